@@ -1,0 +1,34 @@
+import type { Request, RequestHandler } from 'express'
+import { PortalSsoError } from './errors.ts'
+import type { ProvidersTable } from './providers/providers-table.ts'
+import type { PortalOf } from './web/addresses.ts'
+import { handle } from './web/handle.ts'
+import type { Pages } from './web/pages.ts'
+
+export interface ClassicLoginGateParts {
+  /** the operator's own way around */
+  allowsClassic: (req: Request) => boolean
+  pages: Pages
+  portalOf: PortalOf
+  table: ProvidersTable
+}
+
+/**
+ * Stands before the host's password handler: while a provider is enabled, passwords are not taken. Who has a stolen one
+ * would otherwise walk around the provider's second factor. When the database cannot say, it stays shut.
+ */
+export function createClassicLoginGate({
+  allowsClassic,
+  pages,
+  portalOf,
+  table,
+}: ClassicLoginGateParts): RequestHandler {
+  const gate = handle(async (req, _res, next) => {
+    if (!allowsClassic(req) && (await table.anyEnabled(portalOf(req))))
+      throw new PortalSsoError('classic_login_off', 'the classic login is replaced while a provider is enabled')
+    next()
+  })
+  return (req, res, next) => {
+    gate(req, res, (error?: unknown) => (error ? pages.onError(error, req, res, next) : next()))
+  }
+}

@@ -1,0 +1,40 @@
+import knexModule, { type Knex } from 'knex'
+import { ConfigurationError } from '../errors.ts'
+import { sqliteConfig } from './sqlite.ts'
+
+export interface Database {
+  knex: Knex
+  /** Closes only what was opened here: a host's own Knex stays open. */
+  close(): Promise<void>
+}
+
+/** @param source a Knex instance of the host's, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
+export function connectDatabase(source: Knex | Knex.Config | string): Database {
+  if (typeof source === 'function') return { knex: source, close: async () => {} }
+  const knex = knexModule(typeof source === 'string' ? configFromUrl(source) : source)
+  return { knex, close: () => knex.destroy() }
+}
+
+/**
+ * @param url `postgres://user:password@host:5432/name` or `sqlite:path/to/file`
+ * @throws ConfigurationError when it is neither
+ */
+export function configFromUrl(url: string): Knex.Config {
+  if (url.startsWith('sqlite:')) {
+    const filename = url.slice('sqlite:'.length).replace(/^\/\//, '')
+    if (filename === '') throw new ConfigurationError('DATABASE_URL: write a file after `sqlite:`')
+    return sqliteConfig(filename)
+  }
+  if (/^postgres(ql)?:\/\//.test(url)) {
+    return { client: 'pg', connection: { connectionString: url }, pool: { min: 0, max: 10 } }
+  }
+  throw new ConfigurationError(
+    'DATABASE_URL: write `postgres://user:password@host:5432/name` or `sqlite:path/to/file`',
+  )
+}
+
+/** Whether the database refused a row because a unique index has its like already. */
+export function isUniqueViolation(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY'
+}

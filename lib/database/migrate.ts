@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Knex } from 'knex'
+import { ConfigurationError, explain } from '../errors.ts'
+import * as providers from './migrations/001-providers.ts'
+import * as users from './migrations/002-users.ts'
+import * as identities from './migrations/003-identities.ts'
+import * as sessions from './migrations/004-sessions.ts'
+import * as events from './migrations/005-events.ts'
+
+interface Migration {
+  name: string
+  up(knex: Knex): Promise<void>
+  down(knex: Knex): Promise<void>
+}
+
+// Listed by import, never scanned from a folder: the names stay the same from TypeScript and from the built package.
+const migrations: Migration[] = [
+  { name: '001-providers', ...providers },
+  { name: '002-users', ...users },
+  { name: '003-identities', ...identities },
+  { name: '004-sessions', ...sessions },
+  { name: '005-events', ...events },
+]
+
+const migrationSource: Knex.MigrationSource<Migration> = {
+  getMigrations: async () => migrations,
+  getMigrationName: (migration) => migration.name,
+  getMigration: async (migration) => migration,
+}
+
+/** Our own table (and with it our own lock), so that they live beside the host's migrations. */
+export const migratorConfig: Knex.MigratorConfig = { migrationSource, tableName: 'sso_migrations' }
+
+const lockedFor = 60_000
+
+/**
+ * Brings the tables up to date. When another instance is at it, waits for it (60 s at most).
+ *
+ * @returns the names of the migrations that this call ran
+ */
+export async function migrate(knex: Knex): Promise<string[]> {
+  const deadline = Date.now() + lockedFor
+  for (;;) {
+    try {
+      const [, ran] = (await knex.migrate.latest(migratorConfig)) as [number, string[]]
+      return ran
+    } catch (error) {
+      if (!isRace(error)) throw error
+      if (Date.now() > deadline)
+        throw new ConfigurationError(
+          'the migrations are locked since more than a minute: another instance is at it, or one died in the middle; ' +
+            'when none runs, free them with `portal-sso migrate --unlock`',
+          { cause: error },
+        )
+      await sleep(50 + Math.random() * 150)
+    }
+  }
+}
+
+/** Frees the lock that a died migration left behind. */
+export async function unlockMigrations(knex: Knex): Promise<void> {
+  await knex.migrate.forceFreeMigrationsLock(migratorConfig)
+}
+
+/** @returns the names of the migrations that are still to run */
+export async function pendingMigrations(knex: Knex): Promise<string[]> {
+  const [, pending] = (await knex.migrate.list(migratorConfig)) as [unknown, Migration[]]
+  return pending.map((migration) => migration.name)
+}
+
+// Two instances on a fresh database: the lock is taken, or both try to make the migration tables themselves.
+function isRace(error: unknown): boolean {
+  const name = (error as { name?: unknown } | null)?.name
+  return (
+    name === 'MigrationLocked' ||
+    /already exists|migration table is already locked|UNIQUE constraint failed: sso_migrations|pg_type_typname_nsp_index|pg_class_relname_nsp_index|database is locked/i.test(
+      explain(error),
+    )
+  )
+}

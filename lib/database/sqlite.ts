@@ -1,0 +1,40 @@
+import knexModule, { type Knex } from 'knex'
+import Libsql from 'libsql'
+
+/** knex's own better-sqlite3 dialect over `libsql`, which speaks the same API and needs no install script. */
+const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
+  .constructor as typeof Knex.Client
+
+class LibsqlClient extends BetterSqlite3Client {
+  _driver(): unknown {
+    return Libsql
+  }
+}
+
+interface Connection {
+  pragma(statement: string): unknown
+}
+
+/** @param filename path of the database file, made when it is missing */
+export function sqliteConfig(filename: string): Knex.Config {
+  return {
+    client: LibsqlClient,
+    connection: { filename },
+    useNullAsDefault: true,
+    pool: {
+      min: 1,
+      max: 1,
+      afterCreate(connection: Connection, done: (error: Error | null, connection: Connection) => void) {
+        // busy_timeout first: switching to WAL needs a lock that another process may hold.
+        for (const statement of [
+          'busy_timeout = 5000',
+          'journal_mode = WAL',
+          'foreign_keys = ON',
+          'synchronous = NORMAL',
+        ])
+          connection.pragma(statement)
+        done(null, connection)
+      },
+    },
+  }
+}

@@ -1,0 +1,70 @@
+/** HTTP status of every problem that a person can be shown; the sentences live in `views/locales`. */
+export const problemStatus = {
+  provider_unknown: 404,
+  answer_malformed: 400,
+  answer_invalid: 400,
+  provider_unavailable: 502,
+  provider_denied: 403,
+  provider_error: 502,
+  provider_changed: 409,
+  attempt_gone: 400,
+  address_unproven: 403,
+  user_inactive: 403,
+  registration_closed: 403,
+  registration_gone: 400,
+  classic_login_off: 403,
+  cross_site_request: 403,
+  not_signed_in: 401,
+  session_unavailable: 503,
+  database_unavailable: 503,
+  insecure_connection: 500,
+  request_invalid: 400,
+  internal: 500,
+} as const
+
+export type ProblemCode = keyof typeof problemStatus
+
+/**
+ * A refusal or a failure with two voices: `code` selects the sentence that the person reads, `message` and `cause` are
+ * for the operator's log only. Neither may carry a token, a code or a secret.
+ */
+export class PortalSsoError extends Error {
+  readonly code: ProblemCode
+  readonly status: number
+
+  constructor(code: ProblemCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'PortalSsoError'
+    this.code = code
+    this.status = problemStatus[code]
+  }
+}
+
+/** A wrong option, argument or environment variable: the message says what to write instead. Never shown to a person. */
+export class ConfigurationError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'ConfigurationError'
+  }
+}
+
+/** Thrown by `UserDirectory.create` when another registration took the address a moment before. */
+export class EmailTaken extends Error {
+  constructor(options?: ErrorOptions) {
+    super('the e-mail address belongs to a user already', options)
+    this.name = 'EmailTaken'
+  }
+}
+
+/** The messages of an error and its causes in one line, without the causes' payloads (they may hold tokens). */
+export function explain(error: unknown): string {
+  const messages: string[] = []
+  for (let at = error, depth = 0; at && depth < 5; depth++) {
+    const { message, code, cause } = at as { message?: unknown; code?: unknown; cause?: unknown }
+    if (typeof message !== 'string') break
+    const known = typeof code === 'string' && !message.includes(code) ? ` (${code})` : ''
+    messages.push(message + known)
+    at = cause
+  }
+  return messages.join(': ') || String(error)
+}

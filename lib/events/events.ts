@@ -1,0 +1,64 @@
+import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import type { Knex } from 'knex'
+import { explain } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+
+export type EventKind =
+  | 'signed-in'
+  | 'signed-out'
+  | 'refused'
+  | 'linked'
+  | 'registered'
+  | 'provider-connected'
+  | 'provider-changed'
+  | 'provider-removed'
+
+/** Something that happened: one row in `sso_events`, one call of each listener. Never holds a token, code or secret. */
+export interface PortalEvent {
+  kind: EventKind
+  portal: string
+  userId?: string | undefined
+  /** slug */
+  provider?: string | undefined
+  /** the reference on the page that the person saw */
+  reference?: string | undefined
+  detail?: Record<string, string | number | boolean | undefined> | undefined
+}
+
+/** `events.on('signed-in', (event) => …)` */
+export type PortalEvents = EventEmitter<Record<EventKind, [PortalEvent]>>
+
+export interface EventLog {
+  readonly emitter: PortalEvents
+  record(event: PortalEvent): Promise<void>
+}
+
+export function createEventLog(knex: Knex, logger: Logger): EventLog {
+  const emitter: PortalEvents = new EventEmitter()
+  return {
+    emitter,
+    // An event that cannot be written or heard must not undo what has already happened.
+    async record(event) {
+      try {
+        await knex('sso_events').insert({
+          id: randomUUID(),
+          portal: event.portal,
+          at: new Date().toISOString(),
+          kind: event.kind,
+          user_id: event.userId ?? null,
+          provider: event.provider ?? null,
+          reference: event.reference ?? null,
+          detail: JSON.stringify(event.detail ?? {}),
+        })
+      } catch (error) {
+        logger.error({ kind: event.kind, cause: explain(error) }, 'an event could not be written')
+      }
+      try {
+        emitter.emit(event.kind, event)
+      } catch (error) {
+        logger.error({ kind: event.kind, cause: explain(error) }, 'a listener of sso.events threw')
+      }
+    },
+  }
+}

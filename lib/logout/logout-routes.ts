@@ -1,0 +1,49 @@
+import { type RequestHandler, Router } from 'express'
+import type { EventLog } from '../events/events.ts'
+import type { PortalSessions } from '../sessions/portal-session.ts'
+import type { Addresses, PortalOf } from '../web/addresses.ts'
+import { handle } from '../web/handle.ts'
+import type { Pages } from '../web/pages.ts'
+
+export interface LogoutParts {
+  addresses: Addresses
+  events: EventLog
+  homePath: string
+  pages: Pages
+  portalOf: PortalOf
+  /** reads posts, after refusing those from other sites */
+  posted: RequestHandler[]
+  sessions: PortalSessions
+}
+
+/** `POST /logout` ends the portal session; `GET /logout` asks first, so that a mere link signs nobody out. */
+export function createLogoutRoutes(parts: LogoutParts): Router {
+  const { addresses, events, homePath, pages, portalOf, posted, sessions } = parts
+  const done = addresses.path('/logout/done')
+
+  const router = Router()
+  router.get(
+    '/logout',
+    handle(async (req, res) => {
+      if (!req.user) return res.redirect(303, done)
+      await pages.show(req, res, 'sign-out', { action: addresses.path('/logout'), cancelHref: homePath })
+    }),
+  )
+  router.post(
+    '/logout',
+    ...posted,
+    handle(async (req, res) => {
+      const ended = await sessions.end(req)
+      if (ended) await events.record({ kind: 'signed-out', portal: portalOf(req), ...ended })
+      res.set('cache-control', 'no-store').redirect(303, done)
+    }),
+  )
+  router.get(
+    '/logout/done',
+    handle(async (req, res) => {
+      if (req.user) return res.redirect(303, homePath)
+      await pages.show(req, res, 'signed-out', { loginHref: addresses.path('/login') })
+    }),
+  )
+  return router
+}

@@ -1,0 +1,180 @@
+import type { Request } from 'express'
+import type { Knex } from 'knex'
+import { z } from 'zod'
+import { ConfigurationError } from './errors.ts'
+import { consoleLogger, type Logger } from './logger.ts'
+import { isLoopback } from './providers/outbound-http.ts'
+import type { RegistrationField } from './registration/registration-form.ts'
+import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
+import type { RegistrationPolicy } from './sign-in/look-up.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import type { Branding } from './web/pages.ts'
+import { safeReturnTo } from './web/return-to.ts'
+
+export interface PortalSsoOptions {
+  /**
+   * Public origin of the application, such as `https://portal.example.com`; with several portals an origin for each,
+   * `{ 'north': 'https://north.example.com', … }`. Callback URLs are built from it, never from the Host header. https, or
+   * http on a loopback address for development.
+   */
+  baseUrl: string | Record<string, string>
+  /** 32 or more random characters. An array rotates: the first one writes, all read. */
+  secret: string | string[]
+  /** a Knex instance of the host's, a Knex configuration, or a URL: `postgres://…`, `sqlite:file` */
+  database: Knex | Knex.Config | string
+  /** bring the tables up to date at start; default true. Otherwise `portal-sso migrate` does */
+  migrate?: boolean | undefined
+  /** a connected `redis` client or cluster; left out: sessions in the process, for development only */
+  redis?: RedisLike | undefined
+  /** the host's own users; left out: the table `sso_users` */
+  users?: UserDirectory | undefined
+  /** which portal a request is for; left out: one portal, `default` */
+  portal?: ((req: Request) => string) | undefined
+  /** where `sso.router()` is mounted; default `/` */
+  mountPath?: string | undefined
+  /** where a sign-in without a deep link leads; default `/` */
+  homePath?: string | undefined
+  /** who may register; default `open`: everybody whose address a provider vouches for */
+  registration?: RegistrationPolicy | undefined
+  /** fields added to the registration form; default none */
+  registrationFields?: RegistrationField[] | undefined
+  /** address of the terms to accept at registration; default none */
+  registrationTerms?: string | undefined
+  /** default 30 minutes idle, 12 hours absolute */
+  session?: Partial<SessionOptions> | undefined
+  /** how the pages look; default the name `Portal` and nothing else */
+  branding?: Partial<Branding> | undefined
+  /** a folder whose templates replace ours of the same name */
+  viewsDir?: string | undefined
+  /** break glass: requests for which it is true see and may use the host's classic login all the same */
+  classicLogin?: { allow: (req: Request) => boolean } | undefined
+  /** pino's shape; default one line of JSON on stderr */
+  logger?: Logger | undefined
+}
+
+/** The options, checked, with every default filled in. */
+export interface Settings {
+  baseUrl: string | Record<string, string>
+  /** every portal's origin is https */
+  secure: boolean
+  secrets: [string, ...string[]]
+  database: Knex | Knex.Config | string
+  migrate: boolean
+  redis: RedisLike | undefined
+  users: UserDirectory | undefined
+  portal: (req: Request) => string
+  mountPath: string
+  homePath: string
+  registration: RegistrationPolicy
+  registrationFields: RegistrationField[]
+  registrationTerms: string | undefined
+  session: SessionOptions
+  branding: Branding
+  viewsDir: string | undefined
+  allowsClassic: (req: Request) => boolean
+  logger: Logger
+}
+
+const functionSchema = <T>(what: string) => z.custom<T>((value) => typeof value === 'function', `give a function: ${what}`)
+const objectWith = <T>(methods: string[], what: string) =>
+  z.custom<T>(
+    (value) => methods.every((method) => typeof (value as Record<string, unknown> | null)?.[method] === 'function'),
+    `give ${what}, with the method(s) ${methods.join(', ')}`,
+  )
+
+const origin = z.string().refine(isOrigin, {
+  error: 'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
+})
+const secret = z
+  .string({ error: 'give 32 or more random characters, for example from `openssl rand -base64 32`' })
+  .min(32, 'give 32 or more random characters, for example from `openssl rand -base64 32`')
+const localPath = z.string().refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
+
+const schema = z.strictObject({
+  baseUrl: z.union([origin, z.record(z.string().min(1).max(100), origin)], {
+    error: 'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
+  }),
+  secret: z.union([secret, z.array(secret).min(1)], {
+    error: 'give 32 or more random characters, for example from `openssl rand -base64 32`',
+  }),
+  database: z.custom<PortalSsoOptions['database']>(
+    (value) => typeof value === 'function' || typeof value === 'string' || (typeof value === 'object' && value !== null),
+    'give a Knex instance, a Knex configuration, or a URL such as `postgres://…` or `sqlite:portal.sqlite3`',
+  ),
+  migrate: z.boolean().default(true),
+  redis: objectWith<RedisLike>(['get', 'del'], 'a connected client of the package `redis`').optional(),
+  users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
+  portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(() => () => 'default'),
+  mountPath: localPath.transform((path) => path.replace(/(?<=.)\/$/, '')).default('/'),
+  homePath: localPath.default('/'),
+  registration: z
+    .custom<RegistrationPolicy>(
+      (value) => value === 'open' || value === 'closed' || typeof value === 'function',
+      "write 'open', 'closed' or a function of the identity",
+    )
+    .default('open'),
+  registrationFields: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[A-Za-z]\w{0,39}$/, 'write letters, digits and _ only'),
+        label: z.string().min(1).max(100),
+        type: z.enum(['text', 'tel', 'select', 'checkbox']).optional(),
+        required: z.boolean().optional(),
+        pattern: z.instanceof(RegExp).optional(),
+        options: z.array(z.strictObject({ value: z.string(), label: z.string() })).optional(),
+      }),
+    )
+    .max(20)
+    .default([]),
+  registrationTerms: z.string().min(1).optional(),
+  session: z
+    .strictObject({
+      idleMinutes: z.number().positive().max(1440).default(30),
+      absoluteHours: z.number().positive().max(720).default(12),
+    })
+    .prefault({}),
+  branding: z
+    .strictObject({
+      name: z.string().min(1).max(60).default('Portal'),
+      logo: z.string().optional(),
+      stylesheet: z.string().optional(),
+      support: z.string().max(200).optional(),
+    })
+    .prefault({}),
+  viewsDir: z.string().optional(),
+  classicLogin: z
+    .strictObject({ allow: functionSchema<(req: Request) => boolean>('(req) => boolean') })
+    .default({ allow: () => false }),
+  logger: objectWith<Logger>(['info', 'warn', 'error'], 'a logger of the shape of pino').default(consoleLogger),
+})
+
+/** @throws ConfigurationError with a sentence for every option that is wrong */
+export function readOptions(options: PortalSsoOptions): Settings {
+  const result = schema.safeParse(options)
+  if (!result.success) {
+    const sentences = result.error.issues.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`)
+    throw new ConfigurationError(`createPortalSso: ${sentences.join('; ')}`)
+  }
+  const { secret: secrets, classicLogin, ...settings } = result.data
+  const origins = typeof settings.baseUrl === 'string' ? [settings.baseUrl] : Object.values(settings.baseUrl)
+  const secure = origins.every((each) => each.startsWith('https:'))
+  if (!secure && origins.some((each) => each.startsWith('https:')))
+    throw new ConfigurationError('createPortalSso: baseUrl: https for all portals, or http on localhost for all')
+  return {
+    ...settings,
+    redis: settings.redis,
+    users: settings.users,
+    registrationTerms: settings.registrationTerms,
+    viewsDir: settings.viewsDir,
+    secure,
+    secrets: [secrets].flat() as [string, ...string[]],
+    // The operator's own word, but never by accident: only `true` opens.
+    allowsClassic: (req) => classicLogin.allow(req) === true,
+  }
+}
+
+function isOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  return url.origin === text && (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname)))
+}

@@ -1,0 +1,187 @@
+import express, { type Request, type RequestHandler, Router } from 'express'
+import { Passport } from 'passport'
+import { createClassicLoginGate } from './classic-login-gate.ts'
+import { connectDatabase } from './database/connect.ts'
+import { migrate, pendingMigrations } from './database/migrate.ts'
+import { ConfigurationError, PortalSsoError } from './errors.ts'
+import { createEventLog, type PortalEvents } from './events/events.ts'
+import { createGuard } from './guard.ts'
+import { createLogoutRoutes } from './logout/logout-routes.ts'
+import { type PortalSsoOptions, readOptions } from './options.ts'
+import { createProviders, type Providers } from './providers/connect-provider.ts'
+import { createProvidersTable } from './providers/providers-table.ts'
+import { createSecretBox } from './providers/secret-box.ts'
+import { createPendingRegistrations } from './registration/pending-registration.ts'
+import { createRegistrationRoutes } from './registration/registration-routes.ts'
+import { createSeal, deriveKey } from './seal.ts'
+import { createPortalSessions } from './sessions/portal-session.ts'
+import { createSessionIndex } from './sessions/session-index.ts'
+import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
+import { createAdmit } from './sign-in/admit.ts'
+import { createAttempts } from './sign-in/attempts.ts'
+import { createLastUsed } from './sign-in/last-used.ts'
+import { createLookUp } from './sign-in/look-up.ts'
+import { createPickerRoute } from './sign-in/picker-route.ts'
+import type { Register } from './sign-in/provider-router.ts'
+import { createProviderRouters } from './sign-in/provider-routers.ts'
+import { createRefuse } from './sign-in/refuse.ts'
+import { createIdentitiesTable } from './users/identities-table.ts'
+import { createUsersTable } from './users/users-table.ts'
+import { createAddresses, type PortalOf } from './web/addresses.ts'
+import { createPages } from './web/pages.ts'
+import { sameOrigin } from './web/same-origin.ts'
+import { cookieName } from './web/sealed-cookie.ts'
+
+export interface PortalSso {
+  /** Cookie session and `req.user`; before everything that needs a user. */
+  session(): RequestHandler
+  /** The pages and routes. */
+  router(): Router
+  /** Lets signed-in users pass. */
+  guard(): RequestHandler
+  /** Before the host's own password handler: refuses while a provider is enabled. */
+  classicLoginGate(): RequestHandler
+  readonly providers: Providers
+  readonly events: PortalEvents
+  /** Closes what was opened here; a host's own Knex and Redis stay open. */
+  close(): Promise<void>
+}
+
+/**
+ * The one place where the parts meet.
+ *
+ * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
+ */
+export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
+  const settings = readOptions(options)
+  const { secrets, secure, logger, homePath, allowsClassic } = settings
+  const database = connectDatabase(settings.database)
+  const { knex } = database
+  try {
+    await (settings.migrate ? migrate(knex) : refuseOutdated(knex))
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+
+  const portalOf = createPortalOf(settings.portal)
+  const addresses = createAddresses(settings.baseUrl, settings.mountPath)
+  const events = createEventLog(knex, logger)
+  const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
+  const table = createProvidersTable(knex, createSecretBox(secrets))
+  const users = settings.users ?? createUsersTable(knex)
+  const identities = createIdentitiesTable(knex)
+  // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
+  const passport = new Passport()
+  const sessions = createPortalSessions({
+    passport,
+    users,
+    portalOf,
+    index: createSessionIndex(knex, createSeal(secrets, 'session-index')),
+    absoluteHours: settings.session.absoluteHours,
+  })
+  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
+  const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
+  const lastUsed = createLastUsed(secure)
+  const lookUp = createLookUp({ identities, users, registration: settings.registration })
+  const admit = createAdmit({ sessions, identities, events, lastUsed, homePath })
+  const refuse = createRefuse({ addresses, pages, events, logger })
+  const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
+  const posted = [sameOrigin((req) => addresses.origin(portalOf(req))), form]
+
+  const register: Register = async (_req, res, { provider, identity, returnTo }) => {
+    const { portal, slug, version } = provider
+    await pendings.keep(res, { portal, provider: slug, version, identity, returnTo })
+    res.set('cache-control', 'no-store').redirect(303, addresses.path('/register'))
+  }
+
+  function router(): Router {
+    const routes = Router()
+    routes.use('/login/assets', pages.assets)
+    routes.use(/^\/(login|register|logout)(\/|$)/, sessions.identify)
+    routes.get('/login', createPickerRoute({ addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table }))
+    routes.use(
+      '/login/:provider',
+      // Read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of our origin.
+      form,
+      createProviderRouters({
+        addresses,
+        admit,
+        attempts,
+        homePath,
+        lookUp,
+        pages,
+        passport,
+        portalOf,
+        refuse,
+        register,
+        table,
+      }),
+    )
+    routes.use(
+      createRegistrationRoutes({
+        addresses,
+        admit,
+        form: { fields: settings.registrationFields, terms: settings.registrationTerms },
+        homePath,
+        lookUp,
+        pages,
+        pendings,
+        portalOf,
+        posted,
+        refuse,
+        table,
+        users,
+      }),
+    )
+    routes.use(createLogoutRoutes({ addresses, events, homePath, pages, portalOf, posted, sessions }))
+    routes.use(pages.onError)
+    return routes
+  }
+
+  function session(): RequestHandler {
+    const middleware = createSessionMiddleware({
+      ...settings.session,
+      store: createSessionStore(settings.redis, logger),
+      secrets: secrets.map((secret) => Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url')),
+      cookieName: cookieName('portal-sso', secure),
+      secure,
+    })
+    return (req, res, next) => {
+      const orProblem = (then: () => void) => (error?: unknown) => {
+        if (error) pages.onError(error, req, res, next)
+        else then()
+      }
+      middleware(
+        req,
+        res,
+        orProblem(() => sessions.identify(req, res, orProblem(next))),
+      )
+    }
+  }
+
+  return {
+    session,
+    router,
+    guard: () => createGuard({ addresses, pages, sessions }),
+    classicLoginGate: () => createClassicLoginGate({ allowsClassic, pages, portalOf, table }),
+    providers: createProviders(table, events, addresses.callback),
+    events: events.emitter,
+    close: () => database.close(),
+  }
+}
+
+async function refuseOutdated(knex: Parameters<typeof pendingMigrations>[0]): Promise<void> {
+  const pending = await pendingMigrations(knex)
+  if (pending.length > 0)
+    throw new ConfigurationError(`the tables are not up to date (${pending.join(', ')}): run \`portal-sso migrate\``)
+}
+
+/** What the host's function says is part of keys and cookies: it must be a plain name. */
+function createPortalOf(portal: (req: Request) => string): PortalOf {
+  return (req) => {
+    const name: unknown = portal(req)
+    if (typeof name === 'string' && /^[\w.:-]{1,100}$/.test(name)) return name
+    throw new PortalSsoError('request_invalid', 'the option `portal` gave no name of 1 to 100 letters, digits, or . : _ -')
+  }
+}

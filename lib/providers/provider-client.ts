@@ -1,0 +1,101 @@
+import * as client from 'openid-client'
+import { discover, type ProviderMetadata } from './discover.ts'
+import { outboundFetch, timeLimit } from './outbound-http.ts'
+import type { Provider } from './provider.ts'
+
+/** What it takes to talk to one provider, as its row stood at one version. */
+export interface ProviderClient {
+  readonly metadata: ProviderMetadata
+  /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
+  configuration(): client.Configuration
+}
+
+/** seconds that one clock may be ahead of or behind the other */
+export const clockTolerance = 30
+
+/** @throws when discovery fails or the issuer is not the one in the row; nothing broken is kept */
+export async function createProviderClient(
+  provider: Provider,
+  clientSecret: string | undefined,
+): Promise<ProviderClient> {
+  const metadata = await discover(provider.issuer)
+  // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
+  if (metadata.issuer !== provider.issuer)
+    throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
+  const fetchKeys = shared(() => outboundFetch(metadata.jwks_uri, keyRequest))
+
+  return {
+    metadata,
+    configuration() {
+      const configuration = new client.Configuration(
+        metadata,
+        provider.clientId,
+        { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
+        authenticationOf(provider, clientSecret),
+      )
+      configuration.timeout = timeLimit
+      configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys)
+      // Without this openid-client leaves the ID token's signature unchecked in the code flow.
+      client.enableNonRepudiationChecks(configuration)
+      // Only the loopback: outboundFetch refuses plain http anywhere else.
+      if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
+      return configuration
+    },
+  }
+}
+
+const keyRequest: client.CustomFetchOptions = {
+  method: 'GET',
+  headers: { accept: 'application/json, application/jwk-set+json' },
+  body: undefined,
+  redirect: 'manual',
+}
+
+/**
+ * Fetches the keys while the provider is still busy with the code: always the ones of now, so that a rotation a moment ago
+ * refuses nobody, and at no extra time. One fetch for each token request at most, so nobody can make us hammer a provider.
+ */
+function fetchWithKeysAhead(metadata: ProviderMetadata, fetchKeys: () => Promise<Response>): client.CustomFetch {
+  let ahead: Promise<Response> | undefined
+  return async (url, options) => {
+    if (url === new URL(metadata.jwks_uri).href && ahead) return (await ahead).clone()
+    if (url === new URL(metadata.token_endpoint).href) {
+      ahead = fetchKeys()
+      ahead.catch(() => {}) // heard when the keys are asked for
+    }
+    return await outboundFetch(url, options)
+  }
+}
+
+/** One pending call serves all who ask meanwhile. */
+function shared<T>(act: () => Promise<T>): () => Promise<T> {
+  let pending: Promise<T> | undefined
+  return () => {
+    pending ??= act().finally(() => {
+      pending = undefined
+    })
+    return pending
+  }
+}
+
+function authenticationOf(provider: Provider, clientSecret: string | undefined): client.ClientAuth {
+  if (provider.clientAuthentication === 'none') return client.None()
+  if (clientSecret === undefined) throw new Error('the provider has no client secret')
+  if (provider.clientAuthentication === 'client_secret_post') return client.ClientSecretPost(clientSecret)
+  return clientSecretBasic(clientSecret)
+}
+
+/**
+ * RFC 6749, 2.3.1. openid-client's own also escapes `-`, `.` and `_`, which the form encoding leaves alone, and servers
+ * that do not decode then refuse every id that is a UUID.
+ */
+function clientSecretBasic(clientSecret: string): client.ClientAuth {
+  return (_server, { client_id }, _body, headers) => {
+    const credentials = `${formEncoded(client_id)}:${formEncoded(clientSecret)}`
+    headers.set('authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
+  }
+}
+
+function formEncoded(text: string): string {
+  return new URLSearchParams({ '': text }).toString().slice(1)
+}

@@ -1,0 +1,74 @@
+import type { Locale } from '../web/locale.ts'
+
+/** A field that the host adds to the registration form; its value goes to `UserDirectory.create` and nowhere else. */
+export interface RegistrationField {
+  /** key in `registration.fields` */
+  name: string
+  label: string
+  /** default `text` */
+  type?: 'text' | 'tel' | 'select' | 'checkbox' | undefined
+  /** default false */
+  required?: boolean | undefined
+  /** the whole value must match; for `text` and `tel` */
+  pattern?: RegExp | undefined
+  /** for `select` */
+  options?: { value: string; label: string }[] | undefined
+}
+
+export interface RegistrationFormOptions {
+  fields: readonly RegistrationField[]
+  /** address of the terms that have to be accepted */
+  terms?: string | undefined
+}
+
+/** What was typed, kept so that a mistake costs nothing. */
+export interface Typed {
+  name: string
+  fields: Record<string, string | boolean>
+  terms: boolean
+}
+
+/** field name (`name`, `terms`, or a host's prefixed with `field.`) → translated sentence */
+export type FormErrors = Record<string, string>
+
+const longest = 200
+
+export function readForm(body: unknown, { fields }: RegistrationFormOptions): Typed {
+  const form = (body ?? {}) as Record<string, unknown>
+  const text = (value: unknown) => (typeof value === 'string' ? value.trim() : '')
+  return {
+    name: text(form['name']),
+    fields: Object.fromEntries(
+      fields.map(({ name, type }) => {
+        const value = form[`field.${name}`]
+        return [name, type === 'checkbox' ? value !== undefined : text(value)]
+      }),
+    ),
+    terms: form['terms'] !== undefined,
+  }
+}
+
+export function checkForm(typed: Typed, { fields, terms }: RegistrationFormOptions, t: Locale['t']): FormErrors {
+  const errors: FormErrors = {}
+  if (typed.name === '' || /\p{Cc}/u.test(typed.name)) errors['name'] = t('registration.errors.nameMissing')
+  else if (typed.name.length > longest) errors['name'] = t('registration.errors.nameTooLong')
+  for (const field of fields) {
+    const mistake = mistakeIn(field, typed.fields[field.name])
+    if (mistake) errors[`field.${field.name}`] = t(`registration.errors.${mistake}`, { label: field.label })
+  }
+  if (terms !== undefined && !typed.terms) errors['terms'] = t('registration.errors.termsMissing')
+  return errors
+}
+
+function mistakeIn(field: RegistrationField, value: string | boolean | undefined): string | undefined {
+  if (value === undefined || value === '' || value === false) return field.required ? 'fieldMissing' : undefined
+  if (typeof value === 'boolean') return undefined
+  if (value.length > longest) return 'fieldTooLong'
+  if (/\p{Cc}/u.test(value)) return 'fieldInvalid'
+  if (field.type === 'select') return field.options?.some((option) => option.value === value) ? undefined : 'fieldInvalid'
+  return field.pattern && !matchesWhole(field.pattern, value) ? 'fieldInvalid' : undefined
+}
+
+function matchesWhole(pattern: RegExp, value: string): boolean {
+  return new RegExp(`^(?:${pattern.source})$`, pattern.flags.replace(/[gy]/g, '')).test(value)
+}

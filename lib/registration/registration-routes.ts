@@ -1,0 +1,144 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { EmailTaken, PortalSsoError } from '../errors.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Admit } from '../sign-in/admit.ts'
+import type { LookUp, Prospect } from '../sign-in/look-up.ts'
+import type { Refuse } from '../sign-in/refuse.ts'
+import type { UserDirectory } from '../users/user-directory.ts'
+import type { Addresses, PortalOf } from '../web/addresses.ts'
+import { handle } from '../web/handle.ts'
+import type { Pages } from '../web/pages.ts'
+import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
+import { checkForm, type FormErrors, type RegistrationFormOptions, readForm, type Typed } from './registration-form.ts'
+
+export interface RegistrationParts {
+  addresses: Addresses
+  admit: Admit
+  form: RegistrationFormOptions
+  homePath: string
+  lookUp: LookUp
+  pages: Pages
+  pendings: PendingRegistrations
+  portalOf: PortalOf
+  /** reads posts, after refusing those from other sites */
+  posted: RequestHandler[]
+  refuse: Refuse
+  table: ProvidersTable
+  users: UserDirectory
+}
+
+/** `GET|POST /register`: the short form for an e-mail that the portal does not know yet. */
+export function createRegistrationRoutes(parts: RegistrationParts): Router {
+  const { addresses, admit, form, homePath, lookUp, pages, pendings, portalOf, posted, refuse, table, users } = parts
+
+  /** Runs for whoever has a registration pending; everybody else is told, kindly, that there is none. */
+  function withPending(
+    act: (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>,
+  ): RequestHandler {
+    return handle(async (req, res) => {
+      const portal = portalOf(req)
+      const pending = await pendings.find(req)
+      const { provider: slug, returnTo } = pending ?? {}
+      try {
+        if (!pending && req.user) return res.redirect(303, homePath)
+        if (!pending || pending.portal !== portal)
+          throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
+        await act(req, res, pending, await stillAsItWas(pending))
+      } catch (error) {
+        await refuse(req, res, error, { portal, provider: slug, returnTo })
+      }
+    })
+  }
+
+  /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
+  async function stillAsItWas({ portal, provider: slug, version }: PendingRegistration): Promise<Provider> {
+    const provider = await table.find(portal, slug)
+    if (!provider?.enabled || provider.version !== version)
+      throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
+    return provider
+  }
+
+  async function showForm(
+    req: Request,
+    res: Response,
+    pending: PendingRegistration,
+    provider: Provider,
+    typed: Typed,
+    errors: FormErrors,
+  ): Promise<void> {
+    const count = Object.keys(errors).length
+    const locals = {
+      action: addresses.path('/register'),
+      cancelHref: addresses.path('/login', { returnTo: pending.returnTo }),
+      provider: { displayName: provider.displayName },
+      email: { value: pending.identity.email ?? '' },
+      name: { value: typed.name, error: errors['name'] },
+      fields: form.fields.map((field) => ({
+        name: `field.${field.name}`,
+        label: field.label,
+        type: field.type ?? 'text',
+        required: field.required ?? false,
+        options: field.options,
+        value: typed.fields[field.name],
+        error: errors[`field.${field.name}`],
+      })),
+      terms: form.terms === undefined ? undefined : { href: form.terms, accepted: typed.terms, error: errors['terms'] },
+      errorCount: count,
+    }
+    await pages.show(req, res, 'registration', locals, count > 0 ? 422 : 200)
+  }
+
+  async function register(
+    req: Request,
+    res: Response,
+    pending: PendingRegistration,
+    provider: Provider,
+    prospect: Prospect,
+  ): Promise<void> {
+    const { identity, portal, returnTo } = pending
+    const { turn, gone } = prospect
+    const admission = { provider, identity, gone, returnTo }
+    // Between the form and its post the person may have registered in another tab, or HR may have added them.
+    if (turn.turn === 'known') return await done(req, res, { ...admission, user: turn.user, how: 'known' })
+    if (turn.turn === 'link') return await done(req, res, { ...admission, user: turn.user, how: 'linked' })
+    if (turn.turn === 'refuse') throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
+    if (turn.turn === 'prove') throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
+
+    const typed = readForm(req.body, form)
+    const errors = checkForm(typed, form, pages.locale(req).t)
+    if (Object.keys(errors).length > 0) return await showForm(req, res, pending, provider, typed, errors)
+    try {
+      const user = await users.create({ email: turn.email, name: typed.name, fields: typed.fields }, portal)
+      await done(req, res, { ...admission, user, how: 'registered' })
+    } catch (error) {
+      // Two registrations raced for one address: this one links to what the faster one made.
+      if (!(error instanceof EmailTaken)) throw error
+      const now = await lookUp(identity, portal)
+      if (now.turn.turn === 'register') throw error
+      await register(req, res, pending, provider, now)
+    }
+  }
+
+  const done: Admit = async (req, res, admission) => {
+    pendings.clear(res)
+    await admit(req, res, admission)
+  }
+
+  const router = Router()
+  router.get(
+    '/register',
+    withPending(async (req, res, pending, provider) => {
+      const typed = readForm({ name: pending.identity.name }, form)
+      await showForm(req, res, pending, provider, typed, {})
+    }),
+  )
+  router.post(
+    '/register',
+    ...posted,
+    withPending(async (req, res, pending, provider) => {
+      await register(req, res, pending, provider, await lookUp(pending.identity, pending.portal))
+    }),
+  )
+  return router
+}

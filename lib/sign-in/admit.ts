@@ -1,0 +1,57 @@
+import type { Request, Response } from 'express'
+import { PortalSsoError } from '../errors.ts'
+import type { EventLog } from '../events/events.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { PortalSessions } from '../sessions/portal-session.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Identity } from './identity.ts'
+import type { LastUsed } from './last-used.ts'
+
+export interface Admission {
+  provider: Provider
+  identity: Identity
+  user: User
+  /** how the identity and the user came together */
+  how: 'known' | 'linked' | 'registered'
+  gone?: string | undefined
+  returnTo?: string | undefined
+}
+
+export interface AdmitParts {
+  sessions: PortalSessions
+  identities: IdentitiesTable
+  events: EventLog
+  lastUsed: LastUsed
+  homePath: string
+}
+
+/** Links where that is due, starts the session and sends the person on. */
+export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
+
+export function createAdmit({ sessions, identities, events, lastUsed, homePath }: AdmitParts): Admit {
+  return async (req, res, { provider, identity, user, how, gone, returnTo }) => {
+    const { portal } = provider
+    if (how === 'known') await identities.touch(portal, identity)
+    else await link(identities, { provider, identity, user, gone })
+    await sessions.start(req, { user, provider, ...identity })
+
+    const about = { portal, userId: user.id, provider: provider.slug }
+    if (how !== 'known') await events.record({ kind: how, ...about })
+    await events.record({ kind: 'signed-in', ...about })
+    lastUsed.set(res, provider.slug)
+    res.set('cache-control', 'no-store').redirect(303, returnTo ?? homePath)
+  }
+}
+
+async function link(
+  identities: IdentitiesTable,
+  { provider, identity, user, gone }: Pick<Admission, 'provider' | 'identity' | 'user' | 'gone'>,
+): Promise<void> {
+  const { issuer, subject, email } = identity
+  const linkedTo = await identities.link(
+    { portal: provider.portal, userId: user.id, providerId: provider.id, issuer, subject, email },
+    gone,
+  )
+  if (linkedTo !== user.id) throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
+}

@@ -1,0 +1,45 @@
+import type { Request } from 'express'
+import { PortalSsoError } from '../errors.ts'
+
+/** What a provider sent back through the browser (OpenID Connect Core 3.1.2.5, RFC 9207): unverified. */
+export interface Answer {
+  readonly state: string
+  readonly parameters: URLSearchParams
+}
+
+/**
+ * Reads query or form.
+ *
+ * @throws PortalSsoError `answer_malformed` for duplicate parameters, and for what is neither a code nor an error
+ */
+export function readAnswer(req: Request): Answer {
+  const parameters = req.method === 'POST' ? fromForm(req.body) : fromQuery(req)
+  const state = parameters.get('state')
+  if (!state) throw new PortalSsoError('answer_malformed', 'the answer has no state')
+  if (parameters.has('code') === parameters.has('error'))
+    throw new PortalSsoError('answer_malformed', 'the answer is neither a code nor an error')
+  return { state, parameters }
+}
+
+function fromQuery(req: Request): URLSearchParams {
+  // Not req.query: the host chooses its parser, and that merges or nests what came twice.
+  const parameters = new URL(req.originalUrl, 'http://portal.invalid').searchParams
+  // RFC 6749, 3.1: once each. Of two, we and the next one to look might not take the same.
+  for (const name of parameters.keys()) {
+    if (parameters.getAll(name).length > 1) throw duplicate(name)
+  }
+  return parameters
+}
+
+function fromForm(body: unknown): URLSearchParams {
+  const parameters = new URLSearchParams()
+  for (const [name, value] of Object.entries((body ?? {}) as Record<string, unknown>)) {
+    if (typeof value !== 'string') throw duplicate(name)
+    parameters.set(name, value)
+  }
+  return parameters
+}
+
+function duplicate(name: string): PortalSsoError {
+  return new PortalSsoError('answer_malformed', `the parameter ${JSON.stringify(name.slice(0, 40))} came twice`)
+}

@@ -1,0 +1,85 @@
+import type { Provider } from '../providers/provider.ts'
+import { domainOf, normaliseEmail } from '../users/email-address.ts'
+
+/** What a provider vouches for: the only value that crosses from protocol to policy. */
+export interface Identity {
+  readonly issuer: string
+  readonly subject: string
+  /** normal form; `undefined` when the provider gave none that is one */
+  readonly email?: string | undefined
+  /** the provider says, and is allowed to say, that the address belongs to this person */
+  readonly emailVouched: boolean
+  readonly name?: string | undefined
+  /** the `sid` claim */
+  readonly providerSession?: string | undefined
+  /** the ID token, as a hint for the provider's logout only */
+  readonly logoutHint: string
+}
+
+export type Claims = Readonly<Record<string, unknown>>
+
+/**
+ * Reads validated claims. The signature and the times, issuer, audience and nonce have been judged before; roles, groups and
+ * whatever else a provider says is not read.
+ *
+ * @param idClaims of the ID token
+ * @param userInfo UserInfo claims of the same subject, when they were fetched
+ * @throws Error when the claims break OpenID Connect Core in a way that openid-client leaves to its caller
+ */
+export function identityFrom(
+  provider: Provider,
+  idToken: string,
+  idClaims: Claims,
+  userInfo: Claims | undefined,
+  clock: { now: number; tolerance: number },
+): Identity {
+  // Core 2: at most 255 ASCII characters. A NUL would be cut off by a database and name somebody else.
+  const subject = idClaims['sub']
+  if (typeof subject !== 'string' || !/^[\u0020-\u007e]{1,255}$/.test(subject))
+    throw new Error('the subject is not 1 to 255 ASCII characters')
+  // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
+  const issuedAt = idClaims['iat']
+  if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
+    throw new Error('the ID token was issued in the future')
+
+  const source = userInfo && idClaims[provider.emailClaim] === undefined ? userInfo : idClaims
+  const email = normaliseEmail(source[provider.emailClaim])
+  return {
+    issuer: String(idClaims['iss']),
+    subject,
+    email,
+    emailVouched: email !== undefined && vouches(provider, email, source),
+    name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
+    providerSession: textOf(idClaims['sid'], 255),
+    logoutHint: idToken,
+  }
+}
+
+/** Whether the address is missing, so that UserInfo is to be asked. */
+export function lacksEmail(provider: Provider, idClaims: Claims): boolean {
+  return idClaims[provider.emailClaim] === undefined
+}
+
+function vouches(provider: Provider, email: string, claims: Claims): boolean {
+  const domains = provider.emailDomains
+  // A provider of one company must not vouch for the addresses of another.
+  if (domains.length > 0 && !domains.includes(domainOf(email))) return false
+  if (provider.trustsEmail) return true
+  // Core 5.1: `email_verified` speaks of the claim `email` only. Some providers send it as text.
+  const verified = claims['email_verified']
+  return provider.emailClaim === 'email' && (verified === true || verified === 'true')
+}
+
+function nameOf(claims: Claims): string | undefined {
+  const whole = textOf(claims['name'], 200)
+  if (whole) return whole
+  const parts = [textOf(claims['given_name'], 100), textOf(claims['family_name'], 99)]
+  return parts.filter((part) => part !== undefined).join(' ') || undefined
+}
+
+function textOf(value: unknown, longest: number): string | undefined {
+  if (typeof value !== 'string') return undefined
+  // Control and direction characters could disguise one name as another on the page that asks to confirm it.
+  const text = value.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '').trim()
+  return text === '' || text.length > longest ? undefined : text
+}

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import type { Request, RequestHandler } from 'express'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { domainOf, normaliseEmail } from '../users/email-address.ts'
+import type { Addresses, PortalOf } from '../web/addresses.ts'
+import { handle } from '../web/handle.ts'
+import type { Pages } from '../web/pages.ts'
+import { safeReturnTo } from '../web/return-to.ts'
+import type { LastUsed } from './last-used.ts'
+
+export interface PickerParts {
+  addresses: Addresses
+  /** the operator's own way around: lets the host's classic login page through */
+  allowsClassic: (req: Request) => boolean
+  homePath: string
+  lastUsed: LastUsed
+  pages: Pages
+  portalOf: PortalOf
+  table: ProvidersTable
+}
+
+/** `GET /login`: all enabled providers. Without one, or for the operator, the host's classic login page shows. */
+export function createPickerRoute(parts: PickerParts): RequestHandler {
+  const { addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table } = parts
+  return handle(async (req, res, next) => {
+    // One query, no cache to go stale: a provider connected anywhere is here at the next request.
+    const providers = await table.listEnabled(portalOf(req))
+    if (providers.length === 0 || allowsClassic(req)) return next()
+    const returnTo = safeReturnTo(req.query['returnTo'])
+    if (req.user) return res.redirect(303, returnTo ?? homePath)
+
+    const last = lastUsed.get(req)
+    await pages.show(req, res, 'picker', {
+      providers: offered(providers, req.query['email']).map((provider) => ({
+        displayName: provider.displayName,
+        href: addresses.path(`/login/${provider.slug}`, { returnTo }),
+        monogram: monogramOf(provider.displayName),
+        hue: hueOf(provider.slug),
+        recommended: provider.recommended,
+        lastUsed: provider.slug === last,
+      })),
+    })
+  })
+}
+
+/** Those that vouch for the domain of `?email=` first; everybody may still take any. */
+function offered(providers: readonly Provider[], hint: unknown): readonly Provider[] {
+  const email = normaliseEmail(hint)
+  if (email === undefined) return providers
+  const knows = ({ emailDomains }: Provider) => emailDomains.includes(domainOf(email))
+  return [...providers.filter(knows), ...providers.filter((provider) => !knows(provider))]
+}
+
+function monogramOf(displayName: string): string {
+  const [first] = new Intl.Segmenter().segment(displayName.trim())
+  return (first?.segment ?? '?').toUpperCase()
+}
+
+function hueOf(slug: string): number {
+  return (createHash('sha256').update(slug).digest()[0] ?? 0) % 12
+}

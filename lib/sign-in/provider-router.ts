@@ -1,0 +1,126 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import type { PassportStatic } from 'passport'
+import { PortalSsoError } from '../errors.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Addresses } from '../web/addresses.ts'
+import { handle } from '../web/handle.ts'
+import type { Pages } from '../web/pages.ts'
+import { safeReturnTo } from '../web/return-to.ts'
+import type { Admit } from './admit.ts'
+import { type Answer, readAnswer } from './answer.ts'
+import type { Attempts } from './attempts.ts'
+import type { Identity } from './identity.ts'
+import type { LookUp } from './look-up.ts'
+import type { Step } from './provider-strategy.ts'
+import type { Refuse } from './refuse.ts'
+
+/** Hands a new person over to the registration. */
+export type Register = (
+  req: Request,
+  res: Response,
+  newcomer: { provider: Provider; identity: Identity; returnTo: string | undefined },
+) => Promise<void>
+
+export interface ProviderRouterParts {
+  addresses: Addresses
+  admit: Admit
+  attempts: Attempts
+  homePath: string
+  lookUp: LookUp
+  pages: Pages
+  passport: InstanceType<PassportStatic['Passport']>
+  refuse: Refuse
+  register: Register
+}
+
+/** says in a re-posted form that it comes from our own page */
+const postedAgain = 'portal_sso_posted_again'
+
+/** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
+export function createProviderRouter(provider: Provider, strategyName: string, parts: ProviderRouterParts): Router {
+  const { addresses, admit, attempts, homePath, lookUp, pages, passport, refuse, register } = parts
+  const { portal, slug } = provider
+
+  const begin: RequestHandler = (req, res, next) => {
+    const step: Step = { step: 'begin', returnTo: safeReturnTo(req.query['returnTo']) }
+    res.set('cache-control', 'no-store')
+    const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
+    authenticate(req, res, (error?: unknown) => {
+      refuse(req, res, error, { portal, provider: slug, returnTo: step.returnTo }).catch(next)
+    })
+  }
+
+  const finish = handle(async (req, res) => {
+    let returnTo: string | undefined
+    try {
+      const answer = readAnswer(req)
+      const again = answer.parameters.has(postedAgain)
+      answer.parameters.delete(postedAgain)
+      const taken = await attempts.take(req, res, answer.state)
+      // A post from the provider's site comes without our Lax cookies: from a page of ours it comes with them.
+      if ('unknown' in taken && req.method === 'POST' && !again) return await postAgain(req, res, answer)
+      if (!('attempt' in taken)) {
+        returnTo = 'spent' in taken ? taken.returnTo : undefined
+        return await welcomeBack(req, res, returnTo)
+      }
+      returnTo = taken.attempt.returnTo
+      const identity = await authenticate(req, res, { step: 'finish', answer, attempt: taken.attempt })
+      await carryOut(req, res, identity, returnTo)
+    } catch (error) {
+      await refuse(req, res, error, { portal, provider: slug, returnTo })
+    }
+  })
+
+  async function postAgain(req: Request, res: Response, answer: Answer): Promise<void> {
+    await pages.show(req, res, 'continue', {
+      action: addresses.path(`/login/${slug}/callback`),
+      fields: [...answer.parameters, [postedAgain, '1']],
+    })
+  }
+
+  /** The attempt expired, or was finished in another tab, or the back button brought its answer again. */
+  async function welcomeBack(req: Request, res: Response, returnTo: string | undefined): Promise<void> {
+    if (!req.user) throw new PortalSsoError('attempt_gone', 'this browser has no such attempt (any more)')
+    res.redirect(303, returnTo ?? homePath)
+  }
+
+  function authenticate(req: Request, res: Response, step: Step): Promise<Identity> {
+    return new Promise((resolve, reject) => {
+      // By name: handed an instance, Passport writes this request's `success` onto the shared object, and one person's
+      // answer ends in another's request.
+      const run = passport.authenticate(strategyName, step as object, (error: unknown, identity?: unknown) => {
+        if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
+        else resolve(identity as Identity)
+      }) as RequestHandler
+      run(req, res, reject)
+    })
+  }
+
+  async function carryOut(
+    req: Request,
+    res: Response,
+    identity: Identity,
+    returnTo: string | undefined,
+  ): Promise<void> {
+    const { turn, gone } = await lookUp(identity, portal)
+    const admission = { provider, identity, gone, returnTo }
+    switch (turn.turn) {
+      case 'known':
+        return await admit(req, res, { ...admission, user: turn.user, how: 'known' })
+      case 'link':
+        return await admit(req, res, { ...admission, user: turn.user, how: 'linked' })
+      case 'register':
+        return await register(req, res, { provider, identity, returnTo })
+      case 'prove':
+        throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
+      case 'refuse':
+        throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
+    }
+  }
+
+  const router = Router()
+  router.get('/', begin)
+  router.get('/callback', finish)
+  router.post('/callback', finish)
+  return router
+}

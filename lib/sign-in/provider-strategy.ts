@@ -1,0 +1,177 @@
+import type { Request, Response } from 'express'
+import * as client from 'openid-client'
+import OpenIDConnectStrategy from 'passport-openidconnect'
+import { explain, PortalSsoError } from '../errors.ts'
+import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Answer } from './answer.ts'
+import type { Attempt, Attempts } from './attempts.ts'
+import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
+
+/** What the router asks of the strategy: which half runs is the route's to say, never the parameters'. */
+export type Step =
+  | { step: 'begin'; returnTo: string | undefined }
+  | { step: 'finish'; answer: Answer; attempt: Attempt }
+
+interface RequestParameters {
+  nonce: string
+  codeChallenge: string
+}
+
+/**
+ * One provider's Passport strategy. passport-openidconnect builds the authorization request; its answer half checks no
+ * signature and is never reached: openid-client judges the answer.
+ *
+ * TypeScript's `private`, not `#private`: Passport works on `Object.create(strategy)`, which has no private slots.
+ */
+export class ProviderStrategy extends OpenIDConnectStrategy {
+  private readonly provider: Provider
+  private readonly client: ProviderClient
+  private readonly callbackUrl: string
+
+  constructor(provider: Provider, providerClient: ProviderClient, attempts: Attempts, callbackUrl: string) {
+    const { metadata } = providerClient
+    super(
+      {
+        issuer: metadata.issuer,
+        authorizationURL: metadata.authorization_endpoint,
+        tokenURL: metadata.token_endpoint,
+        userInfoURL: '',
+        clientID: provider.clientId,
+        clientSecret: '',
+        // Absolute, else the base would build it from the Host header.
+        callbackURL: callbackUrl,
+        scope: ['email', 'profile'],
+        responseMode: provider.responseMode,
+        prompt: provider.prompt,
+        sessionKey: 'unused',
+        skipUserProfile: true,
+        store: attemptStore(attempts),
+      },
+      (_issuer: string, _profile: unknown, done: (error: Error) => void) => done(new Error('never reached')),
+    )
+    this.provider = provider
+    this.client = providerClient
+    this.callbackUrl = callbackUrl
+  }
+
+  override authenticate(req: Request, step?: unknown): void {
+    const run = (step as Step | undefined)?.step === 'finish' ? this.finish(step as Step) : this.begin(req, step as Step)
+    run.catch((error: unknown) => this.error(error as Error))
+  }
+
+  /** Parameters of the request beside those that the base writes. */
+  override authorizationParams({ nonce, codeChallenge }: RequestParameters): object {
+    // Ours last: a row must not be able to weaken the request.
+    return {
+      ...this.provider.authorizationParameters,
+      nonce,
+      code_challenge: codeChallenge,
+      code_challenge_method: 'S256',
+    }
+  }
+
+  private async begin(req: Request, step: Step): Promise<void> {
+    // These two would make the base take the request for an answer, and judge it.
+    if (req.query['code'] !== undefined || req.query['error'] !== undefined)
+      throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
+    if (step.step !== 'begin') throw new TypeError('the route says which half runs')
+    const codeVerifier = client.randomPKCECodeVerifier()
+    const nonce = client.randomNonce()
+    const attempt: Attempt = {
+      portal: this.provider.portal,
+      providerId: this.provider.id,
+      version: this.provider.version,
+      nonce,
+      codeVerifier,
+      returnTo: step.returnTo,
+    }
+    const parameters: RequestParameters = {
+      nonce,
+      codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
+    }
+    // A new object: Passport shares its options among all requests.
+    super.authenticate(req, { ...parameters, state: attempt } as OpenIDConnectStrategy.AuthenticateOptions)
+  }
+
+  private async finish(step: Step): Promise<void> {
+    if (step.step !== 'finish') throw new TypeError('the route says which half runs')
+    const { answer, attempt } = step
+    if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
+      throw new PortalSsoError('answer_invalid', 'the attempt belongs to another provider (mix-up)')
+    if (attempt.version !== this.provider.version)
+      throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
+    const identity = await this.judge(answer, attempt)
+    // Not a user yet: what becomes of an identity is decided later, by the portal's own rules.
+    this.success(identity as unknown as Express.User)
+  }
+
+  private async judge(answer: Answer, { nonce, codeVerifier }: Attempt): Promise<Identity> {
+    const configuration = this.client.configuration()
+    // The configured address plus what came in: the Host header has no say in the redirect_uri.
+    const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
+    try {
+      const tokens = await client.authorizationCodeGrant(configuration, received, {
+        expectedState: answer.state,
+        expectedNonce: nonce,
+        pkceCodeVerifier: codeVerifier,
+        idTokenExpected: true,
+      })
+      const idClaims: Claims = { ...tokens.claims() }
+      const userInfo =
+        lacksEmail(this.provider, idClaims) && this.client.metadata.userinfo_endpoint !== undefined
+          ? // Core 5.3.2: claims of another subject must not be used.
+            await client.fetchUserInfo(configuration, tokens.access_token, String(idClaims['sub']))
+          : undefined
+      return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
+        now: Date.now() / 1000,
+        tolerance: clockTolerance,
+      })
+    } catch (error) {
+      throw refusalOf(error)
+    }
+  }
+}
+
+/** The contract of the base class's `store`, of which the writing half is all that is used. */
+function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
+  return {
+    store(req, _context, state, _meta, done) {
+      attempts.begin(req, req.res as Response, state as Attempt).then(
+        (handle) => done(null, handle),
+        (error: unknown) => done(error as Error),
+      )
+    },
+    verify(_req, _state, done) {
+      done(new Error('never reached'))
+    },
+  }
+}
+
+/** Whose fault it is decides what the person reads; what exactly was wrong is for the log. */
+function refusalOf(error: unknown): PortalSsoError {
+  if (error instanceof client.AuthorizationResponseError) {
+    // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
+    const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
+    return new PortalSsoError(code, `the provider answered with the error ${JSON.stringify(error.error.slice(0, 100))}`)
+  }
+  if (error instanceof client.ResponseBodyError) {
+    const description = JSON.stringify(`${error.error}: ${error.error_description ?? ''}`.slice(0, 300))
+    const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
+    return new PortalSsoError(
+      own ? 'provider_error' : 'answer_invalid',
+      `the token endpoint refused (status ${error.status}): ${description}`,
+    )
+  }
+  return new PortalSsoError(isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid', explain(error))
+}
+
+function isUnreachable(error: unknown): boolean {
+  for (let at = error, depth = 0; at && depth < 5; depth++) {
+    const { name, code, message, status, cause } = at as Record<string, unknown>
+    if (name === 'TimeoutError' || name === 'AbortError' || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
+    if (message === 'fetch failed' || (typeof status === 'number' && status >= 500)) return true
+    at = cause
+  }
+  return false
+}

@@ -1,0 +1,40 @@
+import type { Request, Response } from 'express'
+import { explain } from '../errors.ts'
+import type { EventLog } from '../events/events.ts'
+import type { Logger } from '../logger.ts'
+import type { Addresses } from '../web/addresses.ts'
+import { newReference, type Pages, toProblem, type Way } from '../web/pages.ts'
+
+export interface Refused {
+  portal: string
+  /** slug; left out where trying the same one again leads nowhere */
+  provider?: string | undefined
+  returnTo?: string | undefined
+}
+
+export interface RefuseParts {
+  addresses: Addresses
+  pages: Pages
+  events: EventLog
+  logger: Logger
+}
+
+/** Ends a sign-in that may not or cannot go on: the person reads a page, the operator finds the exact cause under its reference. */
+export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
+
+export function createRefuse({ addresses, pages, events, logger }: RefuseParts): Refuse {
+  return async (req, res, error, { portal, provider, returnTo }) => {
+    const problem = toProblem(error)
+    const reference = newReference()
+    const reason = explain(error)
+    const log = problem.status >= 500 ? logger.error : logger.warn
+    log.call(logger, { reference, portal, provider, code: problem.code, cause: reason }, 'a sign-in was refused')
+    await events.record({ kind: 'refused', portal, provider, reference, detail: { code: problem.code, reason } })
+
+    const ways: Way[] = []
+    if (provider && problem.code !== 'provider_unknown')
+      ways.push({ label: 'tryAgain', href: addresses.path(`/login/${provider}`, { returnTo }) })
+    ways.push({ label: 'chooseProvider', href: addresses.path('/login', { returnTo }) })
+    await pages.problem(req, res, problem, { reference, ways })
+  }
+}

@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto'
+import type { Knex } from 'knex'
+import { isUniqueViolation } from '../database/connect.ts'
+
+/** Who somebody is at a provider. */
+export interface Subject {
+  readonly issuer: string
+  readonly subject: string
+}
+
+export interface Link extends Subject {
+  readonly portal: string
+  readonly userId: string
+  readonly providerId: string
+  readonly email: string | undefined
+}
+
+export interface IdentitiesTable {
+  /** @returns the user's id */
+  findUserId(portal: string, who: Subject): Promise<string | undefined>
+  /**
+   * Links, unless linked already.
+   *
+   * @param gone a user that it is still linked to but who exists no more: that link is replaced
+   * @returns the id of the user that it is linked to now, the caller's or a faster one's
+   */
+  link(link: Link, gone?: string): Promise<string>
+  /** Notes that it was used just now. */
+  touch(portal: string, who: Subject): Promise<void>
+}
+
+export function createIdentitiesTable(knex: Knex): IdentitiesTable {
+  const rows = () => knex('sso_identities')
+
+  async function findUserId(portal: string, { issuer, subject }: Subject): Promise<string | undefined> {
+    const row: { user_id: string } | undefined = await rows()
+      .select('user_id')
+      .where({ portal, issuer, subject })
+      .first()
+    return row?.user_id
+  }
+
+  return {
+    findUserId,
+    async link({ portal, userId, providerId, issuer, subject, email }, gone) {
+      if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
+      const now = new Date().toISOString()
+      try {
+        await rows().insert({
+          id: randomUUID(),
+          portal,
+          user_id: userId,
+          provider_id: providerId,
+          issuer,
+          subject,
+          email: email ?? null,
+          linked_at: now,
+          last_used_at: now,
+        })
+        return userId
+      } catch (error) {
+        if (!isUniqueViolation(error)) throw error
+        return (await findUserId(portal, { issuer, subject })) ?? userId
+      }
+    },
+    async touch(portal, { issuer, subject }) {
+      await rows().where({ portal, issuer, subject }).update({ last_used_at: new Date().toISOString() })
+    },
+  }
+}

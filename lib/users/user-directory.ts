@@ -1,0 +1,28 @@
+/** A user of the portal as the plugin needs to know one; a host's own may hold anything more. It becomes `req.user`. */
+export interface User {
+  readonly id: string
+  /** normal form, see `normaliseEmail` */
+  readonly email: string
+  readonly name: string
+  /** false: refused everywhere, running sessions end at the next request; left out: active */
+  readonly active?: boolean
+}
+
+/** What a person entered, or a provider vouched for, when the account is made. */
+export interface Registration {
+  /** normal form */
+  readonly email: string
+  readonly name: string
+  /** the fields that the host declared */
+  readonly fields: Readonly<Record<string, string | boolean>>
+}
+
+/** Where the portal keeps its users. Left out of the options, the table `sso_users` is one. */
+export interface UserDirectory {
+  /** `undefined` or `{ active: false }` ends the session at once */
+  findById(id: string, portal: string): Promise<User | undefined>
+  /** @param email in normal form; must match to the letter (`normaliseEmail` is exported for the host's own table) */
+  findByEmail(email: string, portal: string): Promise<User | undefined>
+  /** @throws EmailTaken when the address got taken a moment before; the plugin then links or refuses */
+  create(registration: Registration, portal: string): Promise<User>
+}

@@ -1,0 +1,34 @@
+import type { Request } from 'express'
+import { PortalSsoError } from '../errors.ts'
+
+/** Where our pages are. Built from the options, never from the `Host` header, which the sender of a request chooses. */
+export interface Addresses {
+  /** the public origin of a portal; @throws PortalSsoError for a portal that the options do not name */
+  origin(portal: string): string
+  /** path and query of one of our pages, such as `path('/login', { returnTo })`; parameters left undefined are left out */
+  path(page: string, parameters?: Record<string, string | undefined>): string
+  /** the redirect URI of a provider */
+  callback(slug: string, portal: string): string
+}
+
+/** @param baseUrl one origin for all, or one for each portal */
+export function createAddresses(baseUrl: string | Readonly<Record<string, string>>, mountPath: string): Addresses {
+  const mount = mountPath === '/' ? '' : mountPath
+
+  function origin(portal: string): string {
+    const found = typeof baseUrl === 'string' ? baseUrl : Object.hasOwn(baseUrl, portal) && baseUrl[portal]
+    if (!found) throw new PortalSsoError('request_invalid', `no baseUrl for the portal ${JSON.stringify(portal)}`)
+    return found
+  }
+
+  function path(page: string, parameters: Record<string, string | undefined> = {}): string {
+    const given = Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined)
+    const query = new URLSearchParams(given).toString()
+    return mount + page + (query && `?${query}`)
+  }
+
+  return { origin, path, callback: (slug, portal) => origin(portal) + path(`/login/${slug}/callback`) }
+}
+
+/** Which portal a request is for. */
+export type PortalOf = (req: Request) => string

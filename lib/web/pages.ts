@@ -1,0 +1,203 @@
+import { createHash, randomInt } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import ejs from 'ejs'
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
+import helmet from 'helmet'
+import { ConfigurationError, explain, PortalSsoError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import { viewsDirectory } from '../paths.ts'
+import type { Addresses } from './addresses.ts'
+import { createLocales, type Locale } from './locale.ts'
+import { wantsPage } from './wants-page.ts'
+
+export interface Branding {
+  /** the portal's name; default `Portal` */
+  name: string
+  /** address of an image, from this site or https */
+  logo?: string | undefined
+  /** address of a stylesheet loaded after ours, from this site or https */
+  stylesheet?: string | undefined
+  /** whom to ask, as a person would say it: `it-help@example.com` */
+  support?: string | undefined
+}
+
+/** A way on from a problem. */
+export interface Way {
+  label: 'tryAgain' | 'chooseProvider' | 'home'
+  href: string
+}
+
+export interface Pages {
+  show(req: Request, res: Response, view: string, locals: object, status?: number): Promise<void>
+  /** The page of a problem, or `application/problem+json` (RFC 9457) for clients that want no page. */
+  problem(req: Request, res: Response, problem: PortalSsoError, shown: { reference: string; ways: Way[] }): Promise<void>
+  /** What is left when a handler of ours failed: logged exactly, shown generally. */
+  readonly onError: ErrorRequestHandler
+  /** `GET /login/assets/…` */
+  readonly assets: RequestHandler
+  readonly locale: (req: Request) => Locale
+}
+
+export interface PagesOptions {
+  addresses: Addresses
+  branding: Branding
+  logger: Logger
+  /** templates found here replace ours of the same name */
+  viewsDir?: string | undefined
+}
+
+// For these the person cannot help himself: the page says whom to ask.
+const askable = new Set<string>([
+  'address_unproven',
+  'user_inactive',
+  'registration_closed',
+  'insecure_connection',
+  'provider_error',
+  'internal',
+])
+
+export function createPages({ addresses, branding, logger, viewsDir }: PagesOptions): Pages {
+  const assetsDirectory = path.join(viewsDirectory, 'assets')
+  const fingerprint = fingerprintOf(assetsDirectory)
+  const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
+  const locale = createLocales(viewsDirectory)
+  const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
+  const secureHeaders = headersFor(branding)
+
+  async function show(req: Request, res: Response, view: string, locals: object, status = 200): Promise<void> {
+    const file = findView(views, view)
+    const html = await ejs.renderFile(
+      file,
+      { ...locale(req), branding, asset, ...locals },
+      { views, cache: process.env['NODE_ENV'] === 'production' },
+    )
+    await new Promise<void>((resolve, reject) => {
+      secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+    })
+    res.status(status).set('cache-control', 'no-store').type('html').send(html)
+  }
+
+  async function problem(
+    req: Request,
+    res: Response,
+    { code, status }: PortalSsoError,
+    { reference, ways }: { reference: string; ways: Way[] },
+  ): Promise<void> {
+    const { t } = locale(req)
+    const title = t(`problems.${code}.title`)
+    const sentence = t(`problems.${code}.sentence`)
+    if (status === 503) res.set('retry-after', '5')
+    res.vary('accept')
+    if (!wantsPage(req)) {
+      res.status(status).set('cache-control', 'no-store').type('application/problem+json')
+      res.send(JSON.stringify({ type: 'about:blank', title, status, detail: sentence, code, reference, login: addresses.path('/login') }))
+      return
+    }
+    const support = branding.support
+    const askSentence = support ? t('problem.ask', { support }) : t('problem.askNobody')
+    await show(
+      req,
+      res,
+      'problem',
+      {
+        title,
+        sentence,
+        reference,
+        ways: ways.map(({ label, href }, at) => ({ href, label: t(`problem.ways.${label}`), primary: at === 0 })),
+        askSentence: askable.has(code) ? askSentence : undefined,
+      },
+      status,
+    )
+  }
+
+  // Four parameters: that is how Express knows a handler of errors.
+  const onError: ErrorRequestHandler = (error, req, res, next) => {
+    const known = toProblem(error)
+    const reference = newReference()
+    const log = known.status >= 500 ? logger.error : logger.warn
+    log.call(logger, { reference, code: known.code, cause: explain(error) }, 'a request was answered with a problem')
+    if (res.headersSent) {
+      next(error)
+      return
+    }
+    problem(req, res, known, {
+      reference,
+      ways: [{ label: 'chooseProvider', href: addresses.path('/login') }],
+    }).catch(next)
+  }
+
+  return {
+    show,
+    problem,
+    onError,
+    locale,
+    assets: express.static(assetsDirectory, { immutable: true, maxAge: '1y', index: false, redirect: false }),
+  }
+}
+
+/** Eight characters without look-alikes: shown to the person, found in the log and in `sso_events`. */
+export function newReference(): string {
+  const alphabet = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
+  return Array.from({ length: 8 }, () => alphabet[randomInt(alphabet.length)]).join('')
+}
+
+/** Any error as a problem; what is not ours is told apart only as far as the person can do something about it. */
+export function toProblem(error: unknown): PortalSsoError {
+  if (error instanceof PortalSsoError) return error
+  if (isDatabaseFailure(error)) return new PortalSsoError('database_unavailable', 'the database', { cause: error })
+  // Body and address that Express itself refuses to read (too large, not decodable).
+  const status = (error as { status?: unknown } | null)?.status
+  if (typeof status === 'number' && status >= 400 && status < 500 && !(error instanceof ConfigurationError))
+    return new PortalSsoError('request_invalid', 'the request', { cause: error })
+  return new PortalSsoError('internal', 'an unexpected error', { cause: error })
+}
+
+function isDatabaseFailure(error: unknown): boolean {
+  const { code, name, message } = (error ?? {}) as { code?: unknown; name?: unknown; message?: unknown }
+  return (
+    name === 'KnexTimeoutError' ||
+    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08|53|57P|SQLITE_(BUSY|IOERR|CANTOPEN|FULL))/.test(String(code ?? '')) ||
+    /^(Connection terminated|timeout expired|Unable to acquire a connection)/i.test(String(message ?? ''))
+  )
+}
+
+function headersFor({ logo, stylesheet }: Branding): RequestHandler {
+  return helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        baseUri: ["'none'"],
+        // Chrome applies it to the redirect after a post too; every form of ours ends on this site.
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
+        imgSrc: ["'self'", 'data:', ...originOf(logo)],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'", ...originOf(stylesheet)],
+      },
+    },
+    // Not no-referrer: browsers would then send `Origin: null` with our own forms.
+    referrerPolicy: { policy: 'same-origin' },
+    // For the whole domain, so the host's to decide.
+    strictTransportSecurity: false,
+    xFrameOptions: { action: 'deny' },
+  })
+}
+
+function originOf(address: string | undefined): string[] {
+  return address && URL.canParse(address) ? [new URL(address).origin] : []
+}
+
+function findView(directories: readonly string[], view: string): string {
+  for (const directory of directories) {
+    if (readdirSync(directory).includes(`${view}.ejs`)) return path.join(directory, `${view}.ejs`)
+  }
+  throw new Error(`no view is called ${view}`)
+}
+
+function fingerprintOf(directory: string): string {
+  const hash = createHash('sha256')
+  for (const file of readdirSync(directory).sort()) hash.update(readFileSync(path.join(directory, file)))
+  return hash.digest('base64url').slice(0, 10)
+}

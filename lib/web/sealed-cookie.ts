@@ -1,0 +1,47 @@
+import { parseCookie } from 'cookie'
+import type { Request, Response } from 'express'
+import type { Seal } from '../seal.ts'
+
+/** Cookies that only we can write and read, under a name each; what a visitor's sign-in needs lives there and not here. */
+export interface SealedCookies<T> {
+  set(res: Response, name: string, value: T): Promise<void>
+  get(req: Request, name: string): Promise<T | undefined>
+  clear(res: Response, name: string): void
+}
+
+export interface CookieOptions {
+  /** seconds that the value is good for */
+  lifetime: number
+  /** true on https */
+  secure: boolean
+}
+
+export function createSealedCookies<T>(seal: Seal, { lifetime, secure }: CookieOptions): SealedCookies<T> {
+  // SameSite=Lax: comes along when the provider sends the browser back, never with a post from elsewhere.
+  const attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' } as const
+  return {
+    async set(res, name, value) {
+      const sealed = await seal.close({ value, until: Date.now() + lifetime * 1000 }, name)
+      res.cookie(name, sealed, { ...attributes, maxAge: lifetime * 1000 })
+    },
+    async get(req, name) {
+      const sealed = cookiesOf(req)[name]
+      if (sealed === undefined) return undefined
+      const opened = (await seal.open(sealed, name)) as { value: T; until: number } | undefined
+      // Max-Age is only a wish to the browser.
+      return opened && opened.until > Date.now() ? opened.value : undefined
+    },
+    clear(res, name) {
+      res.clearCookie(name, attributes)
+    },
+  }
+}
+
+/** `__Host-` pins a cookie to this host and path `/` over TLS, so that no sibling domain can plant one (RFC 6265bis, 4.1.3). */
+export function cookieName(name: string, secure: boolean): string {
+  return secure ? `__Host-${name}` : name
+}
+
+export function cookiesOf(req: Request): Record<string, string | undefined> {
+  return parseCookie(req.headers.cookie ?? '')
+}
