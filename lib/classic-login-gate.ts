@@ -25,7 +25,10 @@ export function createClassicLoginGate({
 }: ClassicLoginGateParts): RequestHandler {
   const gate = handle(async (req, _res, next) => {
     if (!allowsClassic(req) && (await table.anyEnabled(portalOf(req))))
-      throw new PortalSsoError('classic_login_off', 'the classic login is replaced while a provider is enabled')
+      throw new PortalSsoError(
+        'classic_login_off',
+        'the classic login is replaced while a provider is enabled',
+      )
     next()
   })
   return (req, res, next) => {

@@ -1,6 +1,6 @@
 /// <reference types="express-session" preserve="true" />
 /// <reference types="passport" preserve="true" />
-export { ConfigurationError, EmailTaken, type ProblemCode, PortalSsoError } from './errors.ts'
+export { ConfigurationError, EmailTaken, PortalSsoError, type ProblemCode } from './errors.ts'
 export type { EventKind, PortalEvent, PortalEvents } from './events/events.ts'
 export type { Logger } from './logger.ts'
 export type { PortalSsoOptions } from './options.ts'

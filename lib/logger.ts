@@ -13,6 +13,12 @@ export const consoleLogger: Logger = {
 }
 
 function write(level: string, fields: object, message: string): void {
-  const line = JSON.stringify({ level, time: new Date().toISOString(), name: 'portal-sso', message, ...fields })
+  const line = JSON.stringify({
+    level,
+    time: new Date().toISOString(),
+    name: 'portal-sso',
+    message,
+    ...fields,
+  })
   process.stderr.write(`${line}\n`)
 }

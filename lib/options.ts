@@ -75,36 +75,47 @@ export interface Settings {
   logger: Logger
 }
 
-const functionSchema = <T>(what: string) => z.custom<T>((value) => typeof value === 'function', `give a function: ${what}`)
+const functionSchema = <T>(what: string) =>
+  z.custom<T>((value) => typeof value === 'function', `give a function: ${what}`)
 const objectWith = <T>(methods: string[], what: string) =>
   z.custom<T>(
-    (value) => methods.every((method) => typeof (value as Record<string, unknown> | null)?.[method] === 'function'),
+    (value) =>
+      methods.every((method) => typeof (value as Record<string, unknown> | null)?.[method] === 'function'),
     `give ${what}, with the method(s) ${methods.join(', ')}`,
   )
 
 const origin = z.string().refine(isOrigin, {
-  error: 'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
+  error:
+    'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
 })
 const secret = z
   .string({ error: 'give 32 or more random characters, for example from `openssl rand -base64 32`' })
   .min(32, 'give 32 or more random characters, for example from `openssl rand -base64 32`')
-const localPath = z.string().refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
+const localPath = z
+  .string()
+  .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
 
 const schema = z.strictObject({
   baseUrl: z.union([origin, z.record(z.string().min(1).max(100), origin)], {
-    error: 'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
+    error:
+      'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
   }),
   secret: z.union([secret, z.array(secret).min(1)], {
     error: 'give 32 or more random characters, for example from `openssl rand -base64 32`',
   }),
   database: z.custom<PortalSsoOptions['database']>(
-    (value) => typeof value === 'function' || typeof value === 'string' || (typeof value === 'object' && value !== null),
+    (value) =>
+      typeof value === 'function' ||
+      typeof value === 'string' ||
+      (typeof value === 'object' && value !== null),
     'give a Knex instance, a Knex configuration, or a URL such as `postgres://…` or `sqlite:portal.sqlite3`',
   ),
   migrate: z.boolean().default(true),
   redis: objectWith<RedisLike>(['get', 'del'], 'a connected client of the package `redis`').optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
-  portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(() => () => 'default'),
+  portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(
+    () => () => 'default',
+  ),
   mountPath: localPath.transform((path) => path.replace(/(?<=.)\/$/, '')).default('/'),
   homePath: localPath.default('/'),
   registration: z
@@ -145,21 +156,27 @@ const schema = z.strictObject({
   classicLogin: z
     .strictObject({ allow: functionSchema<(req: Request) => boolean>('(req) => boolean') })
     .default({ allow: () => false }),
-  logger: objectWith<Logger>(['info', 'warn', 'error'], 'a logger of the shape of pino').default(consoleLogger),
+  logger: objectWith<Logger>(['info', 'warn', 'error'], 'a logger of the shape of pino').default(
+    consoleLogger,
+  ),
 })
 
 /** @throws ConfigurationError with a sentence for every option that is wrong */
 export function readOptions(options: PortalSsoOptions): Settings {
   const result = schema.safeParse(options)
   if (!result.success) {
-    const sentences = result.error.issues.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`)
+    const sentences = result.error.issues.map(
+      ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,
+    )
     throw new ConfigurationError(`createPortalSso: ${sentences.join('; ')}`)
   }
   const { secret: secrets, classicLogin, ...settings } = result.data
   const origins = typeof settings.baseUrl === 'string' ? [settings.baseUrl] : Object.values(settings.baseUrl)
   const secure = origins.every((each) => each.startsWith('https:'))
   if (!secure && origins.some((each) => each.startsWith('https:')))
-    throw new ConfigurationError('createPortalSso: baseUrl: https for all portals, or http on localhost for all')
+    throw new ConfigurationError(
+      'createPortalSso: baseUrl: https for all portals, or http on localhost for all',
+    )
   return {
     ...settings,
     redis: settings.redis,
@@ -176,5 +193,8 @@ export function readOptions(options: PortalSsoOptions): Settings {
 function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false
   const url = new URL(text)
-  return url.origin === text && (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname)))
+  return (
+    url.origin === text &&
+    (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname)))
+  )
 }

@@ -26,6 +26,7 @@ import type { Register } from './sign-in/provider-router.ts'
 import { createProviderRouters } from './sign-in/provider-routers.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
+import type { UserDirectory } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses, type PortalOf } from './web/addresses.ts'
 import { createPages } from './web/pages.ts'
@@ -42,6 +43,8 @@ export interface PortalSso {
   /** Before the host's own password handler: refuses while a provider is enabled. */
   classicLoginGate(): RequestHandler
   readonly providers: Providers
+  /** The directory in use: the host's, or the built-in one. */
+  readonly users: UserDirectory
   readonly events: PortalEvents
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
@@ -99,7 +102,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     const routes = Router()
     routes.use('/login/assets', pages.assets)
     routes.use(/^\/(login|register|logout)(\/|$)/, sessions.identify)
-    routes.get('/login', createPickerRoute({ addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table }))
+    routes.get(
+      '/login',
+      createPickerRoute({ addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table }),
+    )
     routes.use(
       '/login/:provider',
       // Read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of our origin.
@@ -143,7 +149,9 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     const middleware = createSessionMiddleware({
       ...settings.session,
       store: createSessionStore(settings.redis, logger),
-      secrets: secrets.map((secret) => Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url')),
+      secrets: secrets.map((secret) =>
+        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
+      ),
       cookieName: cookieName('portal-sso', secure),
       secure,
     })
@@ -166,6 +174,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     guard: () => createGuard({ addresses, pages, sessions }),
     classicLoginGate: () => createClassicLoginGate({ allowsClassic, pages, portalOf, table }),
     providers: createProviders(table, events, addresses.callback),
+    users,
     events: events.emitter,
     close: () => database.close(),
   }
@@ -174,7 +183,9 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
 async function refuseOutdated(knex: Parameters<typeof pendingMigrations>[0]): Promise<void> {
   const pending = await pendingMigrations(knex)
   if (pending.length > 0)
-    throw new ConfigurationError(`the tables are not up to date (${pending.join(', ')}): run \`portal-sso migrate\``)
+    throw new ConfigurationError(
+      `the tables are not up to date (${pending.join(', ')}): run \`portal-sso migrate\``,
+    )
 }
 
 /** What the host's function says is part of keys and cookies: it must be a plain name. */
@@ -182,6 +193,9 @@ function createPortalOf(portal: (req: Request) => string): PortalOf {
   return (req) => {
     const name: unknown = portal(req)
     if (typeof name === 'string' && /^[\w.:-]{1,100}$/.test(name)) return name
-    throw new PortalSsoError('request_invalid', 'the option `portal` gave no name of 1 to 100 letters, digits, or . : _ -')
+    throw new PortalSsoError(
+      'request_invalid',
+      'the option `portal` gave no name of 1 to 100 letters, digits, or . : _ -',
+    )
   }
 }

@@ -39,7 +39,7 @@ export function createSeal(secrets: readonly string[], purpose: string): Seal {
           },
           { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] },
         )
-        if (protectedHeader['ctx'] !== fingerprint(context)) return undefined
+        if (protectedHeader.ctx !== fingerprint(context)) return undefined
         return JSON.parse(new TextDecoder().decode(plaintext)) as unknown
       } catch {
         // Forged, cut off, or sealed under a secret that is gone: all the same to the caller.

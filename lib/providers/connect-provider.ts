@@ -7,17 +7,17 @@ import type { ProvidersTable } from './providers-table.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 
 /** What `connect` takes: a slug, a preset with what it asks for, and the settings; the issuer may come from the preset. */
-export type ProviderInput = Partial<ProviderSettings> & {
+export type ProviderInput = { [K in keyof ProviderSettings]?: ProviderSettings[K] | undefined } & {
   /** name in addresses, unique in the portal: `/login/acme` */
   slug: string
   /** default `generic` */
-  preset?: string
+  preset?: string | undefined
   /** default `default` */
-  portal?: string
+  portal?: string | undefined
   /** preset `entra`: the Directory (tenant) ID */
-  tenant?: string
+  tenant?: string | undefined
   /** default true */
-  enabled?: boolean
+  enabled?: boolean | undefined
 }
 
 /** Providers of a portal, from code; the CLI does the same acts. `portal` is `default` wherever it is left out. */
@@ -85,7 +85,12 @@ export function createProviders(
         },
         clientSecret,
       )
-      await events.record({ kind: 'provider-connected', portal, provider: slug, detail: { issuer: provider.issuer } })
+      await events.record({
+        kind: 'provider-connected',
+        portal,
+        provider: slug,
+        detail: { issuer: provider.issuer },
+      })
       return provider
     },
 
@@ -105,7 +110,11 @@ export function createProviders(
       const found = await tested({ ...provider, ...defined(rest), clientSecret: known })
       const updated = await table.update(
         provider,
-        { ...defined(rest), issuer: found.issuer, ...(responseMode ? { responseMode: formPost(responseMode) } : {}) },
+        {
+          ...defined(rest),
+          issuer: found.issuer,
+          ...(responseMode ? { responseMode: formPost(responseMode) } : {}),
+        },
         clientSecret,
       )
       await changed(provider, Object.keys(changes).join(', '))
@@ -163,7 +172,10 @@ function readInput(input: ProviderInput) {
   return { slug, portal, preset: presetName, enabled, settings: settled }
 }
 
-type Testable = Pick<ProviderSettings, 'issuer' | 'clientSecret' | 'clientAuthentication' | 'signingAlgorithm'>
+type Testable = Pick<
+  ProviderSettings,
+  'issuer' | 'clientSecret' | 'clientAuthentication' | 'signingAlgorithm'
+>
 
 async function tested<T extends Testable>(settings: T) {
   const test = await testProvider({ ...settings, hasClientSecret: settings.clientSecret !== undefined })

@@ -15,7 +15,8 @@ export type ProviderMetadata = client.ServerMetadata & {
  */
 export async function discover(issuer: string): Promise<ProviderMetadata> {
   const server = new URL(issuer)
-  if (!isFetchable(server)) throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
+  if (!isFetchable(server))
+    throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
     [client.customFetch]: outboundFetch,
     timeout: timeLimit,
@@ -25,8 +26,10 @@ export async function discover(issuer: string): Promise<ProviderMetadata> {
 }
 
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const) assertEndpoint(name, metadata[name])
-  if (metadata.userinfo_endpoint !== undefined) assertEndpoint('userinfo_endpoint', metadata.userinfo_endpoint)
+  for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const)
+    assertEndpoint(name, metadata[name])
+  if (metadata.userinfo_endpoint !== undefined)
+    assertEndpoint('userinfo_endpoint', metadata.userinfo_endpoint)
   return metadata as ProviderMetadata
 }
 

@@ -55,15 +55,21 @@ const keyRequest: client.CustomFetchOptions = {
  * Fetches the keys while the provider is still busy with the code: always the ones of now, so that a rotation a moment ago
  * refuses nobody, and at no extra time. One fetch for each token request at most, so nobody can make us hammer a provider.
  */
-function fetchWithKeysAhead(metadata: ProviderMetadata, fetchKeys: () => Promise<Response>): client.CustomFetch {
-  let ahead: Promise<Response> | undefined
+function fetchWithKeysAhead(
+  metadata: ProviderMetadata,
+  fetchKeys: () => Promise<Response>,
+): client.CustomFetch {
+  const keysUrl = new URL(metadata.jwks_uri).href
+  const tokenUrl = new URL(metadata.token_endpoint).href
+  const fetched: Promise<Response>[] = []
   return async (url, options) => {
-    if (url === new URL(metadata.jwks_uri).href && ahead) return (await ahead).clone()
-    if (url === new URL(metadata.token_endpoint).href) {
-      ahead = fetchKeys()
+    if (url === tokenUrl) {
+      const ahead = fetchKeys()
       ahead.catch(() => {}) // heard when the keys are asked for
+      fetched.push(ahead)
     }
-    return await outboundFetch(url, options)
+    const [keys] = fetched
+    return url === keysUrl && keys !== undefined ? (await keys).clone() : await outboundFetch(url, options)
   }
 }
 

@@ -77,7 +77,10 @@ const domain = z
   .string()
   .trim()
   .toLowerCase()
-  .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'write a domain such as `example.com` (internationalised ones as `xn--…`)')
+  .regex(
+    /^[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    'write a domain such as `example.com` (internationalised ones as `xn--…`)',
+  )
 
 export const slugSchema = z
   .string()

@@ -115,7 +115,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
           id,
           client_secret: clientSecret === undefined ? null : await secretBox.close(clientSecret, id),
           recommended: false,
-          position: Number(last?.['position'] ?? 0) + 1,
+          position: Number(last?.position ?? 0) + 1,
           version: 1,
           created_at: now,
           updated_at: now,
@@ -154,7 +154,8 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       await rows()
         .where({ portal })
         .update({
-          recommended: slug === undefined ? false : knex.raw('case when slug = ? then true else false end', [slug]),
+          recommended:
+            slug === undefined ? false : knex.raw('case when slug = ? then true else false end', [slug]),
         })
     },
     async remove(provider) {
@@ -199,7 +200,8 @@ function toColumns(provider: Partial<NewProvider>): Record<string, unknown> {
     signing_algorithm: provider.signingAlgorithm,
     response_mode: 'responseMode' in provider ? (provider.responseMode ?? null) : undefined,
     prompt: 'prompt' in provider ? (provider.prompt ?? null) : undefined,
-    authorization_parameters: provider.authorizationParameters && JSON.stringify(provider.authorizationParameters),
+    authorization_parameters:
+      provider.authorizationParameters && JSON.stringify(provider.authorizationParameters),
     email_claim: provider.emailClaim,
     trusts_email: provider.trustsEmail,
     email_domains: provider.emailDomains && JSON.stringify(provider.emailDomains),

@@ -2,11 +2,7 @@ import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import { explain } from '../errors.ts'
 import { discover, type ProviderMetadata } from './discover.ts'
 import { outboundFetch } from './outbound-http.ts'
-import {
-  type ClientAuthentication,
-  type SigningAlgorithm,
-  signingAlgorithms,
-} from './provider.ts'
+import { type ClientAuthentication, type SigningAlgorithm, signingAlgorithms } from './provider.ts'
 
 export interface Check {
   name: 'reached' | 'issuer' | 'keys' | 'signing' | 'authentication' | 'flow' | 'pkce'
@@ -123,7 +119,8 @@ async function checkKeys(metadata: ProviderMetadata, algorithm: SigningAlgorithm
     const keys = (await response.json()) as JSONWebKeySet
     createLocalJWKSet(keys)
     const usable = keys.keys.filter((key) => key.kty === keyType(algorithm) && (key.use ?? 'sig') === 'sig')
-    if (usable.length === 0) throw new Error(`the key set holds no ${keyType(algorithm)} key for ${algorithm}`)
+    if (usable.length === 0)
+      throw new Error(`the key set holds no ${keyType(algorithm)} key for ${algorithm}`)
     return { name: 'keys', result: 'ok', finding: `${usable.length} usable key(s) for ${algorithm}` }
   } catch (error) {
     return {
@@ -148,7 +145,10 @@ function checkAuthentication(
       remedy: 'give the client secret, or choose `none` for a public client',
     }
   const announced = announcedMethods(metadata)
-  if (announced.includes(method) || (method === 'none' && metadata.token_endpoint_auth_methods_supported === undefined))
+  if (
+    announced.includes(method) ||
+    (method === 'none' && metadata.token_endpoint_auth_methods_supported === undefined)
+  )
     return { name: 'authentication', result: 'ok', finding: `the client authenticates with ${method}` }
   return {
     name: 'authentication',
@@ -169,7 +169,10 @@ function checkPkce(metadata: ProviderMetadata): Check {
   }
 }
 
-function chooseAuthentication(metadata: ProviderMetadata, { hasClientSecret }: Candidate): ClientAuthentication {
+function chooseAuthentication(
+  metadata: ProviderMetadata,
+  { hasClientSecret }: Candidate,
+): ClientAuthentication {
   if (!hasClientSecret) return 'none'
   const announced = announcedMethods(metadata)
   return !announced.includes('client_secret_basic') && announced.includes('client_secret_post')

@@ -37,35 +37,41 @@ export function readForm(body: unknown, { fields }: RegistrationFormOptions): Ty
   const form = (body ?? {}) as Record<string, unknown>
   const text = (value: unknown) => (typeof value === 'string' ? value.trim() : '')
   return {
-    name: text(form['name']),
+    name: text(form.name),
     fields: Object.fromEntries(
       fields.map(({ name, type }) => {
         const value = form[`field.${name}`]
         return [name, type === 'checkbox' ? value !== undefined : text(value)]
       }),
     ),
-    terms: form['terms'] !== undefined,
+    terms: form.terms !== undefined,
   }
 }
 
-export function checkForm(typed: Typed, { fields, terms }: RegistrationFormOptions, t: Locale['t']): FormErrors {
+export function checkForm(
+  typed: Typed,
+  { fields, terms }: RegistrationFormOptions,
+  t: Locale['t'],
+): FormErrors {
   const errors: FormErrors = {}
-  if (typed.name === '' || /\p{Cc}/u.test(typed.name)) errors['name'] = t('registration.errors.nameMissing')
-  else if (typed.name.length > longest) errors['name'] = t('registration.errors.nameTooLong')
+  if (typed.name === '' || /\p{Cc}/u.test(typed.name)) errors.name = t('registration.errors.nameMissing')
+  else if (typed.name.length > longest) errors.name = t('registration.errors.nameTooLong')
   for (const field of fields) {
     const mistake = mistakeIn(field, typed.fields[field.name])
     if (mistake) errors[`field.${field.name}`] = t(`registration.errors.${mistake}`, { label: field.label })
   }
-  if (terms !== undefined && !typed.terms) errors['terms'] = t('registration.errors.termsMissing')
+  if (terms !== undefined && !typed.terms) errors.terms = t('registration.errors.termsMissing')
   return errors
 }
 
 function mistakeIn(field: RegistrationField, value: string | boolean | undefined): string | undefined {
-  if (value === undefined || value === '' || value === false) return field.required ? 'fieldMissing' : undefined
+  if (value === undefined || value === '' || value === false)
+    return field.required ? 'fieldMissing' : undefined
   if (typeof value === 'boolean') return undefined
   if (value.length > longest) return 'fieldTooLong'
   if (/\p{Cc}/u.test(value)) return 'fieldInvalid'
-  if (field.type === 'select') return field.options?.some((option) => option.value === value) ? undefined : 'fieldInvalid'
+  if (field.type === 'select')
+    return field.options?.some((option) => option.value === value) ? undefined : 'fieldInvalid'
   return field.pattern && !matchesWhole(field.pattern, value) ? 'fieldInvalid' : undefined
 }
 

@@ -10,7 +10,13 @@ import type { Addresses, PortalOf } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
-import { checkForm, type FormErrors, type RegistrationFormOptions, readForm, type Typed } from './registration-form.ts'
+import {
+  checkForm,
+  type FormErrors,
+  type RegistrationFormOptions,
+  readForm,
+  type Typed,
+} from './registration-form.ts'
 
 export interface RegistrationParts {
   addresses: Addresses
@@ -30,7 +36,20 @@ export interface RegistrationParts {
 
 /** `GET|POST /register`: the short form for an e-mail that the portal does not know yet. */
 export function createRegistrationRoutes(parts: RegistrationParts): Router {
-  const { addresses, admit, form, homePath, lookUp, pages, pendings, portalOf, posted, refuse, table, users } = parts
+  const {
+    addresses,
+    admit,
+    form,
+    homePath,
+    lookUp,
+    pages,
+    pendings,
+    portalOf,
+    posted,
+    refuse,
+    table,
+    users,
+  } = parts
 
   /** Runs for whoever has a registration pending; everybody else is told, kindly, that there is none. */
   function withPending(
@@ -73,7 +92,7 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
       cancelHref: addresses.path('/login', { returnTo: pending.returnTo }),
       provider: { displayName: provider.displayName },
       email: { value: pending.identity.email ?? '' },
-      name: { value: typed.name, error: errors['name'] },
+      name: { value: typed.name, error: errors.name },
       fields: form.fields.map((field) => ({
         name: `field.${field.name}`,
         label: field.label,
@@ -83,7 +102,10 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
         value: typed.fields[field.name],
         error: errors[`field.${field.name}`],
       })),
-      terms: form.terms === undefined ? undefined : { href: form.terms, accepted: typed.terms, error: errors['terms'] },
+      terms:
+        form.terms === undefined
+          ? undefined
+          : { href: form.terms, accepted: typed.terms, error: errors.terms },
       errorCount: count,
     }
     await pages.show(req, res, 'registration', locals, count > 0 ? 422 : 200)
@@ -102,8 +124,10 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     // Between the form and its post the person may have registered in another tab, or HR may have added them.
     if (turn.turn === 'known') return await done(req, res, { ...admission, user: turn.user, how: 'known' })
     if (turn.turn === 'link') return await done(req, res, { ...admission, user: turn.user, how: 'linked' })
-    if (turn.turn === 'refuse') throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
-    if (turn.turn === 'prove') throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
+    if (turn.turn === 'refuse')
+      throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
+    if (turn.turn === 'prove')
+      throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
 
     const typed = readForm(req.body, form)
     const errors = checkForm(typed, form, pages.locale(req).t)

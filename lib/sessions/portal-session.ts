@@ -63,24 +63,28 @@ export function createPortalSessions({
   const identified = new WeakSet<Request>()
 
   // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does.
-  passport.serializeUser((req: Request, user: Express.User, done: (error: unknown, value?: SignedIn) => void) => {
-    const signIn = signIns.get(req)
-    done(null, {
-      portalSso: 1,
-      portal: portalOf(req),
-      userId: String((user as User).id),
-      since: Date.now(),
-      ...(signIn && { provider: signIn.provider.slug }),
-      ...(signIn?.logoutHint && { logoutHint: signIn.logoutHint }),
-    })
-  })
+  passport.serializeUser(
+    (req: Request, user: Express.User, done: (error: unknown, value?: SignedIn) => void) => {
+      const signIn = signIns.get(req)
+      done(null, {
+        portalSso: 1,
+        portal: portalOf(req),
+        userId: String((user as User).id),
+        since: Date.now(),
+        ...(signIn && { provider: signIn.provider.slug }),
+        ...(signIn?.logoutHint && { logoutHint: signIn.logoutHint }),
+      })
+    },
+  )
 
   /** The user of this request's session, or nobody: wrong portal, too old, gone, or switched off. */
   async function userOf(req: Request): Promise<User | undefined> {
     const signedIn = signedInOf(req)
     if (!signedIn || signedIn.portal !== portalOf(req)) return undefined
     const user =
-      Date.now() - signedIn.since < absolute ? await users.findById(signedIn.userId, signedIn.portal) : undefined
+      Date.now() - signedIn.since < absolute
+        ? await users.findById(signedIn.userId, signedIn.portal)
+        : undefined
     if (user && user.active !== false) return user
     forget(req)
     return undefined
@@ -95,7 +99,9 @@ export function createPortalSessions({
       identified.add(req)
       if (!req.session)
         return next(
-          new ConfigurationError('mount `app.use(sso.session())`, or express-session of your own, before this route'),
+          new ConfigurationError(
+            'mount `app.use(sso.session())`, or express-session of your own, before this route',
+          ),
         )
       restore(req, res, next)
     },

@@ -19,11 +19,14 @@ const patience = 2
  */
 export function createSessionStore(redis: RedisLike | undefined, logger: Logger): Store {
   if (redis) return new PunctualRedisStore(redis) as Store
-  if (process.env['NODE_ENV'] === 'production')
+  if (process.env.NODE_ENV === 'production')
     throw new ConfigurationError(
       'redis: give a connected `redis` client; sessions in the process are for development and refused when NODE_ENV=production',
     )
-  logger.warn({}, 'SESSIONS ARE KEPT IN THIS PROCESS: fine for development; give `redis` before anybody relies on it')
+  logger.warn(
+    {},
+    'SESSIONS ARE KEPT IN THIS PROCESS: fine for development; give `redis` before anybody relies on it',
+  )
   return new MemoryStore()
 }
 

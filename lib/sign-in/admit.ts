@@ -53,5 +53,6 @@ async function link(
     { portal: provider.portal, userId: user.id, providerId: provider.id, issuer, subject, email },
     gone,
   )
-  if (linkedTo !== user.id) throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
+  if (linkedTo !== user.id)
+    throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
 }

@@ -41,5 +41,8 @@ function fromForm(body: unknown): URLSearchParams {
 }
 
 function duplicate(name: string): PortalSsoError {
-  return new PortalSsoError('answer_malformed', `the parameter ${JSON.stringify(name.slice(0, 40))} came twice`)
+  return new PortalSsoError(
+    'answer_malformed',
+    `the parameter ${JSON.stringify(name.slice(0, 40))} came twice`,
+  )
 }

@@ -34,23 +34,23 @@ export function identityFrom(
   clock: { now: number; tolerance: number },
 ): Identity {
   // Core 2: at most 255 ASCII characters. A NUL would be cut off by a database and name somebody else.
-  const subject = idClaims['sub']
+  const subject = idClaims.sub
   if (typeof subject !== 'string' || !/^[\u0020-\u007e]{1,255}$/.test(subject))
     throw new Error('the subject is not 1 to 255 ASCII characters')
   // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
-  const issuedAt = idClaims['iat']
+  const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
     throw new Error('the ID token was issued in the future')
 
   const source = userInfo && idClaims[provider.emailClaim] === undefined ? userInfo : idClaims
   const email = normaliseEmail(source[provider.emailClaim])
   return {
-    issuer: String(idClaims['iss']),
+    issuer: String(idClaims.iss),
     subject,
     email,
     emailVouched: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
-    providerSession: textOf(idClaims['sid'], 255),
+    providerSession: textOf(idClaims.sid, 255),
     logoutHint: idToken,
   }
 }
@@ -66,14 +66,14 @@ function vouches(provider: Provider, email: string, claims: Claims): boolean {
   if (domains.length > 0 && !domains.includes(domainOf(email))) return false
   if (provider.trustsEmail) return true
   // Core 5.1: `email_verified` speaks of the claim `email` only. Some providers send it as text.
-  const verified = claims['email_verified']
+  const verified = claims.email_verified
   return provider.emailClaim === 'email' && (verified === true || verified === 'true')
 }
 
 function nameOf(claims: Claims): string | undefined {
-  const whole = textOf(claims['name'], 200)
+  const whole = textOf(claims.name, 200)
   if (whole) return whole
-  const parts = [textOf(claims['given_name'], 100), textOf(claims['family_name'], 99)]
+  const parts = [textOf(claims.given_name, 100), textOf(claims.family_name, 99)]
   return parts.filter((part) => part !== undefined).join(' ') || undefined
 }
 

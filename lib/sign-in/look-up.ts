@@ -4,7 +4,10 @@ import { decide, type Turn } from './decide.ts'
 import type { Identity } from './identity.ts'
 
 /** Who may register: everybody whose address is vouched for, nobody, or whom the host's function lets. */
-export type RegistrationPolicy = 'open' | 'closed' | ((identity: Identity, portal: string) => boolean | Promise<boolean>)
+export type RegistrationPolicy =
+  | 'open'
+  | 'closed'
+  | ((identity: Identity, portal: string) => boolean | Promise<boolean>)
 
 export interface Prospect {
   turn: Turn

@@ -27,12 +27,12 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
     if (providers.length === 0 || allowsClassic(req)) return next()
-    const returnTo = safeReturnTo(req.query['returnTo'])
+    const returnTo = safeReturnTo(req.query.returnTo)
     if (req.user) return res.redirect(303, returnTo ?? homePath)
 
     const last = lastUsed.get(req)
     await pages.show(req, res, 'picker', {
-      providers: offered(providers, req.query['email']).map((provider) => ({
+      providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo }),
         monogram: monogramOf(provider.displayName),

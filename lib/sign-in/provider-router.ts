@@ -37,12 +37,16 @@ export interface ProviderRouterParts {
 const postedAgain = 'portal_sso_posted_again'
 
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
-export function createProviderRouter(provider: Provider, strategyName: string, parts: ProviderRouterParts): Router {
+export function createProviderRouter(
+  provider: Provider,
+  strategyName: string,
+  parts: ProviderRouterParts,
+): Router {
   const { addresses, admit, attempts, homePath, lookUp, pages, passport, refuse, register } = parts
   const { portal, slug } = provider
 
   const begin: RequestHandler = (req, res, next) => {
-    const step: Step = { step: 'begin', returnTo: safeReturnTo(req.query['returnTo']) }
+    const step: Step = { step: 'begin', returnTo: safeReturnTo(req.query.returnTo) }
     res.set('cache-control', 'no-store')
     const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
     authenticate(req, res, (error?: unknown) => {
@@ -88,10 +92,14 @@ export function createProviderRouter(provider: Provider, strategyName: string, p
     return new Promise((resolve, reject) => {
       // By name: handed an instance, Passport writes this request's `success` onto the shared object, and one person's
       // answer ends in another's request.
-      const run = passport.authenticate(strategyName, step as object, (error: unknown, identity?: unknown) => {
-        if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
-        else resolve(identity as Identity)
-      }) as RequestHandler
+      const run = passport.authenticate(
+        strategyName,
+        step as object,
+        (error: unknown, identity?: unknown) => {
+          if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
+          else resolve(identity as Identity)
+        },
+      ) as RequestHandler
       run(req, res, reject)
     })
   }

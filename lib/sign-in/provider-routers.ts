@@ -1,8 +1,8 @@
 import type { RequestHandler, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import { PortalSsoError } from '../errors.ts'
-import { createProviderClient } from '../providers/provider-client.ts'
 import type { Provider } from '../providers/provider.ts'
+import { createProviderClient } from '../providers/provider-client.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { PortalOf } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
@@ -45,9 +45,11 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
 
   async function build(provider: Provider): Promise<Built> {
     const strategyName = `${provider.id}@${provider.version}#${Date.now()}`
-    const client = await createProviderClient(provider, await table.clientSecret(provider)).catch((cause: unknown) => {
-      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
-    })
+    const client = await createProviderClient(provider, await table.clientSecret(provider)).catch(
+      (cause: unknown) => {
+        throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+      },
+    )
     const callback = addresses.callback(provider.slug, provider.portal)
     passport.use(strategyName, new ProviderStrategy(provider, client, attempts, callback))
     return {
@@ -76,11 +78,14 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
 
   return handle(async (req, res, next) => {
     const portal = portalOf(req)
-    const slug = String(req.params['provider'])
-    const returnTo = safeReturnTo(req.query['returnTo'])
+    const slug = String(req.params.provider)
+    const returnTo = safeReturnTo(req.query.returnTo)
     const provider = await table.find(portal, slug)
     if (!provider?.enabled) {
-      const unknown = new PortalSsoError('provider_unknown', `no enabled provider ${JSON.stringify(slug.slice(0, 60))}`)
+      const unknown = new PortalSsoError(
+        'provider_unknown',
+        `no enabled provider ${JSON.stringify(slug.slice(0, 60))}`,
+      )
       return await refuse(req, res, unknown, { portal, returnTo })
     }
     let router: Router

@@ -2,8 +2,8 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { explain, PortalSsoError } from '../errors.ts'
-import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Provider } from '../providers/provider.ts'
+import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
@@ -56,7 +56,10 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   override authenticate(req: Request, step?: unknown): void {
-    const run = (step as Step | undefined)?.step === 'finish' ? this.finish(step as Step) : this.begin(req, step as Step)
+    const run =
+      (step as Step | undefined)?.step === 'finish'
+        ? this.finish(step as Step)
+        : this.begin(req, step as Step)
     run.catch((error: unknown) => this.error(error as Error))
   }
 
@@ -73,7 +76,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   private async begin(req: Request, step: Step): Promise<void> {
     // These two would make the base take the request for an answer, and judge it.
-    if (req.query['code'] !== undefined || req.query['error'] !== undefined)
+    if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
     if (step.step !== 'begin') throw new TypeError('the route says which half runs')
     const codeVerifier = client.randomPKCECodeVerifier()
@@ -121,7 +124,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       const userInfo =
         lacksEmail(this.provider, idClaims) && this.client.metadata.userinfo_endpoint !== undefined
           ? // Core 5.3.2: claims of another subject must not be used.
-            await client.fetchUserInfo(configuration, tokens.access_token, String(idClaims['sub']))
+            await client.fetchUserInfo(configuration, tokens.access_token, String(idClaims.sub))
           : undefined
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
@@ -153,11 +156,16 @@ function refusalOf(error: unknown): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
     const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
-    return new PortalSsoError(code, `the provider answered with the error ${JSON.stringify(error.error.slice(0, 100))}`)
+    return new PortalSsoError(
+      code,
+      `the provider answered with the error ${JSON.stringify(error.error.slice(0, 100))}`,
+    )
   }
   if (error instanceof client.ResponseBodyError) {
     const description = JSON.stringify(`${error.error}: ${error.error_description ?? ''}`.slice(0, 300))
-    const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
+    const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
+      error.error,
+    )
     return new PortalSsoError(
       own ? 'provider_error' : 'answer_invalid',
       `the token endpoint refused (status ${error.status}): ${description}`,
@@ -169,7 +177,13 @@ function refusalOf(error: unknown): PortalSsoError {
 function isUnreachable(error: unknown): boolean {
   for (let at = error, depth = 0; at && depth < 5; depth++) {
     const { name, code, message, status, cause } = at as Record<string, unknown>
-    if (name === 'TimeoutError' || name === 'AbortError' || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
+    if (
+      name === 'TimeoutError' ||
+      name === 'AbortError' ||
+      code === 'OAUTH_TIMEOUT' ||
+      code === 'OAUTH_ABORT'
+    )
+      return true
     if (message === 'fetch failed' || (typeof status === 'number' && status >= 500)) return true
     at = cause
   }

@@ -28,8 +28,18 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
     const reference = newReference()
     const reason = explain(error)
     const log = problem.status >= 500 ? logger.error : logger.warn
-    log.call(logger, { reference, portal, provider, code: problem.code, cause: reason }, 'a sign-in was refused')
-    await events.record({ kind: 'refused', portal, provider, reference, detail: { code: problem.code, reason } })
+    log.call(
+      logger,
+      { reference, portal, provider, code: problem.code, cause: reason },
+      'a sign-in was refused',
+    )
+    await events.record({
+      kind: 'refused',
+      portal,
+      provider,
+      reference,
+      detail: { code: problem.code, reason },
+    })
 
     const ways: Way[] = []
     if (provider && problem.code !== 'provider_unknown')

@@ -12,17 +12,23 @@ export interface Addresses {
 }
 
 /** @param baseUrl one origin for all, or one for each portal */
-export function createAddresses(baseUrl: string | Readonly<Record<string, string>>, mountPath: string): Addresses {
+export function createAddresses(
+  baseUrl: string | Readonly<Record<string, string>>,
+  mountPath: string,
+): Addresses {
   const mount = mountPath === '/' ? '' : mountPath
 
   function origin(portal: string): string {
     const found = typeof baseUrl === 'string' ? baseUrl : Object.hasOwn(baseUrl, portal) && baseUrl[portal]
-    if (!found) throw new PortalSsoError('request_invalid', `no baseUrl for the portal ${JSON.stringify(portal)}`)
+    if (!found)
+      throw new PortalSsoError('request_invalid', `no baseUrl for the portal ${JSON.stringify(portal)}`)
     return found
   }
 
   function path(page: string, parameters: Record<string, string | undefined> = {}): string {
-    const given = Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined)
+    const given = Object.entries(parameters).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined,
+    )
     const query = new URLSearchParams(given).toString()
     return mount + page + (query && `?${query}`)
   }

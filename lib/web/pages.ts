@@ -1,5 +1,5 @@
 import { createHash, randomInt } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import ejs from 'ejs'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
@@ -31,7 +31,12 @@ export interface Way {
 export interface Pages {
   show(req: Request, res: Response, view: string, locals: object, status?: number): Promise<void>
   /** The page of a problem, or `application/problem+json` (RFC 9457) for clients that want no page. */
-  problem(req: Request, res: Response, problem: PortalSsoError, shown: { reference: string; ways: Way[] }): Promise<void>
+  problem(
+    req: Request,
+    res: Response,
+    problem: PortalSsoError,
+    shown: { reference: string; ways: Way[] },
+  ): Promise<void>
   /** What is left when a handler of ours failed: logged exactly, shown generally. */
   readonly onError: ErrorRequestHandler
   /** `GET /login/assets/…` */
@@ -65,12 +70,17 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
   const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
   const secureHeaders = headersFor(branding)
 
-  async function show(req: Request, res: Response, view: string, locals: object, status = 200): Promise<void> {
-    const file = findView(views, view)
+  async function show(
+    req: Request,
+    res: Response,
+    view: string,
+    locals: object,
+    status = 200,
+  ): Promise<void> {
     const html = await ejs.renderFile(
-      file,
+      findView(views, view),
       { ...locale(req), branding, asset, ...locals },
-      { views, cache: process.env['NODE_ENV'] === 'production' },
+      { views, includer, cache: process.env.NODE_ENV === 'production' },
     )
     await new Promise<void>((resolve, reject) => {
       secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
@@ -91,7 +101,17 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
     res.vary('accept')
     if (!wantsPage(req)) {
       res.status(status).set('cache-control', 'no-store').type('application/problem+json')
-      res.send(JSON.stringify({ type: 'about:blank', title, status, detail: sentence, code, reference, login: addresses.path('/login') }))
+      res.send(
+        JSON.stringify({
+          type: 'about:blank',
+          title,
+          status,
+          detail: sentence,
+          code,
+          reference,
+          login: addresses.path('/login'),
+        }),
+      )
       return
     }
     const support = branding.support
@@ -104,7 +124,11 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
         title,
         sentence,
         reference,
-        ways: ways.map(({ label, href }, at) => ({ href, label: t(`problem.ways.${label}`), primary: at === 0 })),
+        ways: ways.map(({ label, href }, at) => ({
+          href,
+          label: t(`problem.ways.${label}`),
+          primary: at === 0,
+        })),
         askSentence: askable.has(code) ? askSentence : undefined,
       },
       status,
@@ -116,7 +140,11 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
     const known = toProblem(error)
     const reference = newReference()
     const log = known.status >= 500 ? logger.error : logger.warn
-    log.call(logger, { reference, code: known.code, cause: explain(error) }, 'a request was answered with a problem')
+    log.call(
+      logger,
+      { reference, code: known.code, cause: explain(error) },
+      'a request was answered with a problem',
+    )
     if (res.headersSent) {
       next(error)
       return
@@ -145,7 +173,8 @@ export function newReference(): string {
 /** Any error as a problem; what is not ours is told apart only as far as the person can do something about it. */
 export function toProblem(error: unknown): PortalSsoError {
   if (error instanceof PortalSsoError) return error
-  if (isDatabaseFailure(error)) return new PortalSsoError('database_unavailable', 'the database', { cause: error })
+  if (isDatabaseFailure(error))
+    return new PortalSsoError('database_unavailable', 'the database', { cause: error })
   // Body and address that Express itself refuses to read (too large, not decodable).
   const status = (error as { status?: unknown } | null)?.status
   if (typeof status === 'number' && status >= 400 && status < 500 && !(error instanceof ConfigurationError))
@@ -157,7 +186,9 @@ function isDatabaseFailure(error: unknown): boolean {
   const { code, name, message } = (error ?? {}) as { code?: unknown; name?: unknown; message?: unknown }
   return (
     name === 'KnexTimeoutError' ||
-    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08|53|57P|SQLITE_(BUSY|IOERR|CANTOPEN|FULL))/.test(String(code ?? '')) ||
+    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08|53|57P|SQLITE_(BUSY|IOERR|CANTOPEN|FULL))/.test(
+      String(code ?? ''),
+    ) ||
     /^(Connection terminated|timeout expired|Unable to acquire a connection)/i.test(String(message ?? ''))
   )
 }
@@ -189,11 +220,11 @@ function originOf(address: string | undefined): string[] {
   return address && URL.canParse(address) ? [new URL(address).origin] : []
 }
 
-function findView(directories: readonly string[], view: string): string {
-  for (const directory of directories) {
-    if (readdirSync(directory).includes(`${view}.ejs`)) return path.join(directory, `${view}.ejs`)
-  }
-  throw new Error(`no view is called ${view}`)
+/** @param name without its ending, such as `picker` or `partials/head` */
+function findView(directories: readonly string[], name: string): string {
+  const found = directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
+  if (found === undefined) throw new Error(`no view is called ${name}`)
+  return found
 }
 
 function fingerprintOf(directory: string): string {

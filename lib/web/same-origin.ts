@@ -12,7 +12,11 @@ export function sameOrigin(originOf: (req: Parameters<RequestHandler>[0]) => str
   return (req, _res, next) => {
     const site = req.get('sec-fetch-site')
     const same = site === undefined ? req.get('origin') === originOf(req) : site === 'same-origin'
-    next(same ? undefined : new PortalSsoError('cross_site_request', `a post from ${describe(site, req.get('origin'))}`))
+    next(
+      same
+        ? undefined
+        : new PortalSsoError('cross_site_request', `a post from ${describe(site, req.get('origin'))}`),
+    )
   }
 }
 

@@ -7,7 +7,10 @@ export async function up(knex: Knex): Promise<void> {
     table.string('email', 254).notNullable().comment('normal form, see email-address.ts')
     table.string('name', 200).notNullable()
     table.boolean('active').notNullable()
-    table.text('fields').notNullable().comment('JSON object: the fields that the host added to the registration')
+    table
+      .text('fields')
+      .notNullable()
+      .comment('JSON object: the fields that the host added to the registration')
     table.string('created_at', 24).notNullable()
     // The last word when two registrations race for one address.
     table.unique(['portal', 'email'], { indexName: 'sso_users_email' })

@@ -9,7 +9,10 @@ export async function up(knex: Knex): Promise<void> {
     table.string('issuer', 255).notNullable()
     table.string('subject', 255).notNullable()
     table.string('provider_session', 255).comment('the `sid` claim')
-    table.text('session').notNullable().comment('the session id, sealed: who reads the table holds no session')
+    table
+      .text('session')
+      .notNullable()
+      .comment('the session id, sealed: who reads the table holds no session')
     table.string('created_at', 24).notNullable()
     table.string('expires_at', 24).notNullable()
     table.index(['portal', 'user_id'], 'sso_sessions_user')

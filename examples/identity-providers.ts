@@ -1,0 +1,83 @@
+import { startIdentityProvider } from './identity-provider.ts'
+
+export interface StartedProvider {
+  slug: string
+  displayName: string
+  issuer: string
+  clientId: string
+  clientSecret: string
+}
+
+/** Two companies' identity providers, on the two ports behind the portal's. */
+export async function startIdentityProviders(
+  portalPort: number,
+  registration: (slug: string) => { clientSecret: string; redirectUri: string },
+): Promise<StartedProvider[]> {
+  const companies = [
+    {
+      slug: 'northwind',
+      displayName: 'Northwind ID',
+      accent: 'pine',
+      people: [
+        {
+          id: 'ada',
+          name: 'Ada Lovelace',
+          email: 'ada@example.com',
+          emailVerified: true,
+          hint: 'known to the portal',
+        },
+        {
+          id: 'grace',
+          name: 'Grace Hopper',
+          email: 'grace@example.com',
+          emailVerified: true,
+          hint: 'new to the portal',
+        },
+        {
+          id: 'mallory',
+          name: 'Mallory',
+          email: 'ada@example.com',
+          emailVerified: false,
+          hint: "claims Ada's address; it is not verified",
+        },
+      ],
+    },
+    {
+      slug: 'tailspin',
+      displayName: 'Tailspin Accounts',
+      accent: 'plum',
+      people: [
+        {
+          id: 'a.lovelace',
+          name: 'Ada Lovelace',
+          email: 'ada@example.com',
+          emailVerified: true,
+          hint: 'known to the portal',
+        },
+        {
+          id: 'k.johnson',
+          name: 'Katherine Johnson',
+          email: 'katherine@example.com',
+          emailVerified: true,
+          hint: 'new to the portal',
+        },
+      ],
+    },
+  ] as const
+  return await Promise.all(
+    companies.map(async ({ slug, displayName, accent, people }, at) => {
+      const { clientSecret, redirectUri } = registration(slug)
+      const clientId = 'equipment-portal'
+      const { issuer } = await startIdentityProvider({
+        name: displayName,
+        port: portalPort + 1 + at,
+        clientId,
+        clientSecret,
+        redirectUris: [redirectUri],
+        people: [...people],
+        accent,
+      })
+      return { slug, displayName, issuer, clientId, clientSecret }
+    }),
+  )
+}

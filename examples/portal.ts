@@ -1,0 +1,91 @@
+/**
+ * A whole portal on one page: a few pages of its own, a classic login, and everything of the plugin.
+ *
+ *   PORT          default 3000
+ *   BASE_URL      default http://localhost:PORT
+ *   DATABASE_URL  default sqlite:portal-sso.sqlite3
+ *   REDIS_URL     left out: sessions in this process
+ *   SSO_SECRET    left out: made once and kept in .portal-sso/secret, for development
+ */
+import { randomBytes } from 'node:crypto'
+import express from 'express'
+import { createPortalSso, EmailTaken, type PortalSsoOptions } from '../lib/index.ts'
+import { startIdentityProviders } from './identity-providers.ts'
+import { developmentSecret, readEnvironment } from './portal-environment.ts'
+import { classicLoginPage, homePage, portalPage } from './portal-pages.ts'
+
+const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
+
+const options: PortalSsoOptions = {
+  baseUrl,
+  secret: secret ?? developmentSecret(),
+  database: databaseUrl,
+  homePath: '/portal',
+  branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
+}
+if (redisUrl !== undefined) {
+  const { createClient } = await import('redis')
+  const redis = createClient({ url: redisUrl })
+  redis.on('error', (error: Error) => console.error(`Redis: ${error.message}`))
+  options.redis = await redis.connect()
+}
+const sso = await createPortalSso(options)
+
+const app = express()
+app.use(sso.session())
+app.use(sso.router())
+
+app.get('/', (req, res) => {
+  res.send(homePage(req.user))
+})
+app.use('/portal', sso.guard())
+app.get('/portal{/*page}', (req, res) => {
+  res.send(portalPage(req.user, req.originalUrl))
+})
+
+// The login that SSO replaces: `GET /login` comes here only while no provider is enabled.
+app.get(['/login', '/classic-login'], (_req, res) => {
+  res.send(classicLoginPage())
+})
+app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async (req, res, next) => {
+  const { email, password } = (req.body ?? {}) as Record<string, string>
+  const user = password === 'portal' ? await sso.users.findByEmail(String(email), 'default') : undefined
+  if (!user) {
+    res.status(401).send(classicLoginPage('E-mail or password is wrong.'))
+    return
+  }
+  req.login(user, (error) => (error ? next(error) : res.redirect('/portal')))
+})
+
+// Somebody whom the portal knows already.
+await sso.users
+  .create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  .catch((error: unknown) => {
+    if (!(error instanceof EmailTaken)) throw error
+  })
+
+const server = app.listen(port, () => {
+  console.log(`\n  The portal is at ${baseUrl}\n`)
+})
+server.on('error', (error) => {
+  console.error(`The portal cannot start at port ${port}: ${error.message}. Choose another one with PORT=…`)
+  process.exit(1)
+})
+
+// Two identity providers on this machine, so that you can sign in at once. A real portal connects its own instead.
+const identityProviders = await startIdentityProviders(port, (slug) => ({
+  clientSecret: randomBytes(32).toString('base64url'),
+  redirectUri: sso.providers.redirectUri(slug),
+}))
+const connected = new Set((await sso.providers.list()).map(({ slug }) => slug))
+for (const { slug, displayName, issuer, clientId, clientSecret } of identityProviders) {
+  const settings = { displayName, issuer, clientId, clientSecret }
+  await (connected.has(slug)
+    ? sso.providers.update(slug, settings)
+    : sso.providers.connect({ slug, ...settings }))
+  console.log(`  ${displayName} is an identity provider at ${issuer}`)
+}
+console.log(`
+  Open ${baseUrl}/portal and choose a provider. Ctrl-C ends it all.
+  The CLI on this portal:  SSO_SECRET=$(cat .portal-sso/secret) npm run portal-sso -- providers list
+`)

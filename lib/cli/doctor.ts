@@ -1,0 +1,140 @@
+import { connectDatabase } from '../database/connect.ts'
+import { pendingMigrations } from '../database/migrate.ts'
+import { explain } from '../errors.ts'
+import { createPortalSso } from '../portal-sso.ts'
+import type { Check } from '../providers/test-provider.ts'
+import type { Environment } from './environment.ts'
+import { printCheck } from './print.ts'
+
+type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
+
+/** Looks at everything a sign-in needs and says what is wrong and what to do. @returns whether all is well */
+export async function doctor(environment: Environment): Promise<boolean> {
+  const findings: Finding[] = []
+  const found = (heading: string, ...more: Finding[]) => {
+    console.log(heading)
+    more.forEach(printCheck)
+    findings.push(...more)
+  }
+
+  found('Settings', checkSecret(environment), checkBaseUrl(environment))
+  const database = await checkDatabase(environment)
+  found('Database', database)
+  found('Sessions', await checkRedis(environment))
+  if (database.result === 'ok' && environment.secrets.length > 0) {
+    for (const [heading, checks] of await checkProviders(environment)) found(heading, ...checks)
+  } else {
+    found('Providers', {
+      result: 'warning',
+      finding: 'not looked at: that needs the database and the secret',
+    })
+  }
+  const failed = findings.filter(({ result }) => result === 'failed').length
+  console.log(failed === 0 ? '\nAll is well.' : `\n${failed} thing(s) to mend.`)
+  return failed === 0
+}
+
+function checkSecret({ secrets }: Environment): Finding {
+  const remedy = 'set SSO_SECRET, for example to the output of `openssl rand -base64 32`'
+  if (secrets.length === 0) return { result: 'failed', finding: 'SSO_SECRET is not set', remedy }
+  if (secrets.some((secret) => secret.length < 32))
+    return { result: 'failed', finding: 'SSO_SECRET is shorter than 32 characters', remedy }
+  return {
+    result: 'ok',
+    finding: `SSO_SECRET is set${secrets.length > 1 ? ` (${secrets.length}, the first one writes)` : ''}`,
+  }
+}
+
+function checkBaseUrl({ baseUrl }: Environment): Finding {
+  if (baseUrl.startsWith('https://')) return { result: 'ok', finding: `BASE_URL is ${baseUrl}` }
+  return {
+    result: 'warning',
+    finding: `BASE_URL is ${baseUrl}, without TLS`,
+    remedy: 'right for development on this machine; set the public https origin in production',
+  }
+}
+
+async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
+  try {
+    const database = connectDatabase(databaseUrl)
+    try {
+      const pending = await pendingMigrations(database.knex)
+      if (pending.length === 0)
+        return { result: 'ok', finding: 'the database answers and its tables are up to date' }
+      return {
+        result: 'failed',
+        finding: `tables are missing: ${pending.join(', ')}`,
+        remedy: 'run `portal-sso migrate`',
+      }
+    } finally {
+      await database.close()
+    }
+  } catch (error) {
+    return {
+      result: 'failed',
+      finding: `the database cannot be used: ${explain(error)}`,
+      remedy: 'check DATABASE_URL and that the server runs',
+    }
+  }
+}
+
+async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
+  if (redisUrl === undefined)
+    return {
+      result: 'warning',
+      finding: 'REDIS_URL is not set: sessions would live in the process',
+      remedy: 'right for development; production refuses it',
+    }
+  try {
+    const { createClient } = await import('redis')
+    const client = createClient({ url: redisUrl, socket: { reconnectStrategy: false, connectTimeout: 3000 } })
+    client.on('error', () => {}) // reported by connect()
+    await client.connect()
+    await client.ping()
+    await client.close()
+    return { result: 'ok', finding: 'Redis answers' }
+  } catch (error) {
+    return {
+      result: 'failed',
+      finding: `Redis cannot be used: ${explain(error)}`,
+      remedy: 'check REDIS_URL, that the server runs, and that the package `redis` is installed',
+    }
+  }
+}
+
+async function checkProviders(environment: Environment): Promise<[string, Finding[]][]> {
+  const database = connectDatabase(environment.databaseUrl)
+  try {
+    const { baseUrl, mountPath, secrets } = environment
+    const sso = await createPortalSso({
+      baseUrl,
+      mountPath,
+      secret: secrets,
+      database: database.knex,
+      migrate: false,
+    })
+    const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
+    const all = (await Promise.all(portals.map((portal) => sso.providers.list(portal)))).flat()
+    if (all.length === 0)
+      return [
+        [
+          'Providers',
+          [{ result: 'warning', finding: 'none is connected', remedy: 'run `portal-sso providers add`' }],
+        ],
+      ]
+    return await Promise.all(
+      all.map(async ({ slug, portal, enabled, displayName }): Promise<[string, Finding[]]> => {
+        const heading = `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`
+        try {
+          return [heading, (await sso.providers.test(slug, portal)).checks]
+        } catch (error) {
+          return [heading, [{ result: 'failed', finding: explain(error) }]]
+        }
+      }),
+    )
+  } catch (error) {
+    return [['Providers', [{ result: 'failed', finding: explain(error) }]]]
+  } finally {
+    await database.close()
+  }
+}

@@ -1,0 +1,66 @@
+import type { Knex } from 'knex'
+import { connectDatabase } from '../database/connect.ts'
+import { ConfigurationError } from '../errors.ts'
+import { createPortalSso, type PortalSso } from '../portal-sso.ts'
+import { createUsersTable, type UsersTable } from '../users/users-table.ts'
+
+/** What the commands need to know, from the environment. */
+export interface Environment {
+  /** `DATABASE_URL`, default `sqlite:portal-sso.sqlite3` in this folder */
+  databaseUrl: string
+  /** `BASE_URL`, default `http://localhost:3000` */
+  baseUrl: string
+  /** `MOUNT_PATH`, default `/` */
+  mountPath: string
+  /** `SSO_SECRET`; several, newest first, separated by spaces */
+  secrets: string[]
+  /** `REDIS_URL` */
+  redisUrl: string | undefined
+}
+
+export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
+  return {
+    databaseUrl: env.DATABASE_URL || 'sqlite:portal-sso.sqlite3',
+    baseUrl: env.BASE_URL || 'http://localhost:3000',
+    mountPath: env.MOUNT_PATH || '/',
+    secrets: (env.SSO_SECRET ?? '').split(/\s+/).filter((secret) => secret !== ''),
+    redisUrl: env.REDIS_URL || undefined,
+  }
+}
+
+/** The parts of the code API that the commands call: both run the same acts. */
+export interface Workbench {
+  environment: Environment
+  knex: Knex
+  sso: PortalSso
+  users: UsersTable
+}
+
+/** Runs a command with everything open, and closes it again. */
+export async function withWorkbench(act: (workbench: Workbench) => Promise<void>): Promise<void> {
+  const environment = readEnvironment()
+  if (environment.secrets.length === 0)
+    throw new ConfigurationError('SSO_SECRET: set it to the secret that the portal runs with')
+  await withDatabase(environment, async (knex) => {
+    const sso = await createPortalSso({
+      baseUrl: environment.baseUrl,
+      mountPath: environment.mountPath,
+      secret: environment.secrets,
+      database: knex,
+      migrate: false,
+    })
+    await act({ environment, knex, sso, users: createUsersTable(knex) })
+  })
+}
+
+export async function withDatabase(
+  { databaseUrl }: Environment,
+  act: (knex: Knex) => Promise<void>,
+): Promise<void> {
+  const database = connectDatabase(databaseUrl)
+  try {
+    await act(database.knex)
+  } finally {
+    await database.close()
+  }
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import { Command } from 'commander'
+import { migrate, unlockMigrations } from '../database/migrate.ts'
+import { ConfigurationError, explain } from '../errors.ts'
+import { doctor } from './doctor.ts'
+import { readEnvironment, withDatabase } from './environment.ts'
+import { providersCommand } from './providers-command.ts'
+import { usersCommand } from './users-command.ts'
+
+const program = new Command('portal-sso')
+  .description('Single sign-on of a portal: providers, users, and whether all is well.')
+  .addHelpText(
+    'after',
+    `
+Environment:
+  DATABASE_URL   postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
+  SSO_SECRET     the secret that the portal runs with; several, newest first, separated by spaces
+  BASE_URL       public origin of the portal (default http://localhost:3000)
+  MOUNT_PATH     where sso.router() is mounted (default /)
+  REDIS_URL      looked at by doctor`,
+  )
+
+program
+  .command('migrate')
+  .description('bring the tables up to date')
+  .option('--unlock', 'free the lock of a migration that died; only when no instance migrates')
+  .action((flags: { unlock?: boolean }) =>
+    withDatabase(readEnvironment(), async (knex) => {
+      if (flags.unlock) await unlockMigrations(knex)
+      const ran = await migrate(knex)
+      console.log(ran.length === 0 ? 'The tables are up to date.' : `Ran ${ran.join(', ')}.`)
+    }),
+  )
+
+program.addCommand(providersCommand())
+program.addCommand(usersCommand())
+
+program
+  .command('doctor')
+  .description('check database, Redis, secret and every provider; say what is wrong and what to do')
+  .action(async () => {
+    if (!(await doctor(readEnvironment()))) process.exitCode = 1
+  })
+
+program.parseAsync().catch((error: unknown) => {
+  console.error(error instanceof ConfigurationError ? error.message : `Failed: ${explain(error)}`)
+  process.exitCode = 1
+})

@@ -1,0 +1,46 @@
+import { Command, Option } from 'commander'
+import { ConfigurationError, EmailTaken } from '../errors.ts'
+import { normaliseEmail } from '../users/email-address.ts'
+import { withWorkbench } from './environment.ts'
+import { printTable } from './print.ts'
+
+export function usersCommand(): Command {
+  const command = new Command('users').description('users in the built-in table `sso_users`')
+  const portalFlag = () => new Option('--portal <name>', 'which portal').default('default')
+
+  command
+    .command('add')
+    .requiredOption('--email <address>')
+    .requiredOption('--name <text>')
+    .addOption(portalFlag())
+    .action((flags: { email: string; name: string; portal: string }) =>
+      withWorkbench(async ({ users }) => {
+        const email = normaliseEmail(flags.email)
+        if (email === undefined)
+          throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
+        try {
+          const user = await users.create({ email, name: flags.name.trim(), fields: {} }, flags.portal)
+          console.log(`${user.email} is added (id ${user.id})`)
+        } catch (error) {
+          if (error instanceof EmailTaken) throw new ConfigurationError(`${email} is there already`)
+          throw error
+        }
+      }),
+    )
+
+  command
+    .command('list')
+    .option('--json', 'for scripts')
+    .addOption(portalFlag())
+    .action((flags: { json?: boolean; portal: string }) =>
+      withWorkbench(async ({ users }) => {
+        const all = await users.list(flags.portal)
+        if (flags.json) return console.log(JSON.stringify(all, null, 2))
+        printTable(
+          ['E-MAIL', 'NAME', 'ACTIVE', 'ID'],
+          all.map(({ email, name, active, id }) => [email, name, active ? 'yes' : 'no', id]),
+        )
+      }),
+    )
+  return command
+}

@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import pg from 'pg'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
+
+export interface FreshDatabase {
+  config: Knex.Config
+  drop(): Promise<void>
+}
+
+/** A database of its own on the test server, whose user may create databases. */
+export async function freshPostgres(): Promise<FreshDatabase> {
+  const connectionString = process.env.TEST_DATABASE_URL!
+  const name = `portal_sso_${randomBytes(8).toString('hex')}`
+  const onServer = async (statement: string) => {
+    const client = new pg.Client({ connectionString })
+    await client.connect()
+    try {
+      await client.query(statement)
+    } finally {
+      await client.end()
+    }
+    return client
+  }
+  // Nobody is ever connected to template0, which would forbid the copy.
+  const { host, port, user, password, ssl } = await onServer(`create database ${name} template template0`)
+  return {
+    // pg reads the address: knex reads some addresses of sockets as 127.0.0.1:5432 without a word.
+    config: {
+      client: 'pg',
+      connection: { host, port, user, password, ssl, database: name } as Knex.PgConnectionConfig,
+      pool: { min: 0, max: 10 },
+    },
+    drop: async () => {
+      await onServer(`drop database if exists ${name} with (force)`)
+    },
+  }
+}
+
+/** A database of its own in a temporary file. */
+export async function freshSqlite(): Promise<FreshDatabase> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-sqlite-'))
+  return {
+    config: sqliteConfig(path.join(folder, 'test.sqlite')),
+    drop: async () => fs.rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+/** For `describe.each`. */
+export const databases = [
+  ['SQLite', freshSqlite],
+  ['PostgreSQL', freshPostgres],
+] as const

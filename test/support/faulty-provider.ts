@@ -1,0 +1,393 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
+
+export type Claims = Record<string, unknown>
+
+type Endpoint = 'discovery' | 'jwks' | 'token' | 'userinfo'
+
+export interface RawAnswer {
+  status?: number
+  headers?: OutgoingHttpHeaders
+  body?: string | Buffer
+}
+
+/** Answered by any of the four endpoints that the portal itself calls, in place of the right answer. */
+type ResponseFaults = { [name in `${Endpoint}Response`]?: RawAnswer }
+
+/**
+ * How any of the four answers: never; a byte now and then, without end; the right answer and 11 MB more in one member;
+ * not at all, the connection ends.
+ */
+type DeliveryFaults = { [name in `${Endpoint}${'Hang' | 'Trickle' | 'Huge' | 'Drop'}`]?: true }
+
+/** One switch, one fault. Where parts are merged in, `undefined` takes a member out. */
+export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
+  discovery?: Claims
+  /** Only what OpenID Connect Discovery 1.0 section 3 calls REQUIRED. */
+  sparseDiscovery?: true
+  noPkceInMetadata?: true
+  /** Whether the metadata promise the `iss` parameter (RFC 9207). Default true. */
+  announceIss?: boolean
+
+  authorizeError?: { error: string; error_description?: string }
+  /** No `iss` in the answer, promised or not. */
+  omitIss?: true
+  /** Merged into the answer's parameters; an array sends a parameter several times. */
+  callbackParams?: Record<string, string | string[] | undefined>
+
+  /** Merged over the ID token's claims. */
+  claims?: Claims
+  noIdToken?: true
+  accessTokenMissing?: true
+  tokenError?: { status?: number; body: object }
+  /** Reads Basic credentials without form-decoding them, as many servers do against RFC 6749 section 2.3.1. */
+  rawCredentials?: true
+
+  /** The ID token carries nobody but `sub`. */
+  claimsInUserinfoOnly?: true
+  /** Merged over what UserInfo says. */
+  userinfoClaims?: Claims
+}
+
+export interface ReceivedRequest {
+  method: string
+  path: string
+  query: URLSearchParams
+  headers: IncomingHttpHeaders
+  body: string
+}
+
+export interface Person extends Claims {
+  sub: string
+  email?: string
+  email_verified?: unknown
+  name?: string
+}
+
+export interface FaultyProvider {
+  readonly issuer: string
+  readonly clientId: string
+  readonly clientSecret: string
+  readonly faults: Faults
+  /** Who signs in next; taken down when the browser arrives, so later changes do not reach a sign-in under way. */
+  person: Person
+  /** For many sign-ins at once; says who the next one is. Left alone, it is `person`. */
+  nextPerson: () => Person
+  readonly requests: ReceivedRequest[]
+  /** Whom a code was given out for, spent or not. */
+  personOf(code: string): Person | undefined
+  /** Signs any claims with the current key, for logout tokens say; `faults` here are only this token's. */
+  sign(claims: Claims, faults?: SigningFaults): Promise<string>
+  /** From now on another key under another id signs, and the old one is no longer published. */
+  rotateKeys(): Promise<void>
+  /** Faults off, the first person back, requests forgotten. Keys stay. */
+  reset(): void
+  close(): Promise<void>
+}
+
+export interface FaultyProviderOptions {
+  /** Id and secret hold characters that Basic authentication encodes; the dash is one on which clients differ. */
+  clientId?: string
+  clientSecret?: string
+  /** Path of the issuer, '/realm/' for one that ends with a slash. Default: none. */
+  issuerPath?: string
+  /** For one that comes back where it was. Default: a free one. */
+  port?: number
+}
+
+interface Authorization {
+  person: Person
+  redirectUri: string
+  challenge: string
+  nonce: string | undefined
+}
+
+const ada: Person = { sub: 'ada', email: 'ada@example.com', email_verified: true, name: 'Ada Lovelace' }
+
+/** An OpenID Provider over real HTTP without pages: whoever arrives is signed in. It is right unless told to be wrong. */
+export async function startFaultyProvider(options: FaultyProviderOptions = {}): Promise<FaultyProvider> {
+  const { clientId = 'portal-at-provider', clientSecret = 'a secret+with/odd:characters-&%' } = options
+  const keys = await createSigningKeys(clientSecret)
+  const server = createServer((req, res) => {
+    handle(req, res).catch((error: unknown) => {
+      if (!res.headersSent) res.writeHead(500).end(String(error))
+    })
+  })
+  server.listen(options.port ?? 0, '127.0.0.1')
+  await once(server, 'listening')
+  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}${options.issuerPath ?? ''}`
+  const base = issuer.replace(/\/$/, '')
+  const prefix = new URL(base).pathname.replace(/\/$/, '')
+  const codes = new Map<string, Authorization>()
+  const given = new Map<string, Person>()
+  const accessTokens = new Map<string, Person>()
+
+  const provider: FaultyProvider = {
+    issuer,
+    clientId,
+    clientSecret,
+    faults: {},
+    person: { ...ada },
+    nextPerson: () => provider.person,
+    requests: [],
+    personOf: (code) => given.get(code),
+    sign: keys.sign,
+    rotateKeys: keys.rotate,
+    reset() {
+      for (const name of Object.keys(faults)) delete faults[name as keyof Faults]
+      provider.person = { ...ada }
+      provider.nextPerson = () => provider.person
+      provider.requests.length = 0
+    },
+    async close() {
+      const closed = once(server, 'close')
+      server.close()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+  const { faults } = provider
+
+  async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const request = await received(req)
+    provider.requests.push(request)
+    const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined
+    switch (`${request.method} ${path}`) {
+      case 'GET /.well-known/openid-configuration':
+        return deliver(res, 'discovery', { body: metadata() })
+      case 'GET /jwks':
+        return deliver(res, 'jwks', { body: await keys.jwks(faults) })
+      case 'GET /authorize':
+        return authorize(request.query, res)
+      case 'POST /token':
+        return deliver(res, 'token', await token(request))
+      case 'GET /userinfo':
+      case 'POST /userinfo':
+        return deliver(res, 'userinfo', userinfo(request))
+      case 'GET /logout':
+        return logout(request.query, res)
+      default:
+        res.writeHead(404).end('There is nothing here.')
+    }
+  }
+
+  function metadata(): Claims {
+    const required = {
+      issuer,
+      authorization_endpoint: `${base}/authorize`,
+      token_endpoint: `${base}/token`,
+      jwks_uri: `${base}/jwks`,
+      response_types_supported: ['code'],
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+    }
+    const optional = {
+      userinfo_endpoint: `${base}/userinfo`,
+      end_session_endpoint: `${base}/logout`,
+      scopes_supported: ['openid', 'email', 'profile'],
+      response_modes_supported: ['query', 'form_post'],
+      grant_types_supported: ['authorization_code'],
+      token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+      ...(faults.noPkceInMetadata ? {} : { code_challenge_methods_supported: ['S256'] }),
+      ...(faults.announceIss === false ? {} : { authorization_response_iss_parameter_supported: true }),
+    }
+    return { ...required, ...(faults.sparseDiscovery ? {} : optional), ...faults.discovery }
+  }
+
+  function authorize(query: URLSearchParams, res: ServerResponse): void {
+    const redirectUri = query.get('redirect_uri')
+    if (query.get('client_id') !== clientId || !redirectUri) {
+      res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
+      return
+    }
+    const answer = {
+      ...(faults.authorizeError ?? misrequested(query) ?? { code: issueCode(query, redirectUri) }),
+      state: query.get('state') ?? undefined,
+      iss: faults.omitIss ? undefined : issuer,
+      ...faults.callbackParams,
+    }
+    const parameters = Object.entries(answer).flatMap(([name, value]) =>
+      value === undefined ? [] : [value].flat().map((one): [string, string] => [name, one]),
+    )
+    if (query.get('response_mode') === 'form_post') {
+      res.writeHead(200, { 'Content-Type': 'text/html' }).end(selfPostingForm(redirectUri, parameters))
+    } else {
+      const target = new URL(redirectUri)
+      for (const [name, value] of parameters) target.searchParams.append(name, value)
+      res.writeHead(302, { Location: target.href }).end()
+    }
+  }
+
+  function issueCode(query: URLSearchParams, redirectUri: string): string {
+    const code = randomBytes(16).toString('base64url')
+    const person = { ...provider.nextPerson() }
+    given.set(code, person)
+    codes.set(code, {
+      person,
+      redirectUri,
+      challenge: query.get('code_challenge') ?? '',
+      nonce: query.get('nonce') ?? undefined,
+    })
+    return code
+  }
+
+  async function token(request: ReceivedRequest): Promise<JsonAnswer> {
+    if (faults.tokenError) return { status: 400, ...faults.tokenError }
+    const form = new URLSearchParams(request.body)
+    if (!authenticated(request.headers.authorization, form)) {
+      const headers = { 'WWW-Authenticate': 'Basic realm="token endpoint"' }
+      return { status: 401, headers, body: { error: 'invalid_client' } }
+    }
+    if (form.get('grant_type') !== 'authorization_code')
+      return { status: 400, body: { error: 'unsupported_grant_type' } }
+    const authorization = codes.get(form.get('code') ?? '')
+    codes.delete(form.get('code') ?? '')
+    const challenge = createHash('sha256')
+      .update(form.get('code_verifier') ?? '')
+      .digest('base64url')
+    if (
+      !authorization ||
+      authorization.redirectUri !== form.get('redirect_uri') ||
+      authorization.challenge !== challenge
+    )
+      return { status: 400, body: { error: 'invalid_grant' } }
+
+    const accessToken = randomBytes(16).toString('base64url')
+    accessTokens.set(accessToken, authorization.person)
+    const body = {
+      ...(faults.accessTokenMissing ? {} : { access_token: accessToken }),
+      token_type: 'Bearer',
+      expires_in: 300,
+      ...(faults.noIdToken ? {} : { id_token: await keys.sign(idTokenClaims(authorization), faults) }),
+    }
+    return { headers: { 'Cache-Control': 'no-store' }, body }
+  }
+
+  function idTokenClaims({ person, nonce }: Authorization): Claims {
+    const now = Math.floor(Date.now() / 1000)
+    return {
+      ...(faults.claimsInUserinfoOnly ? { sub: person.sub } : person),
+      iss: issuer,
+      aud: clientId,
+      iat: now,
+      exp: now + 300,
+      nonce,
+      ...faults.claims,
+    }
+  }
+
+  function authenticated(header: string | undefined, form: URLSearchParams): boolean {
+    if (header === undefined)
+      return form.get('client_id') === clientId && form.get('client_secret') === clientSecret
+    // One way at a time (RFC 6749 section 2.3).
+    if (!header.startsWith('Basic ') || form.has('client_secret')) return false
+    const [, id, secret] =
+      /^(.*?):(.*)$/s.exec(Buffer.from(header.slice('Basic '.length), 'base64').toString()) ?? []
+    const decode = faults.rawCredentials ? (part?: string) => part : formDecoded
+    return decode(id) === clientId && decode(secret) === clientSecret
+  }
+
+  function userinfo({ headers }: ReceivedRequest): JsonAnswer {
+    const person = accessTokens.get(headers.authorization?.replace(/^Bearer /, '') ?? '')
+    if (person) return { body: { ...person, ...faults.userinfoClaims } }
+    return { status: 401, headers: { 'WWW-Authenticate': 'Bearer error="invalid_token"' }, body: {} }
+  }
+
+  function deliver(res: ServerResponse, endpoint: Endpoint, answer: JsonAnswer): void {
+    const raw = faults[`${endpoint}Response`]
+    const json = JSON.stringify(answer.body)
+    const headers = { 'Content-Type': 'application/json', ...answer.headers }
+    if (faults[`${endpoint}Hang`]) return
+    if (faults[`${endpoint}Drop`]) res.destroy()
+    else if (raw) res.writeHead(raw.status ?? 200, raw.headers ?? headers).end(raw.body)
+    else if (faults[`${endpoint}Trickle`]) trickle(res.writeHead(200, headers))
+    else if (faults[`${endpoint}Huge`]) swell(res.writeHead(200, headers), json)
+    else res.writeHead(answer.status ?? 200, headers).end(json)
+  }
+
+  return provider
+}
+
+interface JsonAnswer {
+  status?: number
+  headers?: OutgoingHttpHeaders
+  body: object
+}
+
+async function received(req: IncomingMessage): Promise<ReceivedRequest> {
+  const url = new URL(req.url ?? '/', 'http://here')
+  const chunks: Buffer[] = []
+  for await (const chunk of req) chunks.push(chunk as Buffer)
+  return {
+    method: req.method ?? '',
+    path: url.pathname,
+    query: url.searchParams,
+    headers: req.headers,
+    body: Buffer.concat(chunks).toString(),
+  }
+}
+
+/** What a strict provider finds wrong with the request. */
+function misrequested(query: URLSearchParams): { error: string; error_description: string } | undefined {
+  const refuse = (error_description: string) => ({ error: 'invalid_request', error_description })
+  if (query.get('response_type') !== 'code') return refuse('response_type must be code')
+  if (!query.get('scope')?.split(' ').includes('openid')) return refuse('scope must contain openid')
+  if (query.get('code_challenge_method') !== 'S256') return refuse('code_challenge_method must be S256')
+  if (!/^[\w-]{43}$/.test(query.get('code_challenge') ?? ''))
+    return refuse('code_challenge is not an S256 one')
+  if (!['query', 'form_post'].includes(query.get('response_mode') ?? 'query'))
+    return refuse('response_mode must be query or form_post')
+  return undefined
+}
+
+function formDecoded(part = ''): string | undefined {
+  try {
+    return decodeURIComponent(part.replaceAll('+', ' '))
+  } catch {
+    return undefined
+  }
+}
+
+function selfPostingForm(action: string, parameters: [string, string][]): string {
+  const inputs = parameters.map(
+    ([name, value]) => `<input type="hidden" name="${escapeHtml(name)}" value="${escapeHtml(value)}">`,
+  )
+  return `<!doctype html><title>Continue</title>
+<form method="post" action="${escapeHtml(action)}">${inputs.join('')}<button>Continue</button></form>
+<script>document.forms[0].submit()</script>`
+}
+
+const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+
+function logout(query: URLSearchParams, res: ServerResponse): void {
+  const back = query.get('post_logout_redirect_uri')
+  if (!back) {
+    res.writeHead(200).end('Signed out.')
+    return
+  }
+  const target = new URL(back)
+  if (query.has('state')) target.searchParams.set('state', query.get('state') ?? '')
+  res.writeHead(302, { Location: target.href }).end()
+}
+
+/** White space before a JSON value is legal, so nothing but a clock can tell that this never ends. */
+function trickle(res: ServerResponse): void {
+  const drip = setInterval(() => res.write(' '), 50)
+  res.once('close', () => clearInterval(drip))
+}
+
+/** Without a Content-Length, and right JSON to the end: nothing but counting can tell. */
+function swell(res: ServerResponse, json: string): void {
+  res.write(`${json.slice(0, -1)},"padding":"`)
+  for (let megabytes = 0; megabytes < 11; megabytes++) res.write('x'.repeat(1024 * 1024))
+  res.end('"}')
+}

@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express, { type Express } from 'express'
+import knexModule, { type Knex } from 'knex'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import { createPortalSso, type PortalSso, type PortalSsoOptions } from '../../lib/index.ts'
+import type { FaultyProvider } from './faulty-provider.ts'
+
+export interface LogLine {
+  level: 'info' | 'warn' | 'error'
+  message: string
+  fields: Record<string, unknown>
+}
+
+export interface TestPortal {
+  url: string
+  app: Express
+  sso: PortalSso
+  knex: Knex
+  logs: LogLine[]
+  /** Connects a provider that was started for the test. */
+  connect(
+    provider: FaultyProvider,
+    settings?: Partial<Parameters<PortalSso['providers']['connect']>[0]>,
+  ): Promise<void>
+  close(): Promise<void>
+}
+
+export const testSecret = 'a secret for tests that is longer than 32 characters'
+
+export interface TestPortalOptions extends Partial<PortalSsoOptions> {
+  /** what the host mounts; default: a guarded `/portal` that says who is signed in */
+  mount?: (app: Express, sso: PortalSso) => void
+}
+
+/** A portal over real HTTP on a free port, with a database of its own in memory unless given one. */
+export async function startPortal({
+  mount = mountDefault,
+  ...options
+}: TestPortalOptions = {}): Promise<TestPortal> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const given = options.database as Knex | undefined
+  const knex = given ?? knexModule(sqliteConfig(':memory:'))
+  const logs: LogLine[] = []
+  const log = (level: LogLine['level']) => (fields: object, message: string) => {
+    logs.push({ level, message, fields: { ...fields } })
+  }
+  const sso = await createPortalSso({
+    baseUrl: url,
+    secret: testSecret,
+    logger: { info: log('info'), warn: log('warn'), error: log('error') },
+    ...options,
+    database: knex,
+  })
+  const app = express()
+  mount(app, sso)
+  server.on('request', app)
+  return {
+    url,
+    app,
+    sso,
+    knex,
+    logs,
+    async connect(provider, settings = {}) {
+      await sso.providers.connect({
+        slug: 'acme',
+        displayName: 'Acme',
+        issuer: provider.issuer,
+        clientId: provider.clientId,
+        clientSecret: provider.clientSecret,
+        ...settings,
+      })
+    },
+    async close() {
+      server.closeAllConnections()
+      server.close()
+      await sso.close()
+      if (!given) await knex.destroy()
+    },
+  }
+}
+
+export function mountDefault(app: Express, sso: PortalSso): void {
+  app.use(sso.session())
+  app.use(sso.router())
+  app.use('/portal', sso.guard(), (req, res) => {
+    res.json({ user: req.user, path: req.originalUrl })
+  })
+  app.get('/', (req, res) => {
+    res.send(req.user ? `home of ${(req.user as { email: string }).email}` : 'home of nobody')
+  })
+}

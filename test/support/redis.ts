@@ -1,0 +1,70 @@
+import { once } from 'node:events'
+import net from 'node:net'
+import { createClient, type RedisClientType } from 'redis'
+import { findRedis, startRedis } from './services/redis.ts'
+import { freePort } from './services/server.ts'
+
+/** A client of the run's Redis, which all test files share: use a prefix of your own, and close the client. */
+export async function connectRedis(): Promise<RedisClientType> {
+  const client: RedisClientType = createClient({ url: process.env.TEST_REDIS_URL! })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+export interface OwnRedis {
+  url: string
+  stop(): Promise<void>
+  start(): Promise<void>
+}
+
+/** A Redis, running, that a test may stop and start again (at the same address, without its data). */
+export async function startOwnRedis(): Promise<OwnRedis> {
+  const port = await freePort()
+  const program = findRedis()
+  const url = new URL(program ? 'redis://127.0.0.1' : process.env.TEST_REDIS_URL!)
+  const run = program ? () => startRedis(program, port) : () => openDoor(url, port)
+  let stopNow: (() => Promise<void>) | undefined
+  const own = {
+    async start() {
+      stopNow ??= await run()
+    },
+    async stop() {
+      const stop = stopNow
+      stopNow = undefined
+      await stop?.()
+    },
+  }
+  await own.start()
+  const address = new URL(url)
+  address.hostname = '127.0.0.1'
+  address.port = String(port)
+  return { url: address.href, ...own }
+}
+
+/** Where Redis was given and no program is installed: a way to it that can be shut (it keeps its data, then). */
+async function openDoor(to: URL, port: number): Promise<() => Promise<void>> {
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer((near) => {
+    const far = net.connect(Number(to.port || 6379), to.hostname)
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(one)
+      one.pipe(other)
+      one.on('error', () => {})
+      one.on('close', () => {
+        sockets.delete(one)
+        other.destroy()
+      })
+    }
+  })
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return async () => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+    await once(server, 'close')
+  }
+}

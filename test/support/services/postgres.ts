@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { isProgram, searchPath } from './programs.ts'
+import { freePort, guard, privateFolder, SetUpError, startServer, unprivileged } from './server.ts'
+
+const run = promisify(execFile)
+
+/** Debian keeps the server's programs out of PATH, one folder for each version. */
+function debianFolders(): string[] {
+  const base = '/usr/lib/postgresql'
+  if (!fs.existsSync(base)) return []
+  const versions = fs.readdirSync(base).sort((a, b) => Number(b) - Number(a))
+  return versions.map((version) => path.join(base, version, 'bin'))
+}
+
+export const postgres = {
+  name: 'PostgreSQL',
+  variable: 'TEST_DATABASE_URL',
+  debianPackage: 'postgresql',
+
+  /** The folder with both programs: a version's folder may hold the client only, a folder of PATH one of two links. */
+  find: async () =>
+    [...debianFolders(), ...searchPath()].find((folder) =>
+      ['initdb', 'postgres'].every((name) => isProgram(path.join(folder, name))),
+    ),
+
+  async start(bin: string) {
+    const folder = privateFolder()
+    const data = path.join(folder, 'data')
+    const unguard = guard(folder)
+    const init = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync']
+    try {
+      await run(path.join(bin, 'initdb'), init, {
+        ...unprivileged(),
+        cwd: folder,
+        env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C' },
+      })
+    } catch (error) {
+      await unguard()
+      throw new SetUpError(`initdb from ${bin} failed:\n${(error as { stderr?: string }).stderr ?? error}`)
+    }
+    const port = await freePort()
+    const settings = [
+      'listen_addresses=127.0.0.1',
+      `port=${port}`,
+      'unix_socket_directories=',
+      'max_connections=300',
+      'fsync=off',
+      'synchronous_commit=off',
+      'full_page_writes=off',
+    ]
+    const args = ['-D', data, ...settings.flatMap((setting) => ['-c', setting])]
+    // QUIT is its quickest way out that still gives back its shared memory.
+    const stopServer = await startServer(path.join(bin, 'postgres'), args, folder, 'QUIT')
+    const stop = async () => {
+      await stopServer()
+      await unguard()
+    }
+    return { env: { TEST_DATABASE_URL: `postgres://postgres@127.0.0.1:${port}/postgres` }, stop }
+  },
+
+  async use(url: string) {
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 })
+    await client.connect()
+    await client.end()
+    return { env: { TEST_DATABASE_URL: url }, stop: async () => {} }
+  },
+}

@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import net from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+export type Stop = () => Promise<void>
+
+/** Somebody has to do something before the tests can run: one sentence for them, without a stack. */
+export class SetUpError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.stack = message
+  }
+}
+
+const guardian = `
+read -r _
+if [ -n "$1" ]; then
+  kill -s "$2" "$1" 2>/dev/null
+  tries=0
+  while kill -0 "$1" 2>/dev/null && [ $tries -lt 200 ]; do sleep 0.03; tries=$((tries + 1)); done
+  kill -KILL "$1" 2>/dev/null
+else
+  for found in $(grep -lszFx "TMPDIR=$3" /proc/[0-9]*/environ); do
+    found=\${found#/proc/}
+    kill -KILL "\${found%/environ}" 2>/dev/null
+  done
+fi
+tries=0
+until rm -rf "$3" 2>/dev/null || [ $tries -ge 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+`
+
+/**
+ * Ends a process and removes its folder when `stop` is called or when this process is gone. Without a process
+ * it ends all that have the folder as their TMPDIR: Jest's workers, which would finish their test file first,
+ * and what the tests started.
+ *
+ * A shell of its own session waits for the end of its input: that also comes when Jest or one of its workers
+ * is killed in a way that lets no JavaScript run any more.
+ */
+export function guard(folder: string, pid?: number, signal: 'TERM' | 'QUIT' = 'TERM'): Stop {
+  const child = spawn('/bin/sh', ['-c', guardian, 'guardian', String(pid ?? ''), signal, folder], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+    cwd: '/',
+    env: { PATH: `${process.env.PATH}:/usr/bin:/bin` },
+  })
+  const input = child.stdin as net.Socket
+  const gone = once(child, 'exit')
+  gone.catch(() => {})
+  child.unref()
+  input.unref()
+  return async () => {
+    child.ref()
+    input.end()
+    await gone
+  }
+}
+
+/** PostgreSQL refuses to run as root: root's servers run as `nobody`, who owns nothing. */
+export function unprivileged(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const entry = /^nobody:[^:]*:(\d+):(\d+):/m.exec(fs.readFileSync('/etc/passwd', 'utf8'))
+  if (!entry)
+    throw new SetUpError('As root the tests run their servers as the user nobody: create that user.')
+  return { uid: Number(entry[1]), gid: Number(entry[2]) }
+}
+
+/** A new folder that only the servers' user may enter. */
+export function privateFolder(): string {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-server-'))
+  const user = unprivileged()
+  if (user) fs.chownSync(folder, user.uid, user.gid)
+  return folder
+}
+
+/** Starts a server as an unprivileged user and waits until its log says that it takes connections. */
+export async function startServer(
+  program: string,
+  args: string[],
+  folder: string,
+  signal: 'TERM' | 'QUIT' = 'TERM',
+): Promise<Stop> {
+  // A file, not a pipe: nobody has to read along, and the server survives until its guardian ends it in order.
+  const log = path.join(folder, 'log')
+  const file = fs.openSync(log, 'w')
+  let child: ChildProcess
+  try {
+    child = spawn(program, args, {
+      ...unprivileged(),
+      cwd: folder,
+      env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C' },
+      stdio: ['ignore', file, file],
+    })
+    await once(child, 'spawn')
+  } finally {
+    fs.closeSync(file)
+  }
+  child.unref()
+  const stop = guard(folder, child.pid, signal)
+  const late = Date.now() + 30_000
+  for (;;) {
+    const text = fs.readFileSync(log, 'utf8')
+    if (/ready to accept connections/i.test(text)) return stop
+    if (child.exitCode !== null || child.signalCode !== null || Date.now() > late) {
+      await stop()
+      throw new SetUpError(`${program} did not start:\n${text.trim().split('\n').slice(-10).join('\n')}`)
+    }
+    await delay(15)
+  }
+}
+
+/**
+ * Below the ports a system hands out to outgoing connections: none of those can take the port while its server
+ * is not up, be it at the start or when a test stops the server for a while.
+ */
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const port = randomInt(10_000, 30_000)
+    const server = net.createServer().listen(port, '127.0.0.1')
+    try {
+      await once(server, 'listening')
+    } catch {
+      continue
+    }
+    server.close()
+    await once(server, 'close')
+    return port
+  }
+  throw new SetUpError('No free port was found on 127.0.0.1.')
+}

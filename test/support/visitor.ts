@@ -1,0 +1,91 @@
+/** A person's browser without the pictures: keeps cookies for each origin, follows redirects, fills in forms. */
+export interface Seen {
+  url: string
+  status: number
+  headers: Headers
+  body: string
+  /** where a redirect leads, absolute */
+  location: string | undefined
+}
+
+export class Visitor {
+  /** origin → cookie name → value */
+  readonly cookies = new Map<string, Map<string, string>>()
+  private readonly headers: Record<string, string>
+
+  constructor(headers: Record<string, string> = {}) {
+    this.headers = { accept: 'text/html,application/xhtml+xml', ...headers }
+  }
+
+  /** One request, no redirect followed. */
+  async get(url: string, headers: Record<string, string> = {}): Promise<Seen> {
+    return await this.request(url, { headers })
+  }
+
+  /** Posts a form from a page of the same origin, unless the headers say otherwise. */
+  async post(
+    url: string,
+    form: Record<string, string> = {},
+    headers: Record<string, string> = {},
+  ): Promise<Seen> {
+    return await this.request(url, {
+      method: 'POST',
+      body: new URLSearchParams(form),
+      headers: { 'sec-fetch-site': 'same-origin', origin: new URL(url).origin, ...headers },
+    })
+  }
+
+  /** As a browser would: on and on until there is a page. */
+  async open(url: string): Promise<Seen> {
+    return await this.follow(await this.get(url))
+  }
+
+  async follow(seen: Seen): Promise<Seen> {
+    let at = seen
+    for (let hops = 0; at.location !== undefined; hops++) {
+      if (hops > 12) throw new Error(`too many redirects, the last one to ${at.location}`)
+      at = await this.get(at.location)
+    }
+    return at
+  }
+
+  /** A copy with the same cookies: what a thief has, or the same browser a moment ago. */
+  clone(): Visitor {
+    const twin = new Visitor(this.headers)
+    for (const [origin, jar] of this.cookies) twin.cookies.set(origin, new Map(jar))
+    return twin
+  }
+
+  cookieNames(url: string): string[] {
+    return [...(this.cookies.get(new URL(url).origin)?.keys() ?? [])]
+  }
+
+  private async request(url: string, init: RequestInit & { headers: Record<string, string> }): Promise<Seen> {
+    const { origin } = new URL(url)
+    const jar = this.cookies.get(origin) ?? new Map<string, string>()
+    this.cookies.set(origin, jar)
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const response = await fetch(url, {
+      ...init,
+      redirect: 'manual',
+      headers: { ...this.headers, ...(cookie && { cookie }), ...init.headers },
+    })
+    for (const line of response.headers.getSetCookie()) keep(jar, line)
+    const location = response.headers.get('location')
+    return {
+      url,
+      status: response.status,
+      headers: response.headers,
+      body: await response.text(),
+      location: location === null ? undefined : new URL(location, url).href,
+    }
+  }
+}
+
+function keep(jar: Map<string, string>, line: string): void {
+  const [pair = ''] = line.split(';')
+  const name = pair.slice(0, pair.indexOf('='))
+  const value = pair.slice(pair.indexOf('=') + 1)
+  if (value === '' || /expires=Thu, 01 Jan 1970/i.test(line)) jar.delete(name)
+  else jar.set(name, value)
+}
