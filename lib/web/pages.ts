@@ -70,6 +70,9 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
   const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
   const secureHeaders = headersFor(branding)
 
+  // EJS looks beside the including file first: without this a host could not replace a partial alone.
+  const includer = (name: string) => ({ filename: findView(views, name) })
+
   async function show(
     req: Request,
     res: Response,
