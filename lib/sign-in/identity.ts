@@ -37,6 +37,10 @@ export function identityFrom(
   const subject = idClaims.sub
   if (typeof subject !== 'string' || !/^[\u0020-\u007e]{1,255}$/.test(subject))
     throw new Error('the subject is not 1 to 255 ASCII characters')
+  // Core 3.1.3.7, 5: openid-client looks at it only where there are several audiences.
+  const authorizedParty = idClaims.azp
+  if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
+    throw new Error('the ID token was issued to another client (azp)')
   // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
   const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
