@@ -14,6 +14,30 @@ const modules = path.resolve(import.meta.dirname, '../../../node_modules')
 const ownLibraries = (executablePath: string): string => path.join(path.dirname(executablePath), 'al2023/lib')
 
 /**
+ * Chromium from npm brings a font, too, but a list of fonts that names other folders: every text would be 0 pixels wide.
+ * Here it is its font first, the same on every machine, and then what the system has for other scripts.
+ */
+function ownFonts(executablePath: string): string {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chromium-fonts-'))
+  const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
+  const preferred = ['sans-serif', 'sans'].map(
+    (family) => `<alias><family>${family}</family><prefer><family>Open Sans</family></prefer></alias>`,
+  )
+  const list = `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  ${preferred.join('\n  ')}
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>${escaped(path.join(path.dirname(executablePath), 'fonts'))}</dir>
+  <cachedir>${escaped(folder)}</cachedir>
+</fontconfig>
+`
+  const file = path.join(folder, 'fonts.conf')
+  fs.writeFileSync(file, list)
+  return file
+}
+
+/**
  * Unpacks the Chromium of @sparticuz/chromium into TMPDIR, the place it insists on. In a process of its own, as
  * it changes the environment; the variable makes it unpack its libraries, too.
  */
@@ -72,7 +96,7 @@ export const chromium = {
   async start(executablePath: string) {
     const libraries = ownLibraries(executablePath)
     const own = fs.existsSync(libraries)
-      ? { LD_LIBRARY_PATH: libraries, FONTCONFIG_PATH: path.join(path.dirname(executablePath), 'fonts') }
+      ? { LD_LIBRARY_PATH: libraries, FONTCONFIG_FILE: ownFonts(executablePath) }
       : {}
     const server = await browserType.launchServer({
       executablePath,
