@@ -85,9 +85,9 @@ describe.each(databases)('on %s', (_name, fresh) => {
       await migrate(knex)
       await knex.migrate.rollback(migratorConfig, true)
       await lock()
-      const waiting = migrate(connect())
-      await expect(connect().migrate.latest(migratorConfig)).rejects.toThrow('already locked')
+      await expect(knex.migrate.latest(migratorConfig)).rejects.toThrow('already locked')
       expect(await tables()).toEqual([])
+      const waiting = migrate(knex)
       await unlockMigrations(knex)
       expect(await waiting).toEqual(allMigrations)
     })
@@ -286,7 +286,10 @@ describe.each(databases)('on %s', (_name, fresh) => {
         })
 
         it('opened by the old secret behind the new one, and what is written then by the new one alone', async () => {
-          const [older, newer] = ['the older secret, long enough for this', 'the newer secret, long enough too']
+          const [older, newer] = [
+            'the older secret, long enough for this',
+            'the newer secret, long enough too',
+          ]
           const provider = await table(older).insert(acme(), secret)
           const rotated = table(newer, older)
           expect(await rotated.clientSecret(provider)).toBe(secret)

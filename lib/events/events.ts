@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { EventEmitter } from 'node:events'
+import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
 import { explain } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -35,7 +35,13 @@ export interface EventLog {
 }
 
 export function createEventLog(knex: Knex, logger: Logger): EventLog {
-  const emitter: PortalEvents = new EventEmitter()
+  const heardBadly = (kind: unknown, error: unknown) =>
+    logger.error({ kind, cause: explain(error) }, 'a listener of sso.events threw')
+  // A listener that is an async function would otherwise end the process with its rejection.
+  const emitter: PortalEvents = new EventEmitter({ captureRejections: true })
+  Object.assign(emitter, {
+    [captureRejectionSymbol]: (error: unknown, kind: unknown) => heardBadly(kind, error),
+  })
   return {
     emitter,
     // An event that cannot be written or heard must not undo what has already happened.
@@ -57,7 +63,7 @@ export function createEventLog(knex: Knex, logger: Logger): EventLog {
       try {
         emitter.emit(event.kind, event)
       } catch (error) {
-        logger.error({ kind: event.kind, cause: explain(error) }, 'a listener of sso.events threw')
+        heardBadly(event.kind, error)
       }
     },
   }
