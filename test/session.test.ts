@@ -358,7 +358,7 @@ describe('a host of its own kind', () => {
     expect(await status(visitor, portal)).toBe(200)
   })
 
-  it('keeps its own Passport: neither takes the other for signed out', async () => {
+  it('keeps its own Passport: what that keeps in the session is left alone', async () => {
     const own = new Passport()
     own.serializeUser((user, done) => done(null, (user as User).id))
     own.deserializeUser((id, done) =>
