@@ -67,7 +67,7 @@ describe('a session', () => {
     const start = await request(portal.app).get('/login/acme').set('x-forwarded-proto', 'https')
     const [attempt] = start.headers['set-cookie'] as unknown as string[]
     expect(attempt).toMatch(
-      /^__Host-sso-attempt-[^;]+; Max-Age=600; Path=\/; Expires=[^;]+; HttpOnly; Secure; SameSite=Lax$/,
+      /^__Host-sso-attempt-[^;]+; Max-Age=14400; Path=\/; Expires=[^;]+; HttpOnly; Secure; SameSite=Lax$/,
     )
     const callback = new URL((await new Visitor().get(start.headers.location!)).location!)
     expect(callback.origin).toBe('https://portal.example')

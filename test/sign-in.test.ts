@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
 import { Visitor } from './support/visitor.ts'
@@ -339,6 +339,20 @@ describe('several tabs, the back button, and time', () => {
     expect(seen.status).toBe(400)
     expect(seen.body).toContain('href="/login/acme"')
     expect(await signedInAs(stranger)).toBeUndefined()
+  })
+
+  it.each([
+    [9, 200],
+    [11, 400],
+  ])('an answer after %d minutes is met with %d, and the deep link is kept', async (minutes, status) => {
+    const now = Date.now
+    const clock = jest.spyOn(Date, 'now').mockImplementation(() => now() - minutes * 60_000)
+    const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
+    clock.mockRestore()
+    const seen = await visitor.open(start.location!)
+    expect(seen.status).toBe(status)
+    if (status === 200) expect(seen.url).toBe(`${portal.url}/portal/deep`)
+    else expect(seen.body).toContain('href="/login/acme?returnTo=%2Fportal%2Fdeep"')
   })
 
   it('forty tabs do not grow the cookie header past 8 KB, and the newest still finishes', async () => {

@@ -42,6 +42,12 @@ program
     if (!(await doctor(readEnvironment()))) process.exitCode = 1
   })
 
+// `portal-sso doctor | head` is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
 program.parseAsync().catch((error: unknown) => {
   console.error(error instanceof ConfigurationError ? error.message : `Failed: ${explain(error)}`)
   process.exitCode = 1

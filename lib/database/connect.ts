@@ -26,7 +26,13 @@ export function configFromUrl(url: string): Knex.Config {
     return sqliteConfig(filename)
   }
   if (/^postgres(ql)?:\/\//.test(url)) {
-    return { client: 'pg', connection: { connectionString: url }, pool: { min: 0, max: 10 } }
+    // A database that is away must fail a request soon, not after knex's minute.
+    return {
+      client: 'pg',
+      connection: { connectionString: url, connectionTimeoutMillis: 3000, query_timeout: 10_000 },
+      pool: { min: 0, max: 10 },
+      acquireConnectionTimeout: 3000,
+    }
   }
   throw new ConfigurationError(
     'DATABASE_URL: write `postgres://user:password@host:5432/name` or `sqlite:path/to/file`',

@@ -31,6 +31,7 @@ const migrationSource: Knex.MigrationSource<Migration> = {
 /** Our own table (and with it our own lock), so that they live beside the host's migrations. */
 export const migratorConfig: Knex.MigratorConfig = { migrationSource, tableName: 'sso_migrations' }
 
+const lockTable = 'sso_migrations_lock' // knex's name for the lock of that table
 const lockedFor = 60_000
 
 /**
@@ -42,6 +43,7 @@ export async function migrate(knex: Knex): Promise<string[]> {
   const deadline = Date.now() + lockedFor
   for (;;) {
     try {
+      await makeLock(knex)
       const [, ran] = (await knex.migrate.latest(migratorConfig)) as [number, string[]]
       return ran
     } catch (error) {
@@ -59,13 +61,34 @@ export async function migrate(knex: Knex): Promise<string[]> {
 
 /** Frees the lock that a died migration left behind. */
 export async function unlockMigrations(knex: Knex): Promise<void> {
-  await knex.migrate.forceFreeMigrationsLock(migratorConfig)
+  await makeLock(knex)
+  // Not knex's own: it deletes the row and inserts another, and an instance that waits may make a second one in between.
+  await knex(lockTable).update({ is_locked: 0 })
 }
 
 /** @returns the names of the migrations that are still to run */
 export async function pendingMigrations(knex: Knex): Promise<string[]> {
+  await makeLock(knex)
   const [, pending] = (await knex.migrate.list(migratorConfig)) as [unknown, Migration[]]
   return pending.map((migration) => migration.name)
+}
+
+/**
+ * knex makes the lock's table and then its one row, if it sees none: instances that race on a fresh database make two rows,
+ * and with two nobody ever gets the lock. Here every one of them makes the same row.
+ */
+async function makeLock(knex: Knex): Promise<void> {
+  try {
+    if (!(await knex.schema.hasTable(lockTable)))
+      await knex.schema.createTable(lockTable, (table) => {
+        table.increments('index').primary()
+        table.integer('is_locked')
+      })
+  } catch (error) {
+    if (!isRace(error)) throw error
+  }
+  if (!(await knex(lockTable).first()))
+    await knex(lockTable).insert({ index: 1, is_locked: 0 }).onConflict('index').ignore()
 }
 
 // Two instances on a fresh database: the lock is taken, or both try to make the migration tables themselves.

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Seal } from '../seal.ts'
-import { type CookieOptions, cookieName, cookiesOf, createSealedCookies } from '../web/sealed-cookie.ts'
+import { cookieName, cookiesOf, createSealedCookies } from '../web/sealed-cookie.ts'
 
 /** One click on a provider until its answer came back. */
 export interface Attempt {
@@ -16,7 +16,7 @@ export interface Attempt {
 
 export type Taken =
   | { attempt: Attempt }
-  /** the answer came before: the back button, a second tab, a replay */
+  /** its time is over, or its answer came before: the back button, a second tab, a replay */
   | { spent: true; returnTo: string | undefined }
   | { unknown: true }
 
@@ -28,12 +28,15 @@ export interface Attempts {
 }
 
 /** seconds that a person has at the provider */
-export const attemptLifetime = 600
+const lifetime = 600
+/** seconds that the browser keeps it: after its time it is good for nothing, but still knows the deep link */
+const remembered = 4 * 3600
 
 // Servers refuse requests with more than 8 KB of headers: what all attempts of a browser may take of that, in bytes.
 const budget = 4096
 
-type Sealed = { attempt: Attempt } | { spent: true; returnTo?: string | undefined }
+/** `until`: milliseconds since 1970 */
+type Sealed = { attempt: Attempt; until: number } | { spent: true; returnTo?: string | undefined }
 
 /**
  * Every attempt in a sealed cookie of its own, named after its `state`: tabs do not disturb each other, any instance can
@@ -41,8 +44,8 @@ type Sealed = { attempt: Attempt } | { spent: true; returnTo?: string | undefine
  * answer (login CSRF) lacks the victim's cookie.
  */
 export function createAttempts(seal: Seal, secure: boolean): Attempts {
-  const options: CookieOptions = { lifetime: attemptLifetime, secure }
-  const cookies = createSealedCookies<Sealed>(seal, options)
+  const cookies = createSealedCookies<Sealed>(seal, { lifetime: remembered, secure })
+  const marks = createSealedCookies<Sealed>(seal, { lifetime, secure })
   const prefix = cookieName('sso-attempt-', secure)
 
   /** The oldest go first, so that somebody who opens many tabs keeps the newest ones. */
@@ -62,7 +65,7 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
       makeRoom(req, res)
       const began = Math.floor(Date.now() / 1000)
       const state = `${began.toString(36)}-${randomBytes(24).toString('base64url')}`
-      await cookies.set(res, prefix + state, { attempt })
+      await cookies.set(res, prefix + state, { attempt, until: Date.now() + lifetime * 1000 })
       return state
     },
     async take(req, res, state) {
@@ -71,9 +74,10 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
       const sealed = await cookies.get(req, prefix + state)
       if (!sealed) return { unknown: true }
       if (!('attempt' in sealed)) return { spent: true, returnTo: sealed.returnTo }
-      const { returnTo } = sealed.attempt
-      await cookies.set(res, prefix + state, { spent: true, returnTo })
-      return { attempt: sealed.attempt }
+      const { attempt, until } = sealed
+      const { returnTo } = attempt
+      await marks.set(res, prefix + state, { spent: true, returnTo })
+      return until > Date.now() ? { attempt } : { spent: true, returnTo }
     },
   }
 }
