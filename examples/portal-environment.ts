@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createClient } from 'redis'
+import type { PortalSsoOptions } from '../lib/index.ts'
 
 export interface PortalEnvironment {
   port: number
@@ -25,6 +27,17 @@ export function readEnvironment(): PortalEnvironment {
   }
 }
 
+/** Fails at start when nobody is there; later on it comes back by itself. */
+export async function connectRedis(url: string): Promise<NonNullable<PortalSsoOptions['redis']>> {
+  let started = false
+  const again = (retries: number) => started && Math.min(retries * 100, 2000)
+  const redis = createClient({ url, socket: { reconnectStrategy: again } })
+  redis.on('error', (error: Error) => started && console.error(`Redis: ${error.message}`))
+  await redis.connect().catch((error: Error) => fail(`REDIS_URL: ${error.message}`))
+  started = true
+  return redis
+}
+
 /** Made once and kept in this folder, so that what the database holds can be read again after a restart. */
 export function developmentSecret(): string {
   const file = '.portal-sso/secret'
@@ -35,7 +48,7 @@ export function developmentSecret(): string {
   return readFileSync(file, 'utf8').trim()
 }
 
-function fail(sentence: string): never {
+export function fail(sentence: string): never {
   console.error(sentence)
   process.exit(1)
 }

@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto'
 import express from 'express'
 import { createPortalSso, EmailTaken, type PortalSsoOptions } from '../lib/index.ts'
 import { startIdentityProviders } from './identity-providers.ts'
-import { developmentSecret, readEnvironment } from './portal-environment.ts'
+import { connectRedis, developmentSecret, fail, readEnvironment } from './portal-environment.ts'
 import { classicLoginPage, homePage, portalPage } from './portal-pages.ts'
 
 const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
@@ -23,13 +23,8 @@ const options: PortalSsoOptions = {
   homePath: '/portal',
   branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
 }
-if (redisUrl !== undefined) {
-  const { createClient } = await import('redis')
-  const redis = createClient({ url: redisUrl })
-  redis.on('error', (error: Error) => console.error(`Redis: ${error.message}`))
-  options.redis = await redis.connect()
-}
-const sso = await createPortalSso(options)
+if (redisUrl !== undefined) options.redis = await connectRedis(redisUrl)
+const sso = await createPortalSso(options).catch((error: Error) => fail(error.message))
 
 const app = express()
 app.use(sso.session())
@@ -67,16 +62,13 @@ await sso.users
 const server = app.listen(port, () => {
   console.log(`\n  The portal is at ${baseUrl}\n`)
 })
-server.on('error', (error) => {
-  console.error(`The portal cannot start at port ${port}: ${error.message}. Choose another one with PORT=…`)
-  process.exit(1)
-})
+server.on('error', (error) => fail(`PORT: the portal cannot start at ${port}: ${error.message}`))
 
 // Two identity providers on this machine, so that you can sign in at once. A real portal connects its own instead.
 const identityProviders = await startIdentityProviders(port, (slug) => ({
   clientSecret: randomBytes(32).toString('base64url'),
   redirectUri: sso.providers.redirectUri(slug),
-}))
+})).catch((error: Error) => fail(error.message))
 const connected = new Set((await sso.providers.list()).map(({ slug }) => slug))
 for (const { slug, displayName, issuer, clientId, clientSecret } of identityProviders) {
   const settings = { displayName, issuer, clientId, clientSecret }
