@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Request, RequestHandler } from 'express'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -36,7 +35,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo }),
         monogram: monogramOf(provider.displayName),
-        hue: hueOf(provider.slug),
+        hue: hueOf(provider),
         recommended: provider.recommended,
         lastUsed: provider.slug === last,
       })),
@@ -57,6 +56,7 @@ function monogramOf(displayName: string): string {
   return (first?.segment ?? '?').toUpperCase()
 }
 
-function hueOf(slug: string): number {
-  return (createHash('sha256').update(slug).digest()[0] ?? 0) % 12
+// Five twelfths of the colour circle on from one to the next: neighbours never look alike.
+function hueOf({ position }: Provider): number {
+  return (position * 5) % 12
 }
