@@ -60,10 +60,13 @@ export class EmailTaken extends Error {
 export function explain(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at && depth < 5; depth++) {
-    const { message, code, cause } = at as { message?: unknown; code?: unknown; cause?: unknown }
+    const { name, message, code, cause } = at as {
+      [member in 'name' | 'message' | 'code' | 'cause']?: unknown
+    }
     if (typeof message !== 'string') break
     const known = typeof code === 'string' && !message.includes(code) ? ` (${code})` : ''
-    messages.push(message + known)
+    // V8 quotes what it could not parse, and that may be a token.
+    messages.push(name === 'SyntaxError' ? 'not valid JSON' : message + known)
     at = cause
   }
   return messages.join(': ') || String(error)

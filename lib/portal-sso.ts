@@ -101,7 +101,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   function router(): Router {
     const routes = Router()
     routes.use('/login/assets', pages.assets)
-    routes.use(/^\/(login|register|logout)(\/|$)/, sessions.identify)
+    routes.use(['/login', '/register', '/logout'], sessions.identify)
     routes.get(
       '/login',
       createPickerRoute({ addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table }),

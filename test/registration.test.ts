@@ -127,8 +127,7 @@ describe('two registrations that race', () => {
     await open()
     const browsers = Array.from({ length: 6 }, () => new Visitor())
     for (const each of browsers) await toForm(each)
-    const sent = await Promise.all(browsers.map((each, n) => send({ name: `Grace ${n}` }, each)))
-    expect(sent.map(({ status }) => status)).toEqual(Array(6).fill(303))
+    await Promise.all(browsers.map(async (each, n) => each.follow(await send({ name: `Grace ${n}` }, each))))
     expect(await users()).toHaveLength(1)
     expect(await portal.knex('sso_identities')).toHaveLength(1)
     for (const each of browsers) expect((await each.get(`${portal.url}/portal`)).status).toBe(200)
@@ -142,10 +141,25 @@ describe('two registrations that race', () => {
     const other = new Visitor()
     await toForm()
     await other.open(`${portal.url}/login/second`)
-    await Promise.all([send({ name: 'Grace' }), send({ name: 'G.' }, other)])
+    await Promise.all([
+      send({ name: 'Grace' }).then((seen) => visitor.follow(seen)),
+      send({ name: 'G.' }, other).then((seen) => other.follow(seen)),
+    ])
     expect(await users()).toHaveLength(1)
     expect(await portal.knex('sso_identities')).toHaveLength(2)
     await second.close()
+  })
+})
+
+describe('who gets hold of a pending registration', () => {
+  it('cannot sign in with it as the user that was made from it', async () => {
+    await open()
+    await toForm()
+    const thief = visitor.clone()
+    await send({ name: 'Grace' })
+    const seen = await send({ name: 'Grace' }, thief)
+    expect(seen.location).toBe(`${portal.url}/login/acme?returnTo=%2Fportal%2Fnew`)
+    expect((await thief.get(`${portal.url}/portal`)).status).toBe(302)
   })
 })
 

@@ -4,7 +4,7 @@ import session from 'express-session'
 import { Passport } from 'passport'
 import { createClient } from 'redis'
 import request from 'supertest'
-import { normaliseEmail, type User, type UserDirectory } from '../lib/index.ts'
+import { EmailTaken, normaliseEmail, type User, type UserDirectory } from '../lib/index.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis, startOwnRedis } from './support/redis.ts'
@@ -426,6 +426,19 @@ describe('a host of its own kind', () => {
     const again = await signIn(portal)
     expect(await status(again, portal)).toBe(200)
     expect(await portal.knex('sso_identities').pluck('user_id')).toEqual(['99'])
+  })
+
+  it('whose database compares addresses loosely does not hand over the account of a look-alike', async () => {
+    const users: UserDirectory = {
+      findById: async (id) => ({ id, email: 'ada@example.com', name: 'Ada' }),
+      findByEmail: async () => ({ id: '7', email: 'ada@example.com', name: 'Ada' }),
+      create: async () => {
+        throw new EmailTaken()
+      },
+    }
+    const portal = await portalWithAda({ users })
+    provider.person = { sub: 'x', email: 'ad\u00e0@example.com', email_verified: true }
+    expect(await status(await signIn(portal), portal)).toBe(302)
   })
 
   it('mounts it into Express without leaving anything in other routes', async () => {

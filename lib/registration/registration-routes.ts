@@ -3,9 +3,9 @@ import { EmailTaken, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Admit } from '../sign-in/admit.ts'
-import type { LookUp, Prospect } from '../sign-in/look-up.ts'
+import type { LookUp } from '../sign-in/look-up.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
-import type { UserDirectory } from '../users/user-directory.ts'
+import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Addresses, PortalOf } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
@@ -116,37 +116,45 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     res: Response,
     pending: PendingRegistration,
     provider: Provider,
-    prospect: Prospect,
   ): Promise<void> {
     const { identity, portal, returnTo } = pending
-    const { turn, gone } = prospect
-    const admission = { provider, identity, gone, returnTo }
-    // Between the form and its post the person may have registered in another tab, or HR may have added them.
-    if (turn.turn === 'known') return await done(req, res, { ...admission, user: turn.user, how: 'known' })
-    if (turn.turn === 'link') return await done(req, res, { ...admission, user: turn.user, how: 'linked' })
-    if (turn.turn === 'refuse')
-      throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
-    if (turn.turn === 'prove')
-      throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
-
+    const { turn, gone } = await lookUp(identity, portal)
+    switch (turn.turn) {
+      case 'refuse':
+        throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
+      case 'prove':
+        throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
+      case 'known':
+      case 'link':
+        return startAgain(res, pending)
+    }
     const typed = readForm(req.body, form)
     const errors = checkForm(typed, form, pages.locale(req).t)
     if (Object.keys(errors).length > 0) return await showForm(req, res, pending, provider, typed, errors)
+
+    const user = await createUser({ email: turn.email, name: typed.name, fields: typed.fields }, portal)
+    if (!user) return startAgain(res, pending)
+    pendings.clear(res)
+    await admit(req, res, { provider, identity, user, how: 'registered', gone, returnTo })
+  }
+
+  /** @returns `undefined` when another registration took the address a moment before */
+  async function createUser(registration: Registration, portal: string): Promise<User | undefined> {
     try {
-      const user = await users.create({ email: turn.email, name: typed.name, fields: typed.fields }, portal)
-      await done(req, res, { ...admission, user, how: 'registered' })
+      return await users.create(registration, portal)
     } catch (error) {
-      // Two registrations raced for one address: this one links to what the faster one made.
-      if (!(error instanceof EmailTaken)) throw error
-      const now = await lookUp(identity, portal)
-      if (now.turn.turn === 'register') throw error
-      await register(req, res, pending, provider, now)
+      if (error instanceof EmailTaken) return undefined
+      throw error
     }
   }
 
-  const done: Admit = async (req, res, admission) => {
+  /**
+   * There is a user by now: made in another tab, or by a faster registration. Through the provider once more, which costs the
+   * person no click: so a pending registration, whoever got hold of it, never signs anybody in as a user who exists.
+   */
+  function startAgain(res: Response, { provider, returnTo }: PendingRegistration): void {
     pendings.clear(res)
-    await admit(req, res, admission)
+    res.redirect(303, addresses.path(`/login/${provider}`, { returnTo }))
   }
 
   const router = Router()
@@ -161,7 +169,7 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     '/register',
     ...posted,
     withPending(async (req, res, pending, provider) => {
-      await register(req, res, pending, provider, await lookUp(pending.identity, pending.portal))
+      await register(req, res, pending, provider)
     }),
   )
   return router

@@ -1,3 +1,4 @@
+import { normaliseEmail } from '../users/email-address.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
 import { decide, type Turn } from './decide.ts'
@@ -29,7 +30,9 @@ export function createLookUp({ identities, users, registration }: LookUpParts): 
     const linkedId = await identities.findUserId(portal, identity)
     const linkedUser = linkedId === undefined ? undefined : await users.findById(linkedId, portal)
     const asksByEmail = !linkedUser && identity.emailVouched && identity.email !== undefined
-    const userWithEmail = asksByEmail ? await users.findByEmail(identity.email, portal) : undefined
+    const found = asksByEmail ? await users.findByEmail(identity.email, portal) : undefined
+    // A host's database that compares loosely (collations) would hand over the account of a look-alike.
+    const userWithEmail = found && normaliseEmail(found.email) === identity.email ? found : undefined
     const registrationOpen =
       asksByEmail && !userWithEmail && (await mayRegister(registration, identity, portal))
     return {

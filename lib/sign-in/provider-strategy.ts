@@ -131,7 +131,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         tolerance: clockTolerance,
       })
     } catch (error) {
-      throw refusalOf(error)
+      throw refusalOf(error, answer)
     }
   }
 }
@@ -152,7 +152,7 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
 }
 
 /** Whose fault it is decides what the person reads; what exactly was wrong is for the log. */
-function refusalOf(error: unknown): PortalSsoError {
+function refusalOf(error: unknown, answer: Answer): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
     const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
@@ -162,7 +162,10 @@ function refusalOf(error: unknown): PortalSsoError {
     )
   }
   if (error instanceof client.ResponseBodyError) {
-    const description = JSON.stringify(`${error.error}: ${error.error_description ?? ''}`.slice(0, 300))
+    // Some providers quote the code that they refuse.
+    const code = answer.parameters.get('code') ?? ''
+    const quoted = `${error.error}: ${error.error_description ?? ''}`.replaceAll(code || '\n', '…')
+    const description = JSON.stringify(quoted.slice(0, 300))
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )

@@ -149,7 +149,8 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
       'a request was answered with a problem',
     )
     if (res.headersSent) {
-      next(error)
+      // Too late for a page; a half answer must not look whole.
+      if (!res.writableEnded) res.destroy()
       return
     }
     problem(req, res, known, {
