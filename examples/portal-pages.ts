@@ -54,16 +54,17 @@ function page(title: string, body: string): string {
 <title>${escaped(title)}</title>
 <style>
 :root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1.5rem }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1.5rem; background: Canvas; color: CanvasText }
+a { color: light-dark(#1f5fd6, #8ab0ff) }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: start; padding: .5rem .75rem .5rem 0; border-bottom: 1px solid #8885 }
 input { font: inherit; padding: .5rem .75rem; width: 100%; box-sizing: border-box }
 .button { font: inherit; display: inline-block; padding: .6rem 1.2rem; border: 0; border-radius: .5rem; background: #1f5fd6; color: #fff; text-decoration: none; cursor: pointer }
 .quiet { background: #8883; color: inherit }
-.small { font-size: .875rem; opacity: .8 }
+.small { font-size: .875rem; color: light-dark(#555, #bbb) }
 </style>
 </head>
-<body>${body}</body>
+<body><main>${body}</main></body>
 </html>`
 }
 

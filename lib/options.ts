@@ -88,9 +88,8 @@ const origin = z.string().refine(isOrigin, {
   error:
     'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
 })
-const secret = z
-  .string({ error: 'give 32 or more random characters, for example from `openssl rand -base64 32`' })
-  .min(32, 'give 32 or more random characters, for example from `openssl rand -base64 32`')
+const randomText = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
+const secret = z.string({ error: randomText }).min(32, randomText)
 const localPath = z
   .string()
   .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
@@ -100,9 +99,7 @@ const schema = z.strictObject({
     error:
       'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
   }),
-  secret: z.union([secret, z.array(secret).min(1)], {
-    error: 'give 32 or more random characters, for example from `openssl rand -base64 32`',
-  }),
+  secret: z.union([secret, z.array(secret).min(1, randomText)], { error: randomText }),
   database: z.custom<PortalSsoOptions['database']>(
     (value) =>
       typeof value === 'function' ||

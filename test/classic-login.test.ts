@@ -22,9 +22,14 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
       app.get('/login', (_req, res) => {
         res.send('classic login page')
       })
-      app.post('/password-login', sso.classicLoginGate(), express.urlencoded({ extended: false }), (_req, res) => {
-        res.send('password taken')
-      })
+      app.post(
+        '/password-login',
+        sso.classicLoginGate(),
+        express.urlencoded({ extended: false }),
+        (_req, res) => {
+          res.send('password taken')
+        },
+      )
     },
   })
 }

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { isUniqueViolation } from '../lib/database/connect.ts'
@@ -80,7 +81,27 @@ describe.each(databases)('on %s', (_name, fresh) => {
       expect(ran.filter((names) => names.length > 0)).toEqual([allMigrations])
       expect(await tables()).toEqual(ourTables)
       expect(await knex('sso_migrations').orderBy('name').pluck('name')).toEqual(allMigrations)
-      // With two rows, which knex alone makes now and then, no migration would ever run again.
+      expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
+    })
+
+    it('make one lock, also when one instance is held up while it makes it and another overtakes', async () => {
+      const slow = connect()
+      const signals = new EventEmitter()
+      const heldUp = once(signals, 'held up')
+      const mayGoOn = once(signals, 'go on')
+      const query = slow.client._query
+      slow.client._query = async function (this: unknown, connection: unknown, asked: { sql: string }) {
+        if (/^insert into .sso_migrations_lock/.test(asked.sql)) {
+          signals.emit('held up')
+          await mayGoOn
+        }
+        return await query.call(this, connection, asked)
+      }
+      const overtaken = migrate(slow)
+      await heldUp
+      expect(await migrate(knex)).toEqual(allMigrations)
+      signals.emit('go on')
+      expect(await overtaken).toEqual([])
       expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
     })
 

@@ -12,9 +12,14 @@ export async function ask(
   if (!process.stdin.isTTY) throw new ConfigurationError(`${question}: give ${flag}`)
   const output = options.hidden ? silence() : process.stderr
   const terminal = createInterface({ input: process.stdin, output, terminal: true })
+  // Ctrl-C and Ctrl-D: the question alone would then never be answered, and the command end as if all were well.
+  const stopped = new Promise<never>((_, reject) => {
+    terminal.once('close', () => reject(new ConfigurationError('\nstopped; nothing is changed')))
+  })
   try {
     process.stderr.write(options.hidden ? `${question} (not shown): ` : '')
-    const answer = await terminal.question(options.hidden ? '' : `${question}: `)
+    const asked = terminal.question(options.hidden ? '' : `${question}: `)
+    const answer = await Promise.race([asked, stopped])
     if (options.hidden) process.stderr.write('\n')
     return answer.trim()
   } finally {

@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander'
+import { Argument, Command, Option } from 'commander'
 import type { ProviderInput } from '../providers/connect-provider.ts'
 import { presets } from '../providers/presets.ts'
 import { clientAuthentications, prompts, signingAlgorithms } from '../providers/provider.ts'
@@ -37,7 +37,9 @@ export function providersCommand(): Command {
   command
     .command('add')
     .description('connect a provider: check, discover, test, save')
-    .argument('[preset]', Object.keys(presets).join(' | '), 'generic')
+    .addArgument(
+      new Argument('[preset]', 'what to start from').choices(Object.keys(presets)).default('generic'),
+    )
     .option('--slug <slug>', 'name in addresses: /login/<slug>')
     .option('--name <text>', 'name on the login page')
     .option('--issuer <url>', 'issuer, exactly as the provider spells it')

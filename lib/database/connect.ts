@@ -8,10 +8,13 @@ export interface Database {
   close(): Promise<void>
 }
 
+// What knex would write to the console, with stack traces, comes to the caller as an error anyway.
+const quiet: Knex.Logger = { warn: () => {}, error: () => {} }
+
 /** @param source a Knex instance of the host's, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
 export function connectDatabase(source: Knex | Knex.Config | string): Database {
   if (typeof source === 'function') return { knex: source, close: async () => {} }
-  const knex = knexModule(typeof source === 'string' ? configFromUrl(source) : source)
+  const knex = knexModule({ log: quiet, ...(typeof source === 'string' ? configFromUrl(source) : source) })
   return { knex, close: () => knex.destroy() }
 }
 

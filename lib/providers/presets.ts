@@ -16,9 +16,9 @@ export const presets: Readonly<Record<string, Preset>> = {
     displayName: 'Microsoft Entra ID',
     asks: z.strictObject({
       // A GUID only: the issuer in the tokens is built from it, whatever domain name the tenant goes by.
-      tenant: z.guid(
-        'write the Directory (tenant) ID, a GUID, from the overview page of the app registration',
-      ),
+      tenant: z
+        .guid('write the Directory (tenant) ID, a GUID, from the overview page of the app registration')
+        .toLowerCase(),
     }),
     issuer: ({ tenant }) => `https://login.microsoftonline.com/${tenant}/v2.0`,
     defaults: { clientAuthentication: 'client_secret_post' },

@@ -173,8 +173,9 @@ function chooseAuthentication(
   metadata: ProviderMetadata,
   { hasClientSecret }: Candidate,
 ): ClientAuthentication {
-  if (!hasClientSecret) return 'none'
   const announced = announcedMethods(metadata)
+  // Without a secret it is a public client only where the provider says that it has such: else the secret was forgotten.
+  if (!hasClientSecret && announced.includes('none')) return 'none'
   return !announced.includes('client_secret_basic') && announced.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'

@@ -22,7 +22,7 @@ export interface PendingRegistrations {
 /** seconds to fill in the form */
 const lifetime = 1800
 // Browsers drop a cookie of more than 4 KB; sealing makes a third more of it. Without the hint, a logout asks once more.
-const longestHint = 1800
+const longest = 2900
 
 /**
  * In a sealed cookie, not in a session: who planted a session id into this browser would otherwise find the pending
@@ -33,8 +33,8 @@ export function createPendingRegistrations(seal: Seal, secure: boolean): Pending
   const cookies = createSealedCookies<PendingRegistration>(seal, { lifetime, secure })
   return {
     async keep(res, pending) {
-      const { logoutHint } = pending.identity
-      const identity = { ...pending.identity, logoutHint: logoutHint.length > longestHint ? '' : logoutHint }
+      const fits = Buffer.byteLength(JSON.stringify(pending)) <= longest
+      const identity = fits ? pending.identity : { ...pending.identity, logoutHint: '' }
       await cookies.set(res, name, { ...pending, identity })
     },
     find: (req) => cookies.get(req, name),

@@ -1,0 +1,401 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import net from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { AxeBuilder } from '@axe-core/playwright'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Browser, BrowserContextOptions, ConsoleMessage, Locator, Page } from 'playwright-core'
+import { openBrowser } from './support/chromium.ts'
+import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { startPortal, type TestPortal } from './support/portal.ts'
+import { freePort } from './support/services/server.ts'
+
+const repository = path.resolve(import.meta.dirname, '..')
+let browser: Browser
+
+beforeAll(async () => {
+  browser = await openBrowser()
+})
+afterAll(() => browser.close())
+
+/** A person at a browser of their own. Whatever the browser finds wrong with a page on the way fails the walk. */
+async function walk(
+  act: (person: Person) => Promise<void>,
+  options: BrowserContextOptions = {},
+): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+  try {
+    const person = new Person(await context.newPage())
+    await act(person)
+    expect(person.complaints).toEqual([])
+  } finally {
+    await context.close()
+  }
+}
+
+class Person {
+  readonly page: Page
+  /** console errors and warnings, violations of the Content-Security-Policy among them, exceptions, failed loads */
+  readonly complaints: string[] = []
+  clicks = 0
+  /** status of the last page */
+  status: number | undefined
+
+  constructor(page: Page) {
+    this.page = page
+    page.on('response', (response) => {
+      if (response.request().isNavigationRequest()) this.status = response.status()
+    })
+    page.on('console', (message) => this.hear(message))
+    page.on('pageerror', (error) => this.complaints.push(`exception: ${error.message}`))
+    page.on('requestfailed', (request) => {
+      // Whoever clicks before the icon has come needs it no more.
+      const reason = request.failure()?.errorText
+      if (reason !== 'net::ERR_ABORTED') this.complaints.push(`${reason}: ${request.url()}`)
+    })
+  }
+
+  private hear(message: ConsoleMessage): void {
+    // The console also has a line for every page with the status of a refusal: that is what such pages are for.
+    const aboutPage = message.text().startsWith('Failed to load resource') && isPage(message.location().url)
+    if (['error', 'warning'].includes(message.type()) && !aboutPage)
+      this.complaints.push(`${message.type()}: ${message.text()}`)
+  }
+
+  async choose(name: string | RegExp): Promise<void> {
+    this.clicks++
+    const { page } = this
+    await page.getByRole('link', { name }).or(page.getByRole('button', { name })).click()
+  }
+
+  title(): Promise<string> {
+    return this.page.getByRole('heading', { level: 1 }).innerText()
+  }
+
+  async reads(): Promise<string> {
+    return await this.page.locator('body').innerText()
+  }
+
+  /** Leaves out by which road. */
+  async signInAsAda(address: string): Promise<void> {
+    await this.page.goto(address)
+    await this.choose('Northwind ID')
+    await this.choose(/^Ada Lovelace/)
+  }
+}
+
+function isPage(url: string): boolean {
+  return !/\.\w+$/.test(new URL(url).pathname)
+}
+
+/** Left in the page by AxeBuilder, which takes ten times as long. */
+declare const axe: { run(): ReturnType<AxeBuilder['analyze']> }
+
+/** What axe and a ruler find, in light and dark, on a desktop and on two phones. */
+async function flaws({ page }: Person): Promise<string[]> {
+  const found: string[] = []
+  // A browser that finds no font draws nothing, and then nothing overflows and nothing lacks contrast.
+  if ((await widthOf(page.getByRole('heading', { level: 1 }))) < 50) found.push('the text has no width')
+  await new AxeBuilder({ page }).setLegacyMode().analyze()
+  for (const width of [1280, 390, 320]) {
+    await page.setViewportSize({ width, height: 800 })
+    const tooWide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
+    if (tooWide > 0) found.push(`scrolls sideways by ${tooWide} at ${width}`)
+    if (width === 320) continue
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      const { violations } = await page.evaluate(() => axe.run())
+      for (const { id, nodes } of violations)
+        found.push(`${id} (${colorScheme}, ${width}): ${nodes.map(({ html }) => html).join(' ')}`)
+    }
+  }
+  return found
+}
+
+async function widthOf(text: Locator): Promise<number> {
+  return await text.evaluate((element) => {
+    const range = document.createRange()
+    range.selectNodeContents(element)
+    return range.getBoundingClientRect().width
+  })
+}
+
+describe('the example portal, in a real browser', () => {
+  let url: string
+  let folder: string
+  let program: ChildProcess
+
+  beforeAll(async () => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-example-'))
+    const port = await threeFreePorts()
+    url = `http://localhost:${port}`
+    program = spawn(process.execPath, ['--import', 'tsx', 'examples/portal.ts'], {
+      cwd: repository,
+      env: {
+        PATH: process.env.PATH,
+        TMPDIR: process.env.TMPDIR,
+        PORT: String(port),
+        DATABASE_URL: `sqlite:${path.join(folder, 'portal.sqlite3')}`,
+        SSO_SECRET: 'a secret for the example that is longer than 32 characters',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    await said(program, `Open ${url}/portal`)
+  })
+  afterAll(async () => {
+    if (program.exitCode === null) {
+      const ended = once(program, 'exit')
+      program.kill()
+      await ended
+    }
+    fs.rmSync(folder, { recursive: true })
+  })
+
+  it('takes somebody from a deep link back to it, signed in, with two clicks', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal/requests?state=open`)
+      expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
+      expect(person.clicks).toBe(2)
+    }))
+
+  it('does so with JavaScript disabled, and signs out again', () =>
+    walk(
+      async (person) => {
+        await person.signInAsAda(`${url}/portal/requests?state=open`)
+        expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
+        expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
+        expect(person.clicks).toBe(2)
+        await person.choose('Sign out')
+        expect(await person.title()).toBe('You are signed out')
+      },
+      { javaScriptEnabled: false },
+    ))
+
+  it('registers a newcomer, whose mistake costs nothing', () =>
+    walk(async (person) => {
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Tailspin Accounts')
+      await person.choose(/^Katherine Johnson/)
+      expect(await person.title()).toBe('Complete your registration')
+      expect(await person.reads()).toContain('katherine@example.com\nConfirmed by Tailspin Accounts')
+      expect(await page.getByRole('textbox').count()).toBe(1)
+      const name = page.getByLabel('Full name')
+      expect(await name.inputValue()).toBe('Katherine Johnson')
+
+      await name.fill('  ')
+      await person.choose('Register and sign in')
+      expect(person.status).toBe(422)
+      expect(await page.getByRole('alert').innerText()).toContain('Please enter your name.')
+      await person.choose('Please enter your name.')
+      expect(await name.evaluate((input) => input === document.activeElement)).toBe(true)
+
+      await name.fill('Katherine G. Johnson')
+      await person.choose('Register and sign in')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Katherine G. Johnson (katherine@example.com)')
+    }))
+
+  it('refuses Mallory, who claims the address of Ada, and says whom to ask', () =>
+    walk(async (person) => {
+      await person.page.goto(`${url}/portal`)
+      await person.choose('Northwind ID')
+      await person.choose(/^Mallory/)
+      expect(person.status).toBe(403)
+      expect(await person.title()).toBe('We cannot connect this address')
+      expect(await person.reads()).toContain('Please ask it-help@example.com.')
+      await person.page.goto(`${url}/portal`)
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+    }))
+
+  it('lets somebody who cancelled at the provider try again, on the way to the same deep link', () =>
+    walk(async (person) => {
+      await person.page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Northwind ID')
+      await person.choose('Cancel and go back')
+      expect(person.status).toBe(403)
+      expect(await person.title()).toBe('You are not signed in')
+      await person.choose('Try again')
+      await person.choose(/^Ada Lovelace/)
+      expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
+    }))
+
+  it('shows nothing of the portal by the back button after signing out', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('You are signed out')
+      await person.page.goBack()
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+      expect(await person.reads()).not.toContain('Ada')
+    }))
+
+  it('refuses the classic login with a page that leads to the picker', () =>
+    walk(async (person) => {
+      await person.page.goto(url)
+      await person.choose('classic login')
+      await person.page.getByLabel('Password').fill('portal')
+      await person.choose('Log in')
+      expect(person.status).toBe(403)
+      expect(await person.title()).toBe('Password sign-in has been replaced')
+      await person.choose('Choose a provider')
+      expect(person.page.url()).toBe(`${url}/login`)
+    }))
+
+  it('marks the provider that this browser used last, and no other', () =>
+    walk(async (person) => {
+      const { page } = person
+      const marked = page.getByRole('listitem').filter({ hasText: 'Last used' })
+      await page.goto(`${url}/login`)
+      expect(await marked.count()).toBe(0)
+      await person.signInAsAda(`${url}/login`)
+      await person.choose('Sign out')
+      await person.choose('Sign in again')
+      expect(await marked.count()).toBe(1)
+      expect(await marked.innerText()).toContain('Northwind ID')
+    }))
+
+  describe('has nothing for axe to find, in light and dark, and never scrolls sideways:', () => {
+    const pages: [string, string, (person: Person) => Promise<unknown>][] = [
+      ['the picker', 'Sign in to Equipment Portal', ({ page }) => page.goto(`${url}/login`)],
+      ['the registration', 'Complete your registration', toRegistration],
+      [
+        'the registration with a mistake',
+        'Complete your registration',
+        async (person) => {
+          await toRegistration(person)
+          await person.page.getByLabel('Full name').fill('')
+          await person.choose('Register and sign in')
+        },
+      ],
+      [
+        'a problem',
+        'You are not signed in',
+        async (person) => {
+          await person.page.goto(`${url}/login/tailspin`)
+          await person.choose('Cancel and go back')
+        },
+      ],
+      [
+        'signing out',
+        'Sign out of Equipment Portal?',
+        async (person) => {
+          await person.signInAsAda(`${url}/login`)
+          await person.page.goto(`${url}/logout`)
+        },
+      ],
+      ['signed out', 'You are signed out', ({ page }) => page.goto(`${url}/logout/done`)],
+      ['the portal', 'My equipment', (person) => person.signInAsAda(`${url}/portal`)],
+      ['the start page', 'Equipment Portal', ({ page }) => page.goto(url)],
+      ['the classic login', 'Classic login', ({ page }) => page.goto(`${url}/classic-login`)],
+      ['the identity provider', 'Choose who you are', ({ page }) => page.goto(`${url}/login/northwind`)],
+    ]
+
+    async function toRegistration(person: Person): Promise<void> {
+      await person.page.goto(`${url}/login/northwind`)
+      await person.choose(/^Grace Hopper/)
+    }
+
+    it.each(pages)('%s', (_name, title, open) =>
+      walk(async (person) => {
+        await open(person)
+        expect(await person.title()).toBe(title)
+        expect(await flaws(person)).toEqual([])
+      }),
+    )
+  })
+})
+
+describe('an answer that is posted from another site, in a real browser', () => {
+  let provider: FaultyProvider
+  let portal: TestPortal
+
+  beforeEach(async () => {
+    provider = await startFaultyProvider()
+    // Ports do not tell sites apart, names do: the browser meets the provider as `localhost`, the portal as `127.0.0.1`.
+    const authorization = new URL('/authorize', provider.issuer)
+    authorization.hostname = 'localhost'
+    provider.faults.discovery = { authorization_endpoint: authorization.href }
+    portal = await startPortal()
+    await portal.connect(provider, { responseMode: 'form_post' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  })
+  afterEach(async () => {
+    await portal.close()
+    await provider.close()
+  })
+
+  /** Whether the attempt's cookie came along, for each post of the answer. */
+  function cookiesOfPosts({ page }: Person): Promise<boolean>[] {
+    const posts: Promise<boolean>[] = []
+    page.on('request', (request) => {
+      if (request.method() !== 'POST') return
+      posts.push(request.allHeaders().then(({ cookie = '' }) => cookie.includes('sso-attempt-')))
+    })
+    return posts
+  }
+
+  const landed = () => `${portal.url}/portal/reports?year=2026`
+
+  it('signs in with the one click on the picker', () =>
+    walk(async (person) => {
+      const posts = cookiesOfPosts(person)
+      await person.page.goto(landed())
+      await person.choose('Acme')
+      await person.page.waitForURL(landed())
+      expect(await person.reads()).toContain('ada@example.com')
+      expect(await Promise.all(posts)).toEqual([false, true])
+    }))
+
+  it('signs in with JavaScript disabled, by the button', () =>
+    walk(
+      async (person) => {
+        const posts = cookiesOfPosts(person)
+        await person.page.goto(landed())
+        await person.choose('Acme')
+        await person.choose('Continue') // at the provider
+        expect(await person.title()).toBe('One moment, please')
+        await person.choose('Continue')
+        expect(person.page.url()).toBe(landed())
+        expect(await person.reads()).toContain('ada@example.com')
+        expect(await Promise.all(posts)).toEqual([false, true])
+      },
+      { javaScriptEnabled: false },
+    ))
+})
+
+/** The first of three in a row: the example's identity providers take the two behind the portal's. */
+async function threeFreePorts(): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    if ((await isFree(port + 1)) && (await isFree(port + 2))) return port
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = net.createServer().listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch {
+    return false
+  }
+  server.close()
+  await once(server, 'close')
+  return true
+}
+
+/** Waits until a program has printed something; fails with all it printed when it ends before. */
+async function said(program: ChildProcess, text: string): Promise<void> {
+  let printed = ''
+  await new Promise<void>((resolve, reject) => {
+    for (const stream of [program.stdout, program.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        printed += chunk.toString()
+        if (printed.includes(text)) resolve()
+      })
+    program.once('exit', () => reject(new Error(`it ended:\n${printed}`)))
+  })
+}

@@ -1,0 +1,195 @@
+import { describe, expect, it } from '@jest/globals'
+import { ConfigurationError } from '../lib/errors.ts'
+import { createPortalSso } from '../lib/index.ts'
+import { type PortalSsoOptions, readOptions } from '../lib/options.ts'
+import { createAddresses } from '../lib/web/addresses.ts'
+import { startPortal, testSecret } from './support/portal.ts'
+import { Visitor } from './support/visitor.ts'
+
+const good: PortalSsoOptions = {
+  baseUrl: 'https://portal.example.com',
+  secret: testSecret,
+  database: 'sqlite::memory:',
+}
+
+/** The sentence that an operator reads. */
+function said(options: Record<string, unknown>): string {
+  try {
+    readOptions({ ...good, ...options } as unknown as PortalSsoOptions)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigurationError)
+    return (error as Error).message
+  }
+  throw new Error('these options were taken')
+}
+
+describe('with the three options that are needed', () => {
+  it('everything else has its default', () => {
+    expect(readOptions(good)).toMatchObject({
+      secure: true,
+      secrets: [testSecret],
+      migrate: true,
+      mountPath: '/',
+      homePath: '/',
+      registration: 'open',
+      registrationFields: [],
+      session: { idleMinutes: 30, absoluteHours: 12 },
+      branding: { name: 'Portal' },
+    })
+  })
+
+  it.each(['baseUrl', 'secret', 'database'])('nothing starts without %s', (name) => {
+    expect(said({ [name]: undefined })).toMatch(new RegExp(`^createPortalSso: ${name}: (write|give) `))
+  })
+})
+
+describe('a wrong option is named, with what to write instead:', () => {
+  const origin =
+    'write the public origin such as `https://portal.example.com`, without a path; http only for localhost'
+  const random = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
+
+  it.each<[Record<string, unknown>, string]>([
+    [{ baseUrl: 'portal.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'https://portal.example.com/' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'https://portal.example.com/sso' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'https://Portal.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'https://user:word@portal.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'https://portal.example.com:443' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'http://portal.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'http://127.0.0.1.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'ftp://portal.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: '' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 42 }, `baseUrl: ${origin}`],
+    [{ baseUrl: { north: 'north' } }, `baseUrl.north: ${origin}`],
+    [
+      { baseUrl: { north: 'https://north.example.com', dev: 'http://localhost:3000' } },
+      'baseUrl: https for all portals, or http on localhost for all',
+    ],
+    [{ secret: 'too short' }, `secret: ${random}`],
+    [{ secret: [] }, `secret: ${random}`],
+    [{ secret: [testSecret, 'short'] }, `secret.1: ${random}`],
+    [{ secret: Buffer.alloc(32) }, `secret: ${random}`],
+    [{ database: 42 }, 'database: give a Knex instance, a Knex configuration, or a URL'],
+    [{ database: null }, 'database: give a Knex instance, a Knex configuration, or a URL'],
+    [{ redis: 'redis://localhost' }, 'redis: give a connected client of the package `redis`'],
+    [{ redis: {} }, 'redis: give a connected client of the package `redis`'],
+    [
+      { users: { findById: () => {} } },
+      'users: give a UserDirectory, with the method(s) findById, findByEmail, create',
+    ],
+    [{ portal: 'north' }, 'portal: give a function: (req) => name of the portal'],
+    [{ mountPath: 'sso' }, 'mountPath: write a path such as `/portal`'],
+    [{ homePath: 'https://evil.example' }, 'homePath: write a path such as `/portal`'],
+    [{ homePath: '//evil.example' }, 'homePath: write a path such as `/portal`'],
+    [{ registration: 'maybe' }, "registration: write 'open', 'closed' or a function of the identity"],
+    [
+      { registrationFields: [{ name: 'first name', label: 'First name' }] },
+      'registrationFields.0.name: write letters, digits and _ only',
+    ],
+    [{ registrationFields: [{ name: 'team', label: '' }] }, 'registrationFields.0.label: '],
+    [{ session: { idleMinutes: 0 } }, 'session.idleMinutes: '],
+    [{ session: { idleHours: 1 } }, 'session: '],
+    [{ branding: { name: '' } }, 'branding.name: '],
+    [{ branding: { colour: 'red' } }, 'branding: '],
+    [{ classicLogin: { allow: true } }, 'classicLogin.allow: give a function: (req) => boolean'],
+    [
+      { logger: { info: () => {} } },
+      'logger: give a logger of the shape of pino, with the method(s) info, warn, error',
+    ],
+    [{ secrets: testSecret }, 'options: '],
+  ])('%j', (options, sentence) => {
+    expect(said(options)).toContain(`createPortalSso: ${sentence}`)
+  })
+
+  it('all of them at once', () => {
+    expect(said({ baseUrl: 'x', secret: 'y', homePath: 'z' })).toMatch(/baseUrl: .*; secret: .*; homePath: /)
+  })
+
+  it.each([
+    { secret: 'hunter2-hunter2' },
+    { secret: [testSecret, 'hunter2-hunter2'] },
+    { secret: { 'hunter2-hunter2': 1 } },
+    { secret: `hunter2-hunter2 ${testSecret}`, baseUrl: 'x' },
+    { secret: testSecret, secrets: 'hunter2-hunter2' },
+    { database: { client: 'pg', password: 'hunter2-hunter2' }, baseUrl: 'x' },
+  ])('and never repeats a secret: %#', (options) => {
+    const sentence = said(options)
+    expect(sentence).not.toContain('hunter2')
+    expect(sentence).not.toContain(testSecret)
+  })
+
+  it('before anything is opened', async () => {
+    await expect(
+      createPortalSso({ ...good, baseUrl: 'x', database: 'postgres://nowhere.invalid/x' }),
+    ).rejects.toThrow('baseUrl')
+    await expect(createPortalSso({ ...good, database: 'mongodb://localhost' })).rejects.toThrow(
+      'DATABASE_URL: write `postgres://',
+    )
+  })
+})
+
+describe('options are taken:', () => {
+  it.each<[Partial<PortalSsoOptions>]>([
+    [{ baseUrl: 'https://portal.example.com:8443' }],
+    [{ baseUrl: 'http://localhost:3000' }],
+    [{ baseUrl: 'http://127.0.0.1' }],
+    [{ baseUrl: 'http://[::1]:3000' }],
+    [{ baseUrl: { north: 'https://north.example.com', south: 'https://south.example.com' } }],
+    [{ secret: [testSecret, `${testSecret}, the older one`] }],
+    [{ registration: () => false }],
+    [{ redis: undefined, users: undefined, branding: { logo: undefined } }],
+  ])('%j', (options) => {
+    expect(() => readOptions({ ...good, ...options })).not.toThrow()
+  })
+
+  it('a mount path with or without a slash at its end is the same', () => {
+    expect(readOptions({ ...good, mountPath: '/sso/' }).mountPath).toBe('/sso')
+    expect(readOptions({ ...good, mountPath: '/sso' }).mountPath).toBe('/sso')
+  })
+
+  it('the classic login is allowed by `true` and by nothing else', () => {
+    for (const answer of ['yes', 1, {}, Promise.resolve(false)]) {
+      const { allowsClassic } = readOptions({ ...good, classicLogin: { allow: () => answer as boolean } })
+      expect(allowsClassic({} as never)).toBe(false)
+    }
+    expect(readOptions({ ...good, classicLogin: { allow: () => true } }).allowsClassic({} as never)).toBe(
+      true,
+    )
+    expect(readOptions(good).allowsClassic({} as never)).toBe(false)
+  })
+})
+
+describe('the name of a portal that the host gives', () => {
+  it.each([
+    '',
+    ' ',
+    'a b',
+    'a/b',
+    'a\nb',
+    'ä',
+    'x'.repeat(101),
+    '../default',
+    undefined,
+    null,
+    42,
+    ['default'],
+  ])('is a plain one, and not %j: such a request is refused, and nothing is looked up', async (name) => {
+    const portal = await startPortal({ portal: () => name as string })
+    try {
+      const seen = await new Visitor().get(`${portal.url}/login`)
+      expect(seen.status).toBe(400)
+      expect(portal.logs.at(-1)!.fields.cause).toContain('the option `portal` gave no name')
+    } finally {
+      await portal.close()
+    }
+  })
+
+  it.each(['south', 'constructor', '__proto__', 'toString'])(
+    'needs an origin in the options, and %s has none',
+    (name) => {
+      const { origin } = createAddresses({ north: 'https://north.example.com' }, '/')
+      expect(origin('north')).toBe('https://north.example.com')
+      expect(() => origin(name)).toThrow(`no baseUrl for the portal "${name}"`)
+    },
+  )
+})

@@ -1,0 +1,36 @@
+/**
+ * One instance of a portal as a process of its own: PORT, BASE_URL, DATABASE_URL and REDIS_URL say where. Prints `ready`.
+ * `POST /test/providers/:act` with the arguments as JSON does an act of the code API in this instance.
+ */
+import express, { type Request } from 'express'
+import { createClient } from 'redis'
+import { createPortalSso } from '../../lib/index.ts'
+import { mountDefault, testSecret } from './portal.ts'
+
+const { PORT, BASE_URL, DATABASE_URL, REDIS_URL } = process.env as Record<string, string>
+const redis = createClient({ url: REDIS_URL! })
+redis.on('error', () => {})
+await redis.connect()
+const sso = await createPortalSso({
+  baseUrl: BASE_URL!,
+  secret: testSecret,
+  database: DATABASE_URL!,
+  redis,
+  logger: { info() {}, warn() {}, error() {} },
+})
+
+const app = express()
+app.use((_req, res, next) => {
+  res.set('x-instance', PORT)
+  next()
+})
+app.post('/test/providers/:act', express.json(), async (req: Request<{ act: string }>, res) => {
+  const acts = sso.providers as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
+  try {
+    res.json((await acts[req.params.act]!(...req.body)) ?? null)
+  } catch (error) {
+    res.status(400).json(String(error))
+  }
+})
+mountDefault(app, sso)
+app.listen(Number(PORT), '127.0.0.1', () => console.log('ready'))
