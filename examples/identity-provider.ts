@@ -30,6 +30,8 @@ export interface IdentityProviderOptions {
   /** Name in the issuer; whatever it is, only this machine can connect. Default 'localhost'. */
   host?: string
   clientId: string
+  /** what people sign in to, as the sign-in page names it */
+  clientName: string
   clientSecret: string
   redirectUris: string[]
   postLogoutRedirectUris?: string[]
@@ -117,7 +119,7 @@ async function createProvider(
         const answer = await signIn(provider, options.people, ctx.req, ctx.res)
         if (answer.redirectTo === undefined) {
           ctx.type = 'html'
-          ctx.body = pages.signIn(options.people, ctx.path, answer.continueTo)
+          ctx.body = pages.signIn(options.people, ctx.path, options.clientName)
         } else {
           ctx.status = 303
           ctx.redirect(answer.redirectTo)
@@ -185,6 +187,7 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
     clients: [
       {
         client_id: options.clientId,
+        client_name: options.clientName,
         client_secret: options.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
@@ -247,7 +250,8 @@ function policyFor({ redirectUris, postLogoutRedirectUris = [] }: IdentityProvid
   ].join('; ')
 }
 
-type SignInAnswer = { redirectTo: string } | { redirectTo?: never; continueTo: string }
+/** Left out: the person is still to choose. */
+type SignInAnswer = { redirectTo?: string }
 
 async function signIn(
   provider: Provider,
@@ -267,7 +271,7 @@ async function signIn(
     const person = people.find(({ id }) => id === form.get('person'))
     if (person) return answer({ login: { accountId: person.id }, select_account: {} })
   }
-  return { continueTo: new URL(String(interaction.params.redirect_uri)).host }
+  return {}
 }
 
 async function readForm(req: IncomingMessage): Promise<URLSearchParams> {

@@ -72,6 +72,7 @@ export async function startIdentityProviders(
         name: displayName,
         port: portalPort + 1 + at,
         clientId,
+        clientName: 'Equipment Portal',
         clientSecret,
         redirectUris: [redirectUri],
         people: [...people],

@@ -2,8 +2,8 @@
 
 export function homePage(user: Express.User | undefined): string {
   return page(
-    'Equipment Portal',
-    `<h1>Equipment Portal</h1>
+    'Welcome',
+    `<h1>What you need to work</h1>
 <p>Laptops, phones and chairs for everybody who works here.</p>
 ${
   user
@@ -11,6 +11,7 @@ ${
     : `<p><a class="button" href="/portal">Sign in</a></p>
 <p class="small">Single sign-on has replaced the <a href="/classic-login">classic login</a>: try it and see.</p>`
 }`,
+    user,
   )
 }
 
@@ -26,8 +27,9 @@ export function portalPage(user: Express.User | undefined, path: string): string
 <tr><td>Headset</td><td>May 2026</td><td>in use</td></tr>
 <tr><td>Standing desk</td><td>November 2026</td><td>requested</td></tr>
 </table>
-<p class="small">This page is <code>${escaped(path)}</code>; <a href="/portal/requests?state=open">another one</a> to try deep links with.</p>
-<form method="post" action="/logout"><button class="button quiet">Sign out</button></form>`,
+<p class="small">This page is <code>${escaped(path)}</code>. Sign out and open
+<a href="/portal/requests?state=open">a deep link</a>: signing in leads back to it.</p>`,
+    user,
   )
 }
 
@@ -45,26 +47,40 @@ ${problem ? `<p role="alert">${escaped(problem)}</p>` : ''}
   )
 }
 
-function page(title: string, body: string): string {
+function page(title: string, body: string, user?: Express.User): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)}</title>
+<title>${escaped(title)} – Equipment Portal</title>
 <style>
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1.5rem; background: Canvas; color: CanvasText }
-a { color: light-dark(#1f5fd6, #8ab0ff) }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: start; padding: .5rem .75rem .5rem 0; border-bottom: 1px solid #8885 }
-input { font: inherit; padding: .5rem .75rem; width: 100%; box-sizing: border-box }
-.button { font: inherit; display: inline-block; padding: .6rem 1.2rem; border: 0; border-radius: .5rem; background: #1f5fd6; color: #fff; text-decoration: none; cursor: pointer }
-.quiet { background: #8883; color: inherit }
-.small { font-size: .875rem; color: light-dark(#555, #bbb) }
+:root { color-scheme: light dark; --accent: #2450c8; --line: light-dark(#dcdfe4, #31363d); --muted: light-dark(#596069, #a5abb4) }
+* { box-sizing: border-box }
+body { margin: 0; font: 1rem/1.5 system-ui, sans-serif; background: light-dark(#f5f6f8, #0f1114); color: light-dark(#16181d, #eceef1) }
+header { background: light-dark(#fff, #181b1f); border-bottom: 1px solid var(--line) }
+header div { max-width: 52rem; margin: auto; padding: .75rem 1.5rem; display: flex; gap: 1rem; align-items: center; justify-content: space-between }
+header a { font-weight: 600; color: inherit; text-decoration: none }
+main { max-width: 52rem; margin: auto; padding: 2rem 1.5rem }
+h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.25 }
+a { color: light-dark(#2450c8, #9db7ff) }
+table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; background: light-dark(#fff, #181b1f); border: 1px solid var(--line) }
+th, td { text-align: start; padding: .7rem 1rem; border-bottom: 1px solid var(--line) }
+th { font-size: .875rem; color: var(--muted) }
+input { font: inherit; padding: .6rem .75rem; width: 100%; max-width: 22rem; border: 1px solid light-dark(#858c96, #7a818c); border-radius: 10px; background: light-dark(#fff, #181b1f); color: inherit }
+.button { font: inherit; display: inline-block; padding: .6rem 1.2rem; border: 1px solid var(--accent); border-radius: 10px; background: var(--accent); color: #fff; text-decoration: none; cursor: pointer }
+.quiet { background: none; border-color: light-dark(#858c96, #7a818c); color: inherit }
+@media (max-width: 30rem) { main, header div { padding-inline: 1rem } th, td { padding-inline: .6rem; overflow-wrap: anywhere } }
+.small { font-size: .875rem; color: var(--muted) }
+code { overflow-wrap: anywhere }
 </style>
 </head>
-<body><main>${body}</main></body>
+<body>
+<header><div><a href="/">Equipment Portal</a>${
+    user ? '<form method="post" action="/logout"><button class="button quiet">Sign out</button></form>' : ''
+  }</div></header>
+<main>${body}</main>
+</body>
 </html>`
 }
 

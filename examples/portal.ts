@@ -59,7 +59,8 @@ await sso.users
     if (!(error instanceof EmailTaken)) throw error
   })
 
-const server = app.listen(port, () => {
+// Its password is known to everybody: it stays on this machine.
+const server = app.listen(port, '127.0.0.1', () => {
   console.log(`\n  The portal is at ${baseUrl}\n`)
 })
 server.on('error', (error) => fail(`PORT: the portal cannot start at ${port}: ${error.message}`))

@@ -187,7 +187,8 @@ export function readOptions(options: PortalSsoOptions): Settings {
   }
 }
 
-function isOrigin(text: string): boolean {
+/** Whether it is an https origin, or an http one of this machine. */
+export function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false
   const url = new URL(text)
   return (

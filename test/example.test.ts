@@ -211,6 +211,18 @@ describe('the example portal, in a real browser', () => {
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
+  it('lets her come back as somebody else, though the provider still has her session', () =>
+    walk(async (person) => {
+      await person.page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Northwind ID')
+      await person.choose(/^Mallory/)
+      await person.choose('Use another account')
+      await person.choose(/^Ada Lovelace/)
+      // The provider signs Mallory out first, on a page that sends itself on.
+      await person.page.waitForURL(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Ada Lovelace')
+    }))
+
   it('lets somebody who cancelled at the provider try again, on the way to the same deep link', () =>
     walk(async (person) => {
       await person.page.goto(`${url}/portal/requests?state=open`)
@@ -289,7 +301,7 @@ describe('the example portal, in a real browser', () => {
       ],
       ['signed out', 'You are signed out', ({ page }) => page.goto(`${url}/logout/done`)],
       ['the portal', 'My equipment', (person) => person.signInAsAda(`${url}/portal`)],
-      ['the start page', 'Equipment Portal', ({ page }) => page.goto(url)],
+      ['the start page', 'What you need to work', ({ page }) => page.goto(url)],
       ['the classic login', 'Classic login', ({ page }) => page.goto(`${url}/classic-login`)],
       ['the identity provider', 'Choose who you are', ({ page }) => page.goto(`${url}/login/northwind`)],
     ]

@@ -191,13 +191,17 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       { discovery: { userinfo_endpoint: 'http://elsewhere.example/userinfo' } },
       /userinfo_endpoint is not an https address/,
     ],
-    ['an empty key set', { jwksResponse: { body: '{"keys":[]}' } }, /the key set holds no RSA key for RS256/],
+    [
+      'an empty key set',
+      { jwksResponse: { body: '{"keys":[]}' } },
+      /the key set holds no usable key for RS256/,
+    ],
     ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set answered with status 500/],
     ['a key set that is not one', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
     [
       'keys of another kind only',
       { jwksResponse: { body: '{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}' } },
-      /no RSA key for RS256/,
+      /no usable key for RS256/,
     ],
     ['a huge key set', { jwksHuge: true }, /the keys cannot be used: .*larger than/],
     [

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { connectDatabase } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
+import { isOrigin } from '../options.ts'
 import { createPortalSso, type PortalSso } from '../portal-sso.ts'
 import { createUsersTable, type UsersTable } from '../users/users-table.ts'
 
@@ -41,6 +42,10 @@ export async function withWorkbench(act: (workbench: Workbench) => Promise<void>
   const environment = readEnvironment()
   if (environment.secrets.length === 0)
     throw new ConfigurationError('SSO_SECRET: set it to the secret that the portal runs with')
+  if (environment.secrets.some((secret) => secret.length < 32))
+    throw new ConfigurationError('SSO_SECRET: it has 32 characters or more')
+  if (!isOrigin(environment.baseUrl))
+    throw new ConfigurationError('BASE_URL: write the public origin such as `https://portal.example.com`')
   await withDatabase(environment, async (knex) => {
     const sso = await createPortalSso({
       baseUrl: environment.baseUrl,

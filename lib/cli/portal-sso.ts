@@ -49,6 +49,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 program.parseAsync().catch((error: unknown) => {
-  console.error(error instanceof ConfigurationError ? error.message : `Failed: ${explain(error)}`)
+  console.error(
+    error instanceof ConfigurationError
+      ? error.message
+      : `Failed: ${explain(error)}. \`portal-sso doctor\` looks at everything.`,
+  )
   process.exitCode = 1
 })

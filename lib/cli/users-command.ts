@@ -18,6 +18,7 @@ export function usersCommand(): Command {
         const email = normaliseEmail(flags.email)
         if (email === undefined)
           throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
+        if (flags.name.trim() === '') throw new ConfigurationError('--name: write the name of the person')
         try {
           const user = await users.create({ email, name: flags.name.trim(), fields: {} }, flags.portal)
           console.log(`${user.email} is added (id ${user.id})`)

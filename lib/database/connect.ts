@@ -28,7 +28,7 @@ export function configFromUrl(url: string): Knex.Config {
     if (filename === '') throw new ConfigurationError('DATABASE_URL: write a file after `sqlite:`')
     return sqliteConfig(filename)
   }
-  if (/^postgres(ql)?:\/\//.test(url)) {
+  if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url)) {
     // A database that is away must fail a request soon, not after knex's minute.
     return {
       client: 'pg',

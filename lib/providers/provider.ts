@@ -55,8 +55,8 @@ export type Prompt = (typeof prompts)[number]
 // They are, or may become, paths of ours beside `/login/:provider`.
 const reservedSlugs = ['assets', 'callback', 'register', 'logout', 'account', 'admin', 'new', 'portal-sso']
 
-// Ours to set: a row must not be able to weaken the request.
-const ownParameters = [
+/** Parameters of the authorization request that are ours to set. */
+export const ownParameters = [
   'client_id',
   'client_secret',
   'code_challenge',

@@ -1,4 +1,4 @@
-import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { explain } from '../errors.ts'
 import { discover, type ProviderMetadata } from './discover.ts'
 import { outboundFetch } from './outbound-http.ts'
@@ -116,12 +116,8 @@ async function checkKeys(metadata: ProviderMetadata, algorithm: SigningAlgorithm
       redirect: 'manual',
     })
     if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
-    const keys = (await response.json()) as JSONWebKeySet
-    createLocalJWKSet(keys)
-    const usable = keys.keys.filter((key) => key.kty === keyType(algorithm) && (key.use ?? 'sig') === 'sig')
-    if (usable.length === 0)
-      throw new Error(`the key set holds no ${keyType(algorithm)} key for ${algorithm}`)
-    return { name: 'keys', result: 'ok', finding: `${usable.length} usable key(s) for ${algorithm}` }
+    await findKey((await response.json()) as JSONWebKeySet, algorithm)
+    return { name: 'keys', result: 'ok', finding: `the key set holds a usable key for ${algorithm}` }
   } catch (error) {
     return {
       name: 'keys',
@@ -192,9 +188,16 @@ function chooseAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
   return (Array.isArray(announced) && signingAlgorithms.find((known) => announced.includes(known))) || 'RS256'
 }
 
-function keyType(algorithm: SigningAlgorithm): 'RSA' | 'EC' | 'OKP' {
-  if (algorithm.startsWith('Ed')) return 'OKP'
-  return algorithm.startsWith('ES') ? 'EC' : 'RSA'
+/** @throws when no key of the set can verify a signature of this algorithm */
+async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void> {
+  try {
+    await createLocalJWKSet(keys)({ alg })
+  } catch (error) {
+    if (error instanceof errors.JWKSNoMatchingKey)
+      throw new Error(`the key set holds no usable key for ${alg}`)
+    // Several are fine: each token says by its `kid` which one.
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+  }
 }
 
 function withoutSlash(issuer: string): string {

@@ -46,7 +46,11 @@ export function createProviderRouter(
   const { portal, slug } = provider
 
   const begin: RequestHandler = (req, res, next) => {
-    const step: Step = { step: 'begin', returnTo: safeReturnTo(req.query.returnTo) }
+    const step = {
+      step: 'begin',
+      returnTo: safeReturnTo(req.query.returnTo),
+      otherAccount: req.query.account === 'other',
+    } satisfies Step
     res.set('cache-control', 'no-store')
     const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
     authenticate(req, res, (error?: unknown) => {

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { explain, PortalSsoError } from '../errors.ts'
-import type { Provider } from '../providers/provider.ts'
+import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
@@ -10,7 +10,7 @@ import { type Claims, type Identity, identityFrom, lacksEmail } from './identity
 
 /** What the router asks of the strategy: which half runs is the route's to say, never the parameters'. */
 export type Step =
-  | { step: 'begin'; returnTo: string | undefined }
+  | { step: 'begin'; returnTo: string | undefined; otherAccount: boolean }
   | { step: 'finish'; answer: Answer; attempt: Attempt }
 
 interface RequestParameters {
@@ -65,9 +65,12 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   /** Parameters of the request beside those that the base writes. */
   override authorizationParams({ nonce, codeChallenge }: RequestParameters): object {
-    // Ours last: a row must not be able to weaken the request.
+    // A row must not be able to weaken the request, whoever wrote it.
+    const extra = Object.entries(this.provider.authorizationParameters).filter(
+      ([name]) => !ownParameters.includes(name),
+    )
     return {
-      ...this.provider.authorizationParameters,
+      ...Object.fromEntries(extra),
       nonce,
       code_challenge: codeChallenge,
       code_challenge_method: 'S256',
@@ -94,7 +97,17 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
     }
     // A new object: Passport shares its options among all requests.
-    super.authenticate(req, { ...parameters, state: attempt } as OpenIDConnectStrategy.AuthenticateOptions)
+    super.authenticate(req, {
+      ...parameters,
+      ...(step.otherAccount && { prompt: this.promptForOtherAccount() }),
+      state: attempt,
+    } as OpenIDConnectStrategy.AuthenticateOptions)
+  }
+
+  /** Core 3.1.2.1: every provider knows `login`, not every one lets the person choose. */
+  private promptForOtherAccount(): string {
+    const known = this.client.metadata.prompt_values_supported
+    return Array.isArray(known) && known.includes('select_account') ? 'select_account' : 'login'
   }
 
   private async finish(step: Step): Promise<void> {

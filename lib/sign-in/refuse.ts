@@ -19,6 +19,9 @@ export interface RefuseParts {
   logger: Logger
 }
 
+// The provider would send the same person straight back: only another one gets further.
+const personal = new Set<string>(['address_unproven', 'user_inactive', 'registration_closed'])
+
 /** Ends a sign-in that may not or cannot go on: the person reads a page, the operator finds the exact cause under its reference. */
 export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
 
@@ -41,10 +44,14 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
       detail: { code: problem.code, reason },
     })
 
-    const ways: Way[] = []
-    if (provider && problem.code !== 'provider_unknown')
-      ways.push({ label: 'tryAgain', href: addresses.path(`/login/${provider}`, { returnTo }) })
-    ways.push({ label: 'chooseProvider', href: addresses.path('/login', { returnTo }) })
+    const ways: Way[] = [{ label: 'chooseProvider', href: addresses.path('/login', { returnTo }) }]
+    const start = `/login/${provider}`
+    if (provider && personal.has(problem.code)) {
+      const href = addresses.path(start, { returnTo, account: 'other' })
+      ways.unshift({ label: 'otherAccount', href })
+    } else if (provider) {
+      ways.unshift({ label: 'tryAgain', href: addresses.path(start, { returnTo }) })
+    }
     await pages.problem(req, res, problem, { reference, ways })
   }
 }

@@ -24,7 +24,7 @@ export interface Branding {
 
 /** A way on from a problem. */
 export interface Way {
-  label: 'tryAgain' | 'chooseProvider' | 'home'
+  label: 'tryAgain' | 'otherAccount' | 'chooseProvider'
   href: string
 }
 
