@@ -35,6 +35,8 @@ export function createGuard({ addresses, pages, sessions }: GuardParts): Request
         pages.onError(error, req, res, next)
         return
       }
+      // Somebody else has answered meanwhile, a time limit of the host's say.
+      if (res.headersSent) return
       // The back button of a shared machine must not show what the last person saw.
       res.set('cache-control', 'no-store')
       if (req.user) next()

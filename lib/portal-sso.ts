@@ -1,4 +1,4 @@
-import express, { type Request, type RequestHandler, Router } from 'express'
+import express, { type Request, type RequestHandler, type Response, Router } from 'express'
 import { Passport } from 'passport'
 import { createClassicLoginGate } from './classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
@@ -7,8 +7,9 @@ import { ConfigurationError, PortalSsoError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
-import { type PortalSsoOptions, readOptions } from './options.ts'
+import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
+import { portalName } from './providers/provider.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
@@ -26,6 +27,7 @@ import type { Register } from './sign-in/provider-router.ts'
 import { createProviderRouters } from './sign-in/provider-routers.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
+import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses, type PortalOf } from './web/addresses.ts'
@@ -67,12 +69,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     throw error
   }
 
-  const portalOf = createPortalOf(settings.portal)
+  const portalOf = createPortalOf(settings.portal, settings.baseUrl)
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger)
   const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
   const table = createProvidersTable(knex, createSecretBox(secrets))
-  const users = settings.users ?? createUsersTable(knex)
+  const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
@@ -85,16 +87,17 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   })
   const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
+  const forgetNewcomer = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
   const lookUp = createLookUp({ identities, users, registration: settings.registration })
-  const admit = createAdmit({ sessions, identities, events, lastUsed, homePath })
+  const admit = createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer })
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const posted = [sameOrigin((req) => addresses.origin(portalOf(req))), form]
 
   const register: Register = async (_req, res, { provider, identity, returnTo }) => {
-    const { portal, slug, version } = provider
-    await pendings.keep(res, { portal, provider: slug, version, identity, returnTo })
+    const { id, portal, slug, version } = provider
+    await pendings.keep(res, { portal, provider: slug, providerId: id, version, identity, returnTo })
     res.set('cache-control', 'no-store').redirect(303, addresses.path('/register'))
   }
 
@@ -104,7 +107,16 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     routes.use(['/login', '/register', '/logout'], sessions.identify)
     routes.get(
       '/login',
-      createPickerRoute({ addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table }),
+      createPickerRoute({
+        addresses,
+        allowsClassic,
+        forgetNewcomer,
+        homePath,
+        lastUsed,
+        pages,
+        portalOf,
+        table,
+      }),
     )
     routes.use(
       '/login/:provider',
@@ -140,7 +152,9 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
         users,
       }),
     )
-    routes.use(createLogoutRoutes({ addresses, events, homePath, pages, portalOf, posted, sessions }))
+    routes.use(
+      createLogoutRoutes({ addresses, events, forgetNewcomer, homePath, pages, portalOf, posted, sessions }),
+    )
     routes.use(pages.onError)
     return routes
   }
@@ -188,14 +202,19 @@ async function refuseOutdated(knex: Parameters<typeof pendingMigrations>[0]): Pr
     )
 }
 
-/** What the host's function says is part of keys and cookies: it must be a plain name. */
-function createPortalOf(portal: (req: Request) => string): PortalOf {
+/**
+ * What the host's function says is part of keys and cookies, and often comes from the Host header. One spelling only:
+ * `PORTAL.example.com` and `portal.example.com.` are the same site, and would be portals without a provider, in which the
+ * classic login is open.
+ */
+function createPortalOf(portal: (req: Request) => string, baseUrl: Settings['baseUrl']): PortalOf {
   return (req) => {
     const name: unknown = portal(req)
-    if (typeof name === 'string' && /^[\w.:-]{1,100}$/.test(name)) return name
+    const plain = typeof name === 'string' && portalName.test(name)
+    if (plain && (typeof baseUrl === 'string' || Object.hasOwn(baseUrl, name))) return name
     throw new PortalSsoError(
       'request_invalid',
-      'the option `portal` gave no name of 1 to 100 letters, digits, or . : _ -',
+      'the option `portal` gave no name of a portal: lower-case letters, digits, and . : _ - inside',
     )
   }
 }

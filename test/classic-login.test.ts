@@ -79,6 +79,23 @@ describe('the classic login', () => {
     expect([status, (body as { code: string }).code]).toEqual([403, 'classic_login_off'])
   })
 
+  it.each(['PORTAL.example', 'portal.example.', 'nobody.example'])(
+    'is not opened by the Host %s, where the portal goes by the host',
+    async (host) => {
+      await open({
+        portal: (req) => req.hostname,
+        baseUrl: { 'portal.example': 'https://portal.example', 'south.example': 'https://south.example' },
+      })
+      await portal.connect(provider, { portal: 'portal.example' })
+      const forwarded = { host, 'x-forwarded-proto': 'https' }
+      const refused = await post().set(forwarded)
+      expect(refused.status).toBe(400)
+      expect(refused.text).not.toContain('password taken')
+      expect((await post().set({ ...forwarded, host: 'portal.example' })).status).toBe(403)
+      expect((await post().set({ ...forwarded, host: 'south.example' })).text).toBe('password taken')
+    },
+  )
+
   it('opens for the operator who breaks the glass, and for nobody else', async () => {
     await open({ classicLogin: { allow: (req) => req.get('x-break-glass') === 'yes' } })
     await portal.connect(provider)

@@ -385,6 +385,26 @@ describe('an attacker who', () => {
   })
 })
 
+describe('a discovery document', () => {
+  it('whose endpoint cannot stand in a header ends neither the process nor the request', async () => {
+    const odd = await startFaultyProvider()
+    odd.faults.discovery = { authorization_endpoint: `${odd.issuer}/autoris\u4e00ation` }
+    await portal.connect(odd, { slug: 'odd' })
+    const { status, location } = await visitor.get(`${portal.url}/login/odd`)
+    expect([status, new URL(location!).pathname]).toEqual([302, '/autoris%E4%B8%80ation'])
+    await odd.close()
+  })
+
+  it('sends the person to the host that was checked, however another parser would read it', async () => {
+    const odd = await startFaultyProvider()
+    odd.faults.discovery = { authorization_endpoint: 'https://ex%61mple.com/authorize' }
+    await portal.connect(odd, { slug: 'percent' })
+    const { location } = await visitor.get(`${portal.url}/login/percent`)
+    expect(location).toMatch(/^https:\/\/example\.com\/authorize\?/)
+    await odd.close()
+  })
+})
+
 describe('after all that', () => {
   it('neither logs nor events hold a token, a code or a secret', async () => {
     const events = JSON.stringify(await portal.knex('sso_events'))

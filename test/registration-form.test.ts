@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
@@ -122,7 +123,14 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         name: 'Katherine Coleman Goble Johnson',
         logoutHint: 'x'.repeat(tokenLength),
       }
-      await pendings.keep(res, { portal: 'default', provider: 'entra', version: 1, identity, returnTo })
+      await pendings.keep(res, {
+        portal: 'default',
+        provider: 'entra',
+        providerId: randomUUID(),
+        version: 1,
+        identity,
+        returnTo,
+      })
       res.end()
     })
     app.get('/find', async (req, res) => {

@@ -163,6 +163,45 @@ describe('who gets hold of a pending registration', () => {
   })
 })
 
+describe('a registration that somebody walked away from', () => {
+  /** Ada gets the form on a shared machine; then Bob comes. */
+  async function adaLeavesBobComes(): Promise<void> {
+    await open()
+    await toForm()
+    provider.person = { sub: 'bob', email: 'bob@example.com', email_verified: true, name: 'Bob' }
+    await portal.sso.users.create({ email: 'bob@example.com', name: 'Bob', fields: {} }, 'default')
+  }
+
+  it('is gone once somebody else has signed in', async () => {
+    await adaLeavesBobComes()
+    await visitor.open(`${portal.url}/login/acme`)
+    expect((await send({ name: 'Grace' })).location).toBe(`${portal.url}/`)
+    await visitor.post(`${portal.url}/logout`)
+    expect((await send({ name: 'Grace' })).status).toBe(400)
+    expect(await users()).toHaveLength(1)
+  })
+
+  it('is gone after signing out, and after Cancel', async () => {
+    await open()
+    const form = await toForm()
+    const thief = visitor.clone()
+    await visitor.post(`${portal.url}/logout`)
+    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
+    const [, cancel] = /href="([^"]*cancelled[^"]*)"/.exec(form.body)!
+    await thief.get(portal.url + cancel!.replaceAll('&amp;', '&'))
+    expect((await thief.get(`${portal.url}/register`)).status).toBe(400)
+  })
+
+  it('does not outlive its provider, though another one is connected under the same slug', async () => {
+    await open()
+    await toForm()
+    await portal.sso.providers.remove('acme')
+    await portal.connect(provider)
+    expect((await send({ name: 'Grace' })).status).toBe(409)
+    expect(await users()).toHaveLength(0)
+  })
+})
+
 describe('registration is refused', () => {
   it('politely where it is closed, while known people still come in', async () => {
     await open({ registration: 'closed' })
@@ -178,6 +217,11 @@ describe('registration is refused', () => {
     expect((await toForm()).status).toBe(403)
     provider.person = { sub: 'p', email: 'p@partner.example', email_verified: true }
     expect((await toForm(new Visitor())).url).toBe(`${portal.url}/register`)
+  })
+
+  it("when the host's function says anything but true", async () => {
+    await open({ registration: (() => ({ allowed: false })) as unknown as () => boolean })
+    expect((await toForm()).status).toBe(403)
   })
 
   it.each([

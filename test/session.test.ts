@@ -147,6 +147,91 @@ describe('a session', () => {
     expect(await status(visitor, portal)).toBe(302)
   })
 
+  it.each([false, 0, null, 'false', 'no'])(
+    'is refused, and ends, where the directory says active: %j',
+    async (active) => {
+      let now: unknown = true
+      const ada = () => ({ id: '7', email: 'ada@example.com', name: 'Ada', active: now }) as User
+      const users: UserDirectory = {
+        findById: async () => ada(),
+        findByEmail: async () => ada(),
+        create: async () => ada(),
+      }
+      const portal = await portalWithAda({ users })
+      const visitor = await signIn(portal)
+      expect(await status(visitor, portal)).toBe(200)
+      now = active
+      expect(await status(visitor, portal)).toBe(302)
+      expect((await new Visitor().open(`${portal.url}/login/acme`)).status).toBe(403)
+    },
+  )
+
+  it('is not begun for somebody whom the directory makes, but who waits for approval', async () => {
+    const waiting: User[] = []
+    const users: UserDirectory = {
+      findById: async (id) => waiting.find((each) => each.id === id),
+      findByEmail: async (email) => waiting.find((each) => each.email === email),
+      create: async ({ email, name }) => {
+        waiting.push({ id: '1', email, name, active: false })
+        return waiting[0]!
+      },
+    }
+    const portal = await portalWithAda({ users })
+    const visitor = await signIn(portal)
+    const seen = await visitor.post(`${portal.url}/register`, { name: 'Ada' })
+    expect(seen.status).toBe(403)
+    expect(await status(visitor, portal)).toBe(302)
+    expect(await portal.knex('sso_events').pluck('kind')).toEqual([
+      'provider-connected',
+      'registered',
+      'refused',
+    ])
+    expect((await visitor.open(`${portal.url}/login/acme`)).status).toBe(403)
+  })
+
+  it('is not begun by a sign-in that failed because Redis was late, even when the write lands after all', async () => {
+    const client = await connectRedis()
+    open.push({ close: () => client.close() })
+    let late = 0
+    const redis = {
+      get: (key: string) => client.get(key),
+      del: (keys: string[]) => client.del(keys),
+      expire: (key: string, seconds: number) => client.expire(key, seconds),
+      async set(...args: Parameters<typeof client.set>) {
+        await new Promise((resolve) => setTimeout(resolve, late))
+        return await client.set(...args)
+      },
+    }
+    const portal = await portalWithAda({ redis })
+    const visitor = new Visitor()
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const callback = (await visitor.get(start.location!)).location!
+    late = 2300
+    expect((await visitor.get(callback)).status).toBe(503)
+    late = 0
+    await new Promise((resolve) => setTimeout(resolve, 2600))
+    expect(await status(visitor, portal)).toBe(302)
+    expect(await portal.knex('sso_sessions')).toHaveLength(0)
+  })
+
+  it('leaves nothing behind in the index when its person signs in again', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await signIn(portal, visitor)
+    await signIn(portal, visitor)
+    expect(await portal.knex('sso_sessions')).toHaveLength(1)
+  })
+
+  it('keeps no ID token that is larger than a logout needs', async () => {
+    const redis = await connectRedis()
+    open.push({ close: () => redis.close() })
+    const portal = await portalWithAda({ redis })
+    provider.faults.claims = { groups: Array(5000).fill('a group with a long name') }
+    const visitor = await signIn(portal)
+    const id = decodeURIComponent(visitor.cookies.get(portal.url)!.get('portal-sso')!).slice(2).split('.')[0]
+    expect((await redis.get(`portal-sso:session:${id}`))!.length).toBeLessThan(2000)
+  })
+
   it('ends after its absolute time, however busy it is', async () => {
     const portal = await portalWithAda({ session: { absoluteHours: 1 / 3600 } })
     const visitor = await signIn(portal)
@@ -220,6 +305,39 @@ describe('the guard', () => {
     const portal = await portalWithAda()
     const { status, headers } = await request(portal.app).post('/portal/order').set('accept', 'text/html')
     expect([status, headers.location]).toEqual([303, '/login'])
+  })
+
+  it("keeps quiet where the host's own time limit has answered already", async () => {
+    let slow = 0
+    const ada = { id: '7', email: 'ada@example.com', name: 'Ada' }
+    const users: UserDirectory = {
+      findById: async () => {
+        await new Promise((resolve) => setTimeout(resolve, slow))
+        return ada
+      },
+      findByEmail: async () => ada,
+      create: async () => ada,
+    }
+    const portal = await portalWithAda({
+      users,
+      mount(app, sso) {
+        app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false }))
+        app.use(sso.router())
+        app.use((_req, res, next) => {
+          setTimeout(() => res.headersSent || res.status(503).end('too slow'), 100)
+          next()
+        })
+        app.use('/portal', sso.guard(), (_req, res) => {
+          res.send('in')
+        })
+      },
+    })
+    const visitor = await signIn(portal)
+    slow = 300
+    expect(await visitor.get(`${portal.url}/portal`)).toMatchObject({ status: 503, body: 'too slow' })
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    slow = 0
+    expect(await status(visitor, portal)).toBe(200)
   })
 
   it('says what to mount when there is no session', async () => {
@@ -384,6 +502,26 @@ describe('a host of its own kind', () => {
     // Our middleware meets the host's value twice and leaves it alone.
     await classic.get(`${portal.url}/login`)
     expect(JSON.parse((await classic.get(`${portal.url}/whoami`)).body)).toMatchObject({ id: 'classic' })
+  })
+
+  it('initializes its own Passport in between, and the session is still ours: bound, and over when she is switched off', async () => {
+    const own = new Passport()
+    own.serializeUser((user, done) => done(null, (user as User).id))
+    own.deserializeUser((id, done) => done(null, { id: String(id), email: 'ada@example.com' }))
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(sso.session())
+        app.use(own.initialize())
+        app.use(own.session())
+        mountDefault(app, sso)
+      },
+    })
+    provider.person = { sub: 'new', email: 'new@example.com', email_verified: true, name: 'New' }
+    const visitor = await signIn(portal)
+    await visitor.post(`${portal.url}/register`, { name: 'New' })
+    expect(await status(visitor, portal)).toBe(200)
+    await portal.knex('sso_users').update({ active: false })
+    expect(await status(visitor, portal)).toBe(302)
   })
 
   it('signs somebody in by req.login, as its classic login does, and the guard lets them pass', async () => {

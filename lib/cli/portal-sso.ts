@@ -4,6 +4,7 @@ import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError, explain } from '../errors.ts'
 import { doctor } from './doctor.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
+import { harmless } from './print.ts'
 import { providersCommand } from './providers-command.ts'
 import { usersCommand } from './users-command.ts'
 
@@ -49,10 +50,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 program.parseAsync().catch((error: unknown) => {
-  console.error(
-    error instanceof ConfigurationError
-      ? error.message
-      : `Failed: ${explain(error)}. \`portal-sso doctor\` looks at everything.`,
-  )
+  const expected = error instanceof ConfigurationError
+  const said = expected
+    ? error.message
+    : `Failed: ${explain(error)}. \`portal-sso doctor\` looks at everything.`
+  console.error(harmless(said))
   process.exitCode = 1
 })

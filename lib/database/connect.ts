@@ -13,9 +13,24 @@ const quiet: Knex.Logger = { warn: () => {}, error: () => {} }
 
 /** @param source a Knex instance of the host's, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
 export function connectDatabase(source: Knex | Knex.Config | string): Database {
+  const database = open(source)
+  refuseLoose(database.knex)
+  return database
+}
+
+function open(source: Knex | Knex.Config | string): Database {
   if (typeof source === 'function') return { knex: source, close: async () => {} }
   const knex = knexModule({ log: quiet, ...(typeof source === 'string' ? configFromUrl(source) : source) })
   return { knex, close: () => knex.destroy() }
+}
+
+/**
+ * MySQL and SQL Server compare text by a collation that takes `AbC` for `abc`: two subjects of one provider would be one user.
+ */
+function refuseLoose(knex: Knex): void {
+  const { dialect } = knex.client as { dialect: string }
+  if (dialect === 'postgresql' || dialect === 'sqlite3') return
+  throw new ConfigurationError(`database: ${dialect} is not supported yet; give PostgreSQL or SQLite`)
 }
 
 /**

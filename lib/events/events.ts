@@ -3,6 +3,7 @@ import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
 import { explain } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { within } from '../within.ts'
 
 export type EventKind =
   | 'signed-in'
@@ -34,6 +35,9 @@ export interface EventLog {
   record(event: PortalEvent): Promise<void>
 }
 
+/** milliseconds that a person waits for an event to be written; it may still be, after that */
+const patience = 1000
+
 export function createEventLog(knex: Knex, logger: Logger): EventLog {
   const heardBadly = (kind: unknown, error: unknown) =>
     logger.error({ kind, cause: explain(error) }, 'a listener of sso.events threw')
@@ -42,21 +46,25 @@ export function createEventLog(knex: Knex, logger: Logger): EventLog {
   Object.assign(emitter, {
     [captureRejectionSymbol]: (error: unknown, kind: unknown) => heardBadly(kind, error),
   })
+  async function write(event: PortalEvent): Promise<void> {
+    await knex('sso_events').insert({
+      id: randomUUID(),
+      portal: event.portal,
+      at: new Date().toISOString(),
+      kind: event.kind,
+      user_id: event.userId ?? null,
+      provider: event.provider ?? null,
+      reference: event.reference ?? null,
+      detail: JSON.stringify(event.detail ?? {}),
+    })
+  }
+
   return {
     emitter,
     // An event that cannot be written or heard must not undo what has already happened.
     async record(event) {
       try {
-        await knex('sso_events').insert({
-          id: randomUUID(),
-          portal: event.portal,
-          at: new Date().toISOString(),
-          kind: event.kind,
-          user_id: event.userId ?? null,
-          provider: event.provider ?? null,
-          reference: event.reference ?? null,
-          detail: JSON.stringify(event.detail ?? {}),
-        })
+        await within(patience, write(event))
       } catch (error) {
         logger.error({ kind: event.kind, cause: explain(error) }, 'an event could not be written')
       }

@@ -1,4 +1,4 @@
-import { type RequestHandler, Router } from 'express'
+import { type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/events.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
 import type { Addresses, PortalOf } from '../web/addresses.ts'
@@ -9,6 +9,8 @@ export interface LogoutParts {
   addresses: Addresses
   events: EventLog
   homePath: string
+  /** takes away a registration that waits in this browser, so that the next person does not find it */
+  forgetNewcomer: (res: Response) => void
   pages: Pages
   portalOf: PortalOf
   /** reads posts, after refusing those from other sites */
@@ -18,7 +20,7 @@ export interface LogoutParts {
 
 /** `POST /logout` ends the portal session; `GET /logout` asks first, so that a mere link signs nobody out. */
 export function createLogoutRoutes(parts: LogoutParts): Router {
-  const { addresses, events, homePath, pages, portalOf, posted, sessions } = parts
+  const { addresses, events, forgetNewcomer, homePath, pages, portalOf, posted, sessions } = parts
   const done = addresses.path('/logout/done')
 
   const router = Router()
@@ -33,6 +35,7 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
     '/logout',
     ...posted,
     handle(async (req, res) => {
+      forgetNewcomer(res)
       const ended = await sessions.end(req)
       if (ended) await events.record({ kind: 'signed-out', portal: portalOf(req), ...ended })
       res.set('cache-control', 'no-store').redirect(303, done)

@@ -2,7 +2,13 @@ import { z } from 'zod'
 import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import { presets } from './presets.ts'
-import { type Provider, type ProviderSettings, providerSettingsSchema, slugSchema } from './provider.ts'
+import {
+  type Provider,
+  type ProviderSettings,
+  portalName,
+  providerSettingsSchema,
+  slugSchema,
+} from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 
@@ -105,6 +111,9 @@ export function createProviders(
     async update(slug, changes, portal = 'default') {
       const provider = await existing(slug, portal)
       const { clientSecret, responseMode, ...rest } = parse(providerSettingsSchema.partial(), changes)
+      // Who may change the issuer must not get the client secret sent wherever he likes.
+      if (rest.issuer && !clientSecret && new URL(rest.issuer).origin !== new URL(provider.issuer).origin)
+        throw new ConfigurationError('clientSecret: give it again when the issuer moves to another origin')
       const known = clientSecret ?? (await table.clientSecret(provider))
       // The same test as when it was connected: a change must not leave a provider behind that cannot work.
       const found = await tested({ ...provider, ...defined(rest), clientSecret: known })
@@ -153,7 +162,7 @@ export function createProviders(
 
 const inputSchema = z.looseObject({
   slug: slugSchema,
-  portal: z.string().min(1).max(100).default('default'),
+  portal: z.string().regex(portalName, 'write the name of a portal in lower case').default('default'),
   preset: z.enum(Object.keys(presets)).default('generic'),
   enabled: z.boolean().default(true),
 })

@@ -1,5 +1,5 @@
 import * as client from 'openid-client'
-import { isFetchable, outboundFetch, timeLimit } from './outbound-http.ts'
+import { isFetchable, outboundFetch } from './outbound-http.ts'
 
 /** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -7,6 +7,9 @@ export type ProviderMetadata = client.ServerMetadata & {
   readonly token_endpoint: string
   readonly jwks_uri: string
 }
+
+/** seconds; with those of an answer (`timeLimit`) less than the ten that a person waits at most */
+const discoveryTimeLimit = 4
 
 /**
  * Fetches and checks the metadata of an issuer (OpenID Connect Discovery 1.0, 4).
@@ -19,21 +22,30 @@ export async function discover(issuer: string): Promise<ProviderMetadata> {
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
     [client.customFetch]: outboundFetch,
-    timeout: timeLimit,
+    timeout: discoveryTimeLimit,
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
   })
   return assertUsable(configuration.serverMetadata())
 }
 
+/**
+ * Only the spelling that was checked is handed on: `https://ex%61mple.com` is one host to us and another to a laxer parser,
+ * and a character outside of ASCII cannot stand in a `Location` header.
+ */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const)
-    assertEndpoint(name, metadata[name])
-  if (metadata.userinfo_endpoint !== undefined)
-    assertEndpoint('userinfo_endpoint', metadata.userinfo_endpoint)
-  return metadata as ProviderMetadata
+  const { userinfo_endpoint } = metadata
+  return {
+    ...metadata,
+    authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
+    token_endpoint: endpoint(metadata, 'token_endpoint'),
+    jwks_uri: endpoint(metadata, 'jwks_uri'),
+    ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
+  }
 }
 
-function assertEndpoint(name: string, value: unknown): void {
+function endpoint(metadata: client.ServerMetadata, name: string): string {
+  const value = metadata[name]
   if (typeof value !== 'string') throw new Error(`the discovery document lacks ${name}`)
   if (!URL.canParse(value) || !isFetchable(new URL(value))) throw new Error(`${name} is not an https address`)
+  return new URL(value).href
 }

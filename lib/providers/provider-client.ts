@@ -62,7 +62,10 @@ function fetchWithKeysAhead(
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href
   const fetched: Promise<Response>[] = []
-  return async (url, options) => {
+  // One deadline for code, keys and UserInfo together.
+  const deadline = AbortSignal.timeout(timeLimit * 1000)
+  return async (url, asked) => {
+    const options = { ...asked, signal: deadline }
     if (url === tokenUrl) {
       const ahead = fetchKeys()
       ahead.catch(() => {}) // heard when the keys are asked for

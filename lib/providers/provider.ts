@@ -71,8 +71,7 @@ export const ownParameters = [
   'state',
 ]
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-const printable = z.string().regex(/^[^\u0000-\u001f\u007f]*$/, 'must not contain control characters')
+const printable = z.string().regex(/^\P{Cc}*$/u, 'must not contain control characters')
 const domain = z
   .string()
   .trim()
@@ -81,6 +80,9 @@ const domain = z
     /^[a-z0-9-]+(\.[a-z0-9-]+)+$/,
     'write a domain such as `example.com` (internationalised ones as `xn--…`)',
   )
+
+/** Starts and ends with a letter or digit, in lower case: a site has one spelling only. */
+export const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
 
 export const slugSchema = z
   .string()

@@ -134,14 +134,17 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         clientSecret === undefined
           ? {}
           : { client_secret: clientSecret === null ? null : await secretBox.close(clientSecret, provider.id) }
-      await rows()
-        .where({ id: provider.id })
+      const updated = await rows()
+        .where({ id: provider.id, version: provider.version })
         .update({
           ...toColumns(changes),
           ...secret,
           version: knex.raw('version + 1'),
           updated_at: new Date().toISOString(),
         })
+      // What was tested together must be saved together.
+      if (updated === 0)
+        throw new ConfigurationError(`"${provider.slug}" was changed by somebody else meanwhile: try again`)
       return await existing(provider.portal, changes.slug ?? provider.slug)
     },
     async setEnabled(provider, enabled) {

@@ -6,8 +6,9 @@ import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
 /** A person whom a provider has vouched for, but who has not registered yet. */
 export interface PendingRegistration {
   portal: string
-  /** slug and version of the provider when it vouched */
+  /** slug, id and version of the provider when it vouched: one connected anew under the same slug is another */
   provider: string
+  providerId: string
   version: number
   identity: Identity
   returnTo?: string | undefined

@@ -60,7 +60,11 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
       const pending = await pendings.find(req)
       const { provider: slug, returnTo } = pending ?? {}
       try {
-        if (!pending && req.user) return res.redirect(303, homePath)
+        if (req.user) {
+          // Whose registration it is cannot be told any more.
+          pendings.clear(res)
+          return res.redirect(303, homePath)
+        }
         if (!pending || pending.portal !== portal)
           throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
         await act(req, res, pending, await stillAsItWas(pending))
@@ -71,9 +75,14 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
   }
 
   /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
-  async function stillAsItWas({ portal, provider: slug, version }: PendingRegistration): Promise<Provider> {
+  async function stillAsItWas({
+    portal,
+    provider: slug,
+    providerId,
+    version,
+  }: PendingRegistration): Promise<Provider> {
     const provider = await table.find(portal, slug)
-    if (!provider?.enabled || provider.version !== version)
+    if (!provider?.enabled || provider.id !== providerId || provider.version !== version)
       throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
     return provider
   }
@@ -89,7 +98,7 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     const count = Object.keys(errors).length
     const locals = {
       action: addresses.path('/register'),
-      cancelHref: addresses.path('/login', { returnTo: pending.returnTo }),
+      cancelHref: addresses.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
       provider: { displayName: provider.displayName },
       email: { value: pending.identity.email ?? '' },
       name: { value: typed.name, error: errors.name },
@@ -134,7 +143,6 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
 
     const user = await createUser({ email: turn.email, name: typed.name, fields: typed.fields }, portal)
     if (!user) return startAgain(res, pending)
-    pendings.clear(res)
     await admit(req, res, { provider, identity, user, how: 'registered', gone, returnTo })
   }
 

@@ -1,10 +1,10 @@
 import { promisify } from 'node:util'
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import type { PassportStatic } from 'passport'
 import { Strategy } from 'passport-strategy'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { User, UserDirectory } from '../users/user-directory.ts'
+import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
 import type { PortalOf } from '../web/addresses.ts'
 import type { SessionIndex } from './session-index.ts'
 
@@ -85,13 +85,24 @@ export function createPortalSessions({
       Date.now() - signedIn.since < absolute
         ? await users.findById(signedIn.userId, signedIn.portal)
         : undefined
-    if (user && user.active !== false) return user
+    if (user && isActive(user)) return user
     forget(req)
     return undefined
   }
 
+  /** Who signs in again in one browser leaves no session behind in the index. */
+  async function forgetIndexed(req: Request): Promise<void> {
+    if (signedInOf(req)) await index.remove(req.sessionID)
+  }
+
   passport.use('session', new PortalSessionStrategy(userOf))
   const restore = passport.authenticate('session') as RequestHandler
+  const initialize = passport.initialize({ compat: false })
+
+  /** `req.login` and `req.logout` go through our Passport, though a host's may have put its own on the request meanwhile. */
+  function bind(req: Request): void {
+    initialize(req, req.res as Response, () => {})
+  }
 
   return {
     identify(req, res, next) {
@@ -109,10 +120,12 @@ export function createPortalSessions({
     async start(req, signIn) {
       refuseInsecure(req)
       signIns.set(req, signIn)
+      bind(req)
+      await forgetIndexed(req)
       const { user, provider, issuer, subject, providerSession } = signIn
-      // Passport makes a new session id: who planted the old one into this browser is left with nothing (session fixation).
-      await promisify<Express.User, void>(req.login.bind(req))(user)
       try {
+        // Passport makes a new session id: who planted the old one into this browser is left with nothing (session fixation).
+        await promisify<Express.User, void>(req.login.bind(req))(user)
         await index.add({
           sessionId: req.sessionID,
           portal: provider.portal,
@@ -124,8 +137,10 @@ export function createPortalSessions({
           expiresAt: new Date(Date.now() + absolute),
         })
       } catch (error) {
-        // A session that nobody could find again to end it must not be.
-        await promisify(req.logout.bind(req))()
+        // A session that nobody could find again to end it must not be; and a write to the store that was given up on may
+        // still land, so what is written last, at the end of this answer, has to name nobody.
+        forget(req)
+        await promisify(req.logout.bind(req))().catch(() => {})
         throw error
       }
     },
@@ -133,6 +148,7 @@ export function createPortalSessions({
     async end(req) {
       const signedIn = signedInOf(req)
       const { sessionID } = req
+      bind(req)
       await promisify(req.logout.bind(req))()
       if (!signedIn) return undefined
       await index.remove(sessionID)
@@ -151,13 +167,15 @@ class PortalSessionStrategy extends Strategy {
   }
 
   override authenticate(req: Request): void {
-    this.userOf(req).then(
-      (user) => {
-        if (user) req.user = user
+    const ours = signedInOf(req) !== undefined
+    this.userOf(req)
+      .then((user) => {
+        // A host's own deserializer may have put somebody there whom we refuse.
+        if (ours) req.user = user
         this.pass()
-      },
-      (error: unknown) => this.error(error as Error),
-    )
+      })
+      // Also hears what is thrown further down the road: nothing may become a rejection that nobody hears.
+      .catch((error: unknown) => this.error(error as Error))
   }
 }
 

@@ -2,6 +2,7 @@ import { RedisStore } from 'connect-redis'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { within } from '../within.ts'
 
 /** A connected client or cluster of the `redis` package, 5 or newer. */
 export interface RedisLike {
@@ -9,8 +10,8 @@ export interface RedisLike {
   del(keys: string[]): Promise<unknown>
 }
 
-/** seconds that a request waits for Redis before it is told to come back */
-const patience = 2
+/** milliseconds that a request waits for Redis before it is told to come back */
+const patience = 2000
 
 /**
  * Where sessions live: in Redis, or in this process for development.
@@ -69,16 +70,10 @@ async function inTime(answer: Promise<unknown>, done: Done | undefined): Promise
 }
 
 async function race(answer: Promise<unknown>): Promise<{ error?: PortalSsoError; value?: unknown }> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer from Redis within ${patience} s`)), patience * 1000)
-  })
   try {
-    return { value: await Promise.race([answer, late]) }
+    return { value: await within(patience, answer) }
   } catch (cause) {
     return { error: new PortalSsoError('session_unavailable', 'the session store', { cause }) }
-  } finally {
-    clearTimeout(timer)
   }
 }
 

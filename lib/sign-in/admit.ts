@@ -4,7 +4,7 @@ import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
-import type { User } from '../users/user-directory.ts'
+import { isActive, type User } from '../users/user-directory.ts'
 import type { Identity } from './identity.ts'
 import type { LastUsed } from './last-used.ts'
 
@@ -24,20 +24,26 @@ export interface AdmitParts {
   events: EventLog
   lastUsed: LastUsed
   homePath: string
+  /** takes away a registration that waits in this browser, so that the next person does not find it */
+  forgetNewcomer: (res: Response) => void
 }
 
 /** Links where that is due, starts the session and sends the person on. */
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
-export function createAdmit({ sessions, identities, events, lastUsed, homePath }: AdmitParts): Admit {
+export function createAdmit(parts: AdmitParts): Admit {
+  const { sessions, identities, events, lastUsed, homePath, forgetNewcomer } = parts
   return async (req, res, { provider, identity, user, how, gone, returnTo }) => {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
     else await link(identities, { provider, identity, user, gone })
-    await sessions.start(req, { user, provider, ...identity })
-
     const about = { portal, userId: user.id, provider: provider.slug }
     if (how !== 'known') await events.record({ kind: how, ...about })
+    forgetNewcomer(res)
+    // A directory may make users who wait for somebody's approval.
+    if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
+
+    await sessions.start(req, { user, provider, ...identity })
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     res.set('cache-control', 'no-store').redirect(303, returnTo ?? homePath)

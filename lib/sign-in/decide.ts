@@ -1,4 +1,4 @@
-import type { User } from '../users/user-directory.ts'
+import { isActive, type User } from '../users/user-directory.ts'
 import type { Identity } from './identity.ts'
 
 /** What is to happen with an identity. */
@@ -35,5 +35,5 @@ export function decide({ identity, linkedUser, userWithEmail, registrationOpen }
 }
 
 function admit(turn: 'known' | 'link', user: User): Turn {
-  return user.active === false ? { turn: 'refuse', reason: 'user_inactive' } : { turn, user }
+  return isActive(user) ? { turn, user } : { turn: 'refuse', reason: 'user_inactive' }
 }

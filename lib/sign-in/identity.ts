@@ -12,9 +12,12 @@ export interface Identity {
   readonly name?: string | undefined
   /** the `sid` claim */
   readonly providerSession?: string | undefined
-  /** the ID token, as a hint for the provider's logout only */
+  /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
   readonly logoutHint: string
 }
+
+// It is kept in the session: a provider must not be able to fill the store. Without it, a logout asks once more.
+const longestHint = 8192
 
 export type Claims = Readonly<Record<string, unknown>>
 
@@ -55,7 +58,7 @@ export function identityFrom(
     emailVouched: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
     providerSession: textOf(idClaims.sid, 255),
-    logoutHint: idToken,
+    logoutHint: idToken.length > longestHint ? '' : idToken,
   }
 }
 

@@ -43,5 +43,6 @@ export function createLookUp({ identities, users, registration }: LookUpParts): 
 }
 
 async function mayRegister(policy: RegistrationPolicy, identity: Identity, portal: string): Promise<boolean> {
-  return typeof policy === 'function' ? await policy(identity, portal) : policy === 'open'
+  // Only `true` opens: a host's function may answer with something else that is truthy.
+  return typeof policy === 'function' ? (await policy(identity, portal)) === true : policy === 'open'
 }

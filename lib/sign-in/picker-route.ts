@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
@@ -13,6 +13,8 @@ export interface PickerParts {
   /** the operator's own way around: lets the host's classic login page through */
   allowsClassic: (req: Request) => boolean
   homePath: string
+  /** takes away a registration that waits in this browser */
+  forgetNewcomer: (res: Response) => void
   lastUsed: LastUsed
   pages: Pages
   portalOf: PortalOf
@@ -21,13 +23,14 @@ export interface PickerParts {
 
 /** `GET /login`: all enabled providers. Without one, or for the operator, the host's classic login page shows. */
 export function createPickerRoute(parts: PickerParts): RequestHandler {
-  const { addresses, allowsClassic, homePath, lastUsed, pages, portalOf, table } = parts
+  const { addresses, allowsClassic, forgetNewcomer, homePath, lastUsed, pages, portalOf, table } = parts
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
     if (providers.length === 0 || allowsClassic(req)) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     if (req.user) return res.redirect(303, returnTo ?? homePath)
+    if (req.query.cancelled === 'registration') forgetNewcomer(res)
 
     const last = lastUsed.get(req)
     await pages.show(req, res, 'picker', {

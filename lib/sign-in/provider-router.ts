@@ -2,6 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { PassportStatic } from 'passport'
 import { PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
@@ -31,6 +32,7 @@ export interface ProviderRouterParts {
   passport: InstanceType<PassportStatic['Passport']>
   refuse: Refuse
   register: Register
+  table: ProvidersTable
 }
 
 /** says in a re-posted form that it comes from our own page */
@@ -42,7 +44,7 @@ export function createProviderRouter(
   strategyName: string,
   parts: ProviderRouterParts,
 ): Router {
-  const { addresses, admit, attempts, homePath, lookUp, pages, passport, refuse, register } = parts
+  const { addresses, admit, attempts, homePath, lookUp, pages, passport, refuse, register, table } = parts
   const { portal, slug } = provider
 
   const begin: RequestHandler = (req, res, next) => {
@@ -73,11 +75,19 @@ export function createProviderRouter(
       }
       returnTo = taken.attempt.returnTo
       const identity = await authenticate(req, res, { step: 'finish', answer, attempt: taken.attempt })
+      await refuseChanged()
       await carryOut(req, res, identity, returnTo)
     } catch (error) {
       await refuse(req, res, error, { portal, provider: slug, returnTo })
     }
   })
+
+  /** Judging takes seconds, and in an incident those count. */
+  async function refuseChanged(): Promise<void> {
+    const now = await table.find(portal, slug)
+    if (!now?.enabled || now.id !== provider.id || now.version !== provider.version)
+      throw new PortalSsoError('provider_changed', 'the provider was changed while its answer was judged')
+  }
 
   async function postAgain(req: Request, res: Response, answer: Answer): Promise<void> {
     await pages.show(req, res, 'continue', {

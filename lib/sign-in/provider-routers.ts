@@ -3,7 +3,6 @@ import { LRUCache } from 'lru-cache'
 import { PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import { createProviderClient } from '../providers/provider-client.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { PortalOf } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import { safeReturnTo } from '../web/return-to.ts'
@@ -18,7 +17,6 @@ interface Built {
 
 export interface ProviderRoutersParts extends ProviderRouterParts {
   portalOf: PortalOf
-  table: ProvidersTable
 }
 
 // More providers than this take turns; each costs a few kilobytes and a discovery to build.

@@ -153,10 +153,11 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
   return {
     store(req, _context, state, _meta, done) {
-      attempts.begin(req, req.res as Response, state as Attempt).then(
-        (handle) => done(null, handle),
-        (error: unknown) => done(error as Error),
-      )
+      attempts
+        .begin(req, req.res as Response, state as Attempt)
+        .then((handle) => done(null, handle))
+        // Also hears what `done` throws: the base writes the redirect in it.
+        .catch((error: unknown) => done(error as Error))
     },
     verify(_req, _state, done) {
       done(new Error('never reached'))

@@ -8,6 +8,11 @@ export interface User {
   readonly active?: boolean
 }
 
+/** Anything but `true`, or saying nothing, is switched off: a raw row may say `0` or `null`. */
+export function isActive({ active }: User): boolean {
+  return active === undefined || active === true || (active as unknown) === 1
+}
+
 /** What a person entered, or a provider vouched for, when the account is made. */
 export interface Registration {
   /** normal form */

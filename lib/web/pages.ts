@@ -193,7 +193,9 @@ function isDatabaseFailure(error: unknown): boolean {
     /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08|53|57P|SQLITE_(BUSY|IOERR|CANTOPEN|FULL))/.test(
       String(code ?? ''),
     ) ||
-    /^(Connection terminated|timeout expired|Unable to acquire a connection)/i.test(String(message ?? ''))
+    /^(Connection terminated|timeout expired|Query read timeout|Unable to acquire a connection)/i.test(
+      String(message ?? ''),
+    )
   )
 }
 
