@@ -453,7 +453,7 @@ describe('what is wrong with the environment', () => {
     ).toEqual([
       expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
       expect.stringMatching(/Unable to open .*\/nowhere\/portal\.sqlite/),
-      expect.stringMatching(/secret.*32 or more random characters/),
+      'SSO_SECRET: it has 32 characters or more',
       'no provider is called "acme" in the portal "default"',
     ])
   })

@@ -252,7 +252,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       'a provider called "acme" is connected already: choose another slug, or update that one',
     )
     expect(await connected()).toEqual(before)
-    await portal.connect(provider, { portal: 'another portal' })
+    await portal.connect(provider, { portal: 'another-portal' })
   })
 })
 

@@ -255,8 +255,9 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(second).toStrictEqual({ ...first, displayName: 'Acme International', version: 2 })
         await table().setEnabled(second, false)
         expect(await table().find(portal, 'acme')).toMatchObject({ enabled: false, version: 3 })
-        // From the row, not from what this caller read a while ago.
-        expect(await table().update(first, { clientId: 'other' })).toMatchObject({ version: 4 })
+        // Who read the row a while ago has tested something else than would be saved.
+        await expect(table().update(first, { clientId: 'other' })).rejects.toThrow('changed by somebody else')
+        expect(await table().find(portal, 'acme')).toMatchObject({ clientId: first.clientId, version: 3 })
       })
 
       it('are offered only while they are enabled, and are gone when removed', async () => {
@@ -317,8 +318,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
           const provider = await table(older).insert(acme(), secret)
           const rotated = table(newer, older)
           expect(await rotated.clientSecret(provider)).toBe(secret)
-          await rotated.update(provider, {}, 'a new client secret')
-          expect(await table(newer).clientSecret(provider)).toBe('a new client secret')
+          const renewed = await rotated.update(provider, {}, 'a new client secret')
+          expect(await table(newer).clientSecret(renewed)).toBe('a new client secret')
         })
 
         it('not opened by another secret: the sentence says what to do', async () => {
@@ -347,12 +348,14 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
         it('as it is through other changes, replaced by a new one, and taken away', async () => {
           const provider = await table().insert(acme(), secret)
-          await table().update(provider, { displayName: 'Renamed' })
-          expect(await table().clientSecret(provider)).toBe(secret)
-          await table().update(provider, {}, 'new')
-          expect(await table().clientSecret(provider)).toBe('new')
-          await table().update(provider, { clientAuthentication: 'none' }, null)
+          const renamed = await table().update(provider, { displayName: 'Renamed' })
+          expect(await table().clientSecret(renamed)).toBe(secret)
+          const renewed = await table().update(renamed, {}, 'new')
+          expect(await table().clientSecret(renewed)).toBe('new')
+          // A new secret never goes to where the row pointed before.
           expect(await table().clientSecret(provider)).toBeUndefined()
+          const open = await table().update(renewed, { clientAuthentication: 'none' }, null)
+          expect(await table().clientSecret(open)).toBeUndefined()
         })
       })
     })

@@ -18,6 +18,7 @@ export async function createProviderClient(
   provider: Provider,
   clientSecret: string | undefined,
 ): Promise<ProviderClient> {
+  const authentication = authenticationOf(provider, clientSecret)
   const metadata = await discover(provider.issuer)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
@@ -31,7 +32,7 @@ export async function createProviderClient(
         metadata,
         provider.clientId,
         { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
-        authenticationOf(provider, clientSecret),
+        authentication,
       )
       configuration.timeout = timeLimit
       configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys)

@@ -14,6 +14,7 @@ export interface ProvidersTable {
   listEnabled(portal: string): Promise<Provider[]>
   anyEnabled(portal: string): Promise<boolean>
   find(portal: string, slug: string): Promise<Provider | undefined>
+  /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
   insert(provider: NewProvider, clientSecret: string | undefined): Promise<Provider>
   /** @param clientSecret left out: stays as it is; `null`: none any more */
@@ -102,7 +103,8 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     },
     find,
     async clientSecret(provider) {
-      const row = await rows().select('client_secret').where({ id: provider.id }).first()
+      const { id, version } = provider
+      const row = await rows().select('client_secret').where({ id, version }).first()
       return row?.client_secret ? await secretBox.open(row.client_secret, provider.id) : undefined
     },
     async insert(provider, clientSecret) {
