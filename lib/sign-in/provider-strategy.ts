@@ -8,10 +8,21 @@ import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
 
+interface Begin {
+  step: 'begin'
+  returnTo: string | undefined
+  /** have the provider ask who it is, though it may know somebody */
+  otherAccount: boolean
+}
+
+interface Finish {
+  step: 'finish'
+  answer: Answer
+  attempt: Attempt
+}
+
 /** What the router asks of the strategy: which half runs is the route's to say, never the parameters'. */
-export type Step =
-  | { step: 'begin'; returnTo: string | undefined; otherAccount: boolean }
-  | { step: 'finish'; answer: Answer; attempt: Attempt }
+export type Step = Begin | Finish
 
 interface RequestParameters {
   nonce: string
@@ -56,11 +67,18 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   override authenticate(req: Request, step?: unknown): void {
-    const run =
-      (step as Step | undefined)?.step === 'finish'
-        ? this.finish(step as Step)
-        : this.begin(req, step as Step)
-    run.catch((error: unknown) => this.error(error as Error))
+    this.run(req, step as Step | undefined).catch((error: unknown) => this.error(error as Error))
+  }
+
+  private async run(req: Request, step: Step | undefined): Promise<void> {
+    switch (step?.step) {
+      case 'begin':
+        return await this.begin(req, step)
+      case 'finish':
+        return await this.finish(step)
+      default:
+        throw new TypeError('the route says which half runs')
+    }
   }
 
   /** Parameters of the request beside those that the base writes. */
@@ -77,11 +95,10 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
   }
 
-  private async begin(req: Request, step: Step): Promise<void> {
+  private async begin(req: Request, { returnTo, otherAccount }: Begin): Promise<void> {
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
-    if (step.step !== 'begin') throw new TypeError('the route says which half runs')
     const codeVerifier = client.randomPKCECodeVerifier()
     const nonce = client.randomNonce()
     const attempt: Attempt = {
@@ -90,7 +107,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       version: this.provider.version,
       nonce,
       codeVerifier,
-      returnTo: step.returnTo,
+      returnTo,
     }
     const parameters: RequestParameters = {
       nonce,
@@ -99,7 +116,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // A new object: Passport shares its options among all requests.
     super.authenticate(req, {
       ...parameters,
-      ...(step.otherAccount && { prompt: this.promptForOtherAccount() }),
+      ...(otherAccount && { prompt: this.promptForOtherAccount() }),
       state: attempt,
     } as OpenIDConnectStrategy.AuthenticateOptions)
   }
@@ -110,9 +127,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     return Array.isArray(known) && known.includes('select_account') ? 'select_account' : 'login'
   }
 
-  private async finish(step: Step): Promise<void> {
-    if (step.step !== 'finish') throw new TypeError('the route says which half runs')
-    const { answer, attempt } = step
+  private async finish({ answer, attempt }: Finish): Promise<void> {
     if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
       throw new PortalSsoError('answer_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
