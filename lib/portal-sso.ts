@@ -1,18 +1,18 @@
-import express, { type Request, type RequestHandler, type Response, Router } from 'express'
+import express, { type RequestHandler, type Response, Router } from 'express'
 import { Passport } from 'passport'
 import { createClassicLoginGate } from './classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { ConfigurationError, PortalSsoError } from './errors.ts'
+import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
-import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
+import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
-import { portalName } from './providers/provider.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
+import { createRegister } from './registration/register.ts'
 import { createRegistrationRoutes } from './registration/registration-routes.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
@@ -23,15 +23,15 @@ import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createPickerRoute } from './sign-in/picker-route.ts'
-import type { Register } from './sign-in/provider-router.ts'
 import { createProviderRouters } from './sign-in/provider-routers.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
-import { createAddresses, type PortalOf } from './web/addresses.ts'
+import { createAddresses } from './web/addresses.ts'
 import { createPages } from './web/pages.ts'
+import { createPortalOf } from './web/portal-of.ts'
 import { sameOrigin } from './web/same-origin.ts'
 import { cookieName } from './web/sealed-cookie.ts'
 
@@ -85,76 +85,44 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     index: createSessionIndex(knex, createSeal(secrets, 'session-index')),
     absoluteHours: settings.session.absoluteHours,
   })
-  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetNewcomer = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
-  const lookUp = createLookUp({ identities, users, registration: settings.registration })
-  const admit = createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer })
-  const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
-  const posted = [sameOrigin((req) => addresses.origin(portalOf(req))), form]
-
-  const register: Register = async (_req, res, { provider, identity, returnTo }) => {
-    const { id, portal, slug, version } = provider
-    await pendings.keep(res, { portal, provider: slug, providerId: id, version, identity, returnTo })
-    res.set('cache-control', 'no-store').redirect(303, addresses.path('/register'))
+  // Each takes just what its own `…Parts` names.
+  const parts = {
+    addresses,
+    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer }),
+    allowsClassic,
+    attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    events,
+    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
+    forgetNewcomer,
+    homePath,
+    lastUsed,
+    lookUp: createLookUp({ identities, users, registration: settings.registration }),
+    pages,
+    passport,
+    pendings,
+    portalOf,
+    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
+    refuse: createRefuse({ addresses, pages, events, logger }),
+    register: createRegister(pendings, addresses),
+    sessions,
+    table,
+    users,
   }
 
   function router(): Router {
     const routes = Router()
     routes.use('/login/assets', pages.assets)
     routes.use(['/login', '/register', '/logout'], sessions.identify)
-    routes.get(
-      '/login',
-      createPickerRoute({
-        addresses,
-        allowsClassic,
-        forgetNewcomer,
-        homePath,
-        lastUsed,
-        pages,
-        portalOf,
-        table,
-      }),
-    )
-    routes.use(
-      '/login/:provider',
-      // Read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of our origin.
-      form,
-      createProviderRouters({
-        addresses,
-        admit,
-        attempts,
-        homePath,
-        lookUp,
-        pages,
-        passport,
-        portalOf,
-        refuse,
-        register,
-        table,
-      }),
-    )
-    routes.use(
-      createRegistrationRoutes({
-        addresses,
-        admit,
-        form: { fields: settings.registrationFields, terms: settings.registrationTerms },
-        homePath,
-        lookUp,
-        pages,
-        pendings,
-        portalOf,
-        posted,
-        refuse,
-        table,
-        users,
-      }),
-    )
-    routes.use(
-      createLogoutRoutes({ addresses, events, forgetNewcomer, homePath, pages, portalOf, posted, sessions }),
-    )
+    routes.get('/login', createPickerRoute(parts))
+    // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
+    // our origin.
+    routes.use('/login/:provider', form, createProviderRouters(parts))
+    routes.use(createRegistrationRoutes(parts))
+    routes.use(createLogoutRoutes(parts))
     routes.use(pages.onError)
     return routes
   }
@@ -185,8 +153,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   return {
     session,
     router,
-    guard: () => createGuard({ addresses, pages, sessions }),
-    classicLoginGate: () => createClassicLoginGate({ allowsClassic, pages, portalOf, table }),
+    guard: () => createGuard(parts),
+    classicLoginGate: () => createClassicLoginGate(parts),
     providers: createProviders(table, events, addresses.callback),
     users,
     events: events.emitter,
@@ -200,21 +168,4 @@ async function refuseOutdated(knex: Parameters<typeof pendingMigrations>[0]): Pr
     throw new ConfigurationError(
       `the tables are not up to date (${pending.join(', ')}): run \`portal-sso migrate\``,
     )
-}
-
-/**
- * What the host's function says is part of keys and cookies, and often comes from the Host header. One spelling only:
- * `PORTAL.example.com` and `portal.example.com.` are the same site, and would be portals without a provider, in which the
- * classic login is open.
- */
-function createPortalOf(portal: (req: Request) => string, baseUrl: Settings['baseUrl']): PortalOf {
-  return (req) => {
-    const name: unknown = portal(req)
-    const plain = typeof name === 'string' && portalName.test(name)
-    if (plain && (typeof baseUrl === 'string' || Object.hasOwn(baseUrl, name))) return name
-    throw new PortalSsoError(
-      'request_invalid',
-      'the option `portal` gave no name of a portal: lower-case letters, digits, and . : _ - inside',
-    )
-  }
 }

@@ -1,9 +1,10 @@
 import { type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/events.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
-import type { Addresses, PortalOf } from '../web/addresses.ts'
+import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
+import type { PortalOf } from '../web/portal-of.ts'
 
 export interface LogoutParts {
   addresses: Addresses

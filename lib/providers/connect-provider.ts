@@ -1,14 +1,9 @@
 import { z } from 'zod'
 import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
+import { portalName } from '../web/portal-of.ts'
 import { presets } from './presets.ts'
-import {
-  type Provider,
-  type ProviderSettings,
-  portalName,
-  providerSettingsSchema,
-  slugSchema,
-} from './provider.ts'
+import { type Provider, type ProviderSettings, providerSettingsSchema, slugSchema } from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 

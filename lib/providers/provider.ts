@@ -81,9 +81,6 @@ const domain = z
     'write a domain such as `example.com` (internationalised ones as `xn--…`)',
   )
 
-/** Starts and ends with a letter or digit, in lower case: a site has one spelling only. */
-export const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
-
 export const slugSchema = z
   .string()
   .regex(

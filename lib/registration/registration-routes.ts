@@ -6,9 +6,10 @@ import type { Admit } from '../sign-in/admit.ts'
 import type { LookUp } from '../sign-in/look-up.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
 import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
-import type { Addresses, PortalOf } from '../web/addresses.ts'
+import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
+import type { PortalOf } from '../web/portal-of.ts'
 import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
 import {
   checkForm,
@@ -21,7 +22,7 @@ import {
 export interface RegistrationParts {
   addresses: Addresses
   admit: Admit
-  form: RegistrationFormOptions
+  registrationForm: RegistrationFormOptions
   homePath: string
   lookUp: LookUp
   pages: Pages
@@ -39,7 +40,7 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
   const {
     addresses,
     admit,
-    form,
+    registrationForm: form,
     homePath,
     lookUp,
     pages,

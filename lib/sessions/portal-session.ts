@@ -5,7 +5,7 @@ import { Strategy } from 'passport-strategy'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
-import type { PortalOf } from '../web/addresses.ts'
+import type { PortalOf } from '../web/portal-of.ts'
 import type { SessionIndex } from './session-index.ts'
 
 /** How somebody came in; what the session needs to know of it later. */

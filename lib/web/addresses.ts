@@ -1,4 +1,3 @@
-import type { Request } from 'express'
 import { PortalSsoError } from '../errors.ts'
 
 /** Where our pages are. Built from the options, never from the `Host` header, which the sender of a request chooses. */
@@ -35,6 +34,3 @@ export function createAddresses(
 
   return { origin, path, callback: (slug, portal) => origin(portal) + path(`/login/${slug}/callback`) }
 }
-
-/** Which portal a request is for. */
-export type PortalOf = (req: Request) => string
