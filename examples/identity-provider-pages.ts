@@ -25,7 +25,7 @@ export function createPages(provider: string, accent: Accent): Pages {
 <main>
 ${body}
 </main>
-<footer>A bundled identity provider for trying things out. Nobody here has a password.</footer>
+<footer>For trying things out: nobody here has a password.</footer>
 </body>
 </html>
 `

@@ -38,7 +38,7 @@ export async function startIdentityProviders(
           name: 'Mallory',
           email: 'ada@example.com',
           emailVerified: false,
-          hint: "claims Ada's address; it is not verified",
+          hint: "Ada's address, unverified",
         },
       ],
     },

@@ -78,6 +78,7 @@ for (const { slug, displayName, issuer, clientId, clientSecret } of identityProv
     : sso.providers.connect({ slug, ...settings }))
   console.log(`  ${displayName} is an identity provider at ${issuer}`)
 }
+if (connected.size === 0) await sso.providers.recommend('northwind')
 console.log(`
   Open ${baseUrl}/portal and choose a provider. Ctrl-C ends it all.
   The CLI on this portal:  SSO_SECRET=$(cat .portal-sso/secret) npm run portal-sso -- providers list
