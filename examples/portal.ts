@@ -60,10 +60,10 @@ await sso.users
   })
 
 // Its password is known to everybody: it stays on this machine.
-const server = app.listen(port, '127.0.0.1', () => {
+app.listen(port, '127.0.0.1', (error) => {
+  if (error) fail(`PORT: the portal cannot start at ${port}: ${error.message}`)
   console.log(`\n  The portal is at ${baseUrl}\n`)
 })
-server.on('error', (error) => fail(`PORT: the portal cannot start at ${port}: ${error.message}`))
 
 // Two identity providers on this machine, so that you can sign in at once. A real portal connects its own instead.
 const identityProviders = await startIdentityProviders(port, (slug) => ({
