@@ -2,13 +2,16 @@ import type { Request } from 'express'
 import type { Knex } from 'knex'
 import { z } from 'zod'
 import { ConfigurationError } from './errors.ts'
+import type { EventSettings } from './events/events.ts'
 import { consoleLogger, type Logger } from './logger.ts'
-import { isLoopback } from './providers/outbound-http.ts'
+import type { Mailer } from './mail/mailer.ts'
+import { isAddressRange, isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
 import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import type { Branding } from './web/pages.ts'
+import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
 export interface PortalSsoOptions {
@@ -48,6 +51,19 @@ export interface PortalSsoOptions {
   viewsDir?: string | undefined
   /** break glass: requests for which it is true see and may use the host's classic login all the same */
   classicLogin?: { allow: (req: Request) => boolean } | undefined
+  /**
+   * sends the codes that prove an address: a transport of nodemailer's, or a function; left out: a sign-in whose address
+   * nobody vouches for is refused
+   */
+  mailer?: Mailer | undefined
+  /** sender of these mails, such as `Portal <no-reply@example.com>`; default the transport's own */
+  mailFrom?: string | undefined
+  /** how providers are reached; default 5 s, and no addresses of private networks */
+  outbound?: Partial<OutboundSettings> | undefined
+  /** requests a minute from one client address; `false`: something in front of the portal limits already */
+  rateLimits?: Partial<RateLimits> | false | undefined
+  /** what is written down of each event; default a shortened client address, kept for 365 days */
+  events?: Partial<EventSettings> | undefined
   /** pino's shape; default one line of JSON on stderr */
   logger?: Logger | undefined
 }
@@ -72,6 +88,11 @@ export interface Settings {
   branding: Branding
   viewsDir: string | undefined
   allowsClassic: (req: Request) => boolean
+  mailer: Mailer | undefined
+  mailFrom: string | undefined
+  outbound: OutboundSettings
+  rateLimits: RateLimits | false
+  events: EventSettings
   logger: Logger
 }
 
@@ -90,6 +111,7 @@ const origin = z.string().refine(isOrigin, {
 })
 const randomText = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
 const secret = z.string({ error: randomText }).min(32, randomText)
+const perMinute = z.number().int().positive().max(1_000_000)
 const localPath = z
   .string()
   .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
@@ -153,6 +175,43 @@ const schema = z.strictObject({
   classicLogin: z
     .strictObject({ allow: functionSchema<(req: Request) => boolean>('(req) => boolean') })
     .default({ allow: () => false }),
+  mailer: z
+    .custom<Mailer>(
+      (value) =>
+        typeof value === 'function' ||
+        typeof (value as { sendMail?: unknown } | null)?.sendMail === 'function',
+      'give a transport of nodemailer (`createTransport(…)`) or a function that sends a mail',
+    )
+    .optional(),
+  mailFrom: z.string().min(3).max(300).optional(),
+  outbound: z
+    .strictObject({
+      timeoutSeconds: z.number().min(1).max(9).default(5),
+      allowedAddresses: z
+        .array(z.string().refine(isAddressRange, 'write an address or a range such as `10.20.0.0/16`'))
+        .max(100)
+        .default([]),
+      concurrency: z.number().int().positive().max(1000).default(32),
+    })
+    .prefault({}),
+  rateLimits: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        start: perMinute.default(300),
+        callback: perMinute.default(300),
+        registration: perMinute.default(60),
+        code: perMinute.default(20),
+        logout: perMinute.default(120),
+      }),
+    ])
+    .prefault({}),
+  events: z
+    .strictObject({
+      clientAddress: z.enum(['full', 'shortened', 'none']).default('shortened'),
+      keepDays: z.number().int().positive().max(3650).default(365),
+    })
+    .prefault({}),
   logger: objectWith<Logger>(['info', 'warn', 'error'], 'a logger of the shape of pino').default(
     consoleLogger,
   ),
@@ -180,6 +239,8 @@ export function readOptions(options: PortalSsoOptions): Settings {
     users: settings.users,
     registrationTerms: settings.registrationTerms,
     viewsDir: settings.viewsDir,
+    mailer: settings.mailer,
+    mailFrom: settings.mailFrom,
     secure,
     secrets: [secrets].flat() as [string, ...string[]],
     // The operator's own word, but never by accident: only `true` opens.

@@ -12,6 +12,7 @@ const root = path.resolve(import.meta.dirname, '..')
 const layers = [
   ['errors.ts', 'logger.ts', 'seal.ts', 'within.ts', 'paths.ts'],
   ['web'],
+  ['mail'],
   ['database'],
   ['events'],
   ['providers'],

@@ -27,6 +27,13 @@ export interface PortalEvent {
   detail?: Record<string, string | number | boolean | undefined> | undefined
 }
 
+export interface EventSettings {
+  /** how much of a client's address is written down: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
+  clientAddress: 'full' | 'shortened' | 'none'
+  /** days after which an event is deleted; default 365 */
+  keepDays: number
+}
+
 /** `events.on('signed-in', (event) => …)` */
 export type PortalEvents = EventEmitter<Record<EventKind, [PortalEvent]>>
 

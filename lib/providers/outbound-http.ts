@@ -1,4 +1,23 @@
+import ipaddr from 'ipaddr.js'
 import type { CustomFetch } from 'openid-client'
+
+/** How providers are reached. */
+export interface OutboundSettings {
+  /** seconds for a whole exchange: connecting, headers and body; default 5 */
+  timeoutSeconds: number
+  /**
+   * addresses and ranges that a provider may be at although they are not public, such as `10.20.0.0/16`; default none. The
+   * loopback is allowed, too, while `baseUrl` is itself on it
+   */
+  allowedAddresses: string[]
+  /** requests to one provider at a time; more wait their turn; default 32 */
+  concurrency: number
+}
+
+/** Whether it is an address, or a range of them in the notation of RFC 4632. */
+export function isAddressRange(text: string): boolean {
+  return ipaddr.isValid(text) || ipaddr.isValidCIDR(text)
+}
 
 /** seconds, for the whole exchange: connecting, headers and body */
 export const timeLimit = 5
