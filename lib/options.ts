@@ -5,7 +5,8 @@ import { ConfigurationError } from './errors.ts'
 import type { EventSettings } from './events/events.ts'
 import { consoleLogger, type Logger } from './logger.ts'
 import type { Mailer } from './mail/mailer.ts'
-import { isAddressRange, isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
+import { isAddressRange } from './providers/address-rules.ts'
+import { isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
 import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
@@ -111,6 +112,7 @@ const origin = z.string().refine(isOrigin, {
 })
 const randomText = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
 const secret = z.string({ error: randomText }).min(32, randomText)
+const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
 const localPath = z
   .string()
@@ -186,7 +188,7 @@ const schema = z.strictObject({
   mailFrom: z.string().min(3).max(300).optional(),
   outbound: z
     .strictObject({
-      timeoutSeconds: z.number().min(1).max(9).default(5),
+      timeoutSeconds: z.number().min(1).max(6).default(5),
       allowedAddresses: z
         .array(z.string().refine(isAddressRange, 'write an address or a range such as `10.20.0.0/16`'))
         .max(100)
@@ -233,8 +235,14 @@ export function readOptions(options: PortalSsoOptions): Settings {
     throw new ConfigurationError(
       'createPortalSso: baseUrl: https for all portals, or http on localhost for all',
     )
+  // A portal that is itself on this machine is one under development, and so are its providers.
+  const onLoopback = origins.every((each) => isLoopback(new URL(each).hostname))
   return {
     ...settings,
+    outbound: {
+      ...settings.outbound,
+      allowedAddresses: [...settings.outbound.allowedAddresses, ...(onLoopback ? loopback : [])],
+    },
     redis: settings.redis,
     users: settings.users,
     registrationTerms: settings.registrationTerms,

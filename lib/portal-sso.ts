@@ -9,6 +9,7 @@ import { createGuard } from './guard.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
+import { createOutbound } from './providers/outbound-http.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
@@ -74,6 +75,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const events = createEventLog(knex, logger)
   const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
   const table = createProvidersTable(knex, createSecretBox(secrets))
+  const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
@@ -100,6 +102,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     forgetNewcomer,
     homePath,
     lastUsed,
+    outbound,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
@@ -155,10 +158,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     router,
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    providers: createProviders(table, events, addresses.callback),
+    providers: createProviders(table, events, addresses.callback, outbound),
     users,
     events: events.emitter,
-    close: () => database.close(),
+    async close() {
+      await outbound.close()
+      await database.close()
+    },
   }
 }
 

@@ -1,5 +1,5 @@
 import * as client from 'openid-client'
-import { isFetchable, outboundFetch } from './outbound-http.ts'
+import { isFetchable, type Outbound } from './outbound-http.ts'
 
 /** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -8,7 +8,7 @@ export type ProviderMetadata = client.ServerMetadata & {
   readonly jwks_uri: string
 }
 
-/** seconds; with those of an answer (`timeLimit`) less than the ten that a person waits at most */
+/** seconds; with those of an answer less than the ten that a person waits at most */
 const discoveryTimeLimit = 4
 
 /**
@@ -16,13 +16,13 @@ const discoveryTimeLimit = 4
  *
  * @throws when it cannot be reached, is not the issuer's own, or lacks an endpoint
  */
-export async function discover(issuer: string): Promise<ProviderMetadata> {
+export async function discover(issuer: string, outbound: Outbound): Promise<ProviderMetadata> {
   const server = new URL(issuer)
   if (!isFetchable(server))
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
-    [client.customFetch]: outboundFetch,
-    timeout: discoveryTimeLimit,
+    [client.customFetch]: outbound.fetchMoved,
+    timeout: Math.min(discoveryTimeLimit, outbound.timeLimit),
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
   })
   return assertUsable(configuration.serverMetadata())

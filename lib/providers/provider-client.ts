@@ -1,6 +1,6 @@
 import * as client from 'openid-client'
 import { discover, type ProviderMetadata } from './discover.ts'
-import { outboundFetch, timeLimit } from './outbound-http.ts'
+import type { Outbound } from './outbound-http.ts'
 import type { Provider } from './provider.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
@@ -17,13 +17,14 @@ export const clockTolerance = 30
 export async function createProviderClient(
   provider: Provider,
   clientSecret: string | undefined,
+  outbound: Outbound,
 ): Promise<ProviderClient> {
   const authentication = authenticationOf(provider, clientSecret)
-  const metadata = await discover(provider.issuer)
+  const metadata = await discover(provider.issuer, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
-  const fetchKeys = shared(() => outboundFetch(metadata.jwks_uri, keyRequest))
+  const fetchKeys = shared(() => outbound.fetch(metadata.jwks_uri, keyRequest))
 
   return {
     metadata,
@@ -34,11 +35,11 @@ export async function createProviderClient(
         { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
         authentication,
       )
-      configuration.timeout = timeLimit
-      configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys)
+      configuration.timeout = outbound.timeLimit
+      configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys, outbound)
       // Without this openid-client leaves the ID token's signature unchecked in the code flow.
       client.enableNonRepudiationChecks(configuration)
-      // Only the loopback: outboundFetch refuses plain http anywhere else.
+      // Only the loopback: the way out refuses plain http anywhere else.
       if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
       return configuration
     },
@@ -59,12 +60,13 @@ const keyRequest: client.CustomFetchOptions = {
 function fetchWithKeysAhead(
   metadata: ProviderMetadata,
   fetchKeys: () => Promise<Response>,
+  outbound: Outbound,
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href
   const fetched: Promise<Response>[] = []
   // One deadline for code, keys and UserInfo together.
-  const deadline = AbortSignal.timeout(timeLimit * 1000)
+  const deadline = AbortSignal.timeout(outbound.timeLimit * 1000)
   return async (url, asked) => {
     const options = { ...asked, signal: deadline }
     if (url === tokenUrl) {
@@ -73,7 +75,7 @@ function fetchWithKeysAhead(
       fetched.push(ahead)
     }
     const [keys] = fetched
-    return url === keysUrl && keys !== undefined ? (await keys).clone() : await outboundFetch(url, options)
+    return url === keysUrl && keys !== undefined ? (await keys).clone() : await outbound.fetch(url, options)
   }
 }
 

@@ -1,6 +1,7 @@
 import type { RequestHandler, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import { PortalSsoError } from '../errors.ts'
+import type { Outbound } from '../providers/outbound-http.ts'
 import type { Provider } from '../providers/provider.ts'
 import { createProviderClient } from '../providers/provider-client.ts'
 import { handle } from '../web/handle.ts'
@@ -16,6 +17,7 @@ interface Built {
 }
 
 export interface ProviderRoutersParts extends ProviderRouterParts {
+  outbound: Outbound
   portalOf: PortalOf
 }
 
@@ -30,7 +32,7 @@ const grace = 60_000
  * built before still serves. So a change made by any process counts at the next click, with nothing to invalidate.
  */
 export function createProviderRouters(parts: ProviderRoutersParts): RequestHandler {
-  const { addresses, attempts, passport, portalOf, refuse, table } = parts
+  const { addresses, attempts, outbound, passport, portalOf, refuse, table } = parts
   const pending = new Map<string, Promise<Built>>()
   const built = new LRUCache<string, Built>({
     max: most,
@@ -43,11 +45,10 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
 
   async function build(provider: Provider): Promise<Built> {
     const strategyName = `${provider.id}@${provider.version}#${Date.now()}`
-    const client = await createProviderClient(provider, await table.clientSecret(provider)).catch(
-      (cause: unknown) => {
-        throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
-      },
-    )
+    const clientSecret = await table.clientSecret(provider)
+    const client = await createProviderClient(provider, clientSecret, outbound).catch((cause: unknown) => {
+      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+    })
     const callback = addresses.callback(provider.slug, provider.portal)
     passport.use(strategyName, new ProviderStrategy(provider, client, attempts, callback))
     return {

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { explain, PortalSsoError } from '../errors.ts'
+import { isUnreachable } from '../providers/outbound-http.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
@@ -204,20 +205,4 @@ function refusalOf(error: unknown, answer: Answer): PortalSsoError {
     )
   }
   return new PortalSsoError(isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid', explain(error))
-}
-
-function isUnreachable(error: unknown): boolean {
-  for (let at = error, depth = 0; at && depth < 5; depth++) {
-    const { name, code, message, status, cause } = at as Record<string, unknown>
-    if (
-      name === 'TimeoutError' ||
-      name === 'AbortError' ||
-      code === 'OAUTH_TIMEOUT' ||
-      code === 'OAUTH_ABORT'
-    )
-      return true
-    if (message === 'fetch failed' || (typeof status === 'number' && status >= 500)) return true
-    at = cause
-  }
-  return false
 }
