@@ -53,6 +53,8 @@ export async function withWorkbench(act: (workbench: Workbench) => Promise<void>
       secret: environment.secrets,
       database: knex,
       migrate: false,
+      // How long events are kept is the portal's to say: a command must not delete what that one keeps.
+      events: { keepDays: 3650 },
     })
     await act({ environment, knex, sso, users: createUsersTable(knex) })
   })

@@ -52,6 +52,8 @@ export async function startPortal({
     baseUrl: url,
     secret: testSecret,
     logger: { info: log('info'), warn: log('warn'), error: log('error') },
+    // All that tests send comes from one address.
+    rateLimits: false,
     ...options,
     database: knex,
   })
