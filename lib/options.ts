@@ -61,7 +61,10 @@ export interface PortalSsoOptions {
   mailFrom?: string | undefined
   /** how providers are reached; default 5 s, and no addresses of private networks */
   outbound?: Partial<OutboundSettings> | undefined
-  /** requests a minute from one client address; `false`: something in front of the portal limits already */
+  /**
+   * requests a minute from one client address, which is `req.ip`: behind a proxy set Express's `trust proxy`, or all share
+   * the proxy's. Default 2000 each, 200 for e-mailed codes; `false`: something in front of the portal limits already
+   */
   rateLimits?: Partial<RateLimits> | false | undefined
   /** what is written down of each event; default a shortened client address, kept for 365 days */
   events?: Partial<EventSettings> | undefined
@@ -132,7 +135,10 @@ const schema = z.strictObject({
     'give a Knex instance, a Knex configuration, or a URL such as `postgres://…` or `sqlite:portal.sqlite3`',
   ),
   migrate: z.boolean().default(true),
-  redis: objectWith<RedisLike>(['get', 'del'], 'a connected client of the package `redis`').optional(),
+  redis: objectWith<RedisLike>(
+    ['get', 'del', 'eval'],
+    'a connected client of the package `redis`',
+  ).optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
   portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(
     () => () => 'default',
@@ -200,11 +206,11 @@ const schema = z.strictObject({
     .union([
       z.literal(false),
       z.strictObject({
-        start: perMinute.default(300),
-        callback: perMinute.default(300),
-        registration: perMinute.default(60),
-        code: perMinute.default(20),
-        logout: perMinute.default(120),
+        start: perMinute.default(2000),
+        callback: perMinute.default(2000),
+        registration: perMinute.default(2000),
+        code: perMinute.default(200),
+        logout: perMinute.default(2000),
       }),
     ])
     .prefault({}),

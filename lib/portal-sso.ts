@@ -6,6 +6,8 @@ import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
+import { createLimitRoutes } from './limit-routes.ts'
+import { fitForLog } from './logger.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
@@ -31,6 +33,7 @@ import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
+import { keepPrivate } from './web/keep-private.ts'
 import { createPages } from './web/pages.ts'
 import { createPortalOf } from './web/portal-of.ts'
 import { sameOrigin } from './web/same-origin.ts'
@@ -60,7 +63,8 @@ export interface PortalSso {
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, logger, homePath, allowsClassic } = settings
+  const { secrets, secure, homePath, allowsClassic, redis } = settings
+  const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
   const { knex } = database
   try {
@@ -72,7 +76,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
 
   const portalOf = createPortalOf(settings.portal, settings.baseUrl)
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
-  const events = createEventLog(knex, logger)
+  const events = createEventLog(knex, logger, settings.events)
   const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
   const table = createProvidersTable(knex, createSecretBox(secrets))
   const outbound = createOutbound(settings.outbound)
@@ -119,6 +123,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   function router(): Router {
     const routes = Router()
     routes.use('/login/assets', pages.assets)
+    routes.use(['/login', '/register', '/logout'], (_req, res, next) => {
+      keepPrivate(res)
+      next()
+    })
+    if (settings.rateLimits)
+      routes.use(createLimitRoutes({ ...parts, form, limits: settings.rateLimits, logger, redis }))
     routes.use(['/login', '/register', '/logout'], sessions.identify)
     routes.get('/login', createPickerRoute(parts))
     // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
@@ -133,7 +143,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   function session(): RequestHandler {
     const middleware = createSessionMiddleware({
       ...settings.session,
-      store: createSessionStore(settings.redis, logger),
+      store: createSessionStore(redis, logger),
       secrets: secrets.map((secret) =>
         Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
       ),

@@ -10,7 +10,7 @@ const root = path.resolve(import.meta.dirname, '..')
 
 /** From the bottom up: a layer imports from itself and from those before it. Files of `lib` itself are named one by one. */
 const layers = [
-  ['errors.ts', 'logger.ts', 'seal.ts', 'within.ts', 'paths.ts'],
+  ['errors.ts', 'loggable.ts', 'logger.ts', 'seal.ts', 'within.ts', 'paths.ts'],
   ['web'],
   ['mail'],
   ['database'],
@@ -21,7 +21,7 @@ const layers = [
   ['sign-in'],
   ['registration'],
   ['logout'],
-  ['guard.ts', 'classic-login-gate.ts', 'options.ts', 'portal-sso.ts', 'index.ts'],
+  ['guard.ts', 'classic-login-gate.ts', 'limit-routes.ts', 'options.ts', 'portal-sso.ts', 'index.ts'],
   ['cli'],
 ]
 

@@ -288,7 +288,7 @@ describe('Microsoft Entra ID', () => {
     }
     providers = createProviders(
       createProvidersTable(portal.knex, createSecretBox([testSecret])),
-      createEventLog(portal.knex, consoleLogger),
+      createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
       (slug) => slug,
       { ...outbound, fetch: answer, fetchMoved: answer },
     )

@@ -196,6 +196,7 @@ describe('a session', () => {
     const redis = {
       get: (key: string) => client.get(key),
       del: (keys: string[]) => client.del(keys),
+      eval: () => Promise.reject(new Error('not asked for')),
       expire: (key: string, seconds: number) => client.expire(key, seconds),
       async set(...args: Parameters<typeof client.set>) {
         await new Promise((resolve) => setTimeout(resolve, late))

@@ -38,8 +38,9 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
     handle(async (req, res) => {
       forgetNewcomer(res)
       const ended = await sessions.end(req)
-      if (ended) await events.record({ kind: 'signed-out', portal: portalOf(req), ...ended })
-      res.set('cache-control', 'no-store').redirect(303, done)
+      const about = { portal: portalOf(req), clientAddress: req.ip }
+      if (ended) await events.record({ kind: 'signed-out', ...about, ...ended })
+      res.redirect(303, done)
     }),
   )
   router.get(

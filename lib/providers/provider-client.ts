@@ -6,6 +6,8 @@ import type { Provider } from './provider.ts'
 /** What it takes to talk to one provider, as its row stood at one version. */
 export interface ProviderClient {
   readonly metadata: ProviderMetadata
+  /** what proves us to the provider, in the forms in which it is sent: not for a log, whoever quotes it */
+  readonly secrets: readonly string[]
   /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
   configuration(): client.Configuration
 }
@@ -28,6 +30,8 @@ export async function createProviderClient(
 
   return {
     metadata,
+    secrets:
+      clientSecret === undefined ? [] : [clientSecret, basicCredentials(provider.clientId, clientSecret)],
     configuration() {
       const configuration = new client.Configuration(
         metadata,
@@ -103,9 +107,12 @@ function authenticationOf(provider: Provider, clientSecret: string | undefined):
  */
 function clientSecretBasic(clientSecret: string): client.ClientAuth {
   return (_server, { client_id }, _body, headers) => {
-    const credentials = `${formEncoded(client_id)}:${formEncoded(clientSecret)}`
-    headers.set('authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
+    headers.set('authorization', `Basic ${basicCredentials(client_id, clientSecret)}`)
   }
+}
+
+function basicCredentials(clientId: string, clientSecret: string): string {
+  return Buffer.from(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`).toString('base64')
 }
 
 function formEncoded(text: string): string {

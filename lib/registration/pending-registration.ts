@@ -22,8 +22,11 @@ export interface PendingRegistrations {
 
 /** seconds to fill in the form */
 const lifetime = 1800
-// Browsers drop a cookie of more than 4 KB; sealing makes a third more of it. Without the hint, a logout asks once more.
-const longest = 2900
+// bytes. Sealing makes a third more of it: with the attempts the header has to stay below 7 KB, see attempts.ts.
+const longest = 2300
+// What is given up for that, in this order: without the hint a logout asks once more, without the deep link the portal's home
+// shows, and a name is typed in. Who it is stays.
+const dispensable = ['logoutHint', 'returnTo', 'name'] as const
 
 /**
  * In a sealed cookie, not in a session: who planted a session id into this browser would otherwise find the pending
@@ -34,11 +37,20 @@ export function createPendingRegistrations(seal: Seal, secure: boolean): Pending
   const cookies = createSealedCookies<PendingRegistration>(seal, { lifetime, secure })
   return {
     async keep(res, pending) {
-      const fits = Buffer.byteLength(JSON.stringify(pending)) <= longest
-      const identity = fits ? pending.identity : { ...pending.identity, logoutHint: '' }
-      await cookies.set(res, name, { ...pending, identity })
+      let kept = pending
+      for (const each of dispensable) if (byteLength(kept) > longest) kept = without(kept, each)
+      await cookies.set(res, name, kept)
     },
     find: (req) => cookies.get(req, name),
     clear: (res) => cookies.clear(res, name),
   }
+}
+
+function byteLength(pending: PendingRegistration): number {
+  return Buffer.byteLength(JSON.stringify(pending))
+}
+
+function without(pending: PendingRegistration, part: (typeof dispensable)[number]): PendingRegistration {
+  if (part === 'returnTo') return { ...pending, returnTo: undefined }
+  return { ...pending, identity: { ...pending.identity, [part]: part === 'logoutHint' ? '' : undefined } }
 }

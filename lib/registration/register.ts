@@ -7,6 +7,6 @@ export function createRegister(pendings: PendingRegistrations, addresses: Addres
   return async (_req, res, { provider, identity, returnTo }) => {
     const { id, portal, slug, version } = provider
     await pendings.keep(res, { portal, provider: slug, providerId: id, version, identity, returnTo })
-    res.set('cache-control', 'no-store').redirect(303, addresses.path('/register'))
+    res.redirect(303, addresses.path('/register'))
   }
 }

@@ -37,7 +37,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
     else await link(identities, { provider, identity, user, gone })
-    const about = { portal, userId: user.id, provider: provider.slug }
+    const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how, ...about })
     forgetNewcomer(res)
     // A directory may make users who wait for somebody's approval.
@@ -46,7 +46,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     await sessions.start(req, { user, provider, ...identity })
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
-    res.set('cache-control', 'no-store').redirect(303, returnTo ?? homePath)
+    res.redirect(303, returnTo ?? homePath)
   }
 }
 

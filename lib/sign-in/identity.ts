@@ -86,7 +86,8 @@ function nameOf(claims: Claims): string | undefined {
 
 function textOf(value: unknown, longest: number): string | undefined {
   if (typeof value !== 'string') return undefined
-  // Control and direction characters could disguise one name as another on the page that asks to confirm it.
-  const text = value.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '').trim()
+  // Control and direction characters could disguise one name as another on the page that asks to confirm it; halves of
+  // characters take six bytes each in the cookie of a registration.
+  const text = value.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, '').trim()
   return text === '' || text.length > longest ? undefined : text
 }

@@ -53,7 +53,6 @@ export function createProviderRouter(
       returnTo: safeReturnTo(req.query.returnTo),
       otherAccount: req.query.account === 'other',
     } satisfies Step
-    res.set('cache-control', 'no-store')
     const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
     authenticate(req, res, (error?: unknown) => {
       refuse(req, res, error, { portal, provider: slug, returnTo: step.returnTo }).catch(next)

@@ -2,7 +2,7 @@ import type { RequestHandler, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import { PortalSsoError } from '../errors.ts'
 import type { Outbound } from '../providers/outbound-http.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, slugSchema } from '../providers/provider.ts'
 import { createProviderClient } from '../providers/provider-client.ts'
 import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
@@ -81,10 +81,9 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
     const returnTo = safeReturnTo(req.query.returnTo)
     const provider = await table.find(portal, slug)
     if (!provider?.enabled) {
-      const unknown = new PortalSsoError(
-        'provider_unknown',
-        `no enabled provider ${JSON.stringify(slug.slice(0, 60))}`,
-      )
+      // What cannot be a slug may be anything that somebody pasted, a code say, and is not for the log.
+      const named = slugSchema.safeParse(slug).success ? JSON.stringify(slug) : 'of such a name'
+      const unknown = new PortalSsoError('provider_unknown', `no enabled provider ${named}`)
       return await refuse(req, res, unknown, { portal, returnTo })
     }
     let router: Router

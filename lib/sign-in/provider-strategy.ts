@@ -8,6 +8,7 @@ import { clockTolerance, type ProviderClient } from '../providers/provider-clien
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
+import { conceal, quote } from './quote.ts'
 
 interface Begin {
   step: 'begin'
@@ -160,7 +161,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         tolerance: clockTolerance,
       })
     } catch (error) {
-      throw refusalOf(error, answer)
+      const code = answer.parameters.get('code') ?? ''
+      throw refusalOf(error, [code, answer.state, nonce, codeVerifier, ...this.client.secrets])
     }
   }
 }
@@ -182,20 +184,14 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
 }
 
 /** Whose fault it is decides what the person reads; what exactly was wrong is for the log. */
-function refusalOf(error: unknown, answer: Answer): PortalSsoError {
+function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
     const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
-    return new PortalSsoError(
-      code,
-      `the provider answered with the error ${JSON.stringify(error.error.slice(0, 100))}`,
-    )
+    return new PortalSsoError(code, `the provider answered with the error ${quote(error.error, secrets)}`)
   }
   if (error instanceof client.ResponseBodyError) {
-    // Some providers quote the code that they refuse.
-    const code = answer.parameters.get('code') ?? ''
-    const quoted = `${error.error}: ${error.error_description ?? ''}`.replaceAll(code || '\n', '…')
-    const description = JSON.stringify(quoted.slice(0, 300))
+    const description = quote(`${error.error}: ${error.error_description ?? ''}`, secrets)
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )
@@ -204,5 +200,6 @@ function refusalOf(error: unknown, answer: Answer): PortalSsoError {
       `the token endpoint refused (status ${error.status}): ${description}`,
     )
   }
-  return new PortalSsoError(isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid', explain(error))
+  const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'
+  return new PortalSsoError(code, conceal(explain(error), secrets))
 }

@@ -8,6 +8,7 @@ import { ConfigurationError, explain, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { viewsDirectory } from '../paths.ts'
 import type { Addresses } from './addresses.ts'
+import { keepPrivate } from './keep-private.ts'
 import { createLocales, type Locale } from './locale.ts'
 import { wantsPage } from './wants-page.ts'
 
@@ -35,7 +36,7 @@ export interface Pages {
     req: Request,
     res: Response,
     problem: PortalSsoError,
-    shown: { reference: string; ways: Way[] },
+    shown: { reference: string | undefined; ways: Way[] },
   ): Promise<void>
   /** What is left when a handler of ours failed: logged exactly, shown generally. */
   readonly onError: ErrorRequestHandler
@@ -88,22 +89,24 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
     await new Promise<void>((resolve, reject) => {
       secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
-    res.status(status).set('cache-control', 'no-store').type('html').send(html)
+    keepPrivate(res)
+    res.status(status).type('html').send(html)
   }
 
   async function problem(
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, ways }: { reference: string; ways: Way[] },
+    { reference, ways }: { reference: string | undefined; ways: Way[] },
   ): Promise<void> {
     const { t } = locale(req)
     const title = t(`problems.${code}.title`)
     const sentence = t(`problems.${code}.sentence`)
     if (status === 503) res.set('retry-after', '5')
+    keepPrivate(res)
     res.vary('accept')
     if (!wantsPage(req)) {
-      res.status(status).set('cache-control', 'no-store').type('application/problem+json')
+      res.status(status).type('application/problem+json')
       res.send(
         JSON.stringify({
           type: 'about:blank',

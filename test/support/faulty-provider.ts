@@ -83,6 +83,8 @@ export interface FaultyProvider {
   /** For many sign-ins at once; says who the next one is. Left alone, it is `person`. */
   nextPerson: () => Person
   readonly requests: ReceivedRequest[]
+  /** Codes and tokens that it gave out, since ever. */
+  readonly issued: string[]
   /** Whom a code was given out for, spent or not. */
   personOf(code: string): Person | undefined
   /** Signs any claims with the current key, for logout tokens say; `faults` here are only this token's. */
@@ -139,6 +141,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     person: { ...ada },
     nextPerson: () => provider.person,
     requests: [],
+    issued: [],
     personOf: (code) => given.get(code),
     sign: keys.sign,
     rotateKeys: keys.rotate,
@@ -231,6 +234,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const code = randomBytes(16).toString('base64url')
     const person = { ...provider.nextPerson() }
     given.set(code, person)
+    provider.issued.push(code)
     codes.set(code, {
       person,
       redirectUri,
@@ -263,11 +267,13 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)
+    const idToken = faults.noIdToken ? undefined : await keys.sign(idTokenClaims(authorization), faults)
+    provider.issued.push(accessToken, ...(idToken ? [idToken] : []))
     const body = {
       ...(faults.accessTokenMissing ? {} : { access_token: accessToken }),
       token_type: 'Bearer',
       expires_in: 300,
-      ...(faults.noIdToken ? {} : { id_token: await keys.sign(idTokenClaims(authorization), faults) }),
+      ...(idToken ? { id_token: idToken } : {}),
     }
     return { headers: { 'Cache-Control': 'no-store' }, body }
   }

@@ -54,6 +54,8 @@ export async function startPortal({
     // The test's providers are on this machine, whatever the portal says of itself.
     outbound: { allowedAddresses: ['127.0.0.0/8'] },
     logger: { info: log('info'), warn: log('warn'), error: log('error') },
+    // All that tests send comes from one address.
+    rateLimits: false,
     ...options,
     database: knex,
   })
