@@ -34,6 +34,7 @@ import { createPages } from './web/pages.ts'
 import { createPortalOf } from './web/portal-of.ts'
 import { sameOrigin } from './web/same-origin.ts'
 import { cookieName } from './web/sealed-cookie.ts'
+import { createViews } from './web/views.ts'
 
 export interface PortalSso {
   /** Cookie session and `req.user`; before everything that needs a user. */
@@ -72,7 +73,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const portalOf = createPortalOf(settings.portal, settings.baseUrl)
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger)
-  const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
+  const views = createViews(settings.viewsDir)
+  const pages = createPages({ addresses, logger, branding: settings.branding, views })
   const table = createProvidersTable(knex, createSecretBox(secrets))
   const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)

@@ -10,7 +10,7 @@ const root = path.resolve(import.meta.dirname, '..')
 
 /** From the bottom up: a layer imports from itself and from those before it. Files of `lib` itself are named one by one. */
 const layers = [
-  ['errors.ts', 'logger.ts', 'seal.ts', 'within.ts', 'paths.ts'],
+  ['errors.ts', 'logger.ts', 'seal.ts', 'within.ts', 'paths.ts', 'random-text.ts'],
   ['web'],
   ['mail'],
   ['database'],
