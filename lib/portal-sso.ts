@@ -7,13 +7,23 @@ import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
+import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendMail } from './mail/send-mail.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
+import { createAddressProofs } from './registration/address-proof.ts'
+import { createLinkRoutes } from './registration/link-routes.ts'
+import { createOfferLink } from './registration/offer-link.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
+import { createProofRoutes } from './registration/proof-routes.ts'
+import { createProofsTable } from './registration/proofs-table.ts'
 import { createRegister } from './registration/register.ts'
 import { createRegistrationRoutes } from './registration/registration-routes.ts'
+import { createShowProof } from './registration/show-proof.ts'
+import { createStartAgain } from './registration/start-again.ts'
+import { createWithPending } from './registration/with-pending.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
@@ -90,29 +100,51 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetNewcomer = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
+  const offerLink = createOfferLink(pendings, addresses)
+  const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer }),
+    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
     events,
+    findNewcomer: async (req: express.Request, portal: string) => {
+      const pending = await pendings.find(req)
+      return pending?.portal === portal ? pending.id : undefined
+    },
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     forgetNewcomer,
     homePath,
+    identities,
     lastUsed,
+    logger,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
     pendings,
     portalOf,
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    refuse: createRefuse({ addresses, pages, events, logger }),
+    provesAddresses: settings.mailer !== undefined,
+    refuse,
     register: createRegister(pendings, addresses),
     sessions,
+    showProof: settings.mailer && createShowProof({ addresses, pages, table }),
+    startAgain: createStartAgain(pendings, addresses),
     table,
     users,
+    withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
+  }
+
+  /** Sends and takes codes, where there is something to send them with. */
+  function proofRoutes(): RequestHandler[] {
+    const { mailer, mailFrom, branding } = settings
+    const { showProof } = parts
+    if (!mailer || !showProof) return []
+    const proofs = createAddressProofs(createProofsTable(knex), secrets)
+    const sendCodeMail = createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name)
+    return [createProofRoutes({ ...parts, proofs, sendCodeMail, showProof })]
   }
 
   function router(): Router {
@@ -123,7 +155,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
     // our origin.
     routes.use('/login/:provider', form, createProviderRouters(parts))
-    routes.use(createRegistrationRoutes(parts))
+    routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts), ...proofRoutes())
     routes.use(createLogoutRoutes(parts))
     routes.use(pages.onError)
     return routes

@@ -15,8 +15,15 @@ import { createUsersTable } from '../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { testSecret } from './support/portal.ts'
 
-const allMigrations = ['001-providers', '002-users', '003-identities', '004-sessions', '005-events']
-const ourTables = ['sso_events', 'sso_identities', 'sso_providers', 'sso_sessions', 'sso_users']
+const allMigrations = [
+  '001-providers',
+  '002-users',
+  '003-identities',
+  '004-sessions',
+  '005-events',
+  '006-proofs',
+]
+const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
 
 /** How many calls came to each end. */
 async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {

@@ -6,6 +6,7 @@ import * as users from './migrations/002-users.ts'
 import * as identities from './migrations/003-identities.ts'
 import * as sessions from './migrations/004-sessions.ts'
 import * as events from './migrations/005-events.ts'
+import * as proofs from './migrations/006-proofs.ts'
 
 interface Migration {
   name: string
@@ -20,6 +21,7 @@ const migrations: Migration[] = [
   { name: '003-identities', ...identities },
   { name: '004-sessions', ...sessions },
   { name: '005-events', ...events },
+  { name: '006-proofs', ...proofs },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

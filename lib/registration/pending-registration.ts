@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Seal } from '../seal.ts'
-import type { Identity } from '../sign-in/identity.ts'
+import { certainAddress, type Identity } from '../sign-in/identity.ts'
 import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
+import type { SentCode } from './address-proof.ts'
 
 /** A person whom a provider has vouched for, but who has not registered yet. */
 export interface PendingRegistration {
+  id: string
   portal: string
   /** slug, id and version of the provider when it vouched: one connected anew under the same slug is another */
   provider: string
@@ -12,17 +15,25 @@ export interface PendingRegistration {
   version: number
   identity: Identity
   returnTo?: string | undefined
+  /** the code that the person is to enter */
+  sent?: SentCode | undefined
+  /** the address that the person proved by a code */
+  proven?: string | undefined
+  /** id of the user as whom its owner signed in, to show who they are here */
+  provenBy?: string | undefined
 }
 
 export interface PendingRegistrations {
+  /** In place of one that is there. */
+  begin(res: Response, pending: Omit<PendingRegistration, 'id'>): Promise<void>
   keep(res: Response, pending: PendingRegistration): Promise<void>
   find(req: Request): Promise<PendingRegistration | undefined>
   clear(res: Response): void
 }
 
-/** seconds to fill in the form */
+/** seconds for each step */
 const lifetime = 1800
-// Browsers drop a cookie of more than 4 KB; sealing makes a third more of it. Without the hint, a logout asks once more.
+// Browsers drop a cookie of more than 4 KB; sealing makes a third more of it.
 const longest = 2900
 
 /**
@@ -32,13 +43,28 @@ const longest = 2900
 export function createPendingRegistrations(seal: Seal, secure: boolean): PendingRegistrations {
   const name = cookieName('sso-registration', secure)
   const cookies = createSealedCookies<PendingRegistration>(seal, { lifetime, secure })
+
+  async function keep(res: Response, pending: PendingRegistration): Promise<void> {
+    await cookies.set(res, name, fitted(pending))
+  }
+
   return {
-    async keep(res, pending) {
-      const fits = Buffer.byteLength(JSON.stringify(pending)) <= longest
-      const identity = fits ? pending.identity : { ...pending.identity, logoutHint: '' }
-      await cookies.set(res, name, { ...pending, identity })
-    },
+    begin: (res, pending) => keep(res, { ...pending, id: randomUUID() }),
+    keep,
     find: (req) => cookies.get(req, name),
     clear: (res) => cookies.clear(res, name),
   }
+}
+
+/** Without the hint, a logout asks once more; without the way back, the person arrives at the front door. */
+function fitted(pending: PendingRegistration): PendingRegistration {
+  const fits = (one: PendingRegistration) => Buffer.byteLength(JSON.stringify(one)) <= longest
+  if (fits(pending)) return pending
+  const unhinted = { ...pending, identity: { ...pending.identity, logoutHint: '' } }
+  return fits(unhinted) ? unhinted : { ...unhinted, returnTo: undefined }
+}
+
+/** The address to register with, once it is certain. */
+export function addressOf({ identity, proven }: PendingRegistration): string | undefined {
+  return certainAddress(identity, proven)
 }
