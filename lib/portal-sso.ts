@@ -9,14 +9,24 @@ import { createGuard } from './guard.ts'
 import { createLimitRoutes } from './limit-routes.ts'
 import { fitForLog } from './logger.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
+import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendMail } from './mail/send-mail.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
 import { createOutbound } from './providers/outbound-http.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
+import { createAddressProofs } from './registration/address-proof.ts'
+import { createLinkRoutes } from './registration/link-routes.ts'
+import { createOfferLink } from './registration/offer-link.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
+import { createProofRoutes } from './registration/proof-routes.ts'
+import { createProofsTable } from './registration/proofs-table.ts'
 import { createRegister } from './registration/register.ts'
 import { createRegistrationRoutes } from './registration/registration-routes.ts'
+import { createShowProof } from './registration/show-proof.ts'
+import { createStartAgain } from './registration/start-again.ts'
+import { createWithPending } from './registration/with-pending.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
@@ -38,6 +48,7 @@ import { createPages } from './web/pages.ts'
 import { createPortalOf } from './web/portal-of.ts'
 import { sameOrigin } from './web/same-origin.ts'
 import { cookieName } from './web/sealed-cookie.ts'
+import { createViews } from './web/views.ts'
 
 export interface PortalSso {
   /** Cookie session and `req.user`; before everything that needs a user. */
@@ -77,7 +88,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const portalOf = createPortalOf(settings.portal, settings.baseUrl)
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger, settings.events)
-  const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
+  const views = createViews(settings.viewsDir)
+  const pages = createPages({ addresses, logger, branding: settings.branding, views })
   const table = createProvidersTable(knex, createSecretBox(secrets))
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
@@ -94,18 +106,26 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetNewcomer = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
+  const offerLink = createOfferLink(pendings, addresses)
+  const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer }),
+    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
     events,
+    findNewcomer: async (req: express.Request, portal: string) => {
+      const pending = await pendings.find(req)
+      return pending?.portal === portal ? pending.id : undefined
+    },
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     forgetNewcomer,
     homePath,
+    identities,
     lastUsed,
+    logger,
     outbound,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
@@ -113,11 +133,25 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     pendings,
     portalOf,
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    refuse: createRefuse({ addresses, pages, events, logger }),
+    provesAddresses: settings.mailer !== undefined,
+    refuse,
     register: createRegister(pendings, addresses),
     sessions,
+    showProof: settings.mailer && createShowProof({ addresses, pages, table }),
+    startAgain: createStartAgain(pendings, addresses),
     table,
     users,
+    withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
+  }
+
+  /** Sends and takes codes, where there is something to send them with. */
+  function proofRoutes(): RequestHandler[] {
+    const { mailer, mailFrom, branding } = settings
+    const { showProof } = parts
+    if (!mailer || !showProof) return []
+    const proofs = createAddressProofs(createProofsTable(knex), secrets)
+    const sendCodeMail = createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name)
+    return [createProofRoutes({ ...parts, proofs, sendCodeMail, showProof })]
   }
 
   function router(): Router {
@@ -134,7 +168,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
     // our origin.
     routes.use('/login/:provider', form, createProviderRouters(parts))
-    routes.use(createRegistrationRoutes(parts))
+    routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts), ...proofRoutes())
     routes.use(createLogoutRoutes(parts))
     routes.use(pages.onError)
     return routes

@@ -139,7 +139,7 @@ describe('portal-sso migrate', () => {
     databaseUrl = `sqlite:${file}`
     expect(await portalSso(['migrate'])).toEqual({
       code: 0,
-      stdout: expect.stringMatching(/^Ran 001-providers, .*005-events.*\.\n$/),
+      stdout: expect.stringMatching(/^Ran 001-providers, .*006-proofs.*\.\n$/),
       stderr: '',
     })
     expect(await withDatabase(pendingMigrations)).toEqual([])

@@ -21,10 +21,11 @@ const allMigrations = [
   '003-identities',
   '004-sessions',
   '005-events',
-  '006-event-client',
+  '006-proofs',
+  '007-event-client',
 ]
 const settings = { clientAddress: 'shortened', keepDays: 30 } as const
-const ourTables = ['sso_events', 'sso_identities', 'sso_providers', 'sso_sessions', 'sso_users']
+const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
 
 /** How many calls came to each end. */
 async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {

@@ -12,6 +12,8 @@ export interface Attempt {
   nonce: string
   codeVerifier: string
   returnTo?: string | undefined
+  /** id of the registration that waits in this browser, whose owner means to show by this sign-in which user they are */
+  proving?: string | undefined
 }
 
 export type Taken =

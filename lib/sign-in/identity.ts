@@ -62,6 +62,17 @@ export function identityFrom(
   }
 }
 
+/**
+ * The one address of a person that may be looked up: the provider's where it vouches for it, else the one that the person
+ * proved by a code.
+ */
+export function certainAddress(
+  { email, emailVouched }: Pick<Identity, 'email' | 'emailVouched'>,
+  proven: string | undefined,
+): string | undefined {
+  return emailVouched ? email : proven
+}
+
 /** Whether the address is missing, so that UserInfo is to be asked. */
 export function lacksEmail(provider: Provider, idClaims: Claims): boolean {
   return idClaims[provider.emailClaim] === undefined

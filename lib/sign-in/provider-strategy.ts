@@ -15,6 +15,8 @@ interface Begin {
   returnTo: string | undefined
   /** have the provider ask who it is, though it may know somebody */
   otherAccount: boolean
+  /** see `Attempt` */
+  proving: string | undefined
 }
 
 interface Finish {
@@ -97,7 +99,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
   }
 
-  private async begin(req: Request, { returnTo, otherAccount }: Begin): Promise<void> {
+  private async begin(req: Request, { returnTo, otherAccount, proving }: Begin): Promise<void> {
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -110,6 +112,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       nonce,
       codeVerifier,
       returnTo,
+      proving,
     }
     const parameters: RequestParameters = {
       nonce,

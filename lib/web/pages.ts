@@ -1,15 +1,16 @@
-import { createHash, randomInt } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import ejs from 'ejs'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
 import { ConfigurationError, explain, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { viewsDirectory } from '../paths.ts'
+import { randomText } from '../random-text.ts'
 import type { Addresses } from './addresses.ts'
 import { keepPrivate } from './keep-private.ts'
 import { createLocales, type Locale } from './locale.ts'
+import type { Views } from './views.ts'
 import { wantsPage } from './wants-page.ts'
 
 export interface Branding {
@@ -49,8 +50,7 @@ export interface PagesOptions {
   addresses: Addresses
   branding: Branding
   logger: Logger
-  /** templates found here replace ours of the same name */
-  viewsDir?: string | undefined
+  views: Views
 }
 
 // For these the person cannot help himself: the page says whom to ask.
@@ -63,16 +63,12 @@ const askable = new Set<string>([
   'internal',
 ])
 
-export function createPages({ addresses, branding, logger, viewsDir }: PagesOptions): Pages {
+export function createPages({ addresses, branding, logger, views }: PagesOptions): Pages {
   const assetsDirectory = path.join(viewsDirectory, 'assets')
   const fingerprint = fingerprintOf(assetsDirectory)
   const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
   const locale = createLocales(viewsDirectory)
-  const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
   const secureHeaders = headersFor(branding)
-
-  // EJS looks beside the including file first: without this a host could not replace a partial alone.
-  const includer = (name: string) => ({ filename: findView(views, name) })
 
   async function show(
     req: Request,
@@ -81,11 +77,7 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
     locals: object,
     status = 200,
   ): Promise<void> {
-    const html = await ejs.renderFile(
-      findView(views, view),
-      { ...locale(req), branding, asset, ...locals },
-      { views, includer, cache: process.env.NODE_ENV === 'production' },
-    )
+    const html = await views.render(view, { ...locale(req), branding, asset, ...locals })
     await new Promise<void>((resolve, reject) => {
       secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
@@ -173,8 +165,7 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
 
 /** Eight characters without look-alikes: shown to the person, found in the log and in `sso_events`. */
 export function newReference(): string {
-  const alphabet = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
-  return Array.from({ length: 8 }, () => alphabet[randomInt(alphabet.length)]).join('')
+  return randomText(8)
 }
 
 /** Any error as a problem; what is not ours is told apart only as far as the person can do something about it. */
@@ -227,13 +218,6 @@ function headersFor({ logo, stylesheet }: Branding): RequestHandler {
 
 function originOf(address: string | undefined): string[] {
   return address && URL.canParse(address) ? [new URL(address).origin] : []
-}
-
-/** @param name without its ending, such as `picker` or `partials/head` */
-function findView(directories: readonly string[], name: string): string {
-  const found = directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
-  if (found === undefined) throw new Error(`no view is called ${name}`)
-  return found
 }
 
 function fingerprintOf(directory: string): string {
