@@ -88,6 +88,11 @@ describe('no address is', () => {
     'ada@example.com\u0000',
     'ada@exam\u0000ple.com',
     'ada\u007f@example.com',
+    'ada\u0085@example.com',
+    'ad\u202ea@example.com',
+    'a\u200bda@example.com',
+    'ada\ufeff.@example.com',
+    'ada\ud800@example.com',
   ])('%j', (text) => {
     expect(normaliseEmail(text)).toBeUndefined()
   })

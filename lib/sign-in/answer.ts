@@ -23,7 +23,8 @@ export function readAnswer(req: Request): Answer {
 
 function fromQuery(req: Request): URLSearchParams {
   // Not req.query: the host chooses its parser, and that merges or nests what came twice.
-  const parameters = new URL(req.originalUrl, 'http://portal.invalid').searchParams
+  // Nor a URL: whoever asks may write a whole one, with a host or port that is none (RFC 9112, 3.2.2).
+  const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
   // RFC 6749, 3.1: once each. Of two, we and the next one to look might not take the same.
   for (const name of parameters.keys()) {
     if (parameters.getAll(name).length > 1) throw duplicate(name)

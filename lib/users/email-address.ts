@@ -14,9 +14,10 @@ export function normaliseEmail(text: unknown): string | undefined {
   const local = lowerAscii(trimmed.slice(0, at))
   const domain = asciiDomain(trimmed.slice(at + 1))
   if (at < 1 || domain === undefined) return undefined
-  // Quoted local parts and comments are left out: two spellings of one mailbox would be two addresses here.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-  if (!/^[^\s\u0000-\u001f\u007f"(),:;<>@[\\\]]{1,64}$/.test(local)) return undefined
+  // Quoted local parts and comments are left out: two spellings of one mailbox would be two addresses here. So is what
+  // cannot be seen (an administrator would read somebody else's address), and half a surrogate pair, which becomes U+FFFD
+  // on its way into a database, whichever half it was.
+  if (!/^[^\s\p{Cc}\p{Cf}\p{Cs}"(),:;<>@[\\\]]+$/u.test(local) || local.length > 64) return undefined
   const email = `${local}@${domain}`
   return Buffer.byteLength(email) <= 254 ? email : undefined
 }

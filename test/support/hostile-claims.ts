@@ -1,0 +1,168 @@
+import fc from 'fast-check'
+import { textOf } from './properties.ts'
+
+export type Claims = Record<string, unknown>
+
+/** What a provider that has gone bad does to one of its tokens: claims set to anything, `undefined` for left out. */
+export type Edits = [name: string, value: unknown][]
+
+const read = [
+  'iss',
+  'sub',
+  'aud',
+  'azp',
+  'iat',
+  'exp',
+  'nbf',
+  'nonce',
+  'email',
+  'email_verified',
+  'name',
+  'sid',
+]
+const unread = [
+  'roles',
+  'groups',
+  'admin',
+  'id',
+  'userId',
+  'active',
+  'portal',
+  'tid',
+  'upn',
+  'auth_time',
+  'acr',
+]
+const odd = ['', '__proto__', 'constructor', 'toString', 'toJSON', 'hasOwnProperty', 'Sub', 'sub ', 'ｓｕｂ']
+const names = ['preferred_username', 'given_name', 'family_name', ...read, ...unread, ...odd]
+
+const pieces = textOf([
+  ...['ada', 'Ada', 'grace', 'Grace', 'ada@example.com', 'grace@example.com', 'example.com', '@', '.', ' '],
+  ...[
+    '\u0000',
+    '\n',
+    '\u202e',
+    '\u200b',
+    '\u00a0',
+    '\ufeff',
+    '\u212a',
+    '\u0430',
+    'é',
+    '<b>',
+    '"',
+    "'",
+    '%00',
+  ],
+  ...['x'.repeat(80), 'https://', '/', 'true', '1'],
+])
+
+/** Looks like the value but is not it, or is not quite. */
+function near(value: unknown): fc.Arbitrary<unknown> {
+  const text = String(value)
+  return fc.constantFrom<unknown>(
+    value,
+    [value],
+    [value, value],
+    [value, 'somebody-else'],
+    ['somebody-else', value],
+    [[value]],
+    { value },
+    { 0: value, length: 1 },
+    { toString: text },
+    `${text} `,
+    ` ${text}`,
+    `${text}\u0000`,
+    `${text}/`,
+    `${text}\u200b`,
+    text.toUpperCase(),
+    text.replace('a', '\u0430'),
+    text.slice(1),
+    text.slice(0, -1),
+    `${text}${text}`,
+    Number(value),
+    text,
+    '',
+    null,
+    true,
+    false,
+    0,
+    -1,
+    1e308,
+  )
+}
+
+/** Moments well away from every limit, so that a slow machine changes nothing: in seconds. */
+const moment = (now: number) =>
+  fc.constantFrom(
+    0,
+    now - 86_400,
+    now - 600,
+    now,
+    now + 600,
+    now + 86_400,
+    now * 1000,
+    String(now + 600),
+    -now,
+  )
+
+/** @param valid claims that are right as they stand; `victim`: of the person whom somebody would like to be */
+export function hostileEdits(valid: Claims, victim: Claims): fc.Arbitrary<Edits> {
+  const now = Math.floor(Date.now() / 1000)
+  const value = (name: string): fc.Arbitrary<unknown> =>
+    fc.oneof(
+      { weight: 3, arbitrary: fc.constant(undefined) },
+      { weight: 6, arbitrary: near(valid[name]) },
+      { weight: 4, arbitrary: near(victim[name] ?? 'true') },
+      { weight: 3, arbitrary: pieces },
+      { weight: 3, arbitrary: moment(now) },
+      { weight: 4, arbitrary: fc.jsonValue({ stringUnit: 'binary' }) },
+    )
+  const name = fc.oneof(
+    { weight: 5, arbitrary: fc.constantFrom(...read) },
+    { weight: 3, arbitrary: fc.constantFrom(...names) },
+    { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+  )
+  const edit = name.chain((each) => value(each).map((to): [string, unknown] => [each, to]))
+  return fc.array(edit, { minLength: 1, maxLength: 4 })
+}
+
+/** A claim called `__proto__` stays a claim. */
+export function edited(claims: Claims, edits: Edits): Claims {
+  const all = new Map([...Object.entries(claims), ...edits])
+  return Object.fromEntries([...all].filter(([, value]) => value !== undefined))
+}
+
+/**
+ * The oracle: whether claims name somebody to this client, read from OpenID Connect Core 2 and 3.1.3.7 and RFC 7519 alone.
+ *
+ * @param expected `tolerance` in seconds, by which two clocks may differ
+ */
+export function areRight(
+  claims: Claims,
+  expected: { iss: string; clientId: string; nonce: unknown; now: number; tolerance: number },
+): boolean {
+  const { iss, clientId, nonce, now, tolerance } = expected
+  const audiences = Array.isArray(claims.aud) ? claims.aud : [claims.aud]
+  return (
+    claims.iss === iss &&
+    audiences.includes(clientId) &&
+    (audiences.length === 1 || claims.azp === clientId) &&
+    (claims.azp === undefined || claims.azp === clientId) &&
+    isMoment(claims.exp) &&
+    claims.exp > now - tolerance &&
+    isMoment(claims.iat) &&
+    claims.iat <= now + tolerance &&
+    (claims.nbf === undefined || (isMoment(claims.nbf) && claims.nbf <= now + tolerance)) &&
+    (claims.auth_time === undefined || (isMoment(claims.auth_time) && claims.auth_time >= 0)) &&
+    claims.nonce === nonce &&
+    isSubject(claims.sub)
+  )
+}
+
+const isMoment = (value: unknown): value is number => typeof value === 'number'
+
+/** Core 2: a case-sensitive ASCII text of at most 255 characters; none of them one that a database cuts off or hides. */
+export function isSubject(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length === 0 || value.length > 255) return false
+  return [...value].every((letter) => letter >= ' ' && letter <= '~')
+}
