@@ -10,6 +10,7 @@ import { createLogoutRoutes } from './logout/logout-routes.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
 import { createOutbound } from './providers/outbound-http.ts'
+import { createProviderClients } from './providers/provider-clients.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
@@ -97,12 +98,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    clients: createProviderClients(table, outbound),
     events,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     forgetNewcomer,
     homePath,
     lastUsed,
-    outbound,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
