@@ -132,7 +132,7 @@ const schema = z.strictObject({
     'give a Knex instance, a Knex configuration, or a URL such as `postgres://…` or `sqlite:portal.sqlite3`',
   ),
   migrate: z.boolean().default(true),
-  redis: objectWith<RedisLike>(['get', 'del'], 'a connected client of the package `redis`').optional(),
+  redis: objectWith<RedisLike>(['get', 'set', 'del'], 'a connected client of the package `redis`').optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
   portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(
     () => () => 'default',

@@ -6,7 +6,11 @@ import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
+import { createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
+import { createFindProviderLogout } from './logout/provider-logout.ts'
+import { createReturns } from './logout/returns.ts'
+import { createSeenTokens } from './logout/seen-tokens.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
 import { createOutbound } from './providers/outbound-http.ts'
@@ -17,6 +21,7 @@ import { createPendingRegistrations } from './registration/pending-registration.
 import { createRegister } from './registration/register.ts'
 import { createRegistrationRoutes } from './registration/registration-routes.ts'
 import { createSeal, deriveKey } from './seal.ts'
+import { createEndSessions } from './sessions/end-sessions.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -81,29 +86,35 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
-    index: createSessionIndex(knex, createSeal(secrets, 'session-index')),
+    index,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetNewcomer = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
+  const clients = createProviderClients(table, outbound)
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
     admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
-    clients: createProviderClients(table, outbound),
+    clients,
+    endSessions: createEndSessions(index),
     events,
+    findProviderLogout: createFindProviderLogout({ clients, table }),
+    form,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     forgetNewcomer,
     homePath,
     lastUsed,
+    logger,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
@@ -112,6 +123,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
     refuse: createRefuse({ addresses, pages, events, logger }),
     register: createRegister(pendings, addresses),
+    returns: createReturns(createSeal(secrets, 'logout'), secure),
+    seenTokens: createSeenTokens(settings.redis),
     sessions,
     table,
     users,
@@ -120,6 +133,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   function router(): Router {
     const routes = Router()
     routes.use('/login/assets', pages.assets)
+    // Before anything that looks for a person: a provider posts here itself, without one.
+    routes.use(createBackChannelRoute(parts))
     routes.use(['/login', '/register', '/logout'], sessions.identify)
     routes.get('/login', createPickerRoute(parts))
     // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
@@ -159,7 +174,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     router,
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    providers: createProviders(table, events, addresses.callback, outbound),
+    providers: createProviders(table, events, addresses, outbound),
     users,
     events: events.emitter,
     async close() {

@@ -29,7 +29,15 @@ export interface Way {
 }
 
 export interface Pages {
-  show(req: Request, res: Response, view: string, locals: object, status?: number): Promise<void>
+  /** @param formAction origins, beside ours, at which the page's form may end */
+  show(
+    req: Request,
+    res: Response,
+    view: string,
+    locals: object,
+    status?: number,
+    formAction?: readonly string[],
+  ): Promise<void>
   /** The page of a problem, or `application/problem+json` (RFC 9457) for clients that want no page. */
   problem(
     req: Request,
@@ -68,7 +76,7 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
   const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
   const locale = createLocales(viewsDirectory)
   const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
-  const secureHeaders = headersFor(branding)
+  const secureHeaders = headersFor(branding, [])
 
   // EJS looks beside the including file first: without this a host could not replace a partial alone.
   const includer = (name: string) => ({ filename: findView(views, name) })
@@ -79,14 +87,16 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
     view: string,
     locals: object,
     status = 200,
+    formAction: readonly string[] = [],
   ): Promise<void> {
+    const setHeaders = formAction.length > 0 ? headersFor(branding, formAction) : secureHeaders
     const html = await ejs.renderFile(
       findView(views, view),
       { ...locale(req), branding, asset, ...locals },
       { views, includer, cache: process.env.NODE_ENV === 'production' },
     )
     await new Promise<void>((resolve, reject) => {
-      secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+      setHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
     res.status(status).set('cache-control', 'no-store').type('html').send(html)
   }
@@ -199,15 +209,15 @@ function isDatabaseFailure(error: unknown): boolean {
   )
 }
 
-function headersFor({ logo, stylesheet }: Branding): RequestHandler {
+function headersFor({ logo, stylesheet }: Branding, formAction: readonly string[]): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
         defaultSrc: ["'none'"],
         baseUri: ["'none'"],
-        // Chrome applies it to the redirect after a post too; every form of ours ends on this site.
-        formAction: ["'self'"],
+        // Chrome applies it to the redirect after a post too; of ours only signing out ends at another site.
+        formAction: ["'self'", ...formAction],
         frameAncestors: ["'none'"],
         imgSrc: ["'self'", 'data:', ...originOf(logo)],
         scriptSrc: ["'self'"],
