@@ -11,7 +11,12 @@ export interface StartedProvider {
 /** Two companies' identity providers, on the two ports behind the portal's. */
 export async function startIdentityProviders(
   portalPort: number,
-  registration: (slug: string) => { clientSecret: string; redirectUri: string },
+  registration: (slug: string) => {
+    clientSecret: string
+    redirectUri: string
+    postLogoutRedirectUri: string
+    backChannelLogoutUri: string
+  },
 ): Promise<StartedProvider[]> {
   const companies = [
     {
@@ -66,7 +71,7 @@ export async function startIdentityProviders(
   ] as const
   return await Promise.all(
     companies.map(async ({ slug, displayName, accent, people }, at) => {
-      const { clientSecret, redirectUri } = registration(slug)
+      const { clientSecret, redirectUri, postLogoutRedirectUri, backChannelLogoutUri } = registration(slug)
       const clientId = 'equipment-portal'
       const { issuer } = await startIdentityProvider({
         name: displayName,
@@ -75,6 +80,8 @@ export async function startIdentityProviders(
         clientName: 'Equipment Portal',
         clientSecret,
         redirectUris: [redirectUri],
+        postLogoutRedirectUris: [postLogoutRedirectUri],
+        backChannelLogout: { uri: backChannelLogoutUri, names: 'session' },
         people: [...people],
         accent,
       })

@@ -69,6 +69,8 @@ app.listen(port, '127.0.0.1', (error) => {
 const identityProviders = await startIdentityProviders(port, (slug) => ({
   clientSecret: randomBytes(32).toString('base64url'),
   redirectUri: sso.providers.redirectUri(slug),
+  postLogoutRedirectUri: sso.providers.postLogoutRedirectUri(),
+  backChannelLogoutUri: sso.providers.backChannelLogoutUri(slug),
 })).catch((error: Error) => fail(error.message))
 const connected = new Set((await sso.providers.list()).map(({ slug }) => slug))
 for (const { slug, displayName, issuer, clientId, clientSecret } of identityProviders) {

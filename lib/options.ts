@@ -136,7 +136,7 @@ const schema = z.strictObject({
   ),
   migrate: z.boolean().default(true),
   redis: objectWith<RedisLike>(
-    ['get', 'del', 'eval'],
+    ['get', 'set', 'del', 'eval'],
     'a connected client of the package `redis`',
   ).optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),

@@ -8,12 +8,17 @@ import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
 import { createLimitRoutes } from './limit-routes.ts'
 import { fitForLog } from './logger.ts'
+import { createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
+import { createFindProviderLogout } from './logout/provider-logout.ts'
+import { createReturns } from './logout/returns.ts'
+import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
 import { createOutbound } from './providers/outbound-http.ts'
+import { createProviderClients } from './providers/provider-clients.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createAddressProofs } from './registration/address-proof.ts'
@@ -28,6 +33,7 @@ import { createShowProof } from './registration/show-proof.ts'
 import { createStartAgain } from './registration/start-again.ts'
 import { createWithPending } from './registration/with-pending.ts'
 import { createSeal, deriveKey } from './seal.ts'
+import { createEndSessions } from './sessions/end-sessions.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -96,11 +102,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
-    index: createSessionIndex(knex, createSeal(secrets, 'session-index')),
+    index,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
@@ -109,24 +116,28 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
+  const clients = createProviderClients(table, outbound)
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
     admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    clients,
+    endSessions: createEndSessions(index),
     events,
     findNewcomer: async (req: express.Request, portal: string) => {
       const pending = await pendings.find(req)
       return pending?.portal === portal ? pending.id : undefined
     },
+    findProviderLogout: createFindProviderLogout({ clients, table }),
+    form,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     forgetNewcomer,
     homePath,
     identities,
     lastUsed,
     logger,
-    outbound,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
@@ -136,6 +147,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     provesAddresses: settings.mailer !== undefined,
     refuse,
     register: createRegister(pendings, addresses),
+    returns: createReturns(createSeal(secrets, 'logout'), secure),
+    seenTokens: createSeenTokens(settings.redis),
     sessions,
     showProof: settings.mailer && createShowProof({ addresses, pages, table }),
     startAgain: createStartAgain(pendings, addresses),
@@ -163,6 +176,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     })
     if (settings.rateLimits)
       routes.use(createLimitRoutes({ ...parts, form, limits: settings.rateLimits, logger, redis }))
+    // Before anything that looks for a person: a provider posts here itself, without one.
+    routes.use(createBackChannelRoute(parts))
     routes.use(['/login', '/register', '/logout'], sessions.identify)
     routes.get('/login', createPickerRoute(parts))
     // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
@@ -202,7 +217,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     router,
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    providers: createProviders(table, events, addresses.callback, outbound),
+    providers: createProviders(table, events, addresses, outbound),
     users,
     events: events.emitter,
     async close() {

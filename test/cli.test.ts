@@ -193,6 +193,8 @@ describe('portal-sso providers add', () => {
     ])
     expect(fromFile).toMatchObject({ code: 0, stderr: '' })
     expect(fromFile.stdout).toContain('https://portal.example.com/sso/login/acme/callback')
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/logout/done')
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/logout/acme/backchannel')
     expect(fromFile.stdout).toContain('✓ the issuer is')
     expect(fromFile.stdout).toContain('acme is connected and on the login page.')
     expect(fromInput).toMatchObject({ code: 0, stderr: '' })

@@ -68,7 +68,7 @@ describe('what happens is one row and one event', () => {
 
   it('has the fields of its kind, for a listener in TypeScript without a cast', async () => {
     await open()
-    const codes: ProblemCode[] = []
+    const codes: (ProblemCode | 'logout_token_invalid')[] = []
     const users: string[] = []
     const changes: string[] = []
     portal.sso.events.on('refused', (event) => codes.push(event.detail.code))

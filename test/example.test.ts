@@ -78,6 +78,12 @@ class Person {
     return await this.page.locator('body').innerText()
   }
 
+  /** Of the portal, then of the provider, which asks. */
+  async signOut(): Promise<void> {
+    await this.choose('Sign out')
+    await this.choose('Yes, sign out')
+  }
+
   /** Leaves out by which road. */
   async signInAsAda(address: string): Promise<void> {
     await this.page.goto(address)
@@ -168,7 +174,7 @@ describe('the example portal, in a real browser', () => {
         expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
         expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
         expect(person.clicks).toBe(2)
-        await person.choose('Sign out')
+        await person.signOut()
         expect(await person.title()).toBe('You are signed out')
       },
       { javaScriptEnabled: false },
@@ -238,11 +244,51 @@ describe('the example portal, in a real browser', () => {
   it('shows nothing of the portal by the back button after signing out', () =>
     walk(async (person) => {
       await person.signInAsAda(`${url}/portal`)
-      await person.choose('Sign out')
+      await person.signOut()
       expect(await person.title()).toBe('You are signed out')
-      await person.page.goBack()
+      // In between lies the provider's question.
+      await person.page.evaluate(() => history.go(-2))
+      await person.page.waitForURL(`${url}/login?*`)
       expect(await person.title()).toBe('Sign in to Equipment Portal')
       expect(await person.reads()).not.toContain('Ada')
+    }))
+
+  it('signs somebody out here and at the provider, under the policy of our page, and comes back', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.page.goto(`${url}/logout`)
+      expect(await person.reads()).toContain('Then you can sign out of Northwind ID as well.')
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      await person.choose('Yes, sign out')
+      expect(person.page.url()).toContain(`${url}/logout/done?state=`)
+      expect(await person.title()).toBe('You are signed out')
+      expect(await person.reads()).toContain('back from Northwind ID')
+      // Nobody is known there any more: whoever comes next is asked.
+      await person.page.goto(`${url}/login`)
+      await person.choose('Northwind ID')
+      expect(await person.title()).toBe('Choose who you are')
+    }))
+
+  it('has already signed out here whoever turns back at the provider', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      await person.page.goto(`${url}/portal`)
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+    }))
+
+  it('ends a session in one window when somebody signs out at the provider in another (back-channel)', () =>
+    walk(async (person) => {
+      const { page } = person
+      await person.signInAsAda(`${url}/portal`)
+      const other = await page.context().newPage()
+      const issuer = new URL((await other.goto(`${url}/login/northwind?account=other`))!.url()).origin
+      await other.goto(`${issuer}/session/end`)
+      await other.getByRole('button', { name: 'Yes, sign out' }).click()
+      await page.reload()
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
   it('refuses the classic login with a page that leads to the picker', () =>
@@ -264,7 +310,7 @@ describe('the example portal, in a real browser', () => {
       await page.goto(`${url}/login`)
       expect(await marked.count()).toBe(0)
       await person.signInAsAda(`${url}/login`)
-      await person.choose('Sign out')
+      await person.signOut()
       await person.choose('Sign in again')
       expect(await marked.count()).toBe(1)
       expect(await marked.innerText()).toContain('Northwind ID')

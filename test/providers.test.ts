@@ -7,7 +7,13 @@ import { createOutbound, type Outbound } from '../lib/providers/outbound-http.ts
 import type { ProviderSettings } from '../lib/providers/provider.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
-import { type Faults, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { createAddresses } from '../lib/web/addresses.ts'
+import {
+  type Claims,
+  type Faults,
+  type FaultyProvider,
+  startFaultyProvider,
+} from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, testSecret } from './support/portal.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
 
@@ -126,6 +132,22 @@ describe('connecting a provider', () => {
     expect(await portal.knex('sso_events').pluck('kind')).toEqual(['provider-connected'])
     const { redirect_uri } = await requested()
     expect(portal.sso.providers.redirectUri('acme')).toBe(redirect_uri)
+    expect(portal.sso.providers.backChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/backchannel`)
+    expect(portal.sso.providers.postLogoutRedirectUri()).toBe(`${portal.url}/logout/done`)
+  })
+
+  it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
+    ['both ways to sign out', { backchannel_logout_supported: true }, [/leads on/, /can say when/]],
+    ['neither', { end_session_endpoint: undefined }, [/portal session only/, /does not announce/]],
+    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/portal session only/, /not/]],
+  ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
+    provider.faults.discovery = discovery
+    await portal.connect(provider)
+    const { ok, checks } = await portal.sso.providers.test('acme')
+    expect(ok).toBe(true)
+    const found = checks.filter(({ name }) => name === 'logout')
+    expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
+    for (const [at, finding] of findings.entries()) expect(found[at]!.finding).toMatch(finding)
   })
 })
 
@@ -289,7 +311,7 @@ describe('Microsoft Entra ID', () => {
     providers = createProviders(
       createProvidersTable(portal.knex, createSecretBox([testSecret])),
       createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
-      (slug) => slug,
+      createAddresses(portal.url, '/'),
       { ...outbound, fetch: answer, fetchMoved: answer },
     )
   })

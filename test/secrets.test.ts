@@ -387,6 +387,7 @@ describe('of all that is secret', () => {
       'state',
       'the cookie portal-sso',
       'the cookie sso-attempt',
+      'the cookie sso-logout',
       'the cookie sso-registration',
     ])
     for (const [, values] of secrets)

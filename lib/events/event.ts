@@ -29,15 +29,15 @@ export interface SignedOut extends OfPerson {
   detail?: { by?: 'provider' | undefined } | undefined
 }
 
-/** A sign-in or a registration ended on a page that says why, in general. */
+/** A sign-in or a registration ended on a page that says why, in general; or a provider's logout token was not believed. */
 export interface Refused extends Happened {
   kind: 'refused'
   /** slug; absent where there is none of that name */
   provider?: string | undefined
-  /** the one on the page that the person saw */
+  /** the one on the page that the person saw, and in the log */
   reference: string
   /** `reason`: the exact one, for the operator */
-  detail: { code: ProblemCode; reason: string }
+  detail: { code: ProblemCode | 'logout_token_invalid'; reason: string }
 }
 
 /** An identity belongs to a user who was there before. */

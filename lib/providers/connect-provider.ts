@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
+import type { Addresses } from '../web/addresses.ts'
 import { portalName } from '../web/portal-of.ts'
 import type { Outbound } from './outbound-http.ts'
 import { presets } from './presets.ts'
@@ -37,12 +38,16 @@ export interface Providers {
   remove(slug: string, portal?: string): Promise<void>
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
+  /** the back-channel logout URI to enter at the provider, where it has such a thing */
+  backChannelLogoutUri(slug: string, portal?: string): string
+  /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
+  postLogoutRedirectUri(portal?: string): string
 }
 
 export function createProviders(
   table: ProvidersTable,
   events: EventLog,
-  redirectUri: (slug: string, portal: string) => string,
+  addresses: Pick<Addresses, 'callback' | 'backChannelLogout' | 'loggedOut'>,
   outbound: Outbound,
 ): Providers {
   async function existing(slug: string, portal: string): Promise<Provider> {
@@ -152,8 +157,14 @@ export function createProviders(
     },
 
     redirectUri(slug, portal = 'default') {
-      return redirectUri(parse(slugSchema, slug), portal)
+      return addresses.callback(parse(slugSchema, slug), portal)
     },
+
+    backChannelLogoutUri(slug, portal = 'default') {
+      return addresses.backChannelLogout(parse(slugSchema, slug), portal)
+    },
+
+    postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),
   }
 }
 

@@ -1,3 +1,4 @@
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { discover, type ProviderMetadata } from './discover.ts'
 import type { Outbound } from './outbound-http.ts'
@@ -10,7 +11,12 @@ export interface ProviderClient {
   readonly secrets: readonly string[]
   /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
   configuration(): client.Configuration
+  /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
+  keys(): Promise<Keys>
 }
+
+/** Finds the key that a token's header names, or the only one that fits. */
+export type Keys = ReturnType<typeof createLocalJWKSet>
 
 /** seconds that one clock may be ahead of or behind the other */
 export const clockTolerance = 30
@@ -46,6 +52,12 @@ export async function createProviderClient(
       // Only the loopback: the way out refuses plain http anywhere else.
       if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
       return configuration
+    },
+    async keys() {
+      // Fetched anew: those of the last hour would refuse an honest token just after a rotation.
+      const response = (await fetchKeys()).clone()
+      if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
+      return createLocalJWKSet((await response.json()) as JSONWebKeySet)
     },
   }
 }

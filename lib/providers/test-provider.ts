@@ -5,7 +5,7 @@ import type { Outbound } from './outbound-http.ts'
 import { type ClientAuthentication, type SigningAlgorithm, signingAlgorithms } from './provider.ts'
 
 export interface Check {
-  name: 'reached' | 'issuer' | 'keys' | 'signing' | 'authentication' | 'flow' | 'pkce'
+  name: 'reached' | 'issuer' | 'keys' | 'signing' | 'authentication' | 'flow' | 'pkce' | 'logout'
   result: 'ok' | 'warning' | 'failed'
   /** what was found */
   finding: string
@@ -45,6 +45,7 @@ export async function testProvider(candidate: Candidate, outbound: Outbound): Pr
     await checkKeys(metadata, signingAlgorithm, outbound),
     checkAuthentication(metadata, clientAuthentication, candidate),
     checkPkce(metadata),
+    ...checkLogout(metadata),
   ]
   const ok = checks.every(({ result }) => result !== 'failed')
   return { ok, checks, issuer: metadata.issuer, clientAuthentication, signingAlgorithm }
@@ -167,6 +168,19 @@ function checkPkce(metadata: ProviderMetadata): Check {
     finding: 'the provider does not announce PKCE with S256; it is sent all the same',
     remedy: 'nothing, if a sign-in works: many providers support it without saying so',
   }
+}
+
+/** Never a fault: signing out here works without either. */
+function checkLogout(metadata: ProviderMetadata): Check[] {
+  const findings = [
+    metadata.end_session_endpoint === undefined
+      ? 'signing out ends the portal session only: the provider announces no usable end_session_endpoint'
+      : 'signing out leads on to the provider, which ends its own session too',
+    metadata.backchannel_logout_supported === true
+      ? 'the provider can say when its own session ends (back-channel logout)'
+      : 'the provider does not announce back-channel logout',
+  ]
+  return findings.map((finding) => ({ name: 'logout', result: 'ok', finding }))
 }
 
 function chooseAuthentication(

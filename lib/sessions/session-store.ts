@@ -8,6 +8,7 @@ import { within } from '../within.ts'
 /** A connected client or cluster of the `redis` package, 5 or newer. */
 export interface RedisLike extends RedisCounter {
   get(key: string): Promise<unknown>
+  set(key: string, value: string, options: { expiration: { type: 'EX'; value: number } }): Promise<unknown>
   del(keys: string[]): Promise<unknown>
 }
 

@@ -19,6 +19,9 @@ export interface Identity {
 // It is kept in the session: a provider must not be able to fill the store. Without it, a logout asks once more.
 const longestHint = 8192
 
+/** Core 2: a subject has at most 255 ASCII characters. A NUL would be cut off by a database and name somebody else. */
+export const identifier = /^[\u0020-\u007e]{1,255}$/
+
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
@@ -36,9 +39,8 @@ export function identityFrom(
   userInfo: Claims | undefined,
   clock: { now: number; tolerance: number },
 ): Identity {
-  // Core 2: at most 255 ASCII characters. A NUL would be cut off by a database and name somebody else.
-  const subject = idClaims.sub
-  if (typeof subject !== 'string' || !/^[\u0020-\u007e]{1,255}$/.test(subject))
+  const { sub: subject, sid } = idClaims
+  if (typeof subject !== 'string' || !identifier.test(subject))
     throw new Error('the subject is not 1 to 255 ASCII characters')
   // Core 3.1.3.7, 5: openid-client looks at it only where there are several audiences.
   const authorizedParty = idClaims.azp
@@ -57,7 +59,8 @@ export function identityFrom(
     email,
     emailVouched: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
-    providerSession: textOf(idClaims.sid, 255),
+    // To the letter: a logout token must find it again.
+    providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
   }
 }

@@ -31,7 +31,15 @@ export interface Way {
 }
 
 export interface Pages {
-  show(req: Request, res: Response, view: string, locals: object, status?: number): Promise<void>
+  /** @param formAction origins, beside ours, at which the page's form may end */
+  show(
+    req: Request,
+    res: Response,
+    view: string,
+    locals: object,
+    status?: number,
+    formAction?: readonly string[],
+  ): Promise<void>
   /** The page of a problem, or `application/problem+json` (RFC 9457) for clients that want no page. */
   problem(
     req: Request,
@@ -68,7 +76,7 @@ export function createPages({ addresses, branding, logger, views }: PagesOptions
   const fingerprint = fingerprintOf(assetsDirectory)
   const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
   const locale = createLocales(viewsDirectory)
-  const secureHeaders = headersFor(branding)
+  const secureHeaders = headersFor(branding, [])
 
   async function show(
     req: Request,
@@ -76,10 +84,12 @@ export function createPages({ addresses, branding, logger, views }: PagesOptions
     view: string,
     locals: object,
     status = 200,
+    formAction: readonly string[] = [],
   ): Promise<void> {
+    const setHeaders = formAction.length > 0 ? headersFor(branding, formAction) : secureHeaders
     const html = await views.render(view, { ...locale(req), branding, asset, ...locals })
     await new Promise<void>((resolve, reject) => {
-      secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+      setHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
     keepPrivate(res)
     res.status(status).type('html').send(html)
@@ -193,15 +203,15 @@ function isDatabaseFailure(error: unknown): boolean {
   )
 }
 
-function headersFor({ logo, stylesheet }: Branding): RequestHandler {
+function headersFor({ logo, stylesheet }: Branding, formAction: readonly string[]): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
         defaultSrc: ["'none'"],
         baseUri: ["'none'"],
-        // Chrome applies it to the redirect after a post too; every form of ours ends on this site.
-        formAction: ["'self'"],
+        // Chrome applies it to the redirect after a post too; of ours only signing out ends at another site.
+        formAction: ["'self'", ...formAction],
         frameAncestors: ["'none'"],
         imgSrc: ["'self'", 'data:', ...originOf(logo)],
         scriptSrc: ["'self'"],
