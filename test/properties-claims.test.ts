@@ -103,7 +103,7 @@ describe('whatever claims a provider signs', () => {
       expect(name ?? '').not.toMatch(/[\p{Cc}\p{Cf}]|^\s|\s$/u)
       expect((name ?? '').length).toBeLessThanOrEqual(200)
       // A logout token names it to the letter.
-      if (providerSession !== undefined) expect(providerSession).toBe(all.sid)
+      if (providerSession !== undefined) expect(providerSession).toBe((all as Claims).sid)
       expect(providerSession ?? 'x').toMatch(/^[\u0020-\u007e]{1,255}$/)
       expect(logoutHint).toBe(token)
     })

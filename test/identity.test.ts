@@ -1,0 +1,206 @@
+import { describe, expect, it } from '@jest/globals'
+import type { Provider } from '../lib/providers/provider.ts'
+import { type Claims, identityFrom, lacksEmail } from '../lib/sign-in/identity.ts'
+
+const clock = { now: 1_800_000_000, tolerance: 30 }
+const acme = {
+  clientId: 'portal',
+  emailClaim: 'email',
+  trustsEmail: false,
+  emailDomains: [],
+} as unknown as Provider
+const ada: Claims = {
+  iss: 'https://id.example',
+  sub: 'ada',
+  iat: clock.now,
+  email: 'ada@example.com',
+  email_verified: true,
+}
+
+interface Given {
+  claims?: Claims
+  userInfo?: Claims
+  row?: Partial<Provider>
+  token?: string
+}
+
+const identity = ({ claims = {}, userInfo, row = {}, token = 'e.e.e' }: Given = {}) =>
+  identityFrom({ ...acme, ...row }, token, { ...ada, ...claims }, userInfo, clock)
+
+it('an identity is who a provider says it is, and nothing else', () => {
+  expect(identity({ claims: { name: 'Ada Lovelace', sid: 'a session', roles: ['admin'] } })).toEqual({
+    issuer: 'https://id.example',
+    subject: 'ada',
+    email: 'ada@example.com',
+    emailVouched: true,
+    name: 'Ada Lovelace',
+    providerSession: 'a session',
+    logoutHint: 'e.e.e',
+  })
+})
+
+describe('a subject', () => {
+  it.each(['a', ' ', '~', 'x'.repeat(255), 'auth0|4 2'])('may be %j', (sub) => {
+    expect(identity({ claims: { sub } }).subject).toBe(sub)
+  })
+
+  it.each([
+    undefined,
+    null,
+    42,
+    '',
+    ['ada'],
+    {},
+    'x'.repeat(256),
+    'ada\u0000',
+    '\u001fada',
+    'ada\u007f',
+    'ädä',
+    'a\n',
+  ])('may not be %j', (sub) => {
+    expect(() => identity({ claims: { sub } })).toThrow('the subject is not 1 to 255 ASCII characters')
+  })
+})
+
+describe('a token', () => {
+  it.each(['somebody-else', '', null, ['portal'], 'Portal'])('that was issued to %j is refused', (azp) => {
+    expect(() => identity({ claims: { azp } })).toThrow('issued to another client (azp)')
+  })
+
+  it('that was issued to us is taken', () => {
+    expect(identity({ claims: { azp: 'portal' } }).subject).toBe('ada')
+  })
+
+  it.each([clock.now + 31, undefined, null, String(clock.now)])('that was issued at %j is refused', (iat) => {
+    expect(() => identity({ claims: { iat } })).toThrow('issued in the future')
+  })
+
+  it.each([clock.now + 30, clock.now, 0])('that was issued at %j is taken', (iat) => {
+    expect(identity({ claims: { iat } }).subject).toBe('ada')
+  })
+
+  it('is kept as the hint for a logout up to 8192 characters', () => {
+    expect(identity({ token: 'x'.repeat(8192) }).logoutHint).toBe('x'.repeat(8192))
+    expect(identity({ token: 'x'.repeat(8193) }).logoutHint).toBe('')
+  })
+})
+
+describe('a provider vouches for an address', () => {
+  it.each<[string, Given, boolean]>([
+    ['that it calls verified', {}, true],
+    ['that it calls verified in text', { claims: { email_verified: 'true' } }, true],
+    ['that it calls unverified: no', { claims: { email_verified: false } }, false],
+    ['that it says nothing of: no', { claims: { email_verified: undefined } }, false],
+    ['with a word that only looks true: no', { claims: { email_verified: 'TRUE' } }, false],
+    ['with 1 for true: no', { claims: { email_verified: 1 } }, false],
+    [
+      'that it calls unverified, where it is trusted',
+      { claims: { email_verified: false }, row: { trustsEmail: true } },
+      true,
+    ],
+    ['of a domain that is its own', { row: { emailDomains: ['example.org', 'example.com'] } }, true],
+    ['of a domain that is not its own: no', { row: { emailDomains: ['example.org'] } }, false],
+    [
+      'of a domain under its own: no',
+      { claims: { email: 'ada@a.example.com' }, row: { emailDomains: ['example.com'] } },
+      false,
+    ],
+    [
+      'of a domain that is not its own, where it is trusted: no',
+      { row: { emailDomains: ['example.org'], trustsEmail: true } },
+      false,
+    ],
+    [
+      'in another claim than `email`, of which `email_verified` does not speak: no',
+      { claims: { upn: 'ada@example.com' }, row: { emailClaim: 'upn' } },
+      false,
+    ],
+    [
+      'in another claim, where it is trusted',
+      { claims: { upn: 'ada@example.com' }, row: { emailClaim: 'upn', trustsEmail: true } },
+      true,
+    ],
+    ['that is none: no', { claims: { email: 'ada' }, row: { trustsEmail: true } }, false],
+  ])('%s', (_what, given, vouched) => {
+    expect(identity(given).emailVouched).toBe(vouched)
+  })
+})
+
+describe('an address comes from', () => {
+  it.each<[string, Given, string | undefined]>([
+    ['the token, in normal form', { claims: { email: ' Ada@EXAMPLE.com' } }, 'ada@example.com'],
+    [
+      'the claim that the row names',
+      { claims: { upn: 'a@example.com' }, row: { emailClaim: 'upn' } },
+      'a@example.com',
+    ],
+    [
+      'UserInfo, where the token has none',
+      { claims: { email: undefined }, userInfo: { email: 'u@example.com' } },
+      'u@example.com',
+    ],
+    ['the token, where both have one', { userInfo: { email: 'u@example.com' } }, 'ada@example.com'],
+    [
+      'nowhere, where the token has a bad one',
+      { claims: { email: 'ada' }, userInfo: { email: 'u@example.com' } },
+      undefined,
+    ],
+    ['nowhere, where nobody gives one', { claims: { email: undefined } }, undefined],
+  ])('%s', (_where, given, email) => {
+    expect(identity(given).email).toBe(email)
+  })
+
+  it('the same hand as the word that it is verified: the two are never mixed', () => {
+    const claims = { email: undefined, email_verified: true }
+    expect(identity({ claims, userInfo: { email: 'u@example.com' } }).emailVouched).toBe(false)
+    const both = { email: 'u@example.com', email_verified: true }
+    expect(identity({ claims: { ...claims, email_verified: false }, userInfo: both }).emailVouched).toBe(true)
+    expect(identity({ claims: { email_verified: false }, userInfo: both }).emailVouched).toBe(false)
+  })
+
+  it('UserInfo only where the token lacks it', () => {
+    expect(lacksEmail(acme, ada)).toBe(false)
+    expect(lacksEmail(acme, { ...ada, email: undefined })).toBe(true)
+    expect(lacksEmail({ ...acme, emailClaim: 'upn' }, ada)).toBe(true)
+    expect(lacksEmail(acme, { ...ada, email: null })).toBe(false)
+  })
+})
+
+describe('a name', () => {
+  it.each<[string, Given, string | undefined]>([
+    ['is `name`', { claims: { name: 'Ada', given_name: 'Augusta' } }, 'Ada'],
+    ['is else made of its parts', { claims: { given_name: 'Ada', family_name: 'Lovelace' } }, 'Ada Lovelace'],
+    ['is else the one part that is there', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
+    ['comes from UserInfo where the token has none', { userInfo: { name: 'Ada' } }, 'Ada'],
+    [
+      'comes from the token where both have one',
+      { claims: { name: 'Ada' }, userInfo: { name: 'Augusta' } },
+      'Ada',
+    ],
+    ['may be left out', {}, undefined],
+    ['is text', { claims: { name: ['Ada'], given_name: 42 } }, undefined],
+    ['is more than spaces', { claims: { name: ' \u200b ' } }, undefined],
+    ['has nothing around it', { claims: { name: ' Ada\n' } }, 'Ada'],
+    ['hides nothing', { claims: { name: 'A\u0000d\u202ea\u200b\u2028 L\u2029\u0085' } }, 'Ada L'],
+    ['has up to 200 characters', { claims: { name: 'x'.repeat(200) } }, 'x'.repeat(200)],
+    ['has no more than that', { claims: { name: 'x'.repeat(201) } }, undefined],
+    [
+      'has no more than that in parts either',
+      { claims: { given_name: 'x'.repeat(100), family_name: 'y'.repeat(99) } },
+      `${'x'.repeat(100)} ${'y'.repeat(99)}`,
+    ],
+    [
+      'leaves out parts that are too long',
+      { claims: { given_name: 'x'.repeat(101), family_name: 'y'.repeat(100) } },
+      undefined,
+    ],
+  ])('%s', (_what, given, name) => {
+    expect(identity(given).name).toBe(name)
+  })
+})
+
+it('a session at the provider has a name of up to 255 characters', () => {
+  expect(identity({ claims: { sid: 'x'.repeat(255) } }).providerSession).toBe('x'.repeat(255))
+  expect(identity({ claims: { sid: 'x'.repeat(256) } }).providerSession).toBeUndefined()
+  expect(identity({ claims: { sid: 42 } }).providerSession).toBeUndefined()
+})
