@@ -63,7 +63,8 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
     mistake: ProofMistake | undefined,
   ): Promise<void> {
     const { t } = pages.locale(req)
-    const error = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
+    const sentence = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
+    const entry = mistake?.status === 422 ? sentence : undefined
     const { returnTo } = step.pending
     await pages.show(
       req,
@@ -71,7 +72,7 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
       view,
       {
         ...locals,
-        error,
+        error: { sentence, entry },
         provider: { displayName: step.provider.displayName },
         sendAction: addresses.path('/register/code'),
         cancelHref: addresses.path('/login', { returnTo, cancelled: 'registration' }),
