@@ -876,6 +876,18 @@ describe('signing in the way one usually does', () => {
     expect((await events()).filter((kind) => kind === 'linked')).toHaveLength(2)
   })
 
+  it('names whose account it is on every page before, so that nobody proves for somebody who walked away', async () => {
+    await open()
+    const pages = [await start(), await toCode(), await enter('x')]
+    for (const { body } of pages) {
+      expect(body).toContain('Account at Acme')
+      expect(body).toContain('<bdi>Mallory</bdi>')
+    }
+    provider.person = claimed('nameless', ada.email)
+    delete provider.person.name
+    expect((await start(new Visitor())).body).toContain('<bdi>nameless</bdi>')
+  })
+
   it.each(['later', '', 'LINK', 'yes'])('links nothing on the answer %j, and forgets it', async (value) => {
     await open()
     await start()

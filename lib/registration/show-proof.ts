@@ -4,7 +4,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Pages } from '../web/pages.ts'
 import { goodFor } from './address-proof.ts'
-import type { PendingRegistration } from './pending-registration.ts'
+import { accountOf, type PendingRegistration } from './pending-registration.ts'
 
 export interface ShowProofParts {
   addresses: Addresses
@@ -73,6 +73,7 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
       {
         ...locals,
         error: { sentence, entry },
+        account: accountOf(step.pending),
         provider: { displayName: step.provider.displayName },
         sendAction: addresses.path('/register/code'),
         cancelHref: addresses.path('/login', { returnTo, cancelled: 'registration' }),
