@@ -66,6 +66,11 @@ export async function startIdentityProviders(
           emailVerified: true,
           hint: 'new to the portal',
         },
+        {
+          id: 'a.turing',
+          name: 'Alan Turing',
+          hint: 'has to prove an address',
+        },
       ],
     },
   ] as const

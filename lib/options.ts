@@ -38,7 +38,7 @@ export interface PortalSsoOptions {
   mountPath?: string | undefined
   /** where a sign-in without a deep link leads; default `/` */
   homePath?: string | undefined
-  /** who may register; default `open`: everybody whose address a provider vouches for */
+  /** who may register; default `open`: everybody whose address is certain, see `RegistrationPolicy` */
   registration?: RegistrationPolicy | undefined
   /** fields added to the registration form; default none */
   registrationFields?: RegistrationField[] | undefined

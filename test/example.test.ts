@@ -205,27 +205,55 @@ describe('the example portal, in a real browser', () => {
       expect(await person.reads()).toContain('Signed in as Katherine G. Johnson (katherine@example.com)')
     }))
 
-  it('refuses Mallory, who claims the address of Ada, and says whom to ask', () =>
+  it('stops Mallory, who claims the address of Ada, at the code that only Ada gets', () =>
     walk(async (person) => {
-      await person.page.goto(`${url}/portal`)
-      await person.choose('Northwind ID')
-      await person.choose(/^Mallory/)
-      expect(person.status).toBe(403)
-      expect(await person.title()).toBe('We cannot connect this address')
-      expect(await person.reads()).toContain('Please ask it-help@example.com.')
-      await person.page.goto(`${url}/portal`)
+      const { page } = person
+      await toCode(person)
+      expect(await person.title()).toBe('Enter the code')
+      expect(await person.reads()).toContain('Sent to\nada@example.com')
+      await page.getByLabel('Code').fill('2345-6789')
+      await person.choose('Continue')
+      expect(person.status).toBe(422)
+      expect(await page.getByRole('alert').innerText()).toContain('You have 4 more tries.')
+      await page.goto(`${url}/portal`)
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
-  it('lets her come back as somebody else, though the provider still has her session', () =>
+  it('registers somebody without an address, who proves one by the code that was mailed', () =>
     walk(async (person) => {
-      await person.page.goto(`${url}/portal/requests?state=open`)
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Tailspin Accounts')
+      await person.choose(/^Alan Turing/)
+      expect(await person.title()).toBe('Confirm your e-mail address')
+      await page.getByLabel('E-mail address').fill('alan@example.com')
+      await person.choose('Send code')
+      const mailbox = await page.context().newPage()
+      await mailbox.goto(`${url}/mailbox`)
+      const mail = await mailbox.getByRole('article').filter({ hasText: 'To alan@example.com' }).innerText()
+      const [code = ''] = /[2-9A-Z]{4}-[2-9A-Z]{4}/.exec(mail) ?? []
+      await page.getByLabel('Code').fill(code.toLowerCase().replace('-', ' '))
+      await person.choose('Continue')
+      expect(await person.reads()).toContain('alan@example.com\nConfirmed by code')
+      await person.choose('Register and sign in')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Alan Turing (alan@example.com)')
+    }))
+
+  it('lets Mallory come back as somebody else, though the provider still has her session, and asks before it connects', () =>
+    walk(async (person) => {
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Northwind ID')
       await person.choose(/^Mallory/)
-      await person.choose('Use another account')
+      await person.choose('Another account at Northwind ID')
       await person.choose(/^Ada Lovelace/)
       // The provider signs Mallory out first, on a page that sends itself on.
-      await person.page.waitForURL(`${url}/portal/requests?state=open`)
+      await page.waitForURL(`${url}/register/link`)
+      expect(await person.reads()).toContain('You are signed in as Ada Lovelace (ada@example.com).')
+      expect(await person.reads()).toContain('Mallory\nada@example.com (not confirmed)')
+      await person.choose('Do not connect')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
       expect(await person.reads()).toContain('Signed in as Ada Lovelace')
     }))
 
@@ -316,6 +344,16 @@ describe('the example portal, in a real browser', () => {
       expect(await marked.innerText()).toContain('Northwind ID')
     }))
 
+  async function toProof(person: Person): Promise<void> {
+    await person.page.goto(`${url}/login/northwind`)
+    await person.choose(/^Mallory/)
+  }
+
+  async function toCode(person: Person): Promise<void> {
+    await toProof(person)
+    await person.choose('Send code')
+  }
+
   describe('has nothing for axe to find, in light and dark, and never scrolls sideways:', () => {
     const pages: [string, string, (person: Person) => Promise<unknown>][] = [
       ['the picker', 'Sign in to Equipment Portal', ({ page }) => page.goto(`${url}/login`)],
@@ -329,6 +367,42 @@ describe('the example portal, in a real browser', () => {
           await person.choose('Register and sign in')
         },
       ],
+      ['the proof of an address', 'Confirm your e-mail address', toProof],
+      [
+        'the proof of an address with a mistake',
+        'Confirm your e-mail address',
+        async (person) => {
+          await toProof(person)
+          await person.page.getByLabel('E-mail address').fill('ada')
+          await person.choose('Send code')
+        },
+      ],
+      [
+        'the code, sent anew',
+        'Enter the code',
+        async (person) => {
+          await toCode(person)
+          await person.choose('Send a new code')
+        },
+      ],
+      [
+        'the code with a mistake',
+        'Enter the code',
+        async (person) => {
+          await toCode(person)
+          await person.choose('Continue')
+        },
+      ],
+      [
+        'the question whether to connect',
+        'Connect Northwind ID?',
+        async (person) => {
+          await toProof(person)
+          await person.choose('Sign in with Tailspin Accounts')
+          await person.choose(/^Ada Lovelace/)
+        },
+      ],
+      ['the mailbox', 'Mailbox', ({ page }) => page.goto(`${url}/mailbox`)],
       [
         'a problem',
         'You are not signed in',

@@ -7,7 +7,7 @@ import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
+import { accountOf, type PendingRegistration, type PendingRegistrations } from './pending-registration.ts'
 import type { WithPending } from './with-pending.ts'
 
 export interface LinkRoutesParts {
@@ -33,13 +33,11 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
   const { addresses, events, homePath, identities, lookUp, pages, pendings, posted, withPending } = parts
 
   async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { name, email, emailVouched, subject } = pending.identity
     await pages.show(req, res, 'link', {
       action: addresses.path('/register/link'),
       user: req.user as User,
       provider: { displayName: provider.displayName },
-      // Never an address alone: it may be a claim that was made to look like the reader's own.
-      identity: { name: name ?? subject, email, emailVouched },
+      account: accountOf(pending),
     })
   }
 

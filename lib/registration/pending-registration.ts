@@ -74,6 +74,15 @@ function without(pending: PendingRegistration, part: (typeof dispensable)[number
   return { ...pending, identity: { ...pending.identity, [part]: part === 'logoutHint' ? '' : undefined } }
 }
 
+/**
+ * How the account at the provider is named to a person: on every page that may connect it, for on a shared machine it may be
+ * somebody else's. Never by an address alone, which may be a claim that was made to look like the reader's own.
+ */
+export function accountOf({ identity }: PendingRegistration) {
+  const { name, email, emailVouched, subject } = identity
+  return { name: name ?? subject, email, emailVouched }
+}
+
 /** The address to register with, once it is certain. */
 export function addressOf({ identity, proven }: PendingRegistration): string | undefined {
   return certainAddress(identity, proven)

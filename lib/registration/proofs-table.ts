@@ -65,18 +65,14 @@ export function createProofsTable(knex: Knex): ProofsTable {
     },
     async countTry(id, registration, { most, now }) {
       // One statement that counts and asks: guesses on several instances at once get no try more.
-      const counted = await rows()
+      const [row]: { code_mac: string; tries: number }[] = await rows()
         .where({ id, registration })
         .whereNotNull('code_mac')
         .where('tries', '<', most)
         .where('expires_at', '>', text(now))
         .update({ tries: knex.raw('tries + 1') })
-      if (counted === 0) return undefined
-      const row: { code_mac: string | null; tries: number } | undefined = await rows()
-        .select('code_mac', 'tries')
-        .where({ id })
-        .first()
-      return row?.code_mac ? { codeMac: row.code_mac, tries: row.tries } : undefined
+        .returning(['code_mac', 'tries'])
+      return row && { codeMac: row.code_mac, tries: row.tries }
     },
     async spend(id, codeMac) {
       // Not deleted: the mail still counts for its address.

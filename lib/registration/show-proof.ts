@@ -4,7 +4,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Pages } from '../web/pages.ts'
 import { goodFor } from './address-proof.ts'
-import type { PendingRegistration } from './pending-registration.ts'
+import { accountOf, type PendingRegistration } from './pending-registration.ts'
 
 export interface ShowProofParts {
   addresses: Addresses
@@ -63,7 +63,8 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
     mistake: ProofMistake | undefined,
   ): Promise<void> {
     const { t } = pages.locale(req)
-    const error = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
+    const sentence = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
+    const entry = mistake?.status === 422 ? sentence : undefined
     const { returnTo } = step.pending
     await pages.show(
       req,
@@ -71,7 +72,8 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
       view,
       {
         ...locals,
-        error,
+        error: { sentence, entry },
+        account: accountOf(step.pending),
         provider: { displayName: step.provider.displayName },
         sendAction: addresses.path('/register/code'),
         cancelHref: addresses.path('/login', { returnTo, cancelled: 'registration' }),
