@@ -455,14 +455,16 @@ describe('the Cookie header', () => {
       expect(name.length + value.length).toBeLessThan(4000)
   })
 
-  it.each([
-    'sso-attempt-=; sso-attempt-x=y; sso-attempt-%00=1',
-    'portal-sso=s%3A; portal-sso=%ff; portal-sso=s%3A..%2f',
-    'sso-registration=eyJhbGciOiJkaXIifQ....; __proto__=1; constructor=2; toString=3',
-    '=; ;; a; =b; "',
-    'sso-last=<script>; sso-last=//evil.example',
-    Array.from({ length: 150 }, (_, n) => `sso-attempt-${n}=${'x'.repeat(60)}`).join('; '),
-  ])('that somebody made up harms nothing: %.50s', async (cookie) => {
+  it.each(
+    [
+      'sso-attempt-=; sso-attempt-x=y; sso-attempt-%00=1',
+      'portal-sso=s%3A; portal-sso=%ff; portal-sso=s%3A..%2f',
+      'sso-registration=eyJhbGciOiJkaXIifQ....; __proto__=1; constructor=2; toString=3',
+      '=; ;; a; =b; "',
+      'sso-last=<script>; sso-last=//evil.example',
+      Array.from({ length: 150 }, (_, n) => `sso-attempt-${n}=${'x'.repeat(60)}`).join('; '),
+    ].map((cookie) => [cookie.slice(0, 60), cookie]),
+  )('that somebody made up harms nothing: %s', async (_start, cookie) => {
     await open()
     for (const path of [
       '/login',
@@ -592,31 +594,40 @@ describe('markup in what comes from a provider or a person (XSS)', () => {
 })
 
 describe('a path that is spelled in a way of its own', () => {
-  it.each([
-    '//login',
-    '//login/acme',
-    '/login//acme',
-    '/./login/acme',
-    '/x/../login/acme',
-    '/login/acme%2fcallback',
-    '/login/acme%2f..%2fother',
-    '/login/..%2f..%2fportal',
-    '/login/%2e%2e/portal',
-    '/login/acme;x=1',
-    '/login/acme%00',
-    '/login/acme%20',
-    '/login/ACME',
-    '/login/__proto__',
-    '/login/constructor',
-    '/login/toString',
-    '/login/assets',
-    '/login/%E0%A4%A',
-    '/login/acme/callback/callback',
-    '/login/acme/callback%3fcode=x',
-    `/login/${'a'.repeat(8000)}`,
-    `/login/acme/callback?${'a=b&'.repeat(1500)}`,
-    '/portal/..;/portal',
-  ])('reaches no more than a page: %.40s', async (path) => {
+  it.each(
+    [
+      '//login',
+      '//login/acme',
+      '/login//acme',
+      '/./login/acme',
+      '/x/../login/acme',
+      '/login/acme%2fcallback',
+      '/login/acme%2f..%2fother',
+      '/login/..%2f..%2fportal',
+      '/login/%2e%2e/portal',
+      '/login/acme;x=1',
+      '/login/acme%00',
+      '/login/acme%20',
+      '/login/ACME',
+      '/login/__proto__',
+      '/login/constructor',
+      '/login/toString',
+      '/login/assets',
+      '/login/%E0%A4%A',
+      '/login/acme/callback/callback',
+      '/login/acme/callback%3fcode=x',
+      `/login/${'a'.repeat(8000)}`,
+      `/login/acme/callback?${'a=b&'.repeat(1500)}`,
+      '/portal/..;/portal',
+      'http://[x/login/acme/callback?code=x&state=x',
+      'http://:x/login/acme/callback?code=x&state=x',
+      'http:///login/acme/callback?code=x&state=x',
+      '*',
+      '?',
+      '/login/acme/callback?code=%ff&state=%ff',
+      '/login/acme/callback?%',
+    ].map((path) => [path.slice(0, 60), path]),
+  )('reaches no more than a page: %s', async (_start, path) => {
     await open()
     const { status, headers } = await raw('GET', path)
     expect(status).toBeGreaterThanOrEqual(300)
