@@ -3,7 +3,7 @@ import { Passport } from 'passport'
 import { createClassicLoginGate } from './classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { ConfigurationError } from './errors.ts'
+import { ConfigurationError, PortalSsoError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
 import { createLimitRoutes } from './limit-routes.ts'
@@ -207,7 +207,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       middleware(
         req,
         res,
-        orProblem(() => sessions.identify(req, res, orProblem(next))),
+        orProblem(() => {
+          // express-session passes over what is not below `/`, such as `OPTIONS *`; nor is anything of ours there.
+          if (req.session) sessions.identify(req, res, orProblem(next))
+          else orProblem(next)(new PortalSsoError('request_invalid', 'the target of the request is no path'))
+        }),
       )
     }
   }
