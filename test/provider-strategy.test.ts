@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
+import { createOutbound, type Outbound } from '../lib/providers/outbound-http.ts'
 import { createProviderClient } from '../lib/providers/provider-client.ts'
 import { createSeal } from '../lib/seal.ts'
 import type { Attempts } from '../lib/sign-in/attempts.ts'
@@ -292,6 +293,7 @@ describe('a refusal says whose fault it is', () => {
 describe('the strategy itself, run as Passport runs it', () => {
   let attempts: Attempts
   let strategy: ProviderStrategy
+  let outbound: Outbound
 
   beforeEach(async () => {
     const row = (await portal.sso.providers.list()).find(({ slug }) => slug === 'acme')!
@@ -300,9 +302,11 @@ describe('the strategy itself, run as Passport runs it', () => {
       take: async () => ({ unknown: true }),
     }
     const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
-    const client = await createProviderClient(row, provider.clientSecret)
+    outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
+    const client = await createProviderClient(row, provider.clientSecret, outbound)
     strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
   })
+  afterEach(() => outbound.close())
 
   function run(step: object | undefined, query = {}): Promise<unknown> {
     return new Promise((resolve) => {
