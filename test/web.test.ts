@@ -375,6 +375,7 @@ describe('every answer of ours', () => {
       '__Host-portal-sso',
       '__Host-sso-attempt',
       '__Host-sso-last',
+      '__Host-sso-logout',
       '__Host-sso-registration',
     ])
     for (const line of set) {
