@@ -46,6 +46,7 @@ export function identityFrom(
   const authorizedParty = idClaims.azp
   if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
     throw new Error('the ID token was issued to another client (azp)')
+  for (const name of ['exp', 'iat', 'nbf']) assertMoment(idClaims, name)
   // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
   const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
@@ -74,6 +75,14 @@ export function certainAddress(
   proven: string | undefined,
 ): string | undefined {
   return emailVouched ? email : proven
+}
+
+/** RFC 7519, 2: JSON also holds numbers that are no moment (`1e999` is read as infinity), and a token would never end. */
+function assertMoment(idClaims: Claims, name: string): void {
+  const value = idClaims[name]
+  // seconds since 1970; the last moment that a Date can hold
+  const isMoment = typeof value === 'number' && value >= 0 && value <= 8.64e12
+  if (value !== undefined && !isMoment) throw new Error(`the ID token's ${name} is no moment in time`)
 }
 
 /** Whether the address is missing, so that UserInfo is to be asked. */

@@ -7,6 +7,7 @@ import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
+import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
 import { conceal, quote } from './quote.ts'
 
@@ -143,22 +144,21 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async judge(answer: Answer, { nonce, codeVerifier }: Attempt): Promise<Identity> {
-    const configuration = this.client.configuration()
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
+      const configuration = this.client.configuration()
       const tokens = await client.authorizationCodeGrant(configuration, received, {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       })
+      assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
-      const userInfo =
-        lacksEmail(this.provider, idClaims) && this.client.metadata.userinfo_endpoint !== undefined
-          ? // Core 5.3.2: claims of another subject must not be used.
-            await client.fetchUserInfo(configuration, tokens.access_token, String(idClaims.sub))
-          : undefined
+      const userInfo = lacksEmail(this.provider, idClaims)
+        ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
+        : undefined
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
         tolerance: clockTolerance,
@@ -167,6 +167,18 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       const code = answer.parameters.get('code') ?? ''
       throw refusalOf(error, [code, answer.state, nonce, codeVerifier, ...this.client.secrets])
     }
+  }
+
+  /** Core 5.3.2: claims of another subject must not be used. */
+  private async userInfo(
+    configuration: client.Configuration,
+    accessToken: string,
+    subject: string,
+  ): Promise<Claims | undefined> {
+    if (this.client.metadata.userinfo_endpoint === undefined) return undefined
+    // RFC 6749, A.12. What a header cannot hold would be quoted in the error, and so in the log.
+    if (!/^[\u0020-\u007e]+$/.test(accessToken)) throw new Error('the access token is not in ASCII')
+    return await client.fetchUserInfo(configuration, accessToken, subject)
   }
 }
 
@@ -194,13 +206,15 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     return new PortalSsoError(code, `the provider answered with the error ${quote(error.error, secrets)}`)
   }
   if (error instanceof client.ResponseBodyError) {
-    const description = quote(`${error.error}: ${error.error_description ?? ''}`, secrets)
+    // As unknown: only `error` has been looked at, and an object need not be able to become text.
+    const described: unknown = error.error_description
+    const said = typeof described === 'string' ? `${error.error}: ${described}` : error.error
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )
     return new PortalSsoError(
       own ? 'provider_error' : 'answer_invalid',
-      `the token endpoint refused (status ${error.status}): ${description}`,
+      `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
     )
   }
   const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'
