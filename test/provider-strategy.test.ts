@@ -251,7 +251,7 @@ describe('a refusal says whose fault it is', () => {
 
   it('a token endpoint that gives no reason but a name', async () => {
     provider.faults.tokenError = { body: { error: 'invalid_grant' } }
-    expectRefusal(await signIn(), 400, 'answer_invalid', /: "invalid_grant: "/)
+    expectRefusal(await signIn(), 400, 'answer_invalid', /: "invalid_grant"/)
   })
 
   it('and never repeats a code that a provider quotes', async () => {
