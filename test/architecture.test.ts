@@ -163,6 +163,13 @@ function flat(file: string): Map<string, string> {
 
 const english = flat('en.json')
 
+describe('docs/errors.md', () => {
+  it('has every code with its status, and no other', () => {
+    const rows = [...read('docs', 'errors.md').matchAll(/^\| `(\w+)` \| (\d{3}) \|/gm)]
+    expect(Object.fromEntries(rows.map(([, code, status]) => [code, Number(status)]))).toEqual(problemStatus)
+  })
+})
+
 describe('every locale', () => {
   const locales = fs.readdirSync(path.join(root, 'views/locales'))
   const placeholders = (text = '') => [...text.matchAll(/{{\s*([^}]*?)\s*}}/g)].map(([, name]) => name).sort()
