@@ -1,6 +1,10 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { sqliteConfig } from '../lib/database/sqlite.ts'
+import type { Mail } from '../lib/mail/mailer.ts'
 import { provableEmail, readCode } from '../lib/registration/address-proof.ts'
 import type { User, UserDirectory } from '../lib/users/user-directory.ts'
 import { createUsersTable } from '../lib/users/users-table.ts'
@@ -203,6 +207,21 @@ describe('a person whose address nobody vouches for', () => {
     })
     await toCode()
     expect(sent).toMatchObject([{ to: ada.email }])
+  })
+
+  it("gets the host's own words where it has a template of the same name", async () => {
+    const viewsDir = mkdtempSync(path.join(tmpdir(), 'portal-sso-views-'))
+    mkdirSync(path.join(viewsDir, 'mail'))
+    writeFileSync(path.join(viewsDir, 'mail/code.txt.ejs'), 'Moin! <%= code %> for <%= provider %> & co')
+    try {
+      await open({ viewsDir })
+      await toCode()
+      const [mail] = mailServer.mails
+      expect(mail!.text.trim()).toBe(`Moin! ${mailServer.codeTo(ada.email)} for Acme & co`)
+      expect(mail!.html).toContain('Your code')
+    } finally {
+      rmSync(viewsDir, { recursive: true })
+    }
   })
 
   it('may take another address, and a new code, and give up', async () => {
@@ -455,6 +474,17 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
     expect(await links()).toEqual([])
   })
 
+  it('does not become the user whom the identity was linked to meanwhile', async () => {
+    await open()
+    await toCode()
+    const earlier = visitor.clone()
+    await enter(mailServer.codeTo(ada.email))
+    await send('mallory@evil.example', earlier)
+    const seen = await enter(mailServer.codeTo('mallory@evil.example'), earlier)
+    expect(seen.location).toContain('/login/acme?returnTo=')
+    expect(await isSignedIn(earlier)).toBe(false)
+  })
+
   it('gets nothing by an expired code', async () => {
     await open()
     await toCode()
@@ -583,6 +613,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
       const refused = await send('third@example.com', who)
       expect(refused.status).toBe(429)
       expect(refused.body).toContain('No more codes can be sent')
+      expect(refused.body).toContain('autocomplete="one-time-code"')
     }
     expect(mailServer.mails).toHaveLength(3)
     expect((await enter(mailServer.codeTo('other@example.com'), copy)).status).toBe(303)
@@ -655,8 +686,14 @@ describe('who wants mail to be sent to somebody', () => {
     expect(mail!.text).not.toMatch(/^Bcc/m)
   })
 
-  it('cannot add a header by the name of the portal or the sender', async () => {
+  it('cannot add a header by the name of the portal or the sender, whatever the mailer makes of it', async () => {
+    const handed: Mail[] = []
+    const mailer = async (mail: Mail) => {
+      handed.push(mail)
+      await mailServer.transport.sendMail(mail)
+    }
     await open({
+      mailer,
       branding: { name: 'Portal\r\nBcc: eve@evil.example' },
       mailFrom: 'Portal <no-reply@portal.example>\r\nBcc: eve@evil.example',
     })
@@ -664,6 +701,8 @@ describe('who wants mail to be sent to somebody', () => {
     const [mail] = mailServer.mails
     expect(mail!.recipients).toEqual([ada.email])
     expect(mail!.headers.map(([name]) => name)).not.toContain('bcc')
+    for (const header of [handed[0]!.from, handed[0]!.to, handed[0]!.subject])
+      expect(header).toMatch(/^\P{Cc}+$/u)
   })
 })
 
@@ -902,6 +941,7 @@ describe('signing in the way one usually does', () => {
     await toCode()
     const seen = await visitor.open(`${portal.url}/login/usual?returnTo=/portal/usual`)
     expect(seen.url).toBe(`${portal.url}/portal/usual`)
+    expect(visitor.cookieNames(portal.url)).not.toContain('sso-registration')
     expect((await visitor.get(`${portal.url}/register/link`)).location).toBe(`${portal.url}/`)
     await answer('link')
     expect(await subjects()).toEqual(['ada'])

@@ -63,10 +63,22 @@ export function createProofRoutes(parts: ProofRoutesParts): Router {
     const email = provableEmail(typed)
     if (email === undefined) return await refused({ sentence: 'emailInvalid', status: 422 })
     const sent = await sendCode(req, step, email)
-    if (sent === 'too-many') return await refused({ sentence: 'tooMany', status: 429 })
+    if (sent === 'too-many') return await refuseMore(req, res, step, refused)
     if (sent === 'mail-failed') return await refused({ sentence: 'mailFailed', status: 502 })
     await pendings.keep(res, { ...pending, sent })
     toDueStep(res, pending.sent && { sent: 'again' })
+  }
+
+  /** The last code stays good: its page, where there was one. */
+  async function refuseMore(
+    req: Request,
+    res: Response,
+    step: ProofStep,
+    orElse: (mistake: ProofMistake) => Promise<void>,
+  ): Promise<void> {
+    const mistake: ProofMistake = { sentence: 'tooMany', status: 429 }
+    const { sent } = step.pending
+    await (sent ? showProof.code(req, res, step, { email: sent.email }, mistake) : orElse(mistake))
   }
 
   async function sendCode(
