@@ -30,6 +30,7 @@ describe('a return path is let through', () => {
     expect(safeReturnTo(`/${'x'.repeat(1500)}`)).toBeUndefined()
     expect(safeReturnTo(`/${'日'.repeat(166)}`)).toHaveLength(1495)
     expect(safeReturnTo(`/${'日'.repeat(167)}`)).toBeUndefined()
+    expect(safeReturnTo(`/${'a/../'.repeat(300)}`)).toBeUndefined()
   })
 })
 
@@ -44,6 +45,8 @@ describe('a return path is refused', () => {
     '//evil.example',
     '///evil.example',
     '//evil.example@portal.example',
+    '//[',
+    '//evil.example:99999/',
     '/\\evil.example',
     '\\/evil.example',
     '\\\\evil.example',
