@@ -443,6 +443,13 @@ describe('refused: logout request', () => {
   it.each(rows)('%s (%s)', async (_fault, _clause, send, reason) => {
     await expectRefusal(await send(), reason, visitor)
   })
+
+  it('writes down no name that is no provider’s: it may be anything that somebody pasted', async () => {
+    const answer = await post(await one(), { slug: 'nobody-of-this-name' })
+    await expectRefusal(answer, /^it comes from no/, visitor)
+    const written = await portal.knex('sso_events').where({ kind: 'refused' })
+    expect(JSON.stringify([portal.logs, written])).not.toContain('nobody-of-this-name')
+  })
 })
 
 describe('accepted: logout token', () => {
