@@ -289,6 +289,8 @@ it('a run of all that can happen', async () => {
   await ada.post(`${portal.url}/register`, { name: 'Ada' })
   expect((await ada.get(`${portal.url}/portal`)).status).toBe(200)
   await ada.post(`${portal.url}/logout`)
+  // The provider says that she has left: rightly, and with a claim that only an ID token has.
+  for (const claims of [{}, { nonce: 'n' }]) await sayThatAdaLeft(claims)
   const start = await ada.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
   const answer = await ada.get(start.location!)
   await ada.open(answer.location!)
@@ -339,6 +341,23 @@ it.each(chatter)('a provider that quotes what it knows: %s', async (_where, faul
   expect(provider.requests.some(({ path }) => path === '/authorize')).toBe(true)
 })
 
+async function sayThatAdaLeft(claims: object): Promise<void> {
+  const now = Math.floor(Date.now() / 1000)
+  const logout_token = await provider.sign({
+    iss: provider.issuer,
+    aud: provider.clientId,
+    iat: now,
+    exp: now + 120,
+    jti: `left-${now}`,
+    sub: 'ada',
+    events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+    ...claims,
+  })
+  keepSecret('logout token', logout_token)
+  const told = await new WatchedVisitor().post(`${portal.url}/logout/acme/backchannel`, { logout_token })
+  expect(told.status).toBe('nonce' in claims ? 400 : 200)
+}
+
 /** Takes down what the provider has received so far, and goes on with other faults. */
 function misbehave(faults: Faults): void {
   for (const { path, query, headers, body } of provider.requests) {
@@ -381,6 +400,7 @@ describe('of all that is secret', () => {
       'code',
       'code or token',
       'credentials as sent',
+      'logout token',
       'nonce',
       'secret of the portal',
       'session id',

@@ -36,22 +36,25 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
 
   const receive = handle(async (req, res) => {
     const portal = portalOf(req)
-    const provider = await providerOf(req, portal)
+    const slug = slugSchema.safeParse(req.params.provider).data
+    // A disabled provider lets nobody in, but may still say that somebody has left.
+    const provider = slug && (await table.find(portal, slug))
+    if (!provider) throw new LogoutTokenError('it comes from no provider of this portal')
+    try {
+      await obey(req, provider)
+      res.status(200).end()
+    } catch (error) {
+      await refuse(req, res, error, provider.slug)
+    }
+  })
+
+  async function obey(req: Request, provider: Provider): Promise<void> {
     const { id, ends } = await tokenOf(req, provider)
-    const seen = { portal, issuer: provider.issuer, id }
+    const seen = { portal: provider.portal, issuer: provider.issuer, id }
     if (await seenTokens.has(seen)) throw new LogoutTokenError('it has come before (jti)')
     await end(req, provider, ends)
     // Only now: a provider that was told to come back does so with the same token.
     await seenTokens.add(seen)
-    res.status(200).end()
-  })
-
-  /** A disabled provider lets nobody in, but may still say that somebody has left. */
-  async function providerOf(req: Request, portal: string): Promise<Provider> {
-    const slug = slugOf(req)
-    const provider = slug && (await table.find(portal, slug))
-    if (!provider) throw new LogoutTokenError('it comes from no provider of this portal')
-    return provider
   }
 
   async function tokenOf(req: Request, provider: Provider): Promise<LogoutToken> {
@@ -74,17 +77,21 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
     if (failure) throw failure
   }
 
-  /** Why exactly is for the operator; who posts a token learns only whether to come again (2.8). */
-  async function refuse(req: Request, res: Response, error: unknown): Promise<void> {
+  /**
+   * Why exactly is for the operator; who posts a token learns only whether to come again (2.8).
+   *
+   * @param provider slug, of one that is there: what else stands in the address may be anything
+   */
+  async function refuse(req: Request, res: Response, error: unknown, provider?: string): Promise<void> {
     const invalid = error instanceof LogoutTokenError || toProblem(error).code === 'request_invalid'
-    const about = { provider: slugOf(req), reference: newReference() }
+    const about = { provider, reference: newReference() }
     const reason = explain(error)
     const log = invalid ? logger.warn : logger.error
     log.call(logger, { ...about, cause: reason }, 'a logout token was refused')
     if (error instanceof LogoutTokenError) {
+      const from = { portal: portalOf(req), clientAddress: req.ip }
       const detail = { code: 'logout_token_invalid', reason } as const
-      const clientAddress = req.ip
-      await events.record({ kind: 'refused', portal: portalOf(req), clientAddress, ...about, detail })
+      await events.record({ kind: 'refused', ...from, ...about, detail })
     }
     if (invalid) {
       const error_description = 'The logout token was refused.'
@@ -104,9 +111,4 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
   const router = Router()
   router.post(path, form, receive, onError)
   return router
-}
-
-function slugOf(req: Request): string | undefined {
-  const parsed = slugSchema.safeParse(req.params.provider)
-  return parsed.success ? parsed.data : undefined
 }
