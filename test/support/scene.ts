@@ -108,14 +108,17 @@ export function useScene(): Scene {
   return scene
 }
 
+/** Whom it takes to sign in. */
+type Part = { portal: Pick<TestPortal, 'url'>; visitor: Visitor }
+
 /** From the click to the page at its end, through whatever forms stand between. */
-export async function signIn({ portal, visitor }: Scene, slug: string, returnTo = '/portal'): Promise<Seen> {
+export async function signIn({ portal, visitor }: Part, slug: string, returnTo = '/portal'): Promise<Seen> {
   const seen = await visitor.open(`${portal.url}/login/${slug}?returnTo=${encodeURIComponent(returnTo)}`)
-  return seen.url.startsWith(portal.url) ? seen : await postAnswer(portal, visitor, seen)
+  return seen.url.startsWith(portal.url) ? seen : await postAnswer({ portal, visitor }, seen)
 }
 
 /** The provider's page posts without our Lax cookies, as it is on another site; ours then posts with them. */
-export async function postAnswer(portal: TestPortal, visitor: Visitor, at: Seen): Promise<Seen> {
+async function postAnswer({ portal, visitor }: Part, at: Seen): Promise<Seen> {
   const theirs = formIn(at.body)
   const headers = { 'sec-fetch-site': 'cross-site', origin: 'null' }
   const between = await new Visitor().post(theirs.action, theirs.fields, headers)
