@@ -26,7 +26,10 @@ export interface Listener {
 
 type FaultsOf = Faults | ((scene: Pick<Scene, 'provider' | 'other' | 'attacker'>) => Faults | Promise<Faults>)
 
-/** One fault; the clause that it breaks ( where no standard has one); the cause that the operator reads. What is left out stands in its group. */
+/**
+ * One fault; the clause that it breaks (`ours` where no standard has one); the cause that the operator reads. The status stands
+ * in its group, unless it is the row's own.
+ */
 export type Row = [fault: string, clause: string, faults: FaultsOf, cause: RegExp, status?: number]
 
 /** Rows of the refusal table that have their way to the portal in common. */

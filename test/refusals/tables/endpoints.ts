@@ -82,6 +82,12 @@ const token: Row[] = [
     /refused/,
   ],
   ['an error of 500 KB', 'RFC 6749 5.2', tokenError(400, { error: 'x'.repeat(500_000) }), /^.{1,500}$/],
+  [
+    'an error that quotes code and verifier',
+    'ours',
+    { tokenQuotes: true },
+    /^(?=.*&code=…)(?=.*&code_verifier=…)(?!.*code\w*=[\w-]{8})/,
+  ],
   ['a challenge', 'RFC 9110 11.6', tokenError(401, {}), any],
 ]
 
