@@ -170,6 +170,22 @@ describe('docs/errors.md', () => {
   })
 })
 
+describe('docs/security.md', () => {
+  const rows = read('docs', 'security.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| who'))
+
+  it('names a test in each row', () => {
+    expect(rows.length).toBeGreaterThan(30)
+  })
+
+  it.each(rows.map((row) => [row.split('|')[1]!.trim(), row]))('%s', (_who, row) => {
+    const [, file, title] = /`([\w/-]+(?:\.test)?\.ts)` "([^"]+)" \|$/.exec(row) ?? []
+    expect([file, title]).toEqual([expect.any(String), expect.any(String)])
+    expect(read('test', file!)).toContain(title)
+  })
+})
+
 describe('every locale', () => {
   const locales = fs.readdirSync(path.join(root, 'views/locales'))
   const placeholders = (text = '') => [...text.matchAll(/{{\s*([^}]*?)\s*}}/g)].map(([, name]) => name).sort()
