@@ -88,18 +88,11 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
     }
   }
 
-  async function exchange(url: URL, { signal, method, headers, body }: Parameters<CustomFetch>[1]) {
-    const signals = [AbortSignal.timeout(timeLimit * 1000)]
-    if (signal) signals.push(signal)
-    const response = await fetch(url, {
-      method,
-      headers,
-      body: body ?? null,
-      dispatcher: agent,
-      redirect: 'manual',
-      signal: AbortSignal.any(signals),
+  async function exchange(url: URL, { signal: given, method, headers, body }: Parameters<CustomFetch>[1]) {
+    return await inTime(timeLimit * 1000, given, async (signal) => {
+      const request = { method, headers, body: body ?? null, signal }
+      return await wholeAnswer(await fetch(url, { ...request, dispatcher: agent, redirect: 'manual' }))
     })
-    return await wholeAnswer(response)
   }
 
   const fetchMoved: CustomFetch = async (address, options) => {
@@ -195,6 +188,28 @@ function shared(resolve: Resolve): Resolve {
     const asked = pending.get(hostname) ?? resolve(hostname).finally(() => pending.delete(hostname))
     pending.set(hostname, asked)
     return asked
+  }
+}
+
+/**
+ * With a timer of our own: what `AbortSignal.timeout` and `AbortSignal.any` make stays in memory until the time is over, also
+ * when the answer came at once, and under load that is all of the last seconds' requests.
+ */
+async function inTime<T>(
+  limit: number,
+  given: AbortSignal | undefined,
+  act: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  given?.throwIfAborted()
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(new Error(`no answer within ${limit} ms`)), limit)
+  const abort = () => controller.abort(given?.reason)
+  given?.addEventListener('abort', abort, { once: true })
+  try {
+    return await act(controller.signal)
+  } finally {
+    clearTimeout(timer)
+    given?.removeEventListener('abort', abort)
   }
 }
 

@@ -66,7 +66,7 @@ const elsewhere: Right[] = [
   ['a member that nobody knows', 'RFC 6749 5.1', { tokenAnswer: { constructor: 'x', admin: true } }],
   [
     'an answer that says it is text',
-    'product',
+    'ours',
     { tokenResponse: { headers: { 'Content-Type': 'text/plain' } } },
   ],
   ['a hint ahead of the answer (103)', 'RFC 8297 2', { tokenInformed: true }],
@@ -231,14 +231,11 @@ describe('accepted: claims beyond identity, which change nothing', () => {
     ) as object
 
   it.each([
-    ['in the ID token (product)', { claims }],
-    ['in UserInfo (product)', { claimsInUserinfoOnly: true, userinfoClaims: claims }],
-    ['in the answer of the token endpoint (product)', { tokenAnswer: claims }],
-    ['in the answer through the browser (product)', { callbackParams: { roles: 'admin', admin: 'true' } }],
-    [
-      'as names and addresses that changed (product)',
-      { claims: { name: 'Root', email: 'root@example.com' } },
-    ],
+    ['in the ID token (ours)', { claims }],
+    ['in UserInfo (ours)', { claimsInUserinfoOnly: true, userinfoClaims: claims }],
+    ['in the answer of the token endpoint (ours)', { tokenAnswer: claims }],
+    ['in the answer through the browser (ours)', { callbackParams: { roles: 'admin', admin: 'true' } }],
+    ['as names and addresses that changed (ours)', { claims: { name: 'Root', email: 'root@example.com' } }],
   ])('%s', async (_where, faults) => {
     await signIn(scene, 'acme')
     const before = await known()
@@ -251,7 +248,7 @@ describe('accepted: claims beyond identity, which change nothing', () => {
 })
 
 describe('accepted: an address in another spelling', () => {
-  it.each(['ADA@EXAMPLE.COM', ' ada@example.com '])('%j, vouched for (product)', async (email) => {
+  it.each(['ADA@EXAMPLE.COM', ' ada@example.com '])('%j, vouched for (ours)', async (email) => {
     scene.provider.person = { sub: `sub of ${email}`, email, email_verified: true }
     await signIn(scene, 'acme')
     await expectSignedIn(scene)
@@ -267,7 +264,7 @@ describe('accepted: three tabs, answered in the order', () => {
     [2, 0, 1],
     [2, 1, 0],
   ]
-  it.each(orders)('%i, %i, %i (product)', async (...order) => {
+  it.each(orders)('%i, %i, %i (ours)', async (...order) => {
     const { visitor, portal } = scene
     const tabs: string[] = []
     for (const tab of [0, 1, 2]) {

@@ -28,7 +28,7 @@ describe('refused: an attacker who', () => {
     await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /invalid_grant/ })
   })
 
-  it('keeps an attempt until its time is over (product)', async () => {
+  it('keeps an attempt until its time is over (ours)', async () => {
     const then = Date.now() - 11 * 60_000
     const clock = jest.spyOn(Date, 'now').mockReturnValue(then)
     const start = await scene.visitor.get(`${scene.portal.url}/login/acme`)
@@ -39,7 +39,7 @@ describe('refused: an attacker who', () => {
     })
   })
 
-  it('answers an attempt that another browser began, with that browser gone (product)', async () => {
+  it('answers an attempt that another browser began, with that browser gone (ours)', async () => {
     const theirs = new Visitor()
     const callback = (await answer('acme', theirs)).href
     const name = theirs.cookieNames(scene.portal.url)[0]!
@@ -65,13 +65,13 @@ describe('refused: an attacker who', () => {
     expect(seen.body).not.toContain('0900')
   })
 
-  it('sends a bare callback, and hopes for a new round (product)', async () => {
+  it('sends a bare callback, and hopes for a new round (ours)', async () => {
     const seen = await scene.visitor.get(`${scene.portal.url}/login/acme/callback`)
     await expectRefusal(scene, seen, { status: 400, cause: /no state/ })
   })
 
   it.each(['code=stolen', 'error=access_denied', 'code[x]=1', 'error=a&error=b'])(
-    'sends an answer to the start of a sign-in: %s (product)',
+    'sends an answer to the start of a sign-in: %s (ours)',
     async (query) => {
       const seen = await scene.visitor.get(`${scene.portal.url}/login/acme?${query}&state=x`)
       // Where the host's parser does not read brackets as nesting it is just an unknown parameter.
@@ -101,14 +101,14 @@ describe('refused: an attacker who', () => {
     await expectRefusal(scene, await scene.visitor.open(own.href), { status: 400, cause: /invalid_grant/ })
   })
 
-  it('cuts the cookie of an attempt (product)', async () => {
+  it('cuts the cookie of an attempt (ours)', async () => {
     const callback = (await answer()).href
     const jar = scene.visitor.cookies.get(scene.portal.url)!
     for (const [name, value] of [...jar]) jar.set(name, `${value.slice(0, -2)}xx`)
     await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
   })
 
-  it('renames the cookie of one attempt to another (product)', async () => {
+  it('renames the cookie of one attempt to another (ours)', async () => {
     const callback = await answer()
     const jar = scene.visitor.cookies.get(scene.portal.url)!
     const [[name, value]] = [...jar] as [[string, string]]
@@ -132,7 +132,7 @@ describe('refused: an attacker who', () => {
     expect(await scene.portal.knex('sso_identities').where({ subject: 'mallory' })).toHaveLength(0)
   })
 
-  it('wants to learn from the page who has an account (product)', async () => {
+  it('wants to learn from the page who has an account (ours)', async () => {
     const read = async (email: string) => {
       scene.provider.person = { sub: 'mallory', email, email_verified: false, name: 'Mallory' }
       const { status, body } = await new Visitor().open(`${scene.portal.url}/login/acme`)
@@ -147,7 +147,7 @@ describe('refused: an attacker who', () => {
     'ada+x@example.com',
     'ada@example.com\u0000',
     'ada@example.co',
-  ])('comes with the look-alike %j (product)', async (email) => {
+  ])('comes with the look-alike %j (ours)', async (email) => {
     scene.provider.person = {
       sub: `sub of ${JSON.stringify(email)}`.replace(/[^ -~]/g, '?'),
       email,
@@ -157,7 +157,7 @@ describe('refused: an attacker who', () => {
     expect((await scene.visitor.get(`${scene.portal.url}/portal`)).status).toBe(302)
   })
 
-  it("vouches with one company's provider for an address of another (product)", async () => {
+  it("vouches with one company's provider for an address of another (ours)", async () => {
     await scene.portal.connect(scene.other, {
       slug: 'limited',
       emailDomains: ['other.example'],

@@ -42,7 +42,7 @@ async function wait(part: Scene, slug: string): Promise<Slow> {
 }
 
 describe('refused: an answer that takes for ever, within 10 s', () => {
-  it.each(rows)('$endpoint that $how (product)', async ({ fault }) => {
+  it.each(rows)('$endpoint that $how (ours)', async ({ fault }) => {
     const { part, seen, took } = await begun.get(fault)!
     await expectRefusal(part, seen, { status: 502, cause: /./ })
     expect(took).toBeLessThan(10)

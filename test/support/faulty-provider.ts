@@ -54,6 +54,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   /** Merged over what the token endpoint answers. */
   tokenAnswer?: Claims
   tokenError?: { status?: number; body: object }
+  /** Refuses the token request, and quotes it. */
+  tokenQuotes?: true
   /** Knows the client by its id alone and takes no secret from it (RFC 6749 section 2.1: a public client). */
   publicClient?: true
   /** Reads Basic credentials without form-decoding them, as many servers do against RFC 6749 section 2.3.1. */
@@ -255,6 +257,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   async function token(request: ReceivedRequest): Promise<JsonAnswer> {
     if (faults.tokenError) return { status: 400, ...faults.tokenError }
+    if (faults.tokenQuotes)
+      return { status: 400, body: { error: 'invalid_grant', error_description: request.body } }
     const form = new URLSearchParams(request.body)
     if (!authenticated(request.headers.authorization, form)) {
       const headers = { 'WWW-Authenticate': 'Basic realm="token endpoint"' }

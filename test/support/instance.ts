@@ -42,7 +42,8 @@ app.get('/test/heap', async (_req, res) => {
     await setTimeout(50)
     globalThis.gc?.()
   }
-  res.json(process.memoryUsage().heapUsed)
+  const { heapUsed, external } = process.memoryUsage()
+  res.json(heapUsed + external)
 })
 mountDefault(app, sso)
 app.listen(Number(PORT), '127.0.0.1', () => console.log('ready'))

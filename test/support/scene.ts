@@ -26,7 +26,10 @@ export interface Listener {
 
 type FaultsOf = Faults | ((scene: Pick<Scene, 'provider' | 'other' | 'attacker'>) => Faults | Promise<Faults>)
 
-/** One fault; the clause that it breaks; the cause that the operator reads. What is left out stands in its group. */
+/**
+ * One fault; the clause that it breaks (`ours` where no standard has one); the cause that the operator reads. The status stands
+ * in its group, unless it is the row's own.
+ */
 export type Row = [fault: string, clause: string, faults: FaultsOf, cause: RegExp, status?: number]
 
 /** Rows of the refusal table that have their way to the portal in common. */
@@ -183,21 +186,21 @@ export type Right = [what: string, clause: string, faults: FaultsOf]
 /** The last test of a file: whatever was tried before has left nothing behind. */
 export function nothingRemains(scene: Scene): void {
   describe('refused: all of that, and afterwards', () => {
-    it('nobody was added or linked who was not there before (product)', async () => {
+    it('nobody was added or linked who was not there before (ours)', async () => {
       const { portal } = scene
       expect(await portal.knex('sso_users').pluck('email')).toEqual(['ada@example.com'])
       const linked: string[] = await portal.knex('sso_identities').pluck('subject')
       expect(linked.filter((subject) => subject !== 'ada')).toEqual([])
     })
 
-    it('neither logs nor events hold a token, a code or a secret (product)', async () => {
+    it('neither logs nor events hold a token, a code or a secret (ours)', async () => {
       const { portal, provider, other } = scene
       const told = JSON.stringify([await portal.knex('sso_events'), portal.logs])
       expect(told).not.toMatch(/eyJ[\w-]{10,}\./)
       for (const { clientSecret } of [provider, other]) expect(told).not.toContain(clientSecret)
     })
 
-    it('an honest sign-in still works (product)', async () => {
+    it('an honest sign-in still works (ours)', async () => {
       await signIn(scene, 'acme')
       await expectSignedIn(scene)
     })

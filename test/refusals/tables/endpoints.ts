@@ -42,12 +42,12 @@ function everywhere(at: Endpoint, clause: string): Row[] {
     ['a redirect to data', clause, to(302, 'data:application/json,{}'), any],
     ...refusedStatuses.map((status): Row => [`status ${status}`, clause, answer({ status }), any]),
     ...failedStatuses.map((status): Row => [`status ${status}`, clause, answer({ status }), any, 502]),
-    ['11 MB', 'product', hits('Huge'), large],
-    ['11 MB, packed', 'product', hits('Bomb'), large],
-    ['no end', 'product', hits('Endless'), large],
-    ['a connection that drops', 'product', hits('Drop'), any, 502],
-    ['a connection that drops in the middle', 'product', hits('Midway'), any, 502],
-    ['100 KB of headers', 'product', hits('Headers'), any, 502],
+    ['11 MB', 'ours', hits('Huge'), large],
+    ['11 MB, packed', 'ours', hits('Bomb'), large],
+    ['no end', 'ours', hits('Endless'), large],
+    ['a connection that drops', 'ours', hits('Drop'), any, 502],
+    ['a connection that drops in the middle', 'ours', hits('Midway'), any, 502],
+    ['100 KB of headers', 'ours', hits('Headers'), any, 502],
   ]
 }
 
@@ -82,6 +82,12 @@ const token: Row[] = [
     /refused/,
   ],
   ['an error of 500 KB', 'RFC 6749 5.2', tokenError(400, { error: 'x'.repeat(500_000) }), /^.{1,500}$/],
+  [
+    'an error that quotes code and verifier',
+    'ours',
+    { tokenQuotes: true },
+    /^(?=.*&code=…)(?=.*&code_verifier=…)(?!.*code\w*=[\w-]{8})/,
+  ],
   ['a challenge', 'RFC 9110 11.6', tokenError(401, {}), any],
 ]
 
@@ -92,9 +98,9 @@ const userInfo: Row[] = [
   ['a subject that only begins right', 'Core 5.3.2', says({ sub: 'ada ' }), /sub/],
   ['a subject that is a list', 'Core 5.3.2', says({ sub: ['ada'] }), /sub/],
   ['a subject that is null', 'Core 5.3.2', says({ sub: null }), /sub/],
-  ['no address at all', 'product', says({ email: undefined }), /does not vouch/, 403],
+  ['no address at all', 'ours', says({ email: undefined }), /does not vouch/, 403],
   ['an address that is a list', 'Core 5.1', says({ email: ['ada@example.com'] }), /does not vouch/, 403],
-  ['an address of 500 KB', 'product', says({ email: `${'a'.repeat(500_000)}@example.com` }), any, 403],
+  ['an address of 500 KB', 'ours', says({ email: `${'a'.repeat(500_000)}@example.com` }), any, 403],
   ['an address that nobody vouches for', 'Core 5.1', says({ email_verified: false }), /does not vouch/, 403],
   [
     'an access token that no header can hold',
@@ -104,7 +110,7 @@ const userInfo: Row[] = [
   ],
   ['JSON that says it is a JWT', 'Core 5.3.2', asJwt(async () => '{"sub":"ada"}'), any],
   ['a JWT without a signature', 'Core 5.3.2', asJwt((s, c) => s.provider.sign(c, { alg: 'none' })), any],
-  ['a JWT that is signed', 'product', asJwt((s, c) => s.provider.sign(c)), any],
+  ['a JWT that is signed', 'ours', asJwt((s, c) => s.provider.sign(c)), any],
   [
     'a JWT by a foreign key',
     'Core 5.3.2',

@@ -231,7 +231,7 @@ const answers: Row[] = [
     /id_token/,
   ],
   ['an ID token that is a list', 'Core 3.1.3.3', { tokenAnswer: { id_token: ['e.e.e'] } }, /id_token/],
-  ['an ID token of 1 MB', 'product', { claims: { padding: 'x'.repeat(1024 * 1024) } }, /larger than/],
+  ['an ID token of 1 MB', 'ours', { claims: { padding: 'x'.repeat(1024 * 1024) } }, /larger than/],
 ]
 
 export const idToken: Group[] = [
