@@ -84,7 +84,7 @@ pre { margin: 1rem 0 0; font: inherit; white-space: pre-wrap; overflow-wrap: any
 input { font: inherit; padding: .6rem .75rem; width: 100%; max-width: 22rem; border: 1px solid light-dark(#858c96, #7a818c); border-radius: 10px; background: light-dark(#fff, #181b1f); color: inherit }
 .button { font: inherit; display: inline-block; padding: .6rem 1.2rem; border: 1px solid var(--accent); border-radius: 10px; background: var(--accent); color: #fff; text-decoration: none; cursor: pointer }
 .quiet { background: none; border-color: light-dark(#858c96, #7a818c); color: inherit }
-@media (max-width: 30rem) { main, header div { padding-inline: 1rem } th, td { padding-inline: .6rem; overflow-wrap: anywhere } }
+@media (max-width: 30rem) { main, header div { padding-inline: 1rem } th, td { padding-inline: .5rem; hyphens: auto } }
 .small { font-size: .875rem; color: var(--muted) }
 code { overflow-wrap: anywhere }
 </style>

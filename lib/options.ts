@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import type { Request } from 'express'
 import type { Knex } from 'knex'
 import { z } from 'zod'
@@ -109,12 +110,11 @@ const objectWith = <T>(methods: string[], what: string) =>
     `give ${what}, with the method(s) ${methods.join(', ')}`,
   )
 
-const origin = z.string().refine(isOrigin, {
-  error:
-    'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
-})
-const randomText = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
-const secret = z.string({ error: randomText }).min(32, randomText)
+const publicOrigin =
+  'write the public origin such as `https://portal.example.com`, without a path; http only for localhost'
+const origin = z.string().refine(isOrigin, publicOrigin)
+const longSecret = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
+const secret = z.string({ error: longSecret }).min(32, longSecret)
 const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
 const localPath = z
@@ -122,11 +122,8 @@ const localPath = z
   .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
 
 const schema = z.strictObject({
-  baseUrl: z.union([origin, z.record(z.string().min(1).max(100), origin)], {
-    error:
-      'write the public origin such as `https://portal.example.com`, without a path; http only for localhost',
-  }),
-  secret: z.union([secret, z.array(secret).min(1, randomText)], { error: randomText }),
+  baseUrl: z.union([origin, z.record(z.string().min(1).max(100), origin)], { error: publicOrigin }),
+  secret: z.union([secret, z.array(secret).min(1, longSecret)], { error: longSecret }),
   database: z.custom<PortalSsoOptions['database']>(
     (value) =>
       typeof value === 'function' ||
@@ -163,6 +160,8 @@ const schema = z.strictObject({
       }),
     )
     .max(20)
+    .refine(haveOptions, 'a select takes `options`: write those that can be chosen')
+    .refine(haveOwnNames, 'two fields have the same name: write another one')
     .default([]),
   registrationTerms: z.string().min(1).optional(),
   session: z
@@ -179,9 +178,12 @@ const schema = z.strictObject({
       support: z.string().max(200).optional(),
     })
     .prefault({}),
-  viewsDir: z.string().optional(),
+  viewsDir: z.string().refine(isFolder, 'write the path of a folder that is there').optional(),
   classicLogin: z
-    .strictObject({ allow: functionSchema<(req: Request) => boolean>('(req) => boolean') })
+    .strictObject(
+      { allow: functionSchema<(req: Request) => boolean>('(req) => boolean') },
+      'write `{ allow: (req) => boolean }`',
+    )
     .default({ allow: () => false }),
   mailer: z
     .custom<Mailer>(
@@ -203,16 +205,19 @@ const schema = z.strictObject({
     })
     .prefault({}),
   rateLimits: z
-    .union([
-      z.literal(false),
-      z.strictObject({
-        start: perMinute.default(2000),
-        callback: perMinute.default(2000),
-        registration: perMinute.default(2000),
-        code: perMinute.default(200),
-        logout: perMinute.default(2000),
-      }),
-    ])
+    .union(
+      [
+        z.literal(false),
+        z.strictObject({
+          start: perMinute.default(2000),
+          callback: perMinute.default(2000),
+          registration: perMinute.default(2000),
+          code: perMinute.default(200),
+          logout: perMinute.default(2000),
+        }),
+      ],
+      { error: 'write limits such as `{ start: 2000, code: 200 }`, or `false`' },
+    )
     .prefault({}),
   events: z
     .strictObject({
@@ -225,9 +230,45 @@ const schema = z.strictObject({
   ),
 })
 
+const kinds: Record<string, string> = { array: 'an array', int: 'a whole number', object: 'an object' }
+
+/** A sentence for what the schema has none of its own for. It never quotes a value: that may be a secret. */
+function whatToWrite(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `write ${kinds[issue.expected] ?? `a ${issue.expected}`}`
+    case 'invalid_value':
+      return `write ${issue.values.map((value) => `\`${String(value)}\``).join(' or ')}`
+    case 'unrecognized_keys':
+      return `there is no option ${issue.keys.map((key) => `\`${key}\``).join(', ')}`
+    case 'too_small':
+      return issue.origin === 'string'
+        ? `write a text of at least ${issue.minimum} character(s)`
+        : `write a number ${issue.inclusive ? 'of at least' : 'above'} ${issue.minimum}`
+    case 'too_big':
+      return issue.origin === 'number'
+        ? `write a number of at most ${issue.maximum}`
+        : `write at most ${issue.maximum} ${issue.origin === 'array' ? 'of them' : 'characters'}`
+    default:
+      return undefined
+  }
+}
+
+function haveOptions(fields: readonly RegistrationField[]): boolean {
+  return fields.every(({ type, options }) => type !== 'select' || (options?.length ?? 0) > 0)
+}
+
+function haveOwnNames(fields: readonly RegistrationField[]): boolean {
+  return new Set(fields.map(({ name }) => name)).size === fields.length
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+}
+
 /** @throws ConfigurationError with a sentence for every option that is wrong */
 export function readOptions(options: PortalSsoOptions): Settings {
-  const result = schema.safeParse(options)
+  const result = schema.safeParse(options, { error: whatToWrite })
   if (!result.success) {
     const sentences = result.error.issues.map(
       ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,

@@ -47,10 +47,29 @@ export function providersCommand(): Command {
     .option('--client-id <id>', 'client id from the provider')
     .option('--client-secret-file <file>', 'file that holds the client secret; - for standard input')
     .option('--public', 'a public client without a secret')
-    .addOption(new Option('--client-authentication <method>').choices([...clientAuthentications]))
-    .addOption(new Option('--signing-algorithm <alg>').choices([...signingAlgorithms]))
-    .addOption(new Option('--response-mode <mode>').choices(['query', 'form_post']))
-    .addOption(new Option('--prompt <prompt>').choices([...prompts]))
+    .addOption(
+      new Option(
+        '--client-authentication <method>',
+        'how the portal shows its secret; left out: chosen from what the provider offers',
+      ).choices([...clientAuthentications]),
+    )
+    .addOption(
+      new Option(
+        '--signing-algorithm <alg>',
+        'how ID tokens are signed; left out: chosen from what the provider offers',
+      ).choices([...signingAlgorithms]),
+    )
+    .addOption(
+      new Option('--response-mode <mode>', 'how the answer comes back; left out: query').choices([
+        'query',
+        'form_post',
+      ]),
+    )
+    .addOption(
+      new Option('--prompt <prompt>', 'what the provider asks each time; left out: up to it').choices([
+        ...prompts,
+      ]),
+    )
     .option('--email-claim <claim>', 'claim that holds the address to match')
     .option('--trusts-email', 'every address from this provider belongs to the person (your word for it)')
     .option('--email-domain <domain...>', 'domains this provider may vouch for')

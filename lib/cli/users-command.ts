@@ -10,8 +10,9 @@ export function usersCommand(): Command {
 
   command
     .command('add')
-    .requiredOption('--email <address>')
-    .requiredOption('--name <text>')
+    .description('add a user, who can then sign in with any provider that vouches for the address')
+    .requiredOption('--email <address>', 'the address to match')
+    .requiredOption('--name <text>', 'name of the person')
     .addOption(portalFlag())
     .action((flags: { email: string; name: string; portal: string }) =>
       withWorkbench(async ({ users }) => {
@@ -31,6 +32,7 @@ export function usersCommand(): Command {
 
   command
     .command('list')
+    .description('all users of a portal')
     .option('--json', 'for scripts')
     .addOption(portalFlag())
     .action((flags: { json?: boolean; portal: string }) =>

@@ -102,7 +102,7 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
       const location = response.headers.get('location')
       if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
       if (redirects === 3) throw new Error(`${url.origin} redirects too often`)
-      if (!URL.canParse(location, url)) throw new Error(`${url.origin} redirects to no address`)
+      if (!URL.canParse(location, url.href)) throw new Error(`${url.origin} redirects to no address`)
       url = sameOrigin(new URL(location, url), url)
     }
   }
