@@ -274,7 +274,6 @@ describe('a refusal says whose fault it is', () => {
     ['that fails with 599', { tokenResponse: { status: 599, body: 'x' } }],
     ['that hangs up', { tokenDrop: true as const }],
     ['whose keys cannot be fetched', { jwksResponse: { status: 503, body: 'x' } }],
-    ['that does not answer', { tokenHang: true as const }],
   ])('a provider %s', async (_what, faults) => {
     Object.assign(provider.faults, faults)
     expectRefusal(await signIn(), 502, 'provider_unavailable', /./)
