@@ -35,6 +35,8 @@ export interface IdentityProviderOptions {
   clientSecret: string
   redirectUris: string[]
   postLogoutRedirectUris?: string[]
+  /** Whom it tells when somebody signs out here, and what it then names: the session that ended, or the person. */
+  backChannelLogout?: { uri: string; names: 'session' | 'person' }
   people: Person[]
   /** Where name and e-mail go: into the ID token (default), or only where Core 5.4 puts them, into UserInfo. */
   claimsIn?: 'id_token' | 'userinfo'
@@ -85,6 +87,7 @@ async function createProvider(
         enabled: true,
         allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
       },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource(ctx, form) {
@@ -191,6 +194,10 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
         client_secret: options.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
+        ...(options.backChannelLogout && {
+          backchannel_logout_uri: options.backChannelLogout.uri,
+          backchannel_logout_session_required: options.backChannelLogout.names === 'session',
+        }),
       },
     ],
     responseTypes: ['code'],
@@ -199,6 +206,8 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
     claims: { email: ['email', 'email_verified'], profile: ['name', 'given_name', 'family_name'] },
     conformIdTokenClaims: options.claimsIn === 'userinfo',
     clientBasedCORS: () => false,
+    // oidc-provider's dispatcher calls no address of this machine, where the portal is.
+    fetch: (url, { dispatcher: _, ...request }: FetchOptions = {}) => fetch(url, request),
     ttl: {
       AccessToken: 600,
       AuthorizationCode: 60,
@@ -249,6 +258,8 @@ function policyFor({ redirectUris, postLogoutRedirectUris = [] }: IdentityProvid
     "frame-ancestors 'none'",
   ].join('; ')
 }
+
+type FetchOptions = RequestInit & { dispatcher?: unknown }
 
 /** Left out: the person is still to choose. */
 type SignInAnswer = { redirectTo?: string }

@@ -11,7 +11,12 @@ export interface StartedProvider {
 /** Two companies' identity providers, on the two ports behind the portal's. */
 export async function startIdentityProviders(
   portalPort: number,
-  registration: (slug: string) => { clientSecret: string; redirectUri: string },
+  registration: (slug: string) => {
+    clientSecret: string
+    redirectUri: string
+    postLogoutRedirectUri: string
+    backChannelLogoutUri: string
+  },
 ): Promise<StartedProvider[]> {
   const companies = [
     {
@@ -61,12 +66,17 @@ export async function startIdentityProviders(
           emailVerified: true,
           hint: 'new to the portal',
         },
+        {
+          id: 'a.turing',
+          name: 'Alan Turing',
+          hint: 'has to prove an address',
+        },
       ],
     },
   ] as const
   return await Promise.all(
     companies.map(async ({ slug, displayName, accent, people }, at) => {
-      const { clientSecret, redirectUri } = registration(slug)
+      const { clientSecret, redirectUri, postLogoutRedirectUri, backChannelLogoutUri } = registration(slug)
       const clientId = 'equipment-portal'
       const { issuer } = await startIdentityProvider({
         name: displayName,
@@ -75,6 +85,8 @@ export async function startIdentityProviders(
         clientName: 'Equipment Portal',
         clientSecret,
         redirectUris: [redirectUri],
+        postLogoutRedirectUris: [postLogoutRedirectUri],
+        backChannelLogout: { uri: backChannelLogoutUri, names: 'session' },
         people: [...people],
         accent,
       })

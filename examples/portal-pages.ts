@@ -1,4 +1,5 @@
 /** The example portal's own pages, so small that a template engine would be in the way. */
+import type { Mail } from './mailbox.ts'
 
 export function homePage(user: Express.User | undefined): string {
   return page(
@@ -29,6 +30,16 @@ export function portalPage(user: Express.User | undefined, path: string): string
 </table>
 <p class="small">This page is <code>${escaped(path)}</code>. Sign out and open
 <a href="/portal/requests?state=open">a deep link</a>: signing in leads back to it.</p>`,
+    user,
+  )
+}
+
+export function mailboxPage(mails: readonly Mail[], user: Express.User | undefined): string {
+  return page(
+    'Mailbox',
+    `<h1>Mailbox</h1>
+<p>What the portal has sent. It stays on this machine.</p>
+${mails.map((mail) => `<article><h2>${escaped(mail.subject)}</h2>\n<p class="small">To ${escaped(mail.to)}</p>\n<pre>${escaped(mail.text)}</pre></article>`).join('\n') || '<p class="small">Nothing yet.</p>'}`,
     user,
   )
 }
@@ -67,6 +78,9 @@ a { color: light-dark(#2450c8, #9db7ff) }
 table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; background: light-dark(#fff, #181b1f); border: 1px solid var(--line) }
 th, td { text-align: start; padding: .7rem 1rem; border-bottom: 1px solid var(--line) }
 th { font-size: .875rem; color: var(--muted) }
+article { margin: 1.5rem 0; padding: 1rem; background: light-dark(#fff, #181b1f); border: 1px solid var(--line) }
+h2 { margin: 0; font-size: 1.125rem }
+pre { margin: 1rem 0 0; font: inherit; white-space: pre-wrap; overflow-wrap: anywhere }
 input { font: inherit; padding: .6rem .75rem; width: 100%; max-width: 22rem; border: 1px solid light-dark(#858c96, #7a818c); border-radius: 10px; background: light-dark(#fff, #181b1f); color: inherit }
 .button { font: inherit; display: inline-block; padding: .6rem 1.2rem; border: 1px solid var(--accent); border-radius: 10px; background: var(--accent); color: #fff; text-decoration: none; cursor: pointer }
 .quiet { background: none; border-color: light-dark(#858c96, #7a818c); color: inherit }

@@ -11,16 +11,21 @@ import { randomBytes } from 'node:crypto'
 import express from 'express'
 import { createPortalSso, EmailTaken, type PortalSsoOptions } from '../lib/index.ts'
 import { startIdentityProviders } from './identity-providers.ts'
+import { createMailbox } from './mailbox.ts'
 import { connectRedis, developmentSecret, fail, readEnvironment } from './portal-environment.ts'
-import { classicLoginPage, homePage, portalPage } from './portal-pages.ts'
+import { classicLoginPage, homePage, mailboxPage, portalPage } from './portal-pages.ts'
 
 const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
+
+// In place of a mail server, whose transport (`createTransport(…)` of nodemailer) a real portal gives here.
+const mailbox = createMailbox(`${baseUrl}/mailbox`)
 
 const options: PortalSsoOptions = {
   baseUrl,
   secret: secret ?? developmentSecret(),
   database: databaseUrl,
   homePath: '/portal',
+  mailer: mailbox.sendMail,
   branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
 }
 if (redisUrl !== undefined) options.redis = await connectRedis(redisUrl)
@@ -36,6 +41,11 @@ app.get('/', (req, res) => {
 app.use('/portal', sso.guard())
 app.get('/portal{/*page}', (req, res) => {
   res.send(portalPage(req.user, req.originalUrl))
+})
+
+// Everybody's mail, for everybody to read: for trying things out on one machine, and nothing else.
+app.get('/mailbox', (req, res) => {
+  res.send(mailboxPage(mailbox.mails, req.user))
 })
 
 // The login that SSO replaces: `GET /login` comes here only while no provider is enabled.
@@ -69,6 +79,8 @@ app.listen(port, '127.0.0.1', (error) => {
 const identityProviders = await startIdentityProviders(port, (slug) => ({
   clientSecret: randomBytes(32).toString('base64url'),
   redirectUri: sso.providers.redirectUri(slug),
+  postLogoutRedirectUri: sso.providers.postLogoutRedirectUri(),
+  backChannelLogoutUri: sso.providers.backChannelLogoutUri(slug),
 })).catch((error: Error) => fail(error.message))
 const connected = new Set((await sso.providers.list()).map(({ slug }) => slug))
 for (const { slug, displayName, issuer, clientId, clientSecret } of identityProviders) {

@@ -19,6 +19,7 @@ export const problemStatus = {
   database_unavailable: 503,
   insecure_connection: 500,
   request_invalid: 400,
+  too_many_requests: 429,
   internal: 500,
 } as const
 

@@ -3,6 +3,7 @@ import { PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
+import { keepPrivate } from './web/keep-private.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import { safeReturnTo } from './web/return-to.ts'
 import { wantsPage } from './web/wants-page.ts'
@@ -21,6 +22,7 @@ export function createGuard({ addresses, pages, sessions }: GuardParts): Request
     // Only what an address can ask for again can be returned to.
     const repeatable = req.method === 'GET' || req.method === 'HEAD'
     const returnTo = repeatable ? safeReturnTo(req.originalUrl) : undefined
+    keepPrivate(res)
     res.redirect(repeatable ? 302 : 303, addresses.path('/login', { returnTo }))
   }
 

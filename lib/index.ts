@@ -1,7 +1,8 @@
 /// <reference types="express-session" preserve="true" />
 /// <reference types="passport" preserve="true" />
 export { ConfigurationError, EmailTaken, PortalSsoError, type ProblemCode } from './errors.ts'
-export type { EventKind, PortalEvent, PortalEvents } from './events/events.ts'
+export type { EventKind, EventOf, PortalEvent } from './events/event.ts'
+export type { PortalEvents } from './events/events.ts'
 export type { Logger } from './logger.ts'
 export type { PortalSsoOptions } from './options.ts'
 export { createPortalSso, type PortalSso } from './portal-sso.ts'

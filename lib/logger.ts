@@ -1,3 +1,5 @@
+import { loggable } from './loggable.ts'
+
 /** The shape that pino has; give your own as the option `logger`. */
 export interface Logger {
   info(fields: object, message: string): void
@@ -10,6 +12,24 @@ export const consoleLogger: Logger = {
   info: (fields, message) => write('info', fields, message),
   warn: (fields, message) => write('warn', fields, message),
   error: (fields, message) => write('error', fields, message),
+}
+
+/** A logger that gets nothing but what is fit for one, so that no caller has to remember. */
+export function fitForLog(logger: Logger): Logger {
+  const line = (level: keyof Logger) => (fields: object, message: string) =>
+    logger[level](cleaned(fields, 3) as object, loggable(message))
+  return { info: line('info'), warn: line('warn'), error: line('error') }
+}
+
+function cleaned(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return loggable(value)
+  if (typeof value !== 'object' || value === null) return value
+  // An error carries along whatever somebody hung onto it: answers, headers, tokens.
+  if (depth === 0 || value instanceof Error) return loggable(String(value))
+  if (Array.isArray(value)) return value.slice(0, 20).map((each) => cleaned(each, depth - 1))
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [loggable(name, 100), cleaned(each, depth - 1)]),
+  )
 }
 
 function write(level: string, fields: object, message: string): void {

@@ -5,7 +5,8 @@ import { ConfigurationError } from './errors.ts'
 import type { EventSettings } from './events/events.ts'
 import { consoleLogger, type Logger } from './logger.ts'
 import type { Mailer } from './mail/mailer.ts'
-import { isAddressRange, isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
+import { isAddressRange } from './providers/address-rules.ts'
+import { isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
 import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
@@ -37,7 +38,7 @@ export interface PortalSsoOptions {
   mountPath?: string | undefined
   /** where a sign-in without a deep link leads; default `/` */
   homePath?: string | undefined
-  /** who may register; default `open`: everybody whose address a provider vouches for */
+  /** who may register; default `open`: everybody whose address is certain, see `RegistrationPolicy` */
   registration?: RegistrationPolicy | undefined
   /** fields added to the registration form; default none */
   registrationFields?: RegistrationField[] | undefined
@@ -60,7 +61,10 @@ export interface PortalSsoOptions {
   mailFrom?: string | undefined
   /** how providers are reached; default 5 s, and no addresses of private networks */
   outbound?: Partial<OutboundSettings> | undefined
-  /** requests a minute from one client address; `false`: something in front of the portal limits already */
+  /**
+   * requests a minute from one client address, which is `req.ip`: behind a proxy set Express's `trust proxy`, or all share
+   * the proxy's. Default 2000 each, 200 for e-mailed codes; `false`: something in front of the portal limits already
+   */
   rateLimits?: Partial<RateLimits> | false | undefined
   /** what is written down of each event; default a shortened client address, kept for 365 days */
   events?: Partial<EventSettings> | undefined
@@ -111,6 +115,7 @@ const origin = z.string().refine(isOrigin, {
 })
 const randomText = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
 const secret = z.string({ error: randomText }).min(32, randomText)
+const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
 const localPath = z
   .string()
@@ -130,7 +135,10 @@ const schema = z.strictObject({
     'give a Knex instance, a Knex configuration, or a URL such as `postgres://…` or `sqlite:portal.sqlite3`',
   ),
   migrate: z.boolean().default(true),
-  redis: objectWith<RedisLike>(['get', 'del'], 'a connected client of the package `redis`').optional(),
+  redis: objectWith<RedisLike>(
+    ['get', 'set', 'del', 'eval'],
+    'a connected client of the package `redis`',
+  ).optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
   portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(
     () => () => 'default',
@@ -186,7 +194,7 @@ const schema = z.strictObject({
   mailFrom: z.string().min(3).max(300).optional(),
   outbound: z
     .strictObject({
-      timeoutSeconds: z.number().min(1).max(9).default(5),
+      timeoutSeconds: z.number().min(1).max(6).default(5),
       allowedAddresses: z
         .array(z.string().refine(isAddressRange, 'write an address or a range such as `10.20.0.0/16`'))
         .max(100)
@@ -198,11 +206,11 @@ const schema = z.strictObject({
     .union([
       z.literal(false),
       z.strictObject({
-        start: perMinute.default(300),
-        callback: perMinute.default(300),
-        registration: perMinute.default(60),
-        code: perMinute.default(20),
-        logout: perMinute.default(120),
+        start: perMinute.default(2000),
+        callback: perMinute.default(2000),
+        registration: perMinute.default(2000),
+        code: perMinute.default(200),
+        logout: perMinute.default(2000),
       }),
     ])
     .prefault({}),
@@ -233,8 +241,14 @@ export function readOptions(options: PortalSsoOptions): Settings {
     throw new ConfigurationError(
       'createPortalSso: baseUrl: https for all portals, or http on localhost for all',
     )
+  // A portal that is itself on this machine is one under development, and so are its providers.
+  const onLoopback = origins.every((each) => isLoopback(new URL(each).hostname))
   return {
     ...settings,
+    outbound: {
+      ...settings.outbound,
+      allowedAddresses: [...settings.outbound.allowedAddresses, ...(onLoopback ? loopback : [])],
+    },
     redis: settings.redis,
     users: settings.users,
     registrationTerms: settings.registrationTerms,

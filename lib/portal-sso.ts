@@ -3,18 +3,37 @@ import { Passport } from 'passport'
 import { createClassicLoginGate } from './classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { ConfigurationError } from './errors.ts'
+import { ConfigurationError, PortalSsoError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
+import { createLimitRoutes } from './limit-routes.ts'
+import { fitForLog } from './logger.ts'
+import { createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createLogoutRoutes } from './logout/logout-routes.ts'
+import { createFindProviderLogout } from './logout/provider-logout.ts'
+import { createReturns } from './logout/returns.ts'
+import { createSeenTokens } from './logout/seen-tokens.ts'
+import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendMail } from './mail/send-mail.ts'
 import { type PortalSsoOptions, readOptions } from './options.ts'
 import { createProviders, type Providers } from './providers/connect-provider.ts'
+import { createOutbound } from './providers/outbound-http.ts'
+import { createProviderClients } from './providers/provider-clients.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
+import { createAddressProofs } from './registration/address-proof.ts'
+import { createLinkRoutes } from './registration/link-routes.ts'
+import { createOfferLink } from './registration/offer-link.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
+import { createProofRoutes } from './registration/proof-routes.ts'
+import { createProofsTable } from './registration/proofs-table.ts'
 import { createRegister } from './registration/register.ts'
 import { createRegistrationRoutes } from './registration/registration-routes.ts'
+import { createShowProof } from './registration/show-proof.ts'
+import { createStartAgain } from './registration/start-again.ts'
+import { createWithPending } from './registration/with-pending.ts'
 import { createSeal, deriveKey } from './seal.ts'
+import { createEndSessions } from './sessions/end-sessions.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -30,10 +49,12 @@ import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
+import { keepPrivate } from './web/keep-private.ts'
 import { createPages } from './web/pages.ts'
 import { createPortalOf } from './web/portal-of.ts'
 import { sameOrigin } from './web/same-origin.ts'
 import { cookieName } from './web/sealed-cookie.ts'
+import { createViews } from './web/views.ts'
 
 export interface PortalSso {
   /** Cookie session and `req.user`; before everything that needs a user. */
@@ -59,7 +80,8 @@ export interface PortalSso {
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, logger, homePath, allowsClassic } = settings
+  const { secrets, secure, homePath, allowsClassic, redis } = settings
+  const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
   const { knex } = database
   try {
@@ -71,57 +93,97 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
 
   const portalOf = createPortalOf(settings.portal, settings.baseUrl)
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
-  const events = createEventLog(knex, logger)
-  const pages = createPages({ addresses, logger, branding: settings.branding, viewsDir: settings.viewsDir })
+  const events = createEventLog(knex, logger, settings.events)
+  const views = createViews(settings.viewsDir)
+  const pages = createPages({ addresses, logger, branding: settings.branding, views })
   const table = createProvidersTable(knex, createSecretBox(secrets))
+  const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
-    index: createSessionIndex(knex, createSeal(secrets, 'session-index')),
+    index,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetNewcomer = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
+  const offerLink = createOfferLink(pendings, addresses)
+  const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
+  const clients = createProviderClients(table, outbound)
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer }),
+    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    clients,
+    endSessions: createEndSessions(index),
     events,
+    findNewcomer: async (req: express.Request, portal: string) => {
+      const pending = await pendings.find(req)
+      return pending?.portal === portal ? pending.id : undefined
+    },
+    findProviderLogout: createFindProviderLogout({ clients, table }),
+    form,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     forgetNewcomer,
     homePath,
+    identities,
     lastUsed,
+    logger,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
     pendings,
     portalOf,
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    refuse: createRefuse({ addresses, pages, events, logger }),
+    provesAddresses: settings.mailer !== undefined,
+    refuse,
     register: createRegister(pendings, addresses),
+    returns: createReturns(createSeal(secrets, 'logout'), secure),
+    seenTokens: createSeenTokens(settings.redis),
     sessions,
+    showProof: settings.mailer && createShowProof({ addresses, pages, table }),
+    startAgain: createStartAgain(pendings, addresses),
     table,
     users,
+    withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
+  }
+
+  /** Sends and takes codes, where there is something to send them with. */
+  function proofRoutes(): RequestHandler[] {
+    const { mailer, mailFrom, branding } = settings
+    const { showProof } = parts
+    if (!mailer || !showProof) return []
+    const proofs = createAddressProofs(createProofsTable(knex), secrets)
+    const sendCodeMail = createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name)
+    return [createProofRoutes({ ...parts, proofs, sendCodeMail, showProof })]
   }
 
   function router(): Router {
     const routes = Router()
     routes.use('/login/assets', pages.assets)
+    routes.use(['/login', '/register', '/logout'], (_req, res, next) => {
+      keepPrivate(res)
+      next()
+    })
+    if (settings.rateLimits)
+      routes.use(createLimitRoutes({ ...parts, form, limits: settings.rateLimits, logger, redis }))
+    // Before anything that looks for a person: a provider posts here itself, without one.
+    routes.use(createBackChannelRoute(parts))
     routes.use(['/login', '/register', '/logout'], sessions.identify)
     routes.get('/login', createPickerRoute(parts))
     // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
     // our origin.
     routes.use('/login/:provider', form, createProviderRouters(parts))
-    routes.use(createRegistrationRoutes(parts))
+    routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts), ...proofRoutes())
     routes.use(createLogoutRoutes(parts))
     routes.use(pages.onError)
     return routes
@@ -130,7 +192,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   function session(): RequestHandler {
     const middleware = createSessionMiddleware({
       ...settings.session,
-      store: createSessionStore(settings.redis, logger),
+      store: createSessionStore(redis, logger),
       secrets: secrets.map((secret) =>
         Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
       ),
@@ -145,7 +207,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       middleware(
         req,
         res,
-        orProblem(() => sessions.identify(req, res, orProblem(next))),
+        orProblem(() => {
+          // express-session passes over what is not below `/`, such as `OPTIONS *`; nor is anything of ours there.
+          if (req.session) sessions.identify(req, res, orProblem(next))
+          else orProblem(next)(new PortalSsoError('request_invalid', 'the target of the request is no path'))
+        }),
       )
     }
   }
@@ -155,10 +221,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     router,
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    providers: createProviders(table, events, addresses.callback),
+    providers: createProviders(table, events, addresses, outbound),
     users,
     events: events.emitter,
-    close: () => database.close(),
+    async close() {
+      await outbound.close()
+      await database.close()
+    },
   }
 }
 

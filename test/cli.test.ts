@@ -139,7 +139,7 @@ describe('portal-sso migrate', () => {
     databaseUrl = `sqlite:${file}`
     expect(await portalSso(['migrate'])).toEqual({
       code: 0,
-      stdout: expect.stringMatching(/^Ran 001-providers, .*005-events.*\.\n$/),
+      stdout: expect.stringMatching(/^Ran 001-providers, .*006-proofs.*\.\n$/),
       stderr: '',
     })
     expect(await withDatabase(pendingMigrations)).toEqual([])
@@ -187,12 +187,14 @@ describe('portal-sso providers add', () => {
     ]
     const [fromFile, fromInput] = await Promise.all([
       portalSso(flags('acme', ...more, '--client-secret-file', file), {
-        env: { BASE_URL: 'https://portal.example.com', MOUNT_PATH: '/sso' },
+        env: { BASE_URL: 'https://portal.example.com', MOUNT_PATH: '/sso', ALLOWED_ADDRESSES: '127.0.0.1' },
       }),
       portalSso(flags('second', '--disabled', '--client-secret-file', '-'), { input: `${clientSecret}\n` }),
     ])
     expect(fromFile).toMatchObject({ code: 0, stderr: '' })
     expect(fromFile.stdout).toContain('https://portal.example.com/sso/login/acme/callback')
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/logout/done')
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/logout/acme/backchannel')
     expect(fromFile.stdout).toContain('✓ the issuer is')
     expect(fromFile.stdout).toContain('acme is connected and on the login page.')
     expect(fromInput).toMatchObject({ code: 0, stderr: '' })
@@ -395,7 +397,11 @@ describe('portal-sso doctor', () => {
   it('finds that all is well', async () => {
     await connect('acme')
     const { code, stdout, stderr } = await portalSso(['doctor'], {
-      env: { REDIS_URL: process.env.TEST_REDIS_URL, BASE_URL: 'https://portal.example.com' },
+      env: {
+        REDIS_URL: process.env.TEST_REDIS_URL,
+        BASE_URL: 'https://portal.example.com',
+        ALLOWED_ADDRESSES: '10.0.0.0/8, 127.0.0.1',
+      },
     })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toContain('Redis answers')
@@ -448,12 +454,14 @@ describe('what is wrong with the environment', () => {
         withEnv({ DATABASE_URL: 'mongodb://127.0.0.1/portal' }),
         withEnv({ DATABASE_URL: 'sqlite:/nowhere/portal.sqlite' }),
         withEnv({ SSO_SECRET: 'too short' }),
+        withEnv({ ALLOWED_ADDRESSES: '10.0.0.0/8 intranet' }),
         withEnv({}),
       ]),
     ).toEqual([
       expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
       expect.stringMatching(/Unable to open .*\/nowhere\/portal\.sqlite/),
       'SSO_SECRET: it has 32 characters or more',
+      'ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`',
       'no provider is called "acme" in the portal "default"',
     ])
   })

@@ -78,6 +78,12 @@ class Person {
     return await this.page.locator('body').innerText()
   }
 
+  /** Of the portal, then of the provider, which asks. */
+  async signOut(): Promise<void> {
+    await this.choose('Sign out')
+    await this.choose('Yes, sign out')
+  }
+
   /** Leaves out by which road. */
   async signInAsAda(address: string): Promise<void> {
     await this.page.goto(address)
@@ -168,7 +174,7 @@ describe('the example portal, in a real browser', () => {
         expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
         expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
         expect(person.clicks).toBe(2)
-        await person.choose('Sign out')
+        await person.signOut()
         expect(await person.title()).toBe('You are signed out')
       },
       { javaScriptEnabled: false },
@@ -199,27 +205,55 @@ describe('the example portal, in a real browser', () => {
       expect(await person.reads()).toContain('Signed in as Katherine G. Johnson (katherine@example.com)')
     }))
 
-  it('refuses Mallory, who claims the address of Ada, and says whom to ask', () =>
+  it('stops Mallory, who claims the address of Ada, at the code that only Ada gets', () =>
     walk(async (person) => {
-      await person.page.goto(`${url}/portal`)
-      await person.choose('Northwind ID')
-      await person.choose(/^Mallory/)
-      expect(person.status).toBe(403)
-      expect(await person.title()).toBe('We cannot connect this address')
-      expect(await person.reads()).toContain('Please ask it-help@example.com.')
-      await person.page.goto(`${url}/portal`)
+      const { page } = person
+      await toCode(person)
+      expect(await person.title()).toBe('Enter the code')
+      expect(await person.reads()).toContain('Sent to\nada@example.com')
+      await page.getByLabel('Code').fill('2345-6789')
+      await person.choose('Continue')
+      expect(person.status).toBe(422)
+      expect(await page.getByRole('alert').innerText()).toContain('You have 4 more tries.')
+      await page.goto(`${url}/portal`)
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
-  it('lets her come back as somebody else, though the provider still has her session', () =>
+  it('registers somebody without an address, who proves one by the code that was mailed', () =>
     walk(async (person) => {
-      await person.page.goto(`${url}/portal/requests?state=open`)
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Tailspin Accounts')
+      await person.choose(/^Alan Turing/)
+      expect(await person.title()).toBe('Confirm your e-mail address')
+      await page.getByLabel('E-mail address').fill('alan@example.com')
+      await person.choose('Send code')
+      const mailbox = await page.context().newPage()
+      await mailbox.goto(`${url}/mailbox`)
+      const mail = await mailbox.getByRole('article').filter({ hasText: 'To alan@example.com' }).innerText()
+      const [code = ''] = /[2-9A-Z]{4}-[2-9A-Z]{4}/.exec(mail) ?? []
+      await page.getByLabel('Code').fill(code.toLowerCase().replace('-', ' '))
+      await person.choose('Continue')
+      expect(await person.reads()).toContain('alan@example.com\nConfirmed by code')
+      await person.choose('Register and sign in')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Alan Turing (alan@example.com)')
+    }))
+
+  it('lets Mallory come back as somebody else, though the provider still has her session, and asks before it connects', () =>
+    walk(async (person) => {
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Northwind ID')
       await person.choose(/^Mallory/)
-      await person.choose('Use another account')
+      await person.choose('Another account at Northwind ID')
       await person.choose(/^Ada Lovelace/)
       // The provider signs Mallory out first, on a page that sends itself on.
-      await person.page.waitForURL(`${url}/portal/requests?state=open`)
+      await page.waitForURL(`${url}/register/link`)
+      expect(await person.reads()).toContain('You are signed in as Ada Lovelace (ada@example.com).')
+      expect(await person.reads()).toContain('Mallory\nada@example.com (not confirmed)')
+      await person.choose('Do not connect')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
       expect(await person.reads()).toContain('Signed in as Ada Lovelace')
     }))
 
@@ -238,11 +272,51 @@ describe('the example portal, in a real browser', () => {
   it('shows nothing of the portal by the back button after signing out', () =>
     walk(async (person) => {
       await person.signInAsAda(`${url}/portal`)
-      await person.choose('Sign out')
+      await person.signOut()
       expect(await person.title()).toBe('You are signed out')
-      await person.page.goBack()
+      // In between lies the provider's question.
+      await person.page.evaluate(() => history.go(-2))
+      await person.page.waitForURL(`${url}/login?*`)
       expect(await person.title()).toBe('Sign in to Equipment Portal')
       expect(await person.reads()).not.toContain('Ada')
+    }))
+
+  it('signs somebody out here and at the provider, under the policy of our page, and comes back', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.page.goto(`${url}/logout`)
+      expect(await person.reads()).toContain('Then you can sign out of Northwind ID as well.')
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      await person.choose('Yes, sign out')
+      expect(person.page.url()).toContain(`${url}/logout/done?state=`)
+      expect(await person.title()).toBe('You are signed out')
+      expect(await person.reads()).toContain('back from Northwind ID')
+      // Nobody is known there any more: whoever comes next is asked.
+      await person.page.goto(`${url}/login`)
+      await person.choose('Northwind ID')
+      expect(await person.title()).toBe('Choose who you are')
+    }))
+
+  it('has already signed out here whoever turns back at the provider', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      await person.page.goto(`${url}/portal`)
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+    }))
+
+  it('ends a session in one window when somebody signs out at the provider in another (back-channel)', () =>
+    walk(async (person) => {
+      const { page } = person
+      await person.signInAsAda(`${url}/portal`)
+      const other = await page.context().newPage()
+      const issuer = new URL((await other.goto(`${url}/login/northwind?account=other`))!.url()).origin
+      await other.goto(`${issuer}/session/end`)
+      await other.getByRole('button', { name: 'Yes, sign out' }).click()
+      await page.reload()
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
   it('refuses the classic login with a page that leads to the picker', () =>
@@ -264,11 +338,21 @@ describe('the example portal, in a real browser', () => {
       await page.goto(`${url}/login`)
       expect(await marked.count()).toBe(0)
       await person.signInAsAda(`${url}/login`)
-      await person.choose('Sign out')
+      await person.signOut()
       await person.choose('Sign in again')
       expect(await marked.count()).toBe(1)
       expect(await marked.innerText()).toContain('Northwind ID')
     }))
+
+  async function toProof(person: Person): Promise<void> {
+    await person.page.goto(`${url}/login/northwind`)
+    await person.choose(/^Mallory/)
+  }
+
+  async function toCode(person: Person): Promise<void> {
+    await toProof(person)
+    await person.choose('Send code')
+  }
 
   describe('has nothing for axe to find, in light and dark, and never scrolls sideways:', () => {
     const pages: [string, string, (person: Person) => Promise<unknown>][] = [
@@ -283,6 +367,42 @@ describe('the example portal, in a real browser', () => {
           await person.choose('Register and sign in')
         },
       ],
+      ['the proof of an address', 'Confirm your e-mail address', toProof],
+      [
+        'the proof of an address with a mistake',
+        'Confirm your e-mail address',
+        async (person) => {
+          await toProof(person)
+          await person.page.getByLabel('E-mail address').fill('ada')
+          await person.choose('Send code')
+        },
+      ],
+      [
+        'the code, sent anew',
+        'Enter the code',
+        async (person) => {
+          await toCode(person)
+          await person.choose('Send a new code')
+        },
+      ],
+      [
+        'the code with a mistake',
+        'Enter the code',
+        async (person) => {
+          await toCode(person)
+          await person.choose('Continue')
+        },
+      ],
+      [
+        'the question whether to connect',
+        'Connect Northwind ID?',
+        async (person) => {
+          await toProof(person)
+          await person.choose('Sign in with Tailspin Accounts')
+          await person.choose(/^Ada Lovelace/)
+        },
+      ],
+      ['the mailbox', 'Mailbox', ({ page }) => page.goto(`${url}/mailbox`)],
       [
         'a problem',
         'You are not signed in',

@@ -72,7 +72,7 @@ describe('a token', () => {
   })
 
   it.each([clock.now + 31, undefined, null, String(clock.now)])('that was issued at %j is refused', (iat) => {
-    expect(() => identity({ claims: { iat } })).toThrow('issued in the future')
+    expect(() => identity({ claims: { iat } })).toThrow(/issued in the future|iat is no moment/)
   })
 
   it.each([clock.now + 30, clock.now, 0])('that was issued at %j is taken', (iat) => {

@@ -242,6 +242,27 @@ describe('two instances with one Redis and one database', () => {
     expect(await signedInOn(south)).toBeUndefined()
   })
 
+  it('a provider that tells one of them that somebody has left ends the session on the other, once', async () => {
+    await signIn(north)
+    const now = Math.floor(Date.now() / 1000)
+    const logout_token = await provider.sign({
+      iss: provider.issuer,
+      aud: provider.clientId,
+      iat: now,
+      exp: now + 120,
+      jti: `told-${Date.now()}`,
+      sub: 'ada',
+      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+    })
+    const tell = (instance: Instance) =>
+      on(instance, () => new Visitor().post(`${url}/logout/acme/backchannel`, { logout_token }))
+    expect((await tell(south)).status).toBe(200)
+    expect(await signedInOn(north)).toBeUndefined()
+    await signIn(south)
+    expect((await tell(north)).status).toBe(400)
+    expect(await signedInOn(south)).toBe('ada@example.com')
+  })
+
   it('when one dies nobody is signed out, and what was begun on it is finished on the other', async () => {
     await signIn(north)
     const other = new Visitor()

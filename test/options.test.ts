@@ -96,6 +96,19 @@ describe('a wrong option is named, with what to write instead:', () => {
       { logger: { info: () => {} } },
       'logger: give a logger of the shape of pino, with the method(s) info, warn, error',
     ],
+    [{ mailer: 'smtp://localhost' }, 'mailer: give a transport of nodemailer'],
+    [{ mailer: {} }, 'mailer: give a transport of nodemailer'],
+    [{ mailFrom: '' }, 'mailFrom: '],
+    [
+      { outbound: { allowedAddresses: ['intranet'] } },
+      'outbound.allowedAddresses.0: write an address or a range such as `10.20.0.0/16`',
+    ],
+    [{ outbound: { timeoutSeconds: 60 } }, 'outbound.timeoutSeconds: '],
+    [{ outbound: { rejectUnauthorized: false } }, 'outbound: '],
+    [{ rateLimits: { start: 0 } }, 'rateLimits'],
+    [{ rateLimits: true }, 'rateLimits'],
+    [{ events: { keepDays: 0 } }, 'events.keepDays: '],
+    [{ events: { clientAddress: 'hashed' } }, 'events.clientAddress: '],
     [{ secrets: testSecret }, 'options: '],
   ])('%j', (options, sentence) => {
     expect(said(options)).toContain(`createPortalSso: ${sentence}`)
@@ -137,6 +150,8 @@ describe('options are taken:', () => {
     [{ baseUrl: { north: 'https://north.example.com', south: 'https://south.example.com' } }],
     [{ secret: [testSecret, `${testSecret}, the older one`] }],
     [{ registration: () => false }],
+    [{ mailer: async () => {}, mailFrom: 'Portal <no-reply@example.com>' }],
+    [{ outbound: { allowedAddresses: ['10.20.0.0/16', '::1'] }, rateLimits: false }],
     [{ redis: undefined, users: undefined, branding: { logo: undefined } }],
   ])('%j', (options) => {
     expect(() => readOptions({ ...good, ...options })).not.toThrow()
@@ -145,6 +160,14 @@ describe('options are taken:', () => {
   it('a mount path with or without a slash at its end is the same', () => {
     expect(readOptions({ ...good, mountPath: '/sso/' }).mountPath).toBe('/sso')
     expect(readOptions({ ...good, mountPath: '/sso' }).mountPath).toBe('/sso')
+  })
+
+  it('providers on this machine are allowed where the portal is on it, too, and nowhere else', () => {
+    const allowed = (baseUrl: PortalSsoOptions['baseUrl']) =>
+      readOptions({ ...good, baseUrl }).outbound.allowedAddresses
+    expect(allowed('http://localhost:3000')).toEqual(['127.0.0.0/8', '::1'])
+    expect(allowed('https://portal.example.com')).toEqual([])
+    expect(allowed({ north: 'https://localhost', south: 'https://south.example.com' })).toEqual([])
   })
 
   it('the classic login is allowed by `true` and by nothing else', () => {

@@ -1,10 +1,19 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { ConfigurationError } from '../lib/errors.ts'
-import type { ProviderInput } from '../lib/providers/connect-provider.ts'
+import { createEventLog } from '../lib/events/events.ts'
+import { consoleLogger } from '../lib/logger.ts'
+import { createProviders, type ProviderInput, type Providers } from '../lib/providers/connect-provider.ts'
+import { createOutbound, type Outbound } from '../lib/providers/outbound-http.ts'
 import type { ProviderSettings } from '../lib/providers/provider.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
-import { type Faults, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { createAddresses } from '../lib/web/addresses.ts'
+import {
+  type Claims,
+  type Faults,
+  type FaultyProvider,
+  startFaultyProvider,
+} from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, testSecret } from './support/portal.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
 
@@ -123,6 +132,22 @@ describe('connecting a provider', () => {
     expect(await portal.knex('sso_events').pluck('kind')).toEqual(['provider-connected'])
     const { redirect_uri } = await requested()
     expect(portal.sso.providers.redirectUri('acme')).toBe(redirect_uri)
+    expect(portal.sso.providers.backChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/backchannel`)
+    expect(portal.sso.providers.postLogoutRedirectUri()).toBe(`${portal.url}/logout/done`)
+  })
+
+  it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
+    ['both ways to sign out', { backchannel_logout_supported: true }, [/leads on/, /can say when/]],
+    ['neither', { end_session_endpoint: undefined }, [/portal session only/, /does not announce/]],
+    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/portal session only/, /not/]],
+  ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
+    provider.faults.discovery = discovery
+    await portal.connect(provider)
+    const { ok, checks } = await portal.sso.providers.test('acme')
+    expect(ok).toBe(true)
+    const found = checks.filter(({ name }) => name === 'logout')
+    expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
+    for (const [at, finding] of findings.entries()) expect(found[at]!.finding).toMatch(finding)
   })
 })
 
@@ -261,39 +286,43 @@ describe('Microsoft Entra ID', () => {
   const issuer = `https://login.microsoftonline.com/${tenant}/v2.0`
   const entra = { slug: 'entra', preset: 'entra', clientId: 'portal', clientSecret: 'secret' }
 
-  /** The address of Entra answers with the test's provider, so that no network is needed. */
-  function redirectEntra(): string[] {
-    const asked: string[] = []
-    const { fetch } = globalThis
-    jest.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
-      const address = String(input)
-      if (!address.startsWith('https://login.microsoftonline.com/')) return await fetch(input, init)
-      asked.push(address)
-      if (address.endsWith('/keys')) return await fetch(`${provider.issuer}/jwks`)
-      return Response.json({
-        issuer,
-        authorization_endpoint: `${issuer}/authorize`,
-        token_endpoint: `${issuer}/token`,
-        jwks_uri: `${issuer}/keys`,
-        response_types_supported: ['code', 'id_token'],
-        id_token_signing_alg_values_supported: ['RS256'],
-        token_endpoint_auth_methods_supported: [
-          'client_secret_post',
-          'private_key_jwt',
-          'client_secret_basic',
-        ],
-      })
-    })
-    return asked
+  const metadata = {
+    issuer,
+    authorization_endpoint: `${issuer}/authorize`,
+    token_endpoint: `${issuer}/token`,
+    jwks_uri: `${issuer}/keys`,
+    response_types_supported: ['code', 'id_token'],
+    id_token_signing_alg_values_supported: ['RS256'],
+    token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt', 'client_secret_basic'],
   }
+  let asked: string[]
+  let outbound: Outbound
+  let providers: Providers
+
+  /** Entra itself is out of reach: its addresses are answered here, its keys by the test's provider. */
+  beforeEach(() => {
+    asked = []
+    outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 1 })
+    const answer: Outbound['fetch'] = async (address, options) => {
+      asked.push(address)
+      if (address === metadata.jwks_uri) return await outbound.fetch(`${provider.issuer}/jwks`, options)
+      return Response.json(metadata)
+    }
+    providers = createProviders(
+      createProvidersTable(portal.knex, createSecretBox([testSecret])),
+      createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
+      createAddresses(portal.url, '/'),
+      { ...outbound, fetch: answer, fetchMoved: answer },
+    )
+  })
+  afterEach(() => outbound.close())
 
   it.each([tenant, tenant.toUpperCase()])('has its issuer made of the tenant’s GUID %s', async (entered) => {
-    redirectEntra()
-    await portal.sso.providers.connect({ ...entra, tenant: entered })
+    await providers.connect({ ...entra, tenant: entered })
+    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`])
     expect(await connected()).toMatchObject([
       { issuer, displayName: 'Microsoft Entra ID', clientAuthentication: 'client_secret_post' },
     ])
-    expect((await click('entra')).location).toMatch(`${issuer}/authorize?`)
   })
 
   it.each([
@@ -302,8 +331,7 @@ describe('Microsoft Entra ID', () => {
     ['a path', `${tenant}/../other`],
     ['nothing', undefined],
   ])('is refused with %s instead, asking nobody', async (_what, entered) => {
-    const asked = redirectEntra()
-    await expect(portal.sso.providers.connect({ ...entra, tenant: entered })).rejects.toThrow(
+    await expect(providers.connect({ ...entra, tenant: entered })).rejects.toThrow(
       'tenant: write the Directory (tenant) ID, a GUID, from the overview page of the app registration',
     )
     expect(asked).toEqual([])

@@ -9,7 +9,7 @@ import { createSeal } from '../lib/seal.ts'
 /** What the form says to a post, with the keys in place of the sentences. */
 function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
   const options = { fields, terms }
-  const t = (key: string, { label }: Record<string, string> = {}) =>
+  const t = (key: string, { label }: Record<string, string | number> = {}) =>
     key.replace('registration.errors.', '') + (label ? ` ${label}` : '')
   return checkForm(readForm(body, options), options, t)
 }
@@ -123,7 +123,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         name: 'Katherine Coleman Goble Johnson',
         logoutHint: 'x'.repeat(tokenLength),
       }
-      await pendings.keep(res, {
+      await pendings.begin(res, {
         portal: 'default',
         provider: 'entra',
         providerId: randomUUID(),

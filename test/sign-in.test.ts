@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
-import { Visitor } from './support/visitor.ts'
+import { type Form, formIn, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
@@ -255,20 +255,10 @@ describe('an answer that is posted (form_post)', () => {
   beforeEach(() => portal.sso.providers.update('acme', { responseMode: 'form_post' }))
 
   /** The provider's page that posts the answer: where to, and what. */
-  async function postedAnswer(): Promise<{ action: string; fields: Record<string, string> }> {
+  async function postedAnswer(): Promise<Form> {
     const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/posted`)
     expect(new URL(start.location!).searchParams.get('response_mode')).toBe('form_post')
     return formIn((await visitor.get(start.location!)).body)
-  }
-
-  function formIn(html: string): { action: string; fields: Record<string, string> } {
-    const text = (value: string) => value.replaceAll('&amp;', '&').replaceAll('&#38;', '&')
-    const [, action = ''] = /<form[^>]*action="([^"]*)"/.exec(html) ?? []
-    const fields = [...html.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)]
-    return {
-      action: text(action),
-      fields: Object.fromEntries(fields.map(([, name, value]) => [text(name!), text(value!)])),
-    }
   }
 
   it('comes without our Lax cookies, is posted again from our own page, and signs in', async () => {

@@ -15,8 +15,17 @@ import { createUsersTable } from '../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { testSecret } from './support/portal.ts'
 
-const allMigrations = ['001-providers', '002-users', '003-identities', '004-sessions', '005-events']
-const ourTables = ['sso_events', 'sso_identities', 'sso_providers', 'sso_sessions', 'sso_users']
+const allMigrations = [
+  '001-providers',
+  '002-users',
+  '003-identities',
+  '004-sessions',
+  '005-events',
+  '006-proofs',
+  '007-event-client',
+]
+const settings = { clientAddress: 'shortened', keepDays: 30 } as const
+const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
 
 /** How many calls came to each end. */
 async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {
@@ -523,7 +532,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       }
 
       it('are written, with what they are about, and heard', async () => {
-        const events = createEventLog(knex, log().logger)
+        const events = createEventLog(knex, log().logger, settings)
         const heard: unknown[] = []
         events.emitter.on('refused', (event) => heard.push(event))
         const event = {
@@ -531,7 +540,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
           portal,
           provider: 'acme',
           reference: 'ABCD2345',
-          detail: { code: 'answer_invalid', tries: 2, last: false },
+          clientAddress: '203.0.113.77',
+          detail: { code: 'answer_invalid', reason: 'the signature' },
         } as const
         await events.record(event)
         await events.record({ kind: 'signed-out', portal, userId: 'ada' })
@@ -541,6 +551,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           provider: 'acme',
           reference: 'ABCD2345',
           user_id: null,
+          client_address: '203.0.113.0/24',
         })
         expect(JSON.parse(first.detail)).toEqual(event.detail)
         expect(Math.abs(Date.now() - Date.parse(first.at))).toBeLessThan(60_000)
@@ -550,15 +561,57 @@ describe.each(databases)('on %s', (_name, fresh) => {
           provider: null,
           reference: null,
           detail: '{}',
+          client_address: null,
         })
-        expect(heard).toEqual([event])
+        expect(heard).toEqual([{ ...event, clientAddress: '203.0.113.0/24' }])
+      })
+
+      it('whose time is over are deleted, all of them in batches, by those who write the next ones', async () => {
+        const at = new Date(Date.now() - 31 * 24 * 3_600_000).toISOString()
+        const old = Array.from({ length: 2300 }, (_, n) => ({ id: `${portal.slice(-20)} ${n}`, at }))
+        for (let from = 0; from < old.length; from += 100)
+          await knex('sso_events').insert(
+            old.slice(from, from + 100).map((row) => ({ ...row, portal, kind: 'signed-in', detail: '{}' })),
+          )
+        // Two instances.
+        const logs = [
+          createEventLog(knex, log().logger, settings),
+          createEventLog(knex, log().logger, settings),
+        ]
+        const record = () =>
+          Promise.all(logs.map((each) => each.record({ kind: 'signed-in', portal, userId: 'ada' })))
+        const rows = async () => (await knex('sso_events').where({ portal }).pluck('id')).length
+        await record()
+        expect(await rows()).toBe(2302)
+        const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 61_000)
+        await record()
+        for (let tries = 0; tries < 100 && (await rows()) > 4; tries++)
+          await new Promise((resolve) => setTimeout(resolve, 100))
+        clock.mockRestore()
+        expect(await rows()).toBe(4)
+      })
+
+      it('whose time is over are found by an index', async () => {
+        const asked = knex('sso_events')
+          .where('at', '<', '2020')
+          .orderBy('at')
+          .limit(1000)
+          .select('id')
+          .toString()
+        const sqlite = database.config.client !== 'pg'
+        const plan = await knex.transaction(async (trx) => {
+          // A table of a few rows is faster to read from end to end.
+          if (!sqlite) await trx.raw('set local enable_seqscan = off')
+          return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${asked}`))
+        })
+        expect(plan).toContain('sso_events_age')
       })
 
       it('break nothing when they cannot be written: they are logged, and still heard', async () => {
         const { lines, logger } = log()
         const gone = knexModule(database.config)
         await gone.destroy()
-        const events = createEventLog(gone, logger)
+        const events = createEventLog(gone, logger, settings)
         const heard = jest.fn()
         events.emitter.on('signed-in', heard)
         await events.record({ kind: 'signed-in', portal, userId: 'ada' })
@@ -568,15 +621,15 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('break nothing when a listener throws, at once or later: that is logged', async () => {
         const { lines, logger } = log()
-        const events = createEventLog(knex, logger)
+        const events = createEventLog(knex, logger, settings)
         events.emitter.on('signed-in', () => {
           throw new Error('thrown at once')
         })
         events.emitter.on('signed-out', async () => {
           throw new Error('thrown later')
         })
-        await events.record({ kind: 'signed-in', portal })
-        await events.record({ kind: 'signed-out', portal })
+        await events.record({ kind: 'signed-in', portal, userId: 'ada' })
+        await events.record({ kind: 'signed-out', portal, userId: 'ada' })
         await new Promise(setImmediate)
         expect(lines).toEqual([
           expect.stringContaining('thrown at once'),

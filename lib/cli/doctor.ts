@@ -1,9 +1,9 @@
 import { connectDatabase } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { explain } from '../errors.ts'
-import { createPortalSso } from '../portal-sso.ts'
+import type { PortalSso } from '../portal-sso.ts'
 import type { Check } from '../providers/test-provider.ts'
-import type { Environment } from './environment.ts'
+import { type Environment, withSso } from './environment.ts'
 import { printCheck } from './print.ts'
 
 type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
@@ -102,36 +102,27 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
   }
 }
 
+async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[string, Finding[]][]> {
+  const all = (await Promise.all(portals.map((portal) => providers.list(portal)))).flat()
+  const remedy = 'run `portal-sso providers add`'
+  if (all.length === 0) return [['Providers', [{ result: 'warning', finding: 'none is connected', remedy }]]]
+  return await Promise.all(
+    all.map(async ({ slug, portal, enabled, displayName }): Promise<[string, Finding[]]> => {
+      const heading = `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`
+      try {
+        return [heading, (await providers.test(slug, portal)).checks]
+      } catch (error) {
+        return [heading, [{ result: 'failed', finding: explain(error) }]]
+      }
+    }),
+  )
+}
+
 async function checkProviders(environment: Environment): Promise<[string, Finding[]][]> {
   const database = connectDatabase(environment.databaseUrl)
   try {
-    const { baseUrl, mountPath, secrets } = environment
-    const sso = await createPortalSso({
-      baseUrl,
-      mountPath,
-      secret: secrets,
-      database: database.knex,
-      migrate: false,
-    })
     const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
-    const all = (await Promise.all(portals.map((portal) => sso.providers.list(portal)))).flat()
-    if (all.length === 0)
-      return [
-        [
-          'Providers',
-          [{ result: 'warning', finding: 'none is connected', remedy: 'run `portal-sso providers add`' }],
-        ],
-      ]
-    return await Promise.all(
-      all.map(async ({ slug, portal, enabled, displayName }): Promise<[string, Finding[]]> => {
-        const heading = `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`
-        try {
-          return [heading, (await sso.providers.test(slug, portal)).checks]
-        } catch (error) {
-          return [heading, [{ result: 'failed', finding: explain(error) }]]
-        }
-      }),
-    )
+    return await withSso(environment, database.knex, (sso) => checkEach(sso, portals))
   } catch (error) {
     return [['Providers', [{ result: 'failed', finding: explain(error) }]]]
   } finally {

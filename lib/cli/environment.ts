@@ -3,6 +3,7 @@ import { connectDatabase } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
 import { isOrigin } from '../options.ts'
 import { createPortalSso, type PortalSso } from '../portal-sso.ts'
+import { isAddressRange } from '../providers/address-rules.ts'
 import { createUsersTable, type UsersTable } from '../users/users-table.ts'
 
 /** What the commands need to know, from the environment. */
@@ -17,6 +18,8 @@ export interface Environment {
   secrets: string[]
   /** `REDIS_URL` */
   redisUrl: string | undefined
+  /** `ALLOWED_ADDRESSES`: the portal's `outbound.allowedAddresses`, separated by spaces or commas */
+  allowedAddresses: string[]
 }
 
 export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
@@ -26,7 +29,12 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     mountPath: env.MOUNT_PATH || '/',
     secrets: (env.SSO_SECRET ?? '').split(/\s+/).filter((secret) => secret !== ''),
     redisUrl: env.REDIS_URL || undefined,
+    allowedAddresses: wordsOf(env.ALLOWED_ADDRESSES),
   }
+}
+
+function wordsOf(text = ''): string[] {
+  return text.split(/[\s,]+/).filter((word) => word !== '')
 }
 
 /** The parts of the code API that the commands call: both run the same acts. */
@@ -46,16 +54,33 @@ export async function withWorkbench(act: (workbench: Workbench) => Promise<void>
     throw new ConfigurationError('SSO_SECRET: it has 32 characters or more')
   if (!isOrigin(environment.baseUrl))
     throw new ConfigurationError('BASE_URL: write the public origin such as `https://portal.example.com`')
+  if (!environment.allowedAddresses.every(isAddressRange))
+    throw new ConfigurationError('ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`')
   await withDatabase(environment, async (knex) => {
-    const sso = await createPortalSso({
-      baseUrl: environment.baseUrl,
-      mountPath: environment.mountPath,
-      secret: environment.secrets,
-      database: knex,
-      migrate: false,
-    })
-    await act({ environment, knex, sso, users: createUsersTable(knex) })
+    await withSso(environment, knex, (sso) => act({ environment, knex, sso, users: createUsersTable(knex) }))
   })
+}
+
+export async function withSso<T>(
+  { baseUrl, mountPath, secrets, allowedAddresses }: Environment,
+  knex: Knex,
+  act: (sso: PortalSso) => Promise<T>,
+): Promise<T> {
+  const sso = await createPortalSso({
+    baseUrl,
+    mountPath,
+    secret: secrets,
+    outbound: { allowedAddresses },
+    database: knex,
+    migrate: false,
+    // How long events are kept is the portal's to say: a command must not delete what that one keeps.
+    events: { keepDays: 3650 },
+  })
+  try {
+    return await act(sso)
+  } finally {
+    await sso.close()
+  }
 }
 
 export async function withDatabase(

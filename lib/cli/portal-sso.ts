@@ -14,11 +14,12 @@ const program = new Command('portal-sso')
     'after',
     `
 Environment:
-  DATABASE_URL   postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
-  SSO_SECRET     the secret that the portal runs with; several, newest first, separated by spaces
-  BASE_URL       public origin of the portal (default http://localhost:3000)
-  MOUNT_PATH     where sso.router() is mounted (default /)
-  REDIS_URL      looked at by doctor`,
+  DATABASE_URL       postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
+  SSO_SECRET         the secret that the portal runs with; several, newest first, separated by spaces
+  BASE_URL           public origin of the portal (default http://localhost:3000)
+  MOUNT_PATH         where sso.router() is mounted (default /)
+  REDIS_URL          looked at by doctor
+  ALLOWED_ADDRESSES  addresses of providers in a private network, such as 10.20.0.0/16`,
   )
 
 program

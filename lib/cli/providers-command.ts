@@ -137,7 +137,10 @@ async function add({ sso }: Workbench, preset: string, flags: AddFlags): Promise
   const slug =
     flags.slug ??
     (preset === 'generic' ? await ask('Short name for addresses, such as acme', '--slug') : preset)
-  console.log(`Redirect URI to enter at the provider: ${sso.providers.redirectUri(slug, flags.portal)}`)
+  console.log(`To enter at the provider:
+  Redirect URI              ${sso.providers.redirectUri(slug, flags.portal)}
+  Post-logout redirect URI  ${sso.providers.postLogoutRedirectUri(flags.portal)}
+  Back-channel logout URI   ${sso.providers.backChannelLogoutUri(slug, flags.portal)}`)
   const needsTenant = preset === 'entra'
   const input: ProviderInput = {
     slug,

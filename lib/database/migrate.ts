@@ -6,6 +6,8 @@ import * as users from './migrations/002-users.ts'
 import * as identities from './migrations/003-identities.ts'
 import * as sessions from './migrations/004-sessions.ts'
 import * as events from './migrations/005-events.ts'
+import * as proofs from './migrations/006-proofs.ts'
+import * as eventClient from './migrations/007-event-client.ts'
 
 interface Migration {
   name: string
@@ -20,6 +22,8 @@ const migrations: Migration[] = [
   { name: '003-identities', ...identities },
   { name: '004-sessions', ...sessions },
   { name: '005-events', ...events },
+  { name: '006-proofs', ...proofs },
+  { name: '007-event-client', ...eventClient },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -2,30 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
 import { explain } from '../errors.ts'
+import { loggable } from '../loggable.ts'
 import type { Logger } from '../logger.ts'
+import { networkOf } from '../web/client-address.ts'
 import { within } from '../within.ts'
-
-export type EventKind =
-  | 'signed-in'
-  | 'signed-out'
-  | 'refused'
-  | 'linked'
-  | 'registered'
-  | 'provider-connected'
-  | 'provider-changed'
-  | 'provider-removed'
-
-/** Something that happened: one row in `sso_events`, one call of each listener. Never holds a token, code or secret. */
-export interface PortalEvent {
-  kind: EventKind
-  portal: string
-  userId?: string | undefined
-  /** slug */
-  provider?: string | undefined
-  /** the reference on the page that the person saw */
-  reference?: string | undefined
-  detail?: Record<string, string | number | boolean | undefined> | undefined
-}
+import type { EventKind, EventOf, PortalEvent } from './event.ts'
+import { createForgetOld } from './forget-old.ts'
 
 export interface EventSettings {
   /** how much of a client's address is written down: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
@@ -35,7 +17,7 @@ export interface EventSettings {
 }
 
 /** `events.on('signed-in', (event) => …)` */
-export type PortalEvents = EventEmitter<Record<EventKind, [PortalEvent]>>
+export type PortalEvents = EventEmitter<{ [Kind in EventKind]: [EventOf<Kind>] }>
 
 export interface EventLog {
   readonly emitter: PortalEvents
@@ -45,7 +27,14 @@ export interface EventLog {
 /** milliseconds that a person waits for an event to be written; it may still be, after that */
 const patience = 1000
 
-export function createEventLog(knex: Knex, logger: Logger): EventLog {
+/** bits of an address that are kept */
+const kept = {
+  full: { ipv4: 32, ipv6: 128 },
+  shortened: { ipv4: 24, ipv6: 48 },
+  none: undefined,
+}
+
+export function createEventLog(knex: Knex, logger: Logger, settings: EventSettings): EventLog {
   const heardBadly = (kind: unknown, error: unknown) =>
     logger.error({ kind, cause: explain(error) }, 'a listener of sso.events threw')
   // A listener that is an async function would otherwise end the process with its rejection.
@@ -53,33 +42,71 @@ export function createEventLog(knex: Knex, logger: Logger): EventLog {
   Object.assign(emitter, {
     [captureRejectionSymbol]: (error: unknown, kind: unknown) => heardBadly(kind, error),
   })
+  const forgetOld = createForgetOld(knex, settings.keepDays, logger)
+
   async function write(event: PortalEvent): Promise<void> {
+    const { portal, kind, clientAddress, userId, provider, reference, detail } = event as Columns
     await knex('sso_events').insert({
       id: randomUUID(),
-      portal: event.portal,
+      portal,
       at: new Date().toISOString(),
-      kind: event.kind,
-      user_id: event.userId ?? null,
-      provider: event.provider ?? null,
-      reference: event.reference ?? null,
-      detail: JSON.stringify(event.detail ?? {}),
+      kind,
+      user_id: userId ?? null,
+      provider: provider ?? null,
+      reference: reference ?? null,
+      detail: JSON.stringify(detail ?? {}),
+      client_address: clientAddress ?? null,
     })
+    forgetOld()
+  }
+
+  /** As it is written and heard: what came from outside is one line of bounded length. */
+  function told(event: PortalEvent): PortalEvent {
+    const { clientAddress, detail, ...rest } = event as Columns
+    const bits = kept[settings.clientAddress]
+    const address = bits && networkOf(clientAddress, bits)
+    return {
+      ...cleaned(rest, 255),
+      ...(detail && { detail: cleaned(detail, 1000) }),
+      ...(address && { clientAddress: address }),
+    } as PortalEvent
   }
 
   return {
     emitter,
     // An event that cannot be written or heard must not undo what has already happened.
-    async record(event) {
+    async record(given) {
+      const event = told(given)
       try {
         await within(patience, write(event))
       } catch (error) {
         logger.error({ kind: event.kind, cause: explain(error) }, 'an event could not be written')
       }
       try {
-        emitter.emit(event.kind, event)
+        emitter.emit(event.kind, event as never)
       } catch (error) {
         heardBadly(event.kind, error)
       }
     },
   }
+}
+
+/** An event as a row sees it: every kind has some of these. */
+interface Columns {
+  portal: string
+  kind: EventKind
+  clientAddress?: string | undefined
+  userId?: string | undefined
+  provider?: string | undefined
+  reference?: string | undefined
+  detail?: object | undefined
+}
+
+function cleaned(texts: object, longest: number): object {
+  return Object.fromEntries(
+    Object.entries(texts).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? loggable(value, longest) : value,
+    ]),
+  )
 }

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
+import type { Addresses } from '../web/addresses.ts'
 import { portalName } from '../web/portal-of.ts'
+import type { Outbound } from './outbound-http.ts'
 import { presets } from './presets.ts'
 import { type Provider, type ProviderSettings, providerSettingsSchema, slugSchema } from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
@@ -36,12 +38,17 @@ export interface Providers {
   remove(slug: string, portal?: string): Promise<void>
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
+  /** the back-channel logout URI to enter at the provider, where it has such a thing */
+  backChannelLogoutUri(slug: string, portal?: string): string
+  /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
+  postLogoutRedirectUri(portal?: string): string
 }
 
 export function createProviders(
   table: ProvidersTable,
   events: EventLog,
-  redirectUri: (slug: string, portal: string) => string,
+  addresses: Pick<Addresses, 'callback' | 'backChannelLogout' | 'loggedOut'>,
+  outbound: Outbound,
 ): Providers {
   async function existing(slug: string, portal: string): Promise<Provider> {
     const provider = await table.find(portal, slug)
@@ -65,7 +72,7 @@ export function createProviders(
         throw new ConfigurationError(
           `a provider called "${slug}" is connected already: choose another slug, or update that one`,
         )
-      const { clientSecret, ...found } = await tested(settings)
+      const { clientSecret, ...found } = await tested(settings, outbound)
       const provider = await table.insert(
         {
           portal,
@@ -100,7 +107,7 @@ export function createProviders(
     async test(slug, portal = 'default') {
       const provider = await existing(slug, portal)
       const hasClientSecret = (await table.clientSecret(provider)) !== undefined
-      return await testProvider({ ...provider, hasClientSecret })
+      return await testProvider({ ...provider, hasClientSecret }, outbound)
     },
 
     async update(slug, changes, portal = 'default') {
@@ -111,7 +118,7 @@ export function createProviders(
         throw new ConfigurationError('clientSecret: give it again when the issuer moves to another origin')
       const known = clientSecret ?? (await table.clientSecret(provider))
       // The same test as when it was connected: a change must not leave a provider behind that cannot work.
-      const found = await tested({ ...provider, ...defined(rest), clientSecret: known })
+      const found = await tested({ ...provider, ...defined(rest), clientSecret: known }, outbound)
       const updated = await table.update(
         provider,
         {
@@ -150,8 +157,14 @@ export function createProviders(
     },
 
     redirectUri(slug, portal = 'default') {
-      return redirectUri(parse(slugSchema, slug), portal)
+      return addresses.callback(parse(slugSchema, slug), portal)
     },
+
+    backChannelLogoutUri(slug, portal = 'default') {
+      return addresses.backChannelLogout(parse(slugSchema, slug), portal)
+    },
+
+    postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),
   }
 }
 
@@ -181,8 +194,9 @@ type Testable = Pick<
   'issuer' | 'clientSecret' | 'clientAuthentication' | 'signingAlgorithm'
 >
 
-async function tested<T extends Testable>(settings: T) {
-  const test = await testProvider({ ...settings, hasClientSecret: settings.clientSecret !== undefined })
+async function tested<T extends Testable>(settings: T, outbound: Outbound) {
+  const hasClientSecret = settings.clientSecret !== undefined
+  const test = await testProvider({ ...settings, hasClientSecret }, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
   if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) {
     const failed = test.checks.filter(({ result }) => result === 'failed')

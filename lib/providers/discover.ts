@@ -1,14 +1,16 @@
 import * as client from 'openid-client'
-import { isFetchable, outboundFetch } from './outbound-http.ts'
+import { isFetchable, type Outbound } from './outbound-http.ts'
 
 /** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
 export type ProviderMetadata = client.ServerMetadata & {
   readonly authorization_endpoint: string
   readonly token_endpoint: string
   readonly jwks_uri: string
+  /** there only when people can be sent there */
+  readonly end_session_endpoint?: string | undefined
 }
 
-/** seconds; with those of an answer (`timeLimit`) less than the ten that a person waits at most */
+/** seconds; with those of an answer less than the ten that a person waits at most */
 const discoveryTimeLimit = 4
 
 /**
@@ -16,13 +18,13 @@ const discoveryTimeLimit = 4
  *
  * @throws when it cannot be reached, is not the issuer's own, or lacks an endpoint
  */
-export async function discover(issuer: string): Promise<ProviderMetadata> {
+export async function discover(issuer: string, outbound: Outbound): Promise<ProviderMetadata> {
   const server = new URL(issuer)
   if (!isFetchable(server))
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
-    [client.customFetch]: outboundFetch,
-    timeout: discoveryTimeLimit,
+    [client.customFetch]: outbound.fetchMoved,
+    timeout: Math.min(discoveryTimeLimit, outbound.timeLimit),
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
   })
   return assertUsable(configuration.serverMetadata())
@@ -33,13 +35,25 @@ export async function discover(issuer: string): Promise<ProviderMetadata> {
  * and a character outside of ASCII cannot stand in a `Location` header.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  const { userinfo_endpoint } = metadata
+  const { userinfo_endpoint, end_session_endpoint: _, ...others } = metadata
   return {
-    ...metadata,
+    ...others,
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
+    ...endSessionEndpoint(metadata),
+  }
+}
+
+/** A bad one costs the provider its part in signing out, not everybody the sign-in. */
+function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
+  try {
+    const url = new URL(endpoint(metadata, 'end_session_endpoint'))
+    // Its origin becomes part of a Content-Security-Policy, in which `;` and `*` in a host would be words of their own.
+    return /^[a-z0-9._[\]:-]+$/.test(url.host) ? { end_session_endpoint: url.href } : {}
+  } catch {
+    return {}
   }
 }
 

@@ -1,56 +1,119 @@
-import ipaddr from 'ipaddr.js'
+import { lookup as systemLookup } from 'node:dns/promises'
+import { isIP, type LookupFunction } from 'node:net'
+import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
+import { LRUCache } from 'lru-cache'
 import type { CustomFetch } from 'openid-client'
+import { Agent, buildConnector, fetch, type Response as UndiciResponse } from 'undici'
+import { type AddressRules, createAddressRules, isLoopbackAddress } from './address-rules.ts'
 
 /** How providers are reached. */
 export interface OutboundSettings {
-  /** seconds for a whole exchange: connecting, headers and body; default 5 */
+  /** seconds for a whole exchange: waiting for a turn, connecting, headers and body; default 5, at most 6 */
   timeoutSeconds: number
   /**
    * addresses and ranges that a provider may be at although they are not public, such as `10.20.0.0/16`; default none. The
    * loopback is allowed, too, while `baseUrl` is itself on it
    */
   allowedAddresses: string[]
-  /** requests to one provider at a time; more wait their turn; default 32 */
+  /** requests to one origin at a time; more wait their turn; default 32 */
   concurrency: number
 }
 
-/** Whether it is an address, or a range of them in the notation of RFC 4632. */
-export function isAddressRange(text: string): boolean {
-  return ipaddr.isValid(text) || ipaddr.isValidCIDR(text)
+/** The only way out, with all the limits that a hostile provider makes necessary. */
+export interface Outbound {
+  /** seconds for a whole exchange */
+  readonly timeLimit: number
+  /** An answer of at most 1 MiB, without following a redirect. @throws Unreachable, or Error for what is not to be fetched */
+  readonly fetch: CustomFetch
+  /** The same for public documents, which may move within their origin: follows three redirects there. */
+  readonly fetchMoved: CustomFetch
+  close(): Promise<void>
 }
 
-/** seconds, for the whole exchange: connecting, headers and body */
-export const timeLimit = 5
+/** The provider gave no answer that could be looked at, or is known to give none at present. */
+export class Unreachable extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'Unreachable'
+  }
+}
+
+class TooLarge extends Error {}
+
+/** The addresses of a name. */
+export type Resolve = (hostname: string) => Promise<{ address: string; family: number }[]>
+
 /** bytes of one answer, after decompression */
 export const sizeLimit = 1024 * 1024
 
-/**
- * The only way out. A provider is hostile until checked: an answer that trickles, never ends, is huge or sends us
- * elsewhere costs one sign-in, never the process.
- */
-export const outboundFetch: CustomFetch = async (url, options) => {
-  assertFetchable(new URL(url))
-  const signals = [AbortSignal.timeout(timeLimit * 1000)]
-  if (options.signal) signals.push(options.signal)
-  const response = await fetch(url, {
-    ...options,
-    body: options.body as NonNullable<RequestInit['body']>,
-    redirect: 'manual',
-    signal: AbortSignal.any(signals),
+// After five failures in a row an endpoint is left alone for ten seconds: whoever comes meanwhile is told at once, and holds
+// no socket and no memory for the whole time limit. Then one request tries whether it is back.
+const failuresInARow = 5
+const leftAlone = 10_000
+
+/** @param resolve for tests; the system's resolver otherwise */
+export function createOutbound(settings: OutboundSettings, resolve: Resolve = resolveBySystem): Outbound {
+  const { timeoutSeconds: timeLimit, allowedAddresses, concurrency } = settings
+  const agent = new Agent({
+    connections: concurrency,
+    connect: createConnector(createAddressRules(allowedAddresses), shared(resolve), timeLimit * 1000),
+    keepAliveTimeout: 20_000,
   })
-  const body = await readBounded(response)
-  const headers = new Headers(response.headers)
-  headers.delete('content-encoding')
-  headers.delete('content-length')
-  return new Response(bodyless(response.status) ? null : body, {
-    status: response.status,
-    statusText: response.statusText,
-    headers,
-  })
+  // By endpoint, not by provider: keys that still answer must not hide that the token endpoint hangs.
+  const breakers = new LRUCache<string, CircuitBreakerPolicy>({ max: 1000, ttl: 3_600_000 })
+
+  function breakerOf({ origin, pathname }: URL): CircuitBreakerPolicy {
+    const key = origin + pathname
+    const known = breakers.get(key)
+    if (known) return known
+    const breaker = circuitBreaker(
+      handleWhen((error) => !(error instanceof TooLarge)),
+      {
+        halfOpenAfter: leftAlone,
+        breaker: new ConsecutiveBreaker(failuresInARow),
+      },
+    )
+    breakers.set(key, breaker)
+    return breaker
+  }
+
+  const fetchOnce: CustomFetch = async (address, options) => {
+    const url = new URL(address)
+    assertFetchable(url)
+    try {
+      return await breakerOf(url).execute(() => exchange(url, options))
+    } catch (cause) {
+      if (cause instanceof TooLarge) throw cause
+      throw new Unreachable(`${url.origin} gave no answer`, { cause })
+    }
+  }
+
+  async function exchange(url: URL, { signal: given, method, headers, body }: Parameters<CustomFetch>[1]) {
+    return await inTime(timeLimit * 1000, given, async (signal) => {
+      const request = { method, headers, body: body ?? null, signal }
+      return await wholeAnswer(await fetch(url, { ...request, dispatcher: agent, redirect: 'manual' }))
+    })
+  }
+
+  const fetchMoved: CustomFetch = async (address, options) => {
+    let url = new URL(address)
+    for (let redirects = 0; ; redirects++) {
+      const response = await fetchOnce(url.href, options)
+      const location = response.headers.get('location')
+      if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
+      if (redirects === 3) throw new Error(`${url.origin} redirects too often`)
+      if (!URL.canParse(location, url)) throw new Error(`${url.origin} redirects to no address`)
+      url = sameOrigin(new URL(location, url), url)
+    }
+  }
+
+  return { timeLimit, fetch: fetchOnce, fetchMoved, close: () => agent.destroy() }
 }
 
 /** TLS everywhere; plain http stays on this machine. */
 export function isFetchable(url: URL): boolean {
+  // Credentials in an address would go out in a header, and end in logs.
+  if (url.username !== '' || url.password !== '') return false
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
 }
 
@@ -62,23 +125,127 @@ function assertFetchable(url: URL): void {
   if (!isFetchable(url)) throw new Error(`${url.origin} is not https`)
 }
 
-async function readBounded(response: Response): Promise<Uint8Array<ArrayBuffer>> {
+// A document on another origin is somebody else's word.
+function sameOrigin(to: URL, from: URL): URL {
+  if (to.origin !== from.origin) throw new Error(`${from.origin} redirects to another origin`)
+  return to
+}
+
+/**
+ * Connects to addresses that the rules let through, and to the very ones that were looked at: a name that answers with
+ * another address a moment later (DNS rebinding) gains nothing, because nobody asks a second time.
+ */
+function createConnector(
+  rules: AddressRules,
+  resolve: Resolve,
+  timeout: number,
+): ReturnType<typeof buildConnector> {
+  const connectorFor = (permits: AddressRules) =>
+    buildConnector({
+      timeout,
+      // Explicit, so that no environment variable turns it off.
+      rejectUnauthorized: true,
+      lookup: lookupOf(permits, resolve),
+    })
+  const secure = connectorFor(rules)
+  const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
+  return (options, callback) => {
+    const literal = options.hostname.replace(/^\[|\]$/g, '')
+    // A literal address never goes through `lookup`.
+    if (isIP(literal) && !rules(literal)) callback(refused(literal), null)
+    else if (options.protocol === 'https:') secure(options, callback)
+    else plain(options, callback)
+  }
+}
+
+function lookupOf(permits: AddressRules, resolve: Resolve): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname).then(
+      (found) => {
+        const [first, ...others] = found.filter(({ address }) => permits(address))
+        if (!first) callback(refused(found.map(({ address }) => address).join(', ')), '', 0)
+        else if (options.all) callback(null, [first, ...others])
+        else callback(null, first.address, first.family)
+      },
+      (error: Error) => callback(error, '', 0),
+    )
+  }
+}
+
+function refused(addresses: string): Error {
+  return new Error(
+    `the address ${addresses || 'of nothing'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
+  )
+}
+
+const resolveBySystem: Resolve = (hostname) => systemLookup(hostname, { all: true })
+
+// The system's resolver keeps one of Node's four threads while it waits: a name server that never answers may have one of
+// them, not all, and with them the whole portal's files and signatures.
+function shared(resolve: Resolve): Resolve {
+  const pending = new Map<string, ReturnType<Resolve>>()
+  return (hostname) => {
+    const asked = pending.get(hostname) ?? resolve(hostname).finally(() => pending.delete(hostname))
+    pending.set(hostname, asked)
+    return asked
+  }
+}
+
+/**
+ * With a timer of our own: what `AbortSignal.timeout` and `AbortSignal.any` make stays in memory until the time is over, also
+ * when the answer came at once, and under load that is all of the last seconds' requests.
+ */
+async function inTime<T>(
+  limit: number,
+  given: AbortSignal | undefined,
+  act: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  given?.throwIfAborted()
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(new Error(`no answer within ${limit} ms`)), limit)
+  const abort = () => controller.abort(given?.reason)
+  given?.addEventListener('abort', abort, { once: true })
+  try {
+    return await act(controller.signal)
+  } finally {
+    clearTimeout(timer)
+    given?.removeEventListener('abort', abort)
+  }
+}
+
+/** The answer with its body, read to the end within the limits, under headers that fit it. */
+async function wholeAnswer(answer: UndiciResponse): Promise<Response> {
+  const body = await readBounded(answer)
+  const headers = new Headers([...answer.headers])
+  headers.delete('content-encoding')
+  headers.delete('content-length')
+  const { status, statusText } = answer
+  return new Response(bodyless(status) ? null : body, { status, statusText, headers })
+}
+
+async function readBounded({ body }: UndiciResponse): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let size = 0
-  const reader = response.body?.getReader()
-  while (reader) {
-    const { done, value } = await reader.read()
-    if (done) break
-    size += value.byteLength
-    if (size > sizeLimit) {
-      await reader.cancel()
-      throw new Error(`the answer is larger than ${sizeLimit} bytes`)
-    }
-    chunks.push(value)
+  // Leaving the loop cancels the rest.
+  for await (const chunk of body ?? []) {
+    size += (chunk as Uint8Array).byteLength
+    if (size > sizeLimit) throw new TooLarge(`the answer is larger than ${sizeLimit} bytes`)
+    chunks.push(chunk as Uint8Array)
   }
   return new Uint8Array(Buffer.concat(chunks))
 }
 
 function bodyless(status: number): boolean {
   return status === 204 || status === 205 || status === 304
+}
+
+/** Whether an error comes from a provider that gave no answer, or one of 5xx, rather than from a wrong one. */
+export function isUnreachable(error: unknown): boolean {
+  for (let at = error, depth = 0; at && depth < 5; depth++) {
+    const { status, code, cause } = at as { status?: unknown; code?: unknown; cause?: unknown }
+    if (at instanceof Unreachable || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
+    if (typeof status === 'number' && status >= 500) return true
+    at = cause
+  }
+  return false
 }

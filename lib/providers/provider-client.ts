@@ -1,14 +1,22 @@
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { discover, type ProviderMetadata } from './discover.ts'
-import { outboundFetch, timeLimit } from './outbound-http.ts'
+import type { Outbound } from './outbound-http.ts'
 import type { Provider } from './provider.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
 export interface ProviderClient {
   readonly metadata: ProviderMetadata
+  /** what proves us to the provider, in the forms in which it is sent: not for a log, whoever quotes it */
+  readonly secrets: readonly string[]
   /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
   configuration(): client.Configuration
+  /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
+  keys(): Promise<Keys>
 }
+
+/** Finds the key that a token's header names, or the only one that fits. */
+export type Keys = ReturnType<typeof createLocalJWKSet>
 
 /** seconds that one clock may be ahead of or behind the other */
 export const clockTolerance = 30
@@ -17,16 +25,19 @@ export const clockTolerance = 30
 export async function createProviderClient(
   provider: Provider,
   clientSecret: string | undefined,
+  outbound: Outbound,
 ): Promise<ProviderClient> {
   const authentication = authenticationOf(provider, clientSecret)
-  const metadata = await discover(provider.issuer)
+  const metadata = await discover(provider.issuer, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
-  const fetchKeys = shared(() => outboundFetch(metadata.jwks_uri, keyRequest))
+  const fetchKeys = shared(() => outbound.fetch(metadata.jwks_uri, keyRequest))
 
   return {
     metadata,
+    secrets:
+      clientSecret === undefined ? [] : [clientSecret, basicCredentials(provider.clientId, clientSecret)],
     configuration() {
       const configuration = new client.Configuration(
         metadata,
@@ -34,13 +45,19 @@ export async function createProviderClient(
         { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
         authentication,
       )
-      configuration.timeout = timeLimit
-      configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys)
+      configuration.timeout = outbound.timeLimit
+      configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys, outbound)
       // Without this openid-client leaves the ID token's signature unchecked in the code flow.
       client.enableNonRepudiationChecks(configuration)
-      // Only the loopback: outboundFetch refuses plain http anywhere else.
+      // Only the loopback: the way out refuses plain http anywhere else.
       if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
       return configuration
+    },
+    async keys() {
+      // Fetched anew: those of the last hour would refuse an honest token just after a rotation.
+      const response = (await fetchKeys()).clone()
+      if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
+      return createLocalJWKSet((await response.json()) as JSONWebKeySet)
     },
   }
 }
@@ -59,12 +76,13 @@ const keyRequest: client.CustomFetchOptions = {
 function fetchWithKeysAhead(
   metadata: ProviderMetadata,
   fetchKeys: () => Promise<Response>,
+  outbound: Outbound,
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href
   const fetched: Promise<Response>[] = []
   // One deadline for code, keys and UserInfo together.
-  const deadline = AbortSignal.timeout(timeLimit * 1000)
+  const deadline = AbortSignal.timeout(outbound.timeLimit * 1000)
   return async (url, asked) => {
     const options = { ...asked, signal: deadline }
     if (url === tokenUrl) {
@@ -73,7 +91,7 @@ function fetchWithKeysAhead(
       fetched.push(ahead)
     }
     const [keys] = fetched
-    return url === keysUrl && keys !== undefined ? (await keys).clone() : await outboundFetch(url, options)
+    return url === keysUrl && keys !== undefined ? (await keys).clone() : await outbound.fetch(url, options)
   }
 }
 
@@ -101,9 +119,12 @@ function authenticationOf(provider: Provider, clientSecret: string | undefined):
  */
 function clientSecretBasic(clientSecret: string): client.ClientAuth {
   return (_server, { client_id }, _body, headers) => {
-    const credentials = `${formEncoded(client_id)}:${formEncoded(clientSecret)}`
-    headers.set('authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
+    headers.set('authorization', `Basic ${basicCredentials(client_id, clientSecret)}`)
   }
+}
+
+function basicCredentials(clientId: string, clientSecret: string): string {
+  return Buffer.from(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`).toString('base64')
 }
 
 function formEncoded(text: string): string {

@@ -1,11 +1,11 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { explain } from '../errors.ts'
 import { discover, type ProviderMetadata } from './discover.ts'
-import { outboundFetch } from './outbound-http.ts'
+import type { Outbound } from './outbound-http.ts'
 import { type ClientAuthentication, type SigningAlgorithm, signingAlgorithms } from './provider.ts'
 
 export interface Check {
-  name: 'reached' | 'issuer' | 'keys' | 'signing' | 'authentication' | 'flow' | 'pkce'
+  name: 'reached' | 'issuer' | 'keys' | 'signing' | 'authentication' | 'flow' | 'pkce' | 'logout'
   result: 'ok' | 'warning' | 'failed'
   /** what was found */
   finding: string
@@ -31,8 +31,8 @@ export interface Candidate {
   signingAlgorithm?: SigningAlgorithm | undefined
 }
 
-export async function testProvider(candidate: Candidate): Promise<ProviderTest> {
-  const reached = await reach(candidate.issuer)
+export async function testProvider(candidate: Candidate, outbound: Outbound): Promise<ProviderTest> {
+  const reached = await reach(candidate.issuer, outbound)
   if (reached.failed) return { ok: false, checks: [reached.failed] }
   const { metadata } = reached
   const clientAuthentication = candidate.clientAuthentication ?? chooseAuthentication(metadata, candidate)
@@ -42,9 +42,10 @@ export async function testProvider(candidate: Candidate): Promise<ProviderTest> 
     checkIssuer(metadata, candidate),
     checkFlow(metadata),
     checkSigning(metadata, signingAlgorithm),
-    await checkKeys(metadata, signingAlgorithm),
+    await checkKeys(metadata, signingAlgorithm, outbound),
     checkAuthentication(metadata, clientAuthentication, candidate),
     checkPkce(metadata),
+    ...checkLogout(metadata),
   ]
   const ok = checks.every(({ result }) => result !== 'failed')
   return { ok, checks, issuer: metadata.issuer, clientAuthentication, signingAlgorithm }
@@ -52,12 +53,12 @@ export async function testProvider(candidate: Candidate): Promise<ProviderTest> 
 
 type Reached = { metadata: ProviderMetadata; failed?: never } | { failed: Check }
 
-async function reach(issuer: string): Promise<Reached> {
+async function reach(issuer: string, outbound: Outbound): Promise<Reached> {
   const failures: unknown[] = []
   // Administrators lose or add the last slash; the provider's own spelling is the one that is kept.
   for (const spelling of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
     try {
-      return { metadata: await discover(spelling) }
+      return { metadata: await discover(spelling, outbound) }
     } catch (error) {
       failures.push(error)
     }
@@ -107,9 +108,13 @@ function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgorithm): 
   }
 }
 
-async function checkKeys(metadata: ProviderMetadata, algorithm: SigningAlgorithm): Promise<Check> {
+async function checkKeys(
+  metadata: ProviderMetadata,
+  algorithm: SigningAlgorithm,
+  outbound: Outbound,
+): Promise<Check> {
   try {
-    const response = await outboundFetch(metadata.jwks_uri, {
+    const response = await outbound.fetch(metadata.jwks_uri, {
       method: 'GET',
       headers: { accept: 'application/json' },
       body: undefined,
@@ -163,6 +168,19 @@ function checkPkce(metadata: ProviderMetadata): Check {
     finding: 'the provider does not announce PKCE with S256; it is sent all the same',
     remedy: 'nothing, if a sign-in works: many providers support it without saying so',
   }
+}
+
+/** Never a fault: signing out here works without either. */
+function checkLogout(metadata: ProviderMetadata): Check[] {
+  const findings = [
+    metadata.end_session_endpoint === undefined
+      ? 'signing out ends the portal session only: the provider announces no usable end_session_endpoint'
+      : 'signing out leads on to the provider, which ends its own session too',
+    metadata.backchannel_logout_supported === true
+      ? 'the provider can say when its own session ends (back-channel logout)'
+      : 'the provider does not announce back-channel logout',
+  ]
+  return findings.map((finding) => ({ name: 'logout', result: 'ok', finding }))
 }
 
 function chooseAuthentication(

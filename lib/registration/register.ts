@@ -2,11 +2,11 @@ import type { Register } from '../sign-in/provider-router.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
 
-/** Takes a newcomer over from the sign-in: who they are goes into a sealed cookie, they to the form. */
+/** Takes a newcomer over from the sign-in: who they are goes into a sealed cookie, they to the step that is due. */
 export function createRegister(pendings: PendingRegistrations, addresses: Addresses): Register {
   return async (_req, res, { provider, identity, returnTo }) => {
-    const { id, portal, slug, version } = provider
-    await pendings.keep(res, { portal, provider: slug, providerId: id, version, identity, returnTo })
-    res.set('cache-control', 'no-store').redirect(303, addresses.path('/register'))
+    const { id: providerId, portal, slug, version } = provider
+    await pendings.begin(res, { portal, provider: slug, providerId, version, identity, returnTo })
+    res.redirect(303, addresses.path('/register'))
   }
 }

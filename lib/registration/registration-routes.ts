@@ -1,16 +1,12 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import { EmailTaken, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Admit } from '../sign-in/admit.ts'
 import type { LookUp } from '../sign-in/look-up.ts'
-import type { Refuse } from '../sign-in/refuse.ts'
 import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
-import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/portal-of.ts'
-import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
+import { addressOf, type PendingRegistration } from './pending-registration.ts'
 import {
   checkForm,
   type FormErrors,
@@ -18,75 +14,39 @@ import {
   readForm,
   type Typed,
 } from './registration-form.ts'
+import type { ShowProof } from './show-proof.ts'
+import type { StartAgain } from './start-again.ts'
+import type { WithPending } from './with-pending.ts'
 
 export interface RegistrationParts {
   addresses: Addresses
   admit: Admit
+  /** left out where no codes can be sent */
+  showProof: ShowProof | undefined
   registrationForm: RegistrationFormOptions
-  homePath: string
   lookUp: LookUp
   pages: Pages
-  pendings: PendingRegistrations
-  portalOf: PortalOf
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  refuse: Refuse
-  table: ProvidersTable
+  startAgain: StartAgain
   users: UserDirectory
+  withPending: WithPending
 }
 
-/** `GET|POST /register`: the short form for an e-mail that the portal does not know yet. */
+/** `GET|POST /register`: the step that is due, at last the short form for an e-mail that the portal does not know yet. */
 export function createRegistrationRoutes(parts: RegistrationParts): Router {
   const {
     addresses,
     admit,
     registrationForm: form,
-    homePath,
     lookUp,
     pages,
-    pendings,
-    portalOf,
     posted,
-    refuse,
-    table,
+    showProof,
+    startAgain,
     users,
+    withPending,
   } = parts
-
-  /** Runs for whoever has a registration pending; everybody else is told, kindly, that there is none. */
-  function withPending(
-    act: (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>,
-  ): RequestHandler {
-    return handle(async (req, res) => {
-      const portal = portalOf(req)
-      const pending = await pendings.find(req)
-      const { provider: slug, returnTo } = pending ?? {}
-      try {
-        if (req.user) {
-          // Whose registration it is cannot be told any more.
-          pendings.clear(res)
-          return res.redirect(303, homePath)
-        }
-        if (!pending || pending.portal !== portal)
-          throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
-        await act(req, res, pending, await stillAsItWas(pending))
-      } catch (error) {
-        await refuse(req, res, error, { portal, provider: slug, returnTo })
-      }
-    })
-  }
-
-  /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
-  async function stillAsItWas({
-    portal,
-    provider: slug,
-    providerId,
-    version,
-  }: PendingRegistration): Promise<Provider> {
-    const provider = await table.find(portal, slug)
-    if (!provider?.enabled || provider.id !== providerId || provider.version !== version)
-      throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
-    return provider
-  }
 
   async function showForm(
     req: Request,
@@ -101,7 +61,7 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
       action: addresses.path('/register'),
       cancelHref: addresses.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
       provider: { displayName: provider.displayName },
-      email: { value: pending.identity.email ?? '' },
+      email: { value: addressOf(pending) ?? '', provenByCode: pending.proven !== undefined },
       name: { value: typed.name, error: errors.name },
       fields: form.fields.map((field) => ({
         name: `field.${field.name}`,
@@ -121,19 +81,39 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     await pages.show(req, res, 'registration', locals, count > 0 ? 422 : 200)
   }
 
+  async function showDueStep(
+    req: Request,
+    res: Response,
+    pending: PendingRegistration,
+    provider: Provider,
+  ): Promise<void> {
+    const { identity, sent } = pending
+    if (addressOf(pending) !== undefined)
+      return await showForm(req, res, pending, provider, readForm({ name: identity.name }, form), {})
+    if (!showProof) throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
+    if (sent && req.query.address !== 'other')
+      return await showProof.code(
+        req,
+        res,
+        { pending, provider },
+        { email: sent.email, again: req.query.sent === 'again' },
+      )
+    await showProof.address(req, res, { pending, provider }, sent?.email ?? identity.email ?? '')
+  }
+
   async function register(
     req: Request,
     res: Response,
     pending: PendingRegistration,
     provider: Provider,
   ): Promise<void> {
-    const { identity, portal, returnTo } = pending
-    const { turn, gone } = await lookUp(identity, portal)
+    const { identity, portal, proven, returnTo } = pending
+    const { turn, gone } = await lookUp(identity, portal, proven)
     switch (turn.turn) {
       case 'refuse':
         throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
       case 'prove':
-        throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
+        return res.redirect(303, addresses.path('/register'))
       case 'known':
       case 'link':
         return startAgain(res, pending)
@@ -157,29 +137,8 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     }
   }
 
-  /**
-   * There is a user by now: made in another tab, or by a faster registration. Through the provider once more, which costs the
-   * person no click: so a pending registration, whoever got hold of it, never signs anybody in as a user who exists.
-   */
-  function startAgain(res: Response, { provider, returnTo }: PendingRegistration): void {
-    pendings.clear(res)
-    res.redirect(303, addresses.path(`/login/${provider}`, { returnTo }))
-  }
-
   const router = Router()
-  router.get(
-    '/register',
-    withPending(async (req, res, pending, provider) => {
-      const typed = readForm({ name: pending.identity.name }, form)
-      await showForm(req, res, pending, provider, typed, {})
-    }),
-  )
-  router.post(
-    '/register',
-    ...posted,
-    withPending(async (req, res, pending, provider) => {
-      await register(req, res, pending, provider)
-    }),
-  )
+  router.get('/register', withPending(showDueStep))
+  router.post('/register', ...posted, withPending(register))
   return router
 }

@@ -6,6 +6,7 @@ import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
 import type { PortalOf } from '../web/portal-of.ts'
+import { within } from '../within.ts'
 import type { SessionIndex } from './session-index.ts'
 
 /** How somebody came in; what the session needs to know of it later. */
@@ -30,7 +31,24 @@ interface SignedIn {
   since: number
   /** slug; absent when the host signed the person in by `req.login` */
   provider?: string
+  /** of that provider at that time: whose the hint is */
+  issuer?: string
   logoutHint?: string
+}
+
+/** What signing out needs to know of the session that ended. */
+export interface EndedSession {
+  userId: string
+  cameBy: CameBy | undefined
+}
+
+/** The provider that somebody came in by. */
+export interface CameBy {
+  /** slug */
+  provider: string
+  issuer: string
+  /** the ID token; for this issuer only */
+  logoutHint: string | undefined
 }
 
 export interface PortalSessions {
@@ -38,9 +56,13 @@ export interface PortalSessions {
   readonly identify: RequestHandler
   /** The only place where somebody becomes signed in. */
   start(req: Request, signIn: SignIn): Promise<void>
-  /** @returns the slug of the provider that the person had come in by */
-  end(req: Request): Promise<{ userId: string; provider: string | undefined } | undefined>
+  end(req: Request): Promise<EndedSession | undefined>
+  /** of the session that runs */
+  cameBy(req: Request): CameBy | undefined
 }
+
+/** milliseconds that signing out waits for the index */
+const patience = 1000
 
 export interface PortalSessionsOptions {
   passport: InstanceType<PassportStatic['Passport']>
@@ -71,7 +93,7 @@ export function createPortalSessions({
         portal: portalOf(req),
         userId: String((user as User).id),
         since: Date.now(),
-        ...(signIn && { provider: signIn.provider.slug }),
+        ...(signIn && { provider: signIn.provider.slug, issuer: signIn.issuer }),
         ...(signIn?.logoutHint && { logoutHint: signIn.logoutHint }),
       })
     },
@@ -151,9 +173,12 @@ export function createPortalSessions({
       bind(req)
       await promisify(req.logout.bind(req))()
       if (!signedIn) return undefined
-      await index.remove(sessionID)
-      return { userId: signedIn.userId, provider: signedIn.provider }
+      // Signed out is signed out, also while the database is away: a row that outlives its session opens nothing.
+      await within(patience, index.remove(sessionID)).catch(() => {})
+      return { userId: signedIn.userId, cameBy: cameByOf(signedIn) }
     },
+
+    cameBy: (req) => cameByOf(signedInOf(req)),
   }
 }
 
@@ -184,6 +209,11 @@ type PassportSession = { passport?: { user?: unknown } }
 function signedInOf(req: Request): SignedIn | undefined {
   const value = (req.session as PassportSession).passport?.user
   return typeof value === 'object' && value !== null && 'portalSso' in value ? (value as SignedIn) : undefined
+}
+
+function cameByOf(signedIn: SignedIn | undefined): CameBy | undefined {
+  const { provider, issuer, logoutHint } = signedIn ?? {}
+  return provider !== undefined && issuer !== undefined ? { provider, issuer, logoutHint } : undefined
 }
 
 function forget(req: Request): void {

@@ -6,7 +6,19 @@ import type { Subject } from '../users/identities-table.ts'
 /** Which sessions a user, a subject or a provider's session has, wherever they run. */
 export interface SessionIndex {
   add(session: IndexedSession): Promise<void>
-  remove(sessionId: string): Promise<void>
+  find(match: SessionMatch): Promise<FoundSession[]>
+  remove(...sessionIds: string[]): Promise<void>
+}
+
+/** Sessions that a provider can speak of (OpenID Connect Back-Channel Logout 1.0, 2.4): its own session, or a person. */
+export type SessionMatch = { portal: string; issuer: string } & (
+  | { providerSession: string; subject?: string | undefined }
+  | { providerSession?: undefined; subject: string }
+)
+
+export interface FoundSession {
+  sessionId: string
+  userId: string
 }
 
 export interface IndexedSession extends Subject {
@@ -37,10 +49,26 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
         expires_at: expiresAt.toISOString(),
       })
     },
-    async remove(sessionId) {
-      await knex('sso_sessions')
-        .where({ id: digest(sessionId) })
-        .delete()
+    async find({ portal, issuer, providerSession, subject }) {
+      const rows: { id: string; session: string; user_id: string }[] = await knex('sso_sessions')
+        .select('id', 'session', 'user_id')
+        .where({
+          portal,
+          issuer,
+          ...(providerSession !== undefined && { provider_session: providerSession }),
+          ...(subject !== undefined && { subject }),
+        })
+      const found = await Promise.all(
+        rows.map(async ({ id, session, user_id: userId }) => ({
+          sessionId: await seal.open(session, id),
+          userId,
+        })),
+      )
+      // One that was sealed under a secret which is gone is nobody's any more: that secret signed its cookie, too.
+      return found.filter((each): each is FoundSession => typeof each.sessionId === 'string')
+    },
+    async remove(...sessionIds) {
+      await knex('sso_sessions').whereIn('id', sessionIds.map(digest)).delete()
     },
   }
 }

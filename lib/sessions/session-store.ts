@@ -2,11 +2,13 @@ import { RedisStore } from 'connect-redis'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import type { RedisCounter } from '../web/rate-limit.ts'
 import { within } from '../within.ts'
 
 /** A connected client or cluster of the `redis` package, 5 or newer. */
-export interface RedisLike {
+export interface RedisLike extends RedisCounter {
   get(key: string): Promise<unknown>
+  set(key: string, value: string, options: { expiration: { type: 'EX'; value: number } }): Promise<unknown>
   del(keys: string[]): Promise<unknown>
 }
 

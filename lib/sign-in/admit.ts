@@ -16,7 +16,21 @@ export interface Admission {
   how: 'known' | 'linked' | 'registered'
   gone?: string | undefined
   returnTo?: string | undefined
+  /** see `Attempt` */
+  proving?: string | undefined
 }
+
+/**
+ * Offers the person who has just signed in to link the registration that waits in this browser, if it is the one that the
+ * attempt was begun for.
+ *
+ * @returns the page that asks; `undefined` when there is nothing to offer
+ */
+export type OfferLink = (
+  req: Request,
+  res: Response,
+  proved: { portal: string; user: User; proving: string | undefined },
+) => Promise<string | undefined>
 
 export interface AdmitParts {
   sessions: PortalSessions
@@ -26,27 +40,29 @@ export interface AdmitParts {
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
   forgetNewcomer: (res: Response) => void
+  offerLink: OfferLink
 }
 
 /** Links where that is due, starts the session and sends the person on. */
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetNewcomer } = parts
-  return async (req, res, { provider, identity, user, how, gone, returnTo }) => {
+  const { sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink } = parts
+  return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
     else await link(identities, { provider, identity, user, gone })
-    const about = { portal, userId: user.id, provider: provider.slug }
+    const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how, ...about })
-    forgetNewcomer(res)
+    const offer = await offerLink(req, res, { portal, user, proving })
+    if (offer === undefined) forgetNewcomer(res)
     // A directory may make users who wait for somebody's approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
-    res.set('cache-control', 'no-store').redirect(303, returnTo ?? homePath)
+    res.redirect(303, offer ?? returnTo ?? homePath)
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Seal } from '../seal.ts'
-import { cookieName, cookiesOf, createSealedCookies } from '../web/sealed-cookie.ts'
+import { cookieName, cookiesOf, createSealedCookies, headerLength } from '../web/sealed-cookie.ts'
 
 /** One click on a provider until its answer came back. */
 export interface Attempt {
@@ -12,6 +12,8 @@ export interface Attempt {
   nonce: string
   codeVerifier: string
   returnTo?: string | undefined
+  /** id of the registration that waits in this browser, whose owner means to show by this sign-in which user they are */
+  proving?: string | undefined
 }
 
 export type Taken =
@@ -32,8 +34,10 @@ const lifetime = 600
 /** seconds that the browser keeps it: after its time it is good for nothing, but still knows the deep link */
 const remembered = 4 * 3600
 
-// Servers refuse requests with more than 8 KB of headers: what all attempts of a browser may take of that, in bytes.
-const budget = 4096
+// Servers refuse a `Cookie` header of more than 8 KB, and a browser that sends one is locked out of the whole site. Ours stay
+// below 7.7 KB: 3.5 for all attempts of a browser, 3.3 for a pending registration, the rest for session, last provider and a
+// way back from a logout.
+const budget = 3500
 
 /** `until`: milliseconds since 1970 */
 type Sealed = { attempt: Attempt; until: number } | { spent: true; returnTo?: string | undefined }
@@ -49,23 +53,23 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
   const prefix = cookieName('sso-attempt-', secure)
 
   /** The oldest go first, so that somebody who opens many tabs keeps the newest ones. */
-  function makeRoom(req: Request, res: Response): void {
+  function makeRoom(req: Request, res: Response, forNewest: number): void {
     const newestFirst = Object.entries(cookiesOf(req))
       .filter(([name]) => name.startsWith(prefix))
       .sort(([a], [b]) => (a < b ? 1 : -1))
-    let used = 0
+    let used = forNewest
     for (const [name, value = ''] of newestFirst) {
-      used += name.length + value.length
+      used += headerLength(name, value)
       if (used > budget) cookies.clear(res, name)
     }
   }
 
   return {
     async begin(req, res, attempt) {
-      makeRoom(req, res)
       const began = Math.floor(Date.now() / 1000)
       const state = `${began.toString(36)}-${randomBytes(24).toString('base64url')}`
-      await cookies.set(res, prefix + state, { attempt, until: Date.now() + lifetime * 1000 })
+      const length = await cookies.set(res, prefix + state, { attempt, until: Date.now() + lifetime * 1000 })
+      makeRoom(req, res, length)
       return state
     },
     async take(req, res, state) {

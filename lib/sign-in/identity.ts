@@ -19,6 +19,9 @@ export interface Identity {
 // It is kept in the session: a provider must not be able to fill the store. Without it, a logout asks once more.
 const longestHint = 8192
 
+/** Core 2: a subject has at most 255 ASCII characters. A NUL would be cut off by a database and name somebody else. */
+export const identifier = /^[\u0020-\u007e]{1,255}$/
+
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
@@ -36,14 +39,14 @@ export function identityFrom(
   userInfo: Claims | undefined,
   clock: { now: number; tolerance: number },
 ): Identity {
-  // Core 2: at most 255 ASCII characters. A NUL would be cut off by a database and name somebody else.
-  const subject = idClaims.sub
-  if (typeof subject !== 'string' || !/^[\u0020-\u007e]{1,255}$/.test(subject))
+  const { sub: subject, sid } = idClaims
+  if (typeof subject !== 'string' || !identifier.test(subject))
     throw new Error('the subject is not 1 to 255 ASCII characters')
   // Core 3.1.3.7, 5: openid-client looks at it only where there are several audiences.
   const authorizedParty = idClaims.azp
   if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
     throw new Error('the ID token was issued to another client (azp)')
+  for (const name of ['exp', 'iat', 'nbf']) assertMoment(idClaims, name)
   // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
   const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
@@ -57,9 +60,29 @@ export function identityFrom(
     email,
     emailVouched: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
-    providerSession: textOf(idClaims.sid, 255),
+    // To the letter: a logout token must find it again.
+    providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
   }
+}
+
+/**
+ * The one address of a person that may be looked up: the provider's where it vouches for it, else the one that the person
+ * proved by a code.
+ */
+export function certainAddress(
+  { email, emailVouched }: Pick<Identity, 'email' | 'emailVouched'>,
+  proven: string | undefined,
+): string | undefined {
+  return emailVouched ? email : proven
+}
+
+/** RFC 7519, 2: JSON also holds numbers that are no moment (`1e999` is read as infinity), and a token would never end. */
+function assertMoment(idClaims: Claims, name: string): void {
+  const value = idClaims[name]
+  // seconds since 1970; the last moment that a Date can hold
+  const isMoment = typeof value === 'number' && value >= 0 && value <= 8.64e12
+  if (value !== undefined && !isMoment) throw new Error(`the ID token's ${name} is no moment in time`)
 }
 
 /** Whether the address is missing, so that UserInfo is to be asked. */
@@ -86,7 +109,8 @@ function nameOf(claims: Claims): string | undefined {
 
 function textOf(value: unknown, longest: number): string | undefined {
   if (typeof value !== 'string') return undefined
-  // Control and direction characters could disguise one name as another on the page that asks to confirm it.
-  const text = value.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '').trim()
+  // Control and direction characters could disguise one name as another on the page that asks to confirm it; halves of
+  // characters take six bytes each in the cookie of a registration.
+  const text = value.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, '').trim()
   return text === '' || text.length > longest ? undefined : text
 }

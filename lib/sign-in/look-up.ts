@@ -2,9 +2,12 @@ import { normaliseEmail } from '../users/email-address.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
 import { decide, type Turn } from './decide.ts'
-import type { Identity } from './identity.ts'
+import { certainAddress, type Identity } from './identity.ts'
 
-/** Who may register: everybody whose address is vouched for, nobody, or whom the host's function lets. */
+/**
+ * Who may register: everybody whose address is vouched for or proven by a code, nobody, or whom the host's function lets.
+ * The function is given the identity with the address that is certain as its `email`, whatever the provider claimed.
+ */
 export type RegistrationPolicy =
   | 'open'
   | 'closed'
@@ -22,24 +25,36 @@ export interface LookUpParts {
   registration: RegistrationPolicy
 }
 
-/** Asks the tables what they know of an identity, and decides. */
-export type LookUp = (identity: Identity, portal: string) => Promise<Prospect>
+/**
+ * Asks the tables what they know of an identity, and decides.
+ *
+ * @param proven address that the person proved by a code
+ */
+export type LookUp = (identity: Identity, portal: string, proven?: string) => Promise<Prospect>
 
 export function createLookUp({ identities, users, registration }: LookUpParts): LookUp {
-  return async (identity, portal) => {
+  return async (identity, portal, proven) => {
     const linkedId = await identities.findUserId(portal, identity)
     const linkedUser = linkedId === undefined ? undefined : await users.findById(linkedId, portal)
-    const asksByEmail = !linkedUser && identity.emailVouched && identity.email !== undefined
-    const found = asksByEmail ? await users.findByEmail(identity.email, portal) : undefined
-    // A host's database that compares loosely (collations) would hand over the account of a look-alike.
-    const userWithEmail = found && normaliseEmail(found.email) === identity.email ? found : undefined
+    const address = certainAddress(identity, proven)
+    // No table is asked about an address before it is certain: so neither what a page says nor how long it takes can tell
+    // who has an account here.
+    const userWithAddress =
+      linkedUser || address === undefined ? undefined : await findByAddress(users, address, portal)
+    const mayBeNew = !linkedUser && !userWithAddress && address !== undefined
     const registrationOpen =
-      asksByEmail && !userWithEmail && (await mayRegister(registration, identity, portal))
+      mayBeNew && (await mayRegister(registration, { ...identity, email: address }, portal))
     return {
-      turn: decide({ identity, linkedUser, userWithEmail, registrationOpen }),
+      turn: decide({ address, linkedUser, userWithAddress, registrationOpen }),
       gone: linkedUser ? undefined : linkedId,
     }
   }
+}
+
+/** A host's database that compares loosely (collations) would hand over the account of a look-alike. */
+async function findByAddress(users: UserDirectory, address: string, portal: string) {
+  const found = await users.findByEmail(address, portal)
+  return found && normaliseEmail(found.email) === address ? found : undefined
 }
 
 async function mayRegister(policy: RegistrationPolicy, identity: Identity, portal: string): Promise<boolean> {

@@ -9,13 +9,13 @@ import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
-import type { Attempts } from './attempts.ts'
+import type { Attempt, Attempts } from './attempts.ts'
 import type { Identity } from './identity.ts'
 import type { LookUp } from './look-up.ts'
 import type { Step } from './provider-strategy.ts'
 import type { Refuse } from './refuse.ts'
 
-/** Hands a new person over to the registration. */
+/** Hands a person over to the registration: who is new, or has to prove an address first. */
 export type Register = (
   req: Request,
   res: Response,
@@ -27,9 +27,13 @@ export interface ProviderRouterParts {
   admit: Admit
   attempts: Attempts
   homePath: string
+  /** id of the registration that waits in this browser */
+  findNewcomer: (req: Request, portal: string) => Promise<string | undefined>
   lookUp: LookUp
   pages: Pages
   passport: InstanceType<PassportStatic['Passport']>
+  /** whether codes can be sent, so that a person can prove an address */
+  provesAddresses: boolean
   refuse: Refuse
   register: Register
   table: ProvidersTable
@@ -44,21 +48,23 @@ export function createProviderRouter(
   strategyName: string,
   parts: ProviderRouterParts,
 ): Router {
-  const { addresses, admit, attempts, homePath, lookUp, pages, passport, refuse, register, table } = parts
+  const { addresses, admit, attempts, findNewcomer, homePath, lookUp, pages, passport } = parts
+  const { provesAddresses, refuse, register, table } = parts
   const { portal, slug } = provider
 
-  const begin: RequestHandler = (req, res, next) => {
+  const begin = handle(async (req, res, next) => {
     const step = {
       step: 'begin',
       returnTo: safeReturnTo(req.query.returnTo),
       otherAccount: req.query.account === 'other',
+      // Which one is never the query's to say.
+      proving: req.query.proving === undefined ? undefined : await findNewcomer(req, portal),
     } satisfies Step
-    res.set('cache-control', 'no-store')
     const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
     authenticate(req, res, (error?: unknown) => {
       refuse(req, res, error, { portal, provider: slug, returnTo: step.returnTo }).catch(next)
     })
-  }
+  })
 
   const finish = handle(async (req, res) => {
     let returnTo: string | undefined
@@ -76,7 +82,7 @@ export function createProviderRouter(
       returnTo = taken.attempt.returnTo
       const identity = await authenticate(req, res, { step: 'finish', answer, attempt: taken.attempt })
       await refuseChanged()
-      await carryOut(req, res, identity, returnTo)
+      await carryOut(req, res, identity, taken.attempt)
     } catch (error) {
       await refuse(req, res, error, { portal, provider: slug, returnTo })
     }
@@ -122,19 +128,21 @@ export function createProviderRouter(
     req: Request,
     res: Response,
     identity: Identity,
-    returnTo: string | undefined,
+    { returnTo, proving }: Attempt,
   ): Promise<void> {
     const { turn, gone } = await lookUp(identity, portal)
-    const admission = { provider, identity, gone, returnTo }
+    const admission = { provider, identity, gone, returnTo, proving }
     switch (turn.turn) {
       case 'known':
         return await admit(req, res, { ...admission, user: turn.user, how: 'known' })
       case 'link':
         return await admit(req, res, { ...admission, user: turn.user, how: 'linked' })
+      case 'prove':
+        if (!provesAddresses)
+          throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
+        return await register(req, res, { provider, identity, returnTo })
       case 'register':
         return await register(req, res, { provider, identity, returnTo })
-      case 'prove':
-        throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
       case 'refuse':
         throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
     }

@@ -2,17 +2,22 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { explain, PortalSsoError } from '../errors.ts'
+import { isUnreachable } from '../providers/outbound-http.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
+import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
+import { conceal, quote } from './quote.ts'
 
 interface Begin {
   step: 'begin'
   returnTo: string | undefined
   /** have the provider ask who it is, though it may know somebody */
   otherAccount: boolean
+  /** see `Attempt` */
+  proving: string | undefined
 }
 
 interface Finish {
@@ -95,7 +100,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
   }
 
-  private async begin(req: Request, { returnTo, otherAccount }: Begin): Promise<void> {
+  private async begin(req: Request, { returnTo, otherAccount, proving }: Begin): Promise<void> {
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -108,6 +113,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       nonce,
       codeVerifier,
       returnTo,
+      proving,
     }
     const parameters: RequestParameters = {
       nonce,
@@ -138,29 +144,41 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async judge(answer: Answer, { nonce, codeVerifier }: Attempt): Promise<Identity> {
-    const configuration = this.client.configuration()
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
+      const configuration = this.client.configuration()
       const tokens = await client.authorizationCodeGrant(configuration, received, {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       })
+      assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
-      const userInfo =
-        lacksEmail(this.provider, idClaims) && this.client.metadata.userinfo_endpoint !== undefined
-          ? // Core 5.3.2: claims of another subject must not be used.
-            await client.fetchUserInfo(configuration, tokens.access_token, String(idClaims.sub))
-          : undefined
+      const userInfo = lacksEmail(this.provider, idClaims)
+        ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
+        : undefined
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
         tolerance: clockTolerance,
       })
     } catch (error) {
-      throw refusalOf(error, answer)
+      const code = answer.parameters.get('code') ?? ''
+      throw refusalOf(error, [code, answer.state, nonce, codeVerifier, ...this.client.secrets])
     }
+  }
+
+  /** Core 5.3.2: claims of another subject must not be used. */
+  private async userInfo(
+    configuration: client.Configuration,
+    accessToken: string,
+    subject: string,
+  ): Promise<Claims | undefined> {
+    if (this.client.metadata.userinfo_endpoint === undefined) return undefined
+    // RFC 6749, A.12. What a header cannot hold would be quoted in the error, and so in the log.
+    if (!/^[\u0020-\u007e]+$/.test(accessToken)) throw new Error('the access token is not in ASCII')
+    return await client.fetchUserInfo(configuration, accessToken, subject)
   }
 }
 
@@ -181,43 +199,24 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
 }
 
 /** Whose fault it is decides what the person reads; what exactly was wrong is for the log. */
-function refusalOf(error: unknown, answer: Answer): PortalSsoError {
+function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
     const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
-    return new PortalSsoError(
-      code,
-      `the provider answered with the error ${JSON.stringify(error.error.slice(0, 100))}`,
-    )
+    return new PortalSsoError(code, `the provider answered with the error ${quote(error.error, secrets)}`)
   }
   if (error instanceof client.ResponseBodyError) {
-    // Some providers quote the code that they refuse.
-    const code = answer.parameters.get('code') ?? ''
-    const quoted = `${error.error}: ${error.error_description ?? ''}`.replaceAll(code || '\n', '…')
-    const description = JSON.stringify(quoted.slice(0, 300))
+    // As unknown: only `error` has been looked at, and an object need not be able to become text.
+    const described: unknown = error.error_description
+    const said = typeof described === 'string' ? `${error.error}: ${described}` : error.error
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )
     return new PortalSsoError(
       own ? 'provider_error' : 'answer_invalid',
-      `the token endpoint refused (status ${error.status}): ${description}`,
+      `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
     )
   }
-  return new PortalSsoError(isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid', explain(error))
-}
-
-function isUnreachable(error: unknown): boolean {
-  for (let at = error, depth = 0; at && depth < 5; depth++) {
-    const { name, code, message, status, cause } = at as Record<string, unknown>
-    if (
-      name === 'TimeoutError' ||
-      name === 'AbortError' ||
-      code === 'OAUTH_TIMEOUT' ||
-      code === 'OAUTH_ABORT'
-    )
-      return true
-    if (message === 'fetch failed' || (typeof status === 'number' && status >= 500)) return true
-    at = cause
-  }
-  return false
+  const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'
+  return new PortalSsoError(code, conceal(explain(error), secrets))
 }

@@ -41,6 +41,7 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
       portal,
       provider,
       reference,
+      clientAddress: req.ip,
       detail: { code: problem.code, reason },
     })
 

@@ -8,6 +8,10 @@ export interface Addresses {
   path(page: string, parameters?: Record<string, string | undefined>): string
   /** the redirect URI of a provider */
   callback(slug: string, portal: string): string
+  /** where a provider sends people after signing them out */
+  loggedOut(portal: string): string
+  /** where a provider says that a session of its own has ended */
+  backChannelLogout(slug: string, portal: string): string
 }
 
 /** @param baseUrl one origin for all, or one for each portal */
@@ -32,5 +36,11 @@ export function createAddresses(
     return mount + page + (query && `?${query}`)
   }
 
-  return { origin, path, callback: (slug, portal) => origin(portal) + path(`/login/${slug}/callback`) }
+  return {
+    origin,
+    path,
+    callback: (slug, portal) => origin(portal) + path(`/login/${slug}/callback`),
+    loggedOut: (portal) => origin(portal) + path('/logout/done'),
+    backChannelLogout: (slug, portal) => origin(portal) + path(`/logout/${slug}/backchannel`),
+  }
 }

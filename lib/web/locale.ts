@@ -5,7 +5,7 @@ import i18next from 'i18next'
 
 export interface Locale {
   lang: string
-  t: (key: string, parameters?: Record<string, string>) => string
+  t: (key: string, parameters?: Record<string, string | number>) => string
 }
 
 /** @returns chooses the reader's language among the files in `views/locales`, English when there is none of his */

@@ -1,14 +1,16 @@
-import { createHash, randomInt } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import ejs from 'ejs'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
 import { ConfigurationError, explain, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { viewsDirectory } from '../paths.ts'
+import { randomText } from '../random-text.ts'
 import type { Addresses } from './addresses.ts'
+import { keepPrivate } from './keep-private.ts'
 import { createLocales, type Locale } from './locale.ts'
+import type { Views } from './views.ts'
 import { wantsPage } from './wants-page.ts'
 
 export interface Branding {
@@ -29,13 +31,21 @@ export interface Way {
 }
 
 export interface Pages {
-  show(req: Request, res: Response, view: string, locals: object, status?: number): Promise<void>
+  /** @param formAction origins, beside ours, at which the page's form may end */
+  show(
+    req: Request,
+    res: Response,
+    view: string,
+    locals: object,
+    status?: number,
+    formAction?: readonly string[],
+  ): Promise<void>
   /** The page of a problem, or `application/problem+json` (RFC 9457) for clients that want no page. */
   problem(
     req: Request,
     res: Response,
     problem: PortalSsoError,
-    shown: { reference: string; ways: Way[] },
+    shown: { reference: string | undefined; ways: Way[] },
   ): Promise<void>
   /** What is left when a handler of ours failed: logged exactly, shown generally. */
   readonly onError: ErrorRequestHandler
@@ -48,8 +58,7 @@ export interface PagesOptions {
   addresses: Addresses
   branding: Branding
   logger: Logger
-  /** templates found here replace ours of the same name */
-  viewsDir?: string | undefined
+  views: Views
 }
 
 // For these the person cannot help himself: the page says whom to ask.
@@ -62,16 +71,12 @@ const askable = new Set<string>([
   'internal',
 ])
 
-export function createPages({ addresses, branding, logger, viewsDir }: PagesOptions): Pages {
+export function createPages({ addresses, branding, logger, views }: PagesOptions): Pages {
   const assetsDirectory = path.join(viewsDirectory, 'assets')
   const fingerprint = fingerprintOf(assetsDirectory)
   const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
   const locale = createLocales(viewsDirectory)
-  const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
-  const secureHeaders = headersFor(branding)
-
-  // EJS looks beside the including file first: without this a host could not replace a partial alone.
-  const includer = (name: string) => ({ filename: findView(views, name) })
+  const secureHeaders = headersFor(branding, [])
 
   async function show(
     req: Request,
@@ -79,31 +84,31 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
     view: string,
     locals: object,
     status = 200,
+    formAction: readonly string[] = [],
   ): Promise<void> {
-    const html = await ejs.renderFile(
-      findView(views, view),
-      { ...locale(req), branding, asset, ...locals },
-      { views, includer, cache: process.env.NODE_ENV === 'production' },
-    )
+    const setHeaders = formAction.length > 0 ? headersFor(branding, formAction) : secureHeaders
+    const html = await views.render(view, { ...locale(req), branding, asset, ...locals })
     await new Promise<void>((resolve, reject) => {
-      secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+      setHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
-    res.status(status).set('cache-control', 'no-store').type('html').send(html)
+    keepPrivate(res)
+    res.status(status).type('html').send(html)
   }
 
   async function problem(
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, ways }: { reference: string; ways: Way[] },
+    { reference, ways }: { reference: string | undefined; ways: Way[] },
   ): Promise<void> {
     const { t } = locale(req)
     const title = t(`problems.${code}.title`)
     const sentence = t(`problems.${code}.sentence`)
     if (status === 503) res.set('retry-after', '5')
+    keepPrivate(res)
     res.vary('accept')
     if (!wantsPage(req)) {
-      res.status(status).set('cache-control', 'no-store').type('application/problem+json')
+      res.status(status).type('application/problem+json')
       res.send(
         JSON.stringify({
           type: 'about:blank',
@@ -170,8 +175,7 @@ export function createPages({ addresses, branding, logger, viewsDir }: PagesOpti
 
 /** Eight characters without look-alikes: shown to the person, found in the log and in `sso_events`. */
 export function newReference(): string {
-  const alphabet = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
-  return Array.from({ length: 8 }, () => alphabet[randomInt(alphabet.length)]).join('')
+  return randomText(8)
 }
 
 /** Any error as a problem; what is not ours is told apart only as far as the person can do something about it. */
@@ -199,15 +203,15 @@ function isDatabaseFailure(error: unknown): boolean {
   )
 }
 
-function headersFor({ logo, stylesheet }: Branding): RequestHandler {
+function headersFor({ logo, stylesheet }: Branding, formAction: readonly string[]): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
         defaultSrc: ["'none'"],
         baseUri: ["'none'"],
-        // Chrome applies it to the redirect after a post too; every form of ours ends on this site.
-        formAction: ["'self'"],
+        // Chrome applies it to the redirect after a post too; of ours only signing out ends at another site.
+        formAction: ["'self'", ...formAction],
         frameAncestors: ["'none'"],
         imgSrc: ["'self'", 'data:', ...originOf(logo)],
         scriptSrc: ["'self'"],
@@ -224,13 +228,6 @@ function headersFor({ logo, stylesheet }: Branding): RequestHandler {
 
 function originOf(address: string | undefined): string[] {
   return address && URL.canParse(address) ? [new URL(address).origin] : []
-}
-
-/** @param name without its ending, such as `picker` or `partials/head` */
-function findView(directories: readonly string[], name: string): string {
-  const found = directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
-  if (found === undefined) throw new Error(`no view is called ${name}`)
-  return found
 }
 
 function fingerprintOf(directory: string): string {

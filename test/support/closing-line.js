@@ -1,20 +1,21 @@
 import fs from 'node:fs'
+import { refusalTable } from './refusal-table.js'
 
 let closed = false
 
-/** Prints the line when the process ends: Jest's own summary and coverage table come after the reporters. */
-export function closeRunWith(line) {
+/** Prints what closes the run, its last line above all, when the process ends: Jest's own summary and coverage table come after the reporters. */
+export function closeRunWith(closing) {
   if (closed) return
   closed = true
-  process.once('exit', () => print(`${line()}\n`))
+  process.once('exit', () => print(`${closing()}\n`))
 }
 
 /** Where Jest leaves by its own exit it has muted process.stdout. A pipe may be full for a moment. */
 function print(text) {
   const late = Date.now() + 5000
-  for (;;) {
+  for (let left = Buffer.from(text); left.length > 0; ) {
     try {
-      return fs.writeSync(1, text)
+      left = left.subarray(fs.writeSync(1, left))
     } catch (error) {
       if (error.code !== 'EAGAIN' || Date.now() > late) return
     }
@@ -30,13 +31,13 @@ export function closingLine(results) {
   return `${passed} passed, ${Math.max(failed, atLeast)} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-/** Closes a run with one plain line that any log reader understands. */
+/** Closes a run with the refusal table, and one plain line that any log reader understands. */
 export default class ClosingLine {
   results
 
   onRunComplete(_contexts, results) {
     this.results = results
-    closeRunWith(() => closingLine(results))
+    closeRunWith(() => refusalTable(results) + closingLine(results))
   }
 
   /** Makes Jest fail a run in which every test was filtered out. */

@@ -8,12 +8,15 @@ import {
   type ServerResponse,
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { createGzip } from 'node:zlib'
 import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
 
 export type Claims = Record<string, unknown>
 
 type Endpoint = 'discovery' | 'jwks' | 'token' | 'userinfo'
 
+/** What is left out stays as in the right answer. */
 export interface RawAnswer {
   status?: number
   headers?: OutgoingHttpHeaders
@@ -24,10 +27,12 @@ export interface RawAnswer {
 type ResponseFaults = { [name in `${Endpoint}Response`]?: RawAnswer }
 
 /**
- * How any of the four answers: never; a byte now and then, without end; the right answer and 11 MB more in one member;
- * not at all, the connection ends.
+ * How any of the four answers: never; a byte now and then, without end; the right answer and 11 MB more in one member, plain
+ * or packed into a few KB (`Bomb`); without end, as fast as it goes; not at all, the connection ends (`Drop`), or ends in the
+ * middle (`Midway`); after the head of another answer (`Informed`); with more headers than anybody reads (`Headers`).
  */
-type DeliveryFaults = { [name in `${Endpoint}${'Hang' | 'Trickle' | 'Huge' | 'Drop'}`]?: true }
+type DeliveryFaults = { [name in `${Endpoint}${Delivery}`]?: true }
+type Delivery = 'Hang' | 'Trickle' | 'Huge' | 'Bomb' | 'Endless' | 'Drop' | 'Midway' | 'Informed' | 'Headers'
 
 /** One switch, one fault. Where parts are merged in, `undefined` takes a member out. */
 export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
@@ -46,9 +51,13 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
 
   /** Merged over the ID token's claims. */
   claims?: Claims
-  noIdToken?: true
-  accessTokenMissing?: true
+  /** Merged over what the token endpoint answers. */
+  tokenAnswer?: Claims
   tokenError?: { status?: number; body: object }
+  /** Refuses the token request, and quotes it. */
+  tokenQuotes?: true
+  /** Knows the client by its id alone and takes no secret from it (RFC 6749 section 2.1: a public client). */
+  publicClient?: true
   /** Reads Basic credentials without form-decoding them, as many servers do against RFC 6749 section 2.3.1. */
   rawCredentials?: true
 
@@ -83,6 +92,8 @@ export interface FaultyProvider {
   /** For many sign-ins at once; says who the next one is. Left alone, it is `person`. */
   nextPerson: () => Person
   readonly requests: ReceivedRequest[]
+  /** Codes and tokens that it gave out, since ever. */
+  readonly issued: string[]
   /** Whom a code was given out for, spent or not. */
   personOf(code: string): Person | undefined
   /** Signs any claims with the current key, for logout tokens say; `faults` here are only this token's. */
@@ -139,6 +150,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     person: { ...ada },
     nextPerson: () => provider.person,
     requests: [],
+    issued: [],
     personOf: (code) => given.get(code),
     sign: keys.sign,
     rotateKeys: keys.rotate,
@@ -196,7 +208,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       scopes_supported: ['openid', 'email', 'profile'],
       response_modes_supported: ['query', 'form_post'],
       grant_types_supported: ['authorization_code'],
-      token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+      token_endpoint_auth_methods_supported: faults.publicClient
+        ? ['none']
+        : ['client_secret_basic', 'client_secret_post'],
       ...(faults.noPkceInMetadata ? {} : { code_challenge_methods_supported: ['S256'] }),
       ...(faults.announceIss === false ? {} : { authorization_response_iss_parameter_supported: true }),
     }
@@ -231,6 +245,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const code = randomBytes(16).toString('base64url')
     const person = { ...provider.nextPerson() }
     given.set(code, person)
+    provider.issued.push(code)
     codes.set(code, {
       person,
       redirectUri,
@@ -242,6 +257,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   async function token(request: ReceivedRequest): Promise<JsonAnswer> {
     if (faults.tokenError) return { status: 400, ...faults.tokenError }
+    if (faults.tokenQuotes)
+      return { status: 400, body: { error: 'invalid_grant', error_description: request.body } }
     const form = new URLSearchParams(request.body)
     if (!authenticated(request.headers.authorization, form)) {
       const headers = { 'WWW-Authenticate': 'Basic realm="token endpoint"' }
@@ -263,11 +280,14 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)
+    const idToken = await keys.sign(idTokenClaims(authorization), faults)
+    provider.issued.push(accessToken, idToken)
     const body = {
-      ...(faults.accessTokenMissing ? {} : { access_token: accessToken }),
+      access_token: accessToken,
       token_type: 'Bearer',
       expires_in: 300,
-      ...(faults.noIdToken ? {} : { id_token: await keys.sign(idTokenClaims(authorization), faults) }),
+      id_token: idToken,
+      ...faults.tokenAnswer,
     }
     return { headers: { 'Cache-Control': 'no-store' }, body }
   }
@@ -286,6 +306,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function authenticated(header: string | undefined, form: URLSearchParams): boolean {
+    if (faults.publicClient)
+      return header === undefined && !form.has('client_secret') && form.get('client_id') === clientId
     if (header === undefined)
       return form.get('client_id') === clientId && form.get('client_secret') === clientSecret
     // One way at a time (RFC 6749 section 2.3).
@@ -303,15 +325,13 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function deliver(res: ServerResponse, endpoint: Endpoint, answer: JsonAnswer): void {
-    const raw = faults[`${endpoint}Response`]
+    const raw = faults[`${endpoint}Response`] ?? {}
     const json = JSON.stringify(answer.body)
-    const headers = { 'Content-Type': 'application/json', ...answer.headers }
-    if (faults[`${endpoint}Hang`]) return
-    if (faults[`${endpoint}Drop`]) res.destroy()
-    else if (raw) res.writeHead(raw.status ?? 200, raw.headers ?? headers).end(raw.body)
-    else if (faults[`${endpoint}Trickle`]) trickle(res.writeHead(200, headers))
-    else if (faults[`${endpoint}Huge`]) swell(res.writeHead(200, headers), json)
-    else res.writeHead(answer.status ?? 200, headers).end(json)
+    const headers = { 'Content-Type': 'application/json', ...answer.headers, ...raw.headers }
+    const head = (more = {}) => res.writeHead(raw.status ?? answer.status ?? 200, { ...headers, ...more })
+    const how = deliveries.find(([name]) => faults[`${endpoint}${name}`])
+    if (how) how[1](res, head, json)
+    else head().end(raw.body ?? json)
   }
 
   return provider
@@ -379,15 +399,40 @@ function logout(query: URLSearchParams, res: ServerResponse): void {
   res.writeHead(302, { Location: target.href }).end()
 }
 
+type Head = (more?: OutgoingHttpHeaders) => ServerResponse
+
+const megabyte = Buffer.alloc(1024 * 1024, 'x')
+
+const deliveries: [Delivery, (res: ServerResponse, head: Head, json: string) => void][] = [
+  ['Hang', () => {}],
+  ['Trickle', (_res, head) => trickle(head())],
+  // Without a Content-Length, and right JSON to the end: nothing but counting can tell.
+  ['Huge', (_res, head, json) => Readable.from(swollen(json)).pipe(head())],
+  ['Bomb', (_res, head, json) => bomb(head({ 'Content-Encoding': 'gzip' }), json)],
+  ['Endless', (_res, head) => Readable.from(endless()).pipe(head())],
+  ['Drop', (res) => res.destroy()],
+  ['Midway', (res, head, json) => head().write(json.slice(0, -1), () => res.destroy())],
+  ['Informed', (res, head, json) => res.writeEarlyHints({ link: '</x>; rel=x' }, () => head().end(json))],
+  ['Headers', (_res, head, json) => head({ 'X-Padding': 'x'.repeat(100_000) }).end(json)],
+]
+
 /** White space before a JSON value is legal, so nothing but a clock can tell that this never ends. */
 function trickle(res: ServerResponse): void {
   const drip = setInterval(() => res.write(' '), 50)
   res.once('close', () => clearInterval(drip))
 }
 
-/** Without a Content-Length, and right JSON to the end: nothing but counting can tell. */
-function swell(res: ServerResponse, json: string): void {
-  res.write(`${json.slice(0, -1)},"padding":"`)
-  for (let megabytes = 0; megabytes < 11; megabytes++) res.write('x'.repeat(1024 * 1024))
-  res.end('"}')
+function* swollen(json: string): Generator<Buffer> {
+  yield Buffer.from(`${json.slice(0, -1)},"padding":"`)
+  for (let megabytes = 0; megabytes < 11; megabytes++) yield megabyte
+  yield Buffer.from('"}')
+}
+
+function* endless(): Generator<Buffer> {
+  for (;;) yield megabyte
+}
+
+/** A few KB on the wire. */
+function bomb(res: ServerResponse, json: string): void {
+  Readable.from(swollen(json)).pipe(createGzip()).pipe(res)
 }

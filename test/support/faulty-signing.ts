@@ -9,20 +9,53 @@ import { promisify } from 'node:util'
 
 const generateKeyPair = promisify(generateKeyPairWithCallback)
 
-/** What can be wrong with a token's header and signature. */
+/** What an HMAC is made with by somebody who hopes that a verifier takes a public key for a secret one. */
+type HmacKey =
+  | 'public-key'
+  | 'public-key-der'
+  | 'public-key-jwk'
+  | 'public-key-modulus'
+  | 'client-secret'
+  | 'published-secret'
+  | 'empty'
+
+/** What can be wrong with a token's header and signature, and with the keys that it is to be checked with. */
 export interface SigningFaults {
-  /** 'foreign-key': another key under the published key's id. 'stripped': nothing after the second dot. */
-  signature?: 'bad' | 'foreign-key' | 'stripped'
+  /**
+   * 'foreign-key': another key under the published key's id. 'stripped': nothing after the second dot. 'other-padding': PSS
+   * where the header says PKCS #1, and the other way round. 'small-order': the point and the number that satisfy careless
+   * Ed25519 for any message. 'of-another-token': a good one, of other claims.
+   */
+  signature?:
+    | 'bad'
+    | 'cut'
+    | 'der'
+    | 'foreign-key'
+    | 'of-another-token'
+    | 'other-padding'
+    | 'small-order'
+    | 'stripped'
+    | 'zeros'
   /** The asymmetric ones are signed properly, by keys that are published and announced: just not what was registered. */
-  alg?: 'none' | 'HS256-public-key' | 'HS256-client-secret' | 'ES256' | 'PS256' | 'EdDSA'
+  alg?: 'none' | `HS${256 | 384 | 512}-${HmacKey}` | 'ES256' | 'PS256' | 'EdDSA'
   /** Merged into the protected header; `undefined` takes a member out. */
   header?: Record<string, unknown>
+  /** Signed instead of the header, byte for byte; a function gets the right one. */
+  rawHeader?: Raw
   kid?: 'absent' | 'unknown'
   /** Publishes two RS256 keys and signs with the second. */
   severalKeys?: true
-  /** Signed instead of the claims, byte for byte. */
-  rawPayload?: string
+  /** Publishes an RSA key of 1024 bits and signs with it. */
+  weakKey?: true
+  /** What is published in place of the right keys. */
+  jwks?: (keys: Record<string, unknown>[]) => unknown
+  /** Signed instead of the claims, byte for byte; a function gets the right ones. */
+  rawPayload?: Raw
+  /** Done to the whole token after it was signed. */
+  tamper?: (token: string) => string
 }
+
+type Raw = string | Buffer | ((json: string) => string | Buffer)
 
 type Algorithm = 'RS256' | 'PS256' | 'ES256' | 'EdDSA'
 
@@ -34,10 +67,13 @@ interface SigningKey {
 }
 
 export interface SigningKeys {
-  jwks(faults: SigningFaults): Promise<{ keys: object[] }>
+  jwks(faults: SigningFaults): Promise<{ keys: unknown }>
   sign(claims: object, faults?: SigningFaults): Promise<string>
   rotate(): Promise<void>
 }
+
+/** Stands in the key set where a row puts it there: symmetric keys must never be published, and never be used. */
+export const publishedSecret = { kty: 'oct', kid: 'published-secret', k: base64url('a secret for all') }
 
 /**
  * Signs with node:crypto: jose would refuse to write most of these tokens, and a mistake that it made in reading would
@@ -48,56 +84,100 @@ export async function createSigningKeys(clientSecret: string): Promise<SigningKe
   let main = await rsaKey('rsa-0')
   const others = { ES256: await curveKey('ES256'), EdDSA: await curveKey('EdDSA') }
   // Slow to make and seldom asked for.
-  let second: Promise<SigningKey> | undefined
-  let foreign: Promise<SigningKey> | undefined
+  const spare = new Map<string, Promise<SigningKey>>()
 
   // The same RSA key, published under a second name for PS256.
   const forPs256 = (): SigningKey => ({ ...main, kid: `${main.kid}-pss`, alg: 'PS256' })
-  const secondKey = () => {
-    second ??= rsaKey('rsa-second')
-    return second
-  }
-  const foreignKey = () => {
-    foreign ??= rsaKey('rsa-foreign')
-    return foreign
+
+  function spareKey(name: 'second' | 'weak' | `foreign ${Algorithm}`): Promise<SigningKey> {
+    const make = () => {
+      if (name === 'foreign ES256' || name === 'foreign EdDSA')
+        return curveKey(name === 'foreign ES256' ? 'ES256' : 'EdDSA')
+      return rsaKey(`rsa-${name}`, name === 'weak' ? 1024 : 2048)
+    }
+    const key = spare.get(name) ?? make()
+    spare.set(name, key)
+    return key
   }
 
-  async function keyFor(faults: SigningFaults): Promise<SigningKey> {
-    if (faults.alg === 'PS256') return forPs256()
-    if (faults.alg === 'ES256' || faults.alg === 'EdDSA') return others[faults.alg]
-    return faults.severalKeys ? secondKey() : main
+  async function keyFor({ alg, severalKeys, weakKey }: SigningFaults): Promise<SigningKey> {
+    if (alg === 'PS256') return forPs256()
+    if (alg === 'ES256' || alg === 'EdDSA') return others[alg]
+    if (weakKey) return await spareKey('weak')
+    return severalKeys ? await spareKey('second') : main
+  }
+
+  function hmacKey(name: HmacKey, { publicKey }: SigningKey): string | Buffer {
+    const jwk = publicKey.export({ format: 'jwk' })
+    switch (name) {
+      case 'public-key':
+        return publicKey.export({ format: 'pem', type: 'spki' })
+      case 'public-key-der':
+        return publicKey.export({ format: 'der', type: 'spki' })
+      case 'public-key-jwk':
+        return JSON.stringify(jwk)
+      case 'public-key-modulus':
+        return Buffer.from(jwk.n ?? '', 'base64url')
+      case 'client-secret':
+        return clientSecret
+      case 'published-secret':
+        return Buffer.from(publishedSecret.k, 'base64url')
+      case 'empty':
+        return ''
+    }
+  }
+
+  async function signatureFor(input: string, key: SigningKey, faults: SigningFaults): Promise<Buffer> {
+    const [, bits, secret] = /^HS(\d+)-(.*)$/.exec(faults.alg ?? '') ?? []
+    if (secret) return hmac(`sha${bits}`, input, hmacKey(secret as HmacKey, key))
+    const good = signatureOf(input, key.alg, key.privateKey)
+    switch (faults.signature) {
+      case 'bad':
+        good[10]! ^= 1
+        return good
+      case 'cut':
+        return good.subarray(0, -1)
+      case 'zeros':
+        return Buffer.alloc(good.length)
+      case 'der':
+        return sign('sha256', Buffer.from(input), key.privateKey)
+      case 'foreign-key':
+        return signatureOf(input, key.alg, (await spareKey(`foreign ${key.alg}`)).privateKey)
+      case 'of-another-token':
+        return signatureOf(`${input}x`, key.alg, key.privateKey)
+      case 'other-padding':
+        return signatureOf(input, key.alg === 'RS256' ? 'PS256' : 'RS256', key.privateKey)
+      case 'small-order':
+        return Buffer.concat([Buffer.from([1]), Buffer.alloc(63)])
+      default:
+        return good
+    }
   }
 
   return {
-    async jwks({ severalKeys }) {
-      const keys = [main, ...(severalKeys ? [await secondKey()] : []), forPs256(), ...Object.values(others)]
-      return { keys: keys.map(published) }
+    async jwks({ severalKeys, weakKey, jwks }) {
+      const spares = [severalKeys && 'second', weakKey && 'weak'] as const
+      const more = await Promise.all(spares.flatMap((name) => (name ? [spareKey(name)] : [])))
+      const keys = [main, ...more, forPs256(), ...Object.values(others)].map(published)
+      return { keys: jwks ? jwks(keys) : keys }
     },
 
     async sign(claims, faults = {}) {
       const key = await keyFor(faults)
-      const alg = faults.alg?.startsWith('HS256') ? 'HS256' : (faults.alg ?? key.alg)
       const kid = faults.kid === 'unknown' ? 'nobody-knows-this-key' : key.kid
       const header = {
-        alg,
+        alg: faults.alg?.replace(/-.*/, '') ?? key.alg,
         typ: 'JWT',
         ...(faults.kid === 'absent' ? {} : { kid }),
         ...faults.header,
       }
-      const input = [JSON.stringify(header), faults.rawPayload ?? JSON.stringify(claims)]
+      const input = [rawOr(header, faults.rawHeader), rawOr(claims, faults.rawPayload)]
         .map(base64url)
         .join('.')
-
-      if (faults.signature === 'stripped' || faults.alg === 'none') return `${input}.`
-      if (faults.alg === 'HS256-public-key') {
-        const pem = key.publicKey.export({ format: 'pem', type: 'spki' })
-        return `${input}.${hmac(input, pem)}`
-      }
-      if (faults.alg === 'HS256-client-secret') return `${input}.${hmac(input, clientSecret)}`
-      const signer = faults.signature === 'foreign-key' ? await foreignKey() : key
-      const signature = signatureOf(input, key.alg, signer.privateKey)
-      if (faults.signature === 'bad') signature[10]! ^= 1
-      return `${input}.${signature.toString('base64url')}`
+      const unsigned = faults.signature === 'stripped' || faults.alg === 'none'
+      const signature = unsigned ? '' : base64url(await signatureFor(input, key, faults))
+      const token = `${input}.${signature}`
+      return faults.tamper ? faults.tamper(token) : token
     },
 
     async rotate() {
@@ -107,8 +187,13 @@ export async function createSigningKeys(clientSecret: string): Promise<SigningKe
   }
 }
 
-async function rsaKey(kid: string): Promise<SigningKey> {
-  return { kid, alg: 'RS256', ...(await generateKeyPair('rsa', { modulusLength: 2048 })) }
+function rawOr(right: object, raw: Raw | undefined): string | Buffer {
+  const json = JSON.stringify(right)
+  return typeof raw === 'function' ? raw(json) : (raw ?? json)
+}
+
+async function rsaKey(kid: string, modulusLength = 2048): Promise<SigningKey> {
+  return { kid, alg: 'RS256', ...(await generateKeyPair('rsa', { modulusLength })) }
 }
 
 async function curveKey(alg: 'ES256' | 'EdDSA'): Promise<SigningKey> {
@@ -140,7 +225,10 @@ function signatureOf(input: string, alg: Algorithm, key: KeyObject): Buffer {
   }
 }
 
-const hmac = (input: string, secret: string | Buffer) =>
-  createHmac('sha256', secret).update(input).digest('base64url')
+function hmac(hash: string, input: string, secret: string | Buffer): Buffer {
+  return createHmac(hash, secret).update(input).digest()
+}
 
-const base64url = (text: string) => Buffer.from(text).toString('base64url')
+function base64url(bytes: string | Buffer): string {
+  return Buffer.from(bytes as string).toString('base64url')
+}

@@ -1,7 +1,9 @@
 /**
  * One instance of a portal as a process of its own: PORT, BASE_URL, DATABASE_URL and REDIS_URL say where. Prints `ready`.
- * `POST /test/providers/:act` with the arguments as JSON does an act of the code API in this instance.
+ * `POST /test/providers/:act` with the arguments as JSON does an act of the code API in this instance; `GET /test/heap` says how
+ * many bytes are alive, where Node was started with `--expose-gc`.
  */
+import { setTimeout } from 'node:timers/promises'
 import express, { type Request } from 'express'
 import { createClient } from 'redis'
 import { createPortalSso } from '../../lib/index.ts'
@@ -16,6 +18,8 @@ const sso = await createPortalSso({
   secret: testSecret,
   database: DATABASE_URL!,
   redis,
+  // All that tests send comes from one address.
+  rateLimits: false,
   logger: { info() {}, warn() {}, error() {} },
 })
 
@@ -31,6 +35,15 @@ app.post('/test/providers/:act', express.json(), async (req: Request<{ act: stri
   } catch (error) {
     res.status(400).json(String(error))
   }
+})
+app.get('/test/heap', async (_req, res) => {
+  // What ends with an answer ends a moment after it, and some of it is only free once its finalizers have run.
+  for (let round = 0; round < 4; round++) {
+    await setTimeout(50)
+    globalThis.gc?.()
+  }
+  const { heapUsed, external } = process.memoryUsage()
+  res.json(heapUsed + external)
 })
 mountDefault(app, sso)
 app.listen(Number(PORT), '127.0.0.1', () => console.log('ready'))

@@ -25,7 +25,7 @@ export class Visitor {
   /** Posts a form from a page of the same origin, unless the headers say otherwise. */
   async post(
     url: string,
-    form: Record<string, string> = {},
+    form: Record<string, string> | Form['fields'] = {},
     headers: Record<string, string> = {},
   ): Promise<Seen> {
     return await this.request(url, {
@@ -80,6 +80,29 @@ export class Visitor {
       location: location === null ? undefined : new URL(location, url).href,
     }
   }
+}
+
+export interface Form {
+  action: string
+  /** what is posted without a person's doing; a name may come twice */
+  fields: [name: string, value: string][]
+}
+
+/** The first form of a page. */
+export function formIn(html: string): Form {
+  const [, action = ''] = /<form[^>]*action="([^"]*)"/.exec(html) ?? []
+  const inputs = html.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)
+  return {
+    action: unescaped(action),
+    fields: [...inputs].map(([, name = '', value = '']) => [unescaped(name), unescaped(value)]),
+  }
+}
+
+function unescaped(text: string): string {
+  const named: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"' }
+  return text.replace(/&(?:#(\d+)|(\w+));/g, (whole, code?: string, name = '') =>
+    code ? String.fromCharCode(Number(code)) : (named[name] ?? whole),
+  )
 }
 
 function keep(jar: Map<string, string>, line: string): void {

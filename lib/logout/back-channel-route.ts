@@ -1,0 +1,114 @@
+import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
+import { ConfigurationError, explain } from '../errors.ts'
+import type { EventLog } from '../events/events.ts'
+import type { Logger } from '../logger.ts'
+import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { ProviderClients } from '../providers/provider-clients.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { EndSessions } from '../sessions/end-sessions.ts'
+import { handle } from '../web/handle.ts'
+import { newReference, toProblem } from '../web/pages.ts'
+import type { PortalOf } from '../web/portal-of.ts'
+import { type LogoutToken, LogoutTokenError, readLogoutToken } from './logout-token.ts'
+import type { SeenTokens } from './seen-tokens.ts'
+
+export interface BackChannelRouteParts {
+  clients: ProviderClients
+  endSessions: EndSessions
+  events: EventLog
+  /** reads a form of limited size */
+  form: RequestHandler
+  logger: Logger
+  portalOf: PortalOf
+  seenTokens: SeenTokens
+  table: ProvidersTable
+}
+
+const path = '/logout/:provider/backchannel'
+
+/**
+ * `POST /logout/:provider/backchannel` (OpenID Connect Back-Channel Logout 1.0): the provider says that a session of its own
+ * has ended. No browser is involved, so there is no cookie to read, and nothing that a post from another site could ride
+ * on: what counts is the provider's signature alone.
+ */
+export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
+  const { clients, endSessions, events, form, logger, portalOf, seenTokens, table } = parts
+
+  const receive = handle(async (req, res) => {
+    const portal = portalOf(req)
+    const slug = slugSchema.safeParse(req.params.provider).data
+    // A disabled provider lets nobody in, but may still say that somebody has left.
+    const provider = slug && (await table.find(portal, slug))
+    if (!provider) throw new LogoutTokenError('it comes from no provider of this portal')
+    try {
+      await obey(req, provider)
+      res.status(200).end()
+    } catch (error) {
+      await refuse(req, res, error, provider.slug)
+    }
+  })
+
+  async function obey(req: Request, provider: Provider): Promise<void> {
+    const { id, ends } = await tokenOf(req, provider)
+    const seen = { portal: provider.portal, issuer: provider.issuer, id }
+    if (await seenTokens.has(seen)) throw new LogoutTokenError('it has come before (jti)')
+    await end(req, provider, ends)
+    // Only now: a provider that was told to come back does so with the same token.
+    await seenTokens.add(seen)
+  }
+
+  async function tokenOf(req: Request, provider: Provider): Promise<LogoutToken> {
+    const { logout_token: token } = (req.body ?? {}) as { logout_token?: unknown }
+    if (typeof token !== 'string') throw new LogoutTokenError('there is not one logout_token in the form')
+    const keys = async () => await (await clients.of(provider)).keys()
+    return await readLogoutToken(token, provider, keys, Date.now() / 1000)
+  }
+
+  async function end(
+    req: Request,
+    { portal, issuer, slug }: Provider,
+    ends: LogoutToken['ends'],
+  ): Promise<void> {
+    if (!req.sessionStore)
+      throw new ConfigurationError('mount `app.use(sso.session())`, or express-session of your own, before')
+    const { userIds, failure } = await endSessions(req.sessionStore, { portal, issuer, ...ends })
+    for (const userId of userIds)
+      await events.record({ kind: 'signed-out', portal, userId, provider: slug, detail: { by: 'provider' } })
+    if (failure) throw failure
+  }
+
+  /**
+   * Why exactly is for the operator; who posts a token learns only whether to come again (2.8).
+   *
+   * @param provider slug, of one that is there: what else stands in the address may be anything
+   */
+  async function refuse(req: Request, res: Response, error: unknown, provider?: string): Promise<void> {
+    const invalid = error instanceof LogoutTokenError || toProblem(error).code === 'request_invalid'
+    const about = { provider, reference: newReference() }
+    const reason = explain(error)
+    const log = invalid ? logger.warn : logger.error
+    log.call(logger, { ...about, cause: reason }, 'a logout token was refused')
+    if (error instanceof LogoutTokenError) {
+      const from = { portal: portalOf(req), clientAddress: req.ip }
+      const detail = { code: 'logout_token_invalid', reason } as const
+      await events.record({ kind: 'refused', ...from, ...about, detail })
+    }
+    if (invalid) {
+      const error_description = 'The logout token was refused.'
+      res.status(400).json({ error: 'invalid_request', error_description })
+    } else {
+      // The fault is not the token's: the provider is to send it again, lest a session go on that it has ended.
+      const error_description = 'Please send it again in a moment.'
+      res.status(503).set('retry-after', '5').json({ error: 'temporarily_unavailable', error_description })
+    }
+  }
+
+  // Four parameters: that is how Express knows a handler of errors.
+  const onError: ErrorRequestHandler = (error, req, res, next) => {
+    refuse(req, res, error).catch(next)
+  }
+
+  const router = Router()
+  router.post(path, form, receive, onError)
+  return router
+}

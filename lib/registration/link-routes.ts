@@ -1,0 +1,77 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { PortalSsoError } from '../errors.ts'
+import type { EventLog } from '../events/events.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { LookUp } from '../sign-in/look-up.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Addresses } from '../web/addresses.ts'
+import type { Pages } from '../web/pages.ts'
+import { accountOf, type PendingRegistration, type PendingRegistrations } from './pending-registration.ts'
+import type { WithPending } from './with-pending.ts'
+
+export interface LinkRoutesParts {
+  addresses: Addresses
+  events: EventLog
+  homePath: string
+  identities: IdentitiesTable
+  lookUp: LookUp
+  pages: Pages
+  pendings: PendingRegistrations
+  /** reads posts, after refusing those from other sites */
+  posted: RequestHandler[]
+  withPending: WithPending
+}
+
+/**
+ * `GET|POST /register/link`: who proved to be a user by signing in the usual way says whether the waiting identity is theirs.
+ *
+ * Asked, never assumed: on a shared machine the waiting identity may be somebody else's, who left the proof page open for the
+ * next person to sign in on, and would from then on come in as that person.
+ */
+export function createLinkRoutes(parts: LinkRoutesParts): Router {
+  const { addresses, events, homePath, identities, lookUp, pages, pendings, posted, withPending } = parts
+
+  async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
+    await pages.show(req, res, 'link', {
+      action: addresses.path('/register/link'),
+      user: req.user as User,
+      provider: { displayName: provider.displayName },
+      account: accountOf(pending),
+    })
+  }
+
+  async function link(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
+    const { identity, portal, returnTo } = pending
+    pendings.clear(res)
+    // Anything but a clear yes is a no.
+    if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
+      const { id: userId } = req.user as User
+      const { gone } = await lookUp(identity, portal)
+      const { issuer, subject, email } = identity
+      const linkedTo = await identities.link(
+        { portal, userId, providerId: provider.id, issuer, subject, email },
+        gone,
+      )
+      if (linkedTo !== userId)
+        throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
+      await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
+    }
+    res.redirect(303, returnTo ?? homePath)
+  }
+
+  const forItsUser = (act: typeof link) =>
+    withPending(async (req, res, pending, provider) => {
+      if (!req.user) return res.redirect(303, addresses.path('/register'))
+      await act(req, res, pending, provider)
+    }, isProvenBy)
+
+  const router = Router()
+  router.get('/register/link', forItsUser(ask))
+  router.post('/register/link', ...posted, forItsUser(link))
+  return router
+}
+
+function isProvenBy(user: Express.User, { provenBy }: PendingRegistration): boolean {
+  return provenBy === String((user as User).id)
+}

@@ -1,0 +1,88 @@
+import type { Knex } from 'knex'
+
+/** One row per code that was sent. Neither the code nor the address can be read in it. Moments are milliseconds since 1970. */
+export interface ProofRow {
+  id: string
+  portal: string
+  /** id of the pending registration */
+  registration: string
+  addressMac: string
+  codeMac: string
+  sentAt: number
+  expiresAt: number
+}
+
+export interface ProofsTable {
+  insert(proof: ProofRow): Promise<void>
+  /** How many codes were sent for a registration, or to an address (under any of the keys), as long as rows are kept. */
+  count(of: { registration: string } | { addressMacs: readonly string[] }): Promise<number>
+  /** Takes away the code of every earlier row of the registration. */
+  voidEarlier(than: ProofRow): Promise<void>
+  /** @returns what the code has to match and how often was tried, this time included; `undefined` when it is good no more */
+  countTry(
+    id: string,
+    registration: string,
+    bounds: { most: number; now: number },
+  ): Promise<{ codeMac: string; tries: number } | undefined>
+  /** @returns whether this call was the one that used the code */
+  spend(id: string, codeMac: string): Promise<boolean>
+  remove(id: string): Promise<void>
+  removeSentBefore(moment: number): Promise<void>
+}
+
+export function createProofsTable(knex: Knex): ProofsTable {
+  const rows = () => knex('sso_proofs')
+  const text = (moment: number) => new Date(moment).toISOString()
+
+  return {
+    async insert({ id, portal, registration, addressMac, codeMac, sentAt, expiresAt }) {
+      await rows().insert({
+        id,
+        portal,
+        registration,
+        address_mac: addressMac,
+        code_mac: codeMac,
+        tries: 0,
+        sent_at: text(sentAt),
+        expires_at: text(expiresAt),
+      })
+    },
+    async count(of) {
+      const counted =
+        'registration' in of ? rows().where(of) : rows().whereIn('address_mac', [...of.addressMacs])
+      const row = await counted.count({ rows: '*' }).first()
+      return Number(row?.rows)
+    },
+    async voidEarlier({ id, registration, sentAt }) {
+      // The order is the same for all who look, so that of two that are sent at once one stays good.
+      const at = text(sentAt)
+      await rows()
+        .where({ registration })
+        .where((earlier) =>
+          earlier.where('sent_at', '<', at).orWhere((same) => same.where('sent_at', at).where('id', '<', id)),
+        )
+        .update({ code_mac: null })
+    },
+    async countTry(id, registration, { most, now }) {
+      // One statement that counts and asks: guesses on several instances at once get no try more.
+      const [row]: { code_mac: string; tries: number }[] = await rows()
+        .where({ id, registration })
+        .whereNotNull('code_mac')
+        .where('tries', '<', most)
+        .where('expires_at', '>', text(now))
+        .update({ tries: knex.raw('tries + 1') })
+        .returning(['code_mac', 'tries'])
+      return row && { codeMac: row.code_mac, tries: row.tries }
+    },
+    async spend(id, codeMac) {
+      // Not deleted: the mail still counts for its address.
+      return (await rows().where({ id, code_mac: codeMac }).update({ code_mac: null })) === 1
+    },
+    async remove(id) {
+      await rows().where({ id }).delete()
+    },
+    async removeSentBefore(moment) {
+      await rows().where('sent_at', '<', text(moment)).delete()
+    },
+  }
+}

@@ -1,0 +1,62 @@
+import type { Request, RequestHandler, Response } from 'express'
+import { PortalSsoError } from '../errors.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Refuse } from '../sign-in/refuse.ts'
+import { handle } from '../web/handle.ts'
+import type { PortalOf } from '../web/portal-of.ts'
+import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
+
+export type PendingStep = (
+  req: Request,
+  res: Response,
+  pending: PendingRegistration,
+  provider: Provider,
+) => Promise<void>
+
+export interface WithPendingParts {
+  homePath: string
+  pendings: PendingRegistrations
+  portalOf: PortalOf
+  refuse: Refuse
+  table: ProvidersTable
+}
+
+/** Runs a step for whoever has a registration pending; everybody else is told, kindly, that there is none. */
+export type WithPending = (
+  act: PendingStep,
+  /** who may take the step although signed in; default: nobody */
+  belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean,
+) => RequestHandler
+
+export function createWithPending(parts: WithPendingParts): WithPending {
+  const { homePath, pendings, portalOf, refuse, table } = parts
+
+  /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
+  async function stillAsItWas(pending: PendingRegistration): Promise<Provider> {
+    const { portal, provider: slug, providerId, version } = pending
+    const provider = await table.find(portal, slug)
+    if (!provider?.enabled || provider.id !== providerId || provider.version !== version)
+      throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
+    return provider
+  }
+
+  return (act, belongsTo = () => false) =>
+    handle(async (req, res) => {
+      const portal = portalOf(req)
+      const pending = await pendings.find(req)
+      const { provider: slug, returnTo } = pending ?? {}
+      try {
+        if (req.user && !(pending?.portal === portal && belongsTo(req.user, pending))) {
+          // Whose registration it is cannot be told any more.
+          pendings.clear(res)
+          return res.redirect(303, homePath)
+        }
+        if (!pending || pending.portal !== portal)
+          throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
+        await act(req, res, pending, await stillAsItWas(pending))
+      } catch (error) {
+        await refuse(req, res, error, { portal, provider: slug, returnTo })
+      }
+    })
+}

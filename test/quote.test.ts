@@ -1,0 +1,25 @@
+import { describe, expect, it } from '@jest/globals'
+import { quote } from '../lib/sign-in/quote.ts'
+
+describe('what a provider said is told to the operator', () => {
+  it.each([
+    'temporarily_unavailable: back soon',
+    'unsupported_response_type: code is not allowed',
+    'AADSTS700025: Client is public. Trace ID: 8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001',
+  ])('%s', (said) => {
+    expect(quote(said, [])).toBe(JSON.stringify(said))
+  })
+
+  it.each([
+    ['a secret of this exchange', 'bad code S3cret', 'bad code …', ['S3cret']],
+    ['one as it travels', 'bad secret a%20b%2Fc', 'bad secret …', ['a b/c']],
+    ['one as a form spells it', 'bad secret a+b%2Fc', 'bad secret …', ['a b/c']],
+    ['what looks like one', 'token Zm9vYmFyYmF6cXV4Zm9vYmFy is bad', 'token … is bad', []],
+  ])('but not %s', (_what, said, told, secrets) => {
+    expect(quote(said, secrets)).toBe(JSON.stringify(told))
+  })
+
+  it('in 300 characters', () => {
+    expect(quote('x '.repeat(1000), []).length).toBeLessThanOrEqual(302)
+  })
+})

@@ -1,0 +1,277 @@
+import { describe, expect, it } from '@jest/globals'
+import { publishedSecret } from '../support/faulty-signing.ts'
+import { accepts, expectSignedIn, type Right, type Slug, signIn, slugs, useScene } from '../support/scene.ts'
+import { Visitor } from '../support/visitor.ts'
+import { thousand } from './tables/keys.ts'
+
+// Whoever refuses everything is safe, and of no use: what certification asks to be accepted, and what real providers do.
+
+const scene = useScene()
+const now = Math.floor(Date.now() / 1000)
+
+const everyWay: Right[] = [
+  ['a right answer (oidcc-client-test)', 'Core 3.1', {}],
+  [
+    'claims from UserInfo (oidcc-client-test-scope-userinfo-claims)',
+    'Core 5.4',
+    { claimsInUserinfoOnly: true },
+  ],
+  ['no kid where one key fits (oidcc-client-test-kid-absent-single-jwks)', 'Core 10.1', { kid: 'absent' }],
+]
+
+const idToken: Right[] = [
+  [
+    'the audience as a list (oidcc-client-test-valid-aud-as-array)',
+    'Core 2',
+    ({ provider }) => ({ claims: { aud: [provider.clientId] } }),
+  ],
+  ['ourselves as azp', 'Core 2', ({ provider }) => ({ claims: { azp: provider.clientId } })],
+  [
+    'a second audience, ourselves as azp',
+    'Core 3.1.3.7 (5)',
+    ({ provider }) => ({ claims: { aud: [provider.clientId, 'b'], azp: provider.clientId } }),
+  ],
+  ['times with a fraction', 'RFC 7519 2', { claims: { iat: now - 0.5, exp: now + 300.5, nbf: now - 0.5 } }],
+  ['a clock 25 s ahead', 'RFC 7519 4.1.4', { claims: { iat: now + 25, nbf: now + 25 } }],
+  ['no typ', 'RFC 7515 4.1.9', { header: { typ: undefined } }],
+  ['typ written out', 'RFC 7515 4.1.9', { header: { typ: 'application/jwt' } }],
+  [
+    'keys in the header, which nobody asks for',
+    'Core 2',
+    ({ attacker: { url } }) => ({ header: { jku: url, x5u: url, x5t: 'x' } }),
+  ],
+  [
+    'alg twice, the last one right',
+    'RFC 7515 4',
+    { rawHeader: (json) => json.replace('{', '{"alg":"none",') },
+  ],
+  [
+    'the subject twice, the last one right',
+    'RFC 7519 4',
+    { rawPayload: (json) => json.replace('{', '{"sub":"victim",') },
+  ],
+  [
+    'a claim nested 100,000 deep',
+    'RFC 7519 4',
+    { rawPayload: (json) => json.replace('{', `{"x":${'['.repeat(1e5)}${']'.repeat(1e5)},`) },
+  ],
+  ['a claim of 500 KB', 'RFC 7519 4', { claims: { groups: 'x'.repeat(500_000) } }],
+]
+
+const elsewhere: Right[] = [
+  ['no iss, none promised', 'RFC 9207 2.4', { announceIss: false, omitIss: true }],
+  ['a token type in lower case', 'RFC 6749 5.1', { tokenAnswer: { token_type: 'bearer' } }],
+  ['no life of the access token', 'RFC 6749 5.1', { tokenAnswer: { expires_in: undefined } }],
+  ['the life of the access token as text', 'RFC 6749 5.1', { tokenAnswer: { expires_in: '300' } }],
+  ['a member that nobody knows', 'RFC 6749 5.1', { tokenAnswer: { constructor: 'x', admin: true } }],
+  [
+    'an answer that says it is text',
+    'ours',
+    { tokenResponse: { headers: { 'Content-Type': 'text/plain' } } },
+  ],
+  ['a hint ahead of the answer (103)', 'RFC 8297 2', { tokenInformed: true }],
+  [
+    'a key set of its own type',
+    'RFC 7517 8.5',
+    { jwksResponse: { headers: { 'Content-Type': 'application/jwk-set+json' } } },
+  ],
+  ['a thousand keys', 'RFC 7517 5', { jwks: thousand }],
+  ['a symmetric key beside the right one', 'RFC 7517 5', { jwks: (keys) => [publishedSecret, ...keys] }],
+  [
+    // oidcc-client-test-ignores-unparseable-key-in-jwks
+    'keys that nobody can use, beside the right one',
+    'RFC 7517 5',
+    {
+      jwks: (keys) => [
+        { kty: 'AKP', kid: 'a' },
+        { kty: 'MAGIC', kid: 'b' },
+        { kty: 'EC', crv: 'P-0', kid: 'c' },
+        {},
+        ...keys,
+      ],
+    },
+  ],
+  [
+    'one name for keys of several types',
+    'RFC 7517 4.5',
+    { jwks: (keys) => keys.map((key) => ({ ...key, kid: 'rsa-0' })) },
+  ],
+]
+
+accepts(scene, [
+  ...(Object.keys(slugs) as Slug[]).map((slug) => ({
+    name: `sign-in as ${slug}`,
+    slug,
+    rows: everyWay.map(by(slug)),
+  })),
+  { name: 'ID token', rows: idToken },
+  { name: 'endpoints and keys', discovers: true, rows: elsewhere },
+  {
+    name: 'discovery document',
+    discovers: true,
+    rows: [
+      [
+        'the required members only (oidcc-client-test-discovery-openid-config)',
+        'Discovery 3',
+        { sparseDiscovery: true },
+      ],
+      ['members that nobody knows', 'Discovery 3', { discovery: { roles: ['admin'], x: { y: [1] } } }],
+    ],
+  },
+])
+
+function by(slug: Slug) {
+  const { signingAlgorithm: alg } = slugs[slug] as { signingAlgorithm?: 'PS256' | 'ES256' | 'EdDSA' }
+  return ([what, clause, faults]: Right): Right => [what, clause, alg ? { alg, ...faults } : faults]
+}
+
+describe('accepted: client authentication', () => {
+  const sent = () => scene.provider.requests.find(({ path }) => path === '/token')!
+
+  it('client_secret_basic (Core 9, oidcc-client-test-client-secret-basic)', async () => {
+    await signIn(scene, 'acme')
+    await expectSignedIn(scene)
+    expect(sent().headers.authorization).toMatch(/^Basic /)
+    expect(sent().body).not.toContain('client_secret')
+  })
+
+  it('client_secret_post (Core 9)', async () => {
+    await signIn(scene, 'acme-post')
+    await expectSignedIn(scene)
+    expect(sent().headers.authorization).toBeUndefined()
+    expect(new URLSearchParams(sent().body).get('client_secret')).toBe(scene.provider.clientSecret)
+  })
+
+  it('none: PKCE alone (Core 9, RFC 7636)', async () => {
+    scene.provider.faults.publicClient = true
+    await scene.portal.connect(scene.provider, {
+      slug: 'public',
+      clientAuthentication: 'none',
+      clientSecret: undefined,
+    })
+    await signIn(scene, 'public')
+    await expectSignedIn(scene)
+    expect(sent().headers.authorization).toBeUndefined()
+  })
+
+  it('the access token only in the header (RFC 6750 2.1, oidcc-client-test-userinfo-bearer-header)', async () => {
+    scene.provider.faults.claimsInUserinfoOnly = true
+    await signIn(scene, 'acme')
+    const asked = scene.provider.requests.find(({ path }) => path === '/userinfo')!
+    expect(asked.headers.authorization).toMatch(/^Bearer [\w-]+$/)
+    expect([...asked.query, asked.body]).toEqual([''])
+  })
+})
+
+describe('accepted: keys that change', () => {
+  it('before a sign-in (Core 10.1.1, oidcc-client-test-signing-key-rotation)', async () => {
+    await signIn(scene, 'acme')
+    await scene.provider.rotateKeys()
+    scene.visitor = new Visitor()
+    await signIn(scene, 'acme')
+    await expectSignedIn(scene)
+  })
+
+  it('just before signing (Core 10.1.1, oidcc-client-test-signing-key-rotation-just-before-signing)', async () => {
+    const { visitor, portal } = scene
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const back = await visitor.get(start.location!)
+    await scene.provider.rotateKeys()
+    await visitor.open(back.location!)
+    await expectSignedIn(scene)
+  })
+
+  it('and come back, time after time (Core 10.1.1)', async () => {
+    for (let time = 0; time < 3; time++) {
+      await scene.provider.rotateKeys()
+      scene.visitor = new Visitor()
+      await signIn(scene, 'acme')
+      await expectSignedIn(scene)
+    }
+  })
+})
+
+describe('accepted: claims beyond identity, which change nothing', () => {
+  const claims = {
+    roles: ['admin'],
+    role: 'admin',
+    groups: ['owners'],
+    wids: ['62e90394-69f5-4237-9190-012177145e10'],
+    permissions: ['*'],
+    scope: 'admin',
+    scp: 'admin',
+    admin: true,
+    is_admin: true,
+    active: false,
+    id: 'victim',
+    portal: 'another',
+    userId: 'victim',
+    department: 'HR',
+    resource_access: { portal: { roles: ['admin'] } },
+    amr: ['mfa'],
+    acr: '3',
+  }
+
+  /** All that the portal knows of a person, but for moments and identifiers of the session. */
+  async function known() {
+    const { portal, visitor } = scene
+    const { body } = await visitor.get(`${portal.url}/session`)
+    return {
+      session: JSON.parse(body) as object,
+      users: await portal.knex('sso_users').select(),
+      identities: await portal.knex('sso_identities').select().where({ subject: 'ada' }),
+    }
+  }
+
+  const timeless = (value: object) =>
+    JSON.parse(
+      JSON.stringify(value, (name, one: unknown) =>
+        /(_at|^since|^logoutHint|^cookie|^_csrf)$/.test(name) ? undefined : one,
+      ),
+    ) as object
+
+  it.each([
+    ['in the ID token (ours)', { claims }],
+    ['in UserInfo (ours)', { claimsInUserinfoOnly: true, userinfoClaims: claims }],
+    ['in the answer of the token endpoint (ours)', { tokenAnswer: claims }],
+    ['in the answer through the browser (ours)', { callbackParams: { roles: 'admin', admin: 'true' } }],
+    ['as names and addresses that changed (ours)', { claims: { name: 'Root', email: 'root@example.com' } }],
+  ])('%s', async (_where, faults) => {
+    await signIn(scene, 'acme')
+    const before = await known()
+    scene.visitor = new Visitor()
+    Object.assign(scene.provider.faults, faults)
+    await signIn(scene, 'acme')
+    await expectSignedIn(scene)
+    expect(timeless(await known())).toEqual(timeless(before))
+  })
+})
+
+describe('accepted: an address in another spelling', () => {
+  it.each(['ADA@EXAMPLE.COM', ' ada@example.com '])('%j, vouched for (ours)', async (email) => {
+    scene.provider.person = { sub: `sub of ${email}`, email, email_verified: true }
+    await signIn(scene, 'acme')
+    await expectSignedIn(scene)
+  })
+})
+
+describe('accepted: three tabs, answered in the order', () => {
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ]
+  it.each(orders)('%i, %i, %i (ours)', async (...order) => {
+    const { visitor, portal } = scene
+    const tabs: string[] = []
+    for (const tab of [0, 1, 2]) {
+      const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/${tab}`)
+      tabs.push((await visitor.get(start.location!)).location!)
+    }
+    for (const tab of order) expect((await visitor.open(tabs[tab]!)).url).toBe(`${portal.url}/portal/${tab}`)
+    await expectSignedIn(scene)
+  })
+})

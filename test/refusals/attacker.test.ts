@@ -1,0 +1,195 @@
+import { describe, expect, it, jest } from '@jest/globals'
+import { startFaultyProvider } from '../support/faulty-provider.ts'
+import { expectRefusal, nothingRemains, useScene } from '../support/scene.ts'
+import { Visitor } from '../support/visitor.ts'
+
+const scene = useScene()
+
+/** Up to the provider's answer, which is not delivered yet. */
+async function answer(slug = 'acme', who = scene.visitor): Promise<URL> {
+  const start = await who.get(`${scene.portal.url}/login/${slug}`)
+  return new URL((await who.get(start.location!)).location!)
+}
+
+describe('refused: an attacker who', () => {
+  it('replays the answer in the same browser (RFC 9700 4.5)', async () => {
+    const callback = (await answer()).href
+    await scene.visitor.open(callback)
+    await scene.visitor.post(`${scene.portal.url}/logout`)
+    await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
+  })
+
+  it('replays answer and cookies from before, at a provider whose codes are good once (RFC 6749 4.1.2)', async () => {
+    const callback = (await answer()).href
+    const thief = scene.visitor.clone()
+    await scene.visitor.open(callback)
+    await scene.visitor.post(`${scene.portal.url}/logout`)
+    scene.visitor = thief
+    await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /invalid_grant/ })
+  })
+
+  it('keeps an attempt until its time is over (ours)', async () => {
+    const then = Date.now() - 11 * 60_000
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(then)
+    const start = await scene.visitor.get(`${scene.portal.url}/login/acme`)
+    clock.mockRestore()
+    await expectRefusal(scene, await scene.visitor.open(start.location!), {
+      status: 400,
+      cause: /no such attempt/,
+    })
+  })
+
+  it('answers an attempt that another browser began, with that browser gone (ours)', async () => {
+    const theirs = new Visitor()
+    const callback = (await answer('acme', theirs)).href
+    const name = theirs.cookieNames(scene.portal.url)[0]!
+    await scene.visitor.get(`${scene.portal.url}/login/acme`)
+    const jar = scene.visitor.cookies.get(scene.portal.url)!
+    jar.set(name, [...jar.values()][0]!)
+    await expectRefusal(scene, await scene.visitor.open(callback), {
+      status: 400,
+      cause: /no such attempt/,
+    })
+  })
+
+  it('sends his own answer to a victim: login CSRF (RFC 6749 10.12)', async () => {
+    const callback = (await answer('acme', new Visitor())).href
+    await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
+  })
+
+  it('forges an error without an attempt, and hopes to be quoted (RFC 6749 10.12)', async () => {
+    const seen = await scene.visitor.open(
+      `${scene.portal.url}/login/acme/callback?error=access_denied&error_description=Call+0900&state=x`,
+    )
+    await expectRefusal(scene, seen, { status: 400, cause: /no such attempt/ })
+    expect(seen.body).not.toContain('0900')
+  })
+
+  it('sends a bare callback, and hopes for a new round (ours)', async () => {
+    const seen = await scene.visitor.get(`${scene.portal.url}/login/acme/callback`)
+    await expectRefusal(scene, seen, { status: 400, cause: /no state/ })
+  })
+
+  it.each(['code=stolen', 'error=access_denied', 'code[x]=1', 'error=a&error=b'])(
+    'sends an answer to the start of a sign-in: %s (ours)',
+    async (query) => {
+      const seen = await scene.visitor.get(`${scene.portal.url}/login/acme?${query}&state=x`)
+      // Where the host's parser does not read brackets as nesting it is just an unknown parameter.
+      if (query.includes('[') && seen.status === 302) return
+      await expectRefusal(scene, seen, { status: 400, cause: /start of a sign-in/ })
+    },
+  )
+
+  it("delivers one provider's answer at another provider's callback: mix-up (RFC 9700 4.4)", async () => {
+    const { search } = await answer('acme')
+    const seen = await scene.visitor.open(`${scene.portal.url}/login/other/callback${search}`)
+    await expectRefusal(scene, seen, { status: 400, cause: /another provider/ })
+  })
+
+  it('delivers the answer of a provider of his under an honest one: mix-up (RFC 9207 2.4)', async () => {
+    const theirs = await answer('other')
+    const ours = await answer('acme')
+    ours.searchParams.set('code', theirs.searchParams.get('code')!)
+    ours.searchParams.set('iss', scene.other.issuer)
+    await expectRefusal(scene, await scene.visitor.open(ours.href), { status: 400, cause: /iss/ })
+  })
+
+  it('injects a stolen code into his own attempt (RFC 7636 1, RFC 9700 4.5)', async () => {
+    const victims = await answer('acme', new Visitor())
+    const own = await answer('acme')
+    own.searchParams.set('code', victims.searchParams.get('code')!)
+    await expectRefusal(scene, await scene.visitor.open(own.href), { status: 400, cause: /invalid_grant/ })
+  })
+
+  it('cuts the cookie of an attempt (ours)', async () => {
+    const callback = (await answer()).href
+    const jar = scene.visitor.cookies.get(scene.portal.url)!
+    for (const [name, value] of [...jar]) jar.set(name, `${value.slice(0, -2)}xx`)
+    await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
+  })
+
+  it('renames the cookie of one attempt to another (ours)', async () => {
+    const callback = await answer()
+    const jar = scene.visitor.cookies.get(scene.portal.url)!
+    const [[name, value]] = [...jar] as [[string, string]]
+    const renamed = `${name.slice(0, -3)}AAA`
+    jar.clear()
+    jar.set(renamed, value)
+    callback.searchParams.set('state', renamed.replace('sso-attempt-', ''))
+    await expectRefusal(scene, await scene.visitor.open(callback.href), {
+      status: 400,
+      cause: /no such attempt/,
+    })
+  })
+
+  it('claims a known address that nobody vouches for: nOAuth (Core 5.7)', async () => {
+    for (const email_verified of [false, undefined, 'false', 1, 'TRUE', { toString: 'true' }]) {
+      scene.visitor = new Visitor()
+      scene.provider.person = { sub: 'mallory', email: 'ada@example.com', email_verified, name: 'Mallory' }
+      const seen = await scene.visitor.open(`${scene.portal.url}/login/acme`)
+      await expectRefusal(scene, seen, { status: 403, cause: /does not vouch/ })
+    }
+    expect(await scene.portal.knex('sso_identities').where({ subject: 'mallory' })).toHaveLength(0)
+  })
+
+  it('wants to learn from the page who has an account (ours)', async () => {
+    const read = async (email: string) => {
+      scene.provider.person = { sub: 'mallory', email, email_verified: false, name: 'Mallory' }
+      const { status, body } = await new Visitor().open(`${scene.portal.url}/login/acme`)
+      return { status, body: body.replace(/[2-9A-Z]{8}/g, '').replaceAll(/returnTo=[^"]*/g, '') }
+    }
+    expect(await read('ada@example.com')).toEqual(await read('nobody@example.com'))
+  })
+
+  it.each([
+    'ad\u0430@example.com',
+    'ada@ex\u0430mple.com',
+    'ada+x@example.com',
+    'ada@example.com\u0000',
+    'ada@example.co',
+  ])('comes with the look-alike %j (ours)', async (email) => {
+    scene.provider.person = {
+      sub: `sub of ${JSON.stringify(email)}`.replace(/[^ -~]/g, '?'),
+      email,
+      email_verified: true,
+    }
+    await scene.visitor.open(`${scene.portal.url}/login/acme`)
+    expect((await scene.visitor.get(`${scene.portal.url}/portal`)).status).toBe(302)
+  })
+
+  it("vouches with one company's provider for an address of another (ours)", async () => {
+    await scene.portal.connect(scene.other, {
+      slug: 'limited',
+      emailDomains: ['other.example'],
+      trustsEmail: true,
+    })
+    scene.other.person = { sub: 'mallory', email: 'ada@example.com', email_verified: true }
+    await expectRefusal(scene, await scene.visitor.open(`${scene.portal.url}/login/limited`), {
+      status: 403,
+      cause: /does not vouch/,
+    })
+    await scene.portal.sso.providers.remove('limited')
+  })
+})
+
+describe('accepted: a discovery document', () => {
+  it('with an endpoint that cannot stand in a header (RFC 9110 5.5)', async () => {
+    const odd = await startFaultyProvider()
+    odd.faults.discovery = { authorization_endpoint: `${odd.issuer}/autoris\u4e00ation` }
+    await scene.portal.connect(odd, { slug: 'odd' })
+    const { status, location } = await scene.visitor.get(`${scene.portal.url}/login/odd`)
+    expect([status, new URL(location!).pathname]).toEqual([302, '/autoris%E4%B8%80ation'])
+    await odd.close()
+  })
+
+  it('with an endpoint that another parser would read otherwise (RFC 3986 3.2.2)', async () => {
+    const odd = await startFaultyProvider()
+    odd.faults.discovery = { authorization_endpoint: 'https://ex%61mple.com/authorize' }
+    await scene.portal.connect(odd, { slug: 'percent' })
+    const { location } = await scene.visitor.get(`${scene.portal.url}/login/percent`)
+    expect(location).toMatch(/^https:\/\/example\.com\/authorize\?/)
+    await odd.close()
+  })
+})
+
+nothingRemains(scene)
