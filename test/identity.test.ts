@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import type { Provider } from '../lib/providers/provider.ts'
-import { type Claims, identityFrom, lacksEmail } from '../lib/sign-in/identity.ts'
+import { type Claims, certainAddress, identityFrom, lacksEmail } from '../lib/sign-in/identity.ts'
 
 const clock = { now: 1_800_000_000, tolerance: 30 }
 const acme = {
@@ -71,7 +71,7 @@ describe('a token', () => {
     expect(identity({ claims: { azp: 'portal' } }).subject).toBe('ada')
   })
 
-  it.each([clock.now + 31, undefined, null, String(clock.now)])('that was issued at %j is refused', (iat) => {
+  it.each([clock.now + 31, undefined])('that was issued at %j is refused', (iat) => {
     expect(() => identity({ claims: { iat } })).toThrow(/issued in the future|iat is no moment/)
   })
 
@@ -171,6 +171,7 @@ describe('a name', () => {
     ['is `name`', { claims: { name: 'Ada', given_name: 'Augusta' } }, 'Ada'],
     ['is else made of its parts', { claims: { given_name: 'Ada', family_name: 'Lovelace' } }, 'Ada Lovelace'],
     ['is else the one part that is there', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
+    ['leaves out a part that is empty', { claims: { given_name: ' ', family_name: 'Lovelace' } }, 'Lovelace'],
     ['comes from UserInfo where the token has none', { userInfo: { name: 'Ada' } }, 'Ada'],
     [
       'comes from the token where both have one',
@@ -196,6 +197,42 @@ describe('a name', () => {
     ],
   ])('%s', (_what, given, name) => {
     expect(identity(given).name).toBe(name)
+  })
+})
+
+describe('a moment', () => {
+  const names = ['exp', 'iat', 'nbf']
+
+  it.each(names)('may be from 1970 to the last that there is (%s)', (name) => {
+    const far = { now: 9e12, tolerance: 30 }
+    for (const moment of [0, 8.64e12])
+      expect(identityFrom(acme, 'e.e.e', { ...ada, [name]: moment }, undefined, far).subject).toBe('ada')
+  })
+
+  it.each(names)('may not be a number or a text that is none (%s)', (name) => {
+    for (const moment of [-1, 8.64e12 + 1, Number.POSITIVE_INFINITY, String(clock.now), null])
+      expect(() => identity({ claims: { [name]: moment } })).toThrow(
+        `the ID token's ${name} is no moment in time`,
+      )
+  })
+
+  it('may be left out but for `iat`', () => {
+    expect(identity({ claims: { exp: undefined, nbf: undefined } }).subject).toBe('ada')
+  })
+})
+
+describe('the address that may be looked up', () => {
+  it('is the one that the provider vouches for, whatever else was proved', () => {
+    expect(certainAddress({ email: 'ada@example.com', emailVouched: true }, 'other@example.com')).toBe(
+      'ada@example.com',
+    )
+  })
+
+  it('is else the one that was proved, never the one that is only claimed', () => {
+    expect(certainAddress({ email: 'ada@example.com', emailVouched: false }, 'other@example.com')).toBe(
+      'other@example.com',
+    )
+    expect(certainAddress({ email: 'ada@example.com', emailVouched: false }, undefined)).toBeUndefined()
   })
 })
 

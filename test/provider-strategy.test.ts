@@ -271,11 +271,20 @@ describe('a refusal says whose fault it is', () => {
   })
 
   it.each([
+    [25, 200],
+    [-3600, 200],
+    [600, 400],
+  ])('a token that was issued %d seconds from now is met with %d', async (seconds, status) => {
+    provider.faults.claims = { iat: Math.floor(Date.now() / 1000) + seconds }
+    expect((await signIn()).status).toBe(status)
+    if (status === 400) expect(causes()).toMatch(/issued in the future/)
+  })
+
+  it.each([
     ['that fails', { tokenResponse: { status: 500, body: 'x' } }],
     ['that fails with 599', { tokenResponse: { status: 599, body: 'x' } }],
     ['that hangs up', { tokenDrop: true as const }],
     ['whose keys cannot be fetched', { jwksResponse: { status: 503, body: 'x' } }],
-    ['that does not answer', { tokenHang: true as const }],
   ])('a provider %s', async (_what, faults) => {
     Object.assign(provider.faults, faults)
     expectRefusal(await signIn(), 502, 'provider_unavailable', /./)

@@ -2,16 +2,15 @@ import fc from 'fast-check'
 
 const runs = Number(process.env.FUZZ_RUNS ?? 1000)
 const seed = Number(process.env.FUZZ_SEED ?? 8)
-const endOnFailure = process.env.FUZZ_SHRINK === 'no'
 
 /**
  * How often a property is tried. The seed stays the same, so that a failure comes back; it is printed with one.
- * FUZZ_RUNS tries longer than the 1000 by default, FUZZ_SEED elsewhere; FUZZ_SHRINK=no looks for no simpler failure.
+ * FUZZ_RUNS tries longer than the 1000 by default, FUZZ_SEED elsewhere.
  *
  * @param share of all runs, less than 1 for what takes long
  */
-export function effort(share = 1): fc.Parameters<unknown> {
-  return { numRuns: Math.max(1, Math.ceil(runs * share)), seed, endOnFailure }
+export function effort(share = 1): { numRuns: number; seed: number } {
+  return { numRuns: Math.max(1, Math.ceil(runs * share)), seed }
 }
 
 /** Text that is good for trouble: pieces with a meaning to some parser, in any order, among any others. */
