@@ -39,6 +39,14 @@ async function signIn(portal: TestPortal, visitor = new Visitor()): Promise<Visi
 const status = async (visitor: Visitor, portal: TestPortal) =>
   (await visitor.get(`${portal.url}/portal`)).status
 
+function signal(): { given: Promise<void>; give: () => void } {
+  let give = () => {}
+  const given = new Promise<void>((resolve) => {
+    give = resolve
+  })
+  return { given, give: () => give() }
+}
+
 describe('a session', () => {
   it('gets a new id at sign-in, so that a planted one is worth nothing (session fixation)', async () => {
     const portal = await portalWithAda({
@@ -232,6 +240,48 @@ describe('a session', () => {
     const id = decodeURIComponent(visitor.cookies.get(portal.url)!.get('portal-sso')!).slice(2).split('.')[0]
     expect((await redis.get(`portal-sso:session:${id}`))!.length).toBeLessThan(2000)
   })
+
+  it.each([
+    ['in the process', async () => undefined],
+    ['in Redis', connectRedis],
+  ])(
+    'kept %s that has ended does not come back by a request that was running meanwhile and writes into it',
+    async (_where, connect) => {
+      const redis = await connect()
+      if (redis) open.push({ close: () => redis.close() })
+      const [arrived, goOn] = [signal(), signal()]
+      const portal = await portalWithAda({
+        redis,
+        mount(app, sso) {
+          mountDefault(app, sso)
+          app.get('/slow', (req, res, next) => {
+            arrived.give()
+            goOn.given
+              .then(() => {
+                Object.assign(req.session, { basket: 1 })
+                res.send('written')
+              })
+              .catch(next)
+          })
+          app.get('/basket', (req, res) => {
+            res.json((req.session as { basket?: number }).basket ?? 0)
+          })
+        },
+      })
+      const visitor = await signIn(portal)
+      const thief = visitor.clone()
+      const slow = thief.get(`${portal.url}/slow`)
+      await arrived.given
+      await visitor.post(`${portal.url}/logout`)
+      goOn.give()
+      expect((await slow).body).toBe('written')
+      expect(await status(thief, portal)).toBe(302)
+      // One that goes on keeps what is written into it.
+      await signIn(portal, visitor)
+      await visitor.get(`${portal.url}/slow`)
+      expect((await visitor.get(`${portal.url}/basket`)).body).toBe('1')
+    },
+  )
 
   it('ends after its absolute time, however busy it is', async () => {
     const portal = await portalWithAda({ session: { absoluteHours: 1 / 3600 } })

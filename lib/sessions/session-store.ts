@@ -1,4 +1,5 @@
 import { RedisStore } from 'connect-redis'
+import type { Request } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -8,7 +9,11 @@ import { within } from '../within.ts'
 /** A connected client or cluster of the `redis` package, 5 or newer. */
 export interface RedisLike extends RedisCounter {
   get(key: string): Promise<unknown>
-  set(key: string, value: string, options: { expiration: { type: 'EX'; value: number } }): Promise<unknown>
+  set(
+    key: string,
+    value: string,
+    options: { expiration: { type: 'EX'; value: number }; condition?: 'XX' },
+  ): Promise<unknown>
   del(keys: string[]): Promise<unknown>
 }
 
@@ -30,18 +35,70 @@ export function createSessionStore(redis: RedisLike | undefined, logger: Logger)
     {},
     'SESSIONS ARE KEPT IN THIS PROCESS: fine for development; give `redis` before anybody relies on it',
   )
-  return new MemoryStore()
+  return new LivingMemoryStore()
 }
 
 type Done = (error?: unknown, value?: unknown) => void
+
+/**
+ * Sessions that their store has, or had. A request that began before its session ended, and writes into it, would write it
+ * anew at its end: whoever holds a stolen cookie keeps such a request running (a long upload, say) until the person has
+ * signed out. So what was there once is only ever written over.
+ */
+const written = new WeakSet<object>()
+
+class LivingMemoryStore extends MemoryStore {
+  private readonly living = new Set<string>()
+
+  override createSession(req: Request, data: SessionData) {
+    return asWritten(super.createSession(req, data))
+  }
+
+  override set(sid: string, data: SessionData, done?: (error?: unknown) => void): void {
+    if (written.has(data) && !this.living.has(sid)) {
+      if (done) setImmediate(done)
+      return
+    }
+    this.living.add(sid)
+    written.add(data)
+    super.set(sid, data, done)
+  }
+
+  override destroy(sid: string, done?: (error?: unknown) => void): void {
+    this.living.delete(sid)
+    super.destroy(sid, done)
+  }
+}
+
+function asWritten<T extends object>(data: T): T {
+  written.add(data)
+  return data
+}
+
+/** Writes over what is there, and nothing else. */
+function writingOver(client: RedisLike): Pick<RedisLike, 'set' | 'del'> {
+  return {
+    set: (key, value, options) => client.set(key, value, { ...options, condition: 'XX' }),
+    del: (keys) => client.del(keys),
+  }
+}
+
+const prefix = 'portal-sso:session:'
 
 /**
  * connect-redis, but never waiting for long: the client queues commands while Redis is away, and a guarded page must then
  * say so, not hang, and never take somebody for signed out.
  */
 class PunctualRedisStore extends RedisStore {
+  private readonly over: RedisStore
+
   constructor(client: RedisLike) {
-    super({ client, prefix: 'portal-sso:session:' })
+    super({ client, prefix })
+    this.over = new RedisStore({ client: writingOver(client), prefix })
+  }
+
+  override createSession(req: Request, data: SessionData) {
+    return asWritten(super.createSession(req, data))
   }
 
   override async get(sid: string, done?: Done): Promise<unknown> {
@@ -49,7 +106,12 @@ class PunctualRedisStore extends RedisStore {
   }
 
   override async set(sid: string, data: SessionData, done?: Done): Promise<unknown> {
-    return await inTime(super.set(sid, data), done)
+    const set = written.has(data) ? this.over.set(sid, data) : super.set(sid, data)
+    // One that came too late may not have been written: the next is to come through.
+    return await inTime(
+      set.then(() => asWritten(data)),
+      done,
+    )
   }
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<unknown> {
