@@ -2,7 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
 import request from 'supertest'
+import { databases } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 
@@ -13,7 +15,11 @@ beforeAll(async () => {
   provider = await startFaultyProvider()
 })
 afterAll(() => provider.close())
-afterEach(() => portal.close())
+const closing: (() => Promise<void>)[] = []
+afterEach(async () => {
+  await portal.close()
+  for (const close of closing.splice(0)) await close()
+})
 
 async function open(options: TestPortalOptions = {}): Promise<void> {
   portal = await startPortal(options)
@@ -123,11 +129,15 @@ describe('trouble', () => {
     portal.knex.initialize()
   })
 
-  it('with what somebody sends: a page, the process alive', async () => {
-    await open()
+  it.each(databases)('with what somebody sends: a page, the process alive, on %s', async (_name, fresh) => {
+    const database = await fresh()
+    const knex = knexModule(database.config)
+    closing.push(() => knex.destroy(), database.drop)
+    await open({ database: knex })
     for (const address of [
       '/login/%ff',
       '/login/%00',
+      '/login/%00/callback?code=x&state=x',
       `/login/${'x'.repeat(5000)}`,
       '/login?returnTo[a]=1',
       '/login?email=%00',
