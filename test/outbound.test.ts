@@ -120,6 +120,8 @@ describe('an address is refused, because it is', () => {
     ['for documents (RFC 3849)', '2001:db8::1'],
     ['of a tunnel (6to4)', '2002:7f00:1::'],
     ['of a tunnel (Teredo)', '2001::1'],
+    ['of an old tunnel (RFC 4291, 2.5.5.1)', '::a00:1'],
+    ['never given out', '4000::1'],
     ['for many', '224.0.0.1'],
     ['for everybody', '255.255.255.255'],
     ['reserved', '240.0.0.1'],
