@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
@@ -27,6 +28,22 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 }
 
 const get = (address: string) => request(portal.app).get(address).set('accept', 'text/html')
+
+/** Posts half a form and hangs up; until the log tells of it. */
+async function brokenOff(path: string): Promise<void> {
+  const logged = portal.logs.length
+  const { hostname, port } = new URL(portal.url)
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': 100 }
+  const post = httpRequest({ hostname, port, path, method: 'POST', headers })
+  post.on('error', () => {})
+  await new Promise<void>((resolve) => {
+    post.write('state=', () => resolve())
+  })
+  // Read half, and waited for.
+  await get('/login')
+  post.destroy()
+  while (portal.logs.length === logged) await new Promise((resolve) => setTimeout(resolve, 10))
+}
 
 describe('every page of ours', () => {
   it.each(['/login', '/login/nope', '/register', '/logout/done'])(
@@ -148,6 +165,8 @@ describe('trouble', () => {
       .type('form')
       .send(`state=${'x'.repeat(100_000)}`)
     expect(huge.status).toBe(400)
+    await brokenOff('/login/acme/callback')
+    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', fields: { code: 'request_invalid' } })
     expect((await get('/login')).status).toBe(200)
   })
 })
