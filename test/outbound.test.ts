@@ -366,6 +366,19 @@ describe('a provider that is busy or dead', () => {
     expect(await read(get(outbound, '/token'))).toBe('fine')
   })
 
+  it('is not left alone because another provider says that it is his, and has us hang up on it', async () => {
+    const outbound = outboundWith()
+    answer = () => {}
+    const hostile = () =>
+      outbound
+        .of('hostile')
+        .fetch(`http://127.0.0.1:${port}/token`, { ...options, signal: AbortSignal.timeout(50) })
+    for (let n = 0; n < 5; n++) await expect(hostile()).rejects.toBeInstanceOf(Unreachable)
+    answer = (_req, res) => res.end('fine')
+    await expect(hostile()).rejects.toBeInstanceOf(Unreachable)
+    expect(await read(outbound.of('good').fetch(`http://127.0.0.1:${port}/token`, options))).toBe('fine')
+  })
+
   it('is not left alone because somebody makes it answer with errors: those cost nothing', async () => {
     const outbound = outboundWith()
     answer = (_req, res) => res.writeHead(400).end('no')

@@ -1,7 +1,7 @@
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { discover, type ProviderMetadata } from './discover.ts'
-import type { Outbound } from './outbound-http.ts'
+import type { WayOut } from './outbound-http.ts'
 import { type Provider, signingAlgorithms } from './provider.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
@@ -25,7 +25,7 @@ export const clockTolerance = 30
 export async function createProviderClient(
   provider: Provider,
   clientSecret: string | undefined,
-  outbound: Outbound,
+  outbound: WayOut,
 ): Promise<ProviderClient> {
   const authentication = authenticationOf(provider, clientSecret)
   const metadata = await discover(provider.issuer, outbound)
@@ -99,7 +99,7 @@ const keyRequest: client.CustomFetchOptions = {
 function fetchWithKeysAhead(
   metadata: ProviderMetadata,
   fetchKeys: () => Promise<Response>,
-  outbound: Outbound,
+  outbound: WayOut,
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href
