@@ -2,6 +2,7 @@ import { type Request, type RequestHandler, Router } from 'express'
 import { PortalSsoError } from './errors.ts'
 import type { EventLog } from './events/events.ts'
 import type { Logger } from './logger.ts'
+import { readAnswer } from './sign-in/answer.ts'
 import type { Addresses } from './web/addresses.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import type { PortalOf } from './web/portal-of.ts'
@@ -79,11 +80,11 @@ function createTooMany({
   }
 }
 
-/** The `state` of an answer, where an answer is read from. */
+/** Read as the sign-in reads it, lest one see an attempt where the other sees none; what is no answer costs nothing. */
 function attemptKey(req: Request): string | undefined {
-  const base = 'http://portal.invalid'
-  const query = URL.canParse(req.originalUrl, base) ? new URL(req.originalUrl, base).searchParams : undefined
-  const state: unknown =
-    req.method === 'POST' ? (req.body as Record<string, unknown> | undefined)?.state : query?.get('state')
-  return typeof state === 'string' ? digestKey(state) : undefined
+  try {
+    return digestKey(readAnswer(req).state)
+  } catch {
+    return undefined
+  }
 }

@@ -641,6 +641,20 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect(await knex('sso_proofs')).toHaveLength(1)
   })
 
+  it('sends no more to one mailbox by all the addresses that it has', async () => {
+    const sent: number[] = []
+    for (const email of ['ada+1@', 'ada+2@', 'a.da@', 'ad.a+x.y@', 'ADA@', 'ada+3@', 'a.d.a@']) {
+      const browser = new Visitor()
+      await start(browser)
+      sent.push((await send(`${email}example.com`, browser)).status)
+    }
+    expect(sent).toEqual([303, 303, 303, 303, 303, 429, 429])
+    expect(mailServer.mails).toHaveLength(5)
+    const other = new Visitor()
+    await start(other)
+    expect((await send('adam@example.com', other)).status).toBe(303)
+  })
+
   it('leaves the database without a code and without an address', async () => {
     await toCode('secretive@example.com')
     const code = mailServer.codeTo('secretive@example.com')

@@ -120,6 +120,8 @@ describe('an address is refused, because it is', () => {
     ['for documents (RFC 3849)', '2001:db8::1'],
     ['of a tunnel (6to4)', '2002:7f00:1::'],
     ['of a tunnel (Teredo)', '2001::1'],
+    ['of an old tunnel (RFC 4291, 2.5.5.1)', '::a00:1'],
+    ['never given out', '4000::1'],
     ['for many', '224.0.0.1'],
     ['for everybody', '255.255.255.255'],
     ['reserved', '240.0.0.1'],
@@ -362,6 +364,19 @@ describe('a provider that is busy or dead', () => {
     answer = (_req, res) => res.end('fine')
     expect(await read(get(outbound, '/token'))).toBe('fine')
     expect(await read(get(outbound, '/token'))).toBe('fine')
+  })
+
+  it('is not left alone because another provider says that it is his, and has us hang up on it', async () => {
+    const outbound = outboundWith()
+    answer = () => {}
+    const hostile = () =>
+      outbound
+        .of('hostile')
+        .fetch(`http://127.0.0.1:${port}/token`, { ...options, signal: AbortSignal.timeout(50) })
+    for (let n = 0; n < 5; n++) await expect(hostile()).rejects.toBeInstanceOf(Unreachable)
+    answer = (_req, res) => res.end('fine')
+    await expect(hostile()).rejects.toBeInstanceOf(Unreachable)
+    expect(await read(outbound.of('good').fetch(`http://127.0.0.1:${port}/token`, options))).toBe('fine')
   })
 
   it('is not left alone because somebody makes it answer with errors: those cost nothing', async () => {

@@ -1,8 +1,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
 import request from 'supertest'
+import { databases } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 
@@ -13,7 +16,11 @@ beforeAll(async () => {
   provider = await startFaultyProvider()
 })
 afterAll(() => provider.close())
-afterEach(() => portal.close())
+const closing: (() => Promise<void>)[] = []
+afterEach(async () => {
+  await portal.close()
+  for (const close of closing.splice(0)) await close()
+})
 
 async function open(options: TestPortalOptions = {}): Promise<void> {
   portal = await startPortal(options)
@@ -21,6 +28,22 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 }
 
 const get = (address: string) => request(portal.app).get(address).set('accept', 'text/html')
+
+/** Posts half a form and hangs up; until the log tells of it. */
+async function brokenOff(path: string): Promise<void> {
+  const logged = portal.logs.length
+  const { hostname, port } = new URL(portal.url)
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': 100 }
+  const post = httpRequest({ hostname, port, path, method: 'POST', headers })
+  post.on('error', () => {})
+  await new Promise<void>((resolve) => {
+    post.write('state=', () => resolve())
+  })
+  // Read half, and waited for.
+  await get('/login')
+  post.destroy()
+  while (portal.logs.length === logged) await new Promise((resolve) => setTimeout(resolve, 10))
+}
 
 describe('every page of ours', () => {
   it.each(['/login', '/login/nope', '/register', '/logout/done'])(
@@ -123,11 +146,15 @@ describe('trouble', () => {
     portal.knex.initialize()
   })
 
-  it('with what somebody sends: a page, the process alive', async () => {
-    await open()
+  it.each(databases)('with what somebody sends: a page, the process alive, on %s', async (_name, fresh) => {
+    const database = await fresh()
+    const knex = knexModule(database.config)
+    closing.push(() => knex.destroy(), database.drop)
+    await open({ database: knex })
     for (const address of [
       '/login/%ff',
       '/login/%00',
+      '/login/%00/callback?code=x&state=x',
       `/login/${'x'.repeat(5000)}`,
       '/login?returnTo[a]=1',
       '/login?email=%00',
@@ -138,6 +165,8 @@ describe('trouble', () => {
       .type('form')
       .send(`state=${'x'.repeat(100_000)}`)
     expect(huge.status).toBe(400)
+    await brokenOff('/login/acme/callback')
+    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', fields: { code: 'request_invalid' } })
     expect((await get('/login')).status).toBe(200)
   })
 })

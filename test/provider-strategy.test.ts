@@ -171,6 +171,22 @@ describe('an attempt is good only for what it was begun for', () => {
   })
 })
 
+it.each([
+  ['that is longer than any', 'x'.repeat(4097)],
+  ['that is empty', ''],
+  ['outside of ASCII', 'cödé'],
+  ['with a line break', 'a\r\nb'],
+])(
+  'a code %s is not brought to the provider: who could make it hang up would lock everybody out',
+  async (_what, code) => {
+    const { state } = await asked()
+    const answer = { state: state!, iss: provider.issuer, code }
+    const seen = await visitor.post(`${portal.url}/login/acme/callback`, answer)
+    expectRefusal(seen, 400, 'answer_malformed', /the code is/)
+    expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
+  },
+)
+
 describe('UserInfo', () => {
   const asksUserInfo = () => provider.requests.some(({ path }) => path === '/userinfo')
 
@@ -328,6 +344,15 @@ describe('the strategy itself, run as Passport runs it', () => {
   }
 
   const begin = { step: 'begin', returnTo: undefined, otherAccount: false }
+
+  it('has nothing copied for each answer but what an answer is judged by, however much the provider says of itself', async () => {
+    provider.faults.discovery = Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, n) => [`more-${n}`, [n]]),
+    )
+    const [row] = await portal.sso.providers.list()
+    const client = await createProviderClient(row!, provider.clientSecret, outbound)
+    expect(Object.keys(client.configuration().serverMetadata()).length).toBeLessThan(10)
+  })
 
   it('leads to the provider', async () => {
     expect(await run(begin)).toMatch(`${provider.issuer}/authorize?`)

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request } from 'node:http'
 import net from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
@@ -161,6 +162,16 @@ describe('a client that makes too many requests', () => {
     expect((await click('203.0.113.8')).status).toBe(302)
   })
 
+  it('is told from others also where the proxy writes the port behind the address', async () => {
+    const portal = await portalWith({ start: 1 }, trusting)
+    const click = async (address: string) => (await from(address).get(`${portal.url}/login/acme`)).status
+    expect(await click('203.0.113.7:50001')).toBe(302)
+    expect(await click('203.0.113.7:50002')).toBe(429)
+    expect(await click('203.0.113.8:50001')).toBe(302)
+    expect(await click('[2001:db8::1]:50001')).toBe(302)
+    expect(await click('2001:db8::2')).toBe(429)
+  })
+
   it('gains nothing by a header where Express trusts no proxy', async () => {
     const portal = await portalWith({ start: 1 })
     await from('203.0.113.7').get(`${portal.url}/login/acme`)
@@ -206,6 +217,18 @@ describe('an attempt', () => {
       Object.fromEntries(answer.searchParams),
     )
     expect(posted.status).toBe(429)
+  })
+
+  it('is the same one in an address that only the sender of a request can write, not a browser', async () => {
+    const portal = await portalWith({})
+    const { hostname, port } = new URL(portal.url)
+    const ask = async () => {
+      const path = '/login/acme/callback#?code=guessed&state=the-same'
+      const [response] = await once(request({ hostname, port, path }).end(), 'response')
+      response.resume()
+      return { status: response.statusCode as number }
+    }
+    expect((await statuses(12, ask)).slice(9)).toEqual([400, 429, 429])
   })
 
   it('of somebody else is not touched by it', async () => {

@@ -459,6 +459,7 @@ describe('the Cookie header', () => {
   it.each(
     [
       'sso-attempt-=; sso-attempt-x=y; sso-attempt-%00=1',
+      `sso-attempt-[]=${'x'.repeat(4000)}`,
       'portal-sso=s%3A; portal-sso=%ff; portal-sso=s%3A..%2f',
       'sso-registration=eyJhbGciOiJkaXIifQ....; __proto__=1; constructor=2; toString=3',
       '=; ;; a; =b; "',

@@ -6,6 +6,10 @@ export type AddressRules = (address: string) => boolean
 // Public by its range, but inside of every Azure machine it is the platform itself, and hands out what that knows.
 const azurePlatform = '168.63.129.16'
 
+// All that was ever given out to be reached from everywhere. Outside lie ranges that no registry of special purposes names and
+// that still lead inside: a host with old tunnels sends `::10.0.0.1` to 10.0.0.1.
+const global = ipaddr.IPv6.parseCIDR('2000::/3')
+
 const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 
 /**
@@ -25,7 +29,7 @@ export function createAddressRules(allowed: readonly string[]): AddressRules {
     const named = ranges.some(
       ([range, bits]) => range.kind() === address.kind() && address.match(range, bits),
     )
-    return named || (address.range() === 'unicast' && address.toString() !== azurePlatform)
+    return named || (isPublic(address) && address.toString() !== azurePlatform)
   }
 }
 
@@ -36,6 +40,11 @@ export function isAddressRange(text: string): boolean {
 
 export function isLoopbackAddress(text: string): boolean {
   return ipaddr.isValid(text) && ipaddr.process(text).range() === 'loopback'
+}
+
+function isPublic(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+  if (address instanceof ipaddr.IPv6 && !address.match(global)) return false
+  return address.range() === 'unicast'
 }
 
 // In a network of IPv6 alone every IPv4 address comes in this wrapping (RFC 6052): it is as public as what is inside.

@@ -1,5 +1,5 @@
 import * as client from 'openid-client'
-import { isFetchable, type Outbound } from './outbound-http.ts'
+import { isFetchable, type WayOut } from './outbound-http.ts'
 
 /** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -18,7 +18,7 @@ const discoveryTimeLimit = 4
  *
  * @throws when it cannot be reached, is not the issuer's own, or lacks an endpoint
  */
-export async function discover(issuer: string, outbound: Outbound): Promise<ProviderMetadata> {
+export async function discover(issuer: string, outbound: WayOut): Promise<ProviderMetadata> {
   const server = new URL(issuer)
   if (!isFetchable(server))
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)

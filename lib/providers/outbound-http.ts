@@ -20,14 +20,24 @@ export interface OutboundSettings {
 }
 
 /** The only way out, with all the limits that a hostile provider makes necessary. */
-export interface Outbound {
+export interface Outbound extends WayOut {
+  /**
+   * The same for one provider, whose failures count for itself alone: its metadata may name another one's endpoint, and have
+   * us hang up on that five times in a row.
+   *
+   * @param owner id of the provider
+   */
+  of(owner: string): WayOut
+  close(): Promise<void>
+}
+
+export interface WayOut {
   /** seconds for a whole exchange */
   readonly timeLimit: number
   /** An answer of at most 1 MiB, without following a redirect. @throws Unreachable, or Error for what is not to be fetched */
   readonly fetch: CustomFetch
   /** The same for public documents, which may move within their origin: follows three redirects there. */
   readonly fetchMoved: CustomFetch
-  close(): Promise<void>
 }
 
 /** The provider gave no answer that could be looked at, or is known to give none at present. */
@@ -59,11 +69,11 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
     connect: createConnector(createAddressRules(allowedAddresses), shared(resolve), timeLimit * 1000),
     keepAliveTimeout: 20_000,
   })
-  // By endpoint, not by provider: keys that still answer must not hide that the token endpoint hangs.
+  // By endpoint, not by provider alone: keys that still answer must not hide that the token endpoint hangs.
   const breakers = new LRUCache<string, CircuitBreakerPolicy>({ max: 1000, ttl: 3_600_000 })
 
-  function breakerOf({ origin, pathname }: URL): CircuitBreakerPolicy {
-    const key = origin + pathname
+  function breakerOf(owner: string, { origin, pathname }: URL): CircuitBreakerPolicy {
+    const key = `${owner} ${origin}${pathname}`
     const known = breakers.get(key)
     if (known) return known
     const breaker = circuitBreaker(
@@ -77,15 +87,18 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
     return breaker
   }
 
-  const fetchOnce: CustomFetch = async (address, options) => {
-    const url = new URL(address)
-    assertFetchable(url)
-    try {
-      return await breakerOf(url).execute(() => exchange(url, options))
-    } catch (cause) {
-      if (cause instanceof TooLarge) throw cause
-      throw new Unreachable(`${url.origin} gave no answer`, { cause })
+  function wayOf(owner: string): WayOut {
+    const fetchOnce: CustomFetch = async (address, options) => {
+      const url = new URL(address)
+      assertFetchable(url)
+      try {
+        return await breakerOf(owner, url).execute(() => exchange(url, options))
+      } catch (cause) {
+        if (cause instanceof TooLarge) throw cause
+        throw new Unreachable(`${url.origin} gave no answer`, { cause })
+      }
     }
+    return { timeLimit, fetch: fetchOnce, fetchMoved: followingMoves(fetchOnce) }
   }
 
   async function exchange(url: URL, { signal: given, method, headers, body }: Parameters<CustomFetch>[1]) {
@@ -95,7 +108,11 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
     })
   }
 
-  const fetchMoved: CustomFetch = async (address, options) => {
+  return { ...wayOf(''), of: wayOf, close: () => agent.destroy() }
+}
+
+function followingMoves(fetchOnce: CustomFetch): CustomFetch {
+  return async (address, options) => {
     let url = new URL(address)
     for (let redirects = 0; ; redirects++) {
       const response = await fetchOnce(url.href, options)
@@ -106,8 +123,6 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
       url = sameOrigin(new URL(location, url), url)
     }
   }
-
-  return { timeLimit, fetch: fetchOnce, fetchMoved, close: () => agent.destroy() }
 }
 
 /** TLS everywhere; plain http stays on this machine. */

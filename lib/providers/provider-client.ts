@@ -1,8 +1,8 @@
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { discover, type ProviderMetadata } from './discover.ts'
-import type { Outbound } from './outbound-http.ts'
-import type { Provider } from './provider.ts'
+import type { WayOut } from './outbound-http.ts'
+import { type Provider, signingAlgorithms } from './provider.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
 export interface ProviderClient {
@@ -25,13 +25,14 @@ export const clockTolerance = 30
 export async function createProviderClient(
   provider: Provider,
   clientSecret: string | undefined,
-  outbound: Outbound,
+  outbound: WayOut,
 ): Promise<ProviderClient> {
   const authentication = authenticationOf(provider, clientSecret)
   const metadata = await discover(provider.issuer, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
+  const server = judgedBy(metadata)
   const fetchKeys = shared(() => outbound.fetch(metadata.jwks_uri, keyRequest))
 
   return {
@@ -40,7 +41,7 @@ export async function createProviderClient(
       clientSecret === undefined ? [] : [clientSecret, basicCredentials(provider.clientId, clientSecret)],
     configuration() {
       const configuration = new client.Configuration(
-        metadata,
+        server,
         provider.clientId,
         { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
         authentication,
@@ -62,6 +63,28 @@ export async function createProviderClient(
   }
 }
 
+/**
+ * What openid-client goes by. It copies all that it is given, for each answer: of a hostile provider that would be a megabyte,
+ * and a tenth of a second in which nobody else is served.
+ */
+function judgedBy(metadata: ProviderMetadata): client.ServerMetadata {
+  const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
+  const announced = metadata.userinfo_signing_alg_values_supported
+  return {
+    issuer,
+    authorization_endpoint,
+    token_endpoint,
+    jwks_uri,
+    ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
+    authorization_response_iss_parameter_supported: Boolean(
+      metadata.authorization_response_iss_parameter_supported,
+    ),
+    ...(Array.isArray(announced) && {
+      userinfo_signing_alg_values_supported: signingAlgorithms.filter((each) => announced.includes(each)),
+    }),
+  }
+}
+
 const keyRequest: client.CustomFetchOptions = {
   method: 'GET',
   headers: { accept: 'application/json, application/jwk-set+json' },
@@ -76,7 +99,7 @@ const keyRequest: client.CustomFetchOptions = {
 function fetchWithKeysAhead(
   metadata: ProviderMetadata,
   fetchKeys: () => Promise<Response>,
-  outbound: Outbound,
+  outbound: WayOut,
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href

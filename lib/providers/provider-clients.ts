@@ -25,9 +25,11 @@ export function createProviderClients(table: ProvidersTable, outbound: Outbound)
 
   async function build(provider: Provider): Promise<ProviderClient> {
     const clientSecret = await table.clientSecret(provider)
-    const client = await createProviderClient(provider, clientSecret, outbound).catch((cause: unknown) => {
-      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
-    })
+    const client = await createProviderClient(provider, clientSecret, outbound.of(provider.id)).catch(
+      (cause: unknown) => {
+        throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+      },
+    )
     built.set(provider.id, { version: provider.version, client })
     return client
   }

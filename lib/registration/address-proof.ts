@@ -78,7 +78,7 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
       const sent: SentCode = { id: randomUUID(), email }
       const code = randomText(length)
       const now = Date.now()
-      const addressMacs = macs('address', context.portal, email)
+      const addressMacs = macs('address', context.portal, mailboxOf(email))
       const row: ProofRow = {
         ...context,
         id: sent.id,
@@ -106,6 +106,16 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
       return { result: (await table.spend(sent.id, tried.codeMac)) ? 'proven' : 'over' }
     },
   }
+}
+
+/**
+ * What the mails to an address are counted under. One mailbox has any number of addresses (`ada+1@`, `ada+2@`; at some
+ * providers `a.da@`): who knows one could fill it by all of them. Where two people's become one by this, they share a limit
+ * and nothing else.
+ */
+function mailboxOf(email: string): string {
+  const at = email.lastIndexOf('@')
+  return email.slice(0, at).replace(/\+.*$/, '').replaceAll('.', '') + email.slice(at)
 }
 
 function isSame(mac: string, other: string): boolean {

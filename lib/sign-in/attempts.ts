@@ -39,6 +39,9 @@ const remembered = 4 * 3600
 // way back from a logout.
 const budget = 3500
 
+/** The shape that we make: nothing from elsewhere becomes a cookie's name, in which not every character may stand. */
+const ourState = /^[a-z0-9]{6,8}-[\w-]{32}$/
+
 /** `until`: milliseconds since 1970 */
 type Sealed = { attempt: Attempt; until: number } | { spent: true; returnTo?: string | undefined }
 
@@ -55,7 +58,7 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
   /** The oldest go first, so that somebody who opens many tabs keeps the newest ones. */
   function makeRoom(req: Request, res: Response, forNewest: number): void {
     const newestFirst = Object.entries(cookiesOf(req))
-      .filter(([name]) => name.startsWith(prefix))
+      .filter(([name]) => name.startsWith(prefix) && ourState.test(name.slice(prefix.length)))
       .sort(([a], [b]) => (a < b ? 1 : -1))
     let used = forNewest
     for (const [name, value = ''] of newestFirst) {
@@ -73,8 +76,7 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
       return state
     },
     async take(req, res, state) {
-      // The shape that we make, so that a `state` from elsewhere never becomes a cookie's name.
-      if (!/^[a-z0-9]{6,8}-[\w-]{32}$/.test(state)) return { unknown: true }
+      if (!ourState.test(state)) return { unknown: true }
       const sealed = await cookies.get(req, prefix + state)
       if (!sealed) return { unknown: true }
       if (!('attempt' in sealed)) return { spent: true, returnTo: sealed.returnTo }

@@ -53,12 +53,13 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
 
   return handle(async (req, res, next) => {
     const portal = portalOf(req)
-    const slug = String(req.params.provider)
     const returnTo = safeReturnTo(req.query.returnTo)
-    const provider = await table.find(portal, slug)
+    // What cannot be a slug is not for the database, which may choke on it (PostgreSQL on a NUL), nor for the log: it may be
+    // anything that somebody pasted, a code say.
+    const slug = slugSchema.safeParse(req.params.provider).data
+    const provider = slug === undefined ? undefined : await table.find(portal, slug)
     if (!provider?.enabled) {
-      // What cannot be a slug may be anything that somebody pasted, a code say, and is not for the log.
-      const named = slugSchema.safeParse(slug).success ? JSON.stringify(slug) : 'of such a name'
+      const named = slug === undefined ? 'of such a name' : JSON.stringify(slug)
       const unknown = new PortalSsoError('provider_unknown', `no enabled provider ${named}`)
       return await refuse(req, res, unknown, { portal, returnTo })
     }

@@ -181,12 +181,13 @@ export function newReference(): string {
 /** Any error as a problem; what is not ours is told apart only as far as the person can do something about it. */
 export function toProblem(error: unknown): PortalSsoError {
   if (error instanceof PortalSsoError) return error
-  if (isDatabaseFailure(error))
-    return new PortalSsoError('database_unavailable', 'the database', { cause: error })
-  // Body and address that Express itself refuses to read (too large, not decodable).
+  // Body and address that Express itself refuses to read (too large, not decodable, given up by the client). First, for the
+  // code of a connection that a client broke off is that of one which the database did.
   const status = (error as { status?: unknown } | null)?.status
   if (typeof status === 'number' && status >= 400 && status < 500 && !(error instanceof ConfigurationError))
     return new PortalSsoError('request_invalid', 'the request', { cause: error })
+  if (isDatabaseFailure(error))
+    return new PortalSsoError('database_unavailable', 'the database', { cause: error })
   return new PortalSsoError('internal', 'an unexpected error', { cause: error })
 }
 
