@@ -22,12 +22,12 @@ import { createProviderClients } from './providers/provider-clients.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createAddressProofs } from './registration/address-proof.ts'
+import { createBeginRegistration } from './registration/begin-registration.ts'
 import { createLinkRoutes } from './registration/link-routes.ts'
 import { createOfferLink } from './registration/offer-link.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
 import { createProofRoutes } from './registration/proof-routes.ts'
 import { createProofsTable } from './registration/proofs-table.ts'
-import { createRegister } from './registration/register.ts'
 import { createRegistrationRoutes } from './registration/registration-routes.ts'
 import { createShowProof } from './registration/show-proof.ts'
 import { createStartAgain } from './registration/start-again.ts'
@@ -111,7 +111,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
-  const forgetNewcomer = (res: Response) => pendings.clear(res)
+  const forgetRegistration = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
@@ -120,20 +120,20 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink }),
+    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
     clients,
     endSessions: createEndSessions(index),
     events,
-    findNewcomer: async (req: express.Request, portal: string) => {
+    findRegistrationId: async (req: express.Request, portal: string) => {
       const pending = await pendings.find(req)
       return pending?.portal === portal ? pending.id : undefined
     },
     findProviderLogout: createFindProviderLogout({ clients, table }),
     form,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    forgetNewcomer,
+    forgetRegistration,
     homePath,
     identities,
     lastUsed,
@@ -146,7 +146,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
     provesAddresses: settings.mailer !== undefined,
     refuse,
-    register: createRegister(pendings, addresses),
+    beginRegistration: createBeginRegistration(pendings, addresses),
     returns: createReturns(createSeal(secrets, 'logout'), secure),
     seenTokens: createSeenTokens(settings.redis),
     sessions,

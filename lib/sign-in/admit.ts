@@ -39,7 +39,7 @@ export interface AdmitParts {
   lastUsed: LastUsed
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
-  forgetNewcomer: (res: Response) => void
+  forgetRegistration: (res: Response) => void
   offerLink: OfferLink
 }
 
@@ -47,7 +47,7 @@ export interface AdmitParts {
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink } = parts
+  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink } = parts
   return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
@@ -55,7 +55,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how, ...about })
     const offer = await offerLink(req, res, { portal, user, proving })
-    if (offer === undefined) forgetNewcomer(res)
+    if (offer === undefined) forgetRegistration(res)
     // A directory may make users who wait for somebody's approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
