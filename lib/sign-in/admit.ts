@@ -7,6 +7,7 @@ import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
 import type { Identity } from './identity.ts'
 import type { LastUsed } from './last-used.ts'
+import { link } from './link.ts'
 
 export interface Admission {
   provider: Provider
@@ -51,7 +52,7 @@ export function createAdmit(parts: AdmitParts): Admit {
   return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
-    else await link(identities, { provider, identity, user, gone })
+    else await link(identities, { provider, identity, userId: user.id }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how, ...about })
     const offer = await offerLink(req, res, { portal, user, proving })
@@ -64,17 +65,4 @@ export function createAdmit(parts: AdmitParts): Admit {
     lastUsed.set(res, provider.slug)
     res.redirect(303, offer ?? returnTo ?? homePath)
   }
-}
-
-async function link(
-  identities: IdentitiesTable,
-  { provider, identity, user, gone }: Pick<Admission, 'provider' | 'identity' | 'user' | 'gone'>,
-): Promise<void> {
-  const { issuer, subject, email } = identity
-  const linkedTo = await identities.link(
-    { portal: provider.portal, userId: user.id, providerId: provider.id, issuer, subject, email },
-    gone,
-  )
-  if (linkedTo !== user.id)
-    throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
 }
