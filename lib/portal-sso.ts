@@ -1,4 +1,4 @@
-import express, { type RequestHandler, type Response, type Router } from 'express'
+import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
 import { Passport } from 'passport'
 import { createClassicLoginGate } from './classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
@@ -73,7 +73,7 @@ export interface PortalSso {
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, homePath, allowsClassic, redis } = settings
+  const { secrets, secure, homePath, allowsClassic, branding, mailer, mailFrom, redis } = settings
   const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
   const { knex } = database
@@ -88,7 +88,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger, settings.events)
   const views = createViews(settings.viewsDir)
-  const pages = createPages({ addresses, logger, branding: settings.branding, views })
+  const pages = createPages({ addresses, logger, branding, views })
   const table = createProvidersTable(knex, createSecretBox(secrets))
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
@@ -110,7 +110,6 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const { mailer, mailFrom, branding } = settings
   const proving = mailer && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
     sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
@@ -122,17 +121,14 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    beginRegistration: createBeginRegistration(pendings, addresses),
     clients,
     endSessions: createEndSessions(index),
     events,
-    findRegistrationId: async (req: express.Request, portal: string) => {
-      const pending = await pendings.find(req)
-      return pending?.portal === portal ? pending.id : undefined
-    },
     findProviderLogout: createFindProviderLogout({ clients, table }),
-    form,
-    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
+    findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
     forgetRegistration,
+    form,
     homePath,
     identities,
     lastUsed,
@@ -148,9 +144,9 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     rateLimits: settings.rateLimits,
     redis,
     refuse,
-    beginRegistration: createBeginRegistration(pendings, addresses),
+    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createReturns(createSeal(secrets, 'logout'), secure),
-    seenTokens: createSeenTokens(settings.redis),
+    seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
     startAgain: createStartAgain(pendings, addresses),
