@@ -1,15 +1,12 @@
-import express, { type RequestHandler, type Response, Router } from 'express'
+import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
 import { Passport } from 'passport'
 import { createClassicLoginGate } from './classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { ConfigurationError, PortalSsoError } from './errors.ts'
+import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createGuard } from './guard.ts'
-import { createLimitRoutes } from './limit-routes.ts'
 import { fitForLog } from './logger.ts'
-import { createBackChannelRoute } from './logout/back-channel-route.ts'
-import { createLogoutRoutes } from './logout/logout-routes.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
@@ -22,17 +19,16 @@ import { createProviderClients } from './providers/provider-clients.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { createAddressProofs } from './registration/address-proof.ts'
-import { createLinkRoutes } from './registration/link-routes.ts'
+import { createBeginRegistration } from './registration/begin-registration.ts'
 import { createOfferLink } from './registration/offer-link.ts'
 import { createPendingRegistrations } from './registration/pending-registration.ts'
-import { createProofRoutes } from './registration/proof-routes.ts'
 import { createProofsTable } from './registration/proofs-table.ts'
-import { createRegister } from './registration/register.ts'
-import { createRegistrationRoutes } from './registration/registration-routes.ts'
 import { createShowProof } from './registration/show-proof.ts'
 import { createStartAgain } from './registration/start-again.ts'
 import { createWithPending } from './registration/with-pending.ts'
+import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
+import { createSession } from './session.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
@@ -41,15 +37,12 @@ import { createAdmit } from './sign-in/admit.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
-import { createPickerRoute } from './sign-in/picker-route.ts'
-import { createProviderRouters } from './sign-in/provider-routers.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
-import { keepPrivate } from './web/keep-private.ts'
 import { createPages } from './web/pages.ts'
 import { createPortalOf } from './web/portal-of.ts'
 import { sameOrigin } from './web/same-origin.ts'
@@ -80,7 +73,7 @@ export interface PortalSso {
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, homePath, allowsClassic, redis } = settings
+  const { secrets, secure, homePath, allowsClassic, branding, mailer, mailFrom, redis } = settings
   const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
   const { knex } = database
@@ -95,7 +88,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger, settings.events)
   const views = createViews(settings.viewsDir)
-  const pages = createPages({ addresses, logger, branding: settings.branding, views })
+  const pages = createPages({ addresses, logger, branding, views })
   const table = createProvidersTable(knex, createSecretBox(secrets))
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
@@ -111,29 +104,31 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
-  const forgetNewcomer = (res: Response) => pendings.clear(res)
+  const forgetRegistration = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
+  const proving = mailer && {
+    proofs: createAddressProofs(createProofsTable(knex), secrets),
+    sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
+    showProof: createShowProof({ addresses, pages, table }),
+  }
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink }),
+    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
     allowsClassic,
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    beginRegistration: createBeginRegistration(pendings, addresses),
     clients,
     endSessions: createEndSessions(index),
     events,
-    findNewcomer: async (req: express.Request, portal: string) => {
-      const pending = await pendings.find(req)
-      return pending?.portal === portal ? pending.id : undefined
-    },
     findProviderLogout: createFindProviderLogout({ clients, table }),
+    findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
+    forgetRegistration,
     form,
-    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    forgetNewcomer,
     homePath,
     identities,
     lastUsed,
@@ -144,53 +139,24 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     pendings,
     portalOf,
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    provesAddresses: settings.mailer !== undefined,
+    provesAddresses: proving !== undefined,
+    proving,
+    rateLimits: settings.rateLimits,
+    redis,
     refuse,
-    register: createRegister(pendings, addresses),
+    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createReturns(createSeal(secrets, 'logout'), secure),
-    seenTokens: createSeenTokens(settings.redis),
+    seenTokens: createSeenTokens(redis),
     sessions,
-    showProof: settings.mailer && createShowProof({ addresses, pages, table }),
+    showProof: proving?.showProof,
     startAgain: createStartAgain(pendings, addresses),
     table,
     users,
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
   }
 
-  /** Sends and takes codes, where there is something to send them with. */
-  function proofRoutes(): RequestHandler[] {
-    const { mailer, mailFrom, branding } = settings
-    const { showProof } = parts
-    if (!mailer || !showProof) return []
-    const proofs = createAddressProofs(createProofsTable(knex), secrets)
-    const sendCodeMail = createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name)
-    return [createProofRoutes({ ...parts, proofs, sendCodeMail, showProof })]
-  }
-
-  function router(): Router {
-    const routes = Router()
-    routes.use('/login/assets', pages.assets)
-    routes.use(['/login', '/register', '/logout'], (_req, res, next) => {
-      keepPrivate(res)
-      next()
-    })
-    if (settings.rateLimits)
-      routes.use(createLimitRoutes({ ...parts, form, limits: settings.rateLimits, logger, redis }))
-    // Before anything that looks for a person: a provider posts here itself, without one.
-    routes.use(createBackChannelRoute(parts))
-    routes.use(['/login', '/register', '/logout'], sessions.identify)
-    routes.get('/login', createPickerRoute(parts))
-    // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
-    // our origin.
-    routes.use('/login/:provider', form, createProviderRouters(parts))
-    routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts), ...proofRoutes())
-    routes.use(createLogoutRoutes(parts))
-    routes.use(pages.onError)
-    return routes
-  }
-
-  function session(): RequestHandler {
-    const middleware = createSessionMiddleware({
+  const cookieSession = () =>
+    createSessionMiddleware({
       ...settings.session,
       store: createSessionStore(redis, logger),
       secrets: secrets.map((secret) =>
@@ -199,26 +165,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       cookieName: cookieName('portal-sso', secure),
       secure,
     })
-    return (req, res, next) => {
-      const orProblem = (then: () => void) => (error?: unknown) => {
-        if (error) pages.onError(error, req, res, next)
-        else then()
-      }
-      middleware(
-        req,
-        res,
-        orProblem(() => {
-          // express-session passes over what is not below `/`, such as `OPTIONS *`; nor is anything of ours there.
-          if (req.session) sessions.identify(req, res, orProblem(next))
-          else orProblem(next)(new PortalSsoError('request_invalid', 'the target of the request is no path'))
-        }),
-      )
-    }
-  }
 
   return {
-    session,
-    router,
+    session: () => createSession({ ...parts, cookieSession: cookieSession() }),
+    router: () => createRouter(parts),
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
     providers: createProviders(table, events, addresses, outbound),

@@ -21,7 +21,8 @@ const layers = [
   ['sign-in'],
   ['registration'],
   ['logout'],
-  ['guard.ts', 'classic-login-gate.ts', 'limit-routes.ts', 'options.ts', 'portal-sso.ts', 'index.ts'],
+  ['session.ts', 'guard.ts', 'classic-login-gate.ts', 'limit-routes.ts', 'router.ts'],
+  ['options.ts', 'portal-sso.ts', 'index.ts'],
   ['cli'],
 ]
 

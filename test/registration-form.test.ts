@@ -134,7 +134,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
       res.end()
     })
     app.get('/find', async (req, res) => {
-      res.json(await pendings.find(req))
+      res.json(await pendings.find(req, 'default'))
     })
     const { headers } = await request(app).get('/keep')
     const [cookie = ''] = (headers['set-cookie'] as unknown as string[])[0]!.split(';')

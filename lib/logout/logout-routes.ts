@@ -14,7 +14,7 @@ export interface LogoutParts {
   findProviderLogout: FindProviderLogout
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
-  forgetNewcomer: (res: Response) => void
+  forgetRegistration: (res: Response) => void
   pages: Pages
   portalOf: PortalOf
   /** reads posts, after refusing those from other sites */
@@ -28,7 +28,7 @@ export interface LogoutParts {
  * mere link signs nobody out.
  */
 export function createLogoutRoutes(parts: LogoutParts): Router {
-  const { addresses, events, findProviderLogout, forgetNewcomer } = parts
+  const { addresses, events, findProviderLogout, forgetRegistration } = parts
   const { homePath, pages, portalOf, posted, returns, sessions } = parts
   const done = addresses.path('/logout/done')
 
@@ -47,7 +47,7 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
   })
 
   const end = handle(async (req, res) => {
-    forgetNewcomer(res)
+    forgetRegistration(res)
     // First, whatever becomes of the provider's.
     const ended = await sessions.end(req)
     if (!ended) return res.redirect(303, done)

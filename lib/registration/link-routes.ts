@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
-import { PortalSsoError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
+import { link } from '../sign-in/link.ts'
 import type { LookUp } from '../sign-in/look-up.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
@@ -41,26 +41,20 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
     })
   }
 
-  async function link(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
+  async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
     const { identity, portal, returnTo } = pending
     pendings.clear(res)
     // Anything but a clear yes is a no.
     if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
       const { id: userId } = req.user as User
       const { gone } = await lookUp(identity, portal)
-      const { issuer, subject, email } = identity
-      const linkedTo = await identities.link(
-        { portal, userId, providerId: provider.id, issuer, subject, email },
-        gone,
-      )
-      if (linkedTo !== userId)
-        throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
+      await link(identities, { provider, identity, userId }, gone)
       await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
     }
     res.redirect(303, returnTo ?? homePath)
   }
 
-  const forItsUser = (act: typeof link) =>
+  const forItsUser = (act: typeof answer) =>
     withPending(async (req, res, pending, provider) => {
       if (!req.user) return res.redirect(303, addresses.path('/register'))
       await act(req, res, pending, provider)
@@ -68,7 +62,7 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
 
   const router = Router()
   router.get('/register/link', forItsUser(ask))
-  router.post('/register/link', ...posted, forItsUser(link))
+  router.post('/register/link', ...posted, forItsUser(answer))
   return router
 }
 

@@ -9,8 +9,8 @@ import type { PendingRegistrations } from './pending-registration.ts'
 export function createOfferLink(pendings: PendingRegistrations, addresses: Addresses): OfferLink {
   return async (req, res, { portal, user, proving }) => {
     if (proving === undefined) return undefined
-    const pending = await pendings.find(req)
-    if (pending?.id !== proving || pending.portal !== portal) return undefined
+    const pending = await pendings.find(req, portal)
+    if (pending?.id !== proving) return undefined
     await pendings.keep(res, { ...pending, provenBy: String(user.id) })
     return addresses.path('/register/link')
   }

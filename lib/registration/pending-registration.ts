@@ -5,7 +5,7 @@ import { certainAddress, type Identity } from '../sign-in/identity.ts'
 import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
 import type { SentCode } from './address-proof.ts'
 
-/** A person whom a provider has vouched for, but who has not registered yet. */
+/** A person who came from a provider, but has not registered yet, or has to prove an address first. */
 export interface PendingRegistration {
   id: string
   portal: string
@@ -27,7 +27,8 @@ export interface PendingRegistrations {
   /** In place of one that is there. */
   begin(res: Response, pending: Omit<PendingRegistration, 'id'>): Promise<void>
   keep(res: Response, pending: PendingRegistration): Promise<void>
-  find(req: Request): Promise<PendingRegistration | undefined>
+  /** @returns the one that waits in this browser, of this portal only */
+  find(req: Request, portal: string): Promise<PendingRegistration | undefined>
   clear(res: Response): void
 }
 
@@ -54,7 +55,10 @@ export function createPendingRegistrations(seal: Seal, secure: boolean): Pending
   return {
     begin: (res, pending) => keep(res, { ...pending, id: randomUUID() }),
     keep,
-    find: (req) => cookies.get(req, name),
+    async find(req, portal) {
+      const pending = await cookies.get(req, name)
+      return pending?.portal === portal ? pending : undefined
+    },
     clear: (res) => cookies.clear(res, name),
   }
 }

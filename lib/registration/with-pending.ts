@@ -44,15 +44,15 @@ export function createWithPending(parts: WithPendingParts): WithPending {
   return (act, belongsTo = () => false) =>
     handle(async (req, res) => {
       const portal = portalOf(req)
-      const pending = await pendings.find(req)
+      const pending = await pendings.find(req, portal)
       const { provider: slug, returnTo } = pending ?? {}
       try {
-        if (req.user && !(pending?.portal === portal && belongsTo(req.user, pending))) {
+        if (req.user && !(pending && belongsTo(req.user, pending))) {
           // Whose registration it is cannot be told any more.
           pendings.clear(res)
           return res.redirect(303, homePath)
         }
-        if (!pending || pending.portal !== portal)
+        if (!pending)
           throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
         await act(req, res, pending, await stillAsItWas(pending))
       } catch (error) {

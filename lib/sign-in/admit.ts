@@ -7,6 +7,7 @@ import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
 import type { Identity } from './identity.ts'
 import type { LastUsed } from './last-used.ts'
+import { link } from './link.ts'
 
 export interface Admission {
   provider: Provider
@@ -39,7 +40,7 @@ export interface AdmitParts {
   lastUsed: LastUsed
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
-  forgetNewcomer: (res: Response) => void
+  forgetRegistration: (res: Response) => void
   offerLink: OfferLink
 }
 
@@ -47,15 +48,15 @@ export interface AdmitParts {
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetNewcomer, offerLink } = parts
+  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink } = parts
   return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
-    else await link(identities, { provider, identity, user, gone })
+    else await link(identities, { provider, identity, userId: user.id }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how, ...about })
     const offer = await offerLink(req, res, { portal, user, proving })
-    if (offer === undefined) forgetNewcomer(res)
+    if (offer === undefined) forgetRegistration(res)
     // A directory may make users who wait for somebody's approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
@@ -64,17 +65,4 @@ export function createAdmit(parts: AdmitParts): Admit {
     lastUsed.set(res, provider.slug)
     res.redirect(303, offer ?? returnTo ?? homePath)
   }
-}
-
-async function link(
-  identities: IdentitiesTable,
-  { provider, identity, user, gone }: Pick<Admission, 'provider' | 'identity' | 'user' | 'gone'>,
-): Promise<void> {
-  const { issuer, subject, email } = identity
-  const linkedTo = await identities.link(
-    { portal: provider.portal, userId: user.id, providerId: provider.id, issuer, subject, email },
-    gone,
-  )
-  if (linkedTo !== user.id)
-    throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
 }

@@ -15,7 +15,7 @@ export interface PickerParts {
   allowsClassic: (req: Request) => boolean
   homePath: string
   /** takes away a registration that waits in this browser */
-  forgetNewcomer: (res: Response) => void
+  forgetRegistration: (res: Response) => void
   lastUsed: LastUsed
   pages: Pages
   portalOf: PortalOf
@@ -24,14 +24,14 @@ export interface PickerParts {
 
 /** `GET /login`: all enabled providers. Without one, or for the operator, the host's classic login page shows. */
 export function createPickerRoute(parts: PickerParts): RequestHandler {
-  const { addresses, allowsClassic, forgetNewcomer, homePath, lastUsed, pages, portalOf, table } = parts
+  const { addresses, allowsClassic, forgetRegistration, homePath, lastUsed, pages, portalOf, table } = parts
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
     if (providers.length === 0 || allowsClassic(req)) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     if (req.user) return res.redirect(303, returnTo ?? homePath)
-    if (req.query.cancelled === 'registration') forgetNewcomer(res)
+    if (req.query.cancelled === 'registration') forgetRegistration(res)
 
     const last = lastUsed.get(req)
     await pages.show(req, res, 'picker', {

@@ -16,10 +16,10 @@ import type { Step } from './provider-strategy.ts'
 import type { Refuse } from './refuse.ts'
 
 /** Hands a person over to the registration: who is new, or has to prove an address first. */
-export type Register = (
+export type BeginRegistration = (
   req: Request,
   res: Response,
-  newcomer: { provider: Provider; identity: Identity; returnTo: string | undefined },
+  person: { provider: Provider; identity: Identity; returnTo: string | undefined },
 ) => Promise<void>
 
 export interface ProviderRouterParts {
@@ -28,14 +28,14 @@ export interface ProviderRouterParts {
   attempts: Attempts
   homePath: string
   /** id of the registration that waits in this browser */
-  findNewcomer: (req: Request, portal: string) => Promise<string | undefined>
+  findRegistrationId: (req: Request, portal: string) => Promise<string | undefined>
   lookUp: LookUp
   pages: Pages
   passport: InstanceType<PassportStatic['Passport']>
   /** whether codes can be sent, so that a person can prove an address */
   provesAddresses: boolean
   refuse: Refuse
-  register: Register
+  beginRegistration: BeginRegistration
   table: ProvidersTable
 }
 
@@ -48,8 +48,8 @@ export function createProviderRouter(
   strategyName: string,
   parts: ProviderRouterParts,
 ): Router {
-  const { addresses, admit, attempts, findNewcomer, homePath, lookUp, pages, passport } = parts
-  const { provesAddresses, refuse, register, table } = parts
+  const { addresses, admit, attempts, findRegistrationId, homePath, lookUp, pages, passport } = parts
+  const { beginRegistration, provesAddresses, refuse, table } = parts
   const { portal, slug } = provider
 
   const begin = handle(async (req, res, next) => {
@@ -58,7 +58,7 @@ export function createProviderRouter(
       returnTo: safeReturnTo(req.query.returnTo),
       otherAccount: req.query.account === 'other',
       // Which one is never the query's to say.
-      proving: req.query.proving === undefined ? undefined : await findNewcomer(req, portal),
+      proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
     } satisfies Step
     const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
     authenticate(req, res, (error?: unknown) => {
@@ -140,9 +140,9 @@ export function createProviderRouter(
       case 'prove':
         if (!provesAddresses)
           throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
-        return await register(req, res, { provider, identity, returnTo })
+        return await beginRegistration(req, res, { provider, identity, returnTo })
       case 'register':
-        return await register(req, res, { provider, identity, returnTo })
+        return await beginRegistration(req, res, { provider, identity, returnTo })
       case 'refuse':
         throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
     }

@@ -1,9 +1,12 @@
-import type { Register } from '../sign-in/provider-router.ts'
+import type { BeginRegistration } from '../sign-in/provider-router.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
 
-/** Takes a newcomer over from the sign-in: who they are goes into a sealed cookie, they to the step that is due. */
-export function createRegister(pendings: PendingRegistrations, addresses: Addresses): Register {
+/** Takes a person over from the sign-in: who they are goes into a sealed cookie, they to the step that is due. */
+export function createBeginRegistration(
+  pendings: PendingRegistrations,
+  addresses: Addresses,
+): BeginRegistration {
   return async (_req, res, { provider, identity, returnTo }) => {
     const { id: providerId, portal, slug, version } = provider
     await pendings.begin(res, { portal, provider: slug, providerId, version, identity, returnTo })

@@ -1,0 +1,27 @@
+import type { RequestHandler } from 'express'
+import { PortalSsoError } from './errors.ts'
+import type { PortalSessions } from './sessions/portal-session.ts'
+import type { Pages } from './web/pages.ts'
+
+export interface SessionParts {
+  /** express-session */
+  cookieSession: RequestHandler
+  pages: Pages
+  sessions: PortalSessions
+}
+
+/** The cookie session, then `req.user`. A failure of either has a page of ours: the host's own would show what it says. */
+export function createSession({ cookieSession, pages, sessions }: SessionParts): RequestHandler {
+  return (req, res, next) => {
+    const orProblem = (then: () => void) => (error?: unknown) => {
+      if (error) pages.onError(error, req, res, next)
+      else then()
+    }
+    const identify = orProblem(() => {
+      // express-session passes over what is not below `/`, such as `OPTIONS *`; nor is anything of ours there.
+      if (req.session) sessions.identify(req, res, orProblem(next))
+      else orProblem(next)(new PortalSsoError('request_invalid', 'the target of the request is no path'))
+    })
+    cookieSession(req, res, identify)
+  }
+}

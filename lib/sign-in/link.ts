@@ -1,0 +1,22 @@
+import { PortalSsoError } from '../errors.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import type { Identity } from './identity.ts'
+
+/**
+ * Links an identity to a user who was proved to be its owner.
+ *
+ * @param gone a user that it is still linked to but who exists no more
+ * @throws PortalSsoError when it was linked to somebody else meanwhile: of two the first one has it
+ */
+export async function link(
+  identities: IdentitiesTable,
+  { provider, identity, userId }: { provider: Provider; identity: Identity; userId: string },
+  gone: string | undefined,
+): Promise<void> {
+  const { id: providerId, portal } = provider
+  const { issuer, subject, email } = identity
+  const linkedTo = await identities.link({ portal, userId, providerId, issuer, subject, email }, gone)
+  if (linkedTo !== userId)
+    throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
+}
