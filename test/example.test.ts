@@ -225,7 +225,7 @@ describe('the example portal, in a real browser', () => {
       await page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Tailspin Accounts')
       await person.choose(/^Alan Turing/)
-      expect(await person.title()).toBe('Confirm your e-mail address')
+      expect(await person.title()).toBe('Confirm your e‑mail address')
       await page.getByLabel('E-mail address').fill('alan@example.com')
       await person.choose('Send code')
       const mailbox = await page.context().newPage()
@@ -367,10 +367,10 @@ describe('the example portal, in a real browser', () => {
           await person.choose('Register and sign in')
         },
       ],
-      ['the proof of an address', 'Confirm your e-mail address', toProof],
+      ['the proof of an address', 'Confirm your e‑mail address', toProof],
       [
         'the proof of an address with a mistake',
-        'Confirm your e-mail address',
+        'Confirm your e‑mail address',
         async (person) => {
           await toProof(person)
           await person.page.getByLabel('E-mail address').fill('ada')
