@@ -108,7 +108,10 @@ async function sendHostile(from: number, to: number): Promise<void> {
 async function refuse(provider: FaultyProvider, lane: number, group: Group, row: Row): Promise<void> {
   const [fault, , faults] = row
   provider.reset()
-  Object.assign(provider.faults, await faultsOf(faults, { provider, other: lanes[0]!, attacker }))
+  Object.assign(
+    provider.faults,
+    await faultsOf(faults, { provider, other: lanes[(lane + 1) % atOnce]!, attacker }),
+  )
   // A discovery document that was read once is not asked for again: this one is asked for at every click, in vain.
   const slug = group.name === 'discovery document' ? 'never-seen' : (group.slug ?? 'acme')
   const part = { portal: { url }, visitor: new Visitor() }
