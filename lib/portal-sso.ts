@@ -95,7 +95,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
-  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
   const sessions = createPortalSessions({
     passport,
     users,

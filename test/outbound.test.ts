@@ -379,6 +379,16 @@ describe('a provider that is busy or dead', () => {
     expect(await read(outbound.of('good').fetch(`http://127.0.0.1:${port}/token`, options))).toBe('fine')
   })
 
+  it('is not left alone because somebody asks more of it than it can answer in time', async () => {
+    const outbound = outboundWith({ timeoutSeconds: 1, concurrency: 1 })
+    answer = (_req, res) => setTimeout(() => res.end('fine'), 150)
+    const flood = await Promise.allSettled(Array.from({ length: 20 }, () => get(outbound, '/token')))
+    const late = flood.filter(({ status }) => status === 'rejected').length
+    expect(late).toBeGreaterThan(5)
+    expect(late).toBeLessThan(20)
+    expect(await read(get(outbound, '/token'))).toBe('fine')
+  })
+
   it('is not left alone because somebody makes it answer with errors: those cost nothing', async () => {
     const outbound = outboundWith()
     answer = (_req, res) => res.writeHead(400).end('no')

@@ -23,6 +23,7 @@ const allMigrations = [
   '005-events',
   '006-proofs',
   '007-event-client',
+  '008-session-age',
 ]
 const settings = { clientAddress: 'shortened', keepDays: 30 } as const
 const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
@@ -482,7 +483,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
     describe('the index of sessions', () => {
       const seal = createSeal([testSecret], 'session-index')
-      const index = () => createSessionIndex(knex, seal)
+      const index = () => createSessionIndex(knex, seal, console)
       const session = (sessionId: string): IndexedSession => ({
         sessionId,
         portal,
@@ -507,6 +508,21 @@ describe.each(databases)('on %s', (_name, fresh) => {
           provider_session: 'sid-at-provider',
           expires_at: '2030-01-02T03:04:05.678Z',
         })
+      })
+
+      it('knows no session whose time is over, and deletes its row once a later one begins', async () => {
+        const indexed = index()
+        await indexed.add({ ...session(`${portal}-over`), expiresAt: new Date(Date.now() - 1000) })
+        await indexed.add(session(`${portal}-runs`))
+        const { issuer, subject } = session('')
+        const found = await indexed.find({ portal, issuer, subject })
+        expect(found.map(({ sessionId }) => sessionId)).toEqual([`${portal}-runs`])
+        const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 61_000)
+        await indexed.add(session(`${portal}-begins`))
+        for (let tries = 0; tries < 100 && (await rows()).length > 2; tries++)
+          await new Promise((resolve) => setTimeout(resolve, 100))
+        clock.mockRestore()
+        expect(await rows()).toHaveLength(2)
       })
 
       it('forgets the session that ended and keeps the others', async () => {

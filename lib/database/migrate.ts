@@ -8,6 +8,7 @@ import * as sessions from './migrations/004-sessions.ts'
 import * as events from './migrations/005-events.ts'
 import * as proofs from './migrations/006-proofs.ts'
 import * as eventClient from './migrations/007-event-client.ts'
+import * as sessionAge from './migrations/008-session-age.ts'
 
 interface Migration {
   name: string
@@ -24,6 +25,7 @@ const migrations: Migration[] = [
   { name: '005-events', ...events },
   { name: '006-proofs', ...proofs },
   { name: '007-event-client', ...eventClient },
+  { name: '008-session-age', ...sessionAge },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

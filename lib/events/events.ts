@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
+import { createForgetOld } from '../database/forget-old.ts'
 import { explain } from '../errors.ts'
 import { loggable } from '../loggable.ts'
 import type { Logger } from '../logger.ts'
 import { networkOf } from '../web/client-address.ts'
 import { within } from '../within.ts'
 import type { EventKind, EventOf, PortalEvent } from './event.ts'
-import { createForgetOld } from './forget-old.ts'
 
 export interface EventSettings {
   /** how much of a client's address is written down: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
@@ -42,7 +42,8 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
   Object.assign(emitter, {
     [captureRejectionSymbol]: (error: unknown, kind: unknown) => heardBadly(kind, error),
   })
-  const forgetOld = createForgetOld(knex, settings.keepDays, logger)
+  const keep = settings.keepDays * 24 * 3_600_000
+  const forgetOld = createForgetOld(knex, { table: 'sso_events', column: 'at', keep }, logger)
 
   async function write(event: PortalEvent): Promise<void> {
     const { portal, kind, clientAddress, userId, provider, reference, detail } = event as Columns

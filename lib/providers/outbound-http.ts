@@ -50,6 +50,15 @@ export class Unreachable extends Error {
 
 class TooLarge extends Error {}
 
+/** No answer in time from an endpoint that answered others meanwhile. */
+class Busy extends Error {}
+
+interface Endpoint {
+  breaker: CircuitBreakerPolicy
+  /** milliseconds on the clock of `performance` */
+  lastAnswer: number
+}
+
 /** The addresses of a name. */
 export type Resolve = (hostname: string) => Promise<{ address: string; family: number }[]>
 
@@ -70,21 +79,35 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
     keepAliveTimeout: 20_000,
   })
   // By endpoint, not by provider alone: keys that still answer must not hide that the token endpoint hangs.
-  const breakers = new LRUCache<string, CircuitBreakerPolicy>({ max: 1000, ttl: 3_600_000 })
+  const endpoints = new LRUCache<string, Endpoint>({ max: 1000, ttl: 3_600_000 })
 
-  function breakerOf(owner: string, { origin, pathname }: URL): CircuitBreakerPolicy {
+  function endpointOf(owner: string, { origin, pathname }: URL): Endpoint {
     const key = `${owner} ${origin}${pathname}`
-    const known = breakers.get(key)
+    const known = endpoints.get(key)
     if (known) return known
     const breaker = circuitBreaker(
-      handleWhen((error) => !(error instanceof TooLarge)),
+      handleWhen((error) => !(error instanceof TooLarge || error instanceof Busy)),
       {
         halfOpenAfter: leftAlone,
         breaker: new ConsecutiveBreaker(failuresInARow),
       },
     )
-    breakers.set(key, breaker)
-    return breaker
+    const endpoint = { breaker, lastAnswer: Number.NEGATIVE_INFINITY }
+    endpoints.set(key, endpoint)
+    return endpoint
+  }
+
+  /** Who brings a hundred made-up codes at once makes some of them wait in vain for their turn: that is no dead endpoint. */
+  async function ask(endpoint: Endpoint, ...request: Parameters<typeof exchange>): Promise<Response> {
+    const began = performance.now()
+    try {
+      const response = await exchange(...request)
+      endpoint.lastAnswer = performance.now()
+      return response
+    } catch (cause) {
+      if (cause instanceof TooLarge || endpoint.lastAnswer < began) throw cause
+      throw new Busy('it answers others', { cause })
+    }
   }
 
   function wayOf(owner: string): WayOut {
@@ -92,7 +115,8 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
       const url = new URL(address)
       assertFetchable(url)
       try {
-        return await breakerOf(owner, url).execute(() => exchange(url, options))
+        const endpoint = endpointOf(owner, url)
+        return await endpoint.breaker.execute(() => ask(endpoint, url, options))
       } catch (cause) {
         if (cause instanceof TooLarge) throw cause
         throw new Unreachable(`${url.origin} gave no answer`, { cause })

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
+import { createForgetOld } from '../database/forget-old.ts'
+import type { Logger } from '../logger.ts'
 import type { Seal } from '../seal.ts'
 import type { Subject } from '../users/identities-table.ts'
 
@@ -31,7 +33,10 @@ export interface IndexedSession extends Subject {
   expiresAt: Date
 }
 
-export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
+export function createSessionIndex(knex: Knex, seal: Seal, logger: Logger): SessionIndex {
+  // Most sessions just run out, and nobody says so: their rows would be there for ever, and a logout a year later would be
+  // told of all of them.
+  const forgetOver = createForgetOld(knex, { table: 'sso_sessions', column: 'expires_at', keep: 0 }, logger)
   return {
     async add({ sessionId, portal, userId, providerId, issuer, subject, providerSession, expiresAt }) {
       const id = digest(sessionId)
@@ -48,6 +53,7 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
         created_at: new Date().toISOString(),
         expires_at: expiresAt.toISOString(),
       })
+      forgetOver()
     },
     async find({ portal, issuer, providerSession, subject }) {
       const rows: { id: string; session: string; user_id: string }[] = await knex('sso_sessions')
@@ -58,6 +64,7 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
           ...(providerSession !== undefined && { provider_session: providerSession }),
           ...(subject !== undefined && { subject }),
         })
+        .where('expires_at', '>', new Date().toISOString())
       const found = await Promise.all(
         rows.map(async ({ id, session, user_id: userId }) => ({
           sessionId: await seal.open(session, id),
