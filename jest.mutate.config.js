@@ -11,5 +11,7 @@ export default {
   globalSetup: undefined,
   globalTeardown: undefined,
   reporters: [],
-  testMatch: ['<rootDir>/test/{decide,id-token,identity,provider-strategy,quote,return-to,logout-*}.test.ts'],
+  testMatch: [
+    '<rootDir>/test/{decide,id-token,identity,logout-token,provider-strategy,quote,return-to}.test.ts',
+  ],
 }
