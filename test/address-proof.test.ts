@@ -655,6 +655,20 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await send('adam@example.com', other)).status).toBe(303)
   })
 
+  it('sends no more than ten an hour for one identity, to however many people, and others are served', async () => {
+    const sendAnew = async (n: number) => {
+      const browser = new Visitor()
+      await start(browser)
+      return (await send(`person-${n}@example.com`, browser)).status
+    }
+    const sent: number[] = []
+    for (let n = 0; n < 12; n++) sent.push(await sendAnew(n))
+    expect(sent).toEqual([...Array(10).fill(303), 429, 429])
+    expect(mailServer.mails).toHaveLength(10)
+    provider.person = { ...provider.person, sub: 'somebody-else' }
+    expect(await sendAnew(12)).toBe(303)
+  })
+
   it('leaves the database without a code and without an address', async () => {
     await toCode('secretive@example.com')
     const code = mailServer.codeTo('secretive@example.com')

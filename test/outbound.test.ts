@@ -340,6 +340,17 @@ describe('a provider that is busy or dead', () => {
     expect(most).toBe(3)
   })
 
+  it('answers one provider though another one, who says that it is his, holds all connections to it', async () => {
+    const outbound = outboundWith({ concurrency: 2 })
+    answer = (req, res) => (req.url === '/slow' ? undefined : res.end('fine'))
+    const ask = (owner: string, path: string) =>
+      outbound.of(owner).fetch(`http://127.0.0.1:${port}${path}`, options)
+    const held = Array.from({ length: 5 }, () => ask('hostile', '/slow').catch(() => {}))
+    expect(await read(ask('good', '/token'))).toBe('fine')
+    server.closeAllConnections()
+    await Promise.all(held)
+  })
+
   it('is left alone after five failures in a row, and tried once more after ten seconds', async () => {
     const outbound = outboundWith()
     answer = (_req, res) => res.destroy()

@@ -15,15 +15,15 @@ export interface OutboundSettings {
    * loopback is allowed, too, while `baseUrl` is itself on it
    */
   allowedAddresses: string[]
-  /** requests to one origin at a time; more wait their turn; default 32 */
+  /** requests of one provider to one origin at a time; more wait their turn; default 32 */
   concurrency: number
 }
 
 /** The only way out, with all the limits that a hostile provider makes necessary. */
 export interface Outbound extends WayOut {
   /**
-   * The same for one provider, whose failures count for itself alone: its metadata may name another one's endpoint, and have
-   * us hang up on that five times in a row.
+   * The same for one provider, whose failures and connections count for itself alone: its metadata may name another one's
+   * endpoint, and have us hang up on that five times in a row, or use up all connections to it.
    *
    * @param owner id of the provider
    */
@@ -69,17 +69,29 @@ export const sizeLimit = 1024 * 1024
 // no socket and no memory for the whole time limit. Then one request tries whether it is back.
 const failuresInARow = 5
 const leftAlone = 10_000
+/** providers whose connections are kept; each has a few kilobytes */
+const mostOwners = 200
 
 /** @param resolve for tests; the system's resolver otherwise */
 export function createOutbound(settings: OutboundSettings, resolve: Resolve = resolveBySystem): Outbound {
   const { timeoutSeconds: timeLimit, allowedAddresses, concurrency } = settings
-  const agent = new Agent({
-    connections: concurrency,
-    connect: createConnector(createAddressRules(allowedAddresses), shared(resolve), timeLimit * 1000),
-    keepAliveTimeout: 20_000,
+  const connect = createConnector(createAddressRules(allowedAddresses), shared(resolve), timeLimit * 1000)
+  // Each a few connections, which end by themselves when nobody needs them.
+  const agents = new LRUCache<string, Agent>({
+    max: mostOwners,
+    // Once its requests under way are done.
+    dispose: (agent) => void agent.close().catch(() => {}),
   })
   // By endpoint, not by provider alone: keys that still answer must not hide that the token endpoint hangs.
   const endpoints = new LRUCache<string, Endpoint>({ max: 1000, ttl: 3_600_000 })
+
+  function agentOf(owner: string): Agent {
+    const known = agents.get(owner)
+    if (known) return known
+    const agent = new Agent({ connections: concurrency, connect, keepAliveTimeout: 20_000 })
+    agents.set(owner, agent)
+    return agent
+  }
 
   function endpointOf(owner: string, { origin, pathname }: URL): Endpoint {
     const key = `${owner} ${origin}${pathname}`
@@ -116,7 +128,7 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
       assertFetchable(url)
       try {
         const endpoint = endpointOf(owner, url)
-        return await endpoint.breaker.execute(() => ask(endpoint, url, options))
+        return await endpoint.breaker.execute(() => ask(endpoint, agentOf(owner), url, options))
       } catch (cause) {
         if (cause instanceof TooLarge) throw cause
         throw new Unreachable(`${url.origin} gave no answer`, { cause })
@@ -125,14 +137,21 @@ export function createOutbound(settings: OutboundSettings, resolve: Resolve = re
     return { timeLimit, fetch: fetchOnce, fetchMoved: followingMoves(fetchOnce) }
   }
 
-  async function exchange(url: URL, { signal: given, method, headers, body }: Parameters<CustomFetch>[1]) {
+  async function exchange(dispatcher: Agent, url: URL, options: Parameters<CustomFetch>[1]) {
+    const { signal: given, method, headers, body } = options
     return await inTime(timeLimit * 1000, given, async (signal) => {
       const request = { method, headers, body: body ?? null, signal }
-      return await wholeAnswer(await fetch(url, { ...request, dispatcher: agent, redirect: 'manual' }))
+      return await wholeAnswer(await fetch(url, { ...request, dispatcher, redirect: 'manual' }))
     })
   }
 
-  return { ...wayOf(''), of: wayOf, close: () => agent.destroy() }
+  async function close(): Promise<void> {
+    const open = [...agents.values()]
+    await Promise.all(open.map((agent) => agent.destroy()))
+    agents.clear()
+  }
+
+  return { ...wayOf(''), of: wayOf, close }
 }
 
 function followingMoves(fetchOnce: CustomFetch): CustomFetch {

@@ -2,6 +2,7 @@ import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
 import { plainCharacters, randomText } from '../random-text.ts'
 import { deriveKey } from '../seal.ts'
 import { normaliseEmail } from '../users/email-address.ts'
+import type { Subject } from '../users/identities-table.ts'
 import type { ProofRow, ProofsTable } from './proofs-table.ts'
 
 /** A code under way: whose it is and where it went. Its id is known to the person's sealed cookie only. */
@@ -16,6 +17,8 @@ export interface ProofContext {
   portal: string
   /** id of the pending registration */
   registration: string
+  /** who proves an address */
+  identity: Subject
 }
 
 export interface AddressProofs {
@@ -45,6 +48,8 @@ const mostCodes = 3
 // Who asks in somebody else's name fills that person's mailbox no further than this. It also lets him use up that person's
 // codes for the hour; signing in the usual way remains.
 const mostMailsToAddress = 5
+// One account at a provider, and begun anew any number of times, writes to no more people than this in our name.
+const mostMailsForIdentity = 10
 /** milliseconds that a mail counts */
 const remembered = 3_600_000
 const length = 8
@@ -66,10 +71,15 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
     macs('code', id, registration, portal, email, code)
 
   /** Asked after the row is in: so that of requests at once each counts the others, and none slips through. */
-  async function isTooMany({ registration }: ProofContext, addressMacs: readonly string[]): Promise<boolean> {
+  async function isTooMany(
+    registration: string,
+    addressMacs: readonly string[],
+    identityMacs: readonly string[],
+  ): Promise<boolean> {
     return (
       (await table.count({ registration })) > mostCodes ||
-      (await table.count({ addressMacs })) > mostMailsToAddress
+      (await table.count({ addressMacs })) > mostMailsToAddress ||
+      (await table.count({ identityMacs })) > mostMailsForIdentity
     )
   }
 
@@ -78,18 +88,22 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
       const sent: SentCode = { id: randomUUID(), email }
       const code = randomText(length)
       const now = Date.now()
-      const addressMacs = macs('address', context.portal, mailboxOf(email))
+      const { portal, registration, identity } = context
+      const addressMacs = macs('address', portal, mailboxOf(email))
+      const identityMacs = macs('identity', portal, identity.issuer, identity.subject)
       const row: ProofRow = {
-        ...context,
         id: sent.id,
+        portal,
+        registration,
         addressMac: addressMacs[0] as string,
+        identityMac: identityMacs[0] as string,
         codeMac: codeMacs(context, sent, code)[0] as string,
         sentAt: now,
         expiresAt: now + goodFor * 60_000,
       }
       await table.removeSentBefore(now - remembered)
       await table.insert(row)
-      if (await isTooMany(context, addressMacs)) {
+      if (await isTooMany(registration, addressMacs, identityMacs)) {
         await table.remove(sent.id)
         return undefined
       }

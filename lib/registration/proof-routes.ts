@@ -161,8 +161,8 @@ export function createProofRoutes(parts: ProofRoutesParts): Router {
   return router
 }
 
-function contextOf({ id, portal }: PendingRegistration) {
-  return { registration: id, portal }
+function contextOf({ id, portal, identity }: PendingRegistration) {
+  return { registration: id, portal, identity }
 }
 
 function textOf(req: Request, field: string): string {

@@ -7,6 +7,8 @@ export interface ProofRow {
   /** id of the pending registration */
   registration: string
   addressMac: string
+  /** of the identity that the proof is for */
+  identityMac: string
   codeMac: string
   sentAt: number
   expiresAt: number
@@ -14,8 +16,10 @@ export interface ProofRow {
 
 export interface ProofsTable {
   insert(proof: ProofRow): Promise<void>
-  /** How many codes were sent for a registration, or to an address (under any of the keys), as long as rows are kept. */
-  count(of: { registration: string } | { addressMacs: readonly string[] }): Promise<number>
+  /** How many codes were sent for a registration, to an address, or for an identity (under any of the keys), as long as rows are kept. */
+  count(
+    of: { registration: string } | { addressMacs: readonly string[] } | { identityMacs: readonly string[] },
+  ): Promise<number>
   /** Takes away the code of every earlier row of the registration. */
   voidEarlier(than: ProofRow): Promise<void>
   /** @returns what the code has to match and how often was tried, this time included; `undefined` when it is good no more */
@@ -32,15 +36,21 @@ export interface ProofsTable {
 
 export function createProofsTable(knex: Knex): ProofsTable {
   const rows = () => knex('sso_proofs')
+  const counted = (of: Parameters<ProofsTable['count']>[0]) => {
+    if ('registration' in of) return rows().where(of)
+    if ('addressMacs' in of) return rows().whereIn('address_mac', [...of.addressMacs])
+    return rows().whereIn('identity_mac', [...of.identityMacs])
+  }
   const text = (moment: number) => new Date(moment).toISOString()
 
   return {
-    async insert({ id, portal, registration, addressMac, codeMac, sentAt, expiresAt }) {
+    async insert({ id, portal, registration, addressMac, identityMac, codeMac, sentAt, expiresAt }) {
       await rows().insert({
         id,
         portal,
         registration,
         address_mac: addressMac,
+        identity_mac: identityMac,
         code_mac: codeMac,
         tries: 0,
         sent_at: text(sentAt),
@@ -48,9 +58,7 @@ export function createProofsTable(knex: Knex): ProofsTable {
       })
     },
     async count(of) {
-      const counted =
-        'registration' in of ? rows().where(of) : rows().whereIn('address_mac', [...of.addressMacs])
-      const row = await counted.count({ rows: '*' }).first()
+      const row = await counted(of).count({ rows: '*' }).first()
       return Number(row?.rows)
     },
     async voidEarlier({ id, registration, sentAt }) {
