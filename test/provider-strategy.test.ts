@@ -211,6 +211,16 @@ describe('UserInfo', () => {
     expect(causes()).not.toMatch(/userinfo|answer_invalid/i)
   })
 
+  it.each(['\u0000token', 'to\nken', 'token\u00e4'])(
+    'is not asked with an access token like %j',
+    async (text) => {
+      provider.faults.claimsInUserinfoOnly = true
+      provider.faults.tokenAnswer = { access_token: text }
+      expectRefusal(await signIn(), 400, 'answer_invalid', /the access token is not in ASCII/)
+      expect(asksUserInfo()).toBe(false)
+    },
+  )
+
   it('must speak of the same subject', async () => {
     provider.faults.claimsInUserinfoOnly = true
     provider.faults.userinfoClaims = { sub: 'grace' }
@@ -279,6 +289,15 @@ describe('a refusal says whose fault it is', () => {
     const seen = await visitor.open(answer)
     expectRefusal(seen, 400, 'answer_invalid', /the code … is used up, get another one than …/)
     expect(causes()).not.toContain(code)
+  })
+
+  it('and never repeats a code or a secret that is short or has spaces', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const answer = new URL((await visitor.get(start.location!)).location!)
+    answer.searchParams.set('code', 'k0d3')
+    const error_description = `neither k0d3 nor ${provider.clientSecret}, please`
+    provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
+    expectRefusal(await visitor.open(answer.href), 400, 'answer_invalid', /: neither … nor …, please"/)
   })
 
   it('a token that is not right', async () => {

@@ -14,6 +14,10 @@ describe('what a provider said is told to the operator', () => {
     ['a secret of this exchange', 'bad code S3cret', 'bad code …', ['S3cret']],
     ['one as it travels', 'bad secret a%20b%2Fc', 'bad secret …', ['a b/c']],
     ['one as a form spells it', 'bad secret a+b%2Fc', 'bad secret …', ['a b/c']],
+    ['one that begins like another', 'bad code abcdef', 'bad code …', ['abc', 'abcdef', 'abcd']],
+    ['what ends in a telling name', '0123456789012345_temporarily_unavailable', '…', []],
+    ['what ends like a trace id', 'xx8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001', '…', []],
+    ['what begins like one', '8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001xx', '…', []],
     ['what looks like one', 'token Zm9vYmFyYmF6cXV4Zm9vYmFy is bad', 'token … is bad', []],
   ])('but not %s', (_what, said, told, secrets) => {
     expect(quote(said, secrets)).toBe(JSON.stringify(told))
