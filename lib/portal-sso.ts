@@ -88,7 +88,21 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const addresses = createAddresses(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger, settings.events)
   const views = createViews(settings.viewsDir)
-  const pages = createPages({ addresses, logger, branding, views })
+  const pages = createPages({
+    addresses,
+    logger,
+    branding,
+    views,
+    recordRefusal: async (req, { reference, ...detail }) => {
+      await events.record({
+        kind: 'refused',
+        portal: portalOf(req),
+        clientAddress: req.ip,
+        reference,
+        detail,
+      })
+    },
+  })
   const table = createProvidersTable(knex, createSecretBox(secrets))
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))

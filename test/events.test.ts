@@ -88,6 +88,24 @@ describe('what happens is one row and one event', () => {
     })
   })
 
+  it.each([
+    ['a post from another site', '/logout', 'cross_site_request', { 'sec-fetch-site': 'cross-site' }],
+    ['a post to the classic login', '/password-login', 'classic_login_off', {}],
+  ])('a refusal, too, of %s', async (_what, path, code, headers) => {
+    await open({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.post('/password-login', sso.classicLoginGate())
+      },
+    })
+    const heard = hear('refused')
+    const { status, body } = await new Visitor().post(portal.url + path, {}, headers)
+    expect(status).toBe(403)
+    expect(heard).toMatchObject([{ portal: 'default', clientAddress: '127.0.0.0/24', detail: { code } }])
+    expect(body).toContain(heard[0]!.reference)
+    expect(await portal.knex('sso_events').where({ reference: heard[0]!.reference })).toHaveLength(1)
+  })
+
   it('names the exact reason of a refusal under the reference that the person saw', async () => {
     await open()
     const heard = hear('refused')

@@ -29,7 +29,10 @@ export interface SignedOut extends OfPerson {
   detail?: { by?: 'provider' | undefined } | undefined
 }
 
-/** A sign-in or a registration ended on a page that says why, in general; or a provider's logout token was not believed. */
+/**
+ * A sign-in or a registration ended on a page that says why, in general; a post from another site or to the classic login was
+ * turned away; or a provider's logout token was not believed.
+ */
 export interface Refused extends Happened {
   kind: 'refused'
   /** slug; absent where there is none of that name */

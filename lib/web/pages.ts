@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
-import { ConfigurationError, explain, PortalSsoError } from '../errors.ts'
+import { ConfigurationError, explain, PortalSsoError, type ProblemCode } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { viewsDirectory } from '../paths.ts'
 import { randomText } from '../random-text.ts'
@@ -58,6 +58,11 @@ export interface PagesOptions {
   addresses: Addresses
   branding: Branding
   logger: Logger
+  /** writes down that somebody was refused, before they read it */
+  recordRefusal: (
+    req: Request,
+    refusal: { code: ProblemCode; reason: string; reference: string },
+  ) => Promise<void>
   views: Views
 }
 
@@ -71,7 +76,10 @@ const askable = new Set<string>([
   'internal',
 ])
 
-export function createPages({ addresses, branding, logger, views }: PagesOptions): Pages {
+// Somebody tried to do something here and was not let: more than a failure, and worth a row that stays.
+const refusals = new Set<ProblemCode>(['classic_login_off', 'cross_site_request'])
+
+export function createPages({ addresses, branding, logger, recordRefusal, views }: PagesOptions): Pages {
   const assetsDirectory = path.join(viewsDirectory, 'assets')
   const fingerprint = fingerprintOf(assetsDirectory)
   const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
@@ -158,10 +166,19 @@ export function createPages({ addresses, branding, logger, views }: PagesOptions
       if (!res.writableEnded) res.destroy()
       return
     }
-    problem(req, res, known, {
-      reference,
-      ways: [{ label: 'chooseProvider', href: addresses.path('/login') }],
-    }).catch(next)
+    answer(req, res, known, reference).catch(next)
+  }
+
+  async function answer(
+    req: Request,
+    res: Response,
+    known: PortalSsoError,
+    reference: string,
+  ): Promise<void> {
+    const { code } = known
+    if (refusals.has(code)) await recordRefusal(req, { code, reason: explain(known), reference })
+    const ways: Way[] = [{ label: 'chooseProvider', href: addresses.path('/login') }]
+    await problem(req, res, known, { reference, ways })
   }
 
   return {
