@@ -143,6 +143,11 @@ describe('a logout token is refused', () => {
     ['no list of extensions', { crit: null }, 'it has extensions that must be understood (crit)'],
     ['the type of another token', { typ: 'at+jwt' }, 'its typ is that of another kind of token'],
     ['a type around the right one', { typ: 'x/application/jwt' }, 'its typ is that of another kind of token'],
+    [
+      'a type with the right one in parts',
+      { typ: 'logout+application/jwt' },
+      'its typ is that of another kind of token',
+    ],
     ['an empty type', { typ: '' }, 'its typ is that of another kind of token'],
     ['a type that is no text', { typ: ['jwt'] }, 'its typ is that of another kind of token'],
   ])('with %s in its header, before any key is fetched', async (_what, header, message) => {

@@ -149,7 +149,7 @@ function identifierOf(value: unknown, name: string): string | undefined {
 }
 
 function isMoment(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value)
+  return Number.isFinite(value)
 }
 
 function isObject(value: unknown): value is Claims {
