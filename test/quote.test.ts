@@ -5,6 +5,7 @@ describe('what a provider said is told to the operator', () => {
   it.each([
     'temporarily_unavailable: back soon',
     'unsupported_response_type: code is not allowed',
+    'Correlation ID: 8F9D1F3E-5B0C-4D6A-9C55-0F5BB9D0A001',
     'AADSTS700025: Client is public. Trace ID: 8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001',
   ])('%s', (said) => {
     expect(quote(said, [])).toBe(JSON.stringify(said))
@@ -18,6 +19,7 @@ describe('what a provider said is told to the operator', () => {
     ['what ends in a telling name', '0123456789012345_temporarily_unavailable', '…', []],
     ['what ends like a trace id', 'xx8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001', '…', []],
     ['what begins like one', '8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001xx', '…', []],
+    ['one of letters alone', 'code nAjeYAjrEpalPZQpBGa-XY is bad', 'code … is bad', []],
     ['what looks like one', 'token Zm9vYmFyYmF6cXV4Zm9vYmFy is bad', 'token … is bad', []],
   ])('but not %s', (_what, said, told, secrets) => {
     expect(quote(said, secrets)).toBe(JSON.stringify(told))

@@ -2,7 +2,7 @@
 const opaque = /[\w~+=%-]{20,}/g
 // What tells the operator something and nobody else anything: the names of errors (`temporarily_unavailable`), and the trace
 // ids that a provider's support asks for.
-const telling = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})$/i
+const telling = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})$/
 
 /**
  * What a provider said, for the operator: bounded, in quotes, and without secrets. Some providers quote the code, or the whole
