@@ -5,12 +5,12 @@ import type { AddressInfo, Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createAddressRules } from '../lib/providers/address-rules.ts'
+import type { Resolve } from '../lib/providers/connector.ts'
 import {
   createOutbound,
   isUnreachable,
   type Outbound,
   type OutboundSettings,
-  type Resolve,
   Unreachable,
 } from '../lib/providers/outbound-http.ts'
 import { startFaultyProvider } from './support/faulty-provider.ts'

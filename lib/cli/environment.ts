@@ -1,9 +1,9 @@
 import type { Knex } from 'knex'
 import { connectDatabase } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
-import { isOrigin } from '../options.ts'
 import { createPortalSso, type PortalSso } from '../portal-sso.ts'
 import { isAddressRange } from '../providers/address-rules.ts'
+import { isOrigin } from '../read-options.ts'
 import { createUsersTable, type UsersTable } from '../users/users-table.ts'
 
 /** What the commands need to know, from the environment. */

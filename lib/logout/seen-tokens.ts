@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { PortalSsoError } from '../errors.ts'
 import { clockTolerance } from '../providers/provider-client.ts'
-import type { RedisLike } from '../sessions/session-store.ts'
-import { within } from '../within.ts'
+import { inTime, type RedisLike } from '../sessions/session-store.ts'
 import { longestAge } from './logout-token.ts'
 
 /**
@@ -24,8 +22,6 @@ export interface SeenToken {
 
 /** seconds; a token that is older is refused for its age */
 const remembered = longestAge + 2 * clockTolerance
-/** milliseconds that a provider waits for Redis before it is told to come back */
-const patience = 2000
 // In the process the oldest go first, so that no provider can fill its memory.
 const most = 10_000
 
@@ -50,14 +46,6 @@ function inProcess(): SeenTokens {
     async add(token) {
       seen.set(digest(token), true)
     },
-  }
-}
-
-async function inTime<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await within(patience, answer)
-  } catch (cause) {
-    throw new PortalSsoError('session_unavailable', 'the memory of logout tokens', { cause })
   }
 }
 

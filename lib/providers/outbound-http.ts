@@ -1,10 +1,9 @@
-import { lookup as systemLookup } from 'node:dns/promises'
-import { isIP, type LookupFunction } from 'node:net'
 import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { LRUCache } from 'lru-cache'
 import type { CustomFetch } from 'openid-client'
-import { Agent, buildConnector, fetch, type Response as UndiciResponse } from 'undici'
-import { type AddressRules, createAddressRules, isLoopbackAddress } from './address-rules.ts'
+import { Agent, fetch, type Response as UndiciResponse } from 'undici'
+import { createAddressRules } from './address-rules.ts'
+import { createConnector, type Resolve } from './connector.ts'
 
 /** How providers are reached. */
 export interface OutboundSettings {
@@ -59,11 +58,8 @@ interface Endpoint {
   lastAnswer: number
 }
 
-/** The addresses of a name. */
-export type Resolve = (hostname: string) => Promise<{ address: string; family: number }[]>
-
 /** bytes of one answer, after decompression */
-export const sizeLimit = 1024 * 1024
+const sizeLimit = 1024 * 1024
 
 // After five failures in a row an endpoint is left alone for ten seconds: whoever comes meanwhile is told at once, and holds
 // no socket and no memory for the whole time limit. Then one request tries whether it is back.
@@ -73,9 +69,9 @@ const leftAlone = 10_000
 const mostOwners = 200
 
 /** @param resolve for tests; the system's resolver otherwise */
-export function createOutbound(settings: OutboundSettings, resolve: Resolve = resolveBySystem): Outbound {
+export function createOutbound(settings: OutboundSettings, resolve?: Resolve): Outbound {
   const { timeoutSeconds: timeLimit, allowedAddresses, concurrency } = settings
-  const connect = createConnector(createAddressRules(allowedAddresses), shared(resolve), timeLimit * 1000)
+  const connect = createConnector(createAddressRules(allowedAddresses), timeLimit * 1000, resolve)
   // Each a few connections, which end by themselves when nobody needs them.
   const agents = new LRUCache<string, Agent>({
     max: mostOwners,
@@ -187,66 +183,6 @@ function assertFetchable(url: URL): void {
 function sameOrigin(to: URL, from: URL): URL {
   if (to.origin !== from.origin) throw new Error(`${from.origin} redirects to another origin`)
   return to
-}
-
-/**
- * Connects to addresses that the rules let through, and to the very ones that were looked at: a name that answers with
- * another address a moment later (DNS rebinding) gains nothing, because nobody asks a second time.
- */
-function createConnector(
-  rules: AddressRules,
-  resolve: Resolve,
-  timeout: number,
-): ReturnType<typeof buildConnector> {
-  const connectorFor = (permits: AddressRules) =>
-    buildConnector({
-      timeout,
-      // Explicit, so that no environment variable turns it off.
-      rejectUnauthorized: true,
-      lookup: lookupOf(permits, resolve),
-    })
-  const secure = connectorFor(rules)
-  const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
-  return (options, callback) => {
-    const literal = options.hostname.replace(/^\[|\]$/g, '')
-    // A literal address never goes through `lookup`.
-    if (isIP(literal) && !rules(literal)) callback(refused(literal), null)
-    else if (options.protocol === 'https:') secure(options, callback)
-    else plain(options, callback)
-  }
-}
-
-function lookupOf(permits: AddressRules, resolve: Resolve): LookupFunction {
-  return (hostname, options, callback) => {
-    resolve(hostname).then(
-      (found) => {
-        const [first, ...others] = found.filter(({ address }) => permits(address))
-        if (!first) callback(refused(found.map(({ address }) => address).join(', ')), '', 0)
-        else if (options.all) callback(null, [first, ...others])
-        else callback(null, first.address, first.family)
-      },
-      (error: Error) => callback(error, '', 0),
-    )
-  }
-}
-
-function refused(addresses: string): Error {
-  return new Error(
-    `the address ${addresses || 'of nothing'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
-  )
-}
-
-const resolveBySystem: Resolve = (hostname) => systemLookup(hostname, { all: true })
-
-// The system's resolver keeps one of Node's four threads while it waits: a name server that never answers may have one of
-// them, not all, and with them the whole portal's files and signatures.
-function shared(resolve: Resolve): Resolve {
-  const pending = new Map<string, ReturnType<Resolve>>()
-  return (hostname) => {
-    const asked = pending.get(hostname) ?? resolve(hostname).finally(() => pending.delete(hostname))
-    pending.set(hostname, asked)
-    return asked
-  }
 }
 
 /**

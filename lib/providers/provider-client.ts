@@ -150,6 +150,7 @@ function basicCredentials(clientId: string, clientSecret: string): string {
   return Buffer.from(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`).toString('base64')
 }
 
-function formEncoded(text: string): string {
+/** As a form spells it (RFC 6749, appendix B). */
+export function formEncoded(text: string): string {
   return new URLSearchParams({ '': text }).toString().slice(1)
 }

@@ -34,7 +34,7 @@ export interface PendingRegistrations {
 
 /** seconds for each step */
 const lifetime = 1800
-// bytes. Sealing makes a third more of it: with the attempts the header has to stay below 7 KB, see attempts.ts.
+// bytes. Sealing makes a third more of it: with the attempts the header has its bounds, see attempts.ts.
 const longest = 2300
 // What is given up for that, in this order: without the hint a logout asks once more, without the deep link the portal's home
 // shows, and a name is typed in. Who it is stays.

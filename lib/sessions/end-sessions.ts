@@ -1,8 +1,8 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
-import { PortalSsoError } from '../errors.ts'
-import { within } from '../within.ts'
+import type { PortalSsoError } from '../errors.ts'
 import type { SessionIndex, SessionMatch } from './session-index.ts'
+import { inTime } from './session-store.ts'
 
 export interface EndedSessions {
   /** whose sessions ended, one entry for each session */
@@ -14,13 +14,10 @@ export interface EndedSessions {
 /** Ends sessions wherever they run. */
 export type EndSessions = (store: Store, match: SessionMatch) => Promise<EndedSessions>
 
-/** milliseconds that a store may take for one session */
-const patience = 2000
-
 /**
  * Ends them in the store first, the host's own or ours, and only then in the index: one that the store would not let go is
- * still found by the next try. A request that runs meanwhile renews a session at its end; connect-redis and MemoryStore
- * renew only what is still there.
+ * still found by the next try. A request that runs meanwhile renews a session at its end; our stores renew and write over
+ * only what is still there.
  */
 export function createEndSessions(index: SessionIndex): EndSessions {
   return async (store, match) => {
@@ -29,15 +26,13 @@ export function createEndSessions(index: SessionIndex): EndSessions {
     const ended = found.filter((_, at) => outcomes[at]?.status === 'fulfilled')
     await index.remove(...ended.map(({ sessionId }) => sessionId))
     const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-    return { userIds: ended.map(({ userId }) => userId), failure: failed && unavailable(failed.reason) }
+    return {
+      userIds: ended.map(({ userId }) => userId),
+      failure: failed?.reason as PortalSsoError | undefined,
+    }
   }
 }
 
 async function destroy(store: Store, sessionId: string): Promise<void> {
-  await within(patience, promisify(store.destroy.bind(store))(sessionId))
-}
-
-function unavailable(cause: unknown): PortalSsoError {
-  if (cause instanceof PortalSsoError) return cause
-  return new PortalSsoError('session_unavailable', 'the session store', { cause })
+  await inTime(promisify(store.destroy.bind(store))(sessionId))
 }

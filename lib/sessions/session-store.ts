@@ -102,42 +102,51 @@ class PunctualRedisStore extends RedisStore {
   }
 
   override async get(sid: string, done?: Done): Promise<unknown> {
-    return await inTime(super.get(sid), done)
+    return await told(super.get(sid), done)
   }
 
   override async set(sid: string, data: SessionData, done?: Done): Promise<unknown> {
     const set = written.has(data) ? this.over.set(sid, data) : super.set(sid, data)
     // One that came too late may not have been written: the next is to come through.
-    return await inTime(
+    return await told(
       set.then(() => asWritten(data)),
       done,
     )
   }
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<unknown> {
-    return await inTime(super.touch(sid, data), done)
+    return await told(super.touch(sid, data), done)
   }
 
   override async destroy(sid: string, done?: Done): Promise<unknown> {
-    return await inTime(super.destroy(sid), done)
+    return await told(super.destroy(sid), done)
   }
 }
 
-async function inTime(answer: Promise<unknown>, done: Done | undefined): Promise<unknown> {
-  const outcome = await race(answer)
-  if (done) {
-    done(outcome.error, outcome.value)
+async function told(answer: Promise<unknown>, done: Done | undefined): Promise<unknown> {
+  if (!done) return await inTime(answer)
+  let value: unknown
+  try {
+    value = await inTime(answer)
+  } catch (error) {
+    done(error)
     return undefined
   }
-  if (outcome.error) throw outcome.error
-  return outcome.value
+  done(undefined, value)
+  return undefined
 }
 
-async function race(answer: Promise<unknown>): Promise<{ error?: PortalSsoError; value?: unknown }> {
+/**
+ * What the session store, or Redis behind it, says, if it says so in time.
+ *
+ * @throws PortalSsoError `session_unavailable`
+ */
+export async function inTime<T>(answer: Promise<T>): Promise<T> {
   try {
-    return { value: await within(patience, answer) }
+    return await within(patience, answer)
   } catch (cause) {
-    return { error: new PortalSsoError('session_unavailable', 'the session store', { cause }) }
+    if (cause instanceof PortalSsoError) throw cause
+    throw new PortalSsoError('session_unavailable', 'the session store', { cause })
   }
 }
 

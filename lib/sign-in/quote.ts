@@ -1,3 +1,5 @@
+import { formEncoded } from '../providers/provider-client.ts'
+
 // A code, a token or a key by its looks: long, and of the characters that those are made of.
 const opaque = /[\w~+=%-]{20,}/g
 // What tells the operator something and nobody else anything: the names of errors (`temporarily_unavailable`), and the trace
@@ -22,8 +24,4 @@ export function conceal(text: string, secrets: readonly string[]): string {
     .filter((spelling) => spelling !== '')
     .sort((a, b) => b.length - a.length)
     .reduce((left, spelling) => left.replaceAll(spelling, '…'), text)
-}
-
-function formEncoded(text: string): string {
-  return new URLSearchParams({ '': text }).toString().slice(1)
 }

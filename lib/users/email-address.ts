@@ -34,8 +34,7 @@ function lowerAscii(text: string): string {
 function asciiDomain(text: string): string | undefined {
   // domainToASCII reads like a URL's host: anything a host cannot hold must not get that far.
   if (!/^[\p{L}\p{M}\p{N}.-]+$/u.test(text)) return undefined
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the ASCII range
-  const ascii = /^[\u0000-\u007f]*$/.test(text) ? lowerAscii(text) : domainToASCII(text)
+  const ascii = /^\p{ASCII}*$/u.test(text) ? lowerAscii(text) : domainToASCII(text)
   const labels = ascii.split('.')
   return labels.every((label) => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(label)) ? ascii : undefined
 }
