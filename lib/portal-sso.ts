@@ -1,10 +1,13 @@
 import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
 import { Passport } from 'passport'
-import { createClassicLoginGate } from './classic-login-gate.ts'
+import { type AdminOptions, createAdmin } from './admin/admin.ts'
+import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
+import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
+import { createHistory, type History } from './events/history.ts'
 import { createGuard } from './guard.ts'
 import { fitForLog } from './logger.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
@@ -12,11 +15,15 @@ import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
+import { createRebinding, type Rebinding } from './moving/rebind-identities.ts'
+import { createRetirement, type Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
-import { createProviders, type Providers } from './providers/connect-provider.ts'
+import { type ClientKeys, createClientKeys } from './providers/client-keys.ts'
 import { createOutbound } from './providers/outbound-http.ts'
 import { createProviderClients } from './providers/provider-clients.ts'
+import { createProviders, type Providers } from './providers/providers.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
+import { createRotateSecrets, type RotateSecrets } from './providers/rotate-secrets.ts'
 import { createSecretBox } from './providers/secret-box.ts'
 import { readOptions } from './read-options.ts'
 import { createAddressProofs } from './registration/address-proof.ts'
@@ -27,6 +34,7 @@ import { createProofsTable } from './registration/proofs-table.ts'
 import { createShowProof } from './registration/show-proof.ts'
 import { createStartAgain } from './registration/start-again.ts'
 import { createWithPending } from './registration/with-pending.ts'
+import { createRehearsals, type Rehearsals } from './rehearsal/rehearsals.ts'
 import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
@@ -59,7 +67,14 @@ export interface PortalSso {
   guard(): RequestHandler
   /** Before the host's own password handler: refuses while a provider is enabled. */
   classicLoginGate(): RequestHandler
-  readonly providers: Providers
+  /** The pages on which an administrator connects providers; mounted where the host likes. */
+  admin(options: AdminOptions): Router
+  readonly providers: Providers & ClientKeys & Retirement & Rebinding
+  readonly rehearsals: Pick<Rehearsals, 'link' | 'outcome'>
+  readonly breakGlass: BreakGlass
+  /** Seals all client secrets anew, after `secret: [new, old]`. */
+  readonly rotateSecrets: RotateSecrets
+  readonly history: History
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
@@ -186,7 +201,17 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     router: () => createRouter(parts),
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    providers: createProviders(table, events, addresses, outbound),
+    admin: createAdmin(parts),
+    providers: {
+      ...createProviders({ ...parts, outbound }),
+      ...createClientKeys(parts),
+      ...createRetirement(parts),
+      ...createRebinding(parts),
+    },
+    rehearsals: createRehearsals(parts),
+    breakGlass: createBreakGlass(parts),
+    rotateSecrets: createRotateSecrets(parts),
+    history: createHistory(parts),
     users,
     events: events.emitter,
     async close() {

@@ -21,7 +21,12 @@ const layers = [
   ['sign-in'],
   ['registration'],
   ['logout'],
-  ['session.ts', 'guard.ts', 'classic-login-gate.ts', 'limit-routes.ts', 'router.ts'],
+  ['rehearsal'],
+  ['moving'],
+  ['classic-login'],
+  ['upkeep'],
+  ['admin'],
+  ['session.ts', 'guard.ts', 'limit-routes.ts', 'router.ts'],
   ['options.ts', 'read-options.ts', 'portal-sso.ts', 'index.ts'],
   ['cli'],
 ]

@@ -2,9 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import { ConfigurationError } from '../lib/errors.ts'
 import { createEventLog } from '../lib/events/events.ts'
 import { consoleLogger } from '../lib/logger.ts'
-import { createProviders, type ProviderInput, type Providers } from '../lib/providers/connect-provider.ts'
 import { createOutbound, type Outbound } from '../lib/providers/outbound-http.ts'
 import type { ProviderSettings } from '../lib/providers/provider.ts'
+import type { ProviderInput } from '../lib/providers/provider-input.ts'
+import { createProviders, type Providers } from '../lib/providers/providers.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
 import { createAddresses } from '../lib/web/addresses.ts'
@@ -308,12 +309,12 @@ describe('Microsoft Entra ID', () => {
       if (address === metadata.jwks_uri) return await outbound.fetch(`${provider.issuer}/jwks`, options)
       return Response.json(metadata)
     }
-    providers = createProviders(
-      createProvidersTable(portal.knex, createSecretBox([testSecret])),
-      createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
-      createAddresses(portal.url, '/'),
-      { ...outbound, fetch: answer, fetchMoved: answer },
-    )
+    providers = createProviders({
+      table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
+      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
+      addresses: createAddresses(portal.url, '/'),
+      outbound: { ...outbound, fetch: answer, fetchMoved: answer },
+    })
   })
   afterEach(() => outbound.close())
 
@@ -472,7 +473,7 @@ describe('the work that a click causes', () => {
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)
-    for (const slug of many) await table.insert({ ...acme, slug }, provider.clientSecret)
+    for (const slug of many) await table.insert({ ...acme, slug }, { clientSecret: provider.clientSecret })
     const underWay = await click('provider-0')
     for (const slug of many) expect((await new Visitor().get(`${portal.url}/login/${slug}`)).status).toBe(302)
     await visitor.open(underWay.location!)

@@ -6,7 +6,8 @@ import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '..
 import { EmailTaken } from '../lib/errors.ts'
 import { createEventLog } from '../lib/events/events.ts'
 import type { Logger } from '../lib/logger.ts'
-import { createProvidersTable, type NewProvider } from '../lib/providers/providers-table.ts'
+import type { NewProvider } from '../lib/providers/provider-row.ts'
+import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
 import { createSeal } from '../lib/seal.ts'
 import { createSessionIndex, type IndexedSession } from '../lib/sessions/session-index.ts'
@@ -24,6 +25,7 @@ const allMigrations = [
   '006-proofs',
   '007-event-client',
   '008-session-age',
+  '009-connecting',
 ]
 const settings = { clientAddress: 'shortened', keepDays: 30 } as const
 const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
@@ -197,11 +199,18 @@ describe.each(databases)('on %s', (_name, fresh) => {
         emailClaim: 'email',
         trustsEmail: false,
         emailDomains: [],
+        tenants: [],
+        logout: 'provider',
+        secretEncoding: 'form',
+        clientSecretExpiresAt: undefined,
+        secondClientSecretExpiresAt: undefined,
+        proxy: undefined,
+        certificateAuthority: undefined,
         enabled: true,
         ...more,
       })
       const insertAll = async (...slugs: string[]) => {
-        for (const slug of slugs) await table().insert(acme({ slug, displayName: slug }), undefined)
+        for (const slug of slugs) await table().insert(acme({ slug, displayName: slug }))
       }
       const recommended = async () =>
         (await table().list(portal)).filter((each) => each.recommended).map(({ slug }) => slug)
@@ -214,13 +223,30 @@ describe.each(databases)('on %s', (_name, fresh) => {
           authorizationParameters: { domain_hint: 'acme.example', ui_locales: 'de en', quote: '"\\' },
           trustsEmail: true,
           emailDomains: ['acme.example', 'xn--rzte-koa.example'],
+          tenants: ['11111111-2222-4333-8444-555555555555'],
+          logout: 'portal',
+          secretEncoding: 'raw',
+          clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
+          secondClientSecretExpiresAt: '2027-02-28T00:00:00.000Z',
+          proxy: 'http://proxy.example.com:3128',
+          certificateAuthority: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
           enabled: false,
         })
-        const rest = { id: expect.any(String), recommended: false, position: 1, version: 1 }
-        expect(await table().insert(full, 'secret')).toStrictEqual({ ...full, ...rest })
+        const rest = {
+          id: expect.any(String),
+          recommended: false,
+          position: 1,
+          version: 1,
+          secretInUse: 'first',
+          rehearsedAt: undefined,
+          retiringAt: undefined,
+          rebindingSince: undefined,
+          tested: undefined,
+        }
+        expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
         const plain = acme({ slug: 'plain' })
-        expect(await table().insert(plain, undefined)).toStrictEqual({ ...plain, ...rest, position: 2 })
+        expect(await table().insert(plain)).toStrictEqual({ ...plain, ...rest, position: 2 })
       })
 
       it('are listed in the order they came, the recommended one first', async () => {
@@ -247,11 +273,11 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('of another portal are left alone by all of this', async () => {
         const elsewhere = `${portal}-elsewhere`
-        const there = await table().insert(acme({ portal: elsewhere }), 'their secret')
+        const there = await table().insert(acme({ portal: elsewhere }), { clientSecret: 'their secret' })
         await table().recommend(elsewhere, 'acme')
-        const here = await table().insert(acme(), 'our secret')
+        const here = await table().insert(acme(), { clientSecret: 'our secret' })
         await table().recommend(portal, 'acme')
-        await table().update(here, { displayName: 'Ours' }, null)
+        await table().update(here, { displayName: 'Ours' }, { clientSecret: null })
         await table().setEnabled(here, false)
         await table().remove(here)
         expect(await table().list(elsewhere)).toStrictEqual([{ ...there, recommended: true }])
@@ -260,7 +286,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       })
 
       it('count their version up at each change that matters to a sign-in', async () => {
-        const first = await table().insert(acme(), 'secret')
+        const first = await table().insert(acme(), { clientSecret: 'secret' })
         const second = await table().update(first, { displayName: 'Acme International' })
         expect(second).toStrictEqual({ ...first, displayName: 'Acme International', version: 2 })
         await table().setEnabled(second, false)
@@ -271,7 +297,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       })
 
       it('are offered only while they are enabled, and are gone when removed', async () => {
-        const provider = await table().insert(acme(), 'secret')
+        const provider = await table().insert(acme(), { clientSecret: 'secret' })
         const offered = async () => ({
           any: await table().anyEnabled(portal),
           slugs: (await table().listEnabled(portal)).map(({ slug }) => slug),
@@ -288,14 +314,18 @@ describe.each(databases)('on %s', (_name, fresh) => {
       })
 
       it('have a slug that is taken once in a portal, also when ten come at once, and is free in another', async () => {
-        const { values, errors } = await outcomes(tenTimes(() => table().insert(acme(), 'secret')))
+        const { values, errors } = await outcomes(
+          tenTimes(() => table().insert(acme(), { clientSecret: 'secret' })),
+        )
         expect(values).toHaveLength(1)
         expect(errors.map((error) => (error as Error).message)).toEqual(
           Array(9).fill(
             'a provider called "acme" is connected already: choose another slug, or update that one',
           ),
         )
-        const elsewhere = await table().insert(acme({ portal: `${portal}-elsewhere` }), 'secret')
+        const elsewhere = await table().insert(acme({ portal: `${portal}-elsewhere` }), {
+          clientSecret: 'secret',
+        })
         expect(elsewhere.slug).toBe('acme')
       })
 
@@ -304,7 +334,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         const rowOf = ({ id }: { id: string }) => knex('sso_providers').where({ id }).first()
 
         it('in no column, plain or encoded', async () => {
-          const provider = await table().insert(acme(), secret)
+          const provider = await table().insert(acme(), { clientSecret: secret })
           const row = JSON.stringify(await rowOf(provider))
           const encoded = (['base64', 'base64url', 'hex'] as const).map((to) =>
             Buffer.from(secret).toString(to).replace(/=+$/, ''),
@@ -315,8 +345,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
         })
 
         it('differently each time, so that equal ones cannot be told', async () => {
-          const one = await rowOf(await table().insert(acme({ slug: 'one' }), secret))
-          const two = await rowOf(await table().insert(acme({ slug: 'two' }), secret))
+          const one = await rowOf(await table().insert(acme({ slug: 'one' }), { clientSecret: secret }))
+          const two = await rowOf(await table().insert(acme({ slug: 'two' }), { clientSecret: secret }))
           expect(one.client_secret).not.toBe(two.client_secret)
         })
 
@@ -325,15 +355,15 @@ describe.each(databases)('on %s', (_name, fresh) => {
             'the older secret, long enough for this',
             'the newer secret, long enough too',
           ]
-          const provider = await table(older).insert(acme(), secret)
+          const provider = await table(older).insert(acme(), { clientSecret: secret })
           const rotated = table(newer, older)
           expect(await rotated.clientSecret(provider)).toBe(secret)
-          const renewed = await rotated.update(provider, {}, 'a new client secret')
+          const renewed = await rotated.update(provider, {}, { clientSecret: 'a new client secret' })
           expect(await table(newer).clientSecret(renewed)).toBe('a new client secret')
         })
 
         it('not opened by another secret: the sentence says what to do', async () => {
-          const provider = await table().insert(acme(), secret)
+          const provider = await table().insert(acme(), { clientSecret: secret })
           await expect(table('quite another secret, long enough').clientSecret(provider)).rejects.toThrow(
             'a client secret was sealed under another SSO_SECRET: add the old one behind the new one ' +
               '(secret: [new, old]), or set the client secret again',
@@ -341,15 +371,15 @@ describe.each(databases)('on %s', (_name, fresh) => {
         })
 
         it('not opened when it was copied into another row', async () => {
-          const { id } = await table().insert(acme(), secret)
-          const other = await table().insert(acme({ slug: 'other' }), 'of the other')
+          const { id } = await table().insert(acme(), { clientSecret: secret })
+          const other = await table().insert(acme({ slug: 'other' }), { clientSecret: 'of the other' })
           const { client_secret } = await rowOf({ id })
           await knex('sso_providers').where({ id: other.id }).update({ client_secret })
           await expect(table().clientSecret(other)).rejects.toThrow('set the client secret again')
         })
 
         it('not opened when a character of it was changed', async () => {
-          const provider = await table().insert(acme(), secret)
+          const provider = await table().insert(acme(), { clientSecret: secret })
           const { client_secret } = await rowOf(provider)
           const changed = client_secret.replace(/.(?=.{5}$)/, (at: string) => (at === 'A' ? 'B' : 'A'))
           await knex('sso_providers').where({ id: provider.id }).update({ client_secret: changed })
@@ -357,14 +387,14 @@ describe.each(databases)('on %s', (_name, fresh) => {
         })
 
         it('as it is through other changes, replaced by a new one, and taken away', async () => {
-          const provider = await table().insert(acme(), secret)
+          const provider = await table().insert(acme(), { clientSecret: secret })
           const renamed = await table().update(provider, { displayName: 'Renamed' })
           expect(await table().clientSecret(renamed)).toBe(secret)
-          const renewed = await table().update(renamed, {}, 'new')
+          const renewed = await table().update(renamed, {}, { clientSecret: 'new' })
           expect(await table().clientSecret(renewed)).toBe('new')
           // A new secret never goes to where the row pointed before.
           expect(await table().clientSecret(provider)).toBeUndefined()
-          const open = await table().update(renewed, { clientAuthentication: 'none' }, null)
+          const open = await table().update(renewed, { clientAuthentication: 'none' }, { clientSecret: null })
           expect(await table().clientSecret(open)).toBeUndefined()
         })
       })

@@ -2,7 +2,7 @@ import { connectDatabase } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { explain } from '../errors.ts'
 import type { PortalSso } from '../portal-sso.ts'
-import type { Check } from '../providers/test-provider.ts'
+import type { Check } from '../providers/provider.ts'
 import { type Environment, withSso } from './environment.ts'
 import { printCheck } from './print.ts'
 

@@ -1,4 +1,4 @@
-import type { Check } from '../providers/test-provider.ts'
+import type { Check } from '../providers/provider.ts'
 
 const marks = { ok: '✓', warning: '!', failed: '✗' } as const
 

@@ -1,7 +1,7 @@
 import { Argument, Command, Option } from 'commander'
-import type { ProviderInput } from '../providers/connect-provider.ts'
-import { presets } from '../providers/presets.ts'
+import { presets } from '../providers/presets/presets.ts'
 import { clientAuthentications, prompts, signingAlgorithms } from '../providers/provider.ts'
+import type { ProviderInput } from '../providers/provider-input.ts'
 import { ask, readSecret } from './ask.ts'
 import { type Workbench, withWorkbench } from './environment.ts'
 import { printCheck, printTable } from './print.ts'
@@ -38,7 +38,9 @@ export function providersCommand(): Command {
     .command('add')
     .description('connect a provider: check, discover, test, save')
     .addArgument(
-      new Argument('[preset]', 'what to start from').choices(Object.keys(presets)).default('generic'),
+      new Argument('[preset]', 'what to start from')
+        .choices(presets.map(({ name }) => name))
+        .default('generic'),
     )
     .option('--slug <slug>', 'name in addresses: /login/<slug>')
     .option('--name <text>', 'name on the login page')
@@ -135,19 +137,19 @@ export function providersCommand(): Command {
     'enable',
     'show it on the login page',
     'is enabled; it is on the login page from now on',
-    ({ sso }, slug, portal) => sso.providers.enable(slug, portal),
+    ({ sso }, slug, portal) => sso.providers.enable(slug, { portal, by: 'cli' }),
   )
   change(
     'disable',
     'take it off the login page',
     'is disabled; nobody can sign in with it from now on',
-    ({ sso }, slug, portal) => sso.providers.disable(slug, portal),
+    ({ sso }, slug, portal) => sso.providers.disable(slug, { portal, by: 'cli' }),
   )
   change('recommend', 'show it first, with a badge', 'is recommended', ({ sso }, slug, portal) =>
-    sso.providers.recommend(slug, portal),
+    sso.providers.recommend(slug, { portal, by: 'cli' }),
   )
   change('remove', 'forget it; users and links stay', 'is removed', ({ sso }, slug, portal) =>
-    sso.providers.remove(slug, portal),
+    sso.providers.remove(slug, { portal, by: 'cli' }),
   )
   return command
 }
@@ -180,7 +182,7 @@ async function add({ sso }: Workbench, preset: string, flags: AddFlags): Promise
     clientSecret: flags.public ? undefined : await clientSecret(flags),
   }
   console.log('Testing the provider …')
-  await sso.providers.connect(input)
+  await sso.providers.connect(input, 'cli')
   const { checks } = await sso.providers.test(slug, flags.portal)
   checks.forEach(printCheck)
   console.log(

@@ -9,6 +9,7 @@ import * as events from './migrations/005-events.ts'
 import * as proofs from './migrations/006-proofs.ts'
 import * as eventClient from './migrations/007-event-client.ts'
 import * as sessionAge from './migrations/008-session-age.ts'
+import * as connecting from './migrations/009-connecting.ts'
 
 interface Migration {
   name: string
@@ -26,6 +27,7 @@ const migrations: Migration[] = [
   { name: '006-proofs', ...proofs },
   { name: '007-event-client', ...eventClient },
   { name: '008-session-age', ...sessionAge },
+  { name: '009-connecting', ...connecting },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {
@@ -102,7 +104,7 @@ function isRace(error: unknown): boolean {
   const name = (error as { name?: unknown } | null)?.name
   return (
     name === 'MigrationLocked' ||
-    /already exists|migration table is already locked|UNIQUE constraint failed: sso_migrations|pg_type_typname_nsp_index|pg_class_relname_nsp_index|database is locked/i.test(
+    /already exists|no such table: sso_migrations_lock|migration table is already locked|UNIQUE constraint failed: sso_migrations|pg_type_typname_nsp_index|pg_class_relname_nsp_index|database is locked/i.test(
       explain(error),
     )
   )

@@ -16,6 +16,8 @@ interface OfPerson extends Happened {
 interface OfProvider extends Happened {
   /** slug */
   provider: string
+  /** who did it: the id of a user, `cli`, `code` */
+  by: string
 }
 
 /** Somebody has a session. */
@@ -73,13 +75,13 @@ export interface RateLimited extends Happened {
 
 export interface ProviderConnected extends OfProvider {
   kind: 'provider-connected'
-  detail: { issuer: string }
+  detail: { issuer: string; enabled: string }
 }
 
 export interface ProviderChanged extends OfProvider {
   kind: 'provider-changed'
-  /** names of the settings */
-  detail: { change: string }
+  /** names of the settings; what they were and are, as JSON without secrets */
+  detail: { change: string; before?: string | undefined; after?: string | undefined }
 }
 
 export interface ProviderRemoved extends OfProvider {

@@ -46,7 +46,7 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
   const forgetOld = createForgetOld(knex, { table: 'sso_events', column: 'at', keep }, logger)
 
   async function write(event: PortalEvent): Promise<void> {
-    const { portal, kind, clientAddress, userId, provider, reference, detail } = event as Columns
+    const { portal, kind, clientAddress, userId, provider, reference, by, detail } = event as Columns
     await knex('sso_events').insert({
       id: randomUUID(),
       portal,
@@ -55,6 +55,7 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
       user_id: userId ?? null,
       provider: provider ?? null,
       reference: reference ?? null,
+      actor: by ?? null,
       detail: JSON.stringify(detail ?? {}),
       client_address: clientAddress ?? null,
     })
@@ -100,6 +101,7 @@ interface Columns {
   userId?: string | undefined
   provider?: string | undefined
   reference?: string | undefined
+  by?: string | undefined
   detail?: object | undefined
 }
 

@@ -23,14 +23,52 @@ export interface Provider {
   readonly trustsEmail: boolean
   /** domains this provider may vouch for; empty: any */
   readonly emailDomains: readonly string[]
+  /** Entra: tenants whose people may come in, where the issuer is one for many; empty: the issuer's own, or any */
+  readonly tenants: readonly string[]
+  /** what signing out ends; default `provider`: the portal session, then the provider's */
+  readonly logout: LogoutReach
+  /** how `client_secret_basic` spells id and secret: as RFC 6749 says, or as they are; default `form` */
+  readonly secretEncoding: SecretEncoding
+  /** moments at which the client secrets run out at the provider, as the administrator noted them */
+  readonly clientSecretExpiresAt?: string | undefined
+  readonly secondClientSecretExpiresAt?: string | undefined
+  /** which of two live client secrets the provider took last */
+  readonly secretInUse: 'first' | 'second'
+  /** http(s) address of the proxy that leads to it */
+  readonly proxy?: string | undefined
+  /** PEM certificates that its TLS is verified with, instead of the system's */
+  readonly certificateAuthority?: string | undefined
   readonly enabled: boolean
   readonly recommended: boolean
   readonly position: number
+  /** when a rehearsal sign-in with these very settings passed */
+  readonly rehearsedAt?: string | undefined
+  /** from then on nobody signs in with it */
+  readonly retiringAt?: string | undefined
+  /** since when people are found again by what stays the same when a provider gives them new subjects */
+  readonly rebindingSince?: string | undefined
+  /** what the last test found */
+  readonly tested?: { readonly at: string; readonly checks: readonly Check[] } | undefined
   /** counts up at every change that matters to a sign-in */
   readonly version: number
 }
 
-export const clientAuthentications = ['client_secret_basic', 'client_secret_post', 'none'] as const
+/** One thing that was looked at from outside, before anybody signs in. */
+export interface Check {
+  name: string
+  result: 'ok' | 'warning' | 'failed'
+  /** what was found */
+  finding: string
+  /** what to do about it, unless all is well */
+  remedy?: string
+}
+
+export const clientAuthentications = [
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'none',
+] as const
 export type ClientAuthentication = (typeof clientAuthentications)[number]
 
 // Asymmetric ones only: with an HMAC anybody who learns the client secret could sign a token.
@@ -52,8 +90,27 @@ export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 export const prompts = ['login', 'select_account', 'consent'] as const
 export type Prompt = (typeof prompts)[number]
 
+export const logoutReaches = ['provider', 'portal'] as const
+export type LogoutReach = (typeof logoutReaches)[number]
+
+export const secretEncodings = ['form', 'raw'] as const
+export type SecretEncoding = (typeof secretEncodings)[number]
+
 // They are, or may become, paths of ours beside `/login/:provider`.
-const reservedSlugs = ['assets', 'callback', 'register', 'logout', 'account', 'admin', 'new', 'portal-sso']
+const reservedSlugs = [
+  'account',
+  'admin',
+  'assets',
+  'break-glass',
+  'callback',
+  'events',
+  'initiate',
+  'logout',
+  'new',
+  'portal-sso',
+  'providers',
+  'register',
+]
 
 /** Parameters of the authorization request that are ours to set. */
 export const ownParameters = [
@@ -81,6 +138,19 @@ const domain = z
     'write a domain such as `example.com` (internationalised ones as `xn--…`)',
   )
 
+const moment = z
+  .string()
+  .refine(
+    (text) => /^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(Date.parse(text)),
+    'write a date such as `2027-01-31`',
+  )
+  .transform((text) => new Date(text).toISOString())
+
+/** A GUID only: the issuer in the tokens is built from it, whatever domain name the tenant goes by. */
+export const tenant = z
+  .guid('write the Directory (tenant) ID, a GUID, from the overview page of the app registration')
+  .toLowerCase()
+
 export const slugSchema = z
   .string()
   .regex(
@@ -95,6 +165,10 @@ export const providerSettingsSchema = z.strictObject({
   issuer: z.url({ protocol: /^https?$/ }).max(255),
   clientId: printable.min(1).max(255),
   clientSecret: printable.min(1).max(2000).optional(),
+  clientSecretExpiresAt: moment.optional(),
+  secondClientSecret: printable.min(1).max(2000).optional(),
+  secondClientSecretExpiresAt: moment.optional(),
+  secretEncoding: z.enum(secretEncodings).optional(),
   clientAuthentication: z.enum(clientAuthentications).optional(),
   signingAlgorithm: z.enum(signingAlgorithms).optional(),
   responseMode: z.enum(['query', 'form_post']).optional(),
@@ -111,6 +185,23 @@ export const providerSettingsSchema = z.strictObject({
     .optional(),
   trustsEmail: z.boolean().optional(),
   emailDomains: z.array(domain).max(100).optional(),
+  tenants: z.array(tenant).max(100).optional(),
+  logout: z.enum(logoutReaches).optional(),
+  proxy: z
+    .url({ protocol: /^https?$/, error: 'write an address such as `http://proxy.example.com:3128`' })
+    .max(255)
+    .optional(),
+  certificateAuthority: z
+    .string()
+    .max(20_000)
+    .regex(
+      /^\s*(-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----\s*)+$/,
+      'give PEM certificates',
+    )
+    .optional(),
 })
 
 export type ProviderSettings = z.infer<typeof providerSettingsSchema>
+
+/** `null` takes a setting back to what it is when left out; what is left out stays as it is. */
+export type ProviderChanges = { [K in keyof ProviderSettings]?: ProviderSettings[K] | null | undefined }

@@ -2,10 +2,15 @@ import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
-import type { Provider } from './provider.ts'
+import type { Check, Provider } from './provider.ts'
+import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
 
-export type NewProvider = Omit<Provider, 'id' | 'position' | 'version' | 'recommended'>
+/** Left out: stays as it is; `null`: none any more. */
+export interface SecretChanges {
+  clientSecret?: string | null | undefined
+  secondClientSecret?: string | null | undefined
+}
 
 export interface ProvidersTable {
   /** in the order of the picker */
@@ -14,60 +19,22 @@ export interface ProvidersTable {
   listEnabled(portal: string): Promise<Provider[]>
   anyEnabled(portal: string): Promise<boolean>
   find(portal: string, slug: string): Promise<Provider | undefined>
+  /** @throws ConfigurationError when there is none of that name */
+  existing(portal: string, slug: string): Promise<Provider>
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
-  insert(provider: NewProvider, clientSecret: string | undefined): Promise<Provider>
-  /** @param clientSecret left out: stays as it is; `null`: none any more */
-  update(provider: Provider, changes: Partial<NewProvider>, clientSecret?: string | null): Promise<Provider>
+  insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
+  /** Settings that were changed have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
+  update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
   setEnabled(provider: Provider, enabled: boolean): Promise<void>
   /** @param slug left out: nobody is recommended any more */
   recommend(portal: string, slug?: string): Promise<void>
+  /** @param slugs in their new order; the others come after them */
+  reorder(portal: string, slugs: readonly string[]): Promise<void>
+  /** What a test found; no change, so nobody's sign-in is disturbed. */
+  noteTest(provider: Provider, checks: readonly Check[]): Promise<void>
   remove(provider: Provider): Promise<void>
 }
-
-interface Row {
-  id: string
-  portal: string
-  slug: string
-  display_name: string
-  preset: string
-  issuer: string
-  client_id: string
-  client_authentication: string
-  signing_algorithm: string
-  response_mode: string | null
-  prompt: string | null
-  authorization_parameters: string
-  email_claim: string
-  trusts_email: boolean | number
-  email_domains: string
-  enabled: boolean | number
-  recommended: boolean | number
-  position: number
-  version: number
-}
-
-const columns: (keyof Row)[] = [
-  'id',
-  'portal',
-  'slug',
-  'display_name',
-  'preset',
-  'issuer',
-  'client_id',
-  'client_authentication',
-  'signing_algorithm',
-  'response_mode',
-  'prompt',
-  'authorization_parameters',
-  'email_claim',
-  'trusts_email',
-  'email_domains',
-  'enabled',
-  'recommended',
-  'position',
-  'version',
-]
 
 export function createProvidersTable(knex: Knex, secretBox: SecretBox): ProvidersTable {
   const rows = () => knex('sso_providers')
@@ -89,6 +56,18 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     return provider
   }
 
+  async function sealed(
+    { clientSecret, secondClientSecret }: SecretChanges,
+    id: string,
+  ): Promise<Record<string, string | null>> {
+    const closed = async (secret: string | null) =>
+      secret === null ? null : await secretBox.close(secret, id)
+    return {
+      ...(clientSecret !== undefined && { client_secret: await closed(clientSecret) }),
+      ...(secondClientSecret !== undefined && { second_client_secret: await closed(secondClientSecret) }),
+    }
+  }
+
   return {
     async list(portal) {
       const all: Row[] = await rows().select(columns).where({ portal }).orderBy(inOrder)
@@ -102,20 +81,21 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       return (await rows().select('id').where({ portal, enabled: true }).first()) !== undefined
     },
     find,
+    existing,
     async clientSecret(provider) {
       const { id, version } = provider
       const row = await rows().select('client_secret').where({ id, version }).first()
       return row?.client_secret ? await secretBox.open(row.client_secret, provider.id) : undefined
     },
-    async insert(provider, clientSecret) {
+    async insert(provider, secrets = {}) {
       const id = randomUUID()
       const now = new Date().toISOString()
       const last = await rows().where({ portal: provider.portal }).max({ position: 'position' }).first()
       try {
         await rows().insert({
           ...toColumns(provider),
+          ...(await sealed(secrets, id)),
           id,
-          client_secret: clientSecret === undefined ? null : await secretBox.close(clientSecret, id),
           recommended: false,
           position: Number(last?.position ?? 0) + 1,
           version: 1,
@@ -131,16 +111,13 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       }
       return await existing(provider.portal, provider.slug)
     },
-    async update(provider, changes, clientSecret) {
-      const secret =
-        clientSecret === undefined
-          ? {}
-          : { client_secret: clientSecret === null ? null : await secretBox.close(clientSecret, provider.id) }
+    async update(provider, changes, secrets = {}) {
       const updated = await rows()
         .where({ id: provider.id, version: provider.version })
         .update({
           ...toColumns(changes),
-          ...secret,
+          ...(await sealed(secrets, provider.id)),
+          rehearsed_at: null,
           version: knex.raw('version + 1'),
           updated_at: new Date().toISOString(),
         })
@@ -163,54 +140,26 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
             slug === undefined ? false : knex.raw('case when slug = ? then true else false end', [slug]),
         })
     },
+    async reorder(portal, slugs) {
+      await knex.transaction(async (transaction) => {
+        const all: string[] = await transaction('sso_providers')
+          .where({ portal })
+          .orderBy(inOrder)
+          .pluck('slug')
+        const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
+        for (const [at, slug] of ordered.entries())
+          await transaction('sso_providers')
+            .where({ portal, slug })
+            .update({ position: at + 1 })
+      })
+    },
+    async noteTest(provider, checks) {
+      await rows()
+        .where({ id: provider.id, version: provider.version })
+        .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
+    },
     async remove(provider) {
       await rows().where({ id: provider.id }).delete()
     },
   }
-}
-
-function fromRow(row: Row): Provider {
-  return {
-    id: row.id,
-    portal: row.portal,
-    slug: row.slug,
-    displayName: row.display_name,
-    preset: row.preset,
-    issuer: row.issuer,
-    clientId: row.client_id,
-    clientAuthentication: row.client_authentication as Provider['clientAuthentication'],
-    signingAlgorithm: row.signing_algorithm as Provider['signingAlgorithm'],
-    responseMode: row.response_mode === 'form_post' ? 'form_post' : undefined,
-    prompt: (row.prompt as Provider['prompt'] | null) ?? undefined,
-    authorizationParameters: JSON.parse(row.authorization_parameters) as Record<string, string>,
-    emailClaim: row.email_claim,
-    trustsEmail: Boolean(row.trusts_email),
-    emailDomains: JSON.parse(row.email_domains) as string[],
-    enabled: Boolean(row.enabled),
-    recommended: Boolean(row.recommended),
-    position: row.position,
-    version: row.version,
-  }
-}
-
-function toColumns(provider: Partial<NewProvider>): Record<string, unknown> {
-  const all = {
-    portal: provider.portal,
-    slug: provider.slug,
-    display_name: provider.displayName,
-    preset: provider.preset,
-    issuer: provider.issuer,
-    client_id: provider.clientId,
-    client_authentication: provider.clientAuthentication,
-    signing_algorithm: provider.signingAlgorithm,
-    response_mode: 'responseMode' in provider ? (provider.responseMode ?? null) : undefined,
-    prompt: 'prompt' in provider ? (provider.prompt ?? null) : undefined,
-    authorization_parameters:
-      provider.authorizationParameters && JSON.stringify(provider.authorizationParameters),
-    email_claim: provider.emailClaim,
-    trusts_email: provider.trustsEmail,
-    email_domains: provider.emailDomains && JSON.stringify(provider.emailDomains),
-    enabled: provider.enabled,
-  }
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }

@@ -2,16 +2,13 @@ import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { explain } from '../errors.ts'
 import { discover, type ProviderMetadata } from './discover.ts'
 import type { Outbound } from './outbound-http.ts'
-import { type ClientAuthentication, type SigningAlgorithm, signingAlgorithms } from './provider.ts'
-
-export interface Check {
-  name: 'reached' | 'issuer' | 'keys' | 'signing' | 'authentication' | 'flow' | 'pkce' | 'logout'
-  result: 'ok' | 'warning' | 'failed'
-  /** what was found */
-  finding: string
-  /** what to do about it, unless all is well */
-  remedy?: string
-}
+import {
+  type Check,
+  type ClientAuthentication,
+  type ProviderSettings,
+  type SigningAlgorithm,
+  signingAlgorithms,
+} from './provider.ts'
 
 /** What can be seen of a provider from outside, before anybody signs in. */
 export interface ProviderTest {
@@ -24,12 +21,10 @@ export interface ProviderTest {
   signingAlgorithm?: SigningAlgorithm
 }
 
-export interface Candidate {
-  issuer: string
-  hasClientSecret: boolean
-  clientAuthentication?: ClientAuthentication | undefined
-  signingAlgorithm?: SigningAlgorithm | undefined
-}
+export type Candidate = Pick<
+  ProviderSettings,
+  'issuer' | 'clientId' | 'clientSecret' | 'clientAuthentication' | 'signingAlgorithm'
+>
 
 export async function testProvider(candidate: Candidate, outbound: Outbound): Promise<ProviderTest> {
   const reached = await reach(candidate.issuer, outbound)
@@ -136,9 +131,9 @@ async function checkKeys(
 function checkAuthentication(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  { hasClientSecret }: Candidate,
+  { clientSecret }: Candidate,
 ): Check {
-  if (method !== 'none' && !hasClientSecret)
+  if (method !== 'none' && clientSecret === undefined)
     return {
       name: 'authentication',
       result: 'failed',
@@ -183,13 +178,10 @@ function checkLogout(metadata: ProviderMetadata): Check[] {
   return findings.map((finding) => ({ name: 'logout', result: 'ok', finding }))
 }
 
-function chooseAuthentication(
-  metadata: ProviderMetadata,
-  { hasClientSecret }: Candidate,
-): ClientAuthentication {
+function chooseAuthentication(metadata: ProviderMetadata, { clientSecret }: Candidate): ClientAuthentication {
   const announced = announcedMethods(metadata)
   // Without a secret it is a public client only where the provider says that it has such: else the secret was forgotten.
-  if (!hasClientSecret && announced.includes('none')) return 'none'
+  if (clientSecret === undefined && announced.includes('none')) return 'none'
   return !announced.includes('client_secret_basic') && announced.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'

@@ -1,9 +1,9 @@
 import type { Request, RequestHandler } from 'express'
-import { PortalSsoError } from './errors.ts'
-import type { ProvidersTable } from './providers/providers-table.ts'
-import { handle } from './web/handle.ts'
-import type { Pages } from './web/pages.ts'
-import type { PortalOf } from './web/portal-of.ts'
+import { PortalSsoError } from '../errors.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { handle } from '../web/handle.ts'
+import type { Pages } from '../web/pages.ts'
+import type { PortalOf } from '../web/portal-of.ts'
 
 export interface ClassicLoginGateParts {
   /** the operator's own way around */

@@ -1,0 +1,35 @@
+import type { ProviderSettings } from '../provider.ts'
+
+/** Something that an administrator finds in the provider's console, in place of an issuer. */
+export interface Question {
+  /** as the CLI's flag (`--tenant`), the form's field and `ProviderInput.answers` name it */
+  name: string
+  /** as the provider's console calls it */
+  label: string
+  /** where to find it */
+  hint?: string
+  example?: string
+  /** default true */
+  required?: boolean
+  /** @returns the answer in its normal form, or what to write instead */
+  read(answer: string): { answer: string } | { wrong: string }
+}
+
+/** A named starting point: what to ask for, how the issuer is made of it, and defaults that the administrator may change. */
+export interface Preset {
+  name: string
+  displayName: string
+  /** none: the issuer itself is asked for */
+  asks: readonly Question[]
+  /** @param answers of all required questions, read */
+  settings?(
+    answers: Readonly<Record<string, string>>,
+  ): Pick<ProviderSettings, 'issuer'> & Partial<ProviderSettings>
+  defaults: Partial<ProviderSettings>
+  /** file in `views/assets/logos`, without `.svg`; left out: a monogram */
+  logo?: string
+  /** what an administrator should know before the form is filled in; one sentence each */
+  hints: readonly string[]
+  /** of `docs/providers` */
+  guide: string
+}

@@ -1,0 +1,63 @@
+import type { EventLog } from '../events/events.ts'
+import type { Addresses } from '../web/addresses.ts'
+import { createConnectProvider } from './connect-provider.ts'
+import type { Outbound } from './outbound-http.ts'
+import type { Provider, ProviderChanges } from './provider.ts'
+import { slugSchema } from './provider.ts'
+import { type ProviderInput, parse, readInput } from './provider-input.ts'
+import type { ProvidersTable } from './providers-table.ts'
+import { createSwitches, type Switches } from './switch-provider.ts'
+import { type ProviderTest, testProvider } from './test-provider.ts'
+import { createUpdateProvider, type UpdateHow } from './update-provider.ts'
+
+/** Providers of a portal, from code; admin pages and CLI do the same acts. `portal` is `default` wherever it is left out. */
+export interface Providers extends Switches {
+  /** Checks, discovers, tests, saves. @throws ConfigurationError that says what to do; nothing is saved then */
+  connect(input: ProviderInput, by?: string): Promise<Provider>
+  list(portal?: string): Promise<Provider[]>
+  find(slug: string, portal?: string): Promise<Provider | undefined>
+  /** Tests it anew; what was found stands in its row, nothing else changes. */
+  test(slug: string, portal?: string): Promise<ProviderTest>
+  /** Tests what is not saved. @throws ConfigurationError for input that cannot be tested */
+  tryOut(input: ProviderInput): Promise<ProviderTest>
+  /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
+  update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
+  /** the redirect URI to enter at the provider */
+  redirectUri(slug: string, portal?: string): string
+  /** the back-channel logout URI to enter at the provider, where it has such a thing */
+  backChannelLogoutUri(slug: string, portal?: string): string
+  /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
+  postLogoutRedirectUri(portal?: string): string
+}
+
+export interface ProvidersParts {
+  addresses: Pick<Addresses, 'callback' | 'backChannelLogout' | 'loggedOut'>
+  events: EventLog
+  outbound: Outbound
+  table: ProvidersTable
+}
+
+export function createProviders(parts: ProvidersParts): Providers {
+  const { addresses, outbound, table } = parts
+  return {
+    connect: createConnectProvider(parts),
+    list: (portal = 'default') => table.list(portal),
+    find: (slug, portal = 'default') => table.find(portal, slug),
+    async test(slug, portal = 'default') {
+      const provider = await table.existing(portal, slug)
+      const test = await testProvider(
+        { ...provider, clientSecret: await table.clientSecret(provider) },
+        outbound,
+      )
+      await table.noteTest(provider, test.checks)
+      return test
+    },
+    tryOut: async (input) => await testProvider(readInput(input).settings, outbound),
+    update: createUpdateProvider(parts),
+    ...createSwitches(parts),
+    redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
+    backChannelLogoutUri: (slug, portal = 'default') =>
+      addresses.backChannelLogout(parse(slugSchema, slug), portal),
+    postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),
+  }
+}

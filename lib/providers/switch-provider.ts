@@ -1,0 +1,59 @@
+import type { EventLog } from '../events/events.ts'
+import type { How } from './how.ts'
+import type { ProvidersTable } from './providers-table.ts'
+
+export interface EnableHow extends How {
+  /** show it though nobody has come in with it yet; default false. The event says so */
+  withoutRehearsal?: boolean | undefined
+}
+
+export interface SwitchParts {
+  events: EventLog
+  table: ProvidersTable
+}
+
+/** What takes one click: whether and where a provider stands on the login page. */
+export interface Switches {
+  enable(slug: string, how?: EnableHow): Promise<void>
+  disable(slug: string, how?: How): Promise<void>
+  /** @param slug `undefined`: none is recommended any more */
+  recommend(slug: string | undefined, how?: How): Promise<void>
+  /** @param slugs in their new order on the login page; the others come after them */
+  reorder(slugs: readonly string[], how?: How): Promise<void>
+  remove(slug: string, how?: How): Promise<void>
+}
+
+export function createSwitches({ events, table }: SwitchParts): Switches {
+  async function changed(portal: string, provider: string, by: string, change: string): Promise<void> {
+    await events.record({ kind: 'provider-changed', portal, provider, by, detail: { change } })
+  }
+
+  return {
+    async enable(slug, { portal = 'default', by = 'code' } = {}) {
+      const provider = await table.existing(portal, slug)
+      await table.setEnabled(provider, true)
+      await changed(portal, slug, by, 'enabled')
+    },
+    async disable(slug, { portal = 'default', by = 'code' } = {}) {
+      const provider = await table.existing(portal, slug)
+      await table.setEnabled(provider, false)
+      await changed(portal, slug, by, 'disabled')
+    },
+    async recommend(slug, { portal = 'default', by = 'code' } = {}) {
+      if (slug !== undefined) await table.existing(portal, slug)
+      await table.recommend(portal, slug)
+      if (slug !== undefined) await changed(portal, slug, by, 'recommended')
+    },
+    async reorder(slugs, { portal = 'default', by = 'code' } = {}) {
+      for (const slug of slugs) await table.existing(portal, slug)
+      await table.reorder(portal, slugs)
+      const [first] = slugs
+      if (first !== undefined) await changed(portal, first, by, `order: ${slugs.join(', ')}`)
+    },
+    async remove(slug, { portal = 'default', by = 'code' } = {}) {
+      const provider = await table.existing(portal, slug)
+      await table.remove(provider)
+      await events.record({ kind: 'provider-removed', portal, provider: slug, by })
+    },
+  }
+}

@@ -1,0 +1,88 @@
+import { ConfigurationError } from '../errors.ts'
+import type { EventLog } from '../events/events.ts'
+import type { How } from './how.ts'
+import type { Outbound } from './outbound-http.ts'
+import type { Provider, ProviderChanges, ProviderSettings } from './provider.ts'
+import { readChanges } from './provider-input.ts'
+import type { ProvidersTable, SecretChanges } from './providers-table.ts'
+import { settingsOf, settled } from './settled.ts'
+import { tested } from './tested.ts'
+
+export interface UpdateHow extends How {
+  /** of the row that the changes were made on: a newer one is somebody else's work, and is not written over */
+  version?: number | undefined
+}
+
+export interface UpdateParts {
+  events: EventLog
+  outbound: Outbound
+  table: ProvidersTable
+}
+
+export type UpdateProvider = (slug: string, changes: ProviderChanges, how?: UpdateHow) => Promise<Provider>
+
+const required: readonly string[] = ['displayName', 'issuer', 'clientId']
+
+export function createUpdateProvider({ events, outbound, table }: UpdateParts): UpdateProvider {
+  return async (slug, changes, { portal = 'default', by = 'code', version } = {}) => {
+    const provider = await table.existing(portal, slug)
+    if (version !== undefined && version !== provider.version)
+      throw new ConfigurationError(
+        `"${slug}" was changed by somebody else meanwhile: look at it and try again`,
+      )
+    const { changed, takenBack } = readChanges(changes)
+    const missing = takenBack.find((name) => required.includes(name))
+    if (missing) throw new ConfigurationError(`${missing}: a provider cannot do without it`)
+    refuseTakingTheSecretAlong(provider, changed)
+    const secrets = {
+      clientSecret: changes.clientSecret === null ? null : changed.clientSecret,
+      secondClientSecret: changes.secondClientSecret === null ? null : changed.secondClientSecret,
+    }
+    const known =
+      secrets.clientSecret === undefined ? await table.clientSecret(provider) : secrets.clientSecret
+    const asked = without(
+      { ...settingsOf(provider), ...changed, clientSecret: known ?? undefined },
+      takenBack,
+    )
+    // The same test as when it was connected: a change must not leave a provider behind that cannot work.
+    const { checks, ...found } = await tested(asked, outbound)
+    const updated = await table.update(provider, settled(found), secrets)
+    await table.noteTest(updated, checks)
+    const detail = difference(provider, updated, secrets)
+    await events.record({ kind: 'provider-changed', portal, provider: slug, by, detail })
+    return updated
+  }
+}
+
+/** Who may change the issuer must not get the client secret sent wherever he likes. */
+function refuseTakingTheSecretAlong(
+  provider: Provider,
+  { issuer, clientSecret }: Partial<ProviderSettings>,
+): void {
+  if (issuer && !clientSecret && new URL(issuer).origin !== new URL(provider.issuer).origin)
+    throw new ConfigurationError('clientSecret: give it again when the issuer moves to another origin')
+}
+
+function without(
+  settings: ProviderSettings,
+  takenBack: readonly (keyof ProviderSettings)[],
+): ProviderSettings {
+  const left = Object.entries(settings).filter(
+    ([name]) => !takenBack.includes(name as keyof ProviderSettings),
+  )
+  return Object.fromEntries(left) as unknown as ProviderSettings
+}
+
+/** What changed, as it was and as it is; of a secret only that it did. */
+function difference(before: Provider, after: Provider, secrets: SecretChanges) {
+  const [old, now] = [settingsOf(before), settingsOf(after)]
+  const names = (Object.keys(now) as (keyof typeof now)[]).filter(
+    (name) => JSON.stringify(old[name]) !== JSON.stringify(now[name]),
+  )
+  const replaced = Object.entries(secrets)
+    .filter(([, secret]) => secret !== undefined)
+    .map(([name]) => name)
+  const pick = (from: typeof now) =>
+    JSON.stringify(Object.fromEntries(names.map((name) => [name, from[name]])))
+  return { change: [...names, ...replaced].join(', '), before: pick(old), after: pick(now) }
+}
