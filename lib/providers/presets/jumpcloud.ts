@@ -17,7 +17,11 @@ export const jumpcloud: Preset = {
   settings: ({ region = 'us' }) => ({
     issuer: region === 'us' ? 'https://oauth.id.jumpcloud.com/' : `https://oauth.id.${region}.jumpcloud.com/`,
   }),
-  defaults: {},
-  hints: ['All organisations share one issuer: only people whom you gave the application get in.'],
+  // It announces an end_session_endpoint, but its form takes no address to come back to: people would end at an error there.
+  defaults: { logout: 'portal' },
+  hints: [
+    'All organisations of a region share one issuer: whom you gave the application to gets in, and nobody else.',
+    'Signing out of the portal leaves people signed in at JumpCloud, whose form takes no post-logout redirect URI.',
+  ],
   guide: 'jumpcloud.md',
 }
