@@ -65,6 +65,12 @@ export function assertTenant(provider: Tenancy, { iss, tid }: Readonly<Record<st
   if (provider.preset !== 'entra') return
   // Where the issuer names the tenant it may go without saying.
   if (tid === undefined && !isTemplated(provider)) return
-  if (!admits(provider, tid) || issuerFor(provider, tid) !== iss)
-    throw new Error('the ID token is of a tenant that does not come in here (tid)')
+  const issuer = issuerFor(provider, tid)
+  if (issuer === undefined || issuer !== iss) throw ofAnotherTenant(tid)
+}
+
+/** Names the tenant, so that an administrator can add it; anything but a GUID may be text of the sender's. */
+export function ofAnotherTenant(tenant: unknown): Error {
+  const named = typeof tenant === 'string' && guid.test(tenant) ? ` ${tenant}` : ''
+  return new Error(`the ID token is of a tenant${named} that does not come in by this row (tid)`)
 }

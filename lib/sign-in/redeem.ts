@@ -1,7 +1,7 @@
 import * as client from 'openid-client'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderClient } from '../providers/provider-client.ts'
-import { isIssuerOf, issuerFor, isTemplated } from '../providers/templated-issuer.ts'
+import { isIssuerOf, issuerFor, isTemplated, ofAnotherTenant } from '../providers/templated-issuer.ts'
 
 type Tokens = Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 
@@ -69,7 +69,7 @@ async function configurationOfTenant(
   const tenant = await tenantOf(kept.clone())
   if (tenant === undefined) throw failure
   const issuer = issuerFor(provider, tenant)
-  if (issuer === undefined) throw new Error('the ID token is of a tenant that does not come in here (tid)')
+  if (issuer === undefined) throw ofAnotherTenant(tenant)
 
   const second = providerClient.configuration(issuer)
   // The same deadline and keys go on; only the code is not redeemed again.

@@ -134,7 +134,7 @@ export async function startEntraLookAlike(options: FaultyProviderOptions = {}): 
     row: (tenant: string) => ({
       preset: 'entra',
       tenant,
-      issuer: issuerOf(/\s/.test(tenant) ? 'organizations' : tenant),
+      issuer: issuerOf(/[\s,]/.test(tenant) ? 'organizations' : tenant),
     }),
     signsIn(claims: EntraClaims = {}) {
       provider.person = { ...ada, ...claims, sub: '' }
