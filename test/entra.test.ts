@@ -6,6 +6,7 @@ import {
   contoso,
   type EntraClaims,
   type EntraLookAlike,
+  entraError,
   fabrikam,
   startEntraLookAlike,
 } from './support/entra-look-alike.ts'
@@ -47,6 +48,9 @@ const row = async () => (await portal.sso.providers.find('entra'))!
 const causeOf = ({ body }: Seen) =>
   String(portal.logs.find(({ fields }) => body.includes(String(fields.reference)))?.fields.cause)
 
+/** Each says for which issuer it signs, as Microsoft's do. */
+const keysOf = (issuer: string) => (keys: object[]) => keys.map((key) => ({ ...key, issuer }))
+
 type FaultsAt = (origin: string) => Faults
 
 const vouched = { email: 'ada@contoso.example', xms_edov: true }
@@ -75,6 +79,14 @@ describe('people of Microsoft Entra ID sign in', () => {
     await open('organizations')
     entra.signsIn(vouched)
     entra.faults.callbackParams = { iss: entra.issuerOf(contoso) }
+    await click()
+    expect(await isSignedIn()).toBe(true)
+  })
+
+  it.each(['{tenantid}', contoso])('with a key that may sign for the issuer of %s', async (tenant) => {
+    await open('organizations')
+    entra.signsIn(vouched)
+    entra.faults.jwks = keysOf(entra.issuerOf(tenant))
     await click()
     expect(await isSignedIn()).toBe(true)
   })
@@ -161,6 +173,23 @@ describe('refused: a token of Entra', () => {
       /signature verification failed/,
       {},
       () => ({ signature: 'foreign-key' }),
+    ],
+    [
+      'signed by a key of personal accounts',
+      any,
+      /no applicable keys/,
+      {},
+      (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
+    ],
+    [
+      'signed by a key of another tenant',
+      any,
+      /no applicable keys/,
+      {},
+      (origin) => ({
+        jwks: keysOf(`${origin}/${fabrikam}/v2.0`),
+        callbackParams: { iss: `${origin}/${contoso}/v2.0` },
+      }),
     ],
     ['without a signature', any, /"alg" header/, {}, () => ({ alg: 'none' })],
     ['for another audience', any, /"aud"/, {}, () => ({ claims: { aud: 'somebody-else' } })],
@@ -371,4 +400,210 @@ describe('who came in by a row for many tenants', () => {
     expect(await logsOut(entra.issuerOf(contoso), 'd')).toBe(200)
     expect(await isSignedIn()).toBe(false)
   })
+})
+
+describe('a provider that wants consent first', () => {
+  it.each<[where: string, faults: Faults]>([
+    ['65001 at the token endpoint', { tokenError: entraError('invalid_grant', 65001).tokenError }],
+    ['65001 with another name', { tokenError: entraError('interaction_required', 65001).tokenError }],
+    ['65001 as a fault of ours', { tokenError: entraError('unauthorized_client', 65001).tokenError }],
+    ['90094 on the way back', { authorizeError: entraError('access_denied', 90094).authorizeError }],
+    ['90095 on the way back', { authorizeError: entraError('access_denied', 90095).authorizeError }],
+    ['65004 on the way back', { authorizeError: entraError('access_denied', 65004).authorizeError }],
+    ['90008 on the way back', { authorizeError: entraError('invalid_request', 90008).authorizeError }],
+    ['consent_required by that name', { authorizeError: { error: 'consent_required' } }],
+    ['consent_required whatever its number', entraError('consent_required', 50076)],
+    ['interaction_required without a number', { authorizeError: { error: 'interaction_required' } }],
+  ])('says so, and to whom to go: %s', async (_where, faults) => {
+    await open(contoso)
+    Object.assign(entra.faults, faults)
+    const seen = await click()
+    expect(seen.status).toBe(403)
+    expect(seen.body).toContain('Contoso lets you sign in here only after an administrator')
+    expect(seen.body).toContain('I am the administrator')
+    expect(seen.body).not.toMatch(/AADSTS|Something is not|Trace/)
+    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    expect(JSON.parse(event.detail)).toMatchObject({ code: 'consent_missing' })
+    const [, way = ''] = /href="([^"]*admin-consent)"/.exec(seen.body) ?? []
+    expect((await visitor.get(portal.url + way)).location).toMatch(/\/v2\.0\/adminconsent\?/)
+  })
+
+  it.each<[what: string, faults: Faults, code: string]>([
+    [
+      'a second factor',
+      { tokenError: entraError('interaction_required', 50076).tokenError },
+      'answer_invalid',
+    ],
+    ['nobody', { authorizeError: { error: 'access_denied' } }, 'provider_denied'],
+    [
+      'an assignment',
+      { authorizeError: entraError('access_denied', 50105).authorizeError },
+      'provider_denied',
+    ],
+    ['a secret', { tokenError: entraError('invalid_client', 7000222).tokenError }, 'provider_error'],
+    [
+      'a longer number',
+      { authorizeError: entraError('access_denied', 650011).authorizeError },
+      'provider_denied',
+    ],
+  ])('is told from one that wants %s', async (_what, faults, code) => {
+    await open(contoso)
+    Object.assign(entra.faults, faults)
+    await click()
+    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    expect(JSON.parse(event.detail)).toMatchObject({ code })
+  })
+
+  it('has its number in the log, and nothing else of what it described', async () => {
+    await open(contoso)
+    entra.faults.authorizeError = entraError('access_denied', 90094, 'A secret sentence.').authorizeError
+    const cause = causeOf(await click())
+    expect(cause).toContain('"access_denied" (AADSTS90094)')
+    expect(cause).not.toContain('secret')
+  })
+
+  it('and has no page for administrators gets no link to one', async () => {
+    portal = await startPortal()
+    await portal.connect(entra, {
+      slug: 'entra',
+      ...entra.row(contoso),
+      preset: 'generic',
+      tenant: undefined,
+    })
+    entra.faults.authorizeError = { error: 'consent_required' }
+    const seen = await click()
+    expect([seen.status, seen.body.includes('administrator')]).toEqual([403, true])
+    expect(seen.body).not.toContain('admin-consent')
+  })
+})
+
+describe('an administrator consents for everybody', () => {
+  const ask = () => visitor.get(`${portal.url}/login/entra/admin-consent`)
+  const consents = async () => await visitor.follow(await ask())
+  const events = async () => {
+    const rows = await portal.knex('sso_events').where({ kind: 'admin-consent' })
+    return rows.map(({ provider, detail }) => ({ provider, ...(JSON.parse(detail) as object) }))
+  }
+  /** Up to the answer, which is not delivered yet. */
+  const answer = async () => new URL((await visitor.get((await ask()).location!)).location!)
+
+  it.each([
+    [contoso, contoso],
+    [`${contoso} ${fabrikam}`, 'organizations'],
+    ['organizations', 'organizations'],
+  ])('at Microsoft’s page, made of the row’s issuer: %s', async (tenant, path) => {
+    await open(tenant)
+    const { status, location } = await ask()
+    const url = new URL(location!)
+    expect([status, url.origin + url.pathname]).toEqual([302, `${entra.origin}/${path}/v2.0/adminconsent`])
+    expect(Object.fromEntries(url.searchParams)).toEqual({
+      client_id: entra.clientId,
+      scope: 'openid email profile',
+      redirect_uri: await portal.sso.providers.adminConsentUri('entra'),
+      state: expect.stringMatching(/^[\w-]{32}$/),
+    })
+    expect(url.searchParams.get('redirect_uri')).toBe(`${portal.url}/login/entra/admin-consent/callback`)
+  })
+
+  it('and then reads that it is done, tests the sign-in, and stands in the events', async () => {
+    await open(contoso)
+    const seen = await consents()
+    expect(seen.status).toBe(200)
+    expect(seen.body).toContain('Your organisation has agreed')
+    expect(seen.body).toMatch(/href="\/login\/entra"[^>]*>Test the sign-in/)
+    expect(await events()).toEqual([{ provider: 'entra', outcome: 'granted', tenant: contoso }])
+  })
+
+  it('before the provider is switched on, and is told so', async () => {
+    await open(contoso, { enabled: false })
+    const seen = await consents()
+    expect(seen.status).toBe(200)
+    expect(seen.body).toContain('not switched on here yet')
+    expect(seen.body).not.toContain('href="/login/entra"')
+  })
+
+  it('or does not, and reads why in general', async () => {
+    await open(contoso)
+    entra.consent = entraError('access_denied', 65004, 'A sentence of somebody’s.').authorizeError
+    const seen = await consents()
+    expect(seen.status).toBe(403)
+    expect(seen.body).toContain('The consent was not recorded')
+    expect(seen.body).toContain('href="/login/entra/admin-consent"')
+    expect(seen.body).not.toMatch(/AADSTS|somebody/)
+    expect(causeOf(seen)).toBe('the provider answered with the error "access_denied" (AADSTS65004)')
+    expect(await events()).toMatchObject([
+      { outcome: 'refused', reason: expect.stringContaining('AADSTS65004') },
+    ])
+  })
+
+  it.each<[what: string, row: string, change: (answer: URL) => void]>([
+    ['of another tenant', contoso, ({ searchParams }) => searchParams.set('tenant', fabrikam)],
+    [
+      'of a tenant that is not on the list',
+      `${contoso} ${fabrikam}`,
+      ({ searchParams }) => searchParams.set('tenant', stranger),
+    ],
+    [
+      'of personal accounts',
+      'organizations',
+      ({ searchParams }) => searchParams.set('tenant', personalAccounts),
+    ],
+    [
+      'of a tenant by its name',
+      'organizations',
+      ({ searchParams }) => searchParams.set('tenant', 'contoso.example'),
+    ],
+    ['of no tenant', 'organizations', ({ searchParams }) => searchParams.delete('tenant')],
+    ['of two tenants', 'organizations', ({ searchParams }) => searchParams.append('tenant', fabrikam)],
+    ['that says no', contoso, ({ searchParams }) => searchParams.set('admin_consent', 'False')],
+    ['that says nothing', contoso, ({ searchParams }) => searchParams.delete('admin_consent')],
+    [
+      'that says yes, and an error',
+      contoso,
+      ({ searchParams }) => searchParams.set('error', 'access_denied'),
+    ],
+    ['with another state', contoso, ({ searchParams }) => searchParams.set('state', 'x'.repeat(32))],
+    ['with no state', contoso, ({ searchParams }) => searchParams.delete('state')],
+    ['with two states', contoso, ({ searchParams }) => searchParams.append('state', 'x')],
+    [
+      'with a token for an error',
+      contoso,
+      ({ searchParams }) => searchParams.set('error', `eyJ${'x'.repeat(80)}`),
+    ],
+  ])('but not by an answer %s', async (_what, tenant, change) => {
+    await open(tenant)
+    const url = await answer()
+    change(url)
+    const seen = await visitor.get(url.href)
+    expect(seen.status).toBe(403)
+    expect(await events()).toMatchObject([{ outcome: 'refused' }])
+    expect(JSON.stringify([portal.logs, await events()])).not.toMatch(/eyJx/)
+  })
+
+  it('in the browser that was sent there, once', async () => {
+    await open(contoso)
+    const url = await answer()
+    expect((await new Visitor().get(url.href)).status).toBe(403)
+    expect((await visitor.get(url.href)).status).toBe(200)
+    expect((await visitor.get(url.href)).status).toBe(403)
+  })
+
+  it('for the provider that they were sent to, and no other', async () => {
+    await open(contoso)
+    await portal.connect(entra, { slug: 'second', ...entra.row(contoso) })
+    const url = await answer()
+    const seen = await visitor.get(url.href.replace('/entra/', '/second/'))
+    expect(seen.status).toBe(403)
+  })
+
+  it.each(['/login/nobody/admin-consent', '/login/acme/admin-consent', '/login/acme/admin-consent/callback'])(
+    'and not at %s',
+    async (path) => {
+      portal = await startPortal()
+      const settings = { ...entra.row(contoso), preset: 'generic', tenant: undefined }
+      await portal.connect(entra, { slug: 'acme', ...settings })
+      expect((await visitor.get(portal.url + path)).status).toBe(404)
+      expect(await portal.sso.providers.adminConsentUri('acme')).toBeUndefined()
+    },
+  )
 })

@@ -12,11 +12,11 @@ export const organizations = 'organizations'
 /** Holds all personal accounts of the world: no administrator answers for it, so it is nobody's tenant. */
 export const personalAccounts = '9188040d-6c67-4c5b-b112-36a304b66dad'
 
-const end = /\/([^/]+)\/v2\.0$/
+const shape = /^([^?#]+)\/([^/?#]+)\/v2\.0$/
 
 /** What stands where the tenant stands in an issuer of Entra: a GUID, or `organizations`. */
 export function tenantIn(issuer: string): string | undefined {
-  const [, tenant = ''] = end.exec(issuer) ?? []
+  const [, , tenant = ''] = shape.exec(issuer) ?? []
   return tenant === organizations || guid.test(tenant) ? tenant : undefined
 }
 
@@ -30,13 +30,13 @@ export function isTemplated({ preset, issuer }: Pick<Tenancy, 'preset' | 'issuer
 
 /** What the discovery document of such a row has to name, to the letter: one rule, so that it cannot lead to another origin. */
 export function templateOf(issuer: string): string {
-  return issuer.replace(end, '/{tenantid}/v2.0')
+  return issuer.replace(shape, '$1/{tenantid}/v2.0')
 }
 
 /** The issuer that tokens of a tenant have to name; `undefined` when its people do not come in by this provider. */
 export function issuerFor(provider: Tenancy, tenant: unknown): string | undefined {
   if (!admits(provider, tenant)) return undefined
-  return isTemplated(provider) ? provider.issuer.replace(end, `/${tenant}/v2.0`) : provider.issuer
+  return isTemplated(provider) ? provider.issuer.replace(shape, `$1/${tenant}/v2.0`) : provider.issuer
 }
 
 /** Whether tokens with this `iss` are the provider's. */
@@ -49,6 +49,16 @@ export function admits(provider: Tenancy, tenant: unknown): boolean {
   if (typeof tenant !== 'string' || !guid.test(tenant)) return false
   if (!isTemplated(provider)) return tenant === tenantIn(provider.issuer)
   return provider.tenants.length === 0 ? tenant !== personalAccounts : provider.tenants.includes(tenant)
+}
+
+/**
+ * Whether a key of a set for all tenants may sign for one. Microsoft says of each key for which issuer it is (`issuer`, the
+ * template or one); the keys of personal accounts, say, are none of an organisation's.
+ *
+ * @param keyIssuer the key's member, which other key sets do not have
+ */
+export function maySign({ issuer: own }: Tenancy, issuer: string, keyIssuer: unknown): boolean {
+  return keyIssuer === undefined || keyIssuer === templateOf(own) || keyIssuer === issuer
 }
 
 /** Whether the row names whose people come in, so that somebody can answer for what these tenants say. */

@@ -1,14 +1,18 @@
 import * as client from 'openid-client'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderClient } from '../providers/provider-client.ts'
-import { isIssuerOf, issuerFor, isTemplated, ofAnotherTenant } from '../providers/templated-issuer.ts'
-
-type Tokens = Awaited<ReturnType<typeof client.authorizationCodeGrant>>
+import {
+  isIssuerOf,
+  issuerFor,
+  isTemplated,
+  maySign,
+  ofAnotherTenant,
+} from '../providers/templated-issuer.ts'
 
 export interface Redeemed {
   /** the one that judged, for UserInfo */
   configuration: client.Configuration
-  tokens: Tokens
+  tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
 type Checks = NonNullable<Parameters<typeof client.authorizationCodeGrant>[2]>
@@ -25,61 +29,80 @@ export async function redeem(
   received: URL,
   checks: Checks,
 ): Promise<Redeemed> {
-  const judge = async (configuration: client.Configuration): Promise<Redeemed> => ({
+  const configuration = isTemplated(provider)
+    ? await configurationOfTenant(provider, providerClient, received, checks)
+    : providerClient.configuration()
+  return {
     configuration,
     tokens: await client.authorizationCodeGrant(configuration, received, { ...checks }),
-  })
-  if (!isTemplated(provider)) return await judge(providerClient.configuration())
-
-  // RFC 9207: where the answer itself says whose it is, tokens of nobody else will do.
-  const named = received.searchParams.get('iss')
-  if (named !== null) {
-    if (!isIssuerOf(provider, named)) throw new Error('the answer comes from another issuer (iss)')
-    return await judge(providerClient.configuration(named))
   }
-  return await judge(await configurationOfTenant(provider, providerClient, received, checks))
 }
 
-/**
- * Whose tokens they are, only the tokens say. The code is redeemed once, by a first judge whose verdict never counts: he demands
- * the row's own issuer, which no token names. The `tid` in the token then chooses which issuer a second judge demands, of the
- * same answer. It is unverified at that moment and gains its sender nothing: signature, issuer and `tid` have to agree later.
- */
+/** Of a row for many tenants: demands the issuer of the one that the answer is of, and keys that may sign for it. */
 async function configurationOfTenant(
   provider: Provider,
   providerClient: ProviderClient,
   received: URL,
   checks: Checks,
 ): Promise<client.Configuration> {
-  const tokenEndpoint = new URL(providerClient.metadata.token_endpoint).href
-  const first = providerClient.configuration()
-  const send = first[client.customFetch] as client.CustomFetch
+  // RFC 9207: where the answer itself says whose it is, tokens of nobody else will do.
+  const named = received.searchParams.get('iss')
+  if (named !== null && !isIssuerOf(provider, named))
+    throw new Error('the answer comes from another issuer (iss)')
+  const { issuer, send } =
+    named === null
+      ? await redeemFirst(provider, providerClient, received, checks)
+      : { issuer: named, send: undefined }
+
+  const configuration = providerClient.configuration(issuer)
+  const ask = send ?? (configuration[client.customFetch] as client.CustomFetch)
+  const keysUrl = new URL(providerClient.metadata.jwks_uri).href
+  configuration[client.customFetch] = async (url, options) => {
+    const response = await ask(url, options)
+    return url === keysUrl ? await withoutForeignKeys(provider, issuer, response) : response
+  }
+  return configuration
+}
+
+/**
+ * Whose tokens they are, only the tokens say. The code is redeemed once, by a first judge whose verdict never counts: he demands
+ * the row's own issuer, which no token names. The `tid` in the token then chooses which issuer the second judge demands, of the
+ * same answer. It is unverified at that moment and gains its sender nothing: signature, issuer and `tid` have to agree later.
+ */
+async function redeemFirst(
+  provider: Provider,
+  providerClient: ProviderClient,
+  received: URL,
+  checks: Checks,
+): Promise<{ issuer: string; send: client.CustomFetch }> {
+  const tokenUrl = new URL(providerClient.metadata.token_endpoint).href
+  const configuration = providerClient.configuration()
+  const ask = configuration[client.customFetch] as client.CustomFetch
   let answer: Response | undefined
-  first[client.customFetch] = async (url, options) => {
-    const response = await send(url, options)
-    if (url === tokenEndpoint) answer = response.clone()
+  configuration[client.customFetch] = async (url, options) => {
+    const response = await ask(url, options)
+    if (url === tokenUrl) answer = response.clone()
     return response
   }
-  const failure = await client.authorizationCodeGrant(first, received, { ...checks }).then(
-    () => new Error('the token names an issuer that nobody has'),
+  const failure: unknown = await client.authorizationCodeGrant(configuration, received, { ...checks }).then(
+    () => new Error('the ID token names an issuer that nobody has (iss)'),
     (error: unknown) => error,
   )
   if (answer?.status !== 200) throw failure
   const kept = answer
-  const tenant = await tenantOf(kept.clone())
+  const tenant = await tenantIn(kept.clone())
   if (tenant === undefined) throw failure
   const issuer = issuerFor(provider, tenant)
   if (issuer === undefined) throw ofAnotherTenant(tenant)
-
-  const second = providerClient.configuration(issuer)
   // The same deadline and keys go on; only the code is not redeemed again.
-  second[client.customFetch] = async (url, options) =>
-    url === tokenEndpoint ? kept.clone() : await send(url, options)
-  return second
+  return {
+    issuer,
+    send: async (url, options) => (url === tokenUrl ? kept.clone() : await ask(url, options)),
+  }
 }
 
 /** As it stands in a token that nobody has verified yet. */
-async function tenantOf(answer: Response): Promise<unknown> {
+async function tenantIn(answer: Response): Promise<unknown> {
   try {
     const { id_token: idToken } = (await answer.json()) as { id_token?: unknown }
     const [, payload = ''] = String(idToken).split('.')
@@ -88,4 +111,14 @@ async function tenantOf(answer: Response): Promise<unknown> {
     // The first judge has said what is wrong with it.
     return undefined
   }
+}
+
+async function withoutForeignKeys(provider: Provider, issuer: string, response: Response): Promise<Response> {
+  const set = (await response
+    .clone()
+    .json()
+    .catch(() => undefined)) as { keys?: unknown } | undefined
+  if (!Array.isArray(set?.keys)) return response
+  const keys = set.keys.filter((key: { issuer?: unknown } | null) => maySign(provider, issuer, key?.issuer))
+  return new Response(JSON.stringify({ keys }), { status: response.status, headers: response.headers })
 }
