@@ -3,6 +3,7 @@ import { Passport } from 'passport'
 import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
+import { createConsentRequests } from './consent/consent-requests.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
@@ -153,6 +154,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
     beginRegistration: createBeginRegistration(pendings, addresses),
     clients,
+    consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
     endSessions: createEndSessions(index),
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),

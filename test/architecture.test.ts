@@ -19,6 +19,7 @@ const layers = [
   ['users'],
   ['sessions'],
   ['sign-in'],
+  ['consent'],
   ['registration'],
   ['logout'],
   ['rehearsal'],

@@ -73,6 +73,17 @@ export interface RateLimited extends Happened {
   detail: { limit: string }
 }
 
+/** An administrator of a provider's came back from the page that asks to consent for a whole organisation. */
+export interface AdminConsent extends Happened {
+  kind: 'admin-consent'
+  /** slug */
+  provider: string
+  /** when it was refused: the one on the page, and in the log */
+  reference?: string | undefined
+  /** `tenant`: as the browser said it, so nothing may be built on it; `reason`: for the operator */
+  detail: { outcome: 'granted' | 'refused'; tenant?: string | undefined; reason?: string | undefined }
+}
+
 export interface ProviderConnected extends OfProvider {
   kind: 'provider-connected'
   detail: { issuer: string; enabled: string }
@@ -99,6 +110,7 @@ export type PortalEvent =
   | AddressProof<'address-proven'>
   | AddressProof<'address-proof-failed'>
   | RateLimited
+  | AdminConsent
   | ProviderConnected
   | ProviderChanged
   | ProviderRemoved

@@ -2,6 +2,7 @@ import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { createConnectProvider } from './connect-provider.ts'
 import type { Outbound } from './outbound-http.ts'
+import { presetOf } from './presets/presets.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
 import { type ProviderInput, parse, readInput } from './provider-input.ts'
@@ -24,6 +25,8 @@ export interface Providers extends Switches {
   update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
+  /** the redirect URI of the admin consent to enter at the provider; `undefined` for one that has no such thing */
+  adminConsentUri(slug: string, portal?: string): Promise<string | undefined>
   /** the back-channel logout URI to enter at the provider, where it has such a thing */
   backChannelLogoutUri(slug: string, portal?: string): string
   /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
@@ -31,7 +34,7 @@ export interface Providers extends Switches {
 }
 
 export interface ProvidersParts {
-  addresses: Pick<Addresses, 'callback' | 'backChannelLogout' | 'loggedOut'>
+  addresses: Pick<Addresses, 'callback' | 'adminConsent' | 'backChannelLogout' | 'loggedOut'>
   events: EventLog
   outbound: Outbound
   table: ProvidersTable
@@ -52,10 +55,17 @@ export function createProviders(parts: ProvidersParts): Providers {
       await table.noteTest(provider, test.checks)
       return test
     },
-    tryOut: async (input) => await testProvider(readInput(input).settings, outbound),
+    async tryOut(input) {
+      const { preset, settings } = readInput(input)
+      return await testProvider({ ...settings, preset }, outbound)
+    },
     update: createUpdateProvider(parts),
     ...createSwitches(parts),
     redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
+    async adminConsentUri(slug, portal = 'default') {
+      const { preset } = await table.existing(portal, slug)
+      return presetOf(preset)?.adminConsent && addresses.adminConsent(slug, portal)
+    },
     backChannelLogoutUri: (slug, portal = 'default') =>
       addresses.backChannelLogout(parse(slugSchema, slug), portal),
     postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),

@@ -11,6 +11,7 @@ import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
 import type { Identity } from './identity.ts'
+import { readLoginHint } from './login-hint.ts'
 import type { LookUp } from './look-up.ts'
 import type { Step } from './provider-strategy.ts'
 import type { Refuse } from './refuse.ts'
@@ -57,12 +58,13 @@ export function createProviderRouter(
       step: 'begin',
       returnTo: safeReturnTo(req.query.returnTo),
       otherAccount: req.query.account === 'other',
+      loginHint: readLoginHint(req.query.login_hint),
       // Which one is never the query's to say.
       proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
     } satisfies Step
     const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
     authenticate(req, res, (error?: unknown) => {
-      refuse(req, res, error, { portal, provider: slug, returnTo: step.returnTo }).catch(next)
+      refuse(req, res, error, { portal, provider: slug, row: provider, returnTo: step.returnTo }).catch(next)
     })
   })
 
@@ -84,7 +86,7 @@ export function createProviderRouter(
       await refuseChanged()
       await carryOut(req, res, identity, taken.attempt)
     } catch (error) {
-      await refuse(req, res, error, { portal, provider: slug, returnTo })
+      await refuse(req, res, error, { portal, provider: slug, row: provider, returnTo })
     }
   })
 

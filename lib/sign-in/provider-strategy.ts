@@ -7,15 +7,19 @@ import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts } from './attempts.ts'
+import { entraCode, lacksConsent } from './consent-missing.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
 import { conceal, quote } from './quote.ts'
+import { redeem } from './redeem.ts'
 
 interface Begin {
   step: 'begin'
   returnTo: string | undefined
   /** have the provider ask who it is, though it may know somebody */
   otherAccount: boolean
+  /** whom the provider may take it for; theirs to ask */
+  loginHint: string | undefined
   /** see `Attempt` */
   proving: string | undefined
 }
@@ -100,7 +104,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
   }
 
-  private async begin(req: Request, { returnTo, otherAccount, proving }: Begin): Promise<void> {
+  private async begin(req: Request, { returnTo, otherAccount, loginHint, proving }: Begin): Promise<void> {
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -119,10 +123,13 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       nonce,
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
     }
+    // Whoever is to choose is not told whom to be; Entra refuses a request with both.
+    const chooses = otherAccount || this.provider.prompt === 'select_account'
     // A new object: Passport shares its options among all requests.
     super.authenticate(req, {
       ...parameters,
       ...(otherAccount && { prompt: this.promptForOtherAccount() }),
+      ...(loginHint !== undefined && !chooses && { loginHint }),
       state: attempt,
     } as OpenIDConnectStrategy.AuthenticateOptions)
   }
@@ -147,8 +154,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const configuration = this.client.configuration()
-      const tokens = await client.authorizationCodeGrant(configuration, received, {
+      const { configuration, tokens } = await redeem(this.provider, this.client, received, {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
@@ -202,8 +208,13 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
 function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
-    const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
-    return new PortalSsoError(code, `the provider answered with the error ${quote(error.error, secrets)}`)
+    const { error: name, error_description: described } = error
+    const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
+    const number = entraCode(described)
+    return new PortalSsoError(
+      lacksConsent(name, described) ? 'consent_missing' : denied,
+      `the provider answered with the error ${quote(name, secrets)}${number ? ` (${number})` : ''}`,
+    )
   }
   if (error instanceof client.ResponseBodyError) {
     // As unknown: only `error` has been looked at, and an object need not be able to become text.
@@ -212,8 +223,9 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )
+    const refused = own ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
-      own ? 'provider_error' : 'answer_invalid',
+      lacksConsent(error.error, described) ? 'consent_missing' : refused,
       `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
     )
   }

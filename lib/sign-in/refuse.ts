@@ -2,6 +2,8 @@ import type { Request, Response } from 'express'
 import { explain } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Logger } from '../logger.ts'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { newReference, type Pages, toProblem, type Way } from '../web/pages.ts'
 
@@ -9,6 +11,8 @@ export interface Refused {
   portal: string
   /** slug; left out where trying the same one again leads nowhere */
   provider?: string | undefined
+  /** its row, where the provider may have refused the portal for want of consent */
+  row?: Provider | undefined
   returnTo?: string | undefined
 }
 
@@ -26,7 +30,7 @@ const personal = new Set<string>(['address_unproven', 'user_inactive', 'registra
 export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
 
 export function createRefuse({ addresses, pages, events, logger }: RefuseParts): Refuse {
-  return async (req, res, error, { portal, provider, returnTo }) => {
+  return async (req, res, error, { portal, provider, row, returnTo }) => {
     const problem = toProblem(error)
     const reference = newReference()
     const reason = explain(error)
@@ -53,6 +57,10 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
     } else if (provider) {
       ways.unshift({ label: 'tryAgain', href: addresses.path(start, { returnTo }) })
     }
-    await pages.problem(req, res, problem, { reference, ways })
+    if (problem.code === 'consent_missing' && row && presetOf(row.preset)?.adminConsent) {
+      // Between the two: whoever is no administrator tries again once theirs has consented.
+      ways.splice(1, 0, { label: 'adminConsent', href: addresses.path(`${start}/admin-consent`) })
+    }
+    await pages.problem(req, res, problem, { reference, ways, words: { provider: row?.displayName ?? '' } })
   }
 }

@@ -26,7 +26,7 @@ export interface Branding {
 
 /** A way on from a problem. */
 export interface Way {
-  label: 'tryAgain' | 'otherAccount' | 'chooseProvider'
+  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider'
   href: string
 }
 
@@ -45,7 +45,12 @@ export interface Pages {
     req: Request,
     res: Response,
     problem: PortalSsoError,
-    shown: { reference: string | undefined; ways: Way[] },
+    shown: {
+      reference: string | undefined
+      ways: Way[]
+      /** what stands in the sentence */
+      words?: Record<string, string> | undefined
+    },
   ): Promise<void>
   /** What is left when a handler of ours failed: logged exactly, shown generally. */
   readonly onError: ErrorRequestHandler
@@ -107,11 +112,11 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, ways }: { reference: string | undefined; ways: Way[] },
+    { reference, ways, words }: Parameters<Pages['problem']>[3],
   ): Promise<void> {
     const { t } = locale(req)
     const title = t(`problems.${code}.title`)
-    const sentence = t(`problems.${code}.sentence`)
+    const sentence = t(`problems.${code}.sentence`, words)
     if (status === 503) res.set('retry-after', '5')
     keepPrivate(res)
     res.vary('accept')
