@@ -100,7 +100,7 @@ export async function createProviderClient(
       try {
         return await tryWith(first)
       } catch (error) {
-        if (!other || !(await saysInvalidClient(error))) throw error
+        if (!other || !(await refusesClient(error))) throw error
         // Who we are is looked at before the code is, so the code is still good.
         return await tryWith(other)
       }
@@ -114,14 +114,19 @@ export async function createProviderClient(
   }
 }
 
-/** RFC 6749, 5.2: the one error that another client secret can mend. */
-async function saysInvalidClient(error: unknown): Promise<boolean> {
-  if (error instanceof client.ResponseBodyError)
-    return error.error === 'invalid_client' && (error.status === 400 || error.status === 401)
+/**
+ * The one refusal that another client secret can mend (RFC 6749, 5.2). Keycloak calls it `unauthorized_client`, which else means
+ * something that no secret mends; its status tells the two apart.
+ */
+async function refusesClient(error: unknown): Promise<boolean> {
+  const refusal = (said: unknown, status: number) =>
+    (said === 'invalid_client' && (status === 400 || status === 401)) ||
+    (said === 'unauthorized_client' && status === 401)
+  if (error instanceof client.ResponseBodyError) return refusal(error.error, error.status)
   // With 401 comes a challenge, and openid-client reads no further.
-  if (!(error instanceof client.WWWAuthenticateChallengeError) || error.status !== 401) return false
+  if (!(error instanceof client.WWWAuthenticateChallengeError)) return false
   const body: unknown = await error.response.json().catch(() => undefined)
-  return (body as { error?: unknown } | null | undefined)?.error === 'invalid_client'
+  return refusal((body as { error?: unknown } | null | undefined)?.error, error.status)
 }
 
 /**

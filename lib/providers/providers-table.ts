@@ -31,8 +31,8 @@ export interface ProvidersTable {
   existing(portal: string, slug: string): Promise<Provider>
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
-  /** both of them, likewise */
-  clientSecrets(provider: Provider): Promise<ClientSecrets>
+  /** both of them, likewise; @param unread not opened, as it is to be replaced: nobody may be able to any more */
+  clientSecrets(provider: Provider, unread?: readonly (keyof ClientSecrets)[]): Promise<ClientSecrets>
   /** of the row as it is now: a new key counts without a new version */
   clientKeys(provider: Pick<Provider, 'id'>): Promise<ClientKey[]>
   /** @throws ConfigurationError when somebody else changed them meanwhile */
@@ -97,13 +97,16 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     return sealed ? (JSON.parse(await secretBox.open(sealed, keysOf(id))) as ClientKey[]) : []
   }
 
-  async function clientSecrets(provider: Provider): Promise<ClientSecrets> {
-    const { id, version } = provider
+  async function clientSecrets(
+    { id, version }: Provider,
+    unread: readonly (keyof ClientSecrets)[] = [],
+  ): Promise<ClientSecrets> {
     const row = await rows().select('client_secret', 'second_client_secret').where({ id, version }).first()
-    const opened = async (sealed?: string | null) => (sealed ? await secretBox.open(sealed, id) : undefined)
+    const opened = async (name: keyof ClientSecrets, sealed?: string | null) =>
+      sealed && !unread.includes(name) ? await secretBox.open(sealed, id) : undefined
     return {
-      clientSecret: await opened(row?.client_secret),
-      secondClientSecret: await opened(row?.second_client_secret),
+      clientSecret: await opened('clientSecret', row?.client_secret),
+      secondClientSecret: await opened('secondClientSecret', row?.second_client_secret),
     }
   }
 
@@ -121,7 +124,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     },
     find,
     existing,
-    clientSecret: async (provider) => (await clientSecrets(provider)).clientSecret,
+    clientSecret: async (provider) => (await clientSecrets(provider, ['secondClientSecret'])).clientSecret,
     clientSecrets,
     async clientKeys({ id }) {
       const row = await rows().select('client_keys').where({ id }).first()
