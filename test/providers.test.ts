@@ -116,10 +116,18 @@ describe('connecting a provider', () => {
   it.each<[method: string, announced: string[] | undefined, settings: Partial<ProviderInput>]>([
     ['client_secret_basic', ['client_secret_post', 'client_secret_basic'], {}],
     ['client_secret_post', ['private_key_jwt', 'client_secret_post'], {}],
+    ['private_key_jwt', ['private_key_jwt', 'tls_client_auth'], {}],
+    ['private_key_jwt', ['private_key_jwt'], { clientSecret: undefined }],
+    [
+      'private_key_jwt',
+      ['client_secret_basic', 'private_key_jwt'],
+      { clientAuthentication: 'private_key_jwt' },
+    ],
     ['client_secret_basic', undefined, {}],
     ['none', ['none'], { clientSecret: undefined }],
     ['none', undefined, { clientSecret: undefined, clientAuthentication: 'none' }],
   ])('chooses %s where %j is announced', async (method, announced, settings) => {
+    if (method === 'none') provider.faults.publicClient = true
     provider.faults.discovery = { token_endpoint_auth_methods_supported: announced }
     await portal.connect(provider, settings)
     expect(await connected()).toMatchObject([{ clientAuthentication: method }])
@@ -320,7 +328,7 @@ describe('Microsoft Entra ID', () => {
 
   it.each([tenant, tenant.toUpperCase()])('has its issuer made of the tenant’s GUID %s', async (entered) => {
     await providers.connect({ ...entra, tenant: entered })
-    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`])
+    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`, `${issuer}/token`])
     expect(await connected()).toMatchObject([
       { issuer, displayName: 'Microsoft Entra ID', clientAuthentication: 'client_secret_post' },
     ])
