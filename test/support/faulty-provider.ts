@@ -339,12 +339,15 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   /** OpenID Connect Core 9, and each assertion once. */
   async function asserted(keysAt: string, form: URLSearchParams): Promise<boolean> {
-    const jwks = (await (await fetch(keysAt)).json()) as JSONWebKeySet
+    const published = await fetch(keysAt)
+    if (!published.ok) return false
+    const jwks = (await published.json()) as JSONWebKeySet
     const { payload } = await jwtVerify(form.get('client_assertion') ?? '', createLocalJWKSet(jwks), {
       issuer: clientId,
       subject: clientId,
       audience: issuer,
       requiredClaims: ['exp', 'jti'],
+      currentDate: new Date(Date.now()),
     }).catch(() => ({ payload: undefined }))
     if (!payload || form.has('client_secret') || assertions.has(String(payload.jti))) return false
     assertions.add(String(payload.jti))
