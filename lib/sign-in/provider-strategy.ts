@@ -11,7 +11,6 @@ import { entraCode, lacksConsent } from './consent-missing.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
 import { conceal, quote } from './quote.ts'
-import { redeem } from './redeem.ts'
 
 interface Begin {
   step: 'begin'
@@ -154,7 +153,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const { configuration, tokens } = await redeem(this.provider, this.client, received, {
+      const { tokens, configuration } = await this.client.redeem(received, {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,

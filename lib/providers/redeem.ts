@@ -1,13 +1,7 @@
 import * as client from 'openid-client'
-import type { Provider } from '../providers/provider.ts'
-import type { ProviderClient } from '../providers/provider-client.ts'
-import {
-  isIssuerOf,
-  issuerFor,
-  isTemplated,
-  maySign,
-  ofAnotherTenant,
-} from '../providers/templated-issuer.ts'
+import type { ProviderMetadata } from './discover.ts'
+import type { Provider } from './provider.ts'
+import { isIssuerOf, issuerFor, isTemplated, maySign, ofAnotherTenant } from './templated-issuer.ts'
 
 export interface Redeemed {
   /** the one that judged, for UserInfo */
@@ -15,7 +9,12 @@ export interface Redeemed {
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
-type Checks = NonNullable<Parameters<typeof client.authorizationCodeGrant>[2]>
+/** Who judges an answer. */
+export interface Judges {
+  metadata: ProviderMetadata
+  /** @param issuer that the tokens have to name; default the row's */
+  configuration(issuer?: string): client.Configuration
+}
 
 /**
  * Redeems the code of an answer and has openid-client judge what comes.
@@ -25,13 +24,13 @@ type Checks = NonNullable<Parameters<typeof client.authorizationCodeGrant>[2]>
  */
 export async function redeem(
   provider: Provider,
-  providerClient: ProviderClient,
+  judges: Judges,
   received: URL,
-  checks: Checks,
+  checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Redeemed> {
   const configuration = isTemplated(provider)
-    ? await configurationOfTenant(provider, providerClient, received, checks)
-    : providerClient.configuration()
+    ? await configurationOfTenant(provider, judges, received, checks)
+    : judges.configuration()
   return {
     configuration,
     tokens: await client.authorizationCodeGrant(configuration, received, { ...checks }),
@@ -41,9 +40,9 @@ export async function redeem(
 /** Of a row for many tenants: demands the issuer of the one that the answer is of, and keys that may sign for it. */
 async function configurationOfTenant(
   provider: Provider,
-  providerClient: ProviderClient,
+  judges: Judges,
   received: URL,
-  checks: Checks,
+  checks: client.AuthorizationCodeGrantChecks,
 ): Promise<client.Configuration> {
   // RFC 9207: where the answer itself says whose it is, tokens of nobody else will do.
   const named = received.searchParams.get('iss')
@@ -51,12 +50,12 @@ async function configurationOfTenant(
     throw new Error('the answer comes from another issuer (iss)')
   const { issuer, send } =
     named === null
-      ? await redeemFirst(provider, providerClient, received, checks)
+      ? await redeemFirst(provider, judges, received, checks)
       : { issuer: named, send: undefined }
 
-  const configuration = providerClient.configuration(issuer)
+  const configuration = judges.configuration(issuer)
   const ask = send ?? (configuration[client.customFetch] as client.CustomFetch)
-  const keysUrl = new URL(providerClient.metadata.jwks_uri).href
+  const keysUrl = new URL(judges.metadata.jwks_uri).href
   configuration[client.customFetch] = async (url, options) => {
     const response = await ask(url, options)
     return url === keysUrl ? await withoutForeignKeys(provider, issuer, response) : response
@@ -71,12 +70,12 @@ async function configurationOfTenant(
  */
 async function redeemFirst(
   provider: Provider,
-  providerClient: ProviderClient,
+  judges: Judges,
   received: URL,
-  checks: Checks,
+  checks: client.AuthorizationCodeGrantChecks,
 ): Promise<{ issuer: string; send: client.CustomFetch }> {
-  const tokenUrl = new URL(providerClient.metadata.token_endpoint).href
-  const configuration = providerClient.configuration()
+  const tokenUrl = new URL(judges.metadata.token_endpoint).href
+  const configuration = judges.configuration()
   const ask = configuration[client.customFetch] as client.CustomFetch
   let answer: Response | undefined
   configuration[client.customFetch] = async (url, options) => {
