@@ -402,12 +402,26 @@ describe('who came in by a row for many tenants', () => {
   })
 })
 
+describe('somebody new from Entra', () => {
+  it('registers, and is linked with who they are in their directory', async () => {
+    await open(contoso)
+    entra.signsIn({ oid: stranger, email: 'grace@contoso.example', xms_edov: true, name: 'Grace Hopper' })
+    await click()
+    await visitor.post(`${portal.url}/register`, { name: 'Grace Hopper' })
+    expect(await isSignedIn()).toBe(true)
+    expect(await portal.knex('sso_identities').select('tenant_id', 'object_id', 'email')).toEqual([
+      { tenant_id: contoso, object_id: stranger, email: 'grace@contoso.example' },
+    ])
+  })
+})
+
 describe('a provider that wants consent first', () => {
   it.each<[where: string, faults: Faults]>([
     ['65001 at the token endpoint', { tokenError: entraError('invalid_grant', 65001).tokenError }],
     ['65001 with another name', { tokenError: entraError('interaction_required', 65001).tokenError }],
     ['65001 as a fault of ours', { tokenError: entraError('unauthorized_client', 65001).tokenError }],
     ['90094 on the way back', { authorizeError: entraError('access_denied', 90094).authorizeError }],
+    ['900941 on the way back', { authorizeError: entraError('access_denied', 900941).authorizeError }],
     ['90095 on the way back', { authorizeError: entraError('access_denied', 90095).authorizeError }],
     ['65004 on the way back', { authorizeError: entraError('access_denied', 65004).authorizeError }],
     ['90008 on the way back', { authorizeError: entraError('invalid_request', 90008).authorizeError }],
