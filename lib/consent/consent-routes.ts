@@ -1,23 +1,21 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import { PortalSsoError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
-import type { Logger } from '../logger.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
-import { newReference, type Pages } from '../web/pages.ts'
+import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import type { ConsentRequests } from './consent-requests.ts'
-import { type Consent, readConsent } from './read-consent.ts'
+import { readConsent } from './read-consent.ts'
 
 export interface ConsentRoutesParts {
   addresses: Addresses
   consents: ConsentRequests
   events: EventLog
-  logger: Logger
   pages: Pages
   portalOf: PortalOf
   refuse: Refuse
@@ -32,7 +30,7 @@ const path = '/login/:provider/admin-consent'
  * Disabled providers too, for an administrator consents before people sign in.
  */
 export function createConsentRoutes(parts: ConsentRoutesParts): Router {
-  const { addresses, consents, events, logger, pages, portalOf, refuse, table } = parts
+  const { addresses, consents, events, pages, portalOf, refuse, table } = parts
 
   async function ask(_req: Request, res: Response, provider: Provider, endpoint: string): Promise<void> {
     const url = new URL(endpoint)
@@ -45,42 +43,24 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
   }
 
   async function receive(req: Request, res: Response, provider: Provider): Promise<void> {
-    const consent = readConsent(req, provider)
-    const expected = await consents.take(req, res, consent.state)
-    if (expected !== provider.id) return await turnDown(req, res, provider, 'this browser was not sent there')
+    const { displayName, enabled, portal, slug } = provider
+    const { state, ...consent } = readConsent(req, provider)
+    // Before anything is written down: anybody can come here with an answer of their own.
+    if ((await consents.take(req, res, state)) !== provider.id)
+      return await turnDown(req, res, provider, 'this browser was not sent to the provider (any more)')
+    const detail = { outcome: consent.outcome, ...('tenant' in consent && { tenant: consent.tenant }) }
+    await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress: req.ip, detail })
     if (consent.outcome === 'refused') return await turnDown(req, res, provider, consent.reason)
-    await record(req, provider, { outcome: 'granted', tenant: consent.tenant })
     await pages.show(req, res, 'consent', {
-      provider: { displayName: provider.displayName },
+      provider: { displayName },
       // Nobody gets further than a page that says so while it is switched off.
-      testHref: provider.enabled ? addresses.path(`/login/${provider.slug}`) : undefined,
+      testHref: enabled ? addresses.path(`/login/${slug}`) : undefined,
     })
   }
 
-  async function turnDown(req: Request, res: Response, provider: Provider, reason: string): Promise<void> {
-    const reference = newReference()
-    const { displayName, portal, slug } = provider
-    logger.warn({ reference, portal, provider: slug, cause: reason }, 'an administrator did not consent')
-    await record(req, provider, { outcome: 'refused', reason }, reference)
-    const problem = new PortalSsoError('consent_refused', reason)
-    await pages.problem(req, res, problem, {
-      reference,
-      ways: [
-        { label: 'adminConsent', href: addresses.path(`/login/${slug}/admin-consent`) },
-        { label: 'chooseProvider', href: addresses.path('/login') },
-      ],
-      words: { provider: displayName },
-    })
-  }
-
-  async function record(
-    req: Request,
-    { portal, slug }: Provider,
-    detail: { outcome: Consent['outcome']; tenant?: string; reason?: string },
-    reference?: string,
-  ): Promise<void> {
-    const clientAddress = req.ip
-    await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress, reference, detail })
+  async function turnDown(req: Request, res: Response, row: Provider, reason: string): Promise<void> {
+    const { portal, slug } = row
+    await refuse(req, res, new PortalSsoError('consent_refused', reason), { portal, provider: slug, row })
   }
 
   /** For a provider of this portal that has such a page. */

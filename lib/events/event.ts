@@ -78,10 +78,8 @@ export interface AdminConsent extends Happened {
   kind: 'admin-consent'
   /** slug */
   provider: string
-  /** when it was refused: the one on the page, and in the log */
-  reference?: string | undefined
-  /** `tenant`: as the browser said it, so nothing may be built on it; `reason`: for the operator */
-  detail: { outcome: 'granted' | 'refused'; tenant?: string | undefined; reason?: string | undefined }
+  /** why it was refused stands in an event `refused`; `tenant`: as the browser said it, so nothing may be built on it */
+  detail: { outcome: 'granted' | 'refused'; tenant?: string | undefined }
 }
 
 export interface ProviderConnected extends OfProvider {

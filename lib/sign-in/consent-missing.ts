@@ -1,9 +1,8 @@
 /**
  * Answers of Entra for which an administrator, or the person, has to consent to the application first: nobody has (65001, 90008),
- * the person said no (65004), only an administrator may (90094), who was asked just now (90095). Microsoft's numbers may change:
- * what is not known here falls back on the error's own name.
+ * the person said no (65004), only an administrator may (90093, 90094, 900941), who was asked just now (90095).
  */
-const consentCodes = new Set(['65001', '65004', '90008', '90094', '90095'])
+const consentCodes = new Set(['65001', '65004', '90008', '90093', '90094', '900941', '90095'])
 
 /** The number that Entra gives an error, such as `AADSTS65001`; nothing else of a description is for anybody to see. */
 export function entraCode(description: unknown): string | undefined {

@@ -1,5 +1,5 @@
 import type { Request, Response } from 'express'
-import { explain } from '../errors.ts'
+import { explain, type ProblemCode } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Logger } from '../logger.ts'
 import { presetOf } from '../providers/presets/presets.ts'
@@ -49,18 +49,27 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
       detail: { code: problem.code, reason },
     })
 
-    const ways: Way[] = [{ label: 'chooseProvider', href: addresses.path('/login', { returnTo }) }]
+    const words = { provider: row?.displayName ?? '' }
+    await pages.problem(req, res, problem, {
+      reference,
+      ways: waysOn(problem.code, { portal, provider, row, returnTo }),
+      words,
+    })
+  }
+
+  function waysOn(code: ProblemCode, { provider, row, returnTo }: Refused): Way[] {
+    const choose: Way = { label: 'chooseProvider', href: addresses.path('/login', { returnTo }) }
+    if (provider === undefined) return [choose]
     const start = `/login/${provider}`
-    if (provider && personal.has(problem.code)) {
-      const href = addresses.path(start, { returnTo, account: 'other' })
-      ways.unshift({ label: 'otherAccount', href })
-    } else if (provider) {
-      ways.unshift({ label: 'tryAgain', href: addresses.path(start, { returnTo }) })
-    }
-    if (problem.code === 'consent_missing' && row && presetOf(row.preset)?.adminConsent) {
-      // Between the two: whoever is no administrator tries again once theirs has consented.
-      ways.splice(1, 0, { label: 'adminConsent', href: addresses.path(`${start}/admin-consent`) })
-    }
-    await pages.problem(req, res, problem, { reference, ways, words: { provider: row?.displayName ?? '' } })
+    const administrators: Way[] =
+      row && presetOf(row.preset)?.adminConsent
+        ? [{ label: 'adminConsent', href: addresses.path(`${start}/admin-consent`) }]
+        : []
+    if (code === 'consent_refused') return [...administrators, choose]
+    if (personal.has(code))
+      return [{ label: 'otherAccount', href: addresses.path(start, { returnTo, account: 'other' }) }, choose]
+    const again: Way = { label: 'tryAgain', href: addresses.path(start, { returnTo }) }
+    // Whoever is no administrator tries again, once theirs has consented.
+    return code === 'consent_missing' ? [again, ...administrators, choose] : [again, choose]
   }
 }

@@ -49,7 +49,7 @@ export const entra: Preset = {
   adminConsent: (issuer) => `${issuer}/adminconsent`,
   hints: [
     'One tenant: leave the supported account types at “this organizational directory only”. Several, or `organizations`: choose “any organizational directory”.',
-    'Enter both redirect URIs under Authentication, as platform Web: the one of the sign-in and the one of the admin consent.',
+    'Enter three redirect URIs under Authentication, as platform Web: of the sign-in, of the admin consent, and of the way back after signing out.',
     'An e-mail address counts only from a tenant that you name and trust, or with the optional claim xms_edov: otherwise a code is sent to it.',
     'A client secret runs out after two years at the latest: note the day here, and you will be reminded.',
   ],
