@@ -224,6 +224,7 @@ describe('refused: a token of Entra', () => {
     await open(tenant)
     entra.signsIn({ ...vouched, ...claims })
     Object.assign(entra.faults, faults(entra.origin))
+    entra.requests.length = 0
     const seen = await click()
     expect([seen.status, causeOf(seen)]).toEqual([400, expect.stringMatching(cause)])
     expect(await isSignedIn()).toBe(false)
