@@ -161,6 +161,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     form,
     homePath,
     identities,
+    knex,
     lastUsed,
     logger,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
