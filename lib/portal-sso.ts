@@ -4,6 +4,7 @@ import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
+import { forgetOld } from './database/forget-old.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
@@ -14,12 +15,14 @@ import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendExpiryMail } from './mail/expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createRebinding, type Rebinding } from './moving/rebind-identities.ts'
 import { createRetirement, type Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
 import { type ClientKeys, createClientKeys } from './providers/client-keys.ts'
 import { createOutbound } from './providers/outbound-http.ts'
+import type { Provider } from './providers/provider.ts'
 import { createProviderClients } from './providers/provider-clients.ts'
 import { createProviders, type Providers } from './providers/providers.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
@@ -38,7 +41,9 @@ import { createRehearsals, type Rehearsals } from './rehearsal/rehearsals.ts'
 import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
+import { createMarkedSessions } from './sessions/end-marked.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
+import { createKnownStore } from './sessions/known-store.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -47,6 +52,10 @@ import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createRefuse } from './sign-in/refuse.ts'
+import { createForgetRemoved } from './upkeep/forget-removed.ts'
+import { createRetireDue } from './upkeep/retire-due.ts'
+import { createUpkeep } from './upkeep/upkeep.ts'
+import { createWarnOfExpiry } from './upkeep/warn-of-expiry.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -78,16 +87,28 @@ export interface PortalSso {
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
+  /**
+   * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
+   * For a host that is frozen between requests. Safe on any number of instances.
+   */
+  upkeep(): Promise<void>
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
 
+/** milliseconds */
+const day = 24 * 3_600_000
+
 /**
  * The one place where the parts meet.
  *
+ * @param internals `upkeep: false` for a command that runs for a moment: what has its time is the portal's to look after
  * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
  */
-export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
+export async function createPortalSso(
+  options: PortalSsoOptions,
+  internals: { upkeep?: boolean } = {},
+): Promise<PortalSso> {
   const settings = readOptions(options)
   const { secrets, secure, homePath, allowsClassic, branding, mailer, mailFrom, redis } = settings
   const logger = fitForLog(settings.logger)
@@ -126,11 +147,15 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
+  const knownStore = createKnownStore()
+  const endSessions = createEndSessions(index)
+  const markedSessions = createMarkedSessions({ endSessions, index, knownStore, logger })
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
     index,
+    knownStore,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
@@ -140,9 +165,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const proving = mailer && {
+  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
+    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
   // Each takes just what its own `…Parts` names.
@@ -153,7 +179,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
     beginRegistration: createBeginRegistration(pendings, addresses),
     clients,
-    endSessions: createEndSessions(index),
+    endSessions,
+    async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
+      await markedSessions.mark({ portal, providerId })
+      await markedSessions.endNow()
+    },
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
@@ -164,6 +194,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     knex,
     lastUsed,
     logger,
+    markedSessions,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
@@ -197,6 +228,18 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       secure,
     })
 
+  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
+  const upkeep = createUpkeep(
+    {
+      'retire providers': createRetireDue(parts),
+      'warn of expiry': createWarnOfExpiry({ ...parts, adminMail: settings.adminMail, sendExpiryMail }),
+      'forget removed providers': createForgetRemoved(parts),
+      'forget tickets': () => forgetOld(knex, { table: 'sso_tickets', column: 'expires_at', keep: day }),
+    },
+    logger,
+  )
+  if (internals.upkeep !== false) upkeep.start()
+
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
     router: () => createRouter(parts),
@@ -215,7 +258,9 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     history: createHistory(parts),
     users,
     events: events.emitter,
+    upkeep: () => upkeep.run(),
     async close() {
+      await upkeep.stop()
       await outbound.close()
       await database.close()
     },

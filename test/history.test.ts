@@ -228,7 +228,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
         const reading = createHistory({ knex: watched })
         const { next } = await reading.list({ most: 10 }, portal)
         await reading.list({ most: 10, before: next }, portal)
-        await reading.list({ kind: 'admin-consent' }, portal)
+        await reading.list({ kind: 'provider-removed' }, portal)
         await reading.list({ provider: 'acme', kind: 'refused' }, portal)
         await reading.list({ userId: 'user-7' }, portal)
         await reading.list({ reference: 'R77' }, portal)

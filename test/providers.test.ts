@@ -313,6 +313,7 @@ describe('Microsoft Entra ID', () => {
       table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
       addresses: createAddresses(portal.url, '/'),
+      endSessionsOf: async () => {},
       outbound: { ...outbound, fetch: answer, fetchMoved: answer },
     })
   })

@@ -9,6 +9,8 @@ export interface Identity {
   readonly email?: string | undefined
   /** the provider says, and is allowed to say, that the address belongs to this person */
   readonly emailVouched: boolean
+  /** Entra: what stays the same of a person when a provider gives out new subjects (`tid` and `oid`) */
+  readonly directory?: { tenant: string; object: string } | undefined
   readonly name?: string | undefined
   /** the `sid` claim */
   readonly providerSession?: string | undefined

@@ -13,11 +13,27 @@ export interface Link extends Subject {
   readonly userId: string
   readonly providerId: string
   readonly email: string | undefined
+  /** linked by what stays the same when a provider gives out new subjects; default false */
+  readonly rebound?: boolean | undefined
+}
+
+/** A person in a directory, whatever subject they have just now. */
+export interface InDirectory {
+  readonly issuer: string
+  readonly tenant: string
+  readonly object: string
 }
 
 export interface IdentitiesTable {
   /** @returns the user's id */
   findUserId(portal: string, who: Subject): Promise<string | undefined>
+  /**
+   * Whom a person in a directory was linked to before a moment.
+   *
+   * @param before ISO 8601
+   * @returns at most two ids: with two it is not certain who it is
+   */
+  findUserIdsBefore(portal: string, who: InDirectory, before: string): Promise<string[]>
   /**
    * Links, unless linked already.
    *
@@ -42,7 +58,15 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
 
   return {
     findUserId,
-    async link({ portal, userId, providerId, issuer, subject, email }, gone) {
+    async findUserIdsBefore(portal, { issuer, tenant, object }, before) {
+      return await rows()
+        .distinct()
+        .where({ portal, issuer, tenant_id: tenant, object_id: object })
+        .where('linked_at', '<', before)
+        .limit(2)
+        .pluck('user_id')
+    },
+    async link({ portal, userId, providerId, issuer, subject, email, rebound = false }, gone) {
       if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
       const now = new Date().toISOString()
       try {
@@ -56,6 +80,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           email: email ?? null,
           linked_at: now,
           last_used_at: now,
+          rebound_at: rebound ? now : null,
         })
         return userId
       } catch (error) {
