@@ -23,7 +23,10 @@ export function createConnectProvider({ events, outbound, table }: ConnectParts)
       throw new ConfigurationError(
         `a provider called "${slug}" is connected already: choose another slug, or update that one`,
       )
-    const { clientSecret, secondClientSecret, checks, ...found } = await tested(settings, outbound)
+    const { clientSecret, secondClientSecret, checks, ...found } = await tested(
+      { ...settings, preset },
+      outbound,
+    )
     const provider = await table.insert(
       { portal, slug, preset, enabled, ...settled(found) },
       { clientSecret, secondClientSecret },

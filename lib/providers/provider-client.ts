@@ -9,8 +9,12 @@ export interface ProviderClient {
   readonly metadata: ProviderMetadata
   /** what proves us to the provider, in the forms in which it is sent: not for a log, whoever quotes it */
   readonly secrets: readonly string[]
-  /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
-  configuration(): client.Configuration
+  /**
+   * A light one for each answer, so that no key outlives the answer that it was fetched for.
+   *
+   * @param issuer that the answer's tokens have to name; default the row's
+   */
+  configuration(issuer?: string): client.Configuration
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
   keys(): Promise<Keys>
 }
@@ -28,7 +32,7 @@ export async function createProviderClient(
   outbound: WayOut,
 ): Promise<ProviderClient> {
   const authentication = authenticationOf(provider, clientSecret)
-  const metadata = await discover(provider.issuer, outbound)
+  const metadata = await discover(provider, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
@@ -39,9 +43,9 @@ export async function createProviderClient(
     metadata,
     secrets:
       clientSecret === undefined ? [] : [clientSecret, basicCredentials(provider.clientId, clientSecret)],
-    configuration() {
+    configuration(issuer = metadata.issuer) {
       const configuration = new client.Configuration(
-        server,
+        { ...server, issuer },
         provider.clientId,
         { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
         authentication,

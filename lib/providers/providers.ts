@@ -48,7 +48,10 @@ export function createProviders(parts: ProvidersParts): Providers {
       await table.noteTest(provider, test.checks)
       return test
     },
-    tryOut: async (input) => await testProvider(readInput(input).settings, outbound),
+    async tryOut(input) {
+      const { preset, settings } = readInput(input)
+      return await testProvider({ ...settings, preset }, outbound)
+    },
     update: createUpdateProvider(parts),
     ...createSwitches(parts),
     redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),

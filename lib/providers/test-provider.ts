@@ -24,10 +24,10 @@ export interface ProviderTest {
 export type Candidate = Pick<
   ProviderSettings,
   'issuer' | 'clientId' | 'clientSecret' | 'clientAuthentication' | 'signingAlgorithm'
->
+> & { preset: string }
 
 export async function testProvider(candidate: Candidate, outbound: Outbound): Promise<ProviderTest> {
-  const reached = await reach(candidate.issuer, outbound)
+  const reached = await reach(candidate, outbound)
   if (reached.failed) return { ok: false, checks: [reached.failed] }
   const { metadata } = reached
   const clientAuthentication = candidate.clientAuthentication ?? chooseAuthentication(metadata, candidate)
@@ -48,12 +48,12 @@ export async function testProvider(candidate: Candidate, outbound: Outbound): Pr
 
 type Reached = { metadata: ProviderMetadata; failed?: never } | { failed: Check }
 
-async function reach(issuer: string, outbound: Outbound): Promise<Reached> {
+async function reach({ issuer, preset }: Candidate, outbound: Outbound): Promise<Reached> {
   const failures: unknown[] = []
   // Administrators lose or add the last slash; the provider's own spelling is the one that is kept.
   for (const spelling of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
     try {
-      return { metadata: await discover(spelling, outbound) }
+      return { metadata: await discover({ issuer: spelling, preset }, outbound) }
     } catch (error) {
       failures.push(error)
     }

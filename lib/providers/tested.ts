@@ -1,7 +1,6 @@
 import { ConfigurationError } from '../errors.ts'
 import type { Outbound } from './outbound-http.ts'
-import type { ProviderSettings } from './provider.ts'
-import { testProvider } from './test-provider.ts'
+import { type Candidate, testProvider } from './test-provider.ts'
 
 /**
  * The settings with what the test found out: the issuer as the provider spells it, and how to authenticate and sign where that
@@ -9,7 +8,7 @@ import { testProvider } from './test-provider.ts'
  *
  * @throws ConfigurationError that names each failed check and says what to do
  */
-export async function tested(settings: ProviderSettings, outbound: Outbound) {
+export async function tested<T extends Candidate>(settings: T, outbound: Outbound) {
   const test = await testProvider(settings, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
   if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) {

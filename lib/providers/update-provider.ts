@@ -3,7 +3,7 @@ import type { EventLog } from '../events/events.ts'
 import type { How } from './how.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { Provider, ProviderChanges, ProviderSettings } from './provider.ts'
-import { readChanges } from './provider-input.ts'
+import { assertFits, readChanges } from './provider-input.ts'
 import type { ProvidersTable, SecretChanges } from './providers-table.ts'
 import { settingsOf, settled } from './settled.ts'
 import { tested } from './tested.ts'
@@ -44,8 +44,9 @@ export function createUpdateProvider({ events, outbound, table }: UpdateParts): 
       { ...settingsOf(provider), ...changed, clientSecret: known ?? undefined },
       takenBack,
     )
+    assertFits(provider.preset, asked)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
-    const { checks, ...found } = await tested(asked, outbound)
+    const { checks, ...found } = await tested({ ...asked, preset: provider.preset }, outbound)
     const updated = await table.update(provider, settled(found), secrets)
     await table.noteTest(updated, checks)
     const detail = difference(provider, updated, secrets)

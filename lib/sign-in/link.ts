@@ -23,11 +23,9 @@ export async function link(
   gone: string | undefined,
 ): Promise<void> {
   const { id: providerId, portal } = provider
-  const { issuer, subject, email } = identity
-  const linkedTo = await identities.link(
-    { portal, userId, providerId, issuer, subject, email, rebound },
-    gone,
-  )
+  const { issuer, subject, email, directory } = identity
+  const linked = { portal, userId, providerId, issuer, subject, email, directory, rebound }
+  const linkedTo = await identities.link(linked, gone)
   if (linkedTo !== userId)
     throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
 }

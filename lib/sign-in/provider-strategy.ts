@@ -10,6 +10,7 @@ import type { Attempt, Attempts } from './attempts.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
 import { conceal, quote } from './quote.ts'
+import { redeem } from './redeem.ts'
 
 interface Begin {
   step: 'begin'
@@ -147,8 +148,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const configuration = this.client.configuration()
-      const tokens = await client.authorizationCodeGrant(configuration, received, {
+      const { configuration, tokens } = await redeem(this.provider, this.client, received, {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,

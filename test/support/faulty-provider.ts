@@ -84,7 +84,8 @@ export interface Person extends Claims {
 
 export interface FaultyProvider {
   readonly issuer: string
-  readonly clientId: string
+  /** Who asks from now on; the secret stays. */
+  clientId: string
   readonly clientSecret: string
   readonly faults: Faults
   /** Who signs in next; taken down when the browser arrives, so later changes do not reach a sign-in under way. */
@@ -113,6 +114,10 @@ export interface FaultyProviderOptions {
   issuerPath?: string
   /** For one that comes back where it was. Default: a free one. */
   port?: number
+  /** What is no fault with this provider: `reset` leaves it on. */
+  usual?: Faults
+  /** Of its ID tokens, merged over the usual ones. */
+  claimsOf?: (person: Person) => Claims
 }
 
 interface Authorization {
@@ -126,7 +131,7 @@ const ada: Person = { sub: 'ada', email: 'ada@example.com', email_verified: true
 
 /** An OpenID Provider over real HTTP without pages: whoever arrives is signed in. It is right unless told to be wrong. */
 export async function startFaultyProvider(options: FaultyProviderOptions = {}): Promise<FaultyProvider> {
-  const { clientId = 'portal-at-provider', clientSecret = 'a secret+with/odd:characters-&%' } = options
+  const { clientSecret = 'a secret+with/odd:characters-&%', usual = {}, claimsOf } = options
   const keys = await createSigningKeys(clientSecret)
   const server = createServer((req, res) => {
     handle(req, res).catch((error: unknown) => {
@@ -144,9 +149,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   const provider: FaultyProvider = {
     issuer,
-    clientId,
+    clientId: options.clientId ?? 'portal-at-provider',
     clientSecret,
-    faults: {},
+    faults: { ...usual },
     person: { ...ada },
     nextPerson: () => provider.person,
     requests: [],
@@ -156,6 +161,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     rotateKeys: keys.rotate,
     reset() {
       for (const name of Object.keys(faults)) delete faults[name as keyof Faults]
+      Object.assign(faults, usual)
       provider.person = { ...ada }
       provider.nextPerson = () => provider.person
       provider.requests.length = 0
@@ -219,7 +225,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   function authorize(query: URLSearchParams, res: ServerResponse): void {
     const redirectUri = query.get('redirect_uri')
-    if (query.get('client_id') !== clientId || !redirectUri) {
+    if (query.get('client_id') !== provider.clientId || !redirectUri) {
       res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
       return
     }
@@ -297,15 +303,17 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return {
       ...(faults.claimsInUserinfoOnly ? { sub: person.sub } : person),
       iss: issuer,
-      aud: clientId,
+      aud: provider.clientId,
       iat: now,
       exp: now + 300,
       nonce,
+      ...claimsOf?.(person),
       ...faults.claims,
     }
   }
 
   function authenticated(header: string | undefined, form: URLSearchParams): boolean {
+    const { clientId } = provider
     if (faults.publicClient)
       return header === undefined && !form.has('client_secret') && form.get('client_id') === clientId
     if (header === undefined)
