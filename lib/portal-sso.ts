@@ -102,13 +102,9 @@ const day = 24 * 3_600_000
 /**
  * The one place where the parts meet.
  *
- * @param internals `upkeep: false` for a command that runs for a moment: what has its time is the portal's to look after
  * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
  */
-export async function createPortalSso(
-  options: PortalSsoOptions,
-  internals: { upkeep?: boolean } = {},
-): Promise<PortalSso> {
+export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
   const { secrets, secure, homePath, allowsClassic, branding, mailer, mailFrom, redis } = settings
   const logger = fitForLog(settings.logger)
@@ -238,11 +234,14 @@ export async function createPortalSso(
     },
     logger,
   )
-  if (internals.upkeep !== false) upkeep.start()
 
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
-    router: () => createRouter(parts),
+    router() {
+      // Who serves people looks after what has its time; a command or a script does not.
+      upkeep.start()
+      return createRouter(parts)
+    },
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
     admin: createAdmin(parts),

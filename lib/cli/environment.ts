@@ -66,7 +66,7 @@ export async function withSso<T>(
   knex: Knex,
   act: (sso: PortalSso) => Promise<T>,
 ): Promise<T> {
-  const options = {
+  const sso = await createPortalSso({
     baseUrl,
     mountPath,
     secret: secrets,
@@ -75,8 +75,7 @@ export async function withSso<T>(
     migrate: false,
     // How long events are kept is the portal's to say: a command must not delete what that one keeps.
     events: { keepDays: 3650 },
-  }
-  const sso = await createPortalSso(options, { upkeep: false })
+  })
   try {
     return await act(sso)
   } finally {

@@ -6,6 +6,7 @@ import { within } from '../within.ts'
 export type Task = () => Promise<void>
 
 export interface Upkeep {
+  /** From now on it is done about once a minute; harmless when it is begun twice. */
   start(): void
   /** Does all of it once, now. What fails is logged and done at the next time. */
   run(): Promise<void>
@@ -42,21 +43,17 @@ export function createUpkeep(tasks: Readonly<Record<string, Task>>, logger: Logg
     return running
   }
 
-  function start(): void {
-    timer = setTimeout(
-      () => {
-        void run().then(() => {
-          if (!stopped) start()
-        })
-      },
-      minute * (0.5 + Math.random()),
-    )
+  function next(): void {
+    if (stopped) return
+    timer = setTimeout(() => void run().then(next), minute * (0.5 + Math.random()))
     // It must not keep a process alive that is done.
     timer.unref()
   }
 
   return {
-    start,
+    start() {
+      if (!timer) next()
+    },
     run,
     async stop() {
       stopped = true
