@@ -4,7 +4,6 @@ import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
-import { forgetOld } from './database/forget-old.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
@@ -52,10 +51,8 @@ import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createRefuse } from './sign-in/refuse.ts'
-import { createForgetRemoved } from './upkeep/forget-removed.ts'
-import { createRetireDue } from './upkeep/retire-due.ts'
+import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
-import { createWarnOfExpiry } from './upkeep/warn-of-expiry.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -95,9 +92,6 @@ export interface PortalSso {
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
-
-/** milliseconds */
-const day = 24 * 3_600_000
 
 /**
  * The one place where the parts meet.
@@ -225,15 +219,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     })
 
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
-  const upkeep = createUpkeep(
-    {
-      'retire providers': createRetireDue(parts),
-      'warn of expiry': createWarnOfExpiry({ ...parts, adminMail: settings.adminMail, sendExpiryMail }),
-      'forget removed providers': createForgetRemoved(parts),
-      'forget tickets': () => forgetOld(knex, { table: 'sso_tickets', column: 'expires_at', keep: day }),
-    },
-    logger,
-  )
+  const { adminMail } = settings
+  const upkeep = createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger)
 
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../lib/index.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
@@ -267,6 +267,27 @@ describe('upkeep', () => {
         message: 'upkeep failed, and is tried again in a minute',
       },
     ])
+  })
+
+  it('comes about once a minute from the start on, and not after the end', async () => {
+    jest.useFakeTimers()
+    try {
+      let runs = 0
+      const upkeep = createUpkeep({ task: async () => void (runs += 1) }, logger)
+      upkeep.start()
+      upkeep.start()
+      await jest.advanceTimersByTimeAsync(29_000)
+      expect(runs).toBe(0)
+      await jest.advanceTimersByTimeAsync(10 * 60_000)
+      expect(runs).toBeGreaterThanOrEqual(6)
+      expect(runs).toBeLessThanOrEqual(21)
+      await upkeep.stop()
+      const before = runs
+      await jest.advanceTimersByTimeAsync(10 * 60_000)
+      expect(runs).toBe(before)
+    } finally {
+      jest.useRealTimers()
+    }
   })
 
   it('never runs twice at once in one instance, and not at all once it was stopped', async () => {
