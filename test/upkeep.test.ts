@@ -273,7 +273,14 @@ describe('upkeep', () => {
     jest.useFakeTimers()
     try {
       let runs = 0
-      const upkeep = createUpkeep({ task: async () => void (runs += 1) }, logger)
+      const upkeep = createUpkeep(
+        {
+          async task() {
+            runs += 1
+          },
+        },
+        logger,
+      )
       upkeep.start()
       upkeep.start()
       await jest.advanceTimersByTimeAsync(29_000)
