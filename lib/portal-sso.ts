@@ -15,12 +15,14 @@ import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendExpiryMail } from './mail/expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createRebinding, type Rebinding } from './moving/rebind-identities.ts'
 import { createRetirement, type Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
 import { type ClientKeys, createClientKeys } from './providers/client-keys.ts'
 import { createOutbound } from './providers/outbound-http.ts'
+import type { Provider } from './providers/provider.ts'
 import { createProviderClients } from './providers/provider-clients.ts'
 import { createProviders, type Providers } from './providers/providers.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
@@ -39,7 +41,9 @@ import { createRehearsals, type Rehearsals } from './rehearsal/rehearsals.ts'
 import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
+import { createMarkedSessions } from './sessions/end-marked.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
+import { createKnownStore } from './sessions/known-store.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -48,6 +52,8 @@ import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createRefuse } from './sign-in/refuse.ts'
+import { createTasks } from './upkeep/tasks.ts'
+import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -79,6 +85,11 @@ export interface PortalSso {
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
+  /**
+   * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
+   * For a host that is frozen between requests. Safe on any number of instances.
+   */
+  upkeep(): Promise<void>
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
@@ -128,11 +139,15 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
+  const knownStore = createKnownStore()
+  const endSessions = createEndSessions(index)
+  const markedSessions = createMarkedSessions({ endSessions, index, knownStore, logger })
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
     index,
+    knownStore,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
@@ -142,9 +157,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const proving = mailer && {
+  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
+    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
   // Each takes just what its own `…Parts` names.
@@ -156,7 +172,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     beginRegistration: createBeginRegistration(pendings, addresses),
     clients,
     consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
-    endSessions: createEndSessions(index),
+    endSessions,
+    async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
+      await markedSessions.mark({ portal, providerId })
+      await markedSessions.endNow()
+    },
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
@@ -164,8 +184,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     form,
     homePath,
     identities,
+    knex,
     lastUsed,
     logger,
+    markedSessions,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
@@ -199,9 +221,17 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       secure,
     })
 
+  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
+  const { adminMail } = settings
+  const upkeep = createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger)
+
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
-    router: () => createRouter(parts),
+    router() {
+      // Who serves people looks after what has its time; a command or a script does not.
+      upkeep.start()
+      return createRouter(parts)
+    },
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
     admin: createAdmin(parts),
@@ -217,7 +247,9 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     history: createHistory(parts),
     users,
     events: events.emitter,
+    upkeep: () => upkeep.run(),
     async close() {
+      await upkeep.stop()
       await outbound.close()
       await database.close()
     },

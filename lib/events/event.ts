@@ -50,6 +50,11 @@ export interface Linked extends OfPerson {
   kind: 'linked'
 }
 
+/** Somebody came under a new subject and was found again by tenant and object id, while an administrator had that done. */
+export interface IdentityRebound extends OfPerson {
+  kind: 'identity-rebound'
+}
+
 /** An identity belongs to a user who was made for it. */
 export interface Registered extends OfPerson {
   kind: 'registered'
@@ -104,12 +109,46 @@ export interface SecretsRotated extends Happened {
   detail: { providers: string }
 }
 
+/** Its last day was set; `keep` takes that back, which is a `provider-changed`. */
+export interface ProviderRetiring extends OfProvider {
+  kind: 'provider-retiring'
+  /** the moment from which on nobody signs in with it, ISO 8601 */
+  detail: { at: string }
+}
+
+/** Its last day is over, or it was disabled with its sessions: it is disabled, and they end. */
+export interface ProviderRetired extends OfProvider {
+  kind: 'provider-retired'
+  /** how many sessions */
+  detail: { sessions: number }
+}
+
+/** People are found again under new subjects from now on, or no more, or every such link was taken back. */
+export interface ProviderRebinding extends OfProvider {
+  kind: 'provider-rebinding'
+  /** `people`: of those linked before, how many can be found; how many were found; how many links were taken back */
+  detail: { step: 'started' | 'stopped' | 'undone'; people: number }
+}
+
+/** At 60, 30, 7 and 1 days before a client secret runs out at the provider. */
+export interface ClientSecretExpiring extends OfProvider {
+  kind: 'client-secret-expiring'
+  /** `days` until `end` (ISO 8601), 0 when it is over */
+  detail: { secret: 'first' | 'second'; days: number; end: string }
+}
+
+/** 30 days after it was removed: it cannot be restored any more. */
+export interface ProviderForgotten extends OfProvider {
+  kind: 'provider-forgotten'
+}
+
 /** Something that happened: one row in `sso_events`, one call of each listener. */
 export type PortalEvent =
   | SignedIn
   | SignedOut
   | Refused
   | Linked
+  | IdentityRebound
   | Registered
   | AddressProof<'address-proof-sent'>
   | AddressProof<'address-proven'>
@@ -120,6 +159,11 @@ export type PortalEvent =
   | ProviderChanged
   | ProviderRemoved
   | SecretsRotated
+  | ProviderRetiring
+  | ProviderRetired
+  | ProviderForgotten
+  | ProviderRebinding
+  | ClientSecretExpiring
 
 export type EventKind = PortalEvent['kind']
 

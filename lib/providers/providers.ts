@@ -1,4 +1,3 @@
-import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { signingKeyOf } from './client-key.ts'
 import { createConnectProvider } from './connect-provider.ts'
@@ -7,8 +6,7 @@ import { presetOf } from './presets/presets.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
 import { type ProviderInput, parse, readInput } from './provider-input.ts'
-import type { ProvidersTable } from './providers-table.ts'
-import { createSwitches, type Switches } from './switch-provider.ts'
+import { createSwitches, type Switches, type SwitchParts } from './switch-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 import { createUpdateProvider, type UpdateHow } from './update-provider.ts'
 
@@ -34,11 +32,9 @@ export interface Providers extends Switches {
   postLogoutRedirectUri(portal?: string): string
 }
 
-export interface ProvidersParts {
+export interface ProvidersParts extends SwitchParts {
   addresses: Pick<Addresses, 'callback' | 'adminConsent' | 'backChannelLogout' | 'loggedOut'>
-  events: EventLog
   outbound: Outbound
-  table: ProvidersTable
 }
 
 export function createProviders(parts: ProvidersParts): Providers {

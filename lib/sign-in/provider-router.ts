@@ -132,13 +132,17 @@ export function createProviderRouter(
     identity: Identity,
     { returnTo, proving }: Attempt,
   ): Promise<void> {
-    const { turn, gone } = await lookUp(identity, portal)
+    const { turn, gone } = await lookUp(identity, portal, undefined, provider.rebindingSince)
     const admission = { provider, identity, gone, returnTo, proving }
     switch (turn.turn) {
       case 'known':
         return await admit(req, res, { ...admission, user: turn.user, how: 'known' })
       case 'link':
-        return await admit(req, res, { ...admission, user: turn.user, how: 'linked' })
+        return await admit(req, res, {
+          ...admission,
+          user: turn.user,
+          how: turn.again ? 'rebound' : 'linked',
+        })
       case 'prove':
         if (!provesAddresses)
           throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')

@@ -20,11 +20,24 @@ export interface Link extends Subject {
   readonly providerId: string
   readonly email: string | undefined
   readonly directory?: DirectoryObject | undefined
+  /** linked by what stays the same when a provider gives out new subjects; default false */
+  readonly rebound?: boolean | undefined
 }
 
 export interface IdentitiesTable {
   /** @returns the user's id */
   findUserId(portal: string, who: Subject): Promise<string | undefined>
+  /**
+   * Whom a person in a directory was linked to before a moment.
+   *
+   * @param before ISO 8601
+   * @returns at most two ids: with two it is not certain who it is
+   */
+  findUserIdsBefore(
+    portal: string,
+    who: DirectoryObject & Pick<Subject, 'issuer'>,
+    before: string,
+  ): Promise<string[]>
   /**
    * Links, unless linked already.
    *
@@ -49,7 +62,15 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
 
   return {
     findUserId,
-    async link({ portal, userId, providerId, issuer, subject, email, directory }, gone) {
+    async findUserIdsBefore(portal, { issuer, tenant, object }, before) {
+      return await rows()
+        .distinct()
+        .where({ portal, issuer, tenant_id: tenant, object_id: object })
+        .where('linked_at', '<', before)
+        .limit(2)
+        .pluck('user_id')
+    },
+    async link({ portal, userId, providerId, issuer, subject, email, directory, rebound = false }, gone) {
       if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
       const now = new Date().toISOString()
       try {
@@ -65,6 +86,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           object_id: directory?.object ?? null,
           linked_at: now,
           last_used_at: now,
+          rebound_at: rebound ? now : null,
         })
         return userId
       } catch (error) {
