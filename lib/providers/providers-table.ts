@@ -5,6 +5,7 @@ import { ConfigurationError } from '../errors.ts'
 import type { Check, Provider } from './provider.ts'
 import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
+import { mattersToSignIn } from './settled.ts'
 
 /** Left out: stays as it is; `null`: none any more. */
 export interface SecretChanges {
@@ -24,8 +25,9 @@ export interface ProvidersTable {
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
   insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
-  /** Settings that were changed have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
+  /** Changes that matter to a sign-in have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
   update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
+  /** @throws ConfigurationError when one to enable is another by now; disabled is whatever it has become */
   setEnabled(provider: Provider, enabled: boolean): Promise<void>
   /** @param slug left out: nobody is recommended any more */
   recommend(portal: string, slug?: string): Promise<void>
@@ -33,6 +35,13 @@ export interface ProvidersTable {
   reorder(portal: string, slugs: readonly string[]): Promise<void>
   /** What a test found; no change, so nobody's sign-in is disturbed. */
   noteTest(provider: Provider, checks: readonly Check[]): Promise<void>
+  /**
+   * A rehearsal sign-in passed.
+   *
+   * @param userId of the active user that it ended with, if it did
+   * @returns false when the row is another one by now
+   */
+  noteRehearsal(provider: Provider, userId: string | undefined): Promise<boolean>
   remove(provider: Provider): Promise<void>
 }
 
@@ -112,24 +121,28 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       return await existing(provider.portal, provider.slug)
     },
     async update(provider, changes, secrets = {}) {
+      const replaced = await sealed(secrets, provider.id)
+      const anew = Object.keys(replaced).length > 0 || mattersToSignIn(provider, changes)
       const updated = await rows()
         .where({ id: provider.id, version: provider.version })
         .update({
           ...toColumns(changes),
-          ...(await sealed(secrets, provider.id)),
-          rehearsed_at: null,
+          ...replaced,
+          ...(anew && { rehearsed_at: null, rehearsed_as: null }),
           version: knex.raw('version + 1'),
           updated_at: new Date().toISOString(),
         })
       // What was tested together must be saved together.
-      if (updated === 0)
-        throw new ConfigurationError(`"${provider.slug}" was changed by somebody else meanwhile: try again`)
+      if (updated === 0) throw changedMeanwhile(provider)
       return await existing(provider.portal, changes.slug ?? provider.slug)
     },
     async setEnabled(provider, enabled) {
-      await rows()
-        .where({ id: provider.id })
+      const { id, version } = provider
+      const updated = await rows()
+        .where({ id, ...(enabled && { version }) })
         .update({ enabled, version: knex.raw('version + 1'), updated_at: new Date().toISOString() })
+      // What was rehearsed is what people are to meet.
+      if (enabled && updated === 0) throw changedMeanwhile(provider)
     },
     async recommend(portal, slug) {
       // One statement, so that two administrators at once cannot leave two recommended ones.
@@ -158,8 +171,16 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         .where({ id: provider.id, version: provider.version })
         .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
     },
+    async noteRehearsal({ id, version }, userId) {
+      const rehearsed = { rehearsed_at: new Date().toISOString(), rehearsed_as: userId ?? null }
+      return (await rows().where({ id, version }).update(rehearsed)) === 1
+    },
     async remove(provider) {
       await rows().where({ id: provider.id }).delete()
     },
   }
+}
+
+function changedMeanwhile({ slug }: Provider): ConfigurationError {
+  return new ConfigurationError(`"${slug}" was changed by somebody else meanwhile: try again`)
 }

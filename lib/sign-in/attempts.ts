@@ -14,6 +14,15 @@ export interface Attempt {
   returnTo?: string | undefined
   /** id of the registration that waits in this browser, whose owner means to show by this sign-in which user they are */
   proving?: string | undefined
+  /** an administrator tries the provider out: the answer is reported on, and signs nobody in */
+  rehearsal?: Rehearsing | undefined
+}
+
+export interface Rehearsing {
+  /** who asked for it, for the event log */
+  by: string
+  /** id of the ticket that it was begun with, of whoever waits for the outcome in a terminal */
+  ticket?: string | undefined
 }
 
 export type Taken =
