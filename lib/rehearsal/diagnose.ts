@@ -36,7 +36,7 @@ const claims: Readonly<Record<string, Step>> = {
 export function diagnose(error: PortalSsoError, witness: Witness): Diagnosis {
   const said = witness.failure ? explain(witness.failure.error) : ''
   const { step, unproven = step } = locate(error, said, witness)
-  const details = [explain(error), ...detailsOf(witness)]
+  const details = [wordsOf(error), ...detailsOf(witness)]
   return { step, unproven, finding: loggable(details.join('; ')), remedy: remedyFor(step, said, witness) }
 }
 
@@ -66,12 +66,19 @@ function claimIn(said: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(said)?.[1]
 }
 
+/** Without our own code, which tells an administrator nothing. */
+function wordsOf({ message, cause }: PortalSsoError): string {
+  return cause === undefined ? message : `${message}: ${explain(cause)}`
+}
+
 /** What the provider said, and of what is compared how it was: so that a typing mistake is seen at once. */
-function detailsOf({ failure }: Witness): string[] {
+function detailsOf({ failure, tokenStatus = 200 }: Witness): string[] {
   if (!failure) return []
   const { error, quoted } = failure
   if (error instanceof client.AuthorizationResponseError)
     return error.error_description ? [`it said ${quoted(error.error_description)}`] : []
+  if (tokenStatus !== 200 && !(error instanceof client.ResponseBodyError))
+    return [`the token endpoint answered with status ${tokenStatus}`]
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
   const name = claimIn(explain(error)) ?? ''

@@ -41,17 +41,22 @@ const answers: Readonly<Record<string, string>> = {
   unsupported_grant_type: 'Switch the authorization code flow on for this application at the provider.',
 }
 
-export function remedyFor(step: Step, said: string, { failure }: Witness): string {
+export function remedyFor(step: Step, said: string, { failure, tokenStatus }: Witness): string {
   const error = failure?.error
-  const named =
-    error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError
-      ? String(error.error)
-      : ''
+  const named = nameOf(error)
   if (Object.hasOwn(answers, named)) return answers[named] as string
+  // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
+  if (tokenStatus === 401) return answers.invalid_client as string
   if (named) return 'Look the error up at the provider: it is about the settings of this application there.'
   if (step === 'signature' && isUnreachable(error))
     return 'The key set of the provider has to answer this server within 5 s.'
   return step === 'audience' && said.includes('additional untrusted')
     ? 'The ID token has to be issued to this application alone.'
     : remedies[step]
+}
+
+function nameOf(error: unknown): string {
+  const isNamed =
+    error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError
+  return isNamed ? String(error.error) : ''
 }

@@ -1,4 +1,5 @@
 import * as client from 'openid-client'
+import type { ProviderClient } from '../providers/provider-client.ts'
 import type { Claims } from './identity.ts'
 
 /** What a rehearsal is told of an answer while it is judged, one by one and in this order. Nothing of it is a token. */
@@ -15,21 +16,23 @@ export type Seen =
 
 export type Observe = (seen: Seen) => void
 
-/** Has somebody told which endpoints are asked. */
-export function watched(
-  configuration: client.Configuration,
-  observe: Observe | undefined,
-): client.Configuration {
-  const ask = observe && configuration[client.customFetch]
-  const { token_endpoint } = configuration.serverMetadata()
-  if (!ask || token_endpoint === undefined) return configuration
-  const tokenUrl = new URL(token_endpoint).href
-  configuration[client.customFetch] = async (url, options) => {
-    const isToken = url === tokenUrl
-    observe({ asked: isToken ? 'token' : 'other' })
-    const response = await ask(url, options)
-    if (isToken) observe({ tokenStatus: response.status })
-    return response
+/** The same client; somebody is told which endpoints it asks. */
+export function watched(providerClient: ProviderClient, observe: Observe | undefined): ProviderClient {
+  if (!observe) return providerClient
+  const tokenUrl = new URL(providerClient.metadata.token_endpoint).href
+  return {
+    ...providerClient,
+    configuration(...given) {
+      const configuration = providerClient.configuration(...given)
+      const ask = configuration[client.customFetch] as client.CustomFetch
+      configuration[client.customFetch] = async (url, options) => {
+        const isToken = url === tokenUrl
+        observe({ asked: isToken ? 'token' : 'other' })
+        const response = await ask(url, options)
+        if (isToken) observe({ tokenStatus: response.status })
+        return response
+      }
+      return configuration
+    },
   }
-  return configuration
 }

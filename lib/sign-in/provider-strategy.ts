@@ -162,7 +162,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const configuration = watched(this.client.configuration(), observe)
+      const configuration = watched(this.client, observe).configuration()
       const tokens = await client.authorizationCodeGrant(configuration, received, {
         expectedState: answer.state,
         expectedNonce: nonce,
