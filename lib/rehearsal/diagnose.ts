@@ -2,6 +2,7 @@ import * as client from 'openid-client'
 import { explain, type PortalSsoError } from '../errors.ts'
 import { loggable } from '../loggable.ts'
 import { isUnreachable } from '../providers/outbound-http.ts'
+import type { Provider } from '../providers/provider.ts'
 import { remedyFor } from './remedies.ts'
 import type { Step } from './steps.ts'
 import type { Witness } from './witness.ts'
@@ -11,7 +12,10 @@ export interface Diagnosis {
   step: Step
   /** the first step that is not known to have passed; the failed one, or one before it */
   unproven: Step
-  finding: string
+  /** how what was compared was, so that a typing mistake is seen at once */
+  finding: string | undefined
+  /** in the operator's words */
+  cause: string
   remedy: string
 }
 
@@ -33,11 +37,18 @@ const claims: Readonly<Record<string, Step>> = {
  *
  * @param error what ended the sign-in, in the operator's words and without secrets
  */
-export function diagnose(error: PortalSsoError, witness: Witness): Diagnosis {
+export function diagnose(error: PortalSsoError, provider: Provider, witness: Witness): Diagnosis {
   const said = witness.failure ? explain(witness.failure.error) : ''
   const { step, unproven = step } = locate(error, said, witness)
-  const details = [wordsOf(error), ...detailsOf(witness)]
-  return { step, unproven, finding: loggable(details.join('; ')), remedy: remedyFor(step, said, witness) }
+  const finding = findingOf(provider, witness)
+  return {
+    step,
+    unproven,
+    finding: finding && loggable(finding),
+    // Without our own code, which tells an administrator nothing.
+    cause: loggable(error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`),
+    remedy: remedyFor(step, said, witness),
+  }
 }
 
 function locate(error: PortalSsoError, said: string, witness: Witness): { step: Step; unproven?: Step } {
@@ -66,26 +77,25 @@ function claimIn(said: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(said)?.[1]
 }
 
-/** Without our own code, which tells an administrator nothing. */
-function wordsOf({ message, cause }: PortalSsoError): string {
-  return cause === undefined ? message : `${message}: ${explain(cause)}`
-}
-
-/** What the provider said, and of what is compared how it was: so that a typing mistake is seen at once. */
-function detailsOf({ failure, tokenStatus = 200 }: Witness): string[] {
-  if (!failure) return []
+function findingOf(provider: Provider, { failure, tokenStatus = 200 }: Witness): string | undefined {
+  if (!failure) return undefined
   const { error, quoted } = failure
   if (error instanceof client.AuthorizationResponseError)
-    return error.error_description ? [`it said ${quoted(error.error_description)}`] : []
-  if (tokenStatus !== 200 && !(error instanceof client.ResponseBodyError))
-    return [`the token endpoint answered with status ${tokenStatus}`]
+    return error.error_description && `The provider says ${quoted(error.error_description)}`
+  if (tokenStatus !== 200) return `The token endpoint answered with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
+  if (typeof header?.alg === 'string')
+    return `The ID token says ${shown(header.alg)}, the settings say ${shown(provider.signingAlgorithm)}.`
   const name = claimIn(explain(error)) ?? ''
   // Never of a nonce: that is a secret of the attempt.
-  if (token && ['iss', 'aud', 'azp', 'exp', 'nbf', 'iat'].includes(name) && token[name] !== undefined)
-    return [`the ID token says ${JSON.stringify(token[name]).slice(0, 300)}`]
-  return typeof header?.alg === 'string'
-    ? [`the ID token says ${JSON.stringify(header.alg.slice(0, 20))}`]
-    : []
+  if (token?.[name] === undefined || !comparable.includes(name)) return undefined
+  const expected = { iss: provider.issuer, aud: provider.clientId }[name]
+  return `The ID token says ${shown(token[name])}${expected ? `, the settings say ${shown(expected)}` : ''}.`
+}
+
+const comparable = ['iss', 'aud', 'azp', 'exp', 'nbf', 'iat']
+
+function shown(value: unknown): string {
+  return JSON.stringify(value).slice(0, 300)
 }

@@ -19,8 +19,10 @@ export function protocolLines(
   const unproven = failed ? steps.indexOf(failed.unproven) : steps.length
   return steps.map((step, at) => {
     const title = titles[step]
-    if (step === failed?.step)
-      return { title, result: 'failed', finding: failed.finding, remedy: failed.remedy }
+    if (step === failed?.step) {
+      const { finding, cause, remedy } = failed
+      return { title, result: 'failed', finding, cause, remedy }
+    }
     return at < unproven ? { title, result: 'ok', ...found[step]() } : { title, result: 'not reached' }
   })
 }

@@ -14,6 +14,7 @@ import { claimsShown } from './claims-shown.ts'
 import { diagnose } from './diagnose.ts'
 import { addressLines, protocolLines } from './lines.ts'
 import { type Outlook, outlookOf } from './outlook.ts'
+import { titles } from './steps.ts'
 import type { Tickets } from './tickets.ts'
 import type { Witness } from './witness.ts'
 
@@ -86,11 +87,12 @@ export function createReport(parts: ReportParts): Report {
       throw new PortalSsoError('provider_changed', 'the provider was changed during the rehearsal')
     await writeDown(req, ended, reason)
 
-    const failed = error && diagnose(error, witness)
+    const failed = error && diagnose(error, provider, witness)
     await pages.show(req, res, 'rehearsal', {
       ...pages.locale(),
       provider: { displayName: provider.displayName, enabled: provider.enabled },
       passed: reason === undefined,
+      wrong: failed && { title: titles[failed.step], finding: failed.finding, remedy: failed.remedy },
       lines: [...protocolLines(provider, answer, witness, failed), ...addressLines(provider, identity)],
       outlook: outlook && { ...outlook, here: here(req, outlook) },
       ...claimsShown(provider, witness.idClaims, witness.userInfo),

@@ -21,6 +21,8 @@ export interface Line {
   result: 'ok' | 'warning' | 'failed' | 'not reached'
   /** what was found */
   finding?: string | undefined
+  /** the operator's exact words of a failure, as a log has them */
+  cause?: string | undefined
   /** what to do about it */
   remedy?: string | undefined
 }
@@ -29,13 +31,13 @@ export const titles: Readonly<Record<Step, string>> = {
   provider: 'The provider was reached',
   answer: 'Its answer came back to this browser',
   code: 'The code was redeemed',
-  algorithm: 'Algorithm of the ID token',
-  times: 'It is good now',
-  issuer: 'Issuer',
-  audience: 'Audience',
-  nonce: 'It was made for this attempt',
-  signature: 'Signature',
-  form: 'Form',
+  algorithm: 'ID token: algorithm',
+  times: 'ID token: times',
+  issuer: 'ID token: issuer',
+  audience: 'ID token: audience',
+  nonce: 'ID token: nonce',
+  signature: 'ID token: signature',
+  form: 'ID token: form',
   userinfo: 'UserInfo',
   identity: 'Who it is',
   clock: 'Clocks',

@@ -43,7 +43,7 @@ export interface ReportedLine {
 export function linesOf({ body }: Seen): ReportedLine[] {
   const items = body.matchAll(/<li class="sso-check-line sso-check-([\w-]+)">([\s\S]*?)<\/li>/g)
   return [...items].map(([, result = '', html = '']) => {
-    const [, title = ''] = /<\/span> ([^<]*)<\/p>/.exec(html) ?? []
+    const [, title = ''] = /<\/span> ([^<]*?) ?</.exec(html) ?? []
     return { result, title, text: textOf(html) }
   })
 }
