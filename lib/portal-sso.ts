@@ -2,6 +2,7 @@ import express, { type Request, type RequestHandler, type Response, type Router 
 import { Passport } from 'passport'
 import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
+import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { createConsentRequests } from './consent/consent-requests.ts'
 import { connectDatabase } from './database/connect.ts'
@@ -37,7 +38,10 @@ import { createProofsTable } from './registration/proofs-table.ts'
 import { createShowProof } from './registration/show-proof.ts'
 import { createStartAgain } from './registration/start-again.ts'
 import { createWithPending } from './registration/with-pending.ts'
+import { createEndRehearsal } from './rehearsal/end-rehearsal.ts'
 import { createRehearsals, type Rehearsals } from './rehearsal/rehearsals.ts'
+import { createReport } from './rehearsal/report.ts'
+import { createTickets } from './rehearsal/tickets.ts'
 import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
@@ -51,6 +55,7 @@ import { createAdmit } from './sign-in/admit.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
+import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
@@ -101,7 +106,7 @@ export interface PortalSso {
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, homePath, allowsClassic, branding, mailer, mailFrom, redis } = settings
+  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
   const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
   const { knex } = database
@@ -163,15 +168,25 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
+  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
+  const strategies = createProviderStrategies({ addresses, attempts, clients, passport })
+  const lookUp = createLookUp({ identities, users, registration: settings.registration })
+  const provesAddresses = proving !== undefined
+  const tickets = createTickets(knex)
+  const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
+  const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
+  const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
     admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
-    allowsClassic,
-    attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
+    attempts,
     beginRegistration: createBeginRegistration(pendings, addresses),
+    brokenGlass,
     clients,
     consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
+    endRehearsal: createEndRehearsal({ report, strategies }),
     endSessions,
     async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
       await markedSessions.mark({ portal, providerId })
@@ -187,25 +202,28 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     knex,
     lastUsed,
     logger,
+    lookUp,
     markedSessions,
-    lookUp: createLookUp({ identities, users, registration: settings.registration }),
     pages,
     passport,
     pendings,
     portalOf,
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    provesAddresses: proving !== undefined,
+    provesAddresses,
     proving,
     rateLimits: settings.rateLimits,
     redis,
     refuse,
+    rehearsals,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createReturns(createSeal(secrets, 'logout'), secure),
     seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
     startAgain: createStartAgain(pendings, addresses),
+    strategies,
     table,
+    tickets,
     users,
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
   }
@@ -241,7 +259,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       ...createRetirement(parts),
       ...createRebinding(parts),
     },
-    rehearsals: createRehearsals(parts),
+    rehearsals,
     breakGlass: createBreakGlass(parts),
     rotateSecrets: createRotateSecrets({ ...parts, knex, secretBox }),
     history: createHistory(parts),

@@ -366,6 +366,9 @@ describe('portal-sso providers', () => {
       return await fromCode((providers) => providers.list())
     }
     expect(await act('disable')).toMatchObject([{ enabled: false }])
+    // Nobody has come in with it yet, and it would be the only way in.
+    expect(await refusal(['providers', 'enable', 'acme'])).toContain('has not been rehearsed')
+    await fromCode((providers) => providers.enable('acme', { withoutRehearsal: true }))
     expect(await act('enable')).toMatchObject([{ enabled: true, recommended: false }])
     expect(await act('recommend')).toMatchObject([{ recommended: true }])
     expect(await act('remove')).toEqual([])

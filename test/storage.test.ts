@@ -215,6 +215,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           position: 1,
           version: 1,
           secretInUse: 'first',
+          rehearsedAs: undefined,
           rehearsedAt: undefined,
           retiringAt: undefined,
           rebindingSince: undefined,
@@ -283,7 +284,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
         await table().setEnabled(provider, false)
         expect(await offered()).toEqual({ any: false, slugs: [] })
         expect(await table().list(portal)).toHaveLength(1)
-        await table().setEnabled(provider, true)
+        await expect(table().setEnabled(provider, true)).rejects.toThrow('changed by somebody else')
+        await table().setEnabled(await table().existing(portal, 'acme'), true)
         expect(await offered()).toEqual({ any: true, slugs: ['acme'] })
         await table().remove(provider)
         expect(await table().list(portal)).toEqual([])

@@ -89,13 +89,35 @@ export interface AdminConsent extends Happened {
 
 export interface ProviderConnected extends OfProvider {
   kind: 'provider-connected'
-  detail: { issuer: string; enabled: string }
+  detail: { issuer: string; enabled: string; rehearsal?: 'overridden' | undefined }
 }
 
 export interface ProviderChanged extends OfProvider {
   kind: 'provider-changed'
   /** names of the settings; what they were and are, as JSON without secrets */
-  detail: { change: string; before?: string | undefined; after?: string | undefined }
+  detail: {
+    change: string
+    before?: string | undefined
+    after?: string | undefined
+    /** of one that was enabled: whether somebody had come in with it before */
+    rehearsal?: 'passed' | 'overridden' | undefined
+  }
+}
+
+/** An administrator signed in through it to see whether it works; nobody has a session by that. */
+export interface ProviderRehearsed extends OfProvider {
+  kind: 'provider-rehearsed'
+  /** `reason`: why it failed, in general; the exact one stood on the page, and is in the log */
+  detail: { outcome: 'passed' | 'failed'; reason?: ProblemCode | undefined }
+}
+
+/** The classic login was opened to one browser, past all providers. */
+export interface GlassBroken extends Happened {
+  kind: 'break-glass'
+  /** who made the link */
+  by: string
+  /** the link was made; or used, by whoever has `clientAddress` */
+  detail: { step: 'made' | 'used' }
 }
 
 export interface ProviderRemoved extends OfProvider {
@@ -164,6 +186,8 @@ export type PortalEvent =
   | ProviderForgotten
   | ProviderRebinding
   | ClientSecretExpiring
+  | ProviderRehearsed
+  | GlassBroken
 
 export type EventKind = PortalEvent['kind']
 

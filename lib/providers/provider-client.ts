@@ -20,8 +20,14 @@ export interface ProviderClient {
   /**
    * Redeems the code of an answer and has openid-client check what comes of it. Of two live client secrets the other one is
    * tried where the provider takes the first for wrong.
+   *
+   * @param seeing who watches what is asked
    */
-  redeem(received: URL, checks: client.AuthorizationCodeGrantChecks): Promise<Redeemed>
+  redeem(
+    received: URL,
+    checks: client.AuthorizationCodeGrantChecks,
+    seeing?: (ask: client.CustomFetch) => client.CustomFetch,
+  ): Promise<Redeemed>
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
   keys(): Promise<Keys>
 }
@@ -88,8 +94,8 @@ export async function createProviderClient(
     metadata,
     secrets: spellingsOf(provider.clientId, credentials),
     configuration: (issuer) => configurationWith(inOrder()[0] as Proof, issuer),
-    async redeem(received, checks) {
-      const fetch = fetchWithKeysAhead(metadata, fetchKeys, outbound)
+    async redeem(received, checks, seeing = (ask) => ask) {
+      const fetch = seeing(fetchWithKeysAhead(metadata, fetchKeys, outbound))
       const [first, other] = inOrder() as [Proof, Proof?]
       const tryWith = async (proof: Proof): Promise<Redeemed> => {
         const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)

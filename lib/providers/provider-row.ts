@@ -9,6 +9,7 @@ export type NewProvider = Omit<
   | 'recommended'
   | 'secretInUse'
   | 'rehearsedAt'
+  | 'rehearsedAs'
   | 'retiringAt'
   | 'rebindingSince'
   | 'tested'
@@ -43,6 +44,7 @@ export interface Row {
   recommended: boolean | number
   position: number
   rehearsed_at: string | null
+  rehearsed_as: string | null
   retiring_at: string | null
   rebinding_since: string | null
   rebinding_until: string | null
@@ -78,6 +80,7 @@ export const columns: (keyof Row)[] = [
   'recommended',
   'position',
   'rehearsed_at',
+  'rehearsed_as',
   'retiring_at',
   'rebinding_since',
   'rebinding_until',
@@ -122,6 +125,7 @@ export function fromRow(row: Row): Provider {
     recommended: Boolean(row.recommended),
     position: row.position,
     rehearsedAt: row.rehearsed_at ?? undefined,
+    rehearsedAs: row.rehearsed_as ?? undefined,
     retiringAt: row.retiring_at ?? undefined,
     rebindingSince: (row.rebinding_until === null && row.rebinding_since) || undefined,
     tested: row.tested === null ? undefined : (JSON.parse(row.tested) as Provider['tested']),

@@ -6,6 +6,7 @@ import type { ClientKey } from './client-key.ts'
 import type { Check, Provider } from './provider.ts'
 import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
+import { mattersToSignIn } from './settled.ts'
 
 /** Left out: stays as it is; `null`: none any more. */
 export interface SecretChanges {
@@ -38,9 +39,12 @@ export interface ProvidersTable {
   /** @throws ConfigurationError when somebody else changed them meanwhile */
   changeClientKeys(provider: Provider, change: (keys: ClientKey[]) => readonly ClientKey[]): Promise<void>
   insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
-  /** Settings that were changed have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
+  /** Changes that matter to a sign-in have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
   update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
-  /** @param ends left out: sessions that were begun with it go on */
+  /**
+   * @param ends left out: sessions that were begun with it go on
+   * @throws ConfigurationError when one to enable is another by now; disabled is whatever it has become
+   */
   setEnabled(provider: Provider, enabled: boolean, ends?: 'sessions'): Promise<void>
   /** @param slug left out: nobody is recommended any more */
   recommend(portal: string, slug?: string): Promise<void>
@@ -50,6 +54,13 @@ export interface ProvidersTable {
   noteSecretInUse(provider: Provider, secret: Provider['secretInUse']): Promise<void>
   /** What a test found; no change, so nobody's sign-in is disturbed. */
   noteTest(provider: Provider, checks: readonly Check[]): Promise<void>
+  /**
+   * A rehearsal sign-in passed.
+   *
+   * @param userId of the active user that it ended with, if it did
+   * @returns false when the row is another one by now
+   */
+  noteRehearsal(provider: Provider, userId: string | undefined): Promise<boolean>
   /** It is seen nowhere any more, but kept for a while, so that it can be restored. */
   remove(provider: Provider, ends?: 'sessions'): Promise<void>
 }
@@ -176,24 +187,26 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       return await existing(provider.portal, provider.slug)
     },
     async update(provider, changes, secrets = {}) {
+      const replaced = await sealed(secrets, provider.id)
+      const anew = Object.keys(replaced).length > 0 || mattersToSignIn(provider, changes)
       const updated = await rows()
         .where({ id: provider.id, version: provider.version })
         .update({
           ...toColumns(changes),
-          ...(await sealed(secrets, provider.id)),
-          rehearsed_at: null,
+          ...replaced,
+          ...(anew && { rehearsed_at: null, rehearsed_as: null }),
           version: knex.raw('version + 1'),
           updated_at: new Date().toISOString(),
         })
       // What was tested together must be saved together.
-      if (updated === 0)
-        throw new ConfigurationError(`"${provider.slug}" was changed by somebody else meanwhile: try again`)
+      if (updated === 0) throw changedMeanwhile(provider)
       return await existing(provider.portal, changes.slug ?? provider.slug)
     },
     async setEnabled(provider, enabled, ends) {
+      const { id, version } = provider
       const now = new Date().toISOString()
-      await rows()
-        .where({ id: provider.id })
+      const updated = await rows()
+        .where({ id, ...(enabled && { version }) })
         .update({
           enabled,
           // Enabled after its last day, it has none any more; one that is still to come stays.
@@ -202,6 +215,8 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
           version: knex.raw('version + 1'),
           updated_at: now,
         })
+      // What was rehearsed is what people are to meet.
+      if (enabled && updated === 0) throw changedMeanwhile(provider)
     },
     async recommend(portal, slug) {
       // One statement, so that two administrators at once cannot leave two recommended ones.
@@ -234,6 +249,10 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         .where({ id: provider.id, version: provider.version })
         .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
     },
+    async noteRehearsal({ id, version }, userId) {
+      const rehearsed = { rehearsed_at: new Date().toISOString(), rehearsed_as: userId ?? null }
+      return (await rows().where({ id, version }).update(rehearsed)) === 1
+    },
     async remove(provider, ends) {
       const now = new Date().toISOString()
       await rows()
@@ -248,4 +267,8 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         })
     },
   }
+}
+
+function changedMeanwhile({ slug }: Provider): ConfigurationError {
+  return new ConfigurationError(`"${slug}" was changed by somebody else meanwhile: try again`)
 }

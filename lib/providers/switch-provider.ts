@@ -1,4 +1,5 @@
 import type { EventLog } from '../events/events.ts'
+import { assertRehearsed } from './assert-rehearsed.ts'
 import type { How } from './how.ts'
 import type { Provider } from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
@@ -22,6 +23,7 @@ export interface SwitchParts {
 
 /** What takes one click: whether and where a provider stands on the login page. */
 export interface Switches {
+  /** @throws ConfigurationError when no rehearsal sign-in has passed since it was changed; with the first provider a fresh one */
   enable(slug: string, how?: EnableHow): Promise<void>
   disable(slug: string, how?: DisableHow): Promise<void>
   /** @param slug `undefined`: none is recommended any more */
@@ -38,10 +40,19 @@ export function createSwitches({ endSessionsOf, events, table }: SwitchParts): S
   }
 
   return {
-    async enable(slug, { portal = 'default', by = 'code' } = {}) {
+    async enable(slug, { portal = 'default', by = 'code', withoutRehearsal = false } = {}) {
       const provider = await table.existing(portal, slug)
+      // Who enables again what is enabled has it read anew, and changes nothing for anybody.
+      if (!provider.enabled && !withoutRehearsal) assertRehearsed(provider, !(await table.anyEnabled(portal)))
       await table.setEnabled(provider, true)
-      await changed(portal, slug, by, 'enabled')
+      const rehearsal = withoutRehearsal ? 'overridden' : 'passed'
+      await events.record({
+        kind: 'provider-changed',
+        portal,
+        provider: slug,
+        by,
+        detail: { change: 'enabled', ...(!provider.enabled && { rehearsal }) },
+      })
     },
     async disable(slug, { portal = 'default', by = 'code', endSessions = false } = {}) {
       const provider = await table.existing(portal, slug)

@@ -12,8 +12,8 @@ import type { LastUsed } from './last-used.ts'
 
 export interface PickerParts {
   addresses: Addresses
-  /** the operator's own way around: lets the host's classic login page through */
-  allowsClassic: (req: Request) => boolean
+  /** the operator's own ways around: let the host's classic login page through */
+  allowsClassic: (req: Request) => Promise<boolean>
   homePath: string
   /** takes away a registration that waits in this browser */
   forgetRegistration: (res: Response) => void
@@ -29,7 +29,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
-    if (providers.length === 0 || allowsClassic(req)) return next()
+    if (providers.length === 0 || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     if (req.user) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') forgetRegistration(res)

@@ -56,7 +56,8 @@ export interface Pages {
   readonly onError: ErrorRequestHandler
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
-  readonly locale: (req: Request) => Locale
+  /** @param req left out: English, whoever reads; for administrators */
+  readonly locale: (req?: Request) => Locale
 }
 
 export interface PagesOptions {
@@ -82,7 +83,7 @@ const askable = new Set<string>([
 ])
 
 // Somebody tried to do something here and was not let: more than a failure, and worth a row that stays.
-const refusals = new Set<ProblemCode>(['classic_login_off', 'cross_site_request'])
+const refusals = new Set<ProblemCode>(['classic_login_off', 'cross_site_request', 'ticket_gone'])
 
 export function createPages({ addresses, branding, logger, recordRefusal, views }: PagesOptions): Pages {
   const assetsDirectory = path.join(viewsDirectory, 'assets')

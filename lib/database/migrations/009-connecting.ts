@@ -12,6 +12,7 @@ const ofProviders = [
   'proxy',
   'certificate_authority',
   'rehearsed_at',
+  'rehearsed_as',
   'retiring_at',
   'removed_at',
   'rebinding_since',
@@ -33,6 +34,9 @@ export async function up(knex: Knex): Promise<void> {
     table.string('proxy', 255)
     table.text('certificate_authority').comment('PEM')
     table.string('rehearsed_at', 24).comment('null as soon as something changed that matters to a sign-in')
+    table
+      .string('rehearsed_as', 255)
+      .comment('id of the user that this sign-in would have been; null: nobody yet')
     table.string('retiring_at', 24).comment('from then on it is disabled')
     table.string('removed_at', 24).comment('can be restored until it is forgotten')
     table.string('rebinding_since', 24).comment('of the last one, also when it is over')
