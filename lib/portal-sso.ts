@@ -145,6 +145,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
+  const ownSite = sameOrigin((req) => addresses.origin(portalOf(req)))
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
@@ -164,11 +165,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     lastUsed,
     logger,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
+    ownSite,
     pages,
     passport,
     pendings,
     portalOf,
-    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
+    posted: [ownSite, form],
     provesAddresses: proving !== undefined,
     proving,
     rateLimits: settings.rateLimits,
@@ -196,22 +198,26 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       secure,
     })
 
+  const providers = {
+    ...createProviders({ ...parts, outbound }),
+    ...createClientKeys(parts),
+    ...createRetirement(parts),
+    ...createRebinding(parts),
+  }
+  const rehearsals = createRehearsals(parts)
+  const history = createHistory(parts)
+
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
     router: () => createRouter(parts),
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    admin: createAdmin(parts),
-    providers: {
-      ...createProviders({ ...parts, outbound }),
-      ...createClientKeys(parts),
-      ...createRetirement(parts),
-      ...createRebinding(parts),
-    },
-    rehearsals: createRehearsals(parts),
+    admin: createAdmin({ ...parts, history, providers, rehearsals }),
+    providers,
+    rehearsals,
     breakGlass: createBreakGlass(parts),
     rotateSecrets: createRotateSecrets(parts),
-    history: createHistory(parts),
+    history,
     users,
     events: events.emitter,
     async close() {

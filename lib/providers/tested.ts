@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../errors.ts'
+import { FailedTest } from './failed-test.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { ProviderSettings } from './provider.ts'
 import { testProvider } from './test-provider.ts'
@@ -7,16 +7,11 @@ import { testProvider } from './test-provider.ts'
  * The settings with what the test found out: the issuer as the provider spells it, and how to authenticate and sign where that
  * was left open.
  *
- * @throws ConfigurationError that names each failed check and says what to do
+ * @throws FailedTest
  */
 export async function tested(settings: ProviderSettings, outbound: Outbound) {
   const test = await testProvider(settings, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
-  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) {
-    const failed = test.checks.filter(({ result }) => result === 'failed')
-    throw new ConfigurationError(
-      failed.map(({ finding, remedy }) => (remedy ? `${finding} – ${remedy}` : finding)).join('; '),
-    )
-  }
+  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new FailedTest(test.checks)
   return { ...settings, issuer, clientAuthentication, signingAlgorithm, checks: test.checks }
 }
