@@ -145,7 +145,6 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
-  const ownSite = sameOrigin((req) => addresses.origin(portalOf(req)))
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
@@ -165,12 +164,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     lastUsed,
     logger,
     lookUp: createLookUp({ identities, users, registration: settings.registration }),
-    ownSite,
     pages,
     passport,
     pendings,
     portalOf,
-    posted: [ownSite, form],
+    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
     provesAddresses: proving !== undefined,
     proving,
     rateLimits: settings.rateLimits,

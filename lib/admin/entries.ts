@@ -58,7 +58,7 @@ function readSetting(name: SettingName, text: string): { value: unknown } | { wr
   const [issue] = result.error.issues as [z.core.$ZodIssue]
   const [item] = issue.path
   const which = Array.isArray(typed.value) && typeof item === 'number' ? `“${typed.value[item]}”: ` : ''
-  return { wrong: which + sentence(issue.message) }
+  return { wrong: sentence(which + issue.message) }
 }
 
 function typedValue(name: SettingName, text: string): unknown {

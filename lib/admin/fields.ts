@@ -19,6 +19,8 @@ export interface Field {
   warning?: string
   example?: string | undefined
   required?: boolean
+  /** takes a line of its own */
+  wide?: boolean
   options?: readonly { value: string; label: string }[]
 }
 
@@ -185,8 +187,8 @@ export function editFields(preset: string): FormFields {
   return {
     basic: [
       displayName,
-      issuer,
       clientId,
+      { ...issuer, wide: true },
       { ...clientSecret, hint: keeps },
       clientSecretExpiresAt,
       {
@@ -198,7 +200,7 @@ export function editFields(preset: string): FormFields {
       {
         ...clientSecretExpiresAt,
         name: 'secondClientSecretExpiresAt',
-        label: 'It expires on',
+        label: 'Second client secret expires on',
         hint: undefined,
       },
     ],

@@ -22,8 +22,6 @@ export interface AdminParts {
   addresses: Addresses
   history: History
   homePath: string
-  /** refuses what another site made this browser send */
-  ownSite: RequestHandler
   pages: Pages
   portalOf: PortalOf
   /** reads posts, after refusing those from other sites */

@@ -10,7 +10,7 @@ import { sentence } from './words.ts'
 
 /** `/:slug` and what lies below it: one provider, its acts, and the questions before those that take something away. */
 export function createProviderRoutes(parts: AdminParts): Router {
-  const { ownSite, portalOf, posted, providers, rehearsals } = parts
+  const { portalOf, posted, providers, rehearsals } = parts
   const show = createShowAdmin(parts)
   const showProvider = createShowProvider(parts)
 
@@ -43,14 +43,13 @@ export function createProviderRoutes(parts: AdminParts): Router {
       await show(req, res, 'rebinding', { provider, plan })
     }),
   )
-  // A link, not a form: Chrome holds the redirects after a post to the page's form-action, and where those of a provider lead
-  // cannot be known. That it was clicked on a page of ours is certain all the same.
-  router.get(
+  router.post(
     '/:slug/rehearse',
-    ownSite,
-    ofExisting(async (req, res, provider) =>
-      rehearsals.begin(req, res, { provider, by: howOf(req, portalOf).by }),
-    ),
+    ...posted,
+    ofExisting(async (req, res, provider) => {
+      const returnTo = `${req.baseUrl}/${provider.slug}`
+      await rehearsals.begin(req, res, { provider, by: howOf(req, portalOf).by, returnTo })
+    }),
   )
 
   for (const [name, act] of Object.entries(createProviderActs(providers)))

@@ -25,7 +25,8 @@ export function count(number: number, one: string, many: string): string {
 export function sentence(text: string): string {
   // A name such as `client_secret_basic` is not a word.
   const begun = text.replace(/^[a-z]+(?=[\s,’'-])/, (word) => word.charAt(0).toUpperCase() + word.slice(1))
-  return /[.!?…]$/.test(begun) ? begun : `${begun}.`
+  const quoted = begun.replace(/`([^`]*)`/g, '“$1”')
+  return /[.!?…]$/.test(quoted) ? quoted : `${quoted}.`
 }
 
 const checkNames: Record<string, string> = {
