@@ -67,6 +67,7 @@ function textOf({ body }: Seen): string {
     .replace(/&#39;/g, "'")
     .replace(/&amp;/g, '&')
     .replace(/\s+/g, ' ')
+    .replace(/ (?=[:?])/g, '')
 }
 
 const secret = 'the-client-secret-of-a-test'

@@ -81,8 +81,9 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
 function moved(slugs: readonly string[], slug: string, by: -1 | 1): string[] {
   const order = [...slugs]
   const at = order.indexOf(slug)
+  if (at < 0) throw new ConfigurationError(`no provider is called "${slug}"`)
   const to = at + by
-  if (at < 0 || to < 0 || to >= order.length) return order
+  if (to < 0 || to >= order.length) return order
   order.splice(to, 0, ...order.splice(at, 1))
   return order
 }
