@@ -227,7 +227,7 @@ describe('the list', () => {
 
   it('moves a provider up and down; the recommended one comes first', async () => {
     await openWithAcme()
-    await portal.connect(other, { slug: 'b' })
+    await portal.connect(other, { slug: 'b', displayName: 'B' })
     await portal.connect(other, { slug: 'c' })
     const order = async () => (await portal.sso.providers.list()).map(({ slug }) => slug)
     await done('/c/move', { direction: 'up', from: 'list' })
@@ -239,7 +239,7 @@ describe('the list', () => {
     expect(await order()).toEqual(['c', 'acme', 'b'])
     await done('/b/recommend', { recommended: 'yes', from: 'list' })
     expect(await order()).toEqual(['b', 'c', 'acme'])
-    expect(textOf(await page('/'))).toMatch(/b b Ready Recommended/)
+    expect(textOf(await page('/'))).toMatch(/B b Ready Recommended/)
     await done('/b/recommend', { recommended: 'no', from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
   })
