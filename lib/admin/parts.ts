@@ -1,10 +1,10 @@
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import type { History } from '../events/history.ts'
 import type { Rebinding } from '../moving/rebind-identities.ts'
 import type { Retirement } from '../moving/retire-provider.ts'
 import type { ClientKeys } from '../providers/client-keys.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { Providers } from '../providers/providers.ts'
-import type { Rehearsals } from '../rehearsal/rehearsals.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
@@ -27,7 +27,14 @@ export interface AdminParts {
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
   providers: AdminProviders
-  rehearsals: Pick<Rehearsals, 'begin'>
+  rehearsals: {
+    /** @param rehearsal.returnTo the page that the report leads back to */
+    begin(
+      req: Request,
+      res: Response,
+      rehearsal: { provider: Provider; by: string; returnTo: string },
+    ): Promise<void>
+  }
 }
 
 /** Where something is done, and by whom: the event says so. */

@@ -4,12 +4,8 @@ import type { Provider } from '../providers/provider.ts'
 
 /** A sign-in for real that ends in a report: no session, no account. */
 export interface Rehearsals {
-  /** For the answer to a posted form: sends this browser to the provider. @param rehearsal.returnTo where the report leads back to */
-  begin(
-    req: Request,
-    res: Response,
-    rehearsal: { provider: Provider; by: string; returnTo?: string | undefined },
-  ): Promise<void>
+  /** For a page: sends this browser to the provider. */
+  begin(req: Request, res: Response, rehearsal: { provider: Provider; by: string }): Promise<void>
   /** For a terminal: an address, good once and for 15 minutes, that an administrator opens in a browser. */
   link(slug: string, how?: How): Promise<{ url: string; ticket: string; expiresAt: Date }>
   /** What has become of it. */
