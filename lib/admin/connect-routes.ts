@@ -51,7 +51,7 @@ export function createConnectRoutes(parts: AdminParts): Router {
         others,
         checks,
         failed,
-        addresses: addressesFor(providers, slug, portalOf(req), {
+        addresses: addressesFor(parts, slug, portalOf(req), {
           preset: preset.name,
           signsKeys: entries.clientAuthentication === 'private_key_jwt',
         }),

@@ -10,13 +10,7 @@ import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 
 /** The acts behind the pages: those that code and the CLI do, too. */
-export type AdminProviders = Providers &
-  ClientKeys &
-  Retirement &
-  Rebinding & {
-    /** the redirect URI of an administrator's consent; `undefined` for presets without */
-    adminConsentUri?(slug: string, portal?: string): string | undefined
-  }
+export type AdminProviders = Providers & ClientKeys & Retirement & Rebinding
 
 export interface AdminParts {
   addresses: Addresses

@@ -1,4 +1,5 @@
-import type { AdminProviders } from './parts.ts'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { AdminParts } from './parts.ts'
 
 /** An address of ours that has to be entered at the provider. */
 export interface ProviderAddress {
@@ -10,16 +11,26 @@ export interface ProviderAddress {
   template: string
 }
 
-/** @param isEntra has consent of an administrator; @param signsKeys authenticates with `private_key_jwt` */
+/** Whether an administrator can consent at the provider for everybody. */
+export function hasConsent(preset: string): boolean {
+  return 'adminConsent' in (presetOf(preset) ?? {})
+}
+
+/** @param signsKeys whether it authenticates with `private_key_jwt` */
 export function addressesFor(
-  providers: AdminProviders,
+  { addresses, providers }: Pick<AdminParts, 'addresses' | 'providers'>,
   slug: string,
   portal: string,
   { preset, signsKeys }: { preset: string; signsKeys: boolean },
 ): ProviderAddress[] {
-  const consent = preset === 'entra' ? providers.adminConsentUri?.(slug, portal) : undefined
-  const all: [label: string, hint: string, value: string | undefined][] = [
+  const consent = addresses.origin(portal) + addresses.path(`/login/${slug}/admin-consent/callback`)
+  const all: [label: string, hint: string, value: string | false][] = [
     ['Redirect URI', 'Required. Some call it callback URL.', providers.redirectUri(slug, portal)],
+    [
+      'Admin-consent redirect URI',
+      'A second redirect URI, for the consent of an administrator.',
+      hasConsent(preset) && consent,
+    ],
     [
       'Post-logout redirect URI',
       'Where people come back to after signing out.',
@@ -30,12 +41,7 @@ export function addressesFor(
       'If the provider has such a setting: signing out there ends the session here.',
       providers.backChannelLogoutUri(slug, portal),
     ],
-    ['Admin-consent redirect URI', 'A second redirect URI, for the consent of an administrator.', consent],
-    [
-      'JWKS URI',
-      'Where the provider fetches our public keys.',
-      signsKeys ? providers.jwksUri(slug, portal) : undefined,
-    ],
+    ['JWKS URI', 'Where the provider fetches our public keys.', signsKeys && providers.jwksUri(slug, portal)],
   ]
   return all.flatMap(([label, hint, value]) =>
     value ? [{ label, hint, value, template: value.replace(`/${slug}/`, '/{slug}/') }] : [],

@@ -3,7 +3,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { markOf } from './mark.ts'
 import { type AdminParts, howOf } from './parts.ts'
-import { addressesFor } from './provider-addresses.ts'
+import { addressesFor, hasConsent } from './provider-addresses.ts'
 import { statesOf } from './provider-state.ts'
 import { createShowAdmin } from './show-admin.ts'
 
@@ -42,8 +42,8 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
         dependents,
         keys,
         signsKeys,
-        addresses: addressesFor(providers, slug, portal, { preset, signsKeys }),
-        consentHref: preset === 'entra' ? addresses.path(`/login/${slug}/admin-consent`) : undefined,
+        addresses: addressesFor(parts, slug, portal, { preset, signsKeys }),
+        consentHref: hasConsent(preset) ? addresses.path(`/login/${slug}/admin-consent`) : undefined,
         rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
         tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),
         ...trouble,
