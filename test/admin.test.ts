@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import { csvLine } from '../lib/admin/csv.ts'
@@ -636,7 +637,7 @@ describe('the event log', () => {
     portal.knex.batchInsert(
       'sso_events',
       events.map((event, at) => ({
-        id: `event-${String(at).padStart(6, '0')}`,
+        id: randomUUID(),
         portal: 'default',
         at: `2026-11-${String(1 + (at % 28)).padStart(2, '0')}T12:00:00.000Z`,
         kind: 'signed-in',

@@ -89,12 +89,22 @@ describe('a post from another site (CSRF)', () => {
 
   // The sender is the provider's server: no browser, no cookies; the logout token proves it (Back-Channel Logout 1.0, 2.5).
   const fromServers = ['/logout/:provider/backchannel']
-  const ours = () =>
-    posts(portal.sso.router().stack as unknown as Layer[]).filter((path) => !fromServers.includes(path))
+  const ours = () => [
+    ...posts(portal.sso.router().stack as unknown as Layer[]).filter((path) => !fromServers.includes(path)),
+    ...posts(portal.sso.admin(everybody).stack as unknown as Layer[]).map((path) => `/admin/sso${path}`),
+  ]
+  const everybody = { authorize: () => true }
+  const openWithAdmin = () =>
+    open({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.use('/admin/sso', sso.admin(everybody))
+      },
+    })
 
   it('is refused at every route of ours that takes one', async () => {
-    await open()
-    expect(ours()).toEqual(expect.arrayContaining(['/register', '/logout']))
+    await openWithAdmin()
+    expect(ours()).toEqual(expect.arrayContaining(['/register', '/logout', '/admin/sso/:slug/enable']))
     for (const path of ours()) {
       const address = portal.url + path.replace(/:\w+/g, 'acme')
       for (const headers of [
@@ -118,7 +128,7 @@ describe('a post from another site (CSRF)', () => {
   })
 
   it('is refused when it does not say where it comes from', async () => {
-    await open()
+    await openWithAdmin()
     await signIn()
     for (const path of ours()) {
       const seen = await raw('POST', path.replace(/:\w+/g, 'acme'), { cookie: cookieOf(visitor) })

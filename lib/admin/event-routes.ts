@@ -81,9 +81,10 @@ async function listed(history: History, filter: EventFilter, portal: string) {
 
 /** Page by page, as fast as they are read: however many there are, a few are in memory. */
 async function* linesOf(history: History, filter: EventFilter, portal: string): AsyncGenerator<string> {
-  let before = filter.before
+  let before: string | undefined
   for (let left = longest; left > 0; ) {
-    const { events, next } = await listed(history, { ...filter, before, most: Math.min(left, 1000) }, portal)
+    const asked = { ...filter, before, most: Math.min(left, 1000) }
+    const { events, next } = await history.list(asked, portal)
     yield events.map((event) => csvLine(cellsOf(event))).join('')
     if (next === undefined) return
     left -= events.length
