@@ -13,7 +13,7 @@ let portal: TestPortal
 let northwind: IdentityProvider
 let tailspin: IdentityProvider
 /** of the administrator, signed in with Northwind */
-let signedIn: BrowserContextOptions['storageState']
+let signedIn: NonNullable<BrowserContextOptions['storageState']>
 
 beforeAll(async () => {
   browser = await openBrowser()
@@ -35,7 +35,8 @@ beforeAll(async () => {
     clientId: 'equipment-portal',
     clientSecret,
   })
-  signedIn = await withPerson({}, async ({ page }, person) => {
+  signedIn = await withPerson({}, async (person) => {
+    const { page } = person
     await page.goto(`${portal.url}/login/northwind`)
     await person.choose(/^Ada Lovelace/)
     return await page.context().storageState()
@@ -65,12 +66,12 @@ async function start(name: string, slug: string): Promise<IdentityProvider> {
 
 async function withPerson<T>(
   options: BrowserContextOptions,
-  act: (at: { page: Person['page'] }, person: Person) => Promise<T>,
+  act: (person: Person) => Promise<T>,
 ): Promise<T> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   try {
     const person = new Person(await context.newPage())
-    const result = await act(person, person)
+    const result = await act(person)
     expect(person.complaints).toEqual([])
     return result
   } finally {
@@ -78,13 +79,12 @@ async function withPerson<T>(
   }
 }
 
-const asAdministrator = (
-  act: (at: { page: Person['page'] }, person: Person) => Promise<void>,
-  options: BrowserContextOptions = {},
-) => withPerson({ ...options, storageState: signedIn }, act)
+const asAdministrator = (act: (person: Person) => Promise<void>, options: BrowserContextOptions = {}) =>
+  withPerson({ ...options, storageState: signedIn }, act)
 
 /** Connects, tests, rehearses, enables: all that an administrator does, by the buttons of the pages. */
-async function connectTailspin({ page }: { page: Person['page'] }, person: Person): Promise<void> {
+async function connectTailspin(person: Person): Promise<void> {
+  const { page } = person
   await page.goto(`${portal.url}/admin/sso`)
   await person.choose('Connect a provider')
   await person.choose('OpenID Connect')
@@ -119,8 +119,9 @@ async function offered(): Promise<string[]> {
 
 describe('an administrator at a real browser', () => {
   it('connects a second provider, tests, rehearses and enables it; everybody signs in with it at once, until it is disabled', () =>
-    asAdministrator(async ({ page }, person) => {
-      await connectTailspin(person, person)
+    asAdministrator(async (person) => {
+      const { page } = person
+      await connectTailspin(person)
       expect(await offered()).toEqual(['Northwind ID'])
 
       await person.choose('Test connection')
@@ -136,8 +137,8 @@ describe('an administrator at a real browser', () => {
       await person.choose('Enable')
       expect(await person.reads()).toContain('everybody can sign in with it from now on')
       expect(await offered()).toEqual(['Northwind ID', 'Tailspin Accounts'])
-      await withPerson({}, async (other, somebody) => {
-        await other.page.goto(`${portal.url}/login?returnTo=/portal`)
+      await withPerson({}, async (somebody) => {
+        await somebody.page.goto(`${portal.url}/login?returnTo=/portal`)
         await somebody.choose('Tailspin Accounts')
         await somebody.choose(/^Ada Lovelace/)
         expect(await somebody.reads()).toContain('"email":"ada@example.com"')
@@ -158,7 +159,8 @@ describe('an administrator at a real browser', () => {
 
   it('copies an address, which follows the name that is typed', () =>
     asAdministrator(
-      async ({ page }, person) => {
+      async (person) => {
+        const { page } = person
         await page.goto(`${portal.url}/admin/sso/new/generic`)
         await page.getByLabel('Name in addresses').fill('acme')
         await person.choose('Copy Redirect URI')
@@ -184,7 +186,8 @@ describe('an administrator at a real browser', () => {
   ])(
     'finds no fault with %s: axe, contrast in light and dark, nothing that scrolls sideways',
     (_what, path, title) =>
-      asAdministrator(async ({ page }, person) => {
+      asAdministrator(async (person) => {
+        const { page } = person
         await page.goto(`${portal.url}/admin/sso${path}`)
         expect(await person.title()).toBe(title)
         // What is folded away is looked at, too.
@@ -195,7 +198,8 @@ describe('an administrator at a real browser', () => {
   )
 
   it('finds no fault with the form after a mistake', () =>
-    asAdministrator(async ({ page }, person) => {
+    asAdministrator(async (person) => {
+      const { page } = person
       await page.goto(`${portal.url}/admin/sso/new/generic`)
       await person.choose('Test and save as draft')
       expect(person.status).toBe(422)
