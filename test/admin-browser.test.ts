@@ -178,18 +178,17 @@ describe('an administrator at a real browser', () => {
     ['the form', '/new/generic', 'Connect an OpenID Connect provider'],
     ['a provider', '/northwind', 'Northwind ID'],
     ['its form', '/northwind/edit', 'Edit Northwind ID'],
-    ['the question before it is disabled', '/northwind/disable', 'Disable Northwind ID?'],
     ['the question before it is removed', '/northwind/remove', 'Remove Northwind ID?'],
     ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
-    ['the event log with a mistake', '/events?kind=No', 'Event log'],
+    ['a guide', '/new/generic/guide', /./],
   ])(
     'finds no fault with %s: axe, contrast in light and dark, nothing that scrolls sideways',
     (_what, path, title) =>
       asAdministrator(async (person) => {
         const { page } = person
         await page.goto(`${portal.url}/admin/sso${path}`)
-        expect(await person.title()).toBe(title)
+        expect(await person.title()).toMatch(title)
         // What is folded away is looked at, too.
         for (const details of await page.locator('details').all())
           await details.evaluate((element) => element.setAttribute('open', ''))

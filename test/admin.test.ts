@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import { csvLine } from '../lib/admin/csv.ts'
+import { blocksOf } from '../lib/admin/markdown.ts'
 import { allFail, statesOf } from '../lib/admin/provider-state.ts'
 import type { PortalSsoOptions } from '../lib/index.ts'
+import { presets } from '../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../lib/providers/provider.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
@@ -735,5 +737,66 @@ describe('what is read', () => {
     expect(text).toContain('The scopes are openid email profile and no others')
     expect(text).toContain('Nothing is synchronised')
     expect(text).toContain('Roles, groups, departments')
+  })
+})
+
+describe('a guide', () => {
+  it('is a page: headings, steps, tables and commands, and nothing in it is markup', () => {
+    const text = [
+      '# Okta <b>',
+      '',
+      'Two lines',
+      'of **one** paragraph, see [Google](google.md).',
+      '1. First `code`',
+      '   goes on',
+      '2. *Second*',
+      '',
+      '| a | b |',
+      '|---|---|',
+      '| `x` | y |',
+      '```sh',
+      'portal-sso *providers*',
+      '```',
+    ].join('\n')
+    const plain = (words: string) => ({ style: 'plain', text: words })
+    expect(blocksOf(text)).toEqual([
+      { type: 'heading', level: 1, text: [plain('Okta <b>')] },
+      {
+        type: 'paragraph',
+        text: [
+          plain('Two lines of '),
+          { style: 'strong', text: 'one' },
+          plain(' paragraph, see '),
+          { style: 'link', text: 'Google', href: 'google.md' },
+          plain('.'),
+        ],
+      },
+      {
+        type: 'list',
+        ordered: true,
+        items: [
+          [plain('First '), { style: 'code', text: 'code' }, plain(' goes on')],
+          [{ style: 'emphasis', text: 'Second' }],
+        ],
+      },
+      {
+        type: 'table',
+        head: [[plain('a')], [plain('b')]],
+        rows: [[[{ style: 'code', text: 'x' }], [plain('y')]]],
+      },
+      { type: 'code', text: 'portal-sso *providers*' },
+    ])
+  })
+
+  it.each(presets.map(({ name }) => [name]))('is there for %s', async (name) => {
+    await open()
+    const { status, body } = await page(`/new/${name}/guide`)
+    expect([status, body]).toEqual([200, expect.stringContaining('<h2>')])
+    expect(body).toContain(`href="/admin/sso/new/${name}"`)
+  })
+
+  it.each(['nothing', '..%2f..%2fpackage', '__proto__'])('is not there for %s', async (name) => {
+    await open()
+    expect((await page(`/new/${name}/guide`)).status).toBe(404)
   })
 })

@@ -24,7 +24,7 @@ export function createAdmin(parts: AdminParts): (options: AdminOptions) => Route
     const routes = createRouter()
     // Before all else: what comes after it may trust that it is asked by an administrator.
     routes.use(administratorsOnly((req) => options.authorize(req)))
-    routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute())
+    routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute(parts))
     routes.use(createEventRoutes(parts), createEditRoutes(parts), createProviderRoutes(parts))
     routes.use((_req, _res, next) => next(new PortalSsoError('page_unknown', 'there is no such page')))
     routes.use(parts.pages.onError)
