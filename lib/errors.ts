@@ -18,6 +18,7 @@ export const problemStatus = {
   classic_login_off: 403,
   cross_site_request: 403,
   not_signed_in: 401,
+  page_unknown: 404,
   session_unavailable: 503,
   database_unavailable: 503,
   insecure_connection: 500,
@@ -44,7 +45,7 @@ export class PortalSsoError extends Error {
   }
 }
 
-/** A wrong option, argument or environment variable: the message says what to write instead. Never shown to a person. */
+/** A wrong option, argument or environment variable: the message says what to write instead. Shown to administrators only. */
 export class ConfigurationError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)

@@ -242,6 +242,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
   const upkeep = createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger)
+  const providers = {
+    ...createProviders({ ...parts, outbound }),
+    ...createClientKeys(parts),
+    ...createRetirement(parts),
+    ...createRebinding(parts),
+  }
+  const history = createHistory(parts)
 
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
@@ -252,17 +259,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     },
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    admin: createAdmin(parts),
-    providers: {
-      ...createProviders({ ...parts, outbound }),
-      ...createClientKeys(parts),
-      ...createRetirement(parts),
-      ...createRebinding(parts),
-    },
+    admin: createAdmin({ ...parts, history, providers, rehearsals }),
+    providers,
     rehearsals,
     breakGlass: createBreakGlass(parts),
     rotateSecrets: createRotateSecrets({ ...parts, knex, secretBox }),
-    history: createHistory(parts),
+    history,
     users,
     events: events.emitter,
     upkeep: () => upkeep.run(),
