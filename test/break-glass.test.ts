@@ -130,6 +130,13 @@ describe('who would open the classic login', () => {
     expect(refused.filter((detail: string) => detail.includes('ticket_gone'))).toHaveLength(8)
   })
 
+  it('tries as many tickets as fit into a minute: no more than the limit of all routes below /login', async () => {
+    await open({ rateLimits: { start: 3 } })
+    const statuses = []
+    for (let at = 0; at < 5; at++) statuses.push((await use(`guess-${at}`)).status)
+    expect(statuses).toEqual([410, 410, 410, 429, 429])
+  })
+
   it('uses a link a second time', async () => {
     await open()
     const url = await link()

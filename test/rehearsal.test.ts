@@ -526,6 +526,23 @@ describe('who would come in by way of a rehearsal', () => {
     expect((await draft()).rehearsedAt).toBeUndefined()
   })
 
+  it('has passed nothing with settings that were changed while the answer was judged', async () => {
+    const ada = { id: '1', email: 'ada@example.com', name: 'Ada' }
+    await open({
+      users: {
+        findById: async () => ada,
+        async findByEmail() {
+          await portal.sso.providers.update('draft', { prompt: 'login' })
+          return ada
+        },
+        create: async () => ada,
+      },
+    })
+    expect((await rehearse(scene())).status).toBe(409)
+    expect((await draft()).rehearsedAt).toBeUndefined()
+    expect(await events()).toEqual([])
+  })
+
   it('does not deliver the answer of one provider as the rehearsal of another', async () => {
     await open()
     await portal.connect(other, { slug: 'second', enabled: false })
