@@ -84,6 +84,12 @@ export interface ProviderChanged extends OfProvider {
   detail: { change: string; before?: string | undefined; after?: string | undefined }
 }
 
+/** The settings of a provider left for a file, its client secrets among them under a passphrase. */
+export interface ProviderExported extends OfProvider {
+  kind: 'provider-exported'
+  detail: { secrets: 'sealed' }
+}
+
 export interface ProviderRemoved extends OfProvider {
   kind: 'provider-removed'
 }
@@ -101,6 +107,7 @@ export type PortalEvent =
   | RateLimited
   | ProviderConnected
   | ProviderChanged
+  | ProviderExported
   | ProviderRemoved
 
 export type EventKind = PortalEvent['kind']

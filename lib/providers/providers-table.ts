@@ -23,6 +23,8 @@ export interface ProvidersTable {
   existing(portal: string, slug: string): Promise<Provider>
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
+  /** the other one, live while secrets are exchanged */
+  secondClientSecret(provider: Provider): Promise<string | undefined>
   insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
   /** Settings that were changed have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
   update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
@@ -68,6 +70,11 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     }
   }
 
+  async function opened({ id, version }: Provider, column: string): Promise<string | undefined> {
+    const row = await rows().select(column).where({ id, version }).first()
+    return row?.[column] ? await secretBox.open(row[column], id) : undefined
+  }
+
   return {
     async list(portal) {
       const all: Row[] = await rows().select(columns).where({ portal }).orderBy(inOrder)
@@ -82,11 +89,8 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     },
     find,
     existing,
-    async clientSecret(provider) {
-      const { id, version } = provider
-      const row = await rows().select('client_secret').where({ id, version }).first()
-      return row?.client_secret ? await secretBox.open(row.client_secret, provider.id) : undefined
-    },
+    clientSecret: (provider) => opened(provider, 'client_secret'),
+    secondClientSecret: (provider) => opened(provider, 'second_client_secret'),
     async insert(provider, secrets = {}) {
       const id = randomUUID()
       const now = new Date().toISOString()

@@ -1,6 +1,8 @@
 import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { createConnectProvider } from './connect-provider.ts'
+import { createExportProviders, type ExportProviders } from './export-providers.ts'
+import { createImportProviders, type ImportProviders } from './import-providers.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
@@ -22,6 +24,9 @@ export interface Providers extends Switches {
   tryOut(input: ProviderInput): Promise<ProviderTest>
   /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
   update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
+  /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
+  exportProviders: ExportProviders
+  importProviders: ImportProviders
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
   /** the back-channel logout URI to enter at the provider, where it has such a thing */
@@ -39,8 +44,10 @@ export interface ProvidersParts {
 
 export function createProviders(parts: ProvidersParts): Providers {
   const { addresses, outbound, table } = parts
+  const connect = createConnectProvider(parts)
+  const update = createUpdateProvider(parts)
   return {
-    connect: createConnectProvider(parts),
+    connect,
     list: (portal = 'default') => table.list(portal),
     find: (slug, portal = 'default') => table.find(portal, slug),
     async test(slug, portal = 'default') {
@@ -53,7 +60,9 @@ export function createProviders(parts: ProvidersParts): Providers {
       return test
     },
     tryOut: async (input) => await testProvider(readInput(input).settings, outbound),
-    update: createUpdateProvider(parts),
+    update,
+    exportProviders: createExportProviders(parts),
+    importProviders: createImportProviders({ connect, table, update }),
     ...createSwitches(parts),
     redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
     backChannelLogoutUri: (slug, portal = 'default') =>
