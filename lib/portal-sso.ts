@@ -119,7 +119,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       })
     },
   })
-  const table = createProvidersTable(knex, createSecretBox(secrets))
+  const secretBox = createSecretBox(secrets)
+  const table = createProvidersTable(knex, secretBox)
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
@@ -210,7 +211,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     },
     rehearsals: createRehearsals(parts),
     breakGlass: createBreakGlass(parts),
-    rotateSecrets: createRotateSecrets(parts),
+    rotateSecrets: createRotateSecrets({ ...parts, knex, secretBox }),
     history: createHistory(parts),
     users,
     events: events.emitter,

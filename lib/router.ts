@@ -2,6 +2,7 @@ import { Router } from 'express'
 import { createLimitRoutes, type LimitParts } from './limit-routes.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
+import { type ClientKeysRouteParts, createClientKeysRoute } from './providers/client-keys-route.ts'
 import { createLinkRoutes, type LinkRoutesParts } from './registration/link-routes.ts'
 import { createProofRoutes, type ProofRoutesParts } from './registration/proof-routes.ts'
 import { createRegistrationRoutes, type RegistrationParts } from './registration/registration-routes.ts'
@@ -17,6 +18,7 @@ export interface RouterParts
     LinkRoutesParts,
     LogoutParts,
     BackChannelRouteParts,
+    ClientKeysRouteParts,
     Omit<LimitParts, 'limits'> {
   rateLimits: RateLimits | false
   /** sends and takes codes; left out where there is nothing to send them with */
@@ -35,8 +37,9 @@ export function createRouter(parts: RouterParts): Router {
     next()
   })
   if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
-  // Before anything that looks for a person: a provider posts here itself, without one.
+  // Before anything that looks for a person: a provider comes here itself, without one.
   routes.use(createBackChannelRoute(parts))
+  routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
   routes.get('/login', createPickerRoute(parts))
   // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of

@@ -61,7 +61,7 @@ const secretsOf = (slug: string) =>
   cli.withDatabase(async (knex) => {
     const table = createProvidersTable(knex, createSecretBox([cliSecret]))
     const row = await table.existing('default', slug)
-    return [await table.clientSecret(row), await table.secondClientSecret(row)]
+    return Object.values(await table.clientSecrets(row))
   })
 
 describe('portal-sso providers add', () => {

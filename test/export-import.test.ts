@@ -66,7 +66,7 @@ async function refused(file: object | string, how: object = {}): Promise<string>
 async function secretsIn({ knex }: TestPortal, slug = 'acme') {
   const table = createProvidersTable(knex, createSecretBox([testSecret]))
   const row = await table.existing('default', slug)
-  return [await table.clientSecret(row), await table.secondClientSecret(row)]
+  return Object.values(await table.clientSecrets(row))
 }
 
 /** A file as an export makes it, of one provider. */

@@ -347,7 +347,7 @@ describe('the strategy itself, run as Passport runs it', () => {
     }
     const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
     outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
-    const client = await createProviderClient(row, provider.clientSecret, outbound)
+    const client = await createProviderClient(row, provider, outbound)
     strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
   })
   afterEach(() => outbound.close())
@@ -369,7 +369,7 @@ describe('the strategy itself, run as Passport runs it', () => {
       Array.from({ length: 10_000 }, (_, n) => [`more-${n}`, [n]]),
     )
     const [row] = await portal.sso.providers.list()
-    const client = await createProviderClient(row!, provider.clientSecret, outbound)
+    const client = await createProviderClient(row!, provider, outbound)
     expect(Object.keys(client.configuration().serverMetadata()).length).toBeLessThan(10)
   })
 

@@ -94,6 +94,13 @@ export interface ProviderRemoved extends OfProvider {
   kind: 'provider-removed'
 }
 
+/** Client secrets and keys of this many providers are sealed under the portal's new secret. */
+export interface SecretsRotated extends Happened {
+  kind: 'secrets-rotated'
+  by: string
+  detail: { providers: string }
+}
+
 /** Something that happened: one row in `sso_events`, one call of each listener. */
 export type PortalEvent =
   | SignedIn
@@ -109,6 +116,7 @@ export type PortalEvent =
   | ProviderChanged
   | ProviderExported
   | ProviderRemoved
+  | SecretsRotated
 
 export type EventKind = PortalEvent['kind']
 

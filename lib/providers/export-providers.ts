@@ -3,7 +3,7 @@ import type { How } from './how.ts'
 import { sealUnderPassphrase } from './passphrase-seal.ts'
 import type { Provider } from './provider.ts'
 import { digestOf, format, type ProviderFile, type ProviderInFile, version } from './provider-file.ts'
-import type { ProvidersTable } from './providers-table.ts'
+import type { ClientSecrets, ProvidersTable } from './providers-table.ts'
 import { settingsOf } from './settled.ts'
 
 export interface ExportHow extends How {
@@ -18,7 +18,7 @@ export type ExportProviders = (slugs?: readonly string[], how?: ExportHow) => Pr
 export interface SealedSecrets {
   /** of the providers as they stand in the file */
   digest: string
-  bySlug: Record<string, { clientSecret?: string | undefined; secondClientSecret?: string | undefined }>
+  bySlug: Record<string, ClientSecrets>
 }
 
 /** Keys of `private_key_jwt` are never among the secrets: every portal makes its own. */
@@ -33,7 +33,7 @@ export function createExportProviders(parts: { events: EventLog; table: Provider
     const file: ProviderFile = { format, version, providers }
     if (!withSecrets) return file
     const bySlug: SealedSecrets['bySlug'] = {}
-    for (const provider of chosen) bySlug[provider.slug] = await secretsOf(provider, table)
+    for (const provider of chosen) bySlug[provider.slug] = await table.clientSecrets(provider)
     const sealed: SealedSecrets = { digest: digestOf(providers), bySlug }
     const secrets = await sealUnderPassphrase(sealed, passphrase)
     // Secrets that leave the house are told, whoever takes them.
@@ -46,13 +46,6 @@ export function createExportProviders(parts: { events: EventLog; table: Provider
         detail: { secrets: 'sealed' },
       })
     return { ...file, secrets }
-  }
-}
-
-async function secretsOf(provider: Provider, table: ProvidersTable) {
-  return {
-    clientSecret: await table.clientSecret(provider),
-    secondClientSecret: await table.secondClientSecret(provider),
   }
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
+import type { ClientKey } from './client-key.ts'
 import type { Check, Provider } from './provider.ts'
 import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
@@ -10,6 +11,13 @@ import type { SecretBox } from './secret-box.ts'
 export interface SecretChanges {
   clientSecret?: string | null | undefined
   secondClientSecret?: string | null | undefined
+  /** keys of `private_key_jwt` */
+  clientKeys?: readonly ClientKey[] | undefined
+}
+
+export interface ClientSecrets {
+  clientSecret: string | undefined
+  secondClientSecret: string | undefined
 }
 
 export interface ProvidersTable {
@@ -23,8 +31,12 @@ export interface ProvidersTable {
   existing(portal: string, slug: string): Promise<Provider>
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
-  /** the other one, live while secrets are exchanged */
-  secondClientSecret(provider: Provider): Promise<string | undefined>
+  /** both of them, likewise; @param unread not opened, as it is to be replaced: nobody may be able to any more */
+  clientSecrets(provider: Provider, unread?: readonly (keyof ClientSecrets)[]): Promise<ClientSecrets>
+  /** of the row as it is now: a new key counts without a new version */
+  clientKeys(provider: Pick<Provider, 'id'>): Promise<ClientKey[]>
+  /** @throws ConfigurationError when somebody else changed them meanwhile */
+  changeClientKeys(provider: Provider, change: (keys: ClientKey[]) => readonly ClientKey[]): Promise<void>
   insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
   /** Settings that were changed have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
   update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
@@ -33,9 +45,16 @@ export interface ProvidersTable {
   recommend(portal: string, slug?: string): Promise<void>
   /** @param slugs in their new order; the others come after them */
   reorder(portal: string, slugs: readonly string[]): Promise<void>
+  /** Which client secret the provider took last; no change, so nobody's sign-in is disturbed. */
+  noteSecretInUse(provider: Provider, secret: Provider['secretInUse']): Promise<void>
   /** What a test found; no change, so nobody's sign-in is disturbed. */
   noteTest(provider: Provider, checks: readonly Check[]): Promise<void>
   remove(provider: Provider): Promise<void>
+}
+
+/** What keys are bound to: one that was copied to where a client secret belongs does not open, and is not sent anywhere. */
+export function keysOf(id: string): string {
+  return `${id} client-keys`
 }
 
 export function createProvidersTable(knex: Knex, secretBox: SecretBox): ProvidersTable {
@@ -59,7 +78,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
   }
 
   async function sealed(
-    { clientSecret, secondClientSecret }: SecretChanges,
+    { clientSecret, secondClientSecret, clientKeys }: SecretChanges,
     id: string,
   ): Promise<Record<string, string | null>> {
     const closed = async (secret: string | null) =>
@@ -67,12 +86,28 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     return {
       ...(clientSecret !== undefined && { client_secret: await closed(clientSecret) }),
       ...(secondClientSecret !== undefined && { second_client_secret: await closed(secondClientSecret) }),
+      ...(clientKeys !== undefined && { client_keys: await closeKeys(clientKeys, id) }),
     }
   }
 
-  async function opened({ id, version }: Provider, column: string): Promise<string | undefined> {
-    const row = await rows().select(column).where({ id, version }).first()
-    return row?.[column] ? await secretBox.open(row[column], id) : undefined
+  const closeKeys = (keys: readonly ClientKey[], id: string) =>
+    secretBox.close(JSON.stringify(keys), keysOf(id))
+
+  async function openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
+    return sealed ? (JSON.parse(await secretBox.open(sealed, keysOf(id))) as ClientKey[]) : []
+  }
+
+  async function clientSecrets(
+    { id, version }: Provider,
+    unread: readonly (keyof ClientSecrets)[] = [],
+  ): Promise<ClientSecrets> {
+    const row = await rows().select('client_secret', 'second_client_secret').where({ id, version }).first()
+    const opened = async (name: keyof ClientSecrets, sealed?: string | null) =>
+      sealed && !unread.includes(name) ? await secretBox.open(sealed, id) : undefined
+    return {
+      clientSecret: await opened('clientSecret', row?.client_secret),
+      secondClientSecret: await opened('secondClientSecret', row?.second_client_secret),
+    }
   }
 
   return {
@@ -89,8 +124,23 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     },
     find,
     existing,
-    clientSecret: (provider) => opened(provider, 'client_secret'),
-    secondClientSecret: (provider) => opened(provider, 'second_client_secret'),
+    clientSecret: async (provider) => (await clientSecrets(provider, ['secondClientSecret'])).clientSecret,
+    clientSecrets,
+    async clientKeys({ id }) {
+      const row = await rows().select('client_keys').where({ id }).first()
+      return await openKeys(row?.client_keys, id)
+    },
+    async changeClientKeys({ id, slug }, change) {
+      const row = await rows().select('client_keys').where({ id }).first()
+      const sealed: string | null = row?.client_keys ?? null
+      const client_keys = await closeKeys(change(await openKeys(sealed, id)), id)
+      const changed = await rows().where({ id, client_keys: sealed }).update({ client_keys })
+      // Of two at once one would be lost, though the provider has perhaps read it.
+      if (changed === 0)
+        throw new ConfigurationError(
+          `the keys of "${slug}" were changed by somebody else meanwhile: try again`,
+        )
+    },
     async insert(provider, secrets = {}) {
       const id = randomUUID()
       const now = new Date().toISOString()
@@ -156,6 +206,9 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
             .where({ portal, slug })
             .update({ position: at + 1 })
       })
+    },
+    async noteSecretInUse({ id, version }, secret) {
+      await rows().where({ id, version }).update({ secret_in_use: secret })
     },
     async noteTest(provider, checks) {
       await rows()

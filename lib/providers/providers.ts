@@ -1,5 +1,6 @@
 import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
+import { signingKeyOf } from './client-key.ts'
 import { createConnectProvider } from './connect-provider.ts'
 import { createExportProviders, type ExportProviders } from './export-providers.ts'
 import { createImportProviders, type ImportProviders } from './import-providers.ts'
@@ -18,7 +19,7 @@ export interface Providers extends Switches {
   connect(input: ProviderInput, by?: string): Promise<Provider>
   list(portal?: string): Promise<Provider[]>
   find(slug: string, portal?: string): Promise<Provider | undefined>
-  /** Tests it anew; what was found stands in its row, nothing else changes. */
+  /** Tests it anew; what was found stands in its row, and how it reads the client secret. */
   test(slug: string, portal?: string): Promise<ProviderTest>
   /** Tests what is not saved. @throws ConfigurationError for input that cannot be tested */
   tryOut(input: ProviderInput): Promise<ProviderTest>
@@ -43,23 +44,38 @@ export interface ProvidersParts {
 }
 
 export function createProviders(parts: ProvidersParts): Providers {
-  const { addresses, outbound, table } = parts
+  const { addresses, events, outbound, table } = parts
   const connect = createConnectProvider(parts)
   const update = createUpdateProvider(parts)
+
+  /** How the provider reads the client secret: with the other spelling nobody came in, so that the new version disturbs nobody. */
+  async function remember(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
+    if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
+    const updated = await table.update(provider, { secretEncoding })
+    const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
+    const { portal, slug } = provider
+    await events.record({ kind: 'provider-changed', portal, provider: slug, by: 'test', detail })
+    return updated
+  }
+
   return {
     connect,
     list: (portal = 'default') => table.list(portal),
     find: (slug, portal = 'default') => table.find(portal, slug),
     async test(slug, portal = 'default') {
       const provider = await table.existing(portal, slug)
-      const test = await testProvider(
-        { ...provider, clientSecret: await table.clientSecret(provider) },
-        outbound,
-      )
-      await table.noteTest(provider, test.checks)
+      const redirectUri = addresses.callback(slug, portal)
+      const secrets = await table.clientSecrets(provider)
+      const keys = await table.clientKeys(provider)
+      const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
+      const test = await testProvider({ ...provider, ...secrets, signingKey, redirectUri }, outbound)
+      await table.noteTest(await remember(provider, test), test.checks)
       return test
     },
-    tryOut: async (input) => await testProvider(readInput(input).settings, outbound),
+    async tryOut(input) {
+      const { slug, portal, settings } = readInput(input)
+      return await testProvider({ ...settings, redirectUri: addresses.callback(slug, portal) }, outbound)
+    },
     update,
     exportProviders: createExportProviders(parts),
     importProviders: createImportProviders({ connect, table, update }),

@@ -147,8 +147,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const configuration = this.client.configuration()
-      const tokens = await client.authorizationCodeGrant(configuration, received, {
+      const { tokens, configuration } = await this.client.redeem(received, {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,

@@ -10,6 +10,8 @@ export interface Addresses {
   callback(slug: string, portal: string): string
   /** where a provider sends people after signing them out */
   loggedOut(portal: string): string
+  /** where a provider fetches the keys that we authenticate with */
+  clientKeys(slug: string, portal: string): string
   /** where a provider says that a session of its own has ended */
   backChannelLogout(slug: string, portal: string): string
 }
@@ -41,6 +43,7 @@ export function createAddresses(
     path,
     callback: (slug, portal) => origin(portal) + path(`/login/${slug}/callback`),
     loggedOut: (portal) => origin(portal) + path('/logout/done'),
+    clientKeys: (slug, portal) => origin(portal) + path(`/login/${slug}/jwks.json`),
     backChannelLogout: (slug, portal) => origin(portal) + path(`/logout/${slug}/backchannel`),
   }
 }
