@@ -4,7 +4,7 @@ import { explain } from '../errors.ts'
 import type { PortalSso } from '../portal-sso.ts'
 import type { Check } from '../providers/provider.ts'
 import { type Environment, withSso } from './environment.ts'
-import { printCheck } from './print.ts'
+import { printCheck, printHeading } from './print.ts'
 
 type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
 
@@ -12,7 +12,7 @@ type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
 export async function doctor(environment: Environment): Promise<boolean> {
   const findings: Finding[] = []
   const found = (heading: string, ...more: Finding[]) => {
-    console.log(heading)
+    printHeading(heading)
     more.forEach(printCheck)
     findings.push(...more)
   }

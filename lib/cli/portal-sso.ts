@@ -4,6 +4,7 @@ import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError, explain } from '../errors.ts'
 import { breakGlassCommand } from './break-glass-command.ts'
 import { doctor } from './doctor.ts'
+import { doctorNoauthCommand } from './doctor-noauth.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
 import { eventsCommand } from './events-command.ts'
 import { harmless } from './print.ts'
@@ -51,6 +52,7 @@ program
   .action(async () => {
     if (!(await doctor(readEnvironment()))) process.exitCode = 1
   })
+  .addCommand(doctorNoauthCommand())
 
 /** An error of a script's is JSON, whoever finds it: Commander writes those of the arguments by itself. */
 const asJson = process.argv.includes('--json')

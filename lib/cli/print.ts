@@ -8,6 +8,11 @@ export function printCheck({ result, finding, remedy }: Pick<Check, 'result' | '
   print(`  ${marks[result]} ${loggable(finding)}${advice}`)
 }
 
+/** One line, whatever is in it. */
+export function printHeading(text: string): void {
+  print(loggable(text))
+}
+
 /** Columns as wide as their widest cell; a cell is one line, whatever was put into it. */
 export function printTable(heads: string[], given: string[][]): void {
   const rows = given.map((row) => row.map((cell) => loggable(cell, 300)))

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
+import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
@@ -38,6 +39,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo }),
+        logo: presetOf(provider.preset)?.logo,
         monogram: monogramOf(provider.displayName),
         hue: hueOf(provider),
         recommended: provider.recommended,

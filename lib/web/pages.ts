@@ -250,6 +250,10 @@ function originOf(address: string | undefined): string[] {
 
 function fingerprintOf(directory: string): string {
   const hash = createHash('sha256')
-  for (const file of readdirSync(directory).sort()) hash.update(readFileSync(path.join(directory, file)))
+  const entries = readdirSync(directory, { recursive: true, withFileTypes: true })
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => path.join(parentPath, name))
+  for (const file of files.sort()) hash.update(readFileSync(file))
   return hash.digest('base64url').slice(0, 10)
 }
