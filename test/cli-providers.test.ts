@@ -1,7 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { Command } from 'commander'
+import { printJson } from '../lib/cli/print.ts'
 import { addSettingFlags } from '../lib/cli/providers/setting-flags.ts'
 import { providersCommand } from '../lib/cli/providers-command.ts'
 import { presets } from '../lib/providers/presets/presets.ts'
@@ -347,7 +348,7 @@ describe('portal-sso providers test', () => {
     [
       'is another issuer',
       { discovery: { issuer: 'https://other.example' } },
-      'no usable discovery document',
+      'the discovery document names another issuer: "https://other.example"',
       'compare its "issuer" with what you entered',
     ],
     [
@@ -384,7 +385,20 @@ describe('portal-sso providers test', () => {
     expect(json.stderr).toBe('')
     const { ok, checks } = JSON.parse(json.stdout) as { ok: boolean; checks: { finding: string }[] }
     expect(ok).toBe(false)
-    expect(checks.some(({ finding }) => finding.includes(hostile))).toBe(true)
+    expect(checks.some(({ finding }) => finding.includes('forged'))).toBe(true)
+  })
+
+  it('JSON on the screen is what it was when it is read', () => {
+    const hostile = '\u001b[2J\u009b31m\n\u202e\u{e0001}\u2028'
+    const log = jest.spyOn(console, 'log').mockImplementation(() => {})
+    try {
+      printJson({ hostile })
+      const [[said]] = log.mock.calls as [[string]]
+      expect(said).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}]/u)
+      expect(JSON.parse(said)).toEqual({ hostile })
+    } finally {
+      log.mockRestore()
+    }
   })
 })
 

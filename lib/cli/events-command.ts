@@ -1,11 +1,11 @@
 import { Command, Option } from 'commander'
+import { csvLine } from '../admin/csv.ts'
 import { ConfigurationError } from '../errors.ts'
-import { csvHead, csvLine } from '../events/csv.ts'
 import type { EventKind } from '../events/event.ts'
 import type { EventFilter, History, StoredEvent } from '../events/history.ts'
 import { withWorkbench } from './environment.ts'
 import { momentOf } from './moment.ts'
-import { harmless, printJson, printTable } from './print.ts'
+import { printJson, printTable } from './print.ts'
 
 interface EventFlags {
   kind?: EventKind
@@ -19,6 +19,8 @@ interface EventFlags {
   json?: boolean
   portal: string
 }
+
+const columns = ['at', 'kind', 'provider', 'userId', 'by', 'reference', 'clientAddress', 'detail'] as const
 
 const shown = 50
 const mostExported = 100_000
@@ -82,8 +84,9 @@ function mostOf({ most, csv, json }: EventFlags): number {
 
 async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
   if (csv) {
-    process.stdout.write(csvHead)
-    for await (const events of pages) process.stdout.write(events.map(csvLine).join(''))
+    process.stdout.write(csvLine(columns))
+    for await (const events of pages)
+      process.stdout.write(events.map((event) => csvLine(columns.map((name) => cell(event, name)))).join(''))
     return
   }
   const all: StoredEvent[] = []
@@ -98,7 +101,11 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
       provider ?? '',
       by ?? userId ?? '',
       reference ?? '',
-      harmless(JSON.stringify(detail)),
+      JSON.stringify(detail),
     ]),
   )
+}
+
+function cell(event: StoredEvent, name: (typeof columns)[number]): string {
+  return name === 'detail' ? JSON.stringify(event.detail) : (event[name] ?? '')
 }

@@ -45,8 +45,12 @@ export interface Cli {
   run(args: readonly string[], circumstances?: Circumstances): Promise<Ended>
   /** Runs a command that must refuse. @returns what it said: one sentence, never a stack trace, never one of `secrets` */
   refusal(args: readonly string[], circumstances?: Circumstances): Promise<string>
-  /** At a terminal: gives an answer as soon as its question is there. */
-  converse(args: string[], answers: [question: string, answer: string][]): Promise<Conversation>
+  /** At a terminal: gives an answer as soon as its question is there, or does what is to be done then. */
+  converse(
+    args: string[],
+    answers: [question: string, answer: string | ((screen: string) => Promise<unknown>)][],
+    env?: Circumstances['env'],
+  ): Promise<Conversation>
   withDatabase<T>(act: (knex: Knex) => Promise<T>): Promise<T>
   /** The same acts from code, to prepare what a command meets and to see what it did. */
   fromCode<T>(act: (sso: PortalSso) => Promise<T>): Promise<T>
@@ -98,21 +102,30 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
       for (const secret of secrets) expect(stdout + stderr).not.toContain(secret)
       return stderr.trim().split('\n').at(-1)!
     },
-    async converse(args, answers) {
+    async converse(args, answers, env) {
       const quoted = [process.execPath, program, ...args].map((arg) => `'${arg}'`).join(' ')
-      const child: ChildProcess = spawn('script', ['-qec', quoted, '/dev/null'], { env: environment() })
+      const child: ChildProcess = spawn('script', ['-qec', quoted, '/dev/null'], {
+        env: environment(env),
+      })
+      let failure: unknown
       let screen = ''
       let read = 0
       let answered = 0
       child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         screen += text
-        const [question, answer] = answers[answered] ?? []
-        if (question === undefined || !screen.includes(question, read)) return
+        const [question = '', answer] = answers[answered] ?? []
+        if (answer === undefined || !screen.includes(question, read)) return
         read = screen.length
         answered++
-        child.stdin!.write(`${answer}`)
+        if (typeof answer === 'string') child.stdin!.write(answer)
+        else
+          answer(screen).catch((error: unknown) => {
+            failure = error
+            child.kill()
+          })
       })
       const [code] = (await once(child, 'close')) as [number | null]
+      if (failure) throw failure
       return { code, screen, answered }
     },
     async withDatabase(act) {

@@ -47,13 +47,18 @@ export function addPart(providers: Command): void {
     'providers remove acme --yes',
   )
     .option('--yes', 'do not ask')
-    .action((slug: string, flags: Common & { yes?: boolean }) =>
+    .option(
+      '--end-sessions',
+      'sign out who came by it, within minutes; left out: they stay until their time is over',
+    )
+    .action((slug: string, flags: Common & { yes?: boolean; endSessions?: boolean }) =>
       withWorkbench(async ({ sso, by }) => {
-        const { portal } = flags
+        const { portal, endSessions } = flags
         const { counts, sentence } = await dependents(sso, slug, portal)
         const question = `${sentence} Remove ${slug}?`
         if (!flags.yes && !(await confirm(question, { flag: '--yes' }))) return console.log(`${slug} stays`)
-        await sso.providers.remove(slug, { portal, by })
+        const how = { portal, by, endSessions }
+        await sso.providers.remove(slug, how)
         const back = `\`portal-sso providers restore ${slug}${on(portal)}\` brings it back.`
         say(flags, { slug, removed: true, ...counts }, `${slug} is removed. ${back}`)
       }),

@@ -64,7 +64,7 @@ async function outcomeOf(
 ): Promise<Outcome> {
   progress(flags, 'Waiting for the rehearsal … (Ctrl-C ends the waiting, nothing else)')
   // The link may be opened at the last moment; whoever signs in then needs a while, and the attempt ends by itself.
-  const patience = expiresAt.getTime() + 10 * 60_000
+  const patience = expiresAt.getTime() + 20 * 60_000
   while (Date.now() < patience) {
     const outcome = await sso.rehearsals.outcome(ticket)
     if (outcome !== 'waiting') return outcome

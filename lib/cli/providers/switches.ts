@@ -27,18 +27,25 @@ export function addSwitches(providers: Command): void {
     'disable <slug>',
     'take it off the login page; says how many people have only this way in',
     'providers disable acme',
-  ).action((slug: string, flags: Common) =>
-    withWorkbench(async ({ sso, by }) => {
-      const { portal } = flags
-      const { counts, sentence } = await dependents(sso, slug, portal)
-      await sso.providers.disable(slug, { portal, by })
-      say(
-        flags,
-        { slug, enabled: false, ...counts },
-        `${slug} is disabled; nobody can sign in with it from now on. ${sentence}`,
-      )
-    }),
+    'providers disable acme --end-sessions',
   )
+    .option(
+      '--end-sessions',
+      'sign out who came by it, within minutes; left out: they stay until their time is over',
+    )
+    .action((slug: string, flags: Common & { endSessions?: boolean }) =>
+      withWorkbench(async ({ sso, by }) => {
+        const { portal, endSessions } = flags
+        const { counts, sentence } = await dependents(sso, slug, portal)
+        const how = { portal, by, endSessions }
+        await sso.providers.disable(slug, how)
+        say(
+          flags,
+          { slug, enabled: false, ...counts },
+          `${slug} is disabled; nobody can sign in with it from now on. ${sentence}`,
+        )
+      }),
+    )
 
   verb(
     providers,
