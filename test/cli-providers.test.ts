@@ -161,6 +161,24 @@ describe('portal-sso providers add', () => {
     ])
   })
 
+  it('takes what a preset asks for from flags, and says what is wrong with it', async () => {
+    const add = (...more: string[]) =>
+      cli.refusal(['providers', 'add', ...more, '--client-id', 'portal'], {
+        env: { PORTAL_SSO_CLIENT_SECRET: clientSecret },
+      })
+    expect(
+      await Promise.all([
+        add('entra', '--tenant', 'contoso.com'),
+        add('keycloak', '--address', 'https://id.example.com/realms/x'),
+        add('google', '--domain', 'example.com'),
+      ]),
+    ).toEqual([
+      expect.stringMatching(/^tenant: /),
+      expect.stringContaining('--realm'),
+      'domain: the preset google does not ask for it',
+    ])
+  })
+
   it('refuses in one sentence what cannot work, and saves nothing', async () => {
     provider.faults.discovery = { id_token_signing_alg_values_supported: ['HS256'] }
     const fromInput = ['--client-secret-file', '-']
@@ -445,6 +463,24 @@ describe('portal-sso providers update', () => {
       expect(ended).toMatchObject({ code: 0 })
       expect(ended.stdout + ended.stderr).not.toContain(secondSecret)
     }
+  })
+
+  it('ends an exchange of secrets: the second becomes the only one, and need not be typed again', async () => {
+    await connect('acme')
+    const dates = ['--second-client-secret-expires', '2028-01-31', '--client-secret-expires', '2027-01-31']
+    const second = ['--second-client-secret-file', file('second', secondSecret), ...dates]
+    await cli.run(['providers', 'update', 'acme', ...second])
+    provider.faults.clientSecrets = [secondSecret]
+    const promoted = await cli.run(['providers', 'update', 'acme', '--promote-second-secret'])
+    expect(promoted).toMatchObject({ code: 0 })
+    expect(promoted.stdout + promoted.stderr).not.toContain(secondSecret)
+    expect(await secretsOf('acme')).toEqual([secondSecret, undefined])
+    expect(await list()).toMatchObject([
+      { clientSecretExpiresAt: '2028-01-31T00:00:00.000Z', secondClientSecretExpiresAt: undefined },
+    ])
+    expect(await cli.refusal(['providers', 'update', 'acme', '--promote-second-secret'])).toBe(
+      '"acme" has no second client secret that could take the first one\'s place',
+    )
   })
 
   it('refuses in one sentence what is no setting, what cannot be missing, and a move that takes the secret along', async () => {

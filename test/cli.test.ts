@@ -101,6 +101,11 @@ describe('portal-sso doctor', () => {
     expect(stdout).toContain('Provider acme')
     expect(stdout).toContain('All is well.')
     expect(stdout).not.toMatch(/[✗!→]/)
+    const json = await cli.run(['doctor', '--json'])
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      ok: true,
+      looked: expect.arrayContaining([{ heading: 'Provider acme (acme)', findings: expect.any(Array) }]),
+    })
   })
 
   it('finds all that is wrong at once, each with what to do', async () => {

@@ -153,14 +153,13 @@ describe('an import', () => {
   })
 
   it('brings no default of a preset back that was taken away', async () => {
-    const { providers } = fileOf({ prompt: null, clientAuthentication: null })
+    const { providers } = fileOf({ clientAuthentication: null })
     const clientSecrets = { acme: provider.clientSecret }
-    await imported(fileOf({}, { providers: [{ ...providers[0]!, preset: 'entra' }] }), { clientSecrets })
+    await imported(fileOf({}, { providers: [{ ...providers[0]!, preset: 'auth0' }] }), { clientSecrets })
     // The preset says `client_secret_post`; null says: whatever the provider offers.
     expect(await to.sso.providers.find('acme')).toMatchObject({
-      preset: 'entra',
+      preset: 'auth0',
       clientAuthentication: 'client_secret_basic',
-      prompt: undefined,
     })
   })
 
@@ -398,9 +397,9 @@ describe('a file that is none of ours', () => {
   it('makes no provider one of another preset', async () => {
     await connect(to)
     const { providers, ...file } = fileOf({ displayName: 'Other' })
-    const other = { ...file, providers: [{ ...providers[0]!, preset: 'entra' }] }
+    const other = { ...file, providers: [{ ...providers[0]!, preset: 'auth0' }] }
     expect(await refused(other, { update: true })).toBe(
-      'acme: is connected as generic here, and is entra in the file: remove it first',
+      'acme: is connected as generic here, and is auth0 in the file: remove it first',
     )
   })
 })

@@ -48,9 +48,12 @@ program.addCommand(eventsCommand())
 program
   .command('doctor')
   .description('check database, Redis, secret and every provider; say what is wrong and what to do')
+  .option('--json', 'for scripts')
   .addHelpText('after', '\nExample:\n  $ portal-sso doctor')
-  .action(async () => {
-    if (!(await doctor(readEnvironment()))) process.exitCode = 1
+  // Else it would take `--json` from `doctor noauth`.
+  .enablePositionalOptions()
+  .action(async (flags: { json?: boolean }) => {
+    if (!(await doctor(readEnvironment(), flags))) process.exitCode = 1
   })
   .addCommand(doctorNoauthCommand())
 

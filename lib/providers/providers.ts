@@ -5,6 +5,7 @@ import { createConnectProvider } from './connect-provider.ts'
 import { createExportProviders, type ExportProviders } from './export-providers.ts'
 import { createImportProviders, type ImportProviders } from './import-providers.ts'
 import type { Outbound } from './outbound-http.ts'
+import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
 import { type ProviderInput, parse, readInput } from './provider-input.ts'
@@ -25,6 +26,7 @@ export interface Providers extends Switches {
   tryOut(input: ProviderInput): Promise<ProviderTest>
   /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
   update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
+  promoteSecondSecret: PromoteSecret
   /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
   exportProviders: ExportProviders
   importProviders: ImportProviders
@@ -77,6 +79,7 @@ export function createProviders(parts: ProvidersParts): Providers {
       return await testProvider({ ...settings, redirectUri: addresses.callback(slug, portal) }, outbound)
     },
     update,
+    promoteSecondSecret: createPromoteSecret({ table, update }),
     exportProviders: createExportProviders(parts),
     importProviders: createImportProviders({ connect, table, update }),
     ...createSwitches(parts),

@@ -14,7 +14,8 @@ export function addPresets(providers: Command): void {
         print(`${name}: ${displayName} (docs/providers/${guide})`)
         if (!settings) print('  --issuer  Issuer')
         for (const { name: flag, label, hint, example, required = true } of asks) {
-          const help = [hint, example && `for example ${example}`, !required && 'may be left out']
+          const optional = !required && !hint?.includes('left out') && 'may be left out'
+          const help = [hint, optional, example && `for example ${example}`]
           print(`  --${flag}  ${[label, ...help.filter(Boolean)].join('; ')}`)
         }
       }

@@ -73,17 +73,26 @@ export async function answer(
 
 /** The issuer, or what the preset makes it of. */
 async function whereItIs(preset: Preset, flags: QuestionFlags, before: Answers): Promise<Answers> {
-  if (flags.issuer !== undefined) return { issuer: flags.issuer }
+  const given = givenAnswers(flags)
+  // The issuer itself says all that the questions are for; what was answered all the same is judged with it.
+  if (flags.issuer !== undefined)
+    return { issuer: flags.issuer, ...(Object.keys(given).length > 0 && { answers: given }) }
   if (!preset.settings) return { issuer: await askIssuer(before.issuer ?? undefined) }
-  const answers: Record<string, string> = {}
+  const answers: Record<string, string> = { ...given }
   for (const { name, label, hint, example, required = true, read } of preset.asks) {
-    const flag = `--${name}`
-    const given = flags[new Option(flag).attributeName()] as string | undefined
-    if (given === undefined && !required && !atTerminal()) continue
+    if (name in given || (!required && !atTerminal())) continue
     const otherwise = before.answers?.[name] ?? (required ? undefined : '')
-    answers[name] = given ?? (await ask({ question: label, flag, hint, example, read, otherwise }))
+    answers[name] = await ask({ question: label, flag: `--${name}`, hint, example, read, otherwise })
   }
   return { answers }
+}
+
+/** Those of other presets too: that this one does not ask for them is told, not passed over. */
+function givenAnswers(flags: QuestionFlags): Record<string, string> {
+  const given = presets
+    .flatMap(({ asks }) => asks)
+    .map(({ name }) => [name, flags[new Option(`--${name} <text>`).attributeName()]] as const)
+  return Object.fromEntries(given.filter((pair): pair is [string, string] => typeof pair[1] === 'string'))
 }
 
 async function askIssuer(otherwise: string | undefined): Promise<string> {

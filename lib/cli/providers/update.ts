@@ -11,6 +11,7 @@ interface UpdateFlags extends Common, Flags {
   clientSecretFile?: string
   secondClientSecretFile?: string
   public?: boolean
+  promoteSecondSecret?: boolean
   unset?: string
 }
 
@@ -21,6 +22,7 @@ export function addUpdate(providers: Command): void {
     'change settings; it is tested as when it was connected, and counts from the next click on',
     'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
     'providers update acme --second-client-secret-file new.txt --second-client-secret-expires 2027-01-31',
+    'providers update acme --promote-second-secret',
     'providers update acme --unset prompt,proxy',
   )
   addSettingFlags(command)
@@ -28,6 +30,7 @@ export function addUpdate(providers: Command): void {
       '--unset <settings>',
       'take settings back to what they are when left out: names of flags, with commas',
     )
+    .option('--promote-second-secret', 'ends the exchange: the second client secret becomes the only one')
     .action((slug: string, flags: UpdateFlags) =>
       withWorkbench((workbench) => update(workbench, slug, flags)),
     )
@@ -41,19 +44,22 @@ async function update({ sso, by }: Workbench, slug: string, flags: UpdateFlags):
     ...(await secrets(flags)),
   }
   const names = Object.keys(changes)
-  if (names.length === 0)
+  const { promoteSecondSecret: promote } = flags
+  if (promote && names.length > 0) throw new ConfigurationError('--promote-second-secret: give it alone')
+  if (!promote && names.length === 0)
     throw new ConfigurationError(
       'say what to change: `portal-sso providers update --help` lists all settings',
     )
   progress(flags, 'Testing the provider …')
-  const { version } = await sso.providers.update(slug, changes, { portal, by })
+  if (promote) await sso.providers.promoteSecondSecret(slug, { portal, by })
+  else await sso.providers.update(slug, changes, { portal, by })
   const provider = await sso.providers.find(slug, portal)
   if (!flags.json) provider?.tested?.checks.forEach(printCheck)
   const unrehearsed = provider && !provider.enabled && !provider.rehearsedAt
   say(
     flags,
-    { provider, changed: names, version },
-    `${slug} is changed (${names.join(', ')}).${unrehearsed ? ' Rehearse it before you enable it.' : ''}`,
+    { provider, changed: promote ? ['clientSecret'] : names },
+    `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Rehearse it before you enable it.' : ''}`,
   )
 }
 
