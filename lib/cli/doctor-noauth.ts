@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { Check, Provider } from '../providers/provider.ts'
 import { type Workbench, withWorkbench } from './environment.ts'
 import { playNoauth } from './noauth-attacks.ts'
-import { printCheck, printHeading } from './print.ts'
+import { printCheck, printHeading, printJson } from './print.ts'
 
 interface Flags {
   portal?: string
@@ -24,7 +24,7 @@ export function doctorNoauthCommand(): Command {
 Nothing is sent or changed. Exit code 1: a row would let an attack through.
 
 Example:
-  portal-sso doctor noauth --json | jq '.[] | select(any(.checks[]; .result == "failed")) | .slug'`,
+  $ portal-sso doctor noauth --json | jq '.[] | select(any(.checks[]; .result == "failed")) | .slug'`,
     )
     .action((flags: Flags) => withWorkbench((workbench) => doctorNoauth(workbench, flags)))
 }
@@ -41,7 +41,7 @@ async function doctorNoauth({ knex, sso }: Workbench, { portal, json }: Flags): 
   })
   const open = played.filter(({ checks }) => checks.some(({ result }) => result === 'failed'))
   if (open.length > 0) process.exitCode = 1
-  if (json) return console.log(JSON.stringify(played, null, 2))
+  if (json) return printJson(played)
   if (played.length === 0) return console.log('No provider is connected, so there is nothing to attack.')
   played.forEach(print)
   console.log(

@@ -120,6 +120,12 @@ export interface GlassBroken extends Happened {
   detail: { step: 'made' | 'used' }
 }
 
+/** The settings of a provider left for a file, its client secrets among them under a passphrase. */
+export interface ProviderExported extends OfProvider {
+  kind: 'provider-exported'
+  detail: { secrets: 'sealed' }
+}
+
 export interface ProviderRemoved extends OfProvider {
   kind: 'provider-removed'
 }
@@ -179,6 +185,7 @@ export type PortalEvent =
   | AdminConsent
   | ProviderConnected
   | ProviderChanged
+  | ProviderExported
   | ProviderRemoved
   | SecretsRotated
   | ProviderRetiring

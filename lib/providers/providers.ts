@@ -1,8 +1,11 @@
 import type { Addresses } from '../web/addresses.ts'
 import { signingKeyOf } from './client-key.ts'
 import { createConnectProvider } from './connect-provider.ts'
+import { createExportProviders, type ExportProviders } from './export-providers.ts'
+import { createImportProviders, type ImportProviders } from './import-providers.ts'
 import type { Outbound } from './outbound-http.ts'
 import { presetOf } from './presets/presets.ts'
+import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
 import { type ProviderInput, parse, readInput } from './provider-input.ts'
@@ -22,6 +25,10 @@ export interface Providers extends Switches {
   tryOut(input: ProviderInput): Promise<ProviderTest>
   /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
   update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
+  promoteSecondSecret: PromoteSecret
+  /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
+  exportProviders: ExportProviders
+  importProviders: ImportProviders
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
   /** the redirect URI of the admin consent to enter at the provider; `undefined` for one that has no such thing */
@@ -39,6 +46,8 @@ export interface ProvidersParts extends SwitchParts {
 
 export function createProviders(parts: ProvidersParts): Providers {
   const { addresses, events, outbound, table } = parts
+  const connect = createConnectProvider(parts)
+  const update = createUpdateProvider(parts)
 
   /** How the provider reads the client secret: with the other spelling nobody came in, so that the new version disturbs nobody. */
   async function remember(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
@@ -51,7 +60,7 @@ export function createProviders(parts: ProvidersParts): Providers {
   }
 
   return {
-    connect: createConnectProvider(parts),
+    connect,
     list: (portal = 'default') => table.list(portal),
     find: (slug, portal = 'default') => table.find(portal, slug),
     async test(slug, portal = 'default') {
@@ -69,7 +78,10 @@ export function createProviders(parts: ProvidersParts): Providers {
       const candidate = { ...settings, preset, redirectUri: addresses.callback(slug, portal) }
       return await testProvider(candidate, outbound)
     },
-    update: createUpdateProvider(parts),
+    update,
+    promoteSecondSecret: createPromoteSecret({ table, update }),
+    exportProviders: createExportProviders(parts),
+    importProviders: createImportProviders({ connect, table, update }),
     ...createSwitches(parts),
     redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
     async adminConsentUri(slug, portal = 'default') {
