@@ -6,6 +6,8 @@ export const problemStatus = {
   provider_unavailable: 502,
   provider_denied: 403,
   provider_error: 502,
+  consent_missing: 403,
+  consent_refused: 403,
   provider_changed: 409,
   attempt_gone: 400,
   address_unproven: 403,

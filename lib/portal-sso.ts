@@ -4,6 +4,7 @@ import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
 import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
+import { createConsentRequests } from './consent/consent-requests.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
@@ -15,12 +16,14 @@ import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendExpiryMail } from './mail/expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createRebinding, type Rebinding } from './moving/rebind-identities.ts'
 import { createRetirement, type Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
 import { type ClientKeys, createClientKeys } from './providers/client-keys.ts'
 import { createOutbound } from './providers/outbound-http.ts'
+import type { Provider } from './providers/provider.ts'
 import { createProviderClients } from './providers/provider-clients.ts'
 import { createProviders, type Providers } from './providers/providers.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
@@ -42,7 +45,9 @@ import { createTickets } from './rehearsal/tickets.ts'
 import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
+import { createMarkedSessions } from './sessions/end-marked.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
+import { createKnownStore } from './sessions/known-store.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -52,6 +57,8 @@ import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
+import { createTasks } from './upkeep/tasks.ts'
+import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -83,6 +90,11 @@ export interface PortalSso {
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
+  /**
+   * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
+   * For a host that is frozen between requests. Safe on any number of instances.
+   */
+  upkeep(): Promise<void>
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
@@ -124,18 +136,23 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       })
     },
   })
-  const table = createProvidersTable(knex, createSecretBox(secrets))
+  const secretBox = createSecretBox(secrets)
+  const table = createProvidersTable(knex, secretBox)
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
+  const knownStore = createKnownStore()
+  const endSessions = createEndSessions(index)
+  const markedSessions = createMarkedSessions({ endSessions, index, knownStore, logger })
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
     index,
+    knownStore,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
@@ -145,9 +162,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const proving = mailer && {
+  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
+    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
   const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
@@ -167,8 +185,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     beginRegistration: createBeginRegistration(pendings, addresses),
     brokenGlass,
     clients,
+    consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
     endRehearsal: createEndRehearsal({ report, strategies }),
-    endSessions: createEndSessions(index),
+    endSessions,
+    async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
+      await markedSessions.mark({ portal, providerId })
+      await markedSessions.endNow()
+    },
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
@@ -176,8 +199,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     form,
     homePath,
     identities,
+    knex,
     lastUsed,
     logger,
+    markedSessions,
     lookUp,
     pages,
     passport,
@@ -214,9 +239,17 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       secure,
     })
 
+  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
+  const { adminMail } = settings
+  const upkeep = createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger)
+
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
-    router: () => createRouter(parts),
+    router() {
+      // Who serves people looks after what has its time; a command or a script does not.
+      upkeep.start()
+      return createRouter(parts)
+    },
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
     admin: createAdmin(parts),
@@ -228,11 +261,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     },
     rehearsals,
     breakGlass: createBreakGlass(parts),
-    rotateSecrets: createRotateSecrets(parts),
+    rotateSecrets: createRotateSecrets({ ...parts, knex, secretBox }),
     history: createHistory(parts),
     users,
     events: events.emitter,
+    upkeep: () => upkeep.run(),
     async close() {
+      await upkeep.stop()
       await outbound.close()
       await database.close()
     },

@@ -338,7 +338,7 @@ describe('portal-sso providers', () => {
     [
       'is another issuer',
       { discovery: { issuer: 'https://other.example' } },
-      'no usable discovery document',
+      'the discovery document names another issuer: "https://other.example"',
       'compare its "issuer" with what you entered',
     ],
     [

@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError, explain } from '../errors.ts'
 import { doctor } from './doctor.ts'
+import { doctorNoauthCommand } from './doctor-noauth.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
 import { harmless } from './print.ts'
 import { providersCommand } from './providers-command.ts'
@@ -43,6 +44,7 @@ program
   .action(async () => {
     if (!(await doctor(readEnvironment()))) process.exitCode = 1
   })
+  .addCommand(doctorNoauthCommand())
 
 // `portal-sso doctor | head` is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

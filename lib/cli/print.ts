@@ -6,6 +6,10 @@ export function printCheck({ result, finding, remedy }: Pick<Check, 'result' | '
   print(`  ${marks[result]} ${finding}${result !== 'ok' && remedy ? `\n    → ${remedy}` : ''}`)
 }
 
+export function printHeading(text: string): void {
+  print(text)
+}
+
 /** Columns as wide as their widest cell. */
 export function printTable(heads: string[], rows: string[][]): void {
   const widths = heads.map((head, at) => Math.max(head.length, ...rows.map((row) => row[at]?.length ?? 0)))

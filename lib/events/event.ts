@@ -50,6 +50,11 @@ export interface Linked extends OfPerson {
   kind: 'linked'
 }
 
+/** Somebody came under a new subject and was found again by tenant and object id, while an administrator had that done. */
+export interface IdentityRebound extends OfPerson {
+  kind: 'identity-rebound'
+}
+
 /** An identity belongs to a user who was made for it. */
 export interface Registered extends OfPerson {
   kind: 'registered'
@@ -71,6 +76,15 @@ export interface RateLimited extends Happened {
   reference: string
   /** name of the limit: a key of the option `rateLimits`, or `attempt` */
   detail: { limit: string }
+}
+
+/** An administrator of a provider's came back from the page that asks to consent for a whole organisation. */
+export interface AdminConsent extends Happened {
+  kind: 'admin-consent'
+  /** slug */
+  provider: string
+  /** why it was refused stands in an event `refused`; `tenant`: as the browser said it, so nothing may be built on it */
+  detail: { outcome: 'granted' | 'refused'; tenant?: string | undefined }
 }
 
 export interface ProviderConnected extends OfProvider {
@@ -110,22 +124,70 @@ export interface ProviderRemoved extends OfProvider {
   kind: 'provider-removed'
 }
 
+/** Client secrets and keys of this many providers are sealed under the portal's new secret. */
+export interface SecretsRotated extends Happened {
+  kind: 'secrets-rotated'
+  by: string
+  detail: { providers: string }
+}
+
+/** Its last day was set; `keep` takes that back, which is a `provider-changed`. */
+export interface ProviderRetiring extends OfProvider {
+  kind: 'provider-retiring'
+  /** the moment from which on nobody signs in with it, ISO 8601 */
+  detail: { at: string }
+}
+
+/** Its last day is over, or it was disabled with its sessions: it is disabled, and they end. */
+export interface ProviderRetired extends OfProvider {
+  kind: 'provider-retired'
+  /** how many sessions */
+  detail: { sessions: number }
+}
+
+/** People are found again under new subjects from now on, or no more, or every such link was taken back. */
+export interface ProviderRebinding extends OfProvider {
+  kind: 'provider-rebinding'
+  /** `people`: of those linked before, how many can be found; how many were found; how many links were taken back */
+  detail: { step: 'started' | 'stopped' | 'undone'; people: number }
+}
+
+/** At 60, 30, 7 and 1 days before a client secret runs out at the provider. */
+export interface ClientSecretExpiring extends OfProvider {
+  kind: 'client-secret-expiring'
+  /** `days` until `end` (ISO 8601), 0 when it is over */
+  detail: { secret: 'first' | 'second'; days: number; end: string }
+}
+
+/** 30 days after it was removed: it cannot be restored any more. */
+export interface ProviderForgotten extends OfProvider {
+  kind: 'provider-forgotten'
+}
+
 /** Something that happened: one row in `sso_events`, one call of each listener. */
 export type PortalEvent =
   | SignedIn
   | SignedOut
   | Refused
   | Linked
+  | IdentityRebound
   | Registered
   | AddressProof<'address-proof-sent'>
   | AddressProof<'address-proven'>
   | AddressProof<'address-proof-failed'>
   | RateLimited
+  | AdminConsent
   | ProviderConnected
   | ProviderChanged
   | ProviderRemoved
   | ProviderRehearsed
   | GlassBroken
+  | SecretsRotated
+  | ProviderRetiring
+  | ProviderRetired
+  | ProviderForgotten
+  | ProviderRebinding
+  | ClientSecretExpiring
 
 export type EventKind = PortalEvent['kind']
 

@@ -47,7 +47,7 @@ export function diagnose(error: PortalSsoError, provider: Provider, witness: Wit
     finding: finding && loggable(finding),
     // Without our own code, which tells an administrator nothing.
     cause: loggable(error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`),
-    remedy: remedyFor(step, said, witness),
+    remedy: remedyFor(step, error, said, witness),
   }
 }
 

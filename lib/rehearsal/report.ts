@@ -45,8 +45,8 @@ export function createReport(parts: ReportParts): Report {
   const { events, logger, lookUp, pages, provesAddresses, table, tickets } = parts
 
   /** Asks what would happen, and does nothing of it. */
-  async function lookAhead(identity: Identity, portal: string): Promise<Outlook> {
-    const { turn } = await lookUp(identity, portal)
+  async function lookAhead(identity: Identity, { portal, rebindingSince }: Provider): Promise<Outlook> {
+    const { turn } = await lookUp(identity, portal, undefined, rebindingSince)
     return outlookOf(turn, identity, provesAddresses)
   }
 
@@ -77,7 +77,7 @@ export function createReport(parts: ReportParts): Report {
     const { provider, returnTo, answer, witness, outcome } = ended
     const identity = 'identity' in outcome ? outcome.identity : undefined
     const error = 'error' in outcome ? outcome.error : undefined
-    const outlook = identity && (await lookAhead(identity, provider.portal))
+    const outlook = identity && (await lookAhead(identity, provider))
     const reason = error?.code ?? outlook?.refused
     // What passed with settings that are others by now has not passed.
     if (

@@ -1,5 +1,5 @@
-import * as client from 'openid-client'
-import type { ProviderClient } from '../providers/provider-client.ts'
+import type { ProviderMetadata } from '../providers/discover.ts'
+import type { Watch } from '../providers/provider-client.ts'
 import type { Claims } from './identity.ts'
 
 /** What a rehearsal is told of an answer while it is judged, one by one and in this order. Nothing of it is a token. */
@@ -16,23 +16,14 @@ export type Seen =
 
 export type Observe = (seen: Seen) => void
 
-/** The same client; somebody is told which endpoints it asks. */
-export function watched(providerClient: ProviderClient, observe: Observe | undefined): ProviderClient {
-  if (!observe) return providerClient
-  const tokenUrl = new URL(providerClient.metadata.token_endpoint).href
-  return {
-    ...providerClient,
-    configuration(...given) {
-      const configuration = providerClient.configuration(...given)
-      const ask = configuration[client.customFetch] as client.CustomFetch
-      configuration[client.customFetch] = async (url, options) => {
-        const isToken = url === tokenUrl
-        observe({ asked: isToken ? 'token' : 'other' })
-        const response = await ask(url, options)
-        if (isToken) observe({ tokenStatus: response.status })
-        return response
-      }
-      return configuration
-    },
+/** Has somebody told which endpoints are asked. */
+export function watching({ token_endpoint }: ProviderMetadata, observe: Observe): Watch {
+  const tokenUrl = new URL(token_endpoint).href
+  return (ask) => async (url, options) => {
+    const isToken = url === tokenUrl
+    observe({ asked: isToken ? 'token' : 'other' })
+    const response = await ask(url, options)
+    if (isToken) observe({ tokenStatus: response.status })
+    return response
   }
 }

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
+import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
@@ -34,14 +35,17 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
     if (req.query.cancelled === 'registration') forgetRegistration(res)
 
     const last = lastUsed.get(req)
+    const { lang } = pages.locale(req)
     await pages.show(req, res, 'picker', {
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo }),
+        logo: presetOf(provider.preset)?.logo,
         monogram: monogramOf(provider.displayName),
         hue: hueOf(provider),
         recommended: provider.recommended,
         lastUsed: provider.slug === last,
+        until: lastDayOf(provider, lang),
       })),
     })
   })
@@ -53,6 +57,12 @@ function offered(providers: readonly Provider[], hint: unknown): readonly Provid
   if (email === undefined) return providers
   const knows = ({ emailDomains }: Provider) => emailDomains.includes(domainOf(email))
   return [...providers.filter(knows), ...providers.filter((provider) => !knows(provider))]
+}
+
+/** The last day on which it can be used, as the reader writes it. A retirement at midnight ends the day before. */
+function lastDayOf({ retiringAt }: Provider, lang: string): string | undefined {
+  if (retiringAt === undefined) return undefined
+  return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retiringAt) - 1)
 }
 
 function monogramOf(displayName: string): string {

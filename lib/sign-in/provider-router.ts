@@ -10,6 +10,7 @@ import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
 import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
 import type { Identity } from './identity.ts'
+import { readLoginHint } from './login-hint.ts'
 import type { LookUp } from './look-up.ts'
 import type { ProviderStrategies } from './provider-strategies.ts'
 import type { Refuse } from './refuse.ts'
@@ -61,13 +62,14 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       const address = await strategies.begin(req, res, provider, {
         returnTo,
         otherAccount: req.query.account === 'other',
+        loginHint: readLoginHint(req.query.login_hint),
         // Which one is never the query's to say.
         proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
       })
       // To the letter: Express's own redirect would spell it anew.
       res.status(302).set('location', address).end()
     } catch (error) {
-      await refuse(req, res, error, { portal, provider: slug, returnTo })
+      await refuse(req, res, error, { portal, provider: slug, row: provider, returnTo })
     }
   })
 
@@ -95,7 +97,8 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       await carryOut(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
-      await refuse(req, res, error, { portal, provider: provider.enabled ? slug : undefined, returnTo })
+      const again = provider.enabled ? { provider: slug, row: provider } : {}
+      await refuse(req, res, error, { portal, ...again, returnTo })
     }
   })
 
@@ -144,13 +147,17 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     identity: Identity,
     { returnTo, proving }: Attempt,
   ): Promise<void> {
-    const { turn, gone } = await lookUp(identity, portal)
+    const { turn, gone } = await lookUp(identity, portal, undefined, provider.rebindingSince)
     const admission = { provider, identity, gone, returnTo, proving }
     switch (turn.turn) {
       case 'known':
         return await admit(req, res, { ...admission, user: turn.user, how: 'known' })
       case 'link':
-        return await admit(req, res, { ...admission, user: turn.user, how: 'linked' })
+        return await admit(req, res, {
+          ...admission,
+          user: turn.user,
+          how: turn.again ? 'rebound' : 'linked',
+        })
       case 'prove':
         if (!provesAddresses)
           throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')

@@ -7,9 +7,10 @@ import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
 import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
+import { entraCode, lacksConsent } from './consent-missing.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
-import { type Observe, watched } from './observe.ts'
+import { type Observe, watching } from './observe.ts'
 import { conceal, quote } from './quote.ts'
 
 export interface Begin {
@@ -17,6 +18,8 @@ export interface Begin {
   returnTo: string | undefined
   /** have the provider ask who it is, though it may know somebody */
   otherAccount: boolean
+  /** whom the provider may take it for; theirs to ask */
+  loginHint: string | undefined
   /** see `Attempt` */
   proving: string | undefined
   /** see `Attempt` */
@@ -108,7 +111,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { returnTo, otherAccount, proving, rehearsal, lead } = step
+    const { returnTo, otherAccount, loginHint, proving, rehearsal, lead } = step
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -130,10 +133,13 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       nonce,
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
     }
+    // Whoever is to choose is not told whom to be; Entra refuses a request with both.
+    const chooses = otherAccount || this.provider.prompt === 'select_account'
     // A new object: Passport shares its options among all requests.
     super.authenticate(req, {
       ...parameters,
       ...(otherAccount && { prompt: this.promptForOtherAccount() }),
+      ...(loginHint !== undefined && !chooses && { loginHint }),
       state: attempt,
     } as OpenIDConnectStrategy.AuthenticateOptions)
   }
@@ -162,13 +168,14 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const configuration = watched(this.client, observe).configuration()
-      const tokens = await client.authorizationCodeGrant(configuration, received, {
+      const checks: client.AuthorizationCodeGrantChecks = {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
-      })
+      }
+      const watch = observe && watching(this.client.metadata, observe)
+      const { tokens, configuration } = await this.client.redeem(received, checks, watch)
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
       observe?.({ idClaims })
@@ -221,8 +228,13 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
 function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
-    const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
-    return new PortalSsoError(code, `the provider answered with the error ${quote(error.error, secrets)}`)
+    const { error: name, error_description: described } = error
+    const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
+    const number = entraCode(described)
+    return new PortalSsoError(
+      lacksConsent(name, described) ? 'consent_missing' : denied,
+      `the provider answered with the error ${quote(name, secrets)}${number ? ` (${number})` : ''}`,
+    )
   }
   if (error instanceof client.ResponseBodyError) {
     // As unknown: only `error` has been looked at, and an object need not be able to become text.
@@ -231,8 +243,9 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )
+    const refused = own ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
-      own ? 'provider_error' : 'answer_invalid',
+      lacksConsent(error.error, described) ? 'consent_missing' : refused,
       `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
     )
   }
