@@ -41,6 +41,9 @@ const answers: Readonly<Record<string, string>> = {
   unsupported_grant_type: 'Switch the authorization code flow on for this application at the provider.',
 }
 
+/** What is said of a token whose tenant does not come in. */
+export const ofAnotherTenant = /\(tid\)/
+
 export function remedyFor(
   step: Step,
   { code }: PortalSsoError,
@@ -48,6 +51,8 @@ export function remedyFor(
   { failure, tokenStatus }: Witness,
 ): string {
   const error = failure?.error
+  if (ofAnotherTenant.test(said))
+    return 'Rehearse with an account of a tenant that the settings name; or add this one, if its people may come in.'
   const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)
   if (Object.hasOwn(answers, named)) return answers[named] as string
   // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
