@@ -16,6 +16,10 @@ ${
   )
 }
 
+export function isAda(user: Express.User | undefined): boolean {
+  return (user as { email?: string } | undefined)?.email === 'ada@example.com'
+}
+
 export function portalPage(user: Express.User | undefined, path: string): string {
   const { name, email } = user as unknown as { name: string; email: string }
   return page(
@@ -29,7 +33,8 @@ export function portalPage(user: Express.User | undefined, path: string): string
 <tr><td>Standing desk</td><td>November 2026</td><td>requested</td></tr>
 </table>
 <p class="small">This page is <code>${escaped(path)}</code>. Sign out and open
-<a href="/portal/requests?state=open">a deep link</a>: signing in leads back to it.</p>`,
+<a href="/portal/requests?state=open">a deep link</a>: signing in leads back to it.</p>
+${isAda(user) ? '<p class="small">You administer this portal: <a href="/admin/sso">connect providers</a>.</p>' : ''}`,
     user,
   )
 }

@@ -13,7 +13,7 @@ import { createPortalSso, EmailTaken, type PortalSsoOptions } from '../lib/index
 import { startIdentityProviders } from './identity-providers.ts'
 import { createMailbox } from './mailbox.ts'
 import { connectRedis, developmentSecret, fail, readEnvironment } from './portal-environment.ts'
-import { classicLoginPage, homePage, mailboxPage, portalPage } from './portal-pages.ts'
+import { classicLoginPage, homePage, isAda, mailboxPage, portalPage } from './portal-pages.ts'
 
 const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
 
@@ -42,6 +42,10 @@ app.use('/portal', sso.guard())
 app.get('/portal{/*page}', (req, res) => {
   res.send(portalPage(req.user, req.originalUrl))
 })
+
+// Who connects providers. Anybody may come in as Ada here, so on another machine nobody may.
+const onThisMachine = ['localhost', '127.0.0.1', '[::1]'].includes(new URL(baseUrl).hostname)
+app.use('/admin/sso', sso.admin({ authorize: (req) => onThisMachine && isAda(req.user) }))
 
 // Everybody's mail, for everybody to read: for trying things out on one machine, and nothing else.
 app.get('/mailbox', (req, res) => {
@@ -93,5 +97,6 @@ for (const { slug, displayName, issuer, clientId, clientSecret } of identityProv
 if (connected.size === 0) await sso.providers.recommend('northwind')
 console.log(`
   Open ${baseUrl}/portal and choose a provider. Ctrl-C ends it all.
+  Signed in as Ada, connect providers at ${baseUrl}/admin/sso (on this machine only).
   The CLI on this portal:  SSO_SECRET=$(cat .portal-sso/secret) npm run portal-sso -- providers list
 `)

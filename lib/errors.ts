@@ -6,15 +6,19 @@ export const problemStatus = {
   provider_unavailable: 502,
   provider_denied: 403,
   provider_error: 502,
+  consent_missing: 403,
+  consent_refused: 403,
   provider_changed: 409,
   attempt_gone: 400,
   address_unproven: 403,
   user_inactive: 403,
   registration_closed: 403,
   registration_gone: 400,
+  ticket_gone: 410,
   classic_login_off: 403,
   cross_site_request: 403,
   not_signed_in: 401,
+  page_unknown: 404,
   session_unavailable: 503,
   database_unavailable: 503,
   insecure_connection: 500,
@@ -41,7 +45,7 @@ export class PortalSsoError extends Error {
   }
 }
 
-/** A wrong option, argument or environment variable: the message says what to write instead. Never shown to a person. */
+/** A wrong option, argument or environment variable: the message says what to write instead. Shown to administrators only. */
 export class ConfigurationError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)

@@ -1,9 +1,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from '@jest/globals'
+import fc from 'fast-check'
 import type { Preset } from '../lib/providers/presets/preset.ts'
 import { presetOf, presets } from '../lib/providers/presets/presets.ts'
 import { type ProviderInput, readInput } from '../lib/providers/provider-input.ts'
+import { effort, textOf } from './support/properties.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const folder = path.join(root, 'lib/providers/presets')
@@ -91,6 +93,7 @@ describe('the issuer', () => {
     ['ping', { environment: guid, region: 'EU' }, `https://auth.pingone.eu/${guid}/as`],
     ['ping', { environment: guid, region: 'com.au' }, `https://auth.pingone.com.au/${guid}/as`],
     ['onelogin', { subdomain: 'acme' }, 'https://acme.onelogin.com/oidc/2'],
+    ['onelogin', { subdomain: '123' }, 'https://123.onelogin.com/oidc/2'],
     ['onelogin', { subdomain: 'https://Acme.OneLogin.com/' }, 'https://acme.onelogin.com/oidc/2'],
     ['jumpcloud', {}, 'https://oauth.id.jumpcloud.com/'],
     ['jumpcloud', { region: 'us' }, 'https://oauth.id.jumpcloud.com/'],
@@ -148,6 +151,7 @@ describe('an answer that is none', () => {
       /^domain: write a domain only, such as `example\.okta\.com`/,
     ],
     ['okta', { domain: 'evil..example' }, /^domain: write a domain only/],
+    ['okta', { domain: 'xn--127.okta.com' }, /^domain: write a domain only/],
     ['okta', { domain: '127.0.0.1' }, /^domain: write a domain only/],
     ['okta', { domain: 'localhost' }, /^domain: write a domain only/],
     ['okta', { domain: 'example.okta.com', server: '../v1' }, /^server: write the ID/],
@@ -171,6 +175,7 @@ describe('an answer that is none', () => {
     ['gitlab', { address: 'https://gitlab.example.com/users?x=1' }, /^address: write an address/],
     ['ping', { environment: 'acme' }, /^environment: write the Environment ID, a GUID/],
     ['ping', { environment: guid, region: 'com/evil' }, /^region: write one of com, ca, eu/],
+    ['onelogin', { subdomain: 'https://https://acme' }, /^subdomain: write what stands before/],
     ['onelogin', { subdomain: 'evil.example' }, /^subdomain: write what stands before/],
     ['onelogin', { subdomain: 'a.b.onelogin.com' }, /^subdomain: write what stands before/],
     ['jumpcloud', { region: 'evil.example' }, /^region: write one of us, eu, in/],
@@ -185,6 +190,82 @@ describe('an answer that is none', () => {
   })
 })
 
+describe('whatever is answered, the issuer', () => {
+  const answer = textOf([
+    ...[
+      'https://',
+      'http://',
+      '//',
+      '/',
+      '\\',
+      '@',
+      ':',
+      ':443',
+      '#',
+      '?',
+      '%2f',
+      '%00',
+      '..',
+      '.',
+      '-',
+      ' ',
+      '\n',
+    ],
+    ...[
+      'evil.example',
+      'okta.com',
+      'acme',
+      '.onelogin.com',
+      '-admin',
+      'realms',
+      '127.0.0.1',
+      '[::1]',
+      'xn--',
+      guid,
+      'eu',
+    ],
+  ])
+  // Where nobody is asked for an address, nothing but the vendor's may come of it.
+  const hosts: Record<string, RegExp> = {
+    google: /^accounts\.google\.com$/,
+    ping: /^auth\.pingone\.(com|ca|eu|com\.au|sg|asia)$/,
+    onelogin: /^[a-z0-9-]+\.onelogin\.com$/,
+    jumpcloud: /^oauth\.id\.((eu|in)\.)?jumpcloud\.com$/,
+  }
+
+  it.each(presets.filter(({ name }) => !['entra', 'generic'].includes(name)).map(({ name }) => name))(
+    'of %s is an address as browsers spell it, at its own host, without user, query or fragment',
+    (name) => {
+      const { asks, settings } = presetOf(name)!
+      const answers = fc.record(Object.fromEntries(asks.map((question) => [question.name, answer])))
+      let made = 0
+      fc.assert(
+        fc.property(answers, (given) => {
+          const read = asks.map((question) => ({ question, outcome: question.read(given[question.name]!) }))
+          const good = read.flatMap(({ question, outcome }) =>
+            'answer' in outcome ? [[question.name, outcome.answer] as const] : [],
+          )
+          const lacks = read.some(
+            ({ question, outcome }) => question.required !== false && 'wrong' in outcome,
+          )
+          if (lacks) return
+          made++
+          const { issuer } = settings!(Object.fromEntries(good))
+          const url = new URL(issuer)
+          expect([issuer, `${issuer}/`]).toContain(url.href)
+          expect([url.username, url.password, url.search, url.hash]).toEqual(['', '', '', ''])
+          expect(url.host).toMatch(hosts[name] ?? /^[a-z0-9.-]+(:\d+)?$/)
+        }),
+        {
+          ...effort(),
+          examples: [[Object.fromEntries(asks.map(({ name: each, example }) => [each, example!]))]],
+        },
+      )
+      expect(made).toBeGreaterThan(0)
+    },
+  )
+})
+
 describe('what a preset settles', () => {
   it('at Google: a Workspace domain bounds what Google vouches for, and spares people a choice', () => {
     const { settings } = readInput(input('google', { workspace: 'Example.com' }))
@@ -194,6 +275,10 @@ describe('what a preset settles', () => {
       prompt: 'select_account',
     })
     expect(readInput(input('google')).settings).not.toHaveProperty('emailDomains')
+  })
+
+  it('at JumpCloud: signing out ends here, for nobody would come back from there', () => {
+    expect(readInput(input('jumpcloud')).settings).toMatchObject({ logout: 'portal' })
   })
 
   it('is what the administrator says instead, where he says it', () => {

@@ -1,11 +1,33 @@
 import type { Request, Router } from 'express'
 import { Router as createRouter } from 'express'
+import { ConfigurationError, PortalSsoError } from '../errors.ts'
+import { administratorsOnly } from './administrators-only.ts'
+import { createConnectRoutes } from './connect-routes.ts'
+import { createEditRoutes } from './edit-routes.ts'
+import { createEventRoutes } from './event-routes.ts'
+import { createGuideRoute } from './guide-route.ts'
+import { createListRoutes } from './list-routes.ts'
+import type { AdminParts } from './parts.ts'
+import { createProviderRoutes } from './provider-routes.ts'
 
 export interface AdminOptions {
   /** Who may see and change providers; everybody else gets 404. Anything but `true` is no. */
   authorize: (req: Request) => boolean | Promise<boolean>
 }
 
-export function createAdmin(_parts: object): (options: AdminOptions) => Router {
-  return () => createRouter()
+/** The pages on which an administrator connects providers. @throws ConfigurationError without `authorize` */
+export function createAdmin(parts: AdminParts): (options: AdminOptions) => Router {
+  return (options) => {
+    const authorize: unknown = (options as Partial<AdminOptions> | undefined)?.authorize
+    if (typeof authorize !== 'function')
+      throw new ConfigurationError('admin: give `authorize`, a function that says `true` of administrators')
+    const routes = createRouter()
+    // Before all else: what comes after it may trust that it is asked by an administrator.
+    routes.use(administratorsOnly((req) => options.authorize(req)))
+    routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute(parts))
+    routes.use(createEventRoutes(parts), createEditRoutes(parts), createProviderRoutes(parts))
+    routes.use((_req, _res, next) => next(new PortalSsoError('page_unknown', 'there is no such page')))
+    routes.use(parts.pages.onError)
+    return routes
+  }
 }

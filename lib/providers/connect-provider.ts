@@ -27,7 +27,7 @@ export function createConnectProvider({ addresses, events, outbound, table }: Co
         `a provider called "${slug}" is connected already: choose another slug, or update that one`,
       )
     const { found, keyAlgorithm, secretInUse, checks } = await tested(
-      settings,
+      { ...settings, preset },
       addresses.callback(slug, portal),
       outbound,
     )
@@ -40,7 +40,12 @@ export function createConnectProvider({ addresses, events, outbound, table }: Co
     )
     if (secretInUse === 'second') await table.noteSecretInUse(provider, secretInUse)
     await table.noteTest(provider, checks)
-    const detail = { issuer: provider.issuer, enabled: String(enabled) }
+    // Connected and enabled in one is the operator's own word that it works.
+    const detail = {
+      issuer: provider.issuer,
+      enabled: String(enabled),
+      ...(enabled && { rehearsal: 'overridden' as const }),
+    }
     await events.record({ kind: 'provider-connected', portal, provider: slug, by, detail })
     return provider
   }

@@ -4,27 +4,32 @@ import { type Credentials, type Proof, proofsOf, spellingsOf } from './client-au
 import { discover, type ProviderMetadata } from './discover.ts'
 import type { WayOut } from './outbound-http.ts'
 import { type Provider, signingAlgorithms } from './provider.ts'
+import { type Redeemed, redeem } from './redeem.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
 export interface ProviderClient {
   readonly metadata: ProviderMetadata
   /** what proves us to the provider, in the forms in which it is sent: not for a log, whoever quotes it */
   readonly secrets: readonly string[]
-  /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
-  configuration(): client.Configuration
+  /**
+   * A light one for each answer, so that no key outlives the answer that it was fetched for.
+   *
+   * @param issuer that the answer's tokens have to name; default the row's
+   */
+  configuration(issuer?: string): client.Configuration
   /**
    * Redeems the code of an answer and has openid-client check what comes of it. Of two live client secrets the other one is
    * tried where the provider takes the first for wrong.
+   *
+   * @param seeing who watches what is asked
    */
-  redeem(received: URL, checks: client.AuthorizationCodeGrantChecks): Promise<Redeemed>
+  redeem(
+    received: URL,
+    checks: client.AuthorizationCodeGrantChecks,
+    seeing?: (ask: client.CustomFetch) => client.CustomFetch,
+  ): Promise<Redeemed>
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
   keys(): Promise<Keys>
-}
-
-export interface Redeemed {
-  tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
-  /** for what is asked with these tokens, within the same deadline */
-  configuration: client.Configuration
 }
 
 /** Finds the key that a token's header names, or the only one that fits. */
@@ -46,7 +51,7 @@ export async function createProviderClient(
   { secretTaken = () => {} }: ClientHow = {},
 ): Promise<ProviderClient> {
   const proofs = proofsOf(provider, credentials)
-  const metadata = await discover(provider.issuer, outbound)
+  const metadata = await discover(provider, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
@@ -61,10 +66,11 @@ export async function createProviderClient(
 
   function configurationWith(
     { authenticate }: Proof,
+    issuer = metadata.issuer,
     fetch = fetchWithKeysAhead(metadata, fetchKeys, outbound),
   ): client.Configuration {
     const configuration = new client.Configuration(
-      server,
+      { ...server, issuer },
       provider.clientId,
       { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
       authenticate,
@@ -87,15 +93,15 @@ export async function createProviderClient(
   return {
     metadata,
     secrets: spellingsOf(provider.clientId, credentials),
-    configuration: () => configurationWith(inOrder()[0] as Proof),
-    async redeem(received, checks) {
-      const fetch = fetchWithKeysAhead(metadata, fetchKeys, outbound)
+    configuration: (issuer) => configurationWith(inOrder()[0] as Proof, issuer),
+    async redeem(received, checks, seeing = (ask) => ask) {
+      const fetch = seeing(fetchWithKeysAhead(metadata, fetchKeys, outbound))
       const [first, other] = inOrder() as [Proof, Proof?]
       const tryWith = async (proof: Proof): Promise<Redeemed> => {
-        const configuration = configurationWith(proof, fetch)
-        const tokens = await client.authorizationCodeGrant(configuration, received, { ...checks })
+        const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)
+        const redeemed = await redeem(provider, { metadata, configuration }, received, checks)
         taken(proof.secret)
-        return { tokens, configuration }
+        return redeemed
       }
       try {
         return await tryWith(first)

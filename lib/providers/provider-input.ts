@@ -23,7 +23,7 @@ export type ProviderInput = { [K in keyof ProviderSettings]?: ProviderSettings[K
   portal?: string | undefined
   /** what the preset asks for in place of an issuer, by name; not needed where the issuer itself is given */
   answers?: Readonly<Record<string, string>> | undefined
-  /** preset `entra`: the Directory (tenant) ID; short for `answers: { tenant }` */
+  /** preset `entra`: the Directory (tenant) ID, or several, or `organizations`; short for `answers: { tenant }` */
   tenant?: string | undefined
   /** default true */
   enabled?: boolean | undefined
@@ -61,7 +61,14 @@ export function readInput(input: ProviderInput): ReadInput {
       ...defined(given),
     }),
   )
+  assertFits(name, settings)
   return { slug, portal, preset: name, enabled, settings }
+}
+
+/** @throws ConfigurationError for settings that a row of this preset cannot have, whatever else is right */
+export function assertFits(preset: string, settings: ProviderSettings): void {
+  const objections = presetOf(preset)?.objections?.(settings) ?? []
+  if (objections.length > 0) throw new ConfigurationError(objections.join('; '))
 }
 
 function readAnswers(preset: Preset, given: Record<string, string>): Record<string, string> {

@@ -44,6 +44,8 @@ export interface Provider {
   readonly position: number
   /** when a rehearsal sign-in with these very settings passed */
   readonly rehearsedAt?: string | undefined
+  /** id of the active user that it ended with, if it did */
+  readonly rehearsedAs?: string | undefined
   /** from then on nobody signs in with it */
   readonly retiringAt?: string | undefined
   /** since when people are found again by what stays the same when a provider gives them new subjects */

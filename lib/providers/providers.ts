@@ -1,16 +1,15 @@
-import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { signingKeyOf } from './client-key.ts'
 import { createConnectProvider } from './connect-provider.ts'
 import { createExportProviders, type ExportProviders } from './export-providers.ts'
 import { createImportProviders, type ImportProviders } from './import-providers.ts'
 import type { Outbound } from './outbound-http.ts'
+import { presetOf } from './presets/presets.ts'
 import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
 import { type ProviderInput, parse, readInput } from './provider-input.ts'
-import type { ProvidersTable } from './providers-table.ts'
-import { createSwitches, type Switches } from './switch-provider.ts'
+import { createSwitches, type Switches, type SwitchParts } from './switch-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 import { createUpdateProvider, type UpdateHow } from './update-provider.ts'
 
@@ -32,17 +31,17 @@ export interface Providers extends Switches {
   importProviders: ImportProviders
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
+  /** the redirect URI of the admin consent to enter at the provider; `undefined` for one that has no such thing */
+  adminConsentUri(slug: string, portal?: string): Promise<string | undefined>
   /** the back-channel logout URI to enter at the provider, where it has such a thing */
   backChannelLogoutUri(slug: string, portal?: string): string
   /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
   postLogoutRedirectUri(portal?: string): string
 }
 
-export interface ProvidersParts {
-  addresses: Pick<Addresses, 'callback' | 'backChannelLogout' | 'loggedOut'>
-  events: EventLog
+export interface ProvidersParts extends SwitchParts {
+  addresses: Pick<Addresses, 'callback' | 'adminConsent' | 'backChannelLogout' | 'loggedOut'>
   outbound: Outbound
-  table: ProvidersTable
 }
 
 export function createProviders(parts: ProvidersParts): Providers {
@@ -75,8 +74,9 @@ export function createProviders(parts: ProvidersParts): Providers {
       return test
     },
     async tryOut(input) {
-      const { slug, portal, settings } = readInput(input)
-      return await testProvider({ ...settings, redirectUri: addresses.callback(slug, portal) }, outbound)
+      const { slug, portal, preset, settings } = readInput(input)
+      const candidate = { ...settings, preset, redirectUri: addresses.callback(slug, portal) }
+      return await testProvider(candidate, outbound)
     },
     update,
     promoteSecondSecret: createPromoteSecret({ table, update }),
@@ -84,6 +84,10 @@ export function createProviders(parts: ProvidersParts): Providers {
     importProviders: createImportProviders({ connect, table, update }),
     ...createSwitches(parts),
     redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
+    async adminConsentUri(slug, portal = 'default') {
+      const { preset } = await table.existing(portal, slug)
+      return presetOf(preset)?.adminConsent && addresses.adminConsent(slug, portal)
+    },
     backChannelLogoutUri: (slug, portal = 'default') =>
       addresses.backChannelLogout(parse(slugSchema, slug), portal),
     postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),

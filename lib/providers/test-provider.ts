@@ -34,7 +34,7 @@ export interface ProviderTest {
 /** Over the network that the candidate names; what goes wrong there counts for no provider that is in use. */
 export async function testProvider(candidate: Candidate, outbound: Outbound): Promise<ProviderTest> {
   const clock = createClock(outbound.of('candidate', candidate))
-  const { metadata, checks: reached } = await reach(candidate.issuer, clock.outbound)
+  const { metadata, checks: reached } = await reach(candidate, clock.outbound)
   if (!metadata) return told({ checks: reached })
   const clientAuthentication = candidate.clientAuthentication ?? chooseAuthentication(metadata, candidate)
   const signingAlgorithm = candidate.signingAlgorithm ?? chooseSigningAlgorithm(metadata)

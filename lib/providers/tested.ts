@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../errors.ts'
+import { FailedTest } from './failed-test.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { ProviderSettings } from './provider.ts'
 import { testProvider } from './test-provider.ts'
@@ -8,17 +8,16 @@ import { testProvider } from './test-provider.ts'
  * left open, and how the provider reads the client secret.
  *
  * @param redirectUri where answers go
- * @throws ConfigurationError that names each failed check and says what to do
+ * @throws FailedTest
  */
-export async function tested(settings: ProviderSettings, redirectUri: string, outbound: Outbound) {
-  const test = await testProvider({ ...settings, redirectUri }, outbound)
+export async function tested(
+  { preset, ...settings }: ProviderSettings & { preset: string },
+  redirectUri: string,
+  outbound: Outbound,
+) {
+  const test = await testProvider({ ...settings, preset, redirectUri }, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
-  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) {
-    const failed = test.checks.filter(({ result }) => result === 'failed')
-    throw new ConfigurationError(
-      failed.map(({ finding, remedy }) => (remedy ? `${finding} – ${remedy}` : finding)).join('; '),
-    )
-  }
+  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new FailedTest(test.checks)
   const { secretEncoding = settings.secretEncoding, secretInUse, clientKeyAlgorithm, checks } = test
   return {
     found: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },

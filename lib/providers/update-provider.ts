@@ -5,8 +5,10 @@ import { type ClientKey, type ClientKeyAlgorithm, makeClientKey } from './client
 import type { How } from './how.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { Provider, ProviderChanges, ProviderSettings } from './provider.ts'
-import { readChanges } from './provider-input.ts'
+
+import { assertFits, readChanges } from './provider-input.ts'
 import type { ClientSecrets, ProvidersTable, SecretChanges } from './providers-table.ts'
+
 import { settingsOf, settled } from './settled.ts'
 import { tested } from './tested.ts'
 
@@ -51,9 +53,13 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
     const stored = await table.clientSecrets(provider, replaced)
     refuseTakingSecretsAlong(provider, changed, stored)
     const asked = without({ ...settingsOf(provider), ...stored, ...changed }, takenBack)
+    assertFits(provider.preset, asked)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
-    const redirectUri = addresses.callback(slug, portal)
-    const { found, keyAlgorithm, secretInUse, checks } = await tested(asked, redirectUri, outbound)
+    const { found, keyAlgorithm, secretInUse, checks } = await tested(
+      { ...asked, preset: provider.preset },
+      addresses.callback(slug, portal),
+      outbound,
+    )
     const clientKeys = keyAlgorithm && (await firstKey(provider, keyAlgorithm))
     const updated = await table.update(provider, settled(found), { ...secrets, clientKeys })
     if (secretInUse) await table.noteSecretInUse(updated, secretInUse)

@@ -12,8 +12,8 @@ import type { LastUsed } from './last-used.ts'
 
 export interface PickerParts {
   addresses: Addresses
-  /** the operator's own way around: lets the host's classic login page through */
-  allowsClassic: (req: Request) => boolean
+  /** the operator's own ways around: let the host's classic login page through */
+  allowsClassic: (req: Request) => Promise<boolean>
   homePath: string
   /** takes away a registration that waits in this browser */
   forgetRegistration: (res: Response) => void
@@ -29,12 +29,13 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
-    if (providers.length === 0 || allowsClassic(req)) return next()
+    if (providers.length === 0 || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     if (req.user) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') forgetRegistration(res)
 
     const last = lastUsed.get(req)
+    const { lang } = pages.locale(req)
     await pages.show(req, res, 'picker', {
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
@@ -44,6 +45,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
         hue: hueOf(provider),
         recommended: provider.recommended,
         lastUsed: provider.slug === last,
+        until: lastDayOf(provider, lang),
       })),
     })
   })
@@ -55,6 +57,12 @@ function offered(providers: readonly Provider[], hint: unknown): readonly Provid
   if (email === undefined) return providers
   const knows = ({ emailDomains }: Provider) => emailDomains.includes(domainOf(email))
   return [...providers.filter(knows), ...providers.filter((provider) => !knows(provider))]
+}
+
+/** The last day on which it can be used, as the reader writes it. A retirement at midnight ends the day before. */
+function lastDayOf({ retiringAt }: Provider, lang: string): string | undefined {
+  if (retiringAt === undefined) return undefined
+  return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retiringAt) - 1)
 }
 
 function monogramOf(displayName: string): string {

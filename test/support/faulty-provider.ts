@@ -92,7 +92,8 @@ export interface Person extends Claims {
 
 export interface FaultyProvider {
   readonly issuer: string
-  readonly clientId: string
+  /** Who asks from now on; the secret stays. */
+  clientId: string
   readonly clientSecret: string
   readonly faults: Faults
   /** Who signs in next; taken down when the browser arrives, so later changes do not reach a sign-in under way. */
@@ -121,6 +122,10 @@ export interface FaultyProviderOptions {
   issuerPath?: string
   /** For one that comes back where it was. Default: a free one. */
   port?: number
+  /** What is no fault with this provider: `reset` leaves it on. */
+  usual?: Faults
+  /** Of its ID tokens, merged over the usual ones. */
+  claimsOf?: (person: Person) => Claims
   /** For https, at the name that the certificate is for. */
   tls?: { key: string; cert: string; name: string }
 }
@@ -136,7 +141,7 @@ const ada: Person = { sub: 'ada', email: 'ada@example.com', email_verified: true
 
 /** An OpenID Provider over real HTTP without pages: whoever arrives is signed in. It is right unless told to be wrong. */
 export async function startFaultyProvider(options: FaultyProviderOptions = {}): Promise<FaultyProvider> {
-  const { clientId = 'portal-at-provider', clientSecret = 'a secret+with/odd:characters-&%' } = options
+  const { clientSecret = 'a secret+with/odd:characters-&%', usual = {}, claimsOf } = options
   const keys = await createSigningKeys(clientSecret)
   const listener = (req: IncomingMessage, res: ServerResponse) => {
     handle(req, res).catch((error: unknown) => {
@@ -157,9 +162,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   const provider: FaultyProvider = {
     issuer,
-    clientId,
+    clientId: options.clientId ?? 'portal-at-provider',
     clientSecret,
-    faults: {},
+    faults: { ...usual },
     person: { ...ada },
     nextPerson: () => provider.person,
     requests: [],
@@ -169,6 +174,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     rotateKeys: keys.rotate,
     reset() {
       for (const name of Object.keys(faults)) delete faults[name as keyof Faults]
+      Object.assign(faults, usual)
       provider.person = { ...ada }
       provider.nextPerson = () => provider.person
       provider.requests.length = 0
@@ -235,7 +241,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   function authorize(query: URLSearchParams, res: ServerResponse): void {
     const redirectUri = query.get('redirect_uri')
-    if (query.get('client_id') !== clientId || !redirectUri) {
+    if (query.get('client_id') !== provider.clientId || !redirectUri) {
       res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
       return
     }
@@ -314,15 +320,17 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return {
       ...(faults.claimsInUserinfoOnly ? { sub: person.sub } : person),
       iss: issuer,
-      aud: clientId,
+      aud: provider.clientId,
       iat: now,
       exp: now + 300,
       nonce,
+      ...claimsOf?.(person),
       ...faults.claims,
     }
   }
 
   async function authenticated(header: string | undefined, form: URLSearchParams): Promise<boolean> {
+    const { clientId } = provider
     if (faults.clientKeysAt) return await asserted(faults.clientKeysAt, form)
     const secrets = faults.clientSecrets ?? [clientSecret]
     if (faults.publicClient)
@@ -339,12 +347,15 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   /** OpenID Connect Core 9, and each assertion once. */
   async function asserted(keysAt: string, form: URLSearchParams): Promise<boolean> {
-    const jwks = (await (await fetch(keysAt)).json()) as JSONWebKeySet
+    const published = await fetch(keysAt)
+    if (!published.ok) return false
+    const jwks = (await published.json()) as JSONWebKeySet
     const { payload } = await jwtVerify(form.get('client_assertion') ?? '', createLocalJWKSet(jwks), {
-      issuer: clientId,
-      subject: clientId,
+      issuer: provider.clientId,
+      subject: provider.clientId,
       audience: issuer,
       requiredClaims: ['exp', 'jti'],
+      currentDate: new Date(Date.now()),
     }).catch(() => ({ payload: undefined }))
     if (!payload || form.has('client_secret') || assertions.has(String(payload.jti))) return false
     assertions.add(String(payload.jti))

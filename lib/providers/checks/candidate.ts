@@ -14,6 +14,7 @@ export type Candidate = Pick<
   | 'proxy'
   | 'certificateAuthority'
 > & {
+  preset: string
   /** the key that signs at the moment; none before the provider was connected */
   signingKey?: Credentials['signingKey']
   /** where answers go; some providers look at it before they look at the client */

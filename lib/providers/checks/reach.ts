@@ -2,17 +2,21 @@ import { explain } from '../../errors.ts'
 import { discover, type ProviderMetadata } from '../discover.ts'
 import { isUnreachable, type WayOut } from '../outbound-http.ts'
 import type { Check } from '../provider.ts'
+import type { Candidate } from './candidate.ts'
 import { failed, ok } from './verdict.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
 
 /** Reads the metadata. What was found stands in `checks`, which end there when there is nothing to go on with. */
-export async function reach(issuer: string, outbound: WayOut): Promise<Reached> {
+export async function reach(
+  { issuer, preset }: Pick<Candidate, 'issuer' | 'preset'>,
+  outbound: WayOut,
+): Promise<Reached> {
   const failures: unknown[] = []
   // Administrators lose or add the last slash; the provider's own spelling is the one that is kept.
   for (const spelling of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
     try {
-      const metadata = await discover(spelling, outbound)
+      const metadata = await discover({ issuer: spelling, preset }, outbound)
       const finding = `the discovery document of ${metadata.issuer} was read`
       return { metadata, checks: [ok('reached', finding), checkIssuer(metadata.issuer, issuer)] }
     } catch (error) {

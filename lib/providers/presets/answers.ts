@@ -17,7 +17,7 @@ const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 export function readDomain(example: string, refused?: (domain: string) => string | undefined): Read {
   return (answer) => {
     const read = bare(answer)
-    if (read.length > 253 || !domain.test(read))
+    if (read.length > 253 || !domain.test(read) || !isHost(read))
       return { wrong: `write a domain only, such as \`${example}\`` }
     const wrong = refused?.(read)
     return wrong === undefined ? { answer: read } : { wrong }
@@ -62,12 +62,13 @@ export function readChoice(choices: readonly string[]): Read {
 
 /** First label of a vendor's domain; the whole domain is taken, too. */
 export function readSubdomain(parent: string): Read {
-  const whole = readDomain(`acme.${parent}`)
+  const oneLabel = new RegExp(`^${label}$`)
   return (answer) => {
     const read = bare(answer)
     const name = read.endsWith(`.${parent}`) ? read.slice(0, -parent.length - 1) : read
-    const fits = !name.includes('.') && 'answer' in whole(`${name}.${parent}`)
-    return fits ? { answer: name } : { wrong: `write what stands before \`.${parent}\`, such as \`acme\`` }
+    return oneLabel.test(name) && isHost(`${name}.${parent}`)
+      ? { answer: name }
+      : { wrong: `write what stands before \`.${parent}\`, such as \`acme\`` }
   }
 }
 
@@ -79,6 +80,11 @@ function bare(answer: string): string {
       .toLowerCase()
       .replace(/^https:\/\//, ''),
   )
+}
+
+/** As browsers see it: `xn--` before what is no such name is none. */
+function isHost(text: string): boolean {
+  return URL.canParse(`https://${text}`) && new URL(`https://${text}`).host === text
 }
 
 function withoutSlashes(text: string): string {

@@ -1,0 +1,102 @@
+/** `npm run screenshots`: the pictures of the admin pages in this folder, taken of a portal with real identity providers. */
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import { chromium as browserType, type Page } from 'playwright-core'
+import { startIdentityProvider } from '../examples/identity-provider.ts'
+import { mountDefault, startPortal } from '../test/support/portal.ts'
+import { chromium } from '../test/support/services/chromium.ts'
+
+const clientSecret = 'the client secret of a screenshot'
+const portal = await startPortal({
+  branding: { name: 'Equipment Portal' },
+  mount(app, sso) {
+    mountDefault(app, sso)
+    // A portal in memory, for as long as the pictures take.
+    app.use('/admin/sso', sso.admin({ authorize: () => true }))
+  },
+})
+
+const providers = await Promise.all(
+  [
+    { slug: 'northwind', displayName: 'Northwind ID' },
+    { slug: 'tailspin', displayName: 'Tailspin Accounts' },
+    { slug: 'fabrikam', displayName: 'Fabrikam' },
+    { slug: 'contoso', displayName: 'Contoso' },
+  ].map(async (provider) => ({ ...provider, running: await start(provider) })),
+)
+
+async function start({ slug, displayName }: { slug: string; displayName: string }) {
+  return await startIdentityProvider({
+    name: displayName,
+    port: 0,
+    clientId: 'equipment-portal',
+    clientName: 'Equipment Portal',
+    clientSecret,
+    redirectUris: [portal.sso.providers.redirectUri(slug)],
+    postLogoutRedirectUris: [portal.sso.providers.postLogoutRedirectUri()],
+    people: [
+      { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
+    ],
+  })
+}
+
+const inDays = (days: number) => new Date(Date.now() + days * 24 * 3_600_000).toISOString()
+
+async function connectAll(): Promise<void> {
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  for (const { slug, displayName, running } of providers)
+    await portal.sso.providers.connect({
+      slug,
+      displayName,
+      issuer: running.issuer,
+      clientId: 'equipment-portal',
+      clientSecret,
+      clientSecretExpiresAt: inDays({ tailspin: 23.5 }[slug] ?? 400),
+      enabled: slug !== 'fabrikam',
+    })
+  await portal.sso.providers.recommend('northwind')
+  for (const [slug, people] of [['northwind', 412] as const, ['tailspin', 37] as const])
+    for (let person = 0; person < people; person++)
+      await portal.knex('sso_events').insert({
+        id: randomUUID(),
+        portal: 'default',
+        at: new Date().toISOString(),
+        kind: 'signed-in',
+        user_id: `person-${person}`,
+        provider: slug,
+        detail: '{}',
+      })
+  await providers.find(({ slug }) => slug === 'contoso')?.running.close()
+  await portal.sso.providers.test('contoso')
+}
+
+async function take(page: Page): Promise<void> {
+  const admin = `${portal.url}/admin/sso`
+  const picture = async (name: string) => {
+    await page.screenshot({ path: path.join(import.meta.dirname, `admin-${name}.png`) })
+  }
+  await page.goto(`${admin}/`)
+  await picture('list')
+  await page.goto(`${admin}/new/entra`)
+  await picture('connect')
+  await page.goto(`${admin}/fabrikam`)
+  await picture('provider')
+  await page.getByRole('button', { name: 'Rehearse sign-in' }).click()
+  await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
+  await page.getByRole('heading', { name: /^The rehearsal/ }).waitFor()
+  await picture('rehearsal')
+}
+
+await connectAll()
+const program = await chromium.find()
+if (!program) throw new Error('There is no Chromium: install it, or put it on the PATH.')
+const { env, stop } = await chromium.start(program)
+try {
+  const browser = await browserType.connect(env.TEST_BROWSER_WS)
+  await take(await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' }))
+  await browser.close()
+} finally {
+  await stop()
+  await portal.close()
+  for (const { slug, running } of providers) if (slug !== 'contoso') await running.close()
+}

@@ -1,0 +1,162 @@
+import { type Request, type Response, Router } from 'express'
+import { ConfigurationError } from '../errors.ts'
+import { FailedTest } from '../providers/failed-test.ts'
+import type { Preset } from '../providers/presets/preset.ts'
+import { presetOf, presets } from '../providers/presets/presets.ts'
+import { type Check, slugSchema } from '../providers/provider.ts'
+import type { ProviderInput } from '../providers/provider-input.ts'
+import { handle } from '../web/handle.ts'
+import { type Entries, type EntryErrors, entriesFrom, entriesOf, readSettings, toldOf } from './entries.ts'
+import { allOf, connectFields, type Field } from './fields.ts'
+import { type AdminParts, howOf, textOf } from './parts.ts'
+import { addressesFor } from './provider-addresses.ts'
+import { createShowAdmin } from './show-admin.ts'
+import { sentence } from './words.ts'
+
+const slugField: Field = {
+  name: 'slug',
+  label: 'Name in addresses',
+  hint: 'Lower-case letters, digits and dashes. It cannot be changed later: it is part of the addresses above.',
+  required: true,
+}
+
+/** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
+export function createConnectRoutes(parts: AdminParts): Router {
+  const { portalOf, posted, providers } = parts
+  const show = createShowAdmin(parts)
+
+  interface Shown {
+    entries: Entries
+    errors?: EntryErrors
+    others?: string[]
+    checks?: readonly Check[] | undefined
+  }
+
+  async function showForm(req: Request, res: Response, preset: Preset, shown: Shown): Promise<void> {
+    const { entries, errors = {}, others = [], checks } = shown
+    const fields = connectFields(preset.name, preset.settings !== undefined)
+    const wrong = Object.keys(errors).length + others.length > 0
+    const failed = checks?.some(({ result }) => result === 'failed') ?? false
+    const slug = slugSchema.safeParse(entries.slug).success ? String(entries.slug) : preset.name
+    await show(
+      req,
+      res,
+      'connect',
+      {
+        preset,
+        questions: [...questionsOf(preset), slugField],
+        ...fields,
+        entries,
+        errors,
+        others,
+        checks,
+        failed,
+        addresses: addressesFor(parts, slug, portalOf(req), {
+          preset: preset.name,
+          signsKeys: entries.clientAuthentication === 'private_key_jwt',
+        }),
+        secretsGone: req.method === 'POST',
+      },
+      wrong || failed ? 422 : 200,
+    )
+  }
+
+  async function proposed(req: Request, preset: Preset): Promise<Entries> {
+    const taken = (await providers.list(portalOf(req))).map(({ slug }) => slug)
+    const base = preset.name === 'generic' ? 'sso' : preset.name
+    let slug = base
+    for (let next = 2; taken.includes(slug); next++) slug = `${base}-${next}`
+    const displayName = preset.name === 'generic' ? '' : preset.displayName
+    return { ...entriesFrom({ displayName, ...preset.defaults }), slug }
+  }
+
+  async function connect(req: Request, res: Response, preset: Preset): Promise<void> {
+    const { portal, by } = howOf(req, portalOf)
+    const fields = allOf(connectFields(preset.name, preset.settings !== undefined))
+    const questions = [...questionsOf(preset), slugField]
+    const entries = entriesOf(req.body, [...fields, ...questions])
+    const { settings, errors } = readSettings(req.body, fields)
+    Object.assign(errors, wrongAnswers(preset, entries), wrongSlug(entries))
+    if (Object.keys(errors).length > 0) return await showForm(req, res, preset, { entries, errors })
+    const input: ProviderInput = {
+      ...settings,
+      slug: String(entries.slug),
+      preset: preset.name,
+      portal,
+      answers: answersOf(preset, entries),
+      enabled: false,
+    }
+    try {
+      if (textOf(req.body, 'act') === 'test') {
+        const { checks } = await providers.tryOut(input)
+        return await showForm(req, res, preset, { entries, checks })
+      }
+      const { slug } = await providers.connect(input, by)
+      res.redirect(303, `${req.baseUrl}/${slug}?done=connected`)
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error
+      if (error instanceof FailedTest)
+        return await showForm(req, res, preset, { entries, checks: error.checks })
+      const names = [...fields, ...questions].map(({ name }) => name)
+      await showForm(req, res, preset, { entries, ...toldOf(error.message, names) })
+    }
+  }
+
+  const router = Router()
+  router.get(
+    '/new',
+    handle(async (req, res) => await show(req, res, 'choose', { presets })),
+  )
+  router.get(
+    '/new/:preset',
+    handle(async (req, res, next) => {
+      const preset = presetOf(String(req.params.preset))
+      if (!preset) return next()
+      await showForm(req, res, preset, { entries: await proposed(req, preset) })
+    }),
+  )
+  router.post(
+    '/new/:preset',
+    ...posted,
+    handle(async (req, res, next) => {
+      const preset = presetOf(String(req.params.preset))
+      if (!preset) return next()
+      await connect(req, res, preset)
+    }),
+  )
+  return router
+}
+
+function questionsOf({ asks }: Preset): Field[] {
+  return asks.map(({ name, label, hint, example, required = true }) => ({
+    name: `answer.${name}`,
+    label,
+    hint: hint && sentence(hint),
+    example,
+    required,
+  }))
+}
+
+function answersOf({ asks }: Preset, entries: Entries): Record<string, string> {
+  const given = asks.map(({ name }) => [name, entries[`answer.${name}`] ?? ''] as const)
+  return Object.fromEntries(given.filter(([, answer]) => answer !== ''))
+}
+
+function wrongAnswers({ asks }: Preset, entries: Entries): EntryErrors {
+  const errors: EntryErrors = {}
+  for (const { name, label, required = true, read } of asks) {
+    const answer = entries[`answer.${name}`] ?? ''
+    if (answer === '') {
+      if (required) errors[`answer.${name}`] = `Enter the ${label}.`
+      continue
+    }
+    const outcome = read(answer)
+    if ('wrong' in outcome) errors[`answer.${name}`] = sentence(outcome.wrong)
+  }
+  return errors
+}
+
+function wrongSlug({ slug }: Entries): EntryErrors {
+  const { error } = slugSchema.safeParse(slug)
+  return error ? { slug: sentence(error.issues[0]?.message ?? 'choose another one') } : {}
+}

@@ -1,0 +1,34 @@
+/** As a person says it; what is not here is called by its own name. */
+const names: Record<string, string> = {
+  'signed-in': 'Signed in',
+  'signed-out': 'Signed out',
+  refused: 'Refused',
+  linked: 'Account linked',
+  registered: 'Registered',
+  'address-proof-sent': 'Code sent',
+  'address-proven': 'Address proven',
+  'address-proof-failed': 'Code not taken',
+  'rate-limited': 'Too many requests',
+  'provider-connected': 'Provider connected',
+  'provider-changed': 'Provider changed',
+  'provider-removed': 'Provider removed',
+  'provider-forgotten': 'Provider forgotten',
+  'provider-rehearsed': 'Sign-in rehearsed',
+  'provider-retiring': 'Provider retiring',
+  'provider-retired': 'Provider retired',
+  'provider-rebinding': 'Finding people again',
+  'provider-exported': 'Provider exported',
+  'client-secret-expiring': 'Client secret expiring',
+  'secrets-rotated': 'Secrets rotated',
+  'admin-consent': 'Administrator’s consent',
+  'identity-rebound': 'Account found again',
+  'break-glass': 'Break-glass link',
+}
+
+export const eventKinds: readonly { value: string; label: string }[] = Object.entries(names).map(
+  ([value, label]) => ({ value, label }),
+)
+
+export function kindName(kind: string): string {
+  return Object.hasOwn(names, kind) ? (names[kind] as string) : kind
+}

@@ -1,0 +1,107 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { type Request, type Response, Router } from 'express'
+import { ConfigurationError } from '../errors.ts'
+import type { EventFilter, History, StoredEvent } from '../events/history.ts'
+import { handle } from '../web/handle.ts'
+import { csvLine } from './csv.ts'
+import { readFilter } from './event-filter.ts'
+import { eventKinds, kindName } from './event-kinds.ts'
+import type { AdminParts } from './parts.ts'
+import { createShowAdmin } from './show-admin.ts'
+
+/** Rows of one export: a spreadsheet takes a million, but nobody reads them. */
+const longest = 100_000
+
+const heads = ['at', 'kind', 'provider', 'user', 'by', 'reference', 'client address', 'detail']
+
+/** `GET /events`: what has happened, newest first. `GET /events.csv`: the same as a table. */
+export function createEventRoutes(parts: AdminParts): Router {
+  const { history, portalOf, providers } = parts
+  const show = createShowAdmin(parts)
+
+  async function showEvents(req: Request, res: Response): Promise<void> {
+    const { entries, errors, filter } = readFilter(req.query)
+    const portal = portalOf(req)
+    const wrong = Object.keys(errors).length > 0
+    const [page, all] = await Promise.all([
+      wrong ? { events: [], next: undefined } : listed(history, filter, portal),
+      providers.list(portal),
+    ])
+    const address = (path: string, more: Record<string, string> = {}) => {
+      const given = Object.entries({ ...entries, before: '', ...more }).filter(([, value]) => value !== '')
+      return `${req.baseUrl}${path}?${new URLSearchParams(given)}`
+    }
+    const locals = {
+      entries,
+      errors,
+      events: page.events.map((event) => ({ ...event, kindName: kindName(event.kind), detail: told(event) })),
+      kinds: eventKinds,
+      providers: all,
+      slugs: all.map(({ slug }) => slug),
+      nextHref: page.next && address('/events', { before: page.next }),
+      firstHref: entries.before ? address('/events') : undefined,
+      csvHref: address('/events.csv'),
+    }
+    await show(req, res, 'events', locals, wrong ? 422 : 200)
+  }
+
+  async function sendCsv(req: Request, res: Response, next: () => void): Promise<void> {
+    const { errors, filter } = readFilter(req.query)
+    if (Object.keys(errors).length > 0) return next()
+    const lines = linesOf(history, filter, portalOf(req))
+    // The first page comes before the head, so that a failure still has a page of its own.
+    const first = await lines.next()
+    res.status(200).type('text/csv')
+    res.set('content-disposition', 'attachment; filename="sso-events.csv"')
+    res.write(csvLine(heads) + (first.value ?? ''))
+    try {
+      await pipeline(Readable.from(lines), res)
+    } catch (error) {
+      // Who hangs up has got what he wanted.
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+    }
+  }
+
+  const router = Router()
+  router.get('/events', handle(showEvents))
+  router.get('/events.csv', handle(sendCsv))
+  return router
+}
+
+/** A page that was asked for with a mark of nobody's is the first one. */
+async function listed(history: History, filter: EventFilter, portal: string) {
+  try {
+    return await history.list(filter, portal)
+  } catch (error) {
+    if (!(error instanceof ConfigurationError) || filter.before === undefined) throw error
+    return await history.list({ ...filter, before: undefined }, portal)
+  }
+}
+
+/** Page by page, as fast as they are read: however many there are, a few are in memory. */
+async function* linesOf(history: History, filter: EventFilter, portal: string): AsyncGenerator<string> {
+  let before: string | undefined
+  for (let left = longest; left > 0; ) {
+    const asked = { ...filter, before, most: Math.min(left, 1000) }
+    const { events, next } = await history.list(asked, portal)
+    yield events.map((event) => csvLine(cellsOf(event))).join('')
+    if (next === undefined) return
+    left -= events.length
+    before = next
+  }
+}
+
+function cellsOf(event: StoredEvent): string[] {
+  const { at, kind, provider, userId, by, reference, clientAddress, detail } = event
+  return [at, kind, provider, userId, by, reference, clientAddress, JSON.stringify(detail)].map(
+    (cell) => cell ?? '',
+  )
+}
+
+function told({ detail }: StoredEvent): { name: string; value: string }[] {
+  return Object.entries(detail).map(([name, value]) => ({
+    name,
+    value: typeof value === 'string' ? value : JSON.stringify(value),
+  }))
+}

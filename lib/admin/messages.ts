@@ -1,0 +1,29 @@
+import type { Request } from 'express'
+
+/** What is said of an act on the page after it. A fixed list: an address must not be able to put words into our mouth. */
+const messages = {
+  connected:
+    'Saved as a draft: nobody sees it yet. Enter the addresses below at the provider, then rehearse a sign-in.',
+  saved: 'Saved.',
+  tested: 'Tested just now.',
+  enabled: 'Enabled: everybody can sign in with it from now on.',
+  disabled: 'Disabled: it is gone from the login page.',
+  recommended: 'Recommended: it comes first on the login page.',
+  notRecommended: 'No longer recommended.',
+  moved: 'The order on the login page has changed.',
+  rotated: 'A new key is published. It signs from an hour on, so that the provider has time to fetch it.',
+  retiring: 'The day is set. Until then the login page says so.',
+  kept: 'It stays: the day is taken back.',
+  removed: 'Removed. It can be restored below until it is forgotten.',
+  restored: 'Restored as a draft: nobody sees it until you enable it.',
+  rebinding: 'From now on people are found again by what has stayed the same.',
+  rebindingStopped: 'Nobody is found again from now on; who was stays.',
+  rebindingUndone: 'All links that were made so are taken back.',
+} as const
+
+export type Message = keyof typeof messages
+
+export function messageOf(req: Request): string | undefined {
+  const { done } = req.query
+  return typeof done === 'string' && Object.hasOwn(messages, done) ? messages[done as Message] : undefined
+}

@@ -1,0 +1,49 @@
+import { presetOf } from '../providers/presets/presets.ts'
+import type { AdminParts } from './parts.ts'
+
+/** An address of ours that has to be entered at the provider. */
+export interface ProviderAddress {
+  label: string
+  /** where it goes */
+  hint: string
+  value: string
+  /** the same with `{slug}` in place of the name, so that a script can follow what is typed */
+  template: string
+}
+
+/** Whether an administrator can consent at the provider for everybody. */
+export function hasConsent(preset: string): boolean {
+  return 'adminConsent' in (presetOf(preset) ?? {})
+}
+
+/** @param signsKeys whether it authenticates with `private_key_jwt` */
+export function addressesFor(
+  { addresses, providers }: Pick<AdminParts, 'addresses' | 'providers'>,
+  slug: string,
+  portal: string,
+  { preset, signsKeys }: { preset: string; signsKeys: boolean },
+): ProviderAddress[] {
+  const consent = addresses.origin(portal) + addresses.path(`/login/${slug}/admin-consent/callback`)
+  const all: [label: string, hint: string, value: string | false][] = [
+    ['Redirect URI', 'Required. Some call it callback URL.', providers.redirectUri(slug, portal)],
+    [
+      'Admin-consent redirect URI',
+      'A second redirect URI, for the consent of an administrator.',
+      hasConsent(preset) && consent,
+    ],
+    [
+      'Post-logout redirect URI',
+      'Where people come back to after signing out.',
+      providers.postLogoutRedirectUri(portal),
+    ],
+    [
+      'Back-channel logout URI',
+      'If the provider has such a setting: signing out there ends the session here.',
+      providers.backChannelLogoutUri(slug, portal),
+    ],
+    ['JWKS URI', 'Where the provider fetches our public keys.', signsKeys && providers.jwksUri(slug, portal)],
+  ]
+  return all.flatMap(([label, hint, value]) =>
+    value ? [{ label, hint, value, template: value.replace(`/${slug}/`, '/{slug}/') }] : [],
+  )
+}

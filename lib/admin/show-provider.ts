@@ -1,0 +1,54 @@
+import type { Request, Response } from 'express'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Check, Provider } from '../providers/provider.ts'
+import { markOf } from './mark.ts'
+import { type AdminParts, howOf } from './parts.ts'
+import { addressesFor, hasConsent } from './provider-addresses.ts'
+import { statesOf } from './provider-state.ts'
+import { createShowAdmin } from './show-admin.ts'
+
+/** @param trouble what an act said that was not done */
+export type ShowProvider = (
+  req: Request,
+  res: Response,
+  provider: Provider,
+  trouble?: { problem: string; checks?: readonly Check[] },
+) => Promise<void>
+
+/** `GET /:slug`: one provider, and whatever can be done with it. */
+export function createShowProvider(parts: AdminParts): ShowProvider {
+  const { addresses, history, portalOf, providers } = parts
+  const show = createShowAdmin(parts)
+  return async (req, res, provider, trouble) => {
+    const { slug, preset } = provider
+    const { portal } = howOf(req, portalOf)
+    const signsKeys = provider.clientAuthentication === 'private_key_jwt'
+    const [activities, dependents, keys] = await Promise.all([
+      history.activity(portal),
+      providers.whoDependsOn(slug, portal),
+      signsKeys ? providers.clientKeys(slug, portal) : [],
+    ])
+    const activity = activities.get(slug)
+    await show(
+      req,
+      res,
+      'provider',
+      {
+        provider,
+        presetName: presetOf(preset)?.displayName ?? preset,
+        mark: markOf(provider),
+        states: statesOf(provider, activity, new Date()),
+        activity,
+        dependents,
+        keys,
+        signsKeys,
+        addresses: addressesFor(parts, slug, portal, { preset, signsKeys }),
+        consentHref: hasConsent(preset) ? addresses.path(`/login/${slug}/admin-consent`) : undefined,
+        rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
+        tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),
+        ...trouble,
+      },
+      trouble ? 422 : 200,
+    )
+  }
+}

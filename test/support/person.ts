@@ -1,0 +1,96 @@
+import { AxeBuilder } from '@axe-core/playwright'
+import type { ConsoleMessage, Locator, Page } from 'playwright-core'
+
+/** Somebody at a browser. */
+export class Person {
+  readonly page: Page
+  /** console errors and warnings, violations of the Content-Security-Policy among them, exceptions, failed loads */
+  readonly complaints: string[] = []
+  clicks = 0
+  /** status of the last page */
+  status: number | undefined
+
+  constructor(page: Page) {
+    this.page = page
+    page.on('response', (response) => {
+      if (response.request().isNavigationRequest()) this.status = response.status()
+    })
+    page.on('console', (message) => this.hear(message))
+    page.on('pageerror', (error) => this.complaints.push(`exception: ${error.message}`))
+    page.on('requestfailed', (request) => {
+      // Whoever clicks before the icon has come needs it no more.
+      const reason = request.failure()?.errorText
+      if (reason !== 'net::ERR_ABORTED') this.complaints.push(`${reason}: ${request.url()}`)
+    })
+  }
+
+  private hear(message: ConsoleMessage): void {
+    // The console also has a line for every page with the status of a refusal: that is what such pages are for.
+    const aboutPage = message.text().startsWith('Failed to load resource') && isPage(message.location().url)
+    if (['error', 'warning'].includes(message.type()) && !aboutPage)
+      this.complaints.push(`${message.type()}: ${message.text()}`)
+  }
+
+  async choose(name: string | RegExp): Promise<void> {
+    this.clicks++
+    const { page } = this
+    await page.getByRole('link', { name }).or(page.getByRole('button', { name })).click()
+  }
+
+  title(): Promise<string> {
+    return this.page.getByRole('heading', { level: 1 }).innerText()
+  }
+
+  async reads(): Promise<string> {
+    return await this.page.locator('body').innerText()
+  }
+
+  /** Of the portal, then of the provider, which asks. */
+  async signOut(): Promise<void> {
+    await this.choose('Sign out')
+    await this.choose('Yes, sign out')
+  }
+
+  /** Leaves out by which road. */
+  async signInAsAda(address: string): Promise<void> {
+    await this.page.goto(address)
+    await this.choose('Northwind ID')
+    await this.choose(/^Ada Lovelace/)
+  }
+}
+
+function isPage(url: string): boolean {
+  return !/\.\w+$/.test(new URL(url).pathname)
+}
+
+/** Left in the page by AxeBuilder, which takes ten times as long. */
+declare const axe: { run(): ReturnType<AxeBuilder['analyze']> }
+
+/** What axe and a ruler find, in light and dark, on a desktop and on two phones. */
+export async function flaws({ page }: Person): Promise<string[]> {
+  const found: string[] = []
+  // A browser that finds no font draws nothing, and then nothing overflows and nothing lacks contrast.
+  if ((await widthOf(page.getByRole('heading', { level: 1 }))) < 50) found.push('the text has no width')
+  await new AxeBuilder({ page }).setLegacyMode().analyze()
+  for (const width of [1280, 390, 320]) {
+    await page.setViewportSize({ width, height: 800 })
+    const tooWide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
+    if (tooWide > 0) found.push(`scrolls sideways by ${tooWide} at ${width}`)
+    if (width === 320) continue
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      const { violations } = await page.evaluate(() => axe.run())
+      for (const { id, nodes } of violations)
+        found.push(`${id} (${colorScheme}, ${width}): ${nodes.map(({ html }) => html).join(' ')}`)
+    }
+  }
+  return found
+}
+
+async function widthOf(text: Locator): Promise<number> {
+  return await text.evaluate((element) => {
+    const range = document.createRange()
+    range.selectNodeContents(element)
+    return range.getBoundingClientRect().width
+  })
+}

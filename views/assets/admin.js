@@ -1,0 +1,32 @@
+// Small helps. Without JavaScript the addresses are there to be selected by hand.
+{
+  for (const field of document.querySelectorAll('[data-copy]')) {
+    const button = document.createElement('button')
+    button.type = 'button'
+    button.className = 'admin-button'
+    button.textContent = 'Copy'
+    button.setAttribute('aria-label', `Copy ${field.dataset.copy}`)
+    button.addEventListener('click', async () => {
+      field.select()
+      try {
+        await navigator.clipboard.writeText(field.value)
+        button.textContent = 'Copied'
+      } catch {
+        // It is selected: the keyboard does the rest.
+        button.textContent = 'Press Ctrl+C'
+      }
+      setTimeout(() => {
+        button.textContent = 'Copy'
+      }, 2000)
+    })
+    field.after(button)
+  }
+
+  // The addresses follow the name that they are made of.
+  const slug = document.getElementById('field-slug')
+  slug?.addEventListener('input', () => {
+    if (!/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/.test(slug.value)) return
+    for (const field of document.querySelectorAll('[data-template]'))
+      field.value = field.dataset.template.replace('{slug}', slug.value)
+  })
+}
