@@ -45,7 +45,6 @@ export function createEditRoutes(parts: AdminParts): Router {
       checks,
       failed,
       conflict: conflict ? differences(provider, entries, allOf(fields)) : undefined,
-      secretsGone: req.method === 'POST',
     }
     await show(req, res, 'edit', locals, conflict ? 409 : wrong || failed ? 422 : 200)
   }

@@ -55,12 +55,12 @@ function offered(providers: readonly Provider[], hint: unknown): readonly Provid
   return [...providers.filter(knows), ...providers.filter((provider) => !knows(provider))]
 }
 
-function monogramOf(displayName: string): string {
+export function monogramOf(displayName: string): string {
   const [first] = new Intl.Segmenter().segment(displayName.trim())
   return (first?.segment ?? '?').toUpperCase()
 }
 
 // Five twelfths of the colour circle on from one to the next: neighbours never look alike.
-function hueOf({ position }: Provider): number {
+export function hueOf({ position }: Provider): number {
   return (position * 5) % 12
 }
