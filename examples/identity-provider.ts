@@ -33,6 +33,8 @@ export interface IdentityProviderOptions {
   /** what people sign in to, as the sign-in page names it */
   clientName: string
   clientSecret: string
+  /** Where the client's public keys are: then it authenticates with those (`private_key_jwt`), and its secret is no good. */
+  clientKeysAt?: string
   redirectUris: string[]
   postLogoutRedirectUris?: string[]
   /** Whom it tells when somebody signs out here, and what it then names: the session that ended, or the person. */
@@ -186,12 +188,14 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
     adapter: inMemory,
     jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig' }] },
     enabledJWA: { idTokenSigningAlgValues: ['RS256'] },
-    clientAuthMethods: ['client_secret_basic'],
+    clientAuthMethods: [options.clientKeysAt ? 'private_key_jwt' : 'client_secret_basic'],
     clients: [
       {
         client_id: options.clientId,
         client_name: options.clientName,
-        client_secret: options.clientSecret,
+        ...(options.clientKeysAt
+          ? { token_endpoint_auth_method: 'private_key_jwt', jwks_uri: options.clientKeysAt }
+          : { client_secret: options.clientSecret }),
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
         ...(options.backChannelLogout && {

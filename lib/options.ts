@@ -55,6 +55,8 @@ export interface PortalSsoOptions {
   mailer?: Mailer | undefined
   /** sender of these mails, such as `Portal <no-reply@example.com>`; default the transport's own */
   mailFrom?: string | undefined
+  /** where warnings go by the mailer, such as of a client secret that runs out: one address or several; left out: no mail */
+  adminMail?: string | string[] | undefined
   /** how providers are reached; default 5 s, and no addresses of private networks */
   outbound?: Partial<OutboundSettings> | undefined
   /**

@@ -2,7 +2,9 @@ import express, { type Request, type RequestHandler, type Response, type Router 
 import { Passport } from 'passport'
 import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
+import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
+import { createConsentRequests } from './consent/consent-requests.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
@@ -14,12 +16,14 @@ import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
+import { createSendExpiryMail } from './mail/expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createRebinding, type Rebinding } from './moving/rebind-identities.ts'
 import { createRetirement, type Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
 import { type ClientKeys, createClientKeys } from './providers/client-keys.ts'
 import { createOutbound } from './providers/outbound-http.ts'
+import type { Provider } from './providers/provider.ts'
 import { createProviderClients } from './providers/provider-clients.ts'
 import { createProviders, type Providers } from './providers/providers.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
@@ -34,11 +38,16 @@ import { createProofsTable } from './registration/proofs-table.ts'
 import { createShowProof } from './registration/show-proof.ts'
 import { createStartAgain } from './registration/start-again.ts'
 import { createWithPending } from './registration/with-pending.ts'
+import { createEndRehearsal } from './rehearsal/end-rehearsal.ts'
 import { createRehearsals, type Rehearsals } from './rehearsal/rehearsals.ts'
+import { createReport } from './rehearsal/report.ts'
+import { createTickets } from './rehearsal/tickets.ts'
 import { createRouter } from './router.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
+import { createMarkedSessions } from './sessions/end-marked.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
+import { createKnownStore } from './sessions/known-store.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
@@ -46,7 +55,10 @@ import { createAdmit } from './sign-in/admit.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
+import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
+import { createTasks } from './upkeep/tasks.ts'
+import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -78,6 +90,11 @@ export interface PortalSso {
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
+  /**
+   * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
+   * For a host that is frozen between requests. Safe on any number of instances.
+   */
+  upkeep(): Promise<void>
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
@@ -89,7 +106,7 @@ export interface PortalSso {
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, homePath, allowsClassic, branding, mailer, mailFrom, redis } = settings
+  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
   const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
   const { knex } = database
@@ -119,18 +136,23 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       })
     },
   })
-  const table = createProvidersTable(knex, createSecretBox(secrets))
+  const secretBox = createSecretBox(secrets)
+  const table = createProvidersTable(knex, secretBox)
   const outbound = createOutbound(settings.outbound)
   const users = punctual(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
+  const knownStore = createKnownStore()
+  const endSessions = createEndSessions(index)
+  const markedSessions = createMarkedSessions({ endSessions, index, knownStore, logger })
   const sessions = createPortalSessions({
     passport,
     users,
     portalOf,
     index,
+    knownStore,
     absoluteHours: settings.session.absoluteHours,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
@@ -140,20 +162,36 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const proving = mailer && {
+  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(createSendMail(mailer, mailFrom), views, branding.name),
+    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     showProof: createShowProof({ addresses, pages, table }),
   }
+  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
+  const strategies = createProviderStrategies({ addresses, attempts, clients, passport })
+  const lookUp = createLookUp({ identities, users, registration: settings.registration })
+  const provesAddresses = proving !== undefined
+  const tickets = createTickets(knex)
+  const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
+  const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
+  const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
     admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
-    allowsClassic,
-    attempts: createAttempts(createSeal(secrets, 'attempt'), secure),
+    allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
+    attempts,
     beginRegistration: createBeginRegistration(pendings, addresses),
+    brokenGlass,
     clients,
-    endSessions: createEndSessions(index),
+    consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
+    endRehearsal: createEndRehearsal({ report, strategies }),
+    endSessions,
+    async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
+      await markedSessions.mark({ portal, providerId })
+      await markedSessions.endNow()
+    },
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
@@ -161,26 +199,31 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     form,
     homePath,
     identities,
+    knex,
     lastUsed,
     logger,
-    lookUp: createLookUp({ identities, users, registration: settings.registration }),
+    lookUp,
+    markedSessions,
     pages,
     passport,
     pendings,
     portalOf,
     posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    provesAddresses: proving !== undefined,
+    provesAddresses,
     proving,
     rateLimits: settings.rateLimits,
     redis,
     refuse,
+    rehearsals,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createReturns(createSeal(secrets, 'logout'), secure),
     seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
     startAgain: createStartAgain(pendings, addresses),
+    strategies,
     table,
+    tickets,
     users,
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
   }
@@ -196,29 +239,37 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       secure,
     })
 
+  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
+  const { adminMail } = settings
+  const upkeep = createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger)
   const providers = {
     ...createProviders({ ...parts, outbound }),
     ...createClientKeys(parts),
     ...createRetirement(parts),
     ...createRebinding(parts),
   }
-  const rehearsals = createRehearsals(parts)
   const history = createHistory(parts)
 
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
-    router: () => createRouter(parts),
+    router() {
+      // Who serves people looks after what has its time; a command or a script does not.
+      upkeep.start()
+      return createRouter(parts)
+    },
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
     admin: createAdmin({ ...parts, history, providers, rehearsals }),
     providers,
     rehearsals,
     breakGlass: createBreakGlass(parts),
-    rotateSecrets: createRotateSecrets(parts),
+    rotateSecrets: createRotateSecrets({ ...parts, knex, secretBox }),
     history,
     users,
     events: events.emitter,
+    upkeep: () => upkeep.run(),
     async close() {
+      await upkeep.stop()
       await outbound.close()
       await database.close()
     },

@@ -12,6 +12,7 @@ import { isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
 import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
+import { normaliseEmail } from './users/email-address.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
@@ -39,6 +40,7 @@ export interface Settings {
   allowsClassic: (req: Request) => boolean
   mailer: Mailer | undefined
   mailFrom: string | undefined
+  adminMail: string[]
   outbound: OutboundSettings
   rateLimits: RateLimits | false
   events: EventSettings
@@ -61,6 +63,8 @@ const longSecret = 'give 32 or more random characters, for example from `openssl
 const secret = z.string({ error: longSecret }).min(32, longSecret)
 const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
+const writeAddress = 'write an address such as `admin@example.com`, or several in an array'
+const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)
 const localPath = z
   .string()
   .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
@@ -138,6 +142,7 @@ const schema = z.strictObject({
     )
     .optional(),
   mailFrom: z.string().min(3).max(300).optional(),
+  adminMail: z.union([mailAddress, z.array(mailAddress).max(20)], { error: writeAddress }).optional(),
   outbound: z
     .strictObject({
       timeoutSeconds: z.number().min(1).max(6).default(5),
@@ -220,6 +225,9 @@ export function readOptions(options: PortalSsoOptions): Settings {
     throw new ConfigurationError(`createPortalSso: ${sentences.join('; ')}`)
   }
   const { secret: secrets, classicLogin, ...settings } = result.data
+  const adminMail = settings.adminMail === undefined ? [] : [settings.adminMail].flat()
+  if (adminMail.length > 0 && !settings.mailer)
+    throw new ConfigurationError('createPortalSso: adminMail: give a `mailer` too, or nothing is sent')
   const origins = typeof settings.baseUrl === 'string' ? [settings.baseUrl] : Object.values(settings.baseUrl)
   const secure = origins.every((each) => each.startsWith('https:'))
   if (!secure && origins.some((each) => each.startsWith('https:')))
@@ -240,6 +248,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
     viewsDir: settings.viewsDir,
     mailer: settings.mailer,
     mailFrom: settings.mailFrom,
+    adminMail,
     secure,
     secrets: [secrets].flat() as [string, ...string[]],
     // The operator's own word, but never by accident: only `true` opens.

@@ -1,11 +1,13 @@
 import { createHash, hkdfSync } from 'node:crypto'
-import { CompactEncrypt, compactDecrypt } from 'jose'
+import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose'
 
 /** Encrypts and authenticates small values under a key of its own; `open` gives `undefined` for anything not sealed so. */
 export interface Seal {
   /** @param context what the value belongs to; it opens only under the same context */
   close(value: unknown, context: string): Promise<string>
   open(sealed: string, context: string): Promise<unknown>
+  /** whether it says that the first secret sealed it; only `open` knows whether that is true */
+  isCurrent(sealed: string): boolean
 }
 
 /**
@@ -27,6 +29,13 @@ export function createSeal(secrets: readonly string[], purpose: string): Seal {
       return await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(value)))
         .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: writing.kid, ctx: fingerprint(context) })
         .encrypt(writing.key)
+    },
+    isCurrent(sealed) {
+      try {
+        return decodeProtectedHeader(sealed).kid === writing.kid
+      } catch {
+        return false
+      }
     },
     async open(sealed, context) {
       try {

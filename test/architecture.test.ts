@@ -19,6 +19,7 @@ const layers = [
   ['users'],
   ['sessions'],
   ['sign-in'],
+  ['consent'],
   ['registration'],
   ['logout'],
   ['rehearsal'],
@@ -269,7 +270,7 @@ describe('the views', () => {
 
   it('that are mails run, load and link nothing', () => {
     const mails = views.filter(({ file }) => isMail(file))
-    expect(mails).toHaveLength(2)
+    expect(mails).toHaveLength(4)
     for (const { text } of mails)
       expect(text).not.toMatch(/<script|\son\w+=|javascript:|\b(href|src)=|url\(/i)
   })

@@ -32,6 +32,26 @@ describe('an identity', () => {
       { turn: 'refuse', reason: 'user_inactive' },
     ],
     [
+      'that was found again under a new subject is linked to its user, whoever has its address by now',
+      { reboundUser: linked, userWithAddress: holder },
+      { turn: 'link', user: linked, again: true },
+    ],
+    [
+      'that was found again is linked though no address is certain and registration is closed',
+      { reboundUser: linked, address: undefined, registrationOpen: false },
+      { turn: 'link', user: linked, again: true },
+    ],
+    [
+      'that was found again as an inactive user is refused, even if an active one has its address',
+      { reboundUser: inactive(linked), userWithAddress: holder },
+      { turn: 'refuse', reason: 'user_inactive' },
+    ],
+    [
+      'that is linked is not somebody found again',
+      { linkedUser: linked, reboundUser: holder },
+      { turn: 'known', user: linked },
+    ],
+    [
       'with the certain address of a user is linked to that user',
       { userWithAddress: holder },
       { turn: 'link', user: holder },

@@ -241,3 +241,80 @@ it('a session at the provider has a name of up to 255 characters', () => {
   expect(identity({ claims: { sid: 'x'.repeat(256) } }).providerSession).toBeUndefined()
   expect(identity({ claims: { sid: 42 } }).providerSession).toBeUndefined()
 })
+
+describe('of Microsoft Entra ID', () => {
+  const [tenant, other, object] = [1, 2, 3].map((digit) => `${digit}1111111-aaaa-4bbb-8ccc-000000000001`)
+  const issuerOf = (segment = '') => `https://login.example/${segment}/v2.0`
+  const of = (segment = '', row: Partial<Provider> = {}): Partial<Provider> => ({
+    preset: 'entra',
+    issuer: issuerOf(segment),
+    tenants: [],
+    ...row,
+  })
+  const one = of(tenant)
+  const several = of('organizations', { tenants: [tenant!] })
+  const any = of('organizations')
+  const claims = { iss: issuerOf(tenant), tid: tenant, oid: object, email_verified: undefined }
+
+  it.each<[what: string, row: Partial<Provider>, more: Claims, boolean]>([
+    ['an address is not vouched for, `email_verified` or not', one, { email_verified: true }, false],
+    ['nor is one of many tenants', several, {}, false],
+    ['it is where one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
+    ['it is where listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
+    ['it is not where everybody is', { ...any, trustsEmail: true }, {}, false],
+    ['it is with xms_edov: true', any, { xms_edov: true }, true],
+    ['it is with xms_edov: 1', any, { xms_edov: 1 }, true],
+    ['it is with xms_edov: "1"', any, { xms_edov: '1' }, true],
+    ['it is with xms_edov: "true"', any, { xms_edov: 'true' }, true],
+    ['it is not with xms_edov: false', any, { xms_edov: false }, false],
+    ['it is not with xms_edov: "0"', any, { xms_edov: '0' }, false],
+    ['it is not with xms_edov: [true]', any, { xms_edov: [true] }, false],
+    [
+      'it is not with xms_edov in another claim',
+      { ...any, emailClaim: 'preferred_username' },
+      { xms_edov: true, preferred_username: 'ada@example.com' },
+      false,
+    ],
+    [
+      'it is not outside of the domains',
+      { ...one, trustsEmail: true, emailDomains: ['example.org'] },
+      { xms_edov: true },
+      false,
+    ],
+  ])('%s', (_what, row, more, vouched) => {
+    expect(identity({ claims: { ...claims, ...more }, row }).emailVouched).toBe(vouched)
+  })
+
+  it('xms_edov says nothing at another provider', () => {
+    const row = { ...any, preset: 'generic' }
+    expect(identity({ claims: { ...claims, xms_edov: true }, row }).emailVouched).toBe(false)
+  })
+
+  it('who it is in the directory is told by two GUIDs, or not at all', () => {
+    const directoryOf = (more: Claims, row = one) =>
+      identity({ claims: { ...claims, ...more }, row }).directory
+    expect(directoryOf({})).toEqual({ tenant, object })
+    for (const oid of [undefined, 'ada', 42, object!.toUpperCase(), `${object} `])
+      expect(directoryOf({ oid })).toBeUndefined()
+    expect(directoryOf({ tid: undefined })).toBeUndefined()
+    expect(directoryOf({}, { ...one, preset: 'generic' })).toBeUndefined()
+    expect(directoryOf({ tid: 'x' }, { ...one, preset: 'generic' })).toBeUndefined()
+  })
+
+  it.each<[what: string, row: Partial<Provider>, more: Claims]>([
+    ['of another tenant', one, { tid: other }],
+    ['of a tenant that is not listed', several, { tid: other, iss: issuerOf(other) }],
+    ['of a tenant that its issuer does not name', several, { iss: issuerOf(other) }],
+    ['of no tenant, where many come in', any, { tid: undefined }],
+    ['of no tenant, with the issuer of all', any, { tid: undefined, iss: issuerOf('organizations') }],
+    ['of a tenant that is none', any, { tid: 'organizations', iss: issuerOf('organizations') }],
+    ['of a row whose issuer is no tenant’s', of('common'), { iss: issuerOf('common') }],
+  ])('a token %s is refused', (_what, row, more) => {
+    expect(() => identity({ claims: { ...claims, ...more }, row })).toThrow(/does not come in by this row/)
+  })
+
+  it('a token of the one tenant need not say so', () => {
+    expect(identity({ claims: { ...claims, tid: undefined }, row: one }).subject).toBe('ada')
+    expect(identity({ claims, row: any }).issuer).toBe(issuerOf(tenant))
+  })
+})

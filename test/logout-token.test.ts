@@ -4,7 +4,13 @@ import { LogoutTokenError, readLogoutToken } from '../lib/logout/logout-token.ts
 
 // What each clause is for, the refusals over HTTP say. Here is where each limit lies, to the second and to the character.
 const now = 1_800_000_000
-const judge = { issuer: 'https://id.example', clientId: 'portal', signingAlgorithm: 'RS256' } as const
+const judge = {
+  preset: 'generic',
+  issuer: 'https://id.example',
+  tenants: [],
+  clientId: 'portal',
+  signingAlgorithm: 'RS256',
+} as const
 const event = 'http://schemas.openid.net/event/backchannel-logout'
 const right = {
   iss: judge.issuer,
@@ -55,7 +61,7 @@ async function expectRefusal(text: string, message: string): Promise<Error> {
 describe('a logout token is believed', () => {
   it('as it should be: it ends a session', async () => {
     const ends = { providerSession: 'session-1', subject: 'ada' }
-    expect(await read(await token())).toEqual({ id: 'a token', ends })
+    expect(await read(await token())).toEqual({ id: 'a token', issuer: right.iss, ends })
     expect(fetched).toBe(1)
   })
 

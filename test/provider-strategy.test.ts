@@ -111,6 +111,13 @@ describe('the request that a sign-in starts with', () => {
     expect((await asked(slug, '?account=mine')).prompt).toBeUndefined()
   })
 
+  it('holds whom the link names, unless the person is to choose', async () => {
+    expect((await asked('acme', '?login_hint=ada')).login_hint).toBe('ada')
+    expect(await asked('acme', '?login_hint=ada&account=other')).not.toHaveProperty('login_hint')
+    await portal.connect(provider, { slug: 'choosing', prompt: 'select_account' })
+    expect(await asked('choosing', '?login_hint=ada')).not.toHaveProperty('login_hint')
+  })
+
   it.each(['code=stolen', 'error=access_denied', 'code=', 'error='])(
     'is not made of an answer: %s',
     async (query) => {
@@ -233,11 +240,23 @@ describe('a refusal says whose fault it is', () => {
     ['access_denied', 403, 'provider_denied'],
     ['login_required', 502, 'provider_error'],
     ['not_access_denied', 502, 'provider_error'],
+    ['consent_required', 403, 'consent_missing'],
+    ['interaction_required', 403, 'consent_missing'],
   ])('the provider answers %s', async (error, status, code) => {
     provider.faults.authorizeError = { error, error_description: 'never shown' }
     const seen = await signIn()
     expectRefusal(seen, status, code, new RegExp(`answered with the error "${error}"`))
     expect(seen.body).not.toContain('never shown')
+  })
+
+  it.each([
+    ['AADSTS65001: nobody has consented', 'consent_missing', '"access_denied" (AADSTS65001)'],
+    ['AADSTS50105: not assigned', 'provider_denied', '"access_denied" (AADSTS50105)'],
+    ['AADSTS650: no number of theirs', 'provider_denied', '"access_denied"'],
+  ])('and takes the number out of %j, and no word', async (error_description, code, said) => {
+    provider.faults.authorizeError = { error: 'access_denied', error_description }
+    expectRefusal(await signIn(), 403, code, /answered with the error/)
+    expect(causes()).toBe(`the provider answered with the error ${said} (${code})`)
   })
 
   it('and bounds and quotes what the provider calls it', async () => {
@@ -252,6 +271,7 @@ describe('a refusal says whose fault it is', () => {
     ['unauthorized_client', 502, 'provider_error'],
     ['invalid_scope', 502, 'provider_error'],
     ['unsupported_grant_type', 502, 'provider_error'],
+    ['consent_required', 403, 'consent_missing'],
     ['invalid_grant', 400, 'answer_invalid'],
     ['invalid_request', 400, 'answer_invalid'],
     ['not_invalid_client', 400, 'answer_invalid'],
@@ -347,7 +367,7 @@ describe('the strategy itself, run as Passport runs it', () => {
     }
     const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
     outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
-    const client = await createProviderClient(row, provider.clientSecret, outbound)
+    const client = await createProviderClient(row, provider, outbound)
     strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
   })
   afterEach(() => outbound.close())
@@ -369,7 +389,7 @@ describe('the strategy itself, run as Passport runs it', () => {
       Array.from({ length: 10_000 }, (_, n) => [`more-${n}`, [n]]),
     )
     const [row] = await portal.sso.providers.list()
-    const client = await createProviderClient(row!, provider.clientSecret, outbound)
+    const client = await createProviderClient(row!, provider, outbound)
     expect(Object.keys(client.configuration().serverMetadata()).length).toBeLessThan(10)
   })
 

@@ -92,7 +92,7 @@ describe('connecting a provider', () => {
     await portal.connect(provider, { slug: 'second', enabled: false })
     expect(await slugs()).toEqual(['acme'])
     expect((await click('second')).status).toBe(404)
-    await portal.sso.providers.enable('second')
+    await portal.sso.providers.enable('second', { withoutRehearsal: true })
     expect(await slugs()).toEqual(['acme', 'second'])
     expect(await signsIn('second')).toBe(true)
   })
@@ -116,10 +116,18 @@ describe('connecting a provider', () => {
   it.each<[method: string, announced: string[] | undefined, settings: Partial<ProviderInput>]>([
     ['client_secret_basic', ['client_secret_post', 'client_secret_basic'], {}],
     ['client_secret_post', ['private_key_jwt', 'client_secret_post'], {}],
+    ['private_key_jwt', ['private_key_jwt', 'tls_client_auth'], {}],
+    ['private_key_jwt', ['private_key_jwt'], { clientSecret: undefined }],
+    [
+      'private_key_jwt',
+      ['client_secret_basic', 'private_key_jwt'],
+      { clientAuthentication: 'private_key_jwt' },
+    ],
     ['client_secret_basic', undefined, {}],
     ['none', ['none'], { clientSecret: undefined }],
     ['none', undefined, { clientSecret: undefined, clientAuthentication: 'none' }],
   ])('chooses %s where %j is announced', async (method, announced, settings) => {
+    if (method === 'none') provider.faults.publicClient = true
     provider.faults.discovery = { token_endpoint_auth_methods_supported: announced }
     await portal.connect(provider, settings)
     expect(await connected()).toMatchObject([{ clientAuthentication: method }])
@@ -146,7 +154,7 @@ describe('connecting a provider', () => {
     await portal.connect(provider)
     const { ok, checks } = await portal.sso.providers.test('acme')
     expect(ok).toBe(true)
-    const found = checks.filter(({ name }) => name === 'logout')
+    const found = checks.filter(({ name }) => name === 'logout' || name === 'back-channel')
     expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
     for (const [at, finding] of findings.entries()) expect(found[at]!.finding).toMatch(finding)
   })
@@ -237,8 +245,8 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     ],
     [
       'no method of authentication in common',
-      { discovery: { token_endpoint_auth_methods_supported: ['private_key_jwt', 'tls_client_auth'] } },
-      /only private_key_jwt, tls_client_auth .* choose a method that the provider announces/,
+      { discovery: { token_endpoint_auth_methods_supported: ['client_secret_jwt', 'tls_client_auth'] } },
+      /only client_secret_jwt, tls_client_auth .* choose a method that the provider announces/,
     ],
     [
       'no code flow',
@@ -265,10 +273,10 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
 
   it('everything that is wrong, in one go', async () => {
     provider.faults.discovery = {
-      token_endpoint_auth_methods_supported: ['private_key_jwt'],
+      token_endpoint_auth_methods_supported: ['tls_client_auth'],
       response_types_supported: ['id_token'],
     }
-    expect(await refusal()).toMatch(/"code".*; .*private_key_jwt/)
+    expect(await refusal()).toMatch(/"code".*; .*tls_client_auth/)
   })
 
   it('a slug that is taken, whose provider stays as it was', async () => {
@@ -313,14 +321,15 @@ describe('Microsoft Entra ID', () => {
       table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
       addresses: createAddresses(portal.url, '/'),
-      outbound: { ...outbound, fetch: answer, fetchMoved: answer },
+      endSessionsOf: async () => {},
+      outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
     })
   })
   afterEach(() => outbound.close())
 
   it.each([tenant, tenant.toUpperCase()])('has its issuer made of the tenant’s GUID %s', async (entered) => {
     await providers.connect({ ...entra, tenant: entered })
-    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`])
+    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`, `${issuer}/token`])
     expect(await connected()).toMatchObject([
       { issuer, displayName: 'Microsoft Entra ID', clientAuthentication: 'client_secret_post' },
     ])
@@ -360,9 +369,9 @@ describe('updating a provider', () => {
     await portal.sso.providers.update('acme', { displayName: 'Acme International' })
     expect(await picker()).toMatchObject([{ name: 'Acme International' }])
     expect(await signsIn()).toBe(true)
-    await portal.sso.providers.update('acme', { clientSecret: 'not the right one' })
+    provider.faults.clientSecrets = ['another one']
     expect(await signsIn()).toBe(false)
-    await portal.sso.providers.update('acme', { clientSecret: provider.clientSecret })
+    await portal.sso.providers.update('acme', { clientSecret: 'another one' })
     expect(await signsIn()).toBe(true)
   })
 

@@ -189,7 +189,7 @@ describe('a session', () => {
     const seen = await visitor.post(`${portal.url}/register`, { name: 'Ada' })
     expect(seen.status).toBe(403)
     expect(await status(visitor, portal)).toBe(302)
-    expect(await portal.knex('sso_events').pluck('kind')).toEqual([
+    expect(await portal.knex('sso_events').orderByRaw('rowid').pluck('kind')).toEqual([
       'provider-connected',
       'registered',
       'refused',

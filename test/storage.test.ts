@@ -15,6 +15,7 @@ import { createIdentitiesTable } from '../lib/users/identities-table.ts'
 import { createUsersTable } from '../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { testSecret } from './support/portal.ts'
+import { newProvider } from './support/providers.ts'
 
 const allMigrations = [
   '001-providers',
@@ -184,31 +185,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
     describe('providers', () => {
       const table = (...secrets: string[]) =>
         createProvidersTable(knex, createSecretBox(secrets.length > 0 ? secrets : [testSecret]))
-      const acme = (more: Partial<NewProvider> = {}): NewProvider => ({
-        portal,
-        slug: 'acme',
-        displayName: 'Acme',
-        preset: 'generic',
-        issuer: 'https://id.acme.example',
-        clientId: 'portal-at-acme',
-        clientAuthentication: 'client_secret_basic',
-        signingAlgorithm: 'RS256',
-        responseMode: undefined,
-        prompt: undefined,
-        authorizationParameters: {},
-        emailClaim: 'email',
-        trustsEmail: false,
-        emailDomains: [],
-        tenants: [],
-        logout: 'provider',
-        secretEncoding: 'form',
-        clientSecretExpiresAt: undefined,
-        secondClientSecretExpiresAt: undefined,
-        proxy: undefined,
-        certificateAuthority: undefined,
-        enabled: true,
-        ...more,
-      })
+      const acme = (more: Partial<NewProvider> = {}) => newProvider({ portal, ...more })
       const insertAll = async (...slugs: string[]) => {
         for (const slug of slugs) await table().insert(acme({ slug, displayName: slug }))
       }
@@ -238,6 +215,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           position: 1,
           version: 1,
           secretInUse: 'first',
+          rehearsedAs: undefined,
           rehearsedAt: undefined,
           retiringAt: undefined,
           rebindingSince: undefined,
@@ -306,7 +284,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
         await table().setEnabled(provider, false)
         expect(await offered()).toEqual({ any: false, slugs: [] })
         expect(await table().list(portal)).toHaveLength(1)
-        await table().setEnabled(provider, true)
+        await expect(table().setEnabled(provider, true)).rejects.toThrow('changed by somebody else')
+        await table().setEnabled(await table().existing(portal, 'acme'), true)
         expect(await offered()).toEqual({ any: true, slugs: ['acme'] })
         await table().remove(provider)
         expect(await table().list(portal)).toEqual([])

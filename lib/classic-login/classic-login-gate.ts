@@ -6,8 +6,8 @@ import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 
 export interface ClassicLoginGateParts {
-  /** the operator's own way around */
-  allowsClassic: (req: Request) => boolean
+  /** the operator's own ways around */
+  allowsClassic: (req: Request) => Promise<boolean>
   pages: Pages
   portalOf: PortalOf
   table: ProvidersTable
@@ -24,7 +24,7 @@ export function createClassicLoginGate({
   table,
 }: ClassicLoginGateParts): RequestHandler {
   const gate = handle(async (req, _res, next) => {
-    if (!allowsClassic(req) && (await table.anyEnabled(portalOf(req))))
+    if (!(await allowsClassic(req)) && (await table.anyEnabled(portalOf(req))))
       throw new PortalSsoError(
         'classic_login_off',
         'the classic login is replaced while a provider is enabled',

@@ -4,17 +4,18 @@ import { explain } from '../errors.ts'
 import type { PortalSso } from '../portal-sso.ts'
 import type { Check } from '../providers/provider.ts'
 import { type Environment, withSso } from './environment.ts'
-import { printCheck } from './print.ts'
+import { printCheck, printHeading, say } from './print.ts'
 
 type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
 
 /** Looks at everything a sign-in needs and says what is wrong and what to do. @returns whether all is well */
-export async function doctor(environment: Environment): Promise<boolean> {
-  const findings: Finding[] = []
-  const found = (heading: string, ...more: Finding[]) => {
-    console.log(heading)
-    more.forEach(printCheck)
-    findings.push(...more)
+export async function doctor(environment: Environment, { json }: { json?: boolean } = {}): Promise<boolean> {
+  const looked: { heading: string; findings: Finding[] }[] = []
+  const found = (heading: string, ...findings: Finding[]) => {
+    looked.push({ heading, findings })
+    if (json) return
+    printHeading(heading)
+    findings.forEach(printCheck)
   }
 
   found('Settings', checkSecret(environment), checkBaseUrl(environment))
@@ -29,8 +30,12 @@ export async function doctor(environment: Environment): Promise<boolean> {
       finding: 'not looked at: that needs the database and the secret',
     })
   }
-  const failed = findings.filter(({ result }) => result === 'failed').length
-  console.log(failed === 0 ? '\nAll is well.' : `\n${failed} thing(s) to mend.`)
+  const failed = looked.flatMap(({ findings }) => findings).filter(({ result }) => result === 'failed').length
+  say(
+    { json },
+    { ok: failed === 0, looked },
+    failed === 0 ? '\nAll is well.' : `\n${failed} thing(s) to mend.`,
+  )
   return failed === 0
 }
 

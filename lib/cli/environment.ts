@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os'
 import type { Knex } from 'knex'
 import { connectDatabase } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
@@ -43,6 +44,8 @@ export interface Workbench {
   knex: Knex
   sso: PortalSso
   users: UsersTable
+  /** who does it, for the event log: `cli:` and the name of the system's user, so that several operators can be told apart */
+  by: string
 }
 
 /** Runs a command with everything open, and closes it again. */
@@ -57,8 +60,18 @@ export async function withWorkbench(act: (workbench: Workbench) => Promise<void>
   if (!environment.allowedAddresses.every(isAddressRange))
     throw new ConfigurationError('ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`')
   await withDatabase(environment, async (knex) => {
-    await withSso(environment, knex, (sso) => act({ environment, knex, sso, users: createUsersTable(knex) }))
+    await withSso(environment, knex, (sso) =>
+      act({ environment, knex, sso, users: createUsersTable(knex), by: operator() }),
+    )
   })
+}
+
+function operator(): string {
+  try {
+    return `cli:${userInfo().username}`
+  } catch {
+    return 'cli' // a container's user may have no name
+  }
 }
 
 export async function withSso<T>(

@@ -2,10 +2,14 @@
 import { Command } from 'commander'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError, explain } from '../errors.ts'
+import { breakGlassCommand } from './break-glass-command.ts'
 import { doctor } from './doctor.ts'
+import { doctorNoauthCommand } from './doctor-noauth.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
+import { eventsCommand } from './events-command.ts'
 import { harmless } from './print.ts'
 import { providersCommand } from './providers-command.ts'
+import { secretsCommand } from './secrets-command.ts'
 import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
@@ -26,6 +30,7 @@ program
   .command('migrate')
   .description('bring the tables up to date')
   .option('--unlock', 'free the lock of a migration that died; only when no instance migrates')
+  .addHelpText('after', '\nExample:\n  $ portal-sso migrate')
   .action((flags: { unlock?: boolean }) =>
     withDatabase(readEnvironment(), async (knex) => {
       if (flags.unlock) await unlockMigrations(knex)
@@ -36,13 +41,31 @@ program
 
 program.addCommand(providersCommand())
 program.addCommand(usersCommand())
+program.addCommand(secretsCommand())
+program.addCommand(breakGlassCommand())
+program.addCommand(eventsCommand())
 
 program
   .command('doctor')
   .description('check database, Redis, secret and every provider; say what is wrong and what to do')
-  .action(async () => {
-    if (!(await doctor(readEnvironment()))) process.exitCode = 1
+  .option('--json', 'for scripts')
+  .addHelpText('after', '\nExample:\n  $ portal-sso doctor')
+  // Else it would take `--json` from `doctor noauth`.
+  .enablePositionalOptions()
+  .action(async (flags: { json?: boolean }) => {
+    if (!(await doctor(readEnvironment(), flags))) process.exitCode = 1
   })
+  .addCommand(doctorNoauthCommand())
+
+/** An error of a script's is JSON, whoever finds it: Commander writes those of the arguments by itself. */
+const asJson = process.argv.includes('--json')
+const spoken = (said: string) =>
+  asJson ? JSON.stringify({ error: said.trim().replace(/^error: /, '') }) : said.trimEnd()
+function speakJson(command: Command): void {
+  command.configureOutput({ outputError: (said, write) => write(`${spoken(said)}\n`) })
+  command.commands.forEach(speakJson)
+}
+speakJson(program)
 
 // `portal-sso doctor | head` is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -55,6 +78,6 @@ program.parseAsync().catch((error: unknown) => {
   const said = expected
     ? error.message
     : `Failed: ${explain(error)}. \`portal-sso doctor\` looks at everything.`
-  console.error(harmless(said))
+  console.error(spoken(harmless(said)))
   process.exitCode = 1
 })

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander'
 import { ConfigurationError, EmailTaken } from '../errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import { withWorkbench } from './environment.ts'
-import { printTable } from './print.ts'
+import { printJson, printTable, say } from './print.ts'
 
 export function usersCommand(): Command {
   const command = new Command('users').description('users in the built-in table `sso_users`')
@@ -13,8 +13,13 @@ export function usersCommand(): Command {
     .description('add a user, who can then sign in with any provider that vouches for the address')
     .requiredOption('--email <address>', 'the address to match')
     .requiredOption('--name <text>', 'name of the person')
+    .option('--json', 'for scripts')
     .addOption(portalFlag())
-    .action((flags: { email: string; name: string; portal: string }) =>
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ portal-sso users add --email ada@example.com --name "Ada Lovelace"',
+    )
+    .action((flags: { email: string; name: string; json?: boolean; portal: string }) =>
       withWorkbench(async ({ users }) => {
         const email = normaliseEmail(flags.email)
         if (email === undefined)
@@ -22,7 +27,7 @@ export function usersCommand(): Command {
         if (flags.name.trim() === '') throw new ConfigurationError('--name: write the name of the person')
         try {
           const user = await users.create({ email, name: flags.name.trim(), fields: {} }, flags.portal)
-          console.log(`${user.email} is added (id ${user.id})`)
+          say(flags, user, `${user.email} is added (id ${user.id})`)
         } catch (error) {
           if (error instanceof EmailTaken) throw new ConfigurationError(`${email} is there already`)
           throw error
@@ -35,10 +40,11 @@ export function usersCommand(): Command {
     .description('all users of a portal')
     .option('--json', 'for scripts')
     .addOption(portalFlag())
+    .addHelpText('after', '\nExample:\n  $ portal-sso users list')
     .action((flags: { json?: boolean; portal: string }) =>
       withWorkbench(async ({ users }) => {
         const all = await users.list(flags.portal)
-        if (flags.json) return console.log(JSON.stringify(all, null, 2))
+        if (flags.json) return printJson(all)
         printTable(
           ['E-MAIL', 'NAME', 'ACTIVE', 'ID'],
           all.map(({ email, name, active, id }) => [email, name, active ? 'yes' : 'no', id]),

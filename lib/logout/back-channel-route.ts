@@ -49,10 +49,10 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
   })
 
   async function obey(req: Request, provider: Provider): Promise<void> {
-    const { id, ends } = await tokenOf(req, provider)
-    const seen = { portal: provider.portal, issuer: provider.issuer, id }
+    const { id, issuer, ends } = await tokenOf(req, provider)
+    const seen = { portal: provider.portal, issuer, id }
     if (await seenTokens.has(seen)) throw new LogoutTokenError('it has come before (jti)')
-    await end(req, provider, ends)
+    await end(req, provider, { issuer, ...ends })
     // Only now: a provider that was told to come back does so with the same token.
     await seenTokens.add(seen)
   }
@@ -66,12 +66,12 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
 
   async function end(
     req: Request,
-    { portal, issuer, slug }: Provider,
-    ends: LogoutToken['ends'],
+    { portal, slug }: Provider,
+    ends: LogoutToken['ends'] & Pick<LogoutToken, 'issuer'>,
   ): Promise<void> {
     if (!req.sessionStore)
       throw new ConfigurationError('mount `app.use(sso.session())`, or express-session of your own, before')
-    const { userIds, failure } = await endSessions(req.sessionStore, { portal, issuer, ...ends })
+    const { userIds, failure } = await endSessions(req.sessionStore, { portal, ...ends })
     for (const userId of userIds)
       await events.record({ kind: 'signed-out', portal, userId, provider: slug, detail: { by: 'provider' } })
     if (failure) throw failure

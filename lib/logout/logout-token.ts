@@ -1,12 +1,15 @@
 import { type CompactJWSHeaderParameters, compactVerify, decodeProtectedHeader } from 'jose'
 import type { Provider } from '../providers/provider.ts'
 import { clockTolerance, type Keys } from '../providers/provider-client.ts'
+import { isIssuerOf } from '../providers/templated-issuer.ts'
 import { identifier } from '../sign-in/identity.ts'
 
 /** What a provider says has ended: a session of its own, or everything of a person, or both named at once. */
 export interface LogoutToken {
   /** `jti` */
   id: string
+  /** `iss`: of a provider for many tenants that of one */
+  issuer: string
   ends:
     | { providerSession: string; subject?: string | undefined }
     | { providerSession?: undefined; subject: string }
@@ -25,7 +28,7 @@ export const longestAge = 300
 
 const event = 'http://schemas.openid.net/event/backchannel-logout'
 
-type Judge = Pick<Provider, 'issuer' | 'clientId' | 'signingAlgorithm'>
+type Judge = Pick<Provider, 'preset' | 'issuer' | 'tenants' | 'clientId' | 'signingAlgorithm'>
 type Claims = Readonly<Record<string, unknown>>
 
 /**
@@ -44,13 +47,13 @@ export async function readLogoutToken(
 ): Promise<LogoutToken> {
   checkHeader(headerOf(token), provider)
   const claims = await verified(token, await keys(), provider)
-  checkIssuer(claims, provider)
+  const issuer = issuerOf(claims, provider)
   checkAudience(claims, provider)
   checkTimes(claims, now)
   const ends = endsOf(claims)
   checkEvents(claims)
   if (claims.nonce !== undefined) throw new LogoutTokenError('it has a nonce, as only an ID token may')
-  return { id: idOf(claims), ends }
+  return { id: idOf(claims), issuer, ends }
 }
 
 /** 2.6 (1): signed, and not encrypted, which nobody registered for. */
@@ -94,8 +97,9 @@ async function verified(token: string, keys: Keys, { signingAlgorithm }: Judge):
 }
 
 /** 2.6 (4), Core 3.1.3.7 (2) */
-function checkIssuer({ iss }: Claims, { issuer }: Judge): void {
-  if (iss !== issuer) throw new LogoutTokenError('its issuer (iss) is not the provider')
+function issuerOf({ iss }: Claims, provider: Judge): string {
+  if (typeof iss === 'string' && isIssuerOf(provider, iss)) return iss
+  throw new LogoutTokenError('its issuer (iss) is not the provider')
 }
 
 /** 2.6 (4), Core 3.1.3.7 (3) to (5), as ID tokens are judged: further audiences only where `azp` says that it is for us. */

@@ -1,6 +1,7 @@
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderClients } from '../providers/provider-clients.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import { isIssuerOf } from '../providers/templated-issuer.ts'
 import type { CameBy } from '../sessions/portal-session.ts'
 import { within } from '../within.ts'
 
@@ -30,7 +31,7 @@ export function createFindProviderLogout({ clients, table }: ProviderLogoutParts
   async function find(portal: string, cameBy: CameBy): Promise<ProviderLogout | undefined> {
     const provider = await table.find(portal, cameBy.provider)
     // The slug may be another provider's by now, and the hint is an ID token: for its own issuer only.
-    if (!provider?.enabled || provider.issuer !== cameBy.issuer) return undefined
+    if (!provider?.enabled || !isIssuerOf(provider, cameBy.issuer)) return undefined
     const { metadata } = await clients.of(provider)
     const { end_session_endpoint } = metadata
     return end_session_endpoint === undefined

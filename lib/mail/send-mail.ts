@@ -11,10 +11,10 @@ export class MailFailed extends Error {
 }
 
 /**
- * @param secret what the mail holds and no log may
+ * @param secret what the mail holds and no log may; left out: it holds none
  * @throws MailFailed
  */
-export type SendMail = (mail: Omit<Mail, 'from'>, secret: string) => Promise<void>
+export type SendMail = (mail: Omit<Mail, 'from'>, secret?: string) => Promise<void>
 
 /** milliseconds that a person waits for it; it may still be sent after that */
 const patience = 10_000
@@ -43,9 +43,10 @@ export function oneLine(text: string): string {
  * What a mail server or a library says went wrong, from which may be quoted what it was given. Only the first line counts, no
  * run of it that could be encoded text, and nothing of it where the secret is spelled out.
  */
-function withoutSecret(told: string, secret: string): string {
+function withoutSecret(told: string, secret: string | undefined): string {
   const [line = ''] = told.split(/[\r\n]/)
   const said = line.replace(/\S{40,}/g, '…').slice(0, 200)
   const plain = (text: string) => text.replace(/[^A-Za-z0-9]/g, '').toUpperCase()
-  return plain(told).includes(plain(secret)) ? '(what was said quotes the mail)' : said
+  const isQuoted = secret !== undefined && plain(told).includes(plain(secret))
+  return isQuoted ? '(what was said quotes the mail)' : said
 }

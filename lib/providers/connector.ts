@@ -1,40 +1,92 @@
 import { lookup as systemLookup } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
-import { buildConnector } from 'undici'
+import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { type AddressRules, isLoopbackAddress } from './address-rules.ts'
+
+/** What a provider's row says of the way to it. */
+export interface Network {
+  /** http(s) address of a proxy, without credentials; left out: straight */
+  proxy?: string | undefined
+  /** PEM certificates that its TLS is verified with, instead of the system's */
+  certificateAuthority?: string | undefined
+}
+
+export interface AgentSettings {
+  /** requests to one origin at a time */
+  concurrency: number
+  /** milliseconds for a connection */
+  timeout: number
+}
 
 /** The addresses of a name. */
 export type Resolve = (hostname: string) => Promise<{ address: string; family: number }[]>
 
+type Connect = ReturnType<typeof buildConnector>
+
 /**
- * Connects to addresses that the rules let through, and to the very ones that were looked at: a name that answers with
- * another address a moment later (DNS rebinding) gains nothing, because nobody asks a second time.
+ * Makes what sends requests: to addresses that the rules let through, and to the very ones that were looked at. A name that
+ * answers with another address a moment later (DNS rebinding) gains nothing, because nobody asks a second time.
  *
- * @param timeout milliseconds for the connection
  * @param resolve for tests; the system's resolver otherwise
  */
-export function createConnector(
+export function createAgents(
   rules: AddressRules,
-  timeout: number,
+  { concurrency, timeout }: AgentSettings,
   resolve: Resolve = resolveBySystem,
-): ReturnType<typeof buildConnector> {
+): (network: Network) => Dispatcher {
   const resolveOnce = shared(resolve)
-  const connectorFor = (permits: AddressRules) =>
-    buildConnector({
-      timeout,
-      // Explicit, so that no environment variable turns it off.
-      rejectUnauthorized: true,
-      lookup: lookupOf(permits, resolveOnce),
-    })
-  const secure = connectorFor(rules)
-  const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
-  return (options, callback) => {
-    const literal = options.hostname.replace(/^\[|\]$/g, '')
-    // A literal address never goes through `lookup`.
-    if (isIP(literal) && !rules(literal)) callback(refused(literal), null)
-    else if (options.protocol === 'https:') secure(options, callback)
-    else plain(options, callback)
+  const connectorFor = (permits: AddressRules, ca?: string): Connect => {
+    // Explicit, so that no environment variable turns it off.
+    const tls = { rejectUnauthorized: true, ...(ca !== undefined && { ca }) }
+    const connect = buildConnector({ timeout, ...tls, lookup: lookupOf(permits, resolveOnce) })
+    return (options, callback) => {
+      const literal = unbracketed(options.hostname)
+      // A literal address never goes through `lookup`.
+      if (isIP(literal) && !permits(literal)) callback(refused(literal), null)
+      else connect(options, callback)
+    }
   }
+  const kept = { connections: concurrency, keepAliveTimeout: 20_000 }
+
+  function straight({ certificateAuthority }: Network): Dispatcher {
+    const secure = connectorFor(rules, certificateAuthority)
+    const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
+    const connect: Connect = (options, callback) =>
+      (options.protocol === 'https:' ? secure : plain)(options, callback)
+    return new Agent({ ...kept, connect })
+  }
+
+  /** A tunnel (`CONNECT`), so that the proxy sees a name and TLS, and neither a code nor a secret. */
+  function through(proxy: string, { certificateAuthority: ca }: Network): Dispatcher {
+    // Who may enter a proxy must not reach with it what only this server can reach: the same rules hold for its address.
+    const connect = connectorFor(rules)
+    return new ProxyAgent({
+      ...kept,
+      uri: proxy,
+      clientFactory: (origin) =>
+        new Pool(origin, { connections: concurrency, connect, headersTimeout: timeout }),
+      requestTls: { timeout, rejectUnauthorized: true, ...(ca !== undefined && { ca }) },
+    })
+  }
+
+  return (network) => (network.proxy === undefined ? straight(network) : through(network.proxy, network))
+}
+
+/**
+ * A proxy resolves names itself, and where they lead is its own to say. What can be seen here is refused here: an address that
+ * the rules forbid, this machine by its name, and plain text, which would leave it.
+ *
+ * @throws Error that says which
+ */
+export function assertTunnelled(url: URL, rules: AddressRules): void {
+  if (url.protocol !== 'https:') throw new Error(`${url.origin} is not https, and goes through no proxy`)
+  const host = unbracketed(url.hostname).replace(/\.$/, '')
+  const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host
+  if (isIP(literal) && !rules(literal)) throw refused(literal)
+}
+
+function unbracketed(hostname: string): string {
+  return hostname.replace(/^\[|\]$/g, '')
 }
 
 function lookupOf(permits: AddressRules, resolve: Resolve): LookupFunction {

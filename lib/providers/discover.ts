@@ -1,5 +1,6 @@
 import * as client from 'openid-client'
 import { isFetchable, type WayOut } from './outbound-http.ts'
+import { isTemplated, templateOf } from './templated-issuer.ts'
 
 /** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -16,10 +17,22 @@ const discoveryTimeLimit = 4
 /**
  * Fetches and checks the metadata of an issuer (OpenID Connect Discovery 1.0, 4).
  *
+ * @returns of a row for many tenants with the issuer as the row spells it: no token ever names that one
  * @throws when it cannot be reached, is not the issuer's own, or lacks an endpoint
  */
-export async function discover(issuer: string, outbound: WayOut): Promise<ProviderMetadata> {
-  const server = new URL(issuer)
+export async function discover(
+  { issuer, preset }: { issuer: string; preset: string },
+  outbound: WayOut,
+): Promise<ProviderMetadata> {
+  if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
+  // By the document's own address: openid-client would compare its issuer, which is a template here.
+  const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
+  if (document.issuer !== templateOf(issuer))
+    throw new Error(`the discovery document names another issuer: ${JSON.stringify(document.issuer)}`)
+  return assertUsable({ ...document, issuer })
+}
+
+async function fetchDocument(server: URL, outbound: WayOut): Promise<client.ServerMetadata> {
   if (!isFetchable(server))
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
@@ -27,7 +40,7 @@ export async function discover(issuer: string, outbound: WayOut): Promise<Provid
     timeout: Math.min(discoveryTimeLimit, outbound.timeLimit),
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
   })
-  return assertUsable(configuration.serverMetadata())
+  return configuration.serverMetadata()
 }
 
 /**

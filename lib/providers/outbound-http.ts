@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { LRUCache } from 'lru-cache'
 import type { CustomFetch } from 'openid-client'
-import { Agent, fetch, type Response as UndiciResponse } from 'undici'
+import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
 import { createAddressRules } from './address-rules.ts'
-import { createConnector, type Resolve } from './connector.ts'
+import { assertTunnelled, createAgents, type Network, type Resolve } from './connector.ts'
+import { followingMoves } from './following-moves.ts'
 
 /** How providers are reached. */
 export interface OutboundSettings {
@@ -25,8 +27,9 @@ export interface Outbound extends WayOut {
    * endpoint, and have us hang up on that five times in a row, or use up all connections to it.
    *
    * @param owner id of the provider
+   * @param network its proxy and certificates; other ones make another way, with connections and failures of its own
    */
-  of(owner: string): WayOut
+  of(owner: string, network?: Network): WayOut
   close(): Promise<void>
 }
 
@@ -71,9 +74,10 @@ const mostOwners = 200
 /** @param resolve for tests; the system's resolver otherwise */
 export function createOutbound(settings: OutboundSettings, resolve?: Resolve): Outbound {
   const { timeoutSeconds: timeLimit, allowedAddresses, concurrency } = settings
-  const connect = createConnector(createAddressRules(allowedAddresses), timeLimit * 1000, resolve)
+  const rules = createAddressRules(allowedAddresses)
+  const createAgent = createAgents(rules, { concurrency, timeout: timeLimit * 1000 }, resolve)
   // Each a few connections, which end by themselves when nobody needs them.
-  const agents = new LRUCache<string, Agent>({
+  const agents = new LRUCache<string, Dispatcher>({
     max: mostOwners,
     // Once its requests under way are done.
     dispose: (agent) => void agent.close().catch(() => {}),
@@ -81,10 +85,10 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
   // By endpoint, not by provider alone: keys that still answer must not hide that the token endpoint hangs.
   const endpoints = new LRUCache<string, Endpoint>({ max: 1000, ttl: 3_600_000 })
 
-  function agentOf(owner: string): Agent {
+  function agentOf(owner: string, network: Network): Dispatcher {
     const known = agents.get(owner)
     if (known) return known
-    const agent = new Agent({ connections: concurrency, connect, keepAliveTimeout: 20_000 })
+    const agent = createAgent(network)
     agents.set(owner, agent)
     return agent
   }
@@ -118,13 +122,15 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
     }
   }
 
-  function wayOf(owner: string): WayOut {
+  function wayOf(id: string, network: Network = {}): WayOut {
+    const owner = id + fingerprint(network)
     const fetchOnce: CustomFetch = async (address, options) => {
       const url = new URL(address)
       assertFetchable(url)
+      if (network.proxy !== undefined) assertTunnelled(url, rules)
       try {
         const endpoint = endpointOf(owner, url)
-        return await endpoint.breaker.execute(() => ask(endpoint, agentOf(owner), url, options))
+        return await endpoint.breaker.execute(() => ask(endpoint, agentOf(owner, network), url, options))
       } catch (cause) {
         if (cause instanceof TooLarge) throw cause
         throw new Unreachable(`${url.origin} gave no answer`, { cause })
@@ -133,7 +139,7 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
     return { timeLimit, fetch: fetchOnce, fetchMoved: followingMoves(fetchOnce) }
   }
 
-  async function exchange(dispatcher: Agent, url: URL, options: Parameters<CustomFetch>[1]) {
+  async function exchange(dispatcher: Dispatcher, url: URL, options: Parameters<CustomFetch>[1]) {
     const { signal: given, method, headers, body } = options
     return await inTime(timeLimit * 1000, given, async (signal) => {
       const request = { method, headers, body: body ?? null, signal }
@@ -150,18 +156,12 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
   return { ...wayOf(''), of: wayOf, close }
 }
 
-function followingMoves(fetchOnce: CustomFetch): CustomFetch {
-  return async (address, options) => {
-    let url = new URL(address)
-    for (let redirects = 0; ; redirects++) {
-      const response = await fetchOnce(url.href, options)
-      const location = response.headers.get('location')
-      if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
-      if (redirects === 3) throw new Error(`${url.origin} redirects too often`)
-      if (!URL.canParse(location, url.href)) throw new Error(`${url.origin} redirects to no address`)
-      url = sameOrigin(new URL(location, url), url)
-    }
-  }
+/** Certificates are long: as part of a key they are their digest. */
+function fingerprint({ proxy = '', certificateAuthority = '' }: Network): string {
+  if (proxy === '' && certificateAuthority === '') return ''
+  return ` ${createHash('sha256')
+    .update(JSON.stringify([proxy, certificateAuthority]))
+    .digest('base64url')}`
 }
 
 /** TLS everywhere; plain http stays on this machine. */
@@ -177,12 +177,6 @@ export function isLoopback(hostname: string): boolean {
 
 function assertFetchable(url: URL): void {
   if (!isFetchable(url)) throw new Error(`${url.origin} is not https`)
-}
-
-// A document on another origin is somebody else's word.
-function sameOrigin(to: URL, from: URL): URL {
-  if (to.origin !== from.origin) throw new Error(`${from.origin} redirects to another origin`)
-  return to
 }
 
 /**

@@ -1,16 +1,33 @@
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
+import { type Credentials, type Proof, proofsOf, spellingsOf } from './client-authentication.ts'
 import { discover, type ProviderMetadata } from './discover.ts'
 import type { WayOut } from './outbound-http.ts'
 import { type Provider, signingAlgorithms } from './provider.ts'
+import { type Redeemed, redeem } from './redeem.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
 export interface ProviderClient {
   readonly metadata: ProviderMetadata
   /** what proves us to the provider, in the forms in which it is sent: not for a log, whoever quotes it */
   readonly secrets: readonly string[]
-  /** A light one for each answer, so that no key outlives the answer that it was fetched for. */
-  configuration(): client.Configuration
+  /**
+   * A light one for each answer, so that no key outlives the answer that it was fetched for.
+   *
+   * @param issuer that the answer's tokens have to name; default the row's
+   */
+  configuration(issuer?: string): client.Configuration
+  /**
+   * Redeems the code of an answer and has openid-client check what comes of it. Of two live client secrets the other one is
+   * tried where the provider takes the first for wrong.
+   *
+   * @param seeing who watches what is asked
+   */
+  redeem(
+    received: URL,
+    checks: client.AuthorizationCodeGrantChecks,
+    seeing?: (ask: client.CustomFetch) => client.CustomFetch,
+  ): Promise<Redeemed>
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
   keys(): Promise<Keys>
 }
@@ -21,38 +38,78 @@ export type Keys = ReturnType<typeof createLocalJWKSet>
 /** seconds that one clock may be ahead of or behind the other */
 export const clockTolerance = 30
 
+export interface ClientHow {
+  /** Hears which of two client secrets the provider took, whenever it is another one than before. */
+  secretTaken?: ((secret: Proof['secret']) => void) | undefined
+}
+
 /** @throws when discovery fails or the issuer is not the one in the row; nothing broken is kept */
 export async function createProviderClient(
   provider: Provider,
-  clientSecret: string | undefined,
+  credentials: Credentials,
   outbound: WayOut,
+  { secretTaken = () => {} }: ClientHow = {},
 ): Promise<ProviderClient> {
-  const authentication = authenticationOf(provider, clientSecret)
-  const metadata = await discover(provider.issuer, outbound)
+  const proofs = proofsOf(provider, credentials)
+  const metadata = await discover(provider, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
   const server = judgedBy(metadata)
   const fetchKeys = shared(() => outbound.fetch(metadata.jwks_uri, keyRequest))
+  let inUse = provider.secretInUse
+
+  /** The one that the provider took last comes first. */
+  function inOrder(): Proof[] {
+    return [...proofs].sort((one, other) => Number(other.secret === inUse) - Number(one.secret === inUse))
+  }
+
+  function configurationWith(
+    { authenticate }: Proof,
+    issuer = metadata.issuer,
+    fetch = fetchWithKeysAhead(metadata, fetchKeys, outbound),
+  ): client.Configuration {
+    const configuration = new client.Configuration(
+      { ...server, issuer },
+      provider.clientId,
+      { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
+      authenticate,
+    )
+    configuration.timeout = outbound.timeLimit
+    configuration[client.customFetch] = fetch
+    // Without this openid-client leaves the ID token's signature unchecked in the code flow.
+    client.enableNonRepudiationChecks(configuration)
+    // Only the loopback: the way out refuses plain http anywhere else.
+    if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
+    return configuration
+  }
+
+  function taken(secret: Proof['secret']): void {
+    if (secret === inUse) return
+    inUse = secret
+    secretTaken(secret)
+  }
 
   return {
     metadata,
-    secrets:
-      clientSecret === undefined ? [] : [clientSecret, basicCredentials(provider.clientId, clientSecret)],
-    configuration() {
-      const configuration = new client.Configuration(
-        server,
-        provider.clientId,
-        { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
-        authentication,
-      )
-      configuration.timeout = outbound.timeLimit
-      configuration[client.customFetch] = fetchWithKeysAhead(metadata, fetchKeys, outbound)
-      // Without this openid-client leaves the ID token's signature unchecked in the code flow.
-      client.enableNonRepudiationChecks(configuration)
-      // Only the loopback: the way out refuses plain http anywhere else.
-      if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
-      return configuration
+    secrets: spellingsOf(provider.clientId, credentials),
+    configuration: (issuer) => configurationWith(inOrder()[0] as Proof, issuer),
+    async redeem(received, checks, seeing = (ask) => ask) {
+      const fetch = seeing(fetchWithKeysAhead(metadata, fetchKeys, outbound))
+      const [first, other] = inOrder() as [Proof, Proof?]
+      const tryWith = async (proof: Proof): Promise<Redeemed> => {
+        const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)
+        const redeemed = await redeem(provider, { metadata, configuration }, received, checks)
+        taken(proof.secret)
+        return redeemed
+      }
+      try {
+        return await tryWith(first)
+      } catch (error) {
+        if (!other || !(await refusesClient(error))) throw error
+        // Who we are is looked at before the code is, so the code is still good.
+        return await tryWith(other)
+      }
     },
     async keys() {
       // Fetched anew: those of the last hour would refuse an honest token just after a rotation.
@@ -61,6 +118,21 @@ export async function createProviderClient(
       return createLocalJWKSet((await response.json()) as JSONWebKeySet)
     },
   }
+}
+
+/**
+ * The one refusal that another client secret can mend (RFC 6749, 5.2). Keycloak calls it `unauthorized_client`, which else means
+ * something that no secret mends; its status tells the two apart.
+ */
+async function refusesClient(error: unknown): Promise<boolean> {
+  const refusal = (said: unknown, status: number) =>
+    (said === 'invalid_client' && (status === 400 || status === 401)) ||
+    (said === 'unauthorized_client' && status === 401)
+  if (error instanceof client.ResponseBodyError) return refusal(error.error, error.status)
+  // With 401 comes a challenge, and openid-client reads no further.
+  if (!(error instanceof client.WWWAuthenticateChallengeError)) return false
+  const body: unknown = await error.response.json().catch(() => undefined)
+  return refusal((body as { error?: unknown } | null | undefined)?.error, error.status)
 }
 
 /**
@@ -103,18 +175,17 @@ function fetchWithKeysAhead(
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href
-  const fetched: Promise<Response>[] = []
+  let fetched: Promise<Response> | undefined
   // One deadline for code, keys and UserInfo together.
   const deadline = AbortSignal.timeout(outbound.timeLimit * 1000)
   return async (url, asked) => {
     const options = { ...asked, signal: deadline }
     if (url === tokenUrl) {
-      const ahead = fetchKeys()
-      ahead.catch(() => {}) // heard when the keys are asked for
-      fetched.push(ahead)
+      fetched = fetchKeys()
+      fetched.catch(() => {}) // heard when the keys are asked for
     }
-    const [keys] = fetched
-    return url === keysUrl && keys !== undefined ? (await keys).clone() : await outbound.fetch(url, options)
+    if (url === keysUrl && fetched !== undefined) return (await fetched).clone()
+    return await outbound.fetch(url, options)
   }
 }
 
@@ -127,30 +198,4 @@ function shared<T>(act: () => Promise<T>): () => Promise<T> {
     })
     return pending
   }
-}
-
-function authenticationOf(provider: Provider, clientSecret: string | undefined): client.ClientAuth {
-  if (provider.clientAuthentication === 'none') return client.None()
-  if (clientSecret === undefined) throw new Error('the provider has no client secret')
-  if (provider.clientAuthentication === 'client_secret_post') return client.ClientSecretPost(clientSecret)
-  return clientSecretBasic(clientSecret)
-}
-
-/**
- * RFC 6749, 2.3.1. openid-client's own also escapes `-`, `.` and `_`, which the form encoding leaves alone, and servers
- * that do not decode then refuse every id that is a UUID.
- */
-function clientSecretBasic(clientSecret: string): client.ClientAuth {
-  return (_server, { client_id }, _body, headers) => {
-    headers.set('authorization', `Basic ${basicCredentials(client_id, clientSecret)}`)
-  }
-}
-
-function basicCredentials(clientId: string, clientSecret: string): string {
-  return Buffer.from(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`).toString('base64')
-}
-
-/** As a form spells it (RFC 6749, appendix B). */
-export function formEncoded(text: string): string {
-  return new URLSearchParams({ '': text }).toString().slice(1)
 }

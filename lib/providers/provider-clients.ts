@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { PortalSsoError } from '../errors.ts'
+import { signingKeyOf } from './client-key.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { Provider } from './provider.ts'
 import { createProviderClient, type ProviderClient } from './provider-client.ts'
@@ -24,12 +25,19 @@ export function createProviderClients(table: ProvidersTable, outbound: Outbound)
   })
 
   async function build(provider: Provider): Promise<ProviderClient> {
-    const clientSecret = await table.clientSecret(provider)
-    const client = await createProviderClient(provider, clientSecret, outbound.of(provider.id)).catch(
-      (cause: unknown) => {
-        throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
-      },
-    )
+    const credentials = {
+      ...(await table.clientSecrets(provider)),
+      signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
+    }
+    const client = await createProviderClient(
+      provider,
+      credentials,
+      outbound.of(provider.id, provider),
+      // A note for whoever looks, and for other instances: none of it is worth a failed sign-in.
+      { secretTaken: (secret) => void table.noteSecretInUse(provider, secret).catch(() => {}) },
+    ).catch((cause: unknown) => {
+      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+    })
     built.set(provider.id, { version: provider.version, client })
     return client
   }

@@ -10,17 +10,20 @@ import {
   slugSchema,
 } from './provider.ts'
 
-/** What `connect` takes: a slug, a preset with what it asks for, and the settings; the issuer may come from the preset. */
-export type ProviderInput = { [K in keyof ProviderSettings]?: ProviderSettings[K] | undefined } & {
+/**
+ * What `connect` takes: a slug, a preset with what it asks for, and the settings; the issuer may come from the preset.
+ * `null` is not even the preset's default.
+ */
+export type ProviderInput = { [K in keyof ProviderSettings]?: ProviderSettings[K] | null | undefined } & {
   /** name in addresses, unique in the portal: `/login/acme` */
   slug: string
   /** default `generic` */
   preset?: string | undefined
   /** default `default` */
   portal?: string | undefined
-  /** what the preset asks for in place of an issuer, by name */
+  /** what the preset asks for in place of an issuer, by name; not needed where the issuer itself is given */
   answers?: Readonly<Record<string, string>> | undefined
-  /** preset `entra`: the Directory (tenant) ID; short for `answers: { tenant }` */
+  /** preset `entra`: the Directory (tenant) ID, or several, or `organizations`; short for `answers: { tenant }` */
   tenant?: string | undefined
   /** default true */
   enabled?: boolean | undefined
@@ -47,14 +50,25 @@ const inputSchema = z.looseObject({
 export function readInput(input: ProviderInput): ReadInput {
   const { slug, portal, preset: name, enabled, answers, tenant, ...given } = parse(inputSchema, input)
   const preset = presetOf(name) as Preset
-  const answered = readAnswers(preset, { ...answers, ...(tenant !== undefined && { tenant }) })
-  const settings = parse(providerSettingsSchema, {
-    displayName: name === 'generic' ? slug : preset.displayName,
-    ...preset.settings?.(answered),
-    ...preset.defaults,
-    ...defined(given),
-  })
+  const all = { ...answers, ...(tenant !== undefined && { tenant }) }
+  const asks = Object.keys(all).length > 0 || given.issuer === undefined
+  const settings = parse(
+    providerSettingsSchema,
+    withoutNull({
+      displayName: name === 'generic' ? slug : preset.displayName,
+      ...(asks && preset.settings?.(readAnswers(preset, all))),
+      ...preset.defaults,
+      ...defined(given),
+    }),
+  )
+  assertFits(name, settings)
   return { slug, portal, preset: name, enabled, settings }
+}
+
+/** @throws ConfigurationError for settings that a row of this preset cannot have, whatever else is right */
+export function assertFits(preset: string, settings: ProviderSettings): void {
+  const objections = presetOf(preset)?.objections?.(settings) ?? []
+  if (objections.length > 0) throw new ConfigurationError(objections.join('; '))
 }
 
 function readAnswers(preset: Preset, given: Record<string, string>): Record<string, string> {
@@ -72,6 +86,10 @@ function readAnswers(preset: Preset, given: Record<string, string>): Record<stri
   }
   if (wrong.length > 0) throw new ConfigurationError(wrong.join('; '))
   return answers
+}
+
+function withoutNull(settings: object): object {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null))
 }
 
 /** What is to change, and what is to be as if it had been left out. */

@@ -9,6 +9,7 @@ export type NewProvider = Omit<
   | 'recommended'
   | 'secretInUse'
   | 'rehearsedAt'
+  | 'rehearsedAs'
   | 'retiringAt'
   | 'rebindingSince'
   | 'tested'
@@ -43,8 +44,10 @@ export interface Row {
   recommended: boolean | number
   position: number
   rehearsed_at: string | null
+  rehearsed_as: string | null
   retiring_at: string | null
   rebinding_since: string | null
+  rebinding_until: string | null
   tested: string | null
   version: number
 }
@@ -77,11 +80,21 @@ export const columns: (keyof Row)[] = [
   'recommended',
   'position',
   'rehearsed_at',
+  'rehearsed_as',
   'retiring_at',
   'rebinding_since',
+  'rebinding_until',
   'tested',
   'version',
 ]
+
+/**
+ * The only place that says whether people may sign in: one whose last day is over counts as disabled at once, on every
+ * instance, whatever its row still says.
+ */
+function isEnabled({ enabled, retiring_at }: Row): boolean {
+  return Boolean(enabled) && (retiring_at === null || retiring_at > new Date().toISOString())
+}
 
 export function fromRow(row: Row): Provider {
   return {
@@ -108,12 +121,13 @@ export function fromRow(row: Row): Provider {
     secretInUse: row.secret_in_use === 'second' ? 'second' : 'first',
     proxy: row.proxy ?? undefined,
     certificateAuthority: row.certificate_authority ?? undefined,
-    enabled: Boolean(row.enabled),
+    enabled: isEnabled(row),
     recommended: Boolean(row.recommended),
     position: row.position,
     rehearsedAt: row.rehearsed_at ?? undefined,
+    rehearsedAs: row.rehearsed_as ?? undefined,
     retiringAt: row.retiring_at ?? undefined,
-    rebindingSince: row.rebinding_since ?? undefined,
+    rebindingSince: (row.rebinding_until === null && row.rebinding_since) || undefined,
     tested: row.tested === null ? undefined : (JSON.parse(row.tested) as Provider['tested']),
     version: row.version,
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { areCertificates } from './certificates.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. The client secret is not part of it and never leaves the table. */
 export interface Provider {
@@ -43,6 +44,8 @@ export interface Provider {
   readonly position: number
   /** when a rehearsal sign-in with these very settings passed */
   readonly rehearsedAt?: string | undefined
+  /** id of the active user that it ended with, if it did */
+  readonly rehearsedAs?: string | undefined
   /** from then on nobody signs in with it */
   readonly retiringAt?: string | undefined
   /** since when people are found again by what stays the same when a provider gives them new subjects */
@@ -190,14 +193,15 @@ export const providerSettingsSchema = z.strictObject({
   proxy: z
     .url({ protocol: /^https?$/, error: 'write an address such as `http://proxy.example.com:3128`' })
     .max(255)
+    // It would stand in the table in the clear, and in logs.
+    .refine((address) => !/^https?:\/\/[^/]*@/i.test(address), {
+      error: 'write it without a user and a password: a proxy that asks for them is not supported',
+    })
     .optional(),
   certificateAuthority: z
     .string()
     .max(20_000)
-    .regex(
-      /^\s*(-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----\s*)+$/,
-      'give PEM certificates',
-    )
+    .refine(areCertificates, 'give PEM certificates, each from BEGIN CERTIFICATE to END CERTIFICATE')
     .optional(),
 })
 

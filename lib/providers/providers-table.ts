@@ -2,14 +2,23 @@ import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
+import type { ClientKey } from './client-key.ts'
 import type { Check, Provider } from './provider.ts'
 import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
+import { mattersToSignIn } from './settled.ts'
 
 /** Left out: stays as it is; `null`: none any more. */
 export interface SecretChanges {
   clientSecret?: string | null | undefined
   secondClientSecret?: string | null | undefined
+  /** keys of `private_key_jwt` */
+  clientKeys?: readonly ClientKey[] | undefined
+}
+
+export interface ClientSecrets {
+  clientSecret: string | undefined
+  secondClientSecret: string | undefined
 }
 
 export interface ProvidersTable {
@@ -23,21 +32,46 @@ export interface ProvidersTable {
   existing(portal: string, slug: string): Promise<Provider>
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
   clientSecret(provider: Provider): Promise<string | undefined>
+  /** both of them, likewise; @param unread not opened, as it is to be replaced: nobody may be able to any more */
+  clientSecrets(provider: Provider, unread?: readonly (keyof ClientSecrets)[]): Promise<ClientSecrets>
+  /** of the row as it is now: a new key counts without a new version */
+  clientKeys(provider: Pick<Provider, 'id'>): Promise<ClientKey[]>
+  /** @throws ConfigurationError when somebody else changed them meanwhile */
+  changeClientKeys(provider: Provider, change: (keys: ClientKey[]) => readonly ClientKey[]): Promise<void>
   insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
-  /** Settings that were changed have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
+  /** Changes that matter to a sign-in have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
   update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
-  setEnabled(provider: Provider, enabled: boolean): Promise<void>
+  /**
+   * @param ends left out: sessions that were begun with it go on
+   * @throws ConfigurationError when one to enable is another by now; disabled is whatever it has become
+   */
+  setEnabled(provider: Provider, enabled: boolean, ends?: 'sessions'): Promise<void>
   /** @param slug left out: nobody is recommended any more */
   recommend(portal: string, slug?: string): Promise<void>
   /** @param slugs in their new order; the others come after them */
   reorder(portal: string, slugs: readonly string[]): Promise<void>
+  /** Which client secret the provider took last; no change, so nobody's sign-in is disturbed. */
+  noteSecretInUse(provider: Provider, secret: Provider['secretInUse']): Promise<void>
   /** What a test found; no change, so nobody's sign-in is disturbed. */
   noteTest(provider: Provider, checks: readonly Check[]): Promise<void>
-  remove(provider: Provider): Promise<void>
+  /**
+   * A rehearsal sign-in passed.
+   *
+   * @param userId of the active user that it ended with, if it did
+   * @returns false when the row is another one by now
+   */
+  noteRehearsal(provider: Provider, userId: string | undefined): Promise<boolean>
+  /** It is seen nowhere any more, but kept for a while, so that it can be restored. */
+  remove(provider: Provider, ends?: 'sessions'): Promise<void>
+}
+
+/** What keys are bound to: one that was copied to where a client secret belongs does not open, and is not sent anywhere. */
+export function keysOf(id: string): string {
+  return `${id} client-keys`
 }
 
 export function createProvidersTable(knex: Knex, secretBox: SecretBox): ProvidersTable {
-  const rows = () => knex('sso_providers')
+  const rows = () => knex('sso_providers').whereNull('removed_at')
   const inOrder = [
     { column: 'recommended', order: 'desc' },
     { column: 'position' },
@@ -56,8 +90,13 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     return provider
   }
 
+  async function listEnabled(portal: string): Promise<Provider[]> {
+    const switchedOn: Row[] = await rows().select(columns).where({ portal, enabled: true }).orderBy(inOrder)
+    return switchedOn.map(fromRow).filter(({ enabled }) => enabled)
+  }
+
   async function sealed(
-    { clientSecret, secondClientSecret }: SecretChanges,
+    { clientSecret, secondClientSecret, clientKeys }: SecretChanges,
     id: string,
   ): Promise<Record<string, string | null>> {
     const closed = async (secret: string | null) =>
@@ -65,6 +104,27 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     return {
       ...(clientSecret !== undefined && { client_secret: await closed(clientSecret) }),
       ...(secondClientSecret !== undefined && { second_client_secret: await closed(secondClientSecret) }),
+      ...(clientKeys !== undefined && { client_keys: await closeKeys(clientKeys, id) }),
+    }
+  }
+
+  const closeKeys = (keys: readonly ClientKey[], id: string) =>
+    secretBox.close(JSON.stringify(keys), keysOf(id))
+
+  async function openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
+    return sealed ? (JSON.parse(await secretBox.open(sealed, keysOf(id))) as ClientKey[]) : []
+  }
+
+  async function clientSecrets(
+    { id, version }: Provider,
+    unread: readonly (keyof ClientSecrets)[] = [],
+  ): Promise<ClientSecrets> {
+    const row = await rows().select('client_secret', 'second_client_secret').where({ id, version }).first()
+    const opened = async (name: keyof ClientSecrets, sealed?: string | null) =>
+      sealed && !unread.includes(name) ? await secretBox.open(sealed, id) : undefined
+    return {
+      clientSecret: await opened('clientSecret', row?.client_secret),
+      secondClientSecret: await opened('secondClientSecret', row?.second_client_secret),
     }
   }
 
@@ -73,34 +133,49 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       const all: Row[] = await rows().select(columns).where({ portal }).orderBy(inOrder)
       return all.map(fromRow)
     },
-    async listEnabled(portal) {
-      const enabled: Row[] = await rows().select(columns).where({ portal, enabled: true }).orderBy(inOrder)
-      return enabled.map(fromRow)
-    },
+    listEnabled,
     async anyEnabled(portal) {
-      return (await rows().select('id').where({ portal, enabled: true }).first()) !== undefined
+      return (await listEnabled(portal)).length > 0
     },
     find,
     existing,
-    async clientSecret(provider) {
-      const { id, version } = provider
-      const row = await rows().select('client_secret').where({ id, version }).first()
-      return row?.client_secret ? await secretBox.open(row.client_secret, provider.id) : undefined
+    clientSecret: async (provider) => (await clientSecrets(provider, ['secondClientSecret'])).clientSecret,
+    clientSecrets,
+    async clientKeys({ id }) {
+      const row = await rows().select('client_keys').where({ id }).first()
+      return await openKeys(row?.client_keys, id)
+    },
+    async changeClientKeys({ id, slug }, change) {
+      const row = await rows().select('client_keys').where({ id }).first()
+      const sealed: string | null = row?.client_keys ?? null
+      const client_keys = await closeKeys(change(await openKeys(sealed, id)), id)
+      const changed = await rows().where({ id, client_keys: sealed }).update({ client_keys })
+      // Of two at once one would be lost, though the provider has perhaps read it.
+      if (changed === 0)
+        throw new ConfigurationError(
+          `the keys of "${slug}" were changed by somebody else meanwhile: try again`,
+        )
     },
     async insert(provider, secrets = {}) {
       const id = randomUUID()
       const now = new Date().toISOString()
-      const last = await rows().where({ portal: provider.portal }).max({ position: 'position' }).first()
+      const { portal, slug } = provider
+      const last = await rows().where({ portal }).max({ position: 'position' }).first()
+      const row = {
+        ...toColumns(provider),
+        ...(await sealed(secrets, id)),
+        id,
+        recommended: false,
+        position: Number(last?.position ?? 0) + 1,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+      }
       try {
-        await rows().insert({
-          ...toColumns(provider),
-          ...(await sealed(secrets, id)),
-          id,
-          recommended: false,
-          position: Number(last?.position ?? 0) + 1,
-          version: 1,
-          created_at: now,
-          updated_at: now,
+        await knex.transaction(async (transaction) => {
+          // A removed one gives its name away, and with it the way back.
+          await transaction('sso_providers').where({ portal, slug }).whereNotNull('removed_at').delete()
+          await transaction('sso_providers').insert(row)
         })
       } catch (error) {
         if (!isUniqueViolation(error)) throw error
@@ -112,24 +187,36 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       return await existing(provider.portal, provider.slug)
     },
     async update(provider, changes, secrets = {}) {
+      const replaced = await sealed(secrets, provider.id)
+      const anew = Object.keys(replaced).length > 0 || mattersToSignIn(provider, changes)
       const updated = await rows()
         .where({ id: provider.id, version: provider.version })
         .update({
           ...toColumns(changes),
-          ...(await sealed(secrets, provider.id)),
-          rehearsed_at: null,
+          ...replaced,
+          ...(anew && { rehearsed_at: null, rehearsed_as: null }),
           version: knex.raw('version + 1'),
           updated_at: new Date().toISOString(),
         })
       // What was tested together must be saved together.
-      if (updated === 0)
-        throw new ConfigurationError(`"${provider.slug}" was changed by somebody else meanwhile: try again`)
+      if (updated === 0) throw changedMeanwhile(provider)
       return await existing(provider.portal, changes.slug ?? provider.slug)
     },
-    async setEnabled(provider, enabled) {
-      await rows()
-        .where({ id: provider.id })
-        .update({ enabled, version: knex.raw('version + 1'), updated_at: new Date().toISOString() })
+    async setEnabled(provider, enabled, ends) {
+      const { id, version } = provider
+      const now = new Date().toISOString()
+      const updated = await rows()
+        .where({ id, ...(enabled && { version }) })
+        .update({
+          enabled,
+          // Enabled after its last day, it has none any more; one that is still to come stays.
+          ...(enabled && { retiring_at: knex.raw('case when retiring_at > ? then retiring_at end', [now]) }),
+          ...(ends && { retiring_at: now }),
+          version: knex.raw('version + 1'),
+          updated_at: now,
+        })
+      // What was rehearsed is what people are to meet.
+      if (enabled && updated === 0) throw changedMeanwhile(provider)
     },
     async recommend(portal, slug) {
       // One statement, so that two administrators at once cannot leave two recommended ones.
@@ -144,6 +231,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       await knex.transaction(async (transaction) => {
         const all: string[] = await transaction('sso_providers')
           .where({ portal })
+          .whereNull('removed_at')
           .orderBy(inOrder)
           .pluck('slug')
         const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
@@ -153,13 +241,34 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
             .update({ position: at + 1 })
       })
     },
+    async noteSecretInUse({ id, version }, secret) {
+      await rows().where({ id, version }).update({ secret_in_use: secret })
+    },
     async noteTest(provider, checks) {
       await rows()
         .where({ id: provider.id, version: provider.version })
         .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
     },
-    async remove(provider) {
-      await rows().where({ id: provider.id }).delete()
+    async noteRehearsal({ id, version }, userId) {
+      const rehearsed = { rehearsed_at: new Date().toISOString(), rehearsed_as: userId ?? null }
+      return (await rows().where({ id, version }).update(rehearsed)) === 1
+    },
+    async remove(provider, ends) {
+      const now = new Date().toISOString()
+      await rows()
+        .where({ id: provider.id })
+        .update({
+          enabled: false,
+          recommended: false,
+          removed_at: now,
+          ...(ends && { retiring_at: now }),
+          version: knex.raw('version + 1'),
+          updated_at: now,
+        })
     },
   }
+}
+
+function changedMeanwhile({ slug }: Provider): ConfigurationError {
+  return new ConfigurationError(`"${slug}" was changed by somebody else meanwhile: try again`)
 }

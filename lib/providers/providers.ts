@@ -1,12 +1,15 @@
-import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
+import { signingKeyOf } from './client-key.ts'
 import { createConnectProvider } from './connect-provider.ts'
+import { createExportProviders, type ExportProviders } from './export-providers.ts'
+import { createImportProviders, type ImportProviders } from './import-providers.ts'
 import type { Outbound } from './outbound-http.ts'
+import { presetOf } from './presets/presets.ts'
+import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
 import { slugSchema } from './provider.ts'
 import { type ProviderInput, parse, readInput } from './provider-input.ts'
-import type { ProvidersTable } from './providers-table.ts'
-import { createSwitches, type Switches } from './switch-provider.ts'
+import { createSwitches, type Switches, type SwitchParts } from './switch-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 import { createUpdateProvider, type UpdateHow } from './update-provider.ts'
 
@@ -16,46 +19,75 @@ export interface Providers extends Switches {
   connect(input: ProviderInput, by?: string): Promise<Provider>
   list(portal?: string): Promise<Provider[]>
   find(slug: string, portal?: string): Promise<Provider | undefined>
-  /** Tests it anew; what was found stands in its row, nothing else changes. */
+  /** Tests it anew; what was found stands in its row, and how it reads the client secret. */
   test(slug: string, portal?: string): Promise<ProviderTest>
   /** Tests what is not saved. @throws ConfigurationError for input that cannot be tested */
   tryOut(input: ProviderInput): Promise<ProviderTest>
   /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
   update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
+  promoteSecondSecret: PromoteSecret
+  /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
+  exportProviders: ExportProviders
+  importProviders: ImportProviders
   /** the redirect URI to enter at the provider */
   redirectUri(slug: string, portal?: string): string
+  /** the redirect URI of the admin consent to enter at the provider; `undefined` for one that has no such thing */
+  adminConsentUri(slug: string, portal?: string): Promise<string | undefined>
   /** the back-channel logout URI to enter at the provider, where it has such a thing */
   backChannelLogoutUri(slug: string, portal?: string): string
   /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
   postLogoutRedirectUri(portal?: string): string
 }
 
-export interface ProvidersParts {
-  addresses: Pick<Addresses, 'callback' | 'backChannelLogout' | 'loggedOut'>
-  events: EventLog
+export interface ProvidersParts extends SwitchParts {
+  addresses: Pick<Addresses, 'callback' | 'adminConsent' | 'backChannelLogout' | 'loggedOut'>
   outbound: Outbound
-  table: ProvidersTable
 }
 
 export function createProviders(parts: ProvidersParts): Providers {
-  const { addresses, outbound, table } = parts
+  const { addresses, events, outbound, table } = parts
+  const connect = createConnectProvider(parts)
+  const update = createUpdateProvider(parts)
+
+  /** How the provider reads the client secret: with the other spelling nobody came in, so that the new version disturbs nobody. */
+  async function remember(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
+    if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
+    const updated = await table.update(provider, { secretEncoding })
+    const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
+    const { portal, slug } = provider
+    await events.record({ kind: 'provider-changed', portal, provider: slug, by: 'test', detail })
+    return updated
+  }
+
   return {
-    connect: createConnectProvider(parts),
+    connect,
     list: (portal = 'default') => table.list(portal),
     find: (slug, portal = 'default') => table.find(portal, slug),
     async test(slug, portal = 'default') {
       const provider = await table.existing(portal, slug)
-      const test = await testProvider(
-        { ...provider, clientSecret: await table.clientSecret(provider) },
-        outbound,
-      )
-      await table.noteTest(provider, test.checks)
+      const redirectUri = addresses.callback(slug, portal)
+      const secrets = await table.clientSecrets(provider)
+      const keys = await table.clientKeys(provider)
+      const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
+      const test = await testProvider({ ...provider, ...secrets, signingKey, redirectUri }, outbound)
+      await table.noteTest(await remember(provider, test), test.checks)
       return test
     },
-    tryOut: async (input) => await testProvider(readInput(input).settings, outbound),
-    update: createUpdateProvider(parts),
+    async tryOut(input) {
+      const { slug, portal, preset, settings } = readInput(input)
+      const candidate = { ...settings, preset, redirectUri: addresses.callback(slug, portal) }
+      return await testProvider(candidate, outbound)
+    },
+    update,
+    promoteSecondSecret: createPromoteSecret({ table, update }),
+    exportProviders: createExportProviders(parts),
+    importProviders: createImportProviders({ connect, table, update }),
     ...createSwitches(parts),
     redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
+    async adminConsentUri(slug, portal = 'default') {
+      const { preset } = await table.existing(portal, slug)
+      return presetOf(preset)?.adminConsent && addresses.adminConsent(slug, portal)
+    },
     backChannelLogoutUri: (slug, portal = 'default') =>
       addresses.backChannelLogout(parse(slugSchema, slug), portal),
     postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),

@@ -6,12 +6,15 @@ export interface SecretBox {
   close(secret: string, providerId: string): Promise<string>
   /** @throws ConfigurationError when none of the operator's secrets opens it */
   open(sealed: string, providerId: string): Promise<string>
+  /** whether it is sealed under the first of the operator's secrets */
+  isCurrent(sealed: string): boolean
 }
 
 export function createSecretBox(secrets: readonly string[]): SecretBox {
   const seal = createSeal(secrets, 'client-secret')
   return {
     close: (secret, providerId) => seal.close(secret, providerId),
+    isCurrent: (sealed) => seal.isCurrent(sealed),
     async open(sealed, providerId) {
       const secret = await seal.open(sealed, providerId)
       if (typeof secret === 'string') return secret

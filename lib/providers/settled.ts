@@ -34,6 +34,22 @@ export function settled(settings: Decided): Settled {
   }
 }
 
+/** What a sign-in does not notice. */
+const unnoticed: readonly string[] = [
+  'displayName',
+  'logout',
+  'clientSecretExpiresAt',
+  'secondClientSecretExpiresAt',
+]
+
+/** Whether a sign-in could fail, or let somebody else in, that did not before: it has to be rehearsed anew then. */
+export function mattersToSignIn(before: Provider, changes: Partial<NewProvider>): boolean {
+  return Object.entries(changes).some(
+    ([name, value]) =>
+      !unnoticed.includes(name) && JSON.stringify(value) !== JSON.stringify(before[name as keyof Provider]),
+  )
+}
+
 /** Of a row, as they may be given again; the secrets are not among them. */
 export function settingsOf(provider: Provider): Decided {
   return {

@@ -1,5 +1,7 @@
 import type { EventLog } from '../events/events.ts'
+import { assertRehearsed } from './assert-rehearsed.ts'
 import type { How } from './how.ts'
+import type { Provider } from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
 
 export interface EnableHow extends How {
@@ -7,37 +9,56 @@ export interface EnableHow extends How {
   withoutRehearsal?: boolean | undefined
 }
 
+export interface DisableHow extends How {
+  /** end the sessions of those who came by it, too; default false: they go on until they run out */
+  endSessions?: boolean | undefined
+}
+
 export interface SwitchParts {
+  /** Begins to end them at once; whatever is left is ended within minutes. */
+  endSessionsOf: (provider: Pick<Provider, 'id' | 'portal'>) => Promise<void>
   events: EventLog
   table: ProvidersTable
 }
 
 /** What takes one click: whether and where a provider stands on the login page. */
 export interface Switches {
+  /** @throws ConfigurationError when no rehearsal sign-in has passed since it was changed; with the first provider a fresh one */
   enable(slug: string, how?: EnableHow): Promise<void>
-  disable(slug: string, how?: How): Promise<void>
+  disable(slug: string, how?: DisableHow): Promise<void>
   /** @param slug `undefined`: none is recommended any more */
   recommend(slug: string | undefined, how?: How): Promise<void>
   /** @param slugs in their new order on the login page; the others come after them */
   reorder(slugs: readonly string[], how?: How): Promise<void>
-  remove(slug: string, how?: How): Promise<void>
+  /** It can be restored for 30 days. */
+  remove(slug: string, how?: DisableHow): Promise<void>
 }
 
-export function createSwitches({ events, table }: SwitchParts): Switches {
+export function createSwitches({ endSessionsOf, events, table }: SwitchParts): Switches {
   async function changed(portal: string, provider: string, by: string, change: string): Promise<void> {
     await events.record({ kind: 'provider-changed', portal, provider, by, detail: { change } })
   }
 
   return {
-    async enable(slug, { portal = 'default', by = 'code' } = {}) {
+    async enable(slug, { portal = 'default', by = 'code', withoutRehearsal = false } = {}) {
       const provider = await table.existing(portal, slug)
+      // Who enables again what is enabled has it read anew, and changes nothing for anybody.
+      if (!provider.enabled && !withoutRehearsal) assertRehearsed(provider, !(await table.anyEnabled(portal)))
       await table.setEnabled(provider, true)
-      await changed(portal, slug, by, 'enabled')
+      const rehearsal = withoutRehearsal ? 'overridden' : 'passed'
+      await events.record({
+        kind: 'provider-changed',
+        portal,
+        provider: slug,
+        by,
+        detail: { change: 'enabled', ...(!provider.enabled && { rehearsal }) },
+      })
     },
-    async disable(slug, { portal = 'default', by = 'code' } = {}) {
+    async disable(slug, { portal = 'default', by = 'code', endSessions = false } = {}) {
       const provider = await table.existing(portal, slug)
-      await table.setEnabled(provider, false)
-      await changed(portal, slug, by, 'disabled')
+      await table.setEnabled(provider, false, endSessions ? 'sessions' : undefined)
+      if (endSessions) await endSessionsOf(provider)
+      await changed(portal, slug, by, endSessions ? 'disabled, its sessions end' : 'disabled')
     },
     async recommend(slug, { portal = 'default', by = 'code' } = {}) {
       if (slug !== undefined) await table.existing(portal, slug)
@@ -50,9 +71,10 @@ export function createSwitches({ events, table }: SwitchParts): Switches {
       const [first] = slugs
       if (first !== undefined) await changed(portal, first, by, `order: ${slugs.join(', ')}`)
     },
-    async remove(slug, { portal = 'default', by = 'code' } = {}) {
+    async remove(slug, { portal = 'default', by = 'code', endSessions = false } = {}) {
       const provider = await table.existing(portal, slug)
-      await table.remove(provider)
+      await table.remove(provider, endSessions ? 'sessions' : undefined)
+      if (endSessions) await endSessionsOf(provider)
       await events.record({ kind: 'provider-removed', portal, provider: slug, by })
     },
   }

@@ -1,14 +1,18 @@
-import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
-import { explain } from '../errors.ts'
-import { discover, type ProviderMetadata } from './discover.ts'
+import { loggable } from '../loggable.ts'
+import { checkAuthentication, chooseAuthentication } from './checks/authentication.ts'
+import type { Candidate } from './checks/candidate.ts'
+import { createClock } from './checks/clock.ts'
+import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
+import { checkFlow } from './checks/flow.ts'
+import { checkKeys } from './checks/keys.ts'
+import { checkLogout } from './checks/logout.ts'
+import { checkPkce } from './checks/pkce.ts'
+import { reach } from './checks/reach.ts'
+import { checkSigning, chooseSigningAlgorithm } from './checks/signing.ts'
+import { checkUserInfo } from './checks/user-info.ts'
+import { type ClientKeyAlgorithm, keyAlgorithmFor } from './client-key.ts'
 import type { Outbound } from './outbound-http.ts'
-import {
-  type Check,
-  type ClientAuthentication,
-  type ProviderSettings,
-  type SigningAlgorithm,
-  signingAlgorithms,
-} from './provider.ts'
+import type { Check, ClientAuthentication, SecretEncoding, SigningAlgorithm } from './provider.ts'
 
 /** What can be seen of a provider from outside, before anybody signs in. */
 export interface ProviderTest {
@@ -19,197 +23,56 @@ export interface ProviderTest {
   issuer?: string
   clientAuthentication?: ClientAuthentication
   signingAlgorithm?: SigningAlgorithm
+  /** the spelling of `client_secret_basic` that the provider took */
+  secretEncoding?: SecretEncoding | undefined
+  /** which of two client secrets the provider took, the first one before the second */
+  secretInUse?: 'first' | 'second' | undefined
+  /** of a key for `private_key_jwt` */
+  clientKeyAlgorithm?: ClientKeyAlgorithm | undefined
 }
 
-export type Candidate = Pick<
-  ProviderSettings,
-  'issuer' | 'clientId' | 'clientSecret' | 'clientAuthentication' | 'signingAlgorithm'
->
-
+/** Over the network that the candidate names; what goes wrong there counts for no provider that is in use. */
 export async function testProvider(candidate: Candidate, outbound: Outbound): Promise<ProviderTest> {
-  const reached = await reach(candidate.issuer, outbound)
-  if (reached.failed) return { ok: false, checks: [reached.failed] }
-  const { metadata } = reached
+  const clock = createClock(outbound.of('candidate', candidate))
+  const { metadata, checks: reached } = await reach(candidate, clock.outbound)
+  if (!metadata) return told({ checks: reached })
   const clientAuthentication = candidate.clientAuthentication ?? chooseAuthentication(metadata, candidate)
-  const signingAlgorithm = candidate.signingAlgorithm ?? chooseAlgorithm(metadata)
+  const signingAlgorithm = candidate.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
+  const authentication = checkAuthentication(metadata, clientAuthentication, candidate)
+  const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
+  // A secret goes to nobody who is not who was entered.
+  const trusted = [...reached, authentication].every(({ result }) => result !== 'failed')
+  const { check: credentials, ...found }: Partial<CheckedCredentials> = trusted
+    ? await checkCredentials(metadata, clientAuthentication, candidate, clock.outbound)
+    : {}
   const checks: Check[] = [
-    { name: 'reached', result: 'ok', finding: `the discovery document of ${metadata.issuer} was read` },
-    checkIssuer(metadata, candidate),
+    ...reached,
     checkFlow(metadata),
     checkSigning(metadata, signingAlgorithm),
-    await checkKeys(metadata, signingAlgorithm, outbound),
-    checkAuthentication(metadata, clientAuthentication, candidate),
+    keys,
+    authentication,
+    ...(credentials ? [credentials] : []),
     checkPkce(metadata),
+    checkUserInfo(metadata),
     ...checkLogout(metadata),
+    clock.check(),
   ]
-  const ok = checks.every(({ result }) => result !== 'failed')
-  return { ok, checks, issuer: metadata.issuer, clientAuthentication, signingAlgorithm }
+  return told({
+    checks,
+    issuer: metadata.issuer,
+    clientAuthentication,
+    signingAlgorithm,
+    clientKeyAlgorithm: keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported),
+    ...found,
+  })
 }
 
-type Reached = { metadata: ProviderMetadata; failed?: never } | { failed: Check }
-
-async function reach(issuer: string, outbound: Outbound): Promise<Reached> {
-  const failures: unknown[] = []
-  // Administrators lose or add the last slash; the provider's own spelling is the one that is kept.
-  for (const spelling of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
-    try {
-      return { metadata: await discover(spelling, outbound) }
-    } catch (error) {
-      failures.push(error)
-    }
-  }
-  return {
-    failed: {
-      name: 'reached',
-      result: 'failed',
-      finding: `no usable discovery document at ${issuer}: ${explain(failures[0])}`,
-      remedy: `open ${withoutSlash(issuer)}/.well-known/openid-configuration and compare its "issuer" with what you entered`,
-    },
-  }
-}
-
-function checkIssuer(metadata: ProviderMetadata, candidate: Candidate): Check {
-  const same = withoutSlash(metadata.issuer) === withoutSlash(candidate.issuer)
-  if (same) return { name: 'issuer', result: 'ok', finding: `the issuer is ${metadata.issuer}` }
-  return {
-    name: 'issuer',
-    result: 'failed',
-    finding: `the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`,
-    remedy: 'enter the issuer exactly as the provider spells it',
-  }
-}
-
-function checkFlow(metadata: ProviderMetadata): Check {
-  const types = metadata.response_types_supported
-  if (!Array.isArray(types) || types.includes('code'))
-    return { name: 'flow', result: 'ok', finding: 'the authorization code flow is supported' }
-  return {
-    name: 'flow',
-    result: 'failed',
-    finding: `the provider does not announce the response type "code", only ${types.join(', ')}`,
-    remedy: 'switch the authorization code flow on at the provider',
-  }
-}
-
-function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgorithm): Check {
-  const announced = metadata.id_token_signing_alg_values_supported
-  if (!Array.isArray(announced) || announced.includes(algorithm))
-    return { name: 'signing', result: 'ok', finding: `ID tokens are to be signed with ${algorithm}` }
-  return {
-    name: 'signing',
-    result: 'failed',
-    finding: `the provider does not announce ${algorithm} for ID tokens, only ${announced.join(', ')}`,
-    remedy: `have ID tokens signed with an asymmetric algorithm (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
-  }
-}
-
-async function checkKeys(
-  metadata: ProviderMetadata,
-  algorithm: SigningAlgorithm,
-  outbound: Outbound,
-): Promise<Check> {
-  try {
-    const response = await outbound.fetch(metadata.jwks_uri, {
-      method: 'GET',
-      headers: { accept: 'application/json' },
-      body: undefined,
-      redirect: 'manual',
-    })
-    if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
-    await findKey((await response.json()) as JSONWebKeySet, algorithm)
-    return { name: 'keys', result: 'ok', finding: `the key set holds a usable key for ${algorithm}` }
-  } catch (error) {
-    return {
-      name: 'keys',
-      result: 'failed',
-      finding: `the keys cannot be used: ${explain(error)}`,
-      remedy: `open ${metadata.jwks_uri} from this server; it must answer with a JSON key set`,
-    }
-  }
-}
-
-function checkAuthentication(
-  metadata: ProviderMetadata,
-  method: ClientAuthentication,
-  { clientSecret }: Candidate,
-): Check {
-  if (method !== 'none' && clientSecret === undefined)
-    return {
-      name: 'authentication',
-      result: 'failed',
-      finding: `${method} needs a client secret`,
-      remedy: 'give the client secret, or choose `none` for a public client',
-    }
-  const announced = announcedMethods(metadata)
-  if (
-    announced.includes(method) ||
-    (method === 'none' && metadata.token_endpoint_auth_methods_supported === undefined)
-  )
-    return { name: 'authentication', result: 'ok', finding: `the client authenticates with ${method}` }
-  return {
-    name: 'authentication',
-    result: 'failed',
-    finding: `the provider does not announce ${method}, only ${announced.join(', ')}`,
-    remedy: 'choose a method that the provider announces',
-  }
-}
-
-function checkPkce(metadata: ProviderMetadata): Check {
-  if (metadata.code_challenge_methods_supported?.includes('S256'))
-    return { name: 'pkce', result: 'ok', finding: 'PKCE with S256 is supported' }
-  return {
-    name: 'pkce',
-    result: 'warning',
-    finding: 'the provider does not announce PKCE with S256; it is sent all the same',
-    remedy: 'nothing, if a sign-in works: many providers support it without saying so',
-  }
-}
-
-/** Never a fault: signing out here works without either. */
-function checkLogout(metadata: ProviderMetadata): Check[] {
-  const findings = [
-    metadata.end_session_endpoint === undefined
-      ? 'signing out ends the portal session only: the provider announces no usable end_session_endpoint'
-      : 'signing out leads on to the provider, which ends its own session too',
-    metadata.backchannel_logout_supported === true
-      ? 'the provider can say when its own session ends (back-channel logout)'
-      : 'the provider does not announce back-channel logout',
-  ]
-  return findings.map((finding) => ({ name: 'logout', result: 'ok', finding }))
-}
-
-function chooseAuthentication(metadata: ProviderMetadata, { clientSecret }: Candidate): ClientAuthentication {
-  const announced = announcedMethods(metadata)
-  // Without a secret it is a public client only where the provider says that it has such: else the secret was forgotten.
-  if (clientSecret === undefined && announced.includes('none')) return 'none'
-  return !announced.includes('client_secret_basic') && announced.includes('client_secret_post')
-    ? 'client_secret_post'
-    : 'client_secret_basic'
-}
-
-// OpenID Connect Discovery 1.0, 3: what the absence of the member means.
-function announcedMethods(metadata: ProviderMetadata): readonly string[] {
-  const announced = metadata.token_endpoint_auth_methods_supported
-  return Array.isArray(announced) ? announced : ['client_secret_basic']
-}
-
-function chooseAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
-  const announced = metadata.id_token_signing_alg_values_supported
-  return (Array.isArray(announced) && signingAlgorithms.find((known) => announced.includes(known))) || 'RS256'
-}
-
-/** @throws when no key of the set can verify a signature of this algorithm */
-async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void> {
-  try {
-    await createLocalJWKSet(keys)({ alg })
-  } catch (error) {
-    if (error instanceof errors.JWKSNoMatchingKey)
-      throw new Error(`the key set holds no usable key for ${alg}`)
-    // Several are fine: each token says by its `kid` which one.
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-  }
-}
-
-function withoutSlash(issuer: string): string {
-  return issuer.replace(/\/$/, '')
+/** Kept and shown: what the provider says of itself is one line of bounded length. */
+function told(test: Omit<ProviderTest, 'ok'>): ProviderTest {
+  const checks = test.checks.map(({ finding, remedy, ...check }) => ({
+    ...check,
+    finding: loggable(finding, 500),
+    ...(remedy !== undefined && { remedy: loggable(remedy, 500) }),
+  }))
+  return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
 }

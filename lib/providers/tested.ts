@@ -4,14 +4,26 @@ import type { ProviderSettings } from './provider.ts'
 import { testProvider } from './test-provider.ts'
 
 /**
- * The settings with what the test found out: the issuer as the provider spells it, and how to authenticate and sign where that
- * was left open.
+ * The settings with what the test found out: the issuer as the provider spells it, how to authenticate and sign where that was
+ * left open, and how the provider reads the client secret.
  *
+ * @param redirectUri where answers go
  * @throws FailedTest
  */
-export async function tested(settings: ProviderSettings, outbound: Outbound) {
-  const test = await testProvider(settings, outbound)
+export async function tested(
+  { preset, ...settings }: ProviderSettings & { preset: string },
+  redirectUri: string,
+  outbound: Outbound,
+) {
+  const test = await testProvider({ ...settings, preset, redirectUri }, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
   if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new FailedTest(test.checks)
-  return { ...settings, issuer, clientAuthentication, signingAlgorithm, checks: test.checks }
+  const { secretEncoding = settings.secretEncoding, secretInUse, clientKeyAlgorithm, checks } = test
+  return {
+    found: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
+    // None is needed, and none is made, for any other way to authenticate.
+    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? clientKeyAlgorithm : undefined,
+    secretInUse,
+    checks,
+  }
 }

@@ -1,10 +1,14 @@
 import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
+import type { Addresses } from '../web/addresses.ts'
+import { type ClientKey, type ClientKeyAlgorithm, makeClientKey } from './client-key.ts'
 import type { How } from './how.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { Provider, ProviderChanges, ProviderSettings } from './provider.ts'
-import { readChanges } from './provider-input.ts'
-import type { ProvidersTable, SecretChanges } from './providers-table.ts'
+
+import { assertFits, readChanges } from './provider-input.ts'
+import type { ClientSecrets, ProvidersTable, SecretChanges } from './providers-table.ts'
+
 import { settingsOf, settled } from './settled.ts'
 import { tested } from './tested.ts'
 
@@ -14,6 +18,7 @@ export interface UpdateHow extends How {
 }
 
 export interface UpdateParts {
+  addresses: Pick<Addresses, 'callback'>
   events: EventLog
   outbound: Outbound
   table: ProvidersTable
@@ -21,9 +26,16 @@ export interface UpdateParts {
 
 export type UpdateProvider = (slug: string, changes: ProviderChanges, how?: UpdateHow) => Promise<Provider>
 
+const secretNames = ['clientSecret', 'secondClientSecret'] as const
 const required: readonly string[] = ['displayName', 'issuer', 'clientId']
 
-export function createUpdateProvider({ events, outbound, table }: UpdateParts): UpdateProvider {
+export function createUpdateProvider({ addresses, events, outbound, table }: UpdateParts): UpdateProvider {
+  /** Keys that are there stay: the provider has read them. */
+  async function firstKey(provider: Provider, alg: ClientKeyAlgorithm): Promise<ClientKey[] | undefined> {
+    const keys = await table.clientKeys(provider)
+    return keys.length > 0 ? undefined : [await makeClientKey(alg, Date.now())]
+  }
+
   return async (slug, changes, { portal = 'default', by = 'code', version } = {}) => {
     const provider = await table.existing(portal, slug)
     if (version !== undefined && version !== provider.version)
@@ -33,20 +45,24 @@ export function createUpdateProvider({ events, outbound, table }: UpdateParts): 
     const { changed, takenBack } = readChanges(changes)
     const missing = takenBack.find((name) => required.includes(name))
     if (missing) throw new ConfigurationError(`${missing}: a provider cannot do without it`)
-    refuseTakingTheSecretAlong(provider, changed)
     const secrets = {
       clientSecret: changes.clientSecret === null ? null : changed.clientSecret,
       secondClientSecret: changes.secondClientSecret === null ? null : changed.secondClientSecret,
     }
-    const known =
-      secrets.clientSecret === undefined ? await table.clientSecret(provider) : secrets.clientSecret
-    const asked = without(
-      { ...settingsOf(provider), ...changed, clientSecret: known ?? undefined },
-      takenBack,
-    )
+    const replaced = secretNames.filter((name) => secrets[name] !== undefined)
+    const stored = await table.clientSecrets(provider, replaced)
+    refuseTakingSecretsAlong(provider, changed, stored)
+    const asked = without({ ...settingsOf(provider), ...stored, ...changed }, takenBack)
+    assertFits(provider.preset, asked)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
-    const { checks, ...found } = await tested(asked, outbound)
-    const updated = await table.update(provider, settled(found), secrets)
+    const { found, keyAlgorithm, secretInUse, checks } = await tested(
+      { ...asked, preset: provider.preset },
+      addresses.callback(slug, portal),
+      outbound,
+    )
+    const clientKeys = keyAlgorithm && (await firstKey(provider, keyAlgorithm))
+    const updated = await table.update(provider, settled(found), { ...secrets, clientKeys })
+    if (secretInUse) await table.noteSecretInUse(updated, secretInUse)
     await table.noteTest(updated, checks)
     const detail = difference(provider, updated, secrets)
     await events.record({ kind: 'provider-changed', portal, provider: slug, by, detail })
@@ -54,13 +70,23 @@ export function createUpdateProvider({ events, outbound, table }: UpdateParts): 
   }
 }
 
-/** Who may change the issuer must not get the client secret sent wherever he likes. */
-function refuseTakingTheSecretAlong(
+/**
+ * Who may change the issuer, or whom to believe that he is the issuer, must not get the client secrets sent wherever he likes.
+ */
+function refuseTakingSecretsAlong(
   provider: Provider,
-  { issuer, clientSecret }: Partial<ProviderSettings>,
+  { issuer, certificateAuthority }: Partial<ProviderSettings>,
+  stored: ClientSecrets,
 ): void {
-  if (issuer && !clientSecret && new URL(issuer).origin !== new URL(provider.issuer).origin)
-    throw new ConfigurationError('clientSecret: give it again when the issuer moves to another origin')
+  const moves = issuer !== undefined && new URL(issuer).origin !== new URL(provider.issuer).origin
+  const believes =
+    certificateAuthority !== undefined && certificateAuthority !== provider.certificateAuthority
+  if (!moves && !believes) return
+  const taken = secretNames.find((name) => stored[name] !== undefined)
+  if (taken)
+    throw new ConfigurationError(
+      `${taken}: give it again when ${moves ? 'the issuer moves to another origin' : 'other certificates are believed'}`,
+    )
 }
 
 function without(

@@ -1,18 +1,84 @@
 import type { Request, Response } from 'express'
+import { PortalSsoError } from '../errors.ts'
 import type { How } from '../providers/how.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { ProviderStrategies } from '../sign-in/provider-strategies.ts'
+import type { Addresses } from '../web/addresses.ts'
+import type { Pages } from '../web/pages.ts'
+import { safeReturnTo } from '../web/return-to.ts'
+import type { Report } from './report.ts'
+import type { Tickets } from './tickets.ts'
+import { createWitness } from './witness.ts'
+
+export interface Rehearse {
+  provider: Provider
+  /** for the event log */
+  by: string
+  /** the page that the report leads back to; left out: it leads nowhere */
+  returnTo?: string | undefined
+  /** see `Rehearsing` */
+  ticket?: string | undefined
+}
 
 /** A sign-in for real that ends in a report: no session, no account. */
 export interface Rehearsals {
-  /** For a page: sends this browser to the provider. */
-  begin(req: Request, res: Response, rehearsal: { provider: Provider; by: string }): Promise<void>
+  /**
+   * For the answer to a posted form: sends this browser to the provider. It is a page that leads on by itself, for a form's
+   * Content-Security-Policy would stop a redirect to another site.
+   */
+  begin(req: Request, res: Response, rehearsal: Rehearse): Promise<void>
   /** For a terminal: an address, good once and for 15 minutes, that an administrator opens in a browser. */
   link(slug: string, how?: How): Promise<{ url: string; ticket: string; expiresAt: Date }>
   /** What has become of it. */
   outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'>
 }
 
-export function createRehearsals(_parts: object): Rehearsals {
-  const missing = () => Promise.reject(new Error('under construction'))
-  return { begin: missing, link: missing, outcome: missing }
+export interface RehearsalsParts {
+  addresses: Addresses
+  pages: Pages
+  report: Report
+  strategies: ProviderStrategies
+  table: ProvidersTable
+  tickets: Tickets
+}
+
+export function createRehearsals(parts: RehearsalsParts): Rehearsals {
+  const { addresses, pages, report, strategies, table, tickets } = parts
+  return {
+    async begin(req, res, { provider, by, returnTo: given, ticket }) {
+      const rehearsal = { by, ticket }
+      const returnTo = safeReturnTo(given)
+      try {
+        const step = { returnTo, otherAccount: false, proving: undefined, rehearsal }
+        const address = await strategies.begin(req, res, provider, step)
+        res.set('refresh', `0; url=${address}`)
+        await pages.show(req, res, 'rehearsal-onward', {
+          ...pages.locale(),
+          provider: { displayName: provider.displayName },
+          href: address,
+        })
+      } catch (error) {
+        // Not even the way there could be found: that is a report, too.
+        if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
+        await report(req, res, {
+          provider,
+          rehearsal,
+          returnTo,
+          witness: createWitness(),
+          outcome: { error },
+        })
+      }
+    },
+    async link(slug, { portal = 'default', by = 'code' } = {}) {
+      await table.existing(portal, slug)
+      const { ticket, expiresAt } = await tickets.make(portal, 'rehearsal', { by, provider: slug })
+      const path = addresses.path(`/login/${slug}/rehearsal`, { ticket })
+      return { url: addresses.origin(portal) + path, ticket, expiresAt }
+    },
+    async outcome(ticket) {
+      const outcome = await tickets.outcome(ticket)
+      return outcome === 'over' ? 'expired' : outcome
+    },
+  }
 }

@@ -7,6 +7,7 @@ import type { Provider } from '../providers/provider.ts'
 import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { within } from '../within.ts'
+import type { KnownStore } from './known-store.ts'
 import type { SessionIndex } from './session-index.ts'
 
 /** How somebody came in; what the session needs to know of it later. */
@@ -68,6 +69,7 @@ export interface PortalSessionsOptions {
   passport: InstanceType<PassportStatic['Passport']>
   users: UserDirectory
   index: SessionIndex
+  knownStore: KnownStore
   portalOf: PortalOf
   /** hours */
   absoluteHours: number
@@ -77,6 +79,7 @@ export function createPortalSessions({
   passport,
   users,
   index,
+  knownStore,
   portalOf,
   absoluteHours,
 }: PortalSessionsOptions): PortalSessions {
@@ -136,6 +139,7 @@ export function createPortalSessions({
             'mount `app.use(sso.session())`, or express-session of your own, before this route',
           ),
         )
+      knownStore.note(req)
       restore(req, res, next)
     },
 

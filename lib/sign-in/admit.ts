@@ -14,7 +14,7 @@ export interface Admission {
   identity: Identity
   user: User
   /** how the identity and the user came together */
-  how: 'known' | 'linked' | 'registered'
+  how: 'known' | 'rebound' | 'linked' | 'registered'
   gone?: string | undefined
   returnTo?: string | undefined
   /** see `Attempt` */
@@ -52,9 +52,9 @@ export function createAdmit(parts: AdmitParts): Admit {
   return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
-    else await link(identities, { provider, identity, userId: user.id }, gone)
+    else await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
-    if (how !== 'known') await events.record({ kind: how, ...about })
+    if (how !== 'known') await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
     const offer = await offerLink(req, res, { portal, user, proving })
     if (offer === undefined) forgetRegistration(res)
     // A directory may make users who wait for somebody's approval.

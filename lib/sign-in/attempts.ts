@@ -14,6 +14,15 @@ export interface Attempt {
   returnTo?: string | undefined
   /** id of the registration that waits in this browser, whose owner means to show by this sign-in which user they are */
   proving?: string | undefined
+  /** an administrator tries the provider out: the answer is reported on, and signs nobody in */
+  rehearsal?: Rehearsing | undefined
+}
+
+export interface Rehearsing {
+  /** who asked for it, for the event log */
+  by: string
+  /** id of the ticket that it was begun with, of whoever waits for the outcome in a terminal */
+  ticket?: string | undefined
 }
 
 export type Taken =
@@ -35,8 +44,8 @@ const lifetime = 600
 const remembered = 4 * 3600
 
 // Servers refuse a `Cookie` header of more than 8 KB, and a browser that sends one is locked out of the whole site. Ours stay
-// below 7.7 KB: 3.5 for all attempts of a browser, 3.3 for a pending registration, the rest for session, last provider and a
-// way back from a logout.
+// below 7.7 KB: 3.5 for all attempts of a browser, 3.3 for a pending registration, the rest for session, last provider, a
+// way back from a logout and a broken glass.
 const budget = 3500
 
 /** The shape that we make: nothing from elsewhere becomes a cookie's name, in which not every character may stand. */

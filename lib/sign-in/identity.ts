@@ -1,4 +1,5 @@
 import type { Provider } from '../providers/provider.ts'
+import { assertTenant, guid, pinsTenants } from '../providers/templated-issuer.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 
 /** What a provider vouches for: the only value that crosses from protocol to policy. */
@@ -10,6 +11,8 @@ export interface Identity {
   /** the provider says, and is allowed to say, that the address belongs to this person */
   readonly emailVouched: boolean
   readonly name?: string | undefined
+  /** who it is in a directory of Entra (`tid`, `oid`), whichever application asks: a new registration changes every subject */
+  readonly directory?: { readonly tenant: string; readonly object: string } | undefined
   /** the `sid` claim */
   readonly providerSession?: string | undefined
   /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
@@ -46,6 +49,7 @@ export function identityFrom(
   const authorizedParty = idClaims.azp
   if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
     throw new Error('the ID token was issued to another client (azp)')
+  assertTenant(provider, idClaims)
   for (const name of ['exp', 'iat', 'nbf']) assertMoment(idClaims, name)
   // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
   const issuedAt = idClaims.iat
@@ -60,6 +64,7 @@ export function identityFrom(
     email,
     emailVouched: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
+    directory: directoryOf(provider, idClaims),
     // To the letter: a logout token must find it again.
     providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
@@ -94,10 +99,27 @@ function vouches(provider: Provider, email: string, claims: Claims): boolean {
   const domains = provider.emailDomains
   // A provider of one company must not vouch for the addresses of another.
   if (domains.length > 0 && !domains.includes(domainOf(email))) return false
+  if (provider.preset === 'entra') return vouchesInEntra(provider, claims)
   if (provider.trustsEmail) return true
   // Core 5.1: `email_verified` speaks of the claim `email` only. Some providers send it as text.
   const verified = claims.email_verified
   return provider.emailClaim === 'email' && (verified === true || verified === 'true')
+}
+
+/**
+ * In Entra whoever administers a tenant may set `email` to anybody's address, and anybody can have a tenant (nOAuth). So trust
+ * needs tenants that somebody answers for, whatever got into the row, and `email_verified` is nothing that Microsoft documents.
+ * `xms_edov` says that the owner of the address's domain was verified; no tenant can set it.
+ */
+function vouchesInEntra(provider: Provider, claims: Claims): boolean {
+  if (provider.trustsEmail && pinsTenants(provider)) return true
+  return provider.emailClaim === 'email' && [true, 1, 'true', '1'].includes(claims.xms_edov as boolean)
+}
+
+/** GUIDs as Entra writes them, or nothing: people are found again by it. */
+function directoryOf({ preset }: Provider, { tid: tenant, oid: object }: Claims): Identity['directory'] {
+  if (preset !== 'entra' || typeof tenant !== 'string' || typeof object !== 'string') return undefined
+  return guid.test(tenant) && guid.test(object) ? { tenant, object } : undefined
 }
 
 function nameOf(claims: Claims): string | undefined {

@@ -3,6 +3,14 @@ import type { Provider } from '../providers/provider.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { Identity } from './identity.ts'
 
+export interface Linking {
+  provider: Provider
+  identity: Identity
+  userId: string
+  /** it was found again by what stays the same when a provider gives out new subjects */
+  rebound?: boolean | undefined
+}
+
 /**
  * Links an identity to a user who was proved to be its owner.
  *
@@ -11,12 +19,13 @@ import type { Identity } from './identity.ts'
  */
 export async function link(
   identities: IdentitiesTable,
-  { provider, identity, userId }: { provider: Provider; identity: Identity; userId: string },
+  { provider, identity, userId, rebound }: Linking,
   gone: string | undefined,
 ): Promise<void> {
   const { id: providerId, portal } = provider
-  const { issuer, subject, email } = identity
-  const linkedTo = await identities.link({ portal, userId, providerId, issuer, subject, email }, gone)
+  const { issuer, subject, email, directory } = identity
+  const linked = { portal, userId, providerId, issuer, subject, email, directory, rebound }
+  const linkedTo = await identities.link(linked, gone)
   if (linkedTo !== userId)
     throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
 }

@@ -1,6 +1,6 @@
 import { normaliseEmail } from '../users/email-address.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
-import type { UserDirectory } from '../users/user-directory.ts'
+import type { User, UserDirectory } from '../users/user-directory.ts'
 import { decide, type Turn } from './decide.ts'
 import { certainAddress, type Identity } from './identity.ts'
 
@@ -29,23 +29,50 @@ export interface LookUpParts {
  * Asks the tables what they know of an identity, and decides.
  *
  * @param proven address that the person proved by a code
+ * @param rebindingSince the provider's, of an identity that was judged just now: its people are found again under new subjects
  */
-export type LookUp = (identity: Identity, portal: string, proven?: string) => Promise<Prospect>
+export type LookUp = (
+  identity: Identity,
+  portal: string,
+  proven?: string,
+  rebindingSince?: string,
+) => Promise<Prospect>
 
 export function createLookUp({ identities, users, registration }: LookUpParts): LookUp {
-  return async (identity, portal, proven) => {
+  /**
+   * Who it was before its provider gave out new subjects. Tenant and object id name a person to whoever runs the tenant, and
+   * nobody else can present them: they stood in a token with the provider's signature, of the same issuer as the link from
+   * before. Both have to be equal, and there has to be one such user: in doubt the person goes the ordinary way.
+   */
+  async function findRebound(
+    { issuer, directory }: Identity,
+    portal: string,
+    since: string | undefined,
+  ): Promise<User | undefined> {
+    if (!directory || since === undefined) return undefined
+    const userIds = await identities.findUserIdsBefore(portal, { issuer, ...directory }, since)
+    const [userId] = userIds
+    return userId !== undefined && userIds.length === 1 ? await users.findById(userId, portal) : undefined
+  }
+
+  return async (identity, portal, proven, rebindingSince) => {
     const linkedId = await identities.findUserId(portal, identity)
     const linkedUser = linkedId === undefined ? undefined : await users.findById(linkedId, portal)
+    // One that was linked is never rebound, also when its user is gone.
+    const reboundUser =
+      linkedId === undefined ? await findRebound(identity, portal, rebindingSince) : undefined
     const address = certainAddress(identity, proven)
     // No table is asked about an address before it is certain: so neither what a page says nor how long it takes can tell
     // who has an account here.
     const userWithAddress =
-      linkedUser || address === undefined ? undefined : await findByAddress(users, address, portal)
-    const mayBeNew = !linkedUser && !userWithAddress && address !== undefined
+      linkedUser || reboundUser || address === undefined
+        ? undefined
+        : await findByAddress(users, address, portal)
+    const mayBeNew = !linkedUser && !reboundUser && !userWithAddress && address !== undefined
     const registrationOpen =
       mayBeNew && (await mayRegister(registration, { ...identity, email: address }, portal))
     return {
-      turn: decide({ address, linkedUser, userWithAddress, registrationOpen }),
+      turn: decide({ address, linkedUser, reboundUser, userWithAddress, registrationOpen }),
       gone: linkedUser ? undefined : linkedId,
     }
   }

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
+import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
@@ -11,8 +12,8 @@ import type { LastUsed } from './last-used.ts'
 
 export interface PickerParts {
   addresses: Addresses
-  /** the operator's own way around: lets the host's classic login page through */
-  allowsClassic: (req: Request) => boolean
+  /** the operator's own ways around: let the host's classic login page through */
+  allowsClassic: (req: Request) => Promise<boolean>
   homePath: string
   /** takes away a registration that waits in this browser */
   forgetRegistration: (res: Response) => void
@@ -28,20 +29,23 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
-    if (providers.length === 0 || allowsClassic(req)) return next()
+    if (providers.length === 0 || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     if (req.user) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') forgetRegistration(res)
 
     const last = lastUsed.get(req)
+    const { lang } = pages.locale(req)
     await pages.show(req, res, 'picker', {
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo }),
+        logo: presetOf(provider.preset)?.logo,
         monogram: monogramOf(provider.displayName),
         hue: hueOf(provider),
         recommended: provider.recommended,
         lastUsed: provider.slug === last,
+        until: lastDayOf(provider, lang),
       })),
     })
   })
@@ -53,6 +57,12 @@ function offered(providers: readonly Provider[], hint: unknown): readonly Provid
   if (email === undefined) return providers
   const knows = ({ emailDomains }: Provider) => emailDomains.includes(domainOf(email))
   return [...providers.filter(knows), ...providers.filter((provider) => !knows(provider))]
+}
+
+/** The last day on which it can be used, as the reader writes it. A retirement at midnight ends the day before. */
+function lastDayOf({ retiringAt }: Provider, lang: string): string | undefined {
+  if (retiringAt === undefined) return undefined
+  return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retiringAt) - 1)
 }
 
 export function monogramOf(displayName: string): string {

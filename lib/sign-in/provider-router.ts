@@ -1,5 +1,4 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { PassportStatic } from 'passport'
+import { type Request, type Response, Router } from 'express'
 import { PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -9,10 +8,11 @@ import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
-import type { Attempt, Attempts } from './attempts.ts'
+import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
 import type { Identity } from './identity.ts'
+import { readLoginHint } from './login-hint.ts'
 import type { LookUp } from './look-up.ts'
-import type { Step } from './provider-strategy.ts'
+import type { ProviderStrategies } from './provider-strategies.ts'
 import type { Refuse } from './refuse.ts'
 
 /** Hands a person over to the registration: who is new, or has to prove an address first. */
@@ -22,20 +22,28 @@ export type BeginRegistration = (
   person: { provider: Provider; identity: Identity; returnTo: string | undefined },
 ) => Promise<void>
 
+/** Ends a rehearsal with a report of all that was seen. It signs nobody in, whatever came back. */
+export type EndRehearsal = (
+  req: Request,
+  res: Response,
+  came: { provider: Provider; answer: Answer; attempt: Attempt; rehearsal: Rehearsing },
+) => Promise<void>
+
 export interface ProviderRouterParts {
   addresses: Addresses
   admit: Admit
   attempts: Attempts
+  endRehearsal: EndRehearsal
   homePath: string
   /** id of the registration that waits in this browser */
   findRegistrationId: (req: Request, portal: string) => Promise<string | undefined>
   lookUp: LookUp
   pages: Pages
-  passport: InstanceType<PassportStatic['Passport']>
   /** whether codes can be sent, so that a person can prove an address */
   provesAddresses: boolean
   refuse: Refuse
   beginRegistration: BeginRegistration
+  strategies: ProviderStrategies
   table: ProvidersTable
 }
 
@@ -43,27 +51,26 @@ export interface ProviderRouterParts {
 const postedAgain = 'portal_sso_posted_again'
 
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
-export function createProviderRouter(
-  provider: Provider,
-  strategyName: string,
-  parts: ProviderRouterParts,
-): Router {
-  const { addresses, admit, attempts, findRegistrationId, homePath, lookUp, pages, passport } = parts
-  const { beginRegistration, provesAddresses, refuse, table } = parts
+export function createProviderRouter(provider: Provider, parts: ProviderRouterParts): Router {
+  const { addresses, admit, attempts, endRehearsal, findRegistrationId, homePath, lookUp, pages } = parts
+  const { beginRegistration, provesAddresses, refuse, strategies, table } = parts
   const { portal, slug } = provider
 
-  const begin = handle(async (req, res, next) => {
-    const step = {
-      step: 'begin',
-      returnTo: safeReturnTo(req.query.returnTo),
-      otherAccount: req.query.account === 'other',
-      // Which one is never the query's to say.
-      proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
-    } satisfies Step
-    const authenticate = passport.authenticate(strategyName, step as object) as RequestHandler
-    authenticate(req, res, (error?: unknown) => {
-      refuse(req, res, error, { portal, provider: slug, returnTo: step.returnTo }).catch(next)
-    })
+  const begin = handle(async (req, res) => {
+    const returnTo = safeReturnTo(req.query.returnTo)
+    try {
+      const address = await strategies.begin(req, res, provider, {
+        returnTo,
+        otherAccount: req.query.account === 'other',
+        loginHint: readLoginHint(req.query.login_hint),
+        // Which one is never the query's to say.
+        proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
+      })
+      // To the letter: Express's own redirect would spell it anew.
+      res.status(302).set('location', address).end()
+    } catch (error) {
+      await refuse(req, res, error, { portal, provider: slug, row: provider, returnTo })
+    }
   })
 
   const finish = handle(async (req, res) => {
@@ -76,17 +83,43 @@ export function createProviderRouter(
       // A post from the provider's site comes without our Lax cookies: from a page of ours it comes with them.
       if ('unknown' in taken && req.method === 'POST' && !again) return await postAgain(req, res, answer)
       if (!('attempt' in taken)) {
+        if ('unknown' in taken) assertEnabled()
         returnTo = 'spent' in taken ? taken.returnTo : undefined
         return await welcomeBack(req, res, returnTo)
       }
-      returnTo = taken.attempt.returnTo
-      const identity = await authenticate(req, res, { step: 'finish', answer, attempt: taken.attempt })
+      const { attempt } = taken
+      returnTo = attempt.returnTo
+      // Before anything that signs somebody in: a rehearsal never does.
+      if (attempt.rehearsal) return await report(req, res, answer, attempt, attempt.rehearsal)
+      assertEnabled()
+      const identity = await strategies.finish(req, res, provider, { answer, attempt })
       await refuseChanged()
-      await carryOut(req, res, identity, taken.attempt)
+      await carryOut(req, res, identity, attempt)
     } catch (error) {
-      await refuse(req, res, error, { portal, provider: slug, returnTo })
+      // Where it is not enabled, trying it again leads nowhere.
+      const tryable = provider.enabled ? slug : undefined
+      await refuse(req, res, error, { portal, provider: tryable, row: provider, returnTo })
     }
   })
+
+  function assertEnabled(): void {
+    if (!provider.enabled)
+      throw new PortalSsoError('provider_unknown', `no enabled provider ${JSON.stringify(slug)}`)
+  }
+
+  async function report(
+    req: Request,
+    res: Response,
+    answer: Answer,
+    attempt: Attempt,
+    rehearsal: Rehearsing,
+  ): Promise<void> {
+    const { id, version } = provider
+    // What was tried out must be what can be enabled afterwards.
+    if (attempt.portal !== portal || attempt.providerId !== id || attempt.version !== version)
+      throw new PortalSsoError('provider_changed', 'the rehearsal was begun with other settings')
+    await endRehearsal(req, res, { provider, answer, attempt, rehearsal })
+  }
 
   /** Judging takes seconds, and in an incident those count. */
   async function refuseChanged(): Promise<void> {
@@ -108,35 +141,23 @@ export function createProviderRouter(
     res.redirect(303, returnTo ?? homePath)
   }
 
-  function authenticate(req: Request, res: Response, step: Step): Promise<Identity> {
-    return new Promise((resolve, reject) => {
-      // By name: handed an instance, Passport writes this request's `success` onto the shared object, and one person's
-      // answer ends in another's request.
-      const run = passport.authenticate(
-        strategyName,
-        step as object,
-        (error: unknown, identity?: unknown) => {
-          if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
-          else resolve(identity as Identity)
-        },
-      ) as RequestHandler
-      run(req, res, reject)
-    })
-  }
-
   async function carryOut(
     req: Request,
     res: Response,
     identity: Identity,
     { returnTo, proving }: Attempt,
   ): Promise<void> {
-    const { turn, gone } = await lookUp(identity, portal)
+    const { turn, gone } = await lookUp(identity, portal, undefined, provider.rebindingSince)
     const admission = { provider, identity, gone, returnTo, proving }
     switch (turn.turn) {
       case 'known':
         return await admit(req, res, { ...admission, user: turn.user, how: 'known' })
       case 'link':
-        return await admit(req, res, { ...admission, user: turn.user, how: 'linked' })
+        return await admit(req, res, {
+          ...admission,
+          user: turn.user,
+          how: turn.again ? 'rebound' : 'linked',
+        })
       case 'prove':
         if (!provesAddresses)
           throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')

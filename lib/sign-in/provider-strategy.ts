@@ -6,24 +6,34 @@ import { isUnreachable } from '../providers/outbound-http.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
-import type { Attempt, Attempts } from './attempts.ts'
+import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
+import { entraCode, lacksConsent } from './consent-missing.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
+import { type Observe, watching } from './observe.ts'
 import { conceal, quote } from './quote.ts'
 
-interface Begin {
+export interface Begin {
   step: 'begin'
   returnTo: string | undefined
   /** have the provider ask who it is, though it may know somebody */
   otherAccount: boolean
+  /** whom the provider may take it for; theirs to ask */
+  loginHint?: string | undefined
   /** see `Attempt` */
   proving: string | undefined
+  /** see `Attempt` */
+  rehearsal?: Rehearsing | undefined
+  /** told where the browser has to go, in place of a redirect */
+  lead?: ((address: string) => void) | undefined
 }
 
-interface Finish {
+export interface Finish {
   step: 'finish'
   answer: Answer
   attempt: Attempt
+  /** told what was seen on the way, for a report; it changes nothing */
+  observe?: Observe | undefined
 }
 
 /** What the router asks of the strategy: which half runs is the route's to say, never the parameters'. */
@@ -100,7 +110,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
   }
 
-  private async begin(req: Request, { returnTo, otherAccount, proving }: Begin): Promise<void> {
+  private async begin(req: Request, step: Begin): Promise<void> {
+    const { returnTo, otherAccount, loginHint, proving, rehearsal, lead } = step
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -114,15 +125,21 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       codeVerifier,
       returnTo,
       proving,
+      rehearsal,
     }
+    // `this` is of this request alone: Passport makes one for each.
+    if (lead) this.redirect = lead
     const parameters: RequestParameters = {
       nonce,
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
     }
+    // Whoever is to choose is not told whom to be; Entra refuses a request with both.
+    const chooses = otherAccount || this.provider.prompt === 'select_account'
     // A new object: Passport shares its options among all requests.
     super.authenticate(req, {
       ...parameters,
       ...(otherAccount && { prompt: this.promptForOtherAccount() }),
+      ...(loginHint !== undefined && !chooses && { loginHint }),
       state: attempt,
     } as OpenIDConnectStrategy.AuthenticateOptions)
   }
@@ -133,39 +150,48 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     return Array.isArray(known) && known.includes('select_account') ? 'select_account' : 'login'
   }
 
-  private async finish({ answer, attempt }: Finish): Promise<void> {
+  private async finish({ answer, attempt, observe }: Finish): Promise<void> {
     if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
       throw new PortalSsoError('answer_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.judge(answer, attempt)
+    const identity = await this.judge(answer, attempt, observe)
     // Not a user yet: what becomes of an identity is decided later, by the portal's own rules.
     this.success(identity as unknown as Express.User)
   }
 
-  private async judge(answer: Answer, { nonce, codeVerifier }: Attempt): Promise<Identity> {
+  private async judge(
+    answer: Answer,
+    { nonce, codeVerifier }: Attempt,
+    observe: Observe | undefined,
+  ): Promise<Identity> {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const configuration = this.client.configuration()
-      const tokens = await client.authorizationCodeGrant(configuration, received, {
+      const seeing = observe && watching(this.client.metadata.token_endpoint, observe)
+      const checks = {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
-      })
+      }
+      const { tokens, configuration } = await this.client.redeem(received, checks, seeing)
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
+      observe?.({ idClaims })
       const userInfo = lacksEmail(this.provider, idClaims)
         ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
         : undefined
+      observe?.({ userInfo })
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
         tolerance: clockTolerance,
       })
     } catch (error) {
       const code = answer.parameters.get('code') ?? ''
-      throw refusalOf(error, [code, answer.state, nonce, codeVerifier, ...this.client.secrets])
+      const secrets = [code, answer.state, nonce, codeVerifier, ...this.client.secrets]
+      observe?.({ failure: error, quoted: (said) => quote(said, secrets) })
+      throw refusalOf(error, secrets)
     }
   }
 
@@ -202,8 +228,13 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
 function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
-    const code = error.error === 'access_denied' ? 'provider_denied' : 'provider_error'
-    return new PortalSsoError(code, `the provider answered with the error ${quote(error.error, secrets)}`)
+    const { error: name, error_description: described } = error
+    const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
+    const number = entraCode(described)
+    return new PortalSsoError(
+      lacksConsent(name, described) ? 'consent_missing' : denied,
+      `the provider answered with the error ${quote(name, secrets)}${number ? ` (${number})` : ''}`,
+    )
   }
   if (error instanceof client.ResponseBodyError) {
     // As unknown: only `error` has been looked at, and an object need not be able to become text.
@@ -212,8 +243,9 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
       error.error,
     )
+    const refused = own ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
-      own ? 'provider_error' : 'answer_invalid',
+      lacksConsent(error.error, described) ? 'consent_missing' : refused,
       `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
     )
   }

@@ -1,4 +1,4 @@
-import { formEncoded } from '../providers/provider-client.ts'
+import { formEncoded } from '../providers/client-authentication.ts'
 
 // A code, a token or a key by its looks: long, and of the characters that those are made of.
 const opaque = /[\w~+=%-]{20,}/g

@@ -1,7 +1,9 @@
 import type { Request, Response } from 'express'
-import { explain } from '../errors.ts'
+import { explain, type ProblemCode } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Logger } from '../logger.ts'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { newReference, type Pages, toProblem, type Way } from '../web/pages.ts'
 
@@ -9,6 +11,8 @@ export interface Refused {
   portal: string
   /** slug; left out where trying the same one again leads nowhere */
   provider?: string | undefined
+  /** its row, where the provider may have refused the portal for want of consent */
+  row?: Provider | undefined
   returnTo?: string | undefined
 }
 
@@ -26,7 +30,7 @@ const personal = new Set<string>(['address_unproven', 'user_inactive', 'registra
 export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
 
 export function createRefuse({ addresses, pages, events, logger }: RefuseParts): Refuse {
-  return async (req, res, error, { portal, provider, returnTo }) => {
+  return async (req, res, error, { portal, provider, row, returnTo }) => {
     const problem = toProblem(error)
     const reference = newReference()
     const reason = explain(error)
@@ -45,14 +49,27 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
       detail: { code: problem.code, reason },
     })
 
-    const ways: Way[] = [{ label: 'chooseProvider', href: addresses.path('/login', { returnTo }) }]
+    const words = { provider: row?.displayName ?? '' }
+    await pages.problem(req, res, problem, {
+      reference,
+      ways: waysOn(problem.code, { portal, provider, row, returnTo }),
+      words,
+    })
+  }
+
+  function waysOn(code: ProblemCode, { provider, row, returnTo }: Refused): Way[] {
+    const choose: Way = { label: 'chooseProvider', href: addresses.path('/login', { returnTo }) }
+    if (provider === undefined) return [choose]
     const start = `/login/${provider}`
-    if (provider && personal.has(problem.code)) {
-      const href = addresses.path(start, { returnTo, account: 'other' })
-      ways.unshift({ label: 'otherAccount', href })
-    } else if (provider) {
-      ways.unshift({ label: 'tryAgain', href: addresses.path(start, { returnTo }) })
-    }
-    await pages.problem(req, res, problem, { reference, ways })
+    const administrators: Way[] =
+      row && presetOf(row.preset)?.adminConsent
+        ? [{ label: 'adminConsent', href: addresses.path(`${start}/admin-consent`) }]
+        : []
+    if (code === 'consent_refused') return [...administrators, choose]
+    if (personal.has(code))
+      return [{ label: 'otherAccount', href: addresses.path(start, { returnTo, account: 'other' }) }, choose]
+    const again: Way = { label: 'tryAgain', href: addresses.path(start, { returnTo }) }
+    // Whoever is no administrator tries again, once theirs has consented.
+    return code === 'consent_missing' ? [again, ...administrators, choose] : [again, choose]
   }
 }

@@ -8,16 +8,36 @@ export interface Subject {
   readonly subject: string
 }
 
+/** Who somebody is in a directory behind the provider, for all its applications (Entra: `tid` and `oid`). */
+export interface DirectoryObject {
+  readonly tenant: string
+  readonly object: string
+}
+
 export interface Link extends Subject {
   readonly portal: string
   readonly userId: string
   readonly providerId: string
   readonly email: string | undefined
+  readonly directory?: DirectoryObject | undefined
+  /** linked by what stays the same when a provider gives out new subjects; default false */
+  readonly rebound?: boolean | undefined
 }
 
 export interface IdentitiesTable {
   /** @returns the user's id */
   findUserId(portal: string, who: Subject): Promise<string | undefined>
+  /**
+   * Whom a person in a directory was linked to before a moment.
+   *
+   * @param before ISO 8601
+   * @returns at most two ids: with two it is not certain who it is
+   */
+  findUserIdsBefore(
+    portal: string,
+    who: DirectoryObject & Pick<Subject, 'issuer'>,
+    before: string,
+  ): Promise<string[]>
   /**
    * Links, unless linked already.
    *
@@ -25,8 +45,8 @@ export interface IdentitiesTable {
    * @returns the id of the user that it is linked to now, the caller's or a faster one's
    */
   link(link: Link, gone?: string): Promise<string>
-  /** Notes that it was used just now. */
-  touch(portal: string, who: Subject): Promise<void>
+  /** Notes that it was used just now, and who it is in the directory where that was not known: what is there stays. */
+  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<void>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -42,7 +62,15 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
 
   return {
     findUserId,
-    async link({ portal, userId, providerId, issuer, subject, email }, gone) {
+    async findUserIdsBefore(portal, { issuer, tenant, object }, before) {
+      return await rows()
+        .distinct()
+        .where({ portal, issuer, tenant_id: tenant, object_id: object })
+        .where('linked_at', '<', before)
+        .limit(2)
+        .pluck('user_id')
+    },
+    async link({ portal, userId, providerId, issuer, subject, email, directory, rebound = false }, gone) {
       if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
       const now = new Date().toISOString()
       try {
@@ -54,8 +82,11 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           issuer,
           subject,
           email: email ?? null,
+          tenant_id: directory?.tenant ?? null,
+          object_id: directory?.object ?? null,
           linked_at: now,
           last_used_at: now,
+          rebound_at: rebound ? now : null,
         })
         return userId
       } catch (error) {
@@ -63,8 +94,11 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         return (await findUserId(portal, { issuer, subject })) ?? userId
       }
     },
-    async touch(portal, { issuer, subject }) {
-      await rows().where({ portal, issuer, subject }).update({ last_used_at: new Date().toISOString() })
+    async touch(portal, { issuer, subject, directory }) {
+      const row = () => rows().where({ portal, issuer, subject })
+      await row().update({ last_used_at: new Date().toISOString() })
+      if (directory === undefined) return
+      await row().whereNull('object_id').update({ tenant_id: directory.tenant, object_id: directory.object })
     },
   }
 }

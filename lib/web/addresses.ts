@@ -8,8 +8,12 @@ export interface Addresses {
   path(page: string, parameters?: Record<string, string | undefined>): string
   /** the redirect URI of a provider */
   callback(slug: string, portal: string): string
+  /** where a provider sends administrators after they were asked to consent */
+  adminConsent(slug: string, portal: string): string
   /** where a provider sends people after signing them out */
   loggedOut(portal: string): string
+  /** where a provider fetches the keys that we authenticate with */
+  clientKeys(slug: string, portal: string): string
   /** where a provider says that a session of its own has ended */
   backChannelLogout(slug: string, portal: string): string
 }
@@ -40,7 +44,9 @@ export function createAddresses(
     origin,
     path,
     callback: (slug, portal) => origin(portal) + path(`/login/${slug}/callback`),
+    adminConsent: (slug, portal) => origin(portal) + path(`/login/${slug}/admin-consent/callback`),
     loggedOut: (portal) => origin(portal) + path('/logout/done'),
+    clientKeys: (slug, portal) => origin(portal) + path(`/login/${slug}/jwks.json`),
     backChannelLogout: (slug, portal) => origin(portal) + path(`/logout/${slug}/backchannel`),
   }
 }

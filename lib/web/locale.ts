@@ -8,8 +8,8 @@ export interface Locale {
   t: (key: string, parameters?: Record<string, string | number>) => string
 }
 
-/** @returns chooses the reader's language among the files in `views/locales`, English when there is none of his */
-export function createLocales(viewsDirectory: string): (req: Request) => Locale {
+/** @returns chooses the reader's language among the files in `views/locales`, English when there is none of his, or no reader */
+export function createLocales(viewsDirectory: string): (req?: Request) => Locale {
   const directory = path.join(viewsDirectory, 'locales')
   const languages = readdirSync(directory)
     .filter((file) => file.endsWith('.json'))
@@ -30,7 +30,7 @@ export function createLocales(viewsDirectory: string): (req: Request) => Locale 
     ),
   })
   return (req) => {
-    const lang = req.acceptsLanguages(languages) || 'en'
+    const lang = req?.acceptsLanguages(languages) || 'en'
     const fixed = i18n.getFixedT(lang)
     return { lang, t: (key, parameters = {}) => fixed(key, parameters) }
   }

@@ -26,7 +26,7 @@ export interface Branding {
 
 /** A way on from a problem. */
 export interface Way {
-  label: 'tryAgain' | 'otherAccount' | 'chooseProvider'
+  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider'
   href: string
 }
 
@@ -45,13 +45,19 @@ export interface Pages {
     req: Request,
     res: Response,
     problem: PortalSsoError,
-    shown: { reference: string | undefined; ways: Way[] },
+    shown: {
+      reference: string | undefined
+      ways: Way[]
+      /** what stands in the sentence */
+      words?: Record<string, string> | undefined
+    },
   ): Promise<void>
   /** What is left when a handler of ours failed: logged exactly, shown generally. */
   readonly onError: ErrorRequestHandler
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
-  readonly locale: (req: Request) => Locale
+  /** @param req left out: English, whoever reads; for administrators */
+  readonly locale: (req?: Request) => Locale
 }
 
 export interface PagesOptions {
@@ -77,7 +83,7 @@ const askable = new Set<string>([
 ])
 
 // Somebody tried to do something here and was not let: more than a failure, and worth a row that stays.
-const refusals = new Set<ProblemCode>(['classic_login_off', 'cross_site_request'])
+const refusals = new Set<ProblemCode>(['classic_login_off', 'cross_site_request', 'ticket_gone'])
 
 export function createPages({ addresses, branding, logger, recordRefusal, views }: PagesOptions): Pages {
   const assetsDirectory = path.join(viewsDirectory, 'assets')
@@ -107,11 +113,11 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, ways }: { reference: string | undefined; ways: Way[] },
+    { reference, ways, words }: Parameters<Pages['problem']>[3],
   ): Promise<void> {
     const { t } = locale(req)
     const title = t(`problems.${code}.title`)
-    const sentence = t(`problems.${code}.sentence`)
+    const sentence = t(`problems.${code}.sentence`, words)
     if (status === 503) res.set('retry-after', '5')
     keepPrivate(res)
     res.vary('accept')
@@ -250,6 +256,10 @@ function originOf(address: string | undefined): string[] {
 
 function fingerprintOf(directory: string): string {
   const hash = createHash('sha256')
-  for (const file of readdirSync(directory).sort()) hash.update(readFileSync(path.join(directory, file)))
+  const entries = readdirSync(directory, { recursive: true, withFileTypes: true })
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => path.join(parentPath, name))
+  for (const file of files.sort()) hash.update(readFileSync(file))
   return hash.digest('base64url').slice(0, 10)
 }

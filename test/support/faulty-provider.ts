@@ -7,9 +7,11 @@ import {
   type OutgoingHttpHeaders,
   type ServerResponse,
 } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
+import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
 import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
 
 export type Claims = Record<string, unknown>
@@ -58,6 +60,12 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   tokenQuotes?: true
   /** Knows the client by its id alone and takes no secret from it (RFC 6749 section 2.1: a public client). */
   publicClient?: true
+  /** Takes these client secrets, in place of the one that it began with. */
+  clientSecrets?: string[]
+  /** Takes no secret, but assertions signed with the keys at this address (`private_key_jwt`). */
+  clientKeysAt?: string
+  /** Says of a wrong client what Keycloak says: `unauthorized_client` with 401, and no challenge. */
+  likeKeycloak?: true
   /** Reads Basic credentials without form-decoding them, as many servers do against RFC 6749 section 2.3.1. */
   rawCredentials?: true
 
@@ -84,7 +92,8 @@ export interface Person extends Claims {
 
 export interface FaultyProvider {
   readonly issuer: string
-  readonly clientId: string
+  /** Who asks from now on; the secret stays. */
+  clientId: string
   readonly clientSecret: string
   readonly faults: Faults
   /** Who signs in next; taken down when the browser arrives, so later changes do not reach a sign-in under way. */
@@ -113,6 +122,12 @@ export interface FaultyProviderOptions {
   issuerPath?: string
   /** For one that comes back where it was. Default: a free one. */
   port?: number
+  /** What is no fault with this provider: `reset` leaves it on. */
+  usual?: Faults
+  /** Of its ID tokens, merged over the usual ones. */
+  claimsOf?: (person: Person) => Claims
+  /** For https, at the name that the certificate is for. */
+  tls?: { key: string; cert: string; name: string }
 }
 
 interface Authorization {
@@ -126,27 +141,30 @@ const ada: Person = { sub: 'ada', email: 'ada@example.com', email_verified: true
 
 /** An OpenID Provider over real HTTP without pages: whoever arrives is signed in. It is right unless told to be wrong. */
 export async function startFaultyProvider(options: FaultyProviderOptions = {}): Promise<FaultyProvider> {
-  const { clientId = 'portal-at-provider', clientSecret = 'a secret+with/odd:characters-&%' } = options
+  const { clientSecret = 'a secret+with/odd:characters-&%', usual = {}, claimsOf } = options
   const keys = await createSigningKeys(clientSecret)
-  const server = createServer((req, res) => {
+  const listener = (req: IncomingMessage, res: ServerResponse) => {
     handle(req, res).catch((error: unknown) => {
       if (!res.headersSent) res.writeHead(500).end(String(error))
     })
-  })
+  }
+  const server = options.tls ? createSecureServer(options.tls, listener) : createServer(listener)
   server.listen(options.port ?? 0, '127.0.0.1')
   await once(server, 'listening')
-  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}${options.issuerPath ?? ''}`
+  const at = options.tls ? `https://${options.tls.name}` : 'http://127.0.0.1'
+  const issuer = `${at}:${(server.address() as AddressInfo).port}${options.issuerPath ?? ''}`
   const base = issuer.replace(/\/$/, '')
   const prefix = new URL(base).pathname.replace(/\/$/, '')
   const codes = new Map<string, Authorization>()
   const given = new Map<string, Person>()
   const accessTokens = new Map<string, Person>()
+  const assertions = new Set<string>()
 
   const provider: FaultyProvider = {
     issuer,
-    clientId,
+    clientId: options.clientId ?? 'portal-at-provider',
     clientSecret,
-    faults: {},
+    faults: { ...usual },
     person: { ...ada },
     nextPerson: () => provider.person,
     requests: [],
@@ -156,6 +174,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     rotateKeys: keys.rotate,
     reset() {
       for (const name of Object.keys(faults)) delete faults[name as keyof Faults]
+      Object.assign(faults, usual)
       provider.person = { ...ada }
       provider.nextPerson = () => provider.person
       provider.requests.length = 0
@@ -208,18 +227,21 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       scopes_supported: ['openid', 'email', 'profile'],
       response_modes_supported: ['query', 'form_post'],
       grant_types_supported: ['authorization_code'],
-      token_endpoint_auth_methods_supported: faults.publicClient
-        ? ['none']
-        : ['client_secret_basic', 'client_secret_post'],
+      token_endpoint_auth_methods_supported: announcedMethods(),
       ...(faults.noPkceInMetadata ? {} : { code_challenge_methods_supported: ['S256'] }),
       ...(faults.announceIss === false ? {} : { authorization_response_iss_parameter_supported: true }),
     }
     return { ...required, ...(faults.sparseDiscovery ? {} : optional), ...faults.discovery }
   }
 
+  function announcedMethods(): string[] {
+    if (faults.publicClient) return ['none']
+    return faults.clientKeysAt ? ['private_key_jwt'] : ['client_secret_basic', 'client_secret_post']
+  }
+
   function authorize(query: URLSearchParams, res: ServerResponse): void {
     const redirectUri = query.get('redirect_uri')
-    if (query.get('client_id') !== clientId || !redirectUri) {
+    if (query.get('client_id') !== provider.clientId || !redirectUri) {
       res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
       return
     }
@@ -260,7 +282,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     if (faults.tokenQuotes)
       return { status: 400, body: { error: 'invalid_grant', error_description: request.body } }
     const form = new URLSearchParams(request.body)
-    if (!authenticated(request.headers.authorization, form)) {
+    if (!(await authenticated(request.headers.authorization, form))) {
+      if (faults.likeKeycloak) return { status: 401, body: { error: 'unauthorized_client' } }
       const headers = { 'WWW-Authenticate': 'Basic realm="token endpoint"' }
       return { status: 401, headers, body: { error: 'invalid_client' } }
     }
@@ -297,25 +320,46 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return {
       ...(faults.claimsInUserinfoOnly ? { sub: person.sub } : person),
       iss: issuer,
-      aud: clientId,
+      aud: provider.clientId,
       iat: now,
       exp: now + 300,
       nonce,
+      ...claimsOf?.(person),
       ...faults.claims,
     }
   }
 
-  function authenticated(header: string | undefined, form: URLSearchParams): boolean {
+  async function authenticated(header: string | undefined, form: URLSearchParams): Promise<boolean> {
+    const { clientId } = provider
+    if (faults.clientKeysAt) return await asserted(faults.clientKeysAt, form)
+    const secrets = faults.clientSecrets ?? [clientSecret]
     if (faults.publicClient)
       return header === undefined && !form.has('client_secret') && form.get('client_id') === clientId
     if (header === undefined)
-      return form.get('client_id') === clientId && form.get('client_secret') === clientSecret
+      return form.get('client_id') === clientId && secrets.includes(form.get('client_secret') ?? '')
     // One way at a time (RFC 6749 section 2.3).
     if (!header.startsWith('Basic ') || form.has('client_secret')) return false
     const [, id, secret] =
       /^(.*?):(.*)$/s.exec(Buffer.from(header.slice('Basic '.length), 'base64').toString()) ?? []
     const decode = faults.rawCredentials ? (part?: string) => part : formDecoded
-    return decode(id) === clientId && decode(secret) === clientSecret
+    return decode(id) === clientId && secrets.includes(decode(secret) ?? '')
+  }
+
+  /** OpenID Connect Core 9, and each assertion once. */
+  async function asserted(keysAt: string, form: URLSearchParams): Promise<boolean> {
+    const published = await fetch(keysAt)
+    if (!published.ok) return false
+    const jwks = (await published.json()) as JSONWebKeySet
+    const { payload } = await jwtVerify(form.get('client_assertion') ?? '', createLocalJWKSet(jwks), {
+      issuer: provider.clientId,
+      subject: provider.clientId,
+      audience: issuer,
+      requiredClaims: ['exp', 'jti'],
+      currentDate: new Date(Date.now()),
+    }).catch(() => ({ payload: undefined }))
+    if (!payload || form.has('client_secret') || assertions.has(String(payload.jti))) return false
+    assertions.add(String(payload.jti))
+    return form.get('client_assertion_type') === 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
   }
 
   function userinfo({ headers }: ReceivedRequest): JsonAnswer {

@@ -121,7 +121,7 @@ export async function signIn({ portal, visitor }: Part, slug: string, returnTo =
 }
 
 /** The provider's page posts without our Lax cookies, as it is on another site; ours then posts with them. */
-async function postAnswer({ portal, visitor }: Part, at: Seen): Promise<Seen> {
+export async function postAnswer({ portal, visitor }: Part, at: Seen): Promise<Seen> {
   const theirs = formIn(at.body)
   const headers = { 'sec-fetch-site': 'cross-site', origin: 'null' }
   const between = await new Visitor().post(theirs.action, theirs.fields, headers)

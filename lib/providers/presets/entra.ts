@@ -1,23 +1,82 @@
-import { tenant } from '../provider.ts'
-import type { Preset } from './preset.ts'
+import type { ProviderSettings } from '../provider.ts'
+import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../templated-issuer.ts'
+import type { Preset, Question } from './preset.ts'
+
+const host = 'https://login.microsoftonline.com'
+
+const whatToWrite =
+  'write the Directory (tenant) ID, a GUID, from the overview page of the app registration; several of them, with spaces between; or the word `organizations` for every organisation'
+
+const tenant: Question = {
+  name: 'tenant',
+  label: 'Directory (tenant) ID',
+  hint: 'a GUID, from the overview page of the app registration; or several with spaces between, or `organizations`',
+  example: '00000000-0000-0000-0000-000000000000',
+  read(answer) {
+    const named = [
+      ...new Set(
+        answer
+          .trim()
+          .toLowerCase()
+          .split(/[\s,;]+/),
+      ),
+    ].filter((each) => each !== '')
+    if (named.length === 1 && named[0] === organizations) return { answer: organizations }
+    // The issuer in the tokens is made of GUIDs, whatever domain names a tenant goes by.
+    if (named.length === 0 || !named.every((each) => guid.test(each))) return { wrong: whatToWrite }
+    return named.includes(personalAccounts) ? { wrong: personal } : { answer: named.join(' ') }
+  },
+}
+
+const personal = 'personal Microsoft accounts are nobody’s tenant, and cannot come in'
+
+const [issuerOfOne, issuerOfMany] = [(id: string) => `${host}/${id}/v2.0`, `${host}/${organizations}/v2.0`]
 
 export const entra: Preset = {
   name: 'entra',
   displayName: 'Microsoft Entra ID',
-  asks: [
-    {
-      name: 'tenant',
-      label: 'Directory (tenant) ID',
-      hint: 'a GUID, from the overview page of the app registration',
-      example: '00000000-0000-0000-0000-000000000000',
-      read(answer) {
-        const { data, error } = tenant.safeParse(answer.trim())
-        return data === undefined ? { wrong: error?.issues[0]?.message ?? 'write a GUID' } : { answer: data }
-      },
-    },
-  ],
-  settings: (answers) => ({ issuer: `https://login.microsoftonline.com/${answers.tenant}/v2.0` }),
+  asks: [tenant],
+  settings({ tenant = '' }) {
+    if (tenant === organizations) return { issuer: issuerOfMany, tenants: [] }
+    const tenants = tenant.split(' ')
+    return tenants.length > 1
+      ? { issuer: issuerOfMany, tenants }
+      : { issuer: issuerOfOne(tenant), tenants: [] }
+  },
   defaults: { clientAuthentication: 'client_secret_post' },
-  hints: [],
+  objections: (settings) => [...aboutTenants(settings), ...aboutEmail(settings)],
+  // Microsoft documents it beside the issuer: {tenant}/v2.0/adminconsent.
+  adminConsent: (issuer) => `${issuer}/adminconsent`,
+  hints: [
+    'One tenant: leave the supported account types at “this organizational directory only”. Several, or `organizations`: choose “any organizational directory”.',
+    'Enter three redirect URIs under Authentication, as platform Web: of the sign-in, of the admin consent, and of the way back after signing out.',
+    'An e-mail address counts only from a tenant that you name and trust, or with the optional claim xms_edov: otherwise a code is sent to it.',
+    'A client secret runs out after two years at the latest: note the day here, and you will be reminded.',
+  ],
   guide: 'entra.md',
+}
+
+function aboutTenants({ issuer, tenants = [] }: ProviderSettings): string[] {
+  const named = tenantIn(issuer)
+  if (named === undefined)
+    return [
+      `issuer: of Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not taken`,
+    ]
+  if (named === personalAccounts || tenants.includes(personalAccounts)) return [`tenants: ${personal}`]
+  if (named !== organizations && tenants.length > 0)
+    return [
+      'tenants: the issuer is that of one tenant: leave them out, or take the issuer of `organizations`',
+    ]
+  return []
+}
+
+/**
+ * `email` can be set to anything by whoever administers a tenant, and anybody can have a tenant (nOAuth): trusting it from
+ * anywhere would hand over every account of the portal.
+ */
+function aboutEmail({ issuer, tenants = [], trustsEmail }: ProviderSettings): string[] {
+  if (!trustsEmail || pinsTenants({ preset: entra.name, issuer, tenants })) return []
+  return [
+    'trustsEmail: anybody can have a tenant, and claim any address there: name the tenants that you trust, or have the optional claim xms_edov sent',
+  ]
 }

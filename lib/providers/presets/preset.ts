@@ -26,6 +26,14 @@ export interface Preset {
     answers: Readonly<Record<string, string>>,
   ): Pick<ProviderSettings, 'issuer'> & Partial<ProviderSettings>
   defaults: Partial<ProviderSettings>
+  /** what cannot be in a row of this preset, one sentence each */
+  objections?(settings: ProviderSettings): string[]
+  /**
+   * Where an administrator consents for a whole organisation; left out: the provider has no such page.
+   *
+   * @param issuer of the row, of which it is made, so that nobody is sent to another site than the row says
+   */
+  adminConsent?(issuer: string): string
   /** file in `views/assets/logos`, without `.svg`; left out: a monogram */
   logo?: string
   /** what an administrator should know before the form is filled in; one sentence each */

@@ -1,0 +1,111 @@
+import { Command, Option } from 'commander'
+import { csvLine } from '../admin/csv.ts'
+import { ConfigurationError } from '../errors.ts'
+import type { EventKind } from '../events/event.ts'
+import type { EventFilter, History, StoredEvent } from '../events/history.ts'
+import { withWorkbench } from './environment.ts'
+import { momentOf } from './moment.ts'
+import { printJson, printTable } from './print.ts'
+
+interface EventFlags {
+  kind?: EventKind
+  provider?: string
+  from?: string
+  to?: string
+  user?: string
+  reference?: string
+  most?: string
+  csv?: boolean
+  json?: boolean
+  portal: string
+}
+
+const columns = ['at', 'kind', 'provider', 'userId', 'by', 'reference', 'clientAddress', 'detail'] as const
+
+const shown = 50
+const mostExported = 100_000
+const page = 1000
+
+export function eventsCommand(): Command {
+  return new Command('events')
+    .description('what happened, newest first: sign-ins, refusals, changes')
+    .option('--kind <kind>', 'such as refused, signed-in, provider-changed')
+    .option('--provider <slug>', 'of this provider')
+    .option('--from <date>', 'from then on, such as 2027-01-31')
+    .option('--to <date>', 'before then')
+    .option('--user <id>', 'of this user')
+    .option('--reference <reference>', 'the one on the page that somebody saw')
+    .option('--most <number>', `how many; left out: ${shown}, with --json and --csv ${mostExported}`)
+    .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
+    .option('--json', 'for scripts')
+    .addOption(new Option('--portal <name>', 'which portal').default('default'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ portal-sso events --reference 7KQ2M4XW
+  $ portal-sso events --kind refused --from 2027-01-01 --csv > refused.csv`,
+    )
+    .action((flags: EventFlags) =>
+      withWorkbench(async ({ sso }) => {
+        if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
+        await show(pagesOf(sso.history, flags), flags)
+      }),
+    )
+}
+
+/** Page after page, so that a year of events need not fit into memory. */
+async function* pagesOf(history: History, flags: EventFlags): AsyncGenerator<StoredEvent[]> {
+  const filter: EventFilter = {
+    kind: flags.kind,
+    provider: flags.provider,
+    userId: flags.user,
+    reference: flags.reference,
+    from: flags.from && momentOf(flags.from, '--from').toISOString(),
+    to: flags.to && momentOf(flags.to, '--to').toISOString(),
+  }
+  let left = mostOf(flags)
+  let before: string | undefined
+  do {
+    const most = Math.min(page, left)
+    const { events, next } = await history.list({ ...filter, before, most }, flags.portal)
+    yield events
+    left -= events.length
+    before = next
+  } while (before !== undefined && left > 0)
+}
+
+function mostOf({ most, csv, json }: EventFlags): number {
+  if (most === undefined) return csv || json ? mostExported : shown
+  const number = Number(most)
+  if (Number.isInteger(number) && number > 0 && number <= mostExported) return number
+  throw new ConfigurationError(`--most: write a number from 1 to ${mostExported}`)
+}
+
+async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
+  if (csv) {
+    process.stdout.write(csvLine(columns))
+    for await (const events of pages)
+      process.stdout.write(events.map((event) => csvLine(columns.map((name) => cell(event, name)))).join(''))
+    return
+  }
+  const all: StoredEvent[] = []
+  for await (const events of pages) all.push(...events)
+  if (json) return printJson(all)
+  if (all.length === 0) return console.log('Nothing of that kind has happened.')
+  printTable(
+    ['AT', 'KIND', 'PROVIDER', 'WHO', 'REFERENCE', 'DETAIL'],
+    all.map(({ at, kind, provider, by, userId, reference, detail }) => [
+      at,
+      kind,
+      provider ?? '',
+      by ?? userId ?? '',
+      reference ?? '',
+      JSON.stringify(detail),
+    ]),
+  )
+}
+
+function cell(event: StoredEvent, name: (typeof columns)[number]): string {
+  return name === 'detail' ? JSON.stringify(event.detail) : (event[name] ?? '')
+}

@@ -1,0 +1,98 @@
+import type { PortalSso } from '../../portal-sso.ts'
+import type { Provider } from '../../providers/provider.ts'
+import { print, printCheck, printPairs } from '../print.ts'
+
+/** What is to be entered at the provider. */
+export interface Urls {
+  redirectUri: string
+  postLogoutRedirectUri: string
+  backChannelLogoutUri: string
+  /** where the provider fetches our keys, with `private_key_jwt` */
+  jwksUri?: string
+}
+
+export function urlsOf(
+  { providers }: PortalSso,
+  {
+    slug,
+    portal,
+    clientAuthentication,
+  }: { slug: string; portal: string; clientAuthentication?: string | undefined },
+): Urls {
+  return {
+    redirectUri: providers.redirectUri(slug, portal),
+    postLogoutRedirectUri: providers.postLogoutRedirectUri(portal),
+    backChannelLogoutUri: providers.backChannelLogoutUri(slug, portal),
+    ...(clientAuthentication === 'private_key_jwt' && { jwksUri: providers.jwksUri(slug, portal) }),
+  }
+}
+
+export function printUrls(urls: Urls): void {
+  console.log('To enter at the provider:')
+  printPairs([
+    ['Redirect URI', urls.redirectUri],
+    ['Post-logout redirect URI', urls.postLogoutRedirectUri],
+    ['Back-channel logout URI', urls.backChannelLogoutUri],
+    ...(urls.jwksUri === undefined ? [] : [['Keys (JWKS) URI', urls.jwksUri] as const]),
+  ])
+}
+
+/** `enabled`, `disabled`, and what else an operator should know. */
+export function stateOf({ enabled, recommended, rehearsedAt, retiringAt, rebindingSince }: Provider): string {
+  const more = [
+    recommended && 'recommended',
+    rehearsedAt ? `rehearsed ${rehearsedAt}` : 'not rehearsed with these settings',
+    retiringAt && `retiring on ${retiringAt}`,
+    rebindingSince && `rebinding since ${rebindingSince}`,
+  ]
+  return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
+}
+
+const labels: Partial<Record<keyof Provider, string>> = {
+  displayName: 'Name',
+  preset: 'Preset',
+  issuer: 'Issuer',
+  clientId: 'Client id',
+  clientAuthentication: 'Client authentication',
+  secretEncoding: 'Secret encoding',
+  secretInUse: 'Client secret in use',
+  clientSecretExpiresAt: 'Client secret expires',
+  secondClientSecretExpiresAt: 'Second secret expires',
+  signingAlgorithm: 'Signing algorithm',
+  responseMode: 'Response mode',
+  prompt: 'Prompt',
+  authorizationParameters: 'Authorization parameters',
+  emailClaim: 'E-mail claim',
+  trustsEmail: 'Trusts e-mail',
+  emailDomains: 'E-mail domains',
+  tenants: 'Allowed tenants',
+  logout: 'Signing out ends',
+  proxy: 'Proxy',
+  certificateAuthority: 'Certificate authority',
+}
+
+/** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
+export function printProvider(sso: PortalSso, provider: Provider): void {
+  const names = Object.keys(labels) as (keyof Provider)[]
+  printPairs([
+    ['Slug', provider.slug],
+    ['State', stateOf(provider)],
+    ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
+  ])
+  printUrls(urlsOf(sso, provider))
+  print(provider.tested ? `Tested ${provider.tested.at}:` : 'Never tested.')
+  provider.tested?.checks.forEach(printCheck)
+}
+
+function spelled(value: unknown): string {
+  if (value === undefined) return '–'
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (Array.isArray(value)) return value.join(', ') || '–'
+  if (typeof value === 'object' && value !== null)
+    return (
+      Object.entries(value)
+        .map(([name, each]) => `${name}=${each}`)
+        .join(', ') || '–'
+    )
+  return String(value)
+}

@@ -1,0 +1,37 @@
+import type { Command } from 'commander'
+import { withWorkbench } from '../environment.ts'
+import { printJson } from '../print.ts'
+import { choosePassphrase, readSecret } from '../secrets.ts'
+import { type Common, verb } from '../verb.ts'
+
+interface ExportFlags extends Common {
+  withSecrets?: boolean
+  passphraseFile?: string
+}
+
+export function addExport(providers: Command): void {
+  verb(
+    providers,
+    'export [slugs...]',
+    'settings as JSON on standard output, to be imported elsewhere; all providers, or those named',
+    'providers export > providers.json',
+    'providers export acme --with-secrets > acme.json',
+  )
+    .option('--with-secrets', 'client secrets too, sealed under a passphrase; recorded as an event')
+    .option(
+      '--passphrase-file <file>',
+      'file that holds the passphrase; - for standard input; left out: it is asked for',
+    )
+    .addHelpText('after', '\nKeys of private_key_jwt never leave: the other portal makes its own.')
+    .action((slugs: string[], flags: ExportFlags) =>
+      withWorkbench(async ({ sso, by }) => {
+        const passphrase = await passphraseFor(flags)
+        printJson(await sso.providers.exportProviders(slugs, { portal: flags.portal, by, passphrase }))
+      }),
+    )
+}
+
+async function passphraseFor({ withSecrets, passphraseFile }: ExportFlags): Promise<string | undefined> {
+  if (passphraseFile !== undefined) return await readSecret(passphraseFile, '--passphrase-file')
+  return withSecrets ? await choosePassphrase('--passphrase-file') : undefined
+}

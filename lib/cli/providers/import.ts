@@ -1,0 +1,115 @@
+import type { Command } from 'commander'
+import { ConfigurationError } from '../../errors.ts'
+import type { Imported } from '../../providers/import-providers.ts'
+import { longestFile } from '../../providers/provider-file.ts'
+import { ask, atTerminal } from '../ask.ts'
+import { type Workbench, withWorkbench } from '../environment.ts'
+import { print, printJson, progress } from '../print.ts'
+import { readSecret, readText } from '../secrets.ts'
+import { type Common, on, verb } from '../verb.ts'
+
+interface ImportFlags extends Common {
+  passphraseFile?: string
+  clientSecretsFile?: string
+  secrets: boolean
+  update?: boolean
+  dryRun?: boolean
+}
+
+export function addImport(providers: Command): void {
+  verb(
+    providers,
+    'import <file>',
+    'connect what an export wrote, as drafts; the whole file is judged before anything is changed',
+    'providers import providers.json --dry-run',
+    'providers import providers.json --client-secrets-file secrets.json',
+  )
+    .option('--dry-run', 'say what would happen, and ask no provider')
+    .option('--update', 'make those that are connected already as the file says; else they stay as they are')
+    .option('--passphrase-file <file>', 'opens the secrets of the file; left out: it is asked for')
+    .option('--no-secrets', 'leave the secrets of the file sealed')
+    .option(
+      '--client-secrets-file <file>',
+      'JSON of client secrets by slug: {"acme": "…"}; left out: they are asked for',
+    )
+    .action((file: string, flags: ImportFlags) => withWorkbench((workbench) => run(workbench, file, flags)))
+}
+
+async function run({ sso, by }: Workbench, file: string, flags: ImportFlags): Promise<void> {
+  const { portal, update, dryRun } = flags
+  const text = readText(file, 'the file', longestFile)
+  const clientSecrets = readClientSecrets(flags)
+  const withoutSecrets = !flags.secrets
+  const passphrase = withoutSecrets ? undefined : await passphraseFor(text, flags)
+  const how = { portal, by, update, passphrase, withoutSecrets }
+  const first = await sso.providers.importProviders(text, { ...how, clientSecrets, dryRun: true })
+  if (dryRun) return conclude(first, flags)
+  // Each secret is asked for once it is certain that the file is good.
+  if (atTerminal() && !flags.json)
+    for (const { slug } of first.filter(({ needsSecret }) => needsSecret))
+      clientSecrets[slug] = await ask({
+        question: `Client secret of ${slug}`,
+        flag: '--client-secrets-file',
+        hidden: true,
+      })
+  progress(flags, 'Testing the providers …')
+  conclude(await sso.providers.importProviders(text, { ...how, clientSecrets }), flags)
+}
+
+function readClientSecrets({ clientSecretsFile: file }: ImportFlags): Record<string, string> {
+  if (file === undefined) return {}
+  const flag = '--client-secrets-file'
+  const wrong = `${flag}: write JSON such as {"acme": "its client secret"}`
+  try {
+    const value = JSON.parse(readText(file, flag)) as Record<string, string>
+    if (Object.values(value).every((secret) => typeof secret === 'string')) return { ...value }
+  } catch (error) {
+    // What cannot be parsed is quoted by V8, and holds secrets.
+    if (error instanceof ConfigurationError) throw error
+  }
+  throw new ConfigurationError(wrong)
+}
+
+/** @returns undefined where the file holds no secrets, or is none: then the import says what it is */
+async function passphraseFor(text: string, { passphraseFile }: ImportFlags): Promise<string | undefined> {
+  if (passphraseFile !== undefined) return await readSecret(passphraseFile, '--passphrase-file')
+  if (!/"secrets"\s*:/.test(text)) return undefined
+  return await ask({
+    question: 'Passphrase of the file',
+    flag: '--passphrase-file, or --no-secrets to leave the secrets sealed',
+    hidden: true,
+  })
+}
+
+function conclude(report: Imported[], flags: ImportFlags): void {
+  if (report.some(({ outcome }) => outcome === 'failed')) process.exitCode = 1
+  if (flags.json) printJson({ dryRun: flags.dryRun === true, providers: report })
+  else printReport(report, flags)
+}
+
+function printReport(report: Imported[], flags: ImportFlags): void {
+  if (report.length === 0) print('The file holds no providers.')
+  for (const imported of report) {
+    print(sentence(imported, flags))
+    for (const [name, { here, file }] of Object.entries(imported.changes ?? {}))
+      print(`    ${name}: ${JSON.stringify(here)} here, ${JSON.stringify(file)} in the file`)
+  }
+}
+
+function sentence(
+  { slug, outcome, reason, changes = {} }: Imported,
+  { dryRun, portal }: ImportFlags,
+): string {
+  const differs = Object.keys(changes).length > 0
+  const sentences = {
+    connected: dryRun
+      ? 'would be connected, as a draft'
+      : `is connected as a draft; go on with \`portal-sso providers rehearse ${slug}${on(portal)}\``,
+    updated: dryRun ? 'would be changed' : 'is changed',
+    left: differs
+      ? 'is connected already and stays as it is (--update changes it)'
+      : 'is connected already, just so',
+    failed: `${dryRun ? 'would fail' : 'failed'}: ${reason}`,
+  }
+  return `${slug} ${sentences[outcome]}`
+}

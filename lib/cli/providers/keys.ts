@@ -1,0 +1,37 @@
+import type { Command } from 'commander'
+import { withWorkbench } from '../environment.ts'
+import { print, printJson, printTable, say } from '../print.ts'
+import { type Common, verb } from '../verb.ts'
+
+export function addKeys(providers: Command): void {
+  verb(
+    providers,
+    'keys <slug>',
+    'the public keys of private_key_jwt, and where the provider fetches them',
+    'providers keys acme',
+    'providers keys acme --rotate',
+  )
+    .option(
+      '--rotate',
+      'publish a new key now; it signs an hour later, and the old one stays for a day after that',
+    )
+    .action((slug: string, flags: Common & { rotate?: boolean }) =>
+      withWorkbench(async ({ sso, by }) => {
+        const { portal } = flags
+        if (flags.rotate) {
+          const { kid, from } = await sso.providers.rotateClientKey(slug, { portal, by })
+          return say(flags, { slug, kid, from }, `The key ${kid} is published; it signs from ${from} on.`)
+        }
+        const keys = await sso.providers.clientKeys(slug, portal)
+        const jwksUri = sso.providers.jwksUri(slug, portal)
+        if (flags.json) return printJson({ slug, jwksUri, keys })
+        print(`Keys (JWKS) URI  ${jwksUri}`)
+        if (keys.length === 0)
+          return console.log('There are none: it does not authenticate with private_key_jwt.')
+        printTable(
+          ['KEY', 'ALGORITHM', 'STATE', 'SIGNS FROM'],
+          keys.map(({ kid, alg, state, from }) => [kid, alg, state, from]),
+        )
+      }),
+    )
+}

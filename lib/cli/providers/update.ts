@@ -1,0 +1,80 @@
+import type { Command } from 'commander'
+import { ConfigurationError } from '../../errors.ts'
+import type { ProviderChanges } from '../../providers/provider.ts'
+import { type Workbench, withWorkbench } from '../environment.ts'
+import { printCheck, progress, say } from '../print.ts'
+import { readSecret } from '../secrets.ts'
+import { type Common, verb } from '../verb.ts'
+import { addSettingFlags, type Flags, settingsFrom, takenBack } from './setting-flags.ts'
+
+interface UpdateFlags extends Common, Flags {
+  clientSecretFile?: string
+  secondClientSecretFile?: string
+  public?: boolean
+  promoteSecondSecret?: boolean
+  unset?: string
+}
+
+export function addUpdate(providers: Command): void {
+  const command = verb(
+    providers,
+    'update <slug>',
+    'change settings; it is tested as when it was connected, and counts from the next click on',
+    'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
+    'providers update acme --second-client-secret-file new.txt --second-client-secret-expires 2027-01-31',
+    'providers update acme --promote-second-secret',
+    'providers update acme --unset prompt,proxy',
+  )
+  addSettingFlags(command)
+    .option(
+      '--unset <settings>',
+      'take settings back to what they are when left out: names of flags, with commas',
+    )
+    .option('--promote-second-secret', 'ends the exchange: the second client secret becomes the only one')
+    .action((slug: string, flags: UpdateFlags) =>
+      withWorkbench((workbench) => update(workbench, slug, flags)),
+    )
+}
+
+async function update({ sso, by }: Workbench, slug: string, flags: UpdateFlags): Promise<void> {
+  const { portal } = flags
+  const changes: ProviderChanges = {
+    ...(flags.unset !== undefined && takenBack(flags.unset)),
+    ...settingsFrom(flags),
+    ...(await secrets(flags)),
+  }
+  const names = Object.keys(changes)
+  const { promoteSecondSecret: promote } = flags
+  if (promote && names.length > 0) throw new ConfigurationError('--promote-second-secret: give it alone')
+  if (!promote && names.length === 0)
+    throw new ConfigurationError(
+      'say what to change: `portal-sso providers update --help` lists all settings',
+    )
+  progress(flags, 'Testing the provider …')
+  if (promote) await sso.providers.promoteSecondSecret(slug, { portal, by })
+  else await sso.providers.update(slug, changes, { portal, by })
+  const provider = await sso.providers.find(slug, portal)
+  if (!flags.json) provider?.tested?.checks.forEach(printCheck)
+  const unrehearsed = provider && !provider.enabled && !provider.rehearsedAt
+  say(
+    flags,
+    { provider, changed: promote ? ['clientSecret'] : names },
+    `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Rehearse it before you enable it.' : ''}`,
+  )
+}
+
+/** Files only: a variable that was left in the environment must not replace a secret unseen. */
+async function secrets(flags: UpdateFlags): Promise<ProviderChanges> {
+  const { clientSecretFile: first, secondClientSecretFile: second } = flags
+  if (flags.public) return { clientSecret: null, secondClientSecret: null }
+  if (first === '-' && second === '-')
+    throw new ConfigurationError(
+      'only one of the secrets can come from standard input: put the other into a file',
+    )
+  return {
+    ...(first !== undefined && { clientSecret: await readSecret(first, '--client-secret-file') }),
+    ...(second !== undefined && {
+      secondClientSecret: await readSecret(second, '--second-client-secret-file'),
+    }),
+  }
+}

@@ -1,0 +1,34 @@
+import { Command } from 'commander'
+import { withWorkbench } from './environment.ts'
+import { progress, say } from './print.ts'
+
+export function secretsCommand(): Command {
+  const command = new Command('secrets').description('what is sealed under SSO_SECRET')
+  command
+    .command('rotate')
+    .description(
+      'seal all client secrets and keys, of all portals, under the first of SSO_SECRET, while instances run',
+    )
+    .option('--json', 'for scripts')
+    .addHelpText(
+      'after',
+      `
+Every instance has to know both secrets first (secret: [new, old]). Afterwards the old one is needed only until the sessions
+and cookies that it sealed have ended.
+
+Example:
+  $ SSO_SECRET="$NEW $OLD" portal-sso secrets rotate`,
+    )
+    .action((flags: { json?: boolean }) =>
+      withWorkbench(async ({ sso, by }) => {
+        progress(flags, 'Sealing …')
+        const { providers } = await sso.rotateSecrets({ by })
+        say(
+          flags,
+          { providers },
+          `The secrets of ${providers} provider(s) are sealed under the first secret.`,
+        )
+      }),
+    )
+  return command
+}

@@ -1,0 +1,23 @@
+import { type Command, Option } from 'commander'
+
+/** What every command on a portal takes. */
+export interface Common {
+  portal: string
+  json?: boolean
+}
+
+/** A command that says which portal, speaks JSON to scripts, and shows how it is used. */
+export function verb(parent: Command, usage: string, description: string, ...examples: string[]): Command {
+  const heading = examples.length > 1 ? 'Examples' : 'Example'
+  return parent
+    .command(usage)
+    .description(description)
+    .addOption(new Option('--portal <name>', 'which portal').default('default'))
+    .option('--json', 'for scripts: the outcome as JSON, errors as {"error": …} on standard error')
+    .addHelpText('after', `\n${heading}:\n${examples.map((line) => `  $ portal-sso ${line}`).join('\n')}`)
+}
+
+/** For a command that is to be typed next. */
+export function on(portal: string): string {
+  return portal === 'default' ? '' : ` --portal ${portal}`
+}

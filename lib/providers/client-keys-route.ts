@@ -1,0 +1,34 @@
+import { Router } from 'express'
+import { PortalSsoError } from '../errors.ts'
+import { handle } from '../web/handle.ts'
+import type { PortalOf } from '../web/portal-of.ts'
+import { publicHalf, standing } from './client-key.ts'
+import { slugSchema } from './provider.ts'
+import type { ProvidersTable } from './providers-table.ts'
+
+export interface ClientKeysRouteParts {
+  portalOf: PortalOf
+  table: ProvidersTable
+}
+
+/** seconds that a provider may keep the answer: well below the hour from publishing a key to signing with it */
+const keptFor = 300
+
+/**
+ * `GET /login/:provider/jwks.json`: the public keys with which a provider verifies that it is us (`private_key_jwt`, OpenID
+ * Connect Core 9). Of a disabled provider, too: it reads them before it is enabled.
+ */
+export function createClientKeysRoute({ portalOf, table }: ClientKeysRouteParts): Router {
+  const show = handle(async (req, res) => {
+    const slug = slugSchema.safeParse(req.params.provider).data
+    const provider = slug === undefined ? undefined : await table.find(portalOf(req), slug)
+    const keys = provider ? await table.clientKeys(provider) : []
+    if (keys.length === 0) throw new PortalSsoError('provider_unknown', 'no provider of that name has keys')
+    res.set('cache-control', `public, max-age=${keptFor}`)
+    res.json({ keys: standing(keys, Date.now()).map(({ key }) => publicHalf(key)) })
+  })
+
+  const routes = Router()
+  routes.get('/login/:provider/jwks.json', show)
+  return routes
+}

@@ -1,0 +1,30 @@
+import { readDomain } from './answers.ts'
+import type { Preset } from './preset.ts'
+
+export const google: Preset = {
+  name: 'google',
+  displayName: 'Google',
+  asks: [
+    {
+      name: 'workspace',
+      label: 'Google Workspace domain',
+      hint: 'the primary domain of your organisation; left out: any Google account',
+      example: 'example.com',
+      required: false,
+      read: readDomain('example.com'),
+    },
+  ],
+  settings: ({ workspace }) => ({
+    issuer: 'https://accounts.google.com',
+    // `hd` only spares people a choice: a browser can leave it out. What counts is the domain of the address.
+    ...(workspace && { authorizationParameters: { hd: workspace }, emailDomains: [workspace] }),
+  }),
+  // Signing out ends nothing at Google, so the next person at a shared computer must see whose account it would be.
+  defaults: { prompt: 'select_account' },
+  logo: 'google',
+  hints: [
+    'Anybody can have a Google account: with a Workspace domain, Google vouches for the addresses of that domain only.',
+    'Signing out of the portal leaves people signed in at Google, which has no address to sign out at.',
+  ],
+  guide: 'google.md',
+}

@@ -1,0 +1,27 @@
+import { readChoice } from './answers.ts'
+import type { Preset } from './preset.ts'
+
+export const jumpcloud: Preset = {
+  name: 'jumpcloud',
+  displayName: 'JumpCloud',
+  asks: [
+    {
+      name: 'region',
+      label: 'Region',
+      hint: 'eu or in where your console is console.eu.jumpcloud.com or console.in.jumpcloud.com; left out: us',
+      example: 'eu',
+      required: false,
+      read: readChoice(['us', 'eu', 'in']),
+    },
+  ],
+  settings: ({ region = 'us' }) => ({
+    issuer: region === 'us' ? 'https://oauth.id.jumpcloud.com/' : `https://oauth.id.${region}.jumpcloud.com/`,
+  }),
+  // It announces an end_session_endpoint, but its form takes no address to come back to: people would end at an error there.
+  defaults: { logout: 'portal' },
+  hints: [
+    'All organisations of a region share one issuer: whom you gave the application to gets in, and nobody else.',
+    'Signing out of the portal leaves people signed in at JumpCloud, whose form takes no post-logout redirect URI.',
+  ],
+  guide: 'jumpcloud.md',
+}

@@ -1,0 +1,38 @@
+import { readDomain, readName } from './answers.ts'
+import type { Preset } from './preset.ts'
+
+export const okta: Preset = {
+  name: 'okta',
+  displayName: 'Okta',
+  asks: [
+    {
+      name: 'domain',
+      label: 'Okta domain',
+      hint: 'below your name at the top right of the Admin Console, or your custom domain',
+      example: 'example.okta.com',
+      read: readDomain('example.okta.com', (domain) =>
+        /-admin\.okta[a-z-]*\.com$/.test(domain)
+          ? 'write the domain without `-admin`: that one is the Admin Console'
+          : undefined,
+      ),
+    },
+    {
+      name: 'server',
+      label: 'Authorization server ID',
+      hint: 'only where the application is to use a custom one, such as `default`; left out: that of the organisation',
+      example: 'default',
+      required: false,
+      read: readName(
+        /^[A-Za-z0-9]{1,64}$/,
+        'write the ID as it stands at the end of the Issuer URI, such as `default`',
+      ),
+    },
+  ],
+  settings: ({ domain, server }) => ({
+    issuer: server ? `https://${domain}/oauth2/${server}` : `https://${domain}`,
+  }),
+  defaults: {},
+  logo: 'okta',
+  hints: ['Leave the authorization server out unless somebody set one up for this portal.'],
+  guide: 'okta.md',
+}

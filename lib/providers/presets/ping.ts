@@ -1,0 +1,30 @@
+import { readChoice, readGuid } from './answers.ts'
+import type { Preset } from './preset.ts'
+
+export const ping: Preset = {
+  name: 'ping',
+  displayName: 'PingOne',
+  asks: [
+    {
+      name: 'environment',
+      label: 'Environment ID',
+      hint: 'under Settings > Environment Properties, a GUID',
+      example: '00000000-0000-0000-0000-000000000000',
+      read: readGuid('write the Environment ID, a GUID, from Settings > Environment Properties'),
+    },
+    {
+      name: 'region',
+      label: 'Region',
+      hint: 'how the addresses of your console end: com (North America), ca, eu, com.au, sg or asia; left out: com',
+      example: 'eu',
+      required: false,
+      read: readChoice(['com', 'ca', 'eu', 'com.au', 'sg', 'asia']),
+    },
+  ],
+  settings: ({ environment, region = 'com' }) => ({
+    issuer: `https://auth.pingone.${region}/${environment}/as`,
+  }),
+  defaults: {},
+  hints: ['With a custom domain, or for PingFederate, take the preset generic and write the issuer.'],
+  guide: 'ping.md',
+}

@@ -1,0 +1,55 @@
+import { loggable } from '../loggable.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Claims } from '../sign-in/identity.ts'
+
+export interface ShownClaim {
+  name: string
+  value: string
+  /** whether the portal reads it; the others are thrown away */
+  read: boolean
+  /** what is to be said of it: where it comes from, and that it is not read; empty where neither is remarkable */
+  note: string
+}
+
+/** A hostile provider may send a megabyte of them. */
+const most = 60
+const longest = 300
+
+// Good for nothing once the token was judged, but parts of an exchange: not for a screenshot in a ticket.
+const ofTheExchange = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
+const readOnes = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', 'name', 'given_name', 'family_name']
+
+const ofEntra = ['tid', 'oid', 'xms_edov']
+
+/** What the provider said of the person, as text that cannot do anything, bounded, and without what looks like a secret. */
+export function claimsShown(
+  provider: Provider,
+  idClaims: Claims | undefined,
+  userInfo: Claims | undefined,
+): { claims: ShownClaim[]; left: number } {
+  const own = provider.preset === 'entra' ? ofEntra : []
+  const read = new Set([...readOnes, provider.emailClaim, 'email_verified', ...own])
+  const fromUserInfo = new Set([provider.emailClaim, 'email_verified', 'name', 'given_name', 'family_name'])
+  const shown = (claims: Claims, from: string, reads: ReadonlySet<string>): ShownClaim[] =>
+    Object.entries(claims)
+      .filter(([name]) => !ofTheExchange.has(name))
+      .map(([name, value]) => ({
+        name: loggable(name, 60),
+        value: textOf(name, value),
+        read: reads.has(name),
+        note: [from, ...(reads.has(name) ? [] : ['not read'])].filter(Boolean).join(', '),
+      }))
+  const all = [
+    ...(idClaims ? shown(idClaims, '', read) : []),
+    ...(userInfo ? shown(userInfo, 'UserInfo', fromUserInfo) : []),
+  ]
+  return { claims: all.slice(0, most), left: Math.max(0, all.length - most) }
+}
+
+function textOf(name: string, value: unknown): string {
+  if (/token|secret|password|assertion|api_?key/i.test(name)) return '(not shown)'
+  // Moments can be read by people, too.
+  if (/^(exp|iat|nbf|auth_time|updated_at)$/.test(name) && typeof value === 'number' && value < 8.64e12)
+    return `${value} (${new Date(value * 1000).toISOString().replace('.000Z', 'Z')})`
+  return loggable(typeof value === 'string' ? value : JSON.stringify(value), longest)
+}

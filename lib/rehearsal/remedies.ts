@@ -1,0 +1,62 @@
+import * as client from 'openid-client'
+import { isUnreachable } from '../providers/outbound-http.ts'
+import type { Step } from './steps.ts'
+import type { Witness } from './witness.ts'
+
+/** What an administrator can do about a step that failed. */
+const remedies: Readonly<Record<Step, string>> = {
+  provider:
+    'Test the connection: this server has to reach the discovery document and all endpoints, and the issuer has to be spelled as the document spells it.',
+  answer:
+    'Rehearse once more. If it stays: compare the issuer with that of the discovery document; something between browser and portal may also rewrite addresses.',
+  code: 'The token endpoint has to answer this server within 5 s, as JSON, with an access token and an ID token.',
+  algorithm:
+    'Have ID tokens signed with the algorithm of the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
+  times: 'Compare the clocks of this server and of the provider (NTP); 30 s are tolerated.',
+  issuer: 'Enter the issuer exactly as the ID token names it.',
+  audience:
+    'Enter the client id of this very application at the provider, which the ID token has to be issued to.',
+  nonce: 'The provider has to put the nonce of the request into the ID token (OpenID Connect Core 3.1.2.1).',
+  signature:
+    'Test the connection: the key set of the provider has to hold the key that signs, under the id (kid) that the token names.',
+  form: 'Tell the provider: this is not an ID token by the standard.',
+  userinfo:
+    'The UserInfo endpoint has to take the access token and to speak of the same person. Or have the provider put the e-mail claim into the ID token.',
+  identity: 'Tell the provider: a claim that says who signed in cannot be relied on.',
+  clock: 'Compare the clocks of this server and of the provider (NTP); 30 s are tolerated.',
+}
+
+/** Errors that providers answer with (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 3.1.2.6), by name. */
+const answers: Readonly<Record<string, string>> = {
+  access_denied:
+    'You cancelled, or your account is not assigned to this application at the provider, or nobody has consented to it there.',
+  consent_required: 'An administrator has to consent to this application at the provider.',
+  interaction_required: 'An administrator has to consent to this application at the provider.',
+  unauthorized_client: 'Allow this application the authorization code flow at the provider.',
+  invalid_scope: 'Allow this application the scopes openid, email and profile at the provider.',
+  invalid_client:
+    'The client id or the client secret is wrong or has expired, or the provider takes it in another way: enter the secret again, or try another authentication method.',
+  invalid_grant:
+    'The redirect URI at the provider has to be exactly the one that the settings show. Then rehearse once more: a code is good once.',
+  unsupported_grant_type: 'Switch the authorization code flow on for this application at the provider.',
+}
+
+export function remedyFor(step: Step, said: string, { failure, tokenStatus }: Witness): string {
+  const error = failure?.error
+  const named = nameOf(error)
+  if (Object.hasOwn(answers, named)) return answers[named] as string
+  // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
+  if (tokenStatus === 401) return answers.invalid_client as string
+  if (named) return 'Look the error up at the provider: it is about the settings of this application there.'
+  if (step === 'signature' && isUnreachable(error))
+    return 'The key set of the provider has to answer this server within 5 s.'
+  return step === 'audience' && said.includes('additional untrusted')
+    ? 'The ID token has to be issued to this application alone.'
+    : remedies[step]
+}
+
+function nameOf(error: unknown): string {
+  const isNamed =
+    error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError
+  return isNamed ? String(error.error) : ''
+}

@@ -1,0 +1,30 @@
+import type { NewProvider } from '../../lib/providers/provider-row.ts'
+
+/** A row of a provider that nobody ever asks. */
+export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
+  return {
+    portal: 'default',
+    slug: 'acme',
+    displayName: 'Acme',
+    preset: 'generic',
+    issuer: 'https://id.acme.example',
+    clientId: 'portal-at-acme',
+    clientAuthentication: 'client_secret_basic',
+    signingAlgorithm: 'RS256',
+    responseMode: undefined,
+    prompt: undefined,
+    authorizationParameters: {},
+    emailClaim: 'email',
+    trustsEmail: false,
+    emailDomains: [],
+    tenants: [],
+    logout: 'provider',
+    secretEncoding: 'form',
+    clientSecretExpiresAt: undefined,
+    secondClientSecretExpiresAt: undefined,
+    proxy: undefined,
+    certificateAuthority: undefined,
+    enabled: true,
+    ...more,
+  }
+}

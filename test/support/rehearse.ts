@@ -1,0 +1,62 @@
+import type { TestPortal } from './portal.ts'
+import { postAnswer } from './scene.ts'
+import { formIn, type Seen, type Visitor } from './visitor.ts'
+
+type Part = { portal: TestPortal; visitor: Visitor }
+
+/** As an administrator does who was given the link: opens it, presses the button, signs in; up to the report. */
+export async function rehearse({ portal, visitor }: Part, slug = 'draft'): Promise<Seen> {
+  const { url } = await portal.sso.rehearsals.link(slug, { by: 'grace' })
+  return await rehearseBy({ portal, visitor }, url)
+}
+
+export async function rehearseBy({ portal, visitor }: Part, url: string): Promise<Seen> {
+  return await onward({ portal, visitor }, await press({ portal, visitor }, url))
+}
+
+/** Opens a page and posts its form. */
+export async function press({ portal, visitor }: Part, url: string): Promise<Seen> {
+  const { action, fields } = formIn((await visitor.get(url)).body)
+  return await visitor.post(portal.url + action, fields)
+}
+
+/** From the page that leads on by itself to the report. */
+export async function onward({ portal, visitor }: Part, page: Seen): Promise<Seen> {
+  const address = addressOf(page)
+  if (address === undefined) return page
+  const seen = await visitor.open(address)
+  return seen.url.startsWith(portal.url) ? seen : await postAnswer({ portal, visitor }, seen)
+}
+
+/** Where the page leads on to. */
+export function addressOf({ headers }: Seen): string | undefined {
+  return headers.get('refresh')?.replace(/^0; url=/, '')
+}
+
+export interface ReportedLine {
+  result: string
+  title: string
+  text: string
+}
+
+/** The lines of a report, as their reader sees them. */
+export function linesOf({ body }: Seen): ReportedLine[] {
+  const items = body.matchAll(/<li class="sso-check-line sso-check-([\w-]+)">([\s\S]*?)<\/li>/g)
+  return [...items].map(([, result = '', html = '']) => {
+    const [, title = ''] = /<\/span> ([^<]*?) ?</.exec(html) ?? []
+    return { result, title, text: textOf(html) }
+  })
+}
+
+export function textOf(html: string): string {
+  return html
+    .replace(/<\/?(?:bdi|strong|code)>/g, '')
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/&#34;|&quot;/g, '"')
+    .replace(/&#39;/g, "'")
+    .replace(/&lt;/g, '<')
+    .replace(/&gt;/g, '>')
+    .replace(/&amp;/g, '&')
+    .replace(/\s+/g, ' ')
+    .trim()
+}

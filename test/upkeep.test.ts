@@ -1,0 +1,324 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import knexModule, { type Knex } from 'knex'
+import { createPortalSso, type EventKind } from '../lib/index.ts'
+import { createProvidersTable } from '../lib/providers/providers-table.ts'
+import { createSecretBox } from '../lib/providers/secret-box.ts'
+import { createUpkeep } from '../lib/upkeep/upkeep.ts'
+import { databases, type FreshDatabase } from './support/databases.ts'
+import { type MailServer, startMailServer } from './support/mail-server.ts'
+import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from './support/portal.ts'
+import { newProvider } from './support/providers.ts'
+
+const day = 24 * 3_600_000
+const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
+
+describe.each(databases)('upkeep on %s', (_name, fresh) => {
+  let database: FreshDatabase
+  let knex: Knex
+  let mailServer: MailServer
+  const open: TestPortal[] = []
+
+  beforeAll(async () => {
+    mailServer = await startMailServer()
+    database = await fresh()
+    knex = knexModule(database.config)
+    await (await startPortal({ database: knex })).close() // makes the tables
+  })
+  afterAll(async () => {
+    await mailServer.close()
+    await knex.destroy()
+    await database.drop()
+  })
+  beforeEach(async () => {
+    mailServer.reset()
+    for (const table of ['sso_providers', 'sso_events', 'sso_tickets']) await knex(table).delete()
+  })
+  afterEach(async () => {
+    for (const each of open.splice(0)) await each.close()
+  })
+
+  async function instance(options: TestPortalOptions = {}): Promise<TestPortal> {
+    const started = await startPortal({ ...options, database: knex })
+    open.push(started)
+    return started
+  }
+
+  const table = () => createProvidersTable(knex, createSecretBox([testSecret]))
+  async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
+    const rows = await knex('sso_events').where({ kind }).orderBy('at')
+    return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))
+  }
+
+  describe('warns of a client secret that runs out', () => {
+    const told = async () =>
+      (await events('client-secret-expiring')).map(({ secret, days }) => [secret, days])
+    /** As if so many days had gone by since. */
+    const endsIn = (days: number, column = 'client_secret_expires_at') =>
+      knex('sso_providers').update({ [column]: inDays(days) })
+
+    it('at 60, 30, 7 and 1 days, once each, in the log and as an event', async () => {
+      const end = inDays(61)
+      await table().insert(newProvider({ clientSecretExpiresAt: end }))
+      const portal = await instance()
+      await portal.sso.upkeep()
+      expect(await told()).toEqual([])
+      for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
+        // The same end, seen from another day.
+        const moved = { first: { end: inDays(days), days: await lastWarned() } }
+        const warned = moved.first.days === undefined ? null : JSON.stringify(moved)
+        await knex('sso_providers').update({
+          client_secret_expires_at: moved.first.end,
+          expiry_warned: warned,
+        })
+        await portal.sso.upkeep()
+        await portal.sso.upkeep()
+      }
+      expect(await told()).toEqual([
+        ['first', 60],
+        ['first', 30],
+        ['first', 7],
+        ['first', 1],
+      ])
+      const warnings = portal.logs.filter(({ message }) => message === 'a client secret runs out')
+      expect(warnings).toHaveLength(4)
+      expect(warnings[0]).toMatchObject({ level: 'warn', fields: { provider: 'acme', secret: 'first' } })
+
+      async function lastWarned(): Promise<number | undefined> {
+        const { expiry_warned } = await knex('sso_providers').first()
+        return JSON.parse(expiry_warned ?? '{}').first?.days
+      }
+    })
+
+    it('once, however many instances look at the same time', async () => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+      const instances = await Promise.all([instance(), instance(), instance()])
+      await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+      expect(await told()).toEqual([['first', 5]])
+    })
+
+    it('anew when it got another end, and of the second one by itself', async () => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+      const { sso } = await instance()
+      await sso.upkeep()
+      await endsIn(6)
+      await sso.upkeep()
+      await endsIn(20, 'second_client_secret_expires_at')
+      await sso.upkeep()
+      await sso.upkeep()
+      expect(await told()).toEqual([
+        ['first', 5],
+        ['first', 6],
+        ['second', 20],
+      ])
+    })
+
+    it('also when it has run out already, with 0 days', async () => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([['first', 0]])
+    })
+
+    it.each([
+      ['is disabled', { enabled: false }],
+      ['signs with a key of its own', { clientAuthentication: 'private_key_jwt' as const }],
+      ['has no end noted', { clientSecretExpiresAt: undefined }],
+      ['has a long time left', { clientSecretExpiresAt: inDays(300) }],
+    ])('not where the provider %s', async (_what, more) => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([])
+    })
+
+    it('not where the provider retires before, or was removed', async () => {
+      const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+      await knex('sso_providers').update({ retiring_at: inDays(4) })
+      const { sso } = await instance()
+      await sso.upkeep()
+      await table().remove(acme)
+      await sso.upkeep()
+      expect(await told()).toEqual([])
+    })
+
+    describe('by mail', () => {
+      const mailing = { adminMail: ['one@example.com', 'two@example.com'], branding: { name: 'Portal <b>' } }
+
+      it('to every administrator by itself, with what to do, and no secret', async () => {
+        const acme = newProvider({
+          displayName: 'Acme\r\nBcc: x@evil.example',
+          clientSecretExpiresAt: inDays(0.5),
+        })
+        await table().insert(acme, { clientSecret: 'the secret itself' })
+        const { sso } = await instance({ ...mailing, mailer: mailServer.transport })
+        await sso.upkeep()
+        await sso.upkeep()
+        const to = mailServer.mails.map(({ recipients }) => recipients)
+        expect(to).toEqual([['one@example.com'], ['two@example.com']])
+        const [mail] = mailServer.mails
+        const subject = 'Portal <b>: the client secret of Acme Bcc: x@evil.example runs out in 1 day'
+        expect(Object.fromEntries(mail!.headers)).toMatchObject({ subject })
+        for (const body of [mail!.text, mail!.html]) {
+          expect(body).toContain('runs out in 1 day')
+          expect(body).toContain(acme.clientSecretExpiresAt!.slice(0, 10))
+          expect(body).toContain('Make a new client secret at the provider.')
+          expect(body).not.toContain('the secret itself')
+        }
+        expect(mail!.html).toContain('Portal &lt;b&gt;')
+      })
+
+      it('or, where it cannot be sent, says so in the log; the event is there all the same', async () => {
+        await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+        mailServer.faults.refuse = true
+        const { sso, logs } = await instance({ ...mailing, mailer: mailServer.transport })
+        await sso.upkeep()
+        const failures = logs.filter(({ message }) => message === 'the warning was not mailed')
+        expect(failures).toHaveLength(2)
+        expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
+        expect(await told()).toEqual([['first', 5]])
+      })
+
+      it.each([
+        ['an address that is none', { adminMail: 'admin' }, 'adminMail: write an address'],
+        ['no mailer', { adminMail: 'admin@example.com' }, 'adminMail: give a `mailer` too'],
+      ])('refuses %s at start', async (_what, options, sentence) => {
+        const given = { baseUrl: 'http://localhost:3000', secret: testSecret, database: knex }
+        await expect(createPortalSso({ ...given, ...options })).rejects.toThrow(sentence)
+      })
+    })
+  })
+
+  describe('forgets', () => {
+    it('a provider 30 days after it was removed, with its secret, and says so once', async () => {
+      for (const slug of ['old', 'young', 'there'])
+        await table().insert(newProvider({ slug }), { clientSecret: 'x' })
+      await knex('sso_providers')
+        .where({ slug: 'old' })
+        .update({ removed_at: inDays(-30.01) })
+      await knex('sso_providers')
+        .where({ slug: 'young' })
+        .update({ removed_at: inDays(-29.9) })
+      const instances = await Promise.all([instance(), instance()])
+      await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+      expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
+      expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
+      await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
+        'after 30 days it is forgotten',
+      )
+    })
+
+    it('tickets a day after they ran out', async () => {
+      const ticket = (id: string, expires: number) => ({
+        id,
+        portal: 'default',
+        kind: 'rehearsal',
+        detail: '{}',
+        made_at: inDays(-3),
+        expires_at: inDays(expires),
+      })
+      await knex('sso_tickets').insert([ticket('old', -1.01), ticket('over', -0.9), ticket('good', 0.01)])
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await knex('sso_tickets').orderBy('id').pluck('id')).toEqual(['good', 'over'])
+    })
+
+    it('nothing else: what is there stays as it is', async () => {
+      await table().insert(newProvider(), { clientSecret: 'x' })
+      await knex('sso_events').insert({
+        id: randomUUID(),
+        portal: 'default',
+        at: inDays(-300),
+        kind: 'signed-in',
+        detail: '{}',
+      })
+      const before = [await knex('sso_providers'), await knex('sso_events')]
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect([await knex('sso_providers'), await knex('sso_events')]).toEqual(before)
+    })
+  })
+})
+
+describe('upkeep', () => {
+  const logs: { fields: object; message: string }[] = []
+  const logger = {
+    info() {},
+    warn() {},
+    error: (fields: object, message: string) => void logs.push({ fields, message }),
+  }
+
+  it('goes on with the rest when a task fails, and says which', async () => {
+    const done: string[] = []
+    const upkeep = createUpkeep(
+      {
+        first: async () => {
+          throw new Error('the database is away')
+        },
+        second: async () => void done.push('second'),
+      },
+      logger,
+    )
+    await upkeep.run()
+    expect(done).toEqual(['second'])
+    expect(logs).toEqual([
+      {
+        fields: { task: 'first', cause: 'the database is away' },
+        message: 'upkeep failed, and is tried again in a minute',
+      },
+    ])
+  })
+
+  it('comes about once a minute from the start on, and not after the end', async () => {
+    jest.useFakeTimers()
+    try {
+      let runs = 0
+      const upkeep = createUpkeep(
+        {
+          async task() {
+            runs += 1
+          },
+        },
+        logger,
+      )
+      upkeep.start()
+      upkeep.start()
+      await jest.advanceTimersByTimeAsync(29_000)
+      expect(runs).toBe(0)
+      await jest.advanceTimersByTimeAsync(10 * 60_000)
+      expect(runs).toBeGreaterThanOrEqual(6)
+      expect(runs).toBeLessThanOrEqual(21)
+      await upkeep.stop()
+      const before = runs
+      await jest.advanceTimersByTimeAsync(10 * 60_000)
+      expect(runs).toBe(before)
+    } finally {
+      jest.useRealTimers()
+    }
+  })
+
+  it('never runs twice at once in one instance, and not at all once it was stopped', async () => {
+    let running = 0
+    let most = 0
+    let runs = 0
+    const upkeep = createUpkeep(
+      {
+        async task() {
+          runs += 1
+          most = Math.max(most, ++running)
+          await new Promise((resolve) => setImmediate(resolve))
+          running -= 1
+        },
+      },
+      logger,
+    )
+    await Promise.all([upkeep.run(), upkeep.run(), upkeep.run()])
+    expect([runs, most]).toEqual([3, 1])
+    const last = upkeep.run()
+    await upkeep.stop()
+    await last
+    await upkeep.run()
+    expect(runs).toBeLessThanOrEqual(4)
+    expect(running).toBe(0)
+  })
+})
