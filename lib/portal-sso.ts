@@ -179,7 +179,16 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   // Each takes just what its own `…Parts` names.
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
+    admit: createAdmit({
+      sessions,
+      identities,
+      events,
+      lastUsed,
+      homePath,
+      forgetRegistration,
+      offerLink,
+      table,
+    }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
     beginRegistration: createBeginRegistration(pendings, addresses),

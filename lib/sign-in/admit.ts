@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import { PortalSsoError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
@@ -42,14 +43,29 @@ export interface AdmitParts {
   /** takes away a registration that waits in this browser, so that the next person does not find it */
   forgetRegistration: (res: Response) => void
   offerLink: OfferLink
+  table: ProvidersTable
 }
 
 /** Links where that is due, starts the session and sends the person on. */
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink } = parts
-  return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
+  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink, table } = parts
+
+  /**
+   * Who takes back what a rebinding made stops it first, then looks for links and sessions: of somebody who was just coming in
+   * there may have been neither. So that person looks last.
+   */
+  async function refuseStopped(req: Request, { provider, identity }: Admission): Promise<void> {
+    const now = await table.find(provider.portal, provider.slug).catch(() => undefined)
+    if (now?.id === provider.id && now.version === provider.version) return
+    await sessions.end(req)
+    await identities.unlinkRebound(provider.portal, identity)
+    throw new PortalSsoError('provider_changed', 'nobody is found again any more, since a moment ago')
+  }
+
+  return async (req, res, admission) => {
+    const { provider, identity, user, how, gone, returnTo, proving } = admission
     const { portal } = provider
     if (how === 'known') await identities.touch(portal, identity)
     else await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
@@ -61,6 +77,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
+    if (how === 'rebound') await refuseStopped(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     res.redirect(303, offer ?? returnTo ?? homePath)
