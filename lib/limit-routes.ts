@@ -59,6 +59,17 @@ export function createLimitRoutes({ form, limits, redis, logger, ...parts }: Lim
   return routes
 }
 
+/** For the host's own login page, which is none of our routes: refusing costs a row each time. */
+export function createLimitRefusals({
+  limits,
+  redis,
+  logger,
+  ...parts
+}: Omit<LimitParts, 'form'>): RequestHandler {
+  const limit = createRateLimiter({ redis, logger, tooMany: createTooMany({ logger, ...parts }) })
+  return limit({ name: 'start', most: limits.start, window: 60, keyOf: clientKey })
+}
+
 function createTooMany({
   addresses,
   events,

@@ -11,6 +11,7 @@ import { ConfigurationError } from './errors.ts'
 import { createEventLog, type PortalEvents } from './events/events.ts'
 import { createHistory, type History } from './events/history.ts'
 import { createGuard } from './guard.ts'
+import { createLimitRefusals } from './limit-routes.ts'
 import { fitForLog } from './logger.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createReturns } from './logout/returns.ts'
@@ -258,6 +259,10 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     ...createRebinding(parts),
   }
   const history = createHistory(parts)
+  const { rateLimits } = settings
+  const limitRefusals: RequestHandler = rateLimits
+    ? createLimitRefusals({ ...parts, limits: rateLimits })
+    : (_req, _res, next) => next()
 
   return {
     session: () => createSession({ ...parts, cookieSession: cookieSession() }),
@@ -267,7 +272,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: () => createGuard(parts),
-    classicLoginGate: () => createClassicLoginGate(parts),
+    classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals }),
     admin: createAdmin({ ...parts, history, providers, rehearsals }),
     providers,
     rehearsals,
