@@ -7,6 +7,7 @@ import { createUsersTable } from '../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from './support/entra-look-alike.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
+import { rehearse, textOf } from './support/rehearse.ts'
 import { Visitor } from './support/visitor.ts'
 
 const bobsOid = 'bbbbbbbb-0000-4000-8000-000000000b0b'
@@ -201,6 +202,14 @@ describe.each(databases)('a new app registration, which changes every subject, o
       await identities.link({ ...link, userId: bob.id, subject: 'bob anew', email: bob.email })
       expect(await providers().rebindingPlan('acme')).toMatchObject({ people: 2, orphans: [] })
     })
+  })
+
+  it('is what a rehearsal says, and it finds nobody for good', async () => {
+    await moved()
+    entra.signsIn()
+    const { body } = await rehearse({ portal, visitor: new Visitor() }, 'acme')
+    expect(textOf(body)).toContain('has a new subject: this account would be linked anew and come in as ada@')
+    expect(await portal.knex('sso_identities')).toHaveLength(1)
   })
 
   describe('taken back', () => {
