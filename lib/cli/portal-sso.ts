@@ -14,6 +14,8 @@ import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
   .description('Single sign-on of a portal: providers, users, and whether all is well.')
+  // Else `doctor` would take what is said to `doctor noauth`.
+  .enablePositionalOptions()
   .addHelpText(
     'after',
     `
@@ -50,7 +52,6 @@ program
   .description('check database, Redis, secret and every provider; say what is wrong and what to do')
   .option('--json', 'for scripts')
   .addHelpText('after', '\nExample:\n  $ portal-sso doctor')
-  // Else it would take `--json` from `doctor noauth`.
   .enablePositionalOptions()
   .action(async (flags: { json?: boolean }) => {
     if (!(await doctor(readEnvironment(), flags))) process.exitCode = 1
