@@ -72,13 +72,13 @@ async function connectAll(): Promise<void> {
 
 async function take(page: Page): Promise<void> {
   const admin = `${portal.url}/admin/sso`
-  const picture = async (name: string) => {
-    await page.screenshot({ path: path.join(import.meta.dirname, `admin-${name}.png`) })
+  const picture = async (name: string, fullPage = false) => {
+    await page.screenshot({ path: path.join(import.meta.dirname, `admin-${name}.png`), fullPage })
   }
   await page.goto(`${admin}/`)
   await picture('list')
   await page.goto(`${admin}/new/entra`)
-  await picture('connect')
+  await picture('connect', true)
   await page.goto(`${admin}/fabrikam`)
   await picture('provider')
   await page.getByRole('button', { name: 'Rehearse sign-in' }).click()

@@ -1,5 +1,6 @@
 /// <reference types="express-session" preserve="true" />
 /// <reference types="passport" preserve="true" />
+export type { AdminOptions } from './admin/admin.ts'
 export { ConfigurationError, EmailTaken, PortalSsoError, type ProblemCode } from './errors.ts'
 export type { EventKind, EventOf, PortalEvent } from './events/event.ts'
 export type { PortalEvents } from './events/events.ts'

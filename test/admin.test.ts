@@ -366,7 +366,7 @@ describe('connecting', () => {
       emailDomains: '“not/a/domain”: write a domain',
       authorizationParameters: 'Line 2: write name=value.',
       proxy: 'Write an address such as “http://proxy.example.com:3128”.',
-      certificateAuthority: 'Give PEM certificates.',
+      certificateAuthority: 'Give PEM certificates',
       clientSecretExpiresAt: 'Write a date such as “2027-01-31”.',
     }
     for (const [name, sentence] of Object.entries(told)) {
@@ -478,6 +478,22 @@ describe('a client secret', () => {
     const without = { ...form, clientAuthentication: 'none', 'remove.clientSecret': 'on', version }
     await done('/acme/edit', without)
     expect([(await acme()).clientAuthentication, await saved()]).toEqual(['none', null])
+  })
+})
+
+describe('a key of ours (private_key_jwt)', () => {
+  it('is made with the draft, shown with the address at which the provider reads it, and exchanged', async () => {
+    await open()
+    provider.faults.discovery = {
+      token_endpoint_auth_methods_supported: ['private_key_jwt'],
+      token_endpoint_auth_signing_alg_values_supported: ['RS256'],
+    }
+    const { clientSecret: _, ...form } = entries(provider)
+    const seen = await done('/new/generic', { ...form, clientAuthentication: 'private_key_jwt', act: 'save' })
+    expect(seen.body).toContain(`value="${portal.url}/login/northwind/jwks.json"`)
+    expect(textOf(seen).match(/RS256, signs now/g)).toHaveLength(1)
+    expect(textOf(await done('/northwind/rotate-key'))).toMatch(/signs now.*signs from|signs from.*signs now/)
+    expect((await page('/northwind')).body).not.toContain('"d"')
   })
 })
 

@@ -226,6 +226,16 @@ describe('the example portal, in a real browser', () => {
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
+  it('has admin pages for Ada, who administers it, and for nobody else', () =>
+    walk(async (person) => {
+      await person.page.goto(`${url}/admin/sso`)
+      expect(person.status).toBe(404)
+      await person.signInAsAda(`${url}/portal`)
+      await person.choose('connect providers')
+      expect(await person.title()).toBe('Providers')
+      expect(await person.reads()).toContain('Northwind ID')
+    }))
+
   it('refuses the classic login with a page that leads to the picker', () =>
     walk(async (person) => {
       await person.page.goto(url)

@@ -55,7 +55,6 @@ export function createConnectRoutes(parts: AdminParts): Router {
           preset: preset.name,
           signsKeys: entries.clientAuthentication === 'private_key_jwt',
         }),
-        secretsGone: req.method === 'POST',
       },
       wrong || failed ? 422 : 200,
     )

@@ -1,5 +1,5 @@
 import { type Request, type Response, Router } from 'express'
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import { FailedTest } from '../providers/failed-test.ts'
 import type { Check, Provider, ProviderChanges } from '../providers/provider.ts'
 import { settingsOf } from '../providers/settled.ts'
@@ -45,7 +45,6 @@ export function createEditRoutes(parts: AdminParts): Router {
       checks,
       failed,
       conflict: conflict ? differences(provider, entries, allOf(fields)) : undefined,
-      secretsGone: req.method === 'POST',
     }
     await show(req, res, 'edit', locals, conflict ? 409 : wrong || failed ? 422 : 200)
   }
@@ -66,7 +65,7 @@ export function createEditRoutes(parts: AdminParts): Router {
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error
       const now = await providers.find(slug, portal)
-      if (!now) throw error
+      if (!now) throw new PortalSsoError('page_unknown', 'the provider was removed', { cause: error })
       if (now.version !== seen) return await showForm(req, res, now, { entries, conflict: true })
       if (error instanceof FailedTest) return await showForm(req, res, now, { entries, checks: error.checks })
       const names = fields.map(({ name }) => name)

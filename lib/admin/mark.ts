@@ -1,5 +1,6 @@
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
+import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 
 /** What stands in front of a provider's name, as on the login page. */
 export interface Mark {
@@ -10,16 +11,11 @@ export interface Mark {
   hue: number
 }
 
-export function markOf({
-  preset,
-  displayName,
-  position,
-}: Pick<Provider, 'preset' | 'displayName' | 'position'>): Mark {
-  const logo = presetOf(preset)?.logo
-  const [first] = new Intl.Segmenter().segment(displayName.trim())
+export function markOf(provider: Provider): Mark {
+  const logo = presetOf(provider.preset)?.logo
   return {
     logo: logo && `logos/${logo}.svg`,
-    monogram: (first?.segment ?? '?').toUpperCase(),
-    hue: (position * 5) % 12,
+    monogram: monogramOf(provider.displayName),
+    hue: hueOf(provider),
   }
 }

@@ -6,6 +6,7 @@ const messages = {
     'Saved as a draft: nobody sees it yet. Enter the addresses below at the provider, then rehearse a sign-in.',
   saved: 'Saved.',
   tested: 'Tested just now.',
+  testedSome: 'Tested, but not all: it took too long. Test the others on their own pages.',
   enabled: 'Enabled: everybody can sign in with it from now on.',
   disabled: 'Disabled: it is gone from the login page.',
   recommended: 'Recommended: it comes first on the login page.',

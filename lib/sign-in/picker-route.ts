@@ -65,12 +65,12 @@ function lastDayOf({ retiringAt }: Provider, lang: string): string | undefined {
   return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retiringAt) - 1)
 }
 
-function monogramOf(displayName: string): string {
+export function monogramOf(displayName: string): string {
   const [first] = new Intl.Segmenter().segment(displayName.trim())
   return (first?.segment ?? '?').toUpperCase()
 }
 
 // Five twelfths of the colour circle on from one to the next: neighbours never look alike.
-function hueOf({ position }: Provider): number {
+export function hueOf({ position }: Provider): number {
   return (position * 5) % 12
 }
