@@ -13,6 +13,8 @@ import { secretsCommand } from './secrets-command.ts'
 import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
+  // Else `doctor` would take `--json` from `doctor noauth`.
+  .enablePositionalOptions()
   .description('Single sign-on of a portal: providers, users, and whether all is well.')
   // Else `doctor` would take what is said to `doctor noauth`.
   .enablePositionalOptions()
