@@ -16,8 +16,6 @@ const program = new Command('portal-sso')
   // Else `doctor` would take `--json` from `doctor noauth`.
   .enablePositionalOptions()
   .description('Single sign-on of a portal: providers, users, and whether all is well.')
-  // Else `doctor` would take what is said to `doctor noauth`.
-  .enablePositionalOptions()
   .addHelpText(
     'after',
     `
