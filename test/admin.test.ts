@@ -631,6 +631,34 @@ describe('an act of an administrator', () => {
     expect((await acme()).enabled).toBe(false)
   })
 
+  it('that disables signs out those who came in with it where that is ticked, and else nobody', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const ada = new Visitor()
+    await signIn({ portal, visitor: ada }, 'acme')
+    const isIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
+    await done('/acme/disable')
+    expect(await isIn()).toBe(true)
+    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/disable', { endSessions: 'on' })
+    expect(await isIn()).toBe(false)
+  })
+
+  it('ends an exchange of client secrets without either of them being typed again', async () => {
+    await openWithAcme()
+    expect(textOf(await post('/acme/promote-secret'))).toContain('has no second client secret')
+    await portal.sso.providers.update('acme', {
+      clientSecret: 'one that has run out',
+      secondClientSecret: provider.clientSecret,
+      secondClientSecretExpiresAt: '2030-01-31',
+    })
+    expect(textOf(await page('/acme'))).toContain('Keep the second only')
+    expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
+    expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
+    expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
+  })
+
   it('sets a day on which a provider retires, and takes it back', async () => {
     await openWithAcme()
     expect(textOf(await post('/acme/retire', { at: '' }))).toContain(
