@@ -436,6 +436,10 @@ describe('connecting', () => {
     const seen = await post('/new/entra', { displayName, slug, clientId, 'answer.tenant': 'not a guid' })
     expect(seen.status).toBe(422)
     expect(seen.body).toMatch(/id="field-answer-tenant"[^>]*aria-invalid="true"/)
+    const trusting = { 'answer.tenant': 'organizations', trustsEmail: 'on', clientSecret: secret }
+    const noAuth = await post('/new/entra', { displayName, slug, clientId, ...trusting, act: 'save' })
+    expect(noAuth.status).toBe(422)
+    expect(noAuth.body).toMatch(/href="#field-trustsEmail"/)
     const missing = await post('/new/entra', { displayName, slug, clientId })
     expect(textOf(missing)).toContain('Enter the Directory (tenant) ID.')
   })
