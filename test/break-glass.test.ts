@@ -226,7 +226,7 @@ describe('who would open the classic login', () => {
   })
 
   it('makes a link for a portal that is not there', async () => {
-    await open({ baseUrl: { default: 'http://127.0.0.1' } })
+    await open({ baseUrl: { default: 'http://127.0.0.1', south: 'http://127.0.0.1' } })
     await expect(portal.sso.breakGlass.link({ portal: 'nobody' })).rejects.toThrow('no baseUrl')
     expect(await portal.knex('sso_tickets')).toEqual([])
   })

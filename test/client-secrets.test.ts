@@ -124,6 +124,16 @@ describe('two client secrets that are live at once', () => {
     expect(await signsIn()).toBe(true)
   })
 
+  it('may be one that stands in the second place', async () => {
+    await portal.connect(provider, { clientSecret: undefined, secondClientSecret: oldSecret })
+    const { checks } = await portal.sso.providers.test('acme')
+    expect(checks.find(({ name }) => name === 'credentials')).toMatchObject({
+      result: 'ok',
+      finding: 'the provider knows the client by its secret',
+    })
+    expect(await signsIn()).toBe(true)
+  })
+
   it('are not saved where both are wrong', async () => {
     provider.faults.clientSecrets = ['a third one']
     await expect(connect()).rejects.toThrow('both client secrets or the client ID are wrong')

@@ -383,6 +383,7 @@ describe('a file that is none of ours', () => {
     await connect(to)
     const attacker = await startFaultyProvider()
     try {
+      await to.sso.providers.disable('acme')
       const report = await imported(fileOf({ issuer: attacker.issuer }), { update: true })
       expect(report).toMatchObject([
         { outcome: 'failed', reason: 'clientSecret: give it again when the issuer moves to another origin' },
@@ -392,6 +393,28 @@ describe('a file that is none of ours', () => {
     } finally {
       await attacker.close()
     }
+  })
+
+  it.each([
+    ['its issuer', () => ({ issuer: 'https://id.attacker.example' })],
+    ['whose addresses it vouches for', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
+    ['the claim that holds the address', () => ({ emailClaim: 'preferred_username' })],
+  ])('does not change who is believed of a provider that people use: %s', async (_what, settings) => {
+    // One without a secret that could stay behind.
+    provider.faults.publicClient = true
+    await connect(to, 'acme', { clientSecret: undefined, clientAuthentication: 'none' })
+    const before = await to.sso.providers.list()
+    provider.requests.length = 0
+    const report = await imported(fileOf({ ...settings(), prompt: 'login' }), { update: true })
+    const names = Object.keys(settings()).join(', ')
+    expect(report).toMatchObject([
+      {
+        outcome: 'failed',
+        reason: expect.stringContaining(`who is believed (${names}) while it is enabled`),
+      },
+    ])
+    expect(await to.sso.providers.list()).toEqual(before)
+    expect(provider.requests).toEqual([])
   })
 
   it('makes no provider one of another preset', async () => {

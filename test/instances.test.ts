@@ -227,8 +227,10 @@ describe('two instances with one Redis and one database', () => {
     const clientOnSouth = async () => new URL((await click(south)).location!).searchParams.get('client_id')
     expect(await clientOnSouth()).toBe(provider.clientId)
     await north.act('remove', 'acme')
-    await north.act('connect', acme({ clientId: 'another-client' }))
+    const another = await startFaultyProvider({ clientId: 'another-client' })
+    await north.act('connect', acme({ issuer: another.issuer, clientId: another.clientId }))
     expect(await clientOnSouth()).toBe('another-client')
+    await another.close()
   })
 
   it('signing out on one ends the session on the other', async () => {

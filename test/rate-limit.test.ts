@@ -209,7 +209,7 @@ describe('an attempt', () => {
     const again = () => visitor.clone().get(answer.href, { 'x-forwarded-for': `203.0.113.${n++}` })
     const seen = await statuses(12, again)
     expect(seen).toEqual([...Array.from({ length: 10 }, () => 400), 429, 429])
-    expect(provider.requests.filter(({ path }) => path === '/token')).toHaveLength(10)
+    expect(provider.requests.filter(({ body }) => body.includes('code=guessed'))).toHaveLength(10)
     expect(await events(portal)).toMatchObject([{ detail: '{"limit":"attempt"}' }])
     // Posted, it is the same attempt.
     const posted = await visitor.post(

@@ -145,6 +145,8 @@ describe.each(databases)('a new app registration, which changes every subject, o
         id: randomUUID(),
         user_id: 'gone',
         subject: entra.nextPerson().sub,
+        tenant_id: null,
+        object_id: null,
       })
       expect(await signIn()).not.toContain(ada.id)
     })

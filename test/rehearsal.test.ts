@@ -1,6 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import type { Rehearsals } from '../lib/rehearsal/rehearsals.ts'
+import {
+  contoso,
+  type EntraLookAlike,
+  entraError,
+  fabrikam,
+  startEntraLookAlike,
+} from './support/entra-look-alike.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { addressOf, linesOf, onward, press, rehearse, rehearseBy, textOf } from './support/rehearse.ts'
@@ -415,14 +422,14 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
     expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a rehearsal failed' })
   })
 
-  it('a client secret that is wrong', async () => {
-    await open({ draft: { clientSecret: 'not the right one' } })
+  it('a client secret that is wrong by now, where the provider answers with a challenge', async () => {
+    await open()
+    provider.faults.tokenResponse = { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } }
     const report = await rehearse(scene())
     expect(linesOf(report).find(({ result }) => result === 'failed')).toMatchObject({
       title: 'The code was redeemed',
       text: expect.stringMatching(/status 401.*client secret is wrong/),
     })
-    expect(report.body).not.toContain('not the right one')
   })
 
   it('says of nothing that it passed that was not looked at', async () => {
@@ -458,6 +465,56 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
     expect(await events()).toEqual([
       { slug: 'draft', actor: 'cli', outcome: 'failed', reason: 'provider_unavailable' },
     ])
+  })
+})
+
+describe('a rehearsal with Entra', () => {
+  let entra: EntraLookAlike
+  beforeAll(async () => {
+    entra = await startEntraLookAlike()
+  })
+  afterAll(() => entra.close())
+  beforeEach(() => entra.reset())
+
+  async function openEntra(tenant: string): Promise<void> {
+    await open({ mailer: codes })
+    const row = { slug: 'entra', displayName: 'Entra', enabled: false, ...entra.row(tenant) }
+    await portal.connect(entra, row)
+  }
+  const failedLine = (report: Seen) => linesOf(report).find(({ result }) => result === 'failed')
+
+  it('of every organisation shows the issuer of the tenant, and which claims are read', async () => {
+    await openEntra('organizations')
+    entra.signsIn({ email: 'ada@example.com' })
+    const report = await rehearse(scene(), 'entra')
+    expect(textOf(report.body)).toContain('The rehearsal with Entra passed')
+    const lines = linesOf(report)
+    expect(lines.find(({ title }) => title === 'ID token: issuer')!.text).toContain(entra.issuerOf(contoso))
+    expect(lines.find(({ title }) => title === 'It is vouched for')).toMatchObject({
+      result: 'warning',
+      text: expect.stringMatching(/xms_edov.*name the tenants/),
+    })
+    expect(textOf(report.body)).toMatch(/tid 11111111.*oid aaaaaaaa/)
+  })
+
+  it('of another tenant says which one it is', async () => {
+    await openEntra(`${contoso} ${fabrikam}`)
+    entra.signsIn({ tid: '33333333-aaaa-4bbb-8ccc-000000000003' })
+    const report = await rehearse(scene(), 'entra')
+    expect(failedLine(report)).toMatchObject({
+      title: 'ID token: issuer',
+      text: expect.stringMatching(/tenant 33333333-aaaa.*add this one/),
+    })
+    // Nothing else of the token has been looked at for good.
+    expect(linesOf(report).filter(({ result }) => result === 'ok')).toHaveLength(3)
+  })
+
+  it('says that an administrator has to consent', async () => {
+    await openEntra(contoso)
+    entra.faults.authorizeError = entraError('access_denied', 65001).authorizeError
+    expect(failedLine(await rehearse(scene(), 'entra'))!.text).toMatch(
+      /AADSTS65001.*administrator has to consent/,
+    )
   })
 })
 
@@ -673,7 +730,6 @@ describe('enabling', () => {
       { trustsEmail: true },
       { clientSecret: provider.clientSecret },
       { prompt: 'login' as const },
-      { tenants: ['11111111-1111-4111-8111-111111111111'] },
       { emailClaim: null },
     ]) {
       await rehearse(scene())

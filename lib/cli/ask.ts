@@ -63,7 +63,7 @@ async function answerTo({ question, hidden, otherwise, stopped }: Question): Pro
   })
   const shown = otherwise && !/default/.test(question) ? `${question} [${otherwise}]` : question
   try {
-    process.stderr.write(hidden ? `${question} (not shown): ` : '')
+    process.stderr.write(hidden ? `${question} (not shown${otherwise ? ', empty keeps it' : ''}): ` : '')
     const asked = terminal.question(hidden ? '' : `${harmless(shown)}: `)
     const answer = await Promise.race([asked, left])
     if (hidden) process.stderr.write('\n')

@@ -46,11 +46,12 @@ export function createAgents(
       else connect(options, callback)
     }
   }
+  const permitted = connectorFor(rules)
+  const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
   const kept = { connections: concurrency, keepAliveTimeout: 20_000 }
 
-  function straight({ certificateAuthority }: Network): Dispatcher {
-    const secure = connectorFor(rules, certificateAuthority)
-    const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
+  function straight({ certificateAuthority: ca }: Network): Dispatcher {
+    const secure = ca === undefined ? permitted : connectorFor(rules, ca)
     const connect: Connect = (options, callback) =>
       (options.protocol === 'https:' ? secure : plain)(options, callback)
     return new Agent({ ...kept, connect })
@@ -58,13 +59,12 @@ export function createAgents(
 
   /** A tunnel (`CONNECT`), so that the proxy sees a name and TLS, and neither a code nor a secret. */
   function through(proxy: string, { certificateAuthority: ca }: Network): Dispatcher {
-    // Who may enter a proxy must not reach with it what only this server can reach: the same rules hold for its address.
-    const connect = connectorFor(rules)
     return new ProxyAgent({
       ...kept,
       uri: proxy,
+      // Who may enter a proxy must not reach with it what only this server can reach: the same rules hold for its address.
       clientFactory: (origin) =>
-        new Pool(origin, { connections: concurrency, connect, headersTimeout: timeout }),
+        new Pool(origin, { connections: concurrency, connect: permitted, headersTimeout: timeout }),
       requestTls: { timeout, rejectUnauthorized: true, ...(ca !== undefined && { ca }) },
     })
   }

@@ -17,7 +17,10 @@ export interface ImportHow extends How {
   withoutSecrets?: boolean | undefined
   /** client secrets in place of the file's, by slug */
   clientSecrets?: Readonly<Record<string, string>> | undefined
-  /** makes those that are connected already as the file says; default false: they stay as they are */
+  /**
+   * makes those that are connected already as the file says; default false: they stay as they are. Of one that is enabled a
+   * file never changes who is believed
+   */
   update?: boolean | undefined
   /** says what would happen, and asks no provider; default false */
   dryRun?: boolean | undefined
@@ -90,7 +93,7 @@ export function createImportProviders({ connect, table, update }: ImportParts): 
 
   function newcomer({ slug, preset, settings }: ProviderInFile, given: Secrets, how: ImportHow): Step {
     const { portal = 'default', by = 'code' } = how
-    const input = { ...(settings as object), ...given, slug, preset, portal, enabled: false } as ProviderInput
+    const input: ProviderInput = { ...settings, ...given, slug, preset, portal, enabled: false }
     const { settings: read } = readInput(input)
     // Told here, since the file cannot hold it in the clear, and the test would only say that there is none.
     if (lacksSecret(read))
@@ -109,11 +112,28 @@ export function createImportProviders({ connect, table, update }: ImportParts): 
       throw new ConfigurationError(
         `is connected as ${here.preset} here, and is ${inFile.preset} in the file: remove it first`,
       )
+    const believed = here.enabled ? whoIsBelieved.filter((name) => name in differences) : []
+    if (believed.length > 0) {
+      const reason = `a file does not change who is believed (${believed.join(', ')}) while it is enabled: disable it first, or change that by hand`
+      return { slug, outcome: 'failed', changes: differences, reason }
+    }
     const { portal, by } = how
     const act = () => update(slug, changes, { portal, by, version: here.version })
     return { slug, outcome: 'updated', changes: differences, act }
   }
 }
+
+// Of a draft these are looked at, and rehearsed, before anybody comes in. Of an enabled one whoever wrote the file would come in
+// at once, as anybody.
+const whoIsBelieved = [
+  'issuer',
+  'trustsEmail',
+  'emailClaim',
+  'emailDomains',
+  'tenants',
+  'signingAlgorithm',
+  'certificateAuthority',
+]
 
 // Who knows the passphrase may still be another than who made the settings.
 const sealedSchema = z.strictObject({

@@ -21,16 +21,14 @@ export interface ProviderClient {
    * Redeems the code of an answer and has openid-client check what comes of it. Of two live client secrets the other one is
    * tried where the provider takes the first for wrong.
    *
-   * @param seeing who watches what is asked
+   * @param watch sees what is asked on the way, UserInfo too
    */
-  redeem(
-    received: URL,
-    checks: client.AuthorizationCodeGrantChecks,
-    seeing?: (ask: client.CustomFetch) => client.CustomFetch,
-  ): Promise<Redeemed>
+  redeem(received: URL, checks: client.AuthorizationCodeGrantChecks, watch?: Watch): Promise<Redeemed>
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
   keys(): Promise<Keys>
 }
+
+export type Watch = (ask: client.CustomFetch) => client.CustomFetch
 
 /** Finds the key that a token's header names, or the only one that fits. */
 export type Keys = ReturnType<typeof createLocalJWKSet>
@@ -94,8 +92,8 @@ export async function createProviderClient(
     metadata,
     secrets: spellingsOf(provider.clientId, credentials),
     configuration: (issuer) => configurationWith(inOrder()[0] as Proof, issuer),
-    async redeem(received, checks, seeing = (ask) => ask) {
-      const fetch = seeing(fetchWithKeysAhead(metadata, fetchKeys, outbound))
+    async redeem(received, checks, watch = (ask) => ask) {
+      const fetch = watch(fetchWithKeysAhead(metadata, fetchKeys, outbound))
       const [first, other] = inOrder() as [Proof, Proof?]
       const tryWith = async (proof: Proof): Promise<Redeemed> => {
         const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)

@@ -3,7 +3,7 @@ import { explain, type PortalSsoError } from '../errors.ts'
 import { loggable } from '../loggable.ts'
 import { isUnreachable } from '../providers/outbound-http.ts'
 import type { Provider } from '../providers/provider.ts'
-import { remedyFor } from './remedies.ts'
+import { ofAnotherTenant, remedyFor } from './remedies.ts'
 import type { Step } from './steps.ts'
 import type { Witness } from './witness.ts'
 
@@ -47,7 +47,7 @@ export function diagnose(error: PortalSsoError, provider: Provider, witness: Wit
     finding: finding && loggable(finding),
     // Without our own code, which tells an administrator nothing.
     cause: loggable(error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`),
-    remedy: remedyFor(step, said, witness),
+    remedy: remedyFor(step, error, said, witness),
   }
 }
 
@@ -67,6 +67,8 @@ function locate(error: PortalSsoError, said: string, witness: Witness): { step: 
     /"response" body|content-type|token_type/.test(said)
   )
     return { step: 'code' }
+  // Of a row for many tenants: told from the token before anything of it was looked at.
+  if (ofAnotherTenant.test(said)) return { step: 'issuer', unproven: 'algorithm' }
   const claim = claims[claimIn(said) ?? '']
   if (!claim) return { step: 'algorithm' }
   // Whether all are there, and of which type, is looked at before any is compared.

@@ -109,8 +109,8 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
       : {
           title: vouched,
           result: 'warning',
-          finding: 'The provider does not say that the address was verified (email_verified).',
-          remedy: `Have it say so; or, where an administrator of yours gives out these addresses, trust them in the settings. ${unvouched}`,
+          finding: `The provider does not say that the address was verified (${verifiedBy(provider)}).`,
+          remedy: `Have it say so; or, where an administrator of yours gives out these addresses, trust them in the settings${provider.preset === 'entra' ? ', which have to name the tenants' : ''}. ${unvouched}`,
         },
     allowed
       ? {
@@ -126,6 +126,11 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
           remedy: `Add it to the domains of the settings if the provider may. ${unvouched}`,
         },
   ]
+}
+
+/** In Entra whoever runs a tenant may write anybody's address: only this claim tells that its domain is theirs. */
+function verifiedBy({ preset }: Provider): string {
+  return preset === 'entra' ? 'xms_edov' : 'email_verified'
 }
 
 function vouchedBy({ trustsEmail }: Provider): string {

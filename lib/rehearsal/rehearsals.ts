@@ -50,7 +50,7 @@ export function createRehearsals(parts: RehearsalsParts): Rehearsals {
       const rehearsal = { by, ticket }
       const returnTo = safeReturnTo(given)
       try {
-        const step = { returnTo, otherAccount: false, proving: undefined, rehearsal }
+        const step = { returnTo, otherAccount: false, loginHint: undefined, proving: undefined, rehearsal }
         const address = await strategies.begin(req, res, provider, step)
         res.set('refresh', `0; url=${address}`)
         await pages.show(req, res, 'rehearsal-onward', {

@@ -1,4 +1,5 @@
 import * as client from 'openid-client'
+import type { PortalSsoError } from '../errors.ts'
 import { isUnreachable } from '../providers/outbound-http.ts'
 import type { Step } from './steps.ts'
 import type { Witness } from './witness.ts'
@@ -31,7 +32,6 @@ const answers: Readonly<Record<string, string>> = {
   access_denied:
     'You cancelled, or your account is not assigned to this application at the provider, or nobody has consented to it there.',
   consent_required: 'An administrator has to consent to this application at the provider.',
-  interaction_required: 'An administrator has to consent to this application at the provider.',
   unauthorized_client: 'Allow this application the authorization code flow at the provider.',
   invalid_scope: 'Allow this application the scopes openid, email and profile at the provider.',
   invalid_client:
@@ -41,9 +41,19 @@ const answers: Readonly<Record<string, string>> = {
   unsupported_grant_type: 'Switch the authorization code flow on for this application at the provider.',
 }
 
-export function remedyFor(step: Step, said: string, { failure, tokenStatus }: Witness): string {
+/** What is said of a token whose tenant does not come in. */
+export const ofAnotherTenant = /\(tid\)/
+
+export function remedyFor(
+  step: Step,
+  { code }: PortalSsoError,
+  said: string,
+  { failure, tokenStatus }: Witness,
+): string {
   const error = failure?.error
-  const named = nameOf(error)
+  if (ofAnotherTenant.test(said))
+    return 'Rehearse with an account of a tenant that the settings name; or add this one, if its people may come in.'
+  const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)
   if (Object.hasOwn(answers, named)) return answers[named] as string
   // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
   if (tokenStatus === 401) return answers.invalid_client as string

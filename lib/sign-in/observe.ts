@@ -1,4 +1,5 @@
-import type * as client from 'openid-client'
+import type { ProviderMetadata } from '../providers/discover.ts'
+import type { Watch } from '../providers/provider-client.ts'
 import type { Claims } from './identity.ts'
 
 /** What a rehearsal is told of an answer while it is judged, one by one and in this order. Nothing of it is a token. */
@@ -15,12 +16,9 @@ export type Seen =
 
 export type Observe = (seen: Seen) => void
 
-/** Asks the same; somebody is told of it. */
-export function watching(
-  tokenEndpoint: string,
-  observe: Observe,
-): (ask: client.CustomFetch) => client.CustomFetch {
-  const tokenUrl = new URL(tokenEndpoint).href
+/** Has somebody told which endpoints are asked. */
+export function watching({ token_endpoint }: ProviderMetadata, observe: Observe): Watch {
+  const tokenUrl = new URL(token_endpoint).href
   return (ask) => async (url, options) => {
     const isToken = url === tokenUrl
     observe({ asked: isToken ? 'token' : 'other' })

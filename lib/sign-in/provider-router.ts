@@ -97,8 +97,8 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       await carryOut(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
-      const tryable = provider.enabled ? slug : undefined
-      await refuse(req, res, error, { portal, provider: tryable, row: provider, returnTo })
+      const again = provider.enabled ? { provider: slug, row: provider } : {}
+      await refuse(req, res, error, { portal, ...again, returnTo })
     }
   })
 

@@ -1,8 +1,6 @@
-import type { Request, RequestHandler, Router } from 'express'
-import { LRUCache } from 'lru-cache'
+import type { Request, RequestHandler } from 'express'
 import { PortalSsoError } from '../errors.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
-import { mostProviders } from '../providers/provider-clients.ts'
 import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { safeReturnTo } from '../web/return-to.ts'
@@ -14,18 +12,10 @@ export interface ProviderRoutersParts extends ProviderRouterParts {
 
 /**
  * Sends `/login/:provider/…` to that provider's router. The row is read at every click; a new version of it has another
- * client, and with it another router. So a change made by any process counts at the next click, with nothing to invalidate.
+ * client, and with it another strategy. So a change made by any process counts at the next click, with nothing to invalidate.
  */
 export function createProviderRouters(parts: ProviderRoutersParts): RequestHandler {
   const { portalOf, refuse, table } = parts
-  const built = new LRUCache<string, Router>({ max: mostProviders })
-
-  function routerOf(provider: Provider): Router {
-    const key = `${provider.id}@${provider.version}`
-    const router = built.get(key) ?? createProviderRouter(provider, parts)
-    built.set(key, router)
-    return router
-  }
 
   return handle(async (req, res, next) => {
     const portal = portalOf(req)
@@ -34,7 +24,8 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
     const slug = slugSchema.safeParse(req.params.provider).data
     const provider = slug === undefined ? undefined : await table.find(portal, slug)
     if (provider && isOpen(provider, req)) {
-      routerOf(provider)(req, res, next)
+      // Light, and always of the row as it is now: what is built once for many is the strategy.
+      createProviderRouter(provider, parts)(req, res, next)
       return
     }
     const named = slug === undefined ? 'of such a name' : JSON.stringify(slug)

@@ -168,14 +168,14 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
-      const seeing = observe && watching(this.client.metadata.token_endpoint, observe)
-      const checks = {
+      const checks: client.AuthorizationCodeGrantChecks = {
         expectedState: answer.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       }
-      const { tokens, configuration } = await this.client.redeem(received, checks, seeing)
+      const watch = observe && watching(this.client.metadata, observe)
+      const { tokens, configuration } = await this.client.redeem(received, checks, watch)
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
       observe?.({ idClaims })

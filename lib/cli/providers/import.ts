@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { ConfigurationError } from '../../errors.ts'
+import { loggable } from '../../loggable.ts'
 import type { Imported } from '../../providers/import-providers.ts'
 import { longestFile } from '../../providers/provider-file.ts'
 import { ask, atTerminal } from '../ask.ts'
@@ -92,8 +93,12 @@ function printReport(report: Imported[], flags: ImportFlags): void {
   for (const imported of report) {
     print(sentence(imported, flags))
     for (const [name, { here, file }] of Object.entries(imported.changes ?? {}))
-      print(`    ${name}: ${JSON.stringify(here)} here, ${JSON.stringify(file)} in the file`)
+      print(`    ${name}: ${short(here)} here, ${short(file)} in the file`)
   }
+}
+
+function short(value: unknown): string {
+  return loggable(JSON.stringify(value), 200)
 }
 
 function sentence(

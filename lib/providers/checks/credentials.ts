@@ -87,25 +87,29 @@ async function checkSecrets(
   ask: (authenticate: ClientAuth) => Promise<Answer>,
 ): Promise<CheckedCredentials> {
   let encoding = candidate.secretEncoding ?? 'form'
+  let settled = method === 'client_secret_post'
   const tried: Tried[] = []
   const secrets = { first: candidate.clientSecret, second: candidate.secondClientSecret }
   for (const secret of ['first', 'second'] as const) {
     const text = secrets[secret]
     if (text === undefined) continue
-    const once = method === 'client_secret_post' || isSpelledTheSame(candidate.clientId, text)
-    const others = once ? [] : secretEncodings.filter((each) => each !== encoding)
+    const same = isSpelledTheSame(candidate.clientId, text)
+    const others = settled || same ? [] : secretEncodings.filter((each) => each !== encoding)
     for (const each of [encoding, ...others]) {
       const last = { secret, encoding: each, answer: await ask(withSecret(method, text, each)) }
       tried.push(last)
       if (last.answer.said !== 'unknown client') break
     }
     const found = tried.at(-1)
-    if (found?.answer.said === 'known') encoding = found.encoding
+    if (found?.answer.said === 'known') {
+      encoding = found.encoding
+      settled ||= !same
+    }
     if (found?.answer.said === 'silent') break
   }
   const known = tried.filter(({ answer }) => answer.said === 'known')
   return {
-    check: ofSecrets(tried, known, secrets.second !== undefined),
+    check: ofSecrets(tried, known, secrets.first !== undefined && secrets.second !== undefined),
     ...(known[0] && { secretEncoding: known[0].encoding, secretInUse: known[0].secret }),
   }
 }
@@ -120,9 +124,10 @@ function ofSecrets(tried: Tried[], known: Tried[], two: boolean): Check {
   if (!two) return ok(name, `the provider knows the client by its secret${spelling}`)
   if (other) return ok(name, `the provider knows the client by both of its secrets${spelling}`)
   const wrong = one.secret === 'first' ? 'second' : 'first'
+  const quoted = tried.findLast(({ secret }) => secret === wrong)?.answer.quoted ?? 'not tried'
   return warning(
     name,
-    `the provider knows the client by its ${one.secret} secret${spelling}, and does not take the ${wrong} one`,
+    `the provider knows the client by its ${one.secret} secret${spelling}, and does not take the ${wrong} one (${quoted})`,
     `sign-ins work; give the ${wrong} secret anew, or take it away`,
   )
 }
