@@ -545,6 +545,27 @@ describe('the claims in a report', () => {
     expect(rows.join()).not.toContain('nonce')
     await expectNoSecrets(report)
   })
+
+  it('cost nobody the report, whatever moment they name and however deep they are nested', async () => {
+    await open()
+    provider.faults.claims = { updated_at: -1e20 }
+    expect(textOf((await rehearse(scene())).body)).toContain('-100000000000000000000')
+    const depth = 100_000
+    const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`
+    provider.faults.claimsInUserinfoOnly = true
+    provider.faults.userinfoResponse = {
+      body: `{"sub":"ada","email":"ada@example.com","email_verified":true,"deep":${deep}}`,
+    }
+    const { status, body } = await rehearse(scene())
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('nested too deeply to be shown')])
+  })
+
+  it('cost nobody the report of a token that is refused for one of them', async () => {
+    await open()
+    provider.faults.claims = { nbf: -1e20 }
+    const { status, body } = await rehearse(scene())
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('is no moment in time')])
+  })
 })
 
 describe('who would come in by way of a rehearsal', () => {

@@ -52,6 +52,7 @@ export function readInput(input: ProviderInput): ReadInput {
   const preset = presetOf(name) as Preset
   const all = { ...answers, ...(tenant !== undefined && { tenant }) }
   const asks = Object.keys(all).length > 0 || given.issuer === undefined
+  // Of a preset that asks for nothing, too: what is answered all the same is told, not passed over.
   const answered = asks ? readAnswers(preset, all) : undefined
   const settings = parse(
     providerSettingsSchema,
