@@ -566,7 +566,7 @@ describe('editing', () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ issuer: other.issuer }))
     expect(seen.status).toBe(422)
-    expect(textOf(seen)).toContain('Give it again when the issuer moves to another origin.')
+    expect(textOf(seen)).toContain('Give it again when the issuer moves.')
     expect(other.requests.filter(({ path }) => path === '/token')).toEqual([])
   })
 })
