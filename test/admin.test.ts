@@ -736,6 +736,10 @@ describe('the event log', () => {
     ['\r=1', '"\'\r=1"'],
     [' =1', "' =1"],
     ['＝1', "'＝1"],
+    // With a decimal comma, as in German, a semicolon begins the next cell.
+    ['a;=1', "a;'=1"],
+    ['a; "-1', `"a;' ""-1"`],
+    ['a;b', 'a;b'],
     ['a=1', 'a=1'],
     ['a,b', '"a,b"'],
     ['a"b', '"a""b"'],
