@@ -10,6 +10,7 @@ import type { Check, Provider } from '../lib/providers/provider.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
 import { signIn } from './support/scene.ts'
+import { selfSigned } from './support/self-signed.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
@@ -560,6 +561,19 @@ describe('editing', () => {
     const seen = await post('/acme/edit', await form({ signingAlgorithm: 'ES512' }))
     expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Signature: failed')])
     expect((await acme()).signingAlgorithm).toBe('RS256')
+  })
+
+  it('takes certificates for the same whatever ends their lines, and asks for no secret then', async () => {
+    await open()
+    const certificate = selfSigned('id.acme.example').cert.trim()
+    await portal.connect(provider, { certificateAuthority: certificate })
+    const inForm = certificate.replaceAll('\n', '\r\n')
+    const renamed = await form({ displayName: 'Renamed', certificateAuthority: inForm })
+    await done('/acme/edit', renamed)
+    expect(await acme()).toMatchObject({
+      displayName: 'Renamed',
+      certificateAuthority: `${certificate}\n`,
+    })
   })
 
   it('asks for the secret again when the issuer moves: it must not be sent wherever somebody likes', async () => {
