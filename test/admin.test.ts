@@ -585,6 +585,19 @@ describe('editing', () => {
   })
 })
 
+describe('an address to enter at the provider', () => {
+  it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
+    portal = await startPortal({
+      mountPath: '/sso',
+      mount: (app, sso) => app.use('/admin/sso', sso.session(), sso.admin({ authorize: () => true })),
+    })
+    const { body } = await page('/new/generic')
+    expect(body).toContain(`value="${portal.url}/sso/login/sso/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/login/{slug}/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/logout/{slug}/backchannel"`)
+  })
+})
+
 describe('an act of an administrator', () => {
   it('is written down with who did it', async () => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
