@@ -599,6 +599,25 @@ describe('an address to enter at the provider', () => {
 })
 
 describe('an act of an administrator', () => {
+  it('is written down also when it takes a recommendation away', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    const { providers } = portal.sso
+    await providers.recommend('acme', { by: 'ada' })
+    await providers.recommend('other', { by: 'bob' })
+    await providers.recommend(undefined, { by: 'eve' })
+    const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
+    expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
+      expect.arrayContaining([
+        ['acme', 'ada', 'recommended'],
+        ['other', 'bob', 'recommended'],
+        ['acme', 'bob', 'no longer recommended'],
+        ['other', 'eve', 'no longer recommended'],
+      ]),
+    )
+    expect(acts).toHaveLength(4)
+  })
+
   it('is written down with who did it', async () => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
     const ada = await portal.sso.users.create(
