@@ -13,7 +13,7 @@ export interface ProviderAddress {
 
 /** Whether an administrator can consent at the provider for everybody. */
 export function hasConsent(preset: string): boolean {
-  return 'adminConsent' in (presetOf(preset) ?? {})
+  return presetOf(preset)?.adminConsent !== undefined
 }
 
 /** @param signsKeys whether it authenticates with `private_key_jwt` */
