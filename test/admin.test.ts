@@ -11,6 +11,7 @@ import { contoso, startEntraLookAlike } from './support/entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
 import { signIn } from './support/scene.ts'
+import { selfSigned } from './support/self-signed.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
@@ -592,16 +593,61 @@ describe('editing', () => {
     expect((await acme()).signingAlgorithm).toBe('RS256')
   })
 
+  it('takes certificates for the same whatever ends their lines, and asks for no secret then', async () => {
+    await open()
+    const certificate = selfSigned('id.acme.example').cert.trim()
+    await portal.connect(provider, { certificateAuthority: certificate })
+    const inForm = certificate.replaceAll('\n', '\r\n')
+    const renamed = await form({ displayName: 'Renamed', certificateAuthority: inForm })
+    await done('/acme/edit', renamed)
+    expect(await acme()).toMatchObject({
+      displayName: 'Renamed',
+      certificateAuthority: `${certificate}\n`,
+    })
+  })
+
   it('asks for the secret again when the issuer moves: it must not be sent wherever somebody likes', async () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ issuer: other.issuer }))
     expect(seen.status).toBe(422)
-    expect(textOf(seen)).toContain('Give it again when the issuer moves to another origin.')
+    expect(textOf(seen)).toContain('Give it again when the issuer moves.')
     expect(other.requests.filter(({ path }) => path === '/token')).toEqual([])
   })
 })
 
+describe('an address to enter at the provider', () => {
+  it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
+    portal = await startPortal({
+      mountPath: '/sso',
+      mount: (app, sso) => app.use('/admin/sso', sso.session(), sso.admin({ authorize: () => true })),
+    })
+    const { body } = await page('/new/generic')
+    expect(body).toContain(`value="${portal.url}/sso/login/sso/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/login/{slug}/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/logout/{slug}/backchannel"`)
+  })
+})
+
 describe('an act of an administrator', () => {
+  it('is written down also when it takes a recommendation away', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    const { providers } = portal.sso
+    await providers.recommend('acme', { by: 'ada' })
+    await providers.recommend('other', { by: 'bob' })
+    await providers.recommend(undefined, { by: 'eve' })
+    const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
+    expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
+      expect.arrayContaining([
+        ['acme', 'ada', 'recommended'],
+        ['other', 'bob', 'recommended'],
+        ['acme', 'bob', 'no longer recommended'],
+        ['other', 'eve', 'no longer recommended'],
+      ]),
+    )
+    expect(acts).toHaveLength(4)
+  })
+
   it('is written down with who did it', async () => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
     const ada = await portal.sso.users.create(
@@ -810,6 +856,10 @@ describe('the event log', () => {
     ['\r=1', '"\'\r=1"'],
     [' =1', "' =1"],
     ['＝1', "'＝1"],
+    // With a decimal comma, as in German, a semicolon begins the next cell.
+    ['a;=1', "a;'=1"],
+    ['a; "-1', `"a;' ""-1"`],
+    ['a;b', 'a;b'],
     ['a=1', 'a=1'],
     ['a,b', '"a,b"'],
     ['a"b', '"a""b"'],

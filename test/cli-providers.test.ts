@@ -508,7 +508,7 @@ describe('portal-sso providers update', () => {
       expect.stringContaining('say what to change'),
       expect.stringMatching(/^--unset: "colour" is no setting; they are name, issuer, /),
       'issuer: a provider cannot do without it',
-      'clientSecret: give it again when the issuer moves to another origin',
+      'clientSecret: give it again when the issuer moves',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
     expect(await list()).toMatchObject([{ version: 1 }])

@@ -49,10 +49,23 @@ export type Admit = (req: Request, res: Response, admission: Admission) => Promi
 
 export function createAdmit(parts: AdmitParts): Admit {
   const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink } = parts
-  return async (req, res, { provider, identity, user, how, gone, returnTo, proving }) => {
+
+  /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
+  async function endUnlessLinked(req: Request, { provider: { portal }, identity, user }: Admission) {
+    try {
+      if (await identities.touch(portal, { ...identity, userId: user.id })) return
+      throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+    } catch (error) {
+      await sessions.end(req)
+      throw error
+    }
+  }
+
+  return async (req, res, admission) => {
+    const { provider, identity, user, how, gone, returnTo, proving } = admission
     const { portal } = provider
-    if (how === 'known') await identities.touch(portal, identity)
-    else await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
+    if (how !== 'known')
+      await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
     const offer = await offerLink(req, res, { portal, user, proving })
@@ -61,6 +74,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
+    await endUnlessLinked(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     res.redirect(303, offer ?? returnTo ?? homePath)

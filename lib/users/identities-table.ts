@@ -45,8 +45,12 @@ export interface IdentitiesTable {
    * @returns the id of the user that it is linked to now, the caller's or a faster one's
    */
   link(link: Link, gone?: string): Promise<string>
-  /** Notes that it was used just now, and who it is in the directory where that was not known: what is there stays. */
-  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<void>
+  /**
+   * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
+   *
+   * @returns whether it is linked to that user (still)
+   */
+  touch(portal: string, who: Subject & Pick<Link, 'directory' | 'userId'>): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -94,11 +98,14 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         return (await findUserId(portal, { issuer, subject })) ?? userId
       }
     },
-    async touch(portal, { issuer, subject, directory }) {
-      const row = () => rows().where({ portal, issuer, subject })
-      await row().update({ last_used_at: new Date().toISOString() })
-      if (directory === undefined) return
-      await row().whereNull('object_id').update({ tenant_id: directory.tenant, object_id: directory.object })
+    async touch(portal, { issuer, subject, userId, directory }) {
+      const row = () => rows().where({ portal, issuer, subject, user_id: userId })
+      const used = await row().update({ last_used_at: new Date().toISOString() })
+      if (directory !== undefined)
+        await row()
+          .whereNull('object_id')
+          .update({ tenant_id: directory.tenant, object_id: directory.object })
+      return used === 1
     },
   }
 }
