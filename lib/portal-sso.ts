@@ -4,7 +4,6 @@ import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
 import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
-import { createConsentRequests } from './consent/consent-requests.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
@@ -13,7 +12,6 @@ import { createHistory, type History } from './events/history.ts'
 import { createGuard } from './guard.ts'
 import { fitForLog } from './logger.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
-import { createReturns } from './logout/returns.ts'
 import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
@@ -66,6 +64,7 @@ import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
 import { createPages } from './web/pages.ts'
 import { createPortalOf } from './web/portal-of.ts'
+import { createRoundTrips } from './web/round-trips.ts'
 import { sameOrigin } from './web/same-origin.ts'
 import { cookieName } from './web/sealed-cookie.ts'
 import { createViews } from './web/views.ts'
@@ -185,7 +184,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     beginRegistration: createBeginRegistration(pendings, addresses),
     brokenGlass,
     clients,
-    consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
+    consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
     endRehearsal: createEndRehearsal({ report, strategies }),
     endSessions,
     async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
@@ -216,7 +215,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     refuse,
     rehearsals,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createReturns(createSeal(secrets, 'logout'), secure),
+    returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
