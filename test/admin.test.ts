@@ -7,9 +7,11 @@ import { allFail, statesOf } from '../lib/admin/provider-state.ts'
 import type { PortalSsoOptions } from '../lib/index.ts'
 import { presets } from '../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../lib/providers/provider.ts'
+import { contoso, startEntraLookAlike } from './support/entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
 import { signIn } from './support/scene.ts'
+import { selfSigned } from './support/self-signed.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
@@ -436,8 +438,37 @@ describe('connecting', () => {
     const seen = await post('/new/entra', { displayName, slug, clientId, 'answer.tenant': 'not a guid' })
     expect(seen.status).toBe(422)
     expect(seen.body).toMatch(/id="field-answer-tenant"[^>]*aria-invalid="true"/)
+    const trusting = { 'answer.tenant': 'organizations', trustsEmail: 'on', clientSecret: secret }
+    const noAuth = await post('/new/entra', { displayName, slug, clientId, ...trusting, act: 'save' })
+    expect(noAuth.status).toBe(422)
+    expect(noAuth.body).toMatch(/href="#field-trustsEmail"/)
     const missing = await post('/new/entra', { displayName, slug, clientId })
     expect(textOf(missing)).toContain('Enter the Directory (tenant) ID.')
+  })
+})
+
+describe('Entra', () => {
+  it('is connected by its tenant, and leads an administrator to the consent for all of it', async () => {
+    const entra = await startEntraLookAlike()
+    try {
+      await open()
+      const { clientId, clientSecret } = entra
+      const answers = { 'answer.tenant': contoso, issuer: entra.issuerOf(contoso) }
+      const { body } = await done('/new/entra', {
+        displayName: 'Contoso',
+        slug: 'contoso',
+        clientId,
+        clientSecret,
+        ...answers,
+        act: 'save',
+      })
+      expect(body).toContain('href="/login/contoso/admin-consent"')
+      expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
+      expect(body).toContain('href="/admin/sso/contoso/rebinding"')
+      expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
+    } finally {
+      await entra.close()
+    }
   })
 })
 
@@ -562,16 +593,61 @@ describe('editing', () => {
     expect((await acme()).signingAlgorithm).toBe('RS256')
   })
 
+  it('takes certificates for the same whatever ends their lines, and asks for no secret then', async () => {
+    await open()
+    const certificate = selfSigned('id.acme.example').cert.trim()
+    await portal.connect(provider, { certificateAuthority: certificate })
+    const inForm = certificate.replaceAll('\n', '\r\n')
+    const renamed = await form({ displayName: 'Renamed', certificateAuthority: inForm })
+    await done('/acme/edit', renamed)
+    expect(await acme()).toMatchObject({
+      displayName: 'Renamed',
+      certificateAuthority: `${certificate}\n`,
+    })
+  })
+
   it('asks for the secret again when the issuer moves: it must not be sent wherever somebody likes', async () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ issuer: other.issuer }))
     expect(seen.status).toBe(422)
-    expect(textOf(seen)).toContain('Give it again when the issuer moves to another origin.')
+    expect(textOf(seen)).toContain('Give it again when the issuer moves.')
     expect(other.requests.filter(({ path }) => path === '/token')).toEqual([])
   })
 })
 
+describe('an address to enter at the provider', () => {
+  it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
+    portal = await startPortal({
+      mountPath: '/sso',
+      mount: (app, sso) => app.use('/admin/sso', sso.session(), sso.admin({ authorize: () => true })),
+    })
+    const { body } = await page('/new/generic')
+    expect(body).toContain(`value="${portal.url}/sso/login/sso/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/login/{slug}/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/logout/{slug}/backchannel"`)
+  })
+})
+
 describe('an act of an administrator', () => {
+  it('is written down also when it takes a recommendation away', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    const { providers } = portal.sso
+    await providers.recommend('acme', { by: 'ada' })
+    await providers.recommend('other', { by: 'bob' })
+    await providers.recommend(undefined, { by: 'eve' })
+    const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
+    expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
+      expect.arrayContaining([
+        ['acme', 'ada', 'recommended'],
+        ['other', 'bob', 'recommended'],
+        ['acme', 'bob', 'no longer recommended'],
+        ['other', 'eve', 'no longer recommended'],
+      ]),
+    )
+    expect(acts).toHaveLength(4)
+  })
+
   it('is written down with who did it', async () => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
     const ada = await portal.sso.users.create(
@@ -629,6 +705,50 @@ describe('an act of an administrator', () => {
     expect(textOf(seen)).toMatch(/Removed .*Acme acme, removed on/)
     expect(textOf(await done('/acme/restore'))).toContain('Restored as a draft')
     expect((await acme()).enabled).toBe(false)
+  })
+
+  it('that disables signs out those who came in with it where that is ticked, and else nobody', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const ada = new Visitor()
+    await signIn({ portal, visitor: ada }, 'acme')
+    const isIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
+    await done('/acme/disable')
+    expect(await isIn()).toBe(true)
+    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/disable', { endSessions: 'on' })
+    expect(await isIn()).toBe(false)
+  })
+
+  it('ends an exchange of client secrets without either of them being typed again', async () => {
+    await openWithAcme()
+    expect(textOf(await post('/acme/promote-secret'))).toContain('has no second client secret')
+    await portal.sso.providers.update('acme', {
+      clientSecret: 'one that has run out',
+      secondClientSecret: provider.clientSecret,
+      secondClientSecretExpiresAt: '2030-01-31',
+    })
+    expect(textOf(await page('/acme'))).toContain('Keep the second only')
+    expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
+    expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
+    expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
+  })
+
+  it('has people found again after a new registration: says first who would be, and takes all of it back', async () => {
+    await openWithAcme()
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await signIn({ portal, visitor: new Visitor() }, 'acme')
+    const text = textOf(await page('/acme/rebinding'))
+    expect(text).toMatch(/People linked 1 Can be found again 0 Have been 0 Would be orphaned 1 /)
+    expect(text).toContain('ada@example.com')
+    expect(textOf(await done('/acme/rebind', { act: 'start' }))).toContain('Going on since')
+    expect((await acme()).rebindingSince).toBeDefined()
+    expect(textOf(await post('/acme/rebind', { act: 'start' }))).toContain('people are found again already')
+    await done('/acme/rebind', { act: 'stop' })
+    expect((await acme()).rebindingSince).toBeUndefined()
+    await done('/acme/rebind', { act: 'start' })
+    expect(textOf(await done('/acme/rebind', { act: 'undo' }))).toContain('are taken back')
   })
 
   it('sets a day on which a provider retires, and takes it back', async () => {
@@ -736,6 +856,10 @@ describe('the event log', () => {
     ['\r=1', '"\'\r=1"'],
     [' =1', "' =1"],
     ['＝1', "'＝1"],
+    // With a decimal comma, as in German, a semicolon begins the next cell.
+    ['a;=1', "a;'=1"],
+    ['a; "-1', `"a;' ""-1"`],
+    ['a;b', 'a;b'],
     ['a=1', 'a=1'],
     ['a,b', '"a,b"'],
     ['a"b', '"a""b"'],

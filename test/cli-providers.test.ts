@@ -340,6 +340,16 @@ describe('portal-sso providers list and show', () => {
     })
   })
 
+  it('a preset that knows the consent of an administrator has a redirect URI for it, before it is connected', async () => {
+    provider.faults.discovery = { issuer: 'https://nobody.example' }
+    const env = { BASE_URL: 'https://portal.example.com', MOUNT_PATH: '/sso', PORTAL_SSO_CLIENT_SECRET: 'x' }
+    const said = (preset: string) => cli.run([...flags('acme'), preset], { env })
+    const [entra, generic] = await Promise.all([said('entra'), said('generic')])
+    const address = 'https://portal.example.com/sso/login/acme/admin-consent/callback'
+    expect(entra.stdout).toContain(`Admin-consent redirect URI  ${address}`)
+    expect(generic.stdout).not.toContain(address)
+  })
+
   it('presets says what each asks for', async () => {
     const [text, json] = await Promise.all([
       cli.run(['providers', 'presets']),
@@ -498,7 +508,7 @@ describe('portal-sso providers update', () => {
       expect.stringContaining('say what to change'),
       expect.stringMatching(/^--unset: "colour" is no setting; they are name, issuer, /),
       'issuer: a provider cannot do without it',
-      'clientSecret: give it again when the issuer moves to another origin',
+      'clientSecret: give it again when the issuer moves',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
     expect(await list()).toMatchObject([{ version: 1 }])

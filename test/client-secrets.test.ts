@@ -157,6 +157,18 @@ describe('two client secrets that are live at once', () => {
     expect(other.requests).toEqual([])
     await other.close()
   })
+
+  it('do not go along to another path of the same origin, which may be somebody else’s', async () => {
+    await connect()
+    provider.requests.length = 0
+    for (const issuer of [`${provider.issuer}/mallory`, `${provider.issuer}/mallory/`])
+      await expect(portal.sso.providers.update('acme', { issuer })).rejects.toThrow(
+        'clientSecret: give it again when the issuer moves',
+      )
+    expect(provider.requests).toEqual([])
+    // That is the same one.
+    await portal.sso.providers.update('acme', { issuer: `${provider.issuer}/` })
+  })
 })
 
 describe('a client secret that was sealed under a secret that is gone', () => {

@@ -247,4 +247,11 @@ describe('what is entered of the network', () => {
     await portal.sso.providers.update('acme', { ...changes, clientSecret: provider.clientSecret })
     expect(await signsIn()).toBe(true)
   })
+
+  it('keeps the client secret from whoever the system believes, once it is taken back', async () => {
+    await portal.connect(provider, behind())
+    await expect(portal.sso.providers.update('acme', { certificateAuthority: null })).rejects.toThrow(
+      'clientSecret: give it again when other certificates are believed',
+    )
+  })
 })

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import session, { MemoryStore } from 'express-session'
 import knexModule from 'knex'
 import type { EventKind, User } from '../lib/index.ts'
 import { createIdentitiesTable } from '../lib/users/identities-table.ts'
@@ -252,6 +253,34 @@ describe.each(databases)('a new app registration, which changes every subject, o
       await slow.close()
       expect(await portal.knex('sso_identities').whereNotNull('rebound_at')).toEqual([])
       expect(await portal.knex('sso_sessions').where({ user_id: ada.id })).toHaveLength(1)
+    })
+
+    it('while somebody comes in by such a link leaves him no session', async () => {
+      let undone: Promise<number> | undefined
+      /** As the session is written, a moment before it can be found. */
+      class Gate extends MemoryStore {
+        override set(sid: string, data: session.SessionData, done?: (error?: unknown) => void): void {
+          if ('passport' in data) undone ??= providers().undoRebinding('acme')
+          void Promise.resolve(undone).finally(() => super.set(sid, data, done))
+        }
+      }
+      await moved()
+      entra.signsIn()
+      // A host's own sessions: the store is one that can be watched.
+      const other = await startPortal({
+        database: portal.knex,
+        mount(app, sso) {
+          app.use(session({ store: new Gate(), secret: 'x', resave: false, saveUninitialized: false }))
+          app.use(sso.router())
+          app.use('/portal', sso.guard(), (_req, res) => res.send('in'))
+        },
+      })
+      const visitor = new Visitor()
+      const seen = await visitor.open(`${other.url}/login/acme?returnTo=/portal`)
+      expect(await undone).toBe(1)
+      expect(seen.status).toBe(409)
+      expect((await visitor.get(`${other.url}/portal`)).status).toBe(302)
+      await other.close()
     })
 
     it('or begun, or stopped, is an event that says who did it and how many it is about', async () => {

@@ -115,6 +115,20 @@ describe('a rehearsal sign-in', () => {
     expect(body).not.toMatch(/<script|<style|\sstyle=/)
   })
 
+  it('finds out how the provider reads the client secret, and people come in by what it found', async () => {
+    await open()
+    expect(await draft()).toMatchObject({ secretEncoding: 'form' })
+    provider.faults.rawCredentials = true
+    const report = await rehearse(scene())
+    expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
+    expect(textOf(report.body)).toContain('as they are (raw), not form-encoded: from now on they are sent so')
+    await expectNoSecrets(report)
+    expect(await draft()).toMatchObject({ secretEncoding: 'raw', rehearsedAt: expect.any(String) })
+    await portal.sso.providers.enable('draft')
+    await visitor.open(`${portal.url}/login/draft`)
+    expect(await isSignedIn()).toBe(true)
+  })
+
   it('works for answers that the provider posts', async () => {
     await open({ draft: { responseMode: 'form_post' } })
     const report = await rehearse(scene())

@@ -1,12 +1,13 @@
 /**
  * A line of a table (RFC 4180). Spreadsheets run what begins like a formula, and names, addresses and errors come from strangers:
- * `=HYPERLINK(…)` would send away what stands beside it. An apostrophe in front makes it text.
+ * `=HYPERLINK(…)` would send away what stands beside it. An apostrophe in front makes it text. Where the comma is a decimal one,
+ * spreadsheets begin a cell at each semicolon, in whatever text.
  */
 export function csvLine(cells: readonly string[]): string {
   return `${cells.map(cell).join(',')}\r\n`
 }
 
 function cell(text: string): string {
-  const harmless = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/.test(text) ? `'${text}` : text
+  const harmless = text.replace(/(^|;)(?=[\s"]*[=+\-@＝＋－＠]|[\t\r\n])/g, "$1'")
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless
 }

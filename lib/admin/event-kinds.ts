@@ -1,5 +1,7 @@
-/** As a person says it; what is not here is called by its own name. */
-const names: Record<string, string> = {
+import type { EventKind } from '../events/event.ts'
+
+/** As a person says it. */
+const names: Record<EventKind, string> = {
   'signed-in': 'Signed in',
   'signed-out': 'Signed out',
   refused: 'Refused',
@@ -29,6 +31,7 @@ export const eventKinds: readonly { value: string; label: string }[] = Object.en
   ([value, label]) => ({ value, label }),
 )
 
+/** What an older version wrote, and this one does not know, is called by its own name. */
 export function kindName(kind: string): string {
-  return Object.hasOwn(names, kind) ? (names[kind] as string) : kind
+  return Object.hasOwn(names, kind) ? names[kind as EventKind] : kind
 }

@@ -22,8 +22,8 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
       await providers.enable(slug, { ...how, withoutRehearsal })
       return 'enabled'
     },
-    async disable(slug, how) {
-      await providers.disable(slug, how)
+    async disable(slug, how, form) {
+      await providers.disable(slug, { ...how, endSessions: textOf(form, 'endSessions') !== '' })
       return 'disabled'
     },
     async recommend(slug, how, form) {
@@ -40,6 +40,10 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
       await providers.reorder(order, how)
       return 'moved'
     },
+    async 'promote-secret'(slug, how) {
+      await providers.promoteSecondSecret(slug, how)
+      return 'promoted'
+    },
     async 'rotate-key'(slug, how) {
       await providers.rotateClientKey(slug, how)
       return 'rotated'
@@ -54,8 +58,8 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
       await providers.keep(slug, how)
       return 'kept'
     },
-    async remove(slug, how) {
-      await providers.remove(slug, how)
+    async remove(slug, how, form) {
+      await providers.remove(slug, { ...how, endSessions: textOf(form, 'endSessions') !== '' })
       return 'removed'
     },
     async restore(slug, how) {

@@ -13,7 +13,7 @@ export interface ProviderAddress {
 
 /** Whether an administrator can consent at the provider for everybody. */
 export function hasConsent(preset: string): boolean {
-  return 'adminConsent' in (presetOf(preset) ?? {})
+  return presetOf(preset)?.adminConsent !== undefined
 }
 
 /** @param signsKeys whether it authenticates with `private_key_jwt` */
@@ -44,6 +44,9 @@ export function addressesFor(
     ['JWKS URI', 'Where the provider fetches our public keys.', signsKeys && providers.jwksUri(slug, portal)],
   ]
   return all.flatMap(([label, hint, value]) =>
-    value ? [{ label, hint, value, template: value.replace(`/${slug}/`, '/{slug}/') }] : [],
+    value ? [{ label, hint, value, template: value.replace(ofProvider, '/$1/{slug}/$2') }] : [],
   )
 }
+
+// Counted from the end: the portal may be mounted at a path that is spelled like the name.
+const ofProvider = /\/(login|logout)\/[^/]+\/((?:admin-consent\/)?callback|backchannel|jwks\.json)$/

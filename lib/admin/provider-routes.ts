@@ -1,5 +1,6 @@
 import { type Request, type Response, Router } from 'express'
 import { ConfigurationError } from '../errors.ts'
+import { FailedTest } from '../providers/failed-test.ts'
 import type { Provider } from '../providers/provider.ts'
 import { handle } from '../web/handle.ts'
 import { type AdminParts, howOf, textOf } from './parts.ts'
@@ -66,7 +67,9 @@ export function createProviderRoutes(parts: AdminParts): Router {
           if (!(error instanceof ConfigurationError)) throw error
           const provider = await providers.find(slug, how.portal)
           if (!provider) return next()
-          await showProvider(req, res, provider, { problem: sentence(error.message) })
+          const problem = sentence(error.message.replace(/^[a-z]\w*: /i, ''))
+          const checks = error instanceof FailedTest ? { checks: error.checks } : {}
+          await showProvider(req, res, provider, { problem, ...checks })
         }
       }),
     )

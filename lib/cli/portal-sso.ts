@@ -13,6 +13,8 @@ import { secretsCommand } from './secrets-command.ts'
 import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
+  // Else `doctor` would take `--json` from `doctor noauth`.
+  .enablePositionalOptions()
   .description('Single sign-on of a portal: providers, users, and whether all is well.')
   .addHelpText(
     'after',
@@ -50,7 +52,6 @@ program
   .description('check database, Redis, secret and every provider; say what is wrong and what to do')
   .option('--json', 'for scripts')
   .addHelpText('after', '\nExample:\n  $ portal-sso doctor')
-  // Else it would take `--json` from `doctor noauth`.
   .enablePositionalOptions()
   .action(async (flags: { json?: boolean }) => {
     if (!(await doctor(readEnvironment(), flags))) process.exitCode = 1

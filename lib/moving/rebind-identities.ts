@@ -90,12 +90,16 @@ export function createRebinding({ events, knex, markedSessions, table }: Rebindi
       let undone = 0
       for (let links = await rows.reboundLinks(provider, since); links.length > 0; ) {
         const found = links
+        const mark = async (on: Knex) => {
+          for (const { issuer, subject } of found) await markedSessions.mark({ portal, issuer, subject }, on)
+        }
         // Together: a link that is gone must not leave a session behind that nobody ends.
         await knex.transaction(async (transaction) => {
           await rows.unlink(found, transaction)
-          for (const { issuer, subject } of found)
-            await markedSessions.mark({ portal, issuer, subject }, transaction)
+          await mark(transaction)
         })
+        // Whose session began meanwhile could see the link until now, and nobody's after that.
+        await mark(knex)
         undone += links.length
         links = await rows.reboundLinks(provider, since)
       }

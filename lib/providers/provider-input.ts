@@ -53,12 +53,12 @@ export function readInput(input: ProviderInput): ReadInput {
   const all = { ...answers, ...(tenant !== undefined && { tenant }) }
   const asks = Object.keys(all).length > 0 || given.issuer === undefined
   // Of a preset that asks for nothing, too: what is answered all the same is told, not passed over.
-  const read = asks ? readAnswers(preset, all) : {}
+  const answered = asks ? readAnswers(preset, all) : undefined
   const settings = parse(
     providerSettingsSchema,
     withoutNull({
       displayName: name === 'generic' ? slug : preset.displayName,
-      ...(asks && preset.settings?.(read)),
+      ...(answered && preset.settings?.(answered)),
       ...preset.defaults,
       ...defined(given),
     }),

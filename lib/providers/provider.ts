@@ -211,6 +211,8 @@ export const providerSettingsSchema = z.strictObject({
     .string()
     .max(20_000)
     .refine(areCertificates, 'give PEM certificates, each from BEGIN CERTIFICATE to END CERTIFICATE')
+    // Files and forms end their lines in ways of their own: the same certificates must not count as others.
+    .transform((text) => `${text.replace(/\r\n?/g, '\n').trim()}\n`)
     .optional(),
 })
 

@@ -62,8 +62,11 @@ export function createSwitches({ endSessionsOf, events, table }: SwitchParts): S
     },
     async recommend(slug, { portal = 'default', by = 'code' } = {}) {
       if (slug !== undefined) await table.existing(portal, slug)
+      const before = (await table.list(portal)).filter(({ recommended }) => recommended)
       await table.recommend(portal, slug)
       if (slug !== undefined) await changed(portal, slug, by, 'recommended')
+      for (const { slug: other } of before)
+        if (other !== slug) await changed(portal, other, by, 'no longer recommended')
     },
     async reorder(slugs, { portal = 'default', by = 'code' } = {}) {
       for (const slug of slugs) await table.existing(portal, slug)

@@ -51,9 +51,9 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
     }
     const replaced = secretNames.filter((name) => secrets[name] !== undefined)
     const stored = await table.clientSecrets(provider, replaced)
-    refuseTakingSecretsAlong(provider, changed, stored)
     const asked = without({ ...settingsOf(provider), ...stored, ...changed }, takenBack)
     assertFits(provider.preset, asked)
+    refuseTakingSecretsAlong(provider, asked, stored)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
     const { found, keyAlgorithm, secretInUse, checks } = await tested(
       { ...asked, preset: provider.preset },
@@ -71,22 +71,26 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
 }
 
 /**
- * Who may change the issuer, or whom to believe that he is the issuer, must not get the client secrets sent wherever he likes.
+ * Who may change the issuer, or whom to believe that he is the issuer, must not get the client secrets sent wherever he likes. The
+ * whole issuer, not its origin alone: on a host of many each names a token endpoint of his own.
  */
 function refuseTakingSecretsAlong(
   provider: Provider,
-  { issuer, certificateAuthority }: Partial<ProviderSettings>,
+  { issuer, certificateAuthority }: ProviderSettings,
   stored: ClientSecrets,
 ): void {
-  const moves = issuer !== undefined && new URL(issuer).origin !== new URL(provider.issuer).origin
-  const believes =
-    certificateAuthority !== undefined && certificateAuthority !== provider.certificateAuthority
-  if (!moves && !believes) return
+  const moves = spelled(issuer) !== spelled(provider.issuer)
+  if (!moves && certificateAuthority === provider.certificateAuthority) return
   const taken = secretNames.find((name) => stored[name] !== undefined)
   if (taken)
     throw new ConfigurationError(
-      `${taken}: give it again when ${moves ? 'the issuer moves to another origin' : 'other certificates are believed'}`,
+      `${taken}: give it again when ${moves ? 'the issuer moves' : 'other certificates are believed'}`,
     )
+}
+
+/** Administrators lose or add the last slash. */
+function spelled(issuer: string): string {
+  return new URL(issuer).href.replace(/\/$/, '')
 }
 
 function without(

@@ -52,23 +52,30 @@ export type Admit = (req: Request, res: Response, admission: Admission) => Promi
 export function createAdmit(parts: AdmitParts): Admit {
   const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink, table } = parts
 
-  /**
-   * Who takes back what a rebinding made stops it first, then looks for links and sessions: of somebody who was just coming in
-   * there may have been neither. So that person looks last.
-   */
-  async function refuseStopped(req: Request, { provider, identity }: Admission): Promise<void> {
-    const now = await table.find(provider.portal, provider.slug).catch(() => undefined)
-    if (now?.id === provider.id && now.version === provider.version) return
-    await sessions.end(req)
-    await identities.unlinkRebound(provider.portal, identity)
-    throw new PortalSsoError('provider_changed', 'nobody is found again any more, since a moment ago')
+  /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
+  async function endUnlessLinked(req: Request, { provider, identity, user, how }: Admission) {
+    const { portal } = provider
+    try {
+      if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
+      if (await identities.touch(portal, { ...identity, userId: user.id })) return
+      throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+    } catch (error) {
+      await sessions.end(req)
+      throw error
+    }
+  }
+
+  /** Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back. */
+  async function wasChanged({ id, portal, slug, version }: Provider): Promise<boolean> {
+    const now = await table.find(portal, slug)
+    return now?.id !== id || now.version !== version
   }
 
   return async (req, res, admission) => {
     const { provider, identity, user, how, gone, returnTo, proving } = admission
     const { portal } = provider
-    if (how === 'known') await identities.touch(portal, identity)
-    else await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
+    if (how !== 'known')
+      await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
     const offer = await offerLink(req, res, { portal, user, proving })
@@ -77,7 +84,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
-    if (how === 'rebound') await refuseStopped(req, admission)
+    await endUnlessLinked(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     res.redirect(303, offer ?? returnTo ?? homePath)

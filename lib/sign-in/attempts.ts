@@ -44,9 +44,9 @@ const lifetime = 600
 const remembered = 4 * 3600
 
 // Servers refuse a `Cookie` header of more than 8 KB, and a browser that sends one is locked out of the whole site. Ours stay
-// below 7.7 KB: 3.5 for all attempts of a browser, 3.3 for a pending registration, the rest for session, last provider, a
-// way back from a logout and a broken glass.
-const budget = 3500
+// below 7.7 KB: 3 for all attempts of a browser, 3.3 for a pending registration, the rest for session, last provider, a
+// way back from a logout or a consent, and a broken glass.
+const budget = 3000
 
 /** The shape that we make: nothing from elsewhere becomes a cookie's name, in which not every character may stand. */
 const ourState = /^[a-z0-9]{6,8}-[\w-]{32}$/

@@ -47,8 +47,12 @@ export interface IdentitiesTable {
   link(link: Link, gone?: string): Promise<string>
   /** Takes back a link that a rebinding made. */
   unlinkRebound(portal: string, who: Subject): Promise<void>
-  /** Notes that it was used just now, and who it is in the directory where that was not known: what is there stays. */
-  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<void>
+  /**
+   * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
+   *
+   * @returns whether it is linked to that user (still)
+   */
+  touch(portal: string, who: Subject & Pick<Link, 'directory' | 'userId'>): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -99,11 +103,14 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     async unlinkRebound(portal, { issuer, subject }) {
       await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
-    async touch(portal, { issuer, subject, directory }) {
-      const row = () => rows().where({ portal, issuer, subject })
-      await row().update({ last_used_at: new Date().toISOString() })
-      if (directory === undefined) return
-      await row().whereNull('object_id').update({ tenant_id: directory.tenant, object_id: directory.object })
+    async touch(portal, { issuer, subject, userId, directory }) {
+      const row = () => rows().where({ portal, issuer, subject, user_id: userId })
+      const used = await row().update({ last_used_at: new Date().toISOString() })
+      if (directory !== undefined)
+        await row()
+          .whereNull('object_id')
+          .update({ tenant_id: directory.tenant, object_id: directory.object })
+      return used === 1
     },
   }
 }

@@ -57,7 +57,7 @@ async function add(workbench: Workbench, preset: Preset, flags: AddFlags): Promi
   const slug = flags.slug ?? (await askSlug(workbench, preset, portal))
   const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
   // Before the questions: the provider's console asks for these, and only then gives a client id.
-  if (!flags.json) printUrls(urlsOf(sso, { slug, portal, clientAuthentication }))
+  if (!flags.json) printUrls(urlsOf(workbench, { slug, portal, preset: preset.name, clientAuthentication }))
   const enabled = flags.withoutRehearsal === true && !flags.disabled
   const input = { ...settings, slug, preset: preset.name, portal, enabled }
   const ask = (before?: Answers) => answer(preset, flags, clientAuthentication, before)
@@ -65,7 +65,7 @@ async function add(workbench: Workbench, preset: Preset, flags: AddFlags): Promi
   const provider = (await sso.providers.find(slug, portal)) as Provider
   if (!flags.json) provider.tested?.checks.forEach(printCheck)
   const offered = person && !enabled && !flags.disabled && (await offerRehearsal(workbench, slug, flags))
-  conclude(sso, { ...provider, enabled: enabled || offered }, flags)
+  conclude(workbench, { ...provider, enabled: enabled || offered }, flags)
 }
 
 function introduce({ displayName, hints, guide }: Preset): void {
@@ -106,12 +106,12 @@ async function offerRehearsal(workbench: Workbench, slug: string, flags: AddFlag
   return outcome === 'passed'
 }
 
-function conclude(sso: Workbench['sso'], provider: Provider, flags: AddFlags): void {
+function conclude(workbench: Workbench, provider: Provider, flags: AddFlags): void {
   const { slug, enabled } = provider
   const next = ['rehearse', 'enable'].map((name) => `portal-sso providers ${name} ${slug}${on(flags.portal)}`)
   say(
     flags,
-    { provider, urls: urlsOf(sso, provider), ...(!enabled && { next }) },
+    { provider, urls: urlsOf(workbench, provider), ...(!enabled && { next }) },
     enabled
       ? `${slug} is connected and on the login page.`
       : `${slug} is connected, not enabled yet. Go on with \`${next[0]}\`, then \`${next[1]}\`.`,

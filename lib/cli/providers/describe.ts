@@ -1,40 +1,47 @@
-import type { PortalSso } from '../../portal-sso.ts'
+import { presetOf } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
+import { createAddresses } from '../../web/addresses.ts'
+import type { Workbench } from '../environment.ts'
 import { print, printCheck, printPairs } from '../print.ts'
 
 /** What is to be entered at the provider. */
 export interface Urls {
   redirectUri: string
+  /** a second redirect URI, for the consent of an administrator, with a preset that knows such a thing */
+  adminConsentUri?: string
   postLogoutRedirectUri: string
   backChannelLogoutUri: string
   /** where the provider fetches our keys, with `private_key_jwt` */
   jwksUri?: string
 }
 
-export function urlsOf(
-  { providers }: PortalSso,
-  {
-    slug,
-    portal,
-    clientAuthentication,
-  }: { slug: string; portal: string; clientAuthentication?: string | undefined },
-): Urls {
+type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & { clientAuthentication?: string | undefined }
+
+export function urlsOf({ sso, environment }: Workbench, provider: Described): Urls {
+  const { slug, portal, preset, clientAuthentication } = provider
+  const { providers } = sso
+  const addresses = createAddresses(environment.baseUrl, environment.mountPath)
   return {
     redirectUri: providers.redirectUri(slug, portal),
+    ...(presetOf(preset)?.adminConsent && { adminConsentUri: addresses.adminConsent(slug, portal) }),
     postLogoutRedirectUri: providers.postLogoutRedirectUri(portal),
     backChannelLogoutUri: providers.backChannelLogoutUri(slug, portal),
     ...(clientAuthentication === 'private_key_jwt' && { jwksUri: providers.jwksUri(slug, portal) }),
   }
 }
 
+const urlLabels: Record<keyof Urls, string> = {
+  redirectUri: 'Redirect URI',
+  adminConsentUri: 'Admin-consent redirect URI',
+  postLogoutRedirectUri: 'Post-logout redirect URI',
+  backChannelLogoutUri: 'Back-channel logout URI',
+  jwksUri: 'JWKS URI',
+}
+
 export function printUrls(urls: Urls): void {
-  console.log('To enter at the provider:')
-  printPairs([
-    ['Redirect URI', urls.redirectUri],
-    ['Post-logout redirect URI', urls.postLogoutRedirectUri],
-    ['Back-channel logout URI', urls.backChannelLogoutUri],
-    ...(urls.jwksUri === undefined ? [] : [['Keys (JWKS) URI', urls.jwksUri] as const]),
-  ])
+  print('To enter at the provider:')
+  const names = Object.keys(urls) as (keyof Urls)[]
+  printPairs(names.map((name) => [urlLabels[name], urls[name] ?? '']))
 }
 
 /** `enabled`, `disabled`, and what else an operator should know. */
@@ -72,14 +79,14 @@ const labels: Partial<Record<keyof Provider, string>> = {
 }
 
 /** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
-export function printProvider(sso: PortalSso, provider: Provider): void {
+export function printProvider(workbench: Workbench, provider: Provider): void {
   const names = Object.keys(labels) as (keyof Provider)[]
   printPairs([
     ['Slug', provider.slug],
     ['State', stateOf(provider)],
     ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
   ])
-  printUrls(urlsOf(sso, provider))
+  printUrls(urlsOf(workbench, provider))
   print(provider.tested ? `Tested ${provider.tested.at}:` : 'Never tested.')
   provider.tested?.checks.forEach(printCheck)
 }

@@ -25,7 +25,7 @@ export function addKeys(providers: Command): void {
         const keys = await sso.providers.clientKeys(slug, portal)
         const jwksUri = sso.providers.jwksUri(slug, portal)
         if (flags.json) return printJson({ slug, jwksUri, keys })
-        print(`Keys (JWKS) URI  ${jwksUri}`)
+        print(`JWKS URI  ${jwksUri}`)
         if (keys.length === 0)
           return console.log('There are none: it does not authenticate with private_key_jwt.')
         printTable(

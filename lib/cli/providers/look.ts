@@ -39,10 +39,10 @@ export function addLook(providers: Command): void {
     'all settings, what to enter at the provider, its state and last test; no secrets',
     'providers show acme',
   ).action((slug: string, flags: Common) =>
-    withWorkbench(async ({ sso }) => {
-      const provider = await existing(sso, slug, flags.portal)
-      if (flags.json) printJson({ ...provider, urls: urlsOf(sso, provider) })
-      else printProvider(sso, provider)
+    withWorkbench(async (workbench) => {
+      const provider = await existing(workbench.sso, slug, flags.portal)
+      if (flags.json) printJson({ ...provider, urls: urlsOf(workbench, provider) })
+      else printProvider(workbench, provider)
     }),
   )
 
