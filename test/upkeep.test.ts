@@ -120,6 +120,24 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       expect(await told()).toEqual([['first', 0]])
     })
 
+    it('of the last one of many, too: those that ran out long ago stand in nobody’s way', async () => {
+      await table().insert(newProvider({ enabled: false, clientSecretExpiresAt: inDays(-400) }))
+      const row = await knex('sso_providers').first()
+      const others = Array.from({ length: 1000 }, (_, at) => ({
+        ...row,
+        id: randomUUID(),
+        slug: `old-${at}`,
+      }))
+      await knex.batchInsert('sso_providers', others, 20)
+      await table().insert(newProvider({ slug: 'last', clientSecretExpiresAt: inDays(5) }))
+      await knex('sso_providers')
+        .where({ slug: 'last' })
+        .update({ id: 'z'.repeat(36) })
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([['first', 5]])
+    })
+
     it.each([
       ['is disabled', { enabled: false }],
       ['signs with a key of its own', { clientAuthentication: 'private_key_jwt' as const }],
