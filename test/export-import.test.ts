@@ -354,6 +354,16 @@ describe('a file that is none of ours', () => {
       () => fileOf({ clientSecret: 'x' }),
       /^acme: clientSecret: a file holds no secrets/,
     ],
+    [
+      'holds a name that would be a line of its own in a terminal',
+      () => fileOf({ 'x\nacme is connected': 1 }),
+      'acme: x\\u{a}acme is connected: is no setting',
+    ],
+    [
+      'holds such a name deeper inside',
+      () => fileOf({ authorizationParameters: { 'x\nacme is connected': 'x' } }),
+      /^acme: authorizationParameters\.x\\u\{a\}acme is connected: /,
+    ],
     ['says that it is enabled', () => fileOf({ enabled: true }), 'acme: enabled: is no setting'],
     ['says whose portal it is', () => fileOf({ portal: 'other' }), 'acme: portal: is no setting'],
     ['holds a wrong setting', () => fileOf({ trustsEmail: 'yes' }), /^acme: trustsEmail: /],
