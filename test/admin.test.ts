@@ -629,6 +629,22 @@ describe('an address to enter at the provider', () => {
 })
 
 describe('an act of an administrator', () => {
+  it('is told with all that it changed: something long beside it pushes nothing out', async () => {
+    await openWithAcme()
+    const authorizationParameters = { hint: '"'.repeat(900), other: 'x'.repeat(900) }
+    const emailDomains = ['mallory.example']
+    await portal.sso.providers.update('acme', { authorizationParameters, trustsEmail: true, emailDomains })
+    const [{ detail }] = await portal.knex('sso_events').where({ kind: 'provider-changed' })
+    const { change, before, after } = JSON.parse(detail)
+    expect(change).toBe('authorizationParameters, trustsEmail, emailDomains')
+    expect(JSON.parse(before)).toEqual({ authorizationParameters: {}, trustsEmail: false, emailDomains: [] })
+    expect(JSON.parse(after)).toEqual({
+      authorizationParameters: expect.stringMatching(/^\{"hint":".+…$/),
+      trustsEmail: true,
+      emailDomains,
+    })
+  })
+
   it('is written down also when it takes a recommendation away', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
