@@ -407,6 +407,7 @@ describe('a file that is none of ours', () => {
 
   it.each([
     ['its issuer', () => ({ issuer: 'https://id.attacker.example' })],
+    ['the client that its tokens are for', () => ({ clientId: 'attackers-own' })],
     ['whose addresses it vouches for', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
     ['the claim that holds the address', () => ({ emailClaim: 'preferred_username' })],
   ])('does not change who is believed of a provider that people use: %s', async (_what, settings) => {
