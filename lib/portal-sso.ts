@@ -1,74 +1,25 @@
-import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
-import { Passport } from 'passport'
+import type { RequestHandler, Router } from 'express'
 import { type AdminOptions, createAdmin } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass } from './classic-login/break-glass.ts'
-import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
-import { createConsentRequests } from './consent/consent-requests.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
-import { createEventLog, type PortalEvents } from './events/events.ts'
-import { createHistory, type History } from './events/history.ts'
+import type { PortalEvents } from './events/events.ts'
+import type { History } from './events/history.ts'
 import { createGuard } from './guard.ts'
-import { fitForLog } from './logger.ts'
-import { createFindProviderLogout } from './logout/provider-logout.ts'
-import { createReturns } from './logout/returns.ts'
-import { createSeenTokens } from './logout/seen-tokens.ts'
-import { createSendCodeMail } from './mail/code-mail.ts'
-import { createSendExpiryMail } from './mail/expiry-mail.ts'
-import { createSendMail } from './mail/send-mail.ts'
-import { createRebinding, type Rebinding } from './moving/rebind-identities.ts'
-import { createRetirement, type Retirement } from './moving/retire-provider.ts'
+import type { Rebinding } from './moving/rebind-identities.ts'
+import type { Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
-import { type ClientKeys, createClientKeys } from './providers/client-keys.ts'
-import { createOutbound } from './providers/outbound-http.ts'
-import type { Provider } from './providers/provider.ts'
-import { createProviderClients } from './providers/provider-clients.ts'
-import { createProviders, type Providers } from './providers/providers.ts'
-import { createProvidersTable } from './providers/providers-table.ts'
-import { createRotateSecrets, type RotateSecrets } from './providers/rotate-secrets.ts'
-import { createSecretBox } from './providers/secret-box.ts'
+import { createPortalParts } from './portal-parts.ts'
+import type { ClientKeys } from './providers/client-keys.ts'
+import type { Providers } from './providers/providers.ts'
+import type { RotateSecrets } from './providers/rotate-secrets.ts'
 import { readOptions } from './read-options.ts'
-import { createAddressProofs } from './registration/address-proof.ts'
-import { createBeginRegistration } from './registration/begin-registration.ts'
-import { createOfferLink } from './registration/offer-link.ts'
-import { createPendingRegistrations } from './registration/pending-registration.ts'
-import { createProofsTable } from './registration/proofs-table.ts'
-import { createShowProof } from './registration/show-proof.ts'
-import { createStartAgain } from './registration/start-again.ts'
-import { createWithPending } from './registration/with-pending.ts'
-import { createEndRehearsal } from './rehearsal/end-rehearsal.ts'
-import { createRehearsals, type Rehearsals } from './rehearsal/rehearsals.ts'
-import { createReport } from './rehearsal/report.ts'
-import { createTickets } from './rehearsal/tickets.ts'
+import type { Rehearsals } from './rehearsal/rehearsals.ts'
 import { createRouter } from './router.ts'
-import { createSeal, deriveKey } from './seal.ts'
 import { createSession } from './session.ts'
-import { createMarkedSessions } from './sessions/end-marked.ts'
-import { createEndSessions } from './sessions/end-sessions.ts'
-import { createKnownStore } from './sessions/known-store.ts'
-import { createPortalSessions } from './sessions/portal-session.ts'
-import { createSessionIndex } from './sessions/session-index.ts'
-import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
-import { createAdmit } from './sign-in/admit.ts'
-import { createAttempts } from './sign-in/attempts.ts'
-import { createLastUsed } from './sign-in/last-used.ts'
-import { createLookUp } from './sign-in/look-up.ts'
-import { createProviderStrategies } from './sign-in/provider-strategies.ts'
-import { createRefuse } from './sign-in/refuse.ts'
-import { createTasks } from './upkeep/tasks.ts'
-import { createUpkeep } from './upkeep/upkeep.ts'
-import { createIdentitiesTable } from './users/identities-table.ts'
-import { punctual } from './users/punctual-directory.ts'
 import type { UserDirectory } from './users/user-directory.ts'
-import { createUsersTable } from './users/users-table.ts'
-import { createAddresses } from './web/addresses.ts'
-import { createPages } from './web/pages.ts'
-import { createPortalOf } from './web/portal-of.ts'
-import { sameOrigin } from './web/same-origin.ts'
-import { cookieName } from './web/sealed-cookie.ts'
-import { createViews } from './web/views.ts'
 
 export interface PortalSso {
   /** Cookie session and `req.user`; before everything that needs a user. */
@@ -100,158 +51,24 @@ export interface PortalSso {
 }
 
 /**
- * The one place where the parts meet.
+ * Brings the tables up to date and puts the parts together.
  *
  * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
-  const logger = fitForLog(settings.logger)
   const database = connectDatabase(settings.database)
-  const { knex } = database
   try {
-    await (settings.migrate ? migrate(knex) : refuseOutdated(knex))
+    await (settings.migrate ? migrate(database.knex) : refuseOutdated(database.knex))
   } catch (error) {
     await database.close()
     throw error
   }
-
-  const portalOf = createPortalOf(settings.portal, settings.baseUrl)
-  const addresses = createAddresses(settings.baseUrl, settings.mountPath)
-  const events = createEventLog(knex, logger, settings.events)
-  const views = createViews(settings.viewsDir)
-  const pages = createPages({
-    addresses,
-    logger,
-    branding,
-    views,
-    recordRefusal: async (req, { reference, ...detail }) => {
-      await events.record({
-        kind: 'refused',
-        portal: portalOf(req),
-        clientAddress: req.ip,
-        reference,
-        detail,
-      })
-    },
-  })
-  const secretBox = createSecretBox(secrets)
-  const table = createProvidersTable(knex, secretBox)
-  const outbound = createOutbound(settings.outbound)
-  const users = punctual(settings.users ?? createUsersTable(knex))
-  const identities = createIdentitiesTable(knex)
-  // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
-  const passport = new Passport()
-  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
-  const knownStore = createKnownStore()
-  const endSessions = createEndSessions(index)
-  const markedSessions = createMarkedSessions({ endSessions, index, knownStore, logger })
-  const sessions = createPortalSessions({
-    passport,
-    users,
-    portalOf,
-    index,
-    knownStore,
-    absoluteHours: settings.session.absoluteHours,
-  })
-  const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
-  const forgetRegistration = (res: Response) => pendings.clear(res)
-  const lastUsed = createLastUsed(secure)
-  const offerLink = createOfferLink(pendings, addresses)
-  const refuse = createRefuse({ addresses, pages, events, logger })
-  const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
-  const clients = createProviderClients(table, outbound)
-  const sendMail = mailer && createSendMail(mailer, mailFrom)
-  const proving = sendMail && {
-    proofs: createAddressProofs(createProofsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
-    showProof: createShowProof({ addresses, pages, table }),
-  }
-  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
-  const strategies = createProviderStrategies({ addresses, attempts, clients, passport })
-  const lookUp = createLookUp({ identities, users, registration: settings.registration })
-  const provesAddresses = proving !== undefined
-  const tickets = createTickets(knex)
-  const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
-  const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
-  const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
-  // Each takes just what its own `…Parts` names.
-  const parts = {
-    addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
-    allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
-    attempts,
-    beginRegistration: createBeginRegistration(pendings, addresses),
-    brokenGlass,
-    clients,
-    consents: createConsentRequests(createSeal(secrets, 'admin-consent'), secure),
-    endRehearsal: createEndRehearsal({ report, strategies }),
-    endSessions,
-    async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
-      await markedSessions.mark({ portal, providerId })
-      await markedSessions.endNow()
-    },
-    events,
-    findProviderLogout: createFindProviderLogout({ clients, table }),
-    findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
-    forgetRegistration,
-    form,
-    homePath,
-    identities,
-    knex,
-    lastUsed,
-    logger,
-    lookUp,
-    markedSessions,
-    pages,
-    passport,
-    pendings,
-    portalOf,
-    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
-    provesAddresses,
-    proving,
-    rateLimits: settings.rateLimits,
-    redis,
-    refuse,
-    rehearsals,
-    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createReturns(createSeal(secrets, 'logout'), secure),
-    seenTokens: createSeenTokens(redis),
-    sessions,
-    showProof: proving?.showProof,
-    startAgain: createStartAgain(pendings, addresses),
-    strategies,
-    table,
-    tickets,
-    users,
-    withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
-  }
-
-  const cookieSession = () =>
-    createSessionMiddleware({
-      ...settings.session,
-      store: createSessionStore(redis, logger),
-      secrets: secrets.map((secret) =>
-        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
-      ),
-      cookieName: cookieName('portal-sso', secure),
-      secure,
-    })
-
-  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
-  const { adminMail } = settings
-  const upkeep = createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger)
-  const providers = {
-    ...createProviders({ ...parts, outbound }),
-    ...createClientKeys(parts),
-    ...createRetirement(parts),
-    ...createRebinding(parts),
-  }
-  const history = createHistory(parts)
+  const parts = createPortalParts(settings, database.knex)
+  const { events, history, outbound, providers, rehearsals, rotateSecrets, upkeep, users } = parts
 
   return {
-    session: () => createSession({ ...parts, cookieSession: cookieSession() }),
+    session: () => createSession({ ...parts, cookieSession: parts.cookieSession() }),
     router() {
       // Who serves people looks after what has its time; a command or a script does not.
       upkeep.start()
@@ -259,11 +76,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     },
     guard: () => createGuard(parts),
     classicLoginGate: () => createClassicLoginGate(parts),
-    admin: createAdmin({ ...parts, history, providers, rehearsals }),
+    admin: createAdmin(parts),
     providers,
     rehearsals,
     breakGlass: createBreakGlass(parts),
-    rotateSecrets: createRotateSecrets({ ...parts, knex, secretBox }),
+    rotateSecrets,
     history,
     users,
     events: events.emitter,

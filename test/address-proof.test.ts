@@ -749,7 +749,7 @@ describe('a mail that cannot be sent', () => {
     expect(line.message).toBe('no code was sent')
     expect(line.fields.cause).toMatch(/the mail could not be sent: ./)
     const written = JSON.stringify([portal.logs, await portal.knex('sso_events')])
-    expect(written).not.toMatch(/[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}\b/)
+    expect(written).not.toMatch(/(?<![\w-])[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}\b/)
     delete mailServer.faults.refuse
     expect((await send(ada.email)).status).toBe(303)
     expect((await enter(mailServer.codeTo(ada.email))).status).toBe(303)

@@ -135,6 +135,10 @@ describe('portal-sso doctor', () => {
         expect.stringContaining(`no usable discovery document at ${provider.issuer}`),
         expect.stringContaining('/.well-known/openid-configuration'),
       ],
+      [
+        'no enabled provider passes its test: nobody may be able to sign in',
+        expect.stringContaining('`portal-sso break-glass` opens the classic login'),
+      ],
     ])
     for (const { code, stdout, stderr } of [noSecret, noDatabase, noRedisNorProvider]) {
       expect({ code, stderr }).toEqual({ code: 1, stderr: '' })

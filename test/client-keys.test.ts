@@ -82,7 +82,7 @@ describe('a provider that is connected with private_key_jwt', () => {
   it('shows public members only, for minutes, also while it is not enabled', async () => {
     await connect({ enabled: false })
     const { status, headers, body } = await visitor().get(keysAt())
-    expect([status, headers.get('cache-control')]).toEqual([200, 'public, max-age=300'])
+    expect([status, headers.get('cache-control')]).toEqual([200, 'private, max-age=300'])
     expect(headers.get('content-type')).toContain('application/json')
     const { keys } = JSON.parse(body) as { keys: JWK[] }
     expect(keys.map((key) => Object.keys(key).sort())).toEqual([['alg', 'e', 'kid', 'kty', 'n', 'use']])

@@ -83,8 +83,13 @@ describe('people of Microsoft Entra ID sign in', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it.each(['{tenantid}', contoso])('with a key that may sign for the issuer of %s', async (tenant) => {
-    await open('organizations')
+  it.each([
+    ['{tenantid}', 'organizations'],
+    [contoso, 'organizations'],
+    ['{tenantid}', contoso],
+    [contoso, contoso],
+  ])('with a key that may sign for the issuer of %s, where the row is for %s', async (tenant, ofRow) => {
+    await open(ofRow)
     entra.signsIn(vouched)
     entra.faults.jwks = keysOf(entra.issuerOf(tenant))
     await click()
@@ -177,6 +182,13 @@ describe('refused: a token of Entra', () => {
     [
       'signed by a key of personal accounts',
       any,
+      /no applicable keys/,
+      {},
+      (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
+    ],
+    [
+      'signed by a key of personal accounts, where the row is for one tenant',
+      one,
       /no applicable keys/,
       {},
       (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),

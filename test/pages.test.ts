@@ -119,7 +119,7 @@ describe('assets', () => {
     const [, href] = /href="([^"]*portal-sso\.css[^"]*)"/.exec((await get('/login')).text)!
     const { status, headers } = await get(href!.replaceAll('&amp;', '&'))
     expect(status).toBe(200)
-    expect(headers['cache-control']).toBe('public, max-age=31536000, immutable')
+    expect(headers['cache-control']).toBe('private, max-age=31536000, immutable')
     expect(headers['content-type']).toContain('text/css')
   })
 

@@ -115,6 +115,20 @@ describe('a rehearsal sign-in', () => {
     expect(body).not.toMatch(/<script|<style|\sstyle=/)
   })
 
+  it('finds out how the provider reads the client secret, and people come in by what it found', async () => {
+    await open()
+    expect(await draft()).toMatchObject({ secretEncoding: 'form' })
+    provider.faults.rawCredentials = true
+    const report = await rehearse(scene())
+    expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
+    expect(textOf(report.body)).toContain('as they are (raw), not form-encoded: from now on they are sent so')
+    await expectNoSecrets(report)
+    expect(await draft()).toMatchObject({ secretEncoding: 'raw', rehearsedAt: expect.any(String) })
+    await portal.sso.providers.enable('draft')
+    await visitor.open(`${portal.url}/login/draft`)
+    expect(await isSignedIn()).toBe(true)
+  })
+
   it('works for answers that the provider posts', async () => {
     await open({ draft: { responseMode: 'form_post' } })
     const report = await rehearse(scene())
@@ -544,6 +558,27 @@ describe('the claims in a report', () => {
     expect(rows).toEqual(expect.arrayContaining(['sub', 'email', 'groups not read']))
     expect(rows.join()).not.toContain('nonce')
     await expectNoSecrets(report)
+  })
+
+  it('cost nobody the report, whatever moment they name and however deep they are nested', async () => {
+    await open()
+    provider.faults.claims = { updated_at: -1e20 }
+    expect(textOf((await rehearse(scene())).body)).toContain('-100000000000000000000')
+    const depth = 100_000
+    const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`
+    provider.faults.claimsInUserinfoOnly = true
+    provider.faults.userinfoResponse = {
+      body: `{"sub":"ada","email":"ada@example.com","email_verified":true,"deep":${deep}}`,
+    }
+    const { status, body } = await rehearse(scene())
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('nested too deeply to be shown')])
+  })
+
+  it('cost nobody the report of a token that is refused for one of them', async () => {
+    await open()
+    provider.faults.claims = { nbf: -1e20 }
+    const { status, body } = await rehearse(scene())
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('is no moment in time')])
   })
 })
 

@@ -218,6 +218,26 @@ describe('a test of a provider', () => {
     expect(JSON.stringify(lines)).not.toContain('\\u001b[')
   })
 
+  it.each<[member: string, value: unknown, warned: string[]]>([
+    ['code_challenge_methods_supported', 5, ['pkce']],
+    ['code_challenge_methods_supported', {}, ['pkce']],
+    ['code_challenge_methods_supported', [{ toString: 1 }, 'S256'], []],
+    ['prompt_values_supported', [{ toString: 1 }], []],
+  ])('goes on where the metadata announce %s as %j', async (member, value, warned) => {
+    provider.faults.discovery = { [member]: value }
+    const lines = await tryOut()
+    expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], warned])
+  })
+
+  it.each<[member: string, failed: string]>([
+    ['response_types_supported', 'flow'],
+    ['id_token_signing_alg_values_supported', 'signing'],
+    ['token_endpoint_auth_methods_supported', 'authentication'],
+  ])('fails in one line where %s of the metadata holds what cannot become text', async (member, failed) => {
+    provider.faults.discovery = { [member]: [{ toString: 1 }] }
+    expect(named(await tryOut(), 'failed')).toEqual([failed])
+  })
+
   it.each([
     [0, 'ok', 'the clocks agree'],
     [-20, 'ok', 'the clocks agree'],

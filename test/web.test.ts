@@ -408,6 +408,20 @@ describe('every answer of ours', () => {
       expect(attributes.filter((each) => each.startsWith('domain'))).toEqual([])
     }
   })
+
+  it('that may be kept is kept by the browser alone: each renews the cookie of its session (shared cache)', async () => {
+    await open()
+    await visitor.open(`${portal.url}/login/acme`)
+    provider.faults.clientKeysAt = `${portal.url}/login/keys/jwks.json`
+    const byKey = { slug: 'keys', clientAuthentication: 'private_key_jwt', clientSecret: undefined } as const
+    await portal.connect(provider, byKey)
+    for (const path of ['/login/keys/jwks.json', '/login/assets/portal-sso.css', '/login/assets/admin.js']) {
+      const { status, headers } = await visitor.get(portal.url + path)
+      const renewed = headers.getSetCookie().some((line) => line.startsWith('portal-sso='))
+      const kept = headers.get('cache-control')
+      expect([path, status, renewed, kept]).toEqual([path, 200, true, expect.stringMatching(/^private, /)])
+    }
+  })
 })
 
 describe('the Cookie header', () => {

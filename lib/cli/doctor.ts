@@ -2,7 +2,7 @@ import { connectDatabase } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { explain } from '../errors.ts'
 import type { PortalSso } from '../portal-sso.ts'
-import type { Check } from '../providers/provider.ts'
+import type { Check, Provider } from '../providers/provider.ts'
 import { type Environment, withSso } from './environment.ts'
 import { printCheck, printHeading, say } from './print.ts'
 
@@ -111,16 +111,36 @@ async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[
   const all = (await Promise.all(portals.map((portal) => providers.list(portal)))).flat()
   const remedy = 'run `portal-sso providers add`'
   if (all.length === 0) return [['Providers', [{ result: 'warning', finding: 'none is connected', remedy }]]]
-  return await Promise.all(
-    all.map(async ({ slug, portal, enabled, displayName }): Promise<[string, Finding[]]> => {
-      const heading = `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`
-      try {
-        return [heading, (await providers.test(slug, portal)).checks]
-      } catch (error) {
-        return [heading, [{ result: 'failed', finding: explain(error) }]]
-      }
-    }),
+  const tested = await Promise.all(
+    all.map(async (provider) => ({ provider, findings: await findingsOf(providers, provider) })),
   )
+  return [
+    ...tested.map(({ provider: { slug, displayName, enabled }, findings }): [string, Finding[]] => [
+      `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`,
+      findings,
+    ]),
+    ...portals.flatMap((portal) => lockedOut(tested.filter(({ provider }) => provider.portal === portal))),
+  ]
+}
+
+async function findingsOf(providers: PortalSso['providers'], { slug, portal }: Provider): Promise<Finding[]> {
+  try {
+    return (await providers.test(slug, portal)).checks
+  } catch (error) {
+    return [{ result: 'failed', finding: explain(error) }]
+  }
+}
+
+/** Where nobody can come in any more, it is said how to get back. */
+function lockedOut(tested: { provider: Provider; findings: Finding[] }[]): [string, Finding[]][] {
+  const enabled = tested.filter(({ provider }) => provider.enabled)
+  const broken = enabled.filter(({ findings }) => findings.some(({ result }) => result === 'failed'))
+  const [first] = enabled
+  if (!first || broken.length < enabled.length) return []
+  const finding = 'no enabled provider passes its test: nobody may be able to sign in'
+  const remedy =
+    '`portal-sso break-glass` opens the classic login to one browser; `portal-sso providers disable` to everybody'
+  return [[`Portal ${first.provider.portal}`, [{ result: 'failed', finding, remedy }]]]
 }
 
 async function checkProviders(environment: Environment): Promise<[string, Finding[]][]> {

@@ -9,12 +9,12 @@ import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
-import type { ConsentRequests } from './consent-requests.ts'
+import type { RoundTrips } from '../web/round-trips.ts'
 import { readConsent } from './read-consent.ts'
 
 export interface ConsentRoutesParts {
   addresses: Addresses
-  consents: ConsentRequests
+  consents: RoundTrips
   events: EventLog
   pages: Pages
   portalOf: PortalOf
@@ -38,7 +38,7 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
     // What a sign-in asks for, and nothing more.
     url.searchParams.set('scope', 'openid email profile')
     url.searchParams.set('redirect_uri', addresses.adminConsent(provider.slug, provider.portal))
-    url.searchParams.set('state', await consents.expect(res, provider.id))
+    url.searchParams.set('state', await consents.begin(res, provider.id))
     res.redirect(302, url.href)
   }
 
@@ -46,7 +46,7 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
     const { displayName, enabled, portal, slug } = provider
     const { state, ...consent } = readConsent(req, provider)
     // Before anything is written down: anybody can come here with an answer of their own.
-    if ((await consents.take(req, res, state)) !== provider.id)
+    if ((await consents.end(req, res, state)) !== provider.id)
       return await turnDown(req, res, provider, 'this browser was not sent to the provider (any more)')
     const detail = { outcome: consent.outcome, ...('tenant' in consent && { tenant: consent.tenant }) }
     await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress: req.ip, detail })

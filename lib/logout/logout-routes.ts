@@ -5,8 +5,8 @@ import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
+import type { RoundTrips } from '../web/round-trips.ts'
 import { type FindProviderLogout, logoutRequest } from './provider-logout.ts'
-import type { Returns } from './returns.ts'
 
 export interface LogoutParts {
   addresses: Addresses
@@ -19,7 +19,7 @@ export interface LogoutParts {
   portalOf: PortalOf
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  returns: Returns
+  returns: RoundTrips
   sessions: PortalSessions
 }
 
@@ -67,7 +67,7 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
   async function toProvider(res: Response, portal: string, cameBy: CameBy): Promise<string | undefined> {
     const there = await findProviderLogout(portal, cameBy)
     if (!there) return undefined
-    const state = await returns.expect(res, there.provider.displayName)
+    const state = await returns.begin(res, there.provider.displayName)
     return logoutRequest(there, {
       logoutHint: cameBy.logoutHint,
       returnUri: addresses.loggedOut(portal),
@@ -77,7 +77,7 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
 
   const tell = handle(async (req, res) => {
     if (req.user) return res.redirect(303, homePath)
-    const provider = await returns.take(req, res, req.query.state)
+    const provider = await returns.end(req, res, req.query.state)
     await pages.show(req, res, 'signed-out', { loginHref: addresses.path('/login'), provider })
   })
 

@@ -16,6 +16,8 @@ export interface Proof {
   authenticate: ClientAuth
   /** with which of two client secrets; `first` where there is no secret at all */
   secret: 'first' | 'second'
+  /** of `client_secret_basic`; the row's where it makes no difference */
+  encoding: SecretEncoding
 }
 
 export type Authenticating = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
@@ -24,20 +26,36 @@ export type Authenticating = Pick<Provider, 'clientId' | 'clientAuthentication' 
 export function proofsOf(provider: Authenticating, credentials: Credentials): Proof[] {
   const { clientAuthentication: method, secretEncoding } = provider
   const { clientSecret, secondClientSecret, signingKey } = credentials
-  if (method === 'none') return [{ authenticate: None(), secret: 'first' }]
+  if (method === 'none') return [{ authenticate: None(), secret: 'first', encoding: secretEncoding }]
   if (method === 'private_key_jwt') {
     if (!signingKey) throw new Error('the provider has no key to sign with')
-    return [{ authenticate: clientAssertion(signingKey), secret: 'first' }]
+    return [{ authenticate: clientAssertion(signingKey), secret: 'first', encoding: secretEncoding }]
   }
   const secrets = [
     { secret: 'first', text: clientSecret },
     { secret: 'second', text: secondClientSecret },
   ] as const
   const proofs = secrets.flatMap(({ secret, text }) =>
-    text === undefined ? [] : [{ secret, authenticate: withSecret(method, text, secretEncoding) }],
+    text === undefined
+      ? []
+      : [{ secret, encoding: secretEncoding, authenticate: withSecret(method, text, secretEncoding) }],
   )
   if (proofs.length === 0) throw new Error('the provider has no client secret')
   return proofs
+}
+
+/** The same secrets as the row does not spell them, where that is another thing. */
+export function respelledProofsOf(provider: Authenticating, credentials: Credentials): Proof[] {
+  const { clientId, clientAuthentication, secretEncoding } = provider
+  if (clientAuthentication !== 'client_secret_basic') return []
+  const differing = (secret: string | undefined) =>
+    secret === undefined || isSpelledTheSame(clientId, secret) ? undefined : secret
+  const left = {
+    clientSecret: differing(credentials.clientSecret),
+    secondClientSecret: differing(credentials.secondClientSecret),
+  }
+  if (left.clientSecret === undefined && left.secondClientSecret === undefined) return []
+  return proofsOf({ ...provider, secretEncoding: secretEncoding === 'raw' ? 'form' : 'raw' }, left)
 }
 
 export function withSecret(

@@ -24,7 +24,9 @@ export function createClientKeysRoute({ portalOf, table }: ClientKeysRouteParts)
     const provider = slug === undefined ? undefined : await table.find(portalOf(req), slug)
     const keys = provider ? await table.clientKeys(provider) : []
     if (keys.length === 0) throw new PortalSsoError('provider_unknown', 'no provider of that name has keys')
-    res.set('cache-control', `public, max-age=${keptFor}`)
+    // Not `public`: an administrator who looks at it has the session's cookie renewed by this very answer, and a shared cache
+    // would hand that on to whoever asks next.
+    res.set('cache-control', `private, max-age=${keptFor}`)
     res.json({ keys: standing(keys, Date.now()).map(({ key }) => publicHalf(key)) })
   })
 

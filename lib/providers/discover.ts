@@ -50,13 +50,22 @@ async function fetchDocument(server: URL, outbound: WayOut): Promise<client.Serv
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
   const { userinfo_endpoint, end_session_endpoint: _, ...others } = metadata
   return {
-    ...others,
+    ...withPlainLists(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
     ...endSessionEndpoint(metadata),
   }
+}
+
+/** What a list announces is text: whatever else stands in it cannot be compared, nor shown, and objects may not even become text. */
+function withPlainLists<T extends object>(metadata: T): T {
+  const plain = ([name, value]: [string, unknown]) => [
+    name,
+    Array.isArray(value) ? value.filter((each) => typeof each === 'string') : value,
+  ]
+  return Object.fromEntries(Object.entries(metadata).map(plain)) as T
 }
 
 /** A bad one costs the provider its part in signing out, not everybody the sign-in. */

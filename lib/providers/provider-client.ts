@@ -1,9 +1,15 @@
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
-import { type Credentials, type Proof, proofsOf, spellingsOf } from './client-authentication.ts'
+import {
+  type Credentials,
+  type Proof,
+  proofsOf,
+  respelledProofsOf,
+  spellingsOf,
+} from './client-authentication.ts'
 import { discover, type ProviderMetadata } from './discover.ts'
 import type { WayOut } from './outbound-http.ts'
-import { type Provider, signingAlgorithms } from './provider.ts'
+import { type Provider, type SecretEncoding, signingAlgorithms } from './provider.ts'
 import { type Redeemed, redeem } from './redeem.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
@@ -21,9 +27,13 @@ export interface ProviderClient {
    * Redeems the code of an answer and has openid-client check what comes of it. Of two live client secrets the other one is
    * tried where the provider takes the first for wrong.
    *
-   * @param watch sees what is asked on the way, UserInfo too
+   * @param watch sees what is asked on the way, UserInfo too; for whoever watches, both spellings of the secrets are tried
    */
-  redeem(received: URL, checks: client.AuthorizationCodeGrantChecks, watch?: Watch): Promise<Redeemed>
+  redeem(
+    received: URL,
+    checks: client.AuthorizationCodeGrantChecks,
+    watch?: Watch,
+  ): Promise<Redeemed & { encoding: SecretEncoding }>
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
   keys(): Promise<Keys>
 }
@@ -92,21 +102,23 @@ export async function createProviderClient(
     metadata,
     secrets: spellingsOf(provider.clientId, credentials),
     configuration: (issuer) => configurationWith(inOrder()[0] as Proof, issuer),
-    async redeem(received, checks, watch = (ask) => ask) {
-      const fetch = watch(fetchWithKeysAhead(metadata, fetchKeys, outbound))
-      const [first, other] = inOrder() as [Proof, Proof?]
-      const tryWith = async (proof: Proof): Promise<Redeemed> => {
+    async redeem(received, checks, watch) {
+      const ahead = fetchWithKeysAhead(metadata, fetchKeys, outbound)
+      const fetch = watch ? watch(ahead) : ahead
+      const tryWith = async (proof: Proof) => {
         const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)
         const redeemed = await redeem(provider, { metadata, configuration }, received, checks)
         taken(proof.secret)
-        return redeemed
+        return { ...redeemed, encoding: proof.encoding }
       }
-      try {
-        return await tryWith(first)
-      } catch (error) {
-        if (!other || !(await refusesClient(error))) throw error
-        // Who we are is looked at before the code is, so the code is still good.
-        return await tryWith(other)
+      const inTurn = [...inOrder(), ...(watch ? respelledProofsOf(provider, credentials) : [])]
+      for (;;) {
+        try {
+          return await tryWith(inTurn.shift() as Proof)
+        } catch (error) {
+          // Who we are is looked at before the code is, so the code is still good.
+          if (inTurn.length === 0 || !(await refusesClient(error))) throw error
+        }
       }
     },
     async keys() {

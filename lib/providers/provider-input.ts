@@ -53,11 +53,13 @@ export function readInput(input: ProviderInput): ReadInput {
   const preset = presetOf(name) as Preset
   const all = { ...answers, ...(tenant !== undefined && { tenant }) }
   const asks = Object.keys(all).length > 0 || given.issuer === undefined
+  // Of a preset that asks for nothing, too: what is answered all the same is told, not passed over.
+  const answered = asks ? readAnswers(preset, all) : undefined
   const settings = parse(
     providerSettingsSchema,
     withoutNull({
       displayName: name === 'generic' ? slug : preset.displayName,
-      ...(asks && preset.settings?.(readAnswers(preset, all))),
+      ...(answered && preset.settings?.(answered)),
       ...preset.defaults,
       ...defined(given),
     }),

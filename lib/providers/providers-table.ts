@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
 import type { ClientKey } from './client-key.ts'
-import type { Check, Provider } from './provider.ts'
+import type { Check, Provider, SecretEncoding } from './provider.ts'
 import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
 import { mattersToSignIn } from './settled.ts'
@@ -19,6 +19,13 @@ export interface SecretChanges {
 export interface ClientSecrets {
   clientSecret: string | undefined
   secondClientSecret: string | undefined
+}
+
+export interface PassedRehearsal {
+  /** of the active user that it ended with, if it did */
+  userId: string | undefined
+  /** how the provider takes the client secret: from now on it is spelled so */
+  secretEncoding: SecretEncoding | undefined
 }
 
 export interface ProvidersTable {
@@ -57,10 +64,9 @@ export interface ProvidersTable {
   /**
    * A rehearsal sign-in passed.
    *
-   * @param userId of the active user that it ended with, if it did
    * @returns false when the row is another one by now
    */
-  noteRehearsal(provider: Provider, userId: string | undefined): Promise<boolean>
+  noteRehearsal(provider: Provider, passed: PassedRehearsal): Promise<boolean>
   /** It is seen nowhere any more, but kept for a while, so that it can be restored. */
   remove(provider: Provider, ends?: 'sessions'): Promise<void>
 }
@@ -249,9 +255,18 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         .where({ id: provider.id, version: provider.version })
         .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
     },
-    async noteRehearsal({ id, version }, userId) {
-      const rehearsed = { rehearsed_at: new Date().toISOString(), rehearsed_as: userId ?? null }
-      return (await rows().where({ id, version }).update(rehearsed)) === 1
+    async noteRehearsal({ id, version, secretEncoding: spelled }, { userId, secretEncoding = spelled }) {
+      const noted = await rows()
+        .where({ id, version })
+        .update({
+          rehearsed_at: new Date().toISOString(),
+          rehearsed_as: userId ?? null,
+          ...(secretEncoding !== spelled && {
+            secret_encoding: secretEncoding,
+            version: knex.raw('version + 1'),
+          }),
+        })
+      return noted === 1
     },
     async remove(provider, ends) {
       const now = new Date().toISOString()

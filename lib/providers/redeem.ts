@@ -28,39 +28,52 @@ export async function redeem(
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Redeemed> {
-  const configuration = isTemplated(provider)
-    ? await configurationOfTenant(provider, judges, received, checks)
-    : judges.configuration()
+  const { issuer, send }: Tenant = isTemplated(provider)
+    ? await tenantOf(provider, judges, received, checks)
+    : { issuer: provider.issuer }
+  const configuration = judges.configuration(issuer)
+  if (provider.preset === 'entra') demandOwnKeys(configuration, provider, judges.metadata, issuer, send)
   return {
     configuration,
     tokens: await client.authorizationCodeGrant(configuration, received, { ...checks }),
   }
 }
 
-/** Of a row for many tenants: demands the issuer of the one that the answer is of, and keys that may sign for it. */
-async function configurationOfTenant(
+/** Keys count only for the issuer that they say they are for. @param send asks in place of the configuration's own */
+function demandOwnKeys(
+  configuration: client.Configuration,
   provider: Provider,
-  judges: Judges,
-  received: URL,
-  checks: client.AuthorizationCodeGrantChecks,
-): Promise<client.Configuration> {
-  // RFC 9207: where the answer itself says whose it is, tokens of nobody else will do.
-  const named = received.searchParams.get('iss')
-  if (named !== null && !isIssuerOf(provider, named))
-    throw new Error('the answer comes from another issuer (iss)')
-  const { issuer, send } =
-    named === null
-      ? await redeemFirst(provider, judges, received, checks)
-      : { issuer: named, send: undefined }
-
-  const configuration = judges.configuration(issuer)
+  { jwks_uri }: ProviderMetadata,
+  issuer: string,
+  send?: client.CustomFetch,
+): void {
   const ask = send ?? (configuration[client.customFetch] as client.CustomFetch)
-  const keysUrl = new URL(judges.metadata.jwks_uri).href
+  const keysUrl = new URL(jwks_uri).href
   configuration[client.customFetch] = async (url, options) => {
     const response = await ask(url, options)
     return url === keysUrl ? await withoutForeignKeys(provider, issuer, response) : response
   }
-  return configuration
+}
+
+interface Tenant {
+  /** that the answer's tokens have to name */
+  issuer: string
+  /** asks on, where the code has been redeemed already */
+  send?: client.CustomFetch
+}
+
+/** Whose answer it is, of a row for many tenants. */
+async function tenantOf(
+  provider: Provider,
+  judges: Judges,
+  received: URL,
+  checks: client.AuthorizationCodeGrantChecks,
+): Promise<Tenant> {
+  // RFC 9207: where the answer itself says whose it is, tokens of nobody else will do.
+  const named = received.searchParams.get('iss')
+  if (named !== null && !isIssuerOf(provider, named))
+    throw new Error('the answer comes from another issuer (iss)')
+  return named === null ? await redeemFirst(provider, judges, received, checks) : { issuer: named }
 }
 
 /**
@@ -73,7 +86,7 @@ async function redeemFirst(
   judges: Judges,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
-): Promise<{ issuer: string; send: client.CustomFetch }> {
+): Promise<Tenant> {
   const tokenUrl = new URL(judges.metadata.token_endpoint).href
   const configuration = judges.configuration()
   const ask = configuration[client.customFetch] as client.CustomFetch

@@ -52,8 +52,9 @@ export function admits(provider: Tenancy, tenant: unknown): boolean {
 }
 
 /**
- * Whether a key of a set for all tenants may sign for one. Microsoft says of each key for which issuer it is (`issuer`, the
- * template or one); the keys of personal accounts, say, are none of an organisation's.
+ * Whether a key of Entra may sign for a tenant. Microsoft says of each key for which issuer it is (`issuer`, the template or one);
+ * the keys of personal accounts, say, are none of an organisation's, in whatever set they stand: with one of them that was stolen
+ * people came in as members of organisations (Storm-0558, 2023).
  *
  * @param keyIssuer the key's member, which other key sets do not have
  */

@@ -48,8 +48,18 @@ export function claimsShown(
 
 function textOf(name: string, value: unknown): string {
   if (/token|secret|password|assertion|api_?key/i.test(name)) return '(not shown)'
-  // Moments can be read by people, too.
-  if (/^(exp|iat|nbf|auth_time|updated_at)$/.test(name) && typeof value === 'number' && value < 8.64e12)
+  // Moments can be read by people, too; a number may be none.
+  const isMoment = typeof value === 'number' && Math.abs(value) < 8.64e12
+  if (isMoment && /^(exp|iat|nbf|auth_time|updated_at)$/.test(name))
     return `${value} (${new Date(value * 1000).toISOString().replace('.000Z', 'Z')})`
-  return loggable(typeof value === 'string' ? value : JSON.stringify(value), longest)
+  return loggable(typeof value === 'string' ? value : asJson(value), longest)
+}
+
+/** What JSON can hold may be nested deeper than anybody can write it out again. */
+export function asJson(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return '(nested too deeply to be shown)'
+  }
 }

@@ -3,6 +3,7 @@ import { explain, type PortalSsoError } from '../errors.ts'
 import { loggable } from '../loggable.ts'
 import { isUnreachable } from '../providers/outbound-http.ts'
 import type { Provider } from '../providers/provider.ts'
+import { asJson } from './claims-shown.ts'
 import { ofAnotherTenant, remedyFor } from './remedies.ts'
 import type { Step } from './steps.ts'
 import type { Witness } from './witness.ts'
@@ -99,5 +100,5 @@ function findingOf(provider: Provider, { failure, tokenStatus = 200 }: Witness):
 const comparable = ['iss', 'aud', 'azp', 'exp', 'nbf', 'iat']
 
 function shown(value: unknown): string {
-  return JSON.stringify(value).slice(0, 300)
+  return asJson(value).slice(0, 300)
 }

@@ -1,5 +1,5 @@
 import { loggable } from '../loggable.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { Provider, SecretEncoding } from '../providers/provider.ts'
 import { clockTolerance } from '../providers/provider-client.ts'
 import type { Answer } from '../sign-in/answer.ts'
 import type { Identity } from '../sign-in/identity.ts'
@@ -43,9 +43,7 @@ function findings(
         ? 'It belongs to the attempt that was begun here (state), and names the issuer (iss).'
         : 'It belongs to the attempt that was begun here (state). It does not name the issuer (iss), and has not promised to.',
     }),
-    code: () => ({
-      finding: `The provider took the code with its PKCE verifier, and knew this portal by ${provider.clientAuthentication}.`,
-    }),
+    code: () => ({ finding: codeFinding(provider, witness.encoding) }),
     algorithm: () => ({ finding: `It is signed with ${provider.signingAlgorithm}, as the settings say.` }),
     times: () => ({ finding: 'It has not expired (exp), and is not for later (nbf).' }),
     issuer: () => ({ finding: idClaims ? said(idClaims.iss) : provider.issuer }),
@@ -141,4 +139,12 @@ function vouchedBy({ trustsEmail }: Provider): string {
 
 function said(claim: unknown): string {
   return loggable(String(claim), 255)
+}
+
+function codeFinding({ clientAuthentication, secretEncoding }: Provider, taken?: SecretEncoding): string {
+  const finding = `The provider took the code with its PKCE verifier, and knew this portal by ${clientAuthentication}.`
+  if (taken === undefined || taken === secretEncoding) return finding
+  const spelled =
+    taken === 'raw' ? 'as they are (raw), not form-encoded' : 'form-encoded, not as they are (raw)'
+  return `${finding} It reads id and secret ${spelled}: from now on they are sent so.`
 }

@@ -82,7 +82,10 @@ export function createReport(parts: ReportParts): Report {
     // What passed with settings that are others by now has not passed.
     if (
       reason === undefined &&
-      !(await table.noteRehearsal(provider, outlook?.user && String(outlook.user.id)))
+      !(await table.noteRehearsal(provider, {
+        userId: outlook?.user && String(outlook.user.id),
+        secretEncoding: witness.encoding,
+      }))
     )
       throw new PortalSsoError('provider_changed', 'the provider was changed during the rehearsal')
     await writeDown(req, ended, reason)

@@ -1,3 +1,4 @@
+import type { SecretEncoding } from '../providers/provider.ts'
 import type { Claims } from '../sign-in/identity.ts'
 import type { Observe } from '../sign-in/observe.ts'
 
@@ -6,6 +7,8 @@ export interface Witness {
   tokenAsked: boolean
   /** of the token endpoint's answer, if it gave one */
   tokenStatus: number | undefined
+  /** how the provider took the client secret, once it had */
+  encoding: SecretEncoding | undefined
   /** comes after all comparisons of the ID token's claims, and before its signature */
   keysAsked: boolean
   /** of an ID token that passed */
@@ -21,6 +24,7 @@ export function createWitness(): Witness & { observe: Observe } {
   const witness: Witness & { observe: Observe } = {
     tokenAsked: false,
     tokenStatus: undefined,
+    encoding: undefined,
     keysAsked: false,
     idClaims: undefined,
     passedAt: 0,
@@ -34,6 +38,8 @@ export function createWitness(): Witness & { observe: Observe } {
         else witness.keysAsked = true
       } else if ('tokenStatus' in seen) {
         witness.tokenStatus = seen.tokenStatus
+      } else if ('encoding' in seen) {
+        witness.encoding = seen.encoding
       } else if ('idClaims' in seen) {
         witness.idClaims = seen.idClaims
         witness.passedAt = Date.now() / 1000

@@ -1,4 +1,5 @@
 import type { ProviderMetadata } from '../providers/discover.ts'
+import type { SecretEncoding } from '../providers/provider.ts'
 import type { Watch } from '../providers/provider-client.ts'
 import type { Claims } from './identity.ts'
 
@@ -7,6 +8,8 @@ export type Seen =
   /** `other`: the keys; after the ID token, UserInfo */
   | { asked: 'token' | 'other' }
   | { tokenStatus: number }
+  /** how the provider reads the client secret */
+  | { encoding: SecretEncoding }
   /** of the ID token, which passed every check of openid-client's and of its form */
   | { idClaims: Claims }
   /** `undefined`: there was no need to ask, or nowhere */

@@ -175,7 +175,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         idTokenExpected: true,
       }
       const watch = observe && watching(this.client.metadata, observe)
-      const { tokens, configuration } = await this.client.redeem(received, checks, watch)
+      const { tokens, configuration, encoding } = await this.client.redeem(received, checks, watch)
+      observe?.({ encoding })
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
       observe?.({ idClaims })

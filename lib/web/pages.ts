@@ -192,7 +192,13 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     problem,
     onError,
     locale,
-    assets: express.static(assetsDirectory, { immutable: true, maxAge: '1y', index: false, redirect: false }),
+    assets: express.static(assetsDirectory, {
+      cacheControl: false,
+      // Not `public`: every answer renews the cookie of a session, and a shared cache would hand it to whoever asks next.
+      setHeaders: (res) => res.setHeader('cache-control', 'private, max-age=31536000, immutable'),
+      index: false,
+      redirect: false,
+    }),
   }
 }
 

@@ -3,7 +3,7 @@
   for (const field of document.querySelectorAll('[data-copy]')) {
     const button = document.createElement('button')
     button.type = 'button'
-    button.className = 'admin-button'
+    button.className = 'sso-button admin-button'
     button.textContent = 'Copy'
     button.setAttribute('aria-label', `Copy ${field.dataset.copy}`)
     button.addEventListener('click', async () => {

@@ -3,8 +3,8 @@ import type { Check } from '../provider.ts'
 import { ok, warning } from './verdict.ts'
 
 export function checkPkce(metadata: ProviderMetadata): Check {
-  if (metadata.code_challenge_methods_supported?.includes('S256'))
-    return ok('pkce', 'PKCE with S256 is supported')
+  const methods: unknown = metadata.code_challenge_methods_supported
+  if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
   return warning(
     'pkce',
     'the provider does not announce PKCE with S256; it is sent all the same',
