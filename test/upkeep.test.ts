@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../lib/index.ts'
+import { fitForLog } from '../lib/logger.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
 import { createUpkeep } from '../lib/upkeep/upkeep.ts'
@@ -12,6 +13,24 @@ import { newProvider } from './support/providers.ts'
 
 const day = 24 * 3_600_000
 const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
+
+describe('upkeep whose logger throws', () => {
+  it('goes on with the next task, and the next time', async () => {
+    const loud = () => {
+      throw new Error('the disk of the log is full')
+    }
+    const logger = fitForLog({ info: loud, warn: loud, error: loud })
+    const done: string[] = []
+    const failing = async () => {
+      throw new Error('away')
+    }
+    const upkeep = createUpkeep({ failing, other: async () => void done.push('other') }, logger)
+    await upkeep.run()
+    await upkeep.run()
+    expect(done).toEqual(['other', 'other'])
+    await upkeep.stop()
+  })
+})
 
 describe.each(databases)('upkeep on %s', (_name, fresh) => {
   let database: FreshDatabase
