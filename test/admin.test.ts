@@ -615,6 +615,15 @@ describe('editing', () => {
   })
 })
 
+describe('a new provider', () => {
+  it('is not offered the name of one that can be restored: it would be forgotten', async () => {
+    await open()
+    await portal.connect(provider, { slug: 'sso' })
+    await portal.sso.providers.remove('sso')
+    expect((await page('/new/generic')).body).toContain('name="slug" type="text" value="sso-2"')
+  })
+})
+
 describe('an address to enter at the provider', () => {
   it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
     portal = await startPortal({
