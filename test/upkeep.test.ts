@@ -216,6 +216,27 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         expect(await told()).toEqual([['first', 5]])
       })
 
+      it('and, where the mail server hangs, leaves the rest for the next time: sessions have to end meanwhile', async () => {
+        for (let n = 0; n < 5; n++)
+          await table().insert(newProvider({ slug: `p${n}`, clientSecretExpiresAt: inDays(5) }))
+        let waited = 0
+        const clock = Date.now.bind(Date)
+        const now = jest.spyOn(Date, 'now').mockImplementation(() => clock() + waited)
+        try {
+          // As it is when it takes as long as anybody waits.
+          const mailer = async () => {
+            waited += 10_000
+          }
+          const { sso } = await instance({ ...mailing, mailer })
+          await sso.upkeep()
+          expect((await told()).length).toBeLessThan(5)
+          for (let minute = 0; minute < 4; minute++) await sso.upkeep()
+          expect(await told()).toHaveLength(5)
+        } finally {
+          now.mockRestore()
+        }
+      })
+
       it.each([
         ['an address that is none', { adminMail: 'admin' }, 'adminMail: write an address'],
         ['no mailer', { adminMail: 'admin@example.com' }, 'adminMail: give a `mailer` too'],

@@ -25,6 +25,8 @@ type WarnedRow = Row & { expiry_warned: string | null }
 const day = 24 * 3_600_000
 /** rows that are read at once */
 const batch = 500
+/** milliseconds after which the rest is left for the next time: with a mail server that hangs nothing else would be looked after */
+const patience = 30_000
 /** days before the end */
 const thresholds = [60, 30, 7, 1]
 
@@ -90,9 +92,13 @@ export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
   }
 
   return async () => {
+    const until = Date.now() + patience
     let last = ''
     for (let rows = await expiring(last); rows.length > 0; rows = await expiring(last)) {
-      for (const row of rows) await lookAt(row)
+      for (const row of rows) {
+        if (Date.now() > until) return
+        await lookAt(row)
+      }
       last = rows.at(-1)?.id ?? ''
     }
   }
