@@ -48,9 +48,9 @@ export interface IdentitiesTable {
   /**
    * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
    *
-   * @returns whether it is linked to that user (still)
+   * @returns whether it is linked (still)
    */
-  touch(portal: string, who: Subject & Pick<Link, 'directory' | 'userId'>): Promise<boolean>
+  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -98,8 +98,8 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         return (await findUserId(portal, { issuer, subject })) ?? userId
       }
     },
-    async touch(portal, { issuer, subject, userId, directory }) {
-      const row = () => rows().where({ portal, issuer, subject, user_id: userId })
+    async touch(portal, { issuer, subject, directory }) {
+      const row = () => rows().where({ portal, issuer, subject })
       const used = await row().update({ last_used_at: new Date().toISOString() })
       if (directory !== undefined)
         await row()
