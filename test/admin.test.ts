@@ -615,6 +615,21 @@ describe('editing', () => {
   })
 })
 
+describe('a provider whose keys were sealed under a secret that is gone', () => {
+  it('still has its page, which says so: it can be disabled and removed there', async () => {
+    await open()
+    provider.faults.clientKeysAt = portal.sso.providers.jwksUri('acme')
+    await portal.connect(provider, { clientSecret: undefined, clientAuthentication: 'private_key_jwt' })
+    const before = portal
+    await open({ database: before.knex, secret: 'quite another secret, longer than 32 characters' })
+    const seen = await page('/acme')
+    expect([seen.status, textOf(seen)]).toEqual([200, expect.stringContaining('under another SSO_SECRET')])
+    await done('/acme/remove')
+    await portal.close()
+    portal = before
+  })
+})
+
 describe('a new provider', () => {
   it('is not offered the name of one that can be restored: it would be forgotten', async () => {
     await open()
