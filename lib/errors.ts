@@ -69,10 +69,19 @@ export function explain(error: unknown): string {
       [member in 'name' | 'message' | 'code' | 'cause']?: unknown
     }
     if (typeof message !== 'string') break
-    const known = typeof code === 'string' && !message.includes(code) ? ` (${code})` : ''
+    const told = withoutStatement(message)
+    const known = typeof code === 'string' && !told.includes(code) ? ` (${code})` : ''
     // V8 quotes what it could not parse, and that may be a token.
-    messages.push(name === 'SyntaxError' ? 'not valid JSON' : message + known)
+    messages.push(name === 'SyntaxError' ? 'not valid JSON' : told + known)
     at = cause
   }
   return messages.join(': ') || String(error)
+}
+
+/**
+ * Knex puts the statement with all its values in front of what the database says: addresses, names, subjects, which are nothing
+ * for a log, and would hide what has happened.
+ */
+export function withoutStatement(message: string): string {
+  return message.replace(/^(?:select|insert into|update|delete from|with) [\s\S]* - /, '')
 }

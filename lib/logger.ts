@@ -14,10 +14,16 @@ export const consoleLogger: Logger = {
   error: (fields, message) => write('error', fields, message),
 }
 
-/** A logger that gets nothing but what is fit for one, so that no caller has to remember. */
+/**
+ * A logger that gets nothing but what is fit for one, so that no caller has to remember. One that throws is not heard: who tells
+ * it of a failure has nobody else to tell, and a rejection that nobody hears would end the process.
+ */
 export function fitForLog(logger: Logger): Logger {
-  const line = (level: keyof Logger) => (fields: object, message: string) =>
-    logger[level](cleaned(fields, 3) as object, loggable(message))
+  const line = (level: keyof Logger) => (fields: object, message: string) => {
+    try {
+      logger[level](cleaned(fields, 3) as object, loggable(message))
+    } catch {}
+  }
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }
 

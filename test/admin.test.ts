@@ -615,6 +615,30 @@ describe('editing', () => {
   })
 })
 
+describe('a provider whose keys were sealed under a secret that is gone', () => {
+  it('still has its page, which says so: it can be disabled and removed there', async () => {
+    await open()
+    provider.faults.clientKeysAt = portal.sso.providers.jwksUri('acme')
+    await portal.connect(provider, { clientSecret: undefined, clientAuthentication: 'private_key_jwt' })
+    const before = portal
+    await open({ database: before.knex, secret: 'quite another secret, longer than 32 characters' })
+    const seen = await page('/acme')
+    expect([seen.status, textOf(seen)]).toEqual([200, expect.stringContaining('under another SSO_SECRET')])
+    await done('/acme/remove')
+    await portal.close()
+    portal = before
+  })
+})
+
+describe('a new provider', () => {
+  it('is not offered the name of one that can be restored: it would be forgotten', async () => {
+    await open()
+    await portal.connect(provider, { slug: 'sso' })
+    await portal.sso.providers.remove('sso')
+    expect((await page('/new/generic')).body).toContain('name="slug" type="text" value="sso-2"')
+  })
+})
+
 describe('an address to enter at the provider', () => {
   it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
     portal = await startPortal({
@@ -629,6 +653,22 @@ describe('an address to enter at the provider', () => {
 })
 
 describe('an act of an administrator', () => {
+  it('is told with all that it changed: something long beside it pushes nothing out', async () => {
+    await openWithAcme()
+    const authorizationParameters = { hint: '"'.repeat(900), other: 'x'.repeat(900) }
+    const emailDomains = ['mallory.example']
+    await portal.sso.providers.update('acme', { authorizationParameters, trustsEmail: true, emailDomains })
+    const [{ detail }] = await portal.knex('sso_events').where({ kind: 'provider-changed' })
+    const { change, before, after } = JSON.parse(detail)
+    expect(change).toBe('authorizationParameters, trustsEmail, emailDomains')
+    expect(JSON.parse(before)).toEqual({ authorizationParameters: {}, trustsEmail: false, emailDomains: [] })
+    expect(JSON.parse(after)).toEqual({
+      authorizationParameters: expect.stringMatching(/^\{"hint":".+…$/),
+      trustsEmail: true,
+      emailDomains,
+    })
+  })
+
   it('is written down also when it takes a recommendation away', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })

@@ -87,6 +87,16 @@ describe('a row', () => {
       ['tenant', 'edov-false', 'edov-text'],
       /preset entra/,
     ],
+    ...[
+      `https://login.microsoftonline.us/${ours}/v2.0`,
+      `https://login.partner.microsoftonline.cn/${ours}/v2.0`,
+      `https://sts.windows.net/${ours}/`,
+    ].map((issuer): [string, Partial<Provider>, string[], RegExp] => [
+      `of Microsoft at ${new URL(issuer).hostname}, without that preset`,
+      { issuer },
+      ['tenant', 'edov-false', 'edov-text'],
+      /preset entra/,
+    ]),
   ])('%s lets through what it is told to, with what to change', (_row, row, names, remedy) => {
     expect(letThrough(row)).toEqual(names)
     for (const check of play(row).filter(({ result }) => result === 'failed')) {

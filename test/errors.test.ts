@@ -1,4 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
+import { sqliteConfig } from '../lib/database/sqlite.ts'
 import { ConfigurationError, EmailTaken, explain, PortalSsoError } from '../lib/errors.ts'
 import { toProblem } from '../lib/web/pages.ts'
 
@@ -21,6 +23,20 @@ describe('an error is explained in one line', () => {
     })
     const text = explain(new PortalSsoError('answer_invalid', 'the answer', { cause: library }))
     expect(text).toBe('the answer (answer_invalid): unexpected claims')
+  })
+
+  it('without the values of a statement that the database refused: a host’s Knex quotes them, too', async () => {
+    const knex = knexModule(sqliteConfig(':memory:'))
+    const row = { email: 'ada@example.com', name: 'Ada - Lovelace' }
+    for (const refused of [
+      knex('nowhere').insert(row),
+      knex('nowhere').where(row).first(),
+      knex('nowhere').where({ email: row.email }).update(row),
+      knex('nowhere').where(row).delete(),
+      knex.with('w', knex('nowhere').where(row)).from('w').select(),
+    ])
+      expect(await refused.then(String, explain)).toBe('no such table: nowhere (SQLITE_ERROR)')
+    await knex.destroy()
   })
 
   it('that ends, for an error that is its own cause', () => {
@@ -54,6 +70,8 @@ describe('what a person is told of an error', () => {
     [{ code: 'SQLITE_BUSY' }, 'database_unavailable'],
     [{ name: 'KnexTimeoutError' }, 'database_unavailable'],
     [{ message: 'Connection terminated unexpectedly' }, 'database_unavailable'],
+    [{ message: 'select * from "sso_providers" - Query read timeout' }, 'database_unavailable'],
+    [{ message: "select 'a - Query read timeout' - column does not exist" }, 'internal'],
     [{ status: 413 }, 'request_invalid'],
     [{ status: 400 }, 'request_invalid'],
     [{ status: 500 }, 'internal'],

@@ -354,6 +354,16 @@ describe('a file that is none of ours', () => {
       () => fileOf({ clientSecret: 'x' }),
       /^acme: clientSecret: a file holds no secrets/,
     ],
+    [
+      'holds a name that would be a line of its own in a terminal',
+      () => fileOf({ 'x\nacme is connected': 1 }),
+      'acme: x\\u{a}acme is connected: is no setting',
+    ],
+    [
+      'holds such a name deeper inside',
+      () => fileOf({ authorizationParameters: { 'x\nacme is connected': 'x' } }),
+      /^acme: authorizationParameters\.x\\u\{a\}acme is connected: /,
+    ],
     ['says that it is enabled', () => fileOf({ enabled: true }), 'acme: enabled: is no setting'],
     ['says whose portal it is', () => fileOf({ portal: 'other' }), 'acme: portal: is no setting'],
     ['holds a wrong setting', () => fileOf({ trustsEmail: 'yes' }), /^acme: trustsEmail: /],
@@ -397,6 +407,7 @@ describe('a file that is none of ours', () => {
 
   it.each([
     ['its issuer', () => ({ issuer: 'https://id.attacker.example' })],
+    ['the client that its tokens are for', () => ({ clientId: 'attackers-own' })],
     ['whose addresses it vouches for', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
     ['the claim that holds the address', () => ({ emailClaim: 'preferred_username' })],
   ])('does not change who is believed of a provider that people use: %s', async (_what, settings) => {

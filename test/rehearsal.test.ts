@@ -124,6 +124,7 @@ describe('a rehearsal sign-in', () => {
     expect(textOf(report.body)).toContain('as they are (raw), not form-encoded: from now on they are sent so')
     await expectNoSecrets(report)
     expect(await draft()).toMatchObject({ secretEncoding: 'raw', rehearsedAt: expect.any(String) })
+    expect(await events()).toMatchObject([{ outcome: 'passed', secretEncoding: 'raw' }])
     await portal.sso.providers.enable('draft')
     await visitor.open(`${portal.url}/login/draft`)
     expect(await isSignedIn()).toBe(true)

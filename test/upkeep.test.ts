@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../lib/index.ts'
+import { fitForLog } from '../lib/logger.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
 import { createUpkeep } from '../lib/upkeep/upkeep.ts'
@@ -12,6 +13,24 @@ import { newProvider } from './support/providers.ts'
 
 const day = 24 * 3_600_000
 const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
+
+describe('upkeep whose logger throws', () => {
+  it('goes on with the next task, and the next time', async () => {
+    const loud = () => {
+      throw new Error('the disk of the log is full')
+    }
+    const logger = fitForLog({ info: loud, warn: loud, error: loud })
+    const done: string[] = []
+    const failing = async () => {
+      throw new Error('away')
+    }
+    const upkeep = createUpkeep({ failing, other: async () => void done.push('other') }, logger)
+    await upkeep.run()
+    await upkeep.run()
+    expect(done).toEqual(['other', 'other'])
+    await upkeep.stop()
+  })
+})
 
 describe.each(databases)('upkeep on %s', (_name, fresh) => {
   let database: FreshDatabase
@@ -120,6 +139,24 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       expect(await told()).toEqual([['first', 0]])
     })
 
+    it('of the last one of many, too: those that ran out long ago stand in nobody’s way', async () => {
+      await table().insert(newProvider({ enabled: false, clientSecretExpiresAt: inDays(-400) }))
+      const row = await knex('sso_providers').first()
+      const others = Array.from({ length: 1000 }, (_, at) => ({
+        ...row,
+        id: randomUUID(),
+        slug: `old-${at}`,
+      }))
+      await knex.batchInsert('sso_providers', others, 20)
+      await table().insert(newProvider({ slug: 'last', clientSecretExpiresAt: inDays(5) }))
+      await knex('sso_providers')
+        .where({ slug: 'last' })
+        .update({ id: 'z'.repeat(36) })
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([['first', 5]])
+    })
+
     it.each([
       ['is disabled', { enabled: false }],
       ['signs with a key of its own', { clientAuthentication: 'private_key_jwt' as const }],
@@ -177,6 +214,27 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         expect(failures).toHaveLength(2)
         expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
         expect(await told()).toEqual([['first', 5]])
+      })
+
+      it('and, where the mail server hangs, leaves the rest for the next time: sessions have to end meanwhile', async () => {
+        for (let n = 0; n < 5; n++)
+          await table().insert(newProvider({ slug: `p${n}`, clientSecretExpiresAt: inDays(5) }))
+        let waited = 0
+        const clock = Date.now.bind(Date)
+        const now = jest.spyOn(Date, 'now').mockImplementation(() => clock() + waited)
+        try {
+          // As it is when it takes as long as anybody waits.
+          const mailer = async () => {
+            waited += 10_000
+          }
+          const { sso } = await instance({ ...mailing, mailer })
+          await sso.upkeep()
+          expect((await told()).length).toBeLessThan(5)
+          for (let minute = 0; minute < 4; minute++) await sso.upkeep()
+          expect(await told()).toHaveLength(5)
+        } finally {
+          now.mockRestore()
+        }
       })
 
       it.each([

@@ -61,7 +61,11 @@ export function createConnectRoutes(parts: AdminParts): Router {
   }
 
   async function proposed(req: Request, preset: Preset): Promise<Entries> {
-    const taken = (await providers.list(portalOf(req))).map(({ slug }) => slug)
+    const portal = portalOf(req)
+    // One that was removed has its name as long as it can be restored: who takes that forgets it.
+    const taken = [...(await providers.list(portal)), ...(await providers.removed(portal))].map(
+      ({ slug }) => slug,
+    )
     const base = preset.name === 'generic' ? 'sso' : preset.name
     let slug = base
     for (let next = 2; taken.includes(slug); next++) slug = `${base}-${next}`

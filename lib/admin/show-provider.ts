@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express'
+import { ConfigurationError } from '../errors.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { markOf } from './mark.ts'
@@ -6,6 +7,7 @@ import { type AdminParts, howOf } from './parts.ts'
 import { addressesFor, hasConsent } from './provider-addresses.ts'
 import { statesOf } from './provider-state.ts'
 import { createShowAdmin } from './show-admin.ts'
+import { sentence } from './words.ts'
 
 /** @param trouble what an act said that was not done */
 export type ShowProvider = (
@@ -19,6 +21,17 @@ export type ShowProvider = (
 export function createShowProvider(parts: AdminParts): ShowProvider {
   const { addresses, history, portalOf, providers } = parts
   const show = createShowAdmin(parts)
+
+  /** Keys that nobody can open any more must not hide the page on which to part with the provider. */
+  async function keysOf(slug: string, portal: string) {
+    try {
+      return { keys: await providers.clientKeys(slug, portal) }
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error
+      return { keys: [], problem: sentence(error.message) }
+    }
+  }
+
   return async (req, res, provider, trouble) => {
     const { slug, preset } = provider
     const { portal } = howOf(req, portalOf)
@@ -26,7 +39,7 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
     const [activities, dependents, keys] = await Promise.all([
       history.activity(portal),
       providers.whoDependsOn(slug, portal),
-      signsKeys ? providers.clientKeys(slug, portal) : [],
+      signsKeys ? keysOf(slug, portal) : { keys: [] },
     ])
     const activity = activities.get(slug)
     await show(
@@ -40,7 +53,7 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
         states: statesOf(provider, activity, new Date()),
         activity,
         dependents,
-        keys,
+        ...keys,
         signsKeys,
         addresses: addressesFor(parts, slug, portal, { preset, signsKeys }),
         consentHref: hasConsent(preset) ? addresses.path(`/login/${slug}/admin-consent`) : undefined,

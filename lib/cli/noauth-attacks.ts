@@ -37,6 +37,16 @@ const openHosts = [
   'www.linkedin.com',
 ]
 
+/** Entra's of the world and of the national clouds, and of its older tokens (`sts.windows.net`). */
+const microsoftHosts = [
+  'login.microsoftonline.com',
+  'login.microsoftonline.us',
+  'login.partner.microsoftonline.cn',
+  'login.windows.net',
+  'sts.chinacloudapi.cn',
+  'sts.windows.net',
+]
+
 const attacks: readonly Attack[] = [
   {
     name: 'unverified',
@@ -207,7 +217,7 @@ function isOpen(provider: Provider): boolean {
 
 /** Whatever preset it was connected with. */
 function isMicrosoft({ preset, issuer }: Provider): boolean {
-  return preset === 'entra' || new URL(issuer).hostname === 'login.microsoftonline.com'
+  return preset === 'entra' || microsoftHosts.includes(new URL(issuer).hostname)
 }
 
 function tenantIn({ issuer }: Provider): string {

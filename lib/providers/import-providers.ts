@@ -124,9 +124,10 @@ export function createImportProviders({ connect, table, update }: ImportParts): 
 }
 
 // Of a draft these are looked at, and rehearsed, before anybody comes in. Of an enabled one whoever wrote the file would come in
-// at once, as anybody.
+// at once, as anybody. With the client, too: at many providers its owner has tokens for it hold whatever address he likes.
 const whoIsBelieved = [
   'issuer',
+  'clientId',
   'trustsEmail',
   'emailClaim',
   'emailDomains',

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { ConfigurationError } from '../errors.ts'
+import { loggable } from '../loggable.ts'
 import { providerSettingsSchema, slugSchema } from './provider.ts'
 import { parse } from './provider-input.ts'
 
@@ -96,6 +97,6 @@ function misplaced({ slug, settings }: ProviderInFile): string[] {
     .map((name) =>
       secretNames.includes(name)
         ? `${slug}: ${name}: a file holds no secrets in the clear; take it out, and give it when you are asked`
-        : `${slug}: ${name}: is no setting`,
+        : `${slug}: ${loggable(name)}: is no setting`,
     )
 }

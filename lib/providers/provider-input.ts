@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ConfigurationError } from '../errors.ts'
+import { loggable } from '../loggable.ts'
 import { portalName } from '../web/portal-of.ts'
 import type { Preset } from './presets/preset.ts'
 import { presetOf, presets } from './presets/presets.ts'
@@ -108,9 +109,9 @@ export function readChanges(changes: ProviderChanges): {
 export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  throw new ConfigurationError(
-    result.error.issues.map(({ path, message }) => `${path.join('.') || 'provider'}: ${message}`).join('; '),
-  )
+  // Names are quoted, and may be a file's: a line of their own in a terminal would speak in our name.
+  const told = result.error.issues.map(({ path, message }) => `${path.join('.') || 'provider'}: ${message}`)
+  throw new ConfigurationError(told.map((each) => loggable(each)).join('; '))
 }
 
 export function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

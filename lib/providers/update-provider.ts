@@ -112,7 +112,18 @@ function difference(before: Provider, after: Provider, secrets: SecretChanges) {
   const replaced = Object.entries(secrets)
     .filter(([, secret]) => secret !== undefined)
     .map(([name]) => name)
+  // An event is bounded: each setting has its part of it, or a long one would push out what else was changed.
+  const room = Math.floor(longestDetail / names.length)
   const pick = (from: typeof now) =>
-    JSON.stringify(Object.fromEntries(names.map((name) => [name, from[name]])))
+    JSON.stringify(Object.fromEntries(names.map((name) => [name, cut(from[name], room - name.length)])))
   return { change: [...names, ...replaced].join(', '), before: pick(old), after: pick(now) }
+}
+
+/** characters of what is told of settings, as JSON; an event takes a thousand */
+const longestDetail = 900
+
+function cut(value: unknown, room: number): unknown {
+  const text = JSON.stringify(value) ?? ''
+  // Spelled as JSON once more, its quotes take two characters each.
+  return text.length + 5 <= room ? value : `${text.slice(0, Math.max(0, (room - 6) / 2))}…`
 }

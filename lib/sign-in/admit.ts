@@ -53,11 +53,11 @@ export function createAdmit(parts: AdmitParts): Admit {
   const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink, table } = parts
 
   /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
-  async function endUnlessLinked(req: Request, { provider, identity, user, how }: Admission) {
+  async function endUnlessLinked(req: Request, { provider, identity, how }: Admission) {
     const { portal } = provider
     try {
       if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-      if (await identities.touch(portal, { ...identity, userId: user.id })) return
+      if (await identities.touch(portal, identity)) return
       throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
     } catch (error) {
       await sessions.end(req)

@@ -23,6 +23,10 @@ type Warned = { [which in Which]?: { end: string; days: number } }
 type WarnedRow = Row & { expiry_warned: string | null }
 
 const day = 24 * 3_600_000
+/** rows that are read at once */
+const batch = 500
+/** milliseconds after which the rest is left for the next time: with a mail server that hangs nothing else would be looked after */
+const patience = 30_000
 /** days before the end */
 const thresholds = [60, 30, 7, 1]
 
@@ -33,7 +37,8 @@ const thresholds = [60, 30, 7, 1]
 export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
   const { adminMail, events, knex, logger, sendExpiryMail } = parts
 
-  async function expiring(): Promise<WarnedRow[]> {
+  /** @param after id of the last one of the batch before: none is passed over, however many there are */
+  async function expiring(after: string): Promise<WarnedRow[]> {
     const soon = new Date(Date.now() + Math.max(...thresholds) * day).toISOString()
     return await knex('sso_providers')
       .select(...columns, 'expiry_warned')
@@ -43,7 +48,9 @@ export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
           .where('client_secret_expires_at', '<=', soon)
           .orWhere('second_client_secret_expires_at', '<=', soon),
       )
-      .limit(1000)
+      .where('id', '>', after)
+      .orderBy('id')
+      .limit(batch)
   }
 
   /** @returns whether this call was the one that noted it: of all instances that one warns */
@@ -74,15 +81,25 @@ export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
       }
   }
 
+  async function lookAt(row: WarnedRow): Promise<void> {
+    const provider = fromRow(row)
+    const warned = JSON.parse(row.expiry_warned ?? '{}') as Warned
+    const due = dueWarnings(provider, warned)
+    if (due.length === 0) return
+    const noted = Object.fromEntries(due.map(({ which, end, days }) => [which, { end, days }]))
+    if (!(await note(row, { ...warned, ...noted }))) return
+    for (const { which, end } of due) await warn(provider, which, end)
+  }
+
   return async () => {
-    for (const row of await expiring()) {
-      const provider = fromRow(row)
-      const warned = JSON.parse(row.expiry_warned ?? '{}') as Warned
-      const due = dueWarnings(provider, warned)
-      if (due.length === 0) continue
-      const noted = Object.fromEntries(due.map(({ which, end, days }) => [which, { end, days }]))
-      if (!(await note(row, { ...warned, ...noted }))) continue
-      for (const { which, end } of due) await warn(provider, which, end)
+    const until = Date.now() + patience
+    let last = ''
+    for (let rows = await expiring(last); rows.length > 0; rows = await expiring(last)) {
+      for (const row of rows) {
+        if (Date.now() > until) return
+        await lookAt(row)
+      }
+      last = rows.at(-1)?.id ?? ''
     }
   }
 }

@@ -50,9 +50,9 @@ export interface IdentitiesTable {
   /**
    * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
    *
-   * @returns whether it is linked to that user (still)
+   * @returns whether it is linked (still)
    */
-  touch(portal: string, who: Subject & Pick<Link, 'directory' | 'userId'>): Promise<boolean>
+  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -103,8 +103,8 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     async unlinkRebound(portal, { issuer, subject }) {
       await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
-    async touch(portal, { issuer, subject, userId, directory }) {
-      const row = () => rows().where({ portal, issuer, subject, user_id: userId })
+    async touch(portal, { issuer, subject, directory }) {
+      const row = () => rows().where({ portal, issuer, subject })
       const used = await row().update({ last_used_at: new Date().toISOString() })
       if (directory !== undefined)
         await row()

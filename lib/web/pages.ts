@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
-import { ConfigurationError, explain, PortalSsoError, type ProblemCode } from '../errors.ts'
+import { ConfigurationError, explain, PortalSsoError, type ProblemCode, withoutStatement } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { viewsDirectory } from '../paths.ts'
 import { randomText } from '../random-text.ts'
@@ -228,7 +228,7 @@ function isDatabaseFailure(error: unknown): boolean {
       String(code ?? ''),
     ) ||
     /^(Connection terminated|timeout expired|Query read timeout|Unable to acquire a connection)/i.test(
-      String(message ?? ''),
+      withoutStatement(String(message ?? '')),
     )
   )
 }

@@ -38,11 +38,13 @@ export async function askSlug({ sso }: Workbench, preset: Preset, portal: string
   // A script gets what a person would be offered; that it is taken is told when it is connected.
   if (proposed && !atTerminal()) return proposed
   const free = async (slug: string) => !(await sso.providers.find(slug, portal))
+  // Who takes the name of a removed one forgets that: not by pressing Enter.
+  const removed = (await sso.providers.removed(portal)).map(({ slug }) => slug)
   return await ask({
     question: 'Short name for addresses',
     flag: '--slug',
     example: proposed ? undefined : 'acme',
-    otherwise: proposed && (await free(proposed)) ? proposed : undefined,
+    otherwise: proposed && (await free(proposed)) && !removed.includes(proposed) ? proposed : undefined,
     async read(answer) {
       const read = reading(slugSchema, answer)
       if ('wrong' in read || (await free(read.answer))) return read
