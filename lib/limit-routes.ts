@@ -59,6 +59,18 @@ export function createLimitRoutes({ form, limits, redis, logger, ...parts }: Lim
   return routes
 }
 
+/** For the host's own login page, which is none of our routes: refusing costs a row each time. */
+export function createLimitRefusals({
+  rateLimits,
+  redis,
+  logger,
+  ...parts
+}: Omit<LimitParts, 'form' | 'limits'> & { rateLimits: RateLimits | false }): RequestHandler {
+  if (!rateLimits) return (_req, _res, next) => next()
+  const limit = createRateLimiter({ redis, logger, tooMany: createTooMany({ logger, ...parts }) })
+  return limit({ name: 'start', most: rateLimits.start, window: 60, keyOf: clientKey })
+}
+
 function createTooMany({
   addresses,
   events,

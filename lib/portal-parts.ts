@@ -126,7 +126,16 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
   const parts = {
     addresses,
-    admit: createAdmit({ sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink }),
+    admit: createAdmit({
+      sessions,
+      identities,
+      events,
+      lastUsed,
+      homePath,
+      forgetRegistration,
+      offerLink,
+      table,
+    }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
     beginRegistration: createBeginRegistration(pendings, addresses),

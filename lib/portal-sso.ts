@@ -8,6 +8,7 @@ import { ConfigurationError } from './errors.ts'
 import type { PortalEvents } from './events/events.ts'
 import type { History } from './events/history.ts'
 import { createGuard } from './guard.ts'
+import { createLimitRefusals } from './limit-routes.ts'
 import type { Rebinding } from './moving/rebind-identities.ts'
 import type { Retirement } from './moving/retire-provider.ts'
 import type { PortalSsoOptions } from './options.ts'
@@ -75,7 +76,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: () => createGuard(parts),
-    classicLoginGate: () => createClassicLoginGate(parts),
+    classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
     admin: createAdmin(parts),
     providers,
     rehearsals,

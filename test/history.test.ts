@@ -171,7 +171,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect(await activity('other')).toMatchObject({ signIns: 1 })
     })
 
-    it('that consent is missing, until somebody gets in or an administrator consents', async () => {
+    it('that consent is missing, until somebody gets in or a rehearsal passes, whatever a browser says of a consent', async () => {
       await connected('acme')
       const at = days(5)
       await happened(days(6), { kind: 'refused', provider: 'acme', detail: consentMissing })
@@ -180,7 +180,10 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       const refusedConsent = { outcome: 'refused', tenant: 'x' }
       await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: refusedConsent })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
-      await happened(days(3), { kind: 'admin-consent', provider: 'acme', detail: { outcome: 'granted' } })
+      await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: { outcome: 'granted' } })
+      await happened(days(4), { kind: 'provider-rehearsed', provider: 'acme', detail: { outcome: 'failed' } })
+      expect(await activity()).toMatchObject({ consentMissingAt: at })
+      await happened(days(3), { kind: 'provider-rehearsed', provider: 'acme', detail: { outcome: 'passed' } })
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
       await happened(days(2), { kind: 'refused', provider: 'acme', detail: consentMissing })
       expect(await activity()).toMatchObject({ consentMissingAt: expect.any(String) })

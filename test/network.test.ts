@@ -196,6 +196,11 @@ describe('what is entered of the network', () => {
       /^proxy: write it without a user/,
     ],
     ['a proxy with a user', { proxy: 'http://user@proxy.example:3128' }, /^proxy: write it without a user/],
+    [
+      'a proxy with credentials behind too many slashes',
+      { proxy: 'http:////user:pass@proxy.example:3128' },
+      /^proxy: write it without a user/,
+    ],
     ['a proxy of another kind', { proxy: 'socks5://proxy.example' }, /^proxy: write an address such as/],
     [
       'certificates that are none',
@@ -219,6 +224,11 @@ describe('what is entered of the network', () => {
     expect((error as Error).message).toMatch(says)
     expect((error as Error).message).not.toContain('pass@')
     expect(proxy.asked).toEqual([])
+  })
+
+  it('is kept of a proxy as it is read, without what a terminal or a log would obey', async () => {
+    await portal.connect(provider, { ...behind(), proxy: ` ${proxy.url}/\u001b[2J\n` })
+    expect(await portal.knex('sso_providers').pluck('proxy')).toEqual([proxy.url])
   })
 
   it('may be several certificates', async () => {

@@ -87,6 +87,24 @@ describe('a client that makes too many requests', () => {
     expect(seen.map((status) => status === 429)).toEqual([false, false, true, true])
   })
 
+  it('is turned away where a host asks for passwords, with a row for each refusal before, and none for those let through', async () => {
+    const portal = await portalWith(
+      { start: 3 },
+      {
+        mount(app, sso) {
+          app.use(sso.session(), sso.router())
+          app.post('/password-login', sso.classicLoginGate(), (_req, res) => res.send('password taken'))
+        },
+      },
+    )
+    const post = () => new Visitor().post(`${portal.url}/password-login`)
+    expect(await statuses(6, post)).toEqual([403, 403, 403, 429, 429, 429])
+    expect(await portal.knex('sso_events').where({ kind: 'refused' })).toHaveLength(3)
+    expect(await events(portal)).toHaveLength(1)
+    await portal.sso.providers.disable('acme')
+    expect(await statuses(6, post)).toEqual([200, 200, 200, 200, 200, 200])
+  })
+
   it.each(['/LOGIN/acme', '/login/acme/', '/login/%61cme', '/login/nope', '/login/acme/nothing/here'])(
     'is counted however the path is spelled: %s',
     async (path) => {

@@ -4,9 +4,11 @@ import session, { MemoryStore } from 'express-session'
 import knexModule from 'knex'
 import type { EventKind, User } from '../lib/index.ts'
 import { createIdentitiesTable } from '../lib/users/identities-table.ts'
+import { createUsersTable } from '../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from './support/entra-look-alike.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
+import { rehearse, textOf } from './support/rehearse.ts'
 import { Visitor } from './support/visitor.ts'
 
 const bobsOid = 'bbbbbbbb-0000-4000-8000-000000000b0b'
@@ -203,6 +205,14 @@ describe.each(databases)('a new app registration, which changes every subject, o
     })
   })
 
+  it('is what a rehearsal says, and it finds nobody for good', async () => {
+    await moved()
+    entra.signsIn()
+    const { body } = await rehearse({ portal, visitor: new Visitor() }, 'acme')
+    expect(textOf(body)).toContain('has a new subject: this account would be linked anew and come in as ada@')
+    expect(await portal.knex('sso_identities')).toHaveLength(1)
+  })
+
   describe('taken back', () => {
     it('leaves no link that it made, no session of who came by one, and stops', async () => {
       const before = new Visitor()
@@ -219,6 +229,30 @@ describe.each(databases)('a new app registration, which changes every subject, o
       expect(await portal.knex('sso_identities')).toHaveLength(1)
       expect(await signIn()).not.toContain(ada.id)
       expect(await providers().undoRebinding('acme')).toBe(0)
+    })
+
+    it('leaves none of who was just coming in either, whose user a host takes long to find', async () => {
+      await moved()
+      entra.signsIn()
+      const users = createUsersTable(portal.knex)
+      let undone: number | undefined
+      const slow = await startPortal({
+        database: portal.knex,
+        users: {
+          ...users,
+          async findById(...asked) {
+            undone ??= await providers().undoRebinding('acme')
+            return await users.findById(...asked)
+          },
+        },
+      })
+      const visitor = new Visitor()
+      const seen = await visitor.open(`${slow.url}/login/acme`)
+      expect([undone, seen.status]).toEqual([0, 409])
+      expect((await visitor.get(`${slow.url}/portal`)).status).toBe(302)
+      await slow.close()
+      expect(await portal.knex('sso_identities').whereNotNull('rebound_at')).toEqual([])
+      expect(await portal.knex('sso_sessions').where({ user_id: ada.id })).toHaveLength(1)
     })
 
     it('while somebody comes in by such a link leaves him no session', async () => {

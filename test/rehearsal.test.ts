@@ -124,6 +124,7 @@ describe('a rehearsal sign-in', () => {
     expect(textOf(report.body)).toContain('as they are (raw), not form-encoded: from now on they are sent so')
     await expectNoSecrets(report)
     expect(await draft()).toMatchObject({ secretEncoding: 'raw', rehearsedAt: expect.any(String) })
+    expect(await events()).toMatchObject([{ outcome: 'passed', secretEncoding: 'raw' }])
     await portal.sso.providers.enable('draft')
     await visitor.open(`${portal.url}/login/draft`)
     expect(await isSignedIn()).toBe(true)
@@ -541,6 +542,7 @@ describe('the claims in a report', () => {
       name: '<img src=x onerror=alert(1)>\u202eadA',
       access_token: 'hidden-one',
       nested: { token: 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.x' },
+      upstream: { tenant: 'north', deeper: [{ refresh_token: 'hidden-two' }] },
       long: 'x'.repeat(10_000),
       '<b>bold</b>': 'y',
       groups: ['admins'],
@@ -551,12 +553,13 @@ describe('the claims in a report', () => {
     expect(body).not.toMatch(/<img|<b>/)
     expect(body).not.toContain('\u202e')
     expect(body).toContain('&lt;img src=x onerror=alert(1)&gt;')
-    expect(body).not.toMatch(/hidden-one|x{400}/)
+    expect(body).not.toMatch(/hidden-one|hidden-two|x{400}/)
     const rows = [...body.matchAll(/<th scope="row">([\s\S]*?)<\/th>/g)].map(([, html]) => textOf(html!))
     expect(rows).toHaveLength(60)
     expect(textOf(body)).toMatch(/\d+ more were left out/)
     expect(rows).toEqual(expect.arrayContaining(['sub', 'email', 'groups not read']))
     expect(rows.join()).not.toContain('nonce')
+    expect(textOf(body)).toContain('{"tenant":"north","deeper":[{"refresh_token":"(not shown)"}]}')
     await expectNoSecrets(report)
   })
 

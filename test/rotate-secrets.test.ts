@@ -163,6 +163,16 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     expect(await old.knex('sso_events').where({ kind: 'secrets-rotated' })).toEqual([])
   })
 
+  it('is not held up by one of a provider that was removed, which nobody could set again', async () => {
+    const old = await start(testSecret)
+    await connectAll(old)
+    const stranger = await start('a secret that is long gone, longer than 32 characters')
+    await stranger.connect(provider, { slug: 'stray' })
+    await stranger.sso.providers.remove('stray')
+    const rotating = await start(newSecret, testSecret)
+    expect(await rotating.sso.rotateSecrets()).toEqual({ providers: 4 })
+  })
+
   it('is an event also where there is nothing to seal', async () => {
     const portal = await start(newSecret, testSecret)
     expect(await portal.sso.rotateSecrets()).toEqual({ providers: 0 })

@@ -8,6 +8,8 @@ import type { PortalOf } from '../web/portal-of.ts'
 export interface ClassicLoginGateParts {
   /** the operator's own ways around */
   allowsClassic: (req: Request) => Promise<boolean>
+  /** passes over what one client may be refused in a minute; the rest it answers itself */
+  limitRefusals: RequestHandler
   pages: Pages
   portalOf: PortalOf
   table: ProvidersTable
@@ -19,6 +21,7 @@ export interface ClassicLoginGateParts {
  */
 export function createClassicLoginGate({
   allowsClassic,
+  limitRefusals,
   pages,
   portalOf,
   table,
@@ -32,6 +35,10 @@ export function createClassicLoginGate({
     next()
   })
   return (req, res, next) => {
-    gate(req, res, (error?: unknown) => (error ? pages.onError(error, req, res, next) : next()))
+    gate(req, res, (refusal?: unknown) => {
+      if (!refusal) return next()
+      // Programs that try passwords go on trying them: not each is worth a row.
+      limitRefusals(req, res, (error?: unknown) => pages.onError(error ?? refusal, req, res, next))
+    })
   }
 }

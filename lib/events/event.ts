@@ -107,8 +107,15 @@ export interface ProviderChanged extends OfProvider {
 /** An administrator signed in through it to see whether it works; nobody has a session by that. */
 export interface ProviderRehearsed extends OfProvider {
   kind: 'provider-rehearsed'
-  /** `reason`: why it failed, in general; the exact one stood on the page, and is in the log */
-  detail: { outcome: 'passed' | 'failed'; reason?: ProblemCode | undefined }
+  /**
+   * `reason`: why it failed, in general; the exact one stood on the page, and is in the log. `secretEncoding`: how the client
+   * secret is sent from now on, where that is another way than before
+   */
+  detail: {
+    outcome: 'passed' | 'failed'
+    reason?: ProblemCode | undefined
+    secretEncoding?: 'form' | 'raw' | undefined
+  }
 }
 
 /** The classic login was opened to one browser, past all providers. */

@@ -119,8 +119,8 @@ export function createHistory({ knex }: { knex: Knex }): History {
             `select p.slug, p.created_at as since,
                (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
                (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
-               (select max(at) from (${newest('admin-consent')}) as answers
-                 where detail like '%"outcome":"granted"%') as consented_at
+               (select max(at) from (${newest('provider-rehearsed')}) as rehearsals
+                 where detail like '%"outcome":"passed"%') as rehearsed_at
              from sso_providers p where p.portal = ? and p.removed_at is null`,
             [monthAgo, portal],
           ),
@@ -133,7 +133,7 @@ export function createHistory({ knex }: { knex: Knex }): History {
             `(select max(at) from (
                select at, detail from sso_events
                where portal = ? and provider = seen.slug and kind = 'refused' and at >= seen.since
-                 and at > coalesce(last_sign_in, '') and at > coalesce(consented_at, '')
+                 and at > coalesce(last_sign_in, '') and at > coalesce(rehearsed_at, '')
                order by at desc limit ${mostRows}) as refusals
              where detail like '%"code":"consent_missing"%') as consent_missing_at`,
             [portal],

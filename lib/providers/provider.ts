@@ -141,6 +141,13 @@ const domain = z
     'write a domain such as `example.com` (internationalised ones as `xn--…`)',
   )
 
+/** By what the address means: `http:////user@proxy` names one, too. */
+function namesUser(address: string): boolean {
+  if (!URL.canParse(address)) return false
+  const { username, password } = new URL(address)
+  return username !== '' || password !== ''
+}
+
 const moment = z
   .string()
   .refine(
@@ -194,9 +201,11 @@ export const providerSettingsSchema = z.strictObject({
     .url({ protocol: /^https?$/, error: 'write an address such as `http://proxy.example.com:3128`' })
     .max(255)
     // It would stand in the table in the clear, and in logs.
-    .refine((address) => !/^https?:\/\/[^/]*@/i.test(address), {
+    .refine((address) => !namesUser(address), {
       error: 'write it without a user and a password: a proxy that asks for them is not supported',
     })
+    // As it is read, so that nothing that is passed over there (line breaks, controls) is kept and shown.
+    .transform((address) => new URL(address).origin)
     .optional(),
   certificateAuthority: z
     .string()

@@ -10,7 +10,8 @@ import type { SecretBox } from './secret-box.ts'
  * secrets. Those that are sealed so already stay as they are, so that it may be run again.
  *
  * @returns how many rows were sealed anew
- * @throws ConfigurationError when one opens under none of the secrets; then all stay as they were
+ * @throws ConfigurationError when one opens under none of the secrets; then all stay as they were. One of a provider that was
+ *   removed is passed over: nobody could set it again
  */
 export type RotateSecrets = (how?: Pick<How, 'by'>) => Promise<{ providers: number }>
 
@@ -27,6 +28,7 @@ interface SealedRow {
   client_secret: string | null
   second_client_secret: string | null
   client_keys: string | null
+  removed_at: string | null
 }
 
 const sealedColumns = ['client_secret', 'second_client_secret', 'client_keys'] as const
@@ -41,15 +43,21 @@ export function createRotateSecrets({ events, knex, secretBox }: RotateSecretsPa
       const context = column === 'client_keys' ? keysOf(row.id) : row.id
       // Opened in any case: what nobody can read is told now, and not at the first sign-in without the old secret.
       const secret = await opened(row, sealed, context)
-      if (!secretBox.isCurrent(sealed)) changes[column] = await secretBox.close(secret, context)
+      if (secret !== undefined && !secretBox.isCurrent(sealed))
+        changes[column] = await secretBox.close(secret, context)
     }
     return changes
   }
 
-  async function opened({ slug, portal }: SealedRow, sealed: string, context: string): Promise<string> {
+  async function opened(
+    { slug, portal, removed_at }: SealedRow,
+    sealed: string,
+    context: string,
+  ): Promise<string | undefined> {
     try {
       return await secretBox.open(sealed, context)
     } catch (cause) {
+      if (removed_at !== null) return undefined
       throw new ConfigurationError(
         `a client secret or key of "${slug}" in the portal "${portal}" opens under none of the secrets, so all stay as ` +
           'they were: add the one that it was sealed under (secret: [new, old]), or set the client secret again',
@@ -64,7 +72,7 @@ export function createRotateSecrets({ events, knex, secretBox }: RotateSecretsPa
       // Locks all rows, in whatever database: who changes one now waits, and writes over ours what is newer. Readers wait for
       // nobody. A row that is added meanwhile is sealed by an instance that runs with the new secret already.
       await rows().update({ id: transaction.ref('id') })
-      const all: SealedRow[] = await rows().select('id', 'portal', 'slug', ...sealedColumns)
+      const all: SealedRow[] = await rows().select('id', 'portal', 'slug', 'removed_at', ...sealedColumns)
       const changed: string[] = []
       for (const row of all) {
         const changes = await resealed(row)

@@ -21,6 +21,10 @@ const readOnes = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', 'name'
 
 const ofEntra = ['tid', 'oid', 'xms_edov']
 
+// A provider that passes on what another one gave it, say.
+const secretive = /token|secret|password|assertion|api_?key/i
+const notShown = '(not shown)'
+
 /** What the provider said of the person, as text that cannot do anything, bounded, and without what looks like a secret. */
 export function claimsShown(
   provider: Provider,
@@ -47,7 +51,7 @@ export function claimsShown(
 }
 
 function textOf(name: string, value: unknown): string {
-  if (/token|secret|password|assertion|api_?key/i.test(name)) return '(not shown)'
+  if (secretive.test(name)) return notShown
   // Moments can be read by people, too; a number may be none.
   const isMoment = typeof value === 'number' && Math.abs(value) < 8.64e12
   if (isMoment && /^(exp|iat|nbf|auth_time|updated_at)$/.test(name))
@@ -55,10 +59,10 @@ function textOf(name: string, value: unknown): string {
   return loggable(typeof value === 'string' ? value : asJson(value), longest)
 }
 
-/** What JSON can hold may be nested deeper than anybody can write it out again. */
+/** Without what is called a secret inside of it. What JSON can hold may be nested deeper than it can be written out again. */
 export function asJson(value: unknown): string {
   try {
-    return JSON.stringify(value)
+    return JSON.stringify(value, (name, each: unknown) => (secretive.test(name) ? notShown : each))
   } catch {
     return '(nested too deeply to be shown)'
   }

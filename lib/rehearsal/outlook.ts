@@ -19,7 +19,9 @@ export function outlookOf(turn: Turn, { email }: Identity, provesAddresses: bool
       return { sentence: 'This account is linked: it would come in as', user: turn.user }
     case 'link':
       return {
-        sentence: `${email} belongs to a user: this account would be linked and come in as`,
+        sentence: turn.again
+          ? 'The person was known before, and has a new subject: this account would be linked anew and come in as'
+          : `${email} belongs to a user: this account would be linked and come in as`,
         user: turn.user,
       }
     case 'register':

@@ -52,7 +52,7 @@ export function createReport(parts: ReportParts): Report {
 
   async function writeDown(
     req: Request,
-    { provider, rehearsal, outcome }: Ended,
+    { provider, rehearsal, outcome, witness }: Ended,
     reason: PortalSsoError['code'] | undefined,
   ): Promise<void> {
     const { portal, slug } = provider
@@ -69,7 +69,12 @@ export function createReport(parts: ReportParts): Report {
       provider: slug,
       by,
       clientAddress: req.ip,
-      detail: { outcome: became, reason },
+      detail: {
+        outcome: became,
+        reason,
+        ...(reason === undefined &&
+          witness.encoding !== provider.secretEncoding && { secretEncoding: witness.encoding }),
+      },
     })
   }
 

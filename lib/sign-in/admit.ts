@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import { PortalSsoError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
@@ -42,23 +43,32 @@ export interface AdmitParts {
   /** takes away a registration that waits in this browser, so that the next person does not find it */
   forgetRegistration: (res: Response) => void
   offerLink: OfferLink
+  table: ProvidersTable
 }
 
 /** Links where that is due, starts the session and sends the person on. */
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink } = parts
+  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink, table } = parts
 
   /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
-  async function endUnlessLinked(req: Request, { provider: { portal }, identity }: Admission) {
+  async function endUnlessLinked(req: Request, { provider, identity, how }: Admission) {
+    const { portal } = provider
     try {
+      if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
       if (await identities.touch(portal, identity)) return
       throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
     } catch (error) {
       await sessions.end(req)
       throw error
     }
+  }
+
+  /** Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back. */
+  async function wasChanged({ id, portal, slug, version }: Provider): Promise<boolean> {
+    const now = await table.find(portal, slug)
+    return now?.id !== id || now.version !== version
   }
 
   return async (req, res, admission) => {

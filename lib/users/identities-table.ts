@@ -45,6 +45,8 @@ export interface IdentitiesTable {
    * @returns the id of the user that it is linked to now, the caller's or a faster one's
    */
   link(link: Link, gone?: string): Promise<string>
+  /** Takes back a link that a rebinding made. */
+  unlinkRebound(portal: string, who: Subject): Promise<void>
   /**
    * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
    *
@@ -97,6 +99,9 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         if (!isUniqueViolation(error)) throw error
         return (await findUserId(portal, { issuer, subject })) ?? userId
       }
+    },
+    async unlinkRebound(portal, { issuer, subject }) {
+      await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
     async touch(portal, { issuer, subject, directory }) {
       const row = () => rows().where({ portal, issuer, subject })
