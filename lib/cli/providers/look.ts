@@ -7,7 +7,7 @@ import { printCheck, printJson, printTable, progress } from '../print.ts'
 import { type Common, verb } from '../verb.ts'
 import { printProvider, urlsOf } from './describe.ts'
 
-/** The commands that change nothing. */
+/** The commands that decide nothing. */
 export function addLook(providers: Command): void {
   verb(
     providers,
@@ -49,7 +49,7 @@ export function addLook(providers: Command): void {
   verb(
     providers,
     'test <slug>',
-    'test a connected provider, changing nothing; fails when a check fails',
+    'test a connected provider, and note what was found and how it reads the client secret; fails when a check fails',
     'providers test acme',
   ).action((slug: string, flags: Common) =>
     withWorkbench(async ({ sso }) => {
