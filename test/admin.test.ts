@@ -138,6 +138,15 @@ describe('who is no administrator', () => {
 })
 
 describe('an admin page', () => {
+  it.each(['/%00', '/%00/edit', '/No+Slug', '/..%2facme'])(
+    '%s is none, and asks no database',
+    async (path) => {
+      await openWithAcme()
+      expect((await page(path)).status).toBe(404)
+      expect(portal.logs.filter(({ level }) => level === 'error')).toEqual([])
+    },
+  )
+
   it.each(['/', '/new', '/new/generic', '/acme', '/acme/edit', '/acme/disable', '/acme/remove', '/events'])(
     '%s runs nothing inline, cannot be framed and is not stored',
     async (path) => {

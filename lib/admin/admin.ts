@@ -1,6 +1,7 @@
 import type { Request, Router } from 'express'
 import { Router as createRouter } from 'express'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
+import { slugSchema } from '../providers/provider.ts'
 import { administratorsOnly } from './administrators-only.ts'
 import { createConnectRoutes } from './connect-routes.ts'
 import { createEditRoutes } from './edit-routes.ts'
@@ -15,6 +16,8 @@ export interface AdminOptions {
   authorize: (req: Request) => boolean | Promise<boolean>
 }
 
+const unknown = () => new PortalSsoError('page_unknown', 'there is no such page')
+
 /** The pages on which an administrator connects providers. @throws ConfigurationError without `authorize` */
 export function createAdmin(parts: AdminParts): (options: AdminOptions) => Router {
   return (options) => {
@@ -25,8 +28,13 @@ export function createAdmin(parts: AdminParts): (options: AdminOptions) => Route
     // Before all else: what comes after it may trust that it is asked by an administrator.
     routes.use(administratorsOnly((req) => options.authorize(req)))
     routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute(parts))
-    routes.use(createEventRoutes(parts), createEditRoutes(parts), createProviderRoutes(parts))
-    routes.use((_req, _res, next) => next(new PortalSsoError('page_unknown', 'there is no such page')))
+    routes.use(createEventRoutes(parts))
+    // What cannot be a slug is not for the database, which may choke on it (PostgreSQL on a NUL).
+    routes.use('/:slug', (req, _res, next) =>
+      slugSchema.safeParse(req.params.slug).success ? next() : next(unknown()),
+    )
+    routes.use(createEditRoutes(parts), createProviderRoutes(parts))
+    routes.use((_req, _res, next) => next(unknown()))
     routes.use(parts.pages.onError)
     return routes
   }
