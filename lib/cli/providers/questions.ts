@@ -39,7 +39,7 @@ export async function askSlug({ sso }: Workbench, preset: Preset, portal: string
   if (proposed && !atTerminal()) return proposed
   const free = async (slug: string) => !(await sso.providers.find(slug, portal))
   return await ask({
-    question: 'Short name for addresses',
+    question: 'Name in addresses (slug)',
     flag: '--slug',
     example: proposed ? undefined : 'acme',
     otherwise: proposed && (await free(proposed)) ? proposed : undefined,
