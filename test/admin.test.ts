@@ -847,6 +847,14 @@ describe('a guide', () => {
       '```sh',
       'portal-sso *providers*',
       '```',
+      '- Third',
+      '',
+      '  ```json',
+      '  {',
+      '    "a": 1 }',
+      '  ```',
+      '',
+      '---',
     ].join('\n')
     const plain = (words: string) => ({ style: 'plain', text: words })
     expect(blocksOf(text)).toEqual([
@@ -875,6 +883,8 @@ describe('a guide', () => {
         rows: [[[{ style: 'code', text: 'x' }], [plain('y')]]],
       },
       { type: 'code', text: 'portal-sso *providers*' },
+      { type: 'list', ordered: false, items: [[plain('Third')]] },
+      { type: 'code', text: '{\n  "a": 1 }' },
     ])
   })
 
