@@ -95,8 +95,14 @@ for (const { slug, displayName, issuer, clientId, clientSecret } of identityProv
   console.log(`  ${displayName} is an identity provider at ${issuer}`)
 }
 if (connected.size === 0) await sso.providers.recommend('northwind')
+// What was given to this process, the CLI is given likewise.
+const cliCommand = [
+  ...(secret === undefined ? ['SSO_SECRET=$(cat .portal-sso/secret)'] : []),
+  ...(port === 3000 ? [] : [`BASE_URL=${baseUrl}`]),
+  'npm run portal-sso -- providers list',
+].join(' ')
 console.log(`
   Open ${baseUrl}/portal and choose a provider. Ctrl-C ends it all.
   Signed in as Ada, connect providers at ${baseUrl}/admin/sso (on this machine only).
-  The CLI on this portal:  SSO_SECRET=$(cat .portal-sso/secret) npm run portal-sso -- providers list
+  The CLI on this portal:  ${cliCommand}
 `)

@@ -61,6 +61,9 @@ export class EmailTaken extends Error {
   }
 }
 
+/** What openid-client says before a cause that says it all. */
+const emptyWords = 'something went wrong'
+
 /** The messages of an error and its causes in one line, without the causes' payloads (they may hold tokens). */
 export function explain(error: unknown): string {
   const messages: string[] = []
@@ -72,7 +75,8 @@ export function explain(error: unknown): string {
     const told = withoutStatement(message)
     const known = typeof code === 'string' && !told.includes(code) ? ` (${code})` : ''
     // V8 quotes what it could not parse, and that may be a token.
-    messages.push(name === 'SyntaxError' ? 'not valid JSON' : told + known)
+    if (message !== emptyWords || !cause)
+      messages.push(name === 'SyntaxError' ? 'not valid JSON' : told + known)
     at = cause
   }
   return messages.join(': ') || String(error)

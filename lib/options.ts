@@ -18,10 +18,10 @@ export interface PortalSsoOptions {
    * http on a loopback address for development.
    */
   baseUrl: string | Record<string, string>
-  /** 32 or more random characters. An array rotates: the first one writes, all read. */
-  secret: string | string[]
-  /** a Knex instance of the host's, a Knex configuration, or a URL: `postgres://…`, `sqlite:file` */
-  database: Knex | Knex.Config | string
+  /** 32 or more random characters. An array rotates: the first one writes, all read. An `undefined` of `process.env` fails at start. */
+  secret: string | string[] | undefined
+  /** a Knex instance of the host's, a Knex configuration, or a URL: `postgres://…`, `sqlite:file`. `undefined` fails at start */
+  database: Knex | Knex.Config | string | undefined
   /** bring the tables up to date at start; default true. Otherwise `portal-sso migrate` does */
   migrate?: boolean | undefined
   /** a connected `redis` client or cluster; left out: sessions in the process, for development only */

@@ -72,7 +72,7 @@ const localPath = z
 const schema = z.strictObject({
   baseUrl: z.union([origin, z.record(z.string().min(1).max(100), origin)], { error: publicOrigin }),
   secret: z.union([secret, z.array(secret).min(1, longSecret)], { error: longSecret }),
-  database: z.custom<PortalSsoOptions['database']>(
+  database: z.custom<NonNullable<PortalSsoOptions['database']>>(
     (value) =>
       typeof value === 'function' ||
       typeof value === 'string' ||

@@ -236,6 +236,8 @@ describe('keys and secrets', () => {
     const rotated = await cli.run(['secrets', 'rotate', '--json'], both)
     expect(rotated).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(rotated.stdout)).toEqual({ providers: 1 })
+    const again = await cli.run(['secrets', 'rotate'], both)
+    expect(again.stdout).toBe('All secrets and keys are sealed under the first secret already.\n')
     const newOnly = { env: { SSO_SECRET: next } }
     expect(await cli.run(['providers', 'test', 'acme'], newOnly)).toMatchObject({ code: 0 })
     expect(await cli.run(['providers', 'test', 'acme'])).toMatchObject({ code: 1 })
@@ -308,11 +310,15 @@ describe('portal-sso events', () => {
     expect(
       await Promise.all([
         cli.refusal(['events', '--from', 'yesterday']),
+        cli.refusal(['events', '--from', '2026-02-30']),
+        cli.refusal(['events', '--kind', 'nothing']),
         cli.refusal(['events', '--most', '0']),
         cli.refusal(['events', '--csv', '--json']).then((said) => JSON.parse(said)),
       ]),
     ).toEqual([
       '--from: write a date such as 2027-01-31, not "yesterday"',
+      '--from: write a date such as 2027-01-31, not "2026-02-30"',
+      expect.stringContaining('Allowed choices are signed-in, '),
       '--most: write a number from 1 to 100000',
       { error: 'give --csv or --json, not both' },
     ])

@@ -169,13 +169,17 @@ describe('portal-sso providers add', () => {
     expect(
       await Promise.all([
         add('entra', '--tenant', 'contoso.com'),
+        add('--slug', 'new', '--issuer', provider.issuer),
+        add('--slug', 'acme', '--issuer', provider.issuer, '--email-domain', 'acme.com', 'acme'),
         add('keycloak', '--address', 'https://id.example.com/realms/x'),
         add('google', '--domain', 'example.com'),
       ]),
     ).toEqual([
-      expect.stringMatching(/^tenant: /),
+      expect.stringMatching(/^--tenant: /),
+      'slug: this is a reserved word; choose another one',
+      expect.stringMatching(/^--email-domain: write a domain/),
       expect.stringContaining('--realm'),
-      'domain: the preset google does not ask for it',
+      '--domain: the preset google does not ask for it',
     ])
   })
 
@@ -238,8 +242,8 @@ describe('portal-sso providers at a terminal', () => {
     const { code, screen, answered } = await cli.converse(
       ['providers', 'add'],
       [
-        ['Short name', 'Acme AG\r'],
-        ['Short name', 'acme\r'],
+        ['Name in addresses', 'Acme AG\r'],
+        ['Name in addresses', 'acme\r'],
         ['Issuer:', 'id.acme.com\r'],
         ['Issuer:', `${provider.issuer}\r`],
         ['Client id:', `${provider.clientId}\r`],
@@ -507,8 +511,8 @@ describe('portal-sso providers update', () => {
     ).toEqual([
       expect.stringContaining('say what to change'),
       expect.stringMatching(/^--unset: "colour" is no setting; they are name, issuer, /),
-      'issuer: a provider cannot do without it',
-      'clientSecret: give it again when the issuer moves',
+      '--issuer: a provider cannot do without it',
+      '--client-secret-file: give the client secret again when the issuer moves',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
     expect(await list()).toMatchObject([{ version: 1 }])

@@ -112,10 +112,11 @@ describe('portal-sso doctor', () => {
     const nobody = `127.0.0.1:${await freePort()}`
     await connect('acme')
     provider.faults.discoveryDrop = true
-    const [noSecret, noDatabase, noRedisNorProvider] = await Promise.all([
+    const [noSecret, noDatabase, noRedisNorProvider, noOrigin] = await Promise.all([
       cli.run(['doctor'], { env: { SSO_SECRET: undefined } }),
       cli.run(['doctor'], { env: { DATABASE_URL: `postgres://postgres@${nobody}/portal` } }),
       cli.run(['doctor'], { env: { REDIS_URL: `redis://${nobody}` } }),
+      cli.run(['doctor'], { env: { BASE_URL: 'portal.example.com' } }),
     ])
     expect(failures(noSecret.stdout)).toEqual([
       ['SSO_SECRET is not set', expect.stringContaining('set SSO_SECRET')],
@@ -140,9 +141,13 @@ describe('portal-sso doctor', () => {
         expect.stringContaining('`portal-sso break-glass` opens the classic login'),
       ],
     ])
+    expect(failures(noOrigin.stdout)[0]).toEqual([
+      'BASE_URL is portal.example.com, which is no origin',
+      expect.stringContaining('https://portal.example.com'),
+    ])
     for (const { code, stdout, stderr } of [noSecret, noDatabase, noRedisNorProvider]) {
       expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
-      expect(stdout).toMatch(/\n\d thing\(s\) to mend\.\n$/)
+      expect(stdout).toMatch(/\n\d things? to mend\.\n$/)
       expect(stdout).not.toMatch(/^\s+at /m)
     }
   })

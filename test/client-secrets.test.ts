@@ -153,7 +153,9 @@ describe('two client secrets that are live at once', () => {
     await connect()
     const other = await startFaultyProvider({ clientSecret: oldSecret })
     const change = portal.sso.providers.update('acme', { issuer: other.issuer, clientSecret: oldSecret })
-    await expect(change).rejects.toThrow('secondClientSecret: give it again when the issuer moves')
+    await expect(change).rejects.toThrow(
+      'secondClientSecret: give the second client secret again when the issuer moves',
+    )
     expect(other.requests).toEqual([])
     await other.close()
   })

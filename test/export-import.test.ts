@@ -396,7 +396,10 @@ describe('a file that is none of ours', () => {
       await to.sso.providers.disable('acme')
       const report = await imported(fileOf({ issuer: attacker.issuer }), { update: true })
       expect(report).toMatchObject([
-        { outcome: 'failed', reason: 'clientSecret: give it again when the issuer moves' },
+        {
+          outcome: 'failed',
+          reason: 'clientSecret: give the client secret again when the issuer moves',
+        },
       ])
       expect(attacker.requests).toEqual([])
       expect(await to.sso.providers.find('acme')).toMatchObject({ issuer: provider.issuer })

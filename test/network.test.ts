@@ -241,7 +241,7 @@ describe('what is entered of the network', () => {
     const asked = proxy.asked.length
     const changes = { certificateAuthority: stranger.cert + authority.cert, proxy: proxy.url }
     await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(
-      'clientSecret: give it again when other certificates are believed',
+      'clientSecret: give the client secret again when other certificates are believed',
     )
     expect(proxy.asked).toHaveLength(asked)
     await portal.sso.providers.update('acme', { ...changes, clientSecret: provider.clientSecret })

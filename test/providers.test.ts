@@ -102,6 +102,7 @@ describe('connecting a provider', () => {
     ['/realm', '/realm/'],
     ['/realm/', '/realm'],
     ['/realm/', '/realm/'],
+    ['/realm', '/realm/.well-known/openid-configuration'],
   ])(
     'whose issuer ends in "%s", entered as "%s", keeps the provider’s own spelling',
     async (issuerPath, entered) => {
@@ -177,7 +178,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     ['a slug that is a path', { slug: 'acme/callback' }, /^slug: write 1 to 40/],
     ['a slug with a dash at its end', { slug: 'acme-' }, /^slug: write 1 to 40/],
     ['a slug that is too long', { slug: 'a'.repeat(41) }, /^slug: write 1 to 40/],
-    ['a reserved slug', { slug: 'assets' }, /^slug: is a reserved word/],
+    ['a reserved slug', { slug: 'assets' }, /^slug: this is a reserved word/],
     ['no client id', { clientId: '' }, /^clientId: /],
     ['an issuer that is no address', { issuer: 'acme' }, /^issuer: /],
     ['an issuer of another protocol', { issuer: 'ftp://id.acme.example' }, /^issuer: /],
@@ -191,6 +192,11 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       'our redirect_uri among the parameters',
       { authorizationParameters: { acr_values: '2', redirect_uri: 'https://evil.example' } },
       /must not hold .*redirect_uri/,
+    ],
+    [
+      'a day that no calendar has',
+      { clientSecretExpiresAt: '2027-02-30' },
+      /^clientSecretExpiresAt: write a date/,
     ],
     ['a prompt that shows no page', { prompt: 'none' }, /^prompt: /],
     ['a domain that is an address', { emailDomains: ['ada@acme.example'] }, /write a domain such as/],
@@ -283,7 +289,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     await portal.connect(provider)
     const before = await connected()
     await expect(portal.connect(provider, { displayName: 'Another' })).rejects.toThrow(
-      'a provider called "acme" is connected already: choose another slug, or update that one',
+      'slug: a provider called "acme" is connected already: choose another slug, or update that one',
     )
     expect(await connected()).toEqual(before)
     await portal.connect(provider, { portal: 'another-portal' })

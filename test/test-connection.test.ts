@@ -97,7 +97,7 @@ describe('a test of a provider', () => {
       {},
       () => ({ issuer: 'https://10.0.0.1' }),
       'reached',
-      /10\.0\.0\.1 is not a public one/,
+      /: https:\/\/10\.0\.0\.1 gave no answer: .*10\.0\.0\.1 is not a public one/,
     ],
     [
       'a host that redirects to another',

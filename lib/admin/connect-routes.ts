@@ -16,7 +16,7 @@ import { sentence } from './words.ts'
 const slugField: Field = {
   name: 'slug',
   label: 'Name in addresses',
-  hint: 'Lower-case letters, digits and dashes. It cannot be changed later: it is part of the addresses above.',
+  hint: 'Its slug: lower-case letters, digits and dashes. It cannot be changed later: it is part of the addresses above.',
   required: true,
 }
 

@@ -53,7 +53,8 @@ export function readFilter(query: unknown): ReadFilter {
 function dayAfter(date: string | undefined, days: number): string | undefined {
   if (date === undefined) return undefined
   const at = new Date(`${date}T00:00:00.000Z`)
-  if (Number.isNaN(at.getTime())) return undefined
+  // `Date` takes 30 February for 2 March.
+  if (Number.isNaN(at.getTime()) || !at.toISOString().startsWith(date)) return undefined
   at.setUTCDate(at.getUTCDate() + days)
   return at.toISOString()
 }

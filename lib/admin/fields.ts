@@ -62,7 +62,7 @@ const clientSecret: SettingField = {
   name: 'clientSecret',
   label: 'Client secret',
   type: 'password',
-  hint: 'The secret’s value, not its ID. Leave it empty for a public client, or with private_key_jwt.',
+  hint: 'The secret’s value, not its ID. Leave it empty only where the authentication method (Advanced) is none or private_key_jwt.',
 }
 const clientSecretExpiresAt: SettingField = {
   name: 'clientSecretExpiresAt',

@@ -13,6 +13,7 @@ export interface Inline {
   href?: string
 }
 
+const fence = /^\s*```/
 const item = /^(?:[-*]|\d+\.)\s+/
 
 export function blocksOf(markdown: string): Block[] {
@@ -21,16 +22,17 @@ export function blocksOf(markdown: string): Block[] {
   while (lines.length > 0) {
     const line = lines.shift() as string
     const [, marks, title] = /^(#{1,4}) (.+)$/.exec(line) ?? []
-    if (line.trim() === '') continue
+    const isRule = /^-{3,}$/.test(line)
+    if (line.trim() === '' || isRule) continue
     if (marks && title) blocks.push({ type: 'heading', level: marks.length, text: inlinesOf(title) })
-    else if (line.startsWith('```')) blocks.push({ type: 'code', text: takeCode(lines) })
+    else if (fence.test(line)) blocks.push({ type: 'code', text: takeCode(lines, line.search(/\S/)) })
     else if (line.startsWith('|'))
       blocks.push(tableOf([line, ...takeWhile(lines, (next) => next.startsWith('|'))]))
     else if (item.test(line)) blocks.push(listOf([line, ...takeWhile(lines, (next) => next.trim() !== '')]))
     else {
       const more = takeWhile(
         lines,
-        (next) => next.trim() !== '' && !/^(#|```|\|)/.test(next) && !item.test(next),
+        (next) => next.trim() !== '' && !/^(#|\s*```|\|)/.test(next) && !item.test(next),
       )
       blocks.push({ type: 'paragraph', text: inlinesOf([line, ...more].join(' ')) })
     }
@@ -43,10 +45,11 @@ function takeWhile(lines: string[], belongs: (line: string) => boolean): string[
   return lines.splice(0, end < 0 ? lines.length : end)
 }
 
-function takeCode(lines: string[]): string {
-  const code = takeWhile(lines, (line) => !line.startsWith('```'))
+/** @param indent of a fence within a list: its lines have the same */
+function takeCode(lines: string[], indent: number): string {
+  const code = takeWhile(lines, (line) => !fence.test(line))
   lines.shift()
-  return code.join('\n')
+  return code.map((line) => line.slice(indent)).join('\n')
 }
 
 function tableOf(lines: string[]): Block {

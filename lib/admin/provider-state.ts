@@ -56,11 +56,10 @@ export function secretStates(provider: Provider, now: Date): State[] {
 
 function secretState(name: string, expiresAt: string | undefined, now: Date): State[] {
   if (expiresAt === undefined) return []
-  const left = Math.floor((Date.parse(expiresAt) - now.getTime()) / dayLong)
-  if (left < 0) return [{ tone: 'bad', text: `${name} has expired` }]
+  const left = Math.ceil((Date.parse(expiresAt) - now.getTime()) / dayLong)
+  if (left <= 0) return [{ tone: 'bad', text: `${name} has expired` }]
   if (left > 60) return []
-  const when = left === 0 ? 'today' : `in ${count(left, 'day', 'days')}`
-  return [{ tone: left > 7 ? 'notice' : 'bad', text: `${name} expires ${when}` }]
+  return [{ tone: left > 7 ? 'notice' : 'bad', text: `${name} expires in ${count(left, 'day', 'days')}` }]
 }
 
 /** Whether nobody can come in: some are enabled, and the last test of each of them failed. */

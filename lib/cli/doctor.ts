@@ -1,8 +1,10 @@
+import { count } from '../admin/words.ts'
 import { connectDatabase } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { explain } from '../errors.ts'
 import type { PortalSso } from '../portal-sso.ts'
 import type { Check, Provider } from '../providers/provider.ts'
+import { isOrigin } from '../read-options.ts'
 import { type Environment, withSso } from './environment.ts'
 import { printCheck, printHeading, say } from './print.ts'
 
@@ -34,7 +36,7 @@ export async function doctor(environment: Environment, { json }: { json?: boolea
   say(
     { json },
     { ok: failed === 0, looked },
-    failed === 0 ? '\nAll is well.' : `\n${failed} thing(s) to mend.`,
+    failed === 0 ? '\nAll is well.' : `\n${count(failed, 'thing', 'things')} to mend.`,
   )
   return failed === 0
 }
@@ -51,6 +53,12 @@ function checkSecret({ secrets }: Environment): Finding {
 }
 
 function checkBaseUrl({ baseUrl }: Environment): Finding {
+  if (!isOrigin(baseUrl))
+    return {
+      result: 'failed',
+      finding: `BASE_URL is ${baseUrl}, which is no origin`,
+      remedy: 'write the public origin such as `https://portal.example.com`, without a path',
+    }
   if (baseUrl.startsWith('https://')) return { result: 'ok', finding: `BASE_URL is ${baseUrl}` }
   return {
     result: 'warning',

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import { csvLine } from '../admin/csv.ts'
+import { eventKinds } from '../admin/event-kinds.ts'
 import { ConfigurationError } from '../errors.ts'
 import type { EventKind } from '../events/event.ts'
 import type { EventFilter, History, StoredEvent } from '../events/history.ts'
@@ -29,7 +30,7 @@ const page = 1000
 export function eventsCommand(): Command {
   return new Command('events')
     .description('what happened, newest first: sign-ins, refusals, changes')
-    .option('--kind <kind>', 'such as refused, signed-in, provider-changed')
+    .addOption(new Option('--kind <kind>', 'of this kind').choices(eventKinds.map(({ value }) => value)))
     .option('--provider <slug>', 'of this provider')
     .option('--from <date>', 'from then on, such as 2027-01-31')
     .option('--to <date>', 'before then')
@@ -92,7 +93,7 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
   const all: StoredEvent[] = []
   for await (const events of pages) all.push(...events)
   if (json) return printJson(all)
-  if (all.length === 0) return console.log('Nothing of that kind has happened.')
+  if (all.length === 0) return console.log('Nothing has happened that this finds.')
   printTable(
     ['AT', 'KIND', 'PROVIDER', 'WHO', 'REFERENCE', 'DETAIL'],
     all.map(({ at, kind, provider, by, userId, reference, detail }) => [

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { count } from '../admin/words.ts'
 import { withWorkbench } from './environment.ts'
 import { progress, say } from './print.ts'
 
@@ -26,7 +27,9 @@ Example:
         say(
           flags,
           { providers },
-          `The secrets of ${providers} provider(s) are sealed under the first secret.`,
+          providers === 0
+            ? 'All secrets and keys are sealed under the first secret already.'
+            : `Those of ${count(providers, 'provider', 'providers')} are sealed anew, under the first secret.`,
         )
       }),
     )

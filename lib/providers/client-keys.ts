@@ -3,9 +3,8 @@ import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { type ClientKey, keyAlgorithmFor, leadTime, makeClientKey, standing } from './client-key.ts'
 import type { How } from './how.ts'
-import { slugSchema } from './provider.ts'
 import type { ProviderClients } from './provider-clients.ts'
-import { parse } from './provider-input.ts'
+import { slugOf } from './provider-input.ts'
 import type { ProvidersTable } from './providers-table.ts'
 
 /** A public key as the provider reads it. */
@@ -60,7 +59,7 @@ export function createClientKeys({ addresses, clients, events, table }: ClientKe
       await events.record({ kind: 'provider-changed', portal, provider: slug, by, detail })
       return { kid, alg, state: 'next', from }
     },
-    jwksUri: (slug, portal = 'default') => addresses.clientKeys(parse(slugSchema, slug), portal),
+    jwksUri: (slug, portal = 'default') => addresses.clientKeys(slugOf(slug), portal),
   }
 }
 

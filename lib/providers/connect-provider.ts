@@ -24,7 +24,7 @@ export function createConnectProvider({ addresses, events, outbound, table }: Co
     const { slug, portal, preset, enabled, settings } = readInput(input)
     if (await table.find(portal, slug))
       throw new ConfigurationError(
-        `a provider called "${slug}" is connected already: choose another slug, or update that one`,
+        `slug: a provider called "${slug}" is connected already: choose another slug, or update that one`,
       )
     const { found, keyAlgorithm, secretInUse, checks } = await tested(
       { ...settings, preset },

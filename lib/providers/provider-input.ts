@@ -68,6 +68,11 @@ export function readInput(input: ProviderInput): ReadInput {
   return { slug, portal, preset: name, enabled, settings }
 }
 
+/** @throws ConfigurationError for what cannot be one */
+export function slugOf(slug: string): string {
+  return parse(inputSchema.pick({ slug: true }), { slug }).slug
+}
+
 /** @throws ConfigurationError for settings that a row of this preset cannot have, whatever else is right */
 export function assertFits(preset: string, settings: ProviderSettings): void {
   const objections = presetOf(preset)?.objections?.(settings) ?? []

@@ -148,10 +148,11 @@ function namesUser(address: string): boolean {
   return username !== '' || password !== ''
 }
 
-const moment = z
+/** ISO 8601, of a day that the calendar has: `Date` takes 30 February for 2 March. One without a time is midnight, UTC. */
+export const moment = z
   .string()
   .refine(
-    (text) => /^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(Date.parse(text)),
+    (text) => z.iso.date().safeParse(text.slice(0, 10)).success && !Number.isNaN(Date.parse(text)),
     'write a date such as `2027-01-31`',
   )
   .transform((text) => new Date(text).toISOString())
@@ -167,12 +168,16 @@ export const slugSchema = z
     /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/,
     'write 1 to 40 lower-case letters, digits and dashes, such as `acme`',
   )
-  .refine((slug) => !reservedSlugs.includes(slug), 'is a reserved word; choose another one')
+  .refine((slug) => !reservedSlugs.includes(slug), 'this is a reserved word; choose another one')
 
 /** What an administrator says of a provider; everything that may be changed later. */
 export const providerSettingsSchema = z.strictObject({
   displayName: printable.trim().min(1).max(100),
-  issuer: z.url({ protocol: /^https?$/ }).max(255),
+  // Consoles show the address of the metadata more often than the issuer.
+  issuer: z
+    .url({ protocol: /^https?$/ })
+    .max(255)
+    .transform((issuer) => issuer.replace(/\/\.well-known\/openid-configuration\/?$/, '')),
   clientId: printable.min(1).max(255),
   clientSecret: printable.min(1).max(2000).optional(),
   clientSecretExpiresAt: moment.optional(),

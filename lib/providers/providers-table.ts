@@ -186,7 +186,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
       } catch (error) {
         if (!isUniqueViolation(error)) throw error
         throw new ConfigurationError(
-          `a provider called "${provider.slug}" is connected already: choose another slug, or update that one`,
+          `slug: a provider called "${provider.slug}" is connected already: choose another slug, or update that one`,
           { cause: error },
         )
       }

@@ -7,8 +7,7 @@ import type { Outbound } from './outbound-http.ts'
 import { presetOf } from './presets/presets.ts'
 import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import type { Provider, ProviderChanges } from './provider.ts'
-import { slugSchema } from './provider.ts'
-import { type ProviderInput, parse, readInput } from './provider-input.ts'
+import { type ProviderInput, readInput, slugOf } from './provider-input.ts'
 import { createSwitches, type Switches, type SwitchParts } from './switch-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 import { createUpdateProvider, type UpdateHow } from './update-provider.ts'
@@ -83,13 +82,12 @@ export function createProviders(parts: ProvidersParts): Providers {
     exportProviders: createExportProviders(parts),
     importProviders: createImportProviders({ connect, table, update }),
     ...createSwitches(parts),
-    redirectUri: (slug, portal = 'default') => addresses.callback(parse(slugSchema, slug), portal),
+    redirectUri: (slug, portal = 'default') => addresses.callback(slugOf(slug), portal),
     async adminConsentUri(slug, portal = 'default') {
       const { preset } = await table.existing(portal, slug)
       return presetOf(preset)?.adminConsent && addresses.adminConsent(slug, portal)
     },
-    backChannelLogoutUri: (slug, portal = 'default') =>
-      addresses.backChannelLogout(parse(slugSchema, slug), portal),
+    backChannelLogoutUri: (slug, portal = 'default') => addresses.backChannelLogout(slugOf(slug), portal),
     postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),
   }
 }

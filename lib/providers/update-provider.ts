@@ -84,7 +84,7 @@ function refuseTakingSecretsAlong(
   const taken = secretNames.find((name) => stored[name] !== undefined)
   if (taken)
     throw new ConfigurationError(
-      `${taken}: give it again when ${moves ? 'the issuer moves' : 'other certificates are believed'}`,
+      `${taken}: give the ${taken === 'clientSecret' ? 'client secret' : 'second client secret'} again when ${moves ? 'the issuer moves' : 'other certificates are believed'}`,
     )
 }
 

@@ -11,7 +11,7 @@ import { on, verb } from '../verb.ts'
 import { printUrls, urlsOf } from './describe.ts'
 import { type Answers, answer, askSlug, type QuestionFlags, questionFlags } from './questions.ts'
 import { rehearse } from './rehearse.ts'
-import { addSettingFlags, settingsFrom } from './setting-flags.ts'
+import { addSettingFlags, inFlags, settingsFrom } from './setting-flags.ts'
 
 interface AddFlags extends QuestionFlags {
   disabled?: boolean
@@ -84,7 +84,7 @@ async function connect(
   for (let answers = await ask(); ; answers = await ask(answers)) {
     progress(flags, 'Testing the provider …')
     try {
-      await sso.providers.connect({ ...input, ...answers }, by)
+      await inFlags(sso.providers.connect({ ...input, ...answers }, by))
       return
     } catch (error) {
       if (!person || !(error instanceof ConfigurationError)) throw error

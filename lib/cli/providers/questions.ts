@@ -41,7 +41,7 @@ export async function askSlug({ sso }: Workbench, preset: Preset, portal: string
   // Who takes the name of a removed one forgets that: not by pressing Enter.
   const removed = (await sso.providers.removed(portal)).map(({ slug }) => slug)
   return await ask({
-    question: 'Short name for addresses',
+    question: 'Name in addresses (slug)',
     flag: '--slug',
     example: proposed ? undefined : 'acme',
     otherwise: proposed && (await free(proposed)) && !removed.includes(proposed) ? proposed : undefined,

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { ConfigurationError } from '../../errors.ts'
+import { presets } from '../../providers/presets/presets.ts'
 import {
   clientAuthentications,
   logoutReaches,
@@ -155,6 +156,28 @@ export function takenBack(list: string): ProviderChanges {
     return [setting, null]
   })
   return Object.fromEntries(entries) as ProviderChanges
+}
+
+/** An act speaks of settings; whoever typed flags reads of those: `emailDomains.0: …` becomes `--email-domain: …`. */
+export async function inFlags<T>(act: Promise<T>): Promise<T> {
+  try {
+    return await act
+  } catch (error) {
+    if (error instanceof ConfigurationError)
+      error.message = error.message.replace(/(^|; )([a-zA-Z]+)(?:\.[\w-]+)?(?=: )/g, (all, before, name) => {
+        const flag = flagOf(name)
+        return flag ? `${before}--${flag}` : all
+      })
+    throw error
+  }
+}
+
+function flagOf(name: string): string | undefined {
+  const setting = [...settingFlags, ...secretFlags].find((each) => each.setting === name)
+  if (setting) return longName(setting.flag)
+  return name === 'slug' || presets.some(({ asks }) => asks.some((question) => question.name === name))
+    ? name
+    : undefined
 }
 
 function readParameters(given: string[]): Record<string, string> {

@@ -5,7 +5,7 @@ import { type Workbench, withWorkbench } from '../environment.ts'
 import { printCheck, progress, say } from '../print.ts'
 import { readSecret } from '../secrets.ts'
 import { type Common, verb } from '../verb.ts'
-import { addSettingFlags, type Flags, settingsFrom, takenBack } from './setting-flags.ts'
+import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './setting-flags.ts'
 
 interface UpdateFlags extends Common, Flags {
   clientSecretFile?: string
@@ -52,7 +52,7 @@ async function update({ sso, by }: Workbench, slug: string, flags: UpdateFlags):
     )
   progress(flags, 'Testing the provider …')
   if (promote) await sso.providers.promoteSecondSecret(slug, { portal, by })
-  else await sso.providers.update(slug, changes, { portal, by })
+  else await inFlags(sso.providers.update(slug, changes, { portal, by }))
   const provider = await sso.providers.find(slug, portal)
   if (!flags.json) provider?.tested?.checks.forEach(printCheck)
   const unrehearsed = provider && !provider.enabled && !provider.rehearsedAt

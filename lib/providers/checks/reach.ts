@@ -1,6 +1,6 @@
 import { explain } from '../../errors.ts'
 import { discover, type ProviderMetadata } from '../discover.ts'
-import { isUnreachable, type WayOut } from '../outbound-http.ts'
+import { isFetchable, isUnreachable, type WayOut } from '../outbound-http.ts'
 import type { Check } from '../provider.ts'
 import type { Candidate } from './candidate.ts'
 import { failed, ok } from './verdict.ts'
@@ -28,7 +28,10 @@ export async function reach(
   if (other !== undefined)
     return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
   const finding = `no usable discovery document at ${issuer}: ${explain(failures[0])}`
-  return { checks: [failed('reached', finding, remedyFor(failures[0], document))] }
+  const remedy = isFetchable(new URL(issuer))
+    ? remedyFor(failures[0], document)
+    : 'write the issuer with https'
+  return { checks: [failed('reached', finding, remedy)] }
 }
 
 function checkIssuer(named: string, entered: string): Check {
