@@ -165,7 +165,7 @@ describe('two client secrets that are live at once', () => {
     provider.requests.length = 0
     for (const issuer of [`${provider.issuer}/mallory`, `${provider.issuer}/mallory/`])
       await expect(portal.sso.providers.update('acme', { issuer })).rejects.toThrow(
-        'clientSecret: give it again when the issuer moves',
+        'clientSecret: give the client secret again when the issuer moves',
       )
     expect(provider.requests).toEqual([])
     // That is the same one.

@@ -251,7 +251,7 @@ describe('what is entered of the network', () => {
   it('keeps the client secret from whoever the system believes, once it is taken back', async () => {
     await portal.connect(provider, behind())
     await expect(portal.sso.providers.update('acme', { certificateAuthority: null })).rejects.toThrow(
-      'clientSecret: give it again when other certificates are believed',
+      'clientSecret: give the client secret again when other certificates are believed',
     )
   })
 })
