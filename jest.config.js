@@ -21,6 +21,8 @@ export default {
   globalSetup: '<rootDir>/test/support/set-up.ts',
   globalTeardown: '<rootDir>/test/support/tear-down.ts',
   testTimeout: 30_000,
+  // Tests wait more than they compute.
+  maxWorkers: 2,
   reporters: ['default', '<rootDir>/test/support/closing-line.js'],
   // EXPRESS=4 runs the same tests against Express 4 (devDependency express4@npm:express@4).
   moduleNameMapper: process.env.EXPRESS === '4' ? { '^express$': 'express4' } : {},

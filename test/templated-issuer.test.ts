@@ -6,7 +6,6 @@ import {
   isTemplated,
   maySign,
   ofAnotherTenant,
-  personalAccounts,
   pinsTenants,
   templateOf,
 } from '../lib/providers/templated-issuer.ts'
@@ -51,7 +50,10 @@ describe('people of a tenant', () => {
     ['on the list come in', row('organizations', [other, tenant]), tenant, true],
     ['that is not on it do not', row('organizations', [other]), tenant, false],
     ['come in where there is no list', row('organizations'), tenant, true],
-    ['for all personal accounts do not', row('organizations'), personalAccounts, false],
+    // Microsoft's own id for them, to the letter.
+    ['for all personal accounts do not', row('organizations'), '9188040d-6c67-4c5b-b112-36a304b66dad', false],
+    ['with something before its id do not', row('organizations'), `x${tenant}`, false],
+    ['with something after its id do not', row('organizations'), `${tenant}x`, false],
     ['that is none do not', row('organizations'), 'contoso.example', false],
     ['that is in capitals do not', row('organizations'), tenant.toUpperCase(), false],
     ['that is the word for all do not', row('organizations'), 'organizations', false],
