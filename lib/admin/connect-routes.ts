@@ -1,13 +1,12 @@
 import { type Request, type Response, Router } from 'express'
-import { ConfigurationError } from '../errors.ts'
-import { FailedTest } from '../providers/failed-test.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
-import { type Check, slugSchema } from '../providers/provider.ts'
+import { slugSchema } from '../providers/provider.ts'
 import type { ProviderInput } from '../providers/provider-input.ts'
 import { handle } from '../web/handle.ts'
-import { type Entries, type EntryErrors, entriesFrom, entriesOf, readSettings, toldOf } from './entries.ts'
+import { type Entries, type EntryErrors, entriesFrom, entriesOf, readSettings } from './entries.ts'
 import { allOf, connectFields, type Field } from './fields.ts'
+import { type FilledForm, refusedForm, shownForm } from './filled-form.ts'
 import { type AdminParts, howOf, textOf } from './parts.ts'
 import { addressesFor } from './provider-addresses.ts'
 import { createShowAdmin } from './show-admin.ts'
@@ -25,18 +24,10 @@ export function createConnectRoutes(parts: AdminParts): Router {
   const { portalOf, posted, providers } = parts
   const show = createShowAdmin(parts)
 
-  interface Shown {
-    entries: Entries
-    errors?: EntryErrors
-    others?: string[]
-    checks?: readonly Check[] | undefined
-  }
-
-  async function showForm(req: Request, res: Response, preset: Preset, shown: Shown): Promise<void> {
-    const { entries, errors = {}, others = [], checks } = shown
+  async function showForm(req: Request, res: Response, preset: Preset, form: FilledForm): Promise<void> {
+    const { entries } = form
+    const { locals, status } = shownForm(form)
     const fields = connectFields(preset.name, preset.settings !== undefined)
-    const wrong = Object.keys(errors).length + others.length > 0
-    const failed = checks?.some(({ result }) => result === 'failed') ?? false
     const slug = slugSchema.safeParse(entries.slug).success ? String(entries.slug) : preset.name
     await show(
       req,
@@ -46,17 +37,13 @@ export function createConnectRoutes(parts: AdminParts): Router {
         preset,
         questions: [...questionsOf(preset), slugField],
         ...fields,
-        entries,
-        errors,
-        others,
-        checks,
-        failed,
+        ...locals,
         addresses: addressesFor(parts, slug, portalOf(req), {
           preset: preset.name,
           signsKeys: entries.clientAuthentication === 'private_key_jwt',
         }),
       },
-      wrong || failed ? 422 : 200,
+      status,
     )
   }
 
@@ -97,11 +84,7 @@ export function createConnectRoutes(parts: AdminParts): Router {
       const { slug } = await providers.connect(input, by)
       res.redirect(303, `${req.baseUrl}/${slug}?done=connected`)
     } catch (error) {
-      if (!(error instanceof ConfigurationError)) throw error
-      if (error instanceof FailedTest)
-        return await showForm(req, res, preset, { entries, checks: error.checks })
-      const names = [...fields, ...questions].map(({ name }) => name)
-      await showForm(req, res, preset, { entries, ...toldOf(error.message, names) })
+      await showForm(req, res, preset, refusedForm(entries, error, [...fields, ...questions]))
     }
   }
 

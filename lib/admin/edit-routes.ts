@@ -1,19 +1,11 @@
 import { type Request, type Response, Router } from 'express'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
-import { FailedTest } from '../providers/failed-test.ts'
-import type { Check, Provider, ProviderChanges } from '../providers/provider.ts'
+import type { Provider, ProviderChanges } from '../providers/provider.ts'
 import { settingsOf } from '../providers/settled.ts'
-import { handle } from '../web/handle.ts'
-import {
-  type Entries,
-  type EntryErrors,
-  entriesFrom,
-  entriesOf,
-  isSecret,
-  readSettings,
-  toldOf,
-} from './entries.ts'
+import { type Entries, entriesFrom, entriesOf, isSecret, readSettings } from './entries.ts'
 import { allOf, editFields, type SettingField, type SettingName } from './fields.ts'
+import { type FilledForm, refusedForm, shownForm } from './filled-form.ts'
+import { createOfExisting } from './of-existing.ts'
 import { type AdminParts, howOf, textOf } from './parts.ts'
 import { createShowAdmin } from './show-admin.ts'
 
@@ -22,31 +14,23 @@ export function createEditRoutes(parts: AdminParts): Router {
   const { portalOf, posted, providers } = parts
   const show = createShowAdmin(parts)
 
-  interface Shown {
-    entries: Entries
-    errors?: EntryErrors
-    others?: string[]
-    checks?: readonly Check[]
+  interface Shown extends FilledForm {
     /** somebody else has saved meanwhile */
     conflict?: boolean
   }
 
   async function showForm(req: Request, res: Response, provider: Provider, shown: Shown): Promise<void> {
-    const { entries, errors = {}, others = [], checks, conflict = false } = shown
+    const { entries, conflict = false } = shown
     const fields = editFields(provider.preset)
-    const wrong = Object.keys(errors).length + others.length > 0
-    const failed = checks?.some(({ result }) => result === 'failed') ?? false
-    const locals = {
-      provider,
-      ...fields,
-      entries,
-      errors,
-      others,
-      checks,
-      failed,
-      conflict: conflict ? differences(provider, entries, allOf(fields)) : undefined,
-    }
-    await show(req, res, 'edit', locals, conflict ? 409 : wrong || failed ? 422 : 200)
+    const { locals, status } = shownForm(shown)
+    const conflicts = conflict ? differences(provider, entries, allOf(fields)) : undefined
+    await show(
+      req,
+      res,
+      'edit',
+      { provider, ...fields, ...locals, conflict: conflicts },
+      conflict ? 409 : status,
+    )
   }
 
   async function save(req: Request, res: Response, provider: Provider): Promise<void> {
@@ -67,19 +51,11 @@ export function createEditRoutes(parts: AdminParts): Router {
       const now = await providers.find(slug, portal)
       if (!now) throw new PortalSsoError('page_unknown', 'the provider was removed', { cause: error })
       if (now.version !== seen) return await showForm(req, res, now, { entries, conflict: true })
-      if (error instanceof FailedTest) return await showForm(req, res, now, { entries, checks: error.checks })
-      const names = fields.map(({ name }) => name)
-      await showForm(req, res, now, { entries, ...toldOf(error.message, names) })
+      await showForm(req, res, now, refusedForm(entries, error, fields))
     }
   }
 
-  const ofExisting = (act: (req: Request, res: Response, provider: Provider) => Promise<void>) =>
-    handle(async (req, res, next) => {
-      const provider = await providers.find(String(req.params.slug), portalOf(req))
-      if (!provider) return next()
-      await act(req, res, provider)
-    })
-
+  const ofExisting = createOfExisting(parts)
   const router = Router()
   router.get(
     '/:slug/edit',

@@ -1,8 +1,9 @@
-import { type Request, type Response, Router } from 'express'
+import { type Request, Router } from 'express'
 import { ConfigurationError } from '../errors.ts'
 import { FailedTest } from '../providers/failed-test.ts'
 import type { Provider } from '../providers/provider.ts'
 import { handle } from '../web/handle.ts'
+import { createOfExisting } from './of-existing.ts'
 import { type AdminParts, howOf, textOf } from './parts.ts'
 import { createProviderActs } from './provider-acts.ts'
 import { createShowAdmin } from './show-admin.ts'
@@ -15,13 +16,7 @@ export function createProviderRoutes(parts: AdminParts): Router {
   const show = createShowAdmin(parts)
   const showProvider = createShowProvider(parts)
 
-  const ofExisting = (act: (req: Request, res: Response, provider: Provider) => Promise<void>) =>
-    handle(async (req, res, next) => {
-      const provider = await providers.find(String(req.params.slug), portalOf(req))
-      if (!provider) return next()
-      await act(req, res, provider)
-    })
-
+  const ofExisting = createOfExisting(parts)
   const dependents = (req: Request, { slug }: Provider) => providers.whoDependsOn(slug, portalOf(req))
 
   const router = Router()
