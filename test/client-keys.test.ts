@@ -3,6 +3,7 @@ import type { JWK } from 'jose'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
 import { ConfigurationError } from '../lib/errors.ts'
 import { keyAlgorithmFor, standing } from '../lib/providers/client-key.ts'
+import { FailedTest } from '../lib/providers/failed-test.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
 import { formIn, Visitor } from './support/visitor.ts'
@@ -134,6 +135,16 @@ describe('a provider that is connected with private_key_jwt', () => {
       result: 'failed',
       remedy: expect.stringMatching(/enter the address of the public keys/),
     })
+  })
+
+  it('is tried when settings change, too: a client id that is none is not saved', async () => {
+    provider.faults.clientKeysAt = keysAt()
+    await connect()
+    const change = (changes: object) => portal.sso.providers.update('acme', changes)
+    await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(FailedTest)
+    await change({ prompt: 'login' })
+    const { tested } = (await portal.sso.providers.find('acme'))!
+    expect(tested!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
   })
 
   it('can be one that had a secret before; the key stays when it is changed to and fro', async () => {

@@ -23,13 +23,12 @@ export function addressesFor(
   portal: string,
   { preset, signsKeys }: { preset: string; signsKeys: boolean },
 ): ProviderAddress[] {
-  const consent = addresses.origin(portal) + addresses.path(`/login/${slug}/admin-consent/callback`)
   const all: [label: string, hint: string, value: string | false][] = [
     ['Redirect URI', 'Required. Some call it callback URL.', providers.redirectUri(slug, portal)],
     [
       'Admin-consent redirect URI',
       'A second redirect URI, for the consent of an administrator.',
-      hasConsent(preset) && consent,
+      hasConsent(preset) && addresses.adminConsent(slug, portal),
     ],
     [
       'Post-logout redirect URI',

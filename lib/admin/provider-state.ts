@@ -42,12 +42,12 @@ function testStates(provider: Provider): State[] {
   return [{ tone: 'bad', text: 'Test failed' }]
 }
 
-export function failedChecks({ tested }: Provider): Check[] {
+function failedChecks({ tested }: Provider): Check[] {
   return (tested?.checks ?? []).filter(({ result }) => result === 'failed')
 }
 
 /** Secrets run out silently, and then nobody comes in. */
-export function secretStates(provider: Provider, now: Date): State[] {
+function secretStates(provider: Provider, now: Date): State[] {
   return [
     secretState('Client secret', provider.clientSecretExpiresAt, now),
     secretState('Second client secret', provider.secondClientSecretExpiresAt, now),

@@ -44,7 +44,7 @@ const checkNames: Record<string, string> = {
   clock: 'Clock',
 }
 
-export function checkName(name: string): string {
+function checkName(name: string): string {
   return checkNames[name] ?? name.charAt(0).toUpperCase() + name.slice(1)
 }
 

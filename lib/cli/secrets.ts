@@ -12,6 +12,24 @@ export async function readSecret(file: string, flag: string): Promise<string> {
   return readText(file, flag).trim()
 }
 
+/** Both client secrets, as far as files are given for them. */
+export async function readSecrets(flags: {
+  clientSecretFile?: string | undefined
+  secondClientSecretFile?: string | undefined
+}): Promise<{ clientSecret?: string; secondClientSecret?: string }> {
+  const { clientSecretFile: first, secondClientSecretFile: second } = flags
+  if (first === '-' && second === '-')
+    throw new ConfigurationError(
+      'only one of the secrets can come from standard input: put the other into a file',
+    )
+  return {
+    ...(first !== undefined && { clientSecret: await readSecret(first, '--client-secret-file') }),
+    ...(second !== undefined && {
+      secondClientSecret: await readSecret(second, '--second-client-secret-file'),
+    }),
+  }
+}
+
 /** Twice, so that a slip does not seal something for ever. */
 export async function choosePassphrase(flag: string): Promise<string> {
   const question = 'Passphrase for the secrets'

@@ -13,7 +13,7 @@ export interface RebindingPlan {
   findable: number
   /** the others, a thousand at most: they would have to prove their address, or register again */
   orphans: { userId: string; email: string | undefined }[]
-  /** who has been found again since the rebinding began */
+  /** who has been found again since the last rebinding began, which may be over */
   rebound: number
   /** when it began; `undefined` when it is not going on */
   since: string | undefined
@@ -56,10 +56,12 @@ export function createRebinding({ events, knex, markedSessions, table }: Rebindi
     async rebindingPlan(slug, portal = 'default') {
       const provider = await table.existing(portal, slug)
       const since = provider.rebindingSince
+      // The last one is still there to be taken back when it is over.
+      const last = await rows.since(provider)
       return {
         ...(await rows.count(provider, since)),
         orphans: await rows.orphans(provider, since),
-        rebound: since === undefined ? 0 : await rows.rebound(provider, since),
+        rebound: last === undefined ? 0 : await rows.rebound(provider, last),
         since,
       }
     },

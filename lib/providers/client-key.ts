@@ -35,7 +35,7 @@ export type ClientKeyAlgorithm = (typeof clientKeyAlgorithms)[number]
 /** milliseconds from publishing a key to signing with it: providers keep a key set for minutes, seldom for longer */
 export const leadTime = 3_600_000
 /** milliseconds that a key stays published after another one signs */
-export const afterTime = 24 * 3_600_000
+const afterTime = 24 * 3_600_000
 
 /**
  * @param announced `token_endpoint_auth_signing_alg_values_supported` of the provider's metadata

@@ -16,7 +16,8 @@ export function createPromoteSecret(parts: { table: ProvidersTable; update: Upda
   const { table, update } = parts
   return async (slug, { portal = 'default', by } = {}) => {
     const provider = await table.existing(portal, slug)
-    const { secondClientSecret } = await table.clientSecrets(provider)
+    // The first is to be forgotten, so it does not matter whether anybody can still open it.
+    const { secondClientSecret } = await table.clientSecrets(provider, ['clientSecret'])
     if (secondClientSecret === undefined)
       throw new ConfigurationError(
         `"${slug}" has no second client secret that could take the first one's place`,

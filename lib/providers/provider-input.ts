@@ -119,6 +119,6 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new ConfigurationError(told.map((each) => loggable(each)).join('; '))
 }
 
-export function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as never
 }

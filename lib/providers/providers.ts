@@ -69,7 +69,9 @@ export function createProviders(parts: ProvidersParts): Providers {
       const keys = await table.clientKeys(provider)
       const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
       const test = await testProvider({ ...provider, ...secrets, signingKey, redirectUri }, outbound)
-      await table.noteTest(await remember(provider, test), test.checks)
+      const remembered = await remember(provider, test)
+      if (test.secretInUse) await table.noteSecretInUse(remembered, test.secretInUse)
+      await table.noteTest(remembered, test.checks)
       return test
     },
     async tryOut(input) {

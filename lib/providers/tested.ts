@@ -1,3 +1,4 @@
+import type { Candidate } from './checks/candidate.ts'
 import { FailedTest } from './failed-test.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { ProviderSettings } from './provider.ts'
@@ -11,11 +12,11 @@ import { testProvider } from './test-provider.ts'
  * @throws FailedTest
  */
 export async function tested(
-  { preset, ...settings }: ProviderSettings & { preset: string },
+  { preset, signingKey, ...settings }: ProviderSettings & Pick<Candidate, 'preset' | 'signingKey'>,
   redirectUri: string,
   outbound: Outbound,
 ) {
-  const test = await testProvider({ ...settings, preset, redirectUri }, outbound)
+  const test = await testProvider({ ...settings, preset, signingKey, redirectUri }, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
   if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new FailedTest(test.checks)
   const { secretEncoding = settings.secretEncoding, secretInUse, clientKeyAlgorithm, checks } = test

@@ -1,7 +1,8 @@
 import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Addresses } from '../web/addresses.ts'
-import { type ClientKey, type ClientKeyAlgorithm, makeClientKey } from './client-key.ts'
+import type { Candidate } from './checks/candidate.ts'
+import { type ClientKey, type ClientKeyAlgorithm, makeClientKey, signingKeyOf } from './client-key.ts'
 import type { How } from './how.ts'
 import type { Outbound } from './outbound-http.ts'
 import type { Provider, ProviderChanges, ProviderSettings } from './provider.ts'
@@ -36,6 +37,17 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
     return keys.length > 0 ? undefined : [await makeClientKey(alg, Date.now())]
   }
 
+  /** Like a secret, what it signs goes to nobody else than before; and where another way was used, the provider does not know it yet. */
+  async function signingKeyFor(
+    provider: Provider,
+    asked: ProviderSettings,
+  ): Promise<Candidate['signingKey']> {
+    const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
+    if (!stays || moves(provider, asked) || believesOthers(provider, asked)) return undefined
+    const keys = await table.clientKeys(provider)
+    return () => signingKeyOf(keys, Date.now())
+  }
+
   return async (slug, changes, { portal = 'default', by = 'code', version } = {}) => {
     const provider = await table.existing(portal, slug)
     if (version !== undefined && version !== provider.version)
@@ -56,7 +68,7 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
     refuseTakingSecretsAlong(provider, asked, stored)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
     const { found, keyAlgorithm, secretInUse, checks } = await tested(
-      { ...asked, preset: provider.preset },
+      { ...asked, preset: provider.preset, signingKey: await signingKeyFor(provider, asked) },
       addresses.callback(slug, portal),
       outbound,
     )
@@ -74,18 +86,22 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
  * Who may change the issuer, or whom to believe that he is the issuer, must not get the client secrets sent wherever he likes. The
  * whole issuer, not its origin alone: on a host of many each names a token endpoint of his own.
  */
-function refuseTakingSecretsAlong(
-  provider: Provider,
-  { issuer, certificateAuthority }: ProviderSettings,
-  stored: ClientSecrets,
-): void {
-  const moves = spelled(issuer) !== spelled(provider.issuer)
-  if (!moves && certificateAuthority === provider.certificateAuthority) return
+function refuseTakingSecretsAlong(provider: Provider, asked: ProviderSettings, stored: ClientSecrets): void {
+  const moving = moves(provider, asked)
+  if (!moving && !believesOthers(provider, asked)) return
   const taken = secretNames.find((name) => stored[name] !== undefined)
   if (taken)
     throw new ConfigurationError(
-      `${taken}: give the ${taken === 'clientSecret' ? 'client secret' : 'second client secret'} again when ${moves ? 'the issuer moves' : 'other certificates are believed'}`,
+      `${taken}: give the ${taken === 'clientSecret' ? 'client secret' : 'second client secret'} again when ${moving ? 'the issuer moves' : 'other certificates are believed'}`,
     )
+}
+
+function moves(provider: Provider, { issuer }: ProviderSettings): boolean {
+  return spelled(issuer) !== spelled(provider.issuer)
+}
+
+function believesOthers(provider: Provider, { certificateAuthority }: ProviderSettings): boolean {
+  return certificateAuthority !== provider.certificateAuthority
 }
 
 /** Administrators lose or add the last slash. */

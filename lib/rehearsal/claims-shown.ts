@@ -1,6 +1,7 @@
 import { loggable } from '../loggable.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Claims } from '../sign-in/identity.ts'
+import { verifiedBy } from './verified-by.ts'
 
 export interface ShownClaim {
   name: string
@@ -19,7 +20,7 @@ const longest = 300
 const ofTheExchange = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
 const readOnes = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', 'name', 'given_name', 'family_name']
 
-const ofEntra = ['tid', 'oid', 'xms_edov']
+const ofEntra = ['tid', 'oid']
 
 // A provider that passes on what another one gave it, say.
 const secretive = /token|secret|password|assertion|api_?key/i
@@ -32,8 +33,14 @@ export function claimsShown(
   userInfo: Claims | undefined,
 ): { claims: ShownClaim[]; left: number } {
   const own = provider.preset === 'entra' ? ofEntra : []
-  const read = new Set([...readOnes, provider.emailClaim, 'email_verified', ...own])
-  const fromUserInfo = new Set([provider.emailClaim, 'email_verified', 'name', 'given_name', 'family_name'])
+  const read = new Set([...readOnes, provider.emailClaim, verifiedBy(provider), ...own])
+  const fromUserInfo = new Set([
+    provider.emailClaim,
+    verifiedBy(provider),
+    'name',
+    'given_name',
+    'family_name',
+  ])
   const shown = (claims: Claims, from: string, reads: ReadonlySet<string>): ShownClaim[] =>
     Object.entries(claims)
       .filter(([name]) => !ofTheExchange.has(name))

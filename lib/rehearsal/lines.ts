@@ -6,6 +6,7 @@ import type { Identity } from '../sign-in/identity.ts'
 import { domainOf } from '../users/email-address.ts'
 import type { Diagnosis } from './diagnose.ts'
 import { type Line, type Step, steps, titles } from './steps.ts'
+import { verifiedBy } from './verified-by.ts'
 import type { Witness } from './witness.ts'
 
 /** One line for each step of the protocol. */
@@ -124,11 +125,6 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
           remedy: `Add it to the domains of the settings if the provider may. ${unvouched}`,
         },
   ]
-}
-
-/** In Entra whoever runs a tenant may write anybody's address: only this claim tells that its domain is theirs. */
-function verifiedBy({ preset }: Provider): string {
-  return preset === 'entra' ? 'xms_edov' : 'email_verified'
 }
 
 function vouchedBy({ trustsEmail }: Provider): string {

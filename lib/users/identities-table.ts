@@ -104,12 +104,14 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
       await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
     async touch(portal, { issuer, subject, directory }) {
-      const row = () => rows().where({ portal, issuer, subject })
-      const used = await row().update({ last_used_at: new Date().toISOString() })
-      if (directory !== undefined)
-        await row()
-          .whereNull('object_id')
-          .update({ tenant_id: directory.tenant, object_id: directory.object })
+      // Where they are known already they stay: both are set at once.
+      const known = directory && {
+        tenant_id: knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
+        object_id: knex.raw('coalesce(object_id, ?)', [directory.object]),
+      }
+      const used = await rows()
+        .where({ portal, issuer, subject })
+        .update({ last_used_at: new Date().toISOString(), ...known })
       return used === 1
     },
   }

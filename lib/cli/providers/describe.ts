@@ -45,7 +45,7 @@ export function printUrls(urls: Urls): void {
 }
 
 /** `enabled`, `disabled`, and what else an operator should know. */
-export function stateOf({ enabled, recommended, rehearsedAt, retiringAt, rebindingSince }: Provider): string {
+function stateOf({ enabled, recommended, rehearsedAt, retiringAt, rebindingSince }: Provider): string {
   const more = [
     recommended && 'recommended',
     rehearsedAt ? `rehearsed ${rehearsedAt}` : 'not rehearsed with these settings',

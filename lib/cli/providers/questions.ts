@@ -5,7 +5,7 @@ import { providerSettingsSchema, slugSchema } from '../../providers/provider.ts'
 import type { ProviderInput } from '../../providers/provider-input.ts'
 import { ask, atTerminal, type Read } from '../ask.ts'
 import type { Workbench } from '../environment.ts'
-import { readSecret } from '../secrets.ts'
+import { readSecrets } from '../secrets.ts'
 import type { Common } from '../verb.ts'
 import type { Flags } from './setting-flags.ts'
 
@@ -109,16 +109,13 @@ async function askIssuer(otherwise: string | undefined): Promise<string> {
 
 /** Never from the argument list, where every process on the machine can read it. */
 async function secrets(
-  { clientSecretFile, secondClientSecretFile }: QuestionFlags,
+  flags: QuestionFlags,
   clientAuthentication: string | undefined,
   before: Answers,
 ): Promise<Answers> {
-  const second = secondClientSecretFile !== undefined && {
-    secondClientSecret: await readSecret(secondClientSecretFile, '--second-client-secret-file'),
-  }
-  if (clientSecretFile !== undefined)
-    return { clientSecret: await readSecret(clientSecretFile, '--client-secret-file'), ...second }
-  if (clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt') return {}
+  const given = await readSecrets(flags)
+  const needsNone = clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt'
+  if (given.clientSecret !== undefined || needsNone) return given
   const clientSecret =
     process.env.PORTAL_SSO_CLIENT_SECRET ||
     (await ask({
@@ -127,7 +124,7 @@ async function secrets(
       hidden: true,
       otherwise: before.clientSecret ?? undefined,
     }))
-  return { clientSecret, ...second }
+  return { ...given, clientSecret }
 }
 
 type Schema = { safeParse(value: string): { data?: string; error?: { issues: { message: string }[] } } }

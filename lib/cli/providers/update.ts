@@ -3,7 +3,7 @@ import { ConfigurationError } from '../../errors.ts'
 import type { ProviderChanges } from '../../providers/provider.ts'
 import { type Workbench, withWorkbench } from '../environment.ts'
 import { printCheck, progress, say } from '../print.ts'
-import { readSecret } from '../secrets.ts'
+import { readSecrets } from '../secrets.ts'
 import { type Common, verb } from '../verb.ts'
 import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './setting-flags.ts'
 
@@ -65,16 +65,5 @@ async function update({ sso, by }: Workbench, slug: string, flags: UpdateFlags):
 
 /** Files only: a variable that was left in the environment must not replace a secret unseen. */
 async function secrets(flags: UpdateFlags): Promise<ProviderChanges> {
-  const { clientSecretFile: first, secondClientSecretFile: second } = flags
-  if (flags.public) return { clientSecret: null, secondClientSecret: null }
-  if (first === '-' && second === '-')
-    throw new ConfigurationError(
-      'only one of the secrets can come from standard input: put the other into a file',
-    )
-  return {
-    ...(first !== undefined && { clientSecret: await readSecret(first, '--client-secret-file') }),
-    ...(second !== undefined && {
-      secondClientSecret: await readSecret(second, '--second-client-secret-file'),
-    }),
-  }
+  return flags.public ? { clientSecret: null, secondClientSecret: null } : await readSecrets(flags)
 }

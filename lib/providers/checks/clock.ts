@@ -3,7 +3,7 @@ import type { Check } from '../provider.ts'
 import { clockTolerance } from '../provider-client.ts'
 import { failed, ok, warning } from './verdict.ts'
 
-/** seconds; tokens live for minutes, and with more than this none would ever be good here */
+/** seconds; a token from that far ahead is refused, one from that far behind may be over as soon as it is made */
 const tooFar = 300
 
 export interface Clock {
