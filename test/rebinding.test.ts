@@ -222,6 +222,8 @@ describe.each(databases)('a new app registration, which changes every subject, o
       const after = new Visitor()
       expect(await signIn(after)).toContain(ada.id)
       await providers().stopRebinding('acme')
+      // Told also when it is over: it can still be taken back.
+      expect(await providers().rebindingPlan('acme')).toMatchObject({ rebound: 1, since: undefined })
       expect(await providers().undoRebinding('acme', { by: 'root' })).toBe(1)
       expect((await after.get(`${portal.url}/portal`)).status).toBe(302)
       // Who came by a link of before is not meant.

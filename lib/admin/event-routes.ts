@@ -3,15 +3,13 @@ import { pipeline } from 'node:stream/promises'
 import { type Request, type Response, Router } from 'express'
 import { ConfigurationError } from '../errors.ts'
 import type { EventFilter, History, StoredEvent } from '../events/history.ts'
+import { pagesOf } from '../events/pages-of.ts'
 import { handle } from '../web/handle.ts'
 import { csvLine } from './csv.ts'
 import { readFilter } from './event-filter.ts'
 import { eventKinds, kindName } from './event-kinds.ts'
 import type { AdminParts } from './parts.ts'
 import { createShowAdmin } from './show-admin.ts'
-
-/** Rows of one export: a spreadsheet takes a million, but nobody reads them. */
-const longest = 100_000
 
 const heads = ['at', 'kind', 'provider', 'user', 'by', 'reference', 'client address', 'detail']
 
@@ -37,7 +35,6 @@ export function createEventRoutes(parts: AdminParts): Router {
       errors,
       events: page.events.map((event) => ({ ...event, kindName: kindName(event.kind), detail: told(event) })),
       kinds: eventKinds,
-      providers: all,
       slugs: all.map(({ slug }) => slug),
       nextHref: page.next && address('/events', { before: page.next }),
       firstHref: entries.before ? address('/events') : undefined,
@@ -79,17 +76,8 @@ async function listed(history: History, filter: EventFilter, portal: string) {
   }
 }
 
-/** Page by page, as fast as they are read: however many there are, a few are in memory. */
-async function* linesOf(history: History, filter: EventFilter, portal: string): AsyncGenerator<string> {
-  let before: string | undefined
-  for (let left = longest; left > 0; ) {
-    const asked = { ...filter, before, most: Math.min(left, 1000) }
-    const { events, next } = await history.list(asked, portal)
-    yield events.map((event) => csvLine(cellsOf(event))).join('')
-    if (next === undefined) return
-    left -= events.length
-    before = next
-  }
+async function* linesOf(...asked: Parameters<typeof pagesOf>): AsyncGenerator<string> {
+  for await (const events of pagesOf(...asked)) yield events.map((event) => csvLine(cellsOf(event))).join('')
 }
 
 function cellsOf(event: StoredEvent): string[] {

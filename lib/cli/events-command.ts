@@ -3,7 +3,8 @@ import { csvLine } from '../admin/csv.ts'
 import { eventKinds } from '../admin/event-kinds.ts'
 import { ConfigurationError } from '../errors.ts'
 import type { EventKind } from '../events/event.ts'
-import type { EventFilter, History, StoredEvent } from '../events/history.ts'
+import type { EventFilter, StoredEvent } from '../events/history.ts'
+import { mostExported, pagesOf } from '../events/pages-of.ts'
 import { withWorkbench } from './environment.ts'
 import { momentOf } from './moment.ts'
 import { printJson, printTable } from './print.ts'
@@ -24,8 +25,6 @@ interface EventFlags {
 const columns = ['at', 'kind', 'provider', 'userId', 'by', 'reference', 'clientAddress', 'detail'] as const
 
 const shown = 50
-const mostExported = 100_000
-const page = 1000
 
 export function eventsCommand(): Command {
   return new Command('events')
@@ -50,14 +49,14 @@ Examples:
     .action((flags: EventFlags) =>
       withWorkbench(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        await show(pagesOf(sso.history, flags), flags)
+        const pages = pagesOf(sso.history, filterOf(flags), flags.portal, mostOf(flags))
+        await show(pages, flags)
       }),
     )
 }
 
-/** Page after page, so that a year of events need not fit into memory. */
-async function* pagesOf(history: History, flags: EventFlags): AsyncGenerator<StoredEvent[]> {
-  const filter: EventFilter = {
+function filterOf(flags: EventFlags): EventFilter {
+  return {
     kind: flags.kind,
     provider: flags.provider,
     userId: flags.user,
@@ -65,15 +64,6 @@ async function* pagesOf(history: History, flags: EventFlags): AsyncGenerator<Sto
     from: flags.from && momentOf(flags.from, '--from').toISOString(),
     to: flags.to && momentOf(flags.to, '--to').toISOString(),
   }
-  let left = mostOf(flags)
-  let before: string | undefined
-  do {
-    const most = Math.min(page, left)
-    const { events, next } = await history.list({ ...filter, before, most }, flags.portal)
-    yield events
-    left -= events.length
-    before = next
-  } while (before !== undefined && left > 0)
 }
 
 function mostOf({ most, csv, json }: EventFlags): number {
