@@ -5,7 +5,8 @@ import type { Logger } from './logger.ts'
 import type { Mailer } from './mail/mailer.ts'
 import type { OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
-import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
+import type { PartialLimits, SessionLimits } from './sessions/limits.ts'
+import type { RedisLike } from './sessions/session-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import type { Branding } from './web/pages.ts'
@@ -40,7 +41,7 @@ export interface PortalSsoOptions {
   registrationFields?: RegistrationField[] | undefined
   /** address of the terms to accept at registration; default none */
   registrationTerms?: string | undefined
-  /** default 30 minutes idle, 12 hours absolute */
+  /** default 30 minutes idle, 12 hours absolute, users asked for every 5 s */
   session?: Partial<SessionOptions> | undefined
   /** how the pages look; default the name `Portal` and nothing else */
   branding?: Partial<Branding> | undefined
@@ -68,4 +69,19 @@ export interface PortalSsoOptions {
   events?: Partial<EventSettings> | undefined
   /** pino's shape; default one line of JSON on stderr */
   logger?: Logger | undefined
+}
+
+export interface SessionOptions extends SessionLimits {
+  /** portals whose limits are others; default none */
+  portals: Readonly<Record<string, PartialLimits>>
+  /**
+   * seconds that it may take until a session notices what was changed past it: a user who was switched off in the directory, a
+   * session that was ended from a command line. 0 asks at each request; default 5
+   */
+  userCacheSeconds: number
+  /**
+   * where a request comes from, for the list of somebody's sessions: a town that a CDN tells in a header, say; default the client
+   * address as far as `events.clientAddress` keeps it
+   */
+  place?: ((req: Request) => string | undefined) | undefined
 }

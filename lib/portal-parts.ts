@@ -14,7 +14,6 @@ import { createRebinding } from './moving/rebind-identities.ts'
 import { createRetirement } from './moving/retire-provider.ts'
 import { createClientKeys } from './providers/client-keys.ts'
 import { createOutbound } from './providers/outbound-http.ts'
-import type { Provider } from './providers/provider.ts'
 import { createProviderClients } from './providers/provider-clients.ts'
 import { createProviders } from './providers/providers.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
@@ -34,10 +33,11 @@ import { createRehearsals } from './rehearsal/rehearsals.ts'
 import { createReport } from './rehearsal/report.ts'
 import { createTickets } from './rehearsal/tickets.ts'
 import { createSeal, deriveKey } from './seal.ts'
-import { createMarkedSessions } from './sessions/end-marked.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
-import { createKnownStore } from './sessions/known-store.ts'
+import { createKnownStores } from './sessions/known-stores.ts'
+import { createLimitsOf } from './sessions/limits.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
+import { createRunningSessions, spare } from './sessions/running-sessions.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
 import { createAdmit } from './sign-in/admit.ts'
@@ -49,6 +49,7 @@ import { createRefuse } from './sign-in/refuse.ts'
 import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
+import { createKnownUsers } from './users/known-users.ts'
 import { punctual } from './users/punctual-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
@@ -91,17 +92,24 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
-  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), logger)
-  const knownStore = createKnownStore()
-  const endSessions = createEndSessions(index)
-  const markedSessions = createMarkedSessions({ endSessions, index, knownStore, logger })
+  const { portals, userCacheSeconds, place } = settings.session
+  const limitsOf = createLimitsOf(settings.session, portals)
+  const fresh = userCacheSeconds * 1000
+  const knownUsers = createKnownUsers(users, { fresh, spare: fresh && spare })
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
+  const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
+  const knownStores = createKnownStores()
+  const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })
   const sessions = createPortalSessions({
     passport,
-    users,
-    portalOf,
+    endSessions,
     index,
-    knownStore,
-    absoluteHours: settings.session.absoluteHours,
+    knownStores,
+    knownUsers,
+    limitsOf,
+    placeOf: (req) => (place ? place(req) : events.addressOf(req.ip)),
+    portalOf,
+    runningSessions,
   })
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetRegistration = (res: Response) => pendings.clear(res)
@@ -144,10 +152,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
     endRehearsal: createEndRehearsal({ report, strategies }),
     endSessions,
-    async endSessionsOf({ id: providerId, portal }: Pick<Provider, 'id' | 'portal'>) {
-      await markedSessions.mark({ portal, providerId })
-      await markedSessions.endNow()
-    },
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
@@ -159,7 +163,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     lastUsed,
     logger,
     lookUp,
-    markedSessions,
+    index,
     pages,
     passport,
     pendings,
@@ -184,16 +188,22 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
   }
 
-  const cookieSession = () =>
-    createSessionMiddleware({
+  const inRedis = redis && createSessionStore(redis, logger)
+  // What this instance ends is ended there, also before the first request.
+  if (inRedis) knownStores.note(inRedis)
+  const cookieSession = () => {
+    const store = inRedis ?? createSessionStore(undefined, logger)
+    knownStores.note(store)
+    return createSessionMiddleware({
       ...settings.session,
-      store: createSessionStore(redis, logger),
+      store,
       secrets: secrets.map((secret) =>
         Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
       ),
       cookieName: cookieName('portal-sso', secure),
       secure,
     })
+  }
 
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings

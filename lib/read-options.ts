@@ -6,11 +6,11 @@ import { ConfigurationError } from './errors.ts'
 import type { EventSettings } from './events/events.ts'
 import { consoleLogger, type Logger } from './logger.ts'
 import type { Mailer } from './mail/mailer.ts'
-import type { PortalSsoOptions } from './options.ts'
+import type { PortalSsoOptions, SessionOptions } from './options.ts'
 import { isAddressRange } from './providers/address-rules.ts'
 import { isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
-import type { RedisLike, SessionOptions } from './sessions/session-store.ts'
+import type { RedisLike } from './sessions/session-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -65,6 +65,8 @@ const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
 const writeAddress = 'write an address such as `admin@example.com`, or several in an array'
 const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)
+const idleMinutes = z.number().positive().max(1440)
+const absoluteHours = z.number().positive().max(720)
 const localPath = z
   .string()
   .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
@@ -114,8 +116,16 @@ const schema = z.strictObject({
   registrationTerms: z.string().min(1).optional(),
   session: z
     .strictObject({
-      idleMinutes: z.number().positive().max(1440).default(30),
-      absoluteHours: z.number().positive().max(720).default(12),
+      idleMinutes: idleMinutes.default(30),
+      absoluteHours: absoluteHours.default(12),
+      portals: z
+        .record(
+          z.string(),
+          z.strictObject({ idleMinutes: idleMinutes.optional(), absoluteHours: absoluteHours.optional() }),
+        )
+        .default({}),
+      userCacheSeconds: z.number().min(0).max(60).default(5),
+      place: functionSchema<NonNullable<SessionOptions['place']>>('(req) => text').optional(),
     })
     .prefault({}),
   branding: z
@@ -242,6 +252,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
       ...settings.outbound,
       allowedAddresses: [...settings.outbound.allowedAddresses, ...(onLoopback ? loopback : [])],
     },
+    session: { ...settings.session, place: settings.session.place },
     redis: settings.redis,
     users: settings.users,
     registrationTerms: settings.registrationTerms,

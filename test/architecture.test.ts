@@ -10,7 +10,16 @@ const root = path.resolve(import.meta.dirname, '..')
 
 /** From the bottom up: a layer imports from itself and from those before it. Files of `lib` itself are named one by one. */
 const layers = [
-  ['errors.ts', 'loggable.ts', 'logger.ts', 'seal.ts', 'within.ts', 'paths.ts', 'random-text.ts'],
+  [
+    'errors.ts',
+    'loggable.ts',
+    'logger.ts',
+    'seal.ts',
+    'within.ts',
+    'paths.ts',
+    'random-text.ts',
+    'cached.ts',
+  ],
   ['web'],
   ['mail'],
   ['database'],
@@ -22,6 +31,7 @@ const layers = [
   ['consent'],
   ['registration'],
   ['logout'],
+  ['account'],
   ['rehearsal'],
   ['moving'],
   ['classic-login'],

@@ -327,7 +327,7 @@ describe('Microsoft Entra ID', () => {
       table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
       addresses: createAddresses(portal.url, '/'),
-      endSessionsOf: async () => {},
+      endSessions: async () => {},
       outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
     })
   })

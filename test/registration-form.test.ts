@@ -122,6 +122,9 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         emailVouched: true,
         name: 'Katherine Coleman Goble Johnson',
         logoutHint: 'x'.repeat(tokenLength),
+        issuedAt: 1_790_000_000,
+        authenticatedAt: 1_790_000_000,
+        acr: 'urn:mace:incommon:iap:silver',
       }
       await pendings.begin(res, {
         portal: 'default',

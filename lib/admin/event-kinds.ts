@@ -4,6 +4,7 @@ import type { EventKind } from '../events/event.ts'
 const names: Record<EventKind, string> = {
   'signed-in': 'Signed in',
   'signed-out': 'Signed out',
+  'sessions-ended': 'Sessions ended',
   refused: 'Refused',
   linked: 'Account linked',
   registered: 'Registered',

@@ -10,6 +10,7 @@ import * as proofs from './migrations/006-proofs.ts'
 import * as eventClient from './migrations/007-event-client.ts'
 import * as sessionAge from './migrations/008-session-age.ts'
 import * as connecting from './migrations/009-connecting.ts'
+import * as sessionsAnew from './migrations/010-sessions.ts'
 
 interface Migration {
   name: string
@@ -28,6 +29,7 @@ const migrations: Migration[] = [
   { name: '007-event-client', ...eventClient },
   { name: '008-session-age', ...sessionAge },
   { name: '009-connecting', ...connecting },
+  { name: '010-sessions', ...sessionsAnew },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -27,8 +27,19 @@ export interface SignedIn extends OfPerson {
 
 export interface SignedOut extends OfPerson {
   kind: 'signed-out'
-  /** `provider`: a back-channel logout */
-  detail?: { by?: 'provider' | undefined } | undefined
+  /** `provider`: a back-channel or front-channel logout, of so many sessions */
+  detail?: { by?: 'provider' | undefined; sessions?: number | undefined } | undefined
+}
+
+/** Sessions of a user, or all that were begun with a provider, were ended by somebody: the user, or an operator. */
+export interface SessionsEnded extends Happened {
+  kind: 'sessions-ended'
+  userId?: string | undefined
+  /** slug */
+  provider?: string | undefined
+  /** who did it: the id of a user, `cli`, `code` */
+  by: string
+  detail: { sessions: number }
 }
 
 /**
@@ -181,6 +192,7 @@ export interface ProviderForgotten extends OfProvider {
 export type PortalEvent =
   | SignedIn
   | SignedOut
+  | SessionsEnded
   | Refused
   | Linked
   | IdentityRebound

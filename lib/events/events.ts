@@ -22,6 +22,8 @@ export type PortalEvents = EventEmitter<{ [Kind in EventKind]: [EventOf<Kind>] }
 export interface EventLog {
   readonly emitter: PortalEvents
   record(event: PortalEvent): Promise<void>
+  /** what is kept of a client's address */
+  addressOf(clientAddress: string | undefined): string | undefined
 }
 
 /** milliseconds that a person waits for an event to be written; it may still be, after that */
@@ -62,11 +64,15 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
     forgetOld()
   }
 
+  function addressOf(clientAddress: string | undefined): string | undefined {
+    const bits = kept[settings.clientAddress]
+    return bits && networkOf(clientAddress, bits)
+  }
+
   /** As it is written and heard: what came from outside is one line of bounded length. */
   function told(event: PortalEvent): PortalEvent {
     const { clientAddress, detail, ...rest } = event as Columns
-    const bits = kept[settings.clientAddress]
-    const address = bits && networkOf(clientAddress, bits)
+    const address = addressOf(clientAddress)
     return {
       ...cleaned(rest, 255),
       ...(detail && { detail: cleaned(detail, 1000) }),
@@ -76,6 +82,7 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
 
   return {
     emitter,
+    addressOf,
     // An event that cannot be written or heard must not undo what has already happened.
     async record(given) {
       const event = told(given)

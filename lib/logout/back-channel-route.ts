@@ -1,5 +1,5 @@
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
-import { ConfigurationError, explain } from '../errors.ts'
+import { explain } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { Logger } from '../logger.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
@@ -52,7 +52,7 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
     const { id, issuer, ends } = await tokenOf(req, provider)
     const seen = { portal: provider.portal, issuer, id }
     if (await seenTokens.has(seen)) throw new LogoutTokenError('it has come before (jti)')
-    await end(req, provider, { issuer, ...ends })
+    await end(provider, { issuer, ...ends })
     // Only now: a provider that was told to come back does so with the same token.
     await seenTokens.add(seen)
   }
@@ -65,16 +65,17 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
   }
 
   async function end(
-    req: Request,
     { portal, slug }: Provider,
     ends: LogoutToken['ends'] & Pick<LogoutToken, 'issuer'>,
   ): Promise<void> {
-    if (!req.sessionStore)
-      throw new ConfigurationError('mount `app.use(sso.session())`, or express-session of your own, before')
-    const { userIds, failure } = await endSessions(req.sessionStore, { portal, ...ends })
-    for (const userId of userIds)
-      await events.record({ kind: 'signed-out', portal, userId, provider: slug, detail: { by: 'provider' } })
-    if (failure) throw failure
+    for (const [userId, sessions] of await endSessions({ portal, ...ends }))
+      await events.record({
+        kind: 'signed-out',
+        portal,
+        userId,
+        provider: slug,
+        detail: { by: 'provider', sessions },
+      })
   }
 
   /**

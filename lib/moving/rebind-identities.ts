@@ -3,7 +3,7 @@ import { ConfigurationError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import type { How } from '../providers/how.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { MarkedSessions } from '../sessions/end-marked.ts'
+import type { SessionIndex } from '../sessions/session-index.ts'
 import { createRebindingRows } from './rebinding-rows.ts'
 
 export interface RebindingPlan {
@@ -42,11 +42,11 @@ export interface Rebinding {
 export interface RebindingParts {
   events: EventLog
   knex: Knex
-  markedSessions: MarkedSessions
+  index: SessionIndex
   table: ProvidersTable
 }
 
-export function createRebinding({ events, knex, markedSessions, table }: RebindingParts): Rebinding {
+export function createRebinding({ events, knex, index, table }: RebindingParts): Rebinding {
   const rows = createRebindingRows(knex)
   type Step = 'started' | 'stopped' | 'undone'
   const noted = (portal: string, provider: string, by: string, detail: { step: Step; people: number }) =>
@@ -92,20 +92,19 @@ export function createRebinding({ events, knex, markedSessions, table }: Rebindi
       let undone = 0
       for (let links = await rows.reboundLinks(provider, since); links.length > 0; ) {
         const found = links
-        const mark = async (on: Knex) => {
-          for (const { issuer, subject } of found) await markedSessions.mark({ portal, issuer, subject }, on)
+        const endThem = async (on: Knex) => {
+          for (const { issuer, subject } of found) await index.removeQuietly({ portal, issuer, subject }, on)
         }
         // Together: a link that is gone must not leave a session behind that nobody ends.
         await knex.transaction(async (transaction) => {
           await rows.unlink(found, transaction)
-          await mark(transaction)
+          await endThem(transaction)
         })
         // Whose session began meanwhile could see the link until now, and nobody's after that.
-        await mark(knex)
+        await endThem(knex)
         undone += links.length
         links = await rows.reboundLinks(provider, since)
       }
-      await markedSessions.endNow()
       await noted(portal, slug, by, { step: 'undone', people: undone })
       return undone
     },

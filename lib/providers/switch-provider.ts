@@ -1,7 +1,6 @@
 import type { EventLog } from '../events/events.ts'
 import { assertRehearsed } from './assert-rehearsed.ts'
 import type { How } from './how.ts'
-import type { Provider } from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
 
 export interface EnableHow extends How {
@@ -15,8 +14,8 @@ export interface DisableHow extends How {
 }
 
 export interface SwitchParts {
-  /** Begins to end them at once; whatever is left is ended within minutes. */
-  endSessionsOf: (provider: Pick<Provider, 'id' | 'portal'>) => Promise<void>
+  /** those that were begun with a provider of that name */
+  endSessions: (match: { portal: string; provider: string }) => Promise<unknown>
   events: EventLog
   table: ProvidersTable
 }
@@ -34,7 +33,7 @@ export interface Switches {
   remove(slug: string, how?: DisableHow): Promise<void>
 }
 
-export function createSwitches({ endSessionsOf, events, table }: SwitchParts): Switches {
+export function createSwitches({ endSessions: endAll, events, table }: SwitchParts): Switches {
   async function changed(portal: string, provider: string, by: string, change: string): Promise<void> {
     await events.record({ kind: 'provider-changed', portal, provider, by, detail: { change } })
   }
@@ -57,7 +56,7 @@ export function createSwitches({ endSessionsOf, events, table }: SwitchParts): S
     async disable(slug, { portal = 'default', by = 'code', endSessions = false } = {}) {
       const provider = await table.existing(portal, slug)
       await table.setEnabled(provider, false, endSessions ? 'sessions' : undefined)
-      if (endSessions) await endSessionsOf(provider)
+      if (endSessions) await endAll({ portal, provider: slug })
       await changed(portal, slug, by, endSessions ? 'disabled, its sessions end' : 'disabled')
     },
     async recommend(slug, { portal = 'default', by = 'code' } = {}) {
@@ -77,7 +76,7 @@ export function createSwitches({ endSessionsOf, events, table }: SwitchParts): S
     async remove(slug, { portal = 'default', by = 'code', endSessions = false } = {}) {
       const provider = await table.existing(portal, slug)
       await table.remove(provider, endSessions ? 'sessions' : undefined)
-      if (endSessions) await endSessionsOf(provider)
+      if (endSessions) await endAll({ portal, provider: slug })
       await events.record({ kind: 'provider-removed', portal, provider: slug, by })
     },
   }

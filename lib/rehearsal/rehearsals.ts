@@ -5,6 +5,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { ProviderStrategies } from '../sign-in/provider-strategies.ts'
 import type { Addresses } from '../web/addresses.ts'
+import { leadOn } from '../web/lead-on.ts'
 import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Report } from './report.ts'
@@ -52,12 +53,7 @@ export function createRehearsals(parts: RehearsalsParts): Rehearsals {
       try {
         const step = { returnTo, otherAccount: false, loginHint: undefined, proving: undefined, rehearsal }
         const address = await strategies.begin(req, res, provider, step)
-        res.set('refresh', `0; url=${address}`)
-        await pages.show(req, res, 'rehearsal-onward', {
-          ...pages.locale(),
-          provider: { displayName: provider.displayName },
-          href: address,
-        })
+        await leadOn(pages, req, res, { href: address, name: provider.displayName, locals: pages.locale() })
       } catch (error) {
         // Not even the way there could be found: that is a report, too.
         if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error

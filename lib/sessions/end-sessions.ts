@@ -1,35 +1,59 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
-import type { PortalSsoError } from '../errors.ts'
+import { explain } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { KnownStores } from './known-stores.ts'
+import type { RunningSessions } from './running-sessions.ts'
 import type { SessionIndex, SessionMatch } from './session-index.ts'
 import { inTime } from './session-store.ts'
 
-export interface EndedSessions {
-  /** whose sessions ended, one entry for each session */
-  userIds: string[]
-  /** why others did not: to be asked for once more */
-  failure?: PortalSsoError | undefined
+/**
+ * Ends sessions wherever they run: when it has returned, none of them lets anybody in any more. Sessions in a store of ours that
+ * is out of reach are turned away within the user cache time.
+ *
+ * @returns how many, of whom
+ */
+export type EndSessions = (match: SessionMatch) => Promise<Ended>
+
+/** user id → how many of their sessions ended */
+export type Ended = ReadonlyMap<string, number>
+
+export interface EndSessionsParts {
+  index: SessionIndex
+  knownStores: KnownStores
+  logger: Logger
+  runningSessions: RunningSessions
 }
 
-/** Ends sessions wherever they run. */
-export type EndSessions = (store: Store, match: SessionMatch) => Promise<EndedSessions>
-
 /**
- * Ends them in the store first, the host's own or ours, and only then in the index: one that the store would not let go is
- * still found by the next try. A request that runs meanwhile renews a session at its end; our stores renew and write over
- * only what is still there.
+ * The index first: without its row a session is worth nothing, on any instance, in any store, whatever writes it back. Then the
+ * store, which is not asked for leave: one that is away, or that nobody here knows, keeps a session that lets nobody in, until it
+ * runs out.
  */
-export function createEndSessions(index: SessionIndex): EndSessions {
-  return async (store, match) => {
-    const found = await index.find(match)
-    const outcomes = await Promise.allSettled(found.map(({ sessionId }) => destroy(store, sessionId)))
-    const ended = found.filter((_, at) => outcomes[at]?.status === 'fulfilled')
-    await index.remove(...ended.map(({ sessionId }) => sessionId))
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-    return {
-      userIds: ended.map(({ userId }) => userId),
-      failure: failed?.reason as PortalSsoError | undefined,
+export function createEndSessions(parts: EndSessionsParts): EndSessions {
+  const { index, knownStores, logger, runningSessions } = parts
+
+  async function destroyAll(sessionIds: readonly string[]): Promise<void> {
+    const destroyed = sessionIds.flatMap((sessionId) =>
+      knownStores.all().map((store) => destroy(store, sessionId)),
+    )
+    const failed = (await Promise.allSettled(destroyed)).find(({ status }) => status === 'rejected')
+    if (failed)
+      logger.warn(
+        { cause: explain((failed as PromiseRejectedResult).reason) },
+        'sessions that have ended could not be taken out of their store: they let nobody in',
+      )
+  }
+
+  return async (match) => {
+    const ended = new Map<string, number>()
+    for await (const sessions of index.remove(match)) {
+      for (const { userId } of sessions) ended.set(userId, (ended.get(userId) ?? 0) + 1)
+      const sessionIds = sessions.flatMap(({ sessionId }) => sessionId ?? [])
+      for (const sessionId of sessionIds) runningSessions.forget(sessionId)
+      await destroyAll(sessionIds)
     }
+    return ended
   }
 }
 

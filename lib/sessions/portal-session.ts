@@ -4,10 +4,15 @@ import type { PassportStatic } from 'passport'
 import { Strategy } from 'passport-strategy'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
-import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
+import type { KnownUsers } from '../users/known-users.ts'
+import { isActive, type User } from '../users/user-directory.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { within } from '../within.ts'
-import type { KnownStore } from './known-store.ts'
+import { deviceOf } from './device.ts'
+import type { EndSessions } from './end-sessions.ts'
+import type { KnownStores } from './known-stores.ts'
+import type { LimitsOf } from './limits.ts'
+import type { RunningSessions } from './running-sessions.ts'
 import type { SessionIndex } from './session-index.ts'
 
 /** How somebody came in; what the session needs to know of it later. */
@@ -20,6 +25,10 @@ export interface SignIn {
   providerSession?: string | undefined
   /** the ID token, for the provider's logout and nothing else */
   logoutHint?: string | undefined
+  /** the `auth_time` claim, seconds since 1970 */
+  authenticatedAt?: number | undefined
+  /** the `acr` claim */
+  acr?: string | undefined
 }
 
 /** What stands in the session, under Passport's own key. */
@@ -35,6 +44,17 @@ interface SignedIn {
   /** of that provider at that time: whose the hint is */
   issuer?: string
   logoutHint?: string
+  /** see `Authentication` */
+  authenticatedAt?: number
+  acr?: string
+}
+
+/** When and how the person of a session showed who they are. */
+export interface Authentication {
+  /** milliseconds since 1970; `undefined`: the provider did not say */
+  at: number | undefined
+  /** Authentication Context Class Reference, as the provider said it */
+  acr: string | undefined
 }
 
 /** What signing out needs to know of the session that ended. */
@@ -60,6 +80,8 @@ export interface PortalSessions {
   end(req: Request): Promise<EndedSession | undefined>
   /** of the session that runs */
   cameBy(req: Request): CameBy | undefined
+  /** of the session that runs */
+  authentication(req: Request): Authentication | undefined
 }
 
 /** milliseconds that signing out waits for the index */
@@ -67,57 +89,87 @@ const patience = 1000
 
 export interface PortalSessionsOptions {
   passport: InstanceType<PassportStatic['Passport']>
-  users: UserDirectory
+  endSessions: EndSessions
   index: SessionIndex
-  knownStore: KnownStore
+  knownStores: KnownStores
+  knownUsers: KnownUsers
+  limitsOf: LimitsOf
+  /** where a request comes from, as far as that may be kept */
+  placeOf: (req: Request) => string | undefined
   portalOf: PortalOf
-  /** hours */
-  absoluteHours: number
+  runningSessions: RunningSessions
 }
 
-export function createPortalSessions({
-  passport,
-  users,
-  index,
-  knownStore,
-  portalOf,
-  absoluteHours,
-}: PortalSessionsOptions): PortalSessions {
-  const absolute = absoluteHours * 3_600_000
+export function createPortalSessions(parts: PortalSessionsOptions): PortalSessions {
+  const { passport, endSessions, index, knownStores, knownUsers } = parts
+  const { limitsOf, placeOf, portalOf, runningSessions } = parts
   const signIns = new WeakMap<Request, SignIn>()
   const identified = new WeakSet<Request>()
 
-  // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does.
+  /** What stands in the session, of somebody who signs in now. */
+  function signedInNow(req: Request, userId: string): SignedIn {
+    const { provider, issuer, logoutHint, authenticatedAt, acr } = signIns.get(req) ?? {}
+    const now = Date.now()
+    // Whom the host signs in has shown it who they are. A provider that says nothing of when has not.
+    const at = provider ? authenticatedAt && Math.min(authenticatedAt * 1000, now) : now
+    return {
+      portalSso: 1,
+      portal: portalOf(req),
+      userId,
+      since: now,
+      ...(provider && { provider: provider.slug }),
+      ...(issuer !== undefined && { issuer }),
+      ...(logoutHint && { logoutHint }),
+      ...(at !== undefined && { authenticatedAt: at }),
+      ...(acr !== undefined && { acr }),
+    }
+  }
+
+  /** Before the session is written: one that nobody could find again to end it must not be. */
+  async function enter(req: Request, { portal, userId, since }: SignedIn): Promise<void> {
+    const { provider, issuer, subject, providerSession } = signIns.get(req) ?? {}
+    const came = provider && issuer !== undefined && subject !== undefined
+    await index.add({
+      sessionId: req.sessionID,
+      portal,
+      userId,
+      cameBy: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
+      providerSession,
+      ...deviceOf(req.get('user-agent')),
+      place: placeOf(req),
+      expiresAt: new Date(since + limitsOf(portal).absolute),
+    })
+  }
+
+  // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does; at that moment the
+  // session has its new id.
   passport.serializeUser(
     (req: Request, user: Express.User, done: (error: unknown, value?: SignedIn) => void) => {
-      const signIn = signIns.get(req)
-      done(null, {
-        portalSso: 1,
-        portal: portalOf(req),
-        userId: String((user as User).id),
-        since: Date.now(),
-        ...(signIn && { provider: signIn.provider.slug, issuer: signIn.issuer }),
-        ...(signIn?.logoutHint && { logoutHint: signIn.logoutHint }),
-      })
+      const signedIn = signedInNow(req, String((user as User).id))
+      enter(req, signedIn).then(
+        () => done(null, signedIn),
+        (error: unknown) => done(error),
+      )
     },
   )
 
-  /** The user of this request's session, or nobody: wrong portal, too old, gone, or switched off. */
+  /** The user of this request's session, or nobody: wrong portal, too old, ended, gone, or switched off. */
   async function userOf(req: Request): Promise<User | undefined> {
     const signedIn = signedInOf(req)
     if (!signedIn || signedIn.portal !== portalOf(req)) return undefined
-    const user =
-      Date.now() - signedIn.since < absolute
-        ? await users.findById(signedIn.userId, signedIn.portal)
-        : undefined
+    const { portal, since, userId } = signedIn
+    const goesOn =
+      Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
+    const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
     if (user && isActive(user)) return user
     forget(req)
+    await letGo(req.sessionID)
     return undefined
   }
 
-  /** Who signs in again in one browser leaves no session behind in the index. */
-  async function forgetIndexed(req: Request): Promise<void> {
-    if (signedInOf(req)) await index.remove(req.sessionID)
+  /** Over is over, also while the database is away: a row that outlives its session opens nothing. */
+  async function letGo(sessionId: string): Promise<void> {
+    await within(patience, endSessions({ sessionId })).catch(() => {})
   }
 
   passport.use('session', new PortalSessionStrategy(userOf))
@@ -139,7 +191,7 @@ export function createPortalSessions({
             'mount `app.use(sso.session())`, or express-session of your own, before this route',
           ),
         )
-      knownStore.note(req)
+      if (req.sessionStore) knownStores.note(req.sessionStore)
       restore(req, res, next)
     },
 
@@ -147,42 +199,40 @@ export function createPortalSessions({
       refuseInsecure(req)
       signIns.set(req, signIn)
       bind(req)
-      await forgetIndexed(req)
-      const { user, provider, issuer, subject, providerSession } = signIn
+      const before = signedInOf(req)
+      const { sessionID } = req
+      // Who shows anew who they are goes on with what the portal keeps for them; nobody else's goes along.
+      const keepSessionInfo = before !== undefined && isOf(req.user, signIn.user)
       try {
         // Passport makes a new session id: who planted the old one into this browser is left with nothing (session fixation).
-        await promisify<Express.User, void>(req.login.bind(req))(user)
-        await index.add({
-          sessionId: req.sessionID,
-          portal: provider.portal,
-          userId: user.id,
-          providerId: provider.id,
-          issuer,
-          subject,
-          providerSession,
-          expiresAt: new Date(Date.now() + absolute),
-        })
+        await promisify<void>((done) => req.login(signIn.user, { session: true, keepSessionInfo }, done))()
       } catch (error) {
-        // A session that nobody could find again to end it must not be; and a write to the store that was given up on may
-        // still land, so what is written last, at the end of this answer, has to name nobody.
+        // A write to the store that was given up on may still land, so what is written last, at the end of this answer, has to
+        // name nobody.
         forget(req)
+        await letGo(req.sessionID)
         await promisify(req.logout.bind(req))().catch(() => {})
         throw error
       }
+      // Who signs in again in one browser leaves no session behind.
+      if (before) await letGo(sessionID)
+      knownUsers.forget(signIn.user.id, signIn.provider.portal)
     },
 
     async end(req) {
       const signedIn = signedInOf(req)
       const { sessionID } = req
       bind(req)
+      if (signedIn) await letGo(sessionID)
       await promisify(req.logout.bind(req))()
-      if (!signedIn) return undefined
-      // Signed out is signed out, also while the database is away: a row that outlives its session opens nothing.
-      await within(patience, index.remove(sessionID)).catch(() => {})
-      return { userId: signedIn.userId, cameBy: cameByOf(signedIn) }
+      return signedIn && { userId: signedIn.userId, cameBy: cameByOf(signedIn) }
     },
 
     cameBy: (req) => cameByOf(signedInOf(req)),
+    authentication(req) {
+      const signedIn = signedInOf(req)
+      return signedIn && { at: signedIn.authenticatedAt, acr: signedIn.acr }
+    },
   }
 }
 
@@ -206,6 +256,10 @@ class PortalSessionStrategy extends Strategy {
       // Also hears what is thrown further down the road: nothing may become a rejection that nobody hears.
       .catch((error: unknown) => this.error(error as Error))
   }
+}
+
+function isOf(now: Express.User | undefined, user: User): boolean {
+  return now !== undefined && String((now as User).id) === String(user.id)
 }
 
 type PassportSession = { passport?: { user?: unknown } }

@@ -1,111 +1,180 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
-import { createForgetOld } from '../database/forget-old.ts'
-import type { Logger } from '../logger.ts'
 import type { Seal } from '../seal.ts'
-import type { Subject } from '../users/identities-table.ts'
+import type { Device } from './device.ts'
 
-/** Which sessions a user, a subject or a provider's session has, wherever they run. */
+/**
+ * The sessions that run, wherever their store is. A session lasts as long as its row: whoever deletes that has ended it on every
+ * instance and in every store, also where a request in flight writes it back.
+ */
 export interface SessionIndex {
-  add(session: IndexedSession): Promise<void>
-  /** @returns all of them; of the marked ones 500 at once, the newest */
-  find(match: SessionMatch): Promise<FoundSession[]>
-  /**
-   * Says that they are to end, for an instance that knows the store they are in.
-   *
-   * @param on a transaction
-   * @returns how many
-   */
-  mark(match: SessionMatch, on?: Knex): Promise<number>
-  remove(...sessionIds: string[]): Promise<void>
+  add(session: NewSession): Promise<void>
+  /** @returns `undefined`: it has ended */
+  lastSeen(sessionId: string): Promise<Date | undefined>
+  /** Notes that it was seen just now; one that has ended stays so. */
+  renew(sessionId: string): Promise<void>
+  /** The newest first. @param most default 1000 */
+  list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
+  /** Ends them. @returns all of them, to be taken out of their store */
+  remove(match: SessionMatch): AsyncIterable<EndedSession[]>
+  /** Ends them without a word of which they were. @param on a transaction. @returns how many */
+  removeQuietly(match: SessionMatch, on?: Knex): Promise<number>
 }
 
 /**
- * Sessions that a provider can speak of (OpenID Connect Back-Channel Logout 1.0, 2.4): its own session, or a person; all that
- * were begun with one; or those that were marked.
+ * One session, by its own id or that of its row; all of a user; all that were begun with a provider; or those that a provider can
+ * speak of (OpenID Connect Back-Channel Logout 1.0, 2.4): its own session, or a person.
  */
 export type SessionMatch =
+  | { sessionId: string }
+  | { portal: string; id: string; userId?: string | undefined }
+  | { portal: string; userId: string /** id of a row */; except?: string | undefined }
+  /** slug */
+  | { portal: string; provider: string }
   | { portal: string; issuer: string; providerSession: string; subject?: string | undefined }
-  | { portal: string; issuer: string; providerSession?: undefined; subject: string }
-  | { portal: string; providerId: string }
-  | 'marked'
+  | {
+      portal: string
+      issuer: string
+      providerSession?: undefined
+      subject: string
+      except?: string | undefined
+    }
 
-export interface FoundSession {
-  sessionId: string
-  userId: string
-}
-
-export interface IndexedSession extends Subject {
+export interface NewSession extends Device {
   sessionId: string
   portal: string
   userId: string
-  providerId: string
+  /** absent when the host signed the person in by `req.login` */
+  cameBy: { providerId: string; provider: string; issuer: string; subject: string } | undefined
   /** the `sid` claim */
   providerSession: string | undefined
+  place: string | undefined
   expiresAt: Date
 }
 
-/** marked sessions that are opened at once: there may be hundreds of thousands */
+/** What may be shown of a session: nothing by which somebody could take it over. */
+export interface IndexedSession extends Device {
+  /** names it, and opens nothing */
+  id: string
+  userId: string
+  /** slug */
+  provider: string | undefined
+  place: string | undefined
+  /** ISO 8601 */
+  startedAt: string
+  /** ISO 8601; noted when a tenth of the idle time has passed */
+  lastSeenAt: string
+}
+
+export interface EndedSession {
+  /** `undefined`: it was sealed under a secret that is gone, which signed its cookie, too */
+  sessionId: string | undefined
+  userId: string
+}
+
+/** rows of one statement */
 const batch = 500
 
-export function createSessionIndex(knex: Knex, seal: Seal, logger: Logger): SessionIndex {
-  // Most sessions just run out, and nobody says so: their rows would be there for ever, and a logout a year later would be
-  // told of all of them.
-  const forgetOver = createForgetOld(knex, { table: 'sso_sessions', column: 'expires_at', keep: 0 }, logger)
+export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
+  const now = () => new Date().toISOString()
+
+  function matching(match: SessionMatch, on = knex): Knex.QueryBuilder {
+    const running = on('sso_sessions').where('expires_at', '>', now())
+    if ('sessionId' in match) return running.where({ id: idOf(match.sessionId) })
+    const { except, provider, providerSession, id, userId, ...rest } = { ...none, ...match }
+    const named = { id, user_id: userId, provider, provider_session: providerSession, ...rest }
+    const given = Object.entries(named).filter(([, value]) => value !== undefined)
+    running.where(Object.fromEntries(given))
+    return except === undefined ? running : running.whereNot('id', except)
+  }
+
+  async function* remove(match: SessionMatch): AsyncIterable<EndedSession[]> {
+    for (let found = batch; found === batch; ) {
+      const rows: { id: string; session: string; user_id: string }[] = await matching(match)
+        .select('id', 'session', 'user_id')
+        .limit(batch)
+      const ids = rows.map(({ id }) => id)
+      // Of two who end them at once, one has done it.
+      if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) return
+      found = rows.length
+      yield await Promise.all(
+        rows.map(async ({ id, session, user_id: userId }) => ({
+          sessionId: (await seal.open(session, id)) as string | undefined,
+          userId,
+        })),
+      )
+    }
+  }
+
   return {
-    async add({ sessionId, portal, userId, providerId, issuer, subject, providerSession, expiresAt }) {
-      const id = digest(sessionId)
+    async add({ sessionId, portal, userId, cameBy, providerSession, place, browser, system, expiresAt }) {
+      const id = idOf(sessionId)
       await knex('sso_sessions').insert({
         id,
         portal,
         user_id: userId,
-        provider_id: providerId,
-        issuer,
-        subject,
+        provider_id: cameBy?.providerId ?? null,
+        provider: cameBy?.provider ?? null,
+        issuer: cameBy?.issuer ?? null,
+        subject: cameBy?.subject ?? null,
         provider_session: providerSession ?? null,
         // Sealed, not plain: a copy of the database must not be a bunch of sessions.
         session: await seal.close(sessionId, id),
-        created_at: new Date().toISOString(),
+        browser: browser ?? null,
+        system: system ?? null,
+        place: place ?? null,
+        created_at: now(),
+        last_seen_at: now(),
         expires_at: expiresAt.toISOString(),
       })
-      forgetOver()
     },
-    async find(match) {
-      const query = running(knex, match).select('id', 'session', 'user_id')
-      // What cannot be opened any more is older than all else, so it is never in the way.
-      if (match === 'marked') query.orderBy('created_at', 'desc').limit(batch)
-      const rows: { id: string; session: string; user_id: string }[] = await query
-      const found = await Promise.all(
-        rows.map(async ({ id, session, user_id: userId }) => ({
-          sessionId: await seal.open(session, id),
-          userId,
-        })),
-      )
-      // One that was sealed under a secret which is gone is nobody's any more: that secret signed its cookie, too.
-      return found.filter((each): each is FoundSession => typeof each.sessionId === 'string')
+    async lastSeen(sessionId) {
+      const row: { last_seen_at: string } | undefined = await matching({ sessionId })
+        .select('last_seen_at')
+        .first()
+      return row && new Date(row.last_seen_at)
     },
-    async mark(match, on = knex) {
-      return await running(on, match).whereNull('ending_at').update({ ending_at: new Date().toISOString() })
+    async renew(sessionId) {
+      await matching({ sessionId }).update({ last_seen_at: now() })
     },
-    async remove(...sessionIds) {
-      await knex('sso_sessions').whereIn('id', sessionIds.map(digest)).delete()
+    async list(match, most = 1000) {
+      const rows: Row[] = await matching(match).select(columns).orderBy('created_at', 'desc').limit(most)
+      return rows.map((row) => ({
+        id: row.id,
+        userId: row.user_id,
+        provider: row.provider ?? undefined,
+        browser: row.browser ?? undefined,
+        system: row.system ?? undefined,
+        place: row.place ?? undefined,
+        startedAt: row.created_at,
+        lastSeenAt: row.last_seen_at,
+      }))
     },
+    remove,
+    removeQuietly: async (match, on) => await matching(match, on).delete(),
   }
 }
 
-function running(knex: Knex, match: SessionMatch): Knex.QueryBuilder {
-  const rows = knex('sso_sessions').where('expires_at', '>', new Date().toISOString())
-  if (match === 'marked') return rows.whereNotNull('ending_at')
-  if ('providerId' in match) return rows.where({ portal: match.portal, provider_id: match.providerId })
-  const { portal, issuer, providerSession, subject } = match
-  return rows.where({
-    portal,
-    issuer,
-    ...(providerSession !== undefined && { provider_session: providerSession }),
-    ...(subject !== undefined && { subject }),
-  })
-}
-
-function digest(sessionId: string): string {
+/** What is shown in place of a session's id. */
+export function idOf(sessionId: string): string {
   return createHash('sha256').update(sessionId).digest('base64url')
 }
+
+type Column = 'id' | 'user_id' | 'created_at' | 'last_seen_at'
+type Optional = 'provider' | 'browser' | 'system' | 'place'
+type Row = Record<Column, string> & Record<Optional, string | null>
+
+const columns: (keyof Row)[] = [
+  'id',
+  'user_id',
+  'provider',
+  'browser',
+  'system',
+  'place',
+  'created_at',
+  'last_seen_at',
+]
+
+/** every name by which a match may ask */
+const none: { [name in 'except' | 'provider' | 'providerSession' | 'id' | 'userId']?: string | undefined } =
+  {}

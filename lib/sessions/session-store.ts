@@ -5,6 +5,7 @@ import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { RedisCounter } from '../web/rate-limit.ts'
 import { within } from '../within.ts'
+import type { SessionLimits } from './limits.ts'
 
 /** A connected client or cluster of the `redis` package, 5 or newer. */
 export interface RedisLike extends RedisCounter {
@@ -136,6 +137,11 @@ async function told(answer: Promise<unknown>, done: Done | undefined): Promise<u
   return undefined
 }
 
+/** Whether it is a store of ours, in which a session that has ended is not written anew. */
+export function isOurs(store: Store): boolean {
+  return store instanceof PunctualRedisStore || store instanceof LivingMemoryStore
+}
+
 /**
  * What the session store, or Redis behind it, says, if it says so in time.
  *
@@ -150,14 +156,7 @@ export async function inTime<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-export interface SessionOptions {
-  /** minutes without a request after which a session ends; default 30 */
-  idleMinutes: number
-  /** hours after which a session ends whatever happens; default 12 */
-  absoluteHours: number
-}
-
-export interface SessionMiddlewareOptions extends SessionOptions {
+export interface SessionMiddlewareOptions extends SessionLimits {
   store: Store
   /** newest first */
   secrets: string[]

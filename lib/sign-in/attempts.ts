@@ -14,8 +14,20 @@ export interface Attempt {
   returnTo?: string | undefined
   /** id of the registration that waits in this browser, whose owner means to show by this sign-in which user they are */
   proving?: string | undefined
+  /** id of the user, signed in in this browser, who wants to sign in with this provider too: nobody is signed in by the answer */
+  linking?: string | undefined
+  /** how the person has to show anew who they are */
+  fresh?: Freshness | undefined
   /** an administrator tries the provider out: the answer is reported on, and signs nobody in */
   rehearsal?: Rehearsing | undefined
+}
+
+/** What is asked of a sign-in that was demanded of somebody who is signed in (OpenID Connect Core 3.1.2.1). */
+export interface Freshness {
+  /** `max_age`: seconds since the person showed the provider who they are */
+  maxAge?: number | undefined
+  /** `acr_values`: any of these is good enough */
+  acr?: readonly string[] | undefined
 }
 
 export interface Rehearsing {

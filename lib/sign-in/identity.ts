@@ -17,6 +17,12 @@ export interface Identity {
   readonly providerSession?: string | undefined
   /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
   readonly logoutHint: string
+  /** the `iat` claim: seconds since 1970 by the provider's clock */
+  readonly issuedAt: number
+  /** the `auth_time` claim: when the person last showed the provider who they are; seconds since 1970 */
+  readonly authenticatedAt?: number | undefined
+  /** the `acr` claim: how they did */
+  readonly acr?: string | undefined
 }
 
 // It is kept in the session: a provider must not be able to fill the store. Without it, a logout asks once more.
@@ -50,11 +56,15 @@ export function identityFrom(
   if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
     throw new Error('the ID token was issued to another client (azp)')
   assertTenant(provider, idClaims)
-  for (const name of ['exp', 'iat', 'nbf']) assertMoment(idClaims, name)
+  for (const name of ['exp', 'iat', 'nbf', 'auth_time']) assertMoment(idClaims, name)
   // Core 3.1.3.7, 10: a token of the future comes from a broken clock, or from somebody who stores tokens up.
   const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
     throw new Error('the ID token was issued in the future')
+  const { auth_time: authenticatedAt, acr } = idClaims as { auth_time?: number; acr?: unknown }
+  // It would count as just now for as long as that lies ahead.
+  if (authenticatedAt !== undefined && authenticatedAt > clock.now + clock.tolerance)
+    throw new Error('the person is said to have authenticated in the future (auth_time)')
 
   const source = userInfo && idClaims[provider.emailClaim] === undefined ? userInfo : idClaims
   const email = normaliseEmail(source[provider.emailClaim])
@@ -68,6 +78,9 @@ export function identityFrom(
     // To the letter: a logout token must find it again.
     providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
+    issuedAt,
+    authenticatedAt,
+    acr: typeof acr === 'string' && identifier.test(acr) ? acr : undefined,
   }
 }
 

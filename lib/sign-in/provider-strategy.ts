@@ -6,7 +6,7 @@ import { isUnreachable } from '../providers/outbound-http.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
-import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
+import type { Attempt, Attempts, Freshness, Rehearsing } from './attempts.ts'
 import { entraCode, lacksConsent } from './consent-missing.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
@@ -22,6 +22,10 @@ export interface Begin {
   loginHint?: string | undefined
   /** see `Attempt` */
   proving: string | undefined
+  /** see `Attempt` */
+  linking?: string | undefined
+  /** see `Attempt` */
+  fresh?: Freshness | undefined
   /** see `Attempt` */
   rehearsal?: Rehearsing | undefined
   /** told where the browser has to go, in place of a redirect */
@@ -111,7 +115,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { returnTo, otherAccount, loginHint, proving, rehearsal, lead } = step
+    const { returnTo, otherAccount, loginHint, proving, linking, fresh, rehearsal, lead } = step
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -125,6 +129,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       codeVerifier,
       returnTo,
       proving,
+      linking,
+      fresh,
       rehearsal,
     }
     // `this` is of this request alone: Passport makes one for each.

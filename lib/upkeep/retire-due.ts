@@ -1,13 +1,13 @@
 import type { Knex } from 'knex'
 import type { EventLog } from '../events/events.ts'
 import { createRetirementRows } from '../moving/retirement-rows.ts'
-import type { MarkedSessions } from '../sessions/end-marked.ts'
+import type { SessionIndex } from '../sessions/session-index.ts'
 import type { Task } from './upkeep.ts'
 
 export interface RetireDueParts {
   events: EventLog
   knex: Knex
-  markedSessions: MarkedSessions
+  index: SessionIndex
 }
 
 /**
@@ -17,15 +17,15 @@ export interface RetireDueParts {
 const grace = 15_000
 
 /** Disables providers whose last day is over, and ends their sessions. */
-export function createRetireDue({ events, knex, markedSessions }: RetireDueParts): Task {
+export function createRetireDue({ events, index, knex }: RetireDueParts): Task {
   const rows = createRetirementRows(knex)
   return async () => {
     for (const provider of await rows.due(new Date(Date.now() - grace).toISOString())) {
-      const { id: providerId, portal, slug } = provider
+      const { portal, slug } = provider
       // Together: an instance that dies in between must not leave sessions behind that nobody ends.
       const sessions = await knex.transaction(async (transaction) =>
         (await rows.retire(provider, transaction))
-          ? await markedSessions.mark({ portal, providerId }, transaction)
+          ? await index.removeQuietly({ portal, provider: slug }, transaction)
           : undefined,
       )
       if (sessions === undefined) continue
@@ -37,6 +37,5 @@ export function createRetireDue({ events, knex, markedSessions }: RetireDueParts
         detail: { sessions },
       })
     }
-    await markedSessions.endMarked()
   }
 }

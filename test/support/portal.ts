@@ -57,6 +57,8 @@ export async function startPortal({
     // All that tests send comes from one address.
     rateLimits: false,
     ...options,
+    // What a test changes past the portal is to count at once.
+    session: { userCacheSeconds: 0, ...options.session },
     database: knex,
   })
   const app = express()

@@ -1,0 +1,31 @@
+/** How long a session lasts. */
+export interface SessionLimits {
+  /** minutes without a request after which a session ends; default 30. It is renewed when a tenth of it has passed */
+  idleMinutes: number
+  /** hours after which a session ends whatever happens; default 12 */
+  absoluteHours: number
+}
+
+/** What is left out is as for all portals. */
+export type PartialLimits = { [name in keyof SessionLimits]?: number | undefined }
+
+/** In milliseconds. */
+export interface Limits {
+  idle: number
+  absolute: number
+  /** a session that was seen longer ago than this is renewed by the next request */
+  renew: number
+}
+
+export type LimitsOf = (portal: string) => Limits
+
+export function createLimitsOf(
+  limits: SessionLimits,
+  portals: Readonly<Record<string, PartialLimits>>,
+): LimitsOf {
+  return (portal) => {
+    const own = Object.hasOwn(portals, portal) ? portals[portal] : undefined
+    const idle = (own?.idleMinutes ?? limits.idleMinutes) * 60_000
+    return { idle, absolute: (own?.absoluteHours ?? limits.absoluteHours) * 3_600_000, renew: idle / 10 }
+  }
+}

@@ -1,0 +1,19 @@
+import type { Request, Response } from 'express'
+import type { Pages } from './pages.ts'
+
+/**
+ * Leads from a posted form to another site: Chrome applies the `form-action` of the page that holds the form, which may be the
+ * host's, to every redirect after the post. A page that goes on by itself is none.
+ *
+ * @param href as `URL` spells it
+ * @param name of who is there
+ */
+export async function leadOn(
+  pages: Pages,
+  req: Request,
+  res: Response,
+  { href, name, locals = {} }: { href: string; name: string; locals?: object },
+): Promise<void> {
+  res.set('refresh', `0; url=${href}`)
+  await pages.show(req, res, 'onward', { ...locals, href, name })
+}
