@@ -31,11 +31,34 @@ it('an identity is who a provider says it is, and nothing else', () => {
   expect(identity({ claims: { name: 'Ada Lovelace', sid: 'a session', roles: ['admin'] } })).toEqual({
     issuer: 'https://id.example',
     subject: 'ada',
+    issuedAt: 1_800_000_000,
     email: 'ada@example.com',
     emailVouched: true,
     name: 'Ada Lovelace',
     providerSession: 'a session',
     logoutHint: 'e.e.e',
+  })
+})
+
+describe('when somebody authenticated', () => {
+  const at = (auth_time: unknown) => identity({ claims: { auth_time } }).authenticatedAt
+
+  it('is what the provider says, up to now', () => {
+    expect([0, 1_799_999_000, 1_800_000_000].map(at)).toEqual([0, 1_799_999_000, 1_800_000_000])
+  })
+
+  it('is not known where that is no moment, or one that lies ahead and would count as just now until then', () => {
+    const said = [
+      undefined,
+      null,
+      '1799999000',
+      -1,
+      Number.POSITIVE_INFINITY,
+      Number.NaN,
+      {},
+      1_800_000_000 + clock.tolerance + 1,
+    ]
+    expect(said.map(at)).toEqual(said.map(() => undefined))
   })
 })
 

@@ -98,7 +98,10 @@ describe('whatever claims a provider signs', () => {
     const property = fc.property(provider, harmless, userInfo, fc.string(), (row, all, info, token) => {
       const identity = identityFrom(row, token, all, info, clock)
       const { email, emailVouched, name, providerSession, logoutHint, ...rest } = identity
-      expect(rest).toEqual({ issuer: right.iss, subject: 'ada' })
+      const { authenticatedAt = 0, acr = 'x', ...who } = rest
+      expect(who).toEqual({ issuer: right.iss, subject: 'ada', issuedAt: (all as Claims).iat })
+      expect(authenticatedAt >= 0 && authenticatedAt <= clock.now + clock.tolerance).toBe(true)
+      expect(acr).toMatch(/^[\u0020-\u007e]{1,255}$/)
       expect(normaliseEmail(email)).toBe(email)
       expect(typeof emailVouched).toBe('boolean')
       expect(['string', 'undefined']).toContain(typeof name)

@@ -76,7 +76,7 @@ export interface EndedSession {
 const batch = 500
 
 export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
-  const now = () => new Date().toISOString()
+  const now = () => new Date(Date.now()).toISOString()
 
   function matching(match: SessionMatch, on = knex): Knex.QueryBuilder {
     const running = on('sso_sessions').where('expires_at', '>', now())

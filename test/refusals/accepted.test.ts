@@ -209,7 +209,6 @@ describe('accepted: claims beyond identity, which change nothing', () => {
     department: 'HR',
     resource_access: { portal: { roles: ['admin'] } },
     amr: ['mfa'],
-    acr: '3',
   }
 
   /** All that the portal knows of a person, but for moments and identifiers of the session. */
