@@ -146,6 +146,29 @@ describe('a session', () => {
     expect(await status(again, portal)).toBe(302)
   })
 
+  it('that is over leaves nothing to whoever holds its cookie of what the host kept in it', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(sso.session())
+        app.post('/note', (req, res) => {
+          Object.assign(req.session, { note: 'for Ada only' })
+          res.send('noted')
+        })
+        app.get('/note', (req, res) => {
+          res.json(req.session)
+        })
+        mountDefault(app, sso)
+      },
+    })
+    const visitor = await signIn(portal)
+    await visitor.post(`${portal.url}/note`)
+    const thief = visitor.clone()
+    expect((await thief.get(`${portal.url}/note`)).body).toContain('for Ada only')
+    await portal.knex('sso_sessions').delete()
+    for (const each of [thief.clone(), thief])
+      expect((await each.get(`${portal.url}/note`)).body).not.toContain('Ada')
+  })
+
   it('is refused to a user who is switched off', async () => {
     const portal = await portalWithAda()
     await signIn(portal)

@@ -162,9 +162,15 @@ export function createPortalSessions(parts: PortalSessionsOptions): PortalSessio
       Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
     const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
     if (user && isActive(user)) return user
+    await leaveBehind(req)
+    return undefined
+  }
+
+  /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
+  async function leaveBehind(req: Request): Promise<void> {
     forget(req)
     await letGo(req.sessionID)
-    return undefined
+    await promisify(req.session.regenerate.bind(req.session))()
   }
 
   /** Over is over, also while the database is away: a row that outlives its session opens nothing. */
