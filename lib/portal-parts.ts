@@ -46,6 +46,7 @@ import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
+import { createSignedOutHere } from './sign-in/signed-out-here.ts'
 import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
@@ -114,6 +115,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetRegistration = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
+  const signedOutHere = createSignedOutHere(secure)
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
@@ -142,6 +144,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       homePath,
       forgetRegistration,
       offerLink,
+      signedOutHere,
       table,
     }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
@@ -180,6 +183,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
+    signedOutHere,
     startAgain: createStartAgain(pendings, addresses),
     strategies,
     table,

@@ -10,8 +10,8 @@ import {
 } from './support/entra-look-alike.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
-import { addressOf, linesOf, onward, press, rehearse, rehearseBy, textOf } from './support/rehearse.ts'
-import { type Seen, Visitor } from './support/visitor.ts'
+import { linesOf, onward, press, rehearse, rehearseBy, textOf } from './support/rehearse.ts'
+import { next, type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
 let other: FaultyProvider
@@ -168,8 +168,8 @@ describe('a rehearsal sign-in', () => {
     const { url } = await portal.sso.rehearsals.link('draft')
     const page = await press(scene(), url)
     expect(page.status).toBe(200)
-    expect(addressOf(page)).toMatch(new RegExp(`^${provider.issuer}/authorize\\?`))
-    expect(page.body).toContain(`href="${addressOf(page)!.replaceAll('&', '&amp;')}"`)
+    expect(next(page)).toMatch(new RegExp(`^${provider.issuer}/authorize\\?`))
+    expect(page.body).toContain(`href="${next(page)!.replaceAll('&', '&amp;')}"`)
   })
 
   it.each<[what: string, options: TestPortalOptions, person: object, passed: boolean, outlook: string]>([
@@ -642,7 +642,7 @@ describe('who would come in by way of a rehearsal', () => {
     await open()
     await portal.connect(other, { slug: 'second', enabled: false })
     const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
-    const answer = new URL((await visitor.get(addressOf(page)!)).location!)
+    const answer = new URL((await visitor.get(next(page)!)).location!)
     answer.pathname = '/login/second/callback'
     expect((await visitor.get(answer.href)).status).toBe(409)
     expect(await events()).toEqual([])
@@ -651,7 +651,7 @@ describe('who would come in by way of a rehearsal', () => {
   it('does not have a victim end a rehearsal of his own, nor one twice', async () => {
     await open()
     const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
-    const answer = (await visitor.get(addressOf(page)!)).location!
+    const answer = (await visitor.get(next(page)!)).location!
     expect((await new Visitor().get(answer)).status).toBe(404)
     expect((await visitor.get(answer)).status).toBe(200)
     expect((await visitor.get(answer)).status).toBe(400)

@@ -38,7 +38,7 @@ class WatchedVisitor extends Visitor {
   }
   private watch(seen: Seen): Seen {
     for (const [name, value] of this.cookies.get(portal.url) ?? []) {
-      if (name === 'sso-last') continue
+      if (name === 'sso-last' || name === 'sso-left') continue
       keepSecret(`the cookie ${name.replace(/attempt-.*/, 'attempt')}`, value, decodeURIComponent(value))
       if (name === 'portal-sso') keepSecret('session id', decodeURIComponent(value).slice(2).split('.')[0])
     }

@@ -393,6 +393,7 @@ describe('every answer of ours', () => {
       '__Host-portal-sso',
       '__Host-sso-attempt',
       '__Host-sso-last',
+      '__Host-sso-left',
       '__Host-sso-logout',
       '__Host-sso-registration',
     ])

@@ -113,7 +113,7 @@ export function entriesFrom(settings: Partial<ProviderSettings>): Entries {
     emailDomains: emailDomains.join(', '),
     tenants: tenants.join(', '),
     trustsEmail: trustsEmail ? 'on' : '',
-    logout: settings.logout === 'portal' ? 'portal' : '',
+    logout: settings.logout === undefined || settings.logout === 'provider' ? '' : settings.logout,
     proxy: settings.proxy ?? '',
     certificateAuthority: settings.certificateAuthority ?? '',
   }

@@ -1,6 +1,5 @@
 import {
   clientAuthentications,
-  logoutReaches,
   type ProviderSettings,
   prompts,
   signingAlgorithms,
@@ -134,9 +133,8 @@ const leaving: SettingField = {
   type: 'select',
   options: [
     option('', 'of the portal, then of the provider'),
-    ...logoutReaches
-      .filter((reach) => reach === 'portal')
-      .map((reach) => option(reach, 'of the portal only')),
+    option('portal', 'of the portal only'),
+    option('ask', 'of the portal; of the provider, if the person says so'),
   ],
 }
 const network: SettingField[] = [

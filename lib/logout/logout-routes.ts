@@ -1,12 +1,15 @@
-import { type RequestHandler, type Response, Router } from 'express'
+import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/events.ts'
 import type { CameBy, PortalSessions } from '../sessions/portal-session.ts'
+import type { SignedOutHere } from '../sign-in/signed-out-here.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
+import { leadOn } from '../web/lead-on.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import type { RoundTrips } from '../web/round-trips.ts'
-import { type FindProviderLogout, logoutRequest } from './provider-logout.ts'
+import { wantsPage } from '../web/wants-page.ts'
+import { type FindProviderLogout, logoutRequest, type ProviderLogout } from './provider-logout.ts'
 
 export interface LogoutParts {
   addresses: Addresses
@@ -21,6 +24,7 @@ export interface LogoutParts {
   posted: RequestHandler[]
   returns: RoundTrips
   sessions: PortalSessions
+  signedOutHere: SignedOutHere
 }
 
 /**
@@ -29,21 +33,19 @@ export interface LogoutParts {
  */
 export function createLogoutRoutes(parts: LogoutParts): Router {
   const { addresses, events, findProviderLogout, forgetRegistration } = parts
-  const { homePath, pages, portalOf, posted, returns, sessions } = parts
+  const { homePath, pages, portalOf, posted, returns, sessions, signedOutHere } = parts
   const done = addresses.path('/logout/done')
 
   const ask = handle(async (req, res) => {
     if (!req.user) return res.redirect(303, done)
     const cameBy = sessions.cameBy(req)
     const there = cameBy && (await findProviderLogout(portalOf(req), cameBy))
-    await pages.show(
-      req,
-      res,
-      'sign-out',
-      { action: addresses.path('/logout'), cancelHref: homePath, provider: there?.provider.displayName },
-      200,
-      there ? [there.endpoint.origin] : [],
-    )
+    await pages.show(req, res, 'sign-out', {
+      action: addresses.path('/logout'),
+      cancelHref: homePath,
+      provider: there?.provider.displayName,
+      chooses: there?.provider.logout === 'ask',
+    })
   })
 
   const end = handle(async (req, res) => {
@@ -60,18 +62,29 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
       provider: cameBy?.provider,
       clientAddress: req.ip,
     })
-    const { here } = (req.body ?? {}) as { here?: unknown }
-    res.redirect(303, (here === undefined && cameBy && (await toProvider(res, portal, cameBy))) || done)
+    signedOutHere.set(res)
+    const { where } = (req.body ?? {}) as { where?: unknown }
+    const there = where !== 'here' && cameBy ? await findProviderLogout(portal, cameBy) : undefined
+    if (!there || !cameBy) return res.redirect(303, done)
+    const href = await wayThere(res, there, cameBy)
+    const { logout, displayName: name } = there.provider
+    if (logout === 'ask' && where !== 'there') return await offer(req, res, { name, href })
+    // A script follows to where it is led, and comes no further than the portal's own pages let it.
+    if (wantsPage(req)) await leadOn(pages, req, res, { href, name })
+    else res.status(303).set('location', href).end()
   })
 
-  async function toProvider(res: Response, portal: string, cameBy: CameBy): Promise<string | undefined> {
-    const there = await findProviderLogout(portal, cameBy)
-    if (!there) return undefined
-    const state = await returns.begin(res, there.provider.displayName)
-    return logoutRequest(there, {
-      logoutHint: cameBy.logoutHint,
-      returnUri: addresses.loggedOut(portal),
-      state,
+  async function wayThere(res: Response, there: ProviderLogout, { logoutHint }: CameBy): Promise<string> {
+    const { displayName, portal } = there.provider
+    const state = await returns.begin(res, displayName)
+    return logoutRequest(there, { logoutHint, returnUri: addresses.loggedOut(portal), state })
+  }
+
+  /** To whoever signed out by a button that did not say where. */
+  async function offer(req: Request, res: Response, { name, href }: { name: string; href: string }) {
+    await pages.show(req, res, 'signed-out', {
+      loginHref: addresses.path('/login'),
+      offer: { name, href, declineHref: done },
     })
   }
 

@@ -23,7 +23,7 @@ const patience = 2000
 /**
  * Finds where the provider that somebody came in by signs them out.
  *
- * @returns `undefined` also when the provider is down, was disabled or removed, or the database is away
+ * @returns `undefined` also when the provider is for signing out here only, is down, was disabled or removed, or the database is away
  */
 export type FindProviderLogout = (portal: string, cameBy: CameBy) => Promise<ProviderLogout | undefined>
 
@@ -31,7 +31,8 @@ export function createFindProviderLogout({ clients, table }: ProviderLogoutParts
   async function find(portal: string, cameBy: CameBy): Promise<ProviderLogout | undefined> {
     const provider = await table.find(portal, cameBy.provider)
     // The slug may be another provider's by now, and the hint is an ID token: for its own issuer only.
-    if (!provider?.enabled || !isIssuerOf(provider, cameBy.issuer)) return undefined
+    if (!provider?.enabled || provider.logout === 'portal') return undefined
+    if (!isIssuerOf(provider, cameBy.issuer)) return undefined
     const { metadata } = await clients.of(provider)
     const { end_session_endpoint } = metadata
     return end_session_endpoint === undefined

@@ -1,4 +1,4 @@
-import type { Provider } from './provider.ts'
+import { logoutReaches, type Provider } from './provider.ts'
 
 /** What an administrator settles; the rest of a provider is what has become of it. */
 export type NewProvider = Omit<
@@ -114,7 +114,7 @@ export function fromRow(row: Row): Provider {
     trustsEmail: Boolean(row.trusts_email),
     emailDomains: JSON.parse(row.email_domains) as string[],
     tenants: JSON.parse(row.tenants ?? '[]') as string[],
-    logout: row.logout === 'portal' ? 'portal' : 'provider',
+    logout: logoutReaches.find((reach) => reach === row.logout) ?? 'provider',
     secretEncoding: row.secret_encoding === 'raw' ? 'raw' : 'form',
     clientSecretExpiresAt: row.client_secret_expires_at ?? undefined,
     secondClientSecretExpiresAt: row.second_client_secret_expires_at ?? undefined,

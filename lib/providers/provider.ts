@@ -26,7 +26,7 @@ export interface Provider {
   readonly emailDomains: readonly string[]
   /** Entra: tenants whose people may come in, where the issuer is one for many; empty: the issuer's own, or any */
   readonly tenants: readonly string[]
-  /** what signing out ends; default `provider`: the portal session, then the provider's */
+  /** what signing out ends; default `provider`: the portal session, then the provider's. `ask`: the person says whether */
   readonly logout: LogoutReach
   /** how `client_secret_basic` spells id and secret: as RFC 6749 says, or as they are; default `form` */
   readonly secretEncoding: SecretEncoding
@@ -93,7 +93,7 @@ export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 export const prompts = ['login', 'select_account', 'consent'] as const
 export type Prompt = (typeof prompts)[number]
 
-export const logoutReaches = ['provider', 'portal'] as const
+export const logoutReaches = ['provider', 'portal', 'ask'] as const
 export type LogoutReach = (typeof logoutReaches)[number]
 
 export const secretEncodings = ['form', 'raw'] as const

@@ -9,6 +9,7 @@ import { isActive, type User } from '../users/user-directory.ts'
 import type { Identity } from './identity.ts'
 import type { LastUsed } from './last-used.ts'
 import { link } from './link.ts'
+import type { SignedOutHere } from './signed-out-here.ts'
 
 export interface Admission {
   provider: Provider
@@ -43,6 +44,7 @@ export interface AdmitParts {
   /** takes away a registration that waits in this browser, so that the next person does not find it */
   forgetRegistration: (res: Response) => void
   offerLink: OfferLink
+  signedOutHere: SignedOutHere
   table: ProvidersTable
 }
 
@@ -50,7 +52,17 @@ export interface AdmitParts {
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink, table } = parts
+  const {
+    sessions,
+    identities,
+    events,
+    lastUsed,
+    homePath,
+    forgetRegistration,
+    offerLink,
+    signedOutHere,
+    table,
+  } = parts
 
   /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
   async function endUnlessLinked(req: Request, { provider, identity, how }: Admission) {
@@ -87,6 +99,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     await endUnlessLinked(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
+    signedOutHere.clear(req, res)
     res.redirect(303, offer ?? returnTo ?? homePath)
   }
 }

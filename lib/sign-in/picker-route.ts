@@ -9,6 +9,7 @@ import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { LastUsed } from './last-used.ts'
+import type { SignedOutHere } from './signed-out-here.ts'
 
 export interface PickerParts {
   addresses: Addresses
@@ -20,12 +21,14 @@ export interface PickerParts {
   lastUsed: LastUsed
   pages: Pages
   portalOf: PortalOf
+  signedOutHere: SignedOutHere
   table: ProvidersTable
 }
 
 /** `GET /login`: all enabled providers. Without one, or for the operator, the host's classic login page shows. */
 export function createPickerRoute(parts: PickerParts): RequestHandler {
-  const { addresses, allowsClassic, forgetRegistration, homePath, lastUsed, pages, portalOf, table } = parts
+  const { addresses, allowsClassic, forgetRegistration, homePath, lastUsed, pages, portalOf } = parts
+  const { signedOutHere, table } = parts
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
@@ -37,6 +40,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
     const last = lastUsed.get(req)
     const { lang } = pages.locale(req)
     await pages.show(req, res, 'picker', {
+      notice: signedOutHere.is(req) ? 'picker.signedOut' : undefined,
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo }),

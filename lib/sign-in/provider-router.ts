@@ -14,6 +14,7 @@ import { readLoginHint } from './login-hint.ts'
 import type { LookUp } from './look-up.ts'
 import type { ProviderStrategies } from './provider-strategies.ts'
 import type { Refuse } from './refuse.ts'
+import type { SignedOutHere } from './signed-out-here.ts'
 
 /** Hands a person over to the registration: who is new, or has to prove an address first. */
 export type BeginRegistration = (
@@ -43,6 +44,7 @@ export interface ProviderRouterParts {
   provesAddresses: boolean
   refuse: Refuse
   beginRegistration: BeginRegistration
+  signedOutHere: SignedOutHere
   strategies: ProviderStrategies
   table: ProvidersTable
 }
@@ -53,7 +55,7 @@ const postedAgain = 'portal_sso_posted_again'
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
 export function createProviderRouter(provider: Provider, parts: ProviderRouterParts): Router {
   const { addresses, admit, attempts, endRehearsal, findRegistrationId, homePath, lookUp, pages } = parts
-  const { beginRegistration, provesAddresses, refuse, strategies, table } = parts
+  const { beginRegistration, provesAddresses, refuse, signedOutHere, strategies, table } = parts
   const { portal, slug } = provider
 
   const begin = handle(async (req, res) => {
@@ -61,7 +63,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     try {
       const address = await strategies.begin(req, res, provider, {
         returnTo,
-        otherAccount: req.query.account === 'other',
+        otherAccount: req.query.account === 'other' || signedOutHere.is(req),
         loginHint: readLoginHint(req.query.login_hint),
         // Which one is never the query's to say.
         proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),

@@ -3,6 +3,7 @@ import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { explain, PortalSsoError } from '../errors.ts'
 import { isUnreachable } from '../providers/outbound-http.ts'
+import { presetOf } from '../providers/presets/presets.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
@@ -153,7 +154,11 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   /** Core 3.1.2.1: every provider knows `login`, not every one lets the person choose. */
   private promptForOtherAccount(): string {
     const known = this.client.metadata.prompt_values_supported
-    return Array.isArray(known) && known.includes('select_account') ? 'select_account' : 'login'
+    const chooses = Array.isArray(known)
+      ? known.includes('select_account')
+      : known === undefined && presetOf(this.provider.preset)?.choosesAccount
+    // A row that has everybody show who they are anew asks for more than to choose.
+    return chooses && this.provider.prompt !== 'login' ? 'select_account' : 'login'
   }
 
   private async finish({ answer, attempt, observe }: Finish): Promise<void> {

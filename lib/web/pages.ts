@@ -31,15 +31,7 @@ export interface Way {
 }
 
 export interface Pages {
-  /** @param formAction origins, beside ours, at which the page's form may end */
-  show(
-    req: Request,
-    res: Response,
-    view: string,
-    locals: object,
-    status?: number,
-    formAction?: readonly string[],
-  ): Promise<void>
+  show(req: Request, res: Response, view: string, locals: object, status?: number): Promise<void>
   /** The page of a problem, or `application/problem+json` (RFC 9457) for clients that want no page. */
   problem(
     req: Request,
@@ -90,7 +82,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
   const fingerprint = fingerprintOf(assetsDirectory)
   const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
   const locale = createLocales(viewsDirectory)
-  const secureHeaders = headersFor(branding, [])
+  const secureHeaders = headersFor(branding)
 
   async function show(
     req: Request,
@@ -98,12 +90,10 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     view: string,
     locals: object,
     status = 200,
-    formAction: readonly string[] = [],
   ): Promise<void> {
-    const setHeaders = formAction.length > 0 ? headersFor(branding, formAction) : secureHeaders
     const html = await views.render(view, { ...locale(req), branding, asset, ...locals })
     await new Promise<void>((resolve, reject) => {
-      setHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+      secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
     keepPrivate(res)
     res.status(status).type('html').send(html)
@@ -233,15 +223,15 @@ function isDatabaseFailure(error: unknown): boolean {
   )
 }
 
-function headersFor({ logo, stylesheet }: Branding, formAction: readonly string[]): RequestHandler {
+function headersFor({ logo, stylesheet }: Branding): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
         defaultSrc: ["'none'"],
         baseUri: ["'none'"],
-        // Chrome applies it to the redirect after a post too; of ours only signing out ends at another site.
-        formAction: ["'self'", ...formAction],
+        // Also for those that end at another site, see lead-on.ts.
+        formAction: ["'self'"],
         frameAncestors: ["'none'"],
         imgSrc: ["'self'", 'data:', ...originOf(logo)],
         scriptSrc: ["'self'"],

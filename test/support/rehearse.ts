@@ -1,6 +1,6 @@
 import type { TestPortal } from './portal.ts'
 import { postAnswer } from './scene.ts'
-import { formIn, type Seen, type Visitor } from './visitor.ts'
+import { formIn, next, type Seen, type Visitor } from './visitor.ts'
 
 type Part = { portal: TestPortal; visitor: Visitor }
 
@@ -22,15 +22,10 @@ export async function press({ portal, visitor }: Part, url: string): Promise<See
 
 /** From the page that leads on by itself to the report. */
 export async function onward({ portal, visitor }: Part, page: Seen): Promise<Seen> {
-  const address = addressOf(page)
+  const address = next(page)
   if (address === undefined) return page
   const seen = await visitor.open(address)
   return seen.url.startsWith(portal.url) ? seen : await postAnswer({ portal, visitor }, seen)
-}
-
-/** Where the page leads on to. */
-export function addressOf({ headers }: Seen): string | undefined {
-  return headers.get('refresh')?.replace(/^0; url=/, '')
 }
 
 export interface ReportedLine {

@@ -42,9 +42,9 @@ export class Visitor {
 
   async follow(seen: Seen): Promise<Seen> {
     let at = seen
-    for (let hops = 0; at.location !== undefined; hops++) {
-      if (hops > 12) throw new Error(`too many redirects, the last one to ${at.location}`)
-      at = await this.get(at.location)
+    for (let hops = 0; next(at) !== undefined; hops++) {
+      if (hops > 12) throw new Error(`too many redirects, the last one to ${next(at)}`)
+      at = await this.get(next(at)!)
     }
     return at
   }
@@ -80,6 +80,11 @@ export class Visitor {
       location: location === null ? undefined : new URL(location, url).href,
     }
   }
+}
+
+/** Where a browser goes on to by itself: a redirect, or a page that leads on. */
+export function next({ location, headers }: Pick<Seen, 'location' | 'headers'>): string | undefined {
+  return location ?? headers.get('refresh')?.replace(/^0; url=/, '')
 }
 
 export interface Form {

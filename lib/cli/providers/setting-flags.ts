@@ -92,7 +92,7 @@ const settingFlags: readonly SettingFlag[] = [
   {
     setting: 'logout',
     flag: '--logout <reach>',
-    says: 'what signing out ends; left out: provider, which is both',
+    says: 'what signing out ends; left out: provider, which is both; ask: the person says',
     choices: logoutReaches,
   },
   { setting: 'proxy', flag: '--proxy <url>', says: 'proxy that leads to the provider' },

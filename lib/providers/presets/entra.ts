@@ -45,6 +45,7 @@ export const entra: Preset = {
   },
   defaults: { clientAuthentication: 'client_secret_post' },
   objections: (settings) => [...aboutTenants(settings), ...aboutEmail(settings)],
+  choosesAccount: true,
   // Microsoft documents it beside the issuer: {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
   hints: [

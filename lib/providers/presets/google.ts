@@ -21,6 +21,7 @@ export const google: Preset = {
   }),
   // Signing out ends nothing at Google, so the next person at a shared computer must see whose account it would be.
   defaults: { prompt: 'select_account' },
+  choosesAccount: true,
   logo: 'google',
   hints: [
     'Anybody can have a Google account: with a Workspace domain, Google vouches for the addresses of that domain only.',

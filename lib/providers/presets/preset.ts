@@ -34,6 +34,8 @@ export interface Preset {
    * @param issuer of the row, of which it is made, so that nobody is sent to another site than the row says
    */
   adminConsent?(issuer: string): string
+  /** it knows `prompt=select_account`, though its metadata do not say so; default false */
+  choosesAccount?: true
   /** file in `views/assets/logos`, without `.svg`; left out: a monogram */
   logo?: string
   /** what an administrator should know before the form is filled in; one sentence each */
