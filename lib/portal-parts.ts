@@ -5,8 +5,8 @@ import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createEventLog } from './events/events.ts'
 import { createHistory } from './events/history.ts'
 import { fitForLog } from './logger.ts'
+import { createLogoutTokensTable } from './logout/logout-tokens-table.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
-import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
@@ -115,6 +115,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetRegistration = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
+  const logoutTokens = createLogoutTokensTable(knex)
   const signedOutHere = createSignedOutHere(secure)
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
@@ -140,6 +141,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       sessions,
       identities,
       events,
+      hasEnded: logoutTokens.hasEnded,
       lastUsed,
       homePath,
       forgetRegistration,
@@ -165,6 +167,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     knex,
     lastUsed,
     logger,
+    logoutTokens,
     lookUp,
     index,
     pages,
@@ -180,7 +183,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     rehearsals,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
-    seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
     signedOutHere,

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import type { Provider } from '../lib/providers/provider.ts'
 import { type Claims, certainAddress, identityFrom, lacksEmail } from '../lib/sign-in/identity.ts'
 
-const clock = { now: 1_800_000_000, tolerance: 30 }
+const clock = { now: 1_800_000_000, tolerance: 30, redeemedAt: 1_799_999_999_500 }
 const acme = {
   clientId: 'portal',
   emailClaim: 'email',
@@ -32,6 +32,7 @@ it('an identity is who a provider says it is, and nothing else', () => {
     issuer: 'https://id.example',
     subject: 'ada',
     issuedAt: 1_800_000_000,
+    redeemedAt: 1_799_999_999_500,
     email: 'ada@example.com',
     emailVouched: true,
     name: 'Ada Lovelace',
@@ -227,7 +228,7 @@ describe('a moment', () => {
   const names = ['exp', 'iat', 'nbf']
 
   it.each(names)('may be from 1970 to the last that there is (%s)', (name) => {
-    const far = { now: 9e12, tolerance: 30 }
+    const far = { ...clock, now: 9e12 }
     for (const moment of [0, 8.64e12])
       expect(identityFrom(acme, 'e.e.e', { ...ada, [name]: moment }, undefined, far).subject).toBe('ada')
   })

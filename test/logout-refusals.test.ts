@@ -9,6 +9,8 @@ import { Visitor } from './support/visitor.ts'
 let provider: FaultyProvider
 let other: FaultyProvider
 let portal: TestPortal
+/** of the provider's session: one that has ended does not begin again */
+let sid: string
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -25,6 +27,7 @@ afterAll(async () => {
 beforeEach(() => {
   provider.reset()
   portal.logs.length = 0
+  sid = randomUUID()
 })
 
 const event = 'http://schemas.openid.net/event/backchannel-logout'
@@ -38,7 +41,7 @@ function rightClaims(): Claims {
     exp: now() + 120,
     jti: randomUUID(),
     sub: 'ada',
-    sid: 'session-1',
+    sid,
     events: { [event]: {} },
   }
 }
@@ -52,7 +55,7 @@ const withFaults = (faults: SigningFaults) => () => signed({}, faults)
 const withPayload = (rawPayload: string) => () => signed({}, { rawPayload })
 
 async function signIn(): Promise<Visitor> {
-  provider.person.sid = 'session-1'
+  provider.person.sid = sid
   const visitor = new Visitor()
   await visitor.open(`${portal.url}/login/acme`)
   expect(await isIn(visitor)).toBe(true)

@@ -123,6 +123,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         name: 'Katherine Coleman Goble Johnson',
         logoutHint: 'x'.repeat(tokenLength),
         issuedAt: 1_790_000_000,
+        redeemedAt: 1_790_000_000_000,
         authenticatedAt: 1_790_000_000,
         acr: 'urn:mace:incommon:iap:silver',
       }

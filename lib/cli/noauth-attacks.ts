@@ -138,7 +138,8 @@ function outcome(
   try {
     const idClaims = { ...whoItIs(provider, now), ...attack.claims(victim, provider) }
     const userInfo = attack.userInfo?.(victim, provider)
-    const identity = identityFrom(provider, '', idClaims, userInfo, { now, tolerance: 30 })
+    const clock = { now, tolerance: 30, redeemedAt: now * 1000 }
+    const identity = identityFrom(provider, '', idClaims, userInfo, clock)
     const address = certainAddress(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
     const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })

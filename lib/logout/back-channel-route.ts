@@ -10,7 +10,7 @@ import { handle } from '../web/handle.ts'
 import { newReference, toProblem } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { type LogoutToken, LogoutTokenError, readLogoutToken } from './logout-token.ts'
-import type { SeenTokens } from './seen-tokens.ts'
+import type { LogoutTokensTable } from './logout-tokens-table.ts'
 
 export interface BackChannelRouteParts {
   clients: ProviderClients
@@ -19,8 +19,8 @@ export interface BackChannelRouteParts {
   /** reads a form of limited size */
   form: RequestHandler
   logger: Logger
+  logoutTokens: LogoutTokensTable
   portalOf: PortalOf
-  seenTokens: SeenTokens
   table: ProvidersTable
 }
 
@@ -32,7 +32,7 @@ const path = '/logout/:provider/backchannel'
  * on: what counts is the provider's signature alone.
  */
 export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
-  const { clients, endSessions, events, form, logger, portalOf, seenTokens, table } = parts
+  const { clients, endSessions, events, form, logger, logoutTokens, portalOf, table } = parts
 
   const receive = handle(async (req, res) => {
     const portal = portalOf(req)
@@ -49,12 +49,12 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
   })
 
   async function obey(req: Request, provider: Provider): Promise<void> {
-    const { id, issuer, ends } = await tokenOf(req, provider)
-    const seen = { portal: provider.portal, issuer, id }
-    if (await seenTokens.has(seen)) throw new LogoutTokenError('it has come before (jti)')
-    await end(provider, { issuer, ...ends })
-    // Only now: a provider that was told to come back does so with the same token.
-    await seenTokens.add(seen)
+    const { portal } = provider
+    const token = await tokenOf(req, provider)
+    if (await logoutTokens.wasObeyed(portal, token)) throw new LogoutTokenError('it has come before (jti)')
+    await logoutTokens.note(portal, token)
+    await end(provider, { issuer: token.issuer, ...token.ends })
+    await logoutTokens.setObeyed(portal, token)
   }
 
   async function tokenOf(req: Request, provider: Provider): Promise<LogoutToken> {

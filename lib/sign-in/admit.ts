@@ -40,6 +40,8 @@ export interface AdmitParts {
   identities: IdentitiesTable
   events: EventLog
   lastUsed: LastUsed
+  /** whether its provider has taken back what it said of somebody, see `LogoutTokensTable` */
+  hasEnded: (portal: string, identity: Identity) => Promise<boolean>
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
   forgetRegistration: (res: Response) => void
@@ -52,29 +54,27 @@ export interface AdmitParts {
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const {
-    sessions,
-    identities,
-    events,
-    lastUsed,
-    homePath,
-    forgetRegistration,
-    offerLink,
-    signedOutHere,
-    table,
-  } = parts
+  const { sessions, identities, events, hasEnded, lastUsed, homePath, forgetRegistration } = parts
+  const { offerLink, signedOutHere, table } = parts
 
-  /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
-  async function endUnlessLinked(req: Request, { provider, identity, how }: Admission) {
-    const { portal } = provider
+  /** What has become of the provider's word while the session began: whoever ended all there were did not find this one. */
+  async function endUnlessItHolds(req: Request, admission: Admission): Promise<void> {
     try {
-      if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-      if (await identities.touch(portal, identity)) return
-      throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+      await assertLinked(admission)
+      if (await hasEnded(admission.provider.portal, admission.identity))
+        throw new PortalSsoError('attempt_gone', 'the provider has ended its session meanwhile')
     } catch (error) {
       await sessions.end(req)
       throw error
     }
+  }
+
+  /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
+  async function assertLinked({ provider, identity, how }: Admission): Promise<void> {
+    const { portal } = provider
+    if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
+    if (!(await identities.touch(portal, identity)))
+      throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
   }
 
   /** Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back. */
@@ -96,7 +96,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
-    await endUnlessLinked(req, admission)
+    await endUnlessItHolds(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     signedOutHere.clear(req, res)

@@ -19,6 +19,8 @@ export interface Identity {
   readonly logoutHint: string
   /** the `iat` claim: seconds since 1970 by the provider's clock */
   readonly issuedAt: number
+  /** since when its code was being redeemed: milliseconds since 1970 by our clock */
+  readonly redeemedAt: number
   /** the `auth_time` claim: when the person last showed the provider who they are; seconds since 1970 */
   readonly authenticatedAt?: number | undefined
   /** the `acr` claim: how they did */
@@ -46,7 +48,7 @@ export function identityFrom(
   idToken: string,
   idClaims: Claims,
   userInfo: Claims | undefined,
-  clock: { now: number; tolerance: number },
+  clock: { now: number; tolerance: number; redeemedAt: number },
 ): Identity {
   const { sub: subject, sid, acr } = idClaims
   if (typeof subject !== 'string' || !identifier.test(subject))
@@ -75,6 +77,7 @@ export function identityFrom(
     providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
     issuedAt,
+    redeemedAt: clock.redeemedAt,
     authenticatedAt: authenticationOf(idClaims, clock),
     acr: typeof acr === 'string' && identifier.test(acr) ? acr : undefined,
   }

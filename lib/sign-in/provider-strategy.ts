@@ -177,6 +177,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     observe: Observe | undefined,
   ): Promise<Identity> {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
+    const redeemedAt = Date.now()
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
       const checks: client.AuthorizationCodeGrantChecks = {
@@ -198,6 +199,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
         tolerance: clockTolerance,
+        redeemedAt,
       })
     } catch (error) {
       const code = answer.parameters.get('code') ?? ''

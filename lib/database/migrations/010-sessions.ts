@@ -35,6 +35,7 @@ export async function up(knex: Knex): Promise<void> {
     table.string('subject', 255)
     table.string('provider_session', 255).comment('the `sid` claim')
     table.string('issued_at', 24).notNullable().comment('by the clock of the provider')
+    table.string('noted_at', 24).notNullable()
     table.string('obeyed_at', 24).comment('null: to be sent again')
     table.string('expires_at', 24).notNullable()
     table.index(['portal', 'issuer', 'provider_session'], 'sso_logout_tokens_session')
