@@ -1,35 +1,66 @@
 import type { Request, RequestHandler, Response } from 'express'
-import { PortalSsoError } from './errors.ts'
+import { ConfigurationError, PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
+import type { Freshness } from './sign-in/attempts.ts'
+import type { DemandFresh } from './sign-in/demand-fresh.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
 import { keepPrivate } from './web/keep-private.ts'
 import { newReference, type Pages } from './web/pages.ts'
+import type { PortalOf } from './web/portal-of.ts'
 import { safeReturnTo } from './web/return-to.ts'
 import { wantsPage } from './web/wants-page.ts'
 
+export interface GuardOptions {
+  /**
+   * How long ago the person may have shown the provider who they are: seconds, or text such as `'15m'` (`s`, `m`, `h`), of half a
+   * minute at least. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
+   */
+  maxAge?: number | string | undefined
+  /** how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; left out: anyhow */
+  acr?: string | readonly string[] | undefined
+}
+
 export interface GuardParts {
   addresses: Addresses
+  demandFresh: DemandFresh
   pages: Pages
+  portalOf: PortalOf
   sessions: PortalSessions
 }
 
-/** Lets signed-in users pass. Everybody else: pages lead to the picker and back here, other clients get 401. */
-export function createGuard({ addresses, pages, sessions }: GuardParts): RequestHandler {
+/**
+ * Lets signed-in users pass. Everybody else: pages lead to the picker and back here, other clients get 401.
+ *
+ * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
+ */
+export function createGuard(parts: GuardParts, options: GuardOptions = {}): RequestHandler {
+  const { addresses, demandFresh, pages, portalOf, sessions } = parts
+  const demanded = readGuardOptions(options)
   const turnAway = handle((req, res) => (wantsPage(req) ? toPicker(req, res) : toProblem(req, res)))
 
   async function toPicker(req: Request, res: Response): Promise<void> {
-    // Only what an address can ask for again can be returned to.
-    const repeatable = req.method === 'GET' || req.method === 'HEAD'
-    const returnTo = repeatable ? safeReturnTo(req.originalUrl) : undefined
     keepPrivate(res)
-    res.redirect(repeatable ? 302 : 303, addresses.path('/login', { returnTo }))
+    res.redirect(isRepeatable(req) ? 302 : 303, addresses.path('/login', { returnTo: wayBack(req) }))
   }
 
   async function toProblem(req: Request, res: Response): Promise<void> {
     const problem = new PortalSsoError('not_signed_in', 'nobody is signed in')
     await pages.problem(req, res, problem, { reference: newReference(), ways: [] })
   }
+
+  /** Only what an address can ask for again can be returned to; of a form, the page of ours that it stood on. */
+  function wayBack(req: Request): string | undefined {
+    if (isRepeatable(req)) return safeReturnTo(req.originalUrl)
+    const from = req.get('referer') ?? ''
+    if (!URL.canParse(from)) return undefined
+    const { origin, pathname, search } = new URL(from)
+    return origin === addresses.origin(portalOf(req)) ? safeReturnTo(pathname + search) : undefined
+  }
+
+  const passIfFresh = handle(async (req, res, next) => {
+    if (await demandFresh(req, res, { ...demanded, returnTo: wayBack(req) })) next()
+  })
 
   return (req, res, next) => {
     sessions.identify(req, res, (error?: unknown) => {
@@ -41,8 +72,36 @@ export function createGuard({ addresses, pages, sessions }: GuardParts): Request
       if (res.headersSent) return
       // The back button of a shared machine must not show what the last person saw.
       res.set('cache-control', 'no-store')
-      if (req.user) next()
-      else turnAway(req, res, next)
+      const step = !req.user ? turnAway : demanded && passIfFresh
+      if (step) step(req, res, next)
+      else next()
     })
   }
+}
+
+function isRepeatable({ method }: Request): boolean {
+  return method === 'GET' || method === 'HEAD'
+}
+
+const units: Record<string, number> = { s: 1, m: 60, h: 3600 }
+const shortest = 30
+const whatAge = "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least"
+const whatAcr = 'sso.guard: acr: write one or several (10 at most) values of the claim `acr`, without spaces'
+
+function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness | undefined {
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined) throw new ConfigurationError(`sso.guard: there is no option \`${unknown}\``)
+  const references = acr === undefined ? undefined : [acr].flat()
+  const areGiven = references === undefined || (references.length > 0 && references.length <= 10)
+  if (!areGiven || references?.some((each) => !/^[\u0021-\u007e]{1,255}$/.test(String(each))))
+    throw new ConfigurationError(whatAcr)
+  const seconds = maxAge === undefined ? undefined : secondsIn(maxAge)
+  return seconds === undefined && references === undefined ? undefined : { maxAge: seconds, acr: references }
+}
+
+function secondsIn(maxAge: number | string): number {
+  const [, count = '', unit = ''] = /^(\d{1,8})([smh])$/.exec(String(maxAge)) ?? []
+  const seconds = typeof maxAge === 'number' ? maxAge : Number(count) * (units[unit] ?? Number.NaN)
+  if (!Number.isInteger(seconds) || seconds < shortest) throw new ConfigurationError(whatAge)
+  return seconds
 }

@@ -5,6 +5,7 @@ export { ConfigurationError, EmailTaken, PortalSsoError, type ProblemCode } from
 export type { EventKind, EventOf, PortalEvent } from './events/event.ts'
 export type { PortalEvents } from './events/events.ts'
 export type { Activity, EventFilter, History, StoredEvent } from './events/history.ts'
+export type { GuardOptions } from './guard.ts'
 export type { Logger } from './logger.ts'
 export type { RebindingPlan } from './moving/rebind-identities.ts'
 export type { PortalSsoOptions } from './options.ts'

@@ -42,6 +42,7 @@ import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
 import { createAdmit } from './sign-in/admit.ts'
 import { createAttempts } from './sign-in/attempts.ts'
+import { createDemandFresh } from './sign-in/demand-fresh.ts'
 import { createLastUsed } from './sign-in/last-used.ts'
 import { createLookUp } from './sign-in/look-up.ts'
 import { createProviderStrategies } from './sign-in/provider-strategies.ts'
@@ -154,6 +155,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     beginRegistration: createBeginRegistration(pendings, addresses),
     brokenGlass,
     clients,
+    demandFresh: createDemandFresh({ addresses, pages, portalOf, sessions, table }),
     consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
     endRehearsal: createEndRehearsal({ report, strategies }),
     endSessions,

@@ -7,7 +7,7 @@ import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ConfigurationError } from './errors.ts'
 import type { PortalEvents } from './events/events.ts'
 import type { History } from './events/history.ts'
-import { createGuard } from './guard.ts'
+import { createGuard, type GuardOptions } from './guard.ts'
 import { createLimitRefusals } from './limit-routes.ts'
 import type { Rebinding } from './moving/rebind-identities.ts'
 import type { Retirement } from './moving/retire-provider.ts'
@@ -27,8 +27,12 @@ export interface PortalSso {
   session(): RequestHandler
   /** The pages and routes. */
   router(): Router
-  /** Lets signed-in users pass. */
-  guard(): RequestHandler
+  /**
+   * Lets signed-in users pass; with `maxAge` or `acr` those who showed their provider who they are not long ago, or well enough.
+   *
+   * @throws ConfigurationError when an option is wrong
+   */
+  guard(options?: GuardOptions): RequestHandler
   /** Before the host's own password handler: refuses while a provider is enabled. */
   classicLoginGate(): RequestHandler
   /** The pages on which an administrator connects providers; mounted where the host likes. */
@@ -75,7 +79,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       upkeep.start()
       return createRouter(parts)
     },
-    guard: () => createGuard(parts),
+    guard: (options) => createGuard(parts, options),
     classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
     admin: createAdmin(parts),
     providers,

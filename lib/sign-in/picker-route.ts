@@ -8,6 +8,7 @@ import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { safeReturnTo } from '../web/return-to.ts'
+import { freshnessQuery, readFreshness } from './freshness.ts'
 import type { LastUsed } from './last-used.ts'
 import type { SignedOutHere } from './signed-out-here.ts'
 
@@ -34,7 +35,9 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
     const providers = await table.listEnabled(portalOf(req))
     if (providers.length === 0 || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
-    if (req.user) return res.redirect(303, returnTo ?? homePath)
+    // Who is to show anew who they are chooses by what.
+    const fresh = readFreshness(req.query)
+    if (req.user && !fresh) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') forgetRegistration(res)
 
     const last = lastUsed.get(req)
@@ -43,7 +46,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
       notice: signedOutHere.is(req) ? 'picker.signedOut' : undefined,
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
-        href: addresses.path(`/login/${provider.slug}`, { returnTo }),
+        href: addresses.path(`/login/${provider.slug}`, { returnTo, ...freshnessQuery(fresh) }),
         logo: presetOf(provider.preset)?.logo,
         monogram: monogramOf(provider.displayName),
         hue: hueOf(provider),

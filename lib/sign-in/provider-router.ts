@@ -8,7 +8,8 @@ import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
-import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
+import type { Attempt, Attempts, Freshness, Rehearsing } from './attempts.ts'
+import { assertFresh, readFreshness } from './freshness.ts'
 import type { Identity } from './identity.ts'
 import { readLoginHint } from './login-hint.ts'
 import type { LookUp } from './look-up.ts'
@@ -60,23 +61,26 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
 
   const begin = handle(async (req, res) => {
     const returnTo = safeReturnTo(req.query.returnTo)
+    const fresh = readFreshness(req.query)
     try {
       const address = await strategies.begin(req, res, provider, {
         returnTo,
         otherAccount: req.query.account === 'other' || signedOutHere.is(req),
         loginHint: readLoginHint(req.query.login_hint),
+        fresh,
         // Which one is never the query's to say.
         proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
       })
       // To the letter: Express's own redirect would spell it anew.
       res.status(302).set('location', address).end()
     } catch (error) {
-      await refuse(req, res, error, { portal, provider: slug, row: provider, returnTo })
+      await refuse(req, res, error, { portal, provider: slug, row: provider, returnTo, fresh })
     }
   })
 
   const finish = handle(async (req, res) => {
     let returnTo: string | undefined
+    let fresh: Freshness | undefined
     try {
       const answer = readAnswer(req)
       const again = answer.parameters.has(postedAgain)
@@ -91,16 +95,18 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       }
       const { attempt } = taken
       returnTo = attempt.returnTo
+      fresh = attempt.fresh
       // Before anything that signs somebody in: a rehearsal never does.
       if (attempt.rehearsal) return await report(req, res, answer, attempt, attempt.rehearsal)
       assertEnabled()
       const identity = await strategies.finish(req, res, provider, { answer, attempt })
+      assertFresh(identity, fresh)
       await refuseChanged()
       await carryOut(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
       const again = provider.enabled ? { provider: slug, row: provider } : {}
-      await refuse(req, res, error, { portal, ...again, returnTo })
+      await refuse(req, res, error, { portal, ...again, returnTo, fresh })
     }
   })
 

@@ -47,6 +47,7 @@ export type Step = Begin | Finish
 interface RequestParameters {
   nonce: string
   codeChallenge: string
+  fresh: Freshness | undefined
 }
 
 /**
@@ -102,7 +103,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   /** Parameters of the request beside those that the base writes. */
-  override authorizationParams({ nonce, codeChallenge }: RequestParameters): object {
+  override authorizationParams({ nonce, codeChallenge, fresh }: RequestParameters): object {
     // A row must not be able to weaken the request, whoever wrote it.
     const extra = Object.entries(this.provider.authorizationParameters).filter(
       ([name]) => !ownParameters.includes(name),
@@ -112,6 +113,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       nonce,
       code_challenge: codeChallenge,
       code_challenge_method: 'S256',
+      ...(fresh?.maxAge !== undefined && { max_age: fresh.maxAge }),
+      ...(fresh?.acr && { acr_values: fresh.acr.join(' ') }),
     }
   }
 
@@ -139,6 +142,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const parameters: RequestParameters = {
       nonce,
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
+      fresh,
     }
     // Whoever is to choose is not told whom to be; Entra refuses a request with both.
     const chooses = otherAccount || this.provider.prompt === 'select_account'
@@ -146,6 +150,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     super.authenticate(req, {
       ...parameters,
       ...(otherAccount && { prompt: this.promptForOtherAccount() }),
+      // Not every provider knows `max_age`.
+      ...(fresh?.maxAge !== undefined && { prompt: 'login' }),
       ...(loginHint !== undefined && !chooses && { loginHint }),
       state: attempt,
     } as OpenIDConnectStrategy.AuthenticateOptions)

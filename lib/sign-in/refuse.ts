@@ -6,6 +6,8 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { newReference, type Pages, toProblem, type Way } from '../web/pages.ts'
+import type { Freshness } from './attempts.ts'
+import { freshnessQuery } from './freshness.ts'
 
 export interface Refused {
   portal: string
@@ -14,6 +16,8 @@ export interface Refused {
   /** its row, where the provider may have refused the portal for want of consent */
   row?: Provider | undefined
   returnTo?: string | undefined
+  /** see `Attempt`; the next try is to meet it, too */
+  fresh?: Freshness | undefined
 }
 
 export interface RefuseParts {
@@ -30,7 +34,7 @@ const personal = new Set<string>(['address_unproven', 'user_inactive', 'registra
 export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
 
 export function createRefuse({ addresses, pages, events, logger }: RefuseParts): Refuse {
-  return async (req, res, error, { portal, provider, row, returnTo }) => {
+  return async (req, res, error, { portal, provider, row, returnTo, fresh }) => {
     const problem = toProblem(error)
     const reference = newReference()
     const reason = explain(error)
@@ -52,13 +56,14 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
     const words = { provider: row?.displayName ?? '' }
     await pages.problem(req, res, problem, {
       reference,
-      ways: waysOn(problem.code, { portal, provider, row, returnTo }),
+      ways: waysOn(problem.code, { portal, provider, row, returnTo, fresh }),
       words,
     })
   }
 
-  function waysOn(code: ProblemCode, { provider, row, returnTo }: Refused): Way[] {
-    const choose: Way = { label: 'chooseProvider', href: addresses.path('/login', { returnTo }) }
+  function waysOn(code: ProblemCode, { provider, row, returnTo, fresh }: Refused): Way[] {
+    const kept = { returnTo, ...freshnessQuery(fresh) }
+    const choose: Way = { label: 'chooseProvider', href: addresses.path('/login', kept) }
     if (provider === undefined) return [choose]
     const start = `/login/${provider}`
     const administrators: Way[] =
@@ -67,8 +72,8 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
         : []
     if (code === 'consent_refused') return [...administrators, choose]
     if (personal.has(code))
-      return [{ label: 'otherAccount', href: addresses.path(start, { returnTo, account: 'other' }) }, choose]
-    const again: Way = { label: 'tryAgain', href: addresses.path(start, { returnTo }) }
+      return [{ label: 'otherAccount', href: addresses.path(start, { ...kept, account: 'other' }) }, choose]
+    const again: Way = { label: 'tryAgain', href: addresses.path(start, kept) }
     // Whoever is no administrator tries again, once theirs has consented.
     return code === 'consent_missing' ? [again, ...administrators, choose] : [again, choose]
   }

@@ -42,6 +42,8 @@ export interface Pages {
       ways: Way[]
       /** what stands in the sentence */
       words?: Record<string, string> | undefined
+      /** where a client that wants no page sends the person; default the picker */
+      login?: string | undefined
     },
   ): Promise<void>
   /** What is left when a handler of ours failed: logged exactly, shown generally. */
@@ -71,6 +73,8 @@ const askable = new Set<string>([
   'registration_closed',
   'insecure_connection',
   'provider_error',
+  'authentication_unproven',
+  'authentication_too_weak',
   'internal',
 ])
 
@@ -103,7 +107,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, ways, words }: Parameters<Pages['problem']>[3],
+    { reference, ways, words, login = addresses.path('/login') }: Parameters<Pages['problem']>[3],
   ): Promise<void> {
     const { t } = locale(req)
     const title = t(`problems.${code}.title`)
@@ -121,7 +125,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
           detail: sentence,
           code,
           reference,
-          login: addresses.path('/login'),
+          login,
         }),
       )
       return
