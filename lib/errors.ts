@@ -14,6 +14,7 @@ export const problemStatus = {
   user_inactive: 403,
   registration_closed: 403,
   registration_gone: 400,
+  identity_taken: 409,
   ticket_gone: 410,
   classic_login_off: 403,
   cross_site_request: 403,

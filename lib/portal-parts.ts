@@ -1,6 +1,7 @@
 import express, { type Request, type Response } from 'express'
 import type { Knex } from 'knex'
 import { Passport } from 'passport'
+import { createEndLinking } from './account/end-linking.ts'
 import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createEventLog } from './events/events.ts'
 import { createHistory } from './events/history.ts'
@@ -9,6 +10,7 @@ import { createLogoutTokensTable } from './logout/logout-tokens-table.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
+import { createSendMethodMail } from './mail/method-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createRebinding } from './moving/rebind-identities.ts'
 import { createRetirement } from './moving/retire-provider.ts'
@@ -48,11 +50,13 @@ import { createLookUp } from './sign-in/look-up.ts'
 import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createSignedOutHere } from './sign-in/signed-out-here.ts'
+import { createTellOwner } from './sign-in/tell-owner.ts'
 import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { createKnownUsers } from './users/known-users.ts'
 import { punctual } from './users/punctual-directory.ts'
+import { createSignInMethods } from './users/sign-in-methods.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
 import { createPages } from './web/pages.ts'
@@ -95,6 +99,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const { portals, userCacheSeconds, place } = settings.session
+  const placeOf = (req: Request) => (place ? place(req) : events.addressOf(req.ip))
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const knownUsers = createKnownUsers(users, { fresh, spare: fresh && spare })
@@ -109,7 +114,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     knownStores,
     knownUsers,
     limitsOf,
-    placeOf: (req) => (place ? place(req) : events.addressOf(req.ip)),
+    placeOf,
     portalOf,
     runningSessions,
   })
@@ -123,6 +128,9 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const { support } = branding
+  const sendMethodMail = sendMail && createSendMethodMail(sendMail, views, { portal: branding.name, support })
+  const tellOwner = createTellOwner({ addresses, logger, pages, placeOf, sendMethodMail })
   const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
@@ -149,6 +157,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       offerLink,
       signedOutHere,
       table,
+      tellOwner,
     }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
@@ -157,6 +166,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     clients,
     demandFresh: createDemandFresh({ addresses, pages, portalOf, sessions, table }),
     consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    endLinking: createEndLinking({ addresses, identities, pendings, users }),
     endRehearsal: createEndRehearsal({ report, strategies }),
     endSessions,
     events,
@@ -172,6 +182,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     logoutTokens,
     lookUp,
     index,
+    methods: createSignInMethods(knex),
     pages,
     passport,
     pendings,
@@ -191,6 +202,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     startAgain: createStartAgain(pendings, addresses),
     strategies,
     table,
+    tellOwner,
     tickets,
     users,
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),

@@ -1,6 +1,8 @@
 import { Router } from 'express'
+import { type AccountRoutesParts, createAccountRoutes } from './account/account-routes.ts'
 import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { type ConsentRoutesParts, createConsentRoutes } from './consent/consent-routes.ts'
+import { createGuard, type GuardParts } from './guard.ts'
 import { createLimitRoutes, type LimitParts } from './limit-routes.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
@@ -27,13 +29,16 @@ export interface RouterParts
     ClientKeysRouteParts,
     TicketRoutesParts,
     BreakGlassRoutesParts,
+    AccountRoutesParts,
+    GuardParts,
     Omit<LimitParts, 'limits'> {
   rateLimits: RateLimits | false
   /** sends and takes codes; left out where there is nothing to send them with */
   proving: Pick<ProofRoutesParts, 'proofs' | 'sendCodeMail' | 'showProof'> | undefined
 }
 
-const ours = ['/login', '/register', '/logout']
+// A host may have more below `/account`: that stays its own.
+const ours = ['/login', '/register', '/logout', '/account/security']
 
 /** All routes, in the order in which a request meets them. */
 export function createRouter(parts: RouterParts): Router {
@@ -58,6 +63,7 @@ export function createRouter(parts: RouterParts): Router {
   routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
   if (proving) routes.use(createProofRoutes({ ...parts, ...proving }))
   routes.use(createLogoutRoutes(parts))
+  routes.use('/account/security', createGuard(parts), createAccountRoutes(parts))
   routes.use(pages.onError)
   return routes
 }

@@ -3,6 +3,7 @@ import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
 import { link } from '../sign-in/link.ts'
 import type { LookUp } from '../sign-in/look-up.ts'
+import type { TellOwner } from '../sign-in/tell-owner.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
@@ -20,6 +21,7 @@ export interface LinkRoutesParts {
   pendings: PendingRegistrations
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
+  tellOwner: TellOwner
   withPending: WithPending
 }
 
@@ -30,7 +32,8 @@ export interface LinkRoutesParts {
  * next person to sign in on, and would from then on come in as that person.
  */
 export function createLinkRoutes(parts: LinkRoutesParts): Router {
-  const { addresses, events, homePath, identities, lookUp, pages, pendings, posted, withPending } = parts
+  const { addresses, events, homePath, identities, lookUp, pages, pendings, posted } = parts
+  const { tellOwner, withPending } = parts
 
   async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
     await pages.show(req, res, 'link', {
@@ -38,25 +41,31 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
       user: req.user as User,
       provider: { displayName: provider.displayName },
       account: accountOf(pending),
+      linking: pending.linking ?? false,
     })
   }
 
   async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { identity, portal, returnTo } = pending
+    const { identity, portal, linking, returnTo } = pending
     pendings.clear(res)
     // Anything but a clear yes is a no.
-    if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
-      const { id: userId } = req.user as User
+    const isTheirs = (req.body as Record<string, unknown> | undefined)?.answer === 'link'
+    if (isTheirs) {
+      const user = req.user as User
+      const { id: userId } = user
       const { gone } = await lookUp(identity, portal)
       await link(identities, { provider, identity, userId }, gone)
       await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
+      tellOwner(req, { change: 'linked', portal, user, provider: provider.displayName })
     }
-    res.redirect(303, returnTo ?? homePath)
+    const account = addresses.path('/account/security', { done: isTheirs ? 'linked' : undefined })
+    res.redirect(303, linking ? account : (returnTo ?? homePath))
   }
 
   const forItsUser = (act: typeof answer) =>
     withPending(async (req, res, pending, provider) => {
-      if (!req.user) return res.redirect(303, addresses.path('/register'))
+      if (!req.user)
+        return res.redirect(303, addresses.path(pending.linking ? '/account/security' : '/register'))
       await act(req, res, pending, provider)
     }, isProvenBy)
 

@@ -31,10 +31,22 @@ export type EndRehearsal = (
   came: { provider: Provider; answer: Answer; attempt: Attempt; rehearsal: Rehearsing },
 ) => Promise<void>
 
+/**
+ * Ends what somebody who is signed in began, to sign in with this provider too. It signs nobody in, and links nothing yet.
+ *
+ * @throws PortalSsoError when the answer is not for whoever is signed in here
+ */
+export type EndLinking = (
+  req: Request,
+  res: Response,
+  came: { provider: Provider; identity: Identity; linking: string },
+) => Promise<void>
+
 export interface ProviderRouterParts {
   addresses: Addresses
   admit: Admit
   attempts: Attempts
+  endLinking: EndLinking
   endRehearsal: EndRehearsal
   homePath: string
   /** id of the registration that waits in this browser */
@@ -55,8 +67,9 @@ const postedAgain = 'portal_sso_posted_again'
 
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
 export function createProviderRouter(provider: Provider, parts: ProviderRouterParts): Router {
-  const { addresses, admit, attempts, endRehearsal, findRegistrationId, homePath, lookUp, pages } = parts
-  const { beginRegistration, provesAddresses, refuse, signedOutHere, strategies, table } = parts
+  const { addresses, admit, attempts, endLinking, endRehearsal, findRegistrationId, homePath } = parts
+  const { beginRegistration, lookUp, pages, provesAddresses, refuse, signedOutHere, strategies, table } =
+    parts
   const { portal, slug } = provider
 
   const begin = handle(async (req, res) => {
@@ -81,6 +94,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
   const finish = handle(async (req, res) => {
     let returnTo: string | undefined
     let fresh: Freshness | undefined
+    let linking: string | undefined
     try {
       const answer = readAnswer(req)
       const again = answer.parameters.has(postedAgain)
@@ -96,17 +110,21 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       const { attempt } = taken
       returnTo = attempt.returnTo
       fresh = attempt.fresh
+      linking = attempt.linking
       // Before anything that signs somebody in: a rehearsal never does.
       if (attempt.rehearsal) return await report(req, res, answer, attempt, attempt.rehearsal)
       assertEnabled()
       const identity = await strategies.finish(req, res, provider, { answer, attempt })
       assertFresh(identity, fresh)
       await refuseChanged()
+      // Only what was begun for it links, and that never signs anybody in.
+      if (linking !== undefined) return await endLinking(req, res, { provider, identity, linking })
       await carryOut(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
       const again = provider.enabled ? { provider: slug, row: provider } : {}
-      await refuse(req, res, error, { portal, ...again, returnTo, fresh })
+      const back = linking === undefined ? undefined : returnTo
+      await refuse(req, res, error, { portal, ...again, returnTo, fresh, back })
     }
   })
 
