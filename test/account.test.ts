@@ -86,10 +86,12 @@ const causeOf = () => portal.logs.at(-1)!.fields.cause
 
 /** Mails are sent after the answer. */
 async function mailed(count: number) {
-  for (let tries = 0; post.mails.length < count && tries < 200; tries++)
+  // Of the portal of this test: one from before may be on its way still.
+  const ours = () => post.mails.filter(({ text }) => text.includes(portal.url))
+  for (let tries = 0; ours().length < count && tries < 200; tries++)
     await new Promise((resolve) => setTimeout(resolve, 10))
-  expect(post.mails).toHaveLength(count)
-  return post.mails.at(-1)!
+  expect(ours()).toHaveLength(count)
+  return ours().at(-1)!
 }
 
 describe('/account/security', () => {
@@ -214,9 +216,8 @@ describe('linking another provider', () => {
     await beginLink(ada, 'acme')
     await answerLink(ada, 'link')
     expect(await linkedNow()).toEqual(['ada', 'ada-2'])
-    expect(acme.requests.findLast(({ path }) => path.startsWith('/authorize'))?.query.get('prompt')).toBe(
-      'select_account',
-    )
+    const asked = acme.requests.findLast(({ path }) => path.endsWith('/authorize'))
+    expect(asked?.query.get('prompt')).toBe('login')
   })
 
   it('says so when it is linked already', async () => {
@@ -230,7 +231,10 @@ describe('linking another provider', () => {
     await linkOther(await signIn('grace'))
     const ada = await signIn()
     const seen = await beginLink(ada)
-    expect([seen.status, causeOf()]).toEqual([409, 'the identity is linked to another user'])
+    expect([seen.status, causeOf()]).toEqual([
+      409,
+      expect.stringContaining('the identity is linked to another user'),
+    ])
     expect(seen.body).not.toMatch(/grace/i)
     expect(seen.body).toContain(`href="${page}"`)
     expect(await whoIs(ada)).toBe('ada')
@@ -276,7 +280,7 @@ describe('linking another provider', () => {
     await visitor.post(`${portal.url}/logout`, { here: '1' })
     await signIn('grace', { auth_time: now() }, visitor)
     expect((await visitor.open(answer)).status).toBe(400)
-    expect(causeOf()).toBe('the user who began to link is not signed in here (any more)')
+    expect(causeOf()).toContain('the user who began to link is not signed in here')
     expect(await whoIs(visitor)).toBe('grace')
     expect(await linkedNow()).toEqual(['ada', 'grace'])
   })
@@ -296,7 +300,7 @@ describe('linking another provider', () => {
     expect((await visitor.post(`${portal.url}/register/link`, { answer: 'link' })).status).not.toBe(200)
     expect(await linkedNow()).toEqual(['ada'])
     expect([await whoIs(visitor), await whoIs(late)]).toEqual([undefined, undefined])
-    expect(post.mails).toEqual([])
+    expect(await portal.knex('sso_proofs')).toEqual([])
   })
 
   it('is not offered to the next person who signs in, by the way of proving an address', async () => {
@@ -382,15 +386,16 @@ describe('taking a sign-in method away', () => {
   })
 })
 
-describe.each(databases)('of two who take away the last two at once, on %s', (_name, freshDatabase) => {
+describe.each(databases)('of two who take away the last two at once, on %s', (name, freshDatabase) => {
   it('one is told no, each time', async () => {
     const { config, drop } = await freshDatabase()
-    const instances = [knexModule(config), knexModule(config)]
-    const [knex] = instances
+    const knex = knexModule(config)
+    // Two on one SQLite file in one process would wait for each other: there it is one with one connection.
+    const instances = [knex, name === 'SQLite' ? knex : knexModule(config)]
     try {
-      await migrate(knex!)
-      await knex!('sso_providers').insert(providerRow())
-      const link = createIdentitiesTable(knex!).link
+      await migrate(knex)
+      await knex('sso_providers').insert(providerRow())
+      const link = createIdentitiesTable(knex).link
       for (let round = 0; round < 10; round++) {
         const about = {
           portal: 'default',
@@ -401,17 +406,17 @@ describe.each(databases)('of two who take away the last two at once, on %s', (_n
         }
         await link({ ...about, subject: `${round}-1` })
         await link({ ...about, subject: `${round}-2` })
-        const ids: string[] = await knex!('sso_identities').where({ user_id: about.userId }).pluck('id')
+        const ids: string[] = await knex('sso_identities').where({ user_id: about.userId }).pluck('id')
         const gone = await Promise.allSettled(
           instances.map((each, at) => createSignInMethods(each).unlink('default', about.userId, ids[at]!)),
         )
         expect(
           gone.map((each) => (each.status === 'fulfilled' ? typeof each.value : each.reason)).sort(),
         ).toEqual(['object', 'string'])
-        expect(await knex!('sso_identities').where({ user_id: about.userId }).pluck('id')).toHaveLength(1)
+        expect(await knex('sso_identities').where({ user_id: about.userId }).pluck('id')).toHaveLength(1)
       }
     } finally {
-      await Promise.all(instances.map((each) => each.destroy()))
+      await Promise.all([...new Set(instances)].map((each) => each.destroy()))
       await drop()
     }
   })
