@@ -10,6 +10,7 @@ export const problemStatus = {
   consent_refused: 403,
   provider_changed: 409,
   attempt_gone: 400,
+  identity_taken: 409,
   address_unproven: 403,
   user_inactive: 403,
   registration_closed: 403,

@@ -1,6 +1,9 @@
 import express, { type Request, type Response } from 'express'
 import type { Knex } from 'knex'
 import { Passport } from 'passport'
+import { createEndLinking } from './account/end-linking.ts'
+import { createMethods } from './account/methods.ts'
+import { createShowAccount } from './account/show-account.ts'
 import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createEventLog } from './events/events.ts'
 import { createHistory } from './events/history.ts'
@@ -9,6 +12,7 @@ import { createLogoutTokensTable } from './logout/logout-tokens-table.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
+import { createSendMethodMail } from './mail/method-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createRebinding } from './moving/rebind-identities.ts'
 import { createRetirement } from './moving/retire-provider.ts'
@@ -48,6 +52,7 @@ import { createLookUp } from './sign-in/look-up.ts'
 import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createSignedOutHere } from './sign-in/signed-out-here.ts'
+import { createTellMethods } from './sign-in/tell-methods.ts'
 import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
@@ -102,6 +107,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
   const knownStores = createKnownStores()
   const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })
+  const placeOf = (req: Request) => (place ? place(req) : events.addressOf(req.ip))
   const sessions = createPortalSessions({
     passport,
     endSessions,
@@ -109,7 +115,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     knownStores,
     knownUsers,
     limitsOf,
-    placeOf: (req) => (place ? place(req) : events.addressOf(req.ip)),
+    placeOf,
     portalOf,
     runningSessions,
   })
@@ -123,6 +129,13 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const tellMethods = createTellMethods({
+    addresses,
+    logger,
+    pages,
+    placeOf,
+    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+  })
   const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
@@ -136,6 +149,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
   const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
   const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const methods = createMethods({ identities, table })
   const parts = {
     addresses,
     admit: createAdmit({
@@ -149,6 +163,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       offerLink,
       signedOutHere,
       table,
+      tellMethods,
     }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
@@ -157,6 +172,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     clients,
     demandFresh: createDemandFresh({ addresses, pages, portalOf, sessions, table }),
     consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    endLinking: createEndLinking({ addresses, identities, pendings, users }),
     endRehearsal: createEndRehearsal({ report, strategies }),
     endSessions,
     events,
@@ -171,6 +187,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     logger,
     logoutTokens,
     lookUp,
+    methods,
     index,
     pages,
     passport,
@@ -186,11 +203,13 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
+    showAccount: createShowAccount({ addresses, homePath, index, methods, pages, portalOf, table }),
     showProof: proving?.showProof,
     signedOutHere,
     startAgain: createStartAgain(pendings, addresses),
     strategies,
     table,
+    tellMethods,
     tickets,
     users,
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),

@@ -1,6 +1,8 @@
 import { Router } from 'express'
+import { type AccountParts, createAccountRoutes } from './account/account-routes.ts'
 import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { type ConsentRoutesParts, createConsentRoutes } from './consent/consent-routes.ts'
+import { createGuard, type GuardParts } from './guard.ts'
 import { createLimitRoutes, type LimitParts } from './limit-routes.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
@@ -25,6 +27,8 @@ export interface RouterParts
     LogoutParts,
     BackChannelRouteParts,
     ClientKeysRouteParts,
+    GuardParts,
+    Omit<AccountParts, 'guard'>,
     TicketRoutesParts,
     BreakGlassRoutesParts,
     Omit<LimitParts, 'limits'> {
@@ -33,7 +37,7 @@ export interface RouterParts
   proving: Pick<ProofRoutesParts, 'proofs' | 'sendCodeMail' | 'showProof'> | undefined
 }
 
-const ours = ['/login', '/register', '/logout']
+const ours = ['/login', '/register', '/logout', '/account']
 
 /** All routes, in the order in which a request meets them. */
 export function createRouter(parts: RouterParts): Router {
@@ -58,6 +62,7 @@ export function createRouter(parts: RouterParts): Router {
   routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
   if (proving) routes.use(createProofRoutes({ ...parts, ...proving }))
   routes.use(createLogoutRoutes(parts))
+  routes.use(createAccountRoutes({ ...parts, guard: createGuard(parts) }))
   routes.use(pages.onError)
   return routes
 }

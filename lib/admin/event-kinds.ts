@@ -7,6 +7,7 @@ const names: Record<EventKind, string> = {
   'sessions-ended': 'Sessions ended',
   refused: 'Refused',
   linked: 'Account linked',
+  unlinked: 'Account unlinked',
   registered: 'Registered',
   'address-proof-sent': 'Code sent',
   'address-proven': 'Address proven',

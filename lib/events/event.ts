@@ -61,6 +61,11 @@ export interface Linked extends OfPerson {
   kind: 'linked'
 }
 
+/** An identity belongs to its user no longer: they took it away. */
+export interface Unlinked extends OfPerson {
+  kind: 'unlinked'
+}
+
 /** Somebody came under a new subject and was found again by tenant and object id, while an administrator had that done. */
 export interface IdentityRebound extends OfPerson {
   kind: 'identity-rebound'
@@ -195,6 +200,7 @@ export type PortalEvent =
   | SessionsEnded
   | Refused
   | Linked
+  | Unlinked
   | IdentityRebound
   | Registered
   | AddressProof<'address-proof-sent'>

@@ -3,6 +3,7 @@ import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
 import { link } from '../sign-in/link.ts'
 import type { LookUp } from '../sign-in/look-up.ts'
+import type { TellMethods } from '../sign-in/tell-methods.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
@@ -20,6 +21,7 @@ export interface LinkRoutesParts {
   pendings: PendingRegistrations
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
+  tellMethods: TellMethods
   withPending: WithPending
 }
 
@@ -30,7 +32,8 @@ export interface LinkRoutesParts {
  * next person to sign in on, and would from then on come in as that person.
  */
 export function createLinkRoutes(parts: LinkRoutesParts): Router {
-  const { addresses, events, homePath, identities, lookUp, pages, pendings, posted, withPending } = parts
+  const { addresses, events, homePath, identities, lookUp, pages, pendings, posted } = parts
+  const { tellMethods, withPending } = parts
 
   async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
     await pages.show(req, res, 'link', {
@@ -38,6 +41,7 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
       user: req.user as User,
       provider: { displayName: provider.displayName },
       account: accountOf(pending),
+      asked: pending.asked === true,
     })
   }
 
@@ -46,10 +50,12 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
     pendings.clear(res)
     // Anything but a clear yes is a no.
     if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
-      const { id: userId } = req.user as User
+      const user = req.user as User
+      const userId = String(user.id)
       const { gone } = await lookUp(identity, portal)
       await link(identities, { provider, identity, userId }, gone)
       await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
+      tellMethods(req, { user, provider, what: 'linked' })
     }
     res.redirect(303, returnTo ?? homePath)
   }

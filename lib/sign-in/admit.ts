@@ -10,6 +10,7 @@ import type { Identity } from './identity.ts'
 import type { LastUsed } from './last-used.ts'
 import { link } from './link.ts'
 import type { SignedOutHere } from './signed-out-here.ts'
+import type { TellMethods } from './tell-methods.ts'
 
 export interface Admission {
   provider: Provider
@@ -48,6 +49,7 @@ export interface AdmitParts {
   offerLink: OfferLink
   signedOutHere: SignedOutHere
   table: ProvidersTable
+  tellMethods: TellMethods
 }
 
 /** Links where that is due, starts the session and sends the person on. */
@@ -55,7 +57,7 @@ export type Admit = (req: Request, res: Response, admission: Admission) => Promi
 
 export function createAdmit(parts: AdmitParts): Admit {
   const { sessions, identities, events, hasEnded, lastUsed, homePath, forgetRegistration } = parts
-  const { offerLink, signedOutHere, table } = parts
+  const { offerLink, signedOutHere, table, tellMethods } = parts
 
   /** What has become of the provider's word while the session began: whoever ended all there were did not find this one. */
   async function endUnlessItHolds(req: Request, admission: Admission): Promise<void> {
@@ -90,6 +92,7 @@ export function createAdmit(parts: AdmitParts): Admit {
       await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
+    if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })
     const offer = await offerLink(req, res, { portal, user, proving })
     if (offer === undefined) forgetRegistration(res)
     // A directory may make users who wait for somebody's approval.

@@ -31,10 +31,18 @@ export type EndRehearsal = (
   came: { provider: Provider; answer: Answer; attempt: Attempt; rehearsal: Rehearsing },
 ) => Promise<void>
 
+/** Ends a sign-in with another provider that somebody who is signed in wants to use from now on. It signs nobody in. */
+export type EndLinking = (
+  req: Request,
+  res: Response,
+  came: { provider: Provider; identity: Identity; linking: string },
+) => Promise<void>
+
 export interface ProviderRouterParts {
   addresses: Addresses
   admit: Admit
   attempts: Attempts
+  endLinking: EndLinking
   endRehearsal: EndRehearsal
   homePath: string
   /** id of the registration that waits in this browser */
@@ -55,7 +63,17 @@ const postedAgain = 'portal_sso_posted_again'
 
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
 export function createProviderRouter(provider: Provider, parts: ProviderRouterParts): Router {
-  const { addresses, admit, attempts, endRehearsal, findRegistrationId, homePath, lookUp, pages } = parts
+  const {
+    addresses,
+    admit,
+    attempts,
+    endLinking,
+    endRehearsal,
+    findRegistrationId,
+    homePath,
+    lookUp,
+    pages,
+  } = parts
   const { beginRegistration, provesAddresses, refuse, signedOutHere, strategies, table } = parts
   const { portal, slug } = provider
 
@@ -102,7 +120,9 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       const identity = await strategies.finish(req, res, provider, { answer, attempt })
       assertFresh(identity, fresh)
       await refuseChanged()
-      await carryOut(req, res, identity, attempt)
+      const { linking } = attempt
+      if (linking !== undefined) await endLinking(req, res, { provider, identity, linking })
+      else await carryOut(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
       const again = provider.enabled ? { provider: slug, row: provider } : {}

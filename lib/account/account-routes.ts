@@ -1,0 +1,140 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { PortalSsoError } from '../errors.ts'
+import type { EventLog } from '../events/events.ts'
+import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { EndSessions } from '../sessions/end-sessions.ts'
+import { idOf } from '../sessions/session-index.ts'
+import type { DemandFresh } from '../sign-in/demand-fresh.ts'
+import type { ProviderStrategies } from '../sign-in/provider-strategies.ts'
+import type { TellMethods } from '../sign-in/tell-methods.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Addresses } from '../web/addresses.ts'
+import { handle } from '../web/handle.ts'
+import { leadOn } from '../web/lead-on.ts'
+import type { Pages } from '../web/pages.ts'
+import type { PortalOf } from '../web/portal-of.ts'
+import type { Methods } from './methods.ts'
+import { type ShowAccount, said } from './show-account.ts'
+
+export interface AccountParts {
+  addresses: Addresses
+  demandFresh: DemandFresh
+  endSessions: EndSessions
+  events: EventLog
+  /** lets signed-in users pass */
+  guard: RequestHandler
+  methods: Methods
+  pages: Pages
+  portalOf: PortalOf
+  /** reads posts, after refusing those from other sites */
+  posted: RequestHandler[]
+  showAccount: ShowAccount
+  strategies: ProviderStrategies
+  table: ProvidersTable
+  tellMethods: TellMethods
+}
+
+/** seconds: who took over a session must not make it last for ever by a way in of their own, nor take away the person's */
+const freshEnough = 15 * 60
+
+/** `/account/security`: how somebody signs in, and where they are signed in. */
+export function createAccountRoutes(parts: AccountParts): Router {
+  const { addresses, demandFresh, endSessions, events, guard, methods } = parts
+  const { pages, portalOf, posted, showAccount, strategies, table, tellMethods } = parts
+  const page = '/account/security'
+
+  const show = handle(async (req, res) => await showAccount(req, res, said(req.query.said)))
+
+  const back = (res: Response, what: string) => res.redirect(303, addresses.path(page, { said: what }))
+
+  /** Who has to show who they are comes back to the page, and clicks once more. */
+  async function isFresh(req: Request, res: Response): Promise<boolean> {
+    return await demandFresh(req, res, {
+      maxAge: freshEnough,
+      returnTo: addresses.path(page, { said: 'confirmed' }),
+    })
+  }
+
+  const link = handle(async (req, res) => {
+    const provider = await enabledOf(req)
+    if (!(await isFresh(req, res))) return
+    const { userId } = whoOf(req)
+    const href = await strategies.begin(req, res, provider, {
+      returnTo: undefined,
+      // Whom the provider knows in this browser may be somebody else.
+      otherAccount: true,
+      proving: undefined,
+      linking: userId,
+    })
+    await leadOn(pages, req, res, { href, name: provider.displayName })
+  })
+
+  async function enabledOf(req: Request): Promise<Provider> {
+    const slug = slugSchema.safeParse(fieldOf(req, 'provider')).data
+    const provider = slug === undefined ? undefined : await table.find(portalOf(req), slug)
+    if (!provider?.enabled)
+      throw new PortalSsoError('provider_unknown', 'no enabled provider of such a name is to be linked')
+    return provider
+  }
+
+  const unlink = handle(async (req, res) => {
+    if (!(await isFresh(req, res))) return
+    const { portal, user, userId } = whoOf(req)
+    const unlinked = await methods.unlink(portal, userId, fieldOf(req, 'method'))
+    if (typeof unlinked === 'string') return back(res, unlinked)
+    const { issuer, subject, provider } = unlinked
+    await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
+    // Whoever has come in by it goes, too: but not the one who does this.
+    await endSessions({ portal, issuer, subject, except: idOf(req.sessionID) })
+    const displayName = provider?.displayName ?? new URL(issuer).host
+    tellMethods(req, { user, provider: { displayName, portal }, what: 'unlinked' })
+    back(res, 'unlinked')
+  })
+
+  const endOne = handle(async (req, res) => {
+    const { portal, userId } = whoOf(req)
+    // Never anybody else's: the id alone names no session.
+    await noteEnded(req, await endSessions({ portal, id: fieldOf(req, 'session'), userId }))
+    back(res, 'ended')
+  })
+
+  const endOthers = handle(async (req, res) => {
+    const { portal, userId } = whoOf(req)
+    await noteEnded(req, await endSessions({ portal, userId, except: idOf(req.sessionID) }))
+    back(res, 'ended')
+  })
+
+  async function noteEnded(req: Request, ended: ReadonlyMap<string, number>): Promise<void> {
+    const { portal, userId } = whoOf(req)
+    const sessions = ended.get(userId)
+    if (sessions === undefined) return
+    const clientAddress = req.ip
+    await events.record({
+      kind: 'sessions-ended',
+      portal,
+      userId,
+      by: userId,
+      clientAddress,
+      detail: { sessions },
+    })
+  }
+
+  function whoOf(req: Request): { portal: string; user: User; userId: string } {
+    const user = req.user as User
+    return { portal: portalOf(req), user, userId: String(user.id) }
+  }
+
+  const router = Router()
+  router.get(page, guard, show)
+  router.post(`${page}/link`, ...posted, guard, link)
+  router.post(`${page}/unlink`, ...posted, guard, unlink)
+  router.post(`${page}/end`, ...posted, guard, endOne)
+  router.post(`${page}/end-others`, ...posted, guard, endOthers)
+  return router
+}
+
+function fieldOf(req: Request, name: string): string {
+  const value = ((req.body ?? {}) as Record<string, unknown>)[name]
+  return typeof value === 'string' && value.length <= 100 ? value : ''
+}
