@@ -280,7 +280,7 @@ describe('the views', () => {
 
   it('that are mails run, load and link nothing', () => {
     const mails = views.filter(({ file }) => isMail(file))
-    expect(mails).toHaveLength(4)
+    expect(mails).toHaveLength(6)
     for (const { text } of mails)
       expect(text).not.toMatch(/<script|\son\w+=|javascript:|\b(href|src)=|url\(/i)
   })
