@@ -113,7 +113,7 @@ describe('the account page', () => {
     const seen = await account(portal, visitor)
     expect(seen.headers.get('cache-control')).toBe('no-store')
     const text = textOf(seen.body)
-    expect(text).toMatch(/Acme ada@example.com Connected \w+ \d+, \d{4} at [\d:]+ [AP]M UTC Last used/)
+    expect(text).toMatch(/Acme ada@example.com Connected \w+ \d+, \d{4}, [\d:]+.[AP]M UTC Last used/)
     expect(text).toContain('Add Other')
     expect(text).toMatch(/Unknown device This session Antwerp · with Acme/)
     expect(text).toMatch(/Firefox on Windows Antwerp · with Acme/)

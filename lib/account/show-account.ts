@@ -98,7 +98,7 @@ interface When {
 function timesIn(lang: Locale['lang']): (at: string) => When {
   const format = new Intl.DateTimeFormat(lang, {
     day: 'numeric',
-    month: 'long',
+    month: 'short',
     year: 'numeric',
     hour: 'numeric',
     minute: '2-digit',
