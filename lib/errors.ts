@@ -10,6 +10,7 @@ export const problemStatus = {
   consent_refused: 403,
   provider_changed: 409,
   attempt_gone: 400,
+  signed_out_meanwhile: 403,
   address_unproven: 403,
   user_inactive: 403,
   registration_closed: 403,

@@ -5,8 +5,9 @@ import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createEventLog } from './events/events.ts'
 import { createHistory } from './events/history.ts'
 import { fitForLog } from './logger.ts'
+import { createLogoutTokensTable } from './logout/logout-tokens-table.ts'
+import { createObey } from './logout/obey.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
-import { createSeenTokens } from './logout/seen-tokens.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
@@ -132,6 +133,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
   const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
   const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
     addresses,
     admit: createAdmit({
@@ -143,6 +145,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       forgetRegistration,
       offerLink,
       table,
+      wasSignedOut: logoutTokens.wasSignedOut,
     }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
@@ -163,6 +166,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     lastUsed,
     logger,
     lookUp,
+    obey: createObey({ endSessions, events, logoutTokens }),
     index,
     pages,
     passport,
@@ -177,7 +181,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     rehearsals,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
-    seenTokens: createSeenTokens(redis),
     sessions,
     showProof: proving?.showProof,
     startAgain: createStartAgain(pendings, addresses),

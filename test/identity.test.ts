@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import type { Provider } from '../lib/providers/provider.ts'
 import { type Claims, certainAddress, identityFrom, lacksEmail } from '../lib/sign-in/identity.ts'
 
-const clock = { now: 1_800_000_000, tolerance: 30 }
+const clock = { now: 1_800_000_000, tolerance: 30, askedAt: 1_799_999_990_000 }
 const acme = {
   clientId: 'portal',
   emailClaim: 'email',
@@ -36,6 +36,7 @@ it('an identity is who a provider says it is, and nothing else', () => {
     name: 'Ada Lovelace',
     providerSession: 'a session',
     logoutHint: 'e.e.e',
+    askedAt: clock.askedAt,
   })
 })
 
@@ -204,7 +205,7 @@ describe('a moment', () => {
   const names = ['exp', 'iat', 'nbf']
 
   it.each(names)('may be from 1970 to the last that there is (%s)', (name) => {
-    const far = { now: 9e12, tolerance: 30 }
+    const far = { ...clock, now: 9e12 }
     for (const moment of [0, 8.64e12])
       expect(identityFrom(acme, 'e.e.e', { ...ada, [name]: moment }, undefined, far).subject).toBe('ada')
   })

@@ -9,7 +9,7 @@ import { areRight, type Claims, edited, hostileEdits } from './support/hostile-c
 import { effort } from './support/properties.ts'
 
 const now = Math.floor(Date.now() / 1000)
-const clock = { now, tolerance: 30 }
+const clock = { now, tolerance: 30, askedAt: now * 1000 }
 const right = { iss: 'https://id.example', clientId: 'portal', nonce: 'the nonce', ...clock }
 const valid: Claims = {
   iss: right.iss,
@@ -45,7 +45,6 @@ const judgedBefore = (all: Claims) => ({
   aud: valid.aud,
   exp: valid.exp,
   nbf: undefined,
-  auth_time: undefined,
   nonce: valid.nonce,
 })
 
@@ -71,7 +70,13 @@ describe('whatever claims a provider signs', () => {
   })
 
   const tolerable = { ...valid, iss: right.iss }
-  const harmless = claims.map((all) => ({ ...judged(all), sub: 'ada', iat: now, azp: undefined }))
+  const harmless = claims.map((all) => ({
+    ...judged(all),
+    sub: 'ada',
+    iat: now,
+    auth_time: undefined,
+    azp: undefined,
+  }))
 
   it('vouch for an address only by the words of whoever gave it', () => {
     let vouched = 0
@@ -97,8 +102,9 @@ describe('whatever claims a provider signs', () => {
   it('become an identity of known parts, each short and visible, whatever else they say', () => {
     const property = fc.property(provider, harmless, userInfo, fc.string(), (row, all, info, token) => {
       const identity = identityFrom(row, token, all, info, clock)
-      const { email, emailVouched, name, providerSession, logoutHint, ...rest } = identity
-      expect(rest).toEqual({ issuer: right.iss, subject: 'ada' })
+      const { email, emailVouched, name, providerSession, logoutHint, acr, authenticatedAt, ...rest } =
+        identity
+      expect(rest).toEqual({ issuer: right.iss, subject: 'ada', askedAt: clock.askedAt })
       expect(normaliseEmail(email)).toBe(email)
       expect(typeof emailVouched).toBe('boolean')
       expect(['string', 'undefined']).toContain(typeof name)

@@ -138,7 +138,11 @@ function outcome(
   try {
     const idClaims = { ...whoItIs(provider, now), ...attack.claims(victim, provider) }
     const userInfo = attack.userInfo?.(victim, provider)
-    const identity = identityFrom(provider, '', idClaims, userInfo, { now, tolerance: 30 })
+    const identity = identityFrom(provider, '', idClaims, userInfo, {
+      now,
+      tolerance: 30,
+      askedAt: now * 1000,
+    })
     const address = certainAddress(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
     const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })

@@ -23,8 +23,8 @@ export class LogoutTokenError extends Error {
   }
 }
 
-/** seconds after which a token is too old, whatever it says of itself; its id has to be remembered for as long */
-export const longestAge = 300
+/** seconds after which a token is too old, whatever it says of itself */
+const longestAge = 300
 
 const event = 'http://schemas.openid.net/event/backchannel-logout'
 

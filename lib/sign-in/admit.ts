@@ -34,6 +34,12 @@ export type OfferLink = (
   proved: { portal: string; user: User; proving: string | undefined },
 ) => Promise<string | undefined>
 
+/**
+ * Whether the provider has said, since we asked it for this identity, that its session, or everything of the person there, has
+ * ended; or whether that was so long ago that it is not known any more.
+ */
+export type WasSignedOut = (provider: Provider, identity: Identity) => Promise<boolean>
+
 export interface AdmitParts {
   sessions: PortalSessions
   identities: IdentitiesTable
@@ -44,6 +50,7 @@ export interface AdmitParts {
   forgetRegistration: (res: Response) => void
   offerLink: OfferLink
   table: ProvidersTable
+  wasSignedOut: WasSignedOut
 }
 
 /** Links where that is due, starts the session and sends the person on. */
@@ -51,14 +58,20 @@ export type Admit = (req: Request, res: Response, admission: Admission) => Promi
 
 export function createAdmit(parts: AdmitParts): Admit {
   const { sessions, identities, events, lastUsed, homePath, forgetRegistration, offerLink, table } = parts
+  const { wasSignedOut } = parts
 
-  /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
-  async function endUnlessLinked(req: Request, { provider, identity, how }: Admission) {
+  /**
+   * Links are taken back with the sessions of who came by them, and a provider ends what runs: the session that begins just now
+   * was not among these. Its row is there by now, so that whoever comes later finds it.
+   */
+  async function endUnlessValid(req: Request, { provider, identity, how }: Admission) {
     const { portal } = provider
     try {
       if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-      if (await identities.touch(portal, identity)) return
-      throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+      if (!(await identities.touch(portal, identity)))
+        throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+      if (await wasSignedOut(provider, identity))
+        throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')
     } catch (error) {
       await sessions.end(req)
       throw error
@@ -84,7 +97,7 @@ export function createAdmit(parts: AdmitParts): Admit {
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
-    await endUnlessLinked(req, admission)
+    await endUnlessValid(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     res.redirect(303, offer ?? returnTo ?? homePath)

@@ -17,8 +17,8 @@ export interface Identity {
   readonly providerSession?: string | undefined
   /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
   readonly logoutHint: string
-  /** the `iat` claim: seconds since 1970 by the provider's clock */
-  readonly issuedAt: number
+  /** when we asked for it, which is before the provider said anything: milliseconds since 1970 by our own clock */
+  readonly askedAt: number
   /** the `auth_time` claim: when the person last showed the provider who they are; seconds since 1970 */
   readonly authenticatedAt?: number | undefined
   /** the `acr` claim: how they did */
@@ -46,7 +46,7 @@ export function identityFrom(
   idToken: string,
   idClaims: Claims,
   userInfo: Claims | undefined,
-  clock: { now: number; tolerance: number },
+  clock: { now: number; tolerance: number; askedAt: number },
 ): Identity {
   const { sub: subject, sid } = idClaims
   if (typeof subject !== 'string' || !identifier.test(subject))
@@ -78,7 +78,7 @@ export function identityFrom(
     // To the letter: a logout token must find it again.
     providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
-    issuedAt,
+    askedAt: clock.askedAt,
     authenticatedAt,
     acr: typeof acr === 'string' && identifier.test(acr) ? acr : undefined,
   }

@@ -8,7 +8,7 @@ import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
-import type { Attempt, Attempts, Rehearsing } from './attempts.ts'
+import type { Attempt, Attempts, Rehearsing, TakenAttempt } from './attempts.ts'
 import type { Identity } from './identity.ts'
 import { readLoginHint } from './login-hint.ts'
 import type { LookUp } from './look-up.ts'
@@ -26,7 +26,7 @@ export type BeginRegistration = (
 export type EndRehearsal = (
   req: Request,
   res: Response,
-  came: { provider: Provider; answer: Answer; attempt: Attempt; rehearsal: Rehearsing },
+  came: { provider: Provider; answer: Answer; attempt: TakenAttempt; rehearsal: Rehearsing },
 ) => Promise<void>
 
 export interface ProviderRouterParts {
@@ -111,7 +111,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     req: Request,
     res: Response,
     answer: Answer,
-    attempt: Attempt,
+    attempt: TakenAttempt,
     rehearsal: Rehearsing,
   ): Promise<void> {
     const { id, version } = provider

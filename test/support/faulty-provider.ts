@@ -55,6 +55,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   claims?: Claims
   /** Merged over what the token endpoint answers. */
   tokenAnswer?: Claims
+  /** Answers a token request once this is over, with what it would have answered at once. */
+  tokenWaitsFor?: Promise<unknown>
   tokenError?: { status?: number; body: object }
   /** Refuses the token request, and quotes it. */
   tokenQuotes?: true
@@ -199,8 +201,11 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
         return deliver(res, 'jwks', { body: await keys.jwks(faults) })
       case 'GET /authorize':
         return authorize(request.query, res)
-      case 'POST /token':
-        return deliver(res, 'token', await token(request))
+      case 'POST /token': {
+        const answer = await token(request)
+        await faults.tokenWaitsFor
+        return deliver(res, 'token', answer)
+      }
       case 'GET /userinfo':
       case 'POST /userinfo':
         return deliver(res, 'userinfo', userinfo(request))

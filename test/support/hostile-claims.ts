@@ -153,7 +153,7 @@ export function areRight(
     isMoment(claims.iat) &&
     claims.iat <= now + tolerance &&
     (claims.nbf === undefined || (isMoment(claims.nbf) && claims.nbf <= now + tolerance)) &&
-    (claims.auth_time === undefined || (typeof claims.auth_time === 'number' && claims.auth_time >= 0)) &&
+    (claims.auth_time === undefined || (isMoment(claims.auth_time) && claims.auth_time <= now + tolerance)) &&
     claims.nonce === nonce &&
     isSubject(claims.sub)
   )
