@@ -139,6 +139,12 @@ const leaving: SettingField = {
       .map((reach) => option(reach, 'of the portal only')),
   ],
 }
+const frontChannel: SettingField = {
+  name: 'frontChannelLogout',
+  label: 'The provider’s pages may end sessions here',
+  type: 'checkbox',
+  hint: 'Front-channel logout, for a provider that knows no back-channel logout. Its ID tokens have to hold sid.',
+}
 const network: SettingField[] = [
   {
     name: 'proxy',
@@ -164,7 +170,7 @@ function advanced(preset: string, ofProtocol = protocol): FieldGroup[] {
   return [
     { title: 'Protocol', fields: ofProtocol },
     { title: 'E-mail addresses', fields: preset === 'entra' ? [...addresses, tenants] : addresses },
-    { title: 'Signing out and network', fields: [leaving, ...network] },
+    { title: 'Signing out and network', fields: [leaving, frontChannel, ...network] },
   ]
 }
 

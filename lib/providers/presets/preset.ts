@@ -34,6 +34,11 @@ export interface Preset {
    * @param issuer of the row, of which it is made, so that nobody is sent to another site than the row says
    */
   adminConsent?(issuer: string): string
+  /**
+   * It ends sessions here through the browser (Front-Channel Logout 1.0), and says which one by `sid` alone, against the
+   * specification, which asks for `iss` too. Default false.
+   */
+  frontChannelWithoutIssuer?: true
   /** file in `views/assets/logos`, without `.svg`; left out: a monogram */
   logo?: string
   /** what an administrator should know before the form is filled in; one sentence each */
