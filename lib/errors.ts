@@ -11,6 +11,7 @@ export const problemStatus = {
   provider_changed: 409,
   attempt_gone: 400,
   identity_taken: 409,
+  signed_out_meanwhile: 403,
   address_unproven: 403,
   user_inactive: 403,
   registration_closed: 403,

@@ -9,6 +9,7 @@ import { createEventLog } from './events/events.ts'
 import { createHistory } from './events/history.ts'
 import { fitForLog } from './logger.ts'
 import { createLogoutTokensTable } from './logout/logout-tokens-table.ts'
+import { createObey } from './logout/obey.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
@@ -122,7 +123,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetRegistration = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
-  const logoutTokens = createLogoutTokensTable(knex)
   const signedOutHere = createSignedOutHere(secure)
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
@@ -150,13 +150,13 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
   const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
   const methods = createMethods({ identities, table })
+  const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
     addresses,
     admit: createAdmit({
       sessions,
       identities,
       events,
-      hasEnded: logoutTokens.hasEnded,
       lastUsed,
       homePath,
       forgetRegistration,
@@ -164,6 +164,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       signedOutHere,
       table,
       tellMethods,
+      wasSignedOut: logoutTokens.wasSignedOut,
     }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
@@ -185,9 +186,9 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     knex,
     lastUsed,
     logger,
-    logoutTokens,
     lookUp,
     methods,
+    obey: createObey({ endSessions, events, logoutTokens }),
     index,
     pages,
     passport,

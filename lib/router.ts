@@ -5,6 +5,7 @@ import { type ConsentRoutesParts, createConsentRoutes } from './consent/consent-
 import { createGuard, type GuardParts } from './guard.ts'
 import { createLimitRoutes, type LimitParts } from './limit-routes.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
+import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
 import { type ClientKeysRouteParts, createClientKeysRoute } from './providers/client-keys-route.ts'
 import { createLinkRoutes, type LinkRoutesParts } from './registration/link-routes.ts'
@@ -26,6 +27,7 @@ export interface RouterParts
     LinkRoutesParts,
     LogoutParts,
     BackChannelRouteParts,
+    FrontChannelRouteParts,
     ClientKeysRouteParts,
     GuardParts,
     Omit<AccountParts, 'guard'>,
@@ -50,7 +52,7 @@ export function createRouter(parts: RouterParts): Router {
   })
   if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
   // Before anything that looks for a person: a provider comes here itself, without one.
-  routes.use(createBackChannelRoute(parts))
+  routes.use(createBackChannelRoute(parts), createFrontChannelRoute(parts))
   routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
   routes.get('/login', createPickerRoute(parts))

@@ -8,7 +8,7 @@ import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
-import type { Attempt, Attempts, Freshness, Rehearsing } from './attempts.ts'
+import type { Attempt, Attempts, Freshness, Rehearsing, TakenAttempt } from './attempts.ts'
 import { assertFresh, readFreshness } from './freshness.ts'
 import type { Identity } from './identity.ts'
 import { readLoginHint } from './login-hint.ts'
@@ -28,7 +28,7 @@ export type BeginRegistration = (
 export type EndRehearsal = (
   req: Request,
   res: Response,
-  came: { provider: Provider; answer: Answer; attempt: Attempt; rehearsal: Rehearsing },
+  came: { provider: Provider; answer: Answer; attempt: TakenAttempt; rehearsal: Rehearsing },
 ) => Promise<void>
 
 /** Ends a sign-in with another provider that somebody who is signed in wants to use from now on. It signs nobody in. */
@@ -139,7 +139,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     req: Request,
     res: Response,
     answer: Answer,
-    attempt: Attempt,
+    attempt: TakenAttempt,
     rehearsal: Rehearsing,
   ): Promise<void> {
     const { id, version } = provider
