@@ -2,11 +2,14 @@ import express, { type Request, type Response } from 'express'
 import type { Knex } from 'knex'
 import { Passport } from 'passport'
 import { createEndLinking } from './account/end-linking.ts'
+import { createMethods } from './account/methods.ts'
+import { createShowAccount } from './account/show-account.ts'
 import { createBrokenGlass } from './classic-login/broken-glass.ts'
 import { createEventLog } from './events/events.ts'
 import { createHistory } from './events/history.ts'
 import { fitForLog } from './logger.ts'
 import { createLogoutTokensTable } from './logout/logout-tokens-table.ts'
+import { createObey } from './logout/obey.ts'
 import { createFindProviderLogout } from './logout/provider-logout.ts'
 import { createSendCodeMail } from './mail/code-mail.ts'
 import { createSendExpiryMail } from './mail/expiry-mail.ts'
@@ -50,13 +53,12 @@ import { createLookUp } from './sign-in/look-up.ts'
 import { createProviderStrategies } from './sign-in/provider-strategies.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createSignedOutHere } from './sign-in/signed-out-here.ts'
-import { createTellOwner } from './sign-in/tell-owner.ts'
+import { createTellMethods } from './sign-in/tell-methods.ts'
 import { createTasks } from './upkeep/tasks.ts'
 import { createUpkeep } from './upkeep/upkeep.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { createKnownUsers } from './users/known-users.ts'
 import { punctual } from './users/punctual-directory.ts'
-import { createSignInMethods } from './users/sign-in-methods.ts'
 import { createUsersTable } from './users/users-table.ts'
 import { createAddresses } from './web/addresses.ts'
 import { createPages } from './web/pages.ts'
@@ -99,7 +101,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const { portals, userCacheSeconds, place } = settings.session
-  const placeOf = (req: Request) => (place ? place(req) : events.addressOf(req.ip))
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const knownUsers = createKnownUsers(users, { fresh, spare: fresh && spare })
@@ -107,6 +108,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
   const knownStores = createKnownStores()
   const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })
+  const placeOf = (req: Request) => (place ? place(req) : events.addressOf(req.ip))
   const sessions = createPortalSessions({
     passport,
     endSessions,
@@ -121,16 +123,19 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const forgetRegistration = (res: Response) => pendings.clear(res)
   const lastUsed = createLastUsed(secure)
-  const logoutTokens = createLogoutTokensTable(knex)
   const signedOutHere = createSignedOutHere(secure)
   const offerLink = createOfferLink(pendings, addresses)
   const refuse = createRefuse({ addresses, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)
-  const { support } = branding
-  const sendMethodMail = sendMail && createSendMethodMail(sendMail, views, { portal: branding.name, support })
-  const tellOwner = createTellOwner({ addresses, logger, pages, placeOf, sendMethodMail })
+  const tellMethods = createTellMethods({
+    addresses,
+    logger,
+    pages,
+    placeOf,
+    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+  })
   const proving = sendMail && {
     proofs: createAddressProofs(createProofsTable(knex), secrets),
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
@@ -144,20 +149,22 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
   const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
   const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const methods = createMethods({ identities, table })
+  const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
     addresses,
     admit: createAdmit({
       sessions,
       identities,
       events,
-      hasEnded: logoutTokens.hasEnded,
       lastUsed,
       homePath,
       forgetRegistration,
       offerLink,
       signedOutHere,
       table,
-      tellOwner,
+      tellMethods,
+      wasSignedOut: logoutTokens.wasSignedOut,
     }),
     allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
     attempts,
@@ -179,10 +186,10 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     knex,
     lastUsed,
     logger,
-    logoutTokens,
     lookUp,
+    methods,
+    obey: createObey({ endSessions, events, logoutTokens }),
     index,
-    methods: createSignInMethods(knex),
     pages,
     passport,
     pendings,
@@ -197,12 +204,13 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
+    showAccount: createShowAccount({ addresses, homePath, index, methods, pages, portalOf, table }),
     showProof: proving?.showProof,
     signedOutHere,
     startAgain: createStartAgain(pendings, addresses),
     strategies,
     table,
-    tellOwner,
+    tellMethods,
     tickets,
     users,
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),

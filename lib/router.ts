@@ -1,10 +1,11 @@
 import { Router } from 'express'
-import { type AccountRoutesParts, createAccountRoutes } from './account/account-routes.ts'
+import { type AccountParts, createAccountRoutes } from './account/account-routes.ts'
 import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { type ConsentRoutesParts, createConsentRoutes } from './consent/consent-routes.ts'
 import { createGuard, type GuardParts } from './guard.ts'
 import { createLimitRoutes, type LimitParts } from './limit-routes.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
+import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
 import { type ClientKeysRouteParts, createClientKeysRoute } from './providers/client-keys-route.ts'
 import { createLinkRoutes, type LinkRoutesParts } from './registration/link-routes.ts'
@@ -26,19 +27,19 @@ export interface RouterParts
     LinkRoutesParts,
     LogoutParts,
     BackChannelRouteParts,
+    FrontChannelRouteParts,
     ClientKeysRouteParts,
+    GuardParts,
+    Omit<AccountParts, 'guard'>,
     TicketRoutesParts,
     BreakGlassRoutesParts,
-    AccountRoutesParts,
-    GuardParts,
     Omit<LimitParts, 'limits'> {
   rateLimits: RateLimits | false
   /** sends and takes codes; left out where there is nothing to send them with */
   proving: Pick<ProofRoutesParts, 'proofs' | 'sendCodeMail' | 'showProof'> | undefined
 }
 
-// A host may have more below `/account`: that stays its own.
-const ours = ['/login', '/register', '/logout', '/account/security']
+const ours = ['/login', '/register', '/logout', '/account']
 
 /** All routes, in the order in which a request meets them. */
 export function createRouter(parts: RouterParts): Router {
@@ -51,7 +52,7 @@ export function createRouter(parts: RouterParts): Router {
   })
   if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
   // Before anything that looks for a person: a provider comes here itself, without one.
-  routes.use(createBackChannelRoute(parts))
+  routes.use(createBackChannelRoute(parts), createFrontChannelRoute(parts))
   routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
   routes.get('/login', createPickerRoute(parts))
@@ -63,7 +64,7 @@ export function createRouter(parts: RouterParts): Router {
   routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
   if (proving) routes.use(createProofRoutes({ ...parts, ...proving }))
   routes.use(createLogoutRoutes(parts))
-  routes.use('/account/security', createGuard(parts), createAccountRoutes(parts))
+  routes.use(createAccountRoutes({ ...parts, guard: createGuard(parts) }))
   routes.use(pages.onError)
   return routes
 }

@@ -1,496 +1,496 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
-import { migrate } from '../lib/database/migrate.ts'
-import { createIdentitiesTable } from '../lib/users/identities-table.ts'
-import { createSignInMethods } from '../lib/users/sign-in-methods.ts'
-import { databases } from './support/databases.ts'
-import { type Claims, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import type { PortalSso } from '../lib/index.ts'
+import { databases, type FreshDatabase } from './support/databases.ts'
+import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { textOf } from './support/rehearse.ts'
 import { next, type Seen, Visitor } from './support/visitor.ts'
 
-const page = '/account/security'
 const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
-let acme: FaultyProvider
+const page = '/account/security'
+let provider: FaultyProvider
 let other: FaultyProvider
-let post: MailServer
-let portal: TestPortal
+let mailServer: MailServer
+const open: { close(): Promise<unknown> }[] = []
 
 beforeAll(async () => {
-  ;[acme, other, post] = await Promise.all([
-    startFaultyProvider(),
-    startFaultyProvider({ clientId: 'other' }),
-    startMailServer(),
-  ])
+  provider = await startFaultyProvider()
+  other = await startFaultyProvider({ clientId: 'other' })
+  mailServer = await startMailServer()
 })
-afterAll(async () => {
-  await Promise.all([acme.close(), other.close(), post.close()])
-})
-beforeEach(async () => {
-  acme.reset()
+afterAll(() => Promise.all([provider.close(), other.close(), mailServer.close()]))
+beforeEach(() => {
+  provider.reset()
   other.reset()
-  other.person = { sub: 'ada-elsewhere', email: 'ada@home.example', name: 'Ada at home' }
-  post.reset()
-  portal = await withPeople()
+  mailServer.reset()
+  for (const each of [provider, other]) each.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
 })
-afterEach(() => portal.close())
+afterEach(async () => {
+  for (const each of open.splice(0).reverse()) await each.close()
+})
 
-async function withPeople(options: TestPortalOptions = {}): Promise<TestPortal> {
-  const started = await startPortal({ mailer: post.transport, ...options })
-  await started.connect(acme)
-  await started.connect(other, { slug: 'other', displayName: 'Other' })
+async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPortal> {
+  const portal = await startPortal({
+    mailer: mailServer.transport,
+    mailFrom: 'Portal <no-reply@portal.example>',
+    ...options,
+  })
+  open.push(portal)
+  await portal.connect(provider)
+  await portal.connect(other, { slug: 'other', displayName: 'Other' })
   for (const name of ['ada', 'grace'])
-    await started.sso.users.create({ email: `${name}@example.com`, name, fields: {} }, 'default')
-  return started
+    await portal.sso.users.create({ email: `${name}@example.com`, name, fields: {} }, 'default')
+  return portal
 }
 
-const now = () => Math.floor(Date.now() / 1000)
+/** Who comes from a provider next, and as which subject. */
+function isThere(at: FaultyProvider, who: string, subject = who): void {
+  at.person = { sub: subject, email: `${who}@example.com`, email_verified: true }
+}
 
-/** As somebody whose address acme vouches for. */
-async function signIn(name = 'ada', claims: Claims = { auth_time: now() }, visitor = new Visitor()) {
-  acme.person = { sub: name, email: `${name}@example.com`, email_verified: true, name }
-  acme.faults.claims = claims
-  await visitor.open(`${portal.url}/login/acme`)
-  expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+async function signIn(portal: TestPortal, visitor = new Visitor(), slug = 'acme'): Promise<Visitor> {
+  await visitor.open(`${portal.url}/login/${slug}`)
+  expect(await isIn(portal, visitor)).toBe(true)
   return visitor
 }
 
-const see = (visitor: Visitor) => visitor.get(portal.url + page)
-const act = (visitor: Visitor, name: string, form: Record<string, string> = {}) =>
-  visitor.post(`${portal.url}${page}/${name}`, form)
-const answerLink = (visitor: Visitor, answer: string) =>
-  visitor.post(`${portal.url}/register/link`, { answer })
+const isIn = async (portal: TestPortal, visitor: Visitor) =>
+  (await visitor.get(`${portal.url}/portal`)).status === 200
+const whoIs = async (portal: TestPortal, visitor: Visitor) =>
+  (JSON.parse((await visitor.get(`${portal.url}/portal`)).body) as { user: { email: string } }).user.email
 
-/** Up to the question whether the account is theirs. */
-async function beginLink(visitor: Visitor, provider = 'other'): Promise<Seen> {
-  return await visitor.open(next(await act(visitor, 'link', { provider }))!)
+const account = (portal: TestPortal, visitor: Visitor) => visitor.get(portal.url + page)
+const act = (portal: TestPortal, visitor: Visitor, what: string, fields: Record<string, string> = {}) =>
+  visitor.post(`${portal.url}${page}/${what}`, fields)
+const saidBy = ({ location }: Seen) => new URL(location!).searchParams.get('said')
+
+/** What stands in the hidden fields of a page, one for each row. */
+async function valuesOf(portal: TestPortal, visitor: Visitor, name: 'method' | 'session'): Promise<string[]> {
+  const { body } = await account(portal, visitor)
+  return [...body.matchAll(new RegExp(`name="${name}" value="([^"]*)"`, 'g'))].map(([, value = '']) => value)
 }
 
-async function linkOther(visitor: Visitor): Promise<void> {
-  await beginLink(visitor)
-  expect((await answerLink(visitor, 'link')).location).toBe(`${portal.url}${page}?done=linked`)
+/** Up to the page that asks whether it is theirs. */
+async function begin(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
+  return await visitor.follow(await act(portal, visitor, 'link', { provider: slug }))
 }
 
-const whoIs = async (visitor: Visitor) => {
-  const seen = await visitor.get(`${portal.url}/portal`)
-  return seen.status === 200 ? (JSON.parse(seen.body) as { user: { name: string } }).user.name : undefined
-}
-const linkedNow = (): Promise<string[]> => portal.knex('sso_identities').orderBy('subject').pluck('subject')
-const idOfMethod = async (subject: string): Promise<string> => {
-  const row: { id: string } = await portal.knex('sso_identities').where({ subject }).first()
-  return row.id
-}
-const kinds = (): Promise<string[]> => portal.knex('sso_events').pluck('kind')
-const causeOf = () => portal.logs.at(-1)!.fields.cause
-
-/** Mails are sent after the answer. */
-async function mailed(count: number) {
-  // Of the portal of this test: one from before may be on its way still.
-  const ours = () => post.mails.filter(({ text }) => text.includes(portal.url))
-  for (let tries = 0; ours().length < count && tries < 200; tries++)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  expect(ours()).toHaveLength(count)
-  return ours().at(-1)!
+async function link(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
+  const asked = await begin(portal, visitor, slug)
+  expect(asked.url).toBe(`${portal.url}/register/link`)
+  return await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
 }
 
-describe('/account/security', () => {
-  it('leads who is not signed in to the login, and back', async () => {
-    const seen = await see(new Visitor())
-    expect([seen.status, seen.location]).toEqual([302, `${portal.url}/login?returnTo=%2Faccount%2Fsecurity`])
-    expect((await act(new Visitor(), 'unlink', { id: 'x' })).location).toBe(`${portal.url}/login`)
-  })
+const linkedTo = async (portal: TestPortal) =>
+  (await portal
+    .knex('sso_identities')
+    .join('sso_users', 'sso_users.id', 'sso_identities.user_id')
+    .select('issuer', 'subject', 'sso_users.email')) as {
+    issuer: string
+    subject: string
+    email: string
+  }[]
 
-  it('shows how the person signs in and where', async () => {
-    const ada = await signIn('ada', { auth_time: now() }, new Visitor({ 'user-agent': firefox }))
-    const text = textOf((await see(ada)).body)
-    expect(text).toContain('Acme ada@example.com Connected:')
-    expect(text).toContain('Firefox on Windows This one Acme · 127.0.0.0/24 Started:')
-    const [time] = /<time datetime="([^"]+)">/.exec((await see(ada)).body)!.slice(1)
-    expect(Date.now() - Date.parse(time!)).toBeLessThan(60_000)
-  })
-
-  it('speaks German, too, and is kept by nobody', async () => {
-    const ada = await signIn()
-    const seen = await ada.get(portal.url + page, { 'accept-language': 'de' })
-    expect(textOf(seen.body)).toContain('Anmeldung und Sicherheit')
-    expect(seen.headers.get('cache-control')).toContain('no-store')
-  })
-
-  it('shows nobody else’s methods and sessions', async () => {
-    await signIn('grace')
-    expect((await see(await signIn())).body).not.toContain('grace')
-  })
-
-  it('says of a provider that it is switched off, removed, or forgotten', async () => {
-    const ada = await signIn()
-    await linkOther(ada)
-    await portal.sso.providers.disable('other')
-    expect(textOf((await see(ada)).body)).toContain('Other Switched off at the moment')
-    await portal.sso.providers.remove('other')
-    expect(textOf((await see(ada)).body)).toContain('Other No longer available')
-    await portal.knex('sso_providers').where({ slug: 'other' }).delete()
-    expect(textOf((await see(ada)).body)).toContain(`${new URL(other.issuer).host} No longer available`)
-  })
-
-  it('says only what we say of an act, whatever stands in its address', async () => {
-    const ada = await signIn()
-    for (const done of ['call-0800-1234', 'constructor', '__proto__', '<script>'])
-      expect((await ada.get(`${portal.url}${page}?done=${encodeURIComponent(done)}`)).body).not.toContain(
-        'class="sso-notice',
-      )
-    expect((await ada.get(`${portal.url}${page}?done=linked`)).body).toContain('Connected. You can now')
-  })
-
-  it('leaves a host’s own pages beside it alone', async () => {
-    portal.app.get('/account/orders', (_req, res) => void res.send('orders'))
-    expect((await new Visitor().get(`${portal.url}/account/orders`)).body).toBe('orders')
-  })
-})
-
-describe('sessions on /account/security', () => {
-  const sessionsOf = async (name: string): Promise<string[]> => {
-    const user = await portal.sso.users.findByEmail(`${name}@example.com`, 'default')
-    return await portal.knex('sso_sessions').where({ user_id: user!.id }).orderBy('created_at').pluck('id')
-  }
-
-  it('end one by one: it is out at its next request', async () => {
-    const [phone, desk] = [await signIn(), await signIn()]
-    const [first] = await sessionsOf('ada')
-    expect((await act(desk, 'end', { id: first! })).location).toBe(`${portal.url}${page}?done=ended`)
-    expect([await whoIs(phone), await whoIs(desk)]).toEqual([undefined, 'ada'])
-    expect(await kinds()).toContain('sessions-ended')
-  })
-
-  it('end all but this one', async () => {
-    const others = [await signIn(), await signIn()]
-    const desk = await signIn()
-    await act(desk, 'end-others')
-    expect(await Promise.all(others.map(whoIs))).toEqual([undefined, undefined])
-    expect(await whoIs(desk)).toBe('ada')
-    const [event] = await portal.knex('sso_events').where({ kind: 'sessions-ended' })
-    expect(JSON.parse(event.detail)).toEqual({ sessions: 2 })
-  })
-
-  it('of somebody else cannot be ended, by whatever id', async () => {
-    const grace = await signIn('grace')
-    const ada = await signIn()
-    const [theirs] = await sessionsOf('grace')
-    for (const id of [theirs!, '', 'x']) await act(ada, 'end', { id })
-    await act(ada, 'end-others')
-    expect([await whoIs(grace), await whoIs(ada)]).toEqual(['grace', 'ada'])
-    expect(await kinds()).not.toContain('sessions-ended')
-  })
-})
-
-describe('linking another provider', () => {
-  it('asks first, and then both come in as one user', async () => {
-    const ada = await signIn()
-    const asked = await beginLink(ada)
-    expect(asked.url).toBe(`${portal.url}/register/link`)
-    expect(textOf(asked.body)).toContain('Other answered with this account')
-    expect(textOf(asked.body)).toContain('Ada at home')
-    expect(await linkedNow()).toEqual(['ada'])
-    await answerLink(ada, 'link')
-    expect(await linkedNow()).toEqual(['ada', 'ada-elsewhere'])
-
-    const elsewhere = new Visitor()
-    await elsewhere.open(`${portal.url}/login/other`)
-    expect(await whoIs(elsewhere)).toBe('ada')
-    const user = await portal.sso.users.findByEmail('ada@example.com', 'default')
-    expect(user).toMatchObject({ email: 'ada@example.com', name: 'ada' })
-  })
-
-  it('links nothing without a clear yes', async () => {
-    const ada = await signIn()
-    for (const answer of ['later', '', 'yes']) {
-      await beginLink(ada)
-      expect((await answerLink(ada, answer)).location).toBe(portal.url + page)
-    }
-    expect(await linkedNow()).toEqual(['ada'])
-  })
-
-  it('takes a second account of the same provider, which is asked for another one', async () => {
-    const ada = await signIn()
-    acme.person = { sub: 'ada-2', email: 'ada@example.com', email_verified: true, name: 'Ada 2' }
-    await beginLink(ada, 'acme')
-    await answerLink(ada, 'link')
-    expect(await linkedNow()).toEqual(['ada', 'ada-2'])
-    const asked = acme.requests.findLast(({ path }) => path.endsWith('/authorize'))
-    expect(asked?.query.get('prompt')).toBe('login')
-  })
-
-  it('says so when it is linked already', async () => {
-    const ada = await signIn()
-    const seen = await beginLink(ada, 'acme')
-    expect(seen.url).toBe(`${portal.url}${page}?done=already`)
-    expect(await whoIs(ada)).toBe('ada')
-  })
-
-  it('refuses an account that is linked to somebody else, and does not say to whom', async () => {
-    await linkOther(await signIn('grace'))
-    const ada = await signIn()
-    const seen = await beginLink(ada)
-    expect([seen.status, causeOf()]).toEqual([
-      409,
-      expect.stringContaining('the identity is linked to another user'),
+describe('the account page', () => {
+  it('is for who is signed in; everybody else is led to the picker, and back', async () => {
+    const portal = await portalWithPeople()
+    const visitor = new Visitor()
+    const turnedAway = await account(portal, visitor)
+    expect([turnedAway.status, turnedAway.location]).toEqual([
+      302,
+      `${portal.url}/login?returnTo=%2Faccount%2Fsecurity`,
     ])
-    expect(seen.body).not.toMatch(/grace/i)
-    expect(seen.body).toContain(`href="${page}"`)
-    expect(await whoIs(ada)).toBe('ada')
+    for (const what of ['link', 'unlink', 'end', 'end-others'])
+      expect((await act(portal, visitor, what)).location).toBe(`${portal.url}/login`)
   })
 
-  it('needs a sign-in of just now: who came in long ago, or without a word of when, confirms first', async () => {
-    for (const claims of [{ auth_time: now() - 20 * 60 }, {}]) {
-      const ada = await signIn('ada', claims)
-      expect((await act(ada, 'link', { provider: 'other' })).location).toBe(
-        `${portal.url}${page}?done=confirm`,
-      )
-      expect((await see(ada)).body).not.toContain(`${page}/link`)
-      acme.faults.claims = { auth_time: now() }
-      const back = await ada.open(`${portal.url}${page}/confirm`)
-      expect(back.url).toBe(`${portal.url}${page}?done=confirmed`)
-      expect(back.body).toContain(`action="${page}/link"`)
+  it('shows the ways to sign in, and the sessions with this one marked', async () => {
+    const portal = await portalWithPeople({ session: { userCacheSeconds: 0, place: () => 'Antwerp' } })
+    await signIn(portal, new Visitor({ 'user-agent': firefox }))
+    const visitor = await signIn(portal)
+    const seen = await account(portal, visitor)
+    expect(seen.headers.get('cache-control')).toBe('no-store')
+    const text = textOf(seen.body)
+    expect(text).toMatch(/Acme ada@example.com Connected \w+ \d+, \d{4}, [\d:]+.[AP]M UTC Last used/)
+    expect(text).toContain('Add Other')
+    expect(text).toMatch(/Unknown device This session Antwerp · with Acme/)
+    expect(text).toMatch(/Firefox on Windows Antwerp · with Acme/)
+    const [session] = await portal.knex('sso_sessions')
+    // Neither the id of a session, nor what it is sealed as, is on the page.
+    expect(seen.body).not.toContain(session.session)
+  })
+
+  it('speaks the reader’s language', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal, new Visitor({ 'accept-language': 'de' }))
+    expect((await account(portal, visitor)).body).toContain('Wo Sie angemeldet sind')
+  })
+
+  it('shows nothing of what stands in the query but one of its own notices', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    expect((await visitor.get(`${portal.url}${page}?said=ended`)).body).toContain('The sessions have ended.')
+    for (const said of ['constructor', '<b>', '', 'ended&said=ended'])
+      expect((await visitor.get(`${portal.url}${page}?said=${said}`)).body).not.toContain('role="status"')
+  })
+
+  it('is nothing that another site can post to (CSRF)', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const second = await signIn(portal)
+    for (const what of ['link', 'unlink', 'end', 'end-others']) {
+      const fields = { provider: 'other' }
+      const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
+      expect((await visitor.post(`${portal.url}${page}/${what}`, fields, headers)).status).toBe(403)
     }
-  })
-
-  it('is not begun, finished or agreed to by another site (CSRF)', async () => {
-    const ada = await signIn()
-    const crossSite = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
-    for (const name of ['link', 'unlink', 'end', 'end-others'])
-      expect((await ada.post(`${portal.url}${page}/${name}`, { provider: 'other' }, crossSite)).status).toBe(
-        403,
-      )
-    expect(ada.cookieNames(portal.url).filter((name) => name.includes('attempt'))).toHaveLength(1)
-
-    // The attacker's own answer, for an attempt of the attacker's browser.
-    const grace = await signIn('grace')
-    const start = next(await act(grace, 'link', { provider: 'other' }))!
-    const answer = (await grace.get(start)).location!
-    expect((await ada.open(answer)).url).toBe(`${portal.url}/`)
-    await beginLink(ada)
-    expect((await ada.post(`${portal.url}/register/link`, { answer: 'link' }, crossSite)).status).toBe(403)
-    expect(await linkedNow()).toEqual(['ada', 'grace'])
-  })
-
-  it('is worth nothing to the next person in this browser', async () => {
-    const visitor = await signIn()
-    const start = next(await act(visitor, 'link', { provider: 'other' }))!
-    const answer = (await visitor.get(start)).location!
-    await visitor.post(`${portal.url}/logout`, { here: '1' })
-    await signIn('grace', { auth_time: now() }, visitor)
-    expect((await visitor.open(answer)).status).toBe(400)
-    expect(causeOf()).toContain('the user who began to link is not signed in here')
-    expect(await whoIs(visitor)).toBe('grace')
-    expect(await linkedNow()).toEqual(['ada', 'grace'])
-  })
-
-  it('signs nobody in, and registers nobody, once its session is over', async () => {
-    const visitor = await signIn()
-    const start = next(await act(visitor, 'link', { provider: 'other' }))!
-    const answer = (await visitor.get(start)).location!
-    const late = visitor.clone()
-    await visitor.open(answer)
-    await portal.knex('sso_sessions').delete()
-    expect((await late.open(answer)).status).toBe(400)
-
-    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
-    for (const path of ['/register', '/register/code', '/register/verify'])
-      expect((await visitor.post(portal.url + path, { email: 'ada@home.example' })).status).toBe(400)
-    expect((await visitor.post(`${portal.url}/register/link`, { answer: 'link' })).status).not.toBe(200)
-    expect(await linkedNow()).toEqual(['ada'])
-    expect([await whoIs(visitor), await whoIs(late)]).toEqual([undefined, undefined])
-    expect(await portal.knex('sso_proofs')).toEqual([])
-  })
-
-  it('is not offered to the next person who signs in, by the way of proving an address', async () => {
-    const visitor = await signIn()
-    await beginLink(visitor)
-    await portal.knex('sso_sessions').delete()
-    acme.person = { sub: 'grace', email: 'grace@example.com', email_verified: true, name: 'grace' }
-    const seen = await visitor.open(`${portal.url}/login/acme?proving=1`)
-    expect(seen.url).toBe(`${portal.url}/`)
-    await answerLink(visitor, 'link')
-    expect(await linkedNow()).toEqual(['ada', 'grace'])
-  })
-
-  it('never comes of an ordinary sign-in, whatever stands in its address', async () => {
-    const ada = await signIn()
-    const user = await portal.sso.users.findByEmail('ada@example.com', 'default')
-    const seen = await ada.open(`${portal.url}/login/other?linking=${user!.id}&returnTo=${page}`)
-    expect(seen.url).not.toBe(`${portal.url}/register/link`)
-    expect(await linkedNow()).toEqual(['ada'])
-  })
-
-  it('is refused with a way back when the provider says no, or is not there', async () => {
-    const ada = await signIn()
-    other.faults.authorizeError = { error: 'access_denied' }
-    const seen = await beginLink(ada)
-    expect([seen.status, await whoIs(ada)]).toEqual([403, 'ada'])
-    expect(seen.body).toContain(`href="${page}"`)
-    expect(seen.body).not.toContain('/login/other')
-    await portal.sso.providers.disable('other')
-    for (const provider of ['other', 'nobody', ''])
-      expect((await act(ada, 'link', { provider })).location).toBe(`${portal.url}${page}?done=unavailable`)
+    expect(await isIn(portal, second)).toBe(true)
   })
 })
 
-describe('taking a sign-in method away', () => {
-  it('ends the sessions of who came by it, and nobody comes in by it any more', async () => {
-    const ada = await signIn()
-    await linkOther(ada)
-    const elsewhere = new Visitor()
-    await elsewhere.open(`${portal.url}/login/other`)
-    expect(await whoIs(elsewhere)).toBe('ada')
-
-    const unlinked = await act(ada, 'unlink', { id: await idOfMethod('ada-elsewhere') })
-    expect(unlinked.location).toBe(`${portal.url}${page}?done=unlinked`)
-    expect([await whoIs(elsewhere), await whoIs(ada)]).toEqual([undefined, 'ada'])
-    await elsewhere.open(`${portal.url}/login/other`)
-    expect(await whoIs(elsewhere)).toBeUndefined()
-    expect(await kinds()).toContain('unlinked')
+describe('sessions of one’s own', () => {
+  it('end one by one: the other is out at its next click, this one goes on', async () => {
+    const portal = await portalWithPeople()
+    const other = await signIn(portal)
+    const third = await signIn(portal)
+    const visitor = await signIn(portal)
+    const [, oldest = ''] = await valuesOf(portal, visitor, 'session')
+    const ended = await act(portal, visitor, 'end', { session: oldest })
+    expect([ended.status, saidBy(ended)]).toEqual([303, 'ended'])
+    expect(await Promise.all([other, third, visitor].map((each) => isIn(portal, each)))).toEqual([
+      false,
+      true,
+      true,
+    ])
+    const [event] = await portal.knex('sso_events').where({ kind: 'sessions-ended' })
+    expect([event.user_id, event.actor, event.detail]).toEqual([
+      event.user_id,
+      event.user_id,
+      '{"sessions":1}',
+    ])
   })
 
-  it('keeps the last one that lets its user in: one of a provider that is switched off does not count', async () => {
-    const ada = await signIn()
-    const id = await idOfMethod('ada')
-    expect((await see(ada)).body).not.toContain(`${page}/unlink`)
-    expect((await act(ada, 'unlink', { id })).location).toBe(`${portal.url}${page}?done=last`)
-    await linkOther(ada)
-    await portal.sso.providers.disable('other')
-    expect((await act(ada, 'unlink', { id })).location).toBe(`${portal.url}${page}?done=last`)
-    await portal.sso.providers.remove('other')
-    expect((await act(ada, 'unlink', { id })).location).toBe(`${portal.url}${page}?done=last`)
-    // What lets nobody in may go.
-    await act(ada, 'unlink', { id: await idOfMethod('ada-elsewhere') })
-    expect(await linkedNow()).toEqual(['ada'])
+  it('all others end at once', async () => {
+    const portal = await portalWithPeople()
+    const others = [await signIn(portal), await signIn(portal)]
+    const visitor = await signIn(portal)
+    await act(portal, visitor, 'end-others')
+    for (const each of others) expect(await isIn(portal, each)).toBe(false)
+    expect(await isIn(portal, visitor)).toBe(true)
+    expect(await valuesOf(portal, visitor, 'session')).toEqual([])
   })
 
-  it('needs a sign-in of just now: a thief of a session takes nothing away', async () => {
-    const ada = await signIn()
-    await linkOther(ada)
-    const thief = await signIn('ada', { auth_time: now() - 20 * 60 })
-    const stopped = await act(thief, 'unlink', { id: await idOfMethod('ada-elsewhere') })
-    expect(stopped.location).toBe(`${portal.url}${page}?done=confirm`)
-    expect(await linkedNow()).toEqual(['ada', 'ada-elsewhere'])
-  })
-
-  it('reaches nobody else’s, by whatever id', async () => {
-    const grace = await signIn('grace')
-    await linkOther(grace)
-    const ada = await signIn()
-    for (const id of [await idOfMethod('ada-elsewhere'), await idOfMethod('grace'), ''])
-      await act(ada, 'unlink', { id })
-    expect(await linkedNow()).toEqual(['ada', 'ada-elsewhere', 'grace'])
-    expect(await whoIs(grace)).toBe('grace')
-  })
-})
-
-describe.each(databases)('of two who take away the last two at once, on %s', (name, freshDatabase) => {
-  it('one is told no, each time', async () => {
-    const { config, drop } = await freshDatabase()
-    const knex = knexModule(config)
-    // Two on one SQLite file in one process would wait for each other: there it is one with one connection.
-    const instances = [knex, name === 'SQLite' ? knex : knexModule(config)]
-    try {
-      await migrate(knex)
-      await knex('sso_providers').insert(providerRow())
-      const link = createIdentitiesTable(knex).link
-      for (let round = 0; round < 10; round++) {
-        const about = {
-          portal: 'default',
-          userId: `user-${round}`,
-          providerId: 'acme',
-          issuer: 'i',
-          email: undefined,
-        }
-        await link({ ...about, subject: `${round}-1` })
-        await link({ ...about, subject: `${round}-2` })
-        const ids: string[] = await knex('sso_identities').where({ user_id: about.userId }).pluck('id')
-        const gone = await Promise.allSettled(
-          instances.map((each, at) => createSignInMethods(each).unlink('default', about.userId, ids[at]!)),
-        )
-        expect(
-          gone.map((each) => (each.status === 'fulfilled' ? typeof each.value : each.reason)).sort(),
-        ).toEqual(['object', 'string'])
-        expect(await knex('sso_identities').where({ user_id: about.userId }).pluck('id')).toHaveLength(1)
-      }
-    } finally {
-      await Promise.all([...new Set(instances)].map((each) => each.destroy()))
-      await drop()
-    }
+  it('are all that end: never those of somebody else, whatever id is posted, nor of another portal', async () => {
+    const portal = await portalWithPeople({ portal: (req) => req.get('x-portal') ?? 'default' })
+    await portal.connect(provider, { portal: 'south' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'south')
+    const south = new Visitor({ 'x-portal': 'south' })
+    await signIn(portal, south)
+    isThere(provider, 'grace')
+    const grace = await signIn(portal)
+    isThere(provider, 'ada')
+    const ada = await signIn(portal)
+    for (const { id } of await portal.knex('sso_sessions').whereNot({
+      user_id: (await portal.knex('sso_users').where({ email: 'ada@example.com', portal: 'default' }).first())
+        .id,
+    }))
+      await act(portal, ada, 'end', { session: id })
+    for (const session of ['', '%', 'a'.repeat(500), '\0'])
+      expect((await act(portal, ada, 'end', { session })).status).toBe(303)
+    await act(portal, ada, 'end-others')
+    for (const each of [grace, south, ada]) expect(await isIn(portal, each)).toBe(true)
   })
 })
 
-function providerRow() {
-  const text = { portal: 'default', slug: 'acme', display_name: 'Acme', preset: 'generic', issuer: 'i' }
-  return {
-    ...text,
-    id: 'acme',
-    client_id: 'c',
-    client_authentication: 'none',
-    signing_algorithm: 'RS256',
-    authorization_parameters: '{}',
-    email_claim: 'email',
-    email_domains: '[]',
-    trusts_email: false,
-    enabled: true,
-    recommended: false,
-    position: 0,
-    version: 1,
-    created_at: new Date().toISOString(),
-    updated_at: new Date().toISOString(),
-  }
-}
-
-describe('the mail about a sign-in method', () => {
-  it('goes to the user’s own address when one is linked, and when one is taken away', async () => {
-    const ada = await signIn('ada', { auth_time: now() }, new Visitor({ 'user-agent': firefox }))
-    await mailed(1)
-    await linkOther(ada)
-    const linked = await mailed(2)
-    expect(linked.recipients).toEqual(['ada@example.com'])
-    expect(linked.text).toContain('An account at Other was connected with your user of Portal.')
-    expect(linked.text).toContain('Firefox, Windows')
-    expect(linked.text).toContain('127.0.0.0/24')
-    expect(linked.text).toContain(portal.url + page)
-    expect(linked.html).not.toMatch(/href=|src=/)
-    await act(ada, 'unlink', { id: await idOfMethod('ada-elsewhere') })
-    expect((await mailed(3)).text).toContain('An account at Other is no longer connected')
-  })
-
-  it('is sent when a vouched address was enough, in the reader’s language; not at the next sign-in', async () => {
-    await signIn('ada', { auth_time: now() }, new Visitor({ 'accept-language': 'de' }))
-    expect((await mailed(1)).headers).toContainEqual(['subject', 'Portal: ein neuer Anmeldeweg'])
-    await signIn()
-    await signIn('grace')
-    expect((await mailed(2)).recipients).toEqual(['grace@example.com'])
-  })
-
-  it('says nothing that a stranger could write: no name, no address, no browser that nobody knows', async () => {
-    const ada = await signIn(
-      'ada',
-      { auth_time: now() },
-      new Visitor({ 'user-agent': 'win-at-evil.example/1.0 now' }),
+describe('another way to sign in', () => {
+  it('is added after a sign-in there and a yes; both lead to the same user, who is told by mail', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal, new Visitor({ 'user-agent': firefox }))
+    isThere(other, 'lovelace', 'countess')
+    const asked = await begin(portal, visitor)
+    expect(textOf(asked.body)).toContain('lovelace@example.com')
+    expect(textOf(asked.body)).toContain('have signed in with this account just now')
+    expect(await linkedTo(portal)).toHaveLength(1)
+    const done = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
+    expect(done.url).toBe(portal.url + page)
+    expect(await linkedTo(portal)).toEqual(
+      expect.arrayContaining([{ issuer: other.issuer, subject: 'countess', email: 'ada@example.com' }]),
     )
-    await mailed(1)
-    other.person = { sub: 'x', email: 'call@evil.example', name: 'Win at https://evil.example' }
-    await linkOther(ada)
-    const { text, html } = await mailed(2)
-    expect(text + html).not.toContain('evil')
+    expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
+    expect(await portal.knex('sso_events').where({ kind: 'linked' }).pluck('provider')).toEqual([
+      'acme',
+      'other',
+    ])
+    const { recipients, text, html } = await mailed(portal, 'with Other.')
+    expect(recipients).toEqual(['ada@example.com'])
+    for (const part of [text, html]) {
+      expect(part).toContain('From now on you can sign in to Portal with Other.')
+      expect(part).toContain('Firefox on Windows')
+      expect(part).toContain(portal.url + page)
+      expect(part).not.toContain('lovelace')
+    }
   })
 
-  it('stops nothing when it cannot be sent, and keeps nobody waiting', async () => {
-    post.faults.hang = true
-    const ada = await signIn()
-    await linkOther(ada)
-    expect(await linkedNow()).toEqual(['ada', 'ada-elsewhere'])
-    post.faults.hang = undefined as never
-    post.faults.refuse = true
-    await act(ada, 'unlink', { id: await idOfMethod('ada-elsewhere') })
-    for (let tries = 0; !portal.logs.some(({ level }) => level === 'error') && tries < 200; tries++)
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    expect(portal.logs.find(({ level }) => level === 'error')?.message).toMatch(/was not told by mail/)
-    expect(JSON.stringify(portal.logs)).not.toContain('no longer connected')
+  it('is asked for at a provider that has to ask who it is, for it may know somebody else', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const there = new URL(next(await act(portal, visitor, 'link', { provider: 'other' }))!)
+    expect(there.origin).toBe(new URL(other.issuer).origin)
+    expect(there.searchParams.get('prompt')).toBe('login')
+  })
+
+  it('is not added where its person says no, or nothing', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'grace', 'colleague')
+    await begin(portal, visitor)
+    const no = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'later' }))
+    expect(no.url).toBe(portal.url + page)
+    expect(await linkedTo(portal)).toHaveLength(1)
+    // Nor by a yes that comes later.
+    await visitor.post(`${portal.url}/register/link`, { answer: 'link' })
+    expect(await linkedTo(portal)).toHaveLength(1)
+  })
+
+  it('may be one that vouches for no address: the person has shown both', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    other.person = { sub: 'countess', email: 'grace@example.com', email_verified: false }
+    await link(portal, visitor)
+    expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
+  })
+
+  it('is refused where it is somebody else’s here, without saying whose', async () => {
+    const portal = await portalWithPeople()
+    isThere(other, 'grace')
+    await signIn(portal, new Visitor(), 'other')
+    const visitor = await signIn(portal)
+    const refused = await begin(portal, visitor)
+    expect(refused.status).toBe(409)
+    expect(refused.body).toContain('belongs to another user here')
+    expect(refused.body).not.toContain('grace')
+    expect(await whoIs(portal, visitor)).toBe('ada@example.com')
+  })
+
+  it('that is there already is not added twice', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const seen = await begin(portal, visitor, 'acme')
+    expect(seen.body).toContain('You can sign in with this account already.')
+    expect(await linkedTo(portal)).toHaveLength(1)
+  })
+
+  it('is added only by who showed a moment ago who they are: a stolen session gets no way in of its own', async () => {
+    const portal = await portalWithPeople()
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
+    const visitor = await signIn(portal)
+    const sent = await act(portal, visitor, 'link', { provider: 'other' })
+    expect(next(sent)).toContain('/login/acme?returnTo=%2Faccount%2Fsecurity%3Fsaid%3Dconfirmed&max_age=900')
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
+    const back = await visitor.follow(sent)
+    expect(back.body).toContain('Please choose once more what you wanted to do.')
+    isThere(other, 'lovelace')
+    await link(portal, visitor)
+    expect(await linkedTo(portal)).toHaveLength(2)
+  })
+
+  it('is worth nothing to who was not the one that began it', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const there = next(await act(portal, visitor, 'link', { provider: 'other' }))!
+    const answer = (await visitor.get(there)).location!
+    // Grace takes over the browser, which still has the attempt.
+    isThere(provider, 'grace')
+    await signIn(portal, visitor)
+    expect((await visitor.get(answer)).status).toBe(400)
+    // So does somebody who is not signed in at all.
+    isThere(provider, 'ada')
+    await signIn(portal, visitor)
+    const again = (await visitor.get(next(await act(portal, visitor, 'link', { provider: 'other' }))!))
+      .location!
+    await visitor.post(`${portal.url}/logout`)
+    expect((await visitor.get(again)).status).toBe(400)
+    expect(await isIn(portal, visitor)).toBe(false)
+    expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
+  })
+
+  it('is not what an ordinary sign-in ends in, nor the other way round', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'grace')
+    // A sign-in, though somebody is signed in: another session, and nothing of the first one's.
+    await visitor.open(`${portal.url}/login/other?linking=1`)
+    expect(await whoIs(portal, visitor)).toBe('grace@example.com')
+    // A linking: nobody else is signed in by it.
+    isThere(other, 'somebody-new')
+    await begin(portal, visitor)
+    expect(await whoIs(portal, visitor)).toBe('grace@example.com')
+  })
+
+  it.each(['', 'nowhere', 'acme\0', '../admin'])('is none at the provider %j', async (slug) => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    expect((await act(portal, visitor, 'link', { provider: slug })).status).toBe(404)
+  })
+
+  it('is none at a provider that is disabled', async () => {
+    const portal = await portalWithPeople()
+    await portal.sso.providers.disable('other')
+    const visitor = await signIn(portal)
+    expect((await act(portal, visitor, 'link', { provider: 'other' })).status).toBe(404)
+    expect((await account(portal, visitor)).body).not.toContain('Add Other')
   })
 })
+
+describe('a way to sign in that is removed', () => {
+  const twoWays = async (options: TestPortalOptions = {}) => {
+    const portal = await portalWithPeople(options)
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace')
+    await link(portal, visitor)
+    return { portal, visitor }
+  }
+  const idOf = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
+    (await portal.knex('sso_identities').where({ issuer: at.issuer }).first('id'))!.id
+
+  it('lets nobody in as its user any more, ends their sessions but this one, and is told by mail', async () => {
+    const { portal, visitor } = await twoWays()
+    const elsewhere = await signIn(portal, new Visitor(), 'other')
+    const removed = await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    expect([removed.status, saidBy(removed)]).toEqual([303, 'unlinked'])
+    expect(await isIn(portal, elsewhere)).toBe(false)
+    expect(await isIn(portal, visitor)).toBe(true)
+    const there = await new Visitor().open(`${portal.url}/login/other`)
+    expect(there.url).toBe(`${portal.url}/register`)
+    expect(await portal.knex('sso_events').where({ kind: 'unlinked' }).pluck('provider')).toEqual(['other'])
+    expect(await mailed(portal, 'An account at Other can no longer be used')).toBeDefined()
+  })
+
+  it('may be the one that this session came by: it goes on', async () => {
+    const { portal, visitor } = await twoWays()
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
+      'unlinked',
+    )
+    expect(await isIn(portal, visitor)).toBe(true)
+  })
+
+  it('is never the last one', async () => {
+    const { portal, visitor } = await twoWays()
+    await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([])
+    const kept = await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) })
+    expect(saidBy(kept)).toBe('last')
+    expect((await visitor.follow(kept)).body).toContain('This is your only way to sign in.')
+    expect(await linkedTo(portal)).toHaveLength(1)
+  })
+
+  it.each<[what: string, change: (sso: PortalSso) => Promise<unknown>]>([
+    ['disabled', (sso) => sso.providers.disable('other')],
+    ['removed', (sso) => sso.providers.remove('other')],
+  ])('is not the last one that works, where the other’s provider is %s', async (_what, change) => {
+    const { portal, visitor } = await twoWays()
+    await change(portal.sso)
+    expect(textOf((await account(portal, visitor)).body)).toContain('Not available now')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
+      'last',
+    )
+    // The one that does not work may go.
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, other) }))).toBe(
+      'unlinked',
+    )
+  })
+
+  it('is nobody else’s, and is gone only once', async () => {
+    const { portal, visitor } = await twoWays()
+    isThere(provider, 'grace')
+    const grace = await signIn(portal)
+    const method = await idOf(portal, other)
+    expect(saidBy(await act(portal, grace, 'unlink', { method }))).toBe('gone')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method }))).toBe('unlinked')
+    for (const again of [method, '', 'a'.repeat(500)])
+      expect(saidBy(await act(portal, visitor, 'unlink', { method: again }))).toBe('gone')
+  })
+
+  it('asks who it is, like one that is added', async () => {
+    const { portal, visitor } = await twoWays()
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
+    await signIn(portal, visitor)
+    const sent = await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    expect(next(sent)).toContain('/login/acme?')
+    expect(await linkedTo(portal)).toHaveLength(2)
+  })
+
+  describe.each(databases)('on %s', (_name, fresh) => {
+    let database: FreshDatabase
+    beforeEach(async () => {
+      database = await fresh()
+      open.push({ close: () => database.drop() })
+    })
+
+    it('at the same moment as the other one, in two browsers, leaves one of them', async () => {
+      const knex = knexModule(database.config)
+      open.push({ close: () => knex.destroy() })
+      const { portal, visitor } = await twoWays({ database: knex })
+      const second = await signIn(portal)
+      const methods = [await idOf(portal, provider), await idOf(portal, other)]
+      const said = await Promise.all([
+        act(portal, visitor, 'unlink', { method: methods[0]! }),
+        act(portal, second, 'unlink', { method: methods[1]! }),
+      ])
+      const left = await knex('sso_identities').select('id')
+      expect(left).toHaveLength(1)
+      // Who came by the one that was taken away may have been signed out meanwhile.
+      expect(said.filter(({ location }) => location?.endsWith('said=unlinked'))).toHaveLength(1)
+    })
+  })
+})
+
+describe('the mail', () => {
+  it('that cannot be sent is in the log, and keeps nobody out', async () => {
+    mailServer.faults.refuse = true
+    const portal = await portalWithPeople()
+    await signIn(portal)
+    const isLogged = () => portal.logs.some(({ message }) => message === 'a user was not told by mail')
+    for (let tries = 0; tries < 100 && !isLogged(); tries++) await pause()
+    expect(isLogged()).toBe(true)
+  })
+
+  it('is not waited for', async () => {
+    mailServer.faults.hang = true
+    const portal = await portalWithPeople()
+    await signIn(portal)
+  })
+
+  it('is sent to nobody who registers, and to nobody who signs in as usual', async () => {
+    const portal = await portalWithPeople()
+    await signIn(portal)
+    await mailed(portal, 'with Acme.')
+    await signIn(portal)
+    isThere(provider, 'katherine')
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    await visitor.post(`${portal.url}/register`, { name: 'Katherine' })
+    expect(await isIn(portal, visitor)).toBe(true)
+    await pause()
+    expect(mailsOf(portal)).toHaveLength(1)
+  })
+
+  it('is none where there is nothing to send it with', async () => {
+    const portal = await portalWithPeople({ mailer: undefined, mailFrom: undefined })
+    await signIn(portal)
+    await pause()
+    expect(mailsOf(portal)).toEqual([])
+  })
+})
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 20))
+
+/** A mail of an earlier test may still be on its way. */
+const mailsOf = (portal: TestPortal) => mailServer.mails.filter(({ text }) => text.includes(portal.url))
+
+async function mailed(portal: TestPortal, sentence: string) {
+  const found = () => mailsOf(portal).find(({ text }) => text.includes(sentence))
+  for (let tries = 0; tries < 200 && !found(); tries++) await pause()
+  return found()!
+}

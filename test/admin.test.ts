@@ -318,6 +318,7 @@ describe('connecting', () => {
     expect(body).toContain(`value="${portal.url}/login/entra/callback"`)
     expect(body).toContain(`value="${portal.url}/logout/done"`)
     expect(body).toContain(`value="${portal.url}/logout/entra/backchannel"`)
+    expect(body).toContain(`value="${portal.url}/logout/entra/frontchannel"`)
     expect((await page('/new/nothing')).status).toBe(404)
   })
 
@@ -552,6 +553,7 @@ describe('editing', () => {
       trustsEmail: 'on',
       prompt: '',
       logout: 'portal',
+      frontChannelLogout: 'on',
     }
     await done('/acme/edit', await form(changes))
     expect(await acme()).toMatchObject({
@@ -559,9 +561,19 @@ describe('editing', () => {
       trustsEmail: true,
       prompt: undefined,
       logout: 'portal',
+      frontChannelLogout: true,
     })
+    const shown = await page('/acme')
+    expect(shown.body).toContain(`value="${portal.url}/logout/acme/frontchannel"`)
+    expect((await page('/acme/edit')).body).toMatch(/name="frontChannelLogout"[^>]* checked/)
     await done('/acme/edit', await form())
-    expect(await acme()).toMatchObject({ emailDomains: [], trustsEmail: false, logout: 'provider' })
+    expect(await acme()).toMatchObject({
+      emailDomains: [],
+      trustsEmail: false,
+      logout: 'provider',
+      frontChannelLogout: false,
+    })
+    expect((await page('/acme')).body).not.toContain('/frontchannel')
   })
 
   it('tells the second of two administrators, whose entries are not lost, beside what was saved', async () => {

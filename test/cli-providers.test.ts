@@ -440,15 +440,20 @@ describe('portal-sso providers update', () => {
     const first = await cli.run([
       ...['providers', 'update', 'acme', '--name', 'Acme AG', '--prompt', 'login', '--trusts-email'],
       ...['--email-domain', 'acme.com', 'acme.de', '--logout', 'portal', '--response-mode', 'form_post'],
+      '--front-channel-logout',
       ...['--authorization-parameter', 'hd=acme.com', 'x=a=b', '--client-secret-expires', '2027-01-31'],
     ])
     expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining('acme is changed (') })
+    const shown = await cli.run(['providers', 'show', 'acme'])
+    expect(shown.stdout).toMatch(/Front-channel logout +yes/)
+    expect(shown.stdout).toContain('/logout/acme/frontchannel')
     const changed = {
       displayName: 'Acme AG',
       prompt: 'login',
       trustsEmail: true,
       emailDomains: ['acme.com', 'acme.de'],
       logout: 'portal',
+      frontChannelLogout: true,
       responseMode: 'form_post',
       authorizationParameters: { hd: 'acme.com', x: 'a=b' },
       clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
@@ -456,11 +461,17 @@ describe('portal-sso providers update', () => {
     }
     expect(await list()).toMatchObject([changed])
     const second = await cli.run([
-      ...['providers', 'update', 'acme', '--no-trusts-email', '--json'],
+      ...['providers', 'update', 'acme', '--no-trusts-email', '--no-front-channel-logout', '--json'],
       ...['--unset', 'prompt,email-domain,authorization-parameter'],
     ])
     expect(second).toMatchObject({ code: 0, stderr: '' })
-    const taken = { prompt: undefined, trustsEmail: false, emailDomains: [], authorizationParameters: {} }
+    const taken = {
+      prompt: undefined,
+      trustsEmail: false,
+      frontChannelLogout: false,
+      emailDomains: [],
+      authorizationParameters: {},
+    }
     expect(await list()).toMatchObject([{ ...changed, ...taken }])
     expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
   })

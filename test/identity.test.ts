@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import type { Provider } from '../lib/providers/provider.ts'
 import { type Claims, certainAddress, identityFrom, lacksEmail } from '../lib/sign-in/identity.ts'
 
-const clock = { now: 1_800_000_000, tolerance: 30, redeemedAt: 1_799_999_999_500 }
+const clock = { now: 1_800_000_000, tolerance: 30, askedAt: 1_799_999_990_000 }
 const acme = {
   clientId: 'portal',
   emailClaim: 'email',
@@ -31,13 +31,12 @@ it('an identity is who a provider says it is, and nothing else', () => {
   expect(identity({ claims: { name: 'Ada Lovelace', sid: 'a session', roles: ['admin'] } })).toEqual({
     issuer: 'https://id.example',
     subject: 'ada',
-    issuedAt: 1_800_000_000,
-    redeemedAt: 1_799_999_999_500,
     email: 'ada@example.com',
     emailVouched: true,
     name: 'Ada Lovelace',
     providerSession: 'a session',
     logoutHint: 'e.e.e',
+    askedAt: clock.askedAt,
   })
 })
 

@@ -1,23 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createUsersTable } from '../lib/users/users-table.ts'
 import { type FreshDatabase, freshPostgres } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
-import { freePort } from './support/services/server.ts'
+import { type Instance, startInstance } from './support/start-instance.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
-
-interface Instance {
-  port: number
-  /** An act of the code API, done in this instance. */
-  act(name: string, ...given: unknown[]): Promise<void>
-  /** As a power cut does. */
-  kill(): Promise<void>
-}
 
 let provider: FaultyProvider
 let database: FreshDatabase
@@ -38,7 +28,7 @@ beforeAll(async () => {
   await once(front, 'listening')
   url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`
   // Both at once, on an empty database.
-  ;[north, south] = await Promise.all([startInstance(), startInstance()])
+  ;[north, south] = await Promise.all([startInstance(url, database), startInstance(url, database)])
   await createUsersTable(knex).create(
     { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} },
     'default',
@@ -58,56 +48,6 @@ beforeEach(async () => {
   await knex('sso_providers').delete()
   await north.act('connect', acme())
 })
-
-async function startInstance(): Promise<Instance> {
-  const port = await freePort()
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ['--import', 'tsx', path.join('test', 'support', 'instance.ts')],
-    {
-      env: {
-        ...process.env,
-        PORT: String(port),
-        BASE_URL: url,
-        DATABASE_URL: databaseUrl(),
-        REDIS_URL: process.env.TEST_REDIS_URL,
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
-  const exited = once(child, 'exit')
-  await new Promise<void>((resolve, reject) => {
-    let said = ''
-    for (const stream of [child.stdout!, child.stderr!])
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        said += text
-        if (said.includes('ready')) resolve()
-      })
-    exited.then(() => reject(new Error(`the instance ended: ${said}`)), reject)
-  })
-  return {
-    port,
-    async act(name, ...given) {
-      const response = await fetch(`http://127.0.0.1:${port}/test/providers/${name}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(given),
-      })
-      if (!response.ok) throw new Error(await response.text())
-    },
-    async kill() {
-      child.kill('SIGKILL')
-      await exited
-    },
-  }
-}
-
-/** The fresh database on the server that the tests were given. */
-function databaseUrl(): string {
-  const address = new URL(process.env.TEST_DATABASE_URL!)
-  address.pathname = `/${(database.config.connection as Knex.PgConnectionConfig).database}`
-  return address.href
-}
 
 /** A reverse proxy in one function: to the instance that is serving. */
 function passOn(req: http.IncomingMessage, res: http.ServerResponse): void {
@@ -277,7 +217,7 @@ describe('two instances with one Redis and one database', () => {
       await on(south, () => visitor.open(answer))
       expect(await signedInOn(south)).toBe('ada@example.com')
     } finally {
-      north = await startInstance()
+      north = await startInstance(url, database)
     }
     expect(await signedInOn(north)).toBe('ada@example.com')
   })

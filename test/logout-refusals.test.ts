@@ -550,6 +550,24 @@ describe('refused: logout request', () => {
       /too large/,
     ],
     [
+      'more than 100 parameters',
+      'of our own',
+      async () => post(new URLSearchParams(`${await one()}${'&a=b'.repeat(101)}`)),
+      /too many parameters/,
+    ],
+    [
+      'the logout token in an encoding that nobody knows',
+      'RFC 9110 8.4',
+      async () => post(await one(), { headers: { 'content-encoding': 'x' } }),
+      /unsupported content encoding/,
+    ],
+    [
+      'the logout token, packed, and then not',
+      'RFC 9110 8.4.1',
+      async () => post(await one(), { headers: { 'content-encoding': 'gzip' } }),
+      /Z_DATA_ERROR/,
+    ],
+    [
       'a provider that is not there',
       'Back-Channel Logout 2.2',
       async () => post(await one(), { slug: 'nobody' }),

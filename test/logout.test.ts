@@ -7,7 +7,7 @@ import { decodeJwt } from 'jose'
 import knexModule from 'knex'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
 import { sqliteConfig } from '../lib/database/sqlite.ts'
-import type { PortalSso, UserDirectory } from '../lib/index.ts'
+import type { PortalSso } from '../lib/index.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis } from './support/redis.ts'
@@ -296,68 +296,6 @@ describe('signing out at the provider too', () => {
     const done = await visitor.follow(await visitor.post(`${portal.url}/logout`))
     expect(done.body).toContain(backFrom)
     expect(await isIn(visitor, portal)).toBe(false)
-  })
-})
-
-describe('a logout token that comes while somebody is just coming in', () => {
-  /** A sign-in whose code has been redeemed, and whose user is being looked for until it may go on. */
-  async function comingIn(claims: Claims = {}) {
-    let goOn = () => {}
-    const mayGoOn = new Promise<void>((resolve) => {
-      goOn = resolve
-    })
-    let looked = () => {}
-    const isLookedFor = new Promise<void>((resolve) => {
-      looked = resolve
-    })
-    const ada = { id: '7', email: 'ada@example.com', name: 'Ada' }
-    let held = true
-    const users: UserDirectory = {
-      findById: async () => ada,
-      async findByEmail() {
-        looked()
-        if (held) await mayGoOn
-        return ada
-      },
-      create: async () => ada,
-    }
-    const portal = await emptyPortal({ users })
-    await portal.connect(provider)
-    provider.faults.claims = claims
-    const visitor = new Visitor()
-    const landing = visitor.open(`${portal.url}/login/acme`)
-    await isLookedFor
-    held = false
-    return { portal, visitor, landing, goOn: () => goOn() }
-  }
-
-  it.each<[what: string, names: Claims]>([
-    ['its session at the provider', { sid: 'session-1' }],
-    ['the person', { sub: 'ada' }],
-    ['both', { sid: 'session-1', sub: 'ada' }],
-  ])('leaves no session to them where it names %s', async (_what, names) => {
-    const { portal, visitor, landing, goOn } = await comingIn()
-    expect((await deliver(portal, await logoutToken(names))).status).toBe(200)
-    goOn()
-    expect((await landing).status).toBe(400)
-    expect(portal.logs.at(-1)!.fields.cause).toContain('the provider has ended its session meanwhile')
-    expect(await isIn(visitor, portal)).toBe(false)
-    expect(await portal.knex('sso_sessions')).toEqual([])
-    // They sign in again, into a session of the provider's that is another one.
-    expect(await isIn(await signIn(portal, { sid: 'session-2' }), portal)).toBe(true)
-  })
-
-  it.each<[what: string, names: Claims]>([
-    ['another session at the provider', { sid: 'session-2' }],
-    ['another person', { sub: 'grace' }],
-    ['their session as another person’s', { sid: 'session-1', sub: 'grace' }],
-    ['another session of theirs', { sid: 'session-2', sub: 'ada' }],
-  ])('lets them in where it names %s', async (_what, names) => {
-    const { portal, visitor, landing, goOn } = await comingIn()
-    expect((await deliver(portal, await logoutToken(names))).status).toBe(200)
-    goOn()
-    await landing
-    expect(await isIn(visitor, portal)).toBe(true)
   })
 })
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals'
 import express, { type Request, type Response } from 'express'
 import fc from 'fast-check'
 import { createSeal } from '../lib/seal.ts'
-import { type Attempt, createAttempts } from '../lib/sign-in/attempts.ts'
+import { type Attempt, createAttempts, type TakenAttempt } from '../lib/sign-in/attempts.ts'
 import { createSealedCookies } from '../lib/web/sealed-cookie.ts'
 import { effort, textOf } from './support/properties.ts'
 
@@ -192,7 +192,8 @@ describe('whatever comes as the state of an answer', () => {
         const cookie = mutateCookie(mine.cookie, theirs.cookie)
         const { req, res } = exchange(cookie)
         const taken = await attempts.take(req, res, state)
-        if (state === mine.state && cookie === mine.cookie) expect(taken).toEqual({ attempt })
+        if (state === mine.state && cookie === mine.cookie)
+          expect(taken).toEqual({ attempt: { ...attempt, begunAt: expect.any(Number) } })
         else expect(taken).toEqual({ unknown: true })
         // What is not an attempt of ours leaves no mark: its text must not become a cookie's name.
         expect(pairsOf(res)).toHaveLength('attempt' in taken ? 1 : 0)
@@ -202,9 +203,15 @@ describe('whatever comes as the state of an answer', () => {
   })
 
   it('gives its attempt out once', async () => {
+    const before = Date.now()
     const { state, cookie } = await begin()
     const first = exchange(cookie)
-    expect(await attempts.take(first.req, first.res, state)).toEqual({ attempt })
+    const taken = await attempts.take(first.req, first.res, state)
+    expect(taken).toEqual({ attempt: { ...attempt, begunAt: expect.any(Number) } })
+    // What a provider says has ended counts for what was asked of it before.
+    const { begunAt } = (taken as { attempt: TakenAttempt }).attempt
+    expect(begunAt - before).toBeGreaterThanOrEqual(0)
+    expect(begunAt).toBeLessThanOrEqual(Date.now())
     const second = exchange(pairsOf(first.res).join('; '))
     expect(await attempts.take(second.req, second.res, state)).toEqual({ spent: true, returnTo: '/portal' })
   })

@@ -63,6 +63,7 @@ describe('a client that makes too many requests', () => {
     ['callback', '/login/acme/callback?code=x&state=x', 400],
     ['registration', '/register', 400],
     ['logout', '/logout', 303],
+    ['logout', '/logout/acme/frontchannel?sid=x', 404],
   ] as const)('is turned away at %s', async (limit, path, before) => {
     const portal = await portalWith({ [limit]: 3 })
     const visitor = new Visitor()

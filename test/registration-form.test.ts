@@ -122,8 +122,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         emailVouched: true,
         name: 'Katherine Coleman Goble Johnson',
         logoutHint: 'x'.repeat(tokenLength),
-        issuedAt: 1_790_000_000,
-        redeemedAt: 1_790_000_000_000,
+        askedAt: 1_790_000_000_000,
         authenticatedAt: 1_790_000_000,
         acr: 'urn:mace:incommon:iap:silver',
       }

@@ -13,30 +13,21 @@ export interface EndLinkingParts {
 }
 
 /**
- * The answer to who links another provider. The session has to be that user's still: what one begins is worth nothing to the next
- * who sits there. Nothing is linked yet, for the provider may have answered with whomever it knew on a shared machine, who would
- * from then on come in as this person: `/register/link` asks.
+ * Nothing is linked yet. The provider may have answered with an account that somebody else left signed in there, who would from
+ * then on come in as this person: so the page that asks after every proof by a sign-in says whose it is, and waits for a yes.
  */
 export function createEndLinking({ addresses, identities, pendings, users }: EndLinkingParts): EndLinking {
+  const account = addresses.path('/account/security')
   return async (req, res, { provider, identity, linking }) => {
-    if (String((req.user as User | undefined)?.id) !== linking)
-      throw new PortalSsoError('attempt_gone', 'the user who began to link is not signed in here (any more)')
     const { id: providerId, portal, slug, version } = provider
+    if (!req.user || String((req.user as User).id) !== linking)
+      throw new PortalSsoError('attempt_gone', 'who began to link is not the one who is signed in here now')
     const linkedTo = await identities.findUserId(portal, identity)
-    if (linkedTo === linking)
-      return res.redirect(303, addresses.path('/account/security', { done: 'already' }))
-    // A link to a user who is gone is replaced.
+    if (linkedTo === linking) return res.redirect(303, addresses.path('/account/security', { said: 'known' }))
     if (linkedTo !== undefined && (await users.findById(linkedTo, portal)))
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
-    await pendings.begin(res, {
-      portal,
-      provider: slug,
-      providerId,
-      version,
-      identity,
-      provenBy: linking,
-      linking: true,
-    })
+    const asked = { identity, returnTo: account, provenBy: linking, asked: true }
+    await pendings.begin(res, { portal, provider: slug, providerId, version, ...asked })
     res.redirect(303, addresses.path('/register/link'))
   }
 }

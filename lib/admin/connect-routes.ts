@@ -41,6 +41,7 @@ export function createConnectRoutes(parts: AdminParts): Router {
         addresses: addressesFor(parts, slug, portalOf(req), {
           preset: preset.name,
           signsKeys: entries.clientAuthentication === 'private_key_jwt',
+          frontChannelLogout: Boolean(entries.frontChannelLogout),
         }),
       },
       status,

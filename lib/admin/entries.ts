@@ -17,6 +17,8 @@ export interface ReadSettings {
   errors: EntryErrors
 }
 
+/** ticked, or not: never left empty */
+const ticks: readonly SettingName[] = ['trustsEmail', 'frontChannelLogout']
 const secretNames: readonly SettingName[] = ['clientSecret', 'secondClientSecret']
 
 export function isSecret(name: string): boolean {
@@ -37,7 +39,7 @@ export function readSettings(form: unknown, fields: readonly SettingField[]): Re
   const errors: EntryErrors = {}
   for (const { name, label, required } of fields) {
     const text = textOf(form, name)
-    if (name === 'trustsEmail') settings[name] = text !== ''
+    if (ticks.includes(name)) settings[name] = text !== ''
     else if (text === '' && required)
       errors[name] = `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`
     else if (text === '') empty.push(name)
@@ -114,6 +116,7 @@ export function entriesFrom(settings: Partial<ProviderSettings>): Entries {
     tenants: tenants.join(', '),
     trustsEmail: trustsEmail ? 'on' : '',
     logout: settings.logout === undefined || settings.logout === 'provider' ? '' : settings.logout,
+    frontChannelLogout: settings.frontChannelLogout ? 'on' : '',
     proxy: settings.proxy ?? '',
     certificateAuthority: settings.certificateAuthority ?? '',
   }

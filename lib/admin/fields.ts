@@ -137,6 +137,12 @@ const leaving: SettingField = {
     option('ask', 'of the portal; of the provider, if the person says so'),
   ],
 }
+const frontChannel: SettingField = {
+  name: 'frontChannelLogout',
+  label: 'The provider’s pages may end sessions here',
+  type: 'checkbox',
+  hint: 'Front-channel logout, for a provider that knows no back-channel logout. Its ID tokens have to hold sid.',
+}
 const network: SettingField[] = [
   {
     name: 'proxy',
@@ -162,7 +168,7 @@ function advanced(preset: string, ofProtocol = protocol): FieldGroup[] {
   return [
     { title: 'Protocol', fields: ofProtocol },
     { title: 'E-mail addresses', fields: preset === 'entra' ? [...addresses, tenants] : addresses },
-    { title: 'Signing out and network', fields: [leaving, ...network] },
+    { title: 'Signing out and network', fields: [leaving, frontChannel, ...network] },
   ]
 }
 

@@ -11,18 +11,31 @@ export interface ProviderAddress {
   template: string
 }
 
+/** What is known of the provider whose addresses they are. */
+interface Shown {
+  preset: string
+  /** whether it authenticates with `private_key_jwt` */
+  signsKeys: boolean
+  frontChannelLogout: boolean
+}
+
 /** Whether an administrator can consent at the provider for everybody. */
 export function hasConsent(preset: string): boolean {
   return presetOf(preset)?.adminConsent !== undefined
 }
 
-/** @param signsKeys whether it authenticates with `private_key_jwt` */
+/** Whether its front-channel logout is to be spoken of: where it is on, or where nothing else ends sessions here. */
+function hasFrontChannel({ preset, frontChannelLogout }: Shown): boolean {
+  return frontChannelLogout || presetOf(preset)?.frontChannelWithoutIssuer === true
+}
+
 export function addressesFor(
   { addresses, providers }: Pick<AdminParts, 'addresses' | 'providers'>,
   slug: string,
   portal: string,
-  { preset, signsKeys }: { preset: string; signsKeys: boolean },
+  shown: Shown,
 ): ProviderAddress[] {
+  const { preset, signsKeys } = shown
   const all: [label: string, hint: string, value: string | false][] = [
     ['Redirect URI', 'Required. Some call it callback URL.', providers.redirectUri(slug, portal)],
     [
@@ -40,6 +53,11 @@ export function addressesFor(
       'If the provider has such a setting: signing out there ends the session here.',
       providers.backChannelLogoutUri(slug, portal),
     ],
+    [
+      'Front-channel logout URI',
+      'Does the same through the browser, once “The provider’s pages may end sessions here” (Advanced) is ticked.',
+      hasFrontChannel(shown) && providers.frontChannelLogoutUri(slug, portal),
+    ],
     ['JWKS URI', 'Where the provider fetches our public keys.', signsKeys && providers.jwksUri(slug, portal)],
   ]
   return all.flatMap(([label, hint, value]) =>
@@ -48,4 +66,5 @@ export function addressesFor(
 }
 
 // Counted from the end: the portal may be mounted at a path that is spelled like the name.
-const ofProvider = /\/(login|logout)\/[^/]+\/((?:admin-consent\/)?callback|backchannel|jwks\.json)$/
+const ofProvider =
+  /\/(login|logout)\/[^/]+\/((?:admin-consent\/)?callback|backchannel|frontchannel|jwks\.json)$/

@@ -55,7 +55,7 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
         dependents,
         ...keys,
         signsKeys,
-        addresses: addressesFor(parts, slug, portal, { preset, signsKeys }),
+        addresses: addressesFor(parts, slug, portal, { ...provider, signsKeys }),
         consentHref: hasConsent(preset) ? addresses.path(`/login/${slug}/admin-consent`) : undefined,
         rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
         tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),

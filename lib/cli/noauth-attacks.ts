@@ -138,8 +138,11 @@ function outcome(
   try {
     const idClaims = { ...whoItIs(provider, now), ...attack.claims(victim, provider) }
     const userInfo = attack.userInfo?.(victim, provider)
-    const clock = { now, tolerance: 30, redeemedAt: now * 1000 }
-    const identity = identityFrom(provider, '', idClaims, userInfo, clock)
+    const identity = identityFrom(provider, '', idClaims, userInfo, {
+      now,
+      tolerance: 30,
+      askedAt: now * 1000,
+    })
     const address = certainAddress(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
     const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })

@@ -61,7 +61,7 @@ export interface Linked extends OfPerson {
   kind: 'linked'
 }
 
-/** A user took away a way to sign in. */
+/** An identity belongs to its user no longer: they took it away. */
 export interface Unlinked extends OfPerson {
   kind: 'unlinked'
 }

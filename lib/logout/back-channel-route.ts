@@ -5,21 +5,19 @@ import type { Logger } from '../logger.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProviderClients } from '../providers/provider-clients.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { EndSessions } from '../sessions/end-sessions.ts'
 import { handle } from '../web/handle.ts'
 import { newReference, toProblem } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { type LogoutToken, LogoutTokenError, readLogoutToken } from './logout-token.ts'
-import type { LogoutTokensTable } from './logout-tokens-table.ts'
+import type { Obey } from './obey.ts'
 
 export interface BackChannelRouteParts {
   clients: ProviderClients
-  endSessions: EndSessions
   events: EventLog
   /** reads a form of limited size */
   form: RequestHandler
   logger: Logger
-  logoutTokens: LogoutTokensTable
+  obey: Obey
   portalOf: PortalOf
   table: ProvidersTable
 }
@@ -32,7 +30,7 @@ const path = '/logout/:provider/backchannel'
  * on: what counts is the provider's signature alone.
  */
 export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
-  const { clients, endSessions, events, form, logger, logoutTokens, portalOf, table } = parts
+  const { clients, events, form, logger, obey, portalOf, table } = parts
 
   const receive = handle(async (req, res) => {
     const portal = portalOf(req)
@@ -41,41 +39,19 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
     const provider = slug && (await table.find(portal, slug))
     if (!provider) throw new LogoutTokenError('it comes from no provider of this portal')
     try {
-      await obey(req, provider)
+      const token = await tokenOf(req, provider)
+      if (!(await obey(provider, token))) throw new LogoutTokenError('it has come before (jti)')
       res.status(200).end()
     } catch (error) {
       await refuse(req, res, error, provider.slug)
     }
   })
 
-  async function obey(req: Request, provider: Provider): Promise<void> {
-    const { portal } = provider
-    const token = await tokenOf(req, provider)
-    if (await logoutTokens.wasObeyed(portal, token)) throw new LogoutTokenError('it has come before (jti)')
-    await logoutTokens.note(portal, token)
-    await end(provider, { issuer: token.issuer, ...token.ends })
-    await logoutTokens.setObeyed(portal, token)
-  }
-
   async function tokenOf(req: Request, provider: Provider): Promise<LogoutToken> {
     const { logout_token: token } = (req.body ?? {}) as { logout_token?: unknown }
     if (typeof token !== 'string') throw new LogoutTokenError('there is not one logout_token in the form')
     const keys = async () => await (await clients.of(provider)).keys()
     return await readLogoutToken(token, provider, keys, Date.now() / 1000)
-  }
-
-  async function end(
-    { portal, slug }: Provider,
-    ends: LogoutToken['ends'] & Pick<LogoutToken, 'issuer'>,
-  ): Promise<void> {
-    for (const [userId, sessions] of await endSessions({ portal, ...ends }))
-      await events.record({
-        kind: 'signed-out',
-        portal,
-        userId,
-        provider: slug,
-        detail: { by: 'provider', sessions },
-      })
   }
 
   /**

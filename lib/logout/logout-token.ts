@@ -10,8 +10,6 @@ export interface LogoutToken {
   id: string
   /** `iss`: of a provider for many tenants that of one */
   issuer: string
-  /** `iat`: seconds since 1970 by the provider's clock */
-  issuedAt: number
   ends:
     | { providerSession: string; subject?: string | undefined }
     | { providerSession?: undefined; subject: string }
@@ -51,11 +49,11 @@ export async function readLogoutToken(
   const claims = await verified(token, await keys(), provider)
   const issuer = issuerOf(claims, provider)
   checkAudience(claims, provider)
-  const issuedAt = checkTimes(claims, now)
+  checkTimes(claims, now)
   const ends = endsOf(claims)
   checkEvents(claims)
   if (claims.nonce !== undefined) throw new LogoutTokenError('it has a nonce, as only an ID token may')
-  return { id: idOf(claims), issuer, issuedAt, ends }
+  return { id: idOf(claims), issuer, ends }
 }
 
 /** 2.6 (1): signed, and not encrypted, which nobody registered for. */
@@ -117,15 +115,14 @@ function checkAudience({ aud, azp }: Claims, { clientId }: Judge): void {
 }
 
 /** 2.6 (4), Core 3.1.3.7 (9) and (10). `exp` is required since the final text. */
-function checkTimes({ iat, exp, nbf }: Claims, now: number): number {
+function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
   if (!isMoment(iat)) throw new LogoutTokenError('it does not say when it was issued (iat)')
   if (iat > now + clockTolerance) throw new LogoutTokenError('it was issued in the future (iat)')
   if (iat < now - longestAge - clockTolerance) throw new LogoutTokenError('it was issued too long ago (iat)')
   if (!isMoment(exp)) throw new LogoutTokenError('it does not say when it expires (exp)')
   if (exp <= now - clockTolerance) throw new LogoutTokenError('it has expired (exp)')
-  if (nbf !== undefined && !(isMoment(nbf) && nbf <= now + clockTolerance))
-    throw new LogoutTokenError('it is not valid yet (nbf)')
-  return iat
+  if (nbf === undefined) return
+  if (!isMoment(nbf) || nbf > now + clockTolerance) throw new LogoutTokenError('it is not valid yet (nbf)')
 }
 
 /** 2.6 (5) */

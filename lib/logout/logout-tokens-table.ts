@@ -1,99 +1,93 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
-import { isUniqueViolation } from '../database/connect.ts'
-import type { Identity } from '../sign-in/identity.ts'
+import type { WasSignedOut } from '../sign-in/admit.ts'
 import type { LogoutToken } from './logout-token.ts'
 
-/** Logout tokens that were believed, on all instances: one does its work once, and on sign-ins that are still under way, too. */
-export interface LogoutTokensTable {
-  /** Whoever recorded one must not sign the person out again with it, who has signed in anew. */
-  wasObeyed(portal: string, token: LogoutToken): Promise<boolean>
-  /** Before sessions are ended: one that begins a moment later finds it here. */
-  note(portal: string, token: LogoutToken): Promise<void>
-  /** Only now it counts as seen: a provider that is told to come back does so with the same token. */
-  setObeyed(portal: string, token: LogoutToken): Promise<void>
-  /**
-   * Whether a provider has said, since it signed the ID token of somebody who is just coming in, that it does not hold any more.
-   * Of a person both moments are by the provider's clock. A session of the provider's that has ended does not begin again,
-   * though a code that is redeemed after that may still name it.
-   */
-  hasEnded(portal: string, identity: Identity): Promise<boolean>
+/** What a provider said has ended. */
+export type Told = Omit<LogoutToken, 'id'> & {
+  portal: string
+  /** `jti`; left out: it came through a browser, without a token, and may be said again */
+  id?: string | undefined
 }
 
-/** milliseconds that a code may be good for which was given out before its session ended (RFC 6749, 4.1.2: 10 minutes) */
-const longestCode = 15 * 60_000
-/** milliseconds: longer than a token is believed, and than a registration waits that began with an ID token from before it */
-const remembered = 24 * 3_600_000
+/**
+ * What providers said has ended, for a while: whoever recorded a logout token must not sign the person out again with it, who
+ * has signed in anew; and a sign-in that was under way when it came must not outlive it. In the database, so that it holds on
+ * every instance, with any session store.
+ */
+export interface LogoutTokensTable {
+  /**
+   * Notes that it came: before any session is ended by it, lest one begin in between.
+   *
+   * @returns whether it is to be obeyed; `false`: it has done its work before
+   */
+  note(told: Told): Promise<boolean>
+  /** Notes that it has done its work. Until then it may be sent again, for a provider told to come back uses the same token. */
+  obeyed(told: Told): Promise<void>
+  wasSignedOut: WasSignedOut
+}
+
+/**
+ * milliseconds: longer than a token could be believed (six minutes), and than a sign-in takes (ten at the provider, then up to
+ * four steps of a registration, half an hour each). Of who takes longer it is not known any more whether they left meanwhile.
+ */
+const kept = 4 * 3_600_000
 
 export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
   const rows = () => knex('sso_logout_tokens')
-  const text = (milliseconds: number) => new Date(milliseconds).toISOString()
+  const isoAt = (milliseconds: number) => new Date(milliseconds).toISOString()
 
   return {
-    async wasObeyed(portal, token) {
-      const row: unknown = await rows()
-        .select('id')
-        .where({ id: digest(portal, token) })
-        .whereNotNull('obeyed_at')
-        .first()
-      return row !== undefined
-    },
-    async note(portal, token) {
-      const { issuer, issuedAt, ends } = token
-      try {
-        await rows().insert({
-          id: digest(portal, token),
+    async note(told) {
+      const id = digest(told)
+      const when = { came_at: isoAt(Date.now()), expires_at: isoAt(Date.now() + kept) }
+      const { portal, issuer, ends } = told
+      await rows()
+        .insert({
+          id,
           portal,
           issuer,
           subject: ends.subject ?? null,
           provider_session: ends.providerSession ?? null,
-          issued_at: text(issuedAt * 1000),
-          noted_at: text(Date.now()),
-          expires_at: text(Date.now() + remembered),
+          ...when,
         })
-      } catch (error) {
-        // The same one, for the second time: what it says is noted.
-        if (!isUniqueViolation(error)) throw error
-      }
+        .onConflict('id')
+        .ignore()
+      const row = rows().where({ id })
+      // One that has done its work is not renewed: whoever replays it would keep people out who sign in anew.
+      return (await (told.id === undefined ? row : row.whereNull('obeyed_at')).update(when)) === 1
     },
-    async setObeyed(portal, token) {
+    async obeyed(told) {
       await rows()
-        .where({ id: digest(portal, token) })
-        .update({ obeyed_at: text(Date.now()) })
+        .where({ id: digest(told) })
+        .update({ obeyed_at: isoAt(Date.now()) })
     },
-    async hasEnded(portal, { issuer, subject, providerSession, issuedAt, redeemedAt }) {
-      const at = text(issuedAt * 1000)
-      const row: unknown = await rows()
-        .select('id')
-        .where({ portal, issuer })
-        .where((said) => {
-          said.where((person) =>
-            person
-              .where({ subject })
-              .whereNull('provider_session')
-              // In one second of the provider's clock it is for ours to say which was first.
-              .where((later) =>
-                later
-                  .where('issued_at', '>', at)
-                  .orWhere((same) => same.where('issued_at', at).where('noted_at', '>=', text(redeemedAt))),
-              ),
-          )
-          if (providerSession !== undefined)
-            said.orWhere((session) =>
-              session
-                .where({ provider_session: providerSession })
-                .where('noted_at', '>', text(redeemedAt - longestCode))
-                .where((whose) => whose.where({ subject }).orWhereNull('subject')),
-            )
+    async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, providerSession, askedAt }) {
+      // Also where it is missing: then nothing is known either.
+      if (!(askedAt > Date.now() - kept)) return true
+      const ofPerson = (query: Knex.QueryBuilder) => query.whereNull('provider_session').where({ subject })
+      const ofSession = (query: Knex.QueryBuilder) =>
+        query
+          .where({ provider_session: providerSession })
+          .where((owner) => owner.whereNull('subject').orWhere({ subject }))
+      const said = await rows()
+        .where({ portal })
+        // The row's own is what a message without an issuer was noted under.
+        .whereIn('issuer', [issuer, ofRow])
+        .where('came_at', '>=', isoAt(askedAt))
+        .where((either) => {
+          either.where(ofPerson)
+          if (providerSession !== undefined) either.orWhere(ofSession)
         })
-        .first()
-      return row !== undefined
+        .first('id')
+      return said !== undefined
     },
   }
 }
 
-function digest(portal: string, { issuer, id }: LogoutToken): string {
+function digest({ portal, issuer, id, ends }: Told): string {
+  const named = id === undefined ? { sid: ends.providerSession } : { jti: id }
   return createHash('sha256')
-    .update(JSON.stringify([portal, issuer, id]))
+    .update(JSON.stringify([portal, issuer, named]))
     .digest('base64url')
 }

@@ -1,32 +1,31 @@
-import { loggable } from '../loggable.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Views } from '../web/views.ts'
 import { oneLine, type SendMail } from './send-mail.ts'
 
-export type MethodChange = 'linked' | 'unlinked'
-
 export interface MethodMail {
+  /** the user's address */
   to: string
-  change: MethodChange
+  /** what became of a way to sign in */
+  what: 'linked' | 'unlinked'
   /** display name of the provider */
   provider: string
   at: Date
+  /** from where, as far as that is known */
   browser: string | undefined
   system: string | undefined
-  /** as far as the portal keeps it */
   place: string | undefined
-  /** address of the page on which its reader can look; without anything that lets somebody in */
-  account: string
+  /** page of ours on which the user sees all ways, and takes this one away */
+  href: string
 }
 
 /** @throws MailFailed */
 export type SendMethodMail = (locale: Locale, mail: MethodMail) => Promise<void>
 
 /**
- * The mail that tells a user that a way to sign in was added or taken away.
+ * The mail that says that somebody can sign in in another way as its reader from now on, or no longer.
  *
- * Whoever did it may be a stranger, and must not speak to the reader under the portal's sender: so nothing of what the account at
- * the provider is called, and of the browser only names that we know.
+ * Nothing of it is what the account at the provider says of itself, which may be anything. The link opens nothing: it leads to a
+ * page that asks who one is.
  *
  * @param portal its name, as people know it
  * @param support whom to ask
@@ -34,24 +33,19 @@ export type SendMethodMail = (locale: Locale, mail: MethodMail) => Promise<void>
 export function createSendMethodMail(
   sendMail: SendMail,
   views: Views,
-  { portal, support }: { portal: string; support: string | undefined },
+  { name: portal, support }: { name: string; support?: string | undefined },
 ): SendMethodMail {
-  return async ({ lang, t }, { to, change, provider, at, browser, system, place, account }) => {
+  return async ({ lang, t }, { to, what, provider, at, browser, system, place, href }) => {
     const names = { provider: oneLine(provider), portal: oneLine(portal) }
-    const subject = change === 'linked' ? t('mail.linked.subject', names) : t('mail.unlinked.subject', names)
-    const when = new Intl.DateTimeFormat(lang, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
-    const locals = {
-      lang,
-      t,
-      subject,
-      ...names,
-      change,
-      time: when.format(at),
-      device: [browser, system].filter(Boolean).join(', '),
-      place: place === undefined ? '' : loggable(place, 100),
-      account,
-      support: support === undefined ? '' : oneLine(support),
-    }
+    const subject = t(`mail.method.${what}.subject`, names)
+    const device = browser && (system ? t('account.device', { browser, system }) : browser)
+    const when = new Intl.DateTimeFormat(lang, {
+      dateStyle: 'long',
+      timeStyle: 'long',
+      timeZone: 'UTC',
+    }).format(at)
+    const from = [device, place].filter((part) => part !== undefined).map(oneLine)
+    const locals = { lang, t, subject, ...names, what, when, from: from.join(', '), href, support }
     const [text, html] = await Promise.all([
       views.render('mail/method.txt', locals, (value) => String(value)),
       views.render('mail/method.html', locals),

@@ -34,6 +34,7 @@ export interface Row {
   email_domains: string
   tenants: string | null
   logout: string | null
+  front_channel_logout: boolean | number | null
   secret_encoding: string | null
   client_secret_expires_at: string | null
   second_client_secret_expires_at: string | null
@@ -70,6 +71,7 @@ export const columns: (keyof Row)[] = [
   'email_domains',
   'tenants',
   'logout',
+  'front_channel_logout',
   'secret_encoding',
   'client_secret_expires_at',
   'second_client_secret_expires_at',
@@ -115,6 +117,7 @@ export function fromRow(row: Row): Provider {
     emailDomains: JSON.parse(row.email_domains) as string[],
     tenants: JSON.parse(row.tenants ?? '[]') as string[],
     logout: logoutReaches.find((reach) => reach === row.logout) ?? 'provider',
+    frontChannelLogout: Boolean(row.front_channel_logout),
     secretEncoding: row.secret_encoding === 'raw' ? 'raw' : 'form',
     clientSecretExpiresAt: row.client_secret_expires_at ?? undefined,
     secondClientSecretExpiresAt: row.second_client_secret_expires_at ?? undefined,
@@ -153,6 +156,7 @@ export function toColumns(provider: Partial<NewProvider>): Record<string, unknow
     email_domains: provider.emailDomains && JSON.stringify(provider.emailDomains),
     tenants: provider.tenants && JSON.stringify(provider.tenants),
     logout: provider.logout,
+    front_channel_logout: provider.frontChannelLogout,
     secret_encoding: provider.secretEncoding,
     client_secret_expires_at: orNull(provider, 'clientSecretExpiresAt'),
     second_client_secret_expires_at: orNull(provider, 'secondClientSecretExpiresAt'),

@@ -28,6 +28,8 @@ export interface Provider {
   readonly tenants: readonly string[]
   /** what signing out ends; default `provider`: the portal session, then the provider's. `ask`: the person says whether */
   readonly logout: LogoutReach
+  /** whether its pages may end sessions here through the browser (OpenID Connect Front-Channel Logout 1.0); off by default */
+  readonly frontChannelLogout: boolean
   /** how `client_secret_basic` spells id and secret: as RFC 6749 says, or as they are; default `form` */
   readonly secretEncoding: SecretEncoding
   /** moments at which the client secrets run out at the provider, as the administrator noted them */
@@ -202,6 +204,7 @@ export const providerSettingsSchema = z.strictObject({
   emailDomains: z.array(domain).max(100).optional(),
   tenants: z.array(tenant).max(100).optional(),
   logout: z.enum(logoutReaches).optional(),
+  frontChannelLogout: z.boolean().optional(),
   proxy: z
     .url({ protocol: /^https?$/, error: 'write an address such as `http://proxy.example.com:3128`' })
     .max(255)

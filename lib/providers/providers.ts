@@ -34,12 +34,17 @@ export interface Providers extends Switches {
   adminConsentUri(slug: string, portal?: string): Promise<string | undefined>
   /** the back-channel logout URI to enter at the provider, where it has such a thing */
   backChannelLogoutUri(slug: string, portal?: string): string
+  /** the front-channel logout URI to enter at the provider; good for something with the setting `frontChannelLogout` only */
+  frontChannelLogoutUri(slug: string, portal?: string): string
   /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
   postLogoutRedirectUri(portal?: string): string
 }
 
 export interface ProvidersParts extends SwitchParts {
-  addresses: Pick<Addresses, 'callback' | 'adminConsent' | 'backChannelLogout' | 'loggedOut'>
+  addresses: Pick<
+    Addresses,
+    'callback' | 'adminConsent' | 'backChannelLogout' | 'frontChannelLogout' | 'loggedOut'
+  >
   outbound: Outbound
 }
 
@@ -90,6 +95,7 @@ export function createProviders(parts: ProvidersParts): Providers {
       return presetOf(preset)?.adminConsent && addresses.adminConsent(slug, portal)
     },
     backChannelLogoutUri: (slug, portal = 'default') => addresses.backChannelLogout(slugOf(slug), portal),
+    frontChannelLogoutUri: (slug, portal = 'default') => addresses.frontChannelLogout(slugOf(slug), portal),
     postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),
   }
 }

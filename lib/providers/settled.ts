@@ -26,6 +26,7 @@ export function settled(settings: Decided): Settled {
     emailDomains: settings.emailDomains ?? [],
     tenants: settings.tenants ?? [],
     logout: settings.logout ?? 'provider',
+    frontChannelLogout: settings.frontChannelLogout ?? false,
     secretEncoding: settings.secretEncoding ?? 'form',
     clientSecretExpiresAt: settings.clientSecretExpiresAt,
     secondClientSecretExpiresAt: settings.secondClientSecretExpiresAt,
@@ -38,6 +39,7 @@ export function settled(settings: Decided): Settled {
 const unnoticed: readonly string[] = [
   'displayName',
   'logout',
+  'frontChannelLogout',
   'clientSecretExpiresAt',
   'secondClientSecretExpiresAt',
 ]
@@ -66,6 +68,7 @@ export function settingsOf(provider: Provider): Decided {
     emailDomains: [...provider.emailDomains],
     tenants: [...provider.tenants],
     logout: provider.logout,
+    frontChannelLogout: provider.frontChannelLogout,
     secretEncoding: provider.secretEncoding,
     clientSecretExpiresAt: provider.clientSecretExpiresAt,
     secondClientSecretExpiresAt: provider.secondClientSecretExpiresAt,

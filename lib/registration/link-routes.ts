@@ -3,7 +3,7 @@ import type { EventLog } from '../events/events.ts'
 import type { Provider } from '../providers/provider.ts'
 import { link } from '../sign-in/link.ts'
 import type { LookUp } from '../sign-in/look-up.ts'
-import type { TellOwner } from '../sign-in/tell-owner.ts'
+import type { TellMethods } from '../sign-in/tell-methods.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
@@ -21,7 +21,7 @@ export interface LinkRoutesParts {
   pendings: PendingRegistrations
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  tellOwner: TellOwner
+  tellMethods: TellMethods
   withPending: WithPending
 }
 
@@ -33,7 +33,7 @@ export interface LinkRoutesParts {
  */
 export function createLinkRoutes(parts: LinkRoutesParts): Router {
   const { addresses, events, homePath, identities, lookUp, pages, pendings, posted } = parts
-  const { tellOwner, withPending } = parts
+  const { tellMethods, withPending } = parts
 
   async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
     await pages.show(req, res, 'link', {
@@ -41,31 +41,28 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
       user: req.user as User,
       provider: { displayName: provider.displayName },
       account: accountOf(pending),
-      linking: pending.linking ?? false,
+      asked: pending.asked === true,
     })
   }
 
   async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { identity, portal, linking, returnTo } = pending
+    const { identity, portal, returnTo } = pending
     pendings.clear(res)
     // Anything but a clear yes is a no.
-    const isTheirs = (req.body as Record<string, unknown> | undefined)?.answer === 'link'
-    if (isTheirs) {
+    if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
       const user = req.user as User
-      const { id: userId } = user
+      const userId = String(user.id)
       const { gone } = await lookUp(identity, portal)
       await link(identities, { provider, identity, userId }, gone)
       await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
-      tellOwner(req, { change: 'linked', portal, user, provider: provider.displayName })
+      tellMethods(req, { user, provider, what: 'linked' })
     }
-    const account = addresses.path('/account/security', { done: isTheirs ? 'linked' : undefined })
-    res.redirect(303, linking ? account : (returnTo ?? homePath))
+    res.redirect(303, returnTo ?? homePath)
   }
 
   const forItsUser = (act: typeof answer) =>
     withPending(async (req, res, pending, provider) => {
-      if (!req.user)
-        return res.redirect(303, addresses.path(pending.linking ? '/account/security' : '/register'))
+      if (!req.user) return res.redirect(303, addresses.path('/register'))
       await act(req, res, pending, provider)
     }, isProvenBy)
 

@@ -10,8 +10,7 @@ export function createOfferLink(pendings: PendingRegistrations, addresses: Addre
   return async (req, res, { portal, user, proving }) => {
     if (proving === undefined) return undefined
     const pending = await pendings.find(req, portal)
-    // What somebody began on the account pages is theirs alone.
-    if (pending?.id !== proving || pending.linking) return undefined
+    if (pending?.id !== proving) return undefined
     await pendings.keep(res, { ...pending, provenBy: String(user.id) })
     return addresses.path('/register/link')
   }

@@ -21,8 +21,8 @@ export interface PendingRegistration {
   proven?: string | undefined
   /** id of the user as whom its owner signed in, to show who they are here */
   provenBy?: string | undefined
-  /** begun by that user on the account pages: good for their yes or no, and for no registration or sign-in */
-  linking?: true | undefined
+  /** that user, signed in before, asked for it */
+  asked?: boolean | undefined
 }
 
 export interface PendingRegistrations {

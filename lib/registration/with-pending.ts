@@ -41,19 +41,18 @@ export function createWithPending(parts: WithPendingParts): WithPending {
     return provider
   }
 
-  return (act, belongsTo) =>
+  return (act, belongsTo = () => false) =>
     handle(async (req, res) => {
       const portal = portalOf(req)
       const pending = await pendings.find(req, portal)
       const { provider: slug, returnTo } = pending ?? {}
       try {
-        if (req.user && !(pending && belongsTo?.(req.user, pending))) {
+        if (req.user && !(pending && belongsTo(req.user, pending))) {
           // Whose registration it is cannot be told any more.
           pendings.clear(res)
           return res.redirect(303, homePath)
         }
-        // Nobody registers with what a user who has gone since began to link.
-        if (!pending || (pending.linking && !belongsTo))
+        if (!pending)
           throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
         await act(req, res, pending, await stillAsItWas(pending))
       } catch (error) {

@@ -1,4 +1,5 @@
 import bowser from 'bowser'
+import { loggable } from '../loggable.ts'
 
 /** What a person recognises a browser by. Nothing finer is kept. */
 export interface Device {
@@ -18,12 +19,6 @@ export function deviceOf(userAgent: string | undefined): Device {
   return { browser: named(browser.name), system: named(os.name) }
 }
 
-const known = new Set<string | undefined>([
-  ...Object.values(bowser.BROWSER_MAP),
-  ...Object.values(bowser.OS_MAP),
-])
-
-/** Of what it does not know the library says what the browser says: a text of a stranger's, for pages and mails of ours. */
 function named(name: string | undefined): string | undefined {
-  return known.has(name) ? name : undefined
+  return (name && loggable(name, 60)) || undefined
 }

@@ -22,7 +22,7 @@ export interface SessionIndex {
 }
 
 /**
- * One session, by its own id or that of its row; all of a user; all that were begun with a provider; or those that a provider can
+ * One session, by its own id or that of its row; all of a user; all that were begun with a provider, or with one session of it; or those that a provider can
  * speak of (OpenID Connect Back-Channel Logout 1.0, 2.4): its own session, or a person.
  */
 export type SessionMatch =
@@ -30,7 +30,7 @@ export type SessionMatch =
   | { portal: string; id: string; userId?: string | undefined }
   | { portal: string; userId: string /** id of a row */; except?: string | undefined }
   /** slug */
-  | { portal: string; provider: string }
+  | { portal: string; provider: string; providerSession?: string | undefined }
   | { portal: string; issuer: string; providerSession: string; subject?: string | undefined }
   | {
       portal: string

@@ -10,7 +10,7 @@ import type { Identity } from './identity.ts'
 import type { LastUsed } from './last-used.ts'
 import { link } from './link.ts'
 import type { SignedOutHere } from './signed-out-here.ts'
-import type { TellOwner } from './tell-owner.ts'
+import type { TellMethods } from './tell-methods.ts'
 
 export interface Admission {
   provider: Provider
@@ -36,47 +36,50 @@ export type OfferLink = (
   proved: { portal: string; user: User; proving: string | undefined },
 ) => Promise<string | undefined>
 
+/**
+ * Whether the provider has said, since we asked it for this identity, that its session, or everything of the person there, has
+ * ended; or whether that was so long ago that it is not known any more.
+ */
+export type WasSignedOut = (provider: Provider, identity: Identity) => Promise<boolean>
+
 export interface AdmitParts {
   sessions: PortalSessions
   identities: IdentitiesTable
   events: EventLog
   lastUsed: LastUsed
-  /** whether its provider has taken back what it said of somebody, see `LogoutTokensTable` */
-  hasEnded: (portal: string, identity: Identity) => Promise<boolean>
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
   forgetRegistration: (res: Response) => void
   offerLink: OfferLink
   signedOutHere: SignedOutHere
   table: ProvidersTable
-  tellOwner: TellOwner
+  tellMethods: TellMethods
+  wasSignedOut: WasSignedOut
 }
 
 /** Links where that is due, starts the session and sends the person on. */
 export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
 
 export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, hasEnded, lastUsed, homePath, forgetRegistration } = parts
-  const { offerLink, signedOutHere, table, tellOwner } = parts
+  const { sessions, identities, events, lastUsed, homePath, forgetRegistration } = parts
+  const { offerLink, signedOutHere, table, tellMethods, wasSignedOut } = parts
 
-  /** What has become of the provider's word while the session began: whoever ended all there were did not find this one. */
-  async function endUnlessItHolds(req: Request, admission: Admission): Promise<void> {
+  /**
+   * Links are taken back with the sessions of who came by them, and a provider ends what runs: the session that begins just now
+   * was not among these. Its row is there by now, so that whoever comes later finds it.
+   */
+  async function endUnlessValid(req: Request, { provider, identity, how }: Admission) {
+    const { portal } = provider
     try {
-      await assertLinked(admission)
-      if (await hasEnded(admission.provider.portal, admission.identity))
-        throw new PortalSsoError('attempt_gone', 'the provider has ended its session meanwhile')
+      if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
+      if (!(await identities.touch(portal, identity)))
+        throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+      if (await wasSignedOut(provider, identity))
+        throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')
     } catch (error) {
       await sessions.end(req)
       throw error
     }
-  }
-
-  /** Links are taken back with the sessions of who came by them: the one that begins just now was not among these. */
-  async function assertLinked({ provider, identity, user, how }: Admission): Promise<void> {
-    const { portal } = provider
-    if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-    if (!(await identities.touch(portal, { ...identity, userId: user.id, providerId: provider.id })))
-      throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
   }
 
   /** Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back. */
@@ -92,15 +95,14 @@ export function createAdmit(parts: AdmitParts): Admit {
       await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known') await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
-    // Who registers knows; who was here before may not be the one who did it.
-    if (how === 'linked') tellOwner(req, { change: 'linked', portal, user, provider: provider.displayName })
+    if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })
     const offer = await offerLink(req, res, { portal, user, proving })
     if (offer === undefined) forgetRegistration(res)
     // A directory may make users who wait for somebody's approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
-    await endUnlessItHolds(req, admission)
+    await endUnlessValid(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
     signedOutHere.clear(req, res)

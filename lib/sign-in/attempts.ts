@@ -22,6 +22,12 @@ export interface Attempt {
   rehearsal?: Rehearsing | undefined
 }
 
+/** One whose answer has come. */
+export interface TakenAttempt extends Attempt {
+  /** milliseconds since 1970 */
+  begunAt: number
+}
+
 /** What is asked of a sign-in that was demanded of somebody who is signed in (OpenID Connect Core 3.1.2.1). */
 export interface Freshness {
   /** `max_age`: seconds since the person showed the provider who they are */
@@ -38,7 +44,7 @@ export interface Rehearsing {
 }
 
 export type Taken =
-  | { attempt: Attempt }
+  | { attempt: TakenAttempt }
   /** its time is over, or its answer came before: the back button, a second tab, a replay */
   | { spent: true; returnTo: string | undefined }
   | { unknown: true }
@@ -104,7 +110,8 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
       const { attempt, until } = sealed
       const { returnTo } = attempt
       await marks.set(res, prefix + state, { spent: true, returnTo })
-      return until > Date.now() ? { attempt } : { spent: true, returnTo }
+      const begunAt = until - lifetime * 1000
+      return until > Date.now() ? { attempt: { ...attempt, begunAt } } : { spent: true, returnTo }
     },
   }
 }

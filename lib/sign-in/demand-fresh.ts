@@ -1,10 +1,12 @@
 import type { Request, Response } from 'express'
 import { PortalSsoError } from '../errors.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { isIssuerOf } from '../providers/templated-issuer.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { keepPrivate } from '../web/keep-private.ts'
+import { leadOn } from '../web/lead-on.ts'
 import { newReference, type Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { wantsPage } from '../web/wants-page.ts'
@@ -34,23 +36,25 @@ export interface DemandFreshParts {
 export function createDemandFresh(parts: DemandFreshParts): DemandFresh {
   const { addresses, pages, portalOf, sessions, table } = parts
 
-  /** The provider that the person came by, or the picker: where that is gone, or where the host signed the person in itself. */
-  async function pageFor(req: Request): Promise<string> {
+  /** The one that the person came by; otherwise the picker shows: where that is gone, or where the host signed the person in itself. */
+  async function providerOf(req: Request): Promise<Provider | undefined> {
     const cameBy = sessions.cameBy(req)
     const provider = cameBy && (await table.find(portalOf(req), cameBy.provider))
-    const isThere = provider?.enabled && isIssuerOf(provider, cameBy?.issuer ?? '')
-    return isThere ? `/login/${provider.slug}` : '/login'
+    return provider?.enabled && isIssuerOf(provider, cameBy?.issuer ?? '') ? provider : undefined
   }
 
   return async (req, res, { returnTo, ...demanded }) => {
     const authentication = sessions.authentication(req)
     if (authentication && isFresh(authentication, demanded)) return true
-    const page = await pageFor(req)
+    const provider = await providerOf(req)
+    const page = provider ? `/login/${provider.slug}` : '/login'
     keepPrivate(res)
     if (wantsPage(req)) {
       const repeatable = req.method === 'GET' || req.method === 'HEAD'
-      const there = addresses.path(page, { returnTo, ...freshnessQuery(demanded) })
-      res.redirect(repeatable ? 302 : 303, there)
+      const href = addresses.path(page, { returnTo, ...freshnessQuery(demanded) })
+      // What leads on to another site must be no redirect after a post.
+      if (provider && !repeatable) await leadOn(pages, req, res, { href, name: provider.displayName })
+      else res.redirect(repeatable ? 302 : 303, href)
       return false
     }
     const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')

@@ -17,10 +17,8 @@ export interface Identity {
   readonly providerSession?: string | undefined
   /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
   readonly logoutHint: string
-  /** the `iat` claim: seconds since 1970 by the provider's clock */
-  readonly issuedAt: number
-  /** since when its code was being redeemed: milliseconds since 1970 by our clock */
-  readonly redeemedAt: number
+  /** when we asked for it, which is before the provider said anything: milliseconds since 1970 by our own clock */
+  readonly askedAt: number
   /** the `auth_time` claim: when the person last showed the provider who they are; seconds since 1970 */
   readonly authenticatedAt?: number | undefined
   /** the `acr` claim: how they did */
@@ -48,7 +46,7 @@ export function identityFrom(
   idToken: string,
   idClaims: Claims,
   userInfo: Claims | undefined,
-  clock: { now: number; tolerance: number; redeemedAt: number },
+  clock: { now: number; tolerance: number; askedAt: number },
 ): Identity {
   const { sub: subject, sid, acr } = idClaims
   if (typeof subject !== 'string' || !identifier.test(subject))
@@ -76,8 +74,7 @@ export function identityFrom(
     // To the letter: a logout token must find it again.
     providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
-    issuedAt,
-    redeemedAt: clock.redeemedAt,
+    askedAt: clock.askedAt,
     authenticatedAt: authenticationOf(idClaims, clock),
     acr: typeof acr === 'string' && identifier.test(acr) ? acr : undefined,
   }

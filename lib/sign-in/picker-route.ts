@@ -78,6 +78,6 @@ export function monogramOf(displayName: string): string {
 }
 
 // Five twelfths of the colour circle on from one to the next: neighbours never look alike.
-export function hueOf({ position }: Pick<Provider, 'position'>): number {
+export function hueOf({ position }: Provider): number {
   return (position * 5) % 12
 }

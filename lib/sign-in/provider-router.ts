@@ -8,7 +8,7 @@ import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { Admit } from './admit.ts'
 import { type Answer, readAnswer } from './answer.ts'
-import type { Attempt, Attempts, Freshness, Rehearsing } from './attempts.ts'
+import type { Attempt, Attempts, Freshness, Rehearsing, TakenAttempt } from './attempts.ts'
 import { assertFresh, readFreshness } from './freshness.ts'
 import type { Identity } from './identity.ts'
 import { readLoginHint } from './login-hint.ts'
@@ -28,14 +28,10 @@ export type BeginRegistration = (
 export type EndRehearsal = (
   req: Request,
   res: Response,
-  came: { provider: Provider; answer: Answer; attempt: Attempt; rehearsal: Rehearsing },
+  came: { provider: Provider; answer: Answer; attempt: TakenAttempt; rehearsal: Rehearsing },
 ) => Promise<void>
 
-/**
- * Ends what somebody who is signed in began, to sign in with this provider too. It signs nobody in, and links nothing yet.
- *
- * @throws PortalSsoError when the answer is not for whoever is signed in here
- */
+/** Ends a sign-in with another provider that somebody who is signed in wants to use from now on. It signs nobody in. */
 export type EndLinking = (
   req: Request,
   res: Response,
@@ -67,9 +63,18 @@ const postedAgain = 'portal_sso_posted_again'
 
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
 export function createProviderRouter(provider: Provider, parts: ProviderRouterParts): Router {
-  const { addresses, admit, attempts, endLinking, endRehearsal, findRegistrationId, homePath } = parts
-  const { beginRegistration, lookUp, pages, provesAddresses, refuse, signedOutHere, strategies, table } =
-    parts
+  const {
+    addresses,
+    admit,
+    attempts,
+    endLinking,
+    endRehearsal,
+    findRegistrationId,
+    homePath,
+    lookUp,
+    pages,
+  } = parts
+  const { beginRegistration, provesAddresses, refuse, signedOutHere, strategies, table } = parts
   const { portal, slug } = provider
 
   const begin = handle(async (req, res) => {
@@ -94,7 +99,6 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
   const finish = handle(async (req, res) => {
     let returnTo: string | undefined
     let fresh: Freshness | undefined
-    let linking: string | undefined
     try {
       const answer = readAnswer(req)
       const again = answer.parameters.has(postedAgain)
@@ -110,21 +114,19 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       const { attempt } = taken
       returnTo = attempt.returnTo
       fresh = attempt.fresh
-      linking = attempt.linking
       // Before anything that signs somebody in: a rehearsal never does.
       if (attempt.rehearsal) return await report(req, res, answer, attempt, attempt.rehearsal)
       assertEnabled()
       const identity = await strategies.finish(req, res, provider, { answer, attempt })
       assertFresh(identity, fresh)
       await refuseChanged()
-      // Only what was begun for it links, and that never signs anybody in.
-      if (linking !== undefined) return await endLinking(req, res, { provider, identity, linking })
-      await carryOut(req, res, identity, attempt)
+      const { linking } = attempt
+      if (linking !== undefined) await endLinking(req, res, { provider, identity, linking })
+      else await carryOut(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
       const again = provider.enabled ? { provider: slug, row: provider } : {}
-      const back = linking === undefined ? undefined : returnTo
-      await refuse(req, res, error, { portal, ...again, returnTo, fresh, back })
+      await refuse(req, res, error, { portal, ...again, returnTo, fresh })
     }
   })
 
@@ -137,7 +139,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     req: Request,
     res: Response,
     answer: Answer,
-    attempt: Attempt,
+    attempt: TakenAttempt,
     rehearsal: Rehearsing,
   ): Promise<void> {
     const { id, version } = provider

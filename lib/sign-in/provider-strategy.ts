@@ -7,7 +7,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
 import { clockTolerance, type ProviderClient } from '../providers/provider-client.ts'
 import type { Answer } from './answer.ts'
-import type { Attempt, Attempts, Freshness, Rehearsing } from './attempts.ts'
+import type { Attempt, Attempts, Freshness, Rehearsing, TakenAttempt } from './attempts.ts'
 import { entraCode, lacksConsent } from './consent-missing.ts'
 import { assertIdTokenForm } from './id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from './identity.ts'
@@ -36,7 +36,7 @@ export interface Begin {
 export interface Finish {
   step: 'finish'
   answer: Answer
-  attempt: Attempt
+  attempt: TakenAttempt
   /** told what was seen on the way, for a report; it changes nothing */
   observe?: Observe | undefined
 }
@@ -179,11 +179,10 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   private async judge(
     answer: Answer,
-    { nonce, codeVerifier }: Attempt,
+    { nonce, codeVerifier, begunAt: askedAt }: TakenAttempt,
     observe: Observe | undefined,
   ): Promise<Identity> {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
-    const redeemedAt = Date.now()
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
     try {
       const checks: client.AuthorizationCodeGrantChecks = {
@@ -205,7 +204,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
         tolerance: clockTolerance,
-        redeemedAt,
+        askedAt,
       })
     } catch (error) {
       const code = answer.parameters.get('code') ?? ''

@@ -24,7 +24,32 @@ export interface Link extends Subject {
   readonly rebound?: boolean | undefined
 }
 
+export interface LinkedIdentity extends Subject {
+  readonly id: string
+  readonly providerId: string
+  readonly email: string | undefined
+  /** ISO 8601 */
+  readonly linkedAt: string
+  /** ISO 8601 */
+  readonly lastUsedAt: string
+}
+
 export interface IdentitiesTable {
+  /** The newest first. */
+  listOf(portal: string, userId: string): Promise<LinkedIdentity[]>
+  /**
+   * Takes one away from its user, unless it is the last one that lets them in: of two that are taken away at once, on whatever
+   * instances, one stays.
+   *
+   * @param opens whether somebody can sign in with it
+   * @returns what it was, or why it stays
+   */
+  unlink(
+    portal: string,
+    userId: string,
+    id: string,
+    opens: (identity: LinkedIdentity) => boolean,
+  ): Promise<LinkedIdentity | 'last' | 'gone'>
   /** @returns the user's id */
   findUserId(portal: string, who: Subject): Promise<string | undefined>
   /**
@@ -48,12 +73,11 @@ export interface IdentitiesTable {
   /** Takes back a link that a rebinding made. */
   unlinkRebound(portal: string, who: Subject): Promise<void>
   /**
-   * Notes that it was used just now, with which provider, and who it is in the directory where that was not known: what is
-   * there stays.
+   * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
    *
-   * @returns whether it is linked to that user (still)
+   * @returns whether it is linked (still)
    */
-  touch(portal: string, who: Omit<Link, 'portal' | 'email' | 'rebound'>): Promise<boolean>
+  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -67,8 +91,33 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     return row?.user_id
   }
 
+  async function listOf(portal: string, userId: string, on?: Knex.Transaction): Promise<LinkedIdentity[]> {
+    const query = (on ?? knex)('sso_identities')
+      .select('id', 'issuer', 'subject', 'email', {
+        providerId: 'provider_id',
+        linkedAt: 'linked_at',
+        lastUsedAt: 'last_used_at',
+      })
+      .where({ portal, user_id: userId })
+      .orderBy([{ column: 'linked_at', order: 'desc' }, { column: 'id' }])
+    // Whoever else takes one away waits here until this is done (PostgreSQL; SQLite has one writer at a time).
+    const found: (LinkedIdentity & { email: string | null })[] = await (on ? query.forUpdate() : query)
+    return found.map((identity) => ({ ...identity, email: identity.email ?? undefined }))
+  }
+
   return {
     findUserId,
+    listOf: (portal, userId) => listOf(portal, userId),
+    async unlink(portal, userId, id, opens) {
+      return await knex.transaction(async (transaction) => {
+        const linked = await listOf(portal, userId, transaction)
+        const identity = linked.find((each) => each.id === id)
+        if (!identity) return 'gone'
+        if (!linked.some((each) => each.id !== id && opens(each))) return 'last'
+        await transaction('sso_identities').where({ id }).delete()
+        return identity
+      })
+    },
     async findUserIdsBefore(portal, { issuer, tenant, object }, before) {
       return await rows()
         .distinct()
@@ -104,15 +153,15 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     async unlinkRebound(portal, { issuer, subject }) {
       await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
-    async touch(portal, { issuer, subject, userId, providerId, directory }) {
+    async touch(portal, { issuer, subject, directory }) {
       // Where they are known already they stay: both are set at once.
       const known = directory && {
         tenant_id: knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
         object_id: knex.raw('coalesce(object_id, ?)', [directory.object]),
       }
       const used = await rows()
-        .where({ portal, issuer, subject, user_id: userId })
-        .update({ last_used_at: new Date().toISOString(), provider_id: providerId, ...known })
+        .where({ portal, issuer, subject })
+        .update({ last_used_at: new Date().toISOString(), ...known })
       return used === 1
     },
   }

@@ -16,6 +16,8 @@ export interface Addresses {
   clientKeys(slug: string, portal: string): string
   /** where a provider says that a session of its own has ended */
   backChannelLogout(slug: string, portal: string): string
+  /** what a provider's page loads in a frame to say the same */
+  frontChannelLogout(slug: string, portal: string): string
 }
 
 /** @param baseUrl one origin for all, or one for each portal */
@@ -48,5 +50,6 @@ export function createAddresses(
     loggedOut: (portal) => origin(portal) + path('/logout/done'),
     clientKeys: (slug, portal) => origin(portal) + path(`/login/${slug}/jwks.json`),
     backChannelLogout: (slug, portal) => origin(portal) + path(`/logout/${slug}/backchannel`),
+    frontChannelLogout: (slug, portal) => origin(portal) + path(`/logout/${slug}/frontchannel`),
   }
 }

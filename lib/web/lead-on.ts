@@ -5,7 +5,7 @@ import type { Pages } from './pages.ts'
  * Leads from a posted form to another site: Chrome applies the `form-action` of the page that holds the form, which may be the
  * host's, to every redirect after the post. A page that goes on by itself is none.
  *
- * @param href as `URL` spells it
+ * @param href as `URL` spells it; or a path of ours that leads there
  * @param name of who is there
  */
 export async function leadOn(

@@ -16,7 +16,7 @@ export interface RateLimits {
   start: number
   /** answers of providers; default 2000: a posted one comes twice */
   callback: number
-  /** the registration form; default 2000: shown, and sent */
+  /** the registration form and the account page; default 2000: shown, and sent */
   registration: number
   /** entering or asking for an e-mailed code; default 200: each costs a mail or a try */
   code: number

@@ -55,6 +55,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   claims?: Claims
   /** Merged over what the token endpoint answers. */
   tokenAnswer?: Claims
+  /** Answers a token request once this is over, with what it would have answered at once. */
+  tokenWaitsFor?: Promise<unknown>
   tokenError?: { status?: number; body: object }
   /** Refuses the token request, and quotes it. */
   tokenQuotes?: true
@@ -68,6 +70,9 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   likeKeycloak?: true
   /** Reads Basic credentials without form-decoding them, as many servers do against RFC 6749 section 2.3.1. */
   rawCredentials?: true
+
+  /** Its page for signing out loads these addresses in frames (OpenID Connect Front-Channel Logout 1.0). */
+  logoutFrames?: string[]
 
   /** The ID token carries nobody but `sub`. */
   claimsInUserinfoOnly?: true
@@ -199,13 +204,16 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
         return deliver(res, 'jwks', { body: await keys.jwks(faults) })
       case 'GET /authorize':
         return authorize(request.query, res)
-      case 'POST /token':
-        return deliver(res, 'token', await token(request))
+      case 'POST /token': {
+        const answer = await token(request)
+        await faults.tokenWaitsFor
+        return deliver(res, 'token', answer)
+      }
       case 'GET /userinfo':
       case 'POST /userinfo':
         return deliver(res, 'userinfo', userinfo(request))
       case 'GET /logout':
-        return logout(request.query, res)
+        return faults.logoutFrames ? framing(faults.logoutFrames, res) : logout(request.query, res)
       default:
         res.writeHead(404).end('There is nothing here.')
     }
@@ -441,6 +449,13 @@ function logout(query: URLSearchParams, res: ServerResponse): void {
   const target = new URL(back)
   if (query.has('state')) target.searchParams.set('state', query.get('state') ?? '')
   res.writeHead(302, { Location: target.href }).end()
+}
+
+function framing(addresses: string[], res: ServerResponse): void {
+  const frames = addresses.map((address) => `<iframe src="${escapeHtml(address)}"></iframe>`)
+  res
+    .writeHead(200, { 'Content-Type': 'text/html' })
+    .end(`<!doctype html><title>Signed out</title>${frames.join('')}`)
 }
 
 type Head = (more?: OutgoingHttpHeaders) => ServerResponse

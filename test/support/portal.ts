@@ -32,16 +32,19 @@ export const testSecret = 'a secret for tests that is longer than 32 characters'
 export interface TestPortalOptions extends Partial<PortalSsoOptions> {
   /** what the host mounts; default: a guarded `/portal` that says who is signed in */
   mount?: (app: Express, sso: PortalSso) => void
+  /** by which browsers know this machine; default 127.0.0.1. Another one is another site */
+  host?: string
 }
 
 /** A portal over real HTTP on a free port, with a database of its own in memory unless given one. */
 export async function startPortal({
   mount = mountDefault,
+  host = '127.0.0.1',
   ...options
 }: TestPortalOptions = {}): Promise<TestPortal> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const url = `http://${host}:${(server.address() as AddressInfo).port}`
   const given = options.database as Knex | undefined
   const knex = given ?? knexModule(sqliteConfig(':memory:'))
   const logs: LogLine[] = []

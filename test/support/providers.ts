@@ -19,6 +19,7 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     emailDomains: [],
     tenants: [],
     logout: 'provider',
+    frontChannelLogout: false,
     secretEncoding: 'form',
     clientSecretExpiresAt: undefined,
     secondClientSecretExpiresAt: undefined,

@@ -83,8 +83,13 @@ export class Visitor {
 }
 
 /** Where a browser goes on to by itself: a redirect, or a page that leads on. */
-export function next({ location, headers }: Pick<Seen, 'location' | 'headers'>): string | undefined {
-  return location ?? headers.get('refresh')?.replace(/^0; url=/, '')
+export function next({
+  location,
+  headers,
+  url,
+}: Pick<Seen, 'location' | 'headers' | 'url'>): string | undefined {
+  const refresh = headers.get('refresh')?.replace(/^0; url=/, '')
+  return location ?? (refresh && new URL(refresh, url).href)
 }
 
 export interface Form {

@@ -11,14 +11,19 @@ export interface Urls {
   adminConsentUri?: string
   postLogoutRedirectUri: string
   backChannelLogoutUri: string
+  /** where it is switched on */
+  frontChannelLogoutUri?: string
   /** where the provider fetches our keys, with `private_key_jwt` */
   jwksUri?: string
 }
 
-type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & { clientAuthentication?: string | undefined }
+type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & {
+  clientAuthentication?: string | undefined
+  frontChannelLogout?: boolean | undefined
+}
 
 export function urlsOf({ sso, environment }: Workbench, provider: Described): Urls {
-  const { slug, portal, preset, clientAuthentication } = provider
+  const { slug, portal, preset, clientAuthentication, frontChannelLogout } = provider
   const { providers } = sso
   const addresses = createAddresses(environment.baseUrl, environment.mountPath)
   return {
@@ -26,6 +31,7 @@ export function urlsOf({ sso, environment }: Workbench, provider: Described): Ur
     ...(presetOf(preset)?.adminConsent && { adminConsentUri: addresses.adminConsent(slug, portal) }),
     postLogoutRedirectUri: providers.postLogoutRedirectUri(portal),
     backChannelLogoutUri: providers.backChannelLogoutUri(slug, portal),
+    ...(frontChannelLogout && { frontChannelLogoutUri: providers.frontChannelLogoutUri(slug, portal) }),
     ...(clientAuthentication === 'private_key_jwt' && { jwksUri: providers.jwksUri(slug, portal) }),
   }
 }
@@ -35,6 +41,7 @@ const urlLabels: Record<keyof Urls, string> = {
   adminConsentUri: 'Admin-consent redirect URI',
   postLogoutRedirectUri: 'Post-logout redirect URI',
   backChannelLogoutUri: 'Back-channel logout URI',
+  frontChannelLogoutUri: 'Front-channel logout URI',
   jwksUri: 'JWKS URI',
 }
 
@@ -74,6 +81,7 @@ const labels: Partial<Record<keyof Provider, string>> = {
   emailDomains: 'E-mail domains',
   tenants: 'Allowed tenants',
   logout: 'Signing out ends',
+  frontChannelLogout: 'Front-channel logout',
   proxy: 'Proxy',
   certificateAuthority: 'Certificate authority',
 }

@@ -95,6 +95,11 @@ const settingFlags: readonly SettingFlag[] = [
     says: 'what signing out ends; left out: provider, which is both; ask: the person says',
     choices: logoutReaches,
   },
+  {
+    setting: 'frontChannelLogout',
+    flag: '--front-channel-logout',
+    says: 'its pages may end sessions here through the browser, where it knows no back-channel logout',
+  },
   { setting: 'proxy', flag: '--proxy <url>', says: 'proxy that leads to the provider' },
   {
     setting: 'certificateAuthority',
@@ -126,6 +131,7 @@ export function addSettingFlags(command: Command): Command {
   }
   return command
     .option('--no-trusts-email', 'only addresses that the provider vouches for itself')
+    .option('--no-front-channel-logout', 'they may not')
     .option('--public', 'a public client without a secret')
 }
 

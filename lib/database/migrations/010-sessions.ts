@@ -29,13 +29,12 @@ export async function up(knex: Knex): Promise<void> {
     provider: knex('sso_providers').select('slug').whereRaw('sso_providers.id = sso_sessions.provider_id'),
   })
   await knex.schema.createTable('sso_logout_tokens', (table) => {
-    table.string('id', 43).primary().comment('digest of portal, issuer and jti')
+    table.string('id', 43).primary().comment('digest of portal, issuer and jti, or sid')
     table.string('portal', 100).notNullable()
     table.string('issuer', 255).notNullable()
     table.string('subject', 255)
     table.string('provider_session', 255).comment('the `sid` claim')
-    table.string('issued_at', 24).notNullable().comment('by the clock of the provider')
-    table.string('noted_at', 24).notNullable()
+    table.string('came_at', 24).notNullable().comment('by our own clock')
     table.string('obeyed_at', 24).comment('null: to be sent again')
     table.string('expires_at', 24).notNullable()
     table.index(['portal', 'issuer', 'provider_session'], 'sso_logout_tokens_session')

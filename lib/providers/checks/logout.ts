@@ -15,7 +15,11 @@ export function checkLogout(metadata: ProviderMetadata): Check[] {
       'back-channel',
       metadata.backchannel_logout_supported === true
         ? 'the provider can say when its own session ends (back-channel logout)'
-        : 'the provider does not announce back-channel logout',
+        : `the provider does not announce back-channel logout${
+            metadata.frontchannel_logout_supported === true
+              ? ', but front-channel logout, which you can switch on here'
+              : ''
+          }`,
     ),
   ]
 }

@@ -48,6 +48,8 @@ export const entra: Preset = {
   choosesAccount: true,
   // Microsoft documents it beside the issuer: {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
+  // As others have found: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
+  frontChannelWithoutIssuer: true,
   hints: [
     'One tenant: leave the supported account types at “this organizational directory only”. Several, or `organizations`: choose “any organizational directory”.',
     'Enter three redirect URIs under Authentication, as platform Web: of the sign-in, of the admin consent, and of the way back after signing out.',

@@ -36,6 +36,11 @@ export interface Preset {
   adminConsent?(issuer: string): string
   /** it knows `prompt=select_account`, though its metadata do not say so; default false */
   choosesAccount?: true
+  /**
+   * It ends sessions here through the browser (Front-Channel Logout 1.0), and says which one by `sid` alone, against the
+   * specification, which asks for `iss` too. Default false.
+   */
+  frontChannelWithoutIssuer?: true
   /** file in `views/assets/logos`, without `.svg`; left out: a monogram */
   logo?: string
   /** what an administrator should know before the form is filled in; one sentence each */

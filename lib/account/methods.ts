@@ -1,0 +1,95 @@
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
+import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.ts'
+
+/** A way in which somebody signs in. */
+export interface Method {
+  /** of the identity */
+  id: string
+  displayName: string
+  logo: string | undefined
+  monogram: string
+  hue: number
+  email: string | undefined
+  /** ISO 8601 */
+  linkedAt: string
+  /** ISO 8601 */
+  lastUsedAt: string
+  /** `off`: nobody signs in with it now */
+  state: 'on' | 'off'
+  /** the last one that lets its person in stays */
+  removable: boolean
+}
+
+export interface Methods {
+  of(portal: string, userId: string): Promise<Method[]>
+  /**
+   * Takes one away, unless no other one would let its person in.
+   *
+   * @returns what it was; `last`; or `gone`
+   */
+  unlink(portal: string, userId: string, id: string): Promise<Unlinked | 'last' | 'gone'>
+}
+
+export interface Unlinked {
+  issuer: string
+  subject: string
+  /** as far as its provider is known */
+  provider: Pick<Provider, 'slug' | 'displayName'> | undefined
+}
+
+export interface MethodsParts {
+  identities: IdentitiesTable
+  table: ProvidersTable
+}
+
+export function createMethods({ identities, table }: MethodsParts): Methods {
+  return {
+    async of(portal, userId) {
+      const [linked, providers] = [await identities.listOf(portal, userId), await table.list(portal)]
+      const ways = linked.filter((identity) => opens(identity, providers))
+      return linked.map((identity) => {
+        const provider = providerOf(identity, providers)
+        const displayName = provider?.displayName ?? new URL(identity.issuer).host
+        const isWay = ways.includes(identity)
+        return {
+          id: identity.id,
+          displayName,
+          logo: provider && presetOf(provider.preset)?.logo,
+          monogram: monogramOf(displayName),
+          hue: provider ? hueOf(provider) : 0,
+          email: identity.email,
+          linkedAt: identity.linkedAt,
+          lastUsedAt: identity.lastUsedAt,
+          state: isWay ? 'on' : 'off',
+          removable: ways.some((way) => way !== identity),
+        }
+      })
+    },
+    async unlink(portal, userId, id) {
+      const providers = await table.list(portal)
+      const unlinked = await identities.unlink(portal, userId, id, (identity) => opens(identity, providers))
+      if (typeof unlinked === 'string') return unlinked
+      const { issuer, subject } = unlinked
+      return { issuer, subject, provider: providerOf(unlinked, providers) }
+    },
+  }
+}
+
+/** A row that was connected anew has another id, and its people are the same where the issuer is. */
+function matches(identity: LinkedIdentity, provider: Provider): boolean {
+  return provider.id === identity.providerId || provider.issuer === identity.issuer
+}
+
+function opens(identity: LinkedIdentity, providers: readonly Provider[]): boolean {
+  return providers.some((provider) => provider.enabled && matches(identity, provider))
+}
+
+function providerOf(identity: LinkedIdentity, providers: readonly Provider[]): Provider | undefined {
+  return (
+    providers.find(({ id }) => id === identity.providerId) ??
+    providers.find((provider) => matches(identity, provider))
+  )
+}

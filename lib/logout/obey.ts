@@ -1,0 +1,44 @@
+import type { EventLog } from '../events/events.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { EndSessions } from '../sessions/end-sessions.ts'
+import type { SessionMatch } from '../sessions/session-index.ts'
+import type { LogoutTokensTable, Told } from './logout-tokens-table.ts'
+
+/**
+ * Ends what a provider said has ended, once it is believed: sessions that run, wherever they do, and those that are just about
+ * to begin.
+ *
+ * @param match which sessions; default: those of the issuer that it names
+ * @returns `false`: it has done its work before
+ */
+export type Obey = (provider: Provider, told: Omit<Told, 'portal'>, match?: SessionMatch) => Promise<boolean>
+
+export interface ObeyParts {
+  endSessions: EndSessions
+  events: EventLog
+  logoutTokens: LogoutTokensTable
+}
+
+/**
+ * Noted first, then the sessions: a sign-in writes its session first and looks for the note then, so that of the two one always
+ * sees the other. Marked as obeyed last: a provider whose token failed here sends the same once more. Of two at once both end
+ * the same sessions, which harms nobody.
+ */
+export function createObey({ endSessions, events, logoutTokens }: ObeyParts): Obey {
+  return async ({ portal, slug }, message, match) => {
+    const told = { ...message, portal }
+    if (!(await logoutTokens.note(told))) return false
+    for (const [userId, sessions] of await endSessions(
+      match ?? { portal, issuer: told.issuer, ...told.ends },
+    ))
+      await events.record({
+        kind: 'signed-out',
+        portal,
+        userId,
+        provider: slug,
+        detail: { by: 'provider', sessions },
+      })
+    await logoutTokens.obeyed(told)
+    return true
+  }
+}

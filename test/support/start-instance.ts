@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import type { FreshDatabase } from './databases.ts'
+import { freePort } from './services/server.ts'
+
+/** See instance.ts. */
+export interface Instance {
+  port: number
+  /** An act of the code API, done in this instance. */
+  act(name: string, ...given: unknown[]): Promise<void>
+  /** As a power cut does. */
+  kill(): Promise<void>
+}
+
+/** One of the processes of a portal, with the run's Redis. @param url what the browsers see, whichever instance answers */
+export async function startInstance(url: string, database: FreshDatabase): Promise<Instance> {
+  const port = await freePort()
+  const child = spawn(process.execPath, ['--import', 'tsx', path.join('test', 'support', 'instance.ts')], {
+    env: {
+      ...process.env,
+      PORT: String(port),
+      BASE_URL: url,
+      DATABASE_URL: addressOf(database),
+      REDIS_URL: process.env.TEST_REDIS_URL,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = once(child, 'exit')
+  await new Promise<void>((resolve, reject) => {
+    let said = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said += text
+        if (said.includes('ready')) resolve()
+      })
+    exited.then(() => reject(new Error(`the instance ended: ${said}`)), reject)
+  })
+  return {
+    port,
+    async act(name, ...given) {
+      const response = await fetch(`http://127.0.0.1:${port}/test/providers/${name}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(given),
+      })
+      if (!response.ok) throw new Error(await response.text())
+    },
+    async kill() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+}
+
+/** On the server that the tests were given. */
+function addressOf({ config }: FreshDatabase): string {
+  const address = new URL(process.env.TEST_DATABASE_URL!)
+  address.pathname = `/${(config.connection as Knex.PgConnectionConfig).database}`
+  return address.href
+}
