@@ -315,6 +315,43 @@ describe('another way to sign in', () => {
     expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
   })
 
+  it('registers and signs in nobody, once its session is over', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'somebody-new')
+    await begin(portal, visitor)
+    await portal.knex('sso_sessions').delete()
+    const to = (path: string) => visitor.post(portal.url + path, { name: 'Eve', answer: 'link' })
+    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
+    for (const path of ['/register', '/register/code', '/register/verify'])
+      expect((await to(path)).status).toBe(400)
+    expect((await to('/register/link')).location).toBe(portal.url + page)
+    expect((await linkedTo(portal)).map(({ email }) => email)).toEqual(['ada@example.com'])
+    expect(await isIn(portal, visitor)).toBe(false)
+  })
+
+  it('is not offered to the next person, who signs in as if to prove an address', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'somebody-new')
+    await begin(portal, visitor)
+    await portal.knex('sso_sessions').delete()
+    isThere(provider, 'grace')
+    expect((await visitor.open(`${portal.url}/login/acme?proving=1`)).url).toBe(`${portal.url}/`)
+    await visitor.post(`${portal.url}/register/link`, { answer: 'link' })
+    expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
+  })
+
+  it('leads back where it began when it is refused: a try from there would be a sign-in, as somebody else', async () => {
+    const portal = await portalWithPeople()
+    isThere(other, 'grace')
+    await signIn(portal, new Visitor(), 'other')
+    const seen = await begin(portal, await signIn(portal))
+    expect(seen.status).toBe(409)
+    expect(seen.body).not.toMatch(/href="\/login(?!\/assets)/)
+    expect(seen.body).toContain(`href="${page}"`)
+  })
+
   it('is not what an ordinary sign-in ends in, nor the other way round', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
@@ -474,6 +511,13 @@ describe('the mail', () => {
     expect(await isIn(portal, visitor)).toBe(true)
     await pause()
     expect(mailsOf(portal)).toHaveLength(1)
+  })
+
+  it('says nothing that a stranger could write: of a browser only names that we know', async () => {
+    const portal = await portalWithPeople()
+    await signIn(portal, new Visitor({ 'user-agent': 'win-at-evil.example/1.0 now' }))
+    const { text, html } = await mailed(portal, 'with Acme.')
+    expect(text + html).not.toContain('evil')
   })
 
   it('is none where there is nothing to send it with', async () => {

@@ -482,10 +482,12 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('note when they were used, and may have no address', async () => {
         await link('ada', undefined, { email: undefined })
+        const used = { ...who, userId: 'ada' }
         const long = '2020-01-01T00:00:00.000Z'
         await rows().update({ last_used_at: long, linked_at: long })
-        expect(await table().touch(portal, { ...who, subject: 'grace' })).toBe(false)
-        expect(await table().touch(portal, who)).toBe(true)
+        expect(await table().touch(portal, { ...used, subject: 'grace' })).toBe(false)
+        expect(await table().touch(portal, { ...used, userId: 'grace' })).toBe(false)
+        expect(await table().touch(portal, used)).toBe(true)
         const [row] = await rows()
         expect(row).toMatchObject({ email: null, linked_at: long })
         expect(Date.parse(row.last_used_at)).toBeGreaterThan(Date.parse(long))

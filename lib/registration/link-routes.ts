@@ -62,7 +62,8 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
 
   const forItsUser = (act: typeof answer) =>
     withPending(async (req, res, pending, provider) => {
-      if (!req.user) return res.redirect(303, addresses.path('/register'))
+      if (!req.user)
+        return res.redirect(303, addresses.path(pending.asked ? '/account/security' : '/register'))
       await act(req, res, pending, provider)
     }, isProvenBy)
 

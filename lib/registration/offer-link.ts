@@ -10,7 +10,8 @@ export function createOfferLink(pendings: PendingRegistrations, addresses: Addre
   return async (req, res, { portal, user, proving }) => {
     if (proving === undefined) return undefined
     const pending = await pendings.find(req, portal)
-    if (pending?.id !== proving) return undefined
+    // What somebody who was signed in asked for is theirs alone.
+    if (pending?.id !== proving || pending.asked) return undefined
     await pendings.keep(res, { ...pending, provenBy: String(user.id) })
     return addresses.path('/register/link')
   }

@@ -21,7 +21,7 @@ export interface PendingRegistration {
   proven?: string | undefined
   /** id of the user as whom its owner signed in, to show who they are here */
   provenBy?: string | undefined
-  /** that user, signed in before, asked for it */
+  /** that user, signed in before, asked for it: good for their yes or no, and for no registration or sign-in */
   asked?: boolean | undefined
 }
 

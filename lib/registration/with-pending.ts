@@ -41,18 +41,19 @@ export function createWithPending(parts: WithPendingParts): WithPending {
     return provider
   }
 
-  return (act, belongsTo = () => false) =>
+  return (act, belongsTo) =>
     handle(async (req, res) => {
       const portal = portalOf(req)
       const pending = await pendings.find(req, portal)
       const { provider: slug, returnTo } = pending ?? {}
       try {
-        if (req.user && !(pending && belongsTo(req.user, pending))) {
+        if (req.user && !(pending && belongsTo?.(req.user, pending))) {
           // Whose registration it is cannot be told any more.
           pendings.clear(res)
           return res.redirect(303, homePath)
         }
-        if (!pending)
+        // What a user asked for who is gone since is no registration of whoever sits there now.
+        if (!pending || (pending.asked && !belongsTo))
           throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
         await act(req, res, pending, await stillAsItWas(pending))
       } catch (error) {

@@ -1,5 +1,4 @@
 import bowser from 'bowser'
-import { loggable } from '../loggable.ts'
 
 /** What a person recognises a browser by. Nothing finer is kept. */
 export interface Device {
@@ -19,6 +18,12 @@ export function deviceOf(userAgent: string | undefined): Device {
   return { browser: named(browser.name), system: named(os.name) }
 }
 
+const known = new Set<string | undefined>([
+  ...Object.values(bowser.BROWSER_MAP),
+  ...Object.values(bowser.OS_MAP),
+])
+
+/** Of one that it does not know the library repeats what the browser says: a stranger's text, in mails and on pages of ours. */
 function named(name: string | undefined): string | undefined {
-  return (name && loggable(name, 60)) || undefined
+  return known.has(name) ? name : undefined
 }

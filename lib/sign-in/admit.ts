@@ -68,11 +68,11 @@ export function createAdmit(parts: AdmitParts): Admit {
    * Links are taken back with the sessions of who came by them, and a provider ends what runs: the session that begins just now
    * was not among these. Its row is there by now, so that whoever comes later finds it.
    */
-  async function endUnlessValid(req: Request, { provider, identity, how }: Admission) {
+  async function endUnlessValid(req: Request, { provider, identity, user, how }: Admission) {
     const { portal } = provider
     try {
       if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-      if (!(await identities.touch(portal, identity)))
+      if (!(await identities.touch(portal, { ...identity, userId: String(user.id) })))
         throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
       if (await wasSignedOut(provider, identity))
         throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')

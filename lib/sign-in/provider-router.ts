@@ -99,6 +99,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
   const finish = handle(async (req, res) => {
     let returnTo: string | undefined
     let fresh: Freshness | undefined
+    let back: string | undefined
     try {
       const answer = readAnswer(req)
       const again = answer.parameters.has(postedAgain)
@@ -114,6 +115,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
       const { attempt } = taken
       returnTo = attempt.returnTo
       fresh = attempt.fresh
+      back = attempt.linking === undefined ? undefined : addresses.path('/account/security')
       // Before anything that signs somebody in: a rehearsal never does.
       if (attempt.rehearsal) return await report(req, res, answer, attempt, attempt.rehearsal)
       assertEnabled()
@@ -126,7 +128,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
       const again = provider.enabled ? { provider: slug, row: provider } : {}
-      await refuse(req, res, error, { portal, ...again, returnTo, fresh })
+      await refuse(req, res, error, { portal, ...again, returnTo, fresh, back })
     }
   })
 

@@ -18,6 +18,8 @@ export interface Refused {
   returnTo?: string | undefined
   /** see `Attempt`; the next try is to meet it, too */
   fresh?: Freshness | undefined
+  /** where it was begun, of what signs nobody in: the only way on, for a try from here would be a sign-in */
+  back?: string | undefined
 }
 
 export interface RefuseParts {
@@ -34,7 +36,7 @@ const personal = new Set<string>(['address_unproven', 'user_inactive', 'registra
 export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
 
 export function createRefuse({ addresses, pages, events, logger }: RefuseParts): Refuse {
-  return async (req, res, error, { portal, provider, row, returnTo, fresh }) => {
+  return async (req, res, error, { portal, provider, row, returnTo, fresh, back }) => {
     const problem = toProblem(error)
     const reference = newReference()
     const reason = explain(error)
@@ -56,12 +58,13 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
     const words = { provider: row?.displayName ?? '' }
     await pages.problem(req, res, problem, {
       reference,
-      ways: waysOn(problem.code, { portal, provider, row, returnTo, fresh }),
+      ways: waysOn(problem.code, { portal, provider, row, returnTo, fresh, back }),
       words,
     })
   }
 
-  function waysOn(code: ProblemCode, { provider, row, returnTo, fresh }: Refused): Way[] {
+  function waysOn(code: ProblemCode, { provider, row, returnTo, fresh, back }: Refused): Way[] {
+    if (back !== undefined) return [{ label: 'goBack', href: back }]
     const kept = { returnTo, ...freshnessQuery(fresh) }
     const choose: Way = { label: 'chooseProvider', href: addresses.path('/login', kept) }
     if (provider === undefined) return [choose]

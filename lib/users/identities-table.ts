@@ -75,9 +75,9 @@ export interface IdentitiesTable {
   /**
    * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
    *
-   * @returns whether it is linked (still)
+   * @returns whether it is linked to that user (still)
    */
-  touch(portal: string, who: Subject & Pick<Link, 'directory'>): Promise<boolean>
+  touch(portal: string, who: Pick<Link, 'issuer' | 'subject' | 'userId' | 'directory'>): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -153,14 +153,14 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     async unlinkRebound(portal, { issuer, subject }) {
       await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
-    async touch(portal, { issuer, subject, directory }) {
+    async touch(portal, { issuer, subject, userId, directory }) {
       // Where they are known already they stay: both are set at once.
       const known = directory && {
         tenant_id: knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
         object_id: knex.raw('coalesce(object_id, ?)', [directory.object]),
       }
       const used = await rows()
-        .where({ portal, issuer, subject })
+        .where({ portal, issuer, subject, user_id: userId })
         .update({ last_used_at: new Date().toISOString(), ...known })
       return used === 1
     },

@@ -26,7 +26,7 @@ export interface Branding {
 
 /** A way on from a problem. */
 export interface Way {
-  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider'
+  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider' | 'goBack'
   href: string
 }
 
