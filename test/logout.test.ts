@@ -407,6 +407,25 @@ describe('after signing out, on a machine that others use too', () => {
     expect(await promptAt(portal, visitor)).toBe('login')
   })
 
+  it.each<[string, (visitor: Visitor, address: string) => Promise<Seen>]>([
+    ['presses the button', (visitor, address) => visitor.post(address)],
+    ['follows the link', (visitor, address) => visitor.get(address)],
+  ])('who %s and finds the session over already is not signed back in either', async (_what, leave) => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await portal.sso.providers.disable('acme', { endSessions: true })
+    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    expect(next(await leave(visitor, `${portal.url}/logout`))).toBe(`${portal.url}/logout/done`)
+    expect(await promptAt(portal, visitor)).toBe('login')
+  })
+
+  it('a link to the question alone changes nothing', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await visitor.get(`${portal.url}/logout`)
+    expect(await promptAt(portal, visitor)).toBeNull()
+  })
+
   it('nobody is asked whose session ended by itself, or elsewhere', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
