@@ -206,6 +206,18 @@ describe('signing out at the provider too', () => {
     expect(sent.location).toBe(`${portal.url}/logout/done`)
   })
 
+  it('names to the provider the client that the hint was for, whichever portal the button is on', async () => {
+    const portal = await portalWithAda({ portal: (req) => req.get('x-portal') ?? 'default' })
+    await portal.connect(provider, { portal: 'south' })
+    await portal.knex('sso_providers').where({ portal: 'south' }).update({ client_id: 'another' })
+    const visitor = await signIn(portal)
+    const sent = await visitor.post(`${portal.url}/logout`, {}, { 'x-portal': 'south' })
+    expect(new URL(next(sent)!).searchParams.get('client_id')).toBe(provider.clientId)
+    expect(await isIn(visitor, portal)).toBe(false)
+    const told = await portal.knex('sso_events').where({ kind: 'signed-out' }).pluck('portal')
+    expect(told).toEqual(['default'])
+  })
+
   it('is not for somebody whom the host signed in itself', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {

@@ -58,8 +58,7 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
     // First, whatever becomes of the provider's.
     const ended = await sessions.end(req)
     if (!ended) return res.redirect(303, done)
-    const { userId, cameBy } = ended
-    const portal = portalOf(req)
+    const { portal, userId, cameBy } = ended
     await events.record({
       kind: 'signed-out',
       portal,
