@@ -38,6 +38,7 @@ import { createKnownStores } from './sessions/known-stores.ts'
 import { createLimitsOf } from './sessions/limits.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createRunningSessions, spare } from './sessions/running-sessions.ts'
+import { createSessionActs } from './sessions/session-acts.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
 import { createAdmit } from './sign-in/admit.ts'
@@ -178,6 +179,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     seenTokens: createSeenTokens(redis),
+    sessionActs: createSessionActs({ endSessions, events, index, table }),
     sessions,
     showProof: proving?.showProof,
     startAgain: createStartAgain(pendings, addresses),

@@ -10,6 +10,7 @@ import { eventsCommand } from './events-command.ts'
 import { harmless } from './print.ts'
 import { providersCommand } from './providers-command.ts'
 import { secretsCommand } from './secrets-command.ts'
+import { sessionsCommand } from './sessions-command.ts'
 import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
@@ -43,6 +44,7 @@ program
 
 program.addCommand(providersCommand())
 program.addCommand(usersCommand())
+program.addCommand(sessionsCommand())
 program.addCommand(secretsCommand())
 program.addCommand(breakGlassCommand())
 program.addCommand(eventsCommand())
