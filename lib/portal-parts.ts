@@ -43,6 +43,7 @@ import { createKnownStores } from './sessions/known-stores.ts'
 import { createLimitsOf } from './sessions/limits.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createRunningSessions, spare } from './sessions/running-sessions.ts'
+import { createSessionActs } from './sessions/session-acts.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
 import { createAdmit } from './sign-in/admit.ts'
@@ -205,6 +206,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
     showAccount: createShowAccount({ addresses, homePath, index, methods, pages, portalOf, table }),
+    sessionActs: createSessionActs({ endSessions, events, index, table }),
     showProof: proving?.showProof,
     signedOutHere,
     startAgain: createStartAgain(pendings, addresses),

@@ -15,6 +15,8 @@ export interface SessionIndex {
   renew(sessionId: string): Promise<void>
   /** The newest first. @param most default 1000 */
   list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
+  /** How many. */
+  count(match: SessionMatch): Promise<number>
   /** Ends them. @returns all of them, to be taken out of their store */
   remove(match: SessionMatch): AsyncIterable<EndedSession[]>
   /** Ends them without a word of which they were. @param on a transaction. @returns how many */
@@ -149,6 +151,10 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
         startedAt: row.created_at,
         lastSeenAt: row.last_seen_at,
       }))
+    },
+    async count(match) {
+      const row = await matching(match).count({ sessions: '*' }).first()
+      return Number(row?.sessions)
     },
     remove,
     removeQuietly: async (match, on) => await matching(match, on).delete(),
