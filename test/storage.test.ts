@@ -29,7 +29,7 @@ const allMigrations = [
   '009-connecting',
   '010-sessions',
 ]
-const settings = { clientAddress: 'shortened', keepDays: 30 } as const
+const settings = { clientAddress: 'shortened' } as const
 const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
 
 /** How many calls came to each end. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { clockTolerance } from '../providers/provider-client.ts'
-import { inTime, type RedisLike } from '../sessions/session-store.ts'
+import { inTime } from '../sessions/in-time.ts'
+import type { RedisLike } from '../sessions/redis-store.ts'
 import { longestAge } from './logout-token.ts'
 
 /**

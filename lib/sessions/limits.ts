@@ -17,15 +17,22 @@ export interface Limits {
   renew: number
 }
 
-export type LimitsOf = (portal: string) => Limits
+/** @param portal `undefined`: of nobody yet */
+export type LimitsOf = (portal: string | undefined) => Limits
 
 export function createLimitsOf(
   limits: SessionLimits,
   portals: Readonly<Record<string, PartialLimits>>,
 ): LimitsOf {
   return (portal) => {
-    const own = Object.hasOwn(portals, portal) ? portals[portal] : undefined
+    const own = portal !== undefined && Object.hasOwn(portals, portal) ? portals[portal] : undefined
     const idle = (own?.idleMinutes ?? limits.idleMinutes) * 60_000
     return { idle, absolute: (own?.absoluteHours ?? limits.absoluteHours) * 3_600_000, renew: idle / 10 }
   }
+}
+
+/** @returns milliseconds; no session of any portal lasts longer */
+export function longestOf(limits: SessionLimits, portals: Readonly<Record<string, PartialLimits>>): number {
+  const all = Object.values(portals).map(({ absoluteHours }) => absoluteHours ?? limits.absoluteHours)
+  return Math.max(limits.absoluteHours, ...all) * 3_600_000
 }
