@@ -94,9 +94,9 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
         .select('id', 'session', 'user_id')
         .limit(batch)
       const ids = rows.map(({ id }) => id)
-      // Of two who end them at once, one has done it.
-      if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) return
       found = rows.length
+      // Of two who end them at once, one has done it; the other goes on, for neither returns before all are over.
+      if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) continue
       yield await Promise.all(
         rows.map(async ({ id, session, user_id: userId }) => ({
           sessionId: (await seal.open(session, id)) as string | undefined,
