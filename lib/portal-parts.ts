@@ -97,7 +97,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const knownUsers = createKnownUsers(users, { fresh, spare: fresh && spare })
-  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), limitsOf)
   const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
   const knownStores = createKnownStores()
   const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })

@@ -10,6 +10,7 @@ import type { NewProvider } from '../lib/providers/provider-row.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
 import { createSeal } from '../lib/seal.ts'
+import { createLimitsOf } from '../lib/sessions/limits.ts'
 import {
   createSessionIndex,
   idOf,
@@ -499,7 +500,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
     describe('the index of sessions', () => {
       const seal = createSeal([testSecret], 'session-index')
-      const index = () => createSessionIndex(knex, seal)
+      const limitsOf = createLimitsOf({ idleMinutes: 30, absoluteHours: 12 }, {})
+      const index = () => createSessionIndex(knex, seal, limitsOf)
       const session = (sessionId: string): NewSession => ({
         sessionId,
         portal,
@@ -570,6 +572,10 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await index().list({ portal, userId: 'user', except: third })).toHaveLength(2)
         expect(await index().list({ portal, id: third, userId: 'somebody else' })).toEqual([])
         expect(await index().list({ portal: 'elsewhere', userId: 'user' })).toEqual([])
+        // Nobody has used it for its idle time: it lets nobody in any more.
+        const idle = new Date(Date.now() - 30 * 60_000 - 1).toISOString()
+        await rows().where({ id: third }).update({ last_seen_at: idle })
+        expect(await index().list({ portal, userId: 'user' })).toHaveLength(2)
       })
 
       it('notes that a session was seen, and brings none back that has ended', async () => {

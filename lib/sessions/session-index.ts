@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Seal } from '../seal.ts'
 import type { Device } from './device.ts'
+import type { LimitsOf } from './limits.ts'
 
 /**
  * The sessions that run, wherever their store is. A session lasts as long as its row: whoever deletes that has ended it on every
@@ -13,7 +14,7 @@ export interface SessionIndex {
   lastSeen(sessionId: string): Promise<Date | undefined>
   /** Notes that it was seen just now; one that has ended stays so. */
   renew(sessionId: string): Promise<void>
-  /** The newest first. @param most default 1000 */
+  /** Those that run, the newest first: also one that its store forgot has ended when its idle time is over. @param most default 1000 */
   list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
   /** Ends them. @returns all of them, to be taken out of their store */
   remove(match: SessionMatch): AsyncIterable<EndedSession[]>
@@ -75,7 +76,7 @@ export interface EndedSession {
 /** rows of one statement */
 const batch = 500
 
-export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
+export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): SessionIndex {
   const now = () => new Date().toISOString()
 
   function matching(match: SessionMatch, on = knex): Knex.QueryBuilder {
@@ -138,7 +139,12 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
       await matching({ sessionId }).update({ last_seen_at: now() })
     },
     async list(match, most = 1000) {
-      const rows: Row[] = await matching(match).select(columns).orderBy('created_at', 'desc').limit(most)
+      const { idle } = limitsOf('portal' in match ? match.portal : undefined)
+      const rows: Row[] = await matching(match)
+        .where('last_seen_at', '>', new Date(Date.now() - idle).toISOString())
+        .select(columns)
+        .orderBy('created_at', 'desc')
+        .limit(most)
       return rows.map((row) => ({
         id: row.id,
         userId: row.user_id,
