@@ -1,6 +1,6 @@
 /** How long a session lasts. */
 export interface SessionLimits {
-  /** minutes without a request after which a session ends; default 30. It is renewed when a tenth of it has passed */
+  /** minutes without a request after which a session ends; default 30. It is renewed when a tenth of it has passed, so it ends after 0.9 to 1 of it */
   idleMinutes: number
   /** hours after which a session ends whatever happens; default 12 */
   absoluteHours: number

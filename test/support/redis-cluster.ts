@@ -3,7 +3,7 @@ import { createClient, createCluster } from 'redis'
 import { findRedis, startRedis } from './services/redis.ts'
 import { freePort, type Stop } from './services/server.ts'
 
-type Cluster = ReturnType<typeof createCluster>
+export type Cluster = Awaited<ReturnType<typeof connectTo>>
 
 export interface OwnCluster {
   /** one that is connected; the test closes it */
@@ -35,17 +35,18 @@ export async function startRedisCluster(): Promise<OwnCluster> {
     throw error
   }
   return {
-    async connect() {
-      const rootNodes = ports.map((port) => ({ url: `redis://127.0.0.1:${port}` }))
-      const cluster = createCluster({ rootNodes })
-      cluster.on('error', () => {})
-      await cluster.connect()
-      return cluster
-    },
+    connect: () => connectTo(ports),
     async stop() {
       for (const stop of stops) await stop()
     },
   }
+}
+
+async function connectTo(ports: readonly number[]) {
+  const cluster = createCluster({ rootNodes: ports.map((port) => ({ url: `redis://127.0.0.1:${port}` })) })
+  cluster.on('error', () => {})
+  await cluster.connect()
+  return cluster
 }
 
 async function join(ports: readonly number[]): Promise<void> {
@@ -58,14 +59,14 @@ async function join(ports: readonly number[]): Promise<void> {
       await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', String(from), String(to - 1)])
       if (at > 0) await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(ports[0])])
     }
-    await Promise.all(clients.map(agreed))
+    await Promise.all(clients.map((client) => agreed(client)))
   } finally {
     for (const client of clients) client.destroy()
   }
 }
 
 /** Once every node knows all the others and their slots. */
-async function agreed(client: ReturnType<typeof createClient>): Promise<void> {
+async function agreed(client: { sendCommand(command: string[]): Promise<unknown> }): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
     const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
     if (/cluster_state:ok/.test(info) && info.includes(`cluster_known_nodes:${nodes}`)) return
