@@ -7,7 +7,7 @@ export interface Cached<T> {
 }
 
 export interface CacheLimits {
-  /** milliseconds that an answer counts; 0: every time anew */
+  /** milliseconds that an answer counts; 0: every time anew, and nothing is kept */
   fresh: number
   /** milliseconds that the last answer counts while the part is away */
   spare: number
@@ -20,34 +20,54 @@ const pause = 2000
 
 interface Entry<T> {
   value: T
-  /** milliseconds since 1970 */
+  /** milliseconds since 1970, when it was asked for */
   at: number
   askAgain: number
 }
 
+interface Asking<T> {
+  answer: Promise<T>
+  at: number
+}
+
 export function createCached<T>(ask: (key: string) => Promise<T>, { fresh, spare }: CacheLimits): Cached<T> {
-  const entries = new LRUCache<string, { entry: Entry<T> }>({ max: most })
-  let forgotten = 0
+  const entries = new LRUCache<string, Entry<T>>({ max: most })
+  const underWay = new Map<string, Asking<T>>()
+
+  /** Many at once share a question, unless it was asked so long ago that its answer would be too old for those who come now. */
+  async function shared(key: string): Promise<T> {
+    const now = Date.now()
+    const before = underWay.get(key)
+    if (before && now - before.at < fresh) return await before.answer
+    const asking: Asking<T> = { answer: ask(key), at: now }
+    underWay.set(key, asking)
+    // An answer from before something was forgotten must not come back after it, nor one that a later question overtook.
+    const isLast = () => underWay.get(key) === asking
+    try {
+      const value = await asking.answer
+      if (isLast()) entries.set(key, { value, at: now, askAgain: now + fresh })
+      return value
+    } finally {
+      if (isLast()) underWay.delete(key)
+    }
+  }
 
   return {
     async get(key) {
-      const known = entries.get(key)?.entry
-      const now = Date.now()
-      if (known && now < known.askAgain) return known.value
-      const before = forgotten
+      if (fresh === 0) return await ask(key)
+      const known = entries.get(key)
+      if (known && Date.now() < known.askAgain) return known.value
       try {
-        const value = await ask(key)
-        // An answer from before something was forgotten must not come back after it.
-        if (before === forgotten) entries.set(key, { entry: { value, at: now, askAgain: now + fresh } })
-        return value
+        return await shared(key)
       } catch (error) {
-        if (!known || !entries.has(key) || now - known.at > spare) throw error
+        // What was forgotten while we waited does not count any more, whoever has asked again since.
+        if (!known || entries.get(key) !== known || Date.now() - known.at > spare) throw error
         known.askAgain = Date.now() + pause
         return known.value
       }
     },
     forget(key) {
-      forgotten++
+      underWay.delete(key)
       entries.delete(key)
     },
   }

@@ -40,11 +40,13 @@ import { createTickets } from './rehearsal/tickets.ts'
 import { createSeal, deriveKey } from './seal.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
 import { createKnownStores } from './sessions/known-stores.ts'
-import { createLimitsOf } from './sessions/limits.ts'
+import { createLimitsOf, longestOf } from './sessions/limits.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createRunningSessions, spare } from './sessions/running-sessions.ts'
+import { createSessionActs } from './sessions/session-acts.ts'
 import { createSessionIndex } from './sessions/session-index.ts'
-import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
+import { createSessionMiddleware } from './sessions/session-middleware.ts'
+import { createSessionStore } from './sessions/session-store.ts'
 import { createAdmit } from './sign-in/admit.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createDemandFresh } from './sign-in/demand-fresh.ts'
@@ -104,7 +106,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const knownUsers = createKnownUsers(users, { fresh, spare: fresh && spare })
-  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'))
+  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), limitsOf)
   const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
   const knownStores = createKnownStores()
   const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })
@@ -205,6 +207,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
     showAccount: createShowAccount({ addresses, homePath, index, methods, pages, portalOf, table }),
+    sessionActs: createSessionActs({ endSessions, events, index, table }),
     showProof: proving?.showProof,
     signedOutHere,
     startAgain: createStartAgain(pendings, addresses),
@@ -216,15 +219,15 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
   }
 
-  const inRedis = redis && createSessionStore(redis, logger)
+  const inRedis = redis && createSessionStore({ limitsOf, logger, redis })
   // What this instance ends is ended there, also before the first request.
   if (inRedis) knownStores.note(inRedis)
   const cookieSession = () => {
-    const store = inRedis ?? createSessionStore(undefined, logger)
+    const store = inRedis ?? createSessionStore({ limitsOf, logger, redis: undefined })
     knownStores.note(store)
     return createSessionMiddleware({
-      ...settings.session,
       store,
+      longest: longestOf(settings.session, portals),
       secrets: secrets.map((secret) =>
         Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
       ),
@@ -235,6 +238,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
 
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
+  const { keepDays } = settings.events
   const providers = {
     ...createProviders({ ...parts, outbound }),
     ...createClientKeys(parts),
@@ -249,6 +253,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     outbound,
     providers,
     rotateSecrets: createRotateSecrets({ ...parts, secretBox }),
-    upkeep: createUpkeep(createTasks({ ...parts, adminMail, sendExpiryMail }), logger),
+    upkeep: createUpkeep(createTasks({ ...parts, adminMail, keepDays, sendExpiryMail }), logger),
   }
 }

@@ -20,6 +20,7 @@ import { readOptions } from './read-options.ts'
 import type { Rehearsals } from './rehearsal/rehearsals.ts'
 import { createRouter } from './router.ts'
 import { createSession } from './session.ts'
+import type { SessionActs } from './sessions/session-acts.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 
 export interface PortalSso {
@@ -38,6 +39,8 @@ export interface PortalSso {
   /** The pages on which an administrator connects providers; mounted where the host likes. */
   admin(options: AdminOptions): Router
   readonly providers: Providers & ClientKeys & Retirement & Rebinding
+  /** The sessions that run: whose they are, and how they are ended. */
+  readonly sessions: SessionActs
   readonly rehearsals: Pick<Rehearsals, 'link' | 'outcome'>
   readonly breakGlass: BreakGlass
   /** Seals all client secrets anew, after `secret: [new, old]`. */
@@ -70,7 +73,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     throw error
   }
   const parts = createPortalParts(settings, database.knex)
-  const { events, history, outbound, providers, rehearsals, rotateSecrets, upkeep, users } = parts
+  const { events, history, outbound, providers, rehearsals, rotateSecrets, sessionActs, upkeep, users } =
+    parts
 
   return {
     session: () => createSession({ ...parts, cookieSession: parts.cookieSession() }),
@@ -83,6 +87,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
     admin: createAdmin(parts),
     providers,
+    sessions: sessionActs,
     rehearsals,
     breakGlass: createBreakGlass(parts),
     rotateSecrets,

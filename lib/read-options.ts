@@ -10,7 +10,7 @@ import type { PortalSsoOptions, SessionOptions } from './options.ts'
 import { isAddressRange } from './providers/address-rules.ts'
 import { isLoopback, type OutboundSettings } from './providers/outbound-http.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
-import type { RedisLike } from './sessions/session-store.ts'
+import type { RedisLike } from './sessions/redis-store.ts'
 import type { RegistrationPolicy } from './sign-in/look-up.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { UserDirectory } from './users/user-directory.ts'
@@ -83,7 +83,7 @@ const schema = z.strictObject({
   ),
   migrate: z.boolean().default(true),
   redis: objectWith<RedisLike>(
-    ['get', 'set', 'del', 'eval'],
+    ['get', 'set', 'del', 'expire', 'eval'],
     'a connected client of the package `redis`',
   ).optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
@@ -243,6 +243,13 @@ export function readOptions(options: PortalSsoOptions): Settings {
   if (!secure && origins.some((each) => each.startsWith('https:')))
     throw new ConfigurationError(
       'createPortalSso: baseUrl: https for all portals, or http on localhost for all',
+    )
+  const unknown = Object.keys(settings.session.portals).filter(
+    (portal) => typeof settings.baseUrl !== 'string' && !Object.hasOwn(settings.baseUrl, portal),
+  )
+  if (unknown.length > 0)
+    throw new ConfigurationError(
+      `createPortalSso: session.portals.${unknown[0]}: write the name of a portal of \`baseUrl\``,
     )
   // A portal that is itself on this machine is one under development, and so are its providers.
   const onLoopback = origins.every((each) => isLoopback(new URL(each).hostname))

@@ -182,6 +182,9 @@ describe('an administrator at a real browser', () => {
     ['finding people again', '/northwind/rebinding', 'Find people again'],
     ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
+    ['the sessions', '/sessions', 'Sessions'],
+    ['those of a provider', '/sessions?provider=northwind', 'northwind'],
+    ['the question before they end', '/sessions/end?provider=northwind', 'End all sessions of northwind?'],
     ['a guide', '/new/generic/guide', /./],
   ])(
     'finds no fault with %s: axe, contrast in light and dark, nothing that scrolls sideways',

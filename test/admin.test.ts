@@ -91,6 +91,8 @@ describe('who is no administrator', () => {
     '/new/generic',
     '/events',
     '/events.csv',
+    '/sessions',
+    '/sessions/end',
     '/acme',
     '/acme/edit',
     '/acme/remove',
@@ -147,21 +149,28 @@ describe('an admin page', () => {
     },
   )
 
-  it.each(['/', '/new', '/new/generic', '/acme', '/acme/edit', '/acme/disable', '/acme/remove', '/events'])(
-    '%s runs nothing inline, cannot be framed and is not stored',
-    async (path) => {
-      await openWithAcme()
-      const { status, headers, body } = await page(path)
-      expect(status).toBe(200)
-      const policy = headers.get('content-security-policy')!
-      expect(policy).toContain("default-src 'none'")
-      expect(policy).toContain("form-action 'self'")
-      expect(policy).not.toContain('unsafe')
-      expect(headers.get('cache-control')).toBe('no-store')
-      expect(body).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:/i)
-      expect(body).toContain('<html lang="en"')
-    },
-  )
+  it.each([
+    '/',
+    '/new',
+    '/new/generic',
+    '/acme',
+    '/acme/edit',
+    '/acme/disable',
+    '/acme/remove',
+    '/events',
+    '/sessions',
+  ])('%s runs nothing inline, cannot be framed and is not stored', async (path) => {
+    await openWithAcme()
+    const { status, headers, body } = await page(path)
+    expect(status).toBe(200)
+    const policy = headers.get('content-security-policy')!
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).toContain("form-action 'self'")
+    expect(policy).not.toContain('unsafe')
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(body).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:/i)
+    expect(body).toContain('<html lang="en"')
+  })
 
   it('says only what we say of an act, whatever stands in its address', async () => {
     await openWithAcme()
@@ -895,7 +904,7 @@ describe('the event log', () => {
     expect(headers.get('content-disposition')).toBe('attachment; filename="sso-events.csv"')
     expect(headers.get('cache-control')).toBe('no-store')
     const lines = body.split('\r\n')
-    expect(lines[0]).toBe('at,kind,provider,user,by,reference,client address,detail')
+    expect(lines[0]).toBe('at,kind,provider,userId,by,reference,clientAddress,detail')
     expect(lines).toHaveLength(1 + 2000 + 1)
     expect(new Set(lines).size).toBeGreaterThan(28)
   })

@@ -96,7 +96,7 @@ describe('beside a running portal', () => {
     await portal.connect(provider)
     expect(await signsIn()).toBe(true)
     expect(await run('providers', 'disable', 'acme')).toBe(
-      'acme is disabled; nobody can sign in with it from now on. 1 person has signed in with it, 1 of them with nothing else.\n',
+      'acme is disabled; nobody can sign in with it from now on. 1 person has signed in with it, 1 of them with nothing else. 1 session runs that began with it.\n',
     )
     expect(await loginPage()).toBe('the classic login')
     expect(await signsIn()).toBe(false)
@@ -166,7 +166,8 @@ describe('parting', () => {
   it('remove asks, and says how many have only this way in; restore brings it back, disabled', async () => {
     await portal.connect(provider)
     expect(await signsIn()).toBe(true)
-    const question = '1 person has signed in with it, 1 of them with nothing else. Remove acme?'
+    const question =
+      '1 person has signed in with it, 1 of them with nothing else. 1 session runs that began with it. Remove acme?'
     const stays = await cli.converse(['providers', 'remove', 'acme'], [[question, 'no\r']])
     expect(stays).toMatchObject({ code: 0, screen: expect.stringContaining('acme stays') })
     expect(await signsIn()).toBe(true)
@@ -176,6 +177,7 @@ describe('parting', () => {
       removed: true,
       people: 1,
       onlyWayIn: 1,
+      sessions: 2,
     })
     expect(await signsIn()).toBe(false)
     expect(await json('providers', 'removed')).toMatchObject([{ slug: 'acme', displayName: 'Acme' }])
@@ -259,6 +261,88 @@ describe('portal-sso break-glass', () => {
       { actor: expect.stringMatching(/^cli/), detail: '{"step":"made"}' },
       { actor: expect.stringMatching(/^cli/), detail: '{"step":"used"}' },
     ])
+  })
+})
+
+describe('portal-sso sessions', () => {
+  const isIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/portal`)).status === 200
+  async function comeIn(): Promise<Visitor> {
+    const visitor = new Visitor()
+    expect(await signsIn('acme', visitor)).toBe(true)
+    return visitor
+  }
+  const listed = async (...whose: string[]) =>
+    (await json('sessions', 'list', ...whose)) as { id: string; userId: string; provider: string }[]
+
+  it('list shows them by user or provider, and end ends one of them in a running portal', async () => {
+    await portal.connect(provider)
+    const [first, second] = [await comeIn(), await comeIn()]
+    const all = await listed('--user', 'Ada@example.com')
+    expect(all).toHaveLength(2)
+    const newest = all[0]!
+    expect(await listed('--user', newest.userId)).toEqual(all)
+    expect(await listed('--provider', 'acme')).toEqual(all)
+    expect(await run('sessions', 'list', '--provider', 'acme')).toMatch(/^STARTED .*\n.* acme .*\n.* acme /)
+    expect(JSON.parse(await run('sessions', 'end', '--json', '--', newest.id))).toEqual({
+      id: newest.id,
+      ended: true,
+    })
+    expect([await isIn(first), await isIn(second)]).toEqual([true, false])
+    expect(await cli.refusal(['sessions', 'end', '--', newest.id])).toBe(
+      'no session of that id runs in this portal',
+    )
+  })
+
+  it('end-all says how many and asks; a script has to say --yes', async () => {
+    await portal.connect(provider)
+    const visitors = [await comeIn(), await comeIn()]
+    const refused = await cli.refusal(['sessions', 'end-all', '--user', 'ada@example.com'])
+    expect(refused).toMatch(/^2 sessions run of ada@example.com. End all of them\? .*: give --yes$/)
+    expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
+    const { code, stdout } = await cli.run(['sessions', 'end-all', '--provider', 'acme', '--yes'], here())
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(/^2 are ended. Instances that run notice within/),
+    ])
+    expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
+    expect(await json('events', '--kind', 'sessions-ended')).toMatchObject([
+      { provider: 'acme', by: expect.stringMatching(/^cli/), detail: { sessions: 2 } },
+    ])
+    expect(await run('sessions', 'end-all', '--provider', 'acme')).toBe('No session runs.\n')
+  })
+
+  it('ends none when it is not said whose, or nobody is found', async () => {
+    await portal.connect(provider)
+    const visitor = await comeIn()
+    expect(
+      await Promise.all([
+        cli.refusal(['sessions', 'end-all', '--yes']),
+        cli.refusal(['sessions', 'end-all', '--user', 'a', '--provider', 'acme', '--yes']),
+        cli.refusal(['sessions', 'end-all', '--provider', 'acmee', '--yes']),
+        cli.refusal(['sessions', 'end-all', '--user', 'nobody@example.com', '--yes']),
+      ]),
+    ).toEqual([
+      'give --user or --provider, one of them',
+      'give --user or --provider, one of them',
+      'no provider is called "acmee" in the portal "default", and no session was begun with one',
+      '--user: nobody in the table of users has the address nobody@example.com; with a directory of your own give the id',
+    ])
+    expect(await isIn(visitor)).toBe(true)
+  })
+
+  it('users deactivate switches somebody off and ends the sessions; activate lets them sign in again', async () => {
+    await portal.connect(provider)
+    const visitor = await comeIn()
+    expect(await run('users', 'deactivate', 'ada@example.com')).toBe(
+      'ada@example.com is switched off; sessions that ended: 1\n',
+    )
+    expect(await isIn(visitor)).toBe(false)
+    expect(await signsIn()).toBe(false)
+    expect(await json('users', 'activate', 'ada@example.com')).toMatchObject({ active: true, ended: 0 })
+    expect(await signsIn()).toBe(true)
+    expect(await cli.refusal(['users', 'deactivate', 'nobody'])).toBe(
+      'no user "nobody" is in the table of the portal "default"',
+    )
   })
 })
 

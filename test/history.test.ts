@@ -38,7 +38,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
   const list = (filter: EventFilter = {}) => history().list(filter, portal)
 
   async function record(event: Record<string, unknown>): Promise<void> {
-    const log = createEventLog(knex, quiet, { clientAddress: 'full', keepDays: 3650 })
+    const log = createEventLog(knex, quiet, { clientAddress: 'full' })
     await log.record({ portal, ...event } as unknown as PortalEvent)
   }
 

@@ -72,6 +72,18 @@ describe('a wrong option is named, with what to write instead:', () => {
     [{ secret: Buffer.alloc(32) }, `secret: ${random}`],
     [{ database: 42 }, 'database: give a Knex instance, a Knex configuration, or a URL'],
     [{ database: null }, 'database: give a Knex instance, a Knex configuration, or a URL'],
+    [
+      {
+        baseUrl: { north: 'https://north.example.com' },
+        session: { portals: { north: { idleMinutes: 5 }, nort: { idleMinutes: 5 } } },
+      },
+      'session.portals.nort: write the name of a portal of `baseUrl`',
+    ],
+    [
+      { session: { portals: { north: { idleMinutes: 0 } } } },
+      'session.portals.north.idleMinutes: write a number above 0',
+    ],
+    [{ session: { portals: { north: { idle: 5 } } } }, 'session.portals.north: there is no option `idle`'],
     [{ redis: 'redis://localhost' }, 'redis: give a connected client of the package `redis`'],
     [{ redis: {} }, 'redis: give a connected client of the package `redis`'],
     [

@@ -38,13 +38,14 @@ const userInfo = fc.option(
     .map(([base, edits]) => edited(base, edits)),
   { nil: undefined },
 )
-/** Issuer, audience, times but for `iat`, and nonce have been judged when the claims get this far. */
+/** Issuer, audience, times but for `iat` (`auth_time` keeps nobody out), and nonce have been judged when the claims get this far. */
 const judgedBefore = (all: Claims) => ({
   ...all,
   iss: valid.iss,
   aud: valid.aud,
   exp: valid.exp,
   nbf: undefined,
+  auth_time: undefined,
   nonce: valid.nonce,
 })
 

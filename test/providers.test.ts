@@ -325,7 +325,7 @@ describe('Microsoft Entra ID', () => {
     }
     providers = createProviders({
       table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
-      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none', keepDays: 1 }),
+      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
       addresses: createAddresses(portal.url, '/'),
       endSessions: async () => {},
       outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },

@@ -14,6 +14,49 @@ import { newProvider } from './support/providers.ts'
 const day = 24 * 3_600_000
 const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
 
+const long = '2020-01-01T00:00:00.000Z'
+const portal = 'default'
+/** Rows that run out: after how many hours, counted from which column, and what finds them. */
+const aging = {
+  sso_events: {
+    column: 'at',
+    keep: 365 * 24,
+    index: 'sso_events_age',
+    row: { portal, kind: 'signed-in', detail: '{}' },
+  },
+  sso_sessions: {
+    column: 'expires_at',
+    keep: 1,
+    index: 'sso_sessions_age',
+    row: { portal, user_id: 'ada', session: 'sealed', created_at: long, last_seen_at: long },
+  },
+  sso_proofs: {
+    column: 'sent_at',
+    keep: 2,
+    index: 'sso_proofs_sent_at',
+    row: {
+      portal,
+      registration: 'one',
+      address_mac: 'a',
+      identity_mac: 'i',
+      tries: 0,
+      expires_at: long,
+    },
+  },
+  sso_logout_tokens: {
+    column: 'expires_at',
+    keep: 1,
+    index: 'sso_logout_tokens_age',
+    row: { portal, issuer: 'https://id.acme.example', issued_at: long },
+  },
+  sso_tickets: {
+    column: 'expires_at',
+    keep: 24,
+    index: 'sso_tickets_age',
+    row: { portal, kind: 'rehearsal', detail: '{}', made_at: long },
+  },
+}
+
 describe('upkeep whose logger throws', () => {
   it('goes on with the next task, and the next time', async () => {
     const loud = () => {
@@ -51,7 +94,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
   })
   beforeEach(async () => {
     mailServer.reset()
-    for (const table of ['sso_providers', 'sso_events', 'sso_tickets']) await knex(table).delete()
+    for (const table of ['sso_providers', ...Object.keys(aging)]) await knex(table).delete()
   })
   afterEach(async () => {
     for (const each of open.splice(0)) await each.close()
@@ -264,6 +307,61 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
         'after 30 days it is forgotten',
       )
+    })
+
+    describe.each(Object.entries(aging))('of %s', (of, { column, row, keep, index }) => {
+      const hours = 3_600_000
+      const old = (id: string, ago: number) => ({
+        ...row,
+        id,
+        [column]: new Date(Date.now() - ago * hours).toISOString(),
+      })
+
+      it('what is over, whichever of several instances looks, and keeps what still counts', async () => {
+        const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
+        await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
+        const instances = await Promise.all([instance(), instance()])
+        await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+        const left: string[] = await knex(of).pluck('id')
+        expect(left.filter((id) => id.startsWith('over'))).toEqual([])
+        expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
+      })
+
+      it('what is over is found by an index', async () => {
+        const asked = knex(of).where(column, '<', '2020').orderBy(column).limit(1000).select('id').toString()
+        const sqlite = database.config.client !== 'pg'
+        const plan = await knex.transaction(async (trx) => {
+          // A table of a few rows is faster to read from end to end.
+          if (!sqlite) await trx.raw('set local enable_seqscan = off')
+          return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${asked}`))
+        })
+        expect(plan).toContain(index)
+      })
+    })
+
+    it('no more in one run than 20,000 rows of a table, the oldest first; the next run goes on', async () => {
+      const rows = Array.from({ length: 20_300 }, (_, n) => ({
+        ...aging.sso_logout_tokens.row,
+        id: `token ${n}`,
+        expires_at: new Date(Date.UTC(2020, 0) + n * 1000).toISOString(),
+      }))
+      await knex.batchInsert('sso_logout_tokens', rows, 500)
+      const { sso } = await instance()
+      await sso.upkeep()
+      const left: string[] = await knex('sso_logout_tokens').pluck('id')
+      expect(left).toHaveLength(300)
+      expect(left).toContain('token 20299')
+      await sso.upkeep()
+      expect(await knex('sso_logout_tokens')).toHaveLength(0)
+    })
+
+    it('events as long as the portal keeps them', async () => {
+      const at = inDays(-40)
+      await knex('sso_events').insert({ ...aging.sso_events.row, id: 'old', at })
+      await (await instance()).sso.upkeep()
+      expect(await knex('sso_events').pluck('id')).toEqual(['old'])
+      await (await instance({ events: { keepDays: 30 } })).sso.upkeep()
+      expect(await knex('sso_events').where({ id: 'old' })).toEqual([])
     })
 
     it('tickets a day after they ran out', async () => {

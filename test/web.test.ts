@@ -410,8 +410,18 @@ describe('every answer of ours', () => {
     }
   })
 
-  it('that may be kept is kept by the browser alone: each renews the cookie of its session (shared cache)', async () => {
-    await open()
+  it('that may be kept is kept by the browser alone, for it brings the cookie of a session (shared cache)', async () => {
+    await open({
+      mount(app, sso) {
+        app.use(sso.session())
+        // As hosts do: what is new in the session brings its cookie with every answer.
+        app.use((req, _res, next) => {
+          Object.assign(req.session, { pages: Number((req.session as { pages?: number }).pages ?? 0) + 1 })
+          next()
+        })
+        mountDefault(app, sso)
+      },
+    })
     await visitor.open(`${portal.url}/login/acme`)
     provider.faults.clientKeysAt = `${portal.url}/login/keys/jwks.json`
     const byKey = { slug: 'keys', clientAuthentication: 'private_key_jwt', clientSecret: undefined } as const

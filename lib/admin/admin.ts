@@ -10,6 +10,7 @@ import { createGuideRoute } from './guide-route.ts'
 import { createListRoutes } from './list-routes.ts'
 import type { AdminParts } from './parts.ts'
 import { createProviderRoutes } from './provider-routes.ts'
+import { createSessionRoutes } from './session-routes.ts'
 
 export interface AdminOptions {
   /** Who may see and change providers; everybody else gets 404. Anything but `true` is no. */
@@ -28,7 +29,7 @@ export function createAdmin(parts: AdminParts): (options: AdminOptions) => Route
     // Before all else: what comes after it may trust that it is asked by an administrator.
     routes.use(administratorsOnly((req) => options.authorize(req)))
     routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute(parts))
-    routes.use(createEventRoutes(parts))
+    routes.use(createEventRoutes(parts), createSessionRoutes(parts))
     // What cannot be a slug is not for the database, which may choke on it (PostgreSQL on a NUL).
     routes.use('/:slug', (req, _res, next) =>
       slugSchema.safeParse(req.params.slug).success ? next() : next(unknown()),

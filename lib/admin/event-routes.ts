@@ -6,12 +6,11 @@ import type { EventFilter, History, StoredEvent } from '../events/history.ts'
 import { pagesOf } from '../events/pages-of.ts'
 import { handle } from '../web/handle.ts'
 import { csvLine } from './csv.ts'
+import { eventCells, eventColumns } from './event-columns.ts'
 import { readFilter } from './event-filter.ts'
 import { eventKinds, kindName } from './event-kinds.ts'
 import type { AdminParts } from './parts.ts'
 import { createShowAdmin } from './show-admin.ts'
-
-const heads = ['at', 'kind', 'provider', 'user', 'by', 'reference', 'client address', 'detail']
 
 /** `GET /events`: what has happened, newest first. `GET /events.csv`: the same as a table. */
 export function createEventRoutes(parts: AdminParts): Router {
@@ -51,7 +50,7 @@ export function createEventRoutes(parts: AdminParts): Router {
     const first = await lines.next()
     res.status(200).type('text/csv')
     res.set('content-disposition', 'attachment; filename="sso-events.csv"')
-    res.write(csvLine(heads) + (first.value ?? ''))
+    res.write(csvLine(eventColumns) + (first.value ?? ''))
     try {
       await pipeline(Readable.from(lines), res)
     } catch (error) {
@@ -77,14 +76,8 @@ async function listed(history: History, filter: EventFilter, portal: string) {
 }
 
 async function* linesOf(...asked: Parameters<typeof pagesOf>): AsyncGenerator<string> {
-  for await (const events of pagesOf(...asked)) yield events.map((event) => csvLine(cellsOf(event))).join('')
-}
-
-function cellsOf(event: StoredEvent): string[] {
-  const { at, kind, provider, userId, by, reference, clientAddress, detail } = event
-  return [at, kind, provider, userId, by, reference, clientAddress, JSON.stringify(detail)].map(
-    (cell) => cell ?? '',
-  )
+  for await (const events of pagesOf(...asked))
+    yield events.map((event) => csvLine(eventCells(event))).join('')
 }
 
 function told({ detail }: StoredEvent): { name: string; value: string }[] {

@@ -4,7 +4,7 @@ import type { Request } from 'express'
 const messages = {
   connected:
     'Saved as a draft: nobody sees it yet. Enter the addresses below at the provider, then rehearse a sign-in.',
-  saved: 'Saved.',
+  saved: 'Saved. It counts from the next sign-in on: sessions that run go on.',
   tested: 'Tested just now.',
   testedSome: 'Tested, but not all: it took too long. Test the others on their own pages.',
   enabled: 'Enabled: everybody can sign in with it from now on.',
@@ -18,6 +18,9 @@ const messages = {
   kept: 'It stays: the day is taken back.',
   removed: 'Removed. It can be restored below until it is forgotten.',
   restored: 'Restored as a draft: nobody sees it until you enable it.',
+  sessionEnded: 'The session is ended, on every instance within seconds.',
+  sessionsEnded: 'They are ended, on every instance within seconds.',
+  sessionsOver: 'It had ended already.',
   rebinding: 'From now on people are found again by what has stayed the same.',
   rebindingStopped: 'Nobody is found again from now on; who was stays.',
   rebindingUndone: 'All links that were made so are taken back.',

@@ -5,6 +5,8 @@ import type { Retirement } from '../moving/retire-provider.ts'
 import type { ClientKeys } from '../providers/client-keys.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Providers } from '../providers/providers.ts'
+import type { SessionActs } from '../sessions/session-acts.ts'
+import type { UserDirectory } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
@@ -29,6 +31,8 @@ export interface AdminParts {
       rehearsal: { provider: Provider; by: string; returnTo: string },
     ): Promise<void>
   }
+  sessionActs: SessionActs
+  users: Pick<UserDirectory, 'findByEmail' | 'findById'>
 }
 
 /** Where something is done, and by whom: the event says so. */

@@ -12,12 +12,19 @@ import { sentence } from './words.ts'
 
 /** `/:slug` and what lies below it: one provider, its acts, and the questions before those that take something away. */
 export function createProviderRoutes(parts: AdminParts): Router {
-  const { portalOf, posted, providers, rehearsals } = parts
+  const { portalOf, posted, providers, rehearsals, sessionActs } = parts
   const show = createShowAdmin(parts)
   const showProvider = createShowProvider(parts)
 
   const ofExisting = createOfExisting(parts)
-  const dependents = (req: Request, { slug }: Provider) => providers.whoDependsOn(slug, portalOf(req))
+  async function whomItConcerns(req: Request, { slug }: Provider) {
+    const portal = portalOf(req)
+    const [dependents, sessions] = await Promise.all([
+      providers.whoDependsOn(slug, portal),
+      sessionActs.count({ provider: slug, portal }),
+    ])
+    return { dependents, sessions }
+  }
 
   const router = Router()
   router.get('/:slug', ofExisting(showProvider))
@@ -29,7 +36,7 @@ export function createProviderRoutes(parts: AdminParts): Router {
     router.get(
       `/:slug/${view}`,
       ofExisting(async (req, res, provider) =>
-        show(req, res, view, { provider, dependents: await dependents(req, provider) }),
+        show(req, res, view, { provider, ...(await whomItConcerns(req, provider)) }),
       ),
     )
   router.get(

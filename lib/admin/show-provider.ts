@@ -19,7 +19,7 @@ export type ShowProvider = (
 
 /** `GET /:slug`: one provider, and whatever can be done with it. */
 export function createShowProvider(parts: AdminParts): ShowProvider {
-  const { addresses, history, portalOf, providers } = parts
+  const { addresses, history, portalOf, providers, sessionActs } = parts
   const show = createShowAdmin(parts)
 
   /** Keys that nobody can open any more must not hide the page on which to part with the provider. */
@@ -36,9 +36,10 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
     const { slug, preset } = provider
     const { portal } = howOf(req, portalOf)
     const signsKeys = provider.clientAuthentication === 'private_key_jwt'
-    const [activities, dependents, keys] = await Promise.all([
+    const [activities, dependents, sessions, keys] = await Promise.all([
       history.activity(portal),
       providers.whoDependsOn(slug, portal),
+      sessionActs.count({ provider: slug, portal }),
       signsKeys ? keysOf(slug, portal) : { keys: [] },
     ])
     const activity = activities.get(slug)
@@ -53,6 +54,7 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
         states: statesOf(provider, activity, new Date()),
         activity,
         dependents,
+        sessions,
         ...keys,
         signsKeys,
         addresses: addressesFor(parts, slug, portal, { ...provider, signsKeys }),

@@ -1,23 +1,20 @@
-import { Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { withWorkbench } from './environment.ts'
 import { say } from './print.ts'
+import { type Common, verb } from './verb.ts'
 
-export function breakGlassCommand(): Command {
-  return new Command('break-glass')
-    .description(
-      'a link that opens the classic login to one browser, when no provider lets anybody in; recorded',
-    )
-    .addOption(new Option('--portal <name>', 'which portal').default('default'))
-    .option('--json', 'for scripts')
+export function addBreakGlass(program: Command): void {
+  verb(
+    program,
+    'break-glass',
+    'a link that opens the classic login to one browser, when no provider lets anybody in; recorded',
+    'break-glass',
+  )
     .addHelpText(
       'after',
-      `
-It helps where the portal has a classic login. Who holds the link can open it: hand it over in a way that you trust.
-
-Example:
-  $ portal-sso break-glass`,
+      '\nIt helps where the portal has a classic login. Who holds the link can open it: hand it over in a way that you trust.',
     )
-    .action((flags: { portal: string; json?: boolean }) =>
+    .action((flags: Common) =>
       withWorkbench(async ({ sso, by }) => {
         const { url, expiresAt } = await sso.breakGlass.link({ portal: flags.portal, by })
         const until = expiresAt.toISOString()

@@ -86,8 +86,6 @@ export async function withSso<T>(
     outbound: { allowedAddresses },
     database: knex,
     migrate: false,
-    // How long events are kept is the portal's to say: a command must not delete what that one keeps.
-    events: { keepDays: 3650 },
   })
   try {
     return await act(sso)

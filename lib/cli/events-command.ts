@@ -1,5 +1,6 @@
-import { Command, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { csvLine } from '../admin/csv.ts'
+import { eventCells, eventColumns } from '../admin/event-columns.ts'
 import { eventKinds } from '../admin/event-kinds.ts'
 import { ConfigurationError } from '../errors.ts'
 import type { EventKind } from '../events/event.ts'
@@ -8,8 +9,9 @@ import { mostExported, pagesOf } from '../events/pages-of.ts'
 import { withWorkbench } from './environment.ts'
 import { momentOf } from './moment.ts'
 import { printJson, printTable } from './print.ts'
+import { type Common, verb } from './verb.ts'
 
-interface EventFlags {
+interface EventFlags extends Common {
   kind?: EventKind
   provider?: string
   from?: string
@@ -18,17 +20,18 @@ interface EventFlags {
   reference?: string
   most?: string
   csv?: boolean
-  json?: boolean
-  portal: string
 }
-
-const columns = ['at', 'kind', 'provider', 'userId', 'by', 'reference', 'clientAddress', 'detail'] as const
 
 const shown = 50
 
-export function eventsCommand(): Command {
-  return new Command('events')
-    .description('what happened, newest first: sign-ins, refusals, changes')
+export function addEvents(program: Command): void {
+  verb(
+    program,
+    'events',
+    'what happened, newest first: sign-ins, refusals, changes',
+    'events --reference 7KQ2M4XW',
+    'events --kind refused --from 2027-01-01 --csv > refused.csv',
+  )
     .addOption(new Option('--kind <kind>', 'of this kind').choices(eventKinds.map(({ value }) => value)))
     .option('--provider <slug>', 'of this provider')
     .option('--from <date>', 'from then on, such as 2027-01-31')
@@ -37,15 +40,6 @@ export function eventsCommand(): Command {
     .option('--reference <reference>', 'the one on the page that somebody saw')
     .option('--most <number>', `how many; left out: ${shown}, with --json and --csv ${mostExported}`)
     .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
-    .option('--json', 'for scripts')
-    .addOption(new Option('--portal <name>', 'which portal').default('default'))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ portal-sso events --reference 7KQ2M4XW
-  $ portal-sso events --kind refused --from 2027-01-01 --csv > refused.csv`,
-    )
     .action((flags: EventFlags) =>
       withWorkbench(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
@@ -75,9 +69,9 @@ function mostOf({ most, csv, json }: EventFlags): number {
 
 async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
   if (csv) {
-    process.stdout.write(csvLine(columns))
+    process.stdout.write(csvLine(eventColumns))
     for await (const events of pages)
-      process.stdout.write(events.map((event) => csvLine(columns.map((name) => cell(event, name)))).join(''))
+      process.stdout.write(events.map((event) => csvLine(eventCells(event))).join(''))
     return
   }
   const all: StoredEvent[] = []
@@ -95,8 +89,4 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
       JSON.stringify(detail),
     ]),
   )
-}
-
-function cell(event: StoredEvent, name: (typeof columns)[number]): string {
-  return name === 'detail' ? JSON.stringify(event.detail) : (event[name] ?? '')
 }

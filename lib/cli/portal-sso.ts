@@ -2,14 +2,15 @@
 import { Command } from 'commander'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError, explain } from '../errors.ts'
-import { breakGlassCommand } from './break-glass-command.ts'
+import { addBreakGlass } from './break-glass-command.ts'
 import { doctor } from './doctor.ts'
 import { doctorNoauthCommand } from './doctor-noauth.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
-import { eventsCommand } from './events-command.ts'
+import { addEvents } from './events-command.ts'
 import { harmless } from './print.ts'
 import { providersCommand } from './providers-command.ts'
 import { secretsCommand } from './secrets-command.ts'
+import { sessionsCommand } from './sessions-command.ts'
 import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
@@ -43,9 +44,10 @@ program
 
 program.addCommand(providersCommand())
 program.addCommand(usersCommand())
+program.addCommand(sessionsCommand())
 program.addCommand(secretsCommand())
-program.addCommand(breakGlassCommand())
-program.addCommand(eventsCommand())
+addBreakGlass(program)
+addEvents(program)
 
 program
   .command('doctor')

@@ -1,8 +1,11 @@
 import { Command, Option } from 'commander'
 import { ConfigurationError, EmailTaken } from '../errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
+import type { User } from '../users/user-directory.ts'
+import type { UsersTable } from '../users/users-table.ts'
 import { withWorkbench } from './environment.ts'
 import { printJson, printTable, say } from './print.ts'
+import { type Common, verb } from './verb.ts'
 
 export function usersCommand(): Command {
   const command = new Command('users').description('users in the built-in table `sso_users`')
@@ -51,5 +54,34 @@ export function usersCommand(): Command {
         )
       }),
     )
+
+  for (const active of [false, true]) addSwitch(command, active)
   return command
+}
+
+/** The table first, the sessions then: else one could begin between the two. */
+function addSwitch(command: Command, active: boolean): void {
+  const name = active ? 'activate' : 'deactivate'
+  const described = active ? 'let a user sign in again' : 'switch a user off, and end all sessions'
+  verb(command, `${name} <user>`, `${described}; by id or address`, `users ${name} ada@example.com`).action(
+    (user: string, flags: Common) =>
+      withWorkbench(async ({ sso, users, by }) => {
+        const { portal } = flags
+        const found = await existing(users, user, portal)
+        const { id, email } = found
+        await users.setActive(id, active, portal)
+        const ended = active ? 0 : await sso.sessions.endAll({ userId: id }, { portal, by })
+        const sentence = active
+          ? `${email} may sign in again`
+          : `${email} is switched off; sessions that ended: ${ended}`
+        say(flags, { ...found, active, ended }, sentence)
+      }),
+  )
+}
+
+async function existing(users: UsersTable, user: string, portal: string): Promise<User> {
+  const email = normaliseEmail(user)
+  const found = await (email === undefined ? users.findById(user, portal) : users.findByEmail(email, portal))
+  if (found) return found
+  throw new ConfigurationError(`no user "${user}" is in the table of the portal "${portal}"`)
 }

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { PortalSsoError } from '../errors.ts'
 import type { EventLog } from '../events/events.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
 import type { Addresses } from '../web/addresses.ts'
@@ -69,8 +69,7 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
   ): RequestHandler {
     return handle(async (req, res) => {
       const portal = portalOf(req)
-      const slug = slugSchema.safeParse(req.params.provider).data
-      const provider = slug === undefined ? undefined : await table.find(portal, slug)
+      const provider = await table.find(portal, req.params.provider)
       const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)
       if (provider && endpoint !== undefined) return await act(req, res, provider, endpoint)
       const unknown = new PortalSsoError('provider_unknown', 'no provider of such a name asks for consent')

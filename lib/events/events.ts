@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
-import { createForgetOld } from '../database/forget-old.ts'
 import { explain } from '../errors.ts'
 import { loggable } from '../loggable.ts'
 import type { Logger } from '../logger.ts'
@@ -12,7 +11,7 @@ import type { EventKind, EventOf, PortalEvent } from './event.ts'
 export interface EventSettings {
   /** how much of a client's address is written down: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
   clientAddress: 'full' | 'shortened' | 'none'
-  /** days after which an event is deleted; default 365 */
+  /** days after which an event is deleted, by the instances that serve; default 365 */
   keepDays: number
 }
 
@@ -36,7 +35,11 @@ const kept = {
   none: undefined,
 }
 
-export function createEventLog(knex: Knex, logger: Logger, settings: EventSettings): EventLog {
+export function createEventLog(
+  knex: Knex,
+  logger: Logger,
+  settings: Pick<EventSettings, 'clientAddress'>,
+): EventLog {
   const heardBadly = (kind: unknown, error: unknown) =>
     logger.error({ kind, cause: explain(error) }, 'a listener of sso.events threw')
   // A listener that is an async function would otherwise end the process with its rejection.
@@ -44,8 +47,6 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
   Object.assign(emitter, {
     [captureRejectionSymbol]: (error: unknown, kind: unknown) => heardBadly(kind, error),
   })
-  const keep = settings.keepDays * 24 * 3_600_000
-  const forgetOld = createForgetOld(knex, { table: 'sso_events', column: 'at', keep }, logger)
 
   async function write(event: PortalEvent): Promise<void> {
     const { portal, kind, clientAddress, userId, provider, reference, by, detail } = event as Columns
@@ -61,7 +62,6 @@ export function createEventLog(knex: Knex, logger: Logger, settings: EventSettin
       detail: JSON.stringify(detail ?? {}),
       client_address: clientAddress ?? null,
     })
-    forgetOld()
   }
 
   function addressOf(clientAddress: string | undefined): string | undefined {

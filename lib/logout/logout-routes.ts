@@ -37,7 +37,10 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
   const done = addresses.path('/logout/done')
 
   const ask = handle(async (req, res) => {
-    if (!req.user) return res.redirect(303, done)
+    if (!req.user) {
+      signedOutHere.set(res)
+      return res.redirect(303, done)
+    }
     const cameBy = sessions.cameBy(req)
     const there = cameBy && (await findProviderLogout(portalOf(req), cameBy))
     await pages.show(req, res, 'sign-out', {
@@ -50,11 +53,12 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
 
   const end = handle(async (req, res) => {
     forgetRegistration(res)
+    // Also of who finds the session over already: the provider knows them all the same.
+    signedOutHere.set(res)
     // First, whatever becomes of the provider's.
     const ended = await sessions.end(req)
     if (!ended) return res.redirect(303, done)
-    const { userId, cameBy } = ended
-    const portal = portalOf(req)
+    const { portal, userId, cameBy } = ended
     await events.record({
       kind: 'signed-out',
       portal,
@@ -62,7 +66,6 @@ export function createLogoutRoutes(parts: LogoutParts): Router {
       provider: cameBy?.provider,
       clientAddress: req.ip,
     })
-    signedOutHere.set(res)
     const { where } = (req.body ?? {}) as { where?: unknown }
     const there = where !== 'here' && cameBy ? await findProviderLogout(portal, cameBy) : undefined
     if (!there || !cameBy) return res.redirect(303, done)

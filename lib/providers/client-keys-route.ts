@@ -3,7 +3,6 @@ import { PortalSsoError } from '../errors.ts'
 import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { publicHalf, standing } from './client-key.ts'
-import { slugSchema } from './provider.ts'
 import type { ProvidersTable } from './providers-table.ts'
 
 export interface ClientKeysRouteParts {
@@ -20,8 +19,7 @@ const keptFor = 300
  */
 export function createClientKeysRoute({ portalOf, table }: ClientKeysRouteParts): Router {
   const show = handle(async (req, res) => {
-    const slug = slugSchema.safeParse(req.params.provider).data
-    const provider = slug === undefined ? undefined : await table.find(portalOf(req), slug)
+    const provider = await table.find(portalOf(req), req.params.provider)
     const keys = provider ? await table.clientKeys(provider) : []
     if (keys.length === 0) throw new PortalSsoError('provider_unknown', 'no provider of that name has keys')
     // Not `public`: an administrator who looks at it has the session's cookie renewed by this very answer, and a shared cache

@@ -115,6 +115,7 @@ const reservedSlugs = [
   'portal-sso',
   'providers',
   'register',
+  'sessions',
 ]
 
 /** Parameters of the authorization request that are ours to set. */

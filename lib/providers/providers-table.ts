@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError } from '../errors.ts'
 import type { ClientKey } from './client-key.ts'
-import type { Check, Provider, SecretEncoding } from './provider.ts'
+import { type Check, type Provider, type SecretEncoding, slugSchema } from './provider.ts'
 import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
 import type { SecretBox } from './secret-box.ts'
 import { mattersToSignIn } from './settled.ts'
@@ -34,7 +34,8 @@ export interface ProvidersTable {
   /** enabled ones, in the order of the picker */
   listEnabled(portal: string): Promise<Provider[]>
   anyEnabled(portal: string): Promise<boolean>
-  find(portal: string, slug: string): Promise<Provider | undefined>
+  /** @param slug whatever somebody wrote: what can be none is not for the database, which may choke on it (PostgreSQL on a NUL) */
+  find(portal: string, slug: unknown): Promise<Provider | undefined>
   /** @throws ConfigurationError when there is none of that name */
   existing(portal: string, slug: string): Promise<Provider>
   /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
@@ -85,7 +86,9 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     { column: 'slug' },
   ]
 
-  async function find(portal: string, slug: string): Promise<Provider | undefined> {
+  async function find(portal: string, given: unknown): Promise<Provider | undefined> {
+    const slug = slugSchema.safeParse(given).data
+    if (slug === undefined) return undefined
     const row: Row | undefined = await rows().select(columns).where({ portal, slug }).first()
     return row && fromRow(row)
   }

@@ -50,7 +50,7 @@ const mostCodes = 3
 const mostMailsToAddress = 5
 // One account at a provider, and begun anew any number of times, writes to no more people than this in our name.
 const mostMailsForIdentity = 10
-/** milliseconds that a mail counts */
+/** milliseconds that a mail counts; `upkeep/` keeps its row at least as long */
 const remembered = 3_600_000
 const length = 8
 
@@ -75,11 +75,12 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
     registration: string,
     addressMacs: readonly string[],
     identityMacs: readonly string[],
+    since: number,
   ): Promise<boolean> {
     return (
-      (await table.count({ registration })) > mostCodes ||
-      (await table.count({ addressMacs })) > mostMailsToAddress ||
-      (await table.count({ identityMacs })) > mostMailsForIdentity
+      (await table.count({ registration }, since)) > mostCodes ||
+      (await table.count({ addressMacs }, since)) > mostMailsToAddress ||
+      (await table.count({ identityMacs }, since)) > mostMailsForIdentity
     )
   }
 
@@ -101,9 +102,8 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
         sentAt: now,
         expiresAt: now + goodFor * 60_000,
       }
-      await table.removeSentBefore(now - remembered)
       await table.insert(row)
-      if (await isTooMany(registration, addressMacs, identityMacs)) {
+      if (await isTooMany(registration, addressMacs, identityMacs, now - remembered)) {
         await table.remove(sent.id)
         return undefined
       }

@@ -16,9 +16,10 @@ export interface ProofRow {
 
 export interface ProofsTable {
   insert(proof: ProofRow): Promise<void>
-  /** How many codes were sent for a registration, to an address, or for an identity (under any of the keys), as long as rows are kept. */
+  /** How many codes were sent since for a registration, to an address, or for an identity (under any of the keys). */
   count(
     of: { registration: string } | { addressMacs: readonly string[] } | { identityMacs: readonly string[] },
+    since: number,
   ): Promise<number>
   /** Takes away the code of every earlier row of the registration. */
   voidEarlier(than: ProofRow): Promise<void>
@@ -31,7 +32,6 @@ export interface ProofsTable {
   /** @returns whether this call was the one that used the code */
   spend(id: string, codeMac: string): Promise<boolean>
   remove(id: string): Promise<void>
-  removeSentBefore(moment: number): Promise<void>
 }
 
 export function createProofsTable(knex: Knex): ProofsTable {
@@ -57,8 +57,8 @@ export function createProofsTable(knex: Knex): ProofsTable {
         expires_at: text(expiresAt),
       })
     },
-    async count(of) {
-      const row = await counted(of).count({ rows: '*' }).first()
+    async count(of, since) {
+      const row = await counted(of).where('sent_at', '>=', text(since)).count({ rows: '*' }).first()
       return Number(row?.rows)
     },
     async voidEarlier({ id, registration, sentAt }) {
@@ -88,9 +88,6 @@ export function createProofsTable(knex: Knex): ProofsTable {
     },
     async remove(id) {
       await rows().where({ id }).delete()
-    },
-    async removeSentBefore(moment) {
-      await rows().where('sent_at', '<', text(moment)).delete()
     },
   }
 }

@@ -2,10 +2,10 @@ import { promisify } from 'node:util'
 import type { Store } from 'express-session'
 import { explain } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { inTime } from './in-time.ts'
 import type { KnownStores } from './known-stores.ts'
 import type { RunningSessions } from './running-sessions.ts'
 import type { SessionIndex, SessionMatch } from './session-index.ts'
-import { inTime } from './session-store.ts'
 
 /**
  * Ends sessions wherever they run: when it has returned, none of them lets anybody in any more. Sessions in a store of ours that

@@ -59,6 +59,8 @@ export interface Authentication {
 
 /** What signing out needs to know of the session that ended. */
 export interface EndedSession {
+  /** which may be another one than the request's */
+  portal: string
   userId: string
   cameBy: CameBy | undefined
 }
@@ -231,7 +233,7 @@ export function createPortalSessions(parts: PortalSessionsOptions): PortalSessio
       bind(req)
       if (signedIn) await letGo(sessionID)
       await promisify(req.logout.bind(req))()
-      return signedIn && { userId: signedIn.userId, cameBy: cameByOf(signedIn) }
+      return signedIn && { portal: signedIn.portal, userId: signedIn.userId, cameBy: cameByOf(signedIn) }
     },
 
     cameBy: (req) => cameByOf(signedInOf(req)),

@@ -63,11 +63,12 @@ export function createRunningSessions({
     async goesOn(req, portal) {
       const { sessionID, sessionStore } = req
       const { idle, renew: due } = limitsOf(portal)
-      const seen = await (isOurs(sessionStore) ? ours.get(sessionID) : ask(sessionID))
-      if (!seen) return false
-      const unseen = Date.now() - seen.at
-      if (unseen >= idle) return false
-      if (unseen >= due) await renew(sessionID, seen)
+      const unseen = ({ at }: Seen) => Date.now() - at
+      let seen = await (isOurs(sessionStore) ? ours.get(sessionID) : ask(sessionID))
+      // Another instance may have seen it since: what was kept here ends no session.
+      if (seen && unseen(seen) >= idle) seen = await ask(sessionID)
+      if (!seen || unseen(seen) >= idle) return false
+      if (unseen(seen) >= due) await renew(sessionID, seen)
       return true
     },
     forget: (sessionId) => ours.forget(sessionId),

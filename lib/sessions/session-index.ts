@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Seal } from '../seal.ts'
 import type { Device } from './device.ts'
+import type { LimitsOf } from './limits.ts'
 
 /**
  * The sessions that run, wherever their store is. A session lasts as long as its row: whoever deletes that has ended it on every
@@ -13,8 +14,10 @@ export interface SessionIndex {
   lastSeen(sessionId: string): Promise<Date | undefined>
   /** Notes that it was seen just now; one that has ended stays so. */
   renew(sessionId: string): Promise<void>
-  /** The newest first. @param most default 1000 */
+  /** Those that run, the newest first: also one that its store forgot has ended when its idle time is over. @param most default 1000 */
   list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
+  /** How many. */
+  count(match: SessionMatch): Promise<number>
   /** Ends them. @returns all of them, to be taken out of their store */
   remove(match: SessionMatch): AsyncIterable<EndedSession[]>
   /** Ends them without a word of which they were. @param on a transaction. @returns how many */
@@ -75,7 +78,7 @@ export interface EndedSession {
 /** rows of one statement */
 const batch = 500
 
-export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
+export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): SessionIndex {
   const now = () => new Date(Date.now()).toISOString()
 
   function matching(match: SessionMatch, on = knex): Knex.QueryBuilder {
@@ -94,9 +97,9 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
         .select('id', 'session', 'user_id')
         .limit(batch)
       const ids = rows.map(({ id }) => id)
-      // Of two who end them at once, one has done it.
-      if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) return
       found = rows.length
+      // Of two who end them at once, one has done it; the other goes on, for neither returns before all are over.
+      if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) continue
       yield await Promise.all(
         rows.map(async ({ id, session, user_id: userId }) => ({
           sessionId: (await seal.open(session, id)) as string | undefined,
@@ -138,7 +141,12 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
       await matching({ sessionId }).update({ last_seen_at: now() })
     },
     async list(match, most = 1000) {
-      const rows: Row[] = await matching(match).select(columns).orderBy('created_at', 'desc').limit(most)
+      const { idle } = limitsOf('portal' in match ? match.portal : undefined)
+      const rows: Row[] = await matching(match)
+        .where('last_seen_at', '>', new Date(Date.now() - idle).toISOString())
+        .select(columns)
+        .orderBy('created_at', 'desc')
+        .limit(most)
       return rows.map((row) => ({
         id: row.id,
         userId: row.user_id,
@@ -149,6 +157,10 @@ export function createSessionIndex(knex: Knex, seal: Seal): SessionIndex {
         startedAt: row.created_at,
         lastSeenAt: row.last_seen_at,
       }))
+    },
+    async count(match) {
+      const row = await matching(match).count({ sessions: '*' }).first()
+      return Number(row?.sessions)
     },
     remove,
     removeQuietly: async (match, on) => await matching(match, on).delete(),

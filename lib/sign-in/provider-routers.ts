@@ -19,15 +19,14 @@ export function createProviderRouters(parts: ProviderRoutersParts): RequestHandl
 
   return handle(async (req, res, next) => {
     const portal = portalOf(req)
-    // What cannot be a slug is not for the database, which may choke on it (PostgreSQL on a NUL), nor for the log: it may be
-    // anything that somebody pasted, a code say.
-    const slug = slugSchema.safeParse(req.params.provider).data
-    const provider = slug === undefined ? undefined : await table.find(portal, slug)
+    const provider = await table.find(portal, req.params.provider)
     if (provider && isOpen(provider, req)) {
       // Light, and always of the row as it is now: what is built once for many is the strategy.
       createProviderRouter(provider, parts)(req, res, next)
       return
     }
+    // What cannot be a slug is not for the log: it may be anything that somebody pasted, a code say.
+    const slug = slugSchema.safeParse(req.params.provider).data
     const named = slug === undefined ? 'of such a name' : JSON.stringify(slug)
     const unknown = new PortalSsoError('provider_unknown', `no enabled provider ${named}`)
     await refuse(req, res, unknown, { portal, returnTo: safeReturnTo(req.query.returnTo) })

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { type CacheLimits, createCached } from '../cached.ts'
 import type { User, UserDirectory } from './user-directory.ts'
 
@@ -8,6 +9,7 @@ export interface KnownUsers {
   forget(id: string, portal: string): void
 }
 
+/** @param users its users are kept if they are plain objects; of others, which we could not copy, it is asked each time */
 export function createKnownUsers(users: UserDirectory, limits: CacheLimits): KnownUsers {
   const keyOf = (id: string, portal: string) => JSON.stringify([portal, id])
   const known = createCached(async (key) => {
@@ -15,12 +17,35 @@ export function createKnownUsers(users: UserDirectory, limits: CacheLimits): Kno
     return await users.findById(id, portal)
   }, limits)
   return {
-    findById: async (id, portal) => copyOf(await known.get(keyOf(id, portal))),
+    async findById(id, portal) {
+      const user = await known.get(keyOf(id, portal))
+      return user && ((copyOf(user) as User | undefined) ?? (await users.findById(id, portal)))
+    },
     forget: (id, portal) => known.forget(keyOf(id, portal)),
   }
 }
 
-/** What one request notes on `req.user` is not for the next one. An object with a class of its own cannot be copied by us. */
-function copyOf(user: User | undefined): User | undefined {
-  return user && Object.getPrototypeOf(user) === Object.prototype ? { ...user } : user
+/**
+ * What one request notes on `req.user`, be it a role that is added to a list, is not for the next one, nor for another that runs
+ * at the same time.
+ *
+ * @returns `undefined`: it has parts that a copy would lose
+ */
+function copyOf(user: User): unknown {
+  try {
+    return plainCopy(user)
+  } catch {
+    return undefined
+  }
+}
+
+function plainCopy(value: unknown): unknown {
+  if (typeof value === 'function') throw new TypeError('a function is not copied')
+  if (typeof value !== 'object' || value === null) return value
+  if (types.isDate(value)) return new Date(value)
+  if (Array.isArray(value)) return value.map(plainCopy)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null)
+    throw new TypeError('an object with a class of its own is not copied')
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainCopy(part)]))
 }

@@ -4,7 +4,10 @@ export interface User {
   /** normal form, see `normaliseEmail` */
   readonly email: string
   readonly name: string
-  /** false: refused everywhere, running sessions end at the next request; left out: active */
+  /**
+   * false: refused everywhere; sessions that run end at their next request, within `session.userCacheSeconds` (default 5). At once:
+   * `sso.sessions.endAll({ userId })`, after it is switched off here. Left out: active
+   */
   readonly active?: boolean
 }
 
@@ -24,7 +27,7 @@ export interface Registration {
 
 /** Where the portal keeps its users. Left out of the options, the table `sso_users` is one. */
 export interface UserDirectory {
-  /** `undefined` or `{ active: false }` ends the session at once */
+  /** `undefined` or `{ active: false }` ends the sessions, see `User.active` */
   findById(id: string, portal: string): Promise<User | undefined>
   /** @param email in normal form; must match to the letter (`normaliseEmail` is exported for the host's own table) */
   findByEmail(email: string, portal: string): Promise<User | undefined>

@@ -6,6 +6,8 @@ import type { User, UserDirectory } from './user-directory.ts'
 
 export interface UsersTable extends UserDirectory {
   list(portal: string): Promise<User[]>
+  /** @returns whether there is one of that id */
+  setActive(id: string, active: boolean, portal: string): Promise<boolean>
 }
 
 interface Row {
@@ -44,6 +46,9 @@ export function createUsersTable(knex: Knex): UsersTable {
         throw isUniqueViolation(error) ? new EmailTaken({ cause: error }) : error
       }
       return { id, email, name, active: true }
+    },
+    async setActive(id, active, portal) {
+      return (await rows().where({ id, portal }).update({ active })) > 0
     },
     async list(portal) {
       const all: Row[] = await rows().select(columns).where({ portal }).orderBy('email')

@@ -188,7 +188,8 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     locale,
     assets: express.static(assetsDirectory, {
       cacheControl: false,
-      // Not `public`: every answer renews the cookie of a session, and a shared cache would hand it to whoever asks next.
+      // Not `public`: the answer brings a cookie where a host notes something in the session with each request, and a shared
+      // cache would hand it to whoever asks next.
       setHeaders: (res) => res.setHeader('cache-control', 'private, max-age=31536000, immutable'),
       index: false,
       redirect: false,

@@ -49,13 +49,13 @@ export function addPart(providers: Command): void {
     .option('--yes', 'do not ask')
     .option(
       '--end-sessions',
-      'sign out who came by it, within minutes; left out: they stay until their time is over',
+      'sign out who came by it, within seconds; left out: they stay until their time is over',
     )
     .action((slug: string, flags: Common & { yes?: boolean; endSessions?: boolean }) =>
       withWorkbench(async ({ sso, by }) => {
         const { portal, endSessions } = flags
-        const { counts, sentence } = await dependents(sso, slug, portal)
-        const question = `${sentence} Remove ${slug}?`
+        const { counts, sentence, sessions } = await dependents(sso, slug, portal)
+        const question = `${sentence} ${sessions} Remove ${slug}?`
         if (!flags.yes && !(await confirm(question, { flag: '--yes' }))) return console.log(`${slug} stays`)
         const how = { portal, by, endSessions }
         await sso.providers.remove(slug, how)

@@ -31,18 +31,18 @@ export function addSwitches(providers: Command): void {
   )
     .option(
       '--end-sessions',
-      'sign out who came by it, within minutes; left out: they stay until their time is over',
+      'sign out who came by it, within seconds; left out: they stay until their time is over',
     )
     .action((slug: string, flags: Common & { endSessions?: boolean }) =>
       withWorkbench(async ({ sso, by }) => {
         const { portal, endSessions } = flags
-        const { counts, sentence } = await dependents(sso, slug, portal)
+        const { counts, sentence, sessions } = await dependents(sso, slug, portal)
         const how = { portal, by, endSessions }
         await sso.providers.disable(slug, how)
         say(
           flags,
           { slug, enabled: false, ...counts },
-          `${slug} is disabled; nobody can sign in with it from now on. ${sentence}`,
+          `${slug} is disabled; nobody can sign in with it from now on. ${sentence} ${endSessions ? 'Its sessions have ended.' : sessions}`,
         )
       }),
     )

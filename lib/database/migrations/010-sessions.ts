@@ -41,10 +41,6 @@ export async function up(knex: Knex): Promise<void> {
     table.index(['portal', 'issuer', 'subject'], 'sso_logout_tokens_subject')
     table.index(['expires_at'], 'sso_logout_tokens_age')
   })
-  await knex.schema.alterTable('sso_proofs', (table) => {
-    // So that what is over is found.
-    table.index(['expires_at'], 'sso_proofs_age')
-  })
   await knex.schema.alterTable('sso_providers', (table) => {
     table.boolean('front_channel_logout').comment('null: false')
   })
@@ -53,9 +49,6 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.schema.alterTable('sso_providers', (table) => {
     table.dropColumn('front_channel_logout')
-  })
-  await knex.schema.alterTable('sso_proofs', (table) => {
-    table.dropIndex(['expires_at'], 'sso_proofs_age')
   })
   await knex.schema.dropTable('sso_logout_tokens')
   await knex('sso_sessions').whereNull('provider_id').delete()

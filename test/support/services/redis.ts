@@ -4,7 +4,7 @@ import { freePort, privateFolder, type Stop, startServer } from './server.ts'
 
 export const findRedis = (): string | undefined => findOnPath('redis-server', 'valkey-server')
 
-export function startRedis(program: string, port: number): Promise<Stop> {
+export function startRedis(program: string, port: number, more: readonly string[] = []): Promise<Stop> {
   const folder = privateFolder()
   const args = [
     '--bind',
@@ -17,6 +17,7 @@ export function startRedis(program: string, port: number): Promise<Stop> {
     '',
     '--appendonly',
     'no',
+    ...more,
   ]
   return startServer(program, args, folder)
 }

@@ -1,0 +1,25 @@
+import type { Knex } from 'knex'
+import { type Aging, forgetOld } from '../database/forget-old.ts'
+import type { Task } from './upkeep.ts'
+
+export interface ForgetOverParts {
+  /** days that an event is kept */
+  keepDays: number
+  knex: Knex
+}
+
+const hour = 3_600_000
+const day = 24 * hour
+
+/** Rows that nobody asks for any more, each after as long as its rules still count it, or a slow clock may take it for good. */
+export function createForgetOver({ keepDays, knex }: ForgetOverParts): Readonly<Record<string, Task>> {
+  const forget = (aging: Aging) => () => forgetOld(knex, aging)
+  return {
+    'forget sessions': forget({ table: 'sso_sessions', column: 'expires_at', keep: hour }),
+    // A mail counts for an hour, and its code is good for less.
+    'forget codes': forget({ table: 'sso_proofs', column: 'sent_at', keep: 2 * hour }),
+    'forget logout tokens': forget({ table: 'sso_logout_tokens', column: 'expires_at', keep: hour }),
+    'forget tickets': forget({ table: 'sso_tickets', column: 'expires_at', keep: day }),
+    'forget events': forget({ table: 'sso_events', column: 'at', keep: keepDays * day }),
+  }
+}

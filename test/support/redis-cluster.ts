@@ -1,0 +1,76 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { createClient, createCluster } from 'redis'
+import { findRedis, startRedis } from './services/redis.ts'
+import { freePort, type Stop } from './services/server.ts'
+
+export type Cluster = Awaited<ReturnType<typeof connectTo>>
+
+export interface OwnCluster {
+  /** one that is connected; the test closes it */
+  connect(): Promise<Cluster>
+  stop(): Promise<void>
+}
+
+const slots = 16_384
+const nodes = 3
+
+/** Whether there can be a cluster: where only `TEST_REDIS_URL` is given there is nothing to make one of. */
+export const hasClusterProgram = (): boolean => findRedis() !== undefined
+
+/** A real Redis Cluster of three nodes without replicas, which share out the slots. */
+export async function startRedisCluster(): Promise<OwnCluster> {
+  const program = findRedis()
+  if (!program) throw new Error('redis-server is not installed')
+  const ports: number[] = []
+  const stops: Stop[] = []
+  try {
+    for (let node = 0; node < nodes; node++) {
+      const port = await freePort()
+      stops.push(await startRedis(program, port, ['--cluster-enabled', 'yes']))
+      ports.push(port)
+    }
+    await join(ports)
+  } catch (error) {
+    for (const stop of stops) await stop()
+    throw error
+  }
+  return {
+    connect: () => connectTo(ports),
+    async stop() {
+      for (const stop of stops) await stop()
+    },
+  }
+}
+
+async function connectTo(ports: readonly number[]) {
+  const cluster = createCluster({ rootNodes: ports.map((port) => ({ url: `redis://127.0.0.1:${port}` })) })
+  cluster.on('error', () => {})
+  await cluster.connect()
+  return cluster
+}
+
+async function join(ports: readonly number[]): Promise<void> {
+  const clients = ports.map((port) => createClient({ url: `redis://127.0.0.1:${port}` }))
+  for (const client of clients) client.on('error', () => {})
+  try {
+    await Promise.all(clients.map((client) => client.connect()))
+    for (const [at, client] of clients.entries()) {
+      const [from, to] = [at, at + 1].map((share) => Math.floor((share * slots) / nodes)) as [number, number]
+      await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', String(from), String(to - 1)])
+      if (at > 0) await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(ports[0])])
+    }
+    await Promise.all(clients.map((client) => agreed(client)))
+  } finally {
+    for (const client of clients) client.destroy()
+  }
+}
+
+/** Once every node knows all the others and their slots. */
+async function agreed(client: { sendCommand(command: string[]): Promise<unknown> }): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
+    if (/cluster_state:ok/.test(info) && info.includes(`cluster_known_nodes:${nodes}`)) return
+    await delay(50)
+  }
+  throw new Error('the nodes of the cluster did not find each other')
+}
