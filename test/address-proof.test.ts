@@ -112,7 +112,7 @@ describe('a person whose address nobody vouches for', () => {
     const asked = await start()
     expect(asked).toMatchObject({ status: 200, url: `${portal.url}/register` })
     expect(asked.body).toContain('value="ada@example.com"')
-    expect(mailServer.mails).toHaveLength(0)
+    expect(mailServer.codes).toHaveLength(0)
     const page = await visitor.follow(await send(ada.email))
     expect(page).toMatchObject({ status: 200, url: `${portal.url}/register` })
     expect(page.body).toContain('autocomplete="one-time-code"')
@@ -178,7 +178,7 @@ describe('a person whose address nobody vouches for', () => {
     await open({ branding: { name: 'Gerätehaus' } })
     const german = new Visitor({ 'accept-language': 'de' })
     await toCode(ada.email, german)
-    const [mail] = mailServer.mails
+    const [mail] = mailServer.codes
     const code = mailServer.codeTo(ada.email)
     expect(mail!.recipients).toEqual([ada.email])
     expect(mail!.headers).toEqual(
@@ -216,7 +216,7 @@ describe('a person whose address nobody vouches for', () => {
     try {
       await open({ viewsDir })
       await toCode()
-      const [mail] = mailServer.mails
+      const [mail] = mailServer.codes
       expect(mail!.text.trim()).toBe(`Moin! ${mailServer.codeTo(ada.email)} for Acme & co`)
       expect(mail!.html).toContain('Your code')
     } finally {
@@ -379,7 +379,7 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
   it('gets no further than the code, which goes to its owner', async () => {
     await open()
     await toCode()
-    expect(mailServer.mails.map(({ recipients }) => recipients)).toEqual([[ada.email]])
+    expect(mailServer.codes.map(({ recipients }) => recipients)).toEqual([[ada.email]])
     for (const path of ['/portal', '/register/link'])
       expect((await visitor.get(portal.url + path)).location).toMatch(/\/(login|register)\b/)
     expect((await visitor.post(`${portal.url}/register`, { name: 'Ada' })).location).toBe(
@@ -506,7 +506,7 @@ describe('look-alikes', () => {
     await open()
     await portal.sso.users.create({ ...ada, email: 'kim@example.com' }, 'default')
     await toCode(typed)
-    expect(mailServer.mails.map(({ recipients }) => recipients)).toEqual([[address]])
+    expect(mailServer.codes.map(({ recipients }) => recipients)).toEqual([[address]])
     const seen = await visitor.follow(await enter(mailServer.codeTo(address)))
     expect(seen.url).toBe(`${portal.url}/register`)
     expect(await links()).toEqual([])
@@ -529,7 +529,7 @@ describe('look-alikes', () => {
     await open()
     await start()
     expect((await send(typed)).status).toBe(422)
-    expect(mailServer.mails).toHaveLength(0)
+    expect(mailServer.codes).toHaveLength(0)
   })
 
   it('in capitals are the same address', async () => {
@@ -615,7 +615,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
       expect(refused.body).toContain('No more codes can be sent')
       expect(refused.body).toContain('autocomplete="one-time-code"')
     }
-    expect(mailServer.mails).toHaveLength(3)
+    expect(mailServer.codes).toHaveLength(3)
     expect((await enter(mailServer.codeTo('other@example.com'), copy)).status).toBe(303)
   })
 
@@ -623,12 +623,12 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     const browsers = Array.from({ length: 8 }, () => new Visitor())
     for (const each of browsers) await start(each)
     const sent = await Promise.all(browsers.map((each) => send(' ADA@example.com', each)))
-    expect(mailServer.mails.length).toBeLessThanOrEqual(5)
+    expect(mailServer.codes.length).toBeLessThanOrEqual(5)
     expect(sent.map(({ status }) => status)).toEqual(sent.map(({ status }) => (status === 303 ? 303 : 429)))
     // Those who got in each other's way may ask again; then it is five, and it stays five.
     for (const each of browsers) await send(ada.email, each)
     for (const each of browsers) await send(ada.email, each)
-    expect(mailServer.mails).toHaveLength(5)
+    expect(mailServer.codes).toHaveLength(5)
     const other = new Visitor()
     await start(other)
     expect((await send('grace@example.com', other)).status).toBe(303)
@@ -648,7 +648,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
       sent.push((await send(`${email}example.com`, browser)).status)
     }
     expect(sent).toEqual([303, 303, 303, 303, 303, 429, 429])
-    expect(mailServer.mails).toHaveLength(5)
+    expect(mailServer.codes).toHaveLength(5)
     const other = new Visitor()
     await start(other)
     expect((await send('adam@example.com', other)).status).toBe(303)
@@ -663,7 +663,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     const sent: number[] = []
     for (let n = 0; n < 12; n++) sent.push(await sendAnew(n))
     expect(sent).toEqual([...Array(10).fill(303), 429, 429])
-    expect(mailServer.mails).toHaveLength(10)
+    expect(mailServer.codes).toHaveLength(10)
     provider.person = { ...provider.person, sub: 'somebody-else' }
     expect(await sendAnew(12)).toBe(303)
   })
@@ -691,7 +691,7 @@ describe('who wants mail to be sent to somebody', () => {
     expect((await visitor.post(`${portal.url}/register/code`, { email: ada.email }, crossSite)).status).toBe(
       403,
     )
-    expect(mailServer.mails).toHaveLength(0)
+    expect(mailServer.codes).toHaveLength(0)
     expect((await new Visitor().post(`${portal.url}/register/code`, { email: ada.email })).status).toBe(400)
   })
 
@@ -703,7 +703,7 @@ describe('who wants mail to be sent to somebody', () => {
       .update({ display_name: 'Acme\r\nBcc: eve@evil.example\r\n\r\n<b>Hi</b>' })
     provider.person = { ...claimed('mallory', ada.email), name: 'Win a prize at evil.example' }
     await toCode()
-    const [mail] = mailServer.mails
+    const [mail] = mailServer.codes
     expect(mail!.recipients).toEqual([ada.email])
     expect(mail!.headers.map(([name]) => name)).not.toContain('bcc')
     expect(mail!.text + mail!.html).not.toContain('prize')
@@ -725,7 +725,7 @@ describe('who wants mail to be sent to somebody', () => {
       mailFrom: 'Portal <no-reply@portal.example>\r\nBcc: eve@evil.example',
     })
     await toCode()
-    const [mail] = mailServer.mails
+    const [mail] = mailServer.codes
     expect(mail!.recipients).toEqual([ada.email])
     expect(mail!.headers.map(([name]) => name)).not.toContain('bcc')
     for (const header of [handed[0]!.from, handed[0]!.to, handed[0]!.subject])
@@ -831,7 +831,7 @@ describe('the steps of a proof', () => {
       expect(body).not.toContain('<script>alert')
       expect(body).not.toContain('<img src=x')
     }
-    expect(mailServer.mails[0]!.html).not.toContain('<script')
+    expect(mailServer.codes[0]!.html).not.toContain('<script')
   })
 
   it.each([
@@ -855,7 +855,7 @@ describe('the steps of a proof', () => {
       await visitor.get(`${portal.url}/register`),
     ])
       expect(seen.status).toBe(409)
-    expect(mailServer.mails).toHaveLength(1)
+    expect(mailServer.codes).toHaveLength(1)
     expect(await links()).toEqual([])
   })
 
@@ -872,7 +872,7 @@ describe('the steps of a proof', () => {
       await visitor.get(`${portal.url}/register`, south),
     ]
     expect(seen.map(({ status }) => status)).toEqual([400, 400, 400])
-    expect(mailServer.mails).toHaveLength(1)
+    expect(mailServer.codes).toHaveLength(1)
     expect((await enter(code)).status).toBe(303)
   })
 
@@ -938,7 +938,7 @@ describe('signing in the way one usually does', () => {
     expect((await answer('link')).location).toBe(portal.url + deepLink)
     expect(await subjects()).toEqual(['ada', 'mallory'])
     expect((await start(new Visitor())).url).toBe(portal.url + deepLink)
-    expect(mailServer.mails).toHaveLength(0)
+    expect(mailServer.codes).toHaveLength(0)
     expect((await events()).filter((kind) => kind === 'linked')).toHaveLength(2)
   })
 

@@ -17,6 +17,8 @@ export interface MailServer {
   /** a real nodemailer transport to this server */
   readonly transport: Transporter
   readonly mails: ReceivedMail[]
+  /** those of them with a code: who gets in is told by another mail, a moment later */
+  readonly codes: ReceivedMail[]
   readonly faults: {
     /** Never answers what was sent. */
     hang?: true
@@ -28,6 +30,8 @@ export interface MailServer {
   reset(): void
   close(): Promise<void>
 }
+
+const code = /\b[2-9A-Z]{4}-[2-9A-Z]{4}\b/
 
 /** An SMTP server on a free port that keeps what it is given. */
 export async function startMailServer(): Promise<MailServer> {
@@ -62,12 +66,15 @@ export async function startMailServer(): Promise<MailServer> {
   return {
     transport,
     mails,
+    get codes() {
+      return mails.filter(({ text }) => code.test(text))
+    },
     faults,
     codeTo(address) {
-      const mail = mails.findLast(({ recipients }) => recipients.includes(address))
-      const [code] = /\b[2-9A-Z]{4}-[2-9A-Z]{4}\b/.exec(mail?.text ?? '') ?? []
-      if (!code) throw new Error(`no code was sent to ${address}`)
-      return code
+      const mail = mails.findLast(({ recipients, text }) => recipients.includes(address) && code.test(text))
+      const [found] = code.exec(mail?.text ?? '') ?? []
+      if (!found) throw new Error(`no code was sent to ${address}`)
+      return found
     },
     reset() {
       mails.length = 0
