@@ -47,7 +47,7 @@ const aging = {
     column: 'expires_at',
     keep: 1,
     index: 'sso_logout_tokens_age',
-    row: { portal, issuer: 'https://id.acme.example', issued_at: long },
+    row: { portal, issuer: 'https://id.acme.example', came_at: long },
   },
   sso_tickets: {
     column: 'expires_at',

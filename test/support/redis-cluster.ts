@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { createClient, createCluster } from 'redis'
 import { findRedis, startRedis } from './services/redis.ts'
-import { freePort, type Stop } from './services/server.ts'
+import { freePort, isFree, type Stop } from './services/server.ts'
 
 export type Cluster = Awaited<ReturnType<typeof connectTo>>
 
@@ -25,7 +25,7 @@ export async function startRedisCluster(): Promise<OwnCluster> {
   const stops: Stop[] = []
   try {
     for (let node = 0; node < nodes; node++) {
-      const port = await freePort()
+      const port = await freeClusterPort()
       stops.push(await startRedis(program, port, ['--cluster-enabled', 'yes']))
       ports.push(port)
     }
@@ -40,6 +40,15 @@ export async function startRedisCluster(): Promise<OwnCluster> {
       for (const stop of stops) await stop()
     },
   }
+}
+
+/** Redis also takes the port 10,000 above, which must not be one that the system gives to whoever asks for any. */
+async function freeClusterPort(): Promise<number> {
+  for (let tries = 0; tries < 200; tries++) {
+    const port = await freePort()
+    if (port + 10_000 < 32_768 && (await isFree(port + 10_000))) return port
+  }
+  throw new Error('no free port was found for a node of the cluster')
 }
 
 async function connectTo(ports: readonly number[]) {
