@@ -55,7 +55,7 @@ export function createLimitRoutes({ form, limits, redis, logger, ...parts }: Lim
   const routes = Router()
   routes.use('/login/:provider', signIns)
   routes.use('/register', registrations)
-  routes.use('/account', registration)
+  routes.use('/account/security', registration)
   routes.use('/logout', perClient('logout'))
   return routes
 }

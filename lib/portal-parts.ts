@@ -41,6 +41,7 @@ import { createSeal, deriveKey } from './seal.ts'
 import { createEndSessions } from './sessions/end-sessions.ts'
 import { createKnownStores } from './sessions/known-stores.ts'
 import { createLimitsOf, longestOf } from './sessions/limits.ts'
+import { createPlaceOf } from './sessions/place.ts'
 import { createPortalSessions } from './sessions/portal-session.ts'
 import { createRunningSessions, spare } from './sessions/running-sessions.ts'
 import { createSessionActs } from './sessions/session-acts.ts'
@@ -110,7 +111,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
   const knownStores = createKnownStores()
   const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })
-  const placeOf = (req: Request) => (place ? place(req) : events.addressOf(req.ip))
+  const placeOf = createPlaceOf(place ?? ((req) => events.addressOf(req.ip)), logger)
   const sessions = createPortalSessions({
     passport,
     endSessions,

@@ -39,7 +39,7 @@ export interface RouterParts
   proving: Pick<ProofRoutesParts, 'proofs' | 'sendCodeMail' | 'showProof'> | undefined
 }
 
-const ours = ['/login', '/register', '/logout', '/account']
+const ours = ['/login', '/register', '/logout', '/account/security']
 
 /** All routes, in the order in which a request meets them. */
 export function createRouter(parts: RouterParts): Router {

@@ -1,3 +1,4 @@
+import assert from 'node:assert'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import type { PortalSso } from '../lib/index.ts'
@@ -146,6 +147,21 @@ describe('the account page', () => {
       expect((await visitor.post(`${portal.url}${page}/${what}`, fields, headers)).status).toBe(403)
     }
     expect(await isIn(portal, second)).toBe(true)
+  })
+})
+
+describe('a host’s function that says where somebody is', () => {
+  it.each<[what: string, place: () => unknown, shown: unknown]>([
+    ['throws', () => assert.fail('no city here'), null],
+    ['says nothing', () => undefined, null],
+    ['says no text', () => ({ city: 'Antwerp' }), null],
+    ['says a novel', () => 'a\n'.repeat(500), expect.stringMatching(/^.{100}$/)],
+  ])('keeps nobody out where it %s', async (_what, place, shown) => {
+    const portal = await portalWithPeople({
+      session: { userCacheSeconds: 0, place: place as () => string },
+    })
+    await signIn(portal)
+    expect(await portal.knex('sso_sessions').pluck('place')).toEqual([shown])
   })
 })
 
@@ -436,6 +452,17 @@ describe('a way to sign in that is removed', () => {
     expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, other) }))).toBe(
       'unlinked',
     )
+  })
+
+  it('is not the last one that works, where the other came by a registration that was replaced: subjects may be others now', async () => {
+    const { portal, visitor } = await twoWays()
+    await portal.sso.providers.remove('other')
+    await portal.connect(other, { slug: 'other', displayName: 'Other' })
+    const way = { method: await idOf(portal, provider) }
+    expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('last')
+    // Whoever comes in by it shows that it works.
+    await signIn(portal, new Visitor(), 'other')
+    expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
   })
 
   it('is nobody else’s, and is gone only once', async () => {

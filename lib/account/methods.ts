@@ -78,18 +78,18 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
   }
 }
 
-/** A row that was connected anew has another id, and its people are the same where the issuer is. */
-function matches(identity: LinkedIdentity, provider: Provider): boolean {
-  return provider.id === identity.providerId || provider.issuer === identity.issuer
+/**
+ * Only the provider that it came by last has shown that it lets its person in: one that was connected anew may know everybody by
+ * other subjects, though its issuer is the same (Entra: one for each registration).
+ */
+function opens({ providerId }: LinkedIdentity, providers: readonly Provider[]): boolean {
+  return providers.some(({ id, enabled }) => enabled && id === providerId)
 }
 
-function opens(identity: LinkedIdentity, providers: readonly Provider[]): boolean {
-  return providers.some((provider) => provider.enabled && matches(identity, provider))
-}
-
+/** For its name; of one that was connected anew the issuer tells. */
 function providerOf(identity: LinkedIdentity, providers: readonly Provider[]): Provider | undefined {
   return (
     providers.find(({ id }) => id === identity.providerId) ??
-    providers.find((provider) => matches(identity, provider))
+    providers.find(({ issuer }) => issuer === identity.issuer)
   )
 }

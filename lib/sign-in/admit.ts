@@ -72,7 +72,8 @@ export function createAdmit(parts: AdmitParts): Admit {
     const { portal } = provider
     try {
       if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-      if (!(await identities.touch(portal, { ...identity, userId: String(user.id) })))
+      const used = { ...identity, userId: String(user.id), providerId: provider.id }
+      if (!(await identities.touch(portal, used)))
         throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
       if (await wasSignedOut(provider, identity))
         throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')

@@ -73,11 +73,15 @@ export interface IdentitiesTable {
   /** Takes back a link that a rebinding made. */
   unlinkRebound(portal: string, who: Subject): Promise<void>
   /**
-   * Notes that it was used just now, and who it is in the directory where that was not known: what is there stays.
+   * Notes that it was used just now, by which provider, and who it is in the directory where that was not known: what is there
+   * stays.
    *
    * @returns whether it is linked to that user (still)
    */
-  touch(portal: string, who: Pick<Link, 'issuer' | 'subject' | 'userId' | 'directory'>): Promise<boolean>
+  touch(
+    portal: string,
+    who: Pick<Link, 'issuer' | 'subject' | 'userId' | 'providerId' | 'directory'>,
+  ): Promise<boolean>
 }
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
@@ -153,7 +157,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     async unlinkRebound(portal, { issuer, subject }) {
       await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
     },
-    async touch(portal, { issuer, subject, userId, directory }) {
+    async touch(portal, { issuer, subject, userId, providerId, directory }) {
       // Where they are known already they stay: both are set at once.
       const known = directory && {
         tenant_id: knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
@@ -161,7 +165,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
       }
       const used = await rows()
         .where({ portal, issuer, subject, user_id: userId })
-        .update({ last_used_at: new Date().toISOString(), ...known })
+        .update({ last_used_at: new Date().toISOString(), provider_id: providerId, ...known })
       return used === 1
     },
   }
