@@ -1,6 +1,7 @@
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import { isIssuerOf } from '../providers/templated-issuer.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.ts'
 
@@ -78,18 +79,17 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
   }
 }
 
-/** A row that was connected anew has another id, and its people are the same where the issuer is. */
-function matches(identity: LinkedIdentity, provider: Provider): boolean {
-  return provider.id === identity.providerId || provider.issuer === identity.issuer
-}
-
-function opens(identity: LinkedIdentity, providers: readonly Provider[]): boolean {
-  return providers.some((provider) => provider.enabled && matches(identity, provider))
+/**
+ * As a sign-in is judged: a row that was connected anew has another id, and its people are the same where the issuer is; one that
+ * was led to another issuer, or does not take the tenant any more, lets nobody in by what was linked before.
+ */
+function opens({ issuer }: LinkedIdentity, providers: readonly Provider[]): boolean {
+  return providers.some((provider) => provider.enabled && isIssuerOf(provider, issuer))
 }
 
 function providerOf(identity: LinkedIdentity, providers: readonly Provider[]): Provider | undefined {
   return (
     providers.find(({ id }) => id === identity.providerId) ??
-    providers.find((provider) => matches(identity, provider))
+    providers.find((provider) => isIssuerOf(provider, identity.issuer))
   )
 }
