@@ -1,7 +1,6 @@
 import assert from 'node:assert'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
-import type { PortalSso } from '../lib/index.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
@@ -438,12 +437,16 @@ describe('a way to sign in that is removed', () => {
     expect(await linkedTo(portal)).toHaveLength(1)
   })
 
-  it.each<[what: string, change: (sso: PortalSso) => Promise<unknown>]>([
-    ['disabled', (sso) => sso.providers.disable('other')],
-    ['removed', (sso) => sso.providers.remove('other')],
+  it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
+    ['disabled', ({ sso }) => sso.providers.disable('other')],
+    ['removed', ({ sso }) => sso.providers.remove('other')],
+    [
+      'led to another issuer',
+      ({ knex }) => knex('sso_providers').where({ slug: 'other' }).update({ issuer: 'https://id.example' }),
+    ],
   ])('is not the last one that works, where the other’s provider is %s', async (_what, change) => {
     const { portal, visitor } = await twoWays()
-    await change(portal.sso)
+    await change(portal)
     expect(textOf((await account(portal, visitor)).body)).toContain('Not available now')
     expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
       'last',

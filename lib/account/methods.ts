@@ -1,6 +1,7 @@
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import { isIssuerOf } from '../providers/templated-issuer.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.ts'
 
@@ -79,17 +80,20 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
 }
 
 /**
- * Only the provider that it came by last has shown that it lets its person in: one that was connected anew may know everybody by
- * other subjects, though its issuer is the same (Entra: one for each registration).
+ * As a sign-in is judged, and only of the provider that it came by last, which has shown that it lets its person in: one that was
+ * connected anew may know everybody by other subjects, though its issuer is the same (Entra: one for each registration), and one
+ * that was led to another issuer, or does not take the tenant any more, lets nobody in by what was linked before.
  */
-function opens({ providerId }: LinkedIdentity, providers: readonly Provider[]): boolean {
-  return providers.some(({ id, enabled }) => enabled && id === providerId)
+function opens({ issuer, providerId }: LinkedIdentity, providers: readonly Provider[]): boolean {
+  return providers.some(
+    (provider) => provider.enabled && provider.id === providerId && isIssuerOf(provider, issuer),
+  )
 }
 
 /** For its name; of one that was connected anew the issuer tells. */
 function providerOf(identity: LinkedIdentity, providers: readonly Provider[]): Provider | undefined {
   return (
     providers.find(({ id }) => id === identity.providerId) ??
-    providers.find(({ issuer }) => issuer === identity.issuer)
+    providers.find((provider) => isIssuerOf(provider, identity.issuer))
   )
 }

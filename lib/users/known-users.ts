@@ -11,7 +11,8 @@ export interface KnownUsers {
 
 /** @param users its users are kept if they are plain objects; of others, which we could not copy, it is asked each time */
 export function createKnownUsers(users: UserDirectory, limits: CacheLimits): KnownUsers {
-  const keyOf = (id: string, portal: string) => JSON.stringify([portal, id])
+  // A directory without types may have numbers for ids; sessions name users by text.
+  const keyOf = (id: string, portal: string) => JSON.stringify([portal, String(id)])
   const known = createCached(async (key) => {
     const [portal, id] = JSON.parse(key) as [string, string]
     return await users.findById(id, portal)
