@@ -197,7 +197,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     passport,
     pendings,
     portalOf,
-    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form],
+    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form, sessions.identifyAgain],
     provesAddresses,
     proving,
     rateLimits: settings.rateLimits,

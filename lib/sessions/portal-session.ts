@@ -6,6 +6,7 @@ import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { KnownUsers } from '../users/known-users.ts'
 import { isActive, type User } from '../users/user-directory.ts'
+import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { within } from '../within.ts'
 import { deviceOf } from './device.ts'
@@ -77,6 +78,8 @@ export interface CameBy {
 export interface PortalSessions {
   /** Puts the signed-in user into `req.user`; harmless when done twice. */
   readonly identify: RequestHandler
+  /** Once more, for who took their time to send what they post: the session may have ended meanwhile. */
+  readonly identifyAgain: RequestHandler
   /** The only place where somebody becomes signed in. */
   start(req: Request, signIn: SignIn): Promise<void>
   end(req: Request): Promise<EndedSession | undefined>
@@ -202,6 +205,16 @@ export function createPortalSessions(parts: PortalSessionsOptions): PortalSessio
       if (req.sessionStore) knownStores.note(req.sessionStore)
       restore(req, res, next)
     },
+
+    identifyAgain: handle(async (req, _res, next) => {
+      // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
+      const runs = () => runningSessions.isRunning(req.sessionID).catch(() => true)
+      if (req.user && signedInOf(req) && !(await runs())) {
+        req.user = undefined
+        await leaveBehind(req)
+      }
+      next()
+    }),
 
     async start(req, signIn) {
       refuseInsecure(req)

@@ -15,6 +15,8 @@ export interface RunningSessions {
    * @throws Error when the database is away and this instance does not know the session from a while ago
    */
   goesOn(req: Request, portal: string): Promise<boolean>
+  /** Asks the row itself, whatever was remembered. */
+  isRunning(sessionId: string): Promise<boolean>
   /** It has ended, by what this instance did. */
   forget(sessionId: string): void
 }
@@ -71,6 +73,7 @@ export function createRunningSessions({
       if (unseen(seen) >= due) await renew(sessionID, seen)
       return true
     },
+    isRunning: async (sessionId) => (await ask(sessionId)) !== undefined,
     forget: (sessionId) => ours.forget(sessionId),
   }
 }
