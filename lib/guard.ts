@@ -3,6 +3,7 @@ import { ConfigurationError, PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
 import type { Freshness } from './sign-in/attempts.ts'
 import type { DemandFresh } from './sign-in/demand-fresh.ts'
+import { longestAge } from './sign-in/freshness.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
 import { keepPrivate } from './web/keep-private.ts'
@@ -14,7 +15,7 @@ import { wantsPage } from './web/wants-page.ts'
 export interface GuardOptions {
   /**
    * How long ago the person may have shown the provider who they are: seconds, or text such as `'15m'` (`s`, `m`, `h`), of half a
-   * minute at least. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
+   * minute at least and a year at most. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
    */
   maxAge?: number | string | undefined
   /** how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; left out: anyhow */
@@ -85,7 +86,8 @@ function isRepeatable({ method }: Request): boolean {
 
 const units: Record<string, number> = { s: 1, m: 60, h: 3600 }
 const shortest = 30
-const whatAge = "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least"
+const whatAge =
+  "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least, and a year at most"
 const whatAcr = 'sso.guard: acr: write one or several (10 at most) values of the claim `acr`, without spaces'
 
 function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness | undefined {
@@ -102,6 +104,8 @@ function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness |
 function secondsIn(maxAge: number | string): number {
   const [, count = '', unit = ''] = /^(\d{1,8})([smh])$/.exec(String(maxAge)) ?? []
   const seconds = typeof maxAge === 'number' ? maxAge : Number(count) * (units[unit] ?? Number.NaN)
-  if (!Number.isInteger(seconds) || seconds < shortest) throw new ConfigurationError(whatAge)
+  // What the page that starts a sign-in would not read as written would not be demanded, again and again.
+  if (!Number.isInteger(seconds) || seconds < shortest || seconds > longestAge)
+    throw new ConfigurationError(whatAge)
   return seconds
 }

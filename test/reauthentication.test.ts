@@ -314,6 +314,9 @@ describe('a guard’s options that are wrong', () => {
     [{ maxAge: -1 }, /maxAge/],
     [{ maxAge: 10 }, /half a minute at least/],
     [{ maxAge: Number.NaN }, /maxAge/],
+    // Too long for the address that demands it: nobody would ever have met it, nor be told so.
+    [{ maxAge: 1e9 }, /a year at most/],
+    [{ maxAge: '99999999h' }, /maxAge/],
     [{ maxAge: null }, /maxAge/],
     [{ acr: [] }, /acr: write one or several/],
     [{ acr: 'two words' }, /acr/],

@@ -5,7 +5,7 @@ import type { Freshness } from './attempts.ts'
 import type { Identity } from './identity.ts'
 
 /** seconds: a year */
-const longest = 366 * 24 * 3600
+export const longestAge = 366 * 24 * 3600
 /** what a list of authentication context class references may be, as text */
 const references = /^[\u0021-\u007e]{1,255}(?: [\u0021-\u007e]{1,255}){0,9}$/
 
@@ -19,7 +19,7 @@ export function readFreshness(query: Readonly<Record<string, unknown>>): Freshne
   const acr =
     typeof acr_values === 'string' && references.test(acr_values) ? acr_values.split(' ') : undefined
   if (maxAge === undefined && acr === undefined) return undefined
-  return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, longest), acr }
+  return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, longestAge), acr }
 }
 
 /** The same as parameters of a link. */
