@@ -3,7 +3,7 @@ import { ConfigurationError, PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
 import type { Freshness } from './sign-in/attempts.ts'
 import type { DemandFresh } from './sign-in/demand-fresh.ts'
-import { longestAge } from './sign-in/freshness.ts'
+import { isDemandable, longestAge } from './sign-in/freshness.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
 import { keepPrivate } from './web/keep-private.ts'
@@ -18,7 +18,10 @@ export interface GuardOptions {
    * minute at least and a year at most. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
    */
   maxAge?: number | string | undefined
-  /** how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; left out: anyhow */
+  /**
+   * how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; together at most
+   * 200 characters. Left out: anyhow
+   */
   acr?: string | readonly string[] | undefined
 }
 
@@ -88,15 +91,14 @@ const units: Record<string, number> = { s: 1, m: 60, h: 3600 }
 const shortest = 30
 const whatAge =
   "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least, and a year at most"
-const whatAcr = 'sso.guard: acr: write one or several (10 at most) values of the claim `acr`, without spaces'
+const whatAcr =
+  'sso.guard: acr: write one or several values of the claim `acr`, without spaces, together at most 200 characters'
 
 function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness | undefined {
   const [unknown] = Object.keys(others)
   if (unknown !== undefined) throw new ConfigurationError(`sso.guard: there is no option \`${unknown}\``)
   const references = acr === undefined ? undefined : [acr].flat()
-  const areGiven = references === undefined || (references.length > 0 && references.length <= 10)
-  if (!areGiven || references?.some((each) => !/^[\u0021-\u007e]{1,255}$/.test(String(each))))
-    throw new ConfigurationError(whatAcr)
+  if (references !== undefined && !isDemandable(references)) throw new ConfigurationError(whatAcr)
   const seconds = maxAge === undefined ? undefined : secondsIn(maxAge)
   return seconds === undefined && references === undefined ? undefined : { maxAge: seconds, acr: references }
 }

@@ -321,6 +321,9 @@ describe('a guard’s options that are wrong', () => {
     [{ acr: [] }, /acr: write one or several/],
     [{ acr: 'two words' }, /acr/],
     [{ acr: '' }, /acr/],
+    [{ acr: ['mfa', ''] }, /acr/],
+    [{ acr: [1] }, /acr/],
+    [{ acr: ['x'.repeat(100), 'y'.repeat(100)] }, /together at most 200 characters/],
     [{ maxage: 60 }, /there is no option `maxage`/],
   ])('%j: a sentence says what to write', async (options, sentence) => {
     const portal = await startPortal()

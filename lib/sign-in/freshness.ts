@@ -6,8 +6,18 @@ import type { Identity } from './identity.ts'
 
 /** seconds: a year */
 export const longestAge = 366 * 24 * 3600
-/** what a list of authentication context class references may be, as text */
-const references = /^[\u0021-\u007e]{1,255}(?: [\u0021-\u007e]{1,255}){0,9}$/
+/**
+ * What a list of authentication context class references may be, as text: it travels in the cookie of an attempt, beside a deep
+ * link, and all of those have 3 KB (`attempts.ts`). Browsers drop a cookie of more than 4 KB.
+ */
+const references = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
+
+/** Whether a page that starts a sign-in would demand these as they are. */
+export function isDemandable(acr: readonly unknown[]): boolean {
+  return (
+    acr.every((each) => typeof each === 'string' && !each.includes(' ')) && references.test(acr.join(' '))
+  )
+}
 
 /**
  * `?max_age=900&acr_values=…` of the page that starts a sign-in. Anybody can write there what they like, and gains nothing by it:
