@@ -3,7 +3,7 @@ import { ConfigurationError, PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
 import type { Freshness } from './sign-in/attempts.ts'
 import type { DemandFresh } from './sign-in/demand-fresh.ts'
-import { isDemandable, longestAge } from './sign-in/freshness.ts'
+import { freshnessQuery, isDemandable, longestAge } from './sign-in/freshness.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
 import { keepPrivate } from './web/keep-private.ts'
@@ -43,14 +43,17 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
   const demanded = readGuardOptions(options)
   const turnAway = handle((req, res) => (wantsPage(req) ? toPicker(req, res) : toProblem(req, res)))
 
+  /** What is demanded goes along: else whoever has just signed in would have to do so once more. */
+  const login = (returnTo?: string) => addresses.path('/login', { returnTo, ...freshnessQuery(demanded) })
+
   async function toPicker(req: Request, res: Response): Promise<void> {
     keepPrivate(res)
-    res.redirect(isRepeatable(req) ? 302 : 303, addresses.path('/login', { returnTo: wayBack(req) }))
+    res.redirect(isRepeatable(req) ? 302 : 303, login(wayBack(req)))
   }
 
   async function toProblem(req: Request, res: Response): Promise<void> {
     const problem = new PortalSsoError('not_signed_in', 'nobody is signed in')
-    await pages.problem(req, res, problem, { reference: newReference(), ways: [] })
+    await pages.problem(req, res, problem, { reference: newReference(), ways: [], login: login() })
   }
 
   /** Only what an address can ask for again can be returned to; of a form, the page of ours that it stood on. */

@@ -304,7 +304,21 @@ describe('at a real provider', () => {
     const asked = await visitor.open(`${portal.url}/recent`)
     expect(asked.url).toContain(`${real.issuer}/sign-in/`)
     expect(await choose(asked)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
+
+    // Who is not signed in anywhere shows who they are once, not twice.
+    visitor.cookies.clear()
+    const picker = await visitor.open(`${portal.url}/recent`)
+    const [, href = ''] = /href="(\/login\/real[^"]*)"/.exec(picker.body) ?? []
+    const askedOnce = await visitor.open(portal.url + href.replaceAll('&amp;', '&'))
+    expect(await choose(askedOnce)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
   })
+})
+
+it('a client that wants no page is told at once what a sign-in has to be', async () => {
+  const portal = await portalWithAda()
+  const seen = await new Visitor().get(`${portal.url}/both`, { accept: 'application/json' })
+  const login = '/login?max_age=60&acr_values=mfa'
+  expect(JSON.parse(seen.body)).toMatchObject({ code: 'not_signed_in', login })
 })
 
 describe('a guard’s options that are wrong', () => {
