@@ -3,6 +3,7 @@ import { ConfigurationError, PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
 import type { Freshness } from './sign-in/attempts.ts'
 import type { DemandFresh } from './sign-in/demand-fresh.ts'
+import { freshnessQuery, isDemandable, longestAge } from './sign-in/freshness.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
 import { keepPrivate } from './web/keep-private.ts'
@@ -14,10 +15,13 @@ import { wantsPage } from './web/wants-page.ts'
 export interface GuardOptions {
   /**
    * How long ago the person may have shown the provider who they are: seconds, or text such as `'15m'` (`s`, `m`, `h`), of half a
-   * minute at least. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
+   * minute at least and a year at most. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
    */
   maxAge?: number | string | undefined
-  /** how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; left out: anyhow */
+  /**
+   * how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; together at most
+   * 200 characters. Left out: anyhow
+   */
   acr?: string | readonly string[] | undefined
 }
 
@@ -39,14 +43,17 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
   const demanded = readGuardOptions(options)
   const turnAway = handle((req, res) => (wantsPage(req) ? toPicker(req, res) : toProblem(req, res)))
 
+  /** What is demanded goes along: else whoever has just signed in would have to do so once more. */
+  const login = (returnTo?: string) => addresses.path('/login', { returnTo, ...freshnessQuery(demanded) })
+
   async function toPicker(req: Request, res: Response): Promise<void> {
     keepPrivate(res)
-    res.redirect(isRepeatable(req) ? 302 : 303, addresses.path('/login', { returnTo: wayBack(req) }))
+    res.redirect(isRepeatable(req) ? 302 : 303, login(wayBack(req)))
   }
 
   async function toProblem(req: Request, res: Response): Promise<void> {
     const problem = new PortalSsoError('not_signed_in', 'nobody is signed in')
-    await pages.problem(req, res, problem, { reference: newReference(), ways: [] })
+    await pages.problem(req, res, problem, { reference: newReference(), ways: [], login: login() })
   }
 
   /** Only what an address can ask for again can be returned to; of a form, the page of ours that it stood on. */
@@ -85,16 +92,16 @@ function isRepeatable({ method }: Request): boolean {
 
 const units: Record<string, number> = { s: 1, m: 60, h: 3600 }
 const shortest = 30
-const whatAge = "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least"
-const whatAcr = 'sso.guard: acr: write one or several (10 at most) values of the claim `acr`, without spaces'
+const whatAge =
+  "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least, and a year at most"
+const whatAcr =
+  'sso.guard: acr: write one or several values of the claim `acr`, without spaces, together at most 200 characters'
 
 function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness | undefined {
   const [unknown] = Object.keys(others)
   if (unknown !== undefined) throw new ConfigurationError(`sso.guard: there is no option \`${unknown}\``)
   const references = acr === undefined ? undefined : [acr].flat()
-  const areGiven = references === undefined || (references.length > 0 && references.length <= 10)
-  if (!areGiven || references?.some((each) => !/^[\u0021-\u007e]{1,255}$/.test(String(each))))
-    throw new ConfigurationError(whatAcr)
+  if (references !== undefined && !isDemandable(references)) throw new ConfigurationError(whatAcr)
   const seconds = maxAge === undefined ? undefined : secondsIn(maxAge)
   return seconds === undefined && references === undefined ? undefined : { maxAge: seconds, acr: references }
 }
@@ -102,6 +109,8 @@ function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness |
 function secondsIn(maxAge: number | string): number {
   const [, count = '', unit = ''] = /^(\d{1,8})([smh])$/.exec(String(maxAge)) ?? []
   const seconds = typeof maxAge === 'number' ? maxAge : Number(count) * (units[unit] ?? Number.NaN)
-  if (!Number.isInteger(seconds) || seconds < shortest) throw new ConfigurationError(whatAge)
+  // What the page that starts a sign-in would not read as written would not be demanded, again and again.
+  if (!Number.isInteger(seconds) || seconds < shortest || seconds > longestAge)
+    throw new ConfigurationError(whatAge)
   return seconds
 }

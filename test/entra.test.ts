@@ -389,7 +389,7 @@ describe('who came in by a row for many tenants', () => {
     expect(leadsTo.searchParams.get('id_token_hint')).toBeTruthy()
   })
 
-  it('is signed out by a logout token of their tenant, and of no other', async () => {
+  it('is signed out by a logout token of their tenant, signed by a key for it, and of no other', async () => {
     await open('organizations')
     entra.signsIn({ ...vouched, sid: 'a session' })
     await click()
@@ -408,6 +408,13 @@ describe('who came in by a row for many tenants', () => {
     }
     expect(await logsOut('https://evil.example/v2.0', 'a')).toBe(400)
     expect(await logsOut(entra.issuerOf('organizations'), 'b')).toBe(400)
+    for (const foreign of [personalAccounts, fabrikam]) {
+      entra.faults.jwks = keysOf(entra.issuerOf(foreign))
+      expect([foreign, await logsOut(entra.issuerOf(contoso), foreign)]).toEqual([foreign, 400])
+    }
+    entra.faults.jwks = keysOf(entra.issuerOf(contoso))
+    expect(await logsOut(entra.issuerOf(fabrikam), 'foreign key')).toBe(400)
+    entra.faults.jwks = keysOf(`${entra.origin}/{tenantid}/v2.0`)
     expect(await logsOut(entra.issuerOf(fabrikam), 'c')).toBe(200)
     expect(await isSignedIn()).toBe(true)
     expect(await logsOut(entra.issuerOf(contoso), 'd')).toBe(200)

@@ -304,7 +304,21 @@ describe('at a real provider', () => {
     const asked = await visitor.open(`${portal.url}/recent`)
     expect(asked.url).toContain(`${real.issuer}/sign-in/`)
     expect(await choose(asked)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
+
+    // Who is not signed in anywhere shows who they are once, not twice.
+    visitor.cookies.clear()
+    const picker = await visitor.open(`${portal.url}/recent`)
+    const [, href = ''] = /href="(\/login\/real[^"]*)"/.exec(picker.body) ?? []
+    const askedOnce = await visitor.open(portal.url + href.replaceAll('&amp;', '&'))
+    expect(await choose(askedOnce)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
   })
+})
+
+it('a client that wants no page is told at once what a sign-in has to be', async () => {
+  const portal = await portalWithAda()
+  const seen = await new Visitor().get(`${portal.url}/both`, { accept: 'application/json' })
+  const login = '/login?max_age=60&acr_values=mfa'
+  expect(JSON.parse(seen.body)).toMatchObject({ code: 'not_signed_in', login })
 })
 
 describe('a guard’s options that are wrong', () => {
@@ -314,10 +328,16 @@ describe('a guard’s options that are wrong', () => {
     [{ maxAge: -1 }, /maxAge/],
     [{ maxAge: 10 }, /half a minute at least/],
     [{ maxAge: Number.NaN }, /maxAge/],
+    // Too long for the address that demands it: nobody would ever have met it, nor be told so.
+    [{ maxAge: 1e9 }, /a year at most/],
+    [{ maxAge: '99999999h' }, /maxAge/],
     [{ maxAge: null }, /maxAge/],
     [{ acr: [] }, /acr: write one or several/],
     [{ acr: 'two words' }, /acr/],
     [{ acr: '' }, /acr/],
+    [{ acr: ['mfa', ''] }, /acr/],
+    [{ acr: [1] }, /acr/],
+    [{ acr: ['x'.repeat(100), 'y'.repeat(100)] }, /together at most 200 characters/],
     [{ maxage: 60 }, /there is no option `maxage`/],
   ])('%j: a sentence says what to write', async (options, sentence) => {
     const portal = await startPortal()

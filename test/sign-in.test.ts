@@ -305,6 +305,18 @@ describe('several tabs, the back button, and time', () => {
     expect((await visitor.open(last)).url).toContain('/portal/39?')
   })
 
+  it.each([1200, 200, 100])(
+    'a link that demands a lot, %d characters of it, does not grow the cookie past 3 KB',
+    async (length) => {
+      const acr_values = Array.from({ length: 5 }, () => 'x'.repeat(length / 5 - 1)).join(' ')
+      const query = new URLSearchParams({ returnTo: `/${'x'.repeat(1499)}`, acr_values, max_age: '31622400' })
+      await visitor.get(`${portal.url}/login/acme?${query}`)
+      const [[name, value] = ['', '']] = visitor.cookies.get(portal.url)!
+      expect(name).toMatch(/^sso-attempt-/)
+      expect(`__Host-${name}=${value}; `.length).toBeLessThan(3000)
+    },
+  )
+
   it('a deep link that is longer than a cookie holds is dropped, the sign-in goes on', async () => {
     const landed = await visitor.open(`${portal.url}/login/acme?returnTo=/portal/${'x'.repeat(3000)}`)
     expect(landed).toMatchObject({ status: 200, url: `${portal.url}/` })

@@ -1,4 +1,4 @@
-import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import {
   type Credentials,
@@ -11,6 +11,7 @@ import { discover, type ProviderMetadata } from './discover.ts'
 import type { WayOut } from './outbound-http.ts'
 import { type Provider, type SecretEncoding, signingAlgorithms } from './provider.ts'
 import { type Redeemed, redeem } from './redeem.ts'
+import { ownKeys } from './templated-issuer.ts'
 
 /** What it takes to talk to one provider, as its row stood at one version. */
 export interface ProviderClient {
@@ -41,7 +42,7 @@ export interface ProviderClient {
 export type Watch = (ask: client.CustomFetch) => client.CustomFetch
 
 /** Finds the key that a token's header names, or the only one that fits. */
-export type Keys = ReturnType<typeof createLocalJWKSet>
+export type Keys = CompactVerifyGetKey
 
 /** seconds that one clock may be ahead of or behind the other */
 export const clockTolerance = 30
@@ -125,8 +126,23 @@ export async function createProviderClient(
       // Fetched anew: those of the last hour would refuse an honest token just after a rotation.
       const response = (await fetchKeys()).clone()
       if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
-      return createLocalJWKSet((await response.json()) as JSONWebKeySet)
+      return keysFrom(provider, (await response.json()) as JSONWebKeySet)
     },
+  }
+}
+
+/**
+ * Keys of Entra count only for the issuer that they say they are for. Whose token it is it says itself, unverified at that moment:
+ * that gains its sender nothing, for the issuer that is judged afterwards stands in the same payload.
+ */
+function keysFrom(provider: Provider, set: JSONWebKeySet): Keys {
+  const all = createLocalJWKSet(set)
+  if (provider.preset !== 'entra') return all
+  return async (header, token) => {
+    const { iss } = JSON.parse(Buffer.from(String(token?.payload), 'base64url').toString()) as {
+      iss?: unknown
+    }
+    return await createLocalJWKSet({ keys: ownKeys(provider, String(iss), set.keys) })(header, token)
   }
 }
 

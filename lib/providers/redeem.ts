@@ -1,7 +1,7 @@
 import * as client from 'openid-client'
 import type { ProviderMetadata } from './discover.ts'
 import type { Provider } from './provider.ts'
-import { isIssuerOf, issuerFor, isTemplated, maySign, ofAnotherTenant } from './templated-issuer.ts'
+import { isIssuerOf, issuerFor, isTemplated, ofAnotherTenant, ownKeys } from './templated-issuer.ts'
 
 export interface Redeemed {
   /** the one that judged, for UserInfo */
@@ -131,6 +131,6 @@ async function withoutForeignKeys(provider: Provider, issuer: string, response: 
     .json()
     .catch(() => undefined)) as { keys?: unknown } | undefined
   if (!Array.isArray(set?.keys)) return response
-  const keys = set.keys.filter((key: { issuer?: unknown } | null) => maySign(provider, issuer, key?.issuer))
+  const keys = ownKeys(provider, issuer, set.keys)
   return new Response(JSON.stringify({ keys }), { status: response.status, headers: response.headers })
 }

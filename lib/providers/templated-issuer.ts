@@ -62,6 +62,11 @@ export function maySign({ issuer: own }: Tenancy, issuer: string, keyIssuer: unk
   return keyIssuer === undefined || keyIssuer === templateOf(own) || keyIssuer === issuer
 }
 
+/** Of a key set of Entra those that may sign for a tenant. */
+export function ownKeys<Key>(provider: Tenancy, issuer: string, keys: readonly Key[]): Key[] {
+  return keys.filter((key) => maySign(provider, issuer, (key as { issuer?: unknown } | null)?.issuer))
+}
+
 /** Whether the row names whose people come in, so that somebody can answer for what these tenants say. */
 export function pinsTenants(provider: Tenancy): boolean {
   return isTemplated(provider) ? provider.tenants.length > 0 : tenantIn(provider.issuer) !== undefined

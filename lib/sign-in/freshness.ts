@@ -5,9 +5,19 @@ import type { Freshness } from './attempts.ts'
 import type { Identity } from './identity.ts'
 
 /** seconds: a year */
-const longest = 366 * 24 * 3600
-/** what a list of authentication context class references may be, as text */
-const references = /^[\u0021-\u007e]{1,255}(?: [\u0021-\u007e]{1,255}){0,9}$/
+export const longestAge = 366 * 24 * 3600
+/**
+ * What a list of authentication context class references may be, as text: it travels in the cookie of an attempt, beside a deep
+ * link, and all of those have 3 KB (`attempts.ts`). Browsers drop a cookie of more than 4 KB.
+ */
+const references = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
+
+/** Whether a page that starts a sign-in would demand these as they are. */
+export function isDemandable(acr: readonly unknown[]): boolean {
+  return (
+    acr.every((each) => typeof each === 'string' && !each.includes(' ')) && references.test(acr.join(' '))
+  )
+}
 
 /**
  * `?max_age=900&acr_values=…` of the page that starts a sign-in. Anybody can write there what they like, and gains nothing by it:
@@ -19,7 +29,7 @@ export function readFreshness(query: Readonly<Record<string, unknown>>): Freshne
   const acr =
     typeof acr_values === 'string' && references.test(acr_values) ? acr_values.split(' ') : undefined
   if (maxAge === undefined && acr === undefined) return undefined
-  return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, longest), acr }
+  return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, longestAge), acr }
 }
 
 /** The same as parameters of a link. */
