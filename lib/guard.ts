@@ -5,6 +5,7 @@ import type { Freshness } from './sign-in/attempts.ts'
 import type { DemandFresh } from './sign-in/demand-fresh.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
+import { isRepeatable } from './web/is-repeatable.ts'
 import { keepPrivate } from './web/keep-private.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import type { PortalOf } from './web/portal-of.ts'
@@ -14,7 +15,8 @@ import { wantsPage } from './web/wants-page.ts'
 export interface GuardOptions {
   /**
    * How long ago the person may have shown the provider who they are: seconds, or text such as `'15m'` (`s`, `m`, `h`), of half a
-   * minute at least. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
+   * minute at least; clocks may differ by 30 seconds. Who did longer ago does so anew, and comes back; so does whose provider did
+   * not say (`auth_time`). Left out: however long the session lasts
    */
   maxAge?: number | string | undefined
   /** how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; left out: anyhow */
@@ -77,10 +79,6 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
       else next()
     })
   }
-}
-
-function isRepeatable({ method }: Request): boolean {
-  return method === 'GET' || method === 'HEAD'
 }
 
 const units: Record<string, number> = { s: 1, m: 60, h: 3600 }
