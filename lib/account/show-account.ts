@@ -10,13 +10,13 @@ import type { Methods } from './methods.ts'
 
 /** What was done a moment ago. In the query, so it is one of these words and nothing else. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
-export type Said = (typeof notices)[number]
+export type Notice = (typeof notices)[number]
 
-export function said(word: unknown): Said | undefined {
+export function noticeOf(word: unknown): Notice | undefined {
   return notices.find((notice) => notice === word)
 }
 
-export type ShowAccount = (req: Request, res: Response, notice: Said | undefined) => Promise<void>
+export type ShowAccount = (req: Request, res: Response, notice: Notice | undefined) => Promise<void>
 
 export interface ShowAccountParts {
   addresses: Addresses
