@@ -40,6 +40,8 @@ export interface IdentityProviderOptions {
   /** Whom it tells when somebody signs out here, and what it then names: the session that ended, or the person. */
   backChannelLogout?: { uri: string; names: 'session' | 'person' }
   people: Person[]
+  /** Every ID token says when the person signed in here (`auth_time`), not only one that is asked for that. */
+  saysWhen?: boolean
   /** Where name and e-mail go: into the ID token (default), or only where Core 5.4 puts them, into UserInfo. */
   claimsIn?: 'id_token' | 'userinfo'
   accent?: Accent
@@ -198,6 +200,7 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
           : { client_secret: options.clientSecret }),
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
+        require_auth_time: options.saysWhen ?? false,
         ...(options.backChannelLogout && {
           backchannel_logout_uri: options.backChannelLogout.uri,
           backchannel_logout_session_required: options.backChannelLogout.names === 'session',

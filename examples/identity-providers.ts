@@ -87,6 +87,7 @@ export async function startIdentityProviders(
         redirectUris: [redirectUri],
         postLogoutRedirectUris: [postLogoutRedirectUri],
         backChannelLogout: { uri: backChannelLogoutUri, names: 'session' },
+        saysWhen: true,
         people: [...people],
         accent,
       })

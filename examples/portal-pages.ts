@@ -34,7 +34,21 @@ export function portalPage(user: Express.User | undefined, path: string): string
 </table>
 <p class="small">This page is <code>${escaped(path)}</code>. Sign out and open
 <a href="/portal/requests?state=open">a deep link</a>: signing in leads back to it.</p>
+<p class="small">Where things are sent is <a href="/portal/delivery">a page that asks once more who you are</a>, unless you signed in
+within the last minute. How you sign in, and where you are signed in, is <a href="/account/security">yours to see and to change</a>.</p>
 ${isAda(user) ? '<p class="small">You administer this portal: <a href="/admin/sso">connect providers</a>.</p>' : ''}`,
+    user,
+  )
+}
+
+export function deliveryPage(user: Express.User | undefined): string {
+  const { name } = user as unknown as { name: string }
+  return page(
+    'Delivery address',
+    `<h1>Delivery address</h1>
+<p>${escaped(name)}, 12 St James’s Square, London</p>
+<p class="small">Whoever finds this browser open cannot come here: the page is guarded by <code>sso.guard({ maxAge: '1m' })</code>.
+Come back in two minutes, and your identity provider asks who you are. <a href="/portal">Back to the portal</a></p>`,
     user,
   )
 }

@@ -13,7 +13,7 @@ import { createPortalSso, EmailTaken, type PortalSsoOptions } from '../lib/index
 import { startIdentityProviders } from './identity-providers.ts'
 import { createMailbox } from './mailbox.ts'
 import { connectRedis, developmentSecret, fail, readEnvironment } from './portal-environment.ts'
-import { classicLoginPage, homePage, isAda, mailboxPage, portalPage } from './portal-pages.ts'
+import { classicLoginPage, deliveryPage, homePage, isAda, mailboxPage, portalPage } from './portal-pages.ts'
 
 const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
 
@@ -39,6 +39,10 @@ app.get('/', (req, res) => {
   res.send(homePage(req.user))
 })
 app.use('/portal', sso.guard())
+// What matters more is for who signed in a moment ago; everybody else does so once more.
+app.get('/portal/delivery', sso.guard({ maxAge: '1m' }), (req, res) => {
+  res.send(deliveryPage(req.user))
+})
 app.get('/portal{/*page}', (req, res) => {
   res.send(portalPage(req.user, req.originalUrl))
 })

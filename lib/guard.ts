@@ -6,6 +6,7 @@ import type { DemandFresh } from './sign-in/demand-fresh.ts'
 import { freshnessQuery, isDemandable, longestAge } from './sign-in/freshness.ts'
 import type { Addresses } from './web/addresses.ts'
 import { handle } from './web/handle.ts'
+import { isRepeatable } from './web/is-repeatable.ts'
 import { keepPrivate } from './web/keep-private.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import type { PortalOf } from './web/portal-of.ts'
@@ -15,7 +16,8 @@ import { wantsPage } from './web/wants-page.ts'
 export interface GuardOptions {
   /**
    * How long ago the person may have shown the provider who they are: seconds, or text such as `'15m'` (`s`, `m`, `h`), of half a
-   * minute at least and a year at most. Who did longer ago does so anew, and comes back. Left out: however long the session lasts
+   * minute at least and a year at most; clocks may differ by 30 seconds. Who did longer ago does so anew, and comes back; so does whose
+   * provider did not say (`auth_time`). Left out: however long the session lasts
    */
   maxAge?: number | string | undefined
   /**
@@ -84,10 +86,6 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
       else next()
     })
   }
-}
-
-function isRepeatable({ method }: Request): boolean {
-  return method === 'GET' || method === 'HEAD'
 }
 
 const units: Record<string, number> = { s: 1, m: 60, h: 3600 }

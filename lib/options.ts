@@ -50,8 +50,8 @@ export interface PortalSsoOptions {
   /** break glass: requests for which it is true see and may use the host's classic login all the same */
   classicLogin?: { allow: (req: Request) => boolean } | undefined
   /**
-   * sends the codes that prove an address: a transport of nodemailer's, or a function; left out: a sign-in whose address
-   * nobody vouches for is refused
+   * sends the codes that prove an address, and tells people that a way to sign in was added or removed: a transport of nodemailer's,
+   * or a function; left out: a sign-in whose address nobody vouches for is refused, and nobody is told
    */
   mailer?: Mailer | undefined
   /** sender of these mails, such as `Portal <no-reply@example.com>`; default the transport's own */

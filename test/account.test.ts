@@ -133,7 +133,9 @@ describe('the account page', () => {
   it('shows nothing of what stands in the query but one of its own notices', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    expect((await visitor.get(`${portal.url}${page}?said=ended`)).body).toContain('The sessions have ended.')
+    expect((await visitor.get(`${portal.url}${page}?said=ended`)).body).toContain(
+      'Nobody is signed in there any more.',
+    )
     for (const said of ['constructor', '<b>', '', 'ended&said=ended'])
       expect((await visitor.get(`${portal.url}${page}?said=${said}`)).body).not.toContain('role="status"')
   })
@@ -230,7 +232,7 @@ describe('another way to sign in', () => {
     expect(textOf(asked.body)).toContain('have signed in with this account just now')
     expect(await linkedTo(portal)).toHaveLength(1)
     const done = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
-    expect(done.url).toBe(portal.url + page)
+    expect(done.url).toBe(`${portal.url}${page}?said=linked`)
     expect(await linkedTo(portal)).toEqual(
       expect.arrayContaining([{ issuer: other.issuer, subject: 'countess', email: 'ada@example.com' }]),
     )

@@ -946,6 +946,14 @@ describe('what is read', () => {
     const text = textOf(await page('/acme/what-is-read'))
     expect(text).toContain('The scopes are openid email profile and no others')
     expect(text).toContain('Nothing is synchronised')
+    for (const claim of [
+      'iss, sub',
+      'email_verified',
+      'sid',
+      'auth_time, acr',
+      'name, given_name, family_name',
+    ])
+      expect(text).toContain(claim)
     expect(text).toContain('Roles, groups, departments')
   })
 })

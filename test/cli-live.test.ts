@@ -297,7 +297,7 @@ describe('portal-sso sessions', () => {
     await portal.connect(provider)
     const visitors = [await comeIn(), await comeIn()]
     const refused = await cli.refusal(['sessions', 'end-all', '--user', 'ada@example.com'])
-    expect(refused).toMatch(/^2 sessions run of ada@example.com. End all of them\? .*: give --yes$/)
+    expect(refused).toMatch(/^ada@example.com: 2 sessions run\. End all of them\? .*: give --yes$/)
     expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
     const { code, stdout } = await cli.run(['sessions', 'end-all', '--provider', 'acme', '--yes'], here())
     expect([code, stdout]).toEqual([

@@ -15,7 +15,7 @@ import { leadOn } from '../web/lead-on.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import type { Methods } from './methods.ts'
-import { type ShowAccount, said } from './show-account.ts'
+import { type Notice, noticeOf, type ShowAccount } from './show-account.ts'
 
 export interface AccountParts {
   addresses: Addresses
@@ -44,9 +44,9 @@ export function createAccountRoutes(parts: AccountParts): Router {
   const { pages, portalOf, posted, showAccount, strategies, table, tellMethods } = parts
   const page = '/account/security'
 
-  const show = handle(async (req, res) => await showAccount(req, res, said(req.query.said)))
+  const show = handle(async (req, res) => await showAccount(req, res, noticeOf(req.query.said)))
 
-  const back = (res: Response, what: string) => res.redirect(303, addresses.path(page, { said: what }))
+  const back = (res: Response, notice: Notice) => res.redirect(303, addresses.path(page, { said: notice }))
 
   /** Who has to show who they are comes back to the page, and clicks once more. */
   async function isFresh(req: Request, res: Response): Promise<boolean> {

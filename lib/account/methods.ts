@@ -9,6 +9,8 @@ import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.
 export interface Method {
   /** of the identity */
   id: string
+  /** slug, as far as it is known */
+  provider: string | undefined
   displayName: string
   logo: string | undefined
   monogram: string
@@ -57,6 +59,7 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
         const isWay = ways.includes(identity)
         return {
           id: identity.id,
+          provider: provider?.slug,
           displayName,
           logo: provider && presetOf(provider.preset)?.logo,
           monogram: monogramOf(displayName),

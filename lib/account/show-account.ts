@@ -1,8 +1,6 @@
 import type { Request, Response } from 'express'
-import { presetOf } from '../providers/presets/presets.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { type IndexedSession, idOf, type SessionIndex } from '../sessions/session-index.ts'
-import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Locale } from '../web/locale.ts'
@@ -11,14 +9,14 @@ import type { PortalOf } from '../web/portal-of.ts'
 import type { Methods } from './methods.ts'
 
 /** What was done a moment ago. In the query, so it is one of these words and nothing else. */
-const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'unlinked'] as const
-export type Said = (typeof notices)[number]
+const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
+export type Notice = (typeof notices)[number]
 
-export function said(word: unknown): Said | undefined {
+export function noticeOf(word: unknown): Notice | undefined {
   return notices.find((notice) => notice === word)
 }
 
-export type ShowAccount = (req: Request, res: Response, notice: Said | undefined) => Promise<void>
+export type ShowAccount = (req: Request, res: Response, notice: Notice | undefined) => Promise<void>
 
 export interface ShowAccountParts {
   addresses: Addresses
@@ -47,6 +45,7 @@ export function createShowAccount(parts: ShowAccountParts): ShowAccount {
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
     const here = idOf(req.sessionID)
     const sessions = await index.list({ portal, userId }, most)
+    const linked = await methods.of(portal, userId)
 
     function shown(session: IndexedSession) {
       const { id, provider, browser, system, place, startedAt, lastSeenAt } = session
@@ -69,20 +68,20 @@ export function createShowAccount(parts: ShowAccountParts): ShowAccount {
       base: addresses.path('/account/security'),
       homeHref: homePath,
       logoutHref: addresses.path('/logout'),
-      methods: (await methods.of(portal, userId)).map((method) => ({
+      methods: linked.map((method) => ({
         ...method,
         linked: when(method.linkedAt),
         lastUsed: when(method.lastUsedAt),
       })),
       linkable: providers
         .filter(({ enabled }) => enabled)
-        .map((provider) => ({
-          slug: provider.slug,
-          displayName: provider.displayName,
-          logo: presetOf(provider.preset)?.logo,
-          monogram: monogramOf(provider.displayName),
-          hue: hueOf(provider),
-        })),
+        .map(({ slug, displayName }) => ({
+          slug,
+          displayName,
+          linked: linked.some((method) => method.provider === slug),
+        }))
+        // What is new to the person first.
+        .sort((a, b) => Number(a.linked) - Number(b.linked)),
       sessions: sessions.map(shown).sort((a, b) => Number(b.here) - Number(a.here)),
     })
   }

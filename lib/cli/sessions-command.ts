@@ -81,7 +81,7 @@ export function sessionsCommand(): Command {
         const { by, sso } = workbench
         const whose = await whoseOf(workbench, flags, portal)
         const running = await sso.sessions.count({ ...whose, portal })
-        const question = `${sessionsThat(running)} of ${flags.user ?? flags.provider}. End all of them?`
+        const question = `${flags.user ?? flags.provider}: ${sessionsThat(running)}. End all of them?`
         if (running > 0 && !flags.yes && !(await confirm(question, { flag: '--yes' })))
           return say(flags, { ended: 0 }, 'They go on.')
         if (running > 0) progress(flags, `Ending ${running} …`)

@@ -1,6 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/events.ts'
-import type { CameBy, PortalSessions } from '../sessions/portal-session.ts'
+import type { PortalSessions } from '../sessions/portal-session.ts'
+import type { CameBy } from '../sessions/signed-in.ts'
 import type { SignedOutHere } from '../sign-in/signed-out-here.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'

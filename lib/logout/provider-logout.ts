@@ -2,7 +2,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProviderClients } from '../providers/provider-clients.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { isIssuerOf } from '../providers/templated-issuer.ts'
-import type { CameBy } from '../sessions/portal-session.ts'
+import type { CameBy } from '../sessions/signed-in.ts'
 import { within } from '../within.ts'
 
 /** Where a provider signs people out (OpenID Connect RP-Initiated Logout 1.0). */

@@ -46,7 +46,7 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
   }
 
   async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { identity, portal, returnTo } = pending
+    const { asked, identity, portal, returnTo } = pending
     pendings.clear(res)
     // Anything but a clear yes is a no.
     if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
@@ -56,6 +56,7 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
       await link(identities, { provider, identity, userId }, gone)
       await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
       tellMethods(req, { user, provider, what: 'linked' })
+      if (asked) return res.redirect(303, addresses.path('/account/security', { said: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)
   }

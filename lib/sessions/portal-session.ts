@@ -1,7 +1,6 @@
 import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { PassportStatic } from 'passport'
-import { Strategy } from 'passport-strategy'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { KnownUsers } from '../users/known-users.ts'
@@ -13,8 +12,11 @@ import { deviceOf } from './device.ts'
 import type { EndSessions } from './end-sessions.ts'
 import type { KnownStores } from './known-stores.ts'
 import type { LimitsOf } from './limits.ts'
+import type { PlaceOf } from './place.ts'
+import { PortalSessionStrategy } from './portal-session-strategy.ts'
 import type { RunningSessions } from './running-sessions.ts'
 import type { SessionIndex } from './session-index.ts'
+import { type CameBy, cameByOf, clearSignedIn, type SignedIn, signedInOf } from './signed-in.ts'
 
 /** How somebody came in; what the session needs to know of it later. */
 export interface SignIn {
@@ -32,24 +34,6 @@ export interface SignIn {
   acr?: string | undefined
 }
 
-/** What stands in the session, under Passport's own key. */
-interface SignedIn {
-  /** tells our value from that of a host's own Passport */
-  portalSso: 1
-  portal: string
-  userId: string
-  /** milliseconds since 1970 */
-  since: number
-  /** slug; absent when the host signed the person in by `req.login` */
-  provider?: string
-  /** of that provider at that time: whose the hint is */
-  issuer?: string
-  logoutHint?: string
-  /** see `Authentication` */
-  authenticatedAt?: number
-  acr?: string
-}
-
 /** When and how the person of a session showed who they are. */
 export interface Authentication {
   /** milliseconds since 1970; `undefined`: the provider did not say */
@@ -64,15 +48,6 @@ export interface EndedSession {
   portal: string
   userId: string
   cameBy: CameBy | undefined
-}
-
-/** The provider that somebody came in by. */
-export interface CameBy {
-  /** slug */
-  provider: string
-  issuer: string
-  /** the ID token; for this issuer only */
-  logoutHint: string | undefined
 }
 
 export interface PortalSessions {
@@ -92,20 +67,19 @@ export interface PortalSessions {
 /** milliseconds that signing out waits for the index */
 const patience = 1000
 
-export interface PortalSessionsOptions {
+export interface PortalSessionsParts {
   passport: InstanceType<PassportStatic['Passport']>
   endSessions: EndSessions
   index: SessionIndex
   knownStores: KnownStores
   knownUsers: KnownUsers
   limitsOf: LimitsOf
-  /** where a request comes from, as far as that may be kept */
-  placeOf: (req: Request) => string | undefined
+  placeOf: PlaceOf
   portalOf: PortalOf
   runningSessions: RunningSessions
 }
 
-export function createPortalSessions(parts: PortalSessionsOptions): PortalSessions {
+export function createPortalSessions(parts: PortalSessionsParts): PortalSessions {
   const { passport, endSessions, index, knownStores, knownUsers } = parts
   const { limitsOf, placeOf, portalOf, runningSessions } = parts
   const signIns = new WeakMap<Request, SignIn>()
@@ -173,7 +147,7 @@ export function createPortalSessions(parts: PortalSessionsOptions): PortalSessio
 
   /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
   async function leaveBehind(req: Request): Promise<void> {
-    forget(req)
+    clearSignedIn(req)
     await letGo(req.sessionID)
     await promisify(req.session.regenerate.bind(req.session))()
   }
@@ -230,7 +204,7 @@ export function createPortalSessions(parts: PortalSessionsOptions): PortalSessio
       } catch (error) {
         // A write to the store that was given up on may still land, so what is written last, at the end of this answer, has to
         // name nobody.
-        forget(req)
+        clearSignedIn(req)
         await letGo(req.sessionID)
         await promisify(req.logout.bind(req))().catch(() => {})
         throw error
@@ -257,47 +231,8 @@ export function createPortalSessions(parts: PortalSessionsOptions): PortalSessio
   }
 }
 
-/** Passport's own would wipe out what a host's Passport keeps under the same key; this one leaves foreign values alone. */
-class PortalSessionStrategy extends Strategy {
-  private readonly userOf: (req: Request) => Promise<User | undefined>
-
-  constructor(userOf: (req: Request) => Promise<User | undefined>) {
-    super()
-    this.userOf = userOf
-  }
-
-  override authenticate(req: Request): void {
-    const ours = signedInOf(req) !== undefined
-    this.userOf(req)
-      .then((user) => {
-        // A host's own deserializer may have put somebody there whom we refuse.
-        if (ours) req.user = user
-        this.pass()
-      })
-      // Also hears what is thrown further down the road: nothing may become a rejection that nobody hears.
-      .catch((error: unknown) => this.error(error as Error))
-  }
-}
-
 function isOf(now: Express.User | undefined, user: User): boolean {
   return now !== undefined && String((now as User).id) === String(user.id)
-}
-
-type PassportSession = { passport?: { user?: unknown } }
-
-function signedInOf(req: Request): SignedIn | undefined {
-  const value = (req.session as PassportSession).passport?.user
-  return typeof value === 'object' && value !== null && 'portalSso' in value ? (value as SignedIn) : undefined
-}
-
-function cameByOf(signedIn: SignedIn | undefined): CameBy | undefined {
-  const { provider, issuer, logoutHint } = signedIn ?? {}
-  return provider !== undefined && issuer !== undefined ? { provider, issuer, logoutHint } : undefined
-}
-
-function forget(req: Request): void {
-  const { passport } = req.session as PassportSession
-  if (passport) delete passport.user
 }
 
 // Behind a proxy that does not say it spoke TLS the Secure cookie is not sent, and the person goes round in circles.

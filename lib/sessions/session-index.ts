@@ -19,7 +19,7 @@ export interface SessionIndex {
   /** How many. */
   count(match: SessionMatch): Promise<number>
   /** Ends them. @returns all of them, to be taken out of their store */
-  remove(match: SessionMatch): AsyncIterable<EndedSession[]>
+  remove(match: SessionMatch): AsyncIterable<RemovedSession[]>
   /** Ends them without a word of which they were. @param on a transaction. @returns how many */
   removeQuietly(match: SessionMatch, on?: Knex): Promise<number>
 }
@@ -69,7 +69,7 @@ export interface IndexedSession extends Device {
   lastSeenAt: string
 }
 
-export interface EndedSession {
+export interface RemovedSession {
   /** `undefined`: it was sealed under a secret that is gone, which signed its cookie, too */
   sessionId: string | undefined
   userId: string
@@ -91,7 +91,7 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
     return except === undefined ? running : running.whereNot('id', except)
   }
 
-  async function* remove(match: SessionMatch): AsyncIterable<EndedSession[]> {
+  async function* remove(match: SessionMatch): AsyncIterable<RemovedSession[]> {
     for (let found = batch; found === batch; ) {
       const rows: { id: string; session: string; user_id: string }[] = await matching(match)
         .select('id', 'session', 'user_id')

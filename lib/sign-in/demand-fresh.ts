@@ -5,6 +5,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { isIssuerOf } from '../providers/templated-issuer.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
 import type { Addresses } from '../web/addresses.ts'
+import { isRepeatable } from '../web/is-repeatable.ts'
 import { keepPrivate } from '../web/keep-private.ts'
 import { leadOn } from '../web/lead-on.ts'
 import { newReference, type Pages } from '../web/pages.ts'
@@ -50,7 +51,7 @@ export function createDemandFresh(parts: DemandFreshParts): DemandFresh {
     const page = provider ? `/login/${provider.slug}` : '/login'
     keepPrivate(res)
     if (wantsPage(req)) {
-      const repeatable = req.method === 'GET' || req.method === 'HEAD'
+      const repeatable = isRepeatable(req)
       const href = addresses.path(page, { returnTo, ...freshnessQuery(demanded) })
       // What leads on to another site must be no redirect after a post.
       if (provider && !repeatable) await leadOn(pages, req, res, { href, name: provider.displayName })

@@ -4,6 +4,7 @@ import type { Logger } from '../logger.ts'
 import type { SendMethodMail } from '../mail/method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import { deviceOf } from '../sessions/device.ts'
+import type { PlaceOf } from '../sessions/place.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
 import type { Pages } from '../web/pages.ts'
@@ -21,7 +22,7 @@ export interface TellMethodsParts {
   addresses: Addresses
   logger: Logger
   pages: Pages
-  placeOf: (req: Request) => string | undefined
+  placeOf: PlaceOf
   /** left out: there is nothing to send it with */
   sendMethodMail: SendMethodMail | undefined
 }
