@@ -110,15 +110,19 @@ describe('the account page', () => {
 
   it('shows the ways to sign in, and the sessions with this one marked', async () => {
     const portal = await portalWithPeople({ session: { userCacheSeconds: 0, place: () => 'Antwerp' } })
-    await signIn(portal, new Visitor({ 'user-agent': firefox }))
+    const before = await signIn(portal, new Visitor({ 'user-agent': firefox }))
     const visitor = await signIn(portal)
     const seen = await account(portal, visitor)
     expect(seen.headers.get('cache-control')).toBe('no-store')
     const text = textOf(seen.body)
     expect(text).toMatch(/Acme ada@example.com Connected \w+ \d+, \d{4}, [\d:]+.[AP]M UTC Last used/)
-    expect(text).toContain('Add Other')
+    expect(text).toContain('Add Other Add another account at Acme')
     expect(text).toMatch(/Unknown device This session Antwerp · with Acme/)
     expect(text).toMatch(/Firefox on Windows Antwerp · with Acme/)
+    // One’s own stands first, though it began before.
+    expect(textOf((await account(portal, before)).body)).toMatch(
+      /Firefox on Windows This session.*Unknown device/,
+    )
     const [session] = await portal.knex('sso_sessions')
     // Neither the id of a session, nor what it is sealed as, is on the page.
     expect(seen.body).not.toContain(session.session)

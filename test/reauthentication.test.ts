@@ -194,6 +194,15 @@ describe('a guard with maxAge', () => {
     expect(picker.body).toContain('href="/login/second?returnTo=%2Frecent&amp;max_age=900"')
   })
 
+  it('shows the picker, too, where another provider has come to stand under that name', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { auth_time: ago(20) })
+    await portal.knex('sso_providers').update({ issuer: 'https://another.example' })
+    expect((await visitor.get(`${portal.url}/recent`)).location).toBe(
+      `${portal.url}/login?returnTo=%2Frecent&max_age=900`,
+    )
+  })
+
   it('takes whom the host signed in itself at its word, for as long', async () => {
     const portal = await portalWithAda()
     const visitor = new Visitor()

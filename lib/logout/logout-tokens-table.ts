@@ -40,7 +40,8 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
   return {
     async note(told) {
       const id = digest(told)
-      const when = { came_at: isoAt(Date.now()), expires_at: isoAt(Date.now() + kept) }
+      const now = Date.now()
+      const when = { came_at: isoAt(now), expires_at: isoAt(now + kept) }
       const { portal, issuer, ends } = told
       await rows()
         .insert({
