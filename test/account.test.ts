@@ -263,6 +263,21 @@ describe('another way to sign in', () => {
     expect(there.searchParams.get('prompt')).toBe('login')
   })
 
+  it('is added once, and told once, where its person says yes twice', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace', 'countess')
+    await begin(portal, visitor)
+    const say = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
+    const answers = await Promise.all([visitor, visitor.clone()].map(say))
+    expect(answers.map(saidBy)).toEqual(['linked', 'linked'])
+    expect(await linkedTo(portal)).toHaveLength(2)
+    expect(await portal.knex('sso_events').where({ kind: 'linked', provider: 'other' })).toHaveLength(1)
+    await mailed(portal, 'with Other.')
+    await pause()
+    expect(mailsOf(portal).filter(({ text }) => text.includes('with Other.'))).toHaveLength(1)
+  })
+
   it('is not added where its person says no, or nothing', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)

@@ -53,9 +53,16 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
       const user = req.user as User
       const userId = String(user.id)
       const { gone } = await lookUp(identity, portal)
-      await link(identities, { provider, identity, userId }, gone)
-      await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
-      tellMethods(req, { user, provider, what: 'linked' })
+      if (await link(identities, { provider, identity, userId }, gone)) {
+        await events.record({
+          kind: 'linked',
+          portal,
+          userId,
+          provider: provider.slug,
+          clientAddress: req.ip,
+        })
+        tellMethods(req, { user, provider, what: 'linked' })
+      }
       if (asked) return res.redirect(303, addresses.path('/account/security', { said: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)

@@ -92,11 +92,12 @@ export function createAdmit(parts: AdmitParts): Admit {
   return async (req, res, admission) => {
     const { provider, identity, user, how, gone, returnTo, proving } = admission
     const { portal } = provider
-    if (how !== 'known')
-      await link(identities, { provider, identity, userId: user.id, rebound: how === 'rebound' }, gone)
+    const linking = { provider, identity, userId: user.id, rebound: how === 'rebound' }
     const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
-    if (how !== 'known') await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
-    if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })
+    if (how !== 'known' && (await link(identities, linking, gone))) {
+      await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
+      if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })
+    }
     const offer = await offerLink(req, res, { portal, user, proving })
     if (offer === undefined) forgetRegistration(res)
     // A directory may make users who wait for somebody's approval.

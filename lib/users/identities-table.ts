@@ -67,9 +67,9 @@ export interface IdentitiesTable {
    * Links, unless linked already.
    *
    * @param gone a user that it is still linked to but who exists no more: that link is replaced
-   * @returns the id of the user that it is linked to now, the caller's or a faster one's
+   * @returns the id of the user that it is linked to now, the caller's or a faster one's, and whether this call made it
    */
-  link(link: Link, gone?: string): Promise<string>
+  link(link: Link, gone?: string): Promise<{ userId: string; made: boolean }>
   /** Takes back a link that a rebinding made. */
   unlinkRebound(portal: string, who: Subject): Promise<void>
   /**
@@ -148,10 +148,10 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           last_used_at: now,
           rebound_at: rebound ? now : null,
         })
-        return userId
+        return { userId, made: true }
       } catch (error) {
         if (!isUniqueViolation(error)) throw error
-        return (await findUserId(portal, { issuer, subject })) ?? userId
+        return { userId: (await findUserId(portal, { issuer, subject })) ?? userId, made: false }
       }
     },
     async unlinkRebound(portal, { issuer, subject }) {

@@ -27,7 +27,11 @@ export interface Registration {
 
 /** Where the portal keeps its users. Left out of the options, the table `sso_users` is one. */
 export interface UserDirectory {
-  /** `undefined` or `{ active: false }` ends the sessions, see `User.active` */
+  /**
+   * @param id a user's, or whatever an administrator entered for one: what cannot be an id (text where yours are numbers) is
+   * nobody's, and no error
+   * @returns `undefined` or `{ active: false }` ends the sessions, see `User.active`
+   */
   findById(id: string, portal: string): Promise<User | undefined>
   /** @param email in normal form; must match to the letter (`normaliseEmail` is exported for the host's own table) */
   findByEmail(email: string, portal: string): Promise<User | undefined>
