@@ -8,7 +8,7 @@ import { type FaultyProvider, startFaultyProvider } from './support/faulty-provi
 import { type MailServer, startMailServer } from './support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { textOf } from './support/rehearse.ts'
-import { next, type Seen, Visitor } from './support/visitor.ts'
+import { formIn, next, type Seen, Visitor } from './support/visitor.ts'
 
 const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const page = '/account/security'
@@ -276,6 +276,22 @@ describe('another way to sign in', () => {
     await mailed(portal, 'with Other.')
     await pause()
     expect(mailsOf(portal).filter(({ text }) => text.includes('with Other.'))).toHaveLength(1)
+  })
+
+  it('is the one that the page named where a yes was said, whatever waits by then because of another tab', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace', 'countess')
+    const first = await begin(portal, visitor)
+    isThere(other, 'colleague', 'colleague')
+    const second = await begin(portal, visitor)
+    const say = ({ body }: Seen) =>
+      visitor.post(`${portal.url}/register/link`, [...formIn(body).fields, ['answer', 'link']])
+    const asked = await visitor.follow(await say(first))
+    expect(textOf(asked.body)).toContain('colleague@example.com')
+    expect(await linkedTo(portal)).toHaveLength(1)
+    expect(saidBy(await say(second))).toBe('linked')
+    expect((await linkedTo(portal)).map(({ subject }) => subject).sort()).toEqual(['ada', 'colleague'])
   })
 
   it('is not added where its person says no, or nothing', async () => {
