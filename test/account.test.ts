@@ -534,6 +534,18 @@ describe('a way to sign in that is removed', () => {
       open.push({ close: () => database.drop() })
     })
 
+    it('is not found by what no database can hold, nor is a session', async () => {
+      const knex = knexModule(database.config)
+      open.push({ close: () => knex.destroy() })
+      const { portal, visitor } = await twoWays({ database: knex })
+      for (const text of ['\0', '\ud800', '%00', "'"])
+        for (const [what, name] of [
+          ['unlink', 'method'],
+          ['end', 'session'],
+        ] as const)
+          expect((await act(portal, visitor, what, { [name]: text })).status).toBe(303)
+    })
+
     it('at the same moment as the other one, in two browsers, leaves one of them', async () => {
       const knex = knexModule(database.config)
       open.push({ close: () => knex.destroy() })
