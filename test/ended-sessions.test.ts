@@ -108,6 +108,10 @@ async function start({ redis, store, gate }: Built, more: TestPortalOptions): Pr
           })
           .catch(next)
       })
+      app.post('/leave', sso.guard(), (req, res) => req.logout(() => res.send('out')))
+      app.post('/forget', sso.guard(), (req, res) => {
+        req.session.destroy(() => res.send('out'))
+      })
       app.post('/classic', sso.session(), async (req, res) => {
         const user = await sso.users.findByEmail('ada@example.com', 'default')
         req.login(user!, () => res.send('in'))
@@ -166,6 +170,8 @@ const ways: [string, (portal: TestPortal, visitor: Visitor) => Promise<unknown>]
   ['its person', (portal, visitor) => visitor.post(`${portal.url}/logout`)],
   ['its provider', signOutByToken],
   ['the operator', ({ sso }) => sso.providers.disable('acme', { endSessions: true })],
+  ['the host, by req.logout,', (portal, visitor) => visitor.post(`${portal.url}/leave`)],
+  ['the host, by req.session.destroy,', (portal, visitor) => visitor.post(`${portal.url}/forget`)],
 ]
 
 describe.each(stores)('a session %s', (where, keep) => {
@@ -189,6 +195,7 @@ describe.each(stores)('a session %s', (where, keep) => {
         const slow = fetch(`${busy.url}/slow`, { headers: { cookie: stolen } })
         await gate.arrived.given
         await end(north, visitor)
+        expect(await north.knex('sso_sessions')).toEqual([])
         for (const instance of instances) expect(await statusAt(instance, stolen)).toBe(302)
         gate.goOn.give()
         expect(await (await slow).text()).toBe('written')

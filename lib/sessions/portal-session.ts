@@ -10,6 +10,7 @@ import type { PortalOf } from '../web/portal-of.ts'
 import { within } from '../within.ts'
 import { deviceOf } from './device.ts'
 import type { EndSessions } from './end-sessions.ts'
+import { watchForHost } from './ended-by-host.ts'
 import type { KnownStores } from './known-stores.ts'
 import type { LimitsOf } from './limits.ts'
 import type { PlaceOf } from './place.ts'
@@ -177,6 +178,7 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
           ),
         )
       if (req.sessionStore) knownStores.note(req.sessionStore)
+      if (signedInOf(req)) watchForHost(req, letGo)
       restore(req, res, next)
     },
 
@@ -195,11 +197,11 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
       signIns.set(req, signIn)
       bind(req)
       const before = signedInOf(req)
-      const { sessionID } = req
       // Who shows anew who they are goes on with what the portal keeps for them; nobody else's goes along.
       const keepSessionInfo = before !== undefined && isOf(req.user, signIn.user)
       try {
-        // Passport makes a new session id: who planted the old one into this browser is left with nothing (session fixation).
+        // Passport makes a new session id: who planted the old one into this browser is left with nothing (session fixation), and
+        // who signs in again leaves no session behind.
         await promisify<void>((done) => req.login(signIn.user, { session: true, keepSessionInfo }, done))()
       } catch (error) {
         // A write to the store that was given up on may still land, so what is written last, at the end of this answer, has to
@@ -209,8 +211,6 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
         await promisify(req.logout.bind(req))().catch(() => {})
         throw error
       }
-      // Who signs in again in one browser leaves no session behind.
-      if (before) await letGo(sessionID)
       knownUsers.forget(signIn.user.id, signIn.provider.portal)
     },
 
