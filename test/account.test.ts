@@ -496,6 +496,15 @@ describe('a way to sign in that is removed', () => {
     )
   })
 
+  it('is not the last one that stays, where the other’s provider has a last day', async () => {
+    const { portal, visitor } = await twoWays()
+    await portal.sso.providers.retire('other', new Date(Date.now() + 86_400_000))
+    const [way, retiring] = [await idOf(portal, provider), await idOf(portal, other)]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([retiring])
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
+  })
+
   it('is not the last one that works, where the other came by a registration that was replaced: subjects may be others now', async () => {
     const { portal, visitor } = await twoWays()
     await portal.sso.providers.remove('other')

@@ -41,7 +41,7 @@ export interface IdentitiesTable {
    * Takes one away from its user, unless it is the last one that lets them in: of two that are taken away at once, on whatever
    * instances, one stays.
    *
-   * @param opens whether somebody can sign in with it
+   * @param opens whether somebody can go on signing in with it
    * @returns what it was, or why it stays
    */
   unlink(
