@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
+import { takeClock } from './support/clock.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
@@ -464,6 +465,20 @@ describe('a way to sign in that is removed', () => {
       'unlinked',
     )
     expect(await isIn(portal, visitor)).toBe(true)
+  })
+
+  it('and that this session came by, is not where its person is led to show who they are: that would add it again', async () => {
+    const { portal, visitor } = await twoWays()
+    const [acme, elsewhere] = [await idOf(portal, provider), await idOf(portal, other)]
+    await act(portal, visitor, 'unlink', { method: acme })
+    const clock = takeClock()
+    try {
+      clock.pass(20 * 60_000)
+      const sent = await act(portal, visitor, 'unlink', { method: elsewhere })
+      expect(sent.location).toContain(`${portal.url}/login?returnTo=`)
+    } finally {
+      clock.back()
+    }
   })
 
   it('is never the last one', async () => {
