@@ -1,11 +1,10 @@
 import assert from 'node:assert'
-import { once } from 'node:events'
-import http from 'node:http'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { takeClock } from './support/clock.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { holdPost } from './support/held-post.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { textOf } from './support/rehearse.ts'
@@ -589,49 +588,24 @@ describe('a way to sign in that is removed', () => {
 })
 
 describe('a stolen session whose request is held open until its owner has ended it', () => {
-  /** The head of a post is sent; the rest when it is called. */
-  async function held(portal: TestPortal, visitor: Visitor, path: string, body: string) {
-    const cookie = [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
-    const sent = http.request(portal.url + path, {
-      method: 'POST',
-      headers: {
-        cookie,
-        accept: 'text/html',
-        origin: portal.url,
-        'sec-fetch-site': 'same-origin',
-        'content-type': 'application/x-www-form-urlencoded',
-        'content-length': body.length,
-      },
-    })
-    sent.flushHeaders()
-    // Until it has been looked at who it is.
-    for (let tries = 0; tries < 10; tries++) await pause()
-    return async () => {
-      sent.end(body)
-      const [answer] = (await once(sent, 'response')) as [http.IncomingMessage]
-      answer.resume()
-      return answer.headers.location
-    }
-  }
-
   it('takes no way to sign in away, and adds none', async () => {
     const portal = await portalWithPeople()
     const owner = await signIn(portal)
     isThere(other, 'lovelace')
     const thief = await signIn(portal)
     await begin(portal, thief)
-    const goOn = await held(portal, thief, '/register/link', 'answer=link')
+    const goOn = await holdPost(portal, thief, '/register/link', 'answer=link')
     await act(portal, owner, 'end-others')
     // Where nobody is signed in any more.
-    expect(await goOn()).toBe(page)
+    expect((await goOn()).headers.location).toBe(page)
     expect(await linkedTo(portal)).toHaveLength(1)
 
     await link(portal, owner)
     const second = await signIn(portal)
     const way = await portal.knex('sso_identities').where({ issuer: other.issuer }).first('id')
-    const unlink = await held(portal, second, `${page}/unlink`, `method=${way!.id}`)
+    const unlink = await holdPost(portal, second, `${page}/unlink`, `method=${way!.id}`)
     await act(portal, owner, 'end-others')
-    expect(await unlink()).toMatch(/^\/login/)
+    expect((await unlink()).headers.location).toMatch(/^\/login/)
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 })

@@ -38,7 +38,7 @@ export interface EndedSession {
 export interface PortalSessions {
   /** Puts the signed-in user into `req.user`; harmless when done twice. */
   readonly identify: RequestHandler
-  /** Once more, for who took their time to send what they post: the session may have ended meanwhile. */
+  /** Once more, for who took their time to send what they post: the session may have ended meanwhile, or its user be switched off. */
   readonly identifyAgain: RequestHandler
   /** The only place where somebody becomes signed in. */
   start(req: Request, signIn: SignIn): Promise<void>
@@ -134,6 +134,12 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     return undefined
   }
 
+  async function stillGoesOn({ sessionID }: Request, { portal, userId }: SignedIn): Promise<boolean> {
+    if (!(await runningSessions.isRunning(sessionID))) return false
+    const user = await knownUsers.findById(userId, portal)
+    return user !== undefined && isActive(user)
+  }
+
   /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
   async function leaveBehind(req: Request): Promise<void> {
     clearSignedIn(req)
@@ -175,9 +181,9 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     },
 
     identifyAgain: handle(async (req, _res, next) => {
+      const signedIn = signedInOf(req)
       // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
-      const runs = () => runningSessions.isRunning(req.sessionID).catch(() => true)
-      if (req.user && signedInOf(req) && !(await runs())) {
+      if (req.user && signedIn && !(await stillGoesOn(req, signedIn).catch(() => true))) {
         req.user = undefined
         await leaveBehind(req)
       }
