@@ -530,6 +530,20 @@ describe('a way to sign in that is removed', () => {
     expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
   })
 
+  it('is not the last one that works, where the other is the same account under the subject of before', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    // Another client at the provider, say, or another identifier there: the address leads to the same user.
+    isThere(provider, 'ada', 'ada-anew')
+    await signIn(portal, new Visitor())
+    const ways = await portal.knex('sso_identities').orderBy('subject').pluck('id')
+    expect(ways).toHaveLength(2)
+    const [before, anew] = ways as [string, string]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([before])
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: anew }))).toBe('last')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: before }))).toBe('unlinked')
+  })
+
   it('is nobody else’s, and is gone only once', async () => {
     const { portal, visitor } = await twoWays()
     isThere(provider, 'grace')

@@ -52,7 +52,7 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
   return {
     async of(portal, userId) {
       const [linked, providers] = [await identities.listOf(portal, userId), await table.list(portal)]
-      const lasting = linked.filter((identity) => lasts(identity, providers))
+      const lasting = linked.filter((identity) => lasts(identity, linked, providers))
       return linked.map((identity) => {
         const provider = providerOf(identity, providers)
         const displayName = provider?.displayName ?? new URL(identity.issuer).host
@@ -73,7 +73,9 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
     },
     async unlink(portal, userId, id) {
       const providers = await table.list(portal)
-      const unlinked = await identities.unlink(portal, userId, id, (identity) => lasts(identity, providers))
+      const unlinked = await identities.unlink(portal, userId, id, (identity, linked) =>
+        lasts(identity, linked, providers),
+      )
       if (typeof unlinked === 'string') return unlinked
       const { issuer, subject } = unlinked
       return { issuer, subject, provider: providerOf(unlinked, providers) }
@@ -95,10 +97,29 @@ function opener(
   )
 }
 
-/** Who keeps the one whose provider has a last day is locked out on that day. */
-function lasts(identity: LinkedIdentity, providers: readonly Provider[]): boolean {
+/** Who keeps the one whose provider has a last day is locked out on that day; and who keeps one of before at once. */
+function lasts(
+  identity: LinkedIdentity,
+  linked: readonly LinkedIdentity[],
+  providers: readonly Provider[],
+): boolean {
   const provider = opener(identity, providers)
-  return provider !== undefined && provider.retiringAt === undefined
+  return (
+    provider !== undefined &&
+    provider.retiringAt === undefined &&
+    !linked.some((other) => isAnew(other, identity))
+  )
+}
+
+/**
+ * Whether it is the same account under another subject, which a provider gives out where its client was replaced: the one of before
+ * has not been seen since, and is not known there any more.
+ */
+function isAnew(now: LinkedIdentity, before: LinkedIdentity): boolean {
+  if (now.providerId !== before.providerId || now.lastUsedAt <= before.lastUsedAt) return false
+  const [here, there] = [now.directory, before.directory]
+  if (here && there) return here.tenant === there.tenant && here.object === there.object
+  return now.email !== undefined && now.email === before.email
 }
 
 /** For its name; of one that was connected anew the issuer tells. */
