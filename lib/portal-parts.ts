@@ -217,7 +217,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     tellMethods,
     tickets,
     users,
-    withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
+    withPending: createWithPending({ addresses, homePath, pendings, portalOf, refuse, table }),
   }
 
   const inRedis = redis && createSessionStore({ limitsOf, logger, redis })

@@ -406,6 +406,22 @@ describe('another way to sign in', () => {
     expect(seen.body).toContain(`href="${page}"`)
   })
 
+  it('leads back, too, where its provider was changed before the yes', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace')
+    await begin(portal, visitor)
+    await portal.sso.providers.disable('other')
+    for (const seen of [
+      await visitor.get(`${portal.url}/register/link`),
+      await visitor.post(`${portal.url}/register/link`, { answer: 'link' }),
+    ]) {
+      expect(seen.status).toBe(409)
+      expect(seen.body).not.toMatch(/href="\/login(?!\/assets)/)
+      expect(seen.body).toContain(`href="${page}"`)
+    }
+  })
+
   it('is not what an ordinary sign-in ends in, nor the other way round', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
