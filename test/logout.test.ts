@@ -461,6 +461,22 @@ describe('a logout token', () => {
     expect(await isIn(visitor, portal)).toBe(false)
   })
 
+  it('that names a session and a person ends also those of the person whose session there was never told', async () => {
+    const portal = await portalWithAda()
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    const other = await signIn(portal, { sid: 'two' })
+    delete provider.person.sid
+    const untold = await signIn(portal)
+    provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
+    const grace = await signIn(portal)
+    expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'ada' }))).status).toBe(200)
+    expect(await isIn(untold, portal)).toBe(false)
+    for (const each of [other, grace]) expect(await isIn(each, portal)).toBe(true)
+    // Without the person it is a session of whoever, and no other.
+    expect((await deliver(portal, await logoutToken({ sid: 'one' }))).status).toBe(200)
+    expect(await isIn(grace, portal)).toBe(true)
+  })
+
   it('is thanked for when there was nothing to end', async () => {
     const portal = await portalWithAda()
     expect((await deliver(portal, await logoutToken({ sub: 'nobody-here' }))).status).toBe(200)

@@ -85,9 +85,15 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
     const running = on('sso_sessions').where('expires_at', '>', now())
     if ('sessionId' in match) return running.where({ id: idOf(match.sessionId) })
     const { except, provider, providerSession, id, userId, ...rest } = { ...none, ...match }
-    const named = { id, user_id: userId, provider, provider_session: providerSession, ...rest }
+    const named = { id, user_id: userId, provider, ...rest }
     const given = Object.entries(named).filter(([, value]) => value !== undefined)
     running.where(Object.fromEntries(given))
+    if (providerSession !== undefined)
+      running.where((which) => {
+        which.where({ provider_session: providerSession })
+        // Of which one it hangs on the provider has not said: the person is named, and may be meant.
+        if ('subject' in rest && rest.subject !== undefined) which.orWhereNull('provider_session')
+      })
     return except === undefined ? running : running.whereNot('id', except)
   }
 
