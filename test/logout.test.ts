@@ -161,6 +161,18 @@ describe('signing out at the provider too', () => {
     expect(new URL(location!).searchParams.has('id_token_hint')).toBe(false)
   })
 
+  it('is led to by the page and not by a header: a proxy that takes 4 KB of those lets the answer and its cookies through', async () => {
+    provider.faults.claims = { groups: Array(75).fill('a group with a long name') }
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(new URL(next(sent)!).searchParams.get('id_token_hint')!.length).toBeGreaterThan(2800)
+    const headers = [...sent.headers].map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    // As much again is for what a host sets by helmet.
+    expect(headers.length).toBeLessThan(2000)
+    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-left', 'sso-logout']))
+  })
+
   it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
     ['removed', ({ sso }) => sso.providers.remove('acme')],
     ['disabled', ({ sso }) => sso.providers.disable('acme')],
