@@ -1,10 +1,9 @@
 import assert from 'node:assert'
-import { once } from 'node:events'
-import http from 'node:http'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { holdPost } from './support/held-post.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { textOf } from './support/rehearse.ts'
@@ -538,29 +537,11 @@ describe('a way to sign in that is removed', () => {
 })
 
 describe('a stolen session whose request is held open until its owner has ended it', () => {
-  /** The head of a post is sent; the rest when it is called. */
-  async function held(portal: TestPortal, visitor: Visitor, path: string, body: string) {
-    const cookie = [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
-    const sent = http.request(portal.url + path, {
-      method: 'POST',
-      headers: {
-        cookie,
-        accept: 'text/html',
-        origin: portal.url,
-        'sec-fetch-site': 'same-origin',
-        'content-type': 'application/x-www-form-urlencoded',
-        'content-length': body.length,
-      },
-    })
-    sent.flushHeaders()
+  async function held(...post: Parameters<typeof holdPost>) {
+    const goOn = holdPost(...post)
     // Until it has been looked at who it is.
     for (let tries = 0; tries < 10; tries++) await pause()
-    return async () => {
-      sent.end(body)
-      const [answer] = (await once(sent, 'response')) as [http.IncomingMessage]
-      answer.resume()
-      return answer.headers.location
-    }
+    return async () => (await goOn()).headers.location
   }
 
   it('takes no way to sign in away, and adds none', async () => {
@@ -569,7 +550,7 @@ describe('a stolen session whose request is held open until its owner has ended 
     isThere(other, 'lovelace')
     const thief = await signIn(portal)
     await begin(portal, thief)
-    const goOn = await held(portal, thief, '/register/link', 'answer=link')
+    const goOn = await held(portal, thief, '/register/link', { answer: 'link' })
     await act(portal, owner, 'end-others')
     // Where nobody is signed in any more.
     expect(await goOn()).toBe(page)
@@ -578,7 +559,7 @@ describe('a stolen session whose request is held open until its owner has ended 
     await link(portal, owner)
     const second = await signIn(portal)
     const way = await portal.knex('sso_identities').where({ issuer: other.issuer }).first('id')
-    const unlink = await held(portal, second, `${page}/unlink`, `method=${way!.id}`)
+    const unlink = await held(portal, second, `${page}/unlink`, { method: String(way!.id) })
     await act(portal, owner, 'end-others')
     expect(await unlink()).toMatch(/^\/login/)
     expect(await linkedTo(portal)).toHaveLength(2)

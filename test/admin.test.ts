@@ -9,6 +9,7 @@ import { presets } from '../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../lib/providers/provider.ts'
 import { contoso, startEntraLookAlike } from './support/entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { holdPost } from './support/held-post.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
 import { signIn } from './support/scene.ts'
 import { selfSigned } from './support/self-signed.ts'
@@ -136,6 +137,34 @@ describe('who is no administrator', () => {
     const forgotten = {} as { authorize: Authorize }
     expect(() => portal.sso.admin(forgotten)).toThrow('admin: give `authorize`')
     expect(() => portal.sso.admin(undefined as never)).toThrow('admin: give `authorize`')
+  })
+})
+
+describe('the stolen session of an administrator, whose post is held open until it has ended,', () => {
+  it.each<[how: string, end: (userId: string) => Promise<unknown>]>([
+    ['was ended', (userId) => portal.sso.sessions.endAll({ userId })],
+  ])('changes nothing once it %s', async (_how, end) => {
+    let asked = () => {}
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve
+    })
+    await openWithAcme({
+      authorize(req) {
+        asked()
+        return (req.user as { email?: string } | undefined)?.email === 'ada@example.com'
+      },
+    })
+    const { id } = await portal.sso.users.create(
+      { email: 'ada@example.com', name: 'Ada', fields: {} },
+      'default',
+    )
+    const thief = new Visitor()
+    await thief.open(`${portal.url}/login/acme`)
+    const goOn = holdPost(portal, thief, '/admin/sso/acme/disable', { is: 'long' })
+    await isAsked
+    await end(id)
+    expect((await goOn()).statusCode).toBe(404)
+    expect(await acme()).toMatchObject({ enabled: true })
   })
 })
 
