@@ -3,18 +3,15 @@ import http from 'node:http'
 import type { TestPortal } from './portal.ts'
 import type { Visitor } from './visitor.ts'
 
-/**
- * A post of which the head is sent, and looked at.
- *
- * @returns sends the rest
- */
-export async function holdPost(
+/** The head of a post is sent, as from a page of ours. @returns sends the rest, and gives the answer */
+export function holdPost(
   portal: TestPortal,
   visitor: Visitor,
   path: string,
-  body: string,
-): Promise<() => Promise<http.IncomingMessage>> {
+  form: Record<string, string>,
+): () => Promise<Pick<http.IncomingMessage, 'statusCode' | 'headers'>> {
   const cookie = [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
+  const body = new URLSearchParams(form).toString()
   const sent = http.request(portal.url + path, {
     method: 'POST',
     headers: {
@@ -27,8 +24,6 @@ export async function holdPost(
     },
   })
   sent.flushHeaders()
-  // Until it has been looked at who it is.
-  await new Promise((resolve) => setTimeout(resolve, 200))
   return async () => {
     sent.end(body)
     const [answer] = (await once(sent, 'response')) as [http.IncomingMessage]
