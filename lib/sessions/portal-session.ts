@@ -54,7 +54,7 @@ export interface EndedSession {
 export interface PortalSessions {
   /** Puts the signed-in user into `req.user`; harmless when done twice. */
   readonly identify: RequestHandler
-  /** Once more, for who took their time to send what they post: the session may have ended meanwhile. */
+  /** Once more, for who took their time to send what they post: the session may have ended meanwhile, or its user be switched off. */
   readonly identifyAgain: RequestHandler
   /** The only place where somebody becomes signed in. */
   start(req: Request, signIn: SignIn): Promise<void>
@@ -140,10 +140,18 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     const { portal, since, userId } = signedIn
     const goesOn =
       Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
-    const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
-    if (user && isActive(user)) return user
-    await leaveBehind(req)
-    return undefined
+    const user = goesOn ? await activeUser(userId, portal) : undefined
+    if (!user) await leaveBehind(req)
+    return user
+  }
+
+  async function activeUser(userId: string, portal: string): Promise<User | undefined> {
+    const user = await knownUsers.findById(userId, portal)
+    return user && isActive(user) ? user : undefined
+  }
+
+  async function isStillIn({ sessionID }: Request, { userId, portal }: SignedIn): Promise<boolean> {
+    return (await runningSessions.isRunning(sessionID)) && (await activeUser(userId, portal)) !== undefined
   }
 
   /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
@@ -183,9 +191,9 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     },
 
     identifyAgain: handle(async (req, _res, next) => {
+      const signedIn = signedInOf(req)
       // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
-      const runs = () => runningSessions.isRunning(req.sessionID).catch(() => true)
-      if (req.user && signedInOf(req) && !(await runs())) {
+      if (req.user && signedIn && !(await isStillIn(req, signedIn).catch(() => true))) {
         req.user = undefined
         await leaveBehind(req)
       }
