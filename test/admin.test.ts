@@ -143,7 +143,7 @@ describe('who is no administrator', () => {
 describe('the stolen session of an administrator, whose post is held open until it has ended,', () => {
   it.each<[how: string, end: (userId: string) => Promise<unknown>]>([
     ['was ended', (userId) => portal.sso.sessions.endAll({ userId })],
-    ['is that of a user who was switched off', () => portal.knex('sso_users').update({ active: false })],
+    ['is that of somebody who was switched off', () => portal.knex('sso_users').update({ active: false })],
   ])('changes nothing once it %s', async (_how, end) => {
     let asked = () => {}
     const isAsked = new Promise<void>((resolve) => {
