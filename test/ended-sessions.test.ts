@@ -116,7 +116,8 @@ async function start({ redis, store, gate }: Built, more: TestPortalOptions): Pr
       app.post('/rewrite', sso.session(), async (req, res, next) => {
         gate?.arrived.give()
         await gate?.goOn.given
-        req.login(req.user!, (error) => (error ? next(error) : res.send('in')))
+        if (!req.user) return void res.send('out')
+        req.login(req.user, (error) => (error ? next(error) : res.send('in')))
       })
       app.post('/classic', sso.session(), async (req, res) => {
         const user = await sso.users.findByEmail('ada@example.com', 'default')
@@ -262,6 +263,27 @@ describe('a session that the host writes anew, by `req.login` of who is signed i
     expect(await statusAt(portal, cookie)).toBe(200)
     await end(portal, visitor)
     expect(await statusAt(portal, cookie)).toBe(302)
+  })
+
+  it('is over when all of its person are, however busily it is written anew', async () => {
+    const { portal, visitor } = await startOne()
+    const [{ user_id: userId }] = await portal.knex('sso_sessions').select('user_id')
+    for (let round = 0; round < 10; round++) {
+      const thief = new Visitor()
+      await thief.open(`${portal.url}/login/acme`)
+      let written = 0
+      let stop = false
+      const write = async () => {
+        for (; !stop; written++) await thief.post(`${portal.url}/rewrite`)
+      }
+      const writing = write()
+      while (written < 3) await new Promise((resolve) => setTimeout(resolve, 1))
+      await portal.sso.sessions.endAll({ userId })
+      stop = true
+      await writing
+      expect(await statusAt(portal, cookieOf(thief, portal))).toBe(302)
+    }
+    expect(await statusAt(portal, cookieOf(visitor, portal))).toBe(302)
   })
 
   it('is none where it was ended while the request was held open', async () => {

@@ -1,6 +1,7 @@
 import type { Request } from 'express'
 
 type Done = (error?: unknown) => void
+type Way = 'destroy' | 'regenerate'
 type Ending = (this: unknown, done: Done) => unknown
 
 /**
@@ -9,13 +10,13 @@ type Ending = (this: unknown, done: Done) => unknown
  *
  * @param end never rejects
  */
-export function watchForHost(req: Request, end: (sessionId: string) => Promise<void>): void {
+export function watchForHost(req: Request, end: (sessionId: string, way: Way) => Promise<unknown>): void {
   const { session, sessionID } = req
-  for (const name of ['destroy', 'regenerate'] as const) {
+  for (const name of ['destroy', 'regenerate'] satisfies Way[]) {
     const original = session[name] as Ending | undefined
     if (typeof original !== 'function') continue
     const value: Ending = function (done) {
-      const ended = end(sessionID)
+      const ended = end(sessionID, name)
       return original.call(this, (error) => void ended.then(() => done?.(error)))
     }
     // Not enumerable: it is no part of what is kept.

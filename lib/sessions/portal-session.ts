@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { PassportStatic } from 'passport'
@@ -71,40 +72,49 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
   const identified = new WeakSet<Request>()
   /** whose session a request came with */
   const cameWith = new WeakMap<Request, SignedIn>()
-  /** requests whose session had ended by the time that the host left it */
-  const wereOver = new WeakSet<Request>()
+  /** under which id the row of a session waits that a request has left, for `req.login` to go on with it */
+  const leftAs = new WeakMap<Request, string>()
 
   /**
-   * What is to stand in the session. A host calls `req.login` also for who is signed in, whose particulars have changed say: nobody
-   * has shown anything then, and what ends what was begun with a provider still has to find it. One that ended while such a
-   * request was held open is not to begin anew by it.
+   * What is to stand in the session, and its row: before it is written, for one that nobody could find again to end it must not be.
    *
-   * @throws PortalSsoError for that
+   * A host calls `req.login` also for who is signed in, whose particulars have changed say: nobody has shown anything then, and what
+   * ends what was begun with a provider still has to find it, at every moment. Else who sends such requests with a stolen session
+   * all the time, or holds one open, would have another one when it is ended.
+   *
+   * @throws PortalSsoError where it has ended meanwhile
    */
-  function entryOf(req: Request, userId: string): SignedIn {
-    const [signIn, before, portal] = [signIns.get(req), cameWith.get(req), portalOf(req)]
-    if (signIn || !before) return signedInNow(portal, userId, signIn)
-    if (wereOver.has(req)) throw new PortalSsoError('not_signed_in', 'the session ended meanwhile')
-    const goesOn = before.provider !== undefined && before.portal === portal && before.userId === userId
-    return goesOn ? before : signedInNow(portal, userId, undefined)
+  async function enter(req: Request, userId: string): Promise<SignedIn> {
+    const [signIn, before, portal, left] = [
+      signIns.get(req),
+      cameWith.get(req),
+      portalOf(req),
+      leftAs.get(req),
+    ]
+    leftAs.delete(req)
+    const now = signedInNow(portal, userId, signIn)
+    const isSame = !signIn && before?.portal === portal && before.userId === userId
+    if (isSame && left !== undefined && (await index.rename(left, req.sessionID)))
+      return before.provider === undefined ? { ...now, since: before.since } : before
+    const ended = !isSame && left !== undefined && (await letGo(left))?.size === 1
+    if (!signIn && before && !ended) throw new PortalSsoError('not_signed_in', 'the session ended meanwhile')
+    await add(req, now)
+    return now
   }
 
-  /** Before the session is written: one that nobody could find again to end it must not be. */
-  async function enter(req: Request, userId: string): Promise<SignedIn> {
-    const signedIn = entryOf(req, userId)
-    const { portal, since, providerId, provider, issuer, subject, providerSession } = signedIn
-    const cameBy = { providerId, provider, issuer, subject }
+  async function add(req: Request, { portal, userId, since }: SignedIn): Promise<void> {
+    const { provider, issuer, subject, providerSession } = signIns.get(req) ?? {}
+    const came = provider && issuer !== undefined && subject !== undefined
     await index.add({
       sessionId: req.sessionID,
       portal,
       userId,
-      cameBy: isWhole(cameBy) ? cameBy : undefined,
+      cameBy: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
       providerSession,
       ...deviceOf(req.get('user-agent')),
       place: placeOf(req),
       expiresAt: new Date(since + limitsOf(portal).absolute),
     })
-    return signedIn
   }
 
   // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does; at that moment the
@@ -152,8 +162,15 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     return await within(patience, endSessions({ sessionId })).catch(() => undefined)
   }
 
-  async function leftByHost(req: Request, sessionId: string): Promise<void> {
-    if ((await letGo(sessionId))?.size === 0) wereOver.add(req)
+  /** Its row waits until the request is answered, under an id that is no session's. */
+  async function leave(req: Request, sessionId: string): Promise<void> {
+    const left = randomUUID()
+    const waits = await within(patience, index.rename(sessionId, left)).catch(() => false)
+    runningSessions.forget(sessionId)
+    if (!waits) return
+    leftAs.set(req, left)
+    // What stands in for an answer in the handshake of a WebSocket may emit nothing; then it waits until its idle time is over.
+    req.res?.once?.('close', () => void (leftAs.delete(req) && letGo(left)))
   }
 
   passport.use('session', new PortalSessionStrategy(userOf))
@@ -176,7 +193,7 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
           ),
         )
       if (req.sessionStore) knownStores.note(req.sessionStore)
-      if (signedInOf(req)) watchForHost(req, (sessionId) => leftByHost(req, sessionId))
+      if (signedInOf(req)) watchForHost(req, (id, way) => (way === 'destroy' ? letGo(id) : leave(req, id)))
       restore(req, res, next)
     },
 
@@ -227,10 +244,6 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
       return signedIn && { at: signedIn.authenticatedAt, acr: signedIn.acr }
     },
   }
-}
-
-function isWhole<T extends object>(parts: T): parts is { [name in keyof T]: NonNullable<T[name]> } {
-  return Object.values(parts).every((part) => part !== undefined)
 }
 
 function isOf(now: Express.User | undefined, user: User): boolean {

@@ -14,6 +14,8 @@ export interface SessionIndex {
   lastSeen(sessionId: string): Promise<Date | undefined>
   /** Notes that it was seen just now; one that has ended stays so. */
   renew(sessionId: string): Promise<void>
+  /** Gives one another id, under which it is found to be ended at every moment. @returns `false`: it has ended */
+  rename(sessionId: string, to: string): Promise<boolean>
   /** Those that run, the newest first: also one that its store forgot has ended when its idle time is over. @param most default 1000 */
   list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
   /** How many of these there are. */
@@ -114,9 +116,11 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
         .select('id', 'session', 'user_id', 'last_seen_at')
         .limit(batch)
       const ids = rows.map(({ id }) => id)
-      found = rows.length
+      const deleted = await knex('sso_sessions').whereIn('id', ids).delete()
+      // One that was renamed in between is there still.
+      found = deleted < rows.length ? batch : rows.length
       // Of two who end them at once, one has done it; the other goes on, for neither returns before all are over.
-      if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) continue
+      if (deleted === 0) continue
       yield await Promise.all(
         rows.map(async ({ id, session, user_id: userId, last_seen_at }) => ({
           sessionId: (await seal.open(session, id)) as string | undefined,
@@ -157,6 +161,10 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
     },
     async renew(sessionId) {
       await matching({ sessionId }).update({ last_seen_at: now() })
+    },
+    async rename(sessionId, to) {
+      const id = idOf(to)
+      return (await matching({ sessionId }).update({ id, session: await seal.close(to, id) })) === 1
     },
     async list(match, most = 1000) {
       const rows: Row[] = await running(match).select(columns).orderBy('created_at', 'desc').limit(most)

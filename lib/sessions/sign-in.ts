@@ -24,14 +24,12 @@ export function signedInNow(portal: string, userId: string, signIn: SignIn | und
   const common = { portalSso: 1, portal, userId, since: now } as const
   // Whom the host signs in has shown it who they are. A provider that says nothing of when has not.
   if (!signIn) return { ...common, authenticatedAt: now }
-  const { provider, issuer, subject, providerSession, logoutHint, authenticatedAt, acr } = signIn
+  const { provider, issuer, subject, logoutHint, authenticatedAt, acr } = signIn
   return {
     ...common,
     provider: provider.slug,
-    providerId: provider.id,
     issuer,
     subject,
-    ...(providerSession !== undefined && { providerSession }),
     ...(logoutHint && { logoutHint }),
     ...(authenticatedAt !== undefined && { authenticatedAt: Math.min(authenticatedAt * 1000, now) }),
     ...(acr !== undefined && { acr }),

@@ -10,12 +10,9 @@ export interface SignedIn {
   since: number
   /** slug; absent when the host signed the person in by `req.login` */
   provider?: string
-  providerId?: string
   /** of that provider at that time: whose the hint is */
   issuer?: string
   subject?: string
-  /** the `sid` claim */
-  providerSession?: string
   logoutHint?: string
   /** see `Authentication` */
   authenticatedAt?: number
