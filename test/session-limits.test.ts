@@ -379,6 +379,24 @@ describe('while the database is away', () => {
     expect(await status(visitor, portal)).toBe(503)
   })
 
+  it('who is busy all the time is not out when it is back, for what could not be noted of them', async () => {
+    const portal = await portalWithAda({ redis, session: { userCacheSeconds: 5, idleMinutes: 10 } })
+    const [busy, idle] = [await signIn(portal), await signIn(portal)]
+    await portal.knex.schema.renameTable('sso_sessions', 'away')
+    for (const minutes of [4, 4]) {
+      clock.pass(minutes * minute)
+      expect(await status(busy, portal)).toBe(200)
+    }
+    await portal.knex.schema.renameTable('away', 'sso_sessions')
+    clock.pass(3 * minute)
+    for (const visitor of [busy, busy]) expect(await status(visitor, portal)).toBe(200)
+    expect(await status(idle, portal)).toBe(302)
+    // And is ended as ever.
+    await portal.knex('sso_sessions').delete()
+    clock.pass(5 * second)
+    expect(await status(busy, portal)).toBe(302)
+  })
+
   it('one that is over by what is remembered does not go on', async () => {
     const portal = await portalWithAda({ redis, session: { userCacheSeconds: 60, idleMinutes: 2 } })
     const visitor = await signIn(portal)
