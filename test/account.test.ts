@@ -1,8 +1,9 @@
 import assert from 'node:assert'
 import { once } from 'node:events'
 import http from 'node:http'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
@@ -15,7 +16,7 @@ const page = '/account/security'
 let provider: FaultyProvider
 let other: FaultyProvider
 let mailServer: MailServer
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -28,9 +29,6 @@ beforeEach(() => {
   other.reset()
   mailServer.reset()
   for (const each of [provider, other]) each.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPortal> {

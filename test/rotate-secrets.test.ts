@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { connectDatabase, type Database } from '../lib/database/connect.ts'
 import { ConfigurationError } from '../lib/errors.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, testSecret } from './support/portal.ts'
@@ -19,7 +20,7 @@ afterAll(() => provider.close())
 describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh) => {
   let database: FreshDatabase
   let connected: Database
-  const open: { close(): Promise<unknown> }[] = []
+  const open = closedAfterEach()
 
   beforeEach(async () => {
     database = await fresh()
@@ -28,7 +29,6 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     provider.reset()
   })
   afterEach(async () => {
-    for (const each of open.splice(0).reverse()) await each.close()
     await connected.close()
     await database.drop()
   })
