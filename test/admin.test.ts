@@ -646,7 +646,7 @@ describe('a provider whose keys were sealed under a secret that is gone', () => 
     provider.faults.clientKeysAt = portal.sso.providers.jwksUri('acme')
     await portal.connect(provider, { clientSecret: undefined, clientAuthentication: 'private_key_jwt' })
     const before = portal
-    await open({ database: before.knex, secret: 'quite another secret, longer than 32 characters' })
+    await open({ database: before.knex, secret: 'quite-another-secret-longer-than-32-characters' })
     const seen = await page('/acme')
     expect([seen.status, textOf(seen)]).toEqual([200, expect.stringContaining('under another SSO_SECRET')])
     await done('/acme/remove')

@@ -7,7 +7,7 @@ import { type FaultyProvider, startFaultyProvider } from './support/faulty-provi
 import { startPortal, type TestPortal, testSecret } from './support/portal.ts'
 import { Visitor } from './support/visitor.ts'
 
-const newSecret = 'the new secret of the portal, longer than 32 characters'
+const newSecret = 'the-new-secret-of-the-portal-longer-than-32-characters'
 const columns = ['client_secret', 'second_client_secret', 'client_keys'] as const
 
 let provider: FaultyProvider
