@@ -9,6 +9,7 @@ import { presets } from '../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../lib/providers/provider.ts'
 import { contoso, startEntraLookAlike } from './support/entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { holdPost } from './support/held-post.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
 import { signIn } from './support/scene.ts'
 import { selfSigned } from './support/self-signed.ts'
@@ -129,6 +130,24 @@ describe('who is no administrator', () => {
     await openWithAcme({ authorize: () => false })
     const plain = (seen: Seen) => textOf(seen).replace(/[2-9A-Z]{8}/, 'REFERENCE')
     expect(plain(await page('/acme'))).toBe(plain(await page('/nope')))
+  })
+
+  it.each<[why: string, end: (userId: string) => Promise<unknown>]>([
+    ['whose session has ended', (userId) => portal.sso.sessions.endAll({ userId })],
+    ['who was switched off', () => portal.knex('sso_users').update({ active: false })],
+  ])('is an administrator %s while a post was held open', async (_why, end) => {
+    await openWithAcme({ authorize: (req) => req.user !== undefined })
+    const { id } = await portal.sso.users.create(
+      { email: 'ada@example.com', name: 'Ada', fields: {} },
+      'default',
+    )
+    const visitor = new Visitor()
+    await signIn({ portal, visitor }, 'acme')
+    expect((await visitor.get(`${portal.url}/admin/sso/acme`)).status).toBe(200)
+    const goOn = await holdPost(portal, visitor, '/admin/sso/acme/disable', 'endSessions=no')
+    await end(id)
+    expect((await goOn()).statusCode).toBe(404)
+    expect((await acme()).enabled).toBe(true)
   })
 
   it('is everybody when a host forgets to say who is one: the portal does not start', async () => {

@@ -100,6 +100,16 @@ async function start({ redis, store, gate }: Built, more: TestPortalOptions): Pr
           })
           .catch(next)
       })
+      app.post('/leave', sso.guard(), (req, res) => req.logout(() => res.send('out')))
+      app.post('/forget', sso.guard(), (req, res) => {
+        req.session.destroy(() => res.send('out'))
+      })
+      // As for whom the host has new particulars.
+      app.post('/rewrite', sso.session(), async (req, res, next) => {
+        gate?.arrived.give()
+        await gate?.goOn.given
+        req.login(req.user!, (error) => (error ? next(error) : res.send('in')))
+      })
       app.post('/classic', sso.session(), async (req, res) => {
         const user = await sso.users.findByEmail('ada@example.com', 'default')
         req.login(user!, () => res.send('in'))
@@ -148,6 +158,8 @@ const ways: [string, (portal: TestPortal, visitor: Visitor) => Promise<unknown>]
   ['its person', (portal, visitor) => visitor.post(`${portal.url}/logout`)],
   ['its provider', signOutByToken],
   ['the operator', ({ sso }) => sso.providers.disable('acme', { endSessions: true })],
+  ['the host, by req.logout,', (portal, visitor) => visitor.post(`${portal.url}/leave`)],
+  ['the host, by req.session.destroy,', (portal, visitor) => visitor.post(`${portal.url}/forget`)],
 ]
 
 describe.each(stores)('a session %s', (where, keep) => {
@@ -171,6 +183,7 @@ describe.each(stores)('a session %s', (where, keep) => {
         const slow = fetch(`${busy.url}/slow`, { headers: { cookie: stolen } })
         await gate.arrived.given
         await end(north, visitor)
+        expect(await north.knex('sso_sessions')).toEqual([])
         for (const instance of instances) expect(await statusAt(instance, stolen)).toBe(302)
         gate.goOn.give()
         expect(await (await slow).text()).toBe('written')
@@ -208,6 +221,43 @@ describe.each(stores)('a session %s', (where, keep) => {
       const lines = [...north.logs, ...south.logs].map(({ message }) => message)
       expect(lines.filter((line) => line.includes('cannot count'))).toEqual([])
     })
+})
+
+describe('a session that the host writes anew, by `req.login` of who is signed in', () => {
+  const startOne = async (gate?: Gate) => {
+    const { north } = await startBoth({ close: nothing }, gate)
+    const visitor = new Visitor()
+    await visitor.open(`${north.url}/login/acme`)
+    return { portal: north, visitor }
+  }
+
+  it.each(ways)('ends as before, by %s', async (_who, end) => {
+    const { portal, visitor } = await startOne()
+    const [before] = await portal.knex('sso_sessions')
+    expect((await visitor.post(`${portal.url}/rewrite`)).body).toBe('in')
+    const [after, ...others] = await portal.knex('sso_sessions')
+    expect(others).toEqual([])
+    // Nor does it last longer.
+    const { provider, issuer, subject, provider_session, expires_at } = before
+    expect(after).toMatchObject({ provider, issuer, subject, provider_session, expires_at })
+    const cookie = cookieOf(visitor, portal)
+    expect(await statusAt(portal, cookie)).toBe(200)
+    await end(portal, visitor)
+    expect(await statusAt(portal, cookie)).toBe(302)
+  })
+
+  it('is none where it was ended while the request was held open', async () => {
+    const gate = { arrived: signal(), goOn: signal() }
+    const { portal, visitor } = await startOne(gate)
+    const thief = visitor.clone()
+    const held = thief.post(`${portal.url}/rewrite`)
+    await gate.arrived.given
+    await visitor.post(`${portal.url}/logout`)
+    gate.goOn.give()
+    expect((await held).body).not.toBe('in')
+    expect(await statusAt(portal, cookieOf(thief, portal))).toBe(302)
+    expect(await portal.knex('sso_sessions')).toEqual([])
+  })
 })
 
 describe.each([

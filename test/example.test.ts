@@ -50,7 +50,7 @@ describe('the example portal, in a real browser', () => {
         TMPDIR: process.env.TMPDIR,
         PORT: String(port),
         DATABASE_URL: `sqlite:${path.join(folder, 'portal.sqlite3')}`,
-        SSO_SECRET: 'a secret for the example that is longer than 32 characters',
+        SSO_SECRET: 'a-secret-for-the-example-longer-than-32-characters',
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -242,6 +242,15 @@ describe('a guard with maxAge', () => {
   })
 })
 
+it('a session that the host writes anew, by `req.login` of who is signed in, is no fresher: nobody showed anything', async () => {
+  const portal = await portalWithAda()
+  const visitor = await signIn(portal, { auth_time: ago(60), acr: 'mfa' })
+  await visitor.post(`${portal.url}/classic`)
+  expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+  expect((await visitor.get(`${portal.url}/recent`)).location).toContain('/login/acme?')
+  expect((await visitor.get(`${portal.url}/strong`)).status).toBe(200)
+})
+
 describe('a guard with acr', () => {
   it('lets pass who signed in by one of these, and has everybody else asked for one of them', async () => {
     const portal = await portalWithAda()

@@ -633,6 +633,21 @@ describe('a host of its own kind', () => {
     expect(await portal.knex('sso_identities').pluck('user_id')).toEqual(['99'])
   })
 
+  it('has numbers for ids: everybody signs in, twice at once too, as one user', async () => {
+    const ada = { id: 7 as never as string, email: 'ada@example.com', name: 'Ada' }
+    const users: UserDirectory = {
+      findById: async (id) => (String(id) === '7' ? ada : undefined),
+      findByEmail: async () => ada,
+      create: async () => {
+        throw new EmailTaken()
+      },
+    }
+    const portal = await portalWithAda({ users })
+    const twice = await Promise.all([signIn(portal), signIn(portal)])
+    for (const visitor of twice) expect(await status(visitor, portal)).toBe(200)
+    expect(await portal.knex('sso_identities').pluck('user_id')).toEqual(['7'])
+  })
+
   it('whose database compares addresses loosely does not hand over the account of a look-alike', async () => {
     const users: UserDirectory = {
       findById: async (id) => ({ id, email: 'ada@example.com', name: 'Ada' }),

@@ -20,14 +20,17 @@ export interface AdminOptions {
 const unknown = () => new PortalSsoError('page_unknown', 'there is no such page')
 
 /** The pages on which an administrator connects providers. @throws ConfigurationError without `authorize` */
-export function createAdmin(parts: AdminParts): (options: AdminOptions) => Router {
+export function createAdmin(given: AdminParts): (options: AdminOptions) => Router {
   return (options) => {
     const authorize: unknown = (options as Partial<AdminOptions> | undefined)?.authorize
     if (typeof authorize !== 'function')
       throw new ConfigurationError('admin: give `authorize`, a function that says `true` of administrators')
     const routes = createRouter()
     // Before all else: what comes after it may trust that it is asked by an administrator.
-    routes.use(administratorsOnly((req) => options.authorize(req)))
+    const onlyThem = administratorsOnly((req) => options.authorize(req))
+    routes.use(onlyThem)
+    // And once more when all of a post is there, which may be held open until whoever sends it is none any more.
+    const parts = { ...given, posted: [...given.posted, onlyThem] }
     routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute(parts))
     routes.use(createEventRoutes(parts), createSessionRoutes(parts))
     // What cannot be a slug is not for the database, which may choke on it (PostgreSQL on a NUL).
@@ -36,7 +39,7 @@ export function createAdmin(parts: AdminParts): (options: AdminOptions) => Route
     )
     routes.use(createEditRoutes(parts), createProviderRoutes(parts))
     routes.use((_req, _res, next) => next(unknown()))
-    routes.use(parts.pages.onError)
+    routes.use(given.pages.onError)
     return routes
   }
 }
