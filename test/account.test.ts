@@ -158,6 +158,7 @@ describe('the account page', () => {
 describe('a host’s function that says where somebody is', () => {
   it.each<[what: string, place: () => unknown, shown: unknown]>([
     ['throws', () => assert.fail('no city here'), null],
+    ['fails a while later', async () => assert.fail('no city here'), null],
     ['says nothing', () => undefined, null],
     ['says no text', () => ({ city: 'Antwerp' }), null],
     ['says a novel', () => 'a\n'.repeat(500), expect.stringMatching(/^.{100}$/)],

@@ -4,7 +4,7 @@ import { configFromUrl, connectDatabase } from '../lib/database/connect.ts'
 import { type Circumstances, type Cli, cliSecret, startCli } from './support/cli.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
-import { formIn, type Seen, Visitor } from './support/visitor.ts'
+import { formIn, next, type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
 let cli: Cli
@@ -75,7 +75,7 @@ async function rehearse(screen: string): Promise<Seen> {
   const visitor = new Visitor()
   const [url = ''] = /http:\S+\/login\/acme\/rehearsal\?ticket=\S+/.exec(screen) ?? []
   const page = await press(url, visitor)
-  return await visitor.open(page.headers.get('refresh')!.replace('0; url=', ''))
+  return await visitor.open(next(page)!)
 }
 
 describe('beside a running portal', () => {

@@ -114,8 +114,8 @@ async function isAskedWhoItIs({ page }: Person): Promise<boolean> {
 async function holdOnward(page: Page): Promise<void> {
   await page.route(`${portal.url}/logout`, async (route) => {
     const response = await route.fetch()
-    const { refresh: _, ...headers } = response.headers()
-    await route.fulfill({ response, headers })
+    const body = (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '')
+    await route.fulfill({ response, body })
   })
 }
 

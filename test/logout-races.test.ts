@@ -83,6 +83,20 @@ describe('somebody who leaves at the provider while a sign-in is under way', () 
   })
 
   it.each<[string, Claims]>([
+    ['a session and the person', { sid: 'session-1', sub: 'ada' }],
+    ['the person', { sub: 'ada' }],
+  ])(
+    'is not signed in by what says nothing of a session, where the provider names %s',
+    async (_what, claims) => {
+      delete provider.person.sid
+      const seen = await signInWhile(async () => {
+        expect(await deliver(await logoutToken(claims))).toBe(200)
+      })
+      expect([seen.status, await sessions()]).toEqual([403, []])
+    },
+  )
+
+  it.each<[string, Claims]>([
     ['another session', { sid: 'session-2' }],
     ['this session of somebody else', { sid: 'session-1', sub: 'grace' }],
     ['another session of theirs', { sid: 'session-2', sub: 'ada' }],

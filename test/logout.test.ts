@@ -159,6 +159,18 @@ describe('signing out at the provider too', () => {
     expect(new URL(location!).searchParams.has('id_token_hint')).toBe(false)
   })
 
+  it('is led to by the page and not by a header: a proxy that takes 4 KB of those lets the answer and its cookies through', async () => {
+    provider.faults.claims = { groups: Array(75).fill('a group with a long name') }
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(new URL(next(sent)!).searchParams.get('id_token_hint')!.length).toBeGreaterThan(2800)
+    const headers = [...sent.headers].map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    // As much again is for what a host sets by helmet.
+    expect(headers.length).toBeLessThan(2000)
+    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-left', 'sso-logout']))
+  })
+
   it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
     ['removed', ({ sso }) => sso.providers.remove('acme')],
     ['disabled', ({ sso }) => sso.providers.disable('acme')],
@@ -450,6 +462,22 @@ describe('a logout token', () => {
     expect(await isIn(visitor, portal)).toBe(true)
     expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'ada' }))).status).toBe(200)
     expect(await isIn(visitor, portal)).toBe(false)
+  })
+
+  it('that names a session and a person ends also those of the person whose session there was never told', async () => {
+    const portal = await portalWithAda()
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    const other = await signIn(portal, { sid: 'two' })
+    delete provider.person.sid
+    const untold = await signIn(portal)
+    provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
+    const grace = await signIn(portal)
+    expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'ada' }))).status).toBe(200)
+    expect(await isIn(untold, portal)).toBe(false)
+    for (const each of [other, grace]) expect(await isIn(each, portal)).toBe(true)
+    // Without the person it is a session of whoever, and no other.
+    expect((await deliver(portal, await logoutToken({ sid: 'one' }))).status).toBe(200)
+    expect(await isIn(grace, portal)).toBe(true)
   })
 
   it('is thanked for when there was nothing to end', async () => {

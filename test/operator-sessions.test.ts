@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { PortalSsoOptions, User } from '../lib/index.ts'
+import { takeClock } from './support/clock.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from './support/portal.ts'
 import { textOf } from './support/rehearse.ts'
@@ -166,6 +167,24 @@ describe('sso.sessions', () => {
     })
     expect(await portal.sso.sessions.end('a\0')).toBe(false)
     expect(await isIn(visitor)).toBe(true)
+  })
+
+  it('counts only those that run: who left hours ago without signing out is nowhere any more', async () => {
+    const clock = takeClock()
+    try {
+      await comeIn('acme')
+      clock.pass(31 * 60_000)
+      const [dead] = await portal.knex('sso_sessions').pluck('id')
+      const visitor = await comeIn('acme')
+      const whose = { provider: 'acme' }
+      expect(await portal.sso.sessions.list(whose)).toHaveLength(1)
+      expect(await portal.sso.sessions.count(whose)).toBe(1)
+      expect(await portal.sso.sessions.end(dead)).toBe(false)
+      expect(await portal.sso.sessions.endAll(whose)).toBe(1)
+      expect([await isIn(visitor), await portal.knex('sso_sessions')]).toEqual([false, []])
+    } finally {
+      clock.back()
+    }
   })
 
   it('ends more than one statement holds', async () => {

@@ -219,6 +219,21 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect(await isIn(late)).toBe(false)
     })
 
+    it('lets nobody in whose answer was judged a moment before: no session begins while the others end', async () => {
+      const ada = { id: 'ada', email: 'ada@example.com', name: 'Ada', active: true }
+      let disabled: Promise<void> | undefined
+      const asked = async () => {
+        disabled ??= portal.sso.providers.disable('acme', { endSessions: true })
+        await disabled
+        return ada
+      }
+      const users = { findById: asked, findByEmail: asked, create: asked }
+      const hosts = await instance({ users })
+      const visitor = await signIn('acme', hosts)
+      expect(disabled).toBeDefined()
+      expect([await isIn(visitor, hosts), await knex('sso_sessions')]).toEqual([false, []])
+    })
+
     it('has them ended when a command asked, too, which knows no store', async () => {
       const visitor = await signIn()
       const command = await instance()

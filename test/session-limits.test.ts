@@ -278,6 +278,23 @@ describe('a user who is switched off', () => {
     expect(await status(visitor, portal)).toBe(302)
   })
 
+  it('and on again comes in at once, and stays in on an instance that has seen them off', async () => {
+    const both = { redis, session: { userCacheSeconds: 60 } }
+    const north = await portalWithAda(both)
+    const south = await startPortal({ ...both, database: north.knex, baseUrl: north.url })
+    open.push(south)
+    const visitor = await signIn(north)
+    const atSouth = async () => {
+      visitor.cookies.set(south.url, visitor.cookies.get(north.url)!)
+      return await status(visitor, south)
+    }
+    await switchOff(north)
+    expect(await atSouth()).toBe(302)
+    await north.knex('sso_users').update({ active: true })
+    await signIn(north, visitor)
+    expect(await atSouth()).toBe(200)
+  })
+
   it('never signs in, whatever is remembered of them', async () => {
     const portal = await portalWithAda({ session: { userCacheSeconds: 60 } })
     const visitor = await signIn(portal)

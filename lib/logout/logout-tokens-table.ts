@@ -66,7 +66,11 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
     async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, providerSession, askedAt }) {
       // Also where it is missing: then nothing is known either.
       if (!(askedAt > Date.now() - kept)) return true
-      const ofPerson = (query: Knex.QueryBuilder) => query.whereNull('provider_session').where({ subject })
+      const ofPerson = (query: Knex.QueryBuilder) => {
+        query.where({ subject })
+        // Who does not know the session that this one hangs on takes none for another.
+        if (providerSession !== undefined) query.whereNull('provider_session')
+      }
       const ofSession = (query: Knex.QueryBuilder) =>
         query
           .where({ provider_session: providerSession })

@@ -15,7 +15,7 @@ import type { SessionIndex, SessionMatch } from './session-index.ts'
  */
 export type EndSessions = (match: SessionMatch) => Promise<Ended>
 
-/** user id → how many of their sessions ended */
+/** user id → how many of their sessions ended; those of which the idle time was over had ended before */
 export type Ended = ReadonlyMap<string, number>
 
 export interface EndSessionsParts {
@@ -48,7 +48,7 @@ export function createEndSessions(parts: EndSessionsParts): EndSessions {
   return async (match) => {
     const ended = new Map<string, number>()
     for await (const sessions of index.remove(match)) {
-      for (const { userId } of sessions) ended.set(userId, (ended.get(userId) ?? 0) + 1)
+      for (const { userId, ran } of sessions) if (ran) ended.set(userId, (ended.get(userId) ?? 0) + 1)
       const sessionIds = sessions.flatMap(({ sessionId }) => sessionId ?? [])
       for (const sessionId of sessionIds) runningSessions.forget(sessionId)
       await destroyAll(sessionIds)

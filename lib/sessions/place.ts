@@ -11,12 +11,16 @@ const longest = 100
 
 /** @param place the host's function, which may say anything, or throw: nobody is kept out by that */
 export function createPlaceOf(place: (req: Request) => unknown, logger: Logger): PlaceOf {
+  const failed = (error: unknown) =>
+    logger.error({ cause: explain(error) }, 'the function `session.place` threw')
   return (req) => {
     try {
       const said = place(req)
+      // Nobody waits for an async function; what it rejects with would end the process.
+      if (said instanceof Promise) said.catch(failed)
       return typeof said === 'string' && said !== '' ? loggable(said, longest) : undefined
     } catch (error) {
-      logger.error({ cause: explain(error) }, 'the function `session.place` threw')
+      failed(error)
       return undefined
     }
   }

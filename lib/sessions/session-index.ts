@@ -16,9 +16,9 @@ export interface SessionIndex {
   renew(sessionId: string): Promise<void>
   /** Those that run, the newest first: also one that its store forgot has ended when its idle time is over. @param most default 1000 */
   list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
-  /** How many. */
+  /** How many of these there are. */
   count(match: SessionMatch): Promise<number>
-  /** Ends them. @returns all of them, to be taken out of their store */
+  /** Ends them. @returns all of them, to be taken out of their store; also those whose idle time is over */
   remove(match: SessionMatch): AsyncIterable<RemovedSession[]>
   /** Ends them without a word of which they were. @param on a transaction. @returns how many */
   removeQuietly(match: SessionMatch, on?: Knex): Promise<number>
@@ -73,6 +73,8 @@ export interface RemovedSession {
   /** `undefined`: it was sealed under a secret that is gone, which signed its cookie, too */
   sessionId: string | undefined
   userId: string
+  /** its idle time was not over */
+  ran: boolean
 }
 
 /** rows of one statement */
@@ -85,25 +87,41 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
     const running = on('sso_sessions').where('expires_at', '>', now())
     if ('sessionId' in match) return running.where({ id: idOf(match.sessionId) })
     const { except, provider, providerSession, id, userId, ...rest } = { ...none, ...match }
-    const named = { id, user_id: userId, provider, provider_session: providerSession, ...rest }
+    const named = { id, user_id: userId, provider, ...rest }
     const given = Object.entries(named).filter(([, value]) => value !== undefined)
     running.where(Object.fromEntries(given))
+    if (providerSession !== undefined)
+      running.where((which) => {
+        which.where({ provider_session: providerSession })
+        // Of which one it hangs on the provider has not said: the person is named, and may be meant.
+        if ('subject' in rest && rest.subject !== undefined) which.orWhereNull('provider_session')
+      })
     return except === undefined ? running : running.whereNot('id', except)
   }
 
+  /** ISO 8601: what was last seen before has ended */
+  function idleSince(match: SessionMatch): string {
+    const { idle } = limitsOf('portal' in match ? match.portal : undefined)
+    return new Date(Date.now() - idle).toISOString()
+  }
+
+  const running = (match: SessionMatch) => matching(match).where('last_seen_at', '>', idleSince(match))
+
   async function* remove(match: SessionMatch): AsyncIterable<RemovedSession[]> {
+    const since = idleSince(match)
     for (let found = batch; found === batch; ) {
-      const rows: { id: string; session: string; user_id: string }[] = await matching(match)
-        .select('id', 'session', 'user_id')
+      const rows: SealedRow[] = await matching(match)
+        .select('id', 'session', 'user_id', 'last_seen_at')
         .limit(batch)
       const ids = rows.map(({ id }) => id)
       found = rows.length
       // Of two who end them at once, one has done it; the other goes on, for neither returns before all are over.
       if ((await knex('sso_sessions').whereIn('id', ids).delete()) === 0) continue
       yield await Promise.all(
-        rows.map(async ({ id, session, user_id: userId }) => ({
+        rows.map(async ({ id, session, user_id: userId, last_seen_at }) => ({
           sessionId: (await seal.open(session, id)) as string | undefined,
           userId,
+          ran: last_seen_at > since,
         })),
       )
     }
@@ -141,12 +159,7 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
       await matching({ sessionId }).update({ last_seen_at: now() })
     },
     async list(match, most = 1000) {
-      const { idle } = limitsOf('portal' in match ? match.portal : undefined)
-      const rows: Row[] = await matching(match)
-        .where('last_seen_at', '>', new Date(Date.now() - idle).toISOString())
-        .select(columns)
-        .orderBy('created_at', 'desc')
-        .limit(most)
+      const rows: Row[] = await running(match).select(columns).orderBy('created_at', 'desc').limit(most)
       return rows.map((row) => ({
         id: row.id,
         userId: row.user_id,
@@ -159,7 +172,7 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
       }))
     },
     async count(match) {
-      const row = await matching(match).count({ sessions: '*' }).first()
+      const row = await running(match).count({ sessions: '*' }).first()
       return Number(row?.sessions)
     },
     remove,
@@ -174,6 +187,7 @@ export function idOf(sessionId: string): string {
 
 type Column = 'id' | 'user_id' | 'created_at' | 'last_seen_at'
 type Optional = 'provider' | 'browser' | 'system' | 'place'
+type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at', string>
 type Row = Record<Column, string> & Record<Optional, string | null>
 
 const columns: (keyof Row)[] = [

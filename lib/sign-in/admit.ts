@@ -65,14 +65,19 @@ export function createAdmit(parts: AdmitParts): Admit {
   const { offerLink, signedOutHere, table, tellMethods, wasSignedOut } = parts
 
   /**
-   * Links are taken back with the sessions of who came by them, and a provider ends what runs: the session that begins just now
-   * was not among these. Its row is there by now, so that whoever comes later finds it.
+   * Links are taken back and providers disabled with the sessions of who came by them, and a provider ends what runs: the session
+   * that begins just now was not among these. Its row is there by now, so that whoever comes later finds it.
    */
   async function endUnlessValid(req: Request, { provider, identity, user, how }: Admission) {
-    const { portal } = provider
+    const { portal, slug, id, version } = provider
     try {
-      if (how === 'rebound' && (await wasChanged(provider))) await identities.unlinkRebound(portal, identity)
-      const used = { ...identity, userId: String(user.id), providerId: provider.id }
+      const now = await table.find(portal, slug)
+      // Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back.
+      if (how === 'rebound' && !(now?.id === id && now.version === version))
+        await identities.unlinkRebound(portal, identity)
+      if (!(now?.id === id && now.enabled))
+        throw new PortalSsoError('provider_changed', 'the provider was disabled meanwhile')
+      const used = { ...identity, userId: String(user.id), providerId: id }
       if (!(await identities.touch(portal, used)))
         throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
       if (await wasSignedOut(provider, identity))
@@ -81,12 +86,6 @@ export function createAdmit(parts: AdmitParts): Admit {
       await sessions.end(req)
       throw error
     }
-  }
-
-  /** Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back. */
-  async function wasChanged({ id, portal, slug, version }: Provider): Promise<boolean> {
-    const now = await table.find(portal, slug)
-    return now?.id !== id || now.version !== version
   }
 
   return async (req, res, admission) => {

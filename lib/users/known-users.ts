@@ -1,8 +1,8 @@
 import { types } from 'node:util'
 import { type CacheLimits, createCached } from '../cached.ts'
-import type { User, UserDirectory } from './user-directory.ts'
+import { isActive, type User, type UserDirectory } from './user-directory.ts'
 
-/** Users as every page of a signed-in person asks for them: what the directory said a moment ago may do. */
+/** Users as every page of a signed-in person asks for them: what the directory said a moment ago of who is active may do. */
 export interface KnownUsers {
   findById(id: string, portal: string): Promise<User | undefined>
   /** The next request asks the directory. */
@@ -19,7 +19,10 @@ export function createKnownUsers(users: UserDirectory, limits: CacheLimits): Kno
   }, limits)
   return {
     async findById(id, portal) {
-      const user = await known.get(keyOf(id, portal))
+      const key = keyOf(id, portal)
+      const user = await known.get(key)
+      // Nothing that ends a session is remembered: who is switched on again would be put out here, having signed in elsewhere.
+      if (!user || !isActive(user)) known.forget(key)
       return user && ((copyOf(user) as User | undefined) ?? (await users.findById(id, portal)))
     },
     forget: (id, portal) => known.forget(keyOf(id, portal)),

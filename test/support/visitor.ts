@@ -83,13 +83,9 @@ export class Visitor {
 }
 
 /** Where a browser goes on to by itself: a redirect, or a page that leads on. */
-export function next({
-  location,
-  headers,
-  url,
-}: Pick<Seen, 'location' | 'headers' | 'url'>): string | undefined {
-  const refresh = headers.get('refresh')?.replace(/^0; url=/, '')
-  return location ?? (refresh && new URL(refresh, url).href)
+export function next({ location, body, url }: Pick<Seen, 'location' | 'body' | 'url'>): string | undefined {
+  const [, onward] = /<meta http-equiv="refresh" content="0; url=([^"]*)">/.exec(body) ?? []
+  return location ?? (onward && new URL(unescaped(onward), url).href)
 }
 
 export interface Form {
