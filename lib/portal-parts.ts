@@ -128,7 +128,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const lastUsed = createLastUsed(secure)
   const signedOutHere = createSignedOutHere(secure)
   const offerLink = createOfferLink(pendings, addresses)
-  const refuse = createRefuse({ addresses, pages, events, logger })
+  const refuse = createRefuse({ addresses, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)
@@ -174,7 +174,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     beginRegistration: createBeginRegistration(pendings, addresses),
     brokenGlass,
     clients,
-    demandFresh: createDemandFresh({ addresses, pages, portalOf, sessions, table }),
+    demandFresh: createDemandFresh({ addresses, identities, pages, portalOf, sessions, table }),
     consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
     endLinking: createEndLinking({ addresses, identities, pendings, users }),
     endRehearsal: createEndRehearsal({ report, strategies }),
@@ -217,7 +217,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     tellMethods,
     tickets,
     users,
-    withPending: createWithPending({ homePath, pendings, portalOf, refuse, table }),
+    withPending: createWithPending({ addresses, homePath, pendings, portalOf, refuse, table }),
   }
 
   const inRedis = redis && createSessionStore({ limitsOf, logger, redis })

@@ -1,20 +1,22 @@
 import assert from 'node:assert'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
+import { takeClock } from './support/clock.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { holdPost } from './support/held-post.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { textOf } from './support/rehearse.ts'
-import { next, type Seen, Visitor } from './support/visitor.ts'
+import { formIn, next, type Seen, Visitor } from './support/visitor.ts'
 
 const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const page = '/account/security'
 let provider: FaultyProvider
 let other: FaultyProvider
 let mailServer: MailServer
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -27,9 +29,6 @@ beforeEach(() => {
   other.reset()
   mailServer.reset()
   for (const each of [provider, other]) each.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPortal> {
@@ -278,6 +277,22 @@ describe('another way to sign in', () => {
     expect(mailsOf(portal).filter(({ text }) => text.includes('with Other.'))).toHaveLength(1)
   })
 
+  it('is the one that the page named where a yes was said, whatever waits by then because of another tab', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace', 'countess')
+    const first = await begin(portal, visitor)
+    isThere(other, 'colleague', 'colleague')
+    const second = await begin(portal, visitor)
+    const say = ({ body }: Seen) =>
+      visitor.post(`${portal.url}/register/link`, [...formIn(body).fields, ['answer', 'link']])
+    const asked = await visitor.follow(await say(first))
+    expect(textOf(asked.body)).toContain('colleague@example.com')
+    expect(await linkedTo(portal)).toHaveLength(1)
+    expect(saidBy(await say(second))).toBe('linked')
+    expect((await linkedTo(portal)).map(({ subject }) => subject).sort()).toEqual(['ada', 'colleague'])
+  })
+
   it('is not added where its person says no, or nothing', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
@@ -390,6 +405,22 @@ describe('another way to sign in', () => {
     expect(seen.body).toContain(`href="${page}"`)
   })
 
+  it('leads back, too, where its provider was changed before the yes', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace')
+    await begin(portal, visitor)
+    await portal.sso.providers.disable('other')
+    for (const seen of [
+      await visitor.get(`${portal.url}/register/link`),
+      await visitor.post(`${portal.url}/register/link`, { answer: 'link' }),
+    ]) {
+      expect(seen.status).toBe(409)
+      expect(seen.body).not.toMatch(/href="\/login(?!\/assets)/)
+      expect(seen.body).toContain(`href="${page}"`)
+    }
+  })
+
   it('is not what an ordinary sign-in ends in, nor the other way round', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
@@ -450,6 +481,20 @@ describe('a way to sign in that is removed', () => {
     expect(await isIn(portal, visitor)).toBe(true)
   })
 
+  it('and that this session came by, is not where its person is led to show who they are: that would add it again', async () => {
+    const { portal, visitor } = await twoWays()
+    const [acme, elsewhere] = [await idOf(portal, provider), await idOf(portal, other)]
+    await act(portal, visitor, 'unlink', { method: acme })
+    const clock = takeClock()
+    try {
+      clock.pass(20 * 60_000)
+      const sent = await act(portal, visitor, 'unlink', { method: elsewhere })
+      expect(sent.location).toContain(`${portal.url}/login?returnTo=`)
+    } finally {
+      clock.back()
+    }
+  })
+
   it('is never the last one', async () => {
     const { portal, visitor } = await twoWays()
     await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
@@ -480,6 +525,15 @@ describe('a way to sign in that is removed', () => {
     )
   })
 
+  it('is not the last one that stays, where the other’s provider has a last day', async () => {
+    const { portal, visitor } = await twoWays()
+    await portal.sso.providers.retire('other', new Date(Date.now() + 86_400_000))
+    const [way, retiring] = [await idOf(portal, provider), await idOf(portal, other)]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([retiring])
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
+  })
+
   it('is not the last one that works, where the other came by a registration that was replaced: subjects may be others now', async () => {
     const { portal, visitor } = await twoWays()
     await portal.sso.providers.remove('other')
@@ -489,6 +543,20 @@ describe('a way to sign in that is removed', () => {
     // Whoever comes in by it shows that it works.
     await signIn(portal, new Visitor(), 'other')
     expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
+  })
+
+  it('is not the last one that works, where the other is the same account under the subject of before', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    // Another client at the provider, say, or another identifier there: the address leads to the same user.
+    isThere(provider, 'ada', 'ada-anew')
+    await signIn(portal, new Visitor())
+    const ways = await portal.knex('sso_identities').orderBy('subject').pluck('id')
+    expect(ways).toHaveLength(2)
+    const [before, anew] = ways as [string, string]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([before])
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: anew }))).toBe('last')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: before }))).toBe('unlinked')
   })
 
   it('is nobody else’s, and is gone only once', async () => {
@@ -518,6 +586,18 @@ describe('a way to sign in that is removed', () => {
       open.push({ close: () => database.drop() })
     })
 
+    it('is not found by what no database can hold, nor is a session', async () => {
+      const knex = knexModule(database.config)
+      open.push({ close: () => knex.destroy() })
+      const { portal, visitor } = await twoWays({ database: knex })
+      for (const text of ['\0', '\ud800', '%00', "'"])
+        for (const [what, name] of [
+          ['unlink', 'method'],
+          ['end', 'session'],
+        ] as const)
+          expect((await act(portal, visitor, what, { [name]: text })).status).toBe(303)
+    })
+
     it('at the same moment as the other one, in two browsers, leaves one of them', async () => {
       const knex = knexModule(database.config)
       open.push({ close: () => knex.destroy() })
@@ -537,31 +617,24 @@ describe('a way to sign in that is removed', () => {
 })
 
 describe('a stolen session whose request is held open until its owner has ended it', () => {
-  async function held(...post: Parameters<typeof holdPost>) {
-    const goOn = holdPost(...post)
-    // Until it has been looked at who it is.
-    for (let tries = 0; tries < 10; tries++) await pause()
-    return async () => (await goOn()).headers.location
-  }
-
   it('takes no way to sign in away, and adds none', async () => {
     const portal = await portalWithPeople()
     const owner = await signIn(portal)
     isThere(other, 'lovelace')
     const thief = await signIn(portal)
     await begin(portal, thief)
-    const goOn = await held(portal, thief, '/register/link', { answer: 'link' })
+    const goOn = await holdPost(portal, thief, '/register/link', 'answer=link')
     await act(portal, owner, 'end-others')
     // Where nobody is signed in any more.
-    expect(await goOn()).toBe(page)
+    expect((await goOn()).headers.location).toBe(page)
     expect(await linkedTo(portal)).toHaveLength(1)
 
     await link(portal, owner)
     const second = await signIn(portal)
     const way = await portal.knex('sso_identities').where({ issuer: other.issuer }).first('id')
-    const unlink = await held(portal, second, `${page}/unlink`, { method: String(way!.id) })
+    const unlink = await holdPost(portal, second, `${page}/unlink`, `method=${way!.id}`)
     await act(portal, owner, 'end-others')
-    expect(await unlink()).toMatch(/^\/login/)
+    expect((await unlink()).headers.location).toMatch(/^\/login/)
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 })

@@ -1,14 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { RedisStore } from 'connect-redis'
 import session, { MemoryStore, type Store } from 'express-session'
 import knexModule from 'knex'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type FreshDatabase, freshPostgres } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { signLogoutToken } from './support/logout-token.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis } from './support/redis.ts'
 import { hasClusterProgram, startRedisCluster } from './support/redis-cluster.ts'
 import { progress } from './support/services/programs.ts'
+import { signal } from './support/signal.ts'
 import { Visitor } from './support/visitor.ts'
 
 /** Where sessions are kept, by all instances of a portal. */
@@ -52,7 +55,7 @@ else
   progress('NOT COVERED: sessions in a Redis Cluster. Install redis-server, for TEST_REDIS_URL is one server')
 
 let provider: FaultyProvider
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -62,17 +65,6 @@ beforeEach(() => {
   provider.reset()
   provider.person.sid = 'session-1'
 })
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
-})
-
-function signal(): { given: Promise<void>; give: () => void } {
-  let give = () => {}
-  const given = new Promise<void>((resolve) => {
-    give = resolve
-  })
-  return { given, give: () => give() }
-}
 
 /** How an instance is built. */
 type Built = Pick<Kept, 'redis'> & { store?: Store | undefined; gate?: Gate | undefined }
@@ -112,6 +104,12 @@ async function start({ redis, store, gate }: Built, more: TestPortalOptions): Pr
       app.post('/forget', sso.guard(), (req, res) => {
         req.session.destroy(() => res.send('out'))
       })
+      // As for whom the host has new particulars.
+      app.post('/rewrite', sso.session(), async (req, res, next) => {
+        gate?.arrived.give()
+        await gate?.goOn.given
+        req.login(req.user!, (error) => (error ? next(error) : res.send('in')))
+      })
       app.post('/classic', sso.session(), async (req, res) => {
         const user = await sso.users.findByEmail('ada@example.com', 'default')
         req.login(user!, () => res.send('in'))
@@ -148,17 +146,7 @@ const cookieOf = (visitor: Visitor, portal: TestPortal) =>
   [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
 
 async function signOutByToken(portal: TestPortal): Promise<void> {
-  const now = Math.floor(Date.now() / 1000)
-  const claims = {
-    iss: provider.issuer,
-    aud: provider.clientId,
-    iat: now,
-    exp: now + 120,
-    jti: randomUUID(),
-    sid: 'session-1',
-    events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-  }
-  const token = await provider.sign(claims, { header: { typ: 'logout+jwt' } })
+  const token = await signLogoutToken(provider, { sid: 'session-1' })
   const response = await fetch(`${portal.url}/logout/acme/backchannel`, {
     method: 'POST',
     body: new URLSearchParams({ logout_token: token }),
@@ -233,6 +221,43 @@ describe.each(stores)('a session %s', (where, keep) => {
       const lines = [...north.logs, ...south.logs].map(({ message }) => message)
       expect(lines.filter((line) => line.includes('cannot count'))).toEqual([])
     })
+})
+
+describe('a session that the host writes anew, by `req.login` of who is signed in', () => {
+  const startOne = async (gate?: Gate) => {
+    const { north } = await startBoth({ close: nothing }, gate)
+    const visitor = new Visitor()
+    await visitor.open(`${north.url}/login/acme`)
+    return { portal: north, visitor }
+  }
+
+  it.each(ways)('ends as before, by %s', async (_who, end) => {
+    const { portal, visitor } = await startOne()
+    const [before] = await portal.knex('sso_sessions')
+    expect((await visitor.post(`${portal.url}/rewrite`)).body).toBe('in')
+    const [after, ...others] = await portal.knex('sso_sessions')
+    expect(others).toEqual([])
+    // Nor does it last longer.
+    const { provider, issuer, subject, provider_session, expires_at } = before
+    expect(after).toMatchObject({ provider, issuer, subject, provider_session, expires_at })
+    const cookie = cookieOf(visitor, portal)
+    expect(await statusAt(portal, cookie)).toBe(200)
+    await end(portal, visitor)
+    expect(await statusAt(portal, cookie)).toBe(302)
+  })
+
+  it('is none where it was ended while the request was held open', async () => {
+    const gate = { arrived: signal(), goOn: signal() }
+    const { portal, visitor } = await startOne(gate)
+    const thief = visitor.clone()
+    const held = thief.post(`${portal.url}/rewrite`)
+    await gate.arrived.given
+    await visitor.post(`${portal.url}/logout`)
+    gate.goOn.give()
+    expect((await held).body).not.toBe('in')
+    expect(await statusAt(portal, cookieOf(thief, portal))).toBe(302)
+    expect(await portal.knex('sso_sessions')).toEqual([])
+  })
 })
 
 describe.each([

@@ -4,6 +4,7 @@ import session from 'express-session'
 import type { User, UserDirectory } from '../lib/index.ts'
 import type { RedisLike } from '../lib/sessions/redis-store.ts'
 import { type Clock, takeClock } from './support/clock.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis } from './support/redis.ts'
@@ -15,7 +16,7 @@ const minute = 60 * second
 let clock: Clock
 let provider: FaultyProvider
 let redis: Awaited<ReturnType<typeof connectRedis>>
-const open: TestPortal[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -30,7 +31,6 @@ beforeEach(() => {
 })
 afterEach(async () => {
   clock.back()
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {

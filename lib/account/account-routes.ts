@@ -4,6 +4,7 @@ import type { EventLog } from '../events/events.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { EndSessions } from '../sessions/end-sessions.ts'
+import { idPattern } from '../sessions/session-acts.ts'
 import { idOf } from '../sessions/session-index.ts'
 import type { DemandFresh } from '../sign-in/demand-fresh.ts'
 import type { ProviderStrategies } from '../sign-in/provider-strategies.ts'
@@ -94,8 +95,9 @@ export function createAccountRoutes(parts: AccountParts): Router {
 
   const endOne = handle(async (req, res) => {
     const { portal, userId } = whoOf(req)
+    const id = fieldOf(req, 'session')
     // Never anybody else's: the id alone names no session.
-    await noteEnded(req, await endSessions({ portal, id: fieldOf(req, 'session'), userId }))
+    if (idPattern.test(id)) await noteEnded(req, await endSessions({ portal, id, userId }))
     back(res, 'ended')
   })
 

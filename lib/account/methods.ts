@@ -22,14 +22,14 @@ export interface Method {
   lastUsedAt: string
   /** `off`: nobody signs in with it now */
   state: 'on' | 'off'
-  /** the last one that lets its person in stays */
+  /** the last one that goes on letting its person in stays */
   removable: boolean
 }
 
 export interface Methods {
   of(portal: string, userId: string): Promise<Method[]>
   /**
-   * Takes one away, unless no other one would let its person in.
+   * Takes one away, unless no other one would go on letting its person in.
    *
    * @returns what it was; `last`; or `gone`
    */
@@ -52,11 +52,10 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
   return {
     async of(portal, userId) {
       const [linked, providers] = [await identities.listOf(portal, userId), await table.list(portal)]
-      const ways = linked.filter((identity) => opens(identity, providers))
+      const lasting = linked.filter((identity) => lasts(identity, linked, providers))
       return linked.map((identity) => {
         const provider = providerOf(identity, providers)
         const displayName = provider?.displayName ?? new URL(identity.issuer).host
-        const isWay = ways.includes(identity)
         return {
           id: identity.id,
           provider: provider?.slug,
@@ -67,14 +66,16 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
           email: identity.email,
           linkedAt: identity.linkedAt,
           lastUsedAt: identity.lastUsedAt,
-          state: isWay ? 'on' : 'off',
-          removable: ways.some((way) => way !== identity),
+          state: opener(identity, providers) ? 'on' : 'off',
+          removable: lasting.some((way) => way !== identity),
         }
       })
     },
     async unlink(portal, userId, id) {
       const providers = await table.list(portal)
-      const unlinked = await identities.unlink(portal, userId, id, (identity) => opens(identity, providers))
+      const unlinked = await identities.unlink(portal, userId, id, (identity, linked) =>
+        lasts(identity, linked, providers),
+      )
       if (typeof unlinked === 'string') return unlinked
       const { issuer, subject } = unlinked
       return { issuer, subject, provider: providerOf(unlinked, providers) }
@@ -87,10 +88,38 @@ export function createMethods({ identities, table }: MethodsParts): Methods {
  * connected anew may know everybody by other subjects, though its issuer is the same (Entra: one for each registration), and one
  * that was led to another issuer, or does not take the tenant any more, lets nobody in by what was linked before.
  */
-function opens({ issuer, providerId }: LinkedIdentity, providers: readonly Provider[]): boolean {
-  return providers.some(
+function opener(
+  { issuer, providerId }: LinkedIdentity,
+  providers: readonly Provider[],
+): Provider | undefined {
+  return providers.find(
     (provider) => provider.enabled && provider.id === providerId && isIssuerOf(provider, issuer),
   )
+}
+
+/** Who keeps the one whose provider has a last day is locked out on that day; and who keeps one of before at once. */
+function lasts(
+  identity: LinkedIdentity,
+  linked: readonly LinkedIdentity[],
+  providers: readonly Provider[],
+): boolean {
+  const provider = opener(identity, providers)
+  return (
+    provider !== undefined &&
+    provider.retiringAt === undefined &&
+    !linked.some((other) => isAnew(other, identity))
+  )
+}
+
+/**
+ * Whether it is the same account under another subject, which a provider gives out where its client was replaced: the one of before
+ * has not been seen since, and is not known there any more.
+ */
+function isAnew(now: LinkedIdentity, before: LinkedIdentity): boolean {
+  if (now.providerId !== before.providerId || now.lastUsedAt <= before.lastUsedAt) return false
+  const [here, there] = [now.directory, before.directory]
+  if (here && there) return here.tenant === there.tenant && here.object === there.object
+  return now.email !== undefined && now.email === before.email
 }
 
 /** For its name; of one that was connected anew the issuer tells. */

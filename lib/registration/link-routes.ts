@@ -41,15 +41,19 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
       user: req.user as User,
       provider: { displayName: provider.displayName },
       account: accountOf(pending),
+      registration: pending.id,
       asked: pending.asked === true,
     })
   }
 
   async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { asked, identity, portal, returnTo } = pending
+    const { asked, id, identity, portal, returnTo } = pending
+    const { answer: said, registration = id } = (req.body ?? {}) as Record<string, unknown>
+    // Of two tabs both show what waited when they were opened: a yes is for what its page named, which may wait no more.
+    if (registration !== id) return res.redirect(303, addresses.path('/register/link'))
     pendings.clear(res)
     // Anything but a clear yes is a no.
-    if ((req.body as Record<string, unknown> | undefined)?.answer === 'link') {
+    if (said === 'link') {
       const user = req.user as User
       const userId = String(user.id)
       const { gone } = await lookUp(identity, portal)

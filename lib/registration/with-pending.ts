@@ -3,6 +3,7 @@ import { PortalSsoError } from '../errors.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
+import type { Addresses } from '../web/addresses.ts'
 import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import type { PendingRegistration, PendingRegistrations } from './pending-registration.ts'
@@ -15,6 +16,7 @@ export type PendingStep = (
 ) => Promise<void>
 
 export interface WithPendingParts {
+  addresses: Addresses
   homePath: string
   pendings: PendingRegistrations
   portalOf: PortalOf
@@ -30,7 +32,7 @@ export type WithPending = (
 ) => RequestHandler
 
 export function createWithPending(parts: WithPendingParts): WithPending {
-  const { homePath, pendings, portalOf, refuse, table } = parts
+  const { addresses, homePath, pendings, portalOf, refuse, table } = parts
 
   /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
   async function stillAsItWas(pending: PendingRegistration): Promise<Provider> {
@@ -45,7 +47,9 @@ export function createWithPending(parts: WithPendingParts): WithPending {
     handle(async (req, res) => {
       const portal = portalOf(req)
       const pending = await pendings.find(req, portal)
-      const { provider: slug, returnTo } = pending ?? {}
+      const { asked, provider: slug, returnTo } = pending ?? {}
+      // A try from there would be a sign-in, as somebody else.
+      const back = asked && req.user ? addresses.path('/account/security') : undefined
       try {
         if (req.user && !(pending && belongsTo?.(req.user, pending))) {
           // Whose registration it is cannot be told any more.
@@ -57,7 +61,7 @@ export function createWithPending(parts: WithPendingParts): WithPending {
           throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
         await act(req, res, pending, await stillAsItWas(pending))
       } catch (error) {
-        await refuse(req, res, error, { portal, provider: slug, returnTo })
+        await refuse(req, res, error, { portal, provider: slug, returnTo, back })
       }
     })
 }

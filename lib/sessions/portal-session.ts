@@ -2,14 +2,13 @@ import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { PassportStatic } from 'passport'
 import { ConfigurationError, PortalSsoError } from '../errors.ts'
-import type { Provider } from '../providers/provider.ts'
 import type { KnownUsers } from '../users/known-users.ts'
 import { isActive, type User } from '../users/user-directory.ts'
 import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { within } from '../within.ts'
 import { deviceOf } from './device.ts'
-import type { EndSessions } from './end-sessions.ts'
+import type { Ended, EndSessions } from './end-sessions.ts'
 import { watchForHost } from './ended-by-host.ts'
 import type { KnownStores } from './known-stores.ts'
 import type { LimitsOf } from './limits.ts'
@@ -17,23 +16,8 @@ import type { PlaceOf } from './place.ts'
 import { PortalSessionStrategy } from './portal-session-strategy.ts'
 import type { RunningSessions } from './running-sessions.ts'
 import type { SessionIndex } from './session-index.ts'
+import { type SignIn, signedInNow } from './sign-in.ts'
 import { type CameBy, cameByOf, clearSignedIn, type SignedIn, signedInOf } from './signed-in.ts'
-
-/** How somebody came in; what the session needs to know of it later. */
-export interface SignIn {
-  user: User
-  provider: Provider
-  issuer: string
-  subject: string
-  /** the `sid` claim */
-  providerSession?: string | undefined
-  /** the ID token, for the provider's logout and nothing else */
-  logoutHint?: string | undefined
-  /** the `auth_time` claim, seconds since 1970 */
-  authenticatedAt?: number | undefined
-  /** the `acr` claim */
-  acr?: string | undefined
-}
 
 /** When and how the person of a session showed who they are. */
 export interface Authentication {
@@ -85,49 +69,50 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
   const { limitsOf, placeOf, portalOf, runningSessions } = parts
   const signIns = new WeakMap<Request, SignIn>()
   const identified = new WeakSet<Request>()
+  /** whose session a request came with */
+  const cameWith = new WeakMap<Request, SignedIn>()
+  /** requests whose session had ended by the time that the host left it */
+  const wereOver = new WeakSet<Request>()
 
-  /** What stands in the session, of somebody who signs in now. */
-  function signedInNow(req: Request, userId: string): SignedIn {
-    const { provider, issuer, logoutHint, authenticatedAt, acr } = signIns.get(req) ?? {}
-    const now = Date.now()
-    // Whom the host signs in has shown it who they are. A provider that says nothing of when has not.
-    const at = provider ? authenticatedAt && Math.min(authenticatedAt * 1000, now) : now
-    return {
-      portalSso: 1,
-      portal: portalOf(req),
-      userId,
-      since: now,
-      ...(provider && { provider: provider.slug }),
-      ...(issuer !== undefined && { issuer }),
-      ...(logoutHint && { logoutHint }),
-      ...(at !== undefined && { authenticatedAt: at }),
-      ...(acr !== undefined && { acr }),
-    }
+  /**
+   * What is to stand in the session. A host calls `req.login` also for who is signed in, whose particulars have changed say: nobody
+   * has shown anything then, and what ends what was begun with a provider still has to find it. One that ended while such a
+   * request was held open is not to begin anew by it.
+   *
+   * @throws PortalSsoError for that
+   */
+  function entryOf(req: Request, userId: string): SignedIn {
+    const [signIn, before, portal] = [signIns.get(req), cameWith.get(req), portalOf(req)]
+    if (signIn || !before) return signedInNow(portal, userId, signIn)
+    if (wereOver.has(req)) throw new PortalSsoError('not_signed_in', 'the session ended meanwhile')
+    const goesOn = before.provider !== undefined && before.portal === portal && before.userId === userId
+    return goesOn ? before : signedInNow(portal, userId, undefined)
   }
 
   /** Before the session is written: one that nobody could find again to end it must not be. */
-  async function enter(req: Request, { portal, userId, since }: SignedIn): Promise<void> {
-    const { provider, issuer, subject, providerSession } = signIns.get(req) ?? {}
-    const came = provider && issuer !== undefined && subject !== undefined
+  async function enter(req: Request, userId: string): Promise<SignedIn> {
+    const signedIn = entryOf(req, userId)
+    const { portal, since, providerId, provider, issuer, subject, providerSession } = signedIn
+    const cameBy = { providerId, provider, issuer, subject }
     await index.add({
       sessionId: req.sessionID,
       portal,
       userId,
-      cameBy: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
+      cameBy: isWhole(cameBy) ? cameBy : undefined,
       providerSession,
       ...deviceOf(req.get('user-agent')),
       place: placeOf(req),
       expiresAt: new Date(since + limitsOf(portal).absolute),
     })
+    return signedIn
   }
 
   // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does; at that moment the
   // session has its new id.
   passport.serializeUser(
     (req: Request, user: Express.User, done: (error: unknown, value?: SignedIn) => void) => {
-      const signedIn = signedInNow(req, String((user as User).id))
-      enter(req, signedIn).then(
-        () => done(null, signedIn),
+      enter(req, String((user as User).id)).then(
+        (signedIn) => done(null, signedIn),
         (error: unknown) => done(error),
       )
     },
@@ -140,18 +125,19 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     const { portal, since, userId } = signedIn
     const goesOn =
       Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
-    const user = goesOn ? await activeUser(userId, portal) : undefined
-    if (!user) await leaveBehind(req)
-    return user
+    const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
+    if (user && isActive(user)) {
+      cameWith.set(req, signedIn)
+      return user
+    }
+    await leaveBehind(req)
+    return undefined
   }
 
-  async function activeUser(userId: string, portal: string): Promise<User | undefined> {
+  async function stillGoesOn({ sessionID }: Request, { portal, userId }: SignedIn): Promise<boolean> {
+    if (!(await runningSessions.isRunning(sessionID))) return false
     const user = await knownUsers.findById(userId, portal)
-    return user && isActive(user) ? user : undefined
-  }
-
-  async function isStillIn({ sessionID }: Request, { userId, portal }: SignedIn): Promise<boolean> {
-    return (await runningSessions.isRunning(sessionID)) && (await activeUser(userId, portal)) !== undefined
+    return user !== undefined && isActive(user)
   }
 
   /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
@@ -162,8 +148,12 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
   }
 
   /** Over is over, also while the database is away: a row that outlives its session opens nothing. */
-  async function letGo(sessionId: string): Promise<void> {
-    await within(patience, endSessions({ sessionId })).catch(() => {})
+  async function letGo(sessionId: string): Promise<Ended | undefined> {
+    return await within(patience, endSessions({ sessionId })).catch(() => undefined)
+  }
+
+  async function leftByHost(req: Request, sessionId: string): Promise<void> {
+    if ((await letGo(sessionId))?.size === 0) wereOver.add(req)
   }
 
   passport.use('session', new PortalSessionStrategy(userOf))
@@ -186,14 +176,14 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
           ),
         )
       if (req.sessionStore) knownStores.note(req.sessionStore)
-      if (signedInOf(req)) watchForHost(req, letGo)
+      if (signedInOf(req)) watchForHost(req, (sessionId) => leftByHost(req, sessionId))
       restore(req, res, next)
     },
 
     identifyAgain: handle(async (req, _res, next) => {
       const signedIn = signedInOf(req)
       // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
-      if (req.user && signedIn && !(await isStillIn(req, signedIn).catch(() => true))) {
+      if (req.user && signedIn && !(await stillGoesOn(req, signedIn).catch(() => true))) {
         req.user = undefined
         await leaveBehind(req)
       }
@@ -237,6 +227,10 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
       return signedIn && { at: signedIn.authenticatedAt, acr: signedIn.acr }
     },
   }
+}
+
+function isWhole<T extends object>(parts: T): parts is { [name in keyof T]: NonNullable<T[name]> } {
+  return Object.values(parts).every((part) => part !== undefined)
 }
 
 function isOf(now: Express.User | undefined, user: User): boolean {

@@ -45,7 +45,7 @@ export interface SessionActsParts {
 }
 
 /** A digest in base64url; nothing else is asked of the database. */
-const idPattern = /^[\w-]{43}$/
+export const idPattern = /^[\w-]{43}$/
 
 export function createSessionActs({ endSessions, events, index, table }: SessionActsParts): SessionActs {
   /** A name that is mistyped must not look like one that nobody is signed in by. */

@@ -10,8 +10,12 @@ export interface SignedIn {
   since: number
   /** slug; absent when the host signed the person in by `req.login` */
   provider?: string
+  providerId?: string
   /** of that provider at that time: whose the hint is */
   issuer?: string
+  subject?: string
+  /** the `sid` claim */
+  providerSession?: string
   logoutHint?: string
   /** see `Authentication` */
   authenticatedAt?: number
@@ -23,6 +27,7 @@ export interface CameBy {
   /** slug */
   provider: string
   issuer: string
+  subject: string
   /** the ID token; for this issuer only */
   logoutHint: string | undefined
 }
@@ -36,8 +41,10 @@ export function signedInOf(req: Request): SignedIn | undefined {
 }
 
 export function cameByOf(signedIn: SignedIn | undefined): CameBy | undefined {
-  const { provider, issuer, logoutHint } = signedIn ?? {}
-  return provider !== undefined && issuer !== undefined ? { provider, issuer, logoutHint } : undefined
+  const { provider, issuer, subject, logoutHint } = signedIn ?? {}
+  return provider !== undefined && issuer !== undefined && subject !== undefined
+    ? { provider, issuer, subject, logoutHint }
+    : undefined
 }
 
 export function clearSignedIn(req: Request): void {

@@ -91,8 +91,10 @@ export function createAdmit(parts: AdmitParts): Admit {
   return async (req, res, admission) => {
     const { provider, identity, user, how, gone, returnTo, proving } = admission
     const { portal } = provider
-    const linking = { provider, identity, userId: user.id, rebound: how === 'rebound' }
-    const about = { portal, userId: user.id, provider: provider.slug, clientAddress: req.ip }
+    // A directory without types may have numbers for ids, which a database may keep as another text (SQLite: `7.0`).
+    const userId = String(user.id)
+    const linking = { provider, identity, userId, rebound: how === 'rebound' }
+    const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known' && (await link(identities, linking, gone))) {
       await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
       if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })

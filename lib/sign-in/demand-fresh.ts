@@ -4,6 +4,8 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { isIssuerOf } from '../providers/templated-issuer.ts'
 import type { PortalSessions } from '../sessions/portal-session.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import type { User } from '../users/user-directory.ts'
 import type { Addresses } from '../web/addresses.ts'
 import { isRepeatable } from '../web/is-repeatable.ts'
 import { keepPrivate } from '../web/keep-private.ts'
@@ -28,6 +30,7 @@ export type DemandFresh = (
 
 export interface DemandFreshParts {
   addresses: Addresses
+  identities: Pick<IdentitiesTable, 'findUserId'>
   pages: Pages
   portalOf: PortalOf
   sessions: PortalSessions
@@ -35,13 +38,20 @@ export interface DemandFreshParts {
 }
 
 export function createDemandFresh(parts: DemandFreshParts): DemandFresh {
-  const { addresses, pages, portalOf, sessions, table } = parts
+  const { addresses, identities, pages, portalOf, sessions, table } = parts
 
-  /** The one that the person came by; otherwise the picker shows: where that is gone, or where the host signed the person in itself. */
+  /**
+   * The one that the person came by; otherwise the picker shows: where that is gone, where the host signed the person in itself, or
+   * where they have taken this way to sign in away meanwhile, which would be added again, or lead to a registration.
+   */
   async function providerOf(req: Request): Promise<Provider | undefined> {
     const cameBy = sessions.cameBy(req)
-    const provider = cameBy && (await table.find(portalOf(req), cameBy.provider))
-    return provider?.enabled && isIssuerOf(provider, cameBy?.issuer ?? '') ? provider : undefined
+    if (!cameBy) return undefined
+    const portal = portalOf(req)
+    const provider = await table.find(portal, cameBy.provider)
+    if (!provider?.enabled || !isIssuerOf(provider, cameBy.issuer)) return undefined
+    const userId = await identities.findUserId(portal, cameBy)
+    return userId === String((req.user as User).id) ? provider : undefined
   }
 
   return async (req, res, { returnTo, ...demanded }) => {

@@ -28,6 +28,7 @@ export interface LinkedIdentity extends Subject {
   readonly id: string
   readonly providerId: string
   readonly email: string | undefined
+  readonly directory: DirectoryObject | undefined
   /** ISO 8601 */
   readonly linkedAt: string
   /** ISO 8601 */
@@ -41,14 +42,14 @@ export interface IdentitiesTable {
    * Takes one away from its user, unless it is the last one that lets them in: of two that are taken away at once, on whatever
    * instances, one stays.
    *
-   * @param opens whether somebody can sign in with it
+   * @param lasts whether somebody can go on signing in with it, beside all that is linked
    * @returns what it was, or why it stays
    */
   unlink(
     portal: string,
     userId: string,
     id: string,
-    opens: (identity: LinkedIdentity) => boolean,
+    lasts: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
   ): Promise<LinkedIdentity | 'last' | 'gone'>
   /** @returns the user's id */
   findUserId(portal: string, who: Subject): Promise<string | undefined>
@@ -84,6 +85,9 @@ export interface IdentitiesTable {
   ): Promise<boolean>
 }
 
+type Found = Omit<LinkedIdentity, 'email' | 'directory'> &
+  Record<'email' | 'tenant' | 'object', string | null>
+
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
   const rows = () => knex('sso_identities')
 
@@ -101,23 +105,29 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         providerId: 'provider_id',
         linkedAt: 'linked_at',
         lastUsedAt: 'last_used_at',
+        tenant: 'tenant_id',
+        object: 'object_id',
       })
       .where({ portal, user_id: userId })
       .orderBy([{ column: 'linked_at', order: 'desc' }, { column: 'id' }])
     // Whoever else takes one away waits here until this is done (PostgreSQL; SQLite has one writer at a time).
-    const found: (LinkedIdentity & { email: string | null })[] = await (on ? query.forUpdate() : query)
-    return found.map((identity) => ({ ...identity, email: identity.email ?? undefined }))
+    const found: Found[] = await (on ? query.forUpdate() : query)
+    return found.map(({ email, tenant, object, ...identity }) => ({
+      ...identity,
+      email: email ?? undefined,
+      directory: tenant !== null && object !== null ? { tenant, object } : undefined,
+    }))
   }
 
   return {
     findUserId,
     listOf: (portal, userId) => listOf(portal, userId),
-    async unlink(portal, userId, id, opens) {
+    async unlink(portal, userId, id, lasts) {
       return await knex.transaction(async (transaction) => {
         const linked = await listOf(portal, userId, transaction)
         const identity = linked.find((each) => each.id === id)
         if (!identity) return 'gone'
-        if (!linked.some((each) => each.id !== id && opens(each))) return 'last'
+        if (!linked.some((each) => each.id !== id && lasts(each, linked))) return 'last'
         await transaction('sso_identities').where({ id }).delete()
         return identity
       })
