@@ -224,6 +224,19 @@ describe.each(stores)('a session %s', (where, keep) => {
 })
 
 describe('a session that the host writes anew, by `req.login` of who is signed in', () => {
+  it('goes on also where its portal has a longer idle time than others, and it was last seen a while ago', async () => {
+    const idleMinutes = 600
+    const portal = await start({}, { session: { idleMinutes: 5, portals: { default: { idleMinutes } } } })
+    await portal.connect(provider)
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    const tenMinutesAgo = new Date(Date.now() - 600_000).toISOString()
+    await portal.knex('sso_sessions').update({ last_seen_at: tenMinutesAgo })
+    expect((await visitor.post(`${portal.url}/rewrite`)).body).toBe('in')
+    expect(await statusAt(portal, cookieOf(visitor, portal))).toBe(200)
+  })
+
   const startOne = async (gate?: Gate) => {
     const { north } = await startBoth({ close: nothing }, gate)
     const visitor = new Visitor()
