@@ -12,6 +12,6 @@ export default {
   globalTeardown: undefined,
   reporters: [],
   testMatch: [
-    '<rootDir>/test/{decide,id-token,identity,logout-token,provider-strategy,quote,return-to,templated-issuer}.test.ts',
+    '<rootDir>/test/{decide,freshness,id-token,identity,logout-token,provider-strategy,quote,return-to,templated-issuer}.test.ts',
   ],
 }

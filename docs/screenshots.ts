@@ -1,14 +1,14 @@
-/** `npm run screenshots`: the pictures of the admin pages in this folder, taken of a portal with real identity providers. */
+/** `npm run screenshots`: the pictures in this folder, taken of a portal with real identity providers. */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
-import { chromium as browserType, type Page } from 'playwright-core'
+import { type Browser, type BrowserContextOptions, chromium as browserType, type Page } from 'playwright-core'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
 import { mountDefault, startPortal } from '../test/support/portal.ts'
 import { chromium } from '../test/support/services/chromium.ts'
 
 const clientSecret = 'the client secret of a screenshot'
 const portal = await startPortal({
-  branding: { name: 'Equipment Portal' },
+  branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
   mount(app, sso) {
     mountDefault(app, sso)
     // A portal in memory, for as long as the pictures take.
@@ -37,6 +37,7 @@ async function start({ slug, displayName }: { slug: string; displayName: string 
     people: [
       { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
     ],
+    saysWhen: true,
   })
 }
 
@@ -70,22 +71,55 @@ async function connectAll(): Promise<void> {
   await portal.sso.providers.test('contoso')
 }
 
-async function take(page: Page): Promise<void> {
+async function picture(page: Page, name: string, fullPage = false): Promise<void> {
+  await page.screenshot({ path: path.join(import.meta.dirname, `${name}.png`), fullPage })
+}
+
+async function takeAdminPages(page: Page): Promise<void> {
   const admin = `${portal.url}/admin/sso`
-  const picture = async (name: string, fullPage = false) => {
-    await page.screenshot({ path: path.join(import.meta.dirname, `admin-${name}.png`), fullPage })
-  }
   await page.goto(`${admin}/`)
-  await picture('list')
+  await picture(page, 'admin-list')
   await page.goto(`${admin}/new/entra`)
-  await picture('connect', true)
+  await picture(page, 'admin-connect', true)
   await page.goto(`${admin}/fabrikam`)
-  await picture('provider')
+  await picture(page, 'admin-provider')
   await page.getByRole('button', { name: 'Rehearse sign-in' }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
   await page.getByRole('heading', { name: /^The rehearsal/ }).waitFor()
-  await picture('rehearsal')
+  await picture(page, 'admin-rehearsal')
 }
+
+const account = '/account/security'
+
+async function signedIn(browser: Browser, options: BrowserContextOptions, by: string): Promise<Page> {
+  const page = await browser.newPage({ colorScheme: 'light', ...options })
+  await page.goto(`${portal.url}/login?returnTo=${account}`)
+  await page.getByRole('link', { name: by }).click()
+  await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
+  await page.waitForURL(portal.url + account)
+  return page
+}
+
+/** Ada is signed in on three devices, by two providers. */
+async function takeHerPages(browser: Browser): Promise<void> {
+  await signedIn(browser, { userAgent: phone }, 'Northwind ID')
+  await signedIn(browser, { userAgent: laptop }, 'Northwind ID')
+  const page = await signedIn(browser, { viewport: { width: 1280, height: 720 } }, 'Tailspin Accounts')
+  await page.goto(portal.url + account)
+  await picture(page, 'account', true)
+  await page.goto(`${portal.url}/admin/sso/sessions`)
+  await page.getByLabel('E-mail address').fill('ada@example.com')
+  await page.getByRole('button', { name: 'Show sessions' }).first().click()
+  await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
+  await picture(page, 'admin-sessions')
+  await page.context().clearCookies({ name: 'portal-sso' })
+  await page.goto(`${portal.url}/login`)
+  await picture(page, 'picker')
+}
+
+const phone =
+  'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1'
+const laptop = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
 
 await connectAll()
 const program = await chromium.find()
@@ -93,7 +127,11 @@ if (!program) throw new Error('There is no Chromium: install it, or put it on th
 const { env, stop } = await chromium.start(program)
 try {
   const browser = await browserType.connect(env.TEST_BROWSER_WS)
-  await take(await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' }))
+  await takeAdminPages(
+    await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' }),
+  )
+  await portal.sso.providers.disable('contoso')
+  await takeHerPages(browser)
   await browser.close()
 } finally {
   await stop()

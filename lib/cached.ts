@@ -30,16 +30,20 @@ interface Asking<T> {
   at: number
 }
 
-export function createCached<T>(ask: (key: string) => Promise<T>, { fresh, spare }: CacheLimits): Cached<T> {
+/** @param ask is told what was known before, if anything is */
+export function createCached<T>(
+  ask: (key: string, before?: T) => Promise<T>,
+  { fresh, spare }: CacheLimits,
+): Cached<T> {
   const entries = new LRUCache<string, Entry<T>>({ max: most })
   const underWay = new Map<string, Asking<T>>()
 
   /** Many at once share a question, unless it was asked so long ago that its answer would be too old for those who come now. */
-  async function shared(key: string): Promise<T> {
+  async function shared(key: string, known: T | undefined): Promise<T> {
     const now = Date.now()
     const before = underWay.get(key)
     if (before && now - before.at < fresh) return await before.answer
-    const asking: Asking<T> = { answer: ask(key), at: now }
+    const asking: Asking<T> = { answer: ask(key, known), at: now }
     underWay.set(key, asking)
     // An answer from before something was forgotten must not come back after it, nor one that a later question overtook.
     const isLast = () => underWay.get(key) === asking
@@ -58,7 +62,7 @@ export function createCached<T>(ask: (key: string) => Promise<T>, { fresh, spare
       const known = entries.get(key)
       if (known && Date.now() < known.askAgain) return known.value
       try {
-        return await shared(key)
+        return await shared(key, known?.value)
       } catch (error) {
         // What was forgotten while we waited does not count any more, whoever has asked again since.
         if (!known || entries.get(key) !== known || Date.now() - known.at > spare) throw error

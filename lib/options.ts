@@ -19,7 +19,7 @@ export interface PortalSsoOptions {
    * http on a loopback address for development.
    */
   baseUrl: string | Record<string, string>
-  /** 32 or more random characters. An array rotates: the first one writes, all read. An `undefined` of `process.env` fails at start. */
+  /** 32 or more random characters, no spaces. An array rotates: the first one writes, all read. An `undefined` of `process.env` fails at start. */
   secret: string | string[] | undefined
   /** a Knex instance of the host's, a Knex configuration, or a URL: `postgres://…`, `sqlite:file`. `undefined` fails at start */
   database: Knex | Knex.Config | string | undefined

@@ -128,7 +128,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const lastUsed = createLastUsed(secure)
   const signedOutHere = createSignedOutHere(secure)
   const offerLink = createOfferLink(pendings, addresses)
-  const refuse = createRefuse({ addresses, pages, events, logger })
+  const refuse = createRefuse({ addresses, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)

@@ -60,7 +60,11 @@ const publicOrigin =
   'write the public origin such as `https://portal.example.com`, without a path; http only for localhost'
 const origin = z.string().refine(isOrigin, publicOrigin)
 const longSecret = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
-const secret = z.string({ error: longSecret }).min(32, longSecret)
+// The command line reads several from one variable, with spaces between them.
+const secret = z
+  .string({ error: longSecret })
+  .min(32, longSecret)
+  .regex(/^\S*$/, 'leave the spaces out: `portal-sso` takes what follows one for another secret')
 const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
 const writeAddress = 'write an address such as `admin@example.com`, or several in an array'

@@ -1,7 +1,8 @@
 import assert from 'node:assert'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { takeClock } from './support/clock.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { holdPost } from './support/held-post.ts'
@@ -15,7 +16,7 @@ const page = '/account/security'
 let provider: FaultyProvider
 let other: FaultyProvider
 let mailServer: MailServer
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -28,9 +29,6 @@ beforeEach(() => {
   other.reset()
   mailServer.reset()
   for (const each of [provider, other]) each.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPortal> {
@@ -619,31 +617,24 @@ describe('a way to sign in that is removed', () => {
 })
 
 describe('a stolen session whose request is held open until its owner has ended it', () => {
-  async function held(...post: Parameters<typeof holdPost>) {
-    const goOn = holdPost(...post)
-    // Until it has been looked at who it is.
-    for (let tries = 0; tries < 10; tries++) await pause()
-    return async () => (await goOn()).headers.location
-  }
-
   it('takes no way to sign in away, and adds none', async () => {
     const portal = await portalWithPeople()
     const owner = await signIn(portal)
     isThere(other, 'lovelace')
     const thief = await signIn(portal)
     await begin(portal, thief)
-    const goOn = await held(portal, thief, '/register/link', { answer: 'link' })
+    const goOn = await holdPost(portal, thief, '/register/link', 'answer=link')
     await act(portal, owner, 'end-others')
     // Where nobody is signed in any more.
-    expect(await goOn()).toBe(page)
+    expect((await goOn()).headers.location).toBe(page)
     expect(await linkedTo(portal)).toHaveLength(1)
 
     await link(portal, owner)
     const second = await signIn(portal)
     const way = await portal.knex('sso_identities').where({ issuer: other.issuer }).first('id')
-    const unlink = await held(portal, second, `${page}/unlink`, { method: String(way!.id) })
+    const unlink = await holdPost(portal, second, `${page}/unlink`, `method=${way!.id}`)
     await act(portal, owner, 'end-others')
-    expect(await unlink()).toMatch(/^\/login/)
+    expect((await unlink()).headers.location).toMatch(/^\/login/)
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 })

@@ -253,7 +253,7 @@ describe('a person whose address nobody vouches for', () => {
     const rotated = await startInstance({
       database: knex,
       baseUrl: portal.url,
-      secret: [`a newer ${testSecret}`, testSecret],
+      secret: [`a-newer-${testSecret}`, testSecret],
     })
     const entered = await at(rotated).post(
       `${rotated.url}/register/verify`,

@@ -183,8 +183,8 @@ describe('an administrator at a real browser', () => {
     ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
     ['the sessions', '/sessions', 'Sessions'],
-    ['those of a provider', '/sessions?provider=northwind', 'northwind'],
-    ['the question before they end', '/sessions/end?provider=northwind', 'End all sessions of northwind?'],
+    ['those of a provider', '/sessions?provider=northwind', 'Northwind ID'],
+    ['the question before they end', '/sessions/end?provider=northwind', 'End all sessions of Northwind ID?'],
     ['a guide', '/new/generic/guide', /./],
   ])(
     'finds no fault with %s: axe, contrast in light and dark, nothing that scrolls sideways',

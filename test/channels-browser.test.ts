@@ -6,6 +6,7 @@ import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playw
 import { startIdentityProvider } from '../examples/identity-provider.ts'
 import { createUsersTable } from '../lib/users/users-table.ts'
 import { openBrowser } from './support/chromium.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { freshPostgres } from './support/databases.ts'
 import { startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal } from './support/portal.ts'
@@ -13,7 +14,7 @@ import { freePort } from './support/services/server.ts'
 import { type Instance, startInstance } from './support/start-instance.ts'
 
 let browser: Browser
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 const contexts: BrowserContext[] = []
 
 beforeAll(async () => {
@@ -22,7 +23,6 @@ beforeAll(async () => {
 afterAll(() => browser.close())
 afterEach(async () => {
   for (const each of contexts.splice(0)) await each.close()
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function newPage(options: BrowserContextOptions = {}): Promise<Page> {

@@ -338,6 +338,8 @@ describe('portal-sso sessions', () => {
     )
     expect(await isIn(visitor)).toBe(false)
     expect(await signsIn()).toBe(false)
+    const { id } = (await portal.sso.users.findByEmail('ada@example.com', 'default'))!
+    expect(await run('events', '--kind', 'sessions-ended')).toMatch(new RegExp(`${id} +cli:`))
     expect(await json('users', 'activate', 'ada@example.com')).toMatchObject({ active: true, ended: 0 })
     expect(await signsIn()).toBe(true)
     expect(await cli.refusal(['users', 'deactivate', 'nobody'])).toBe(

@@ -167,7 +167,7 @@ describe('what is wrong with the environment', () => {
     ).toEqual([
       expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
       expect.stringMatching(/Unable to open .*\/nowhere\/portal\.sqlite/),
-      'SSO_SECRET: it has 32 characters or more',
+      'SSO_SECRET: each has 32 characters or more, and a space begins another one',
       'ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`',
       'no provider is called "acme" in the portal "default"',
     ])

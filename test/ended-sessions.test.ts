@@ -1,14 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { RedisStore } from 'connect-redis'
 import session, { MemoryStore, type Store } from 'express-session'
 import knexModule from 'knex'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type FreshDatabase, freshPostgres } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { signLogoutToken } from './support/logout-token.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis } from './support/redis.ts'
 import { hasClusterProgram, startRedisCluster } from './support/redis-cluster.ts'
 import { progress } from './support/services/programs.ts'
+import { signal } from './support/signal.ts'
 import { Visitor } from './support/visitor.ts'
 
 /** Where sessions are kept, by all instances of a portal. */
@@ -52,7 +55,7 @@ else
   progress('NOT COVERED: sessions in a Redis Cluster. Install redis-server, for TEST_REDIS_URL is one server')
 
 let provider: FaultyProvider
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -62,17 +65,6 @@ beforeEach(() => {
   provider.reset()
   provider.person.sid = 'session-1'
 })
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
-})
-
-function signal(): { given: Promise<void>; give: () => void } {
-  let give = () => {}
-  const given = new Promise<void>((resolve) => {
-    give = resolve
-  })
-  return { given, give: () => give() }
-}
 
 /** How an instance is built. */
 type Built = Pick<Kept, 'redis'> & { store?: Store | undefined; gate?: Gate | undefined }
@@ -155,17 +147,7 @@ const cookieOf = (visitor: Visitor, portal: TestPortal) =>
   [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
 
 async function signOutByToken(portal: TestPortal): Promise<void> {
-  const now = Math.floor(Date.now() / 1000)
-  const claims = {
-    iss: provider.issuer,
-    aud: provider.clientId,
-    iat: now,
-    exp: now + 120,
-    jti: randomUUID(),
-    sid: 'session-1',
-    events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-  }
-  const token = await provider.sign(claims, { header: { typ: 'logout+jwt' } })
+  const token = await signLogoutToken(provider, { sid: 'session-1' })
   const response = await fetch(`${portal.url}/logout/acme/backchannel`, {
     method: 'POST',
     body: new URLSearchParams({ logout_token: token }),
@@ -243,6 +225,19 @@ describe.each(stores)('a session %s', (where, keep) => {
 })
 
 describe('a session that the host writes anew, by `req.login` of who is signed in', () => {
+  it('goes on also where its portal has a longer idle time than others, and it was last seen a while ago', async () => {
+    const idleMinutes = 600
+    const portal = await start({}, { session: { idleMinutes: 5, portals: { default: { idleMinutes } } } })
+    await portal.connect(provider)
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    const tenMinutesAgo = new Date(Date.now() - 600_000).toISOString()
+    await portal.knex('sso_sessions').update({ last_seen_at: tenMinutesAgo })
+    expect((await visitor.post(`${portal.url}/rewrite`)).body).toBe('in')
+    expect(await statusAt(portal, cookieOf(visitor, portal))).toBe(200)
+  })
+
   const startOne = async (gate?: Gate) => {
     const { north } = await startBoth({ close: nothing }, gate)
     const visitor = new Visitor()

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
@@ -10,7 +9,7 @@ import { openBrowser } from './support/chromium.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { flaws, Person } from './support/person.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
-import { freePort } from './support/services/server.ts'
+import { freePort, isFree } from './support/services/server.ts'
 
 const repository = path.resolve(import.meta.dirname, '..')
 let browser: Browser
@@ -51,7 +50,7 @@ describe('the example portal, in a real browser', () => {
         TMPDIR: process.env.TMPDIR,
         PORT: String(port),
         DATABASE_URL: `sqlite:${path.join(folder, 'portal.sqlite3')}`,
-        SSO_SECRET: 'a secret for the example that is longer than 32 characters',
+        SSO_SECRET: 'a-secret-for-the-example-longer-than-32-characters',
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -422,18 +421,6 @@ async function threeFreePorts(): Promise<number> {
     const port = await freePort()
     if ((await isFree(port + 1)) && (await isFree(port + 2))) return port
   }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = net.createServer().listen(port, '127.0.0.1')
-  try {
-    await once(server, 'listening')
-  } catch {
-    return false
-  }
-  server.close()
-  await once(server, 'close')
-  return true
 }
 
 /** Waits until a program has printed something; fails with all it printed when it ends before. */

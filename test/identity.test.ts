@@ -44,7 +44,8 @@ describe('when somebody authenticated', () => {
   const at = (auth_time: unknown) => identity({ claims: { auth_time } }).authenticatedAt
 
   it('is what the provider says, up to now', () => {
-    expect([0, 1_799_999_000, 1_800_000_000].map(at)).toEqual([0, 1_799_999_000, 1_800_000_000])
+    const latest = clock.now + clock.tolerance
+    expect([0, 1_799_999_000, latest].map(at)).toEqual([0, 1_799_999_000, latest])
   })
 
   it('is not known where that is no moment, or one that lies ahead and would count as just now until then', () => {
@@ -59,6 +60,19 @@ describe('when somebody authenticated', () => {
       1_800_000_000 + clock.tolerance + 1,
     ]
     expect(said.map(at)).toEqual(said.map(() => undefined))
+  })
+})
+
+describe('how somebody authenticated', () => {
+  const how = (acr: unknown) => identity({ claims: { acr } }).acr
+
+  it('is what the provider says', () => {
+    for (const acr of ['mfa', 'urn:mace:incommon:iap:silver', 'x'.repeat(255)]) expect(how(acr)).toBe(acr)
+  })
+
+  it('is not known where that is no text that fits into a session', () => {
+    const said = [undefined, null, 2, '', ['mfa'], {}, 'x'.repeat(256), 'm\u0000fa', 'm\u00fcfa']
+    expect(said.map(how)).toEqual(said.map(() => undefined))
   })
 })
 

@@ -6,6 +6,7 @@ import knexModule, { type Knex } from 'knex'
 import { createUsersTable } from '../lib/users/users-table.ts'
 import { type FreshDatabase, freshPostgres } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { signLogoutToken } from './support/logout-token.ts'
 import { type Instance, startInstance } from './support/start-instance.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
 
@@ -186,16 +187,7 @@ describe('two instances with one Redis and one database', () => {
 
   it('a provider that tells one of them that somebody has left ends the session on the other, once', async () => {
     await signIn(north)
-    const now = Math.floor(Date.now() / 1000)
-    const logout_token = await provider.sign({
-      iss: provider.issuer,
-      aud: provider.clientId,
-      iat: now,
-      exp: now + 120,
-      jti: `told-${Date.now()}`,
-      sub: 'ada',
-      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-    })
+    const logout_token = await signLogoutToken(provider, { sub: 'ada' })
     const tell = (instance: Instance) =>
       on(instance, () => new Visitor().post(`${url}/logout/acme/backchannel`, { logout_token }))
     expect((await tell(south)).status).toBe(200)

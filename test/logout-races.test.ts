@@ -1,19 +1,20 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { sqliteConfig } from '../lib/database/sqlite.ts'
 import { createLogoutTokensTable } from '../lib/logout/logout-tokens-table.ts'
 import type { Provider } from '../lib/providers/provider.ts'
 import type { Identity } from '../lib/sign-in/identity.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases } from './support/databases.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { signLogoutToken } from './support/logout-token.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { formIn, type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -23,9 +24,6 @@ beforeEach(async () => {
   provider.reset()
   provider.person.sid = 'session-1'
   portal = await portalWithAda()
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
@@ -38,18 +36,7 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
   return started
 }
 
-async function logoutToken(claims: Claims): Promise<string> {
-  const now = Math.floor(Date.now() / 1000)
-  return await provider.sign({
-    iss: provider.issuer,
-    aud: provider.clientId,
-    iat: now,
-    exp: now + 120,
-    jti: randomUUID(),
-    events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-    ...claims,
-  })
-}
+const logoutToken = (claims: Claims) => signLogoutToken(provider, claims)
 
 async function deliver(token: string, to = portal): Promise<number> {
   const body = new URLSearchParams({ logout_token: token })

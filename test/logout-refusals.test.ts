@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { CompactEncrypt } from 'jose'
 import { type Claims, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import type { SigningFaults } from './support/faulty-signing.ts'
+import { logoutEvent } from './support/logout-token.ts'
 import { startPortal, type TestPortal } from './support/portal.ts'
 import { Visitor } from './support/visitor.ts'
 
@@ -30,7 +31,6 @@ beforeEach(() => {
   sid = randomUUID()
 })
 
-const event = 'http://schemas.openid.net/event/backchannel-logout'
 const now = () => Math.floor(Date.now() / 1000)
 
 function rightClaims(): Claims {
@@ -42,7 +42,7 @@ function rightClaims(): Claims {
     jti: randomUUID(),
     sub: 'ada',
     sid,
-    events: { [event]: {} },
+    events: { [logoutEvent]: {} },
   }
 }
 
@@ -385,13 +385,13 @@ const claims: Row[] = [
   [
     'events as a list',
     'Back-Channel Logout 2.6 (6)',
-    withClaims(() => ({ events: [event] })),
+    withClaims(() => ({ events: [logoutEvent] })),
     /^its events are not a JSON object$/,
   ],
   [
     'events as text',
     'Back-Channel Logout 2.6 (6)',
-    withClaims(() => ({ events: event })),
+    withClaims(() => ({ events: logoutEvent })),
     /^its events are not a JSON object$/,
   ],
   [
@@ -410,7 +410,7 @@ const claims: Row[] = [
     (value): Row => [
       `an event that is ${JSON.stringify(value)}`,
       'Back-Channel Logout 2.4',
-      withClaims(() => ({ events: { [event]: value } })),
+      withClaims(() => ({ events: { [logoutEvent]: value } })),
       /^its events are not those of a logout$/,
     ],
   ),
@@ -465,7 +465,7 @@ async function idToken(): Promise<string> {
 
 async function inheritedEvent(): Promise<string> {
   const { events: _, ...others } = rightClaims()
-  const rawPayload = `${JSON.stringify(others).slice(0, -1)},"events":{"__proto__":{"${event}":{}}}}`
+  const rawPayload = `${JSON.stringify(others).slice(0, -1)},"events":{"__proto__":{"${logoutEvent}":{}}}}`
   return await signed({}, { rawPayload })
 }
 
@@ -625,7 +625,7 @@ describe('accepted: logout token', () => {
     [
       'with an event that says more',
       'Back-Channel Logout 2.4',
-      withClaims(() => ({ events: { [event]: { a: 1 }, other: {} } })),
+      withClaims(() => ({ events: { [logoutEvent]: { a: 1 }, other: {} } })),
     ],
     [
       'from a clock that is half a minute ahead',

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { CompactSign, type CryptoKey, createLocalJWKSet, exportJWK, generateKeyPair } from 'jose'
 import { LogoutTokenError, readLogoutToken } from '../lib/logout/logout-token.ts'
+import { logoutEvent } from './support/logout-token.ts'
 
 // What each clause is for, the refusals over HTTP say. Here is where each limit lies, to the second and to the character.
 const now = 1_800_000_000
@@ -11,7 +12,6 @@ const judge = {
   clientId: 'portal',
   signingAlgorithm: 'RS256',
 } as const
-const event = 'http://schemas.openid.net/event/backchannel-logout'
 const right = {
   iss: judge.issuer,
   aud: judge.clientId,
@@ -20,7 +20,7 @@ const right = {
   jti: 'a token',
   sub: 'ada',
   sid: 'session-1',
-  events: { [event]: {} },
+  events: { [logoutEvent]: {} },
 }
 
 let key: CryptoKey
@@ -79,7 +79,7 @@ describe('a logout token is believed', () => {
     [{ azp: 'portal' }],
     [{ aud: ['portal', 'api'], azp: 'portal' }],
     [{ sub: 'x'.repeat(255) }],
-    [{ events: { [event]: { more: 1 }, other: {} } }],
+    [{ events: { [logoutEvent]: { more: 1 }, other: {} } }],
   ])('with the claims %j', async (claims) => {
     expect((await read(await token(claims))).id).toBe('a token')
   })
@@ -119,11 +119,11 @@ describe('a logout token is refused', () => {
     [{ sub: undefined, sid: undefined }, 'it names neither a person (sub) nor a session (sid)'],
     [{ events: undefined }, 'its events are not a JSON object'],
     [{ events: null }, 'its events are not a JSON object'],
-    [{ events: [event] }, 'its events are not a JSON object'],
-    [{ events: event }, 'its events are not a JSON object'],
+    [{ events: [logoutEvent] }, 'its events are not a JSON object'],
+    [{ events: logoutEvent }, 'its events are not a JSON object'],
     [{ events: {} }, 'its events are not those of a logout'],
-    [{ events: { [event]: null } }, 'its events are not those of a logout'],
-    [{ events: { [event]: true } }, 'its events are not those of a logout'],
+    [{ events: { [logoutEvent]: null } }, 'its events are not those of a logout'],
+    [{ events: { [logoutEvent]: true } }, 'its events are not those of a logout'],
     [{ nonce: '' }, 'it has a nonce, as only an ID token may'],
     [{ jti: undefined }, 'it has no id (jti)'],
     [{ jti: '' }, 'it has no id (jti)'],

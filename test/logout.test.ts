@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Express } from 'express'
 import session, { MemoryStore } from 'express-session'
 import { decodeJwt } from 'jose'
@@ -8,13 +7,15 @@ import knexModule from 'knex'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
 import { sqliteConfig } from '../lib/database/sqlite.ts'
 import type { PortalSso } from '../lib/index.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
+import { signLogoutToken } from './support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis } from './support/redis.ts'
 import { next, type Seen, Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -23,9 +24,6 @@ afterAll(() => provider.close())
 beforeEach(() => {
   provider.reset()
   provider.person.sid = 'session-1'
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function emptyPortal(options: TestPortalOptions = {}): Promise<TestPortal> {
@@ -399,14 +397,7 @@ describe('after signing out, on a machine that others use too', () => {
   })
 })
 
-const event = 'http://schemas.openid.net/event/backchannel-logout'
-
-/** A right logout token, but for these claims; one that is `undefined` is left out. */
-async function logoutToken(claims: Claims, from = provider): Promise<string> {
-  const now = Math.floor(Date.now() / 1000)
-  const right = { iss: from.issuer, aud: from.clientId, iat: now, exp: now + 120, jti: randomUUID() }
-  return await from.sign({ ...right, events: { [event]: {} }, ...claims }, { header: { typ: 'logout+jwt' } })
-}
+const logoutToken = (claims: Claims) => signLogoutToken(provider, claims)
 
 /** As a provider does: no cookies, no browser. */
 async function deliver(portal: TestPortal, token: string, { slug = 'acme', headers = {} } = {}) {

@@ -231,8 +231,8 @@ describe('the page of sessions', () => {
   })
 
   it.each([
-    ['nobody', { user: 'nobody@example.com' }, 'Nobody has this address or id'],
-    ['nobody of that id', { user: 'nobody' }, 'Nobody has this address or id'],
+    ['nobody', { user: 'nobody@example.com' }, 'Nobody has this address or ID'],
+    ['nobody of that id', { user: 'nobody' }, 'Nobody has this address or ID'],
     ['what no database takes', { user: 'a\0b' }, 'the id of a user'],
     ['no provider', { provider: 'acmee' }, 'No provider is called'],
     ['both', { user: 'ada@example.com', provider: 'acme' }, 'one of the two'],

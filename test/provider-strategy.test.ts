@@ -111,6 +111,30 @@ describe('the request that a sign-in starts with', () => {
     expect((await asked(slug, '?account=mine')).prompt).toBeUndefined()
   })
 
+  it('for another account asks a provider that says nothing of its prompts for what its preset knows, or its row wants', async () => {
+    await portal.connect(provider, { slug: 'google', preset: 'google' })
+    expect((await asked('google', '?account=other')).prompt).toBe('select_account')
+    provider.faults.discovery = { prompt_values_supported: ['login'] }
+    await portal.connect(provider, { slug: 'google-only-login', preset: 'google' })
+    expect((await asked('google-only-login', '?account=other')).prompt).toBe('login')
+    provider.faults.discovery = { prompt_values_supported: ['login', 'select_account'] }
+    await portal.connect(provider, { slug: 'anew', prompt: 'login' })
+    expect((await asked('anew', '?account=other')).prompt).toBe('login')
+    await portal.connect(provider, { slug: 'agreeing', prompt: 'consent' })
+    expect((await asked('agreeing', '?account=other')).prompt).toBe('select_account')
+  })
+
+  it('holds what is demanded of the sign-in', async () => {
+    expect(await asked('acme', '?max_age=0')).toMatchObject({ max_age: '0', prompt: 'login' })
+    const strong = await asked('acme', '?acr_values=mfa+phr')
+    expect(strong).toMatchObject({ acr_values: 'mfa phr' })
+    for (const name of ['max_age', 'prompt']) expect(strong).not.toHaveProperty(name)
+    expect(await asked('acme', '?max_age=900&account=other')).toMatchObject({
+      max_age: '900',
+      prompt: 'login',
+    })
+  })
+
   it('holds whom the link names, unless the person is to choose', async () => {
     expect((await asked('acme', '?login_hint=ada')).login_hint).toBe('ada')
     expect(await asked('acme', '?login_hint=ada&account=other')).not.toHaveProperty('login_hint')

@@ -4,13 +4,14 @@ import net from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
 import type { RateLimits } from '../lib/web/rate-limit.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis, startOwnRedis } from './support/redis.ts'
 import { Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
-const open: { close(): Promise<void> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -26,7 +27,6 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   jest.restoreAllMocks()
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWith(

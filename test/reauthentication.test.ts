@@ -1,23 +1,21 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Express } from 'express'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
 import type { PortalSso } from '../lib/index.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { next, type Seen, Visitor } from './support/visitor.ts'
 
 const multiFactor = 'http://schemas.openid.net/pape/policies/2007/06/multi-factor'
 let provider: FaultyProvider
-const open: { close(): Promise<unknown> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
 })
 afterAll(() => provider.close())
 beforeEach(() => provider.reset())
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
-})
 
 /** Pages for which it is not enough to be signed in. */
 function mountGuarded(app: Express, sso: PortalSso): void {
@@ -110,13 +108,31 @@ describe('a guard with maxAge', () => {
     })
   })
 
-  it.each<[what: string, claims: Claims, code: string, cause: string]>([
-    ['says nothing of when', {}, 'We could not confirm who you are', 'no auth_time'],
-    ['speaks of the future', { auth_time: ago(-60) }, 'We could not confirm who you are', 'no auth_time'],
-    ['asked nobody', { auth_time: ago(16) }, 'Please sign in once more', 'older than max_age'],
+  it.each<[what: string, claims: Claims, title: string, ways: string[], cause: string]>([
+    [
+      'says nothing of when',
+      {},
+      'We could not confirm who you are',
+      ['Choose a provider', 'Back to Portal'],
+      'no auth_time',
+    ],
+    [
+      'speaks of the future',
+      { auth_time: ago(-60) },
+      'We could not confirm who you are',
+      ['Choose a provider', 'Back to Portal'],
+      'no auth_time',
+    ],
+    [
+      'asked nobody',
+      { auth_time: ago(16) },
+      'Please sign in once more',
+      ['Try again', 'Choose a provider', 'Back to Portal'],
+      'older than max_age',
+    ],
   ])(
     'refuses the answer of a provider that %s, once, and the session goes on',
-    async (_what, claims, title, cause) => {
+    async (_what, claims, title, ways, cause) => {
       const portal = await portalWithAda()
       const visitor = await signIn(portal, { auth_time: ago(20) })
       provider.faults.claims = claims
@@ -126,7 +142,11 @@ describe('a guard with maxAge', () => {
         true,
       ])
       expect(refused.body).toContain(title)
-      expect(refused.body).toContain('href="/login/acme?returnTo=%2Frecent&amp;max_age=900"')
+      expect([...refused.body.matchAll(/<a [^>]*>([^<]+)<\/a>/g)].map(([, label]) => label)).toEqual(ways)
+      expect(refused.body.includes('href="/login/acme?returnTo=%2Frecent&amp;max_age=900"')).toBe(
+        ways.includes('Try again'),
+      )
+      expect(refused.body).toContain('href="/login?returnTo=%2Frecent&amp;max_age=900"')
       expect(causeOf(portal)).toContain(cause)
       expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
       expect((await visitor.get(`${portal.url}/recent`)).status).toBe(302)
@@ -192,6 +212,14 @@ describe('a guard with maxAge', () => {
     const picker = await visitor.open(`${portal.url}/recent`)
     expect(picker.url).toBe(`${portal.url}/login?returnTo=%2Frecent&max_age=900`)
     expect(picker.body).toContain('href="/login/second?returnTo=%2Frecent&amp;max_age=900"')
+    expect(picker.body).toContain('You are signed in, but what you want to do needs a fresh sign-in.')
+  })
+
+  it('has the picker say why it shows to nobody who only has to sign in', async () => {
+    const portal = await portalWithAda()
+    const picker = await new Visitor().open(`${portal.url}/recent`)
+    expect(picker.body).toContain('Sign in to Portal')
+    expect(picker.body).not.toContain('sso-notice')
   })
 
   it('shows the picker, too, where another provider has come to stand under that name', async () => {
@@ -249,6 +277,12 @@ describe('a guard with acr', () => {
     const refused = await visitor.open(`${portal.url}/strong`)
     expect([refused.status, refused.body.includes('This sign-in is not enough')]).toEqual([403, true])
     expect(causeOf(portal)).toContain('acr')
+  })
+
+  it('has the picker say that it asks for more than signing in', async () => {
+    const portal = await portalWithAda()
+    const picker = await new Visitor().open(`${portal.url}/strong`)
+    expect(picker.body).toContain('asks for a stronger sign-in')
   })
 
   it('believes nothing that the browser says of it', async () => {

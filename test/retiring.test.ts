@@ -1,9 +1,10 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Express } from 'express'
 import session, { MemoryStore } from 'express-session'
 import knexModule, { type Knex } from 'knex'
 import type { EventKind, PortalSso } from '../lib/index.ts'
 import { createUsersTable } from '../lib/users/users-table.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
@@ -28,7 +29,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let portal: TestPortal
-  const open: { close(): Promise<void> }[] = []
+  const open = closedAfterEach()
 
   beforeAll(async () => {
     acme = await startFaultyProvider()
@@ -52,9 +53,6 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     await portal.connect(other, { slug: 'other', displayName: 'Other' })
     for (const email of ['ada@example.com', 'bob@example.com'])
       await createUsersTable(knex).create({ email, name: email, fields: {} }, 'default')
-  })
-  afterEach(async () => {
-    for (const each of open.splice(0)) await each.close()
   })
 
   async function instance(options: TestPortalOptions = {}): Promise<TestPortal> {

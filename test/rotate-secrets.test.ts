@@ -1,12 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { connectDatabase, type Database } from '../lib/database/connect.ts'
 import { ConfigurationError } from '../lib/errors.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, testSecret } from './support/portal.ts'
 import { Visitor } from './support/visitor.ts'
 
-const newSecret = 'the new secret of the portal, longer than 32 characters'
+const newSecret = 'the-new-secret-of-the-portal-longer-than-32-characters'
 const columns = ['client_secret', 'second_client_secret', 'client_keys'] as const
 
 let provider: FaultyProvider
@@ -19,7 +20,7 @@ afterAll(() => provider.close())
 describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh) => {
   let database: FreshDatabase
   let connected: Database
-  const open: { close(): Promise<unknown> }[] = []
+  const open = closedAfterEach()
 
   beforeEach(async () => {
     database = await fresh()
@@ -28,7 +29,6 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     provider.reset()
   })
   afterEach(async () => {
-    for (const each of open.splice(0).reverse()) await each.close()
     await connected.close()
     await database.drop()
   })
@@ -150,7 +150,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
   it('changes nothing at all where one cannot be read, and names it', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const stranger = await start('a secret that is long gone, longer than 32 characters')
+    const stranger = await start('a-secret-that-is-long-gone-longer-than-32-characters')
     await stranger.connect(provider, { slug: 'stray', portal: 'south' })
     const before = await dump(old)
     const rotating = await start(newSecret, testSecret)
@@ -166,7 +166,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
   it('is not held up by one of a provider that was removed, which nobody could set again', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const stranger = await start('a secret that is long gone, longer than 32 characters')
+    const stranger = await start('a-secret-that-is-long-gone-longer-than-32-characters')
     await stranger.connect(provider, { slug: 'stray' })
     await stranger.sso.providers.remove('stray')
     const rotating = await start(newSecret, testSecret)

@@ -6,6 +6,7 @@ import {
   type ReceivedRequest,
   startFaultyProvider,
 } from './support/faulty-provider.ts'
+import { signLogoutToken } from './support/logout-token.ts'
 import { startPortal, type TestPortal, testSecret } from './support/portal.ts'
 import { type OwnRedis, startOwnRedis } from './support/redis.ts'
 import { type Seen, Visitor } from './support/visitor.ts'
@@ -344,17 +345,7 @@ it.each(chatter)('a provider that quotes what it knows: %s', async (_where, faul
 })
 
 async function sayThatAdaLeft(claims: object): Promise<void> {
-  const now = Math.floor(Date.now() / 1000)
-  const logout_token = await provider.sign({
-    iss: provider.issuer,
-    aud: provider.clientId,
-    iat: now,
-    exp: now + 120,
-    jti: `left-${now}`,
-    sub: 'ada',
-    events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-    ...claims,
-  })
+  const logout_token = await signLogoutToken(provider, { sub: 'ada', ...claims })
   keepSecret('logout token', logout_token)
   const told = await new WatchedVisitor().post(`${portal.url}/logout/acme/backchannel`, { logout_token })
   expect(told.status).toBe('nonce' in claims ? 400 : 200)

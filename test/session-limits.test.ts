@@ -4,6 +4,7 @@ import session from 'express-session'
 import type { User, UserDirectory } from '../lib/index.ts'
 import type { RedisLike } from '../lib/sessions/redis-store.ts'
 import { type Clock, takeClock } from './support/clock.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis } from './support/redis.ts'
@@ -15,7 +16,7 @@ const minute = 60 * second
 let clock: Clock
 let provider: FaultyProvider
 let redis: Awaited<ReturnType<typeof connectRedis>>
-const open: TestPortal[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -30,7 +31,6 @@ beforeEach(() => {
 })
 afterEach(async () => {
   clock.back()
-  for (const each of open.splice(0).reverse()) await each.close()
 })
 
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
@@ -377,6 +377,24 @@ describe('while the database is away', () => {
     const visitor = await signIn(portal)
     await away(portal)
     expect(await status(visitor, portal)).toBe(503)
+  })
+
+  it('who is busy all the time is not out when it is back, for what could not be noted of them', async () => {
+    const portal = await portalWithAda({ redis, session: { userCacheSeconds: 5, idleMinutes: 10 } })
+    const [busy, idle] = [await signIn(portal), await signIn(portal)]
+    await portal.knex.schema.renameTable('sso_sessions', 'away')
+    for (const minutes of [4, 4]) {
+      clock.pass(minutes * minute)
+      expect(await status(busy, portal)).toBe(200)
+    }
+    await portal.knex.schema.renameTable('away', 'sso_sessions')
+    clock.pass(3 * minute)
+    for (const visitor of [busy, busy]) expect(await status(visitor, portal)).toBe(200)
+    expect(await status(idle, portal)).toBe(302)
+    // And is ended as ever.
+    await portal.knex('sso_sessions').delete()
+    clock.pass(5 * second)
+    expect(await status(busy, portal)).toBe(302)
   })
 
   it('one that is over by what is remembered does not go on', async () => {

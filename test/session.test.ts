@@ -1,26 +1,25 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import session from 'express-session'
 import { Passport } from 'passport'
 import { createClient } from 'redis'
 import request from 'supertest'
 import { EmailTaken, normaliseEmail, type User, type UserDirectory } from '../lib/index.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from './support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from './support/portal.ts'
 import { connectRedis, startOwnRedis } from './support/redis.ts'
+import { signal } from './support/signal.ts'
 import { Visitor } from './support/visitor.ts'
 
 let provider: FaultyProvider
-const open: { close(): Promise<void> }[] = []
+const open = closedAfterEach()
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
 })
 afterAll(() => provider.close())
 beforeEach(() => provider.reset())
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
-})
 
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
   const portal = await startPortal(options)
@@ -38,14 +37,6 @@ async function signIn(portal: TestPortal, visitor = new Visitor()): Promise<Visi
 
 const status = async (visitor: Visitor, portal: TestPortal) =>
   (await visitor.get(`${portal.url}/portal`)).status
-
-function signal(): { given: Promise<void>; give: () => void } {
-  let give = () => {}
-  const given = new Promise<void>((resolve) => {
-    give = resolve
-  })
-  return { given, give: () => give() }
-}
 
 describe('a session', () => {
   it('gets a new id at sign-in, so that a planted one is worth nothing (session fixation)', async () => {

@@ -339,7 +339,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         it('opened by the old secret behind the new one, and what is written then by the new one alone', async () => {
           const [older, newer] = [
             'the older secret, long enough for this',
-            'the newer secret, long enough too',
+            'the-newer-secret-that-is-long-enough-too',
           ]
           const provider = await table(older).insert(acme(), { clientSecret: secret })
           const rotated = table(newer, older)

@@ -6,6 +6,7 @@ import {
   isTemplated,
   maySign,
   ofAnotherTenant,
+  ownKeys,
   pinsTenants,
   templateOf,
 } from '../lib/providers/templated-issuer.ts'
@@ -98,4 +99,17 @@ it('a key signs for every tenant, for one, or for whom it does not say', () => {
     null,
   ])
     expect(maySign(provider, issuerOf(tenant), issuer)).toBe(false)
+})
+
+it('of a key set those keys are own that are for the tenant, or for nobody in particular', () => {
+  const key = (issuer: unknown) => ({ kid: String(issuer), issuer })
+  const own = [
+    { kid: 'of another key set' },
+    key(issuerOf(tenant)),
+    key(templateOf(issuerOf('organizations'))),
+  ]
+  const foreign = [key(issuerOf(other)), key(null), key(''), key([issuerOf(tenant)])]
+  expect(ownKeys(row('organizations'), issuerOf(tenant), [...foreign, ...own])).toEqual(own)
+  // What a hostile set holds may be no key at all.
+  expect(ownKeys(row('organizations'), issuerOf(tenant), [null, 2])).toEqual([null, 2])
 })

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../lib/index.ts'
 import { fitForLog } from '../lib/logger.ts'
 import { createProvidersTable } from '../lib/providers/providers-table.ts'
 import { createSecretBox } from '../lib/providers/secret-box.ts'
 import { createUpkeep } from '../lib/upkeep/upkeep.ts'
+import { closedAfterEach } from './support/closed-after-each.ts'
 import { databases, type FreshDatabase } from './support/databases.ts'
 import { type MailServer, startMailServer } from './support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from './support/portal.ts'
@@ -79,7 +80,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let mailServer: MailServer
-  const open: TestPortal[] = []
+  const open = closedAfterEach()
 
   beforeAll(async () => {
     mailServer = await startMailServer()
@@ -95,9 +96,6 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
   beforeEach(async () => {
     mailServer.reset()
     for (const table of ['sso_providers', ...Object.keys(aging)]) await knex(table).delete()
-  })
-  afterEach(async () => {
-    for (const each of open.splice(0)) await each.close()
   })
 
   async function instance(options: TestPortalOptions = {}): Promise<TestPortal> {

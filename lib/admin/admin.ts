@@ -13,24 +13,24 @@ import { createProviderRoutes } from './provider-routes.ts'
 import { createSessionRoutes } from './session-routes.ts'
 
 export interface AdminOptions {
-  /** Who may see and change providers; everybody else gets 404. Anything but `true` is no. Of a post it is asked twice. */
+  /** Who may see and change providers; everybody else gets 404. Anything but `true` is no. */
   authorize: (req: Request) => boolean | Promise<boolean>
 }
 
 const unknown = () => new PortalSsoError('page_unknown', 'there is no such page')
 
 /** The pages on which an administrator connects providers. @throws ConfigurationError without `authorize` */
-export function createAdmin(allParts: AdminParts): (options: AdminOptions) => Router {
+export function createAdmin(given: AdminParts): (options: AdminOptions) => Router {
   return (options) => {
     const authorize: unknown = (options as Partial<AdminOptions> | undefined)?.authorize
     if (typeof authorize !== 'function')
       throw new ConfigurationError('admin: give `authorize`, a function that says `true` of administrators')
-    const guarded = administratorsOnly((req) => options.authorize(req))
-    // Once more when a post has come: its session may have ended while it was held open.
-    const parts = { ...allParts, posted: [...allParts.posted, guarded] }
     const routes = createRouter()
     // Before all else: what comes after it may trust that it is asked by an administrator.
-    routes.use(guarded)
+    const onlyThem = administratorsOnly((req) => options.authorize(req))
+    routes.use(onlyThem)
+    // And once more when all of a post is there, which may be held open until whoever sends it is none any more.
+    const parts = { ...given, posted: [...given.posted, onlyThem] }
     routes.use(createListRoutes(parts), createConnectRoutes(parts), createGuideRoute(parts))
     routes.use(createEventRoutes(parts), createSessionRoutes(parts))
     // What cannot be a slug is not for the database, which may choke on it (PostgreSQL on a NUL).
@@ -39,7 +39,7 @@ export function createAdmin(allParts: AdminParts): (options: AdminOptions) => Ro
     )
     routes.use(createEditRoutes(parts), createProviderRoutes(parts))
     routes.use((_req, _res, next) => next(unknown()))
-    routes.use(parts.pages.onError)
+    routes.use(given.pages.onError)
     return routes
   }
 }

@@ -26,9 +26,11 @@ export function createSessionRoutes(parts: AdminParts): Router {
 
   /** Comes after an act that has refused what is not for a directory. */
   async function described(whose: Whose, portal: string) {
-    const { userId } = whose
+    const { userId, provider } = whose
     const person = userId === undefined ? undefined : await users.findById(userId, portal)
-    return { whose, person, query: queryOf(whose) }
+    const named = (await providers.list(portal)).find(({ slug }) => slug === provider)
+    const name = named?.displayName ?? provider ?? person?.name ?? userId
+    return { whose, name, person, query: queryOf(whose) }
   }
 
   async function showSessions(req: Request, res: Response): Promise<void> {
@@ -49,7 +51,7 @@ export function createSessionRoutes(parts: AdminParts): Router {
     const portal = portalOf(req)
     const userId = whose.userId === undefined ? undefined : await findPerson(whose.userId, portal)
     if (whose.provider === undefined && userId === undefined)
-      return await showForm(req, res, 'Nobody has this address or id, and no session runs under it.')
+      return await showForm(req, res, 'Nobody has this address or ID, and no session runs under it.')
     lead(req, res, userId === undefined ? whose : { userId })
   }
 

@@ -54,7 +54,7 @@ export async function withWorkbench(act: (workbench: Workbench) => Promise<void>
   if (environment.secrets.length === 0)
     throw new ConfigurationError('SSO_SECRET: set it to the secret that the portal runs with')
   if (environment.secrets.some((secret) => secret.length < 32))
-    throw new ConfigurationError('SSO_SECRET: it has 32 characters or more')
+    throw new ConfigurationError('SSO_SECRET: each has 32 characters or more, and a space begins another one')
   if (!isOrigin(environment.baseUrl))
     throw new ConfigurationError('BASE_URL: write the public origin such as `https://portal.example.com`')
   if (!environment.allowedAddresses.every(isAddressRange))

@@ -79,12 +79,13 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
   if (json) return printJson(all)
   if (all.length === 0) return console.log('Nothing has happened that this finds.')
   printTable(
-    ['AT', 'KIND', 'PROVIDER', 'WHO', 'REFERENCE', 'DETAIL'],
+    ['AT', 'KIND', 'PROVIDER', 'USER', 'BY', 'REFERENCE', 'DETAIL'],
     all.map(({ at, kind, provider, by, userId, reference, detail }) => [
       at,
       kind,
       provider ?? '',
-      by ?? userId ?? '',
+      userId ?? '',
+      by ?? '',
       reference ?? '',
       JSON.stringify(detail),
     ]),

@@ -135,19 +135,19 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     const { portal, since, userId } = signedIn
     const goesOn =
       Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
-    const user = goesOn ? await activeUser(userId, portal) : undefined
-    if (user) cameWith.set(req, signedIn)
-    else await leaveBehind(req)
-    return user
+    const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
+    if (user && isActive(user)) {
+      cameWith.set(req, signedIn)
+      return user
+    }
+    await leaveBehind(req)
+    return undefined
   }
 
-  async function activeUser(userId: string, portal: string): Promise<User | undefined> {
+  async function stillGoesOn({ sessionID }: Request, { portal, userId }: SignedIn): Promise<boolean> {
+    if (!(await runningSessions.isRunning(sessionID))) return false
     const user = await knownUsers.findById(userId, portal)
-    return user && isActive(user) ? user : undefined
-  }
-
-  async function isStillIn({ sessionID }: Request, { userId, portal }: SignedIn): Promise<boolean> {
-    return (await runningSessions.isRunning(sessionID)) && (await activeUser(userId, portal)) !== undefined
+    return user !== undefined && isActive(user)
   }
 
   /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
@@ -200,7 +200,7 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     identifyAgain: handle(async (req, _res, next) => {
       const signedIn = signedInOf(req)
       // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
-      if (req.user && signedIn && !(await isStillIn(req, signedIn).catch(() => true))) {
+      if (req.user && signedIn && !(await stillGoesOn(req, signedIn).catch(() => true))) {
         req.user = undefined
         await leaveBehind(req)
       }

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { type Cached, createCached } from '../cached.ts'
+import { createCached } from '../cached.ts'
 import { explain } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { within } from '../within.ts'
@@ -45,13 +45,14 @@ export function createRunningSessions({
   logger,
   fresh,
 }: RunningSessionsParts): RunningSessions {
-  async function ask(sessionId: string): Promise<Seen | undefined> {
+  async function ask(sessionId: string, before?: Seen): Promise<Seen | undefined> {
     const lastSeen = await within(5 * patience, index.lastSeen(sessionId))
-    return lastSeen && { at: lastSeen.getTime() }
+    // What was seen here while the database was away could not be noted, and counts all the same.
+    return lastSeen && { at: Math.max(lastSeen.getTime(), before?.at ?? 0) }
   }
   // What our stores have ended is gone from them at once. A host's own store may be written to by a request in flight, so there
   // the row is asked every time.
-  const ours: Cached<Seen | undefined> = createCached(ask, { fresh, spare })
+  const ours = createCached<Seen | undefined>(ask, { fresh, spare })
 
   async function renew(sessionId: string, seen: Seen): Promise<void> {
     // Noted here first: of many requests at once one writes.

@@ -102,18 +102,18 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
   }
 
   /** ISO 8601: what was last seen before has ended */
-  function idleSince(match: SessionMatch): string {
-    const { idle } = limitsOf('portal' in match ? match.portal : undefined)
+  function idleSince(portal: string | undefined): string {
+    const { idle } = limitsOf(portal)
     return new Date(Date.now() - idle).toISOString()
   }
 
-  const running = (match: SessionMatch) => matching(match).where('last_seen_at', '>', idleSince(match))
+  const running = (match: SessionMatch) =>
+    matching(match).where('last_seen_at', '>', idleSince('portal' in match ? match.portal : undefined))
 
   async function* remove(match: SessionMatch): AsyncIterable<RemovedSession[]> {
-    const since = idleSince(match)
     for (let found = batch; found === batch; ) {
       const rows: SealedRow[] = await matching(match)
-        .select('id', 'session', 'user_id', 'last_seen_at')
+        .select('id', 'session', 'user_id', 'last_seen_at', 'portal')
         .limit(batch)
       const ids = rows.map(({ id }) => id)
       const deleted = await knex('sso_sessions').whereIn('id', ids).delete()
@@ -122,10 +122,10 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
       // Of two who end them at once, one has done it; the other goes on, for neither returns before all are over.
       if (deleted === 0) continue
       yield await Promise.all(
-        rows.map(async ({ id, session, user_id: userId, last_seen_at }) => ({
+        rows.map(async ({ id, session, user_id: userId, last_seen_at, portal }) => ({
           sessionId: (await seal.open(session, id)) as string | undefined,
           userId,
-          ran: last_seen_at > since,
+          ran: last_seen_at > idleSince(portal),
         })),
       )
     }
@@ -195,7 +195,7 @@ export function idOf(sessionId: string): string {
 
 type Column = 'id' | 'user_id' | 'created_at' | 'last_seen_at'
 type Optional = 'provider' | 'browser' | 'system' | 'place'
-type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at', string>
+type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
 type Row = Record<Column, string> & Record<Optional, string | null>
 
 const columns: (keyof Row)[] = [

@@ -8,6 +8,7 @@ import { handle } from '../web/handle.ts'
 import type { Pages } from '../web/pages.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { safeReturnTo } from '../web/return-to.ts'
+import type { Freshness } from './attempts.ts'
 import { freshnessQuery, readFreshness } from './freshness.ts'
 import type { LastUsed } from './last-used.ts'
 import type { SignedOutHere } from './signed-out-here.ts'
@@ -30,6 +31,14 @@ export interface PickerParts {
 export function createPickerRoute(parts: PickerParts): RequestHandler {
   const { addresses, allowsClassic, forgetRegistration, homePath, lastUsed, pages, portalOf } = parts
   const { signedOutHere, table } = parts
+
+  /** Why the page shows, to somebody who may wonder. */
+  function noticeFor(req: Request, fresh: Freshness | undefined): string | undefined {
+    if (fresh?.acr) return 'picker.stronger'
+    if (fresh && req.user) return 'picker.again'
+    return signedOutHere.is(req) ? 'picker.signedOut' : undefined
+  }
+
   return handle(async (req, res, next) => {
     // One query, no cache to go stale: a provider connected anywhere is here at the next request.
     const providers = await table.listEnabled(portalOf(req))
@@ -43,7 +52,7 @@ export function createPickerRoute(parts: PickerParts): RequestHandler {
     const last = lastUsed.get(req)
     const { lang } = pages.locale(req)
     await pages.show(req, res, 'picker', {
-      notice: signedOutHere.is(req) ? 'picker.signedOut' : undefined,
+      notice: noticeFor(req, fresh),
       providers: offered(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: addresses.path(`/login/${provider.slug}`, { returnTo, ...freshnessQuery(fresh) }),

@@ -24,6 +24,7 @@ export interface Refused {
 
 export interface RefuseParts {
   addresses: Addresses
+  homePath: string
   pages: Pages
   events: EventLog
   logger: Logger
@@ -35,7 +36,7 @@ const personal = new Set<string>(['address_unproven', 'user_inactive', 'registra
 /** Ends a sign-in that may not or cannot go on: the person reads a page, the operator finds the exact cause under its reference. */
 export type Refuse = (req: Request, res: Response, error: unknown, refused: Refused) => Promise<void>
 
-export function createRefuse({ addresses, pages, events, logger }: RefuseParts): Refuse {
+export function createRefuse({ addresses, homePath, pages, events, logger }: RefuseParts): Refuse {
   return async (req, res, error, { portal, provider, row, returnTo, fresh, back }) => {
     const problem = toProblem(error)
     const reference = newReference()
@@ -58,7 +59,11 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
     const words = { provider: row?.displayName ?? '' }
     await pages.problem(req, res, problem, {
       reference,
-      ways: waysOn(problem.code, { portal, provider, row, returnTo, fresh, back }),
+      ways: [
+        ...waysOn(problem.code, { portal, provider, row, returnTo, fresh, back }),
+        // Who only had to show anew who they are is signed in as before.
+        ...(fresh && back === undefined && req.user ? [{ label: 'home', href: homePath } as const] : []),
+      ],
       words,
     })
   }
@@ -73,6 +78,8 @@ export function createRefuse({ addresses, pages, events, logger }: RefuseParts):
       row && presetOf(row.preset)?.adminConsent
         ? [{ label: 'adminConsent', href: addresses.path(`${start}/admin-consent`) }]
         : []
+    // Their provider will not say more the next time.
+    if (code === 'authentication_unproven') return [choose]
     if (code === 'consent_refused') return [...administrators, choose]
     if (personal.has(code))
       return [{ label: 'otherAccount', href: addresses.path(start, { ...kept, account: 'other' }) }, choose]

@@ -26,7 +26,7 @@ export interface Branding {
 
 /** A way on from a problem. */
 export interface Way {
-  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider' | 'goBack'
+  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider' | 'goBack' | 'home'
   href: string
 }
 
@@ -142,7 +142,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
         reference,
         ways: ways.map(({ label, href }, at) => ({
           href,
-          label: t(`problem.ways.${label}`),
+          label: t(`problem.ways.${label}`, { portal: branding.name }),
           primary: at === 0,
         })),
         askSentence: askable.has(code) ? askSentence : undefined,

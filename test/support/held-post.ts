@@ -3,15 +3,18 @@ import http from 'node:http'
 import type { TestPortal } from './portal.ts'
 import type { Visitor } from './visitor.ts'
 
-/** The head of a post is sent, as from a page of ours. @returns sends the rest, and gives the answer */
-export function holdPost(
+/**
+ * A post of which the head is sent, and looked at.
+ *
+ * @returns sends the rest
+ */
+export async function holdPost(
   portal: TestPortal,
   visitor: Visitor,
   path: string,
-  form: Record<string, string>,
-): () => Promise<Pick<http.IncomingMessage, 'statusCode' | 'headers'>> {
+  body: string,
+): Promise<() => Promise<http.IncomingMessage>> {
   const cookie = [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
-  const body = new URLSearchParams(form).toString()
   const sent = http.request(portal.url + path, {
     method: 'POST',
     headers: {
@@ -24,6 +27,8 @@ export function holdPost(
     },
   })
   sent.flushHeaders()
+  // Until it has been looked at who it is.
+  await new Promise((resolve) => setTimeout(resolve, 200))
   return async () => {
     sent.end(body)
     const [answer] = (await once(sent, 'response')) as [http.IncomingMessage]

@@ -27,7 +27,7 @@ export interface TestPortal {
   close(): Promise<void>
 }
 
-export const testSecret = 'a secret for tests that is longer than 32 characters'
+export const testSecret = 'a-secret-for-tests-that-is-longer-than-32-characters'
 
 export interface TestPortalOptions extends Partial<PortalSsoOptions> {
   /** what the host mounts; default: a guarded `/portal` that says who is signed in */
