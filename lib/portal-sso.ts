@@ -19,13 +19,13 @@ import type { RotateSecrets } from './providers/rotate-secrets.ts'
 import { readOptions } from './read-options.ts'
 import type { Rehearsals } from './rehearsal/rehearsals.ts'
 import { createRouter } from './router.ts'
-import { createSession } from './session.ts'
+import { createSession, type SessionOptions } from './session.ts'
 import type { SessionActs } from './sessions/session-acts.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 
 export interface PortalSso {
-  /** Cookie session and `req.user`; before everything that needs a user. */
-  session(): RequestHandler
+  /** Cookie session, unless the host has its `own`, and `req.user`; before everything that needs a user. */
+  session(options?: SessionOptions): RequestHandler
   /** The pages and routes. */
   router(): Router
   /**
@@ -77,7 +77,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     parts
 
   return {
-    session: () => createSession({ ...parts, cookieSession: parts.cookieSession() }),
+    session: ({ own = false } = {}) =>
+      createSession({ ...parts, cookieSession: own ? undefined : parts.cookieSession() }),
     router() {
       // Who serves people looks after what has its time; a command or a script does not.
       upkeep.start()

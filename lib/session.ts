@@ -3,9 +3,14 @@ import { PortalSsoError } from './errors.ts'
 import type { PortalSessions } from './sessions/portal-session.ts'
 import type { Pages } from './web/pages.ts'
 
+export interface SessionOptions {
+  /** sessions are in the host's own express-session, which stands before this; default false: in one of ours, in Redis */
+  own?: boolean | undefined
+}
+
 export interface SessionParts {
-  /** express-session */
-  cookieSession: RequestHandler
+  /** express-session; `undefined`: the host's own has run */
+  cookieSession: RequestHandler | undefined
   pages: Pages
   sessions: PortalSessions
 }
@@ -22,6 +27,7 @@ export function createSession({ cookieSession, pages, sessions }: SessionParts):
       if (req.session) sessions.identify(req, res, orProblem(next))
       else orProblem(next)(new PortalSsoError('request_invalid', 'the target of the request is no path'))
     })
-    cookieSession(req, res, identify)
+    if (cookieSession) cookieSession(req, res, identify)
+    else sessions.identify(req, res, orProblem(next))
   }
 }

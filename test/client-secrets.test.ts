@@ -176,7 +176,7 @@ describe('two client secrets that are live at once', () => {
 describe('a client secret that was sealed under a secret that is gone', () => {
   it('can be set again', async () => {
     await portal.connect(provider)
-    const secret = 'quite another secret, longer than 32 characters'
+    const secret = 'quite-another-secret-longer-than-32-characters'
     const another = await startPortal({ database: portal.knex, secret })
     await expect(another.sso.providers.update('acme', { displayName: 'x' })).rejects.toThrow(
       'set the client secret again',

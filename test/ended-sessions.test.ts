@@ -105,13 +105,13 @@ async function start({ redis, store, gate }: Built, more: TestPortalOptions): Pr
         req.session.destroy(() => res.send('out'))
       })
       // As for whom the host has new particulars.
-      app.post('/rewrite', sso.session(), async (req, res, next) => {
+      app.post('/rewrite', sso.session({ own: true }), async (req, res, next) => {
         gate?.arrived.give()
         await gate?.goOn.given
         if (!req.user) return void res.send('out')
         req.login(req.user, (error) => (error ? next(error) : res.send('in')))
       })
-      app.post('/classic', sso.session(), async (req, res) => {
+      app.post('/classic', sso.session({ own: true }), async (req, res) => {
         const user = await sso.users.findByEmail('ada@example.com', 'default')
         req.login(user!, () => res.send('in'))
       })

@@ -333,6 +333,7 @@ describe('a session', () => {
     process.env.NODE_ENV = 'production'
     try {
       expect(() => portal.sso.session()).toThrow(/redis: give a connected `redis` client/)
+      expect(() => portal.sso.session({ own: true })).not.toThrow()
     } finally {
       process.env.NODE_ENV = before
     }
@@ -541,6 +542,26 @@ describe('a host of its own kind', () => {
     const visitor = await signIn(portal)
     expect(visitor.cookieNames(portal.url)).toContain('hosts')
     expect(await status(visitor, portal)).toBe(200)
+  })
+
+  it('has who is signed in before each of its own pages, too, from its own express-session alone', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use('/bare', sso.session({ own: true }))
+        app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false, name: 'hosts' }))
+        app.use(sso.session({ own: true }))
+        app.use(sso.router())
+        app.get('/portal', (req, res) => void res.json(req.user ?? null))
+      },
+    })
+    const visitor = await signIn(portal)
+    expect(JSON.parse((await visitor.get(`${portal.url}/portal`)).body)).toMatchObject({
+      email: 'ada@example.com',
+    })
+    expect(visitor.cookieNames(portal.url)).not.toContain('portal-sso')
+    expect(portal.logs.filter(({ message }) => message.startsWith('SESSIONS ARE KEPT'))).toEqual([])
+    expect((await visitor.get(`${portal.url}/bare`)).status).toBe(500)
+    expect(portal.logs.at(-1)!.fields.cause).toContain('or express-session of your own, before this')
   })
 
   it('keeps its own Passport: what that keeps in the session is left alone', async () => {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { PassportStatic } from 'passport'
@@ -8,16 +7,16 @@ import { isActive, type User } from '../users/user-directory.ts'
 import { handle } from '../web/handle.ts'
 import type { PortalOf } from '../web/portal-of.ts'
 import { within } from '../within.ts'
-import { deviceOf } from './device.ts'
 import type { Ended, EndSessions } from './end-sessions.ts'
 import { watchForHost } from './ended-by-host.ts'
+import { createEnterSession } from './enter-session.ts'
 import type { KnownStores } from './known-stores.ts'
 import type { LimitsOf } from './limits.ts'
 import type { PlaceOf } from './place.ts'
 import { PortalSessionStrategy } from './portal-session-strategy.ts'
 import type { RunningSessions } from './running-sessions.ts'
 import type { SessionIndex } from './session-index.ts'
-import { type SignIn, signedInNow } from './sign-in.ts'
+import type { SignIn } from './sign-in.ts'
 import { type CameBy, cameByOf, clearSignedIn, type SignedIn, signedInOf } from './signed-in.ts'
 
 /** When and how the person of a session showed who they are. */
@@ -70,58 +69,21 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
   const { limitsOf, placeOf, portalOf, runningSessions } = parts
   const signIns = new WeakMap<Request, SignIn>()
   const identified = new WeakSet<Request>()
-  /** whose session a request came with */
-  const cameWith = new WeakMap<Request, SignedIn>()
-  /** under which id the row of a session waits that a request has left, for `req.login` to go on with it */
-  const leftAs = new WeakMap<Request, string>()
-
-  /**
-   * What is to stand in the session, and its row: before it is written, for one that nobody could find again to end it must not be.
-   *
-   * A host calls `req.login` also for who is signed in, whose particulars have changed say: nobody has shown anything then, and what
-   * ends what was begun with a provider still has to find it, at every moment. Else who sends such requests with a stolen session
-   * all the time, or holds one open, would have another one when it is ended.
-   *
-   * @throws PortalSsoError where it has ended meanwhile
-   */
-  async function enter(req: Request, userId: string): Promise<SignedIn> {
-    const [signIn, before, portal, left] = [
-      signIns.get(req),
-      cameWith.get(req),
-      portalOf(req),
-      leftAs.get(req),
-    ]
-    leftAs.delete(req)
-    const now = signedInNow(portal, userId, signIn)
-    const isSame = !signIn && before?.portal === portal && before.userId === userId
-    if (isSame && left !== undefined && (await index.rename(left, req.sessionID)))
-      return before.provider === undefined ? { ...now, since: before.since } : before
-    const ended = !isSame && left !== undefined && (await letGo(left))?.size === 1
-    if (!signIn && before && !ended) throw new PortalSsoError('not_signed_in', 'the session ended meanwhile')
-    await add(req, now)
-    return now
-  }
-
-  async function add(req: Request, { portal, userId, since }: SignedIn): Promise<void> {
-    const { provider, issuer, subject, providerSession } = signIns.get(req) ?? {}
-    const came = provider && issuer !== undefined && subject !== undefined
-    await index.add({
-      sessionId: req.sessionID,
-      portal,
-      userId,
-      cameBy: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
-      providerSession,
-      ...deviceOf(req.get('user-agent')),
-      place: placeOf(req),
-      expiresAt: new Date(since + limitsOf(portal).absolute),
-    })
-  }
+  const { cameWith, enter, leave } = createEnterSession({
+    index,
+    letGo,
+    limitsOf,
+    patience,
+    placeOf,
+    portalOf,
+    runningSessions,
+  })
 
   // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does; at that moment the
   // session has its new id.
   passport.serializeUser(
     (req: Request, user: Express.User, done: (error: unknown, value?: SignedIn) => void) => {
-      enter(req, String((user as User).id)).then(
+      enter(req, String((user as User).id), signIns.get(req)).then(
         (signedIn) => done(null, signedIn),
         (error: unknown) => done(error),
       )
@@ -137,7 +99,7 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
       Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
     const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
     if (user && isActive(user)) {
-      cameWith.set(req, signedIn)
+      cameWith(req, signedIn)
       return user
     }
     await leaveBehind(req)
@@ -160,17 +122,6 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
   /** Over is over, also while the database is away: a row that outlives its session opens nothing. */
   async function letGo(sessionId: string): Promise<Ended | undefined> {
     return await within(patience, endSessions({ sessionId })).catch(() => undefined)
-  }
-
-  /** Its row waits until the request is answered, under an id that is no session's. */
-  async function leave(req: Request, sessionId: string): Promise<void> {
-    const left = randomUUID()
-    const waits = await within(patience, index.rename(sessionId, left)).catch(() => false)
-    runningSessions.forget(sessionId)
-    if (!waits) return
-    leftAs.set(req, left)
-    // What stands in for an answer in the handshake of a WebSocket may emit nothing; then it waits until its idle time is over.
-    req.res?.once?.('close', () => void (leftAs.delete(req) && letGo(left)))
   }
 
   passport.use('session', new PortalSessionStrategy(userOf))
