@@ -116,6 +116,8 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     passport,
     endSessions,
     index,
+    isSignOut: ({ method, originalUrl }) =>
+      method === 'POST' && originalUrl.split('?')[0] === addresses.path('/logout'),
     knownStores,
     knownUsers,
     limitsOf,

@@ -206,6 +206,22 @@ describe('signing out at the provider too', () => {
     expect(await isIn(thief, portal)).toBe(false)
   })
 
+  it.each<[where: string, options: TestPortalOptions]>([
+    ['nothing may be remembered', { session: { userCacheSeconds: 0 } }],
+    ['the store is the host’s own', { mount: withStoreOf(new session.MemoryStore()) }],
+  ])('waits for no database, though %s: the session is gone when that is back', async (_where, options) => {
+    const portal = await portalWithAda(options)
+    const visitor = await signIn(portal)
+    const thief = visitor.clone()
+    await portal.knex.schema.renameTable('sso_sessions', 'away')
+    // What cannot be asked lets nobody in.
+    expect(await isIn(visitor, portal)).toBe(false)
+    const sent = await visitor.post(`${portal.url}/logout?by=button`)
+    expect([sent.status, next(sent)]).toEqual([200, expect.stringContaining(`${provider.issuer}/logout?`)])
+    await portal.knex.schema.renameTable('away', 'sso_sessions')
+    expect(await isIn(thief, portal)).toBe(false)
+  })
+
   it('gives the hint to no other provider that took over the name meanwhile', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)

@@ -56,6 +56,8 @@ export interface PortalSessionsParts {
   passport: InstanceType<PassportStatic['Passport']>
   endSessions: EndSessions
   index: SessionIndex
+  /** whether it asks to be signed out, for which nobody has to be known */
+  isSignOut: (req: Request) => boolean
   knownStores: KnownStores
   knownUsers: KnownUsers
   limitsOf: LimitsOf
@@ -66,7 +68,7 @@ export interface PortalSessionsParts {
 
 export function createPortalSessions(parts: PortalSessionsParts): PortalSessions {
   const { passport, endSessions, index, knownStores, knownUsers } = parts
-  const { limitsOf, placeOf, portalOf, runningSessions } = parts
+  const { isSignOut, limitsOf, placeOf, portalOf, runningSessions } = parts
   const signIns = new WeakMap<Request, SignIn>()
   const identified = new WeakSet<Request>()
   const { cameWith, enter, leave } = createEnterSession({
@@ -124,7 +126,15 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
     return await within(patience, endSessions({ sessionId })).catch(() => undefined)
   }
 
-  passport.use('session', new PortalSessionStrategy(userOf))
+  /** Whoever wants to leave must not have to wait for the database: the next person at a shared machine does not. */
+  async function userOrLeaving(req: Request): Promise<User | undefined> {
+    return await userOf(req).catch((error: unknown) => {
+      if (isSignOut(req)) return undefined
+      throw error
+    })
+  }
+
+  passport.use('session', new PortalSessionStrategy(userOrLeaving))
   const restore = passport.authenticate('session') as RequestHandler
   const initialize = passport.initialize({ compat: false })
 
