@@ -67,6 +67,7 @@ it('only what a link can say may be demanded', () => {
     [''],
     ['mfa', ''],
     ['mfa phr'],
+    ['mfa', 'p h'],
     ['m\u00fcfa'],
     [2],
     [null],
