@@ -28,7 +28,7 @@ export function createSessionRoutes(parts: AdminParts): Router {
   async function described(whose: Whose, portal: string) {
     const { userId, provider } = whose
     const person = userId === undefined ? undefined : await users.findById(userId, portal)
-    const named = (await providers.list(portal)).find(({ slug }) => slug === provider)
+    const named = provider === undefined ? undefined : await providers.find(provider, portal)
     const name = named?.displayName ?? provider ?? person?.name ?? userId
     return { whose, name, person, query: queryOf(whose) }
   }

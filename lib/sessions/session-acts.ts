@@ -3,7 +3,7 @@ import type { EventLog } from '../events/events.ts'
 import type { How } from '../providers/how.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { EndSessions } from './end-sessions.ts'
-import type { IndexedSession, SessionIndex, SessionMatch } from './session-index.ts'
+import { type IndexedSession, idPattern, type SessionIndex, type SessionMatch } from './session-index.ts'
 
 /** Whose sessions: those of a user, or those that were begun with a provider. One of the two, and within one portal. */
 export type Whose =
@@ -43,9 +43,6 @@ export interface SessionActsParts {
   index: SessionIndex
   table: Pick<ProvidersTable, 'find'>
 }
-
-/** A digest in base64url; nothing else is asked of the database. */
-export const idPattern = /^[\w-]{43}$/
 
 export function createSessionActs({ endSessions, events, index, table }: SessionActsParts): SessionActs {
   /** A name that is mistyped must not look like one that nobody is signed in by. */

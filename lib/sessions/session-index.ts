@@ -188,6 +188,9 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
   }
 }
 
+/** A digest in base64url; nothing else that somebody may have entered is asked of the database. */
+export const idPattern = /^[\w-]{43}$/
+
 /** What is shown in place of a session's id. */
 export function idOf(sessionId: string): string {
   return createHash('sha256').update(sessionId).digest('base64url')
