@@ -12,6 +12,6 @@ export default {
   globalTeardown: undefined,
   reporters: [],
   testMatch: [
-    '<rootDir>/test/{decide,freshness,id-token,identity,logout-token,provider-strategy,quote,return-to,templated-issuer}.test.ts',
+    '<rootDir>/test/{oidc/{id-token,identity,logout-token,provider-error},sign-in/{decide,reauthentication-rules,provider-strategy},web/return-to,providers/issuer}.test.ts',
   ],
 }

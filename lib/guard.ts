@@ -1,17 +1,13 @@
 import type { Request, RequestHandler, Response } from 'express'
-import { ConfigurationError, PortalSsoError } from './errors.ts'
-import type { PortalSessions } from './sessions/portal-session.ts'
+import type { PortalSessions } from './sessions/sessions.ts'
+import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { Freshness } from './sign-in/attempts.ts'
-import type { DemandFresh } from './sign-in/demand-fresh.ts'
-import { freshnessQuery, isDemandable, longestAge } from './sign-in/freshness.ts'
-import type { Addresses } from './web/addresses.ts'
-import { handle } from './web/handle.ts'
-import { isRepeatable } from './web/is-repeatable.ts'
-import { keepPrivate } from './web/keep-private.ts'
+import { type DemandFresh, freshnessQuery, isDemandable, longestAge } from './sign-in/reauthentication.ts'
+import { handle, keepPrivate } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
-import type { PortalOf } from './web/portal-of.ts'
+import { isRepeatable, type PortalOf, wantsPage } from './web/request.ts'
 import { safeReturnTo } from './web/return-to.ts'
-import { wantsPage } from './web/wants-page.ts'
+import type { Addresses } from './web/urls.ts'
 
 export interface GuardOptions {
   /**

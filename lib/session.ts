@@ -1,6 +1,6 @@
 import type { RequestHandler } from 'express'
-import { PortalSsoError } from './errors.ts'
-import type { PortalSessions } from './sessions/portal-session.ts'
+import type { PortalSessions } from './sessions/sessions.ts'
+import { PortalSsoError } from './shared/errors.ts'
 import type { Pages } from './web/pages.ts'
 
 export interface SessionOptions {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals'
-import { ConfigurationError } from '../lib/errors.ts'
 import { createPortalSso } from '../lib/index.ts'
 import type { PortalSsoOptions } from '../lib/options.ts'
-import { readOptions } from '../lib/read-options.ts'
-import { createAddresses } from '../lib/web/addresses.ts'
+import { readOptions } from '../lib/options.ts'
+import { ConfigurationError } from '../lib/shared/errors.ts'
+import { createAddresses } from '../lib/web/urls.ts'
 import { startPortal, testSecret } from './support/portal.ts'
 import { Visitor } from './support/visitor.ts'
 

@@ -1,10 +1,48 @@
-import type { EventKind } from '../events/event.ts'
-import type { EventFilter } from '../events/history.ts'
-import { type Entries, type EntryErrors, entriesOf } from './entries.ts'
+import type { EventFilter } from '../events/event-history.ts'
+import type { EventKind } from '../events/event-types.ts'
+import { type Entries, type EntryErrors, entriesOf } from './form.ts'
 
-const names = ['kind', 'provider', 'user', 'reference', 'from', 'to', 'before'] as const
+/** As a person says it. */
+const kindLabels: Record<EventKind, string> = {
+  'signed-in': 'Signed in',
+  'signed-out': 'Signed out',
+  'sessions-ended': 'Sessions ended',
+  refused: 'Refused',
+  linked: 'Account linked',
+  unlinked: 'Account unlinked',
+  registered: 'Registered',
+  'address-proof-sent': 'Code sent',
+  'address-proven': 'Address proven',
+  'address-proof-failed': 'Code not taken',
+  'rate-limited': 'Too many requests',
+  'provider-connected': 'Provider connected',
+  'provider-changed': 'Provider changed',
+  'provider-removed': 'Provider removed',
+  'provider-forgotten': 'Provider forgotten',
+  'provider-rehearsed': 'Sign-in rehearsed',
+  'provider-retiring': 'Provider retiring',
+  'provider-retired': 'Provider retired',
+  'provider-rebinding': 'Finding people again',
+  'provider-exported': 'Provider exported',
+  'client-secret-expiring': 'Client secret expiring',
+  'secrets-rotated': 'Secrets rotated',
+  'admin-consent': 'Administrator’s consent',
+  'identity-rebound': 'Account found again',
+  'break-glass': 'Break-glass link',
+}
 
-const patterns: Partial<Record<(typeof names)[number], [pattern: RegExp, wrong: string]>> = {
+export const eventKinds: readonly { value: string; label: string }[] = Object.entries(kindLabels).map(
+  ([value, label]) => ({ value, label }),
+)
+
+/** What an older version wrote, and this one does not know, is called by its own name. */
+export function kindName(kind: string): string {
+  return Object.hasOwn(kindLabels, kind) ? kindLabels[kind as EventKind] : kind
+}
+
+const filterNames = ['kind', 'provider', 'user', 'reference', 'from', 'to', 'before'] as const
+
+const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, wrong: string]>> = {
   kind: [/^[a-z-]{1,40}$/, 'Choose one of the list.'],
   provider: [/^[a-z0-9-]{1,40}$/, 'Write the name in addresses, such as acme.'],
   user: [/^[^\p{Cc}]{1,255}$/u, 'Write the id of a user.'],
@@ -24,10 +62,10 @@ export interface ReadFilter {
 export function readFilter(query: unknown): ReadFilter {
   const entries = entriesOf(
     query,
-    names.map((name) => ({ name })),
+    filterNames.map((name) => ({ name })),
   )
   const errors: EntryErrors = {}
-  for (const name of names) {
+  for (const name of filterNames) {
     const [pattern, wrong] = patterns[name] ?? []
     const entry = entries[name] ?? ''
     const isDay = name === 'from' || name === 'to'

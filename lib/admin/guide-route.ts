@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Router } from 'express'
-import { guidesDirectory } from '../paths.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
-import { handle } from '../web/handle.ts'
+import { guidesDirectory } from '../shared/package-paths.ts'
+import { handle } from '../web/handler.ts'
+import { type AdminParts, createShowAdmin } from './context.ts'
 import { blocksOf } from './markdown.ts'
-import type { AdminParts } from './parts.ts'
-import { createShowAdmin } from './show-admin.ts'
 
 /** `GET /new/:preset/guide`: what to do in the provider's console, as it is written in `docs/providers`. */
 export function createGuideRoute(parts: AdminParts): Router {

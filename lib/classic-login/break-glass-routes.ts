@@ -1,13 +1,13 @@
 import { type RequestHandler, Router } from 'express'
-import { PortalSsoError } from '../errors.ts'
-import type { EventLog } from '../events/events.ts'
-import type { Logger } from '../logger.ts'
-import type { Tickets } from '../rehearsal/tickets.ts'
-import type { Addresses } from '../web/addresses.ts'
-import { handle } from '../web/handle.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { Tickets } from '../one-time-links/one-time-links.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { handle } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/portal-of.ts'
-import { type BrokenGlass, openFor } from './broken-glass.ts'
+import type { PortalOf } from '../web/request.ts'
+import type { Addresses } from '../web/urls.ts'
+import { type BrokenGlass, openFor } from './break-glass.ts'
 
 export interface BreakGlassRoutesParts {
   addresses: Addresses

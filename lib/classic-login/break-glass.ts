@@ -1,8 +1,12 @@
-import type { EventLog } from '../events/events.ts'
-import type { Logger } from '../logger.ts'
-import type { How } from '../providers/how.ts'
-import type { Tickets } from '../rehearsal/tickets.ts'
-import type { Addresses } from '../web/addresses.ts'
+import type { Request, Response } from 'express'
+import type { EventLog } from '../events/event-log.ts'
+import type { Tickets } from '../one-time-links/one-time-links.ts'
+import type { How } from '../shared/act-options.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { Seal } from '../shared/seal.ts'
+import type { PortalOf } from '../web/request.ts'
+import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
+import type { Addresses } from '../web/urls.ts'
 
 /** The way in when every provider fails: opens the classic login to one browser, once, for a while, and loudly. */
 export interface BreakGlass {
@@ -25,6 +29,28 @@ export function createBreakGlass({ addresses, events, logger, tickets }: BreakGl
       logger.warn({ portal, by }, 'a link was made that opens the classic login')
       await events.record({ kind: 'break-glass', portal, by, detail: { step: 'made' } })
       return { url: origin + addresses.path('/login/break-glass', { ticket }), expiresAt }
+    },
+  }
+}
+
+/** Which browsers may use the classic login for a while. It needs no table: it has to work when little else does. */
+export interface BrokenGlass {
+  open(req: Request, res: Response): Promise<void>
+  isOpen(req: Request): Promise<boolean>
+}
+
+/** minutes */
+export const openFor = 30
+
+export function createBrokenGlass(seal: Seal, secure: boolean, portalOf: PortalOf): BrokenGlass {
+  const name = cookieName('sso-break-glass', secure)
+  const cookies = createSealedCookies<{ portal: string }>(seal, { lifetime: openFor * 60, secure })
+  return {
+    open: async (req, res) => void (await cookies.set(res, name, { portal: portalOf(req) })),
+    // Of this portal only: who may open one customer's site has nothing to say in another's.
+    isOpen: async (req) => {
+      const opened = await cookies.get(req, name)
+      return opened !== undefined && opened.portal === portalOf(req)
     },
   }
 }

@@ -1,9 +1,9 @@
 import type { Request, RequestHandler } from 'express'
-import { PortalSsoError } from '../errors.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { handle } from '../web/handle.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import { handle } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/portal-of.ts'
+import type { PortalOf } from '../web/request.ts'
 
 export interface ClassicLoginGateParts {
   /** the operator's own ways around */

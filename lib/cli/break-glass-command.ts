@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
+import { type Common, verb } from './command.ts'
 import { withWorkbench } from './environment.ts'
-import { say } from './print.ts'
-import { type Common, verb } from './verb.ts'
+import { say } from './output.ts'
 
 export function addBreakGlass(program: Command): void {
   verb(

@@ -1,8 +1,239 @@
 import { Command } from 'commander'
+import { type Claims, certainAddress, identityFrom } from '../oidc/identity.ts'
 import type { Check, Provider } from '../providers/provider.ts'
+import { explain } from '../shared/errors.ts'
+import { decide } from '../sign-in/decide.ts'
+import type { User } from '../users/user-directory.ts'
 import { type Workbench, withWorkbench } from './environment.ts'
-import { playNoauth } from './noauth-attacks.ts'
-import { printCheck, printHeading, printJson } from './print.ts'
+import { printCheck, printHeading, printJson } from './output.ts'
+
+/**
+ * Somebody signs in with an account of his own at a provider, and has it claim an address that is another person's (nOAuth).
+ * Each is played against a row by the very code that judges sign-ins; only the look into the tables is made up: there is a
+ * user with that address.
+ */
+interface Attack {
+  name: string
+  /** what the attacker comes with */
+  with: string
+  /** left out: it can be tried at every provider */
+  fits?(provider: Provider): boolean
+  /** whose address is claimed; default: one that the row may vouch for, where it may not do so for all */
+  victim?(provider: Provider): string
+  /** what the ID token says beside who it is from and for */
+  claims(victim: string, provider: Provider): Claims
+  userInfo?(victim: string, provider: Provider): Claims
+}
+
+const attackersOwn = 'attacker@attacker.example'
+const foreignTenant = '0badc0de-0000-4000-8000-00000000dead'
+// "Personal accounts" is a tenant, too: everybody's.
+const tenantOfEverybody = '9188040d-6c67-4c5b-b112-36a304b66dad'
+
+/** Where anybody can have an account, with whatever address could be verified some day. */
+const openHosts = [
+  'accounts.google.com',
+  'api.login.yahoo.com',
+  'appleid.apple.com',
+  'gitlab.com',
+  'www.facebook.com',
+  'www.linkedin.com',
+]
+
+/** Entra's of the world and of the national clouds, and of its older tokens (`sts.windows.net`). */
+const microsoftHosts = [
+  'login.microsoftonline.com',
+  'login.microsoftonline.us',
+  'login.partner.microsoftonline.cn',
+  'login.windows.net',
+  'sts.chinacloudapi.cn',
+  'sts.windows.net',
+]
+
+const attacks: readonly Attack[] = [
+  {
+    name: 'unverified',
+    with: 'an address that is not verified (email_verified false)',
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: false }),
+  },
+  {
+    name: 'unsaid',
+    with: 'an address of which nothing is said (no email_verified)',
+    claims: (email, provider) => ({ [provider.emailClaim]: email }),
+  },
+  {
+    name: 'text',
+    with: 'an address that is not verified, said as text (email_verified "false")',
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: 'false' }),
+  },
+  {
+    name: 'borrowed',
+    with: 'an address from UserInfo, and email_verified from the ID token',
+    claims: () => ({ email_verified: true }),
+    userInfo: (email, provider) => ({ [provider.emailClaim]: email }),
+  },
+  {
+    name: 'username',
+    with: 'a user name that is the address (preferred_username, upn), beside a verified address of his own',
+    claims: (email) => ({ email: attackersOwn, email_verified: true, preferred_username: email, upn: email }),
+  },
+  {
+    name: 'anybody',
+    with: 'an account that anybody can have, and an address that was verified there some day',
+    fits: isOpen,
+    victim: elsewhere,
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true }),
+  },
+  {
+    name: 'other-domain',
+    with: 'a verified address of a domain that the row does not name',
+    fits: ({ emailDomains }) => emailDomains.length > 0,
+    victim: elsewhere,
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: true }),
+  },
+  {
+    name: 'tenant',
+    with: 'an address set by the administrator of a tenant (email, said to be verified, without xms_edov)',
+    fits: isMicrosoft,
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true }),
+  },
+  {
+    name: 'edov-false',
+    with: "an address of a domain that is not the tenant's (xms_edov false)",
+    fits: isMicrosoft,
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: false }),
+  },
+  {
+    name: 'edov-text',
+    with: 'an address of a domain that is not the tenant\'s, said as text (xms_edov "0")',
+    fits: isMicrosoft,
+    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: '0' }),
+  },
+]
+
+/** @returns a line for each attack that can be tried at this provider: `failed` where it is let through */
+export function playNoauth(provider: Provider): Check[] {
+  const played = attacks
+    .filter(({ fits }) => fits?.(provider) ?? true)
+    .map((attack) => play(attack, provider))
+  return [...played, ...aboutTrust(provider)]
+}
+
+function play(attack: Attack, provider: Provider): Check {
+  const victim = `victim@${(attack.victim ?? vouchedDomain)(provider)}`
+  const { result, what } = outcome(attack, provider, victim)
+  const finding = `${attack.with}: ${what}`
+  return {
+    name: attack.name,
+    result,
+    finding,
+    ...(result !== 'ok' && { remedy: remedyFor(attack, provider) }),
+  }
+}
+
+function outcome(
+  attack: Attack,
+  provider: Provider,
+  victim: string,
+): Pick<Check, 'result'> & { what: string } {
+  const user: User = { id: 'victim', email: victim, name: 'Victim' }
+  const now = Math.floor(Date.now() / 1000)
+  try {
+    const idClaims = { ...whoItIs(provider, now), ...attack.claims(victim, provider) }
+    const userInfo = attack.userInfo?.(victim, provider)
+    const identity = identityFrom(provider, '', idClaims, userInfo, {
+      now,
+      tolerance: 30,
+      askedAt: now * 1000,
+    })
+    const address = certainAddress(identity, undefined)
+    const userWithAddress = address === victim ? user : undefined
+    const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
+    if (turn === 'link') return { result: 'failed', what: 'let in as the owner of the address' }
+    const stopped = turn === 'prove' ? 'a code goes to the owner of the address' : 'he is nobody but himself'
+    return { result: 'ok', what: `stopped, ${stopped}` }
+  } catch (error) {
+    return { result: 'ok', what: `refused, ${explain(error)}` }
+  }
+}
+
+/** Claims that are right: the attacker has an account, of a tenant that may come in. */
+function whoItIs(provider: Provider, now: number): Claims {
+  const named = tenantIn(provider)
+  const tid = provider.tenants[0] ?? (isGuid(named) ? named : foreignTenant)
+  return {
+    iss: isMicrosoft(provider) ? provider.issuer.replace(`/${named}/`, `/${tid}/`) : provider.issuer,
+    sub: 'attacker',
+    aud: provider.clientId,
+    iat: now,
+    exp: now + 300,
+    ...(isMicrosoft(provider) && { tid, oid: foreignTenant }),
+  }
+}
+
+function remedyFor({ name }: Attack, provider: Provider): string {
+  if (provider.trustsEmail && isOpen(provider))
+    return 'take trustsEmail back: anybody can have an account there, with any address'
+  if (provider.trustsEmail || name === 'anybody')
+    return 'name the domains that it may vouch for (emailDomains); people of others then prove their address by a code'
+  if (isMicrosoft(provider) && provider.preset !== 'entra')
+    return 'connect it anew with the preset entra, which knows what the claims of Microsoft are worth'
+  return 'disable it, and report this: no setting of the row explains it'
+}
+
+function aboutTrust({ trustsEmail, emailDomains }: Provider): Check[] {
+  if (!trustsEmail) return []
+  const name = 'trust'
+  if (emailDomains.length > 0)
+    return [
+      {
+        name,
+        result: 'ok',
+        finding: `its word counts, verified or not, for ${emailDomains.join(', ')} only`,
+      },
+    ]
+  return [
+    {
+      name,
+      result: 'warning',
+      finding:
+        'it is trusted with every address (trustsEmail without emailDomains): whoever sets addresses there can come in as anybody',
+      remedy:
+        'name the domains whose addresses an administrator of yours gives out there, or take trustsEmail back',
+    },
+  ]
+}
+
+/** Where the row names domains and trusts them, an address of these is no attack but what was asked for. */
+function vouchedDomain(provider: Provider): string {
+  const trusted = provider.trustsEmail && !isOpen(provider)
+  return trusted ? elsewhere(provider) : (provider.emailDomains[0] ?? elsewhere(provider))
+}
+
+function elsewhere({ emailDomains }: Provider): string {
+  let domain = 'elsewhere.example'
+  while (emailDomains.includes(domain)) domain = `not-${domain}`
+  return domain
+}
+
+function isOpen(provider: Provider): boolean {
+  if (openHosts.includes(new URL(provider.issuer).hostname)) return true
+  const tenants = provider.tenants.length > 0 ? provider.tenants : [tenantIn(provider)]
+  return isMicrosoft(provider) && tenants.some((tenant) => !isGuid(tenant) || tenant === tenantOfEverybody)
+}
+
+/** Whatever preset it was connected with. */
+function isMicrosoft({ preset, issuer }: Provider): boolean {
+  return preset === 'entra' || microsoftHosts.includes(new URL(issuer).hostname)
+}
+
+function tenantIn({ issuer }: Provider): string {
+  return new URL(issuer).pathname.split('/')[1] ?? ''
+}
+
+function isGuid(text: string): boolean {
+  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text)
+}
 
 interface Flags {
   portal?: string

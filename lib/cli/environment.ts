@@ -1,10 +1,10 @@
 import { userInfo } from 'node:os'
 import type { Knex } from 'knex'
+import { createPortalSso, type PortalSso } from '../create-portal-sso.ts'
 import { connectDatabase } from '../database/connect.ts'
-import { ConfigurationError } from '../errors.ts'
-import { createPortalSso, type PortalSso } from '../portal-sso.ts'
-import { isAddressRange } from '../providers/address-rules.ts'
-import { isOrigin } from '../read-options.ts'
+import { isAddressRange } from '../oidc/address-rules.ts'
+import { isOrigin } from '../options.ts'
+import { ConfigurationError } from '../shared/errors.ts'
 import { createUsersTable, type UsersTable } from '../users/users-table.ts'
 
 /** What the commands need to know, from the environment. */

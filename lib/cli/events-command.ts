@@ -1,15 +1,12 @@
 import { type Command, Option } from 'commander'
-import { csvLine } from '../admin/csv.ts'
-import { eventCells, eventColumns } from '../admin/event-columns.ts'
-import { eventKinds } from '../admin/event-kinds.ts'
-import { ConfigurationError } from '../errors.ts'
-import type { EventKind } from '../events/event.ts'
-import type { EventFilter, StoredEvent } from '../events/history.ts'
-import { mostExported, pagesOf } from '../events/pages-of.ts'
+import { eventKinds } from '../admin/event-filter.ts'
+import { csvLine, eventCells, eventColumns } from '../admin/events-csv.ts'
+import { type EventFilter, mostExported, pagesOf, type StoredEvent } from '../events/event-history.ts'
+import type { EventKind } from '../events/event-types.ts'
+import { ConfigurationError } from '../shared/errors.ts'
+import { type Common, momentOf, verb } from './command.ts'
 import { withWorkbench } from './environment.ts'
-import { momentOf } from './moment.ts'
-import { printJson, printTable } from './print.ts'
-import { type Common, verb } from './verb.ts'
+import { printJson, printTable } from './output.ts'
 
 interface EventFlags extends Common {
   kind?: EventKind

@@ -1,14 +1,13 @@
 import { Command } from 'commander'
 import { addAdd } from './providers/add.ts'
+import { addSwitches } from './providers/enable.ts'
 import { addExport } from './providers/export.ts'
 import { addImport } from './providers/import.ts'
 import { addKeys } from './providers/keys.ts'
-import { addLook } from './providers/look.ts'
-import { addPart } from './providers/part.ts'
-import { addPresets } from './providers/presets.ts'
+import { addLook, addPresets } from './providers/list.ts'
 import { addRebind } from './providers/rebind.ts'
-import { addRehearse } from './providers/rehearse.ts'
-import { addSwitches } from './providers/switches.ts'
+import { addPart } from './providers/remove.ts'
+import { addRehearse } from './providers/test-sign-in.ts'
 import { addUpdate } from './providers/update.ts'
 
 export function providersCommand(): Command {

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
-import { count } from '../admin/words.ts'
+import { count } from '../admin/format.ts'
 import { withWorkbench } from './environment.ts'
-import { progress, say } from './print.ts'
+import { progress, say } from './output.ts'
 
 export function secretsCommand(): Command {
   const command = new Command('secrets').description('what is sealed under SSO_SECRET')

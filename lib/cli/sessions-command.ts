@@ -1,11 +1,11 @@
 import { Command } from 'commander'
-import { ConfigurationError } from '../errors.ts'
-import type { Whose } from '../sessions/session-acts.ts'
+import type { Whose } from '../management/sessions-api.ts'
+import { ConfigurationError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import { confirm } from './ask.ts'
+import { type Common, verb } from './command.ts'
 import { type Workbench, withWorkbench } from './environment.ts'
-import { print, printJson, printTable, progress, say } from './print.ts'
-import { type Common, verb } from './verb.ts'
+import { print, printJson, printTable, progress, say } from './output.ts'
+import { confirm } from './prompt.ts'
 
 interface WhoseFlags {
   user?: string

@@ -1,11 +1,11 @@
 import { Command, Option } from 'commander'
-import { ConfigurationError, EmailTaken } from '../errors.ts'
+import { ConfigurationError, EmailTaken } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { UsersTable } from '../users/users-table.ts'
+import { type Common, verb } from './command.ts'
 import { withWorkbench } from './environment.ts'
-import { printJson, printTable, say } from './print.ts'
-import { type Common, verb } from './verb.ts'
+import { printJson, printTable, say } from './output.ts'
 
 export function usersCommand(): Command {
   const command = new Command('users').description('users in the built-in table `sso_users`')

@@ -1,5 +1,5 @@
 import knexModule, { type Knex } from 'knex'
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError } from '../shared/errors.ts'
 import { sqliteConfig } from './sqlite.ts'
 
 export interface Database {

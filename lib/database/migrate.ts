@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { ConfigurationError, explain } from '../errors.ts'
+import { ConfigurationError, explain } from '../shared/errors.ts'
 import * as providers from './migrations/001-providers.ts'
 import * as users from './migrations/002-users.ts'
 import * as identities from './migrations/003-identities.ts'

@@ -1,15 +1,15 @@
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
-import { explain } from '../errors.ts'
-import type { EventLog } from '../events/events.ts'
-import type { Logger } from '../logger.ts'
+import type { EventLog } from '../events/event-log.ts'
+import { type LogoutToken, LogoutTokenError, readLogoutToken } from '../oidc/logout-token.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
-import type { ProviderClients } from '../providers/provider-clients.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { handle } from '../web/handle.ts'
+import { explain } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { ProviderClients } from '../sign-in/connected-providers.ts'
+import { handle } from '../web/handler.ts'
 import { newReference, toProblem } from '../web/pages.ts'
-import type { PortalOf } from '../web/portal-of.ts'
-import { type LogoutToken, LogoutTokenError, readLogoutToken } from './logout-token.ts'
-import type { Obey } from './obey.ts'
+import type { PortalOf } from '../web/request.ts'
+import type { Obey } from './provider-logout.ts'
 
 export interface BackChannelRouteParts {
   clients: ProviderClients

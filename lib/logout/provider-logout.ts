@@ -1,62 +1,44 @@
+import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProviderClients } from '../providers/provider-clients.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import { isIssuerOf } from '../providers/templated-issuer.ts'
-import type { CameBy } from '../sessions/signed-in.ts'
-import { within } from '../within.ts'
-
-/** Where a provider signs people out (OpenID Connect RP-Initiated Logout 1.0). */
-export interface ProviderLogout {
-  provider: Provider
-  /** `end_session_endpoint`, as discovery checked it */
-  endpoint: URL
-}
-
-export interface ProviderLogoutParts {
-  clients: ProviderClients
-  table: ProvidersTable
-}
-
-/** milliseconds: nobody is kept from signing out here because it takes long to learn where to sign out there */
-const patience = 2000
+import type { EndSessions } from '../sessions/end-sessions.ts'
+import type { LogoutTokensTable, Told } from '../sessions/logout-tokens-table.ts'
+import type { SessionMatch } from '../sessions/sessions-table.ts'
 
 /**
- * Finds where the provider that somebody came in by signs them out.
+ * Ends what a provider said has ended, once it is believed: sessions that run, wherever they do, and those that are just about
+ * to begin.
  *
- * @returns `undefined` also when the provider is for signing out here only, is down, was disabled or removed, or the database is away
+ * @param match which sessions; default: those of the issuer that it names
+ * @returns `false`: it has done its work before
  */
-export type FindProviderLogout = (portal: string, cameBy: CameBy) => Promise<ProviderLogout | undefined>
+export type Obey = (provider: Provider, told: Omit<Told, 'portal'>, match?: SessionMatch) => Promise<boolean>
 
-export function createFindProviderLogout({ clients, table }: ProviderLogoutParts): FindProviderLogout {
-  async function find(portal: string, cameBy: CameBy): Promise<ProviderLogout | undefined> {
-    const provider = await table.find(portal, cameBy.provider)
-    // The slug may be another provider's by now, and the hint is an ID token: for its own issuer only.
-    if (!provider?.enabled || provider.logout === 'portal') return undefined
-    if (!isIssuerOf(provider, cameBy.issuer)) return undefined
-    const { metadata } = await clients.of(provider)
-    const { end_session_endpoint } = metadata
-    return end_session_endpoint === undefined
-      ? undefined
-      : { provider, endpoint: new URL(end_session_endpoint) }
-  }
-  return async (portal, cameBy) => await within(patience, find(portal, cameBy)).catch(() => undefined)
+export interface ObeyParts {
+  endSessions: EndSessions
+  events: EventLog
+  logoutTokens: LogoutTokensTable
 }
 
-// Servers refuse longer ones, and the person would stand before an error page instead of a question.
-const longestAddress = 4096
-
-/** The logout request (2.): the person's browser takes it to the provider. */
-export function logoutRequest(
-  { provider, endpoint }: ProviderLogout,
-  { logoutHint, returnUri, state }: { logoutHint: string | undefined; returnUri: string; state: string },
-): string {
-  const url = new URL(endpoint)
-  url.hash = ''
-  url.searchParams.set('client_id', provider.clientId)
-  url.searchParams.set('post_logout_redirect_uri', returnUri)
-  url.searchParams.set('state', state)
-  const plain = url.href
-  if (!logoutHint) return plain
-  url.searchParams.set('id_token_hint', logoutHint)
-  return url.href.length > longestAddress ? plain : url.href
+/**
+ * Noted first, then the sessions: a sign-in writes its session first and looks for the note then, so that of the two one always
+ * sees the other. Marked as obeyed last: a provider whose token failed here sends the same once more. Of two at once both end
+ * the same sessions, which harms nobody.
+ */
+export function createObey({ endSessions, events, logoutTokens }: ObeyParts): Obey {
+  return async ({ portal, slug }, message, match) => {
+    const told = { ...message, portal }
+    if (!(await logoutTokens.note(told))) return false
+    for (const [userId, sessions] of await endSessions(
+      match ?? { portal, issuer: told.issuer, ...told.ends },
+    ))
+      await events.record({
+        kind: 'signed-out',
+        portal,
+        userId,
+        provider: slug,
+        detail: { by: 'provider', sessions },
+      })
+    await logoutTokens.obeyed(told)
+    return true
+  }
 }

@@ -1,6 +1,18 @@
-import { explain } from '../errors.ts'
-import { within } from '../within.ts'
-import type { Mail, Mailer } from './mailer.ts'
+import { explain } from '../shared/errors.ts'
+import { within } from '../shared/with-timeout.ts'
+
+/** A mail as nodemailer takes it. */
+export interface Mail {
+  /** left out: the transport's own */
+  from?: string | undefined
+  to: string
+  subject: string
+  text: string
+  html: string
+}
+
+/** Sends mail: any transport of nodemailer's (`createTransport(…)`), or a function that does the same. */
+export type Mailer = { sendMail(mail: Mail): Promise<unknown> } | ((mail: Mail) => Promise<unknown>)
 
 /** A mail was not sent, or not in time. The message is for the operator's log, and free of what the mail holds. */
 export class MailFailed extends Error {

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError } from '../shared/errors.ts'
+import type { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
 import { type Check, type Provider, type SecretEncoding, slugSchema } from './provider.ts'
-import { columns, fromRow, type NewProvider, type Row, toColumns } from './provider-row.ts'
-import type { SecretBox } from './secret-box.ts'
-import { mattersToSignIn } from './settled.ts'
+import { columns, fromRow, mattersToSignIn, type NewProvider, type Row, toColumns } from './settings.ts'
 
 /** Left out: stays as it is; `null`: none any more. */
 export interface SecretChanges {

@@ -1,11 +1,29 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
-import { explain } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import { inTime } from './in-time.ts'
-import type { KnownStores } from './known-stores.ts'
-import type { RunningSessions } from './running-sessions.ts'
-import type { SessionIndex, SessionMatch } from './session-index.ts'
+import { explain } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { inTime } from './session-store.ts'
+import type { RunningSessions } from './session-validity.ts'
+import type { SessionIndex, SessionMatch } from './sessions-table.ts'
+
+/** The stores that sessions are in: ours, and those of a host's own express-session, which only its requests know. */
+export interface KnownStores {
+  note(store: Store): void
+  all(): readonly Store[]
+}
+
+// A host has one or two. One that makes a store for each request must not fill our memory with them.
+const most = 8
+
+export function createKnownStores(): KnownStores {
+  let stores: readonly Store[] = []
+  return {
+    note(store) {
+      if (!stores.includes(store)) stores = [store, ...stores].slice(0, most)
+    },
+    all: () => stores,
+  }
+}
 
 /**
  * Ends sessions wherever they run: when it has returned, none of them lets anybody in any more. Sessions in a store of ours that

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
-import type { Seal } from '../seal.ts'
+import type { Seal } from '../shared/seal.ts'
 import { cookieName, cookiesOf, createSealedCookies, headerLength } from '../web/sealed-cookie.ts'
 
 /** One click on a provider until its answer came back. */

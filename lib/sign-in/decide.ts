@@ -1,4 +1,7 @@
-import { isActive, type User } from '../users/user-directory.ts'
+import { certainAddress, type Identity } from '../oidc/identity.ts'
+import { normaliseEmail } from '../users/email-address.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
 
 /** What is to happen with an identity. */
 export type Turn =
@@ -41,4 +44,89 @@ export function decide({ address, linkedUser, reboundUser, userWithAddress, regi
 
 function admit(turn: 'known' | 'link', user: User, how: { again?: true } = {}): Turn {
   return isActive(user) ? { turn, user, ...how } : { turn: 'refuse', reason: 'user_inactive' }
+}
+
+/**
+ * Who may register: everybody whose address is vouched for or proven by a code, nobody, or whom the host's function lets.
+ * The function is given the identity with the address that is certain as its `email`, whatever the provider claimed.
+ */
+export type RegistrationPolicy =
+  | 'open'
+  | 'closed'
+  | ((identity: Identity, portal: string) => boolean | Promise<boolean>)
+
+export interface Prospect {
+  turn: Turn
+  /** a user that the identity is still linked to but who exists no more */
+  gone: string | undefined
+}
+
+export interface LookUpParts {
+  identities: IdentitiesTable
+  users: UserDirectory
+  registration: RegistrationPolicy
+}
+
+/**
+ * Asks the tables what they know of an identity, and decides.
+ *
+ * @param proven address that the person proved by a code
+ * @param rebindingSince the provider's, of an identity that was judged just now: its people are found again under new subjects
+ */
+export type LookUp = (
+  identity: Identity,
+  portal: string,
+  proven?: string,
+  rebindingSince?: string,
+) => Promise<Prospect>
+
+export function createLookUp({ identities, users, registration }: LookUpParts): LookUp {
+  /**
+   * Who it was before its provider gave out new subjects. Tenant and object id name a person to whoever runs the tenant, and
+   * nobody else can present them: they stood in a token with the provider's signature, of the same issuer as the link from
+   * before. Both have to be equal, and there has to be one such user: in doubt the person goes the ordinary way.
+   */
+  async function findRebound(
+    { issuer, directory }: Identity,
+    portal: string,
+    since: string | undefined,
+  ): Promise<User | undefined> {
+    if (!directory || since === undefined) return undefined
+    const userIds = await identities.findUserIdsBefore(portal, { issuer, ...directory }, since)
+    const [userId] = userIds
+    return userId !== undefined && userIds.length === 1 ? await users.findById(userId, portal) : undefined
+  }
+
+  return async (identity, portal, proven, rebindingSince) => {
+    const linkedId = await identities.findUserId(portal, identity)
+    const linkedUser = linkedId === undefined ? undefined : await users.findById(linkedId, portal)
+    // One that was linked is never rebound, also when its user is gone.
+    const reboundUser =
+      linkedId === undefined ? await findRebound(identity, portal, rebindingSince) : undefined
+    const address = certainAddress(identity, proven)
+    // No table is asked about an address before it is certain: so neither what a page says nor how long it takes can tell
+    // who has an account here.
+    const userWithAddress =
+      linkedUser || reboundUser || address === undefined
+        ? undefined
+        : await findByAddress(users, address, portal)
+    const mayBeNew = !linkedUser && !reboundUser && !userWithAddress && address !== undefined
+    const registrationOpen =
+      mayBeNew && (await mayRegister(registration, { ...identity, email: address }, portal))
+    return {
+      turn: decide({ address, linkedUser, reboundUser, userWithAddress, registrationOpen }),
+      gone: linkedUser ? undefined : linkedId,
+    }
+  }
+}
+
+/** A host's database that compares loosely (collations) would hand over the account of a look-alike. */
+async function findByAddress(users: UserDirectory, address: string, portal: string) {
+  const found = await users.findByEmail(address, portal)
+  return found && normaliseEmail(found.email) === address ? found : undefined
+}
+
+async function mayRegister(policy: RegistrationPolicy, identity: Identity, portal: string): Promise<boolean> {
+  // Only `true` opens: a host's function may answer with something else that is truthy.
+  return typeof policy === 'function' ? (await policy(identity, portal)) === true : policy === 'open'
 }

@@ -1,12 +1,12 @@
 import { type Request, type RequestHandler, Router } from 'express'
-import { PortalSsoError } from '../errors.ts'
+import { readLoginHint } from '../oidc/authorization-response.ts'
+import { isIssuerOf } from '../providers/issuer.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { isIssuerOf } from '../providers/templated-issuer.ts'
-import type { Addresses } from '../web/addresses.ts'
-import { handle } from '../web/handle.ts'
-import type { PortalOf } from '../web/portal-of.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import { handle } from '../web/handler.ts'
+import type { PortalOf } from '../web/request.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import { readLoginHint } from './login-hint.ts'
+import type { Addresses } from '../web/urls.ts'
 import type { Refuse } from './refuse.ts'
 
 export interface InitiateParts {

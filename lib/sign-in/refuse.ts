@@ -1,13 +1,13 @@
 import type { Request, Response } from 'express'
-import { explain, type ProblemCode } from '../errors.ts'
-import type { EventLog } from '../events/events.ts'
-import type { Logger } from '../logger.ts'
+import type { EventLog } from '../events/event-log.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { Addresses } from '../web/addresses.ts'
+import { explain, type ProblemCode } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
 import { newReference, type Pages, toProblem, type Way } from '../web/pages.ts'
+import type { Addresses } from '../web/urls.ts'
 import type { Freshness } from './attempts.ts'
-import { freshnessQuery } from './freshness.ts'
+import { freshnessQuery } from './reauthentication.ts'
 
 export interface Refused {
   portal: string

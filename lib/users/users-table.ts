@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { EmailTaken } from '../errors.ts'
+import { EmailTaken } from '../shared/errors.ts'
 import type { User, UserDirectory } from './user-directory.ts'
 
 export interface UsersTable extends UserDirectory {

@@ -1,17 +1,55 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import ejs from 'ejs'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
-import { ConfigurationError, explain, PortalSsoError, type ProblemCode, withoutStatement } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import { viewsDirectory } from '../paths.ts'
-import { randomText } from '../random-text.ts'
-import type { Addresses } from './addresses.ts'
-import { keepPrivate } from './keep-private.ts'
+import {
+  ConfigurationError,
+  explain,
+  PortalSsoError,
+  type ProblemCode,
+  withoutStatement,
+} from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { viewsDirectory } from '../shared/package-paths.ts'
+import { randomText } from '../shared/random-code.ts'
+import { keepPrivate } from './handler.ts'
 import { createLocales, type Locale } from './locale.ts'
-import type { Views } from './views.ts'
-import { wantsPage } from './wants-page.ts'
+import { wantsPage } from './request.ts'
+import type { Addresses } from './urls.ts'
+
+/** The templates: ours, and a host's in place of those of the same name. */
+export interface Views {
+  /**
+   * @param name without its ending, such as `picker`
+   * @param escaped makes a value fit for where it is printed; default for HTML
+   */
+  render(name: string, locals: object, escaped?: (value: unknown) => string): Promise<string>
+}
+
+/** @param viewsDir the host's folder */
+export function createViews(viewsDir: string | undefined): Views {
+  const views = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
+  // EJS looks beside the including file first: without this a host could not replace a partial alone.
+  const includer = (name: string) => ({ filename: findView(views, name) })
+  return {
+    render: (name, locals, escaped) =>
+      ejs.renderFile(findView(views, name), locals, {
+        views,
+        includer,
+        cache: process.env.NODE_ENV === 'production',
+        ...(escaped && { escape: escaped }),
+      }),
+  }
+}
+
+/** @param name without its ending, such as `picker` or `partials/head` */
+function findView(directories: readonly string[], name: string): string {
+  const found = directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
+  if (found === undefined) throw new Error(`no view is called ${name}`)
+  return found
+}
 
 export interface Branding {
   /** the portal's name; default `Portal` */

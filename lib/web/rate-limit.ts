@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Request, RequestHandler, Response } from 'express'
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
-import { explain } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import { within } from '../within.ts'
-import { networkOf } from './client-address.ts'
-import { handle } from './handle.ts'
+import { explain } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { within } from '../shared/with-timeout.ts'
+import { handle } from './handler.ts'
+import { networkOf } from './request.ts'
 
 /**
  * How many requests a minute one client address (of IPv6 one /64) may make to each kind of route. The defaults let all of a

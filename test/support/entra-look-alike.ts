@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { ProviderInput } from '../../lib/providers/provider-input.ts'
+import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import {
   type Claims,
   type FaultyProvider,

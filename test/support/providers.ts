@@ -1,4 +1,4 @@
-import type { NewProvider } from '../../lib/providers/provider-row.ts'
+import type { NewProvider } from '../../lib/providers/settings.ts'
 
 /** A row of a provider that nobody ever asks. */
 export function newProvider(more: Partial<NewProvider> = {}): NewProvider {

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
+import { type Common, verb } from '../command.ts'
 import { withWorkbench } from '../environment.ts'
-import { printJson } from '../print.ts'
-import { choosePassphrase, readSecret } from '../secrets.ts'
-import { type Common, verb } from '../verb.ts'
+import { printJson } from '../output.ts'
+import { choosePassphrase, readSecret } from '../read-secret.ts'
 
 interface ExportFlags extends Common {
   withSecrets?: boolean

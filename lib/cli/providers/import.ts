@@ -1,13 +1,13 @@
 import type { Command } from 'commander'
-import { ConfigurationError } from '../../errors.ts'
-import { loggable } from '../../loggable.ts'
-import type { Imported } from '../../providers/import-providers.ts'
-import { longestFile } from '../../providers/provider-file.ts'
-import { ask, atTerminal } from '../ask.ts'
+import type { Imported } from '../../management/import-providers.ts'
+import { longestFile } from '../../management/provider-file.ts'
+import { ConfigurationError } from '../../shared/errors.ts'
+import { loggable } from '../../shared/sanitize-text.ts'
+import { type Common, on, verb } from '../command.ts'
 import { type Workbench, withWorkbench } from '../environment.ts'
-import { print, printJson, progress } from '../print.ts'
-import { readSecret, readText } from '../secrets.ts'
-import { type Common, on, verb } from '../verb.ts'
+import { print, printJson, progress } from '../output.ts'
+import { ask, atTerminal } from '../prompt.ts'
+import { readSecret, readText } from '../read-secret.ts'
 
 interface ImportFlags extends Common {
   passphraseFile?: string

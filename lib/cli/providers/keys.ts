@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
+import { type Common, verb } from '../command.ts'
 import { withWorkbench } from '../environment.ts'
-import { print, printJson, printTable, say } from '../print.ts'
-import { type Common, verb } from '../verb.ts'
+import { print, printJson, printTable, say } from '../output.ts'
 
 export function addKeys(providers: Command): void {
   verb(

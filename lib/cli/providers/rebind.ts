@@ -1,9 +1,9 @@
 import { Argument, type Command } from 'commander'
-import type { RebindingPlan } from '../../moving/rebind-identities.ts'
-import { confirm } from '../ask.ts'
+import type { RebindingPlan } from '../../management/rebind-identities.ts'
+import { type Common, verb } from '../command.ts'
 import { type Workbench, withWorkbench } from '../environment.ts'
-import { print, printJson, printTable, say } from '../print.ts'
-import { type Common, verb } from '../verb.ts'
+import { print, printJson, printTable, say } from '../output.ts'
+import { confirm } from '../prompt.ts'
 
 const steps = ['plan', 'start', 'stop', 'undo'] as const
 type RebindFlags = Common & { yes?: boolean }

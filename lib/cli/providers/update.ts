@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
-import { ConfigurationError } from '../../errors.ts'
 import type { ProviderChanges } from '../../providers/provider.ts'
+import { ConfigurationError } from '../../shared/errors.ts'
+import { type Common, verb } from '../command.ts'
 import { type Workbench, withWorkbench } from '../environment.ts'
-import { printCheck, progress, say } from '../print.ts'
-import { readSecrets } from '../secrets.ts'
-import { type Common, verb } from '../verb.ts'
-import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './setting-flags.ts'
+import { printCheck, progress, say } from '../output.ts'
+import { readSecrets } from '../read-secret.ts'
+import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './flags.ts'
 
 interface UpdateFlags extends Common, Flags {
   clientSecretFile?: string

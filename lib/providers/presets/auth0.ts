@@ -1,5 +1,4 @@
-import { readDomain } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readDomain } from './preset.ts'
 
 export const auth0: Preset = {
   name: 'auth0',

@@ -1,5 +1,5 @@
+import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import type { ProviderSettings } from '../provider.ts'
-import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../templated-issuer.ts'
 import type { Preset, Question } from './preset.ts'
 
 const host = 'https://login.microsoftonline.com'

@@ -1,5 +1,4 @@
-import { readAddress } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readAddress } from './preset.ts'
 
 export const gitlab: Preset = {
   name: 'gitlab',

@@ -1,5 +1,4 @@
-import { readChoice } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readChoice } from './preset.ts'
 
 export const jumpcloud: Preset = {
   name: 'jumpcloud',

@@ -1,5 +1,4 @@
-import { readAddress, readName } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readAddress, readName } from './preset.ts'
 
 export const keycloak: Preset = {
   name: 'keycloak',

@@ -1,5 +1,4 @@
-import { readDomain, readName } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readDomain, readName } from './preset.ts'
 
 export const okta: Preset = {
   name: 'okta',

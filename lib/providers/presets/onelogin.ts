@@ -1,5 +1,4 @@
-import { readSubdomain } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readSubdomain } from './preset.ts'
 
 export const onelogin: Preset = {
   name: 'onelogin',

@@ -1,5 +1,4 @@
-import { readChoice, readGuid } from './answers.ts'
-import type { Preset } from './preset.ts'
+import { type Preset, readChoice, readGuid } from './preset.ts'
 
 export const ping: Preset = {
   name: 'ping',

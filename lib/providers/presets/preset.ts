@@ -48,3 +48,94 @@ export interface Preset {
   /** of `docs/providers` */
   guide: string
 }
+
+/**
+ * How answers are read. They come from a clipboard, or from somebody who would like to see the client secret go elsewhere:
+ * what can only be meant one way is brought into its normal form, everything else is refused with what to write. An issuer is
+ * made of nothing but what these patterns let through.
+ */
+type Read = Question['read']
+
+const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+// No user, port, path, query or fragment, and no IP address: the last label begins with a letter.
+const domain = new RegExp(`^(?:${label}\\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+const address = new RegExp(`^https?://${label}(?:\\.${label})*(?::\\d{1,5})?(?:/[\\w~-][\\w.~-]*)*$`, 'i')
+const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
+
+/** @param refused looks at a domain once more, and says what to write in its place */
+export function readDomain(example: string, refused?: (domain: string) => string | undefined): Read {
+  return (answer) => {
+    const read = bare(answer)
+    if (read.length > 253 || !domain.test(read) || !isHost(read))
+      return { wrong: `write a domain only, such as \`${example}\`` }
+    const wrong = refused?.(read)
+    return wrong === undefined ? { answer: read } : { wrong }
+  }
+}
+
+/**
+ * An address of a server, with its port and path where it has such. Whether plain http may be is looked at later, like for
+ * any issuer.
+ *
+ * @param refused looks at an address once more, and says what to write in its place
+ */
+export function readAddress(example: string, refused?: (address: URL) => string | undefined): Read {
+  return (answer) => {
+    const whole = withoutSlashes(answer.includes('://') ? answer.trim() : `https://${answer.trim()}`)
+    if (!address.test(whole) || !URL.canParse(whole))
+      return { wrong: `write an address without anything after its path, such as \`${example}\`` }
+    const url = new URL(whole)
+    const wrong = refused?.(url)
+    return wrong === undefined ? { answer: withoutSlashes(url.href) } : { wrong }
+  }
+}
+
+/** One part of an address, to the letter. */
+export function readName(pattern: RegExp, sentence: string): Read {
+  return (answer) => (pattern.test(answer.trim()) ? { answer: answer.trim() } : { wrong: sentence })
+}
+
+export function readGuid(sentence: string): Read {
+  return (answer) => {
+    const read = answer.trim().toLowerCase()
+    return guid.test(read) ? { answer: read } : { wrong: sentence }
+  }
+}
+
+export function readChoice(choices: readonly string[]): Read {
+  return (answer) => {
+    const read = answer.trim().toLowerCase()
+    return choices.includes(read) ? { answer: read } : { wrong: `write one of ${choices.join(', ')}` }
+  }
+}
+
+/** First label of a vendor's domain; the whole domain is taken, too. */
+export function readSubdomain(parent: string): Read {
+  const oneLabel = new RegExp(`^${label}$`)
+  return (answer) => {
+    const read = bare(answer)
+    const name = read.endsWith(`.${parent}`) ? read.slice(0, -parent.length - 1) : read
+    return oneLabel.test(name) && isHost(`${name}.${parent}`)
+      ? { answer: name }
+      : { wrong: `write what stands before \`.${parent}\`, such as \`acme\`` }
+  }
+}
+
+/** A domain as it is copied from a browser's address bar. */
+function bare(answer: string): string {
+  return withoutSlashes(
+    answer
+      .trim()
+      .toLowerCase()
+      .replace(/^https:\/\//, ''),
+  )
+}
+
+/** As browsers see it: `xn--` before what is no such name is none. */
+function isHost(text: string): boolean {
+  return URL.canParse(`https://${text}`) && new URL(`https://${text}`).host === text
+}
+
+function withoutSlashes(text: string): string {
+  return text.replace(/\/+$/, '')
+}

@@ -1,0 +1,67 @@
+import type { Request, Response } from 'express'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Check, Provider } from '../providers/provider.ts'
+import { ConfigurationError } from '../shared/errors.ts'
+import { type AdminParts, createShowAdmin, howOf } from './context.ts'
+import { markOf, sentence } from './format.ts'
+import { statesOf } from './provider-status.ts'
+import { addressesFor, hasConsent } from './provider-urls.ts'
+
+/** @param trouble what an act said that was not done */
+export type ShowProvider = (
+  req: Request,
+  res: Response,
+  provider: Provider,
+  trouble?: { problem: string; checks?: readonly Check[] },
+) => Promise<void>
+
+/** `GET /:slug`: one provider, and whatever can be done with it. */
+export function createShowProvider(parts: AdminParts): ShowProvider {
+  const { addresses, history, portalOf, providers, sessionActs } = parts
+  const show = createShowAdmin(parts)
+
+  /** Keys that nobody can open any more must not hide the page on which to part with the provider. */
+  async function keysOf(slug: string, portal: string) {
+    try {
+      return { keys: await providers.clientKeys(slug, portal) }
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error
+      return { keys: [], problem: sentence(error.message) }
+    }
+  }
+
+  return async (req, res, provider, trouble) => {
+    const { slug, preset } = provider
+    const { portal } = howOf(req, portalOf)
+    const signsKeys = provider.clientAuthentication === 'private_key_jwt'
+    const [activities, dependents, sessions, keys] = await Promise.all([
+      history.activity(portal),
+      providers.whoDependsOn(slug, portal),
+      sessionActs.count({ provider: slug, portal }),
+      signsKeys ? keysOf(slug, portal) : { keys: [] },
+    ])
+    const activity = activities.get(slug)
+    await show(
+      req,
+      res,
+      'provider',
+      {
+        provider,
+        presetName: presetOf(preset)?.displayName ?? preset,
+        mark: markOf(provider),
+        states: statesOf(provider, activity, new Date()),
+        activity,
+        dependents,
+        sessions,
+        ...keys,
+        signsKeys,
+        addresses: addressesFor(parts, slug, portal, { ...provider, signsKeys }),
+        consentHref: hasConsent(preset) ? addresses.path(`/login/${slug}/admin-consent`) : undefined,
+        rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
+        tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),
+        ...trouble,
+      },
+      trouble ? 422 : 200,
+    )
+  }
+}

@@ -1,0 +1,32 @@
+import { type Command, Option } from 'commander'
+import { moment } from '../providers/provider.ts'
+import { ConfigurationError } from '../shared/errors.ts'
+
+/** @throws ConfigurationError for what is no date of ISO 8601; one without a time is midnight, UTC */
+export function momentOf(text: string, flag: string): Date {
+  const { data } = moment.safeParse(text)
+  if (data !== undefined) return new Date(data)
+  throw new ConfigurationError(`${flag}: write a date such as 2027-01-31, not "${text}"`)
+}
+
+/** What every command on a portal takes. */
+export interface Common {
+  portal: string
+  json?: boolean
+}
+
+/** A command that says which portal, speaks JSON to scripts, and shows how it is used. */
+export function verb(parent: Command, usage: string, description: string, ...examples: string[]): Command {
+  const heading = examples.length > 1 ? 'Examples' : 'Example'
+  return parent
+    .command(usage)
+    .description(description)
+    .addOption(new Option('--portal <name>', 'which portal').default('default'))
+    .option('--json', 'for scripts: the outcome as JSON, errors as {"error": …} on standard error')
+    .addHelpText('after', `\n${heading}:\n${examples.map((line) => `  $ portal-sso ${line}`).join('\n')}`)
+}
+
+/** For a command that is to be typed next. */
+export function on(portal: string): string {
+  return portal === 'default' ? '' : ` --portal ${portal}`
+}

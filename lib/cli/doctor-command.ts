@@ -1,0 +1,164 @@
+import { count } from '../admin/format.ts'
+import type { PortalSso } from '../create-portal-sso.ts'
+import { connectDatabase } from '../database/connect.ts'
+import { pendingMigrations } from '../database/migrate.ts'
+import { isOrigin } from '../options.ts'
+import type { Check, Provider } from '../providers/provider.ts'
+import { explain } from '../shared/errors.ts'
+import { type Environment, withSso } from './environment.ts'
+import { printCheck, printHeading, say } from './output.ts'
+
+type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
+
+/** Looks at everything a sign-in needs and says what is wrong and what to do. @returns whether all is well */
+export async function doctor(environment: Environment, { json }: { json?: boolean } = {}): Promise<boolean> {
+  const looked: { heading: string; findings: Finding[] }[] = []
+  const found = (heading: string, ...findings: Finding[]) => {
+    looked.push({ heading, findings })
+    if (json) return
+    printHeading(heading)
+    findings.forEach(printCheck)
+  }
+
+  found('Settings', checkSecret(environment), checkBaseUrl(environment))
+  const database = await checkDatabase(environment)
+  found('Database', database)
+  found('Sessions', await checkRedis(environment))
+  if (database.result === 'ok' && environment.secrets.length > 0) {
+    for (const [heading, checks] of await checkProviders(environment)) found(heading, ...checks)
+  } else {
+    found('Providers', {
+      result: 'warning',
+      finding: 'not looked at: that needs the database and the secret',
+    })
+  }
+  const failed = looked.flatMap(({ findings }) => findings).filter(({ result }) => result === 'failed').length
+  say(
+    { json },
+    { ok: failed === 0, looked },
+    failed === 0 ? '\nAll is well.' : `\n${count(failed, 'thing', 'things')} to mend.`,
+  )
+  return failed === 0
+}
+
+function checkSecret({ secrets }: Environment): Finding {
+  const remedy = 'set SSO_SECRET, for example to the output of `openssl rand -base64 32`'
+  if (secrets.length === 0) return { result: 'failed', finding: 'SSO_SECRET is not set', remedy }
+  if (secrets.some((secret) => secret.length < 32))
+    return { result: 'failed', finding: 'SSO_SECRET is shorter than 32 characters', remedy }
+  return {
+    result: 'ok',
+    finding: `SSO_SECRET is set${secrets.length > 1 ? ` (${secrets.length}, the first one writes)` : ''}`,
+  }
+}
+
+function checkBaseUrl({ baseUrl }: Environment): Finding {
+  if (!isOrigin(baseUrl))
+    return {
+      result: 'failed',
+      finding: `BASE_URL is ${baseUrl}, which is no origin`,
+      remedy: 'write the public origin such as `https://portal.example.com`, without a path',
+    }
+  if (baseUrl.startsWith('https://')) return { result: 'ok', finding: `BASE_URL is ${baseUrl}` }
+  return {
+    result: 'warning',
+    finding: `BASE_URL is ${baseUrl}, without TLS`,
+    remedy: 'right for development on this machine; set the public https origin in production',
+  }
+}
+
+async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
+  try {
+    const database = connectDatabase(databaseUrl)
+    try {
+      const pending = await pendingMigrations(database.knex)
+      if (pending.length === 0)
+        return { result: 'ok', finding: 'the database answers and its tables are up to date' }
+      return {
+        result: 'failed',
+        finding: `tables are missing: ${pending.join(', ')}`,
+        remedy: 'run `portal-sso migrate`',
+      }
+    } finally {
+      await database.close()
+    }
+  } catch (error) {
+    return {
+      result: 'failed',
+      finding: `the database cannot be used: ${explain(error)}`,
+      remedy: 'check DATABASE_URL and that the server runs',
+    }
+  }
+}
+
+async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
+  if (redisUrl === undefined)
+    return {
+      result: 'warning',
+      finding: 'REDIS_URL is not set: sessions would live in the process',
+      remedy: 'right for development; production refuses it',
+    }
+  try {
+    const { createClient } = await import('redis')
+    const client = createClient({ url: redisUrl, socket: { reconnectStrategy: false, connectTimeout: 3000 } })
+    client.on('error', () => {}) // reported by connect()
+    await client.connect()
+    await client.ping()
+    await client.close()
+    return { result: 'ok', finding: 'Redis answers' }
+  } catch (error) {
+    return {
+      result: 'failed',
+      finding: `Redis cannot be used: ${explain(error)}`,
+      remedy: 'check REDIS_URL, that the server runs, and that the package `redis` is installed',
+    }
+  }
+}
+
+async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[string, Finding[]][]> {
+  const all = (await Promise.all(portals.map((portal) => providers.list(portal)))).flat()
+  const remedy = 'run `portal-sso providers add`'
+  if (all.length === 0) return [['Providers', [{ result: 'warning', finding: 'none is connected', remedy }]]]
+  const tested = await Promise.all(
+    all.map(async (provider) => ({ provider, findings: await findingsOf(providers, provider) })),
+  )
+  return [
+    ...tested.map(({ provider: { slug, displayName, enabled }, findings }): [string, Finding[]] => [
+      `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`,
+      findings,
+    ]),
+    ...portals.flatMap((portal) => lockedOut(tested.filter(({ provider }) => provider.portal === portal))),
+  ]
+}
+
+async function findingsOf(providers: PortalSso['providers'], { slug, portal }: Provider): Promise<Finding[]> {
+  try {
+    return (await providers.test(slug, portal)).checks
+  } catch (error) {
+    return [{ result: 'failed', finding: explain(error) }]
+  }
+}
+
+/** Where nobody can come in any more, it is said how to get back. */
+function lockedOut(tested: { provider: Provider; findings: Finding[] }[]): [string, Finding[]][] {
+  const enabled = tested.filter(({ provider }) => provider.enabled)
+  const broken = enabled.filter(({ findings }) => findings.some(({ result }) => result === 'failed'))
+  const [first] = enabled
+  if (!first || broken.length < enabled.length) return []
+  const finding = 'no enabled provider passes its test: nobody may be able to sign in'
+  const remedy =
+    '`portal-sso break-glass` opens the classic login to one browser; `portal-sso providers disable` to everybody'
+  return [[`Portal ${first.provider.portal}`, [{ result: 'failed', finding, remedy }]]]
+}
+
+async function checkProviders(environment: Environment): Promise<[string, Finding[]][]> {
+  const database = connectDatabase(environment.databaseUrl)
+  try {
+    const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
+    return await withSso(environment, database.knex, (sso) => checkEach(sso, portals))
+  } catch (error) {
+    return [['Providers', [{ result: 'failed', finding: explain(error) }]]]
+  } finally {
+    await database.close()
+  }
+}

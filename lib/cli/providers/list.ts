@@ -1,0 +1,208 @@
+import type { Command } from 'commander'
+import type { PortalSso } from '../../create-portal-sso.ts'
+import { presetOf, presets } from '../../providers/presets/presets.ts'
+import type { Provider } from '../../providers/provider.ts'
+import { ConfigurationError } from '../../shared/errors.ts'
+import { createAddresses } from '../../web/urls.ts'
+import { type Common, verb } from '../command.ts'
+import { type Workbench, withWorkbench } from '../environment.ts'
+import { print, printCheck, printJson, printPairs, printTable, progress } from '../output.ts'
+
+/** What is to be entered at the provider. */
+export interface Urls {
+  redirectUri: string
+  /** a second redirect URI, for the consent of an administrator, with a preset that knows such a thing */
+  adminConsentUri?: string
+  postLogoutRedirectUri: string
+  backChannelLogoutUri: string
+  /** where it is switched on */
+  frontChannelLogoutUri?: string
+  /** where the provider fetches our keys, with `private_key_jwt` */
+  jwksUri?: string
+}
+
+type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & {
+  clientAuthentication?: string | undefined
+  frontChannelLogout?: boolean | undefined
+}
+
+export function urlsOf({ sso, environment }: Workbench, provider: Described): Urls {
+  const { slug, portal, preset, clientAuthentication, frontChannelLogout } = provider
+  const { providers } = sso
+  const addresses = createAddresses(environment.baseUrl, environment.mountPath)
+  return {
+    redirectUri: providers.redirectUri(slug, portal),
+    ...(presetOf(preset)?.adminConsent && { adminConsentUri: addresses.adminConsent(slug, portal) }),
+    postLogoutRedirectUri: providers.postLogoutRedirectUri(portal),
+    backChannelLogoutUri: providers.backChannelLogoutUri(slug, portal),
+    ...(frontChannelLogout && { frontChannelLogoutUri: providers.frontChannelLogoutUri(slug, portal) }),
+    ...(clientAuthentication === 'private_key_jwt' && { jwksUri: providers.jwksUri(slug, portal) }),
+  }
+}
+
+const urlLabels: Record<keyof Urls, string> = {
+  redirectUri: 'Redirect URI',
+  adminConsentUri: 'Admin-consent redirect URI',
+  postLogoutRedirectUri: 'Post-logout redirect URI',
+  backChannelLogoutUri: 'Back-channel logout URI',
+  frontChannelLogoutUri: 'Front-channel logout URI',
+  jwksUri: 'JWKS URI',
+}
+
+export function printUrls(urls: Urls): void {
+  print('To enter at the provider:')
+  const names = Object.keys(urls) as (keyof Urls)[]
+  printPairs(names.map((name) => [urlLabels[name], urls[name] ?? '']))
+}
+
+/** `enabled`, `disabled`, and what else an operator should know. */
+function stateOf({ enabled, recommended, rehearsedAt, retiringAt, rebindingSince }: Provider): string {
+  const more = [
+    recommended && 'recommended',
+    rehearsedAt ? `rehearsed ${rehearsedAt}` : 'not rehearsed with these settings',
+    retiringAt && `retiring on ${retiringAt}`,
+    rebindingSince && `rebinding since ${rebindingSince}`,
+  ]
+  return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
+}
+
+const labels: Partial<Record<keyof Provider, string>> = {
+  displayName: 'Name',
+  preset: 'Preset',
+  issuer: 'Issuer',
+  clientId: 'Client id',
+  clientAuthentication: 'Client authentication',
+  secretEncoding: 'Secret encoding',
+  secretInUse: 'Client secret in use',
+  clientSecretExpiresAt: 'Client secret expires',
+  secondClientSecretExpiresAt: 'Second secret expires',
+  signingAlgorithm: 'Signing algorithm',
+  responseMode: 'Response mode',
+  prompt: 'Prompt',
+  authorizationParameters: 'Authorization parameters',
+  emailClaim: 'E-mail claim',
+  trustsEmail: 'Trusts e-mail',
+  emailDomains: 'E-mail domains',
+  tenants: 'Allowed tenants',
+  logout: 'Signing out ends',
+  frontChannelLogout: 'Front-channel logout',
+  proxy: 'Proxy',
+  certificateAuthority: 'Certificate authority',
+}
+
+/** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
+export function printProvider(workbench: Workbench, provider: Provider): void {
+  const names = Object.keys(labels) as (keyof Provider)[]
+  printPairs([
+    ['Slug', provider.slug],
+    ['State', stateOf(provider)],
+    ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
+  ])
+  printUrls(urlsOf(workbench, provider))
+  print(provider.tested ? `Tested ${provider.tested.at}:` : 'Never tested.')
+  provider.tested?.checks.forEach(printCheck)
+}
+
+function spelled(value: unknown): string {
+  if (value === undefined) return '–'
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (Array.isArray(value)) return value.join(', ') || '–'
+  if (typeof value === 'object' && value !== null)
+    return (
+      Object.entries(value)
+        .map(([name, each]) => `${name}=${each}`)
+        .join(', ') || '–'
+    )
+  return String(value)
+}
+
+export function addPresets(providers: Command): void {
+  providers
+    .command('presets')
+    .description('what `add` can start from: what each asks for, and its guide')
+    .option('--json', 'for scripts')
+    .addHelpText('after', '\nExample:\n  $ portal-sso providers presets')
+    .action(({ json }: { json?: boolean }) => {
+      if (json) return printJson(presets.map(described))
+      for (const { name, displayName, asks, guide, settings } of presets) {
+        print(`${name}: ${displayName} (docs/providers/${guide})`)
+        if (!settings) print('  --issuer  Issuer')
+        for (const { name: flag, label, hint, example, required = true } of asks) {
+          const optional = !required && !hint?.includes('left out') && 'may be left out'
+          const help = [hint, optional, example && `for example ${example}`]
+          print(`  --${flag}  ${[label, ...help.filter(Boolean)].join('; ')}`)
+        }
+      }
+    })
+}
+
+function described({ name, displayName, asks, hints, guide }: (typeof presets)[number]) {
+  return {
+    name,
+    displayName,
+    asks: asks.map(({ read: _, required = true, ...question }) => ({ ...question, required })),
+    hints,
+    guide: `docs/providers/${guide}`,
+  }
+}
+
+/** The commands that decide nothing. */
+export function addLook(providers: Command): void {
+  verb(
+    providers,
+    'list',
+    'all providers of a portal, in the order of the login page',
+    'providers list',
+  ).action((flags: Common) =>
+    withWorkbench(async ({ sso }) => {
+      const all = await sso.providers.list(flags.portal)
+      if (flags.json) return printJson(all)
+      if (all.length === 0)
+        return console.log('No provider is connected. Connect one with `portal-sso providers add`.')
+      printTable(
+        ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'],
+        all.map(({ slug, displayName, enabled, recommended, issuer }) => [
+          slug,
+          displayName,
+          enabled ? 'yes' : 'no',
+          recommended ? 'yes' : '',
+          issuer,
+        ]),
+      )
+    }),
+  )
+
+  verb(
+    providers,
+    'show <slug>',
+    'all settings, what to enter at the provider, its state and last test; no secrets',
+    'providers show acme',
+  ).action((slug: string, flags: Common) =>
+    withWorkbench(async (workbench) => {
+      const provider = await existing(workbench.sso, slug, flags.portal)
+      if (flags.json) printJson({ ...provider, urls: urlsOf(workbench, provider) })
+      else printProvider(workbench, provider)
+    }),
+  )
+
+  verb(
+    providers,
+    'test <slug>',
+    'test a connected provider, and note what was found and how it reads the client secret; fails when a check fails',
+    'providers test acme',
+  ).action((slug: string, flags: Common) =>
+    withWorkbench(async ({ sso }) => {
+      progress(flags, `Testing ${slug} …`)
+      const test = await sso.providers.test(slug, flags.portal)
+      if (flags.json) printJson(test)
+      else test.checks.forEach(printCheck)
+      if (!test.ok) process.exitCode = 1
+    }),
+  )
+}
+
+export async function existing({ providers }: PortalSso, slug: string, portal: string): Promise<Provider> {
+  const provider = await providers.find(slug, portal)
+  if (!provider) throw new ConfigurationError(`no provider is called "${slug}" in the portal "${portal}"`)
+  return provider
+}

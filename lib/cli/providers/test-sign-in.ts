@@ -1,0 +1,74 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { type Common, on, verb } from '../command.ts'
+import { type Workbench, withWorkbench } from '../environment.ts'
+import { print, printJson, progress } from '../output.ts'
+
+type Outcome = 'passed' | 'failed' | 'expired'
+
+const said: Record<Outcome, string> = {
+  passed: 'The rehearsal passed.',
+  failed: 'The rehearsal failed. The page in the browser says what is wrong and what to do.',
+  expired: 'The link has expired without a rehearsal.',
+}
+
+export function addRehearse(providers: Command): void {
+  verb(
+    providers,
+    'rehearse <slug>',
+    'sign in through it for real in your browser: a report, no session, no account',
+    'providers rehearse acme',
+    'providers rehearse acme --no-wait --json',
+  )
+    .option(
+      '--no-wait',
+      'print the link and end; with --json and without this, a line for the link and one for the outcome',
+    )
+    .action((slug: string, flags: Common & { wait: boolean }) =>
+      withWorkbench(async (workbench) => {
+        const rehearsal = await begin(workbench, slug, flags)
+        if (!flags.wait) return
+        const outcome = await outcomeOf(workbench, rehearsal, flags)
+        if (flags.json) printJson({ outcome }, 0)
+        else print(said[outcome])
+        if (outcome !== 'passed') process.exitCode = 1
+        else if (!flags.json) print(`Go on with \`portal-sso providers enable ${slug}${on(flags.portal)}\`.`)
+      }),
+    )
+}
+
+/** Shows the link and waits for what becomes of it. */
+export async function rehearse(workbench: Workbench, slug: string, flags: Common): Promise<Outcome> {
+  const outcome = await outcomeOf(workbench, await begin(workbench, slug, flags), flags)
+  print(said[outcome])
+  return outcome
+}
+
+interface Rehearsal {
+  ticket: string
+  expiresAt: Date
+}
+
+async function begin({ sso, by }: Workbench, slug: string, { portal, json }: Common): Promise<Rehearsal> {
+  const { url, ...rehearsal } = await sso.rehearsals.link(slug, { portal, by })
+  const until = rehearsal.expiresAt.toISOString()
+  if (json) printJson({ url, expiresAt: until }, 0)
+  else print(`Open this in your browser, once, until ${until}:\n  ${url}`)
+  return rehearsal
+}
+
+async function outcomeOf(
+  { sso }: Workbench,
+  { ticket, expiresAt }: Rehearsal,
+  flags: Common,
+): Promise<Outcome> {
+  progress(flags, 'Waiting for the rehearsal … (Ctrl-C ends the waiting, nothing else)')
+  // The link may be opened at the last moment; whoever signs in then needs a while, and the attempt ends by itself.
+  const patience = expiresAt.getTime() + 20 * 60_000
+  while (Date.now() < patience) {
+    const outcome = await sso.rehearsals.outcome(ticket)
+    if (outcome !== 'waiting') return outcome
+    await setTimeout(500)
+  }
+  return 'expired'
+}

@@ -1,0 +1,233 @@
+import { randomBytes } from 'node:crypto'
+import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
+import type { ProviderMetadata } from '../../oidc/discovery.ts'
+import type { WayOut } from '../../oidc/http-client.ts'
+import { isSpelledTheSame, proofsOf, withSecret } from '../../oidc/provider-client.ts'
+import {
+  type Check,
+  type ClientAuthentication,
+  type SecretEncoding,
+  secretEncodings,
+} from '../../providers/provider.ts'
+import { explain } from '../../shared/errors.ts'
+import { type Candidate, failed, ok, warning } from './candidate.ts'
+
+/** What an answer to a made-up code tells of the client. */
+export interface Answer {
+  /**
+   * `known`: only the code was wrong; `unknown client`: the id or what proves it; `reckless`: there are tokens; `silent`: no
+   * answer at all; `unclear`: something else
+   */
+  said: 'known' | 'unknown client' | 'reckless' | 'silent' | 'unclear'
+  /** fit for everybody's eyes: a provider may quote our secret in its answer, and this is kept and shown */
+  quoted: string
+}
+
+// RFC 6749, 5.2. Nothing else is repeated.
+const errors = [
+  'invalid_client',
+  'invalid_grant',
+  'invalid_request',
+  'invalid_scope',
+  'unauthorized_client',
+  'unsupported_grant_type',
+]
+
+export async function judge(ask: () => Promise<Response>): Promise<Answer> {
+  let response: Response
+  try {
+    response = await ask()
+  } catch (error) {
+    return { said: 'silent', quoted: explain(error) }
+  }
+  const body: unknown = await response.json().catch(() => undefined)
+  const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
+  const described = typeof error_description === 'string' ? error_description : ''
+  const [microsoft] = /\bAADSTS\d{4,7}\b/.exec(described) ?? []
+  const named = errors.find((known) => known === error)
+  const quoted = [`status ${response.status}`, named, microsoft].filter(Boolean).join(', ')
+  if (access_token !== undefined || id_token !== undefined) return { said: 'reckless', quoted }
+  if (named === 'invalid_grant') return { said: 'known', quoted }
+  // Keycloak says `unauthorized_client` of a wrong secret, with 401.
+  const refused = named === 'invalid_client' || named === 'unauthorized_client' || response.status === 401
+  return { said: refused ? 'unknown client' : 'unclear', quoted }
+}
+
+export interface CheckedCredentials {
+  check: Check
+  /** the spelling that the provider takes, and the secret that it knows, where that was found out */
+  secretEncoding?: SecretEncoding | undefined
+  secretInUse?: 'first' | 'second' | undefined
+}
+
+const name = 'credentials'
+
+/**
+ * Asks for tokens with a made-up code. Who we are is looked at before the code is (RFC 6749, 3.2.1), so what the provider says of
+ * the code tells that it knows us. One request for each secret and spelling that there is, and none after one that fails.
+ */
+export async function checkCredentials(
+  metadata: ProviderMetadata,
+  method: ClientAuthentication,
+  candidate: Candidate,
+  outbound: WayOut,
+): Promise<CheckedCredentials> {
+  const ask = (authenticate: ClientAuth) => askWith(authenticate, metadata, candidate, outbound)
+  if (method === 'client_secret_basic' || method === 'client_secret_post')
+    return await checkSecrets(method, candidate, ask)
+  if (method === 'private_key_jwt' && !candidate.signingKey) return { check: notTriedYet }
+  const [proof] = proofsOf(
+    { ...candidate, clientAuthentication: method, secretEncoding: 'form' },
+    { signingKey: candidate.signingKey },
+  )
+  const answer = proof ? await ask(proof.authenticate) : undefined
+  return { check: verdict(answer, method === 'none' ? ofPublic : ofKey) }
+}
+
+/** How the provider would know us, what else is wrong, and what to do then. */
+interface Words {
+  by: string
+  wrong: string
+  remedy: string
+}
+
+const ofPublic: Words = {
+  by: 'by its id alone',
+  wrong: 'the client ID is wrong, or the client is not a public one',
+  remedy:
+    'look at the client ID; register a public client (PKCE, no secret) at the provider, or give the client secret',
+}
+
+const ofKey: Words = {
+  by: 'by its key',
+  wrong: 'the client ID is wrong, or the provider has not read the public keys',
+  remedy:
+    'look at the client ID; enter the address of the public keys at the provider, or have it fetch them anew',
+}
+
+const ofSecret: Words = {
+  by: 'by its secret',
+  wrong: 'the client secret or the client ID is wrong',
+  remedy:
+    'copy the value of the client secret (not its ID) from the provider anew, and look whether it has run out',
+}
+
+const ofTwoSecrets: Words = { ...ofSecret, wrong: 'both client secrets or the client ID are wrong' }
+
+const notTriedYet = warning(
+  name,
+  'not tried yet: the provider has to read the public keys first',
+  'save it, enter the address of the public keys at the provider, then test again',
+)
+
+interface Tried {
+  secret: 'first' | 'second'
+  answer: Answer
+  encoding: SecretEncoding
+}
+
+async function checkSecrets(
+  method: 'client_secret_basic' | 'client_secret_post',
+  candidate: Candidate,
+  ask: (authenticate: ClientAuth) => Promise<Answer>,
+): Promise<CheckedCredentials> {
+  let encoding = candidate.secretEncoding ?? 'form'
+  let settled = method === 'client_secret_post'
+  const tried: Tried[] = []
+  const secrets = { first: candidate.clientSecret, second: candidate.secondClientSecret }
+  for (const secret of ['first', 'second'] as const) {
+    const text = secrets[secret]
+    if (text === undefined) continue
+    const same = isSpelledTheSame(candidate.clientId, text)
+    const others = settled || same ? [] : secretEncodings.filter((each) => each !== encoding)
+    for (const each of [encoding, ...others]) {
+      const last = { secret, encoding: each, answer: await ask(withSecret(method, text, each)) }
+      tried.push(last)
+      if (last.answer.said !== 'unknown client') break
+    }
+    const found = tried.at(-1)
+    if (found?.answer.said === 'known') {
+      encoding = found.encoding
+      settled ||= !same
+    }
+    if (found?.answer.said === 'silent') break
+  }
+  const known = tried.filter(({ answer }) => answer.said === 'known')
+  return {
+    check: ofSecrets(tried, known, secrets.first !== undefined && secrets.second !== undefined),
+    ...(known[0] && { secretEncoding: known[0].encoding, secretInUse: known[0].secret }),
+  }
+}
+
+function ofSecrets(tried: Tried[], known: Tried[], two: boolean): Check {
+  const [one, other] = known
+  const spelling = one?.encoding === 'raw' ? ', which it reads as it is (not form-encoded)' : ''
+  if (!one) {
+    const telling = tried.find(({ answer }) => answer.said !== 'unknown client') ?? tried[0]
+    return verdict(telling?.answer, two ? ofTwoSecrets : ofSecret)
+  }
+  if (!two) return ok(name, `the provider knows the client by its secret${spelling}`)
+  if (other) return ok(name, `the provider knows the client by both of its secrets${spelling}`)
+  const wrong = one.secret === 'first' ? 'second' : 'first'
+  const quoted = tried.findLast(({ secret }) => secret === wrong)?.answer.quoted ?? 'not tried'
+  return warning(
+    name,
+    `the provider knows the client by its ${one.secret} secret${spelling}, and does not take the ${wrong} one (${quoted})`,
+    `sign-ins work; give the ${wrong} secret anew, or take it away`,
+  )
+}
+
+function verdict(answer: Answer | undefined, { by, wrong, remedy }: Words): Check {
+  const quoted = answer?.quoted ? ` (${answer.quoted})` : ''
+  switch (answer?.said) {
+    case 'known':
+      return ok(name, `the provider knows the client ${by}`)
+    case 'unknown client':
+      return failed(name, `the provider does not know the client: ${wrong}${quoted}`, remedy)
+    case 'reckless':
+      return failed(
+        name,
+        'the provider gives tokens for a code that it never gave out',
+        'do not use it: anybody could come in with it',
+      )
+    case 'silent':
+      return failed(
+        name,
+        `the token endpoint cannot be reached${quoted}`,
+        'look whether this server may reach it: the name, the firewall, the proxy and the certificate',
+      )
+    default:
+      return warning(
+        name,
+        `whether the provider knows the client could not be found out${quoted}`,
+        'sign in with it once before it is shown to everybody',
+      )
+  }
+}
+
+async function askWith(
+  authenticate: ClientAuth,
+  metadata: ProviderMetadata,
+  { clientId, redirectUri }: Candidate,
+  outbound: WayOut,
+): Promise<Answer> {
+  const body = new URLSearchParams({
+    grant_type: 'authorization_code',
+    code: randomBytes(32).toString('base64url'),
+    code_verifier: randomPKCECodeVerifier(),
+    ...(redirectUri !== undefined && { redirect_uri: redirectUri }),
+  })
+  const headers = new Headers({
+    accept: 'application/json',
+    'content-type': 'application/x-www-form-urlencoded',
+  })
+  await authenticate({ issuer: metadata.issuer }, { client_id: clientId }, body, headers)
+  return await judge(() =>
+    outbound.fetch(metadata.token_endpoint, {
+      method: 'POST',
+      headers: Object.fromEntries(headers),
+      body,
+      redirect: 'manual',
+    }),
+  )
+}

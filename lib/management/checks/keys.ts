@@ -1,0 +1,42 @@
+import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
+import type { ProviderMetadata } from '../../oidc/discovery.ts'
+import type { WayOut } from '../../oidc/http-client.ts'
+import type { Check, SigningAlgorithm } from '../../providers/provider.ts'
+import { explain } from '../../shared/errors.ts'
+import { failed, ok } from './candidate.ts'
+
+export async function checkKeys(
+  metadata: ProviderMetadata,
+  algorithm: SigningAlgorithm,
+  outbound: WayOut,
+): Promise<Check> {
+  try {
+    const response = await outbound.fetch(metadata.jwks_uri, {
+      method: 'GET',
+      headers: { accept: 'application/json' },
+      body: undefined,
+      redirect: 'manual',
+    })
+    if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
+    await findKey((await response.json()) as JSONWebKeySet, algorithm)
+    return ok('keys', `the key set holds a usable key for ${algorithm}`)
+  } catch (error) {
+    return failed(
+      'keys',
+      `the keys cannot be used: ${explain(error)}`,
+      `open ${metadata.jwks_uri} from this server; it must answer with a JSON key set`,
+    )
+  }
+}
+
+/** @throws when no key of the set can verify a signature of this algorithm */
+async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void> {
+  try {
+    await createLocalJWKSet(keys)({ alg })
+  } catch (error) {
+    if (error instanceof errors.JWKSNoMatchingKey)
+      throw new Error(`the key set holds no usable key for ${alg}`)
+    // Several are fine: each token says by its `kid` which one.
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+  }
+}

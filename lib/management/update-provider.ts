@@ -1,0 +1,148 @@
+import type { EventLog } from '../events/event-log.ts'
+import type { Outbound } from '../oidc/http-client.ts'
+import {
+  type ClientKey,
+  type ClientKeyAlgorithm,
+  makeClientKey,
+  signingKeyOf,
+} from '../providers/client-key.ts'
+import type { Provider, ProviderChanges, ProviderSettings } from '../providers/provider.ts'
+import type { ClientSecrets, ProvidersTable, SecretChanges } from '../providers/providers-table.ts'
+import { settingsOf, settled } from '../providers/settings.ts'
+import type { How } from '../shared/act-options.ts'
+import { ConfigurationError } from '../shared/errors.ts'
+import type { Addresses } from '../web/urls.ts'
+import type { Candidate } from './checks/candidate.ts'
+import { assertFits, readChanges } from './provider-input.ts'
+import { tested } from './test-provider.ts'
+
+export interface UpdateHow extends How {
+  /** of the row that the changes were made on: a newer one is somebody else's work, and is not written over */
+  version?: number | undefined
+}
+
+export interface UpdateParts {
+  addresses: Pick<Addresses, 'callback'>
+  events: EventLog
+  outbound: Outbound
+  table: ProvidersTable
+}
+
+export type UpdateProvider = (slug: string, changes: ProviderChanges, how?: UpdateHow) => Promise<Provider>
+
+const secretNames = ['clientSecret', 'secondClientSecret'] as const
+const required: readonly string[] = ['displayName', 'issuer', 'clientId']
+
+export function createUpdateProvider({ addresses, events, outbound, table }: UpdateParts): UpdateProvider {
+  /** Keys that are there stay: the provider has read them. */
+  async function firstKey(provider: Provider, alg: ClientKeyAlgorithm): Promise<ClientKey[] | undefined> {
+    const keys = await table.clientKeys(provider)
+    return keys.length > 0 ? undefined : [await makeClientKey(alg, Date.now())]
+  }
+
+  /** Like a secret, what it signs goes to nobody else than before; and where another way was used, the provider does not know it yet. */
+  async function signingKeyFor(
+    provider: Provider,
+    asked: ProviderSettings,
+  ): Promise<Candidate['signingKey']> {
+    const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
+    if (!stays || moves(provider, asked) || believesOthers(provider, asked)) return undefined
+    const keys = await table.clientKeys(provider)
+    return () => signingKeyOf(keys, Date.now())
+  }
+
+  return async (slug, changes, { portal = 'default', by = 'code', version } = {}) => {
+    const provider = await table.existing(portal, slug)
+    if (version !== undefined && version !== provider.version)
+      throw new ConfigurationError(
+        `"${slug}" was changed by somebody else meanwhile: look at it and try again`,
+      )
+    const { changed, takenBack } = readChanges(changes)
+    const missing = takenBack.find((name) => required.includes(name))
+    if (missing) throw new ConfigurationError(`${missing}: a provider cannot do without it`)
+    const secrets = {
+      clientSecret: changes.clientSecret === null ? null : changed.clientSecret,
+      secondClientSecret: changes.secondClientSecret === null ? null : changed.secondClientSecret,
+    }
+    const replaced = secretNames.filter((name) => secrets[name] !== undefined)
+    const stored = await table.clientSecrets(provider, replaced)
+    const asked = without({ ...settingsOf(provider), ...stored, ...changed }, takenBack)
+    assertFits(provider.preset, asked)
+    refuseTakingSecretsAlong(provider, asked, stored)
+    // The same test as when it was connected: a change must not leave a provider behind that cannot work.
+    const { found, keyAlgorithm, secretInUse, checks } = await tested(
+      { ...asked, preset: provider.preset, signingKey: await signingKeyFor(provider, asked) },
+      addresses.callback(slug, portal),
+      outbound,
+    )
+    const clientKeys = keyAlgorithm && (await firstKey(provider, keyAlgorithm))
+    const updated = await table.update(provider, settled(found), { ...secrets, clientKeys })
+    if (secretInUse) await table.noteSecretInUse(updated, secretInUse)
+    await table.noteTest(updated, checks)
+    const detail = difference(provider, updated, secrets)
+    await events.record({ kind: 'provider-changed', portal, provider: slug, by, detail })
+    return updated
+  }
+}
+
+/**
+ * Who may change the issuer, or whom to believe that he is the issuer, must not get the client secrets sent wherever he likes. The
+ * whole issuer, not its origin alone: on a host of many each names a token endpoint of his own.
+ */
+function refuseTakingSecretsAlong(provider: Provider, asked: ProviderSettings, stored: ClientSecrets): void {
+  const moving = moves(provider, asked)
+  if (!moving && !believesOthers(provider, asked)) return
+  const taken = secretNames.find((name) => stored[name] !== undefined)
+  if (taken)
+    throw new ConfigurationError(
+      `${taken}: give the ${taken === 'clientSecret' ? 'client secret' : 'second client secret'} again when ${moving ? 'the issuer moves' : 'other certificates are believed'}`,
+    )
+}
+
+function moves(provider: Provider, { issuer }: ProviderSettings): boolean {
+  return spelled(issuer) !== spelled(provider.issuer)
+}
+
+function believesOthers(provider: Provider, { certificateAuthority }: ProviderSettings): boolean {
+  return certificateAuthority !== provider.certificateAuthority
+}
+
+/** Administrators lose or add the last slash. */
+function spelled(issuer: string): string {
+  return new URL(issuer).href.replace(/\/$/, '')
+}
+
+function without(
+  settings: ProviderSettings,
+  takenBack: readonly (keyof ProviderSettings)[],
+): ProviderSettings {
+  const left = Object.entries(settings).filter(
+    ([name]) => !takenBack.includes(name as keyof ProviderSettings),
+  )
+  return Object.fromEntries(left) as unknown as ProviderSettings
+}
+
+/** What changed, as it was and as it is; of a secret only that it did. */
+function difference(before: Provider, after: Provider, secrets: SecretChanges) {
+  const [old, now] = [settingsOf(before), settingsOf(after)]
+  const names = (Object.keys(now) as (keyof typeof now)[]).filter(
+    (name) => JSON.stringify(old[name]) !== JSON.stringify(now[name]),
+  )
+  const replaced = Object.entries(secrets)
+    .filter(([, secret]) => secret !== undefined)
+    .map(([name]) => name)
+  // An event is bounded: each setting has its part of it, or a long one would push out what else was changed.
+  const room = Math.floor(longestDetail / names.length)
+  const pick = (from: typeof now) =>
+    JSON.stringify(Object.fromEntries(names.map((name) => [name, cut(from[name], room - name.length)])))
+  return { change: [...names, ...replaced].join(', '), before: pick(old), after: pick(now) }
+}
+
+/** characters of what is told of settings, as JSON; an event takes a thousand */
+const longestDetail = 900
+
+function cut(value: unknown, room: number): unknown {
+  const text = JSON.stringify(value) ?? ''
+  // Spelled as JSON once more, its quotes take two characters each.
+  return text.length + 5 <= room ? value : `${text.slice(0, Math.max(0, (room - 6) / 2))}…`
+}

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto'
+import type { Knex } from 'knex'
+import type { Identity } from '../oidc/identity.ts'
+import type { LogoutToken } from '../oidc/logout-token.ts'
+import type { Provider } from '../providers/provider.ts'
+
+/**
+ * Whether the provider has said, since we asked it for this identity, that its session, or everything of the person there, has
+ * ended; or whether that was so long ago that it is not known any more.
+ */
+export type WasSignedOut = (provider: Provider, identity: Identity) => Promise<boolean>
+
+/** What a provider said has ended. */
+export type Told = Omit<LogoutToken, 'id'> & {
+  portal: string
+  /** `jti`; left out: it came through a browser, without a token, and may be said again */
+  id?: string | undefined
+}
+
+/**
+ * What providers said has ended, for a while: whoever recorded a logout token must not sign the person out again with it, who
+ * has signed in anew; and a sign-in that was under way when it came must not outlive it. In the database, so that it holds on
+ * every instance, with any session store.
+ */
+export interface LogoutTokensTable {
+  /**
+   * Notes that it came: before any session is ended by it, lest one begin in between.
+   *
+   * @returns whether it is to be obeyed; `false`: it has done its work before
+   */
+  note(told: Told): Promise<boolean>
+  /** Notes that it has done its work. Until then it may be sent again, for a provider told to come back uses the same token. */
+  obeyed(told: Told): Promise<void>
+  wasSignedOut: WasSignedOut
+}
+
+/**
+ * milliseconds: longer than a token could be believed (six minutes), and than a sign-in takes (ten at the provider, then up to
+ * four steps of a registration, half an hour each). Of who takes longer it is not known any more whether they left meanwhile.
+ */
+const kept = 4 * 3_600_000
+
+export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
+  const rows = () => knex('sso_logout_tokens')
+  const isoAt = (milliseconds: number) => new Date(milliseconds).toISOString()
+
+  return {
+    async note(told) {
+      const id = digest(told)
+      const now = Date.now()
+      const when = { came_at: isoAt(now), expires_at: isoAt(now + kept) }
+      const { portal, issuer, ends } = told
+      await rows()
+        .insert({
+          id,
+          portal,
+          issuer,
+          subject: ends.subject ?? null,
+          provider_session: ends.providerSession ?? null,
+          ...when,
+        })
+        .onConflict('id')
+        .ignore()
+      const row = rows().where({ id })
+      // One that has done its work is not renewed: whoever replays it would keep people out who sign in anew.
+      return (await (told.id === undefined ? row : row.whereNull('obeyed_at')).update(when)) === 1
+    },
+    async obeyed(told) {
+      await rows()
+        .where({ id: digest(told) })
+        .update({ obeyed_at: isoAt(Date.now()) })
+    },
+    async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, providerSession, askedAt }) {
+      // Also where it is missing: then nothing is known either.
+      if (!(askedAt > Date.now() - kept)) return true
+      const ofPerson = (query: Knex.QueryBuilder) => {
+        query.where({ subject })
+        // Who does not know the session that this one hangs on takes none for another.
+        if (providerSession !== undefined) query.whereNull('provider_session')
+      }
+      const ofSession = (query: Knex.QueryBuilder) =>
+        query
+          .where({ provider_session: providerSession })
+          .where((owner) => owner.whereNull('subject').orWhere({ subject }))
+      const said = await rows()
+        .where({ portal })
+        // The row's own is what a message without an issuer was noted under.
+        .whereIn('issuer', [issuer, ofRow])
+        .where('came_at', '>=', isoAt(askedAt))
+        .where((either) => {
+          either.where(ofPerson)
+          if (providerSession !== undefined) either.orWhere(ofSession)
+        })
+        .first('id')
+      return said !== undefined
+    },
+  }
+}
+
+function digest({ portal, issuer, id, ends }: Told): string {
+  const named = id === undefined ? { sid: ends.providerSession } : { jti: id }
+  return createHash('sha256')
+    .update(JSON.stringify([portal, issuer, named]))
+    .digest('base64url')
+}

@@ -1,0 +1,125 @@
+import type { Request, Response } from 'express'
+import type { EventLog } from '../events/event-log.ts'
+import type { Identity } from '../oidc/identity.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { WasSignedOut } from '../sessions/logout-tokens-table.ts'
+import type { PortalSessions } from '../sessions/sessions.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import { isActive, type User } from '../users/user-directory.ts'
+import type { LastUsed, SignedOutHere } from './browser-hints.ts'
+import type { TellMethods } from './notify-sign-in-method.ts'
+import type { OfferLink } from './pending-registration.ts'
+
+export interface Linking {
+  provider: Provider
+  identity: Identity
+  userId: string
+  /** it was found again by what stays the same when a provider gives out new subjects */
+  rebound?: boolean | undefined
+}
+
+/**
+ * Links an identity to a user who was proved to be its owner.
+ *
+ * @param gone a user that it is still linked to but who exists no more
+ * @returns false: it was linked to that user already, as after a double click, and there is nothing to tell anybody
+ * @throws PortalSsoError when it was linked to somebody else meanwhile: of two the first one has it
+ */
+export async function link(
+  identities: IdentitiesTable,
+  { provider, identity, userId, rebound }: Linking,
+  gone: string | undefined,
+): Promise<boolean> {
+  const { id: providerId, portal } = provider
+  const { issuer, subject, email, directory } = identity
+  const linked = { portal, userId, providerId, issuer, subject, email, directory, rebound }
+  const { userId: linkedTo, made } = await identities.link(linked, gone)
+  if (linkedTo !== userId)
+    throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
+  return made
+}
+
+export interface Admission {
+  provider: Provider
+  identity: Identity
+  user: User
+  /** how the identity and the user came together */
+  how: 'known' | 'rebound' | 'linked' | 'registered'
+  gone?: string | undefined
+  returnTo?: string | undefined
+  /** see `Attempt` */
+  proving?: string | undefined
+}
+
+export interface AdmitParts {
+  sessions: PortalSessions
+  identities: IdentitiesTable
+  events: EventLog
+  lastUsed: LastUsed
+  homePath: string
+  /** takes away a registration that waits in this browser, so that the next person does not find it */
+  forgetRegistration: (res: Response) => void
+  offerLink: OfferLink
+  signedOutHere: SignedOutHere
+  table: ProvidersTable
+  tellMethods: TellMethods
+  wasSignedOut: WasSignedOut
+}
+
+/** Links where that is due, starts the session and sends the person on. */
+export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
+
+export function createAdmit(parts: AdmitParts): Admit {
+  const { sessions, identities, events, lastUsed, homePath, forgetRegistration } = parts
+  const { offerLink, signedOutHere, table, tellMethods, wasSignedOut } = parts
+
+  /**
+   * Links are taken back and providers disabled with the sessions of who came by them, and a provider ends what runs: the session
+   * that begins just now was not among these. Its row is there by now, so that whoever comes later finds it.
+   */
+  async function endUnlessValid(req: Request, { provider, identity, user, how }: Admission) {
+    const { portal, slug, id, version } = provider
+    try {
+      const now = await table.find(portal, slug)
+      // Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back.
+      if (how === 'rebound' && !(now?.id === id && now.version === version))
+        await identities.unlinkRebound(portal, identity)
+      if (!(now?.id === id && now.enabled))
+        throw new PortalSsoError('provider_changed', 'the provider was disabled meanwhile')
+      const used = { ...identity, userId: String(user.id), providerId: id }
+      if (!(await identities.touch(portal, used)))
+        throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
+      if (await wasSignedOut(provider, identity))
+        throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')
+    } catch (error) {
+      await sessions.end(req)
+      throw error
+    }
+  }
+
+  return async (req, res, admission) => {
+    const { provider, identity, user, how, gone, returnTo, proving } = admission
+    const { portal } = provider
+    // A directory without types may have numbers for ids, which a database may keep as another text (SQLite: `7.0`).
+    const userId = String(user.id)
+    const linking = { provider, identity, userId, rebound: how === 'rebound' }
+    const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
+    if (how !== 'known' && (await link(identities, linking, gone))) {
+      await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
+      if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })
+    }
+    const offer = await offerLink(req, res, { portal, user, proving })
+    if (offer === undefined) forgetRegistration(res)
+    // A directory may make users who wait for somebody's approval.
+    if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
+
+    await sessions.start(req, { user, provider, ...identity })
+    await endUnlessValid(req, admission)
+    await events.record({ kind: 'signed-in', ...about })
+    lastUsed.set(res, provider.slug)
+    signedOutHere.clear(req, res)
+    res.redirect(303, offer ?? returnTo ?? homePath)
+  }
+}

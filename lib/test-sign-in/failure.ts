@@ -1,0 +1,169 @@
+import * as client from 'openid-client'
+import { isUnreachable } from '../oidc/http-client.ts'
+import type { Provider } from '../providers/provider.ts'
+import { explain, type PortalSsoError } from '../shared/errors.ts'
+import { loggable } from '../shared/sanitize-text.ts'
+import { asJson } from './claims-table.ts'
+import type { Step, Witness } from './recorder.ts'
+
+/** What an administrator can do about a step that failed. */
+const remedies: Readonly<Record<Step, string>> = {
+  provider:
+    'Test the connection: this server has to reach the discovery document and all endpoints, and the issuer has to be spelled as the document spells it.',
+  answer:
+    'Rehearse once more. If it stays: compare the issuer with that of the discovery document; something between browser and portal may also rewrite addresses.',
+  code: 'The token endpoint has to answer this server within 5 s, as JSON, with an access token and an ID token.',
+  algorithm:
+    'Have ID tokens signed with the algorithm of the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
+  times: 'Compare the clocks of this server and of the provider (NTP); 30 s are tolerated.',
+  issuer: 'Enter the issuer exactly as the ID token names it.',
+  audience:
+    'Enter the client id of this very application at the provider, which the ID token has to be issued to.',
+  nonce: 'The provider has to put the nonce of the request into the ID token (OpenID Connect Core 3.1.2.1).',
+  signature:
+    'Test the connection: the key set of the provider has to hold the key that signs, under the id (kid) that the token names.',
+  form: 'Tell the provider: this is not an ID token by the standard.',
+  userinfo:
+    'The UserInfo endpoint has to take the access token and to speak of the same person. Or have the provider put the e-mail claim into the ID token.',
+  identity: 'Tell the provider: a claim that says who signed in cannot be relied on.',
+  clock: 'Compare the clocks of this server and of the provider (NTP); 30 s are tolerated.',
+}
+
+/** Errors that providers answer with (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 3.1.2.6), by name. */
+const answers: Readonly<Record<string, string>> = {
+  access_denied:
+    'You cancelled, or your account is not assigned to this application at the provider, or nobody has consented to it there.',
+  consent_required: 'An administrator has to consent to this application at the provider.',
+  unauthorized_client: 'Allow this application the authorization code flow at the provider.',
+  invalid_scope: 'Allow this application the scopes openid, email and profile at the provider.',
+  invalid_client:
+    'The client id or the client secret is wrong or has expired, or the provider takes it in another way: enter the secret again, or try another authentication method.',
+  invalid_grant:
+    'The redirect URI at the provider has to be exactly the one that the settings show. Then rehearse once more: a code is good once.',
+  unsupported_grant_type: 'Switch the authorization code flow on for this application at the provider.',
+}
+
+/** What is said of a token whose tenant does not come in. */
+export const ofAnotherTenant = /\(tid\)/
+
+export function remedyFor(
+  step: Step,
+  { code }: PortalSsoError,
+  said: string,
+  { failure, tokenStatus }: Witness,
+): string {
+  const error = failure?.error
+  if (ofAnotherTenant.test(said))
+    return 'Rehearse with an account of a tenant that the settings name; or add this one, if its people may come in.'
+  const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)
+  if (Object.hasOwn(answers, named)) return answers[named] as string
+  // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
+  if (tokenStatus === 401) return answers.invalid_client as string
+  if (named) return 'Look the error up at the provider: it is about the settings of this application there.'
+  if (step === 'signature' && isUnreachable(error))
+    return 'The key set of the provider has to answer this server within 5 s.'
+  return step === 'audience' && said.includes('additional untrusted')
+    ? 'The ID token has to be issued to this application alone.'
+    : remedies[step]
+}
+
+function nameOf(error: unknown): string {
+  const isNamed =
+    error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError
+  return isNamed ? String(error.error) : ''
+}
+
+export interface Diagnosis {
+  /** where it failed */
+  step: Step
+  /** the first step that is not known to have passed; the failed one, or one before it */
+  unproven: Step
+  /** how what was compared was, so that a typing mistake is seen at once */
+  finding: string | undefined
+  /** in the operator's words */
+  cause: string
+  remedy: string
+}
+
+/** The claim that an error is about. openid-client names it in quotes. */
+const claims: Readonly<Record<string, Step>> = {
+  exp: 'times',
+  nbf: 'times',
+  iat: 'times',
+  iss: 'issuer',
+  aud: 'audience',
+  azp: 'audience',
+  nonce: 'nonce',
+  sub: 'form',
+}
+
+/**
+ * Which step of a sign-in failed. It says of no step that it passed unless it did: where an error cannot be told apart, the
+ * first step that it could belong to is taken.
+ *
+ * @param error what ended the sign-in, in the operator's words and without secrets
+ */
+export function diagnose(error: PortalSsoError, provider: Provider, witness: Witness): Diagnosis {
+  const said = witness.failure ? explain(witness.failure.error) : ''
+  const { step, unproven = step } = locate(error, said, witness)
+  const finding = findingOf(provider, witness)
+  return {
+    step,
+    unproven,
+    finding: finding && loggable(finding),
+    // Without our own code, which tells an administrator nothing.
+    cause: loggable(error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`),
+    remedy: remedyFor(step, error, said, witness),
+  }
+}
+
+function locate(error: PortalSsoError, said: string, witness: Witness): { step: Step; unproven?: Step } {
+  const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = witness
+  if (!failure) return { step: error.code === 'provider_unavailable' ? 'provider' : 'answer' }
+  if (idClaims) {
+    if (/in the future$/.test(said)) return { step: 'clock' }
+    const ofUserInfo = (userInfoAsked && userInfo === undefined) || /access token/.test(said)
+    return { step: ofUserInfo ? 'userinfo' : 'identity' }
+  }
+  if (!tokenAsked) return { step: 'answer' }
+  if (keysAsked) return { step: /in base64url$|\((?:typ|kid|b64)\)/.test(said) ? 'form' : 'signature' }
+  if (
+    tokenStatus !== 200 ||
+    isUnreachable(failure.error) ||
+    /"response" body|content-type|token_type/.test(said)
+  )
+    return { step: 'code' }
+  // Of a row for many tenants: told from the token before anything of it was looked at.
+  if (ofAnotherTenant.test(said)) return { step: 'issuer', unproven: 'algorithm' }
+  const claim = claims[claimIn(said) ?? '']
+  if (!claim) return { step: 'algorithm' }
+  // Whether all are there, and of which type, is looked at before any is compared.
+  return /claim (?:missing|type)/.test(said) ? { step: claim, unproven: 'times' } : { step: claim }
+}
+
+function claimIn(said: string): string | undefined {
+  return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(said)?.[1]
+}
+
+function findingOf(provider: Provider, { failure, tokenStatus = 200 }: Witness): string | undefined {
+  if (!failure) return undefined
+  const { error, quoted } = failure
+  if (error instanceof client.AuthorizationResponseError)
+    return error.error_description && `The provider says ${quoted(error.error_description)}`
+  if (tokenStatus !== 200) return `The token endpoint answered with status ${tokenStatus}.`
+  const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
+  const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
+  if (typeof header?.alg === 'string')
+    return `The ID token says ${shown(header.alg)}, the settings say ${shown(provider.signingAlgorithm)}.`
+  const name = claimIn(explain(error)) ?? ''
+  // Never of a nonce: that is a secret of the attempt.
+  if (token?.[name] === undefined || !comparable.includes(name)) return undefined
+  const expected = { iss: provider.issuer, aud: provider.clientId }[name]
+  return `The ID token says ${shown(token[name])}${expected ? `, the settings say ${shown(expected)}` : ''}.`
+}
+
+const comparable = ['iss', 'aud', 'azp', 'exp', 'nbf', 'iat']
+
+function shown(value: unknown): string {
+  return asJson(value).slice(0, 300)
+}

@@ -1,0 +1,99 @@
+import type { Claims } from '../oidc/identity.ts'
+import type { Observe } from '../oidc/trace.ts'
+import type { SecretEncoding } from '../providers/provider.ts'
+
+/** What a sign-in looks at, in this order: behind one that failed nothing was looked at. */
+export const steps = [
+  'provider',
+  'answer',
+  'code',
+  'algorithm',
+  'times',
+  'issuer',
+  'audience',
+  'nonce',
+  'signature',
+  'form',
+  'userinfo',
+  'identity',
+  'clock',
+] as const
+export type Step = (typeof steps)[number]
+
+export interface Line {
+  title: string
+  result: 'ok' | 'warning' | 'failed' | 'not reached'
+  /** what was found */
+  finding?: string | undefined
+  /** the operator's exact words of a failure, as a log has them */
+  cause?: string | undefined
+  /** what to do about it */
+  remedy?: string | undefined
+}
+
+export const titles: Readonly<Record<Step, string>> = {
+  provider: 'The provider was reached',
+  answer: 'Its answer came back to this browser',
+  code: 'The code was redeemed',
+  algorithm: 'ID token: algorithm',
+  times: 'ID token: times',
+  issuer: 'ID token: issuer',
+  audience: 'ID token: audience',
+  nonce: 'ID token: nonce',
+  signature: 'ID token: signature',
+  form: 'ID token: form',
+  userinfo: 'UserInfo',
+  identity: 'Who it is',
+  clock: 'Clocks',
+}
+
+/** How far an answer got, and what was seen on the way. */
+export interface Witness {
+  tokenAsked: boolean
+  /** of the token endpoint's answer, if it gave one */
+  tokenStatus: number | undefined
+  /** how the provider took the client secret, once it had */
+  encoding: SecretEncoding | undefined
+  /** comes after all comparisons of the ID token's claims, and before its signature */
+  keysAsked: boolean
+  /** of an ID token that passed */
+  idClaims: Claims | undefined
+  /** seconds since 1970, when it passed */
+  passedAt: number
+  userInfoAsked: boolean
+  userInfo: Claims | undefined
+  failure: { error: unknown; quoted: (said: string) => string } | undefined
+}
+
+export function createWitness(): Witness & { observe: Observe } {
+  const witness: Witness & { observe: Observe } = {
+    tokenAsked: false,
+    tokenStatus: undefined,
+    encoding: undefined,
+    keysAsked: false,
+    idClaims: undefined,
+    passedAt: 0,
+    userInfoAsked: false,
+    userInfo: undefined,
+    failure: undefined,
+    observe(seen) {
+      if ('asked' in seen) {
+        if (seen.asked === 'token') witness.tokenAsked = true
+        else if (witness.idClaims) witness.userInfoAsked = true
+        else witness.keysAsked = true
+      } else if ('tokenStatus' in seen) {
+        witness.tokenStatus = seen.tokenStatus
+      } else if ('encoding' in seen) {
+        witness.encoding = seen.encoding
+      } else if ('idClaims' in seen) {
+        witness.idClaims = seen.idClaims
+        witness.passedAt = Date.now() / 1000
+      } else if ('userInfo' in seen) {
+        witness.userInfo = seen.userInfo
+      } else {
+        witness.failure = { error: seen.failure, quoted: seen.quoted }
+      }
+    },
+  }
+  return witness
+}

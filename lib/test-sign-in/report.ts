@@ -1,0 +1,161 @@
+import type { Request, Response } from 'express'
+import type { EventLog } from '../events/event-log.ts'
+import type { Answer } from '../oidc/authorization-response.ts'
+import type { Identity } from '../oidc/identity.ts'
+import type { Tickets } from '../one-time-links/one-time-links.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { explain, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { Rehearsing } from '../sign-in/attempts.ts'
+import type { LookUp, Turn } from '../sign-in/decide.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Pages } from '../web/pages.ts'
+import { claimsShown } from './claims-table.ts'
+import { diagnose } from './failure.ts'
+import { titles, type Witness } from './recorder.ts'
+import { addressLines, protocolLines } from './report-lines.ts'
+
+/** What would have come of a sign-in. */
+export interface Outlook {
+  sentence: string
+  /** whose account it would have been */
+  user?: User | undefined
+  /** why it would have been refused */
+  refused?: ProblemCode | undefined
+}
+
+/** @param provesAddresses whether codes can be sent */
+export function outlookOf(turn: Turn, { email }: Identity, provesAddresses: boolean): Outlook {
+  switch (turn.turn) {
+    case 'known':
+      return { sentence: 'This account is linked: it would come in as', user: turn.user }
+    case 'link':
+      return {
+        sentence: turn.again
+          ? 'The person was known before, and has a new subject: this account would be linked anew and come in as'
+          : `${email} belongs to a user: this account would be linked and come in as`,
+        user: turn.user,
+      }
+    case 'register':
+      return { sentence: `${turn.email} is new here: the registration form would show.` }
+    case 'prove':
+      return provesAddresses
+        ? {
+            sentence: `The provider does not vouch for ${email ?? 'an address'}: it would have to be proven by a code first.`,
+          }
+        : {
+            sentence:
+              'It would be refused: the provider does not vouch for the address, and the portal has no mailer to prove it with a code.',
+            refused: 'address_unproven',
+          }
+    case 'refuse':
+      return {
+        sentence:
+          turn.reason === 'user_inactive'
+            ? 'It would be refused: the user is switched off.'
+            : `It would be refused: ${email} is new here, and the portal does not let it register.`,
+        refused: turn.reason,
+      }
+  }
+}
+
+export interface ReportParts {
+  events: EventLog
+  logger: Logger
+  lookUp: LookUp
+  pages: Pages
+  provesAddresses: boolean
+  table: ProvidersTable
+  tickets: Tickets
+}
+
+export interface Ended {
+  provider: Provider
+  rehearsal: Rehearsing
+  returnTo: string | undefined
+  answer?: Answer | undefined
+  witness: Witness
+  /** who came back, or why nobody did */
+  outcome: { identity: Identity } | { error: PortalSsoError }
+}
+
+/** Writes down what became of a rehearsal, and shows it. */
+export type Report = (req: Request, res: Response, ended: Ended) => Promise<void>
+
+export function createReport(parts: ReportParts): Report {
+  const { events, logger, lookUp, pages, provesAddresses, table, tickets } = parts
+
+  /** Asks what would happen, and does nothing of it. */
+  async function lookAhead(identity: Identity, { portal, rebindingSince }: Provider): Promise<Outlook> {
+    const { turn } = await lookUp(identity, portal, undefined, rebindingSince)
+    return outlookOf(turn, identity, provesAddresses)
+  }
+
+  async function writeDown(
+    req: Request,
+    { provider, rehearsal, outcome, witness }: Ended,
+    reason: PortalSsoError['code'] | undefined,
+  ): Promise<void> {
+    const { portal, slug } = provider
+    const { by, ticket } = rehearsal
+    const became = reason === undefined ? 'passed' : 'failed'
+    if (reason !== undefined) {
+      const cause = 'error' in outcome ? explain(outcome.error) : 'the portal does not let this person in'
+      logger.warn({ portal, provider: slug, by, code: reason, cause }, 'a rehearsal failed')
+    }
+    if (ticket !== undefined) await tickets.note(ticket, became)
+    await events.record({
+      kind: 'provider-rehearsed',
+      portal,
+      provider: slug,
+      by,
+      clientAddress: req.ip,
+      detail: {
+        outcome: became,
+        reason,
+        ...(reason === undefined &&
+          witness.encoding !== provider.secretEncoding && { secretEncoding: witness.encoding }),
+      },
+    })
+  }
+
+  return async (req, res, ended) => {
+    const { provider, returnTo, answer, witness, outcome } = ended
+    const identity = 'identity' in outcome ? outcome.identity : undefined
+    const error = 'error' in outcome ? outcome.error : undefined
+    const outlook = identity && (await lookAhead(identity, provider))
+    const reason = error?.code ?? outlook?.refused
+    // What passed with settings that are others by now has not passed.
+    if (
+      reason === undefined &&
+      !(await table.noteRehearsal(provider, {
+        userId: outlook?.user && String(outlook.user.id),
+        secretEncoding: witness.encoding,
+      }))
+    )
+      throw new PortalSsoError('provider_changed', 'the provider was changed during the rehearsal')
+    await writeDown(req, ended, reason)
+
+    const failed = error && diagnose(error, provider, witness)
+    await pages.show(req, res, 'rehearsal', {
+      ...pages.locale(),
+      provider: { displayName: provider.displayName, enabled: provider.enabled },
+      passed: reason === undefined,
+      wrong: failed && { title: titles[failed.step], finding: failed.finding, remedy: failed.remedy },
+      lines: [...protocolLines(provider, answer, witness, failed), ...addressLines(provider, identity)],
+      outlook: outlook && { ...outlook, here: here(req, outlook) },
+      ...claimsShown(provider, witness.idClaims, witness.userInfo),
+      backHref: returnTo,
+    })
+  }
+}
+
+/** Whether the account is that of who is signed in here: an administrator wants to know that he can come back. */
+function here(req: Request, { user }: Outlook): string | undefined {
+  const now = req.user as User | undefined
+  if (!user || !now) return undefined
+  return String(user.id) === String(now.id)
+    ? 'That is who you are here now.'
+    : `That is not who you are here now: you are signed in as ${now.name} (${now.email}).`
+}

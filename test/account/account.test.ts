@@ -1,0 +1,696 @@
+import assert from 'node:assert'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
+import { takeClock } from '../support/clock.ts'
+import { closedAfterEach } from '../support/closed-after-each.ts'
+import { databases, type FreshDatabase } from '../support/databases.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { holdPost } from '../support/held-post.ts'
+import { type MailServer, startMailServer } from '../support/mail-server.ts'
+import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { textOf } from '../support/rehearse.ts'
+import { formIn, next, type Seen, Visitor } from '../support/visitor.ts'
+
+const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
+const page = '/account/security'
+let provider: FaultyProvider
+let other: FaultyProvider
+let mailServer: MailServer
+const open = closedAfterEach()
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  other = await startFaultyProvider({ clientId: 'other' })
+  mailServer = await startMailServer()
+})
+afterAll(() => Promise.all([provider.close(), other.close(), mailServer.close()]))
+beforeEach(() => {
+  provider.reset()
+  other.reset()
+  mailServer.reset()
+  for (const each of [provider, other]) each.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
+})
+
+async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPortal> {
+  const portal = await startPortal({
+    mailer: mailServer.transport,
+    mailFrom: 'Portal <no-reply@portal.example>',
+    ...options,
+  })
+  open.push(portal)
+  await portal.connect(provider)
+  await portal.connect(other, { slug: 'other', displayName: 'Other' })
+  for (const name of ['ada', 'grace'])
+    await portal.sso.users.create({ email: `${name}@example.com`, name, fields: {} }, 'default')
+  return portal
+}
+
+/** Who comes from a provider next, and as which subject. */
+function isThere(at: FaultyProvider, who: string, subject = who): void {
+  at.person = { sub: subject, email: `${who}@example.com`, email_verified: true }
+}
+
+async function signIn(portal: TestPortal, visitor = new Visitor(), slug = 'acme'): Promise<Visitor> {
+  await visitor.open(`${portal.url}/login/${slug}`)
+  expect(await isIn(portal, visitor)).toBe(true)
+  return visitor
+}
+
+const isIn = async (portal: TestPortal, visitor: Visitor) =>
+  (await visitor.get(`${portal.url}/portal`)).status === 200
+const whoIs = async (portal: TestPortal, visitor: Visitor) =>
+  (JSON.parse((await visitor.get(`${portal.url}/portal`)).body) as { user: { email: string } }).user.email
+
+const account = (portal: TestPortal, visitor: Visitor) => visitor.get(portal.url + page)
+const act = (portal: TestPortal, visitor: Visitor, what: string, fields: Record<string, string> = {}) =>
+  visitor.post(`${portal.url}${page}/${what}`, fields)
+const saidBy = ({ location }: Seen) => new URL(location!).searchParams.get('said')
+
+/** What stands in the hidden fields of a page, one for each row. */
+async function valuesOf(portal: TestPortal, visitor: Visitor, name: 'method' | 'session'): Promise<string[]> {
+  const { body } = await account(portal, visitor)
+  return [...body.matchAll(new RegExp(`name="${name}" value="([^"]*)"`, 'g'))].map(([, value = '']) => value)
+}
+
+/** Up to the page that asks whether it is theirs. */
+async function begin(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
+  return await visitor.follow(await act(portal, visitor, 'link', { provider: slug }))
+}
+
+async function link(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
+  const asked = await begin(portal, visitor, slug)
+  expect(asked.url).toBe(`${portal.url}/register/link`)
+  return await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
+}
+
+const linkedTo = async (portal: TestPortal) =>
+  (await portal
+    .knex('sso_identities')
+    .join('sso_users', 'sso_users.id', 'sso_identities.user_id')
+    .select('issuer', 'subject', 'sso_users.email')) as {
+    issuer: string
+    subject: string
+    email: string
+  }[]
+
+describe('the account page', () => {
+  it('is for who is signed in; everybody else is led to the picker, and back', async () => {
+    const portal = await portalWithPeople()
+    const visitor = new Visitor()
+    const turnedAway = await account(portal, visitor)
+    expect([turnedAway.status, turnedAway.location]).toEqual([
+      302,
+      `${portal.url}/login?returnTo=%2Faccount%2Fsecurity`,
+    ])
+    for (const what of ['link', 'unlink', 'end', 'end-others'])
+      expect((await act(portal, visitor, what)).location).toBe(`${portal.url}/login`)
+  })
+
+  it('shows the ways to sign in, and the sessions with this one marked', async () => {
+    const portal = await portalWithPeople({ session: { userCacheSeconds: 0, place: () => 'Antwerp' } })
+    const before = await signIn(portal, new Visitor({ 'user-agent': firefox }))
+    const visitor = await signIn(portal)
+    const seen = await account(portal, visitor)
+    expect(seen.headers.get('cache-control')).toBe('no-store')
+    const text = textOf(seen.body)
+    expect(text).toMatch(/Acme ada@example.com Connected \w+ \d+, \d{4}, [\d:]+.[AP]M UTC Last used/)
+    expect(text).toContain('Add Other Add another account at Acme')
+    expect(text).toMatch(/Unknown device This session Antwerp · with Acme/)
+    expect(text).toMatch(/Firefox on Windows Antwerp · with Acme/)
+    // One’s own stands first, though it began before.
+    expect(textOf((await account(portal, before)).body)).toMatch(
+      /Firefox on Windows This session.*Unknown device/,
+    )
+    const [session] = await portal.knex('sso_sessions')
+    // Neither the id of a session, nor what it is sealed as, is on the page.
+    expect(seen.body).not.toContain(session.session)
+  })
+
+  it('speaks the reader’s language', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal, new Visitor({ 'accept-language': 'de' }))
+    expect((await account(portal, visitor)).body).toContain('Wo Sie angemeldet sind')
+  })
+
+  it('shows nothing of what stands in the query but one of its own notices', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    expect((await visitor.get(`${portal.url}${page}?said=ended`)).body).toContain(
+      'Nobody is signed in there any more.',
+    )
+    for (const said of ['constructor', '<b>', '', 'ended&said=ended'])
+      expect((await visitor.get(`${portal.url}${page}?said=${said}`)).body).not.toContain('role="status"')
+  })
+
+  it('is nothing that another site can post to (CSRF)', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const second = await signIn(portal)
+    for (const what of ['link', 'unlink', 'end', 'end-others']) {
+      const fields = { provider: 'other' }
+      const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
+      expect((await visitor.post(`${portal.url}${page}/${what}`, fields, headers)).status).toBe(403)
+    }
+    expect(await isIn(portal, second)).toBe(true)
+  })
+})
+
+describe('a host’s function that says where somebody is', () => {
+  it.each<[what: string, place: () => unknown, shown: unknown]>([
+    ['throws', () => assert.fail('no city here'), null],
+    ['fails a while later', async () => assert.fail('no city here'), null],
+    ['says nothing', () => undefined, null],
+    ['says no text', () => ({ city: 'Antwerp' }), null],
+    ['says a novel', () => 'a\n'.repeat(500), expect.stringMatching(/^.{100}$/)],
+  ])('keeps nobody out where it %s', async (_what, place, shown) => {
+    const portal = await portalWithPeople({
+      session: { userCacheSeconds: 0, place: place as () => string },
+    })
+    await signIn(portal)
+    expect(await portal.knex('sso_sessions').pluck('place')).toEqual([shown])
+  })
+})
+
+describe('sessions of one’s own', () => {
+  it('end one by one: the other is out at its next click, this one goes on', async () => {
+    const portal = await portalWithPeople()
+    const other = await signIn(portal)
+    const third = await signIn(portal)
+    const visitor = await signIn(portal)
+    const [, oldest = ''] = await valuesOf(portal, visitor, 'session')
+    const ended = await act(portal, visitor, 'end', { session: oldest })
+    expect([ended.status, saidBy(ended)]).toEqual([303, 'ended'])
+    expect(await Promise.all([other, third, visitor].map((each) => isIn(portal, each)))).toEqual([
+      false,
+      true,
+      true,
+    ])
+    const [event] = await portal.knex('sso_events').where({ kind: 'sessions-ended' })
+    expect([event.user_id, event.actor, event.detail]).toEqual([
+      event.user_id,
+      event.user_id,
+      '{"sessions":1}',
+    ])
+  })
+
+  it('all others end at once', async () => {
+    const portal = await portalWithPeople()
+    const others = [await signIn(portal), await signIn(portal)]
+    const visitor = await signIn(portal)
+    await act(portal, visitor, 'end-others')
+    for (const each of others) expect(await isIn(portal, each)).toBe(false)
+    expect(await isIn(portal, visitor)).toBe(true)
+    expect(await valuesOf(portal, visitor, 'session')).toEqual([])
+  })
+
+  it('are all that end: never those of somebody else, whatever id is posted, nor of another portal', async () => {
+    const portal = await portalWithPeople({ portal: (req) => req.get('x-portal') ?? 'default' })
+    await portal.connect(provider, { portal: 'south' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'south')
+    const south = new Visitor({ 'x-portal': 'south' })
+    await signIn(portal, south)
+    isThere(provider, 'grace')
+    const grace = await signIn(portal)
+    isThere(provider, 'ada')
+    const ada = await signIn(portal)
+    for (const { id } of await portal.knex('sso_sessions').whereNot({
+      user_id: (await portal.knex('sso_users').where({ email: 'ada@example.com', portal: 'default' }).first())
+        .id,
+    }))
+      await act(portal, ada, 'end', { session: id })
+    for (const session of ['', '%', 'a'.repeat(500), '\0'])
+      expect((await act(portal, ada, 'end', { session })).status).toBe(303)
+    await act(portal, ada, 'end-others')
+    for (const each of [grace, south, ada]) expect(await isIn(portal, each)).toBe(true)
+  })
+})
+
+describe('another way to sign in', () => {
+  it('is added after a sign-in there and a yes; both lead to the same user, who is told by mail', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal, new Visitor({ 'user-agent': firefox }))
+    isThere(other, 'lovelace', 'countess')
+    const asked = await begin(portal, visitor)
+    expect(textOf(asked.body)).toContain('lovelace@example.com')
+    expect(textOf(asked.body)).toContain('have signed in with this account just now')
+    expect(await linkedTo(portal)).toHaveLength(1)
+    const done = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
+    expect(done.url).toBe(`${portal.url}${page}?said=linked`)
+    expect(await linkedTo(portal)).toEqual(
+      expect.arrayContaining([{ issuer: other.issuer, subject: 'countess', email: 'ada@example.com' }]),
+    )
+    expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
+    expect(await portal.knex('sso_events').where({ kind: 'linked' }).pluck('provider')).toEqual([
+      'acme',
+      'other',
+    ])
+    const { recipients, text, html } = await mailed(portal, 'with Other.')
+    expect(recipients).toEqual(['ada@example.com'])
+    for (const part of [text, html]) {
+      expect(part).toContain('From now on you can sign in to Portal with Other.')
+      expect(part).toContain('Firefox on Windows')
+      expect(part).toContain(portal.url + page)
+      expect(part).not.toContain('lovelace')
+    }
+  })
+
+  it('is asked for at a provider that has to ask who it is, for it may know somebody else', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const there = new URL(next(await act(portal, visitor, 'link', { provider: 'other' }))!)
+    expect(there.origin).toBe(new URL(other.issuer).origin)
+    expect(there.searchParams.get('prompt')).toBe('login')
+  })
+
+  it('is added once, and told once, where its person says yes twice', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace', 'countess')
+    await begin(portal, visitor)
+    const say = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
+    const answers = await Promise.all([visitor, visitor.clone()].map(say))
+    expect(answers.map(saidBy)).toEqual(['linked', 'linked'])
+    expect(await linkedTo(portal)).toHaveLength(2)
+    expect(await portal.knex('sso_events').where({ kind: 'linked', provider: 'other' })).toHaveLength(1)
+    await mailed(portal, 'with Other.')
+    await pause()
+    expect(mailsOf(portal).filter(({ text }) => text.includes('with Other.'))).toHaveLength(1)
+  })
+
+  it('is the one that the page named where a yes was said, whatever waits by then because of another tab', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace', 'countess')
+    const first = await begin(portal, visitor)
+    isThere(other, 'colleague', 'colleague')
+    const second = await begin(portal, visitor)
+    const say = ({ body }: Seen) =>
+      visitor.post(`${portal.url}/register/link`, [...formIn(body).fields, ['answer', 'link']])
+    const asked = await visitor.follow(await say(first))
+    expect(textOf(asked.body)).toContain('colleague@example.com')
+    expect(await linkedTo(portal)).toHaveLength(1)
+    expect(saidBy(await say(second))).toBe('linked')
+    expect((await linkedTo(portal)).map(({ subject }) => subject).sort()).toEqual(['ada', 'colleague'])
+  })
+
+  it('is not added where its person says no, or nothing', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'grace', 'colleague')
+    await begin(portal, visitor)
+    const no = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'later' }))
+    expect(no.url).toBe(portal.url + page)
+    expect(await linkedTo(portal)).toHaveLength(1)
+    // Nor by a yes that comes later.
+    await visitor.post(`${portal.url}/register/link`, { answer: 'link' })
+    expect(await linkedTo(portal)).toHaveLength(1)
+  })
+
+  it('may be one that vouches for no address: the person has shown both', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    other.person = { sub: 'countess', email: 'grace@example.com', email_verified: false }
+    await link(portal, visitor)
+    expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
+  })
+
+  it('is refused where it is somebody else’s here, without saying whose', async () => {
+    const portal = await portalWithPeople()
+    isThere(other, 'grace')
+    await signIn(portal, new Visitor(), 'other')
+    const visitor = await signIn(portal)
+    const refused = await begin(portal, visitor)
+    expect(refused.status).toBe(409)
+    expect(refused.body).toContain('belongs to another user here')
+    expect(refused.body).not.toContain('grace')
+    expect(await whoIs(portal, visitor)).toBe('ada@example.com')
+  })
+
+  it('that is there already is not added twice', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const seen = await begin(portal, visitor, 'acme')
+    expect(seen.body).toContain('You can sign in with this account already.')
+    expect(await linkedTo(portal)).toHaveLength(1)
+  })
+
+  it('is added only by who showed a moment ago who they are: a stolen session gets no way in of its own', async () => {
+    const portal = await portalWithPeople()
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
+    const visitor = await signIn(portal)
+    const sent = await act(portal, visitor, 'link', { provider: 'other' })
+    expect(next(sent)).toContain('/login/acme?returnTo=%2Faccount%2Fsecurity%3Fsaid%3Dconfirmed&max_age=900')
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
+    const back = await visitor.follow(sent)
+    expect(back.body).toContain('Please choose once more what you wanted to do.')
+    isThere(other, 'lovelace')
+    await link(portal, visitor)
+    expect(await linkedTo(portal)).toHaveLength(2)
+  })
+
+  it('is worth nothing to who was not the one that began it', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const there = next(await act(portal, visitor, 'link', { provider: 'other' }))!
+    const answer = (await visitor.get(there)).location!
+    // Grace takes over the browser, which still has the attempt.
+    isThere(provider, 'grace')
+    await signIn(portal, visitor)
+    expect((await visitor.get(answer)).status).toBe(400)
+    // So does somebody who is not signed in at all.
+    isThere(provider, 'ada')
+    await signIn(portal, visitor)
+    const again = (await visitor.get(next(await act(portal, visitor, 'link', { provider: 'other' }))!))
+      .location!
+    await visitor.post(`${portal.url}/logout`)
+    expect((await visitor.get(again)).status).toBe(400)
+    expect(await isIn(portal, visitor)).toBe(false)
+    expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
+  })
+
+  it('registers and signs in nobody, once its session is over', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'somebody-new')
+    await begin(portal, visitor)
+    await portal.knex('sso_sessions').delete()
+    const to = (path: string) => visitor.post(portal.url + path, { name: 'Eve', answer: 'link' })
+    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
+    for (const path of ['/register', '/register/code', '/register/verify'])
+      expect((await to(path)).status).toBe(400)
+    expect((await to('/register/link')).location).toBe(portal.url + page)
+    expect((await linkedTo(portal)).map(({ email }) => email)).toEqual(['ada@example.com'])
+    expect(await isIn(portal, visitor)).toBe(false)
+  })
+
+  it('is not offered to the next person, who signs in as if to prove an address', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'somebody-new')
+    await begin(portal, visitor)
+    await portal.knex('sso_sessions').delete()
+    isThere(provider, 'grace')
+    expect((await visitor.open(`${portal.url}/login/acme?proving=1`)).url).toBe(`${portal.url}/`)
+    await visitor.post(`${portal.url}/register/link`, { answer: 'link' })
+    expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
+  })
+
+  it('leads back where it began when it is refused: a try from there would be a sign-in, as somebody else', async () => {
+    const portal = await portalWithPeople()
+    isThere(other, 'grace')
+    await signIn(portal, new Visitor(), 'other')
+    const seen = await begin(portal, await signIn(portal))
+    expect(seen.status).toBe(409)
+    expect(seen.body).not.toMatch(/href="\/login(?!\/assets)/)
+    expect(seen.body).toContain(`href="${page}"`)
+  })
+
+  it('leads back, too, where its provider was changed before the yes', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace')
+    await begin(portal, visitor)
+    await portal.sso.providers.disable('other')
+    for (const seen of [
+      await visitor.get(`${portal.url}/register/link`),
+      await visitor.post(`${portal.url}/register/link`, { answer: 'link' }),
+    ]) {
+      expect(seen.status).toBe(409)
+      expect(seen.body).not.toMatch(/href="\/login(?!\/assets)/)
+      expect(seen.body).toContain(`href="${page}"`)
+    }
+  })
+
+  it('is not what an ordinary sign-in ends in, nor the other way round', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    isThere(other, 'grace')
+    // A sign-in, though somebody is signed in: another session, and nothing of the first one's.
+    await visitor.open(`${portal.url}/login/other?linking=1`)
+    expect(await whoIs(portal, visitor)).toBe('grace@example.com')
+    // A linking: nobody else is signed in by it.
+    isThere(other, 'somebody-new')
+    await begin(portal, visitor)
+    expect(await whoIs(portal, visitor)).toBe('grace@example.com')
+  })
+
+  it.each(['', 'nowhere', 'acme\0', '../admin'])('is none at the provider %j', async (slug) => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    expect((await act(portal, visitor, 'link', { provider: slug })).status).toBe(404)
+  })
+
+  it('is none at a provider that is disabled', async () => {
+    const portal = await portalWithPeople()
+    await portal.sso.providers.disable('other')
+    const visitor = await signIn(portal)
+    expect((await act(portal, visitor, 'link', { provider: 'other' })).status).toBe(404)
+    expect((await account(portal, visitor)).body).not.toContain('Add Other')
+  })
+})
+
+describe('a way to sign in that is removed', () => {
+  const twoWays = async (options: TestPortalOptions = {}) => {
+    const portal = await portalWithPeople(options)
+    const visitor = await signIn(portal)
+    isThere(other, 'lovelace')
+    await link(portal, visitor)
+    return { portal, visitor }
+  }
+  const idOf = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
+    (await portal.knex('sso_identities').where({ issuer: at.issuer }).first('id'))!.id
+
+  it('lets nobody in as its user any more, ends their sessions but this one, and is told by mail', async () => {
+    const { portal, visitor } = await twoWays()
+    const elsewhere = await signIn(portal, new Visitor(), 'other')
+    const removed = await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    expect([removed.status, saidBy(removed)]).toEqual([303, 'unlinked'])
+    expect(await isIn(portal, elsewhere)).toBe(false)
+    expect(await isIn(portal, visitor)).toBe(true)
+    const there = await new Visitor().open(`${portal.url}/login/other`)
+    expect(there.url).toBe(`${portal.url}/register`)
+    expect(await portal.knex('sso_events').where({ kind: 'unlinked' }).pluck('provider')).toEqual(['other'])
+    expect(await mailed(portal, 'An account at Other can no longer be used')).toBeDefined()
+  })
+
+  it('may be the one that this session came by: it goes on', async () => {
+    const { portal, visitor } = await twoWays()
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
+      'unlinked',
+    )
+    expect(await isIn(portal, visitor)).toBe(true)
+  })
+
+  it('and that this session came by, is not where its person is led to show who they are: that would add it again', async () => {
+    const { portal, visitor } = await twoWays()
+    const [acme, elsewhere] = [await idOf(portal, provider), await idOf(portal, other)]
+    await act(portal, visitor, 'unlink', { method: acme })
+    const clock = takeClock()
+    try {
+      clock.pass(20 * 60_000)
+      const sent = await act(portal, visitor, 'unlink', { method: elsewhere })
+      expect(sent.location).toContain(`${portal.url}/login?returnTo=`)
+    } finally {
+      clock.back()
+    }
+  })
+
+  it('is never the last one', async () => {
+    const { portal, visitor } = await twoWays()
+    await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([])
+    const kept = await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) })
+    expect(saidBy(kept)).toBe('last')
+    expect((await visitor.follow(kept)).body).toContain('This is your only way to sign in.')
+    expect(await linkedTo(portal)).toHaveLength(1)
+  })
+
+  it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
+    ['disabled', ({ sso }) => sso.providers.disable('other')],
+    ['removed', ({ sso }) => sso.providers.remove('other')],
+    [
+      'led to another issuer',
+      ({ knex }) => knex('sso_providers').where({ slug: 'other' }).update({ issuer: 'https://id.example' }),
+    ],
+  ])('is not the last one that works, where the other’s provider is %s', async (_what, change) => {
+    const { portal, visitor } = await twoWays()
+    await change(portal)
+    expect(textOf((await account(portal, visitor)).body)).toContain('Not available now')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
+      'last',
+    )
+    // The one that does not work may go.
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, other) }))).toBe(
+      'unlinked',
+    )
+  })
+
+  it('is not the last one that stays, where the other’s provider has a last day', async () => {
+    const { portal, visitor } = await twoWays()
+    await portal.sso.providers.retire('other', new Date(Date.now() + 86_400_000))
+    const [way, retiring] = [await idOf(portal, provider), await idOf(portal, other)]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([retiring])
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
+  })
+
+  it('is not the last one that works, where the other came by a registration that was replaced: subjects may be others now', async () => {
+    const { portal, visitor } = await twoWays()
+    await portal.sso.providers.remove('other')
+    await portal.connect(other, { slug: 'other', displayName: 'Other' })
+    const way = { method: await idOf(portal, provider) }
+    expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('last')
+    // Whoever comes in by it shows that it works.
+    await signIn(portal, new Visitor(), 'other')
+    expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
+  })
+
+  it('is not the last one that works, where the other is the same account under the subject of before', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    // Another client at the provider, say, or another identifier there: the address leads to the same user.
+    isThere(provider, 'ada', 'ada-anew')
+    await signIn(portal, new Visitor())
+    const ways = await portal.knex('sso_identities').orderBy('subject').pluck('id')
+    expect(ways).toHaveLength(2)
+    const [before, anew] = ways as [string, string]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([before])
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: anew }))).toBe('last')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: before }))).toBe('unlinked')
+  })
+
+  it('is nobody else’s, and is gone only once', async () => {
+    const { portal, visitor } = await twoWays()
+    isThere(provider, 'grace')
+    const grace = await signIn(portal)
+    const method = await idOf(portal, other)
+    expect(saidBy(await act(portal, grace, 'unlink', { method }))).toBe('gone')
+    expect(saidBy(await act(portal, visitor, 'unlink', { method }))).toBe('unlinked')
+    for (const again of [method, '', 'a'.repeat(500)])
+      expect(saidBy(await act(portal, visitor, 'unlink', { method: again }))).toBe('gone')
+  })
+
+  it('asks who it is, like one that is added', async () => {
+    const { portal, visitor } = await twoWays()
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
+    await signIn(portal, visitor)
+    const sent = await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    expect(next(sent)).toContain('/login/acme?')
+    expect(await linkedTo(portal)).toHaveLength(2)
+  })
+
+  describe.each(databases)('on %s', (_name, fresh) => {
+    let database: FreshDatabase
+    beforeEach(async () => {
+      database = await fresh()
+      open.push({ close: () => database.drop() })
+    })
+
+    it('is not found by what no database can hold, nor is a session', async () => {
+      const knex = knexModule(database.config)
+      open.push({ close: () => knex.destroy() })
+      const { portal, visitor } = await twoWays({ database: knex })
+      for (const text of ['\0', '\ud800', '%00', "'"])
+        for (const [what, name] of [
+          ['unlink', 'method'],
+          ['end', 'session'],
+        ] as const)
+          expect((await act(portal, visitor, what, { [name]: text })).status).toBe(303)
+    })
+
+    it('at the same moment as the other one, in two browsers, leaves one of them', async () => {
+      const knex = knexModule(database.config)
+      open.push({ close: () => knex.destroy() })
+      const { portal, visitor } = await twoWays({ database: knex })
+      const second = await signIn(portal)
+      const methods = [await idOf(portal, provider), await idOf(portal, other)]
+      const said = await Promise.all([
+        act(portal, visitor, 'unlink', { method: methods[0]! }),
+        act(portal, second, 'unlink', { method: methods[1]! }),
+      ])
+      const left = await knex('sso_identities').select('id')
+      expect(left).toHaveLength(1)
+      // Who came by the one that was taken away may have been signed out meanwhile.
+      expect(said.filter(({ location }) => location?.endsWith('said=unlinked'))).toHaveLength(1)
+    })
+  })
+})
+
+describe('a stolen session whose request is held open until its owner has ended it', () => {
+  it('takes no way to sign in away, and adds none', async () => {
+    const portal = await portalWithPeople()
+    const owner = await signIn(portal)
+    isThere(other, 'lovelace')
+    const thief = await signIn(portal)
+    await begin(portal, thief)
+    const goOn = await holdPost(portal, thief, '/register/link', 'answer=link')
+    await act(portal, owner, 'end-others')
+    // Where nobody is signed in any more.
+    expect((await goOn()).headers.location).toBe(page)
+    expect(await linkedTo(portal)).toHaveLength(1)
+
+    await link(portal, owner)
+    const second = await signIn(portal)
+    const way = await portal.knex('sso_identities').where({ issuer: other.issuer }).first('id')
+    const unlink = await holdPost(portal, second, `${page}/unlink`, `method=${way!.id}`)
+    await act(portal, owner, 'end-others')
+    expect((await unlink()).headers.location).toMatch(/^\/login/)
+    expect(await linkedTo(portal)).toHaveLength(2)
+  })
+})
+
+describe('the mail', () => {
+  it('that cannot be sent is in the log, and keeps nobody out', async () => {
+    mailServer.faults.refuse = true
+    const portal = await portalWithPeople()
+    await signIn(portal)
+    const isLogged = () => portal.logs.some(({ message }) => message === 'a user was not told by mail')
+    for (let tries = 0; tries < 100 && !isLogged(); tries++) await pause()
+    expect(isLogged()).toBe(true)
+  })
+
+  it('is not waited for', async () => {
+    mailServer.faults.hang = true
+    const portal = await portalWithPeople()
+    await signIn(portal)
+  })
+
+  it('is sent to nobody who registers, and to nobody who signs in as usual', async () => {
+    const portal = await portalWithPeople()
+    await signIn(portal)
+    await mailed(portal, 'with Acme.')
+    await signIn(portal)
+    isThere(provider, 'katherine')
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    await visitor.post(`${portal.url}/register`, { name: 'Katherine' })
+    expect(await isIn(portal, visitor)).toBe(true)
+    await pause()
+    expect(mailsOf(portal)).toHaveLength(1)
+  })
+
+  it('says nothing that a stranger could write: of a browser only names that we know', async () => {
+    const portal = await portalWithPeople()
+    await signIn(portal, new Visitor({ 'user-agent': 'win-at-evil.example/1.0 now' }))
+    const { text, html } = await mailed(portal, 'with Acme.')
+    expect(text + html).not.toContain('evil')
+  })
+
+  it('is none where there is nothing to send it with', async () => {
+    const portal = await portalWithPeople({ mailer: undefined, mailFrom: undefined })
+    await signIn(portal)
+    await pause()
+    expect(mailsOf(portal)).toEqual([])
+  })
+})
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 20))
+
+/** A mail of an earlier test may still be on its way. */
+const mailsOf = (portal: TestPortal) => mailServer.mails.filter(({ text }) => text.includes(portal.url))
+
+async function mailed(portal: TestPortal, sentence: string) {
+  const found = () => mailsOf(portal).find(({ text }) => text.includes(sentence))
+  for (let tries = 0; tries < 200 && !found(); tries++) await pause()
+  return found()!
+}

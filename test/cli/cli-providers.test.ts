@@ -1,0 +1,570 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { Command } from 'commander'
+import { printJson } from '../../lib/cli/output.ts'
+import { addSettingFlags } from '../../lib/cli/providers/flags.ts'
+import { providersCommand } from '../../lib/cli/providers-command.ts'
+import { presets } from '../../lib/providers/presets/presets.ts'
+import { providerSettingsSchema } from '../../lib/providers/provider.ts'
+import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import { createSecretBox } from '../../lib/shared/seal.ts'
+import { type Cli, cliSecret, startCli } from '../support/cli.ts'
+import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { freePort } from '../support/services/server.ts'
+
+const clientSecret = 'the client secret+of/the portal%'
+const secondSecret = 'the other secret of the portal'
+
+let provider: FaultyProvider
+let cli: Cli
+
+beforeAll(async () => {
+  provider = await startFaultyProvider({ clientSecret })
+  cli = await startCli(clientSecret, secondSecret)
+})
+afterAll(async () => {
+  cli.close()
+  await provider.close()
+})
+beforeEach(async () => {
+  provider.reset()
+  await cli.renew()
+})
+
+const connect = (slug: string, more: { displayName?: string; enabled?: boolean } = {}) =>
+  cli.fromCode(({ providers }) =>
+    providers.connect({
+      slug,
+      issuer: provider.issuer,
+      clientId: provider.clientId,
+      clientSecret,
+      ...more,
+    }),
+  )
+
+const list = () => cli.fromCode(({ providers }) => providers.list())
+
+const flags = (slug: string, ...more: string[]) => [
+  ...['providers', 'add', '--slug', slug, '--issuer', provider.issuer, '--client-id', provider.clientId],
+  ...more,
+]
+
+/** A file in the test's folder. */
+function file(name: string, text: string): string {
+  const to = path.join(cli.folder, name)
+  fs.writeFileSync(to, text)
+  return to
+}
+
+/** Both secrets of a row, in the clear. */
+const secretsOf = (slug: string) =>
+  cli.withDatabase(async (knex) => {
+    const table = createProvidersTable(knex, createSecretBox([cliSecret]))
+    const row = await table.existing('default', slug)
+    return Object.values(await table.clientSecrets(row))
+  })
+
+describe('portal-sso providers add', () => {
+  it('connects with the secret from a file or from standard input, which it never says again', async () => {
+    const more = ['--name', 'Acme AG', '--trusts-email', '--prompt', 'login']
+    const secretFile = ['--client-secret-file', file('secret', `${clientSecret}\n`)]
+    const [fromFile, fromInput] = await Promise.all([
+      cli.run(
+        flags('acme', ...more, '--email-domain', 'acme.example', '--without-rehearsal', ...secretFile),
+        {
+          env: {
+            BASE_URL: 'https://portal.example.com',
+            MOUNT_PATH: '/sso',
+            ALLOWED_ADDRESSES: '127.0.0.1',
+          },
+        },
+      ),
+      cli.run(flags('second', '--disabled', '--client-secret-file', '-'), { input: `${clientSecret}\n` }),
+    ])
+    const stderr = 'Testing the provider …\n'
+    expect(fromFile).toMatchObject({ code: 0, stderr })
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/login/acme/callback')
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/logout/done')
+    expect(fromFile.stdout).toContain('https://portal.example.com/sso/logout/acme/backchannel')
+    expect(fromFile.stdout).toContain('✓ the issuer is')
+    expect(fromFile.stdout).toContain('acme is connected and on the login page.')
+    expect(fromInput).toMatchObject({ code: 0, stderr })
+    expect(fromInput.stdout).toContain('second is connected, not enabled yet.')
+    for (const { stdout } of [fromFile, fromInput]) expect(stdout).not.toContain(clientSecret)
+
+    const connected = await list()
+    expect(connected.sort((a, b) => (a.slug < b.slug ? -1 : 1))).toMatchObject([
+      {
+        slug: 'acme',
+        displayName: 'Acme AG',
+        issuer: provider.issuer,
+        clientId: provider.clientId,
+        prompt: 'login',
+        trustsEmail: true,
+        emailDomains: ['acme.example'],
+        enabled: true,
+      },
+      { slug: 'second', displayName: 'second', trustsEmail: false, emailDomains: [], enabled: false },
+    ])
+    for (const { slug } of connected) expect(await secretsOf(slug)).toEqual([clientSecret, undefined])
+  })
+
+  it('run by a script leaves a draft, since nobody has come in with it, and says how to go on', async () => {
+    const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
+    const { code, stdout } = await cli.run(flags('acme'), { env })
+    expect(code).toBe(0)
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe(
+      'acme is connected, not enabled yet. Go on with `portal-sso providers rehearse acme`, then `portal-sso providers enable acme`.',
+    )
+    expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
+  })
+
+  it('speaks JSON: the provider and what to enter there, or the error, and nothing else', async () => {
+    const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
+    const [first, wrong] = await Promise.all([
+      cli.run(flags('acme', '--json'), { env }),
+      cli.run(flags('Not A Slug', '--json'), { env }),
+    ])
+    expect(first).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(first.stdout)).toMatchObject({
+      provider: { slug: 'acme', enabled: false, tested: { checks: expect.any(Array) } },
+      urls: { redirectUri: 'http://localhost:3000/login/acme/callback' },
+      next: ['portal-sso providers rehearse acme', 'portal-sso providers enable acme'],
+    })
+    expect(first.stdout).not.toContain(clientSecret)
+    expect(wrong).toMatchObject({ code: 1, stdout: '' })
+    expect(JSON.parse(wrong.stderr)).toEqual({ error: expect.stringContaining('lower-case letters') })
+  })
+
+  it('writes down who connected it', async () => {
+    await cli.run(flags('acme'), { env: { PORTAL_SSO_CLIENT_SECRET: clientSecret } })
+    expect(await cli.withDatabase((knex) => knex('sso_events').select('kind', 'actor'))).toEqual([
+      { kind: 'provider-connected', actor: expect.stringMatching(/^cli:\S/) },
+    ])
+  })
+
+  it('takes no secret from the arguments, where every process on the machine could read it', async () => {
+    expect(await cli.refusal(flags('acme', '--client-secret', 'in-the-arguments'))).toContain(
+      '--client-secret',
+    )
+    expect(await list()).toEqual([])
+  })
+
+  it('without a terminal names the flag that is missing', async () => {
+    const given = ['--slug', 'acme', '--issuer', provider.issuer, '--client-id', 'portal']
+    const add = (...args: string[]) => cli.refusal(['providers', 'add', ...args])
+    expect(await Promise.all([add(), add(...given), add('entra', '--client-id', 'portal')])).toEqual([
+      expect.stringContaining('--slug'),
+      expect.stringContaining('--client-secret-file (or --public'),
+      expect.stringContaining('--tenant'),
+    ])
+  })
+
+  it('takes what a preset asks for from flags, and says what is wrong with it', async () => {
+    const add = (...more: string[]) =>
+      cli.refusal(['providers', 'add', ...more, '--client-id', 'portal'], {
+        env: { PORTAL_SSO_CLIENT_SECRET: clientSecret },
+      })
+    expect(
+      await Promise.all([
+        add('entra', '--tenant', 'contoso.com'),
+        add('--slug', 'new', '--issuer', provider.issuer),
+        add('--slug', 'acme', '--issuer', provider.issuer, '--email-domain', 'acme.com', 'acme'),
+        add('keycloak', '--address', 'https://id.example.com/realms/x'),
+        add('google', '--domain', 'example.com'),
+      ]),
+    ).toEqual([
+      expect.stringMatching(/^--tenant: /),
+      'slug: this is a reserved word; choose another one',
+      expect.stringMatching(/^--email-domain: write a domain/),
+      expect.stringContaining('--realm'),
+      '--domain: the preset google does not ask for it',
+    ])
+  })
+
+  it('refuses in one sentence what cannot work, and saves nothing', async () => {
+    provider.faults.discovery = { id_token_signing_alg_values_supported: ['HS256'] }
+    const fromInput = ['--client-secret-file', '-']
+    expect(
+      await Promise.all([
+        cli.refusal(flags('acme', ...fromInput), { input: clientSecret }),
+        cli.refusal(flags('acme', '--client-secret-file', path.join(cli.folder, 'nowhere'))),
+        cli.refusal(['providers', 'add', 'nobody-knows-it', '--slug', 'acme']),
+        cli.refusal(flags('acme', '--authorization-parameter', 'no-value', ...fromInput)),
+      ]),
+    ).toEqual([
+      expect.stringContaining('HS256 and none are refused'),
+      expect.stringMatching(/^--client-secret-file: .*nowhere cannot be read$/),
+      expect.stringContaining('Allowed choices are entra'),
+      '--authorization-parameter: write name=value, not "no-value"',
+    ])
+    expect(await list()).toEqual([])
+  })
+})
+
+describe('the flags', () => {
+  it('are there for every setting, but for the secrets, which come from files', () => {
+    const { options } = addSettingFlags(new Command('add'))
+    const odd: Record<string, string> = {
+      displayName: 'name',
+      emailDomains: 'emailDomain',
+      tenants: 'allowedTenant',
+      authorizationParameters: 'authorizationParameter',
+      clientSecret: 'clientSecretFile',
+      secondClientSecret: 'secondClientSecretFile',
+      clientSecretExpiresAt: 'clientSecretExpires',
+      secondClientSecretExpiresAt: 'secondClientSecretExpires',
+      certificateAuthority: 'certificateAuthorityFile',
+    }
+    const names = options.map((option) => option.attributeName())
+    for (const setting of Object.keys(providerSettingsSchema.shape))
+      expect(names).toContain(odd[setting] ?? setting)
+  })
+
+  it('are there for whatever a preset asks', () => {
+    const add = providersCommand().commands.find((command) => command.name() === 'add')!
+    for (const { asks } of presets)
+      for (const { name } of asks) expect(add.options.map(({ long }) => long)).toContain(`--${name}`)
+  })
+
+  it('and each command, have an example in their help', () => {
+    for (const command of providersCommand().commands) {
+      let help = ''
+      command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp()
+      expect(help).toContain(`$ portal-sso providers ${command.name()}`)
+    }
+  })
+})
+
+describe('portal-sso providers at a terminal', () => {
+  it('asks for what is missing, again where an answer will not do, and does not show the secret', async () => {
+    const { code, screen, answered } = await cli.converse(
+      ['providers', 'add'],
+      [
+        ['Name in addresses', 'Acme AG\r'],
+        ['Name in addresses', 'acme\r'],
+        ['Issuer:', 'id.acme.com\r'],
+        ['Issuer:', `${provider.issuer}\r`],
+        ['Client id:', `${provider.clientId}\r`],
+        ['Client secret (not shown):', `${clientSecret}\r`],
+        ['Rehearse a sign-in now', 'no\r'],
+      ],
+    )
+    expect({ code, answered }).toEqual({ code: 0, answered: 7 })
+    expect(screen).toContain('write 1 to 40 lower-case letters')
+    expect(screen).toContain('for example https://id.acme.com')
+    expect(screen).toContain('✓ the issuer is')
+    expect(screen).toContain('acme is connected, not enabled yet.')
+    expect(screen).not.toContain(clientSecret)
+    expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
+  })
+
+  it('goes through the answers again when a check fails; those that are left empty stay', async () => {
+    const nobody = `http://127.0.0.1:${await freePort()}`
+    const { code, screen } = await cli.converse(
+      ['providers', 'add', '--slug', 'acme', '--disabled'],
+      [
+        ['Issuer:', `${nobody}\r`],
+        ['Client id:', `${provider.clientId}\r`],
+        ['Client secret (not shown):', `${clientSecret}\r`],
+        ['Go through the answers again?', '\r'],
+        [`Issuer [${nobody}]:`, `${provider.issuer}\r`],
+        ['Client id [', '\r'],
+        ['Client secret (not shown', '\r'],
+      ],
+    )
+    expect(code).toBe(0)
+    expect(screen).toContain(`no usable discovery document at ${nobody}`)
+    expect(screen).not.toContain(clientSecret)
+    expect(await list()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])
+    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+  })
+
+  it('that is left by Ctrl-C has failed and changed nothing', async () => {
+    const { code, screen } = await cli.converse(
+      ['providers', 'add', '--slug', 'acme'],
+      [['Issuer:', '\u0003']],
+    )
+    expect(code).toBe(1)
+    expect(screen).toContain('stopped; nothing is changed')
+    expect(await list()).toEqual([])
+  })
+})
+
+describe('portal-sso providers list and show', () => {
+  it('list shows them in the order of the login page, also as JSON, and nothing of a secret', async () => {
+    await connect('acme', { displayName: 'Acme AG', enabled: false })
+    await connect('second', { displayName: 'Second' })
+    await cli.fromCode(({ providers }) => providers.recommend('second'))
+    const [table, json] = await Promise.all([
+      cli.run(['providers', 'list']),
+      cli.run(['providers', 'list', '--json']),
+    ])
+    expect(table.stdout.split('\n').map((line) => line.split(/ {2,}/))).toEqual([
+      ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'],
+      ['second', 'Second', 'yes', 'yes', provider.issuer],
+      ['acme', 'Acme AG', 'no', provider.issuer],
+      [''],
+    ])
+    const listed = JSON.parse(json.stdout) as object[]
+    expect(listed).toMatchObject([{ slug: 'second' }, { slug: 'acme', enabled: false }])
+    for (const each of listed) expect(each).not.toHaveProperty('clientSecret')
+    for (const { stdout, code, stderr } of [table, json]) {
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      expect(stdout).not.toContain(clientSecret)
+    }
+  })
+
+  it('show says all settings, what to enter at the provider, and what the last test found; no secrets', async () => {
+    await connect('acme', { displayName: 'Acme AG', enabled: false })
+    const [text, json, none] = await Promise.all([
+      cli.run(['providers', 'show', 'acme']),
+      cli.run(['providers', 'show', 'acme', '--json']),
+      cli.run(['providers', 'show', 'nobody', '--json']),
+    ])
+    for (const said of [
+      'Acme AG',
+      provider.issuer,
+      'disabled, not rehearsed',
+      'Trusts e-mail             no',
+      '/login/acme/callback',
+      '✓ the issuer is',
+    ])
+      expect(text.stdout).toContain(said)
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      slug: 'acme',
+      enabled: false,
+      urls: { backChannelLogoutUri: 'http://localhost:3000/logout/acme/backchannel' },
+    })
+    for (const { stdout } of [text, json]) expect(stdout).not.toContain(clientSecret)
+    expect(none).toMatchObject({ code: 1, stdout: '' })
+    expect(JSON.parse(none.stderr)).toEqual({
+      error: 'no provider is called "nobody" in the portal "default"',
+    })
+  })
+
+  it('a preset that knows the consent of an administrator has a redirect URI for it, before it is connected', async () => {
+    provider.faults.discovery = { issuer: 'https://nobody.example' }
+    const env = { BASE_URL: 'https://portal.example.com', MOUNT_PATH: '/sso', PORTAL_SSO_CLIENT_SECRET: 'x' }
+    const said = (preset: string) => cli.run([...flags('acme'), preset], { env })
+    const [entra, generic] = await Promise.all([said('entra'), said('generic')])
+    const address = 'https://portal.example.com/sso/login/acme/admin-consent/callback'
+    expect(entra.stdout).toContain(`Admin-consent redirect URI  ${address}`)
+    expect(generic.stdout).not.toContain(address)
+  })
+
+  it('presets says what each asks for', async () => {
+    const [text, json] = await Promise.all([
+      cli.run(['providers', 'presets']),
+      cli.run(['providers', 'presets', '--json']),
+    ])
+    expect(text.stdout).toContain('--tenant  Directory (tenant) ID')
+    expect((JSON.parse(json.stdout) as { name: string }[]).map(({ name }) => name)).toEqual(
+      presets.map(({ name }) => name),
+    )
+  })
+})
+
+describe('portal-sso providers test', () => {
+  it('says line by line that all is well', async () => {
+    await connect('acme')
+    const { code, stdout } = await cli.run(['providers', 'test', 'acme'])
+    expect(code).toBe(0)
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines.filter((line) => !line.startsWith('  ✓ '))).toEqual([])
+    expect(lines.length).toBeGreaterThanOrEqual(6)
+  })
+
+  it.each<[what: string, faults: Faults, finding: string, remedy: string]>([
+    [
+      'is another issuer',
+      { discovery: { issuer: 'https://other.example' } },
+      'the discovery document names another issuer: "https://other.example"',
+      'compare its "issuer" with what you entered',
+    ],
+    [
+      'publishes no keys',
+      { jwksResponse: { status: 500, body: 'out of order' } },
+      'the keys cannot be used: the key set answered with status 500',
+      'must answer with a JSON key set',
+    ],
+  ])('says what is wrong with one that %s, and what to do', async (_what, faults, finding, remedy) => {
+    await connect('acme')
+    Object.assign(provider.faults, faults)
+    const { code, stdout, stderr } = await cli.run(['providers', 'test', 'acme'])
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'Testing acme …\n' })
+    const lines = stdout.split('\n')
+    const failed = lines.findIndex((line) => line.startsWith('  ✗ '))
+    expect(lines[failed]).toContain(finding)
+    expect(lines[failed + 1]).toMatch(/^ {4}→ /)
+    expect(lines[failed + 1]).toContain(remedy)
+  })
+
+  it('shows what a provider says so that a terminal obeys none of it, as JSON too', async () => {
+    await connect('acme')
+    const hostile = '\u001b[2J\u009b31m\n  ✓ forged\u202e'
+    provider.faults.discovery = { response_types_supported: [hostile] }
+    const [text, json] = await Promise.all([
+      cli.run(['providers', 'test', 'acme']),
+      cli.run(['providers', 'test', 'acme', '--json']),
+    ])
+    for (const { code, stdout } of [text, json]) {
+      expect(code).toBe(1)
+      expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u)
+    }
+    expect(text.stdout).not.toMatch(/^ {2}✓ forged/m)
+    expect(json.stderr).toBe('')
+    const { ok, checks } = JSON.parse(json.stdout) as { ok: boolean; checks: { finding: string }[] }
+    expect(ok).toBe(false)
+    expect(checks.some(({ finding }) => finding.includes('forged'))).toBe(true)
+  })
+
+  it('JSON on the screen is what it was when it is read', () => {
+    const hostile = '\u001b[2J\u009b31m\n\u202e\u{e0001}\u2028'
+    const log = jest.spyOn(console, 'log').mockImplementation(() => {})
+    try {
+      printJson({ hostile })
+      const [[said]] = log.mock.calls as [[string]]
+      expect(said).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}]/u)
+      expect(JSON.parse(said)).toEqual({ hostile })
+    } finally {
+      log.mockRestore()
+    }
+  })
+})
+
+describe('portal-sso providers update', () => {
+  it('changes what is given, leaves the rest, and takes settings back', async () => {
+    await connect('acme')
+    const first = await cli.run([
+      ...['providers', 'update', 'acme', '--name', 'Acme AG', '--prompt', 'login', '--trusts-email'],
+      ...['--email-domain', 'acme.com', 'acme.de', '--logout', 'portal', '--response-mode', 'form_post'],
+      '--front-channel-logout',
+      ...['--authorization-parameter', 'hd=acme.com', 'x=a=b', '--client-secret-expires', '2027-01-31'],
+    ])
+    expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining('acme is changed (') })
+    const shown = await cli.run(['providers', 'show', 'acme'])
+    expect(shown.stdout).toMatch(/Front-channel logout +yes/)
+    expect(shown.stdout).toContain('/logout/acme/frontchannel')
+    const changed = {
+      displayName: 'Acme AG',
+      prompt: 'login',
+      trustsEmail: true,
+      emailDomains: ['acme.com', 'acme.de'],
+      logout: 'portal',
+      frontChannelLogout: true,
+      responseMode: 'form_post',
+      authorizationParameters: { hd: 'acme.com', x: 'a=b' },
+      clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
+      issuer: provider.issuer,
+    }
+    expect(await list()).toMatchObject([changed])
+    const second = await cli.run([
+      ...['providers', 'update', 'acme', '--no-trusts-email', '--no-front-channel-logout', '--json'],
+      ...['--unset', 'prompt,email-domain,authorization-parameter'],
+    ])
+    expect(second).toMatchObject({ code: 0, stderr: '' })
+    const taken = {
+      prompt: undefined,
+      trustsEmail: false,
+      frontChannelLogout: false,
+      emailDomains: [],
+      authorizationParameters: {},
+    }
+    expect(await list()).toMatchObject([{ ...changed, ...taken }])
+    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+  })
+
+  it('takes secrets from files only, two of them while they are exchanged, and none back', async () => {
+    await connect('acme')
+    const second = file('second', secondSecret)
+    const update = (...more: string[]) => cli.run(['providers', 'update', 'acme', ...more])
+    const added = await update('--second-client-secret-file', second)
+    expect(await secretsOf('acme')).toEqual([clientSecret, secondSecret])
+    const taken = await update('--unset', 'second-client-secret')
+    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+    for (const ended of [added, taken]) {
+      expect(ended).toMatchObject({ code: 0 })
+      expect(ended.stdout + ended.stderr).not.toContain(secondSecret)
+    }
+  })
+
+  it('ends an exchange of secrets: the second becomes the only one, and need not be typed again', async () => {
+    await connect('acme')
+    const dates = ['--second-client-secret-expires', '2028-01-31', '--client-secret-expires', '2027-01-31']
+    const second = ['--second-client-secret-file', file('second', secondSecret), ...dates]
+    await cli.run(['providers', 'update', 'acme', ...second])
+    provider.faults.clientSecrets = [secondSecret]
+    const promoted = await cli.run(['providers', 'update', 'acme', '--promote-second-secret'])
+    expect(promoted).toMatchObject({ code: 0 })
+    expect(promoted.stdout + promoted.stderr).not.toContain(secondSecret)
+    expect(await secretsOf('acme')).toEqual([secondSecret, undefined])
+    expect(await list()).toMatchObject([
+      { clientSecretExpiresAt: '2028-01-31T00:00:00.000Z', secondClientSecretExpiresAt: undefined },
+    ])
+    expect(await cli.refusal(['providers', 'update', 'acme', '--promote-second-secret'])).toBe(
+      '"acme" has no second client secret that could take the first one\'s place',
+    )
+  })
+
+  it('refuses in one sentence what is no setting, what cannot be missing, and a move that takes the secret along', async () => {
+    await connect('acme')
+    const update = (...more: string[]) => cli.refusal(['providers', 'update', 'acme', ...more])
+    expect(
+      await Promise.all([
+        update(),
+        update('--unset', 'colour'),
+        update('--unset', 'issuer'),
+        update('--issuer', 'https://id.attacker.example'),
+        update('--client-secret-expires', 'soon'),
+      ]),
+    ).toEqual([
+      expect.stringContaining('say what to change'),
+      expect.stringMatching(/^--unset: "colour" is no setting; they are name, issuer, /),
+      '--issuer: a provider cannot do without it',
+      '--client-secret-file: give the client secret again when the issuer moves',
+      expect.stringContaining('write a date such as `2027-01-31`'),
+    ])
+    expect(await list()).toMatchObject([{ version: 1 }])
+  })
+})
+
+describe('portal-sso providers enable, recommend and reorder', () => {
+  it('do so', async () => {
+    await connect('acme', { enabled: false })
+    await connect('second')
+    const act = async (...args: string[]) => {
+      expect(await cli.run(['providers', ...args])).toMatchObject({ code: 0, stderr: '' })
+      return (await list()).map(({ slug, enabled, recommended }) => [slug, enabled, recommended])
+    }
+    expect(await act('enable', 'acme', '--without-rehearsal')).toEqual([
+      ['acme', true, false],
+      ['second', true, false],
+    ])
+    const reordered = [
+      ['second', true, false],
+      ['acme', true, false],
+    ]
+    expect(await act('reorder', 'second', 'acme')).toEqual(reordered)
+    expect(await act('recommend', 'acme')).toEqual([
+      ['acme', true, true],
+      ['second', true, false],
+    ])
+    expect(await act('recommend', '--none')).toEqual(reordered)
+    expect(await cli.refusal(['providers', 'recommend'])).toContain('or --none')
+  })
+
+  it('say so as JSON', async () => {
+    await connect('acme')
+    const said = async (...args: string[]) => {
+      const { stdout, stderr } = await cli.run(['providers', ...args, '--json'])
+      expect(stderr).toBe('')
+      return JSON.parse(stdout) as unknown
+    }
+    expect(await said('enable', 'acme')).toEqual({ slug: 'acme', enabled: true })
+    expect(await said('recommend', 'acme')).toEqual({ recommended: 'acme' })
+    expect(await said('recommend', '--none')).toEqual({ recommended: null })
+    expect(await said('reorder', 'acme')).toEqual({ order: ['acme'] })
+  })
+})

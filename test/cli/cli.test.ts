@@ -1,0 +1,175 @@
+import path from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { pendingMigrations } from '../../lib/database/migrate.ts'
+import { type Cli, startCli } from '../support/cli.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { freePort } from '../support/services/server.ts'
+
+let provider: FaultyProvider
+let cli: Cli
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  cli = await startCli(provider.clientSecret)
+})
+afterAll(async () => {
+  cli.close()
+  await provider.close()
+})
+beforeEach(async () => {
+  provider.reset()
+  await cli.renew()
+})
+
+const connect = (slug: string) =>
+  cli.fromCode(({ providers }) =>
+    providers.connect({
+      slug,
+      issuer: provider.issuer,
+      clientId: provider.clientId,
+      clientSecret: provider.clientSecret,
+    }),
+  )
+
+describe('portal-sso migrate', () => {
+  it('makes the tables, and says so; run again, it says that they are up to date', async () => {
+    const file = path.join(cli.folder, 'new.sqlite')
+    cli.databaseUrl = `sqlite:${file}`
+    expect(await cli.run(['migrate'])).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^Ran 001-providers, .*006-proofs.*\.\n$/),
+      stderr: '',
+    })
+    expect(await cli.withDatabase(pendingMigrations)).toEqual([])
+    expect(await cli.run(['migrate'])).toEqual({
+      code: 0,
+      stdout: 'The tables are up to date.\n',
+      stderr: '',
+    })
+  })
+
+  it('run twice at once on one new file: one makes the tables, the other waits', async () => {
+    cli.databaseUrl = `sqlite:${path.join(cli.folder, 'new.sqlite')}`
+    const ended = await Promise.all([cli.run(['migrate']), cli.run(['migrate'])])
+    expect(ended.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
+      Array(2).fill({ code: 0, stderr: '' }),
+    )
+    expect(ended.map(({ stdout }) => stdout.split(' ')[0]).sort()).toEqual(['Ran', 'The'])
+  })
+
+  it('has not run: the other commands say so', async () => {
+    cli.databaseUrl = `sqlite:${path.join(cli.folder, 'new.sqlite')}`
+    expect(await cli.refusal(['providers', 'list'])).toMatch(
+      /^the tables are not up to date .* `portal-sso migrate`$/,
+    )
+  })
+})
+
+describe('portal-sso users', () => {
+  it('add keeps an address in its normal form and once; list shows it', async () => {
+    const add = (email: string) => ['users', 'add', '--email', email, '--name', ' Ada Lovelace ']
+    expect(await cli.run(add(' Ada@Example.COM '))).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('ada@example.com is added'),
+    })
+    const [again, noAddress, table] = await Promise.all([
+      cli.refusal(add('ADA@example.com')),
+      cli.refusal(add('ada')),
+      cli.run(['users', 'list']),
+    ])
+    expect(again).toBe('ada@example.com is there already')
+    expect(noAddress).toBe('--email: "ada" is not an e-mail address')
+    expect(table.stdout).toMatch(/^ada@example\.com {2}Ada Lovelace {2}yes/m)
+  })
+})
+
+describe('portal-sso doctor', () => {
+  const failures = (stdout: string) =>
+    [...stdout.matchAll(/^ {2}✗ (.*)\n {4}→ (.*)$/gm)].map(([, finding, remedy]) => [finding, remedy])
+
+  it('finds that all is well', async () => {
+    await connect('acme')
+    const { code, stdout, stderr } = await cli.run(['doctor'], {
+      env: {
+        REDIS_URL: process.env.TEST_REDIS_URL,
+        BASE_URL: 'https://portal.example.com',
+        ALLOWED_ADDRESSES: '10.0.0.0/8, 127.0.0.1',
+      },
+    })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain('Redis answers')
+    expect(stdout).toContain('Provider acme')
+    expect(stdout).toContain('All is well.')
+    expect(stdout).not.toMatch(/[✗!→]/)
+    const json = await cli.run(['doctor', '--json'])
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      ok: true,
+      looked: expect.arrayContaining([{ heading: 'Provider acme (acme)', findings: expect.any(Array) }]),
+    })
+  })
+
+  it('finds all that is wrong at once, each with what to do', async () => {
+    const nobody = `127.0.0.1:${await freePort()}`
+    await connect('acme')
+    provider.faults.discoveryDrop = true
+    const [noSecret, noDatabase, noRedisNorProvider, noOrigin] = await Promise.all([
+      cli.run(['doctor'], { env: { SSO_SECRET: undefined } }),
+      cli.run(['doctor'], { env: { DATABASE_URL: `postgres://postgres@${nobody}/portal` } }),
+      cli.run(['doctor'], { env: { REDIS_URL: `redis://${nobody}` } }),
+      cli.run(['doctor'], { env: { BASE_URL: 'portal.example.com' } }),
+    ])
+    expect(failures(noSecret.stdout)).toEqual([
+      ['SSO_SECRET is not set', expect.stringContaining('set SSO_SECRET')],
+    ])
+    expect(failures(noDatabase.stdout)).toEqual([
+      [
+        expect.stringMatching(/^the database cannot be used: .*ECONNREFUSED/),
+        expect.stringContaining('check DATABASE_URL'),
+      ],
+    ])
+    expect(failures(noRedisNorProvider.stdout)).toEqual([
+      [
+        expect.stringMatching(/^Redis cannot be used: .*ECONNREFUSED/),
+        expect.stringContaining('check REDIS_URL'),
+      ],
+      [
+        expect.stringContaining(`no usable discovery document at ${provider.issuer}`),
+        expect.stringContaining('/.well-known/openid-configuration'),
+      ],
+      [
+        'no enabled provider passes its test: nobody may be able to sign in',
+        expect.stringContaining('`portal-sso break-glass` opens the classic login'),
+      ],
+    ])
+    expect(failures(noOrigin.stdout)[0]).toEqual([
+      'BASE_URL is portal.example.com, which is no origin',
+      expect.stringContaining('https://portal.example.com'),
+    ])
+    for (const { code, stdout, stderr } of [noSecret, noDatabase, noRedisNorProvider]) {
+      expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+      expect(stdout).toMatch(/\n\d things? to mend\.\n$/)
+      expect(stdout).not.toMatch(/^\s+at /m)
+    }
+  })
+})
+
+describe('what is wrong with the environment', () => {
+  it('is said in one sentence', async () => {
+    const withEnv = (env: Record<string, string>) => cli.refusal(['providers', 'test', 'acme'], { env })
+    expect(
+      await Promise.all([
+        withEnv({ DATABASE_URL: 'mongodb://127.0.0.1/portal' }),
+        withEnv({ DATABASE_URL: 'sqlite:/nowhere/portal.sqlite' }),
+        withEnv({ SSO_SECRET: 'too short' }),
+        withEnv({ ALLOWED_ADDRESSES: '10.0.0.0/8 intranet' }),
+        withEnv({}),
+      ]),
+    ).toEqual([
+      expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
+      expect.stringMatching(/Unable to open .*\/nowhere\/portal\.sqlite/),
+      'SSO_SECRET: each has 32 characters or more, and a space begins another one',
+      'ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`',
+      'no provider is called "acme" in the portal "default"',
+    ])
+  })
+})

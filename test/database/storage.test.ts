@@ -1,0 +1,733 @@
+import { EventEmitter, once } from 'node:events'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import knexModule, { type Knex } from 'knex'
+import { isUniqueViolation } from '../../lib/database/connect.ts'
+import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
+import { createEventLog } from '../../lib/events/event-log.ts'
+import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import type { NewProvider } from '../../lib/providers/settings.ts'
+import { createLimitsOf } from '../../lib/sessions/session-limits.ts'
+import {
+  createSessionIndex,
+  idOf,
+  type NewSession,
+  type SessionMatch,
+} from '../../lib/sessions/sessions-table.ts'
+import { EmailTaken } from '../../lib/shared/errors.ts'
+import type { Logger } from '../../lib/shared/logger.ts'
+import { createSeal, createSecretBox } from '../../lib/shared/seal.ts'
+import { createIdentitiesTable } from '../../lib/users/identities-table.ts'
+import { createUsersTable } from '../../lib/users/users-table.ts'
+import { databases, type FreshDatabase } from '../support/databases.ts'
+import { testSecret } from '../support/portal.ts'
+import { newProvider } from '../support/providers.ts'
+
+const allMigrations = [
+  '001-providers',
+  '002-users',
+  '003-identities',
+  '004-sessions',
+  '005-events',
+  '006-proofs',
+  '007-event-client',
+  '008-session-age',
+  '009-connecting',
+  '010-sessions',
+]
+const settings = { clientAddress: 'shortened' } as const
+const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
+
+/** How many calls came to each end. */
+async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {
+  const settled = await Promise.allSettled(calls)
+  return {
+    values: settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
+    errors: settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])),
+  }
+}
+
+const tenTimes = <T>(act: (n: number) => T): T[] => Array.from({ length: 10 }, (_, n) => act(n))
+
+describe.each(databases)('on %s', (_name, fresh) => {
+  describe('migrations', () => {
+    let database: FreshDatabase
+    let open: Knex[]
+    let knex: Knex
+
+    beforeEach(async () => {
+      database = await fresh()
+      open = []
+      knex = connect()
+    })
+    afterEach(async () => {
+      await Promise.all(open.map((each) => each.destroy()))
+      await database.drop()
+    })
+
+    /** A connection of its own, as another instance has. */
+    function connect(): Knex {
+      // knex would write to the console that it has to wait.
+      const another = knexModule({ ...database.config, log: { warn: () => {} } })
+      open.push(another)
+      return another
+    }
+
+    async function tables(): Promise<string[]> {
+      const there = await Promise.all(ourTables.map((table) => knex.schema.hasTable(table)))
+      return ourTables.filter((_, at) => there[at])
+    }
+
+    const lock = () => knex('sso_migrations_lock').update({ is_locked: 1 })
+
+    it('go up, down, and up again', async () => {
+      expect(await migrate(knex)).toEqual(allMigrations)
+      expect(await tables()).toEqual(ourTables)
+      await knex.migrate.rollback(migratorConfig, true)
+      expect(await tables()).toEqual([])
+      expect(await migrate(knex)).toEqual(allMigrations)
+      expect(await tables()).toEqual(ourTables)
+    })
+
+    it('run once, however often they are called', async () => {
+      expect(await pendingMigrations(knex)).toEqual(allMigrations)
+      await migrate(knex)
+      expect(await migrate(knex)).toEqual([])
+      expect(await pendingMigrations(knex)).toEqual([])
+    })
+
+    it('called by four instances at once on an empty database: one does it, the others wait, all go on', async () => {
+      const ran = await Promise.all(Array.from({ length: 4 }, () => migrate(connect())))
+      expect(ran.filter((names) => names.length > 0)).toEqual([allMigrations])
+      expect(await tables()).toEqual(ourTables)
+      expect(await knex('sso_migrations').orderBy('name').pluck('name')).toEqual(allMigrations)
+      expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
+    })
+
+    it('make one lock, also when one instance is held up while it makes it and another overtakes', async () => {
+      const slow = connect()
+      const signals = new EventEmitter()
+      const heldUp = once(signals, 'held up')
+      const mayGoOn = once(signals, 'go on')
+      const query = slow.client._query
+      slow.client._query = async function (this: unknown, connection: unknown, asked: { sql: string }) {
+        if (/^insert into .sso_migrations_lock/.test(asked.sql)) {
+          signals.emit('held up')
+          await mayGoOn
+        }
+        return await query.call(this, connection, asked)
+      }
+      const overtaken = migrate(slow)
+      await heldUp
+      expect(await migrate(knex)).toEqual(allMigrations)
+      signals.emit('go on')
+      expect(await overtaken).toEqual([])
+      expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
+    })
+
+    it('wait while another instance is at it, and go on once it is done', async () => {
+      await migrate(knex)
+      await knex.migrate.rollback(migratorConfig, true)
+      await lock()
+      await expect(knex.migrate.latest(migratorConfig)).rejects.toThrow('already locked')
+      expect(await tables()).toEqual([])
+      const waiting = migrate(knex)
+      await unlockMigrations(knex)
+      expect(await waiting).toEqual(allMigrations)
+    })
+
+    it('that died in the middle are named after a minute, with the command that frees them', async () => {
+      await migrate(knex)
+      await knex.migrate.rollback(migratorConfig, true)
+      await lock()
+      jest.spyOn(Date, 'now').mockReturnValueOnce(0) // the deadline is over at once
+      await expect(migrate(knex)).rejects.toThrow('free them with `portal-sso migrate --unlock`')
+      await unlockMigrations(knex)
+      expect(await migrate(knex)).toEqual(allMigrations)
+    })
+
+    it('live beside the migrations that the host runs with knex, whichever is first and whichever is undone', async () => {
+      const hostsOwn: Knex.Migration = {
+        up: (on) => on.schema.createTable('invoices', (table) => table.increments()),
+        down: (on) => on.schema.dropTable('invoices'),
+      }
+      const hosts: Knex.MigratorConfig = {
+        migrationSource: {
+          getMigrations: async () => ['001-invoices'],
+          getMigrationName: (name: string) => name,
+          getMigration: async () => hostsOwn,
+        },
+      }
+      await knex.migrate.latest(hosts)
+      await migrate(knex)
+      await knex.migrate.rollback(hosts, true)
+      expect(await tables()).toEqual(ourTables)
+      await knex.migrate.latest(hosts)
+      await knex.migrate.rollback(migratorConfig, true)
+      expect(await knex.schema.hasTable('invoices')).toBe(true)
+      expect(await knex('knex_migrations').pluck('name')).toEqual(['001-invoices'])
+    })
+  })
+
+  describe('tables', () => {
+    let database: FreshDatabase
+    let knex: Knex
+    /** Each test has a portal of its own, and with it its own rows. */
+    let portal: string
+    let count = 0
+
+    beforeAll(async () => {
+      database = await fresh()
+      knex = knexModule(database.config)
+      await migrate(knex)
+    })
+    afterAll(async () => {
+      await knex.destroy()
+      await database.drop()
+    })
+    beforeEach(() => {
+      portal = `portal-${count++}`
+    })
+
+    describe('providers', () => {
+      const table = (...secrets: string[]) =>
+        createProvidersTable(knex, createSecretBox(secrets.length > 0 ? secrets : [testSecret]))
+      const acme = (more: Partial<NewProvider> = {}) => newProvider({ portal, ...more })
+      const insertAll = async (...slugs: string[]) => {
+        for (const slug of slugs) await table().insert(acme({ slug, displayName: slug }))
+      }
+      const recommended = async () =>
+        (await table().list(portal)).filter((each) => each.recommended).map(({ slug }) => slug)
+
+      it('come back as they were put in: texts, booleans, lists and objects', async () => {
+        const full = acme({
+          displayName: 'Ärzte “& Söhne” 🏥',
+          responseMode: 'form_post',
+          prompt: 'select_account',
+          authorizationParameters: { domain_hint: 'acme.example', ui_locales: 'de en', quote: '"\\' },
+          trustsEmail: true,
+          emailDomains: ['acme.example', 'xn--rzte-koa.example'],
+          tenants: ['11111111-2222-4333-8444-555555555555'],
+          logout: 'portal',
+          secretEncoding: 'raw',
+          clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
+          secondClientSecretExpiresAt: '2027-02-28T00:00:00.000Z',
+          proxy: 'http://proxy.example.com:3128',
+          certificateAuthority: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+          enabled: false,
+        })
+        const rest = {
+          id: expect.any(String),
+          recommended: false,
+          position: 1,
+          version: 1,
+          secretInUse: 'first',
+          rehearsedAs: undefined,
+          rehearsedAt: undefined,
+          retiringAt: undefined,
+          rebindingSince: undefined,
+          tested: undefined,
+        }
+        expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
+        expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
+        const plain = acme({ slug: 'plain' })
+        expect(await table().insert(plain)).toStrictEqual({ ...plain, ...rest, position: 2 })
+      })
+
+      it('are listed in the order they came, the recommended one first', async () => {
+        await insertAll('zebra', 'acme', 'middle')
+        const slugs = async () => (await table().list(portal)).map(({ slug }) => slug)
+        expect(await slugs()).toEqual(['zebra', 'acme', 'middle'])
+        await table().recommend(portal, 'middle')
+        expect(await slugs()).toEqual(['middle', 'zebra', 'acme'])
+      })
+
+      it('have exactly one recommended, also when ten administrators recommend at once', async () => {
+        await insertAll('one', 'two', 'three')
+        expect(await recommended()).toEqual([])
+        await table().recommend(portal, 'one')
+        await table().recommend(portal, 'two')
+        expect(await recommended()).toEqual(['two'])
+        await Promise.all(
+          tenTimes((n) => table().recommend(portal, ['one', 'two', 'three'][n % 3] as string)),
+        )
+        expect(await recommended()).toHaveLength(1)
+        await table().recommend(portal)
+        expect(await recommended()).toEqual([])
+      })
+
+      it('of another portal are left alone by all of this', async () => {
+        const elsewhere = `${portal}-elsewhere`
+        const there = await table().insert(acme({ portal: elsewhere }), { clientSecret: 'their secret' })
+        await table().recommend(elsewhere, 'acme')
+        const here = await table().insert(acme(), { clientSecret: 'our secret' })
+        await table().recommend(portal, 'acme')
+        await table().update(here, { displayName: 'Ours' }, { clientSecret: null })
+        await table().setEnabled(here, false)
+        await table().remove(here)
+        expect(await table().list(elsewhere)).toStrictEqual([{ ...there, recommended: true }])
+        expect(await table().clientSecret(there)).toBe('their secret')
+        expect(await table().anyEnabled(elsewhere)).toBe(true)
+      })
+
+      it('count their version up at each change that matters to a sign-in', async () => {
+        const first = await table().insert(acme(), { clientSecret: 'secret' })
+        const second = await table().update(first, { displayName: 'Acme International' })
+        expect(second).toStrictEqual({ ...first, displayName: 'Acme International', version: 2 })
+        await table().setEnabled(second, false)
+        expect(await table().find(portal, 'acme')).toMatchObject({ enabled: false, version: 3 })
+        // Who read the row a while ago has tested something else than would be saved.
+        await expect(table().update(first, { clientId: 'other' })).rejects.toThrow('changed by somebody else')
+        expect(await table().find(portal, 'acme')).toMatchObject({ clientId: first.clientId, version: 3 })
+      })
+
+      it('are offered only while they are enabled, and are gone when removed', async () => {
+        const provider = await table().insert(acme(), { clientSecret: 'secret' })
+        const offered = async () => ({
+          any: await table().anyEnabled(portal),
+          slugs: (await table().listEnabled(portal)).map(({ slug }) => slug),
+        })
+        expect(await offered()).toEqual({ any: true, slugs: ['acme'] })
+        await table().setEnabled(provider, false)
+        expect(await offered()).toEqual({ any: false, slugs: [] })
+        expect(await table().list(portal)).toHaveLength(1)
+        await expect(table().setEnabled(provider, true)).rejects.toThrow('changed by somebody else')
+        await table().setEnabled(await table().existing(portal, 'acme'), true)
+        expect(await offered()).toEqual({ any: true, slugs: ['acme'] })
+        await table().remove(provider)
+        expect(await table().list(portal)).toEqual([])
+        expect(await table().find(portal, 'acme')).toBeUndefined()
+      })
+
+      it('have a slug that is taken once in a portal, also when ten come at once, and is free in another', async () => {
+        const { values, errors } = await outcomes(
+          tenTimes(() => table().insert(acme(), { clientSecret: 'secret' })),
+        )
+        expect(values).toHaveLength(1)
+        expect(errors.map((error) => (error as Error).message)).toEqual(
+          Array(9).fill(
+            'slug: a provider called "acme" is connected already: choose another slug, or update that one',
+          ),
+        )
+        const elsewhere = await table().insert(acme({ portal: `${portal}-elsewhere` }), {
+          clientSecret: 'secret',
+        })
+        expect(elsewhere.slug).toBe('acme')
+      })
+
+      describe('keep their client secret sealed:', () => {
+        const secret = 'the-client-secret-&%'
+        const rowOf = ({ id }: { id: string }) => knex('sso_providers').where({ id }).first()
+
+        it('in no column, plain or encoded', async () => {
+          const provider = await table().insert(acme(), { clientSecret: secret })
+          const row = JSON.stringify(await rowOf(provider))
+          const encoded = (['base64', 'base64url', 'hex'] as const).map((to) =>
+            Buffer.from(secret).toString(to).replace(/=+$/, ''),
+          )
+          for (const text of [secret, encodeURIComponent(secret), ...encoded]) expect(row).not.toContain(text)
+          expect(provider).not.toHaveProperty('clientSecret')
+          expect(await table().clientSecret(provider)).toBe(secret)
+        })
+
+        it('differently each time, so that equal ones cannot be told', async () => {
+          const one = await rowOf(await table().insert(acme({ slug: 'one' }), { clientSecret: secret }))
+          const two = await rowOf(await table().insert(acme({ slug: 'two' }), { clientSecret: secret }))
+          expect(one.client_secret).not.toBe(two.client_secret)
+        })
+
+        it('opened by the old secret behind the new one, and what is written then by the new one alone', async () => {
+          const [older, newer] = [
+            'the older secret, long enough for this',
+            'the-newer-secret-that-is-long-enough-too',
+          ]
+          const provider = await table(older).insert(acme(), { clientSecret: secret })
+          const rotated = table(newer, older)
+          expect(await rotated.clientSecret(provider)).toBe(secret)
+          const renewed = await rotated.update(provider, {}, { clientSecret: 'a new client secret' })
+          expect(await table(newer).clientSecret(renewed)).toBe('a new client secret')
+        })
+
+        it('not opened by another secret: the sentence says what to do', async () => {
+          const provider = await table().insert(acme(), { clientSecret: secret })
+          await expect(table('quite another secret, long enough').clientSecret(provider)).rejects.toThrow(
+            'a client secret was sealed under another SSO_SECRET: add the old one behind the new one ' +
+              '(secret: [new, old]), or set the client secret again',
+          )
+        })
+
+        it('not opened when it was copied into another row', async () => {
+          const { id } = await table().insert(acme(), { clientSecret: secret })
+          const other = await table().insert(acme({ slug: 'other' }), { clientSecret: 'of the other' })
+          const { client_secret } = await rowOf({ id })
+          await knex('sso_providers').where({ id: other.id }).update({ client_secret })
+          await expect(table().clientSecret(other)).rejects.toThrow('set the client secret again')
+        })
+
+        it('not opened when a character of it was changed', async () => {
+          const provider = await table().insert(acme(), { clientSecret: secret })
+          const { client_secret } = await rowOf(provider)
+          const changed = client_secret.replace(/.(?=.{5}$)/, (at: string) => (at === 'A' ? 'B' : 'A'))
+          await knex('sso_providers').where({ id: provider.id }).update({ client_secret: changed })
+          await expect(table().clientSecret(provider)).rejects.toThrow('set the client secret again')
+        })
+
+        it('as it is through other changes, replaced by a new one, and taken away', async () => {
+          const provider = await table().insert(acme(), { clientSecret: secret })
+          const renamed = await table().update(provider, { displayName: 'Renamed' })
+          expect(await table().clientSecret(renamed)).toBe(secret)
+          const renewed = await table().update(renamed, {}, { clientSecret: 'new' })
+          expect(await table().clientSecret(renewed)).toBe('new')
+          // A new secret never goes to where the row pointed before.
+          expect(await table().clientSecret(provider)).toBeUndefined()
+          const open = await table().update(renewed, { clientAuthentication: 'none' }, { clientSecret: null })
+          expect(await table().clientSecret(open)).toBeUndefined()
+        })
+      })
+    })
+
+    describe('users', () => {
+      const table = () => createUsersTable(knex)
+      const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: { phone: '1', news: true } }
+
+      it('are found by id and by address in their portal only, with the fields kept', async () => {
+        const user = await table().create(ada, portal)
+        expect(user).toEqual({
+          id: expect.any(String),
+          email: 'ada@example.com',
+          name: 'Ada Lovelace',
+          active: true,
+        })
+        expect(await table().findById(user.id, portal)).toStrictEqual(user)
+        expect(await table().findByEmail(user.email, portal)).toStrictEqual(user)
+        expect(await table().findById(user.id, 'elsewhere')).toBeUndefined()
+        expect(await table().findByEmail(user.email, 'elsewhere')).toBeUndefined()
+        const row = await knex('sso_users').where({ id: user.id }).first()
+        expect(JSON.parse(row.fields)).toEqual({ phone: '1', news: true })
+      })
+
+      it('are found by an address that is the same to the letter, not by a look-alike', async () => {
+        await table().create({ ...ada, email: 'kim@example.com' }, portal)
+        for (const email of ['KIM@example.com', 'kim@example.com ', 'k\u0131m@example.com', 'k%@example.com'])
+          expect(await table().findByEmail(email, portal)).toBeUndefined()
+      })
+
+      it('registered ten times at once with one address are one user, and nine learn that it is taken', async () => {
+        const { values, errors } = await outcomes(tenTimes(() => table().create(ada, portal)))
+        expect(values).toHaveLength(1)
+        expect(errors.filter((error) => error instanceof EmailTaken)).toHaveLength(9)
+        expect(await table().list(portal)).toStrictEqual(values)
+      })
+
+      it('may have the same address in another portal, as another user', async () => {
+        const here = await table().create(ada, portal)
+        const there = await table().create(ada, `${portal}-elsewhere`)
+        expect(there.id).not.toBe(here.id)
+      })
+
+      it('that were switched off say so', async () => {
+        const { id } = await table().create(ada, portal)
+        await knex('sso_users').where({ id }).update({ active: false })
+        expect((await table().findById(id, portal))?.active).toBe(false)
+      })
+
+      it('are listed by address', async () => {
+        for (const name of ['grace', 'ada', 'mary'])
+          await table().create({ email: `${name}@example.com`, name, fields: {} }, portal)
+        expect((await table().list(portal)).map(({ name }) => name)).toEqual(['ada', 'grace', 'mary'])
+      })
+    })
+
+    describe('identities', () => {
+      const table = () => createIdentitiesTable(knex)
+      const who = { issuer: 'https://id.acme.example', subject: 'ada' }
+      const made = (userId: string, gone?: string, more = {}) =>
+        table().link(
+          { portal, userId, providerId: 'provider', email: 'ada@example.com', ...who, ...more },
+          gone,
+        )
+      const link = async (...given: Parameters<typeof made>) => (await made(...given)).userId
+      const rows = () => knex('sso_identities').where({ portal })
+
+      it('linked ten times at once are one row, and everybody learns the same user', async () => {
+        const links = await Promise.all(tenTimes((n) => made(`user-${n}`)))
+        const linkedTo = links.map(({ userId }) => userId)
+        expect(new Set(linkedTo).size).toBe(1)
+        // One of them did it, which is what is recorded and mailed.
+        expect(links.filter((each) => each.made)).toHaveLength(1)
+        expect(await rows()).toHaveLength(1)
+        expect(await table().findUserId(portal, who)).toBe(linkedTo[0])
+      })
+
+      it('are told apart by issuer and subject, to the letter, and by portal', async () => {
+        await link('ada')
+        const others = [
+          { ...who, subject: 'Ada' },
+          { ...who, subject: 'ada ' },
+          { ...who, issuer: 'https://id.acme.example/' },
+        ]
+        for (const other of others) expect(await table().findUserId(portal, other)).toBeUndefined()
+        expect(await table().findUserId('elsewhere', who)).toBeUndefined()
+        expect(await link('grace', undefined, { subject: 'Ada' })).toBe('grace')
+        expect(await link('mary', undefined, { portal: `${portal}-elsewhere` })).toBe('mary')
+        expect(await table().findUserId(portal, who)).toBe('ada')
+      })
+
+      it('stay linked to the first user, unless that one is the one who is gone', async () => {
+        await link('ada')
+        expect(await link('grace')).toBe('ada')
+        expect(await link('grace', 'somebody else')).toBe('ada')
+        expect(await table().findUserId(portal, who)).toBe('ada')
+        expect(await link('grace', 'ada')).toBe('grace')
+        expect(await table().findUserId(portal, who)).toBe('grace')
+        expect(await rows()).toHaveLength(1)
+      })
+
+      it('of somebody who is gone, linked anew by ten at once, are one row again', async () => {
+        await link('gone')
+        const linkedTo = await Promise.all(tenTimes((n) => link(`user-${n}`, 'gone')))
+        expect(new Set(linkedTo).size).toBe(1)
+        expect(await rows()).toHaveLength(1)
+      })
+
+      it('note when they were used, and may have no address', async () => {
+        await link('ada', undefined, { email: undefined })
+        const used = { ...who, userId: 'ada', providerId: 'used last' }
+        const long = '2020-01-01T00:00:00.000Z'
+        await rows().update({ last_used_at: long, linked_at: long })
+        expect(await table().touch(portal, { ...used, subject: 'grace' })).toBe(false)
+        expect(await table().touch(portal, { ...used, userId: 'grace' })).toBe(false)
+        expect(await table().touch(portal, used)).toBe(true)
+        const [row] = await rows()
+        expect(row).toMatchObject({ email: null, linked_at: long, provider_id: 'used last' })
+        expect(Date.parse(row.last_used_at)).toBeGreaterThan(Date.parse(long))
+      })
+    })
+
+    describe('the index of sessions', () => {
+      const seal = createSeal([testSecret], 'session-index')
+      const limitsOf = createLimitsOf({ idleMinutes: 30, absoluteHours: 12 }, {})
+      const index = () => createSessionIndex(knex, seal, limitsOf)
+      const session = (sessionId: string): NewSession => ({
+        sessionId,
+        portal,
+        userId: 'user',
+        cameBy: {
+          providerId: 'provider',
+          provider: 'acme',
+          issuer: 'https://id.acme.example',
+          subject: 'ada',
+        },
+        providerSession: 'sid-at-provider',
+        browser: 'Firefox',
+        system: 'Windows',
+        place: '203.0.113.0/24',
+        expiresAt: new Date('2030-01-02T03:04:05.678Z'),
+      })
+      const rows = () => knex('sso_sessions').where({ portal })
+      const idsOf = async (match: SessionMatch) => {
+        const found: (string | undefined)[] = []
+        for await (const ended of index().remove(match))
+          found.push(...ended.map(({ sessionId }) => sessionId))
+        return found
+      }
+
+      it('holds no session id in plain, only one that our secret opens', async () => {
+        const sessionId = `${portal}-a-session-id-of-32-characters`
+        await index().add(session(sessionId))
+        const [row] = await rows()
+        expect(JSON.stringify(row)).not.toContain(sessionId)
+        expect(JSON.stringify(row)).not.toContain(Buffer.from(sessionId).toString('base64url'))
+        expect(await seal.open(row.session, row.id)).toBe(sessionId)
+        expect(row).toMatchObject({
+          user_id: 'user',
+          provider_session: 'sid-at-provider',
+          expires_at: '2030-01-02T03:04:05.678Z',
+        })
+      })
+
+      it('knows no session whose time is over', async () => {
+        const over = `${portal}-over`
+        await index().add({ ...session(over), expiresAt: new Date(Date.now() - 1000) })
+        await index().add(session(`${portal}-runs`))
+        expect(await index().lastSeen(over)).toBeUndefined()
+        expect(await index().list({ portal, userId: 'user' })).toHaveLength(1)
+        expect(await idsOf({ portal, provider: 'acme' })).toEqual([`${portal}-runs`])
+      })
+
+      it('lists the newest first, with what a person knows it by, and nothing that opens it', async () => {
+        for (const name of ['first', 'second', 'third']) await index().add(session(`${portal}-${name}`))
+        for (const [n, name] of ['first', 'second', 'third'].entries())
+          await rows()
+            .where({ id: idOf(`${portal}-${name}`) })
+            .update({ created_at: `2026-01-0${n + 1}T00:00:00.000Z` })
+        const listed = await index().list({ portal, userId: 'user' })
+        const third = idOf(`${portal}-third`)
+        expect(listed.map(({ id }) => id)).toEqual([third, idOf(`${portal}-second`), idOf(`${portal}-first`)])
+        expect(listed[0]).toEqual({
+          id: third,
+          userId: 'user',
+          provider: 'acme',
+          browser: 'Firefox',
+          system: 'Windows',
+          place: '203.0.113.0/24',
+          startedAt: '2026-01-03T00:00:00.000Z',
+          lastSeenAt: expect.any(String),
+        })
+        expect(await index().list({ portal, userId: 'user' }, 2)).toHaveLength(2)
+        expect(await index().list({ portal, userId: 'user', except: third })).toHaveLength(2)
+        expect(await index().list({ portal, id: third, userId: 'somebody else' })).toEqual([])
+        expect(await index().list({ portal: 'elsewhere', userId: 'user' })).toEqual([])
+        // Nobody has used it for its idle time: it lets nobody in any more.
+        const idle = new Date(Date.now() - 30 * 60_000 - 1).toISOString()
+        await rows().where({ id: third }).update({ last_seen_at: idle })
+        expect(await index().list({ portal, userId: 'user' })).toHaveLength(2)
+      })
+
+      it('notes that a session was seen, and brings none back that has ended', async () => {
+        const sessionId = `${portal}-seen`
+        await index().add(session(sessionId))
+        await rows().update({ last_seen_at: '2020-01-01T00:00:00.000Z' })
+        expect(await index().lastSeen(sessionId)).toEqual(new Date('2020-01-01T00:00:00.000Z'))
+        await index().renew(sessionId)
+        expect(Date.now() - (await index().lastSeen(sessionId))!.getTime()).toBeLessThan(60_000)
+        await idsOf({ sessionId })
+        await index().renew(sessionId)
+        expect(await index().lastSeen(sessionId)).toBeUndefined()
+      })
+
+      it('ends more sessions than one statement takes, and of two who do so at once neither returns before', async () => {
+        const many = Array.from({ length: 1203 }, (_, n) => ({
+          id: idOf(`${portal}-${n}`),
+          portal,
+          user_id: 'many',
+          session: 'not ours to open',
+          created_at: '2026-01-01T00:00:00.000Z',
+          expires_at: '2030-01-01T00:00:00.000Z',
+        }))
+        await knex.batchInsert('sso_sessions', many, 100)
+        const endAll = async () => {
+          await idsOf({ portal, userId: 'many' })
+          return (await rows().pluck('id')).length
+        }
+        expect(await Promise.all([endAll(), endAll(), endAll()])).toEqual([0, 0, 0])
+      })
+
+      it('forgets the session that ended and keeps the others', async () => {
+        await index().add(session(`${portal}-one`))
+        await index().add({ ...session(`${portal}-two`), providerSession: undefined })
+        expect(await idsOf({ sessionId: `${portal}-one` })).toEqual([`${portal}-one`])
+        expect(await idsOf({ sessionId: 'never heard of' })).toEqual([])
+        const left = await rows()
+        expect(left).toHaveLength(1)
+        expect(await seal.open(left[0].session, left[0].id)).toBe(`${portal}-two`)
+        expect(left[0].provider_session).toBeNull()
+      })
+    })
+
+    describe('events', () => {
+      const log = () => {
+        const lines: string[] = []
+        const write = (fields: object, message: string) => {
+          lines.push(`${message} ${JSON.stringify(fields)}`)
+        }
+        const logger: Logger = { info: write, warn: write, error: write }
+        return { lines, logger }
+      }
+
+      it('are written, with what they are about, and heard', async () => {
+        const events = createEventLog(knex, log().logger, settings)
+        const heard: unknown[] = []
+        events.emitter.on('refused', (event) => heard.push(event))
+        const event = {
+          kind: 'refused',
+          portal,
+          provider: 'acme',
+          reference: 'ABCD2345',
+          clientAddress: '203.0.113.77',
+          detail: { code: 'answer_invalid', reason: 'the signature' },
+        } as const
+        await events.record(event)
+        await events.record({ kind: 'signed-out', portal, userId: 'ada' })
+        const [first, second] = await knex('sso_events').where({ portal }).orderBy('kind')
+        expect(first).toMatchObject({
+          kind: 'refused',
+          provider: 'acme',
+          reference: 'ABCD2345',
+          user_id: null,
+          client_address: '203.0.113.0/24',
+        })
+        expect(JSON.parse(first.detail)).toEqual(event.detail)
+        expect(Math.abs(Date.now() - Date.parse(first.at))).toBeLessThan(60_000)
+        expect(second).toMatchObject({
+          kind: 'signed-out',
+          user_id: 'ada',
+          provider: null,
+          reference: null,
+          detail: '{}',
+          client_address: null,
+        })
+        expect(heard).toEqual([{ ...event, clientAddress: '203.0.113.0/24' }])
+      })
+
+      it('break nothing when they cannot be written: they are logged, and still heard', async () => {
+        const { lines, logger } = log()
+        const gone = knexModule(database.config)
+        await gone.destroy()
+        const events = createEventLog(gone, logger, settings)
+        const heard = jest.fn()
+        events.emitter.on('signed-in', heard)
+        await events.record({ kind: 'signed-in', portal, userId: 'ada' })
+        expect(lines).toEqual([expect.stringContaining('an event could not be written')])
+        expect(heard).toHaveBeenCalledTimes(1)
+      })
+
+      it('break nothing when a listener throws, at once or later: that is logged', async () => {
+        const { lines, logger } = log()
+        const events = createEventLog(knex, logger, settings)
+        events.emitter.on('signed-in', () => {
+          throw new Error('thrown at once')
+        })
+        events.emitter.on('signed-out', async () => {
+          throw new Error('thrown later')
+        })
+        await events.record({ kind: 'signed-in', portal, userId: 'ada' })
+        await events.record({ kind: 'signed-out', portal, userId: 'ada' })
+        await new Promise(setImmediate)
+        expect(lines).toEqual([
+          expect.stringContaining('thrown at once'),
+          expect.stringContaining('thrown later'),
+        ])
+        expect(await knex('sso_events').where({ portal })).toHaveLength(2)
+      })
+    })
+
+    describe('a row that is there already', () => {
+      const user = (id: string, email: string) => ({
+        id,
+        portal,
+        email,
+        name: 'Ada',
+        active: true,
+        fields: '{}',
+        created_at: '2020-01-01T00:00:00.000Z',
+      })
+      const failure = async (row: object): Promise<unknown> => {
+        const { errors } = await outcomes([knex('sso_users').insert(row)])
+        return errors[0]
+      }
+
+      it('is told from every other failure', async () => {
+        await knex('sso_users').insert(user(`${portal}-1`, 'ada@example.com'))
+        const sameAddress = await failure(user(`${portal}-2`, 'ada@example.com'))
+        const sameId = await failure(user(`${portal}-1`, 'grace@example.com'))
+        const nameMissing = await failure({ ...user(`${portal}-3`, 'grace@example.com'), name: null })
+        const columnUnknown = await failure({ ...user(`${portal}-4`, 'mary@example.com'), age: 1 })
+        expect([sameAddress, sameId].map(isUniqueViolation)).toEqual([true, true])
+        expect(nameMissing).toBeInstanceOf(Error)
+        expect(columnUnknown).toBeInstanceOf(Error)
+        const others = [nameMissing, columnUnknown, new Error('UNIQUE'), 'text', null, undefined]
+        expect(others.map(isUniqueViolation)).toEqual(Array(6).fill(false))
+      })
+    })
+  })
+})

@@ -1,0 +1,251 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import knexModule, { type Knex } from 'knex'
+import { migrate } from '../../lib/database/migrate.ts'
+import { createHistory, type EventFilter } from '../../lib/events/event-history.ts'
+import { createEventLog } from '../../lib/events/event-log.ts'
+import type { PortalEvent } from '../../lib/index.ts'
+import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import { createSecretBox } from '../../lib/shared/seal.ts'
+import { databases, type FreshDatabase } from '../support/databases.ts'
+import { testSecret } from '../support/portal.ts'
+import { newProvider } from '../support/providers.ts'
+
+const quiet = { info() {}, warn() {}, error() {} }
+const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000).toISOString()
+
+describe.each(databases)('the history on %s', (name, fresh) => {
+  let database: FreshDatabase
+  let knex: Knex
+  /** Each test has a portal of its own. */
+  let portal: string
+  let count = 0
+
+  beforeAll(async () => {
+    database = await fresh()
+    knex = knexModule(database.config)
+    await migrate(knex)
+  })
+  afterAll(async () => {
+    await knex.destroy()
+    await database.drop()
+  })
+  beforeEach(() => {
+    portal = `portal-${count++}`
+  })
+
+  const history = () => createHistory({ knex })
+  const list = (filter: EventFilter = {}) => history().list(filter, portal)
+
+  async function record(event: Record<string, unknown>): Promise<void> {
+    const log = createEventLog(knex, quiet, { clientAddress: 'full' })
+    await log.record({ portal, ...event } as unknown as PortalEvent)
+  }
+
+  /** As it was written then. */
+  async function happened(at: string, event: Record<string, unknown>): Promise<string> {
+    const id = randomUUID()
+    const { detail = {}, ...rest } = event
+    await knex('sso_events').insert({ id, portal, at, detail: JSON.stringify(detail), ...rest })
+    return id
+  }
+
+  async function connected(slug: string, createdAt = days(100)): Promise<void> {
+    const table = createProvidersTable(knex, createSecretBox([testSecret]))
+    await table.insert(newProvider({ portal, slug }))
+    await knex('sso_providers').where({ portal, slug }).update({ created_at: createdAt })
+  }
+
+  describe('lists what happened', () => {
+    it('with all that was written of it', async () => {
+      await record({
+        kind: 'refused',
+        provider: 'acme',
+        reference: 'ABCD2345',
+        clientAddress: '203.0.113.7',
+        detail: { code: 'answer_invalid', reason: 'a "quoted" reason' },
+      })
+      await record({ kind: 'provider-removed', provider: 'acme', by: 'cli' })
+      await record({ kind: 'signed-in', userId: 'ada', provider: 'acme' })
+      const { events, next } = await list()
+      expect(next).toBeUndefined()
+      expect(events).toHaveLength(3)
+      expect(events.find(({ kind }) => kind === 'refused')).toStrictEqual({
+        id: expect.any(String),
+        at: expect.stringMatching(/^\d{4}-.*Z$/),
+        kind: 'refused',
+        portal,
+        userId: undefined,
+        provider: 'acme',
+        reference: 'ABCD2345',
+        by: undefined,
+        clientAddress: '203.0.113.7',
+        detail: { code: 'answer_invalid', reason: 'a "quoted" reason' },
+      })
+      expect(events.find(({ kind }) => kind === 'provider-removed')).toMatchObject({ by: 'cli' })
+      expect(events.find(({ kind }) => kind === 'signed-in')).toMatchObject({ userId: 'ada' })
+    })
+
+    it('newest first, page by page, each event once, though many share a millisecond and others come meanwhile', async () => {
+      const moments = [days(3), days(2), days(1)]
+      const ids: string[] = []
+      for (let n = 0; n < 21; n++)
+        ids.push(await happened(moments[n % 3]!, { kind: 'signed-in', user_id: 'ada' }))
+      const seen: { id: string; at: string }[] = []
+      let before: string | undefined
+      do {
+        const page = await list({ most: 4, before })
+        seen.push(...page.events)
+        before = page.next
+        await happened(days(0), { kind: 'signed-in', user_id: 'bob' })
+      } while (before !== undefined)
+      expect(new Set(seen.map(({ id }) => id))).toEqual(new Set(ids))
+      expect(seen).toHaveLength(21)
+      const at = seen.map((event) => event.at)
+      expect(at).toEqual([...at].sort().reverse())
+    })
+
+    it('has no next page after one that is just full', async () => {
+      await happened(days(2), { kind: 'signed-in' })
+      await happened(days(1), { kind: 'signed-in' })
+      expect(await list({ most: 2 })).toMatchObject({ next: undefined })
+      expect(await list({ most: 1 })).toMatchObject({ next: expect.any(String) })
+    })
+
+    it('of one kind, provider, user, reference or time only, and of this portal', async () => {
+      await happened(days(5), { kind: 'signed-in', user_id: 'ada', provider: 'acme' })
+      await happened(days(3), { kind: 'refused', provider: 'acme', reference: 'ABCD2345' })
+      await happened(days(1), { kind: 'signed-in', user_id: 'bob', provider: 'other' })
+      await happened(days(1), { kind: 'signed-in', user_id: 'ada', provider: 'acme', portal: 'elsewhere' })
+      const found = async (filter: EventFilter) => {
+        const { events } = await list(filter)
+        return events.map(({ kind, provider }) => `${kind} ${provider}`)
+      }
+      expect(await found({ kind: 'refused' })).toEqual(['refused acme'])
+      expect(await found({ provider: 'acme' })).toEqual(['refused acme', 'signed-in acme'])
+      expect(await found({ provider: 'acme', kind: 'signed-in' })).toEqual(['signed-in acme'])
+      expect(await found({ userId: 'bob' })).toEqual(['signed-in other'])
+      expect(await found({ reference: 'ABCD2345' })).toEqual(['refused acme'])
+      expect(await found({ from: days(4), to: days(2) })).toEqual(['refused acme'])
+      expect(await found({ from: '2100-01-01' })).toEqual([])
+    })
+
+    it('at most a thousand at once, and fifty unless asked', async () => {
+      const row = () => ({ id: randomUUID(), portal, at: days(1), kind: 'signed-in', detail: '{}' })
+      await knex.batchInsert('sso_events', Array.from({ length: 1010 }, row), 50)
+      expect((await list()).events).toHaveLength(50)
+      expect((await list({ most: 1e9 })).events).toHaveLength(1000)
+      expect((await list({ most: -3 })).events).toHaveLength(1)
+      expect((await list({ most: Number.NaN })).events).toHaveLength(1)
+    })
+
+    it('refuses with a sentence what is no moment and no place', async () => {
+      await expect(list({ from: 'yesterday' })).rejects.toThrow('from: write a moment such as')
+      await expect(list({ before: "x'; drop table" })).rejects.toThrow('before: give what `next` said')
+      await expect(list({ before: `x_${randomUUID()}` })).rejects.toThrow('before: write a moment')
+      expect(await list({ reference: 'a\0b' })).toEqual({ events: [], next: undefined })
+    })
+  })
+
+  describe('tells of each provider', () => {
+    const consentMissing = { code: 'consent_missing', reason: 'AADSTS65001' }
+    const activity = async (slug = 'acme') => (await history().activity(portal)).get(slug)
+
+    it('nothing yet, where nobody has signed in', async () => {
+      await connected('acme')
+      expect(await history().activity(portal)).toEqual(
+        new Map([['acme', { lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined }]]),
+      )
+    })
+
+    it('when somebody signed in last, and how often in 30 days', async () => {
+      await connected('acme')
+      await connected('other')
+      const last = days(2)
+      for (const at of [days(40), days(31), days(29), last])
+        await happened(at, { kind: 'signed-in', provider: 'acme' })
+      await happened(days(1), { kind: 'refused', provider: 'acme', detail: { code: 'provider_denied' } })
+      await happened(days(1), { kind: 'signed-in', provider: 'other' })
+      await happened(days(1), { kind: 'signed-in', provider: 'acme', portal: 'elsewhere' })
+      expect(await activity()).toEqual({ lastSignInAt: last, signIns: 2, consentMissingAt: undefined })
+      expect(await activity('other')).toMatchObject({ signIns: 1 })
+    })
+
+    it('that consent is missing, until somebody gets in or a rehearsal passes, whatever a browser says of a consent', async () => {
+      await connected('acme')
+      const at = days(5)
+      await happened(days(6), { kind: 'refused', provider: 'acme', detail: consentMissing })
+      await happened(at, { kind: 'refused', provider: 'acme', detail: consentMissing })
+      expect(await activity()).toMatchObject({ consentMissingAt: at })
+      const refusedConsent = { outcome: 'refused', tenant: 'x' }
+      await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: refusedConsent })
+      expect(await activity()).toMatchObject({ consentMissingAt: at })
+      await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: { outcome: 'granted' } })
+      await happened(days(4), { kind: 'provider-rehearsed', provider: 'acme', detail: { outcome: 'failed' } })
+      expect(await activity()).toMatchObject({ consentMissingAt: at })
+      await happened(days(3), { kind: 'provider-rehearsed', provider: 'acme', detail: { outcome: 'passed' } })
+      expect(await activity()).toMatchObject({ consentMissingAt: undefined })
+      await happened(days(2), { kind: 'refused', provider: 'acme', detail: consentMissing })
+      expect(await activity()).toMatchObject({ consentMissingAt: expect.any(String) })
+      await happened(days(1), { kind: 'signed-in', provider: 'acme' })
+      expect(await activity()).toMatchObject({ consentMissingAt: undefined })
+    })
+
+    it('is not told of a missing consent by what a provider writes into its error', async () => {
+      await connected('acme')
+      const reason = 'said {"code":"consent_missing"}'
+      await record({
+        kind: 'refused',
+        provider: 'acme',
+        reference: 'X',
+        detail: { code: 'provider_error', reason },
+      })
+      expect(await activity()).toMatchObject({ consentMissingAt: undefined })
+    })
+
+    it('nothing of what another one of the same slug did before it', async () => {
+      await happened(days(5), { kind: 'signed-in', provider: 'acme' })
+      await happened(days(5), { kind: 'refused', provider: 'acme', detail: consentMissing })
+      await connected('acme', days(4))
+      expect(await activity()).toEqual({ lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined })
+    })
+  })
+
+  if (name === 'PostgreSQL')
+    it('reads an index for each question, not the table, with a hundred thousand events', async () => {
+      await connected('acme')
+      await knex.raw(
+        `insert into sso_events (id, portal, at, kind, provider, user_id, reference, detail)
+         select gen_random_uuid()::text, ?,
+           to_char(now() at time zone 'utc' - n * interval '20 seconds', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           case when n % 5 = 0 then 'refused' else 'signed-in' end,
+           case when n % 3 = 0 then 'acme' else 'other' end, 'user-' || n % 1000, 'R' || n, '{}'
+         from generate_series(1, 100000) n`,
+        [portal],
+      )
+      await knex.raw('analyze sso_events')
+      const asked: { sql: string; bindings: unknown[] }[] = []
+      const watched = knexModule(database.config)
+      watched.on('query', ({ sql, bindings }: (typeof asked)[number]) => asked.push({ sql, bindings }))
+      try {
+        const reading = createHistory({ knex: watched })
+        const { next } = await reading.list({ most: 10 }, portal)
+        await reading.list({ most: 10, before: next }, portal)
+        await reading.list({ kind: 'provider-removed' }, portal)
+        await reading.list({ provider: 'acme', kind: 'refused' }, portal)
+        await reading.list({ userId: 'user-7' }, portal)
+        await reading.list({ reference: 'R77' }, portal)
+        await reading.activity(portal)
+      } finally {
+        await watched.destroy()
+      }
+      expect(asked).toHaveLength(7)
+      for (const { sql, bindings } of asked) {
+        const values = bindings.map((value) => (typeof value === 'number' ? value : `'${String(value)}'`))
+        const { rows } = await knex.raw(`explain ${sql.replace(/\$(\d+)/g, (_, n) => String(values[n - 1]))}`)
+        const plan = JSON.stringify(rows)
+        expect(plan).toMatch(/Index (Only )?Scan/)
+        expect(plan).not.toMatch(/Seq Scan on sso_events/)
+      }
+    })
+})

@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Browser, BrowserContextOptions } from 'playwright-core'
+import { startIdentityProvider } from '../../examples/identity-provider.ts'
+import { openBrowser } from '../support/chromium.ts'
+import { flaws, Person } from '../support/person.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+
+type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
+
+const clientSecret = 'a secret of the test'
+let browser: Browser
+let portal: TestPortal
+const providers: IdentityProvider[] = []
+
+beforeAll(async () => {
+  browser = await openBrowser()
+  portal = await startPortal({ branding: { name: 'Equipment Portal', support: 'it-help@example.com' } })
+  await start('Northwind ID', 'northwind')
+  await start('Tailspin Accounts', 'tailspin')
+})
+afterAll(async () => {
+  await browser.close()
+  await Promise.all([portal.close(), ...providers.map((each) => each.close())])
+})
+
+/** A real OpenID Provider, connected. */
+async function start(name: string, slug: string): Promise<void> {
+  const provider = await startIdentityProvider({
+    name,
+    port: 0,
+    clientId: 'portal',
+    clientName: 'Equipment Portal',
+    clientSecret,
+    redirectUris: [portal.sso.providers.redirectUri(slug)],
+    postLogoutRedirectUris: [portal.sso.providers.postLogoutRedirectUri()],
+    people: [
+      { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
+      {
+        id: 'countess',
+        name: 'The Countess',
+        email: 'countess@home.example',
+        emailVerified: false,
+        hint: 'the same',
+      },
+      {
+        id: 'grace',
+        name: 'Grace Hopper',
+        email: 'grace@example.com',
+        emailVerified: true,
+        hint: 'known, too',
+      },
+    ],
+  })
+  providers.push(provider)
+  const { issuer } = provider
+  await portal.sso.providers.connect({ slug, displayName: name, issuer, clientId: 'portal', clientSecret })
+}
+
+/** A user of their own, so that no test sees another one's sessions. */
+async function withUser(email: string): Promise<void> {
+  await portal.knex('sso_identities').delete()
+  await portal.knex('sso_sessions').delete()
+  if (!(await portal.sso.users.findByEmail(email, 'default')))
+    await portal.sso.users.create({ email, name: 'Ada Lovelace', fields: {} }, 'default')
+}
+
+async function person(options: BrowserContextOptions = {}): Promise<Person> {
+  return new Person(
+    await (await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })).newPage(),
+  )
+}
+
+async function leave(...people: Person[]): Promise<void> {
+  for (const { page, complaints } of people) {
+    expect(complaints).toEqual([])
+    await page.context().close()
+  }
+}
+
+async function signIn(
+  who: Person,
+  provider = 'Northwind ID',
+  account: RegExp = /^Ada Lovelace/,
+): Promise<void> {
+  await who.page.goto(`${portal.url}/login?returnTo=/account/security`)
+  await who.choose(provider)
+  await who.choose(account)
+  await who.page.waitForURL(`${portal.url}/account/security`)
+}
+
+describe('on the account page, in a real browser', () => {
+  it('somebody ends a session elsewhere: that browser is out at its next click', async () => {
+    await withUser('ada@example.com')
+    const [here, there] = [await person(), await person({ locale: 'de' })]
+    await signIn(there)
+    await signIn(here)
+    expect(await here.reads()).toContain('This session')
+    await here.choose(/^End the session on Chrome/)
+    expect(await here.reads()).toContain('Nobody is signed in there any more.')
+    expect(await here.page.getByText('Last active').count()).toBe(1)
+    await there.page.reload()
+    expect(await there.title()).toBe('Bei Equipment Portal anmelden')
+    await leave(here, there)
+  })
+
+  it('somebody adds a second provider, signs in with it, and removes the first; the last one stays', async () => {
+    await withUser('ada@example.com')
+    const ada = await person()
+    await signIn(ada)
+    await ada.choose('Add Tailspin Accounts')
+    // An ordinary sign-in says nothing of when: the provider asks once more.
+    await ada.choose(/^Ada Lovelace/)
+    expect(await ada.reads()).toContain('Please choose once more what you wanted to do.')
+    await ada.choose('Add Tailspin Accounts')
+    await ada.choose(/^The Countess/)
+    expect(await ada.title()).toBe('Connect Tailspin Accounts?')
+    expect(await ada.reads()).toContain('countess@home.example (not confirmed)')
+    expect(await flaws(ada)).toEqual([])
+    await ada.choose('Yes, it is mine: connect')
+    expect(await ada.title()).toBe('Sign-in and sessions')
+    const told = await ada.reads()
+    expect(told).toContain('Added. From now on you can sign in with it, too.')
+    expect(told).toContain('countess@home.example')
+    expect(told).toContain('Add another account at Tailspin Accounts')
+
+    const elsewhere = await person()
+    await signIn(elsewhere, 'Tailspin Accounts', /^The Countess/)
+    expect(await elsewhere.reads()).toContain('ada@example.com')
+
+    await ada.choose('Remove Northwind ID')
+    expect(await ada.reads()).toContain('Nobody can sign in with it as you any more.')
+    expect(await ada.page.getByRole('button', { name: /^Remove / }).count()).toBe(0)
+    await leave(ada, elsewhere)
+  })
+
+  it('nothing is lost to who has no mouse: every act is reached and done by the keyboard', async () => {
+    await withUser('ada@example.com')
+    const [ada, other] = [await person(), await person()]
+    await signIn(other)
+    await signIn(ada)
+    const end = ada.page.getByRole('button', { name: /^End the session on/ })
+    for (
+      let presses = 0;
+      presses < 30 && !(await end.evaluate((it) => it === document.activeElement));
+      presses++
+    )
+      await ada.page.keyboard.press('Tab')
+    await ada.page.keyboard.press('Enter')
+    await ada.page.getByText('Nobody is signed in there any more.').waitFor()
+    await leave(ada, other)
+  })
+
+  it('axe and a ruler find nothing, in light and dark, on a desktop and on a phone', async () => {
+    await withUser('ada@example.com')
+    const [ada, other] = [await person(), await person()]
+    await signIn(other)
+    await signIn(ada)
+    expect(await flaws(ada)).toEqual([])
+    await ada.page.goto(`${portal.url}/account/security?said=last`)
+    expect(await flaws(ada)).toEqual([])
+    await leave(ada, other)
+  })
+})

@@ -1,0 +1,214 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Browser, BrowserContextOptions } from 'playwright-core'
+import { startIdentityProvider } from '../../examples/identity-provider.ts'
+import { openBrowser } from '../support/chromium.ts'
+import { flaws, Person } from '../support/person.ts'
+import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
+
+type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
+
+const clientSecret = 'a+client secret/of a test%'
+let browser: Browser
+let portal: TestPortal
+let northwind: IdentityProvider
+let tailspin: IdentityProvider
+/** of the administrator, signed in with Northwind */
+let signedIn: NonNullable<BrowserContextOptions['storageState']>
+
+beforeAll(async () => {
+  browser = await openBrowser()
+  portal = await startPortal({
+    branding: { name: 'Equipment Portal' },
+    mount(app, sso) {
+      mountDefault(app, sso)
+      const isAda = (user: unknown) => (user as { email?: string } | undefined)?.email === 'ada@example.com'
+      app.use('/admin/sso', sso.admin({ authorize: (req) => isAda(req.user) }))
+    },
+  })
+  northwind = await start('Northwind ID', 'northwind')
+  tailspin = await start('Tailspin Accounts', 'tailspin')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.providers.connect({
+    slug: 'northwind',
+    displayName: 'Northwind ID',
+    issuer: northwind.issuer,
+    clientId: 'equipment-portal',
+    clientSecret,
+  })
+  signedIn = await withPerson({}, async (person) => {
+    const { page } = person
+    await page.goto(`${portal.url}/login/northwind`)
+    await person.choose(/^Ada Lovelace/)
+    return await page.context().storageState()
+  })
+})
+afterAll(async () => {
+  await browser.close()
+  await Promise.all([portal.close(), northwind.close(), tailspin.close()])
+})
+
+/** Real OpenID Providers, at which the portal is registered already. */
+async function start(name: string, slug: string): Promise<IdentityProvider> {
+  return await startIdentityProvider({
+    name,
+    port: 0,
+    clientId: 'equipment-portal',
+    clientName: 'Equipment Portal',
+    clientSecret,
+    redirectUris: [portal.sso.providers.redirectUri(slug)],
+    postLogoutRedirectUris: [portal.sso.providers.postLogoutRedirectUri()],
+    people: [
+      { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
+      { id: 'grace', name: 'Grace Hopper', email: 'grace@example.com', emailVerified: true, hint: 'new' },
+    ],
+  })
+}
+
+async function withPerson<T>(
+  options: BrowserContextOptions,
+  act: (person: Person) => Promise<T>,
+): Promise<T> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+  try {
+    const person = new Person(await context.newPage())
+    const result = await act(person)
+    expect(person.complaints).toEqual([])
+    return result
+  } finally {
+    await context.close()
+  }
+}
+
+const asAdministrator = (act: (person: Person) => Promise<void>, options: BrowserContextOptions = {}) =>
+  withPerson({ ...options, storageState: signedIn }, act)
+
+/** Connects, tests, rehearses, enables: all that an administrator does, by the buttons of the pages. */
+async function connectTailspin(person: Person): Promise<void> {
+  const { page } = person
+  await page.goto(`${portal.url}/admin/sso`)
+  await person.choose('Connect a provider')
+  await person.choose('OpenID Connect')
+  await page.getByLabel('Display name').fill('Tailspin Accounts')
+  await page.getByLabel('Issuer').fill('http://127.0.0.1:9/')
+  await page.getByLabel('Client ID').fill('equipment-portal')
+  await page.getByLabel('Client secret', { exact: false }).first().fill(clientSecret)
+  await page.getByLabel('Name in addresses').fill('tailspin')
+  await person.choose('Test and save as draft')
+  expect(person.status).toBe(422)
+  expect(await person.reads()).toContain('No usable discovery document at http://127.0.0.1:9/')
+
+  // A mistake costs one entry, and the secret.
+  expect(await page.getByLabel('Redirect URI', { exact: true }).inputValue()).toBe(
+    portal.sso.providers.redirectUri('tailspin'),
+  )
+  await page.getByLabel('Issuer').fill(tailspin.issuer)
+  expect(await page.locator('#field-clientSecret').inputValue()).toBe('')
+  await page.locator('#field-clientSecret').fill(clientSecret)
+  await person.choose('Test and save as draft')
+  expect(await person.title()).toBe('Tailspin Accounts')
+  expect(await person.reads()).toContain('Saved as a draft')
+}
+
+/** What the login page offers to somebody who comes now, in another browser. */
+async function offered(): Promise<string[]> {
+  return await withPerson({}, async ({ page }) => {
+    await page.goto(`${portal.url}/login`)
+    return await page.locator('.sso-provider-name').allInnerTexts()
+  })
+}
+
+describe('an administrator at a real browser', () => {
+  it('connects a second provider, tests, rehearses and enables it; everybody signs in with it at once, until it is disabled', () =>
+    asAdministrator(async (person) => {
+      const { page } = person
+      await connectTailspin(person)
+      expect(await offered()).toEqual(['Northwind ID'])
+
+      await person.choose('Test connection')
+      expect(await person.reads()).toContain('Tested just now.')
+
+      await person.choose('Rehearse sign-in')
+      await person.choose(/^Ada Lovelace/)
+      expect(await person.title()).toBe('The rehearsal with Tailspin Accounts passed')
+      await person.choose('Back to where you began')
+      expect(page.url()).toBe(`${portal.url}/admin/sso/tailspin`)
+      expect(await offered()).toEqual(['Northwind ID'])
+
+      await person.choose('Enable')
+      expect(await person.reads()).toContain('everybody can sign in with it from now on')
+      expect(await offered()).toEqual(['Northwind ID', 'Tailspin Accounts'])
+      await withPerson({}, async (somebody) => {
+        await somebody.page.goto(`${portal.url}/login?returnTo=/portal`)
+        await somebody.choose('Tailspin Accounts')
+        await somebody.choose(/^Ada Lovelace/)
+        expect(await somebody.reads()).toContain('"email":"ada@example.com"')
+      })
+
+      await person.choose('Disable')
+      expect(await person.title()).toBe('Disable Tailspin Accounts?')
+      await person.choose('Disable')
+      expect(await person.reads()).toContain('it is gone from the login page')
+      expect(await offered()).toEqual(['Northwind ID'])
+
+      await person.choose('Remove this provider')
+      await person.choose('Remove')
+      expect(await person.title()).toBe('Providers')
+    }))
+
+  it('does so without JavaScript', () => asAdministrator(connectTailspin, { javaScriptEnabled: false }))
+
+  it('copies an address, which follows the name that is typed', () =>
+    asAdministrator(
+      async (person) => {
+        const { page } = person
+        await page.goto(`${portal.url}/admin/sso/new/generic`)
+        await page.getByLabel('Name in addresses').fill('acme')
+        await person.choose('Copy Redirect URI')
+        await page.getByText('Copied').waitFor()
+        expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
+          portal.sso.providers.redirectUri('acme'),
+        )
+      },
+      { permissions: ['clipboard-read', 'clipboard-write'] },
+    ))
+
+  it.each([
+    ['the list', '', 'Providers'],
+    ['the presets', '/new', 'Connect a provider'],
+    ['the form', '/new/generic', 'Connect an OpenID Connect provider'],
+    ['a provider', '/northwind', 'Northwind ID'],
+    ['its form', '/northwind/edit', 'Edit Northwind ID'],
+    ['the question before it is removed', '/northwind/remove', 'Remove Northwind ID?'],
+    ['finding people again', '/northwind/rebinding', 'Find people again'],
+    ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
+    ['the event log', '/events', 'Event log'],
+    ['the sessions', '/sessions', 'Sessions'],
+    ['those of a provider', '/sessions?provider=northwind', 'Northwind ID'],
+    ['the question before they end', '/sessions/end?provider=northwind', 'End all sessions of Northwind ID?'],
+    ['a guide', '/new/generic/guide', /./],
+  ])(
+    'finds no fault with %s: axe, contrast in light and dark, nothing that scrolls sideways',
+    (_what, path, title) =>
+      asAdministrator(async (person) => {
+        const { page } = person
+        await page.goto(`${portal.url}/admin/sso${path}`)
+        expect(await person.title()).toMatch(title)
+        // What is folded away is looked at, too.
+        for (const details of await page.locator('details').all())
+          await details.evaluate((element) => element.setAttribute('open', ''))
+        expect(await flaws(person)).toEqual([])
+      }),
+  )
+
+  it('finds no fault with the form after a mistake', () =>
+    asAdministrator(async (person) => {
+      const { page } = person
+      await page.goto(`${portal.url}/admin/sso/new/generic`)
+      await person.choose('Test and save as draft')
+      expect(person.status).toBe(422)
+      expect(await page.locator('.sso-summary').evaluate((at) => at === document.activeElement)).toBe(true)
+      await person.choose('Enter the issuer.')
+      expect(await page.getByLabel('Issuer').evaluate((at) => at === document.activeElement)).toBe(true)
+      expect(await flaws(person)).toEqual([])
+    }))
+})

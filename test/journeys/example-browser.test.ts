@@ -1,0 +1,437 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Browser, BrowserContextOptions } from 'playwright-core'
+import { openBrowser } from '../support/chromium.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { flaws, Person } from '../support/person.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { freePort, isFree } from '../support/services/server.ts'
+
+const repository = path.resolve(import.meta.dirname, '../..')
+let browser: Browser
+
+beforeAll(async () => {
+  browser = await openBrowser()
+})
+afterAll(() => browser.close())
+
+/** A person at a browser of their own. Whatever the browser finds wrong with a page on the way fails the walk. */
+async function walk(
+  act: (person: Person) => Promise<void>,
+  options: BrowserContextOptions = {},
+): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+  try {
+    const person = new Person(await context.newPage())
+    await act(person)
+    expect(person.complaints).toEqual([])
+  } finally {
+    await context.close()
+  }
+}
+
+describe('the example portal, in a real browser', () => {
+  let url: string
+  let folder: string
+  let program: ChildProcess
+
+  beforeAll(async () => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-example-'))
+    const port = await threeFreePorts()
+    url = `http://localhost:${port}`
+    program = spawn(process.execPath, ['--import', 'tsx', 'examples/portal.ts'], {
+      cwd: repository,
+      env: {
+        PATH: process.env.PATH,
+        TMPDIR: process.env.TMPDIR,
+        PORT: String(port),
+        DATABASE_URL: `sqlite:${path.join(folder, 'portal.sqlite3')}`,
+        SSO_SECRET: 'a-secret-for-the-example-longer-than-32-characters',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    await said(program, `Open ${url}/portal`)
+  })
+  afterAll(async () => {
+    if (program.exitCode === null) {
+      const ended = once(program, 'exit')
+      program.kill()
+      await ended
+    }
+    fs.rmSync(folder, { recursive: true })
+  })
+
+  it('takes somebody from a deep link back to it, signed in, with two clicks', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal/requests?state=open`)
+      expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
+      expect(person.clicks).toBe(2)
+    }))
+
+  it('does so with JavaScript disabled, and signs out again', () =>
+    walk(
+      async (person) => {
+        await person.signInAsAda(`${url}/portal/requests?state=open`)
+        expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
+        expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
+        expect(person.clicks).toBe(2)
+        await person.signOut()
+        expect(await person.title()).toBe('You are signed out')
+      },
+      { javaScriptEnabled: false },
+    ))
+
+  it('registers a newcomer, whose mistake costs nothing', () =>
+    walk(async (person) => {
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Tailspin Accounts')
+      await person.choose(/^Katherine Johnson/)
+      expect(await person.title()).toBe('Complete your registration')
+      expect(await person.reads()).toContain('katherine@example.com\nConfirmed by Tailspin Accounts')
+      expect(await page.getByRole('textbox').count()).toBe(1)
+      const name = page.getByLabel('Full name')
+      expect(await name.inputValue()).toBe('Katherine Johnson')
+
+      await name.fill('  ')
+      await person.choose('Register and sign in')
+      expect(person.status).toBe(422)
+      expect(await page.getByRole('alert').innerText()).toContain('Please enter your name.')
+      await person.choose('Please enter your name.')
+      expect(await name.evaluate((input) => input === document.activeElement)).toBe(true)
+
+      await name.fill('Katherine G. Johnson')
+      await person.choose('Register and sign in')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Katherine G. Johnson (katherine@example.com)')
+    }))
+
+  it('stops Mallory, who claims the address of Ada, at the code that only Ada gets', () =>
+    walk(async (person) => {
+      const { page } = person
+      await toCode(person)
+      expect(await person.title()).toBe('Enter the code')
+      expect(await person.reads()).toContain('Sent to\nada@example.com')
+      await page.getByLabel('Code').fill('2345-6789')
+      await person.choose('Continue')
+      expect(person.status).toBe(422)
+      expect(await page.getByRole('alert').innerText()).toContain('You have 4 more tries.')
+      await page.goto(`${url}/portal`)
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+    }))
+
+  it('registers somebody without an address, who proves one by the code that was mailed', () =>
+    walk(async (person) => {
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Tailspin Accounts')
+      await person.choose(/^Alan Turing/)
+      expect(await person.title()).toBe('Confirm your e‑mail address')
+      await page.getByLabel('E-mail address').fill('alan@example.com')
+      await person.choose('Send code')
+      const mailbox = await page.context().newPage()
+      await mailbox.goto(`${url}/mailbox`)
+      const mail = await mailbox.getByRole('article').filter({ hasText: 'To alan@example.com' }).innerText()
+      const [code = ''] = /[2-9A-Z]{4}-[2-9A-Z]{4}/.exec(mail) ?? []
+      await page.getByLabel('Code').fill(code.toLowerCase().replace('-', ' '))
+      await person.choose('Continue')
+      expect(await person.reads()).toContain('alan@example.com\nConfirmed by code')
+      await person.choose('Register and sign in')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Alan Turing (alan@example.com)')
+    }))
+
+  it('lets Mallory come back as somebody else, though the provider still has her session, and asks before it connects', () =>
+    walk(async (person) => {
+      const { page } = person
+      await page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Northwind ID')
+      await person.choose(/^Mallory/)
+      await person.choose('Another account at Northwind ID')
+      await person.choose(/^Ada Lovelace/)
+      // The provider signs Mallory out first, on a page that sends itself on.
+      await page.waitForURL(`${url}/register/link`)
+      expect(await person.reads()).toContain('You are signed in as Ada Lovelace (ada@example.com).')
+      expect(await person.reads()).toContain('Mallory\nada@example.com (not confirmed)')
+      await person.choose('Do not connect')
+      expect(page.url()).toBe(`${url}/portal/requests?state=open`)
+      expect(await person.reads()).toContain('Signed in as Ada Lovelace')
+    }))
+
+  it('lets somebody who cancelled at the provider try again, on the way to the same deep link', () =>
+    walk(async (person) => {
+      await person.page.goto(`${url}/portal/requests?state=open`)
+      await person.choose('Northwind ID')
+      await person.choose('Cancel and go back')
+      expect(person.status).toBe(403)
+      expect(await person.title()).toBe('You are not signed in')
+      await person.choose('Try again')
+      await person.choose(/^Ada Lovelace/)
+      expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
+    }))
+
+  it('shows nothing of the portal by the back button after signing out', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.signOut()
+      expect(await person.title()).toBe('You are signed out')
+      // In between lies the provider's question.
+      await person.page.evaluate(() => history.go(-2))
+      await person.page.waitForURL(`${url}/login?*`)
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+      expect(await person.reads()).not.toContain('Ada')
+    }))
+
+  it('signs somebody out here and at the provider, under the policy of our page, and comes back', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.page.goto(`${url}/logout`)
+      expect(await person.reads()).toContain('Then you can sign out of Northwind ID as well.')
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      await person.choose('Yes, sign out')
+      expect(person.page.url()).toContain(`${url}/logout/done?state=`)
+      expect(await person.title()).toBe('You are signed out')
+      expect(await person.reads()).toContain('back from Northwind ID')
+      // Nobody is known there any more: whoever comes next is asked.
+      await person.page.goto(`${url}/login`)
+      await person.choose('Northwind ID')
+      expect(await person.title()).toBe('Choose who you are')
+    }))
+
+  it('has already signed out here whoever turns back at the provider', () =>
+    walk(async (person) => {
+      await person.signInAsAda(`${url}/portal`)
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      await person.page.goto(`${url}/portal`)
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+    }))
+
+  it('ends a session in one window when somebody signs out at the provider in another (back-channel)', () =>
+    walk(async (person) => {
+      const { page } = person
+      await person.signInAsAda(`${url}/portal`)
+      const other = await page.context().newPage()
+      const issuer = new URL((await other.goto(`${url}/login/northwind?account=other`))!.url()).origin
+      await other.goto(`${issuer}/session/end`)
+      await other.getByRole('button', { name: 'Yes, sign out' }).click()
+      await page.reload()
+      expect(await person.title()).toBe('Sign in to Equipment Portal')
+    }))
+
+  it('has admin pages for Ada, who administers it, and for nobody else', () =>
+    walk(async (person) => {
+      await person.page.goto(`${url}/admin/sso`)
+      expect(person.status).toBe(404)
+      await person.signInAsAda(`${url}/portal`)
+      await person.choose('connect providers')
+      expect(await person.title()).toBe('Providers')
+      expect(await person.reads()).toContain('Northwind ID')
+    }))
+
+  it('refuses the classic login with a page that leads to the picker', () =>
+    walk(async (person) => {
+      await person.page.goto(url)
+      await person.choose('classic login')
+      await person.page.getByLabel('Password').fill('portal')
+      await person.choose('Log in')
+      expect(person.status).toBe(403)
+      expect(await person.title()).toBe('Password sign-in has been replaced')
+      await person.choose('Choose a provider')
+      expect(person.page.url()).toBe(`${url}/login`)
+    }))
+
+  it('marks the provider that this browser used last, and no other', () =>
+    walk(async (person) => {
+      const { page } = person
+      const marked = page.getByRole('listitem').filter({ hasText: 'Last used' })
+      await page.goto(`${url}/login`)
+      expect(await marked.count()).toBe(0)
+      await person.signInAsAda(`${url}/login`)
+      await person.signOut()
+      await person.choose('Sign in again')
+      expect(await marked.count()).toBe(1)
+      expect(await marked.innerText()).toContain('Northwind ID')
+    }))
+
+  async function toProof(person: Person): Promise<void> {
+    await person.page.goto(`${url}/login/northwind`)
+    await person.choose(/^Mallory/)
+  }
+
+  async function toCode(person: Person): Promise<void> {
+    await toProof(person)
+    await person.choose('Send code')
+  }
+
+  describe('has nothing for axe to find, in light and dark, and never scrolls sideways:', () => {
+    const pages: [string, string, (person: Person) => Promise<unknown>][] = [
+      ['the picker', 'Sign in to Equipment Portal', ({ page }) => page.goto(`${url}/login`)],
+      ['the registration', 'Complete your registration', toRegistration],
+      [
+        'the registration with a mistake',
+        'Complete your registration',
+        async (person) => {
+          await toRegistration(person)
+          await person.page.getByLabel('Full name').fill('')
+          await person.choose('Register and sign in')
+        },
+      ],
+      ['the proof of an address', 'Confirm your e‑mail address', toProof],
+      [
+        'the proof of an address with a mistake',
+        'Confirm your e‑mail address',
+        async (person) => {
+          await toProof(person)
+          await person.page.getByLabel('E-mail address').fill('ada')
+          await person.choose('Send code')
+        },
+      ],
+      [
+        'the code, sent anew',
+        'Enter the code',
+        async (person) => {
+          await toCode(person)
+          await person.choose('Send a new code')
+        },
+      ],
+      [
+        'the code with a mistake',
+        'Enter the code',
+        async (person) => {
+          await toCode(person)
+          await person.choose('Continue')
+        },
+      ],
+      [
+        'the question whether to connect',
+        'Connect Northwind ID?',
+        async (person) => {
+          await toProof(person)
+          await person.choose('Sign in with Tailspin Accounts')
+          await person.choose(/^Ada Lovelace/)
+        },
+      ],
+      ['the mailbox', 'Mailbox', ({ page }) => page.goto(`${url}/mailbox`)],
+      [
+        'a problem',
+        'You are not signed in',
+        async (person) => {
+          await person.page.goto(`${url}/login/tailspin`)
+          await person.choose('Cancel and go back')
+        },
+      ],
+      [
+        'signing out',
+        'Sign out of Equipment Portal?',
+        async (person) => {
+          await person.signInAsAda(`${url}/login`)
+          await person.page.goto(`${url}/logout`)
+        },
+      ],
+      ['signed out', 'You are signed out', ({ page }) => page.goto(`${url}/logout/done`)],
+      ['the portal', 'My equipment', (person) => person.signInAsAda(`${url}/portal`)],
+      ['the start page', 'What you need to work', ({ page }) => page.goto(url)],
+      ['the classic login', 'Classic login', ({ page }) => page.goto(`${url}/classic-login`)],
+      ['the identity provider', 'Choose who you are', ({ page }) => page.goto(`${url}/login/northwind`)],
+    ]
+
+    async function toRegistration(person: Person): Promise<void> {
+      await person.page.goto(`${url}/login/northwind`)
+      await person.choose(/^Grace Hopper/)
+    }
+
+    it.each(pages)('%s', (_name, title, open) =>
+      walk(async (person) => {
+        await open(person)
+        expect(await person.title()).toBe(title)
+        expect(await flaws(person)).toEqual([])
+      }),
+    )
+  })
+})
+
+describe('an answer that is posted from another site, in a real browser', () => {
+  let provider: FaultyProvider
+  let portal: TestPortal
+
+  beforeEach(async () => {
+    provider = await startFaultyProvider()
+    // Ports do not tell sites apart, names do: the browser meets the provider as `localhost`, the portal as `127.0.0.1`.
+    const authorization = new URL('/authorize', provider.issuer)
+    authorization.hostname = 'localhost'
+    provider.faults.discovery = { authorization_endpoint: authorization.href }
+    portal = await startPortal()
+    await portal.connect(provider, { responseMode: 'form_post' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  })
+  afterEach(async () => {
+    await portal.close()
+    await provider.close()
+  })
+
+  /** Whether the attempt's cookie came along, for each post of the answer. */
+  function cookiesOfPosts({ page }: Person): Promise<boolean>[] {
+    const posts: Promise<boolean>[] = []
+    page.on('request', (request) => {
+      if (request.method() !== 'POST') return
+      posts.push(request.allHeaders().then(({ cookie = '' }) => cookie.includes('sso-attempt-')))
+    })
+    return posts
+  }
+
+  const landed = () => `${portal.url}/portal/reports?year=2026`
+
+  it('signs in with the one click on the picker', () =>
+    walk(async (person) => {
+      const posts = cookiesOfPosts(person)
+      await person.page.goto(landed())
+      await person.choose('Acme')
+      await person.page.waitForURL(landed())
+      expect(await person.reads()).toContain('ada@example.com')
+      expect(await Promise.all(posts)).toEqual([false, true])
+    }))
+
+  it('signs in with JavaScript disabled, by the button', () =>
+    walk(
+      async (person) => {
+        const posts = cookiesOfPosts(person)
+        await person.page.goto(landed())
+        await person.choose('Acme')
+        await person.choose('Continue') // at the provider
+        expect(await person.title()).toBe('One moment, please')
+        await person.choose('Continue')
+        expect(person.page.url()).toBe(landed())
+        expect(await person.reads()).toContain('ada@example.com')
+        expect(await Promise.all(posts)).toEqual([false, true])
+      },
+      { javaScriptEnabled: false },
+    ))
+})
+
+/** The first of three in a row: the example's identity providers take the two behind the portal's. */
+async function threeFreePorts(): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    if ((await isFree(port + 1)) && (await isFree(port + 2))) return port
+  }
+}
+
+/** Waits until a program has printed something; fails with all it printed when it ends before. */
+async function said(program: ChildProcess, text: string): Promise<void> {
+  let printed = ''
+  await new Promise<void>((resolve, reject) => {
+    for (const stream of [program.stdout, program.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        printed += chunk.toString()
+        if (printed.includes(text)) resolve()
+      })
+    program.once('exit', () => reject(new Error(`it ended:\n${printed}`)))
+  })
+}

@@ -1,0 +1,226 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
+import { startIdentityProvider } from '../../examples/identity-provider.ts'
+import { createUsersTable } from '../../lib/users/users-table.ts'
+import { openBrowser } from '../support/chromium.ts'
+import { closedAfterEach } from '../support/closed-after-each.ts'
+import { freshPostgres } from '../support/databases.ts'
+import { startFaultyProvider } from '../support/faulty-provider.ts'
+import { mountDefault, startPortal } from '../support/portal.ts'
+import { freePort } from '../support/services/server.ts'
+import { type Instance, startInstance } from '../support/start-instance.ts'
+
+let browser: Browser
+const open = closedAfterEach()
+const contexts: BrowserContext[] = []
+
+beforeAll(async () => {
+  browser = await openBrowser()
+})
+afterAll(() => browser.close())
+afterEach(async () => {
+  for (const each of contexts.splice(0)) await each.close()
+})
+
+async function newPage(options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await browser.newContext(options)
+  contexts.push(context)
+  return await context.newPage()
+}
+
+/** Whether a page that was open is led to the sign-in within a second, however it asks. */
+async function isOutSoon(page: Page, url: string): Promise<boolean> {
+  const until = Date.now() + 1000
+  do {
+    await page.goto(`${url}/portal`)
+    if (new URL(page.url()).pathname === '/login') return true
+  } while (Date.now() < until)
+  return false
+}
+
+async function isIn(page: Page, url: string): Promise<boolean> {
+  await page.goto(`${url}/portal`)
+  return new URL(page.url()).pathname === '/portal'
+}
+
+describe('two browsers, each on an instance of its own (Redis, PostgreSQL), at a real provider (oidc-provider)', () => {
+  const clientSecret = 'a secret of the portal at the provider'
+  const redirectUris = (url: string) => ({
+    redirectUris: [`${url}/login/acme/callback`],
+    postLogoutRedirectUris: [`${url}/logout/done`],
+  })
+
+  /** Which instance answers is the browser's to say; what comes without a word, as from the provider, goes to the second. */
+  async function twoInstances(names: 'session' | 'person'): Promise<string> {
+    let instances: Instance[] = []
+    const front = http.createServer((req, res) => {
+      const { port } = instances[req.headers['x-on'] === 'first' ? 0 : 1]!
+      const onward = http.request({
+        port,
+        host: '127.0.0.1',
+        method: req.method,
+        path: req.url,
+        headers: req.headers,
+      })
+      onward.on('response', (answer) => answer.pipe(res.writeHead(answer.statusCode!, answer.headers)))
+      onward.on('error', (error) => res.writeHead(504).end(String(error)))
+      req.pipe(onward)
+    })
+    const port = await freePort()
+    front.listen(port, '127.0.0.1')
+    await once(front, 'listening')
+    open.push({ close: async () => [front.closeAllConnections(), front.close()] })
+    const url = `http://127.0.0.1:${port}`
+    const database = await freshPostgres()
+    open.push({ close: database.drop })
+    const identityProvider = await startIdentityProvider({
+      name: 'Northwind ID',
+      port: 0,
+      clientId: 'portal',
+      clientName: 'Portal',
+      clientSecret,
+      ...redirectUris(url),
+      backChannelLogout: { uri: `${url}/logout/acme/backchannel`, names },
+      people: [{ id: 'ada', name: 'Ada', email: 'ada@example.com', emailVerified: true, hint: '' }],
+    })
+    open.push(identityProvider)
+    instances = await Promise.all([startInstance(url, database), startInstance(url, database)])
+    for (const { kill } of instances) open.push({ close: kill })
+    const { issuer } = identityProvider
+    await instances[0]!.act('connect', {
+      slug: 'acme',
+      displayName: 'Acme',
+      issuer,
+      clientId: 'portal',
+      clientSecret,
+    })
+    const knex = knexModule(database.config)
+    await createUsersTable(knex).create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await knex.destroy()
+    return url
+  }
+
+  async function signIn(
+    url: string,
+    on: 'first' | 'second',
+    options: BrowserContextOptions = {},
+  ): Promise<Page> {
+    const page = await newPage({ ...options, extraHTTPHeaders: { 'x-on': on } })
+    await page.goto(`${url}/login/acme?returnTo=/portal`)
+    if (page.url() !== `${url}/portal`) await page.getByRole('button', { name: /^Ada/ }).click()
+    await page.waitForURL(`${url}/portal`)
+    return page
+  }
+
+  async function signOut(page: Page, url: string): Promise<void> {
+    await page.goto(`${url}/logout`)
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('button', { name: 'Yes, sign out' }).click()
+    await page.waitForURL(/\/logout\/done/)
+  }
+
+  it('sign in as one person; who signs out in one is out in the other within a second', async () => {
+    const url = await twoInstances('person')
+    const [one, other] = await Promise.all([signIn(url, 'first'), signIn(url, 'second')])
+    expect([await isIn(one, url), await isIn(other, url)]).toEqual([true, true])
+    await signOut(one, url)
+    expect(await isOutSoon(other, url)).toBe(true)
+    expect(await isIn(one, url)).toBe(false)
+  })
+
+  it('share one session there: who signs out in one is out in the other, and a third with a session of its own stays', async () => {
+    const url = await twoInstances('session')
+    const one = await signIn(url, 'first')
+    const profile = await one.context().storageState()
+    // What it has of the provider, but not of the portal: a session of its own here.
+    const ofProvider = profile.cookies.filter(({ domain }) => domain === 'localhost')
+    const [other, third] = [
+      await signIn(url, 'second', { storageState: { cookies: ofProvider, origins: [] } }),
+      await signIn(url, 'first'),
+    ]
+    await signOut(one, url)
+    expect(await isOutSoon(other, url)).toBe(true)
+    expect(await isIn(third, url)).toBe(true)
+  })
+})
+
+describe('a page of the provider that frames us when somebody signs out there', () => {
+  interface Framed {
+    url: string
+    /** the cookies that came with each request for the frame */
+    cookies: (string | undefined)[]
+    provider: Awaited<ReturnType<typeof startFaultyProvider>>
+    frame: string
+  }
+
+  /** The portal is another site than the provider, as they are in the wild. */
+  async function signedIn(): Promise<Framed & { page: Page }> {
+    const provider = await startFaultyProvider()
+    open.push(provider)
+    provider.person.sid = 'a session'
+    const cookies: (string | undefined)[] = []
+    const portal = await startPortal({
+      host: 'localhost',
+      mount(app, sso) {
+        app.use('/logout/acme/frontchannel', (req, _res, next) => {
+          cookies.push(req.headers.cookie)
+          next()
+        })
+        mountDefault(app, sso)
+      },
+    })
+    open.push(portal)
+    const { url, sso } = portal
+    await portal.connect(provider, { frontChannelLogout: true })
+    await sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const page = await newPage()
+    await page.goto(`${url}/login/acme?returnTo=/portal`)
+    expect(await isIn(page, url)).toBe(true)
+    const names = new URLSearchParams({ iss: provider.issuer, sid: 'a session' })
+    return { url, cookies, provider, page, frame: `${sso.providers.frontChannelLogoutUri('acme')}?${names}` }
+  }
+
+  /** What the browser made of the frames of a page, and why of those that it does not show. */
+  async function look(page: Page, address: string) {
+    const refused: string[] = []
+    page.on('requestfailed', (request) => refused.push(`${request.failure()?.errorText}`))
+    await page.goto(address, { waitUntil: 'load' })
+    return {
+      frames: page
+        .frames()
+        .slice(1)
+        .map((frame) => frame.url()),
+      refused,
+    }
+  }
+
+  it('ends the session, though no cookie comes along, and is shown by the browser', async () => {
+    const { url, cookies, provider, page, frame } = await signedIn()
+    provider.faults.logoutFrames = [frame]
+    const { frames, refused } = await look(await page.context().newPage(), `${provider.issuer}/logout`)
+    expect({ frames, refused, cookies }).toEqual({ frames: [frame], refused: [], cookies: [undefined] })
+    expect(await isIn(page, url)).toBe(false)
+  })
+
+  it('is refused by the browser where a page of another origin frames it, and so is every page of ours', async () => {
+    const { url, provider, page, frame } = await signedIn()
+    const attacker = await startFaultyProvider()
+    open.push(attacker)
+    const ours = [frame.replace('a+session', 'a+guess'), `${url}/login`, `${url}/logout`, `${url}/register`]
+    attacker.faults.logoutFrames = ours
+    const { frames, refused } = await look(page, `${attacker.issuer}/logout`)
+    expect(frames).toEqual(ours.map(() => 'chrome-error://chromewebdata/'))
+    expect(refused).toEqual(ours.map(() => 'net::ERR_BLOCKED_BY_RESPONSE'))
+    expect(await isIn(page, url)).toBe(true)
+    // The provider itself may show the one, and none of the others.
+    provider.faults.logoutFrames = ours
+    const there = await look(page, `${provider.issuer}/logout`)
+    expect(there.frames).toEqual(
+      ours.map((address, at) => (at === 0 ? address : 'chrome-error://chromewebdata/')),
+    )
+    expect(await isIn(page, url)).toBe(true)
+  })
+})

@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Browser, Page } from 'playwright-core'
+import { startIdentityProvider } from '../../examples/identity-provider.ts'
+import { openBrowser } from '../support/chromium.ts'
+import { flaws, Person } from '../support/person.ts'
+import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
+
+type Logout = 'portal' | 'provider' | 'ask'
+
+const clientSecret = 'a secret of the test'
+let browser: Browser
+let portal: TestPortal
+let northwind: Awaited<ReturnType<typeof startIdentityProvider>>
+
+beforeAll(async () => {
+  browser = await openBrowser()
+  portal = await startPortal({
+    branding: { name: 'Equipment Portal' },
+    mount(app, sso) {
+      mountDefault(app, sso)
+      app.get('/host', (_req, res) => {
+        res.set('content-security-policy', "default-src 'none'; img-src 'self' data:; form-action 'self'")
+        res.send(
+          '<!doctype html><link rel="icon" href="data:,"><form method="post" action="/logout"><button>Leave</button></form>',
+        )
+      })
+    },
+  })
+  northwind = await startIdentityProvider({
+    name: 'Northwind ID',
+    port: 0,
+    clientId: 'portal',
+    clientName: 'Equipment Portal',
+    clientSecret,
+    redirectUris: [portal.sso.providers.redirectUri('northwind')],
+    postLogoutRedirectUris: [portal.sso.providers.postLogoutRedirectUri()],
+    people: [
+      { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
+      { id: 'grace', name: 'Grace Hopper', email: 'grace@example.com', emailVerified: true, hint: 'known' },
+    ],
+  })
+  for (const [email, name] of [
+    ['ada@example.com', 'Ada Lovelace'],
+    ['grace@example.com', 'Grace Hopper'],
+  ] as const)
+    await portal.sso.users.create({ email, name, fields: {} }, 'default')
+})
+afterAll(async () => {
+  await browser.close()
+  await Promise.all([portal.close(), northwind.close()])
+})
+
+/** Anew each time, so that it is newer than whatever page was served before. */
+async function connectNorthwind(logout: Logout): Promise<void> {
+  const { providers } = portal.sso
+  const known = await providers.list()
+  for (const { slug } of known) await providers.remove(slug)
+  const { issuer } = northwind
+  await providers.connect({
+    slug: 'northwind',
+    displayName: 'Northwind ID',
+    issuer,
+    clientId: 'portal',
+    clientSecret,
+    logout,
+  })
+}
+
+async function withPerson(act: (person: Person) => Promise<void>): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } })
+  try {
+    const person = new Person(await context.newPage())
+    await act(person)
+    expect(person.complaints).toEqual([])
+  } finally {
+    await context.close()
+  }
+}
+
+async function signIn({ page }: Pick<Person, 'page'>, name = 'Ada Lovelace'): Promise<void> {
+  const person = new Person(page)
+  await page.goto(`${portal.url}/login/northwind?returnTo=/portal`)
+  await person.choose(new RegExp(`^${name}`))
+  await page.waitForURL(`${portal.url}/portal`)
+}
+
+/** The page of a host that has never heard of the provider, which is connected, and signed in with, in another tab. */
+async function signInBehind({ page }: Person, logout: Logout): Promise<void> {
+  await page.goto(`${portal.url}/host`)
+  await connectNorthwind(logout)
+  const tab = await page.context().newPage()
+  await signIn({ page: tab })
+  await tab.close()
+}
+
+/** To the provider, which asks, and back. */
+async function signOutThere(person: Person): Promise<void> {
+  await person.page.waitForURL(`${northwind.issuer}/**`)
+  expect(await person.title()).toBe('Sign out of Northwind ID?')
+  await person.choose('Yes, sign out')
+  await person.page.waitForURL(`${portal.url}/logout/done?state=*`)
+  expect(await person.reads()).toContain('are back from Northwind ID')
+}
+
+/** What a click on the provider leads to. */
+async function isAskedWhoItIs({ page }: Person): Promise<boolean> {
+  await page.goto(`${portal.url}/login/northwind?returnTo=/portal`)
+  if (page.url() === `${portal.url}/portal`) return false
+  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Choose who you are')
+  return true
+}
+
+/** A page that leads on by itself, kept from it. */
+async function holdOnward(page: Page): Promise<void> {
+  await page.route(`${portal.url}/logout`, async (route) => {
+    const response = await route.fetch()
+    const body = (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '')
+    await route.fulfill({ response, body })
+  })
+}
+
+describe('leaving, in a real browser', () => {
+  it('leads from a page under form-action ’self’ to a provider that was connected later, and back', () =>
+    withPerson(async (person) => {
+      await signInBehind(person, 'provider')
+      await person.choose('Leave')
+      await signOutThere(person)
+    }))
+
+  it('asks whoever came by such a page, where the row says so, once they are out here', () =>
+    withPerson(async (person) => {
+      await signInBehind(person, 'ask')
+      await person.choose('Leave')
+      expect(await person.title()).toBe('You are signed out')
+      expect(await person.reads()).toContain('Your session at Northwind ID goes on')
+      await person.choose('Sign out of Northwind ID too')
+      await signOutThere(person)
+    }))
+
+  it('lets them say beforehand that it is to be both', () =>
+    withPerson(async (person) => {
+      await connectNorthwind('ask')
+      await signIn(person)
+      await person.page.goto(`${portal.url}/logout`)
+      await person.choose('Sign out of Northwind ID too')
+      await signOutThere(person)
+    }))
+
+  it('lets them say that it is to be here only; the provider, which knows them still, asks the next person who it is', () =>
+    withPerson(async (person) => {
+      await connectNorthwind('ask')
+      await signIn(person)
+      await person.page.goto(`${portal.url}/logout`)
+      await person.choose('Sign out of Equipment Portal only')
+      await person.page.waitForURL(`${portal.url}/logout/done`)
+      await person.page.goto(`${portal.url}/login`)
+      expect(await person.reads()).toContain('will ask who you are')
+      // Also those who look and go away again.
+      expect(await isAskedWhoItIs(person)).toBe(true)
+      expect(await isAskedWhoItIs(person)).toBe(true)
+      await person.choose(/^Grace Hopper/)
+      expect(await person.reads()).toContain('grace@example.com')
+      expect(await isAskedWhoItIs(person)).toBe(false)
+    }))
+
+  it('axe and a ruler find nothing, in light and dark, on a desktop and on a phone', () =>
+    withPerson(async (person) => {
+      const { page } = person
+      await connectNorthwind('provider')
+      await signIn(person)
+      await page.goto(`${portal.url}/logout`)
+      expect(await person.title()).toBe('Sign out of Equipment Portal?')
+      expect(await flaws(person)).toEqual([])
+
+      await holdOnward(page)
+      await person.choose('Sign out')
+      expect(await person.title()).toBe('On to Northwind ID')
+      expect(await flaws(person)).toEqual([])
+      await person.choose('Continue')
+      await signOutThere(person)
+      expect(await flaws(person)).toEqual([])
+
+      await page.goto(`${portal.url}/login`)
+      expect(await page.getByRole('status').innerText()).toContain('will ask who you are')
+      expect(await flaws(person)).toEqual([])
+
+      await connectNorthwind('ask')
+      await signIn(person)
+      await page.goto(`${portal.url}/logout`)
+      expect(await page.getByRole('button').count()).toBe(2)
+      expect(await flaws(person)).toEqual([])
+      await page.goto(`${portal.url}/host`)
+      await person.choose('Leave')
+      expect(await person.reads()).toContain('goes on')
+      expect(await flaws(person)).toEqual([])
+      await person.choose('Not now')
+      expect(await person.reads()).toContain('You may still be signed in at your provider')
+      expect(await flaws(person)).toEqual([])
+    }))
+})

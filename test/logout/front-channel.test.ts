@@ -1,0 +1,351 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import session, { MemoryStore } from 'express-session'
+import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(() => {
+  provider.reset()
+  provider.person.sid = 'session-1'
+})
+afterEach(() => portal.close())
+
+async function open(settings = {}, options: TestPortalOptions = {}): Promise<void> {
+  portal = await startPortal(options)
+  await portal.connect(provider, { frontChannelLogout: true, ...settings })
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+}
+
+async function signIn(sid = 'session-1', slug = 'acme'): Promise<Visitor> {
+  provider.person.sid = sid
+  const visitor = new Visitor()
+  await visitor.open(`${portal.url}/login/${slug}`)
+  expect(await isIn(visitor)).toBe(true)
+  return visitor
+}
+
+const isIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/portal`)).status === 200
+
+type Query = string | string[][] | Record<string, string>
+const right = () => ({ iss: provider.issuer, sid: 'session-1' })
+
+/** As the frame of another site's page does: without a cookie of ours. */
+const frame = (query: Query = right(), by = new Visitor(), slug = 'acme'): Promise<Seen> =>
+  by.get(`${portal.url}/logout/${slug}/frontchannel?${new URLSearchParams(query)}`, {
+    'sec-fetch-site': 'cross-site',
+    'sec-fetch-dest': 'iframe',
+  })
+
+describe('a page of the provider that tells of a sign-out in a frame', () => {
+  it('ends that session, in whatever browser it runs, and no other', async () => {
+    await open()
+    const [one, other] = [await signIn('session-1'), await signIn('session-2')]
+    expect((await frame()).status).toBe(200)
+    expect([await isIn(one), await isIn(other)]).toEqual([false, true])
+    const [event, ...more] = await portal.knex('sso_events').where({ kind: 'signed-out' })
+    expect([JSON.parse(event.detail), event.provider, more]).toEqual([
+      { by: 'provider', sessions: 1 },
+      'acme',
+      [],
+    ])
+  })
+
+  it('is answered the same when there was nothing to end', async () => {
+    await open()
+    await signIn()
+    const told = ({ status, body, headers }: Seen) => {
+      const { date: _, ...others } = Object.fromEntries(headers)
+      return { status, body, others }
+    }
+    const ended = told(await frame())
+    expect(told(await frame())).toEqual(ended)
+    expect(told(await frame({ ...right(), sid: 'nobodys' }))).toEqual(ended)
+  })
+
+  it('gets an empty document that no cache keeps, that sets no cookie, and that only the provider’s pages may show', async () => {
+    provider.faults.discovery = { end_session_endpoint: 'https://out.example.com:8443/bye?x=1' }
+    await open({}, withHelmetLike)
+    const { headers, body } = await frame()
+    expect(headers.get('content-security-policy')).toBe(
+      `default-src 'none'; frame-ancestors ${provider.issuer} https://out.example.com:8443`,
+    )
+    expect(headers.get('x-frame-options')).toBeNull()
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(headers.get('referrer-policy')).toBe('no-referrer')
+    expect(headers.get('x-content-type-options')).toBe('nosniff')
+    expect(headers.get('content-type')).toContain('text/html')
+    expect(headers.getSetCookie()).toEqual([])
+    expect(body).toBe('<!doctype html><title>.</title>')
+    // There and only there.
+    for (const path of ['/logout', '/login', '/portal']) {
+      const other = await new Visitor().get(portal.url + path)
+      expect(other.headers.get('x-frame-options')).toMatch(/^(SAMEORIGIN|DENY)$/)
+    }
+  })
+
+  it('still ends the session while the provider is away: only its own page may show the frame then', async () => {
+    await open()
+    const visitor = await signIn()
+    // The version is another one: its metadata is to be read anew.
+    await portal.sso.providers.update('acme', { prompt: 'login' }, { withoutRehearsal: true } as object)
+    provider.faults.discoveryResponse = { status: 500 }
+    const seen = await frame()
+    expect(seen.status).toBe(200)
+    expect(seen.headers.get('content-security-policy')).toBe(
+      `default-src 'none'; frame-ancestors ${provider.issuer}`,
+    )
+    expect(await isIn(visitor)).toBe(false)
+  })
+
+  it('is not there of a provider without the option, of none, and by a post', async () => {
+    await open({ frontChannelLogout: false })
+    const visitor = await signIn()
+    for (const slug of ['acme', 'nobody', '%00', 'new']) {
+      const seen = await frame(right(), undefined, slug)
+      expect([slug, seen.status]).toEqual([slug, 404])
+      expect(seen.headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
+    }
+    await portal.sso.providers.update('acme', { frontChannelLogout: true })
+    const posted = await new Visitor().post(
+      `${portal.url}/logout/acme/frontchannel?${new URLSearchParams(right())}`,
+    )
+    expect(posted.status).toBe(404)
+    expect(await isIn(visitor)).toBe(true)
+    expect((await frame()).status).toBe(200)
+    expect(await isIn(visitor)).toBe(false)
+  })
+
+  it('is heard of a provider that was disabled', async () => {
+    await open()
+    const visitor = await signIn()
+    await portal.sso.providers.disable('acme')
+    expect((await frame()).status).toBe(200)
+    expect(await isIn(visitor)).toBe(false)
+  })
+
+  it('while its session is just about to begin, leaves nobody signed in', async () => {
+    await open()
+    let goOn = () => {}
+    provider.faults.tokenWaitsFor = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    provider.requests.length = 0
+    const visitor = new Visitor()
+    const arriving = visitor.open(`${portal.url}/login/acme`)
+    while (!provider.requests.some(({ path }) => path === '/token')) await sleep(5)
+    expect((await frame()).status).toBe(200)
+    goOn()
+    expect((await arriving).status).toBe(403)
+    expect(await isIn(visitor)).toBe(false)
+  })
+
+  it('is to be told again while our database is away', async () => {
+    await open()
+    const visitor = await signIn()
+    await portal.knex.schema.renameTable('sso_logout_tokens', 'away')
+    expect((await frame()).status).toBe(503)
+    await portal.knex.schema.renameTable('away', 'sso_logout_tokens')
+    expect((await frame()).status).toBe(200)
+    expect(await isIn(visitor)).toBe(false)
+  })
+})
+
+const withHelmetLike: TestPortalOptions = {
+  mount(app, sso) {
+    app.use((_req, res, next) => {
+      res.set({ 'x-frame-options': 'SAMEORIGIN', 'content-security-policy': "default-src 'self'" })
+      next()
+    })
+    mountDefault(app, sso)
+  },
+}
+
+describe('refused: front-channel logout', () => {
+  const iss = () => provider.issuer
+  it.each<[fault: string, clause: string, query: () => Query]>([
+    ['nothing at all', 'Front-Channel Logout 2', () => ''],
+    ['no sid: everybody’s, or the browser’s', 'Front-Channel Logout 2', () => ({ iss: iss() })],
+    ['no iss: any provider’s', 'Front-Channel Logout 2', () => ({ sid: 'session-1' })],
+    ['another issuer', 'Front-Channel Logout 2', () => ({ iss: 'https://evil.example', sid: 'session-1' })],
+    [
+      'the issuer with a slash more',
+      'Front-Channel Logout 2',
+      () => ({ iss: `${iss()}/`, sid: 'session-1' }),
+    ],
+    ['an empty issuer', 'Front-Channel Logout 2', () => ({ iss: '', sid: 'session-1' })],
+    ['an empty sid', 'Front-Channel Logout 2', () => ({ iss: iss(), sid: '' })],
+    ['a sid of 256 characters', 'Core 2', () => ({ iss: iss(), sid: 'x'.repeat(256) })],
+    ['a sid with a NUL', 'Core 2', () => ({ iss: iss(), sid: 'session-1\0' })],
+    [
+      'two of them',
+      'RFC 6749 3.1',
+      () => [
+        ['iss', iss()],
+        ['sid', 'session-1'],
+        ['sid', 'x'],
+      ],
+    ],
+    [
+      'two issuers',
+      'RFC 6749 3.1',
+      () => [
+        ['iss', iss()],
+        ['iss', 'x'],
+        ['sid', 'session-1'],
+      ],
+    ],
+    ['a list', 'RFC 6749 3.1', () => ({ iss: iss(), 'sid[]': 'session-1' })],
+    ['an object', 'RFC 6749 3.1', () => ({ iss: iss(), 'sid[$ne]': 'x' })],
+    ['a person in place of a session', 'Front-Channel Logout 2', () => ({ iss: iss(), sub: 'ada' })],
+  ])('%s (%s)', async (_fault, _clause, query) => {
+    await open()
+    const visitor = await signIn()
+    const seen = await frame(query())
+    expect([seen.status, seen.headers.getSetCookie()]).toEqual([400, []])
+    expect(await isIn(visitor)).toBe(true)
+    expect(await portal.knex('sso_logout_tokens')).toEqual([])
+    const line = portal.logs.find(({ message }) => message === 'a front-channel logout was refused')!
+    // Somebody's session is nothing for a log.
+    expect(JSON.stringify(line)).not.toContain('session-1')
+  })
+
+  it('of the session of another provider, or at another portal', async () => {
+    await open({}, { portal: (req) => req.get('x-portal') ?? 'default' })
+    const other = await startFaultyProvider({ clientId: 'other' })
+    await portal.connect(other, { slug: 'other', frontChannelLogout: true })
+    await portal.connect(provider, { portal: 'south', frontChannelLogout: true })
+    const visitor = await signIn()
+    expect((await frame(right(), undefined, 'other')).status).toBe(400)
+    expect((await frame({ iss: other.issuer, sid: 'session-1' }, undefined, 'other')).status).toBe(200)
+    expect((await frame(right(), new Visitor({ 'x-portal': 'south' }))).status).toBe(200)
+    expect(await isIn(visitor)).toBe(true)
+    await other.close()
+  })
+})
+
+describe('cookies, which come along where the provider is on our own site,', () => {
+  it('change nothing: the session that is named ends, the browser’s own goes on, and none is set', async () => {
+    await open()
+    const [bystander, named] = [await signIn('session-2'), await signIn('session-1')]
+    const before = bystander.clone()
+    const seen = await frame(right(), bystander)
+    expect([seen.status, seen.headers.getSetCookie()]).toEqual([200, []])
+    expect([await isIn(before), await isIn(named)]).toEqual([true, false])
+    // Nor does a request without names end what its cookie names.
+    expect((await frame('', bystander)).status).toBe(400)
+    expect(await isIn(bystander)).toBe(true)
+  })
+
+  it('change nothing in a host’s own store either, whatever it does with a session that was left', async () => {
+    await open(
+      {},
+      {
+        mount(app, sso) {
+          const store = new MemoryStore()
+          const more = { resave: true, saveUninitialized: true, rolling: true, unset: 'destroy' } as const
+          app.use(session({ store, secret: 'of the host', ...more }))
+          app.use(sso.router())
+          app.use('/portal', sso.guard(), (_req, res) => {
+            res.send('in')
+          })
+        },
+      },
+    )
+    const [bystander, named] = [await signIn('session-2'), await signIn('session-1')]
+    for (const who of [bystander, new Visitor()])
+      expect((await frame(right(), who)).headers.getSetCookie()).toEqual([])
+    expect([await isIn(bystander), await isIn(named)]).toEqual([true, false])
+    expect((await frame({ ...right(), sid: 'session-2' }, bystander)).status).toBe(200)
+    expect(await isIn(bystander)).toBe(false)
+  })
+})
+
+describe('Microsoft Entra ID, which sends no iss,', () => {
+  let entra: EntraLookAlike
+
+  beforeAll(async () => {
+    entra = await startEntraLookAlike()
+  })
+  afterAll(() => entra.close())
+
+  async function signInFrom(tid: string): Promise<Visitor> {
+    entra.signsIn({ tid, email: 'ada@contoso.example', xms_edov: true, sid: `session-of-${tid}` })
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/entra`)
+    expect(await isIn(visitor)).toBe(true)
+    return visitor
+  }
+
+  it.each<[rows: string, tenant: string]>([
+    ['one tenant', contoso],
+    ['many', 'organizations'],
+  ])('ends the one session that it names all the same (a row for %s)', async (_rows, tenant) => {
+    await open()
+    const row = { slug: 'entra', frontChannelLogout: true, ...entra.row(tenant) }
+    await portal.connect(entra, row)
+    await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} }, 'default')
+    const ada = await signInFrom(contoso)
+    const sid = `session-of-${contoso}`
+    expect((await frame({ sid: 'another' }, undefined, 'entra')).status).toBe(200)
+    expect((await frame({ iss: entra.issuerOf(fabrikam), sid }, undefined, 'entra')).status).toBe(
+      tenant === contoso ? 400 : 200,
+    )
+    expect(await isIn(ada)).toBe(true)
+    expect((await frame({ sid }, undefined, 'entra')).status).toBe(200)
+    expect(await isIn(ada)).toBe(false)
+    const again = await signInFrom(contoso)
+    expect((await frame({ iss: entra.issuerOf(contoso), sid }, undefined, 'entra')).status).toBe(200)
+    expect(await isIn(again)).toBe(false)
+  })
+
+  it('ends no session of the same id that came from elsewhere, and none that is just beginning outlives it', async () => {
+    await open()
+    await portal.connect(entra, { slug: 'entra', frontChannelLogout: true, ...entra.row('organizations') })
+    await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} }, 'default')
+    const elsewhere = await signIn('session-1')
+    let goOn = () => {}
+    entra.faults.tokenWaitsFor = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    entra.signsIn({ email: 'ada@contoso.example', xms_edov: true, sid: 'session-1' })
+    entra.requests.length = 0
+    const visitor = new Visitor()
+    const arriving = visitor.open(`${portal.url}/login/entra`)
+    while (!entra.requests.some(({ path }) => path.endsWith('/token'))) await sleep(5)
+    expect((await frame({ sid: 'session-1' }, undefined, 'entra')).status).toBe(200)
+    goOn()
+    expect((await arriving).status).toBe(403)
+    expect([await isIn(visitor), await isIn(elsewhere)]).toEqual([false, true])
+  })
+})
+
+describe('the option', () => {
+  it('is off unless somebody switches it on, moves with the provider, and is nothing that a sign-in notices', async () => {
+    portal = await startPortal()
+    await portal.connect(provider)
+    const { providers } = portal.sso
+    expect(await providers.find('acme')).toMatchObject({ frontChannelLogout: false })
+    const before = await providers.find('acme')
+    const after = await providers.update('acme', { frontChannelLogout: true })
+    expect(after).toMatchObject({ frontChannelLogout: true, rehearsedAt: before!.rehearsedAt })
+    expect(JSON.stringify(await providers.exportProviders())).toContain('"frontChannelLogout":true')
+    expect((await providers.update('acme', { frontChannelLogout: null })).frontChannelLogout).toBe(false)
+    expect(providers.frontChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/frontchannel`)
+  })
+
+  it('is spoken of by the test, where the provider announces it and nothing else', async () => {
+    provider.faults.discovery = { frontchannel_logout_supported: true }
+    await open()
+    const { checks } = await portal.sso.providers.test('acme')
+    expect(checks.find(({ name }) => name === 'back-channel')!.finding).toMatch(/but front-channel logout/)
+  })
+})

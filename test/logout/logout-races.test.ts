@@ -1,0 +1,214 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import type { Identity } from '../../lib/oidc/identity.ts'
+import type { Provider } from '../../lib/providers/provider.ts'
+import { createLogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
+import { closedAfterEach } from '../support/closed-after-each.ts'
+import { databases } from '../support/databases.ts'
+import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { signLogoutToken } from '../support/logout-token.ts'
+import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { formIn, type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+const open = closedAfterEach()
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(async () => {
+  provider.reset()
+  provider.person.sid = 'session-1'
+  portal = await portalWithAda()
+})
+
+async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
+  const started = await startPortal(options)
+  open.push(started)
+  if (!options.database || !(await started.sso.providers.find('acme'))) {
+    await started.connect(provider)
+    await started.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  }
+  return started
+}
+
+const logoutToken = (claims: Claims) => signLogoutToken(provider, claims)
+
+async function deliver(token: string, to = portal): Promise<number> {
+  const body = new URLSearchParams({ logout_token: token })
+  return (await fetch(`${to.url}/logout/acme/backchannel`, { method: 'POST', body })).status
+}
+
+/** Signs in; while the provider has not answered with the tokens yet, something else happens. */
+async function signInWhile(happens: () => Promise<void>, visitor = new Visitor()): Promise<Seen> {
+  let goOn = () => {}
+  provider.faults.tokenWaitsFor = new Promise<void>((resolve) => {
+    goOn = resolve
+  })
+  provider.requests.length = 0
+  const arriving = visitor.open(`${portal.url}/login/acme?returnTo=/portal`)
+  try {
+    while (!provider.requests.some(({ path }) => path === '/token')) await sleep(5)
+    await happens()
+  } finally {
+    goOn()
+  }
+  return await arriving
+}
+
+const isIn = async (visitor: Visitor, at = portal) => (await visitor.get(`${at.url}/portal`)).status === 200
+const sessions = () => portal.knex('sso_sessions').pluck('user_id')
+
+describe('somebody who leaves at the provider while a sign-in is under way', () => {
+  it.each<[string, Claims]>([
+    ['its session', { sid: 'session-1' }],
+    ['its session and the person', { sid: 'session-1', sub: 'ada' }],
+    ['the person', { sub: 'ada' }],
+  ])('is not signed in by it, where the provider names %s', async (_what, claims) => {
+    const visitor = new Visitor()
+    const seen = await signInWhile(async () => {
+      expect(await deliver(await logoutToken(claims))).toBe(200)
+    }, visitor)
+    expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out meanwhile')])
+    expect([await isIn(visitor), await sessions()]).toEqual([false, []])
+    expect(portal.logs.at(-1)!.fields.cause).toMatch(/^the provider ended its session meanwhile/)
+    // And is not kept out: what was begun afterwards counts.
+    delete provider.faults.tokenWaitsFor
+    await visitor.open(`${portal.url}/login/acme`)
+    expect(await isIn(visitor)).toBe(true)
+  })
+
+  it.each<[string, Claims]>([
+    ['a session and the person', { sid: 'session-1', sub: 'ada' }],
+    ['the person', { sub: 'ada' }],
+  ])(
+    'is not signed in by what says nothing of a session, where the provider names %s',
+    async (_what, claims) => {
+      delete provider.person.sid
+      const seen = await signInWhile(async () => {
+        expect(await deliver(await logoutToken(claims))).toBe(200)
+      })
+      expect([seen.status, await sessions()]).toEqual([403, []])
+    },
+  )
+
+  it.each<[string, Claims]>([
+    ['another session', { sid: 'session-2' }],
+    ['this session of somebody else', { sid: 'session-1', sub: 'grace' }],
+    ['another session of theirs', { sid: 'session-2', sub: 'ada' }],
+    ['somebody else', { sub: 'grace' }],
+  ])('is somebody else: the provider named %s', async (_what, claims) => {
+    const seen = await signInWhile(async () => {
+      expect(await deliver(await logoutToken(claims))).toBe(200)
+    })
+    expect([seen.status, await sessions()]).toEqual([200, [expect.any(String)]])
+  })
+
+  it('at the same provider of another portal is none of this one’s', async () => {
+    const other = await portalWithAda()
+    const seen = await signInWhile(async () => {
+      expect(await deliver(await logoutToken({ sub: 'ada' }), other)).toBe(200)
+    })
+    expect(seen.status).toBe(200)
+  })
+
+  it('cannot be kept out by a token that has done its work, and is sent again and again', async () => {
+    const token = await logoutToken({ sub: 'ada' })
+    expect(await deliver(token)).toBe(200)
+    const seen = await signInWhile(async () => {
+      expect(await deliver(token)).toBe(400)
+    })
+    expect(seen.status).toBe(200)
+  })
+
+  it('is not registered into a session either, which may take half an hour more', async () => {
+    provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true, sid: 'session-1' }
+    const visitor = new Visitor()
+    const form = await visitor.open(`${portal.url}/login/acme`)
+    expect(await deliver(await logoutToken({ sid: 'session-1' }))).toBe(200)
+    const { fields } = formIn(form.body)
+    const seen = await visitor.post(`${portal.url}/register`, [...fields, ['name', 'Grace']])
+    expect([seen.status, await isIn(visitor), await sessions()]).toEqual([403, false, []])
+    // The account is theirs; they sign in.
+    await visitor.open(`${portal.url}/login/acme`)
+    expect(await isIn(visitor)).toBe(true)
+  })
+})
+
+describe('a logout token', () => {
+  it('that failed here is to come again, and counts then: what it noted is not that it has done its work', async () => {
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    const token = await logoutToken({ sub: 'ada' })
+    await portal.knex.schema.renameTable('sso_sessions', 'away')
+    expect(await deliver(token)).toBe(503)
+    expect(await portal.knex('sso_logout_tokens').select('obeyed_at', 'subject')).toEqual([
+      { obeyed_at: null, subject: 'ada' },
+    ])
+    await portal.knex.schema.renameTable('away', 'sso_sessions')
+    expect(await isIn(visitor)).toBe(true)
+    expect(await deliver(token)).toBe(200)
+    expect(await isIn(visitor)).toBe(false)
+    expect(await deliver(token)).toBe(400)
+  })
+
+  it('that comes several times at once ends what it names, and harms nobody', async () => {
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    const token = await logoutToken({ sub: 'ada' })
+    const statuses = await Promise.all([1, 2, 3, 4, 5].map(() => deliver(token)))
+    expect(statuses).toContain(200)
+    expect(statuses.filter((status) => status !== 200 && status !== 400)).toEqual([])
+    expect(await isIn(visitor)).toBe(false)
+    expect(await portal.knex('sso_logout_tokens')).toHaveLength(1)
+  })
+
+  it('counts once on all instances, also without Redis', async () => {
+    const database = knexModule(sqliteConfig(':memory:'))
+    open.push({ close: () => database.destroy() })
+    const north = await portalWithAda({ database })
+    const south = await portalWithAda({ database })
+    const token = await logoutToken({ sub: 'ada' })
+    expect(await deliver(token, south)).toBe(200)
+    const visitor = new Visitor()
+    await visitor.open(`${north.url}/login/acme`)
+    expect(await deliver(token, north)).toBe(400)
+    expect(await isIn(visitor, north)).toBe(true)
+  })
+})
+
+describe.each(databases)('what providers said has ended (%s)', (_name, fresh) => {
+  const acme = { portal: 'default', issuer: 'https://id.example' } as Provider
+  const ada = (more: Partial<Identity> = {}) =>
+    ({ issuer: acme.issuer, subject: 'ada', providerSession: 's', askedAt: Date.now(), ...more }) as Identity
+
+  it('is known for four hours; of who asked before that nothing is known any more, and nobody comes in', async () => {
+    const { config, drop } = await fresh()
+    open.push({ close: drop })
+    const started = await startPortal({ database: knexModule(config) })
+    open.push(started, { close: () => started.knex.destroy() })
+    const table = createLogoutTokensTable(started.knex)
+    const { issuer } = acme
+    expect(await table.wasSignedOut(acme, ada())).toBe(false)
+    const hours = 3_600_000
+    expect(await table.wasSignedOut(acme, ada({ askedAt: Date.now() - 3.9 * hours }))).toBe(false)
+    expect(await table.wasSignedOut(acme, ada({ askedAt: Date.now() - 4 * hours - 1 }))).toBe(true)
+    expect(await table.wasSignedOut(acme, ada({ askedAt: undefined as never }))).toBe(true)
+
+    const told = { portal: 'default', issuer, id: 'a token', ends: { subject: 'ada' } }
+    const before = ada()
+    expect([await table.note(told), await table.note(told)]).toEqual([true, true])
+    await table.obeyed(told)
+    expect(await table.note(told)).toBe(false)
+    expect(await table.note({ ...told, portal: 'south' })).toBe(true)
+    expect(await table.wasSignedOut(acme, before)).toBe(true)
+    const [{ came_at, expires_at }] = await started.knex('sso_logout_tokens').where({ portal: 'default' })
+    expect(Date.parse(expires_at) - Date.parse(came_at)).toBe(4 * hours)
+    await sleep(2)
+    expect(await table.wasSignedOut(acme, ada())).toBe(false)
+  })
+})

@@ -1,0 +1,653 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Express } from 'express'
+import session, { MemoryStore } from 'express-session'
+import { decodeJwt } from 'jose'
+import knexModule from 'knex'
+import { startIdentityProvider } from '../../examples/identity-provider.ts'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import type { PortalSso } from '../../lib/index.ts'
+import { closedAfterEach } from '../support/closed-after-each.ts'
+import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { signLogoutToken } from '../support/logout-token.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { connectRedis } from '../support/redis.ts'
+import { next, type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+const open = closedAfterEach()
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(() => {
+  provider.reset()
+  provider.person.sid = 'session-1'
+})
+
+async function emptyPortal(options: TestPortalOptions = {}): Promise<TestPortal> {
+  const portal = await startPortal(options)
+  open.push(portal)
+  return portal
+}
+
+async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
+  const portal = await emptyPortal(options)
+  await portal.connect(provider)
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  return portal
+}
+
+async function signIn(portal: TestPortal, { sid }: { sid?: string } = {}): Promise<Visitor> {
+  if (sid !== undefined) provider.person.sid = sid
+  const visitor = new Visitor()
+  await visitor.open(`${portal.url}/login/acme`)
+  expect(await isIn(visitor, portal)).toBe(true)
+  return visitor
+}
+
+async function isIn(visitor: Visitor, portal: TestPortal): Promise<boolean> {
+  return (await visitor.get(`${portal.url}/portal`)).status === 200
+}
+
+/** A host with its own express-session, and this store. */
+const withStoreOf = (store: session.Store) => (app: Express, sso: PortalSso) => {
+  app.use(session({ store, secret: 'of the host', resave: false, saveUninitialized: false, rolling: true }))
+  app.use(sso.router())
+  app.use('/portal', sso.guard(), (_req, res) => {
+    res.send('in')
+  })
+}
+
+const backFrom = 'back from Acme'
+
+describe('signing out at the provider too', () => {
+  it('comes second: the session here has ended when the browser is sent there, with all that the provider needs', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const thief = visitor.clone()
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(await isIn(thief, portal)).toBe(false)
+    expect(sent.status).toBe(200)
+    expect(sent.headers.get('cache-control')).toBe('no-store')
+    const there = new URL(next(sent)!)
+    expect(there.origin + there.pathname).toBe(`${provider.issuer}/logout`)
+    const { id_token_hint, state, ...others } = Object.fromEntries(there.searchParams)
+    expect(others).toEqual({
+      client_id: provider.clientId,
+      post_logout_redirect_uri: `${portal.url}/logout/done`,
+    })
+    expect(decodeJwt(id_token_hint!)).toMatchObject({ iss: provider.issuer, sub: 'ada' })
+    expect(state).toMatch(/^[\w-]{32}$/)
+
+    const done = await visitor.follow(sent)
+    expect(done.url).toBe(`${portal.url}/logout/done?state=${state}`)
+    expect(done.body).toContain(backFrom)
+    expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain(id_token_hint)
+  })
+
+  it('is believed once, of the browser that was sent there, and of the state that it was sent with', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const other = await signIn(portal)
+    const { location } = await visitor.get(next(await visitor.post(`${portal.url}/logout`))!)
+    await other.post(`${portal.url}/logout`)
+    const done = `${portal.url}/logout/done`
+    const plain = async (who: Visitor, url: string) => {
+      const seen = await who.get(url)
+      expect(seen.status).toBe(200)
+      expect(seen.body).toContain('You are signed out')
+      expect(seen.body).not.toContain(backFrom)
+    }
+    await plain(visitor, done) // missing
+    await plain(visitor, `${done}?state=`)
+    await plain(visitor, `${done}?state=unknown`)
+    await plain(visitor, `${location}&state=unknown`)
+    await plain(other, location!) // another browser's
+    await plain(new Visitor(), location!)
+    // None of these has used it up.
+    expect((await visitor.get(location!)).body).toContain(backFrom)
+    await plain(visitor, location!) // replayed
+  })
+
+  it.each<[what: string, endpoint: unknown]>([
+    ['none', undefined],
+    ['a script', 'javascript:alert(1)'],
+    ['plain http elsewhere', 'http://idp.example/logout'],
+    ['a path', '/logout'],
+    ['a host that would end the directive of a policy', 'https://idp.example;sandbox/logout'],
+    ['a host that would let a policy match everything', 'https://*.example/logout'],
+    ['credentials', 'https://ada:secret@idp.example/logout'],
+    ['a number', 42],
+  ])(
+    'is left out where the provider has %s for it; signing in works all the same',
+    async (_what, endpoint) => {
+      provider.faults.discovery = { end_session_endpoint: endpoint }
+      const portal = await portalWithAda()
+      const visitor = await signIn(portal)
+      const { headers } = await visitor.get(`${portal.url}/logout`)
+      expect(headers.get('content-security-policy')).toContain("form-action 'self';")
+      const sent = await visitor.post(`${portal.url}/logout`)
+      expect(sent.location).toBe(`${portal.url}/logout/done`)
+      expect(await isIn(visitor, portal)).toBe(false)
+      const { body } = await visitor.follow(sent)
+      expect(body).toContain('You may still be signed in at your provider')
+    },
+  )
+
+  it('leads to the endpoint as URL spells it, with the query that it has', async () => {
+    provider.faults.discovery = { end_session_endpoint: 'https://ID%2Eexample/out?p=b2c&state=planted#top' }
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const there = new URL(next(await visitor.post(`${portal.url}/logout`))!)
+    expect(there.href).toMatch(/^https:\/\/id\.example\/out\?p=b2c&/)
+    expect(there.searchParams.getAll('state')).toEqual([expect.stringMatching(/^[\w-]{32}$/)])
+    expect(there.hash).toBe('')
+  })
+
+  it('goes without the hint where that makes the address too long', async () => {
+    provider.faults.claims = { groups: Array(120).fill('a group with a long name') }
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const location = next(await visitor.post(`${portal.url}/logout`))
+    expect(location!.length).toBeLessThan(4096)
+    expect(Object.fromEntries(new URL(location!).searchParams)).toMatchObject({
+      client_id: provider.clientId,
+      state: expect.any(String),
+    })
+    expect(new URL(location!).searchParams.has('id_token_hint')).toBe(false)
+  })
+
+  it('is led to by the page and not by a header: a proxy that takes 4 KB of those lets the answer and its cookies through', async () => {
+    provider.faults.claims = { groups: Array(75).fill('a group with a long name') }
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(new URL(next(sent)!).searchParams.get('id_token_hint')!.length).toBeGreaterThan(2800)
+    const headers = [...sent.headers].map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    // As much again is for what a host sets by helmet.
+    expect(headers.length).toBeLessThan(2000)
+    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-left', 'sso-logout']))
+  })
+
+  it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
+    ['removed', ({ sso }) => sso.providers.remove('acme')],
+    ['disabled', ({ sso }) => sso.providers.disable('acme')],
+    [
+      'down, and not known since a change',
+      async ({ knex }) => {
+        await knex('sso_providers').increment('version')
+        provider.faults.discoveryDrop = true
+      },
+    ],
+    [
+      'silent, and not known since a change',
+      async ({ knex }) => {
+        await knex('sso_providers').increment('version')
+        provider.faults.discoveryHang = true
+      },
+    ],
+    [
+      'out of sight with the whole database',
+      async ({ knex }) => {
+        for (const table of ['sso_providers', 'sso_sessions', 'sso_events'])
+          await knex.schema.dropTable(table)
+      },
+    ],
+  ])('keeps nobody from signing out here when the provider is %s', async (_what, change) => {
+    // As it is unless an operator says otherwise: with 0 nobody is known while the database is away.
+    const portal = await portalWithAda({ session: { userCacheSeconds: 5 } })
+    const visitor = await signIn(portal)
+    const thief = visitor.clone()
+    await change(portal)
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect([sent.status, sent.location]).toEqual([303, `${portal.url}/logout/done`])
+    expect(await isIn(thief, portal)).toBe(false)
+  })
+
+  it.each<[where: string, options: TestPortalOptions]>([
+    ['nothing may be remembered', { session: { userCacheSeconds: 0 } }],
+    ['the store is the host’s own', { mount: withStoreOf(new session.MemoryStore()) }],
+  ])('waits for no database, though %s: the session is gone when that is back', async (_where, options) => {
+    const portal = await portalWithAda(options)
+    const visitor = await signIn(portal)
+    const thief = visitor.clone()
+    await portal.knex.schema.renameTable('sso_sessions', 'away')
+    // What cannot be asked lets nobody in.
+    expect(await isIn(visitor, portal)).toBe(false)
+    const sent = await visitor.post(`${portal.url}/logout?by=button`)
+    expect([sent.status, next(sent)]).toEqual([200, expect.stringContaining(`${provider.issuer}/logout?`)])
+    await portal.knex.schema.renameTable('away', 'sso_sessions')
+    expect(await isIn(thief, portal)).toBe(false)
+  })
+
+  it('gives the hint to no other provider that took over the name meanwhile', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const other = await startFaultyProvider({ clientId: 'other' })
+    open.push(other)
+    await portal.sso.providers.remove('acme')
+    await portal.connect(other)
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(sent.location).toBe(`${portal.url}/logout/done`)
+  })
+
+  it('names to the provider the client that the hint was for, whichever portal the button is on', async () => {
+    const portal = await portalWithAda({ portal: (req) => req.get('x-portal') ?? 'default' })
+    await portal.connect(provider, { portal: 'south' })
+    await portal.knex('sso_providers').where({ portal: 'south' }).update({ client_id: 'another' })
+    const visitor = await signIn(portal)
+    const sent = await visitor.post(`${portal.url}/logout`, {}, { 'x-portal': 'south' })
+    expect(new URL(next(sent)!).searchParams.get('client_id')).toBe(provider.clientId)
+    expect(await isIn(visitor, portal)).toBe(false)
+    const told = await portal.knex('sso_events').where({ kind: 'signed-out' }).pluck('portal')
+    expect(told).toEqual(['default'])
+  })
+
+  it('is not for somebody whom the host signed in itself', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(sso.session())
+        app.post('/classic', async (req, res) => {
+          req.login((await sso.users.findByEmail('ada@example.com', 'default'))!, () => res.send('in'))
+        })
+        mountDefault(app, sso)
+      },
+    })
+    const visitor = new Visitor()
+    await visitor.post(`${portal.url}/classic`)
+    expect(await isIn(visitor, portal)).toBe(true)
+    expect((await visitor.post(`${portal.url}/logout`)).location).toBe(`${portal.url}/logout/done`)
+    expect(await isIn(visitor, portal)).toBe(false)
+  })
+
+  it('needs no page whose policy names the provider: the answer to the post leads on by itself, and has a link', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const asked = await visitor.get(`${portal.url}/logout`)
+    expect(asked.body).toContain('sign out of Acme as well')
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(sent.location).toBeUndefined()
+    expect(sent.body).toContain(`href="${next(sent)!.replaceAll('&', '&amp;')}"`)
+    for (const { headers } of [asked, sent, await visitor.follow(sent)])
+      expect(headers.get('content-security-policy')).toContain("form-action 'self';")
+  })
+
+  it('sends a script there by a redirect', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const { status, location } = await visitor.post(
+      `${portal.url}/logout`,
+      {},
+      { accept: '*/*', 'sec-fetch-dest': 'empty' },
+    )
+    expect([status, location]).toEqual([303, expect.stringContaining(`${provider.issuer}/logout?`)])
+  })
+
+  it('is left out where the provider’s row says so', async () => {
+    const portal = await portalWithAda()
+    await portal.sso.providers.update('acme', { logout: 'portal' })
+    const visitor = await signIn(portal)
+    expect((await visitor.get(`${portal.url}/logout`)).body).not.toContain('Acme')
+    const done = await visitor.follow(await visitor.post(`${portal.url}/logout`))
+    expect(done.body).toContain('You may still be signed in at your provider')
+  })
+
+  describe('where the row says that the person is asked', () => {
+    async function asking(): Promise<{ portal: TestPortal; visitor: Visitor; thief: Visitor }> {
+      const portal = await portalWithAda()
+      await portal.sso.providers.update('acme', { logout: 'ask' })
+      const visitor = await signIn(portal)
+      return { portal, visitor, thief: visitor.clone() }
+    }
+
+    it('goes there, or not, as they say', async () => {
+      const { portal, visitor } = await asking()
+      const { body } = await visitor.get(`${portal.url}/logout`)
+      expect(body).toContain('name="where" value="there">Sign out of Acme too')
+      expect(body).toContain('name="where" value="here">Sign out of Portal only')
+      const here = await visitor.post(`${portal.url}/logout`, { where: 'here' })
+      expect([next(here), await isIn(visitor, portal)]).toEqual([`${portal.url}/logout/done`, false])
+      const other = await signIn(portal)
+      const there = await other.follow(await other.post(`${portal.url}/logout`, { where: 'there' }))
+      expect(there.body).toContain(backFrom)
+    })
+
+    it.each([{}, { where: 'elsewhere' }])(
+      'has ended the session here when it asks whoever came by a button that said %j',
+      async (said) => {
+        const { portal, visitor, thief } = await asking()
+        const asked = await visitor.post(`${portal.url}/logout`, said as Record<string, string>)
+        expect(await isIn(thief, portal)).toBe(false)
+        expect([asked.status, next(asked)]).toEqual([200, undefined])
+        expect(asked.body).toContain('Your session at Acme goes on')
+        const [, href] = /href="([^"]*)">Sign out of Acme too/.exec(asked.body)!
+        const done = await visitor.open(href!.replaceAll('&amp;', '&'))
+        expect(done.body).toContain(backFrom)
+      },
+    )
+  })
+
+  it('works with an express-session of the host’s own', async () => {
+    const portal = await portalWithAda({ mount: withStoreOf(new MemoryStore()) })
+    const visitor = await signIn(portal)
+    const done = await visitor.follow(await visitor.post(`${portal.url}/logout`))
+    expect(done.body).toContain(backFrom)
+    expect(await isIn(visitor, portal)).toBe(false)
+  })
+})
+
+describe('after signing out, on a machine that others use too', () => {
+  const promptAt = async (portal: TestPortal, visitor: Visitor, slug = 'acme') =>
+    new URL((await visitor.get(`${portal.url}/login/${slug}`)).location!).searchParams.get('prompt')
+
+  it.each(['provider', 'portal', 'ask'] as const)(
+    'the next sign-in has every provider ask who it is, until somebody has signed in (row: %s)',
+    async (logout) => {
+      const portal = await portalWithAda()
+      await portal.sso.providers.update('acme', { logout })
+      await portal.connect(provider, { slug: 'google', displayName: 'Google', preset: 'google' })
+      await portal.sso.providers.update('google', { prompt: null })
+      const visitor = await signIn(portal)
+      expect(await promptAt(portal, visitor)).toBeNull()
+      await visitor.post(`${portal.url}/logout`)
+      expect((await visitor.get(`${portal.url}/login`)).body).toContain('will ask who you are')
+      expect(await promptAt(portal, visitor)).toBe('login')
+      expect(await promptAt(portal, visitor, 'google')).toBe('select_account')
+      expect(await promptAt(portal, new Visitor())).toBeNull()
+      await visitor.open(`${portal.url}/login/acme`)
+      expect(await isIn(visitor, portal)).toBe(true)
+      expect(await promptAt(portal, visitor)).toBeNull()
+    },
+  )
+
+  it('a row that has everybody show who they are anew asks for no less', async () => {
+    const portal = await portalWithAda()
+    await portal.connect(provider, {
+      slug: 'google',
+      displayName: 'Google',
+      preset: 'google',
+      prompt: 'login',
+    })
+    const visitor = await signIn(portal)
+    await visitor.post(`${portal.url}/logout`)
+    expect(await promptAt(portal, visitor, 'google')).toBe('login')
+  })
+
+  it('a sign-in that was refused leaves it as it was', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await visitor.post(`${portal.url}/logout`)
+    provider.faults.authorizeError = { error: 'access_denied' }
+    expect((await visitor.open(`${portal.url}/login/acme`)).status).toBe(403)
+    expect(await promptAt(portal, visitor)).toBe('login')
+  })
+
+  it.each<[string, (visitor: Visitor, address: string) => Promise<Seen>]>([
+    ['presses the button', (visitor, address) => visitor.post(address)],
+    ['follows the link', (visitor, address) => visitor.get(address)],
+  ])('who %s and finds the session over already is not signed back in either', async (_what, leave) => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await portal.sso.providers.disable('acme', { endSessions: true })
+    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    expect(next(await leave(visitor, `${portal.url}/logout`))).toBe(`${portal.url}/logout/done`)
+    expect(await promptAt(portal, visitor)).toBe('login')
+  })
+
+  it('a link to the question alone changes nothing', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await visitor.get(`${portal.url}/logout`)
+    expect(await promptAt(portal, visitor)).toBeNull()
+  })
+
+  it('nobody is asked whose session ended by itself, or elsewhere', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await portal.sso.providers.disable('acme', { endSessions: true })
+    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    expect(await isIn(visitor, portal)).toBe(false)
+    expect(await promptAt(portal, visitor)).toBeNull()
+  })
+})
+
+const logoutToken = (claims: Claims) => signLogoutToken(provider, claims)
+
+/** As a provider does: no cookies, no browser. */
+async function deliver(portal: TestPortal, token: string, { slug = 'acme', headers = {} } = {}) {
+  return await fetch(`${portal.url}/logout/${slug}/backchannel`, {
+    method: 'POST',
+    body: new URLSearchParams({ logout_token: token }),
+    headers,
+  })
+}
+
+describe('a logout token', () => {
+  it('that names a session ends that one, and says no more than 200', async () => {
+    const portal = await portalWithAda()
+    const heard: unknown[] = []
+    portal.sso.events.on('signed-out', (each) => heard.push(each))
+    const [first, second] = [await signIn(portal, { sid: 'one' }), await signIn(portal, { sid: 'two' })]
+    const answer = await deliver(portal, await logoutToken({ sid: 'one' }))
+    expect([answer.status, await answer.text()]).toEqual([200, ''])
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+    expect(answer.headers.get('set-cookie')).toBeNull()
+    expect([await isIn(first, portal), await isIn(second, portal)]).toEqual([false, true])
+    expect(await portal.knex('sso_sessions').pluck('provider_session')).toEqual(['two'])
+    expect(heard).toEqual([
+      {
+        kind: 'signed-out',
+        portal: 'default',
+        userId: expect.any(String),
+        provider: 'acme',
+        detail: { by: 'provider', sessions: 1 },
+      },
+    ])
+  })
+
+  it('that names a person ends all of theirs that came from there, and nobody else’s', async () => {
+    const portal = await portalWithAda({ portal: (req) => req.get('x-portal') ?? 'default' })
+    const other = await startFaultyProvider({ clientId: 'other' })
+    open.push(other)
+    await portal.connect(other, { slug: 'other', displayName: 'Other' })
+    await portal.connect(provider, { portal: 'south' })
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'south')
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+
+    const adas = [await signIn(portal, { sid: 'one' }), await signIn(portal, { sid: 'two' })]
+    const elsewhere = new Visitor()
+    await elsewhere.open(`${portal.url}/login/other`)
+    const south = new Visitor({ 'x-portal': 'south' })
+    await south.open(`${portal.url}/login/acme`)
+    provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
+    const grace = await signIn(portal)
+
+    expect((await deliver(portal, await logoutToken({ sub: 'ada' }))).status).toBe(200)
+    for (const ada of adas) expect(await isIn(ada, portal)).toBe(false)
+    for (const each of [elsewhere, south, grace]) expect(await isIn(each, portal)).toBe(true)
+    const [told, ...more] = await portal.knex('sso_events').where({ kind: 'signed-out' })
+    expect([JSON.parse(told.detail), more]).toEqual([{ by: 'provider', sessions: 2 }, []])
+  })
+
+  it('that names a session and a person ends it only where it is that person’s', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { sid: 'one' })
+    expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'grace' }))).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(true)
+    expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'ada' }))).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+  })
+
+  it('that names a session and a person ends also those of the person whose session there was never told', async () => {
+    const portal = await portalWithAda()
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    const other = await signIn(portal, { sid: 'two' })
+    delete provider.person.sid
+    const untold = await signIn(portal)
+    provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
+    const grace = await signIn(portal)
+    expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'ada' }))).status).toBe(200)
+    expect(await isIn(untold, portal)).toBe(false)
+    for (const each of [other, grace]) expect(await isIn(each, portal)).toBe(true)
+    // Without the person it is a session of whoever, and no other.
+    expect((await deliver(portal, await logoutToken({ sid: 'one' }))).status).toBe(200)
+    expect(await isIn(grace, portal)).toBe(true)
+  })
+
+  it('is thanked for when there was nothing to end', async () => {
+    const portal = await portalWithAda()
+    expect((await deliver(portal, await logoutToken({ sub: 'nobody-here' }))).status).toBe(200)
+    expect(await portal.knex('sso_events').where({ kind: 'signed-out' })).toHaveLength(0)
+  })
+
+  it('needs no cookie and no origin: nothing that a browser adds changes what it does', async () => {
+    const portal = await portalWithAda()
+    const [ada, bystander] = [await signIn(portal, { sid: 'one' }), await signIn(portal, { sid: 'two' })]
+    const [[name, value]] = [...bystander.cookies.get(portal.url)!].filter(
+      ([each]) => each === 'portal-sso',
+    ) as [[string, string]]
+    const headers = {
+      'sec-fetch-site': 'cross-site',
+      origin: 'https://evil.example',
+      cookie: `${name}=${value}`,
+    }
+    expect((await deliver(portal, await logoutToken({ sid: 'one' }), { headers })).status).toBe(200)
+    expect([await isIn(ada, portal), await isIn(bystander, portal)]).toEqual([false, true])
+    expect((await bystander.get(`${portal.url}/logout/acme/backchannel`)).status).toBe(404)
+  })
+
+  it('of a provider that was disabled still ends what came from there', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    await portal.sso.providers.disable('acme')
+    expect((await deliver(portal, await logoutToken({ sub: 'ada' }))).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+  })
+
+  it('ends sessions in a store of the host’s own, also while that is away', async () => {
+    class Moody extends MemoryStore {
+      away = false
+      override destroy(id: string, done?: (error?: unknown) => void): void {
+        if (this.away) done?.(new Error('away'))
+        else super.destroy(id, done)
+      }
+    }
+    const store = new Moody()
+    const portal = await portalWithAda({ mount: withStoreOf(store) })
+    const visitor = await signIn(portal)
+    store.away = true
+    expect((await deliver(portal, await logoutToken({ sub: 'ada' }))).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+    expect(portal.logs.some(({ fields }) => String(fields.cause).endsWith('away'))).toBe(true)
+  })
+
+  it('is to come again while the provider’s keys cannot be had', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const token = await logoutToken({ sub: 'ada' })
+    provider.faults.jwksResponse = { status: 500, body: 'down' }
+    expect((await deliver(portal, token)).status).toBe(503)
+    expect(await isIn(visitor, portal)).toBe(true)
+    delete provider.faults.jwksResponse
+    expect((await deliver(portal, token)).status).toBe(200)
+  })
+
+  it('works on any instance, and once on all of them', async () => {
+    const redis = await connectRedis()
+    open.push({ close: async () => redis.destroy() })
+    const database = knexModule(sqliteConfig(':memory:'))
+    open.push({ close: () => database.destroy() })
+    const north = await portalWithAda({ redis, database })
+    const south = await emptyPortal({ redis, database })
+    const visitor = await signIn(north)
+    const token = await logoutToken({ sub: 'ada' })
+    expect((await deliver(south, token)).status).toBe(200)
+    expect(await isIn(visitor, north)).toBe(false)
+    const again = await signIn(north)
+    expect((await deliver(north, token)).status).toBe(400)
+    expect(north.logs.at(-1)!.fields.cause).toBe('it has come before (jti)')
+    expect(await isIn(again, north)).toBe(true)
+  })
+})
+
+describe('a real provider (oidc-provider), at which somebody signs out in one browser', () => {
+  type Names = 'session' | 'person'
+
+  async function portalWithRealProvider(names: Names): Promise<TestPortal> {
+    const portal = await emptyPortal()
+    const { providers, users } = portal.sso
+    const real = await startIdentityProvider({
+      name: 'Northwind ID',
+      port: 0,
+      clientId: 'portal',
+      clientName: 'Portal',
+      clientSecret: 'a secret of the portal at the provider',
+      redirectUris: [providers.redirectUri('acme')],
+      postLogoutRedirectUris: [providers.postLogoutRedirectUri()],
+      backChannelLogout: { uri: providers.backChannelLogoutUri('acme'), names },
+      people: [{ id: 'ada', name: 'Ada', email: 'ada@example.com', emailVerified: true, hint: '' }],
+    })
+    open.push(real)
+    const clientSecret = 'a secret of the portal at the provider'
+    await providers.connect({ slug: 'acme', issuer: real.issuer, clientId: 'portal', clientSecret })
+    await users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    return portal
+  }
+
+  /** Presses the button of a provider's page that has this name and value. */
+  async function press(visitor: Visitor, page: Seen, name: string, value: string): Promise<Seen> {
+    const [, action] = /action="([^"]+)"/.exec(page.body)!
+    const [, xsrf] = /name="xsrf" value="([^"]+)"/.exec(page.body) ?? []
+    const posted = await visitor.post(new URL(action!, page.url).href, {
+      [name]: value,
+      ...(xsrf && { xsrf }),
+    })
+    return await visitor.follow(posted)
+  }
+
+  async function arrive(portal: TestPortal, visitor = new Visitor()): Promise<Visitor> {
+    const page = await visitor.open(`${portal.url}/login/acme`)
+    if (page.url.includes('/sign-in/')) await press(visitor, page, 'person', 'ada')
+    expect(await isIn(visitor, portal)).toBe(true)
+    return visitor
+  }
+
+  async function signOut(portal: TestPortal, visitor: Visitor): Promise<void> {
+    const question = await visitor.follow(await visitor.post(`${portal.url}/logout`))
+    const done = await press(visitor, question, 'logout', 'yes')
+    expect(done.url).toMatch(`${portal.url}/logout/done?state=`)
+    expect(done.body).toContain('back from acme')
+  }
+
+  /** Whether it loses its session within a second. */
+  async function isOutSoon(visitor: Visitor, portal: TestPortal): Promise<boolean> {
+    const until = Date.now() + 1000
+    while (Date.now() < until) {
+      if (!(await isIn(visitor, portal))) return true
+      await sleep(50)
+    }
+    return false
+  }
+
+  it('ends the session in the other one, where it names the person', async () => {
+    const portal = await portalWithRealProvider('person')
+    const [one, other] = [await arrive(portal), await arrive(portal)]
+    await signOut(portal, one)
+    expect(await isOutSoon(other, portal)).toBe(true)
+  })
+
+  it('ends what hangs on that session of its own, and no other, where it names the session', async () => {
+    const portal = await portalWithRealProvider('session')
+    const one = await arrive(portal)
+    // The same browser, but a second session here: signed in anew from the provider's session.
+    const twin = one.clone()
+    twin.cookies.delete(portal.url)
+    await arrive(portal, twin)
+    const other = await arrive(portal)
+    await signOut(portal, one)
+    expect(await isOutSoon(twin, portal)).toBe(true)
+    expect(await isIn(other, portal)).toBe(true)
+  })
+})

@@ -1,0 +1,478 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import knexModule, { type Knex } from 'knex'
+import { createPortalSso, type EventKind } from '../../lib/index.ts'
+import { createUpkeep } from '../../lib/maintenance/scheduler.ts'
+import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import { fitForLog } from '../../lib/shared/logger.ts'
+import { createSecretBox } from '../../lib/shared/seal.ts'
+import { closedAfterEach } from '../support/closed-after-each.ts'
+import { databases, type FreshDatabase } from '../support/databases.ts'
+import { type MailServer, startMailServer } from '../support/mail-server.ts'
+import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
+import { newProvider } from '../support/providers.ts'
+
+const day = 24 * 3_600_000
+const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
+
+const long = '2020-01-01T00:00:00.000Z'
+const portal = 'default'
+/** Rows that run out: after how many hours, counted from which column, and what finds them. */
+const aging = {
+  sso_events: {
+    column: 'at',
+    keep: 365 * 24,
+    index: 'sso_events_age',
+    row: { portal, kind: 'signed-in', detail: '{}' },
+  },
+  sso_sessions: {
+    column: 'expires_at',
+    keep: 1,
+    index: 'sso_sessions_age',
+    row: { portal, user_id: 'ada', session: 'sealed', created_at: long, last_seen_at: long },
+  },
+  sso_proofs: {
+    column: 'sent_at',
+    keep: 2,
+    index: 'sso_proofs_sent_at',
+    row: {
+      portal,
+      registration: 'one',
+      address_mac: 'a',
+      identity_mac: 'i',
+      tries: 0,
+      expires_at: long,
+    },
+  },
+  sso_logout_tokens: {
+    column: 'expires_at',
+    keep: 1,
+    index: 'sso_logout_tokens_age',
+    row: { portal, issuer: 'https://id.acme.example', came_at: long },
+  },
+  sso_tickets: {
+    column: 'expires_at',
+    keep: 24,
+    index: 'sso_tickets_age',
+    row: { portal, kind: 'rehearsal', detail: '{}', made_at: long },
+  },
+}
+
+describe('upkeep whose logger throws', () => {
+  it('goes on with the next task, and the next time', async () => {
+    const loud = () => {
+      throw new Error('the disk of the log is full')
+    }
+    const logger = fitForLog({ info: loud, warn: loud, error: loud })
+    const done: string[] = []
+    const failing = async () => {
+      throw new Error('away')
+    }
+    const upkeep = createUpkeep({ failing, other: async () => void done.push('other') }, logger)
+    await upkeep.run()
+    await upkeep.run()
+    expect(done).toEqual(['other', 'other'])
+    await upkeep.stop()
+  })
+})
+
+describe.each(databases)('upkeep on %s', (_name, fresh) => {
+  let database: FreshDatabase
+  let knex: Knex
+  let mailServer: MailServer
+  const open = closedAfterEach()
+
+  beforeAll(async () => {
+    mailServer = await startMailServer()
+    database = await fresh()
+    knex = knexModule(database.config)
+    await (await startPortal({ database: knex })).close() // makes the tables
+  })
+  afterAll(async () => {
+    await mailServer.close()
+    await knex.destroy()
+    await database.drop()
+  })
+  beforeEach(async () => {
+    mailServer.reset()
+    for (const table of ['sso_providers', ...Object.keys(aging)]) await knex(table).delete()
+  })
+
+  async function instance(options: TestPortalOptions = {}): Promise<TestPortal> {
+    const started = await startPortal({ ...options, database: knex })
+    open.push(started)
+    return started
+  }
+
+  const table = () => createProvidersTable(knex, createSecretBox([testSecret]))
+  async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
+    const rows = await knex('sso_events').where({ kind }).orderBy('at')
+    return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))
+  }
+
+  describe('warns of a client secret that runs out', () => {
+    const told = async () =>
+      (await events('client-secret-expiring')).map(({ secret, days }) => [secret, days])
+    /** As if so many days had gone by since. */
+    const endsIn = (days: number, column = 'client_secret_expires_at') =>
+      knex('sso_providers').update({ [column]: inDays(days) })
+
+    it('at 60, 30, 7 and 1 days, once each, in the log and as an event', async () => {
+      const end = inDays(61)
+      await table().insert(newProvider({ clientSecretExpiresAt: end }))
+      const portal = await instance()
+      await portal.sso.upkeep()
+      expect(await told()).toEqual([])
+      for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
+        // The same end, seen from another day.
+        const moved = { first: { end: inDays(days), days: await lastWarned() } }
+        const warned = moved.first.days === undefined ? null : JSON.stringify(moved)
+        await knex('sso_providers').update({
+          client_secret_expires_at: moved.first.end,
+          expiry_warned: warned,
+        })
+        await portal.sso.upkeep()
+        await portal.sso.upkeep()
+      }
+      expect(await told()).toEqual([
+        ['first', 60],
+        ['first', 30],
+        ['first', 7],
+        ['first', 1],
+      ])
+      const warnings = portal.logs.filter(({ message }) => message === 'a client secret runs out')
+      expect(warnings).toHaveLength(4)
+      expect(warnings[0]).toMatchObject({ level: 'warn', fields: { provider: 'acme', secret: 'first' } })
+
+      async function lastWarned(): Promise<number | undefined> {
+        const { expiry_warned } = await knex('sso_providers').first()
+        return JSON.parse(expiry_warned ?? '{}').first?.days
+      }
+    })
+
+    it('once, however many instances look at the same time', async () => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+      const instances = await Promise.all([instance(), instance(), instance()])
+      await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+      expect(await told()).toEqual([['first', 5]])
+    })
+
+    it('anew when it got another end, and of the second one by itself', async () => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+      const { sso } = await instance()
+      await sso.upkeep()
+      await endsIn(6)
+      await sso.upkeep()
+      await endsIn(20, 'second_client_secret_expires_at')
+      await sso.upkeep()
+      await sso.upkeep()
+      expect(await told()).toEqual([
+        ['first', 5],
+        ['first', 6],
+        ['second', 20],
+      ])
+    })
+
+    it('also when it has run out already, with 0 days', async () => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([['first', 0]])
+    })
+
+    it('of the last one of many, too: those that ran out long ago stand in nobody’s way', async () => {
+      await table().insert(newProvider({ enabled: false, clientSecretExpiresAt: inDays(-400) }))
+      const row = await knex('sso_providers').first()
+      const others = Array.from({ length: 1000 }, (_, at) => ({
+        ...row,
+        id: randomUUID(),
+        slug: `old-${at}`,
+      }))
+      await knex.batchInsert('sso_providers', others, 20)
+      await table().insert(newProvider({ slug: 'last', clientSecretExpiresAt: inDays(5) }))
+      await knex('sso_providers')
+        .where({ slug: 'last' })
+        .update({ id: 'z'.repeat(36) })
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([['first', 5]])
+    })
+
+    it.each([
+      ['is disabled', { enabled: false }],
+      ['signs with a key of its own', { clientAuthentication: 'private_key_jwt' as const }],
+      ['has no end noted', { clientSecretExpiresAt: undefined }],
+      ['has a long time left', { clientSecretExpiresAt: inDays(300) }],
+    ])('not where the provider %s', async (_what, more) => {
+      await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await told()).toEqual([])
+    })
+
+    it('not where the provider retires before, or was removed', async () => {
+      const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+      await knex('sso_providers').update({ retiring_at: inDays(4) })
+      const { sso } = await instance()
+      await sso.upkeep()
+      await table().remove(acme)
+      await sso.upkeep()
+      expect(await told()).toEqual([])
+    })
+
+    describe('by mail', () => {
+      const mailing = { adminMail: ['one@example.com', 'two@example.com'], branding: { name: 'Portal <b>' } }
+
+      it('to every administrator by itself, with what to do, and no secret', async () => {
+        const acme = newProvider({
+          displayName: 'Acme\r\nBcc: x@evil.example',
+          clientSecretExpiresAt: inDays(0.5),
+        })
+        await table().insert(acme, { clientSecret: 'the secret itself' })
+        const { sso } = await instance({ ...mailing, mailer: mailServer.transport })
+        await sso.upkeep()
+        await sso.upkeep()
+        const to = mailServer.mails.map(({ recipients }) => recipients)
+        expect(to).toEqual([['one@example.com'], ['two@example.com']])
+        const [mail] = mailServer.mails
+        const subject = 'Portal <b>: the client secret of Acme Bcc: x@evil.example runs out in 1 day'
+        expect(Object.fromEntries(mail!.headers)).toMatchObject({ subject })
+        for (const body of [mail!.text, mail!.html]) {
+          expect(body).toContain('runs out in 1 day')
+          expect(body).toContain(acme.clientSecretExpiresAt!.slice(0, 10))
+          expect(body).toContain('Make a new client secret at the provider.')
+          expect(body).not.toContain('the secret itself')
+        }
+        expect(mail!.html).toContain('Portal &lt;b&gt;')
+      })
+
+      it('or, where it cannot be sent, says so in the log; the event is there all the same', async () => {
+        await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+        mailServer.faults.refuse = true
+        const { sso, logs } = await instance({ ...mailing, mailer: mailServer.transport })
+        await sso.upkeep()
+        const failures = logs.filter(({ message }) => message === 'the warning was not mailed')
+        expect(failures).toHaveLength(2)
+        expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
+        expect(await told()).toEqual([['first', 5]])
+      })
+
+      it('and, where the mail server hangs, leaves the rest for the next time: sessions have to end meanwhile', async () => {
+        for (let n = 0; n < 5; n++)
+          await table().insert(newProvider({ slug: `p${n}`, clientSecretExpiresAt: inDays(5) }))
+        let waited = 0
+        const clock = Date.now.bind(Date)
+        const now = jest.spyOn(Date, 'now').mockImplementation(() => clock() + waited)
+        try {
+          // As it is when it takes as long as anybody waits.
+          const mailer = async () => {
+            waited += 10_000
+          }
+          const { sso } = await instance({ ...mailing, mailer })
+          await sso.upkeep()
+          expect((await told()).length).toBeLessThan(5)
+          for (let minute = 0; minute < 4; minute++) await sso.upkeep()
+          expect(await told()).toHaveLength(5)
+        } finally {
+          now.mockRestore()
+        }
+      })
+
+      it.each([
+        ['an address that is none', { adminMail: 'admin' }, 'adminMail: write an address'],
+        ['no mailer', { adminMail: 'admin@example.com' }, 'adminMail: give a `mailer` too'],
+      ])('refuses %s at start', async (_what, options, sentence) => {
+        const given = { baseUrl: 'http://localhost:3000', secret: testSecret, database: knex }
+        await expect(createPortalSso({ ...given, ...options })).rejects.toThrow(sentence)
+      })
+    })
+  })
+
+  describe('forgets', () => {
+    it('a provider 30 days after it was removed, with its secret, and says so once', async () => {
+      for (const slug of ['old', 'young', 'there'])
+        await table().insert(newProvider({ slug }), { clientSecret: 'x' })
+      await knex('sso_providers')
+        .where({ slug: 'old' })
+        .update({ removed_at: inDays(-30.01) })
+      await knex('sso_providers')
+        .where({ slug: 'young' })
+        .update({ removed_at: inDays(-29.9) })
+      const instances = await Promise.all([instance(), instance()])
+      await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+      expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
+      expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
+      await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
+        'after 30 days it is forgotten',
+      )
+    })
+
+    describe.each(Object.entries(aging))('of %s', (of, { column, row, keep, index }) => {
+      const hours = 3_600_000
+      const old = (id: string, ago: number) => ({
+        ...row,
+        id,
+        [column]: new Date(Date.now() - ago * hours).toISOString(),
+      })
+
+      it('what is over, whichever of several instances looks, and keeps what still counts', async () => {
+        const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
+        await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
+        const instances = await Promise.all([instance(), instance()])
+        await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+        const left: string[] = await knex(of).pluck('id')
+        expect(left.filter((id) => id.startsWith('over'))).toEqual([])
+        expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
+      })
+
+      it('what is over is found by an index', async () => {
+        const asked = knex(of).where(column, '<', '2020').orderBy(column).limit(1000).select('id').toString()
+        const sqlite = database.config.client !== 'pg'
+        const plan = await knex.transaction(async (trx) => {
+          // A table of a few rows is faster to read from end to end.
+          if (!sqlite) await trx.raw('set local enable_seqscan = off')
+          return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${asked}`))
+        })
+        expect(plan).toContain(index)
+      })
+    })
+
+    it('no more in one run than 20,000 rows of a table, the oldest first; the next run goes on', async () => {
+      const rows = Array.from({ length: 20_300 }, (_, n) => ({
+        ...aging.sso_logout_tokens.row,
+        id: `token ${n}`,
+        expires_at: new Date(Date.UTC(2020, 0) + n * 1000).toISOString(),
+      }))
+      await knex.batchInsert('sso_logout_tokens', rows, 500)
+      const { sso } = await instance()
+      await sso.upkeep()
+      const left: string[] = await knex('sso_logout_tokens').pluck('id')
+      expect(left).toHaveLength(300)
+      expect(left).toContain('token 20299')
+      await sso.upkeep()
+      expect(await knex('sso_logout_tokens')).toHaveLength(0)
+    })
+
+    it('events as long as the portal keeps them', async () => {
+      const at = inDays(-40)
+      await knex('sso_events').insert({ ...aging.sso_events.row, id: 'old', at })
+      await (await instance()).sso.upkeep()
+      expect(await knex('sso_events').pluck('id')).toEqual(['old'])
+      await (await instance({ events: { keepDays: 30 } })).sso.upkeep()
+      expect(await knex('sso_events').where({ id: 'old' })).toEqual([])
+    })
+
+    it('tickets a day after they ran out', async () => {
+      const ticket = (id: string, expires: number) => ({
+        id,
+        portal: 'default',
+        kind: 'rehearsal',
+        detail: '{}',
+        made_at: inDays(-3),
+        expires_at: inDays(expires),
+      })
+      await knex('sso_tickets').insert([ticket('old', -1.01), ticket('over', -0.9), ticket('good', 0.01)])
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect(await knex('sso_tickets').orderBy('id').pluck('id')).toEqual(['good', 'over'])
+    })
+
+    it('nothing else: what is there stays as it is', async () => {
+      await table().insert(newProvider(), { clientSecret: 'x' })
+      await knex('sso_events').insert({
+        id: randomUUID(),
+        portal: 'default',
+        at: inDays(-300),
+        kind: 'signed-in',
+        detail: '{}',
+      })
+      const before = [await knex('sso_providers'), await knex('sso_events')]
+      const { sso } = await instance()
+      await sso.upkeep()
+      expect([await knex('sso_providers'), await knex('sso_events')]).toEqual(before)
+    })
+  })
+})
+
+describe('upkeep', () => {
+  const logs: { fields: object; message: string }[] = []
+  const logger = {
+    info() {},
+    warn() {},
+    error: (fields: object, message: string) => void logs.push({ fields, message }),
+  }
+
+  it('goes on with the rest when a task fails, and says which', async () => {
+    const done: string[] = []
+    const upkeep = createUpkeep(
+      {
+        first: async () => {
+          throw new Error('the database is away')
+        },
+        second: async () => void done.push('second'),
+      },
+      logger,
+    )
+    await upkeep.run()
+    expect(done).toEqual(['second'])
+    expect(logs).toEqual([
+      {
+        fields: { task: 'first', cause: 'the database is away' },
+        message: 'upkeep failed, and is tried again in a minute',
+      },
+    ])
+  })
+
+  it('comes about once a minute from the start on, and not after the end', async () => {
+    jest.useFakeTimers()
+    try {
+      let runs = 0
+      const upkeep = createUpkeep(
+        {
+          async task() {
+            runs += 1
+          },
+        },
+        logger,
+      )
+      upkeep.start()
+      upkeep.start()
+      await jest.advanceTimersByTimeAsync(29_000)
+      expect(runs).toBe(0)
+      await jest.advanceTimersByTimeAsync(10 * 60_000)
+      expect(runs).toBeGreaterThanOrEqual(6)
+      expect(runs).toBeLessThanOrEqual(21)
+      await upkeep.stop()
+      const before = runs
+      await jest.advanceTimersByTimeAsync(10 * 60_000)
+      expect(runs).toBe(before)
+    } finally {
+      jest.useRealTimers()
+    }
+  })
+
+  it('never runs twice at once in one instance, and not at all once it was stopped', async () => {
+    let running = 0
+    let most = 0
+    let runs = 0
+    const upkeep = createUpkeep(
+      {
+        async task() {
+          runs += 1
+          most = Math.max(most, ++running)
+          await new Promise((resolve) => setImmediate(resolve))
+          running -= 1
+        },
+      },
+      logger,
+    )
+    await Promise.all([upkeep.run(), upkeep.run(), upkeep.run()])
+    expect([runs, most]).toEqual([3, 1])
+    const last = upkeep.run()
+    await upkeep.stop()
+    await last
+    await upkeep.run()
+    expect(runs).toBeLessThanOrEqual(4)
+    expect(running).toBe(0)
+  })
+})

@@ -1,0 +1,291 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import type { JWK } from 'jose'
+import { startIdentityProvider } from '../../examples/identity-provider.ts'
+import { FailedTest } from '../../lib/management/test-provider.ts'
+import { keyAlgorithmFor, standing } from '../../lib/providers/client-key.ts'
+import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { formIn, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(async () => {
+  provider.reset()
+  portal = await startPortal()
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+})
+afterEach(async () => {
+  jest.restoreAllMocks()
+  await portal.close()
+})
+
+const hour = 3_600_000
+const visitor = () => new Visitor()
+const keysAt = () => portal.sso.providers.jwksUri('acme')
+const published = async () =>
+  (JSON.parse((await visitor().get(keysAt())).body) as { keys: (JWK & { kid: string })[] }).keys
+
+/** The provider takes nothing but assertions, and reads the keys where the portal says that they are. */
+async function connect(settings: object = {}): Promise<void> {
+  provider.faults.clientKeysAt = keysAt()
+  await portal.connect(provider, { clientSecret: undefined, ...settings })
+}
+
+async function signsIn(): Promise<boolean> {
+  const who = visitor()
+  await who.open(`${portal.url}/login/acme`)
+  return (await who.get(`${portal.url}/portal`)).status === 200
+}
+
+/** Header and claims of the assertion that was sent last. */
+function asserted(): Record<string, unknown>[] {
+  const { body } = provider.requests.findLast(({ path }) => path === '/token')!
+  const parts = new URLSearchParams(body).get('client_assertion')!.split('.').slice(0, 2)
+  return parts.map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown>)
+}
+
+/** From now on it is so much later, here and at the provider. */
+function wait(milliseconds: number): void {
+  const now = Date.now.bind(Date)
+  const since = now()
+  jest.spyOn(Date, 'now').mockImplementation(() => since + milliseconds)
+}
+
+describe('a provider that is connected with private_key_jwt', () => {
+  it('lets people in without any secret: it has the public key, and nobody the private one', async () => {
+    await connect()
+    expect(await portal.sso.providers.find('acme')).toMatchObject({ clientAuthentication: 'private_key_jwt' })
+    expect(await signsIn()).toBe(true)
+    const [header, claims] = asserted()
+    const [key] = await published()
+    expect(header).toMatchObject({ alg: 'RS256', kid: key!.kid })
+    expect(claims).toMatchObject({ iss: provider.clientId, sub: provider.clientId, aud: provider.issuer })
+    expect(Number(claims!.exp) - Number(claims!.iat)).toBeLessThanOrEqual(300)
+  })
+
+  it.each([
+    [['ES256', 'RS256'], 'ES256'],
+    [['PS256'], 'PS256'],
+    [['HS256', 'RS512'], 'RS512'],
+  ])('that announces %j gets keys for %s', async (announced, alg) => {
+    provider.faults.discovery = { token_endpoint_auth_signing_alg_values_supported: announced }
+    await connect()
+    expect(await published()).toMatchObject([{ alg, use: 'sig' }])
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('shows public members only, for minutes, also while it is not enabled', async () => {
+    await connect({ enabled: false })
+    const { status, headers, body } = await visitor().get(keysAt())
+    expect([status, headers.get('cache-control')]).toEqual([200, 'private, max-age=300'])
+    expect(headers.get('content-type')).toContain('application/json')
+    const { keys } = JSON.parse(body) as { keys: JWK[] }
+    expect(keys.map((key) => Object.keys(key).sort())).toEqual([['alg', 'e', 'kid', 'kty', 'n', 'use']])
+  })
+
+  it('shows no private member of an elliptic key either', async () => {
+    provider.faults.discovery = { token_endpoint_auth_signing_alg_values_supported: ['ES256'] }
+    await connect()
+    const [key] = await published()
+    expect(Object.keys(key!).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
+  })
+
+  it.each(['acme', 'nobody', 'ACME', '%00'])(
+    'has no keys to show under %s before it has some',
+    async (slug) => {
+      await portal.connect(provider)
+      const { status, headers } = await visitor().get(`${portal.url}/login/${slug}/jwks.json`)
+      expect([status, headers.get('cache-control')]).toEqual([404, 'no-store'])
+    },
+  )
+
+  it('keeps the private key sealed, bound to its row and its place', async () => {
+    await connect()
+    const { id, client_keys } = await portal.knex('sso_providers').first()
+    expect(client_keys).toMatch(/^eyJ[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+$/)
+    const [key] = await published()
+    expect(JSON.stringify(await portal.knex('sso_providers'))).not.toContain(key!.n)
+    // In the place of a client secret it would be sent to the provider.
+    await portal.knex('sso_providers').where({ id }).update({ client_secret: client_keys })
+    await expect(portal.sso.providers.test('acme')).rejects.toThrow('was sealed under another SSO_SECRET')
+  })
+
+  it('is told in the test that it has to read the keys first, and afterwards whether it has', async () => {
+    const credentials = (checks: { name: string }[]) => checks.find(({ name }) => name === 'credentials')
+    provider.faults.clientKeysAt = keysAt()
+    const { issuer, clientId } = provider
+    const draft = await portal.sso.providers.tryOut({ slug: 'acme', issuer, clientId })
+    expect(credentials(draft.checks)).toMatchObject({
+      result: 'warning',
+      finding: expect.stringMatching(/^not tried yet/),
+    })
+    await connect()
+    expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
+      result: 'ok',
+      finding: 'the provider knows the client by its key',
+    })
+    provider.faults.clientKeysAt = `${portal.url}/login/nobody/jwks.json`
+    expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
+      result: 'failed',
+      remedy: expect.stringMatching(/enter the address of the public keys/),
+    })
+  })
+
+  it('is tried when settings change, too: a client id that is none is not saved', async () => {
+    provider.faults.clientKeysAt = keysAt()
+    await connect()
+    const change = (changes: object) => portal.sso.providers.update('acme', changes)
+    await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(FailedTest)
+    await change({ prompt: 'login' })
+    const { tested } = (await portal.sso.providers.find('acme'))!
+    expect(tested!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
+  })
+
+  it('can be one that had a secret before; the key stays when it is changed to and fro', async () => {
+    await portal.connect(provider)
+    provider.faults.clientKeysAt = keysAt()
+    const { update } = portal.sso.providers
+    await update('acme', { clientAuthentication: 'private_key_jwt' })
+    const keys = await published()
+    expect(await signsIn()).toBe(true)
+    delete provider.faults.clientKeysAt
+    await update('acme', { clientAuthentication: 'client_secret_post' })
+    expect(await signsIn()).toBe(true)
+    provider.faults.clientKeysAt = keysAt()
+    await update('acme', { clientAuthentication: 'private_key_jwt', clientSecret: null })
+    expect(await published()).toEqual(keys)
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('that quotes the assertion leaves no trace of it in the log', async () => {
+    await connect()
+    provider.faults.tokenQuotes = true
+    expect(await signsIn()).toBe(false)
+    const { body } = provider.requests.findLast(({ path }) => path === '/token')!
+    const assertion = new URLSearchParams(body).get('client_assertion')!
+    const logged = JSON.stringify(portal.logs)
+    expect(logged).toContain('invalid_grant')
+    for (const part of assertion.split('.')) expect(logged).not.toContain(part.slice(0, 30))
+  })
+})
+
+describe('exchanging the key', () => {
+  it('publishes the new one first, signs with it an hour later, and keeps the old one for a day', async () => {
+    await connect()
+    const [old] = await published()
+    const { version } = (await portal.sso.providers.find('acme'))!
+    const next = await portal.sso.providers.rotateClientKey('acme', { by: 'grace' })
+    expect(next).toMatchObject({ state: 'next', alg: 'RS256' })
+    expect((await published()).map(({ kid }) => kid)).toEqual([old!.kid, next.kid])
+    expect(await signsIn()).toBe(true)
+    expect(asserted()[0]).toMatchObject({ kid: old!.kid })
+    wait(hour + 1000)
+    expect(await signsIn()).toBe(true)
+    expect(asserted()[0]).toMatchObject({ kid: next.kid })
+    expect(await portal.sso.providers.clientKeys('acme')).toMatchObject([
+      { kid: old!.kid, state: 'retired' },
+      { kid: next.kid, state: 'signing' },
+    ])
+    wait(25 * hour)
+    expect((await published()).map(({ kid }) => kid)).toEqual([next.kid])
+    // Nobody's sign-in was disturbed, and somebody can look it up.
+    expect(await portal.sso.providers.find('acme')).toMatchObject({ version })
+    const event = await portal.knex('sso_events').where({ kind: 'provider-changed' }).first()
+    expect(event).toMatchObject({ actor: 'grace', detail: expect.stringContaining(next.kid) })
+  })
+
+  it('counts on all instances from the same moment', async () => {
+    await connect()
+    const another = await startPortal({ database: portal.knex })
+    expect(await signsIn()).toBe(true)
+    const { kid } = await another.sso.providers.rotateClientKey('acme')
+    wait(hour)
+    expect(await signsIn()).toBe(true)
+    expect(asserted()[0]).toMatchObject({ kid })
+    await another.close()
+  })
+
+  it('is refused while the next one is published already, twice at once, and where there are no keys', async () => {
+    await connect()
+    const both = await Promise.allSettled([1, 2].map(() => portal.sso.providers.rotateClientKey('acme')))
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    expect(await published()).toHaveLength(2)
+    await expect(portal.sso.providers.rotateClientKey('acme')).rejects.toThrow('is published already')
+    await portal.connect(await startFaulty(), { slug: 'other' })
+    const without = portal.sso.providers.rotateClientKey('other')
+    await expect(without).rejects.toThrow(ConfigurationError)
+    await expect(without).rejects.toThrow('"other" authenticates with client_secret_basic')
+  })
+
+  const others: FaultyProvider[] = []
+  async function startFaulty(): Promise<FaultyProvider> {
+    const other = await startFaultyProvider()
+    others.push(other)
+    return other
+  }
+  afterAll(() => Promise.all(others.map((other) => other.close())))
+})
+
+describe('which key signs', () => {
+  const at = (hours: number) => ({ from: new Date(hours * hour).toISOString(), hours })
+  const states = (keys: { from: string; hours: number }[], now: number) =>
+    standing(keys, now * hour).map(({ key, state }) => `${key.hours} ${state}`)
+
+  it.each([
+    [[], 5, []],
+    [[0], 0, ['0 signing']],
+    [[0, 10], 9.99, ['0 signing', '10 next']],
+    [[0, 10], 10, ['0 retired', '10 signing']],
+    [[0, 10], 33.99, ['0 retired', '10 signing']],
+    [[0, 10], 34, ['10 signing']],
+    [[10, 0, 20], 20, ['0 retired', '10 retired', '20 signing']],
+    [[0, 10, 20], 34, ['10 retired', '20 signing']],
+    // The clock was set back: the oldest is what the provider has known longest.
+    [[10, 20], 5, ['10 signing', '20 next']],
+  ])('of keys from %j on, at %d: %j', (from, now, expected) => {
+    expect(states(from.map(at), now)).toEqual(expected)
+  })
+
+  it.each([
+    [undefined, 'RS256'],
+    ['RS256', 'RS256'],
+    [['EdDSA', 'PS256'], 'PS256'],
+    [['HS256'], undefined],
+    [[], undefined],
+  ])('is of an algorithm that the provider announces: of %j it is %s', (announced, alg) => {
+    expect(keyAlgorithmFor(announced)).toBe(alg)
+  })
+})
+
+describe('a real provider (oidc-provider)', () => {
+  it('takes the keys that the portal publishes, a new one too', async () => {
+    const real = await startIdentityProvider({
+      name: 'Northwind ID',
+      port: 0,
+      clientId: 'portal',
+      clientName: 'Portal',
+      clientSecret: 'unused',
+      clientKeysAt: keysAt(),
+      redirectUris: [portal.sso.providers.redirectUri('acme')],
+      people: [{ id: 'ada', name: 'Ada', email: 'ada@example.com', emailVerified: true, hint: '' }],
+    })
+    await portal.sso.providers.connect({ slug: 'acme', issuer: real.issuer, clientId: 'portal' })
+    const { ok, checks } = await portal.sso.providers.test('acme')
+    expect([ok, checks.find(({ name }) => name === 'credentials')!.finding]).toEqual([
+      true,
+      'the provider knows the client by its key',
+    ])
+    const who = visitor()
+    const page = await who.open(`${portal.url}/login/acme`)
+    const { action, fields } = formIn(page.body)
+    await who.follow(await who.post(new URL(action, page.url).href, [...fields, ['person', 'ada']]))
+    expect((await who.get(`${portal.url}/portal`)).status).toBe(200)
+    await real.close()
+  })
+})

@@ -1,0 +1,553 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { createEventLog } from '../../lib/events/event-log.ts'
+import type { ProviderInput } from '../../lib/management/provider-input.ts'
+import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
+import { createOutbound, type Outbound } from '../../lib/oidc/http-client.ts'
+import type { ProviderSettings } from '../../lib/providers/provider.ts'
+import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { consoleLogger } from '../../lib/shared/logger.ts'
+import { createSecretBox } from '../../lib/shared/seal.ts'
+import { createAddresses } from '../../lib/web/urls.ts'
+import {
+  type Claims,
+  type Faults,
+  type FaultyProvider,
+  startFaultyProvider,
+} from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+let visitor: Visitor
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(async () => {
+  provider.reset()
+  portal = await startPortal()
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  visitor = new Visitor()
+})
+afterEach(async () => {
+  jest.restoreAllMocks()
+  await portal.close()
+})
+
+const click = (slug = 'acme', query = '') => visitor.get(`${portal.url}/login/${slug}${query}`)
+
+/** The parameters of the request that a click sends to the provider. */
+async function requested(slug?: string): Promise<Record<string, string>> {
+  const { status, location } = await click(slug)
+  expect(status).toBe(302)
+  return Object.fromEntries(new URL(location!).searchParams)
+}
+
+async function signsIn(slug = 'acme'): Promise<boolean> {
+  const who = new Visitor()
+  await who.open(`${portal.url}/login/${slug}`)
+  return (await who.get(`${portal.url}/portal`)).status === 200
+}
+
+interface Offer {
+  slug: string
+  name: string
+  recommended: boolean
+  lastUsed: boolean
+}
+
+/** What the picker offers, from the top. */
+async function picker(query = ''): Promise<Offer[]> {
+  const { status, body } = await visitor.get(`${portal.url}/login${query}`)
+  expect(status).toBe(200)
+  return [...body.matchAll(/<a class="sso-provider[ "].*?<\/a>/gs)].map(([link]) => ({
+    slug: /href="\/login\/([^"?]*)/.exec(link)![1]!,
+    name: /<bdi>(.*)<\/bdi>/.exec(link)![1]!,
+    recommended: link.includes('Recommended'),
+    lastUsed: link.includes('Last used'),
+  }))
+}
+
+const slugs = async (query?: string) => (await picker(query)).map(({ slug }) => slug)
+const connected = () => portal.sso.providers.list()
+const discoveries = () =>
+  provider.requests.filter(({ path }) => path.endsWith('/openid-configuration')).length
+
+describe('connecting a provider', () => {
+  it('puts it on the picker at the next request, without a restart; without any, the host’s page shows', async () => {
+    portal.app.get('/login', (_req, res) => {
+      res.send('classic login')
+    })
+    expect((await visitor.get(`${portal.url}/login`)).body).toBe('classic login')
+    await portal.connect(provider)
+    expect(await picker()).toEqual([{ slug: 'acme', name: 'Acme', recommended: false, lastUsed: false }])
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('not enabled keeps it from the picker until it is enabled', async () => {
+    await portal.connect(provider)
+    await portal.connect(provider, { slug: 'second', enabled: false })
+    expect(await slugs()).toEqual(['acme'])
+    expect((await click('second')).status).toBe(404)
+    await portal.sso.providers.enable('second', { withoutRehearsal: true })
+    expect(await slugs()).toEqual(['acme', 'second'])
+    expect(await signsIn('second')).toBe(true)
+  })
+
+  it.each([
+    ['', '/'],
+    ['/realm', '/realm/'],
+    ['/realm/', '/realm'],
+    ['/realm/', '/realm/'],
+    ['/realm', '/realm/.well-known/openid-configuration'],
+  ])(
+    'whose issuer ends in "%s", entered as "%s", keeps the provider’s own spelling',
+    async (issuerPath, entered) => {
+      const slashed = await startFaultyProvider({ issuerPath })
+      await portal.connect(slashed, { issuer: new URL(slashed.issuer).origin + entered })
+      expect(await connected()).toMatchObject([{ issuer: slashed.issuer }])
+      expect(await signsIn()).toBe(true)
+      await slashed.close()
+    },
+  )
+
+  it.each<[method: string, announced: string[] | undefined, settings: Partial<ProviderInput>]>([
+    ['client_secret_basic', ['client_secret_post', 'client_secret_basic'], {}],
+    ['client_secret_post', ['private_key_jwt', 'client_secret_post'], {}],
+    ['private_key_jwt', ['private_key_jwt', 'tls_client_auth'], {}],
+    ['private_key_jwt', ['private_key_jwt'], { clientSecret: undefined }],
+    [
+      'private_key_jwt',
+      ['client_secret_basic', 'private_key_jwt'],
+      { clientAuthentication: 'private_key_jwt' },
+    ],
+    ['client_secret_basic', undefined, {}],
+    ['none', ['none'], { clientSecret: undefined }],
+    ['none', undefined, { clientSecret: undefined, clientAuthentication: 'none' }],
+  ])('chooses %s where %j is announced', async (method, announced, settings) => {
+    if (method === 'none') provider.faults.publicClient = true
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: announced }
+    await portal.connect(provider, settings)
+    expect(await connected()).toMatchObject([{ clientAuthentication: method }])
+  })
+
+  it('tells listeners and the table of events, and names the redirect URI to enter', async () => {
+    const heard: unknown[] = []
+    portal.sso.events.on('provider-connected', (event) => heard.push(event))
+    await portal.connect(provider)
+    expect(heard).toMatchObject([{ provider: 'acme', portal: 'default' }])
+    expect(await portal.knex('sso_events').pluck('kind')).toEqual(['provider-connected'])
+    const { redirect_uri } = await requested()
+    expect(portal.sso.providers.redirectUri('acme')).toBe(redirect_uri)
+    expect(portal.sso.providers.backChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/backchannel`)
+    expect(portal.sso.providers.postLogoutRedirectUri()).toBe(`${portal.url}/logout/done`)
+  })
+
+  it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
+    ['both ways to sign out', { backchannel_logout_supported: true }, [/leads on/, /can say when/]],
+    ['neither', { end_session_endpoint: undefined }, [/portal session only/, /does not announce/]],
+    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/portal session only/, /not/]],
+  ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
+    provider.faults.discovery = discovery
+    await portal.connect(provider)
+    const { ok, checks } = await portal.sso.providers.test('acme')
+    expect(ok).toBe(true)
+    const found = checks.filter(({ name }) => name === 'logout' || name === 'back-channel')
+    expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
+    for (const [at, finding] of findings.entries()) expect(found[at]!.finding).toMatch(finding)
+  })
+})
+
+describe('connecting is refused with a sentence, and saves nothing:', () => {
+  async function refusal(settings: object = {}): Promise<string> {
+    const error = await portal.connect(provider, settings).catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(ConfigurationError)
+    expect(await connected()).toEqual([])
+    const { message } = error as Error
+    expect(message).not.toContain('\n')
+    expect(message).not.toContain(provider.clientSecret)
+    return message
+  }
+
+  it.each<[what: string, settings: object, sentence: RegExp]>([
+    ['an unknown preset', { preset: 'nobody-knows-it' }, /^preset: .*"generic"/],
+    ['a slug with capitals', { slug: 'Acme' }, /^slug: write 1 to 40 lower-case letters, digits and dashes/],
+    ['a slug that is a path', { slug: 'acme/callback' }, /^slug: write 1 to 40/],
+    ['a slug with a dash at its end', { slug: 'acme-' }, /^slug: write 1 to 40/],
+    ['a slug that is too long', { slug: 'a'.repeat(41) }, /^slug: write 1 to 40/],
+    ['a reserved slug', { slug: 'assets' }, /^slug: this is a reserved word/],
+    ['no client id', { clientId: '' }, /^clientId: /],
+    ['an issuer that is no address', { issuer: 'acme' }, /^issuer: /],
+    ['an issuer of another protocol', { issuer: 'ftp://id.acme.example' }, /^issuer: /],
+    [
+      'plain http that leaves this machine',
+      { issuer: 'http://id.acme.example' },
+      /http:\/\/id\.acme\.example is not https \(http is for loopback only\)/,
+    ],
+    ['our state among the parameters', { authorizationParameters: { state: 'x' } }, /must not hold .*state/],
+    [
+      'our redirect_uri among the parameters',
+      { authorizationParameters: { acr_values: '2', redirect_uri: 'https://evil.example' } },
+      /must not hold .*redirect_uri/,
+    ],
+    [
+      'a day that no calendar has',
+      { clientSecretExpiresAt: '2027-02-30' },
+      /^clientSecretExpiresAt: write a date/,
+    ],
+    ['a prompt that shows no page', { prompt: 'none' }, /^prompt: /],
+    ['a domain that is an address', { emailDomains: ['ada@acme.example'] }, /write a domain such as/],
+    ['a setting that does not exist', { scope: 'everything' }, /scope/],
+    ['a symmetric algorithm', { signingAlgorithm: 'HS256' }, /^signingAlgorithm: /],
+    ['a tenant where none is asked for', { tenant: 'acme' }, /tenant/],
+  ])('%s', async (_what, settings, sentence) => {
+    expect(await refusal(settings)).toMatch(sentence)
+    expect(provider.requests).toEqual([]) // the input is looked at before anybody is asked
+  })
+
+  it.each<[what: string, faults: Faults, sentence: RegExp, settings?: object]>([
+    [
+      'another issuer',
+      { discovery: { issuer: 'https://other.example' } },
+      /compare its "issuer" with what you/,
+    ],
+    [
+      'no discovery document',
+      { discoveryResponse: { status: 404, body: 'gone' } },
+      /no usable discovery document/,
+    ],
+    [
+      'a document that is not JSON',
+      { discoveryResponse: { body: '<html>' } },
+      /no usable discovery document/,
+    ],
+    ['a connection that ends', { discoveryDrop: true }, /no usable discovery document/],
+    ['no token endpoint', { discovery: { token_endpoint: undefined } }, /lacks token_endpoint/],
+    [
+      'an endpoint on plain http elsewhere',
+      { discovery: { userinfo_endpoint: 'http://elsewhere.example/userinfo' } },
+      /userinfo_endpoint is not an https address/,
+    ],
+    [
+      'an empty key set',
+      { jwksResponse: { body: '{"keys":[]}' } },
+      /the key set holds no usable key for RS256/,
+    ],
+    ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set answered with status 500/],
+    ['a key set that is not one', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
+    [
+      'keys of another kind only',
+      { jwksResponse: { body: '{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}' } },
+      /no usable key for RS256/,
+    ],
+    ['a huge key set', { jwksHuge: true }, /the keys cannot be used: .*larger than/],
+    [
+      'only HS256 and none announced',
+      { discovery: { id_token_signing_alg_values_supported: ['HS256', 'none'] } },
+      /only HS256, none .* asymmetric algorithm .* HS256 and none are refused/,
+    ],
+    [
+      'no method of authentication in common',
+      { discovery: { token_endpoint_auth_methods_supported: ['client_secret_jwt', 'tls_client_auth'] } },
+      /only client_secret_jwt, tls_client_auth .* choose a method that the provider announces/,
+    ],
+    [
+      'no code flow',
+      { discovery: { response_types_supported: ['id_token'] } },
+      /does not announce the response type "code"/,
+    ],
+    ['no secret', {}, /give the client secret/, { clientSecret: undefined }],
+    [
+      'no secret, and nothing announced',
+      { sparseDiscovery: true },
+      /give the client secret/,
+      { clientSecret: undefined },
+    ],
+    [
+      'no secret for a method that needs one',
+      {},
+      /client_secret_post needs a client secret .* give the client secret/,
+      { clientSecret: undefined, clientAuthentication: 'client_secret_post' },
+    ],
+  ])('a provider with %s', async (_what, faults, sentence, settings = {}) => {
+    Object.assign(provider.faults, faults)
+    expect(await refusal(settings)).toMatch(sentence)
+  })
+
+  it('everything that is wrong, in one go', async () => {
+    provider.faults.discovery = {
+      token_endpoint_auth_methods_supported: ['tls_client_auth'],
+      response_types_supported: ['id_token'],
+    }
+    expect(await refusal()).toMatch(/"code".*; .*tls_client_auth/)
+  })
+
+  it('a slug that is taken, whose provider stays as it was', async () => {
+    await portal.connect(provider)
+    const before = await connected()
+    await expect(portal.connect(provider, { displayName: 'Another' })).rejects.toThrow(
+      'slug: a provider called "acme" is connected already: choose another slug, or update that one',
+    )
+    expect(await connected()).toEqual(before)
+    await portal.connect(provider, { portal: 'another-portal' })
+  })
+})
+
+describe('Microsoft Entra ID', () => {
+  const tenant = '8f9d1f3e-5b0c-4d6a-9c55-0f5bb9d0a001'
+  const issuer = `https://login.microsoftonline.com/${tenant}/v2.0`
+  const entra = { slug: 'entra', preset: 'entra', clientId: 'portal', clientSecret: 'secret' }
+
+  const metadata = {
+    issuer,
+    authorization_endpoint: `${issuer}/authorize`,
+    token_endpoint: `${issuer}/token`,
+    jwks_uri: `${issuer}/keys`,
+    response_types_supported: ['code', 'id_token'],
+    id_token_signing_alg_values_supported: ['RS256'],
+    token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt', 'client_secret_basic'],
+  }
+  let asked: string[]
+  let outbound: Outbound
+  let providers: Providers
+
+  /** Entra itself is out of reach: its addresses are answered here, its keys by the test's provider. */
+  beforeEach(() => {
+    asked = []
+    outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 1 })
+    const answer: Outbound['fetch'] = async (address, options) => {
+      asked.push(address)
+      if (address === metadata.jwks_uri) return await outbound.fetch(`${provider.issuer}/jwks`, options)
+      return Response.json(metadata)
+    }
+    providers = createProviders({
+      table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
+      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
+      addresses: createAddresses(portal.url, '/'),
+      endSessions: async () => {},
+      outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
+    })
+  })
+  afterEach(() => outbound.close())
+
+  it.each([tenant, tenant.toUpperCase()])('has its issuer made of the tenant’s GUID %s', async (entered) => {
+    await providers.connect({ ...entra, tenant: entered })
+    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`, `${issuer}/token`])
+    expect(await connected()).toMatchObject([
+      { issuer, displayName: 'Microsoft Entra ID', clientAuthentication: 'client_secret_post' },
+    ])
+  })
+
+  it.each([
+    ['the name of a tenant', 'contoso.onmicrosoft.com'],
+    ['every tenant at once', 'common'],
+    ['a path', `${tenant}/../other`],
+    ['nothing', undefined],
+  ])('is refused with %s instead, asking nobody', async (_what, entered) => {
+    await expect(providers.connect({ ...entra, tenant: entered })).rejects.toThrow(
+      'tenant: write the Directory (tenant) ID, a GUID, from the overview page of the app registration',
+    )
+    expect(asked).toEqual([])
+    expect(await connected()).toEqual([])
+  })
+})
+
+describe('updating a provider', () => {
+  beforeEach(() => portal.connect(provider))
+
+  it('is refused where it would not work any more, and leaves it as it was', async () => {
+    const before = await connected()
+    for (const changes of [
+      { issuer: 'http://127.0.0.1:1' },
+      { signingAlgorithm: 'ES512' },
+      { authorizationParameters: { nonce: 'x' } },
+    ] as Partial<ProviderSettings>[])
+      await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(ConfigurationError)
+    await expect(portal.sso.providers.update('nobody', {})).rejects.toThrow('no provider is called "nobody"')
+    expect(await connected()).toEqual(before)
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('counts at the next click, a new client secret too, and keeps the old one where none is given', async () => {
+    await portal.sso.providers.update('acme', { displayName: 'Acme International' })
+    expect(await picker()).toMatchObject([{ name: 'Acme International' }])
+    expect(await signsIn()).toBe(true)
+    provider.faults.clientSecrets = ['another one']
+    expect(await signsIn()).toBe(false)
+    await portal.sso.providers.update('acme', { clientSecret: 'another one' })
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('in the database itself, with a new version, counts at the next click', async () => {
+    expect((await requested()).client_id).toBe(provider.clientId)
+    const change = { client_id: 'by-hand', version: portal.knex.raw('version + 1') }
+    await portal.knex('sso_providers').where({ slug: 'acme' }).update(change)
+    expect((await requested()).client_id).toBe('by-hand')
+  })
+})
+
+describe('the request to a provider', () => {
+  it('carries the prompt and the parameters of the row', async () => {
+    const authorizationParameters = { domain_hint: 'acme.example', ui_locales: 'de en' }
+    await portal.connect(provider, { prompt: 'select_account', authorizationParameters })
+    expect(await requested()).toMatchObject({ prompt: 'select_account', ...authorizationParameters })
+  })
+
+  it('keeps what is ours, whatever stands in the row', async () => {
+    await portal.connect(provider)
+    const clean = await requested()
+    const ours = {
+      client_id: 'evil',
+      redirect_uri: 'https://evil.example/',
+      response_type: 'token',
+      scope: 'everything',
+      state: 'evil',
+      nonce: 'evil',
+      code_challenge: 'evil',
+      code_challenge_method: 'plain',
+    }
+    const change = { authorization_parameters: JSON.stringify(ours), version: 2 }
+    await portal.knex('sso_providers').update(change)
+    const sent = await requested()
+    expect(Object.keys(sent).sort()).toEqual(Object.keys(clean).sort())
+    for (const name of ['client_id', 'redirect_uri', 'response_type', 'scope', 'code_challenge_method'])
+      expect([name, sent[name]]).toEqual([name, clean[name]])
+    for (const name of ['state', 'nonce', 'code_challenge']) expect(sent[name]).toMatch(/^[\w-]{32,}$/)
+    expect(await signsIn()).toBe(true)
+  })
+})
+
+describe('a provider that is down', () => {
+  const sentence = 'cannot be reached right now'
+
+  function expectWayOn(seen: Seen): void {
+    expect(seen.status).toBe(502)
+    expect(seen.body).toContain(sentence)
+    expect(seen.body).toContain('href="/login/acme?returnTo=%2Fportal%2Fdeep"')
+    expect(seen.body).toContain('href="/login?returnTo=%2Fportal%2Fdeep"')
+  }
+
+  it('shows a page with a way on, harms no other, and works at the next click once it is back', async () => {
+    const first = await startFaultyProvider()
+    const port = Number(new URL(first.issuer).port)
+    await portal.connect(first)
+    await portal.connect(provider, { slug: 'second' })
+    await first.close()
+    expectWayOn(await click('acme', '?returnTo=/portal/deep'))
+    expectWayOn(await click('acme', '?returnTo=/portal/deep'))
+    expect(await signsIn('second')).toBe(true)
+    const again = await startFaultyProvider({ port })
+    expect(await signsIn()).toBe(true)
+    await again.close()
+  })
+
+  it.each<[what: string, faults: Faults]>([
+    ['answers with an error', { discoveryResponse: { status: 503, body: 'back soon' } }],
+    ['names another issuer', { discovery: { issuer: 'https://other.example' } }],
+    ['lost its token endpoint', { discovery: { token_endpoint: undefined } }],
+    ['answers without end', { discoveryHuge: true }],
+    ['hangs up', { discoveryDrop: true }],
+  ])('or %s at the first click is asked anew at the next', async (_what, faults) => {
+    await portal.connect(provider)
+    Object.assign(provider.faults, faults)
+    expectWayOn(await click('acme', '?returnTo=/portal/deep'))
+    provider.reset()
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('stays usable where it was ready before: the sign-in itself says what is wrong', async () => {
+    await portal.connect(provider)
+    expect(await signsIn()).toBe(true)
+    provider.faults.discoveryDrop = true
+    expect(await signsIn()).toBe(true)
+    provider.faults.tokenDrop = true
+    const seen = await visitor.open(`${portal.url}/login/acme`)
+    expect(seen.status).toBe(502)
+    expect(seen.body).toContain('href="/login/acme"')
+  })
+})
+
+describe('the work that a click causes', () => {
+  it('is one discovery for fifty people who click at once on a cold provider', async () => {
+    await portal.connect(provider)
+    provider.reset()
+    const seen = await Promise.all(
+      Array.from({ length: 50 }, () => new Visitor().get(`${portal.url}/login/acme`)),
+    )
+    expect(new Set(seen.map(({ status }) => status))).toEqual(new Set([302]))
+    expect(discoveries()).toBe(1)
+    await click()
+    expect(discoveries()).toBe(1)
+  })
+
+  it('stays right with more providers than are kept ready', async () => {
+    const table = createProvidersTable(portal.knex, createSecretBox([testSecret]))
+    await portal.connect(provider)
+    const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
+    const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)
+    for (const slug of many) await table.insert({ ...acme, slug }, { clientSecret: provider.clientSecret })
+    const underWay = await click('provider-0')
+    for (const slug of many) expect((await new Visitor().get(`${portal.url}/login/${slug}`)).status).toBe(302)
+    await visitor.open(underWay.location!)
+    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+    expect(await signsIn('provider-219')).toBe(true)
+  })
+})
+
+describe('the picker', () => {
+  beforeEach(async () => {
+    await portal.connect(provider, { slug: 'one', displayName: 'One' })
+    await portal.connect(provider, { slug: 'two', displayName: 'Two', emailDomains: ['two.example'] })
+    await portal.connect(provider, { slug: 'three', displayName: 'Three' })
+  })
+
+  it('lists the providers as they were connected, the recommended one first with a badge', async () => {
+    expect(await slugs()).toEqual(['one', 'two', 'three'])
+    await portal.sso.providers.recommend('three')
+    expect((await picker()).map(({ slug, recommended }) => [slug, recommended])).toEqual([
+      ['three', true],
+      ['one', false],
+      ['two', false],
+    ])
+    await portal.sso.providers.recommend('two')
+    expect((await picker()).filter(({ recommended }) => recommended).map(({ slug }) => slug)).toEqual(['two'])
+    await portal.sso.providers.recommend(undefined)
+    expect((await picker()).some(({ recommended }) => recommended)).toBe(false)
+    await expect(portal.sso.providers.recommend('nobody')).rejects.toThrow('no provider is called "nobody"')
+  })
+
+  it('puts the provider that vouches for the domain of an address first, and hides none', async () => {
+    await portal.sso.providers.recommend('three')
+    expect(await slugs(`?email=${encodeURIComponent(' Ada@TWO.example ')}`)).toEqual(['two', 'three', 'one'])
+    for (const other of ['ada@elsewhere.example', 'ada@sub.two.example', 'two.example', '']) {
+      expect(await slugs(`?email=${encodeURIComponent(other)}`)).toEqual(['three', 'one', 'two'])
+    }
+  })
+
+  it('marks the one that this browser used last, and leaves it where it is', async () => {
+    expect((await picker()).some(({ lastUsed }) => lastUsed)).toBe(false)
+    for (const slug of ['three', 'two']) {
+      await visitor.open(`${portal.url}/login/${slug}`)
+      await visitor.post(`${portal.url}/logout`)
+      expect((await picker()).filter(({ lastUsed }) => lastUsed).map((offer) => offer.slug)).toEqual([slug])
+      expect(await slugs()).toEqual(['one', 'two', 'three'])
+    }
+    visitor = new Visitor()
+    expect((await picker()).some(({ lastUsed }) => lastUsed)).toBe(false)
+  })
+
+  it('no longer offers one that was disabled or removed, nor does its address work', async () => {
+    await portal.sso.providers.disable('one')
+    await portal.sso.providers.remove('two')
+    expect(await slugs()).toEqual(['three'])
+    for (const slug of ['one', 'two', 'never-connected']) {
+      const seen = await click(slug, '?returnTo=/portal/deep')
+      expect(seen.status).toBe(404)
+      expect(seen.body).toContain('href="/login?returnTo=%2Fportal%2Fdeep"')
+      expect(seen.body).not.toContain(`href="/login/${slug}`)
+    }
+  })
+})

@@ -1,0 +1,327 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { PortalSsoOptions, User } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
+import { textOf } from '../support/rehearse.ts'
+import { signIn } from '../support/scene.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0'
+
+let acme: FaultyProvider
+let other: FaultyProvider
+let portal: TestPortal
+let ada: User
+/** the test's host believes a header */
+let admin: Visitor
+
+beforeAll(async () => {
+  acme = await startFaultyProvider()
+  other = await startFaultyProvider({ clientId: 'other' })
+})
+afterAll(() => Promise.all([acme.close(), other.close()]))
+beforeEach(async () => {
+  admin = new Visitor({ 'x-admin': 'yes' })
+  await open()
+})
+afterEach(() => portal.close())
+
+async function open(options: Partial<PortalSsoOptions> = {}): Promise<void> {
+  acme.reset()
+  other.reset()
+  portal = await startPortal({
+    ...options,
+    portal: (req) => (req.get('x-portal') === 'south' ? 'south' : 'default'),
+    mount(app, sso) {
+      mountDefault(app, sso)
+      app.use('/admin/sso', sso.admin({ authorize: (req) => req.get('x-admin') === 'yes' }))
+    },
+  })
+  await portal.connect(acme)
+  await portal.connect(other, { slug: 'other', displayName: 'Other' })
+  ada = await portal.sso.users.create(
+    { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} },
+    'default',
+  )
+}
+
+async function comeIn(slug = 'acme', headers: Record<string, string> = {}): Promise<Visitor> {
+  const visitor = new Visitor(headers)
+  await signIn({ portal, visitor }, slug)
+  expect(await isIn(visitor)).toBe(true)
+  return visitor
+}
+
+const isIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/portal`)).status === 200
+const list = async () => await portal.sso.sessions.list({ userId: ada.id })
+const ended = async () =>
+  (await portal.knex('sso_events').where({ kind: 'sessions-ended' }).orderBy('at')).map(
+    ({ portal, user_id: userId, provider, actor, detail }) => ({ portal, userId, provider, actor, detail }),
+  )
+
+describe('sso.sessions', () => {
+  it('lists those of a user or of a provider, the newest first, with what a person knows them by', async () => {
+    await comeIn('acme', { 'user-agent': firefox })
+    await comeIn('other')
+    const sessions = await list()
+    expect(sessions.map(({ provider }) => provider)).toEqual(['other', 'acme'])
+    expect(sessions[1]).toEqual({
+      id: expect.stringMatching(/^[\w-]{43}$/),
+      userId: ada.id,
+      provider: 'acme',
+      browser: 'Firefox',
+      system: 'Windows',
+      place: '127.0.0.0/24',
+      startedAt: expect.stringMatching(/Z$/),
+      lastSeenAt: expect.stringMatching(/Z$/),
+    })
+    expect(await portal.sso.sessions.list({ provider: 'acme' })).toEqual([sessions[1]])
+    expect(await portal.sso.sessions.count({ userId: ada.id })).toBe(2)
+  })
+
+  it('gives ids that open nothing', async () => {
+    const visitor = await comeIn()
+    const [session] = await list()
+    const cookie = visitor.cookies.get(new URL(portal.url).origin)!.get('portal-sso')!
+    expect(decodeURIComponent(cookie)).not.toContain(session!.id)
+    const thief = new Visitor({ cookie: `portal-sso=s%3A${session!.id}` })
+    expect(await isIn(thief)).toBe(false)
+  })
+
+  it('ends one, and says whether it ran; the others go on', async () => {
+    const first = await comeIn()
+    const second = await comeIn()
+    const [newest] = await list()
+    expect(await portal.sso.sessions.end(newest!.id, { by: 'root' })).toBe(true)
+    expect([await isIn(first), await isIn(second)]).toEqual([true, false])
+    expect(await portal.sso.sessions.end(newest!.id)).toBe(false)
+    expect(await ended()).toEqual([
+      { portal: 'default', userId: ada.id, provider: null, actor: 'root', detail: '{"sessions":1}' },
+    ])
+  })
+
+  it('ends all of a user who was switched off, at once', async () => {
+    await portal.close()
+    await open({ session: { userCacheSeconds: 60 } })
+    const visitors = [await comeIn(), await comeIn('other')]
+    await portal.knex('sso_users').update({ active: false })
+    expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
+    expect(await portal.sso.sessions.endAll({ userId: ada.id })).toBe(2)
+    expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
+    expect(await ended()).toEqual([
+      { portal: 'default', userId: ada.id, provider: null, actor: 'code', detail: '{"sessions":2}' },
+    ])
+  })
+
+  it('ends all that were begun with a provider, and nobody else’s, also after it was disabled or removed', async () => {
+    const stays = await comeIn('other')
+    for (const partWith of ['disable', 'remove'] as const) {
+      const goes = await comeIn()
+      await portal.sso.providers[partWith]('acme')
+      expect(await isIn(goes)).toBe(true)
+      expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(1)
+      expect(await isIn(goes)).toBe(false)
+      if (partWith === 'disable') await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    }
+    expect(await isIn(stays)).toBe(true)
+    expect((await ended()).map(({ provider }) => provider)).toEqual(['acme', 'acme'])
+  })
+
+  it('ends those of an older provider of that name, too, when the one of now is disabled with its sessions', async () => {
+    const before = await comeIn()
+    await portal.sso.providers.remove('acme')
+    await portal.connect(acme)
+    const after = await comeIn()
+    expect(await portal.sso.sessions.count({ provider: 'acme' })).toBe(2)
+    await portal.sso.providers.disable('acme', { endSessions: true })
+    expect([await isIn(before), await isIn(after)]).toEqual([false, false])
+  })
+
+  it('of one portal neither lists nor ends those of another', async () => {
+    const visitor = await comeIn()
+    const [session] = await list()
+    expect(await portal.sso.sessions.list({ userId: ada.id, portal: 'south' })).toEqual([])
+    expect(await portal.sso.sessions.end(session!.id, { portal: 'south' })).toBe(false)
+    expect(await portal.sso.sessions.endAll({ userId: ada.id }, { portal: 'south' })).toBe(0)
+    await expect(portal.sso.sessions.endAll({ provider: 'acme' }, { portal: 'south' })).rejects.toThrow(
+      'no provider is called "acme" in the portal "south"',
+    )
+    expect(await isIn(visitor)).toBe(true)
+    expect(await ended()).toEqual([])
+  })
+
+  it.each([
+    ['nothing', {}],
+    ['nobody', undefined],
+    ['a user whose id is missing', { userId: undefined }],
+    ['an empty id', { userId: '' }],
+    ['no text', { userId: { $ne: '' } }],
+    ['a NUL', { userId: 'a\0' }],
+    ['both', { userId: 'ada', provider: 'acme' }],
+    ['a provider that is mistyped', { provider: 'acmee' }],
+  ])('ends nobody’s session when it is given %s, and says so', async (_what, whose) => {
+    const visitor = await comeIn()
+    await expect(portal.sso.sessions.endAll(whose as never)).rejects.toMatchObject({
+      name: 'ConfigurationError',
+    })
+    expect(await portal.sso.sessions.end('a\0')).toBe(false)
+    expect(await isIn(visitor)).toBe(true)
+  })
+
+  it('counts only those that run: who left hours ago without signing out is nowhere any more', async () => {
+    const clock = takeClock()
+    try {
+      await comeIn('acme')
+      clock.pass(31 * 60_000)
+      const [dead] = await portal.knex('sso_sessions').pluck('id')
+      const visitor = await comeIn('acme')
+      const whose = { provider: 'acme' }
+      expect(await portal.sso.sessions.list(whose)).toHaveLength(1)
+      expect(await portal.sso.sessions.count(whose)).toBe(1)
+      expect(await portal.sso.sessions.end(dead)).toBe(false)
+      expect(await portal.sso.sessions.endAll(whose)).toBe(1)
+      expect([await isIn(visitor), await portal.knex('sso_sessions')]).toEqual([false, []])
+    } finally {
+      clock.back()
+    }
+  })
+
+  it('ends more than one statement holds', async () => {
+    const at = new Date().toISOString()
+    const later = new Date(Date.now() + 3_600_000).toISOString()
+    const rows = Array.from({ length: 1200 }, (_, number) => ({
+      id: String(number),
+      portal: 'default',
+      user_id: `user ${number % 400}`,
+      provider: 'acme',
+      session: 'sealed under a secret that is gone',
+      created_at: at,
+      last_seen_at: at,
+      expires_at: later,
+    }))
+    await portal.knex.batchInsert('sso_sessions', rows, 50)
+    expect(await portal.sso.sessions.list({ provider: 'acme' })).toHaveLength(1000)
+    expect(await portal.sso.sessions.count({ provider: 'acme' })).toBe(1200)
+    expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(1200)
+    expect(await portal.sso.sessions.list({ provider: 'acme' })).toEqual([])
+  })
+})
+
+describe('the page of sessions', () => {
+  const page = (path: string) => admin.get(`${portal.url}/admin/sso${path}`)
+  const post = (path: string, form: Record<string, string>, headers: Record<string, string> = {}) =>
+    admin.post(`${portal.url}/admin/sso${path}`, form, headers)
+  const done = async (path: string, form: Record<string, string>) => {
+    const seen = await post(path, form)
+    expect([seen.status, seen.location]).toEqual([303, expect.any(String)])
+    return await admin.get(seen.location!)
+  }
+  const text = ({ body }: Seen) => textOf(body)
+
+  it('is found by address, by id, and by provider; no address of a person stands in an address of ours', async () => {
+    await comeIn('acme', { 'user-agent': firefox })
+    for (const user of [' Ada@Example.com ', ada.id]) {
+      const seen = await done('/sessions', { user })
+      expect(seen.url).toBe(`${portal.url}/admin/sso/sessions?user=${ada.id}`)
+      expect(text(seen)).toContain('Ada Lovelace ada@example.com')
+      expect(text(seen)).toContain('Firefox, Windows 127.0.0.0/24 acme')
+    }
+    expect(text(await done('/sessions', { provider: 'acme' }))).toContain('1 session runs')
+  })
+
+  it.each([
+    ['nobody', { user: 'nobody@example.com' }, 'Nobody has this address or ID'],
+    ['nobody of that id', { user: 'nobody' }, 'Nobody has this address or ID'],
+    ['what no database takes', { user: 'a\0b' }, 'the id of a user'],
+    ['no provider', { provider: 'acmee' }, 'No provider is called'],
+    ['both', { user: 'ada@example.com', provider: 'acme' }, 'one of the two'],
+    ['nothing', {}, 'one of the two'],
+  ])('says so when it is asked for %s', async (_what, form, said) => {
+    const seen = await admin.follow(await post('/sessions', form as Record<string, string>))
+    expect(seen.status).toBe(422)
+    expect(text(seen)).toMatch(new RegExp(said))
+  })
+
+  it('ends one with a click, and says when it had ended already', async () => {
+    const goes = await comeIn()
+    const [session] = await list()
+    const stays = await comeIn()
+    const form = { user: ada.id, id: session!.id }
+    expect(text(await done('/sessions/end', form))).toContain('The session is ended')
+    expect([await isIn(goes), await isIn(stays)]).toEqual([false, true])
+    expect(text(await done('/sessions/end', form))).toContain('It had ended already.')
+  })
+
+  it.each(['user', 'provider'])('ends all of a %s after a question that says how many', async (name) => {
+    const visitors = [await comeIn(), await comeIn()]
+    const whose = { [name]: name === 'user' ? ada.id : 'acme' }
+    const asked = await page(`/sessions/end?${new URLSearchParams(whose)}`)
+    expect(text(asked)).toContain('Sessions that run 2')
+    expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
+    const seen = await done('/sessions/end', whose)
+    expect(text(seen)).toMatch(/They are ended.* No session runs/)
+    expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
+    expect(await ended()).toMatchObject([{ actor: 'admin', detail: '{"sessions":2}' }])
+    expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*sessions: 2/)
+  })
+
+  it('ends nothing when it is not said whose, nor by a post from another site', async () => {
+    const visitor = await comeIn()
+    expect((await post('/sessions/end', {})).status).toBe(422)
+    expect((await post('/sessions/end', { user: ada.id, provider: 'acme' })).status).toBe(422)
+    const elsewhere = { 'sec-fetch-site': 'cross-site', origin: 'https://attacker.example' }
+    expect((await post('/sessions/end', { user: ada.id }, elsewhere)).status).toBe(403)
+    expect((await page('/sessions/end')).status).toBe(404)
+    expect(await isIn(visitor)).toBe(true)
+  })
+
+  it('of one portal shows and ends no session of another', async () => {
+    const visitor = await comeIn()
+    const [session] = await list()
+    const south = { 'x-portal': 'south' }
+    const shown = await admin.get(`${portal.url}/admin/sso/sessions?user=${ada.id}`, south)
+    expect(shown.body).not.toContain('ada@example.com')
+    expect(shown.body).not.toContain(session!.id)
+    await post('/sessions/end', { user: ada.id, id: session!.id }, south)
+    await post('/sessions/end', { user: ada.id }, south)
+    expect((await post('/sessions/end', { provider: 'acme' }, south)).status).toBe(422)
+    expect(await isIn(visitor)).toBe(true)
+  })
+
+  it('is for administrators only', async () => {
+    const visitor = await comeIn()
+    const [session] = await list()
+    for (const path of ['/sessions', `/sessions?user=${ada.id}`, `/sessions/end?user=${ada.id}`])
+      expect((await visitor.get(`${portal.url}/admin/sso${path}`)).status).toBe(404)
+    const form = { user: ada.id, id: session!.id }
+    expect((await visitor.post(`${portal.url}/admin/sso/sessions/end`, form)).status).toBe(404)
+    expect(await isIn(visitor)).toBe(true)
+  })
+
+  it('is a text, whatever a user agent or the name of a person says', async () => {
+    const markup = '<img src=x onerror=alert(1)>'
+    await portal.knex('sso_users').update({ name: markup })
+    await comeIn('acme', { 'user-agent': `${markup}/1.0` })
+    await portal.knex('sso_sessions').update({ browser: markup, place: markup })
+    for (const path of [
+      `/sessions?user=${ada.id}`,
+      '/sessions?provider=acme',
+      `/sessions/end?user=${ada.id}`,
+    ]) {
+      const { status, body } = await page(path)
+      expect([path, status]).toEqual([path, 200])
+      expect(body).not.toContain('<img src=x')
+    }
+  })
+
+  it('is led to from the event log and from a provider, which say how many there are', async () => {
+    await comeIn()
+    expect((await page('/events')).body).toContain(`/admin/sso/sessions?user=${ada.id}`)
+    const { body } = await page('/acme')
+    expect(body).toContain('/admin/sso/sessions?provider=acme')
+    expect(textOf(body)).toContain('Sessions that run 1')
+    for (const act of ['disable', 'remove'])
+      expect(textOf((await page(`/acme/${act}`)).body)).toContain('(1 session runs)')
+  })
+})

@@ -1,0 +1,283 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { ProviderInput } from '../../lib/management/provider-input.ts'
+import type { Check } from '../../lib/providers/provider.ts'
+import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(async () => {
+  provider.reset()
+  portal = await startPortal()
+})
+afterEach(() => portal.close())
+
+type Lines = Record<string, Check>
+
+/** Each check under its name. */
+async function tryOut(settings: Partial<ProviderInput> = {}): Promise<Lines> {
+  const { issuer, clientId, clientSecret } = provider
+  const input = { slug: 'acme', issuer, clientId, clientSecret, ...settings }
+  const { ok, checks } = await portal.sso.providers.tryOut(input)
+  expect(ok).toBe(checks.every(({ result }) => result !== 'failed'))
+  // Nothing is saved, whatever came of it.
+  expect(await portal.sso.providers.list()).toEqual([])
+  for (const { result, remedy } of checks)
+    expect([result, remedy !== undefined]).toEqual([result, result !== 'ok'])
+  return Object.fromEntries(checks.map((check) => [check.name, check]))
+}
+
+const named = (lines: Lines, result: Check['result']) =>
+  Object.values(lines)
+    .filter((check) => check.result === result)
+    .map(({ name }) => name)
+const tokenRequests = () => provider.requests.filter(({ path }) => path === '/token')
+
+describe('a test of a provider', () => {
+  it('has a line for each thing that is looked at, and all are well with one that is', async () => {
+    const lines = await tryOut()
+    expect(Object.keys(lines)).toEqual([
+      'reached',
+      'issuer',
+      'flow',
+      'signing',
+      'keys',
+      'authentication',
+      'credentials',
+      'pkce',
+      'userinfo',
+      'logout',
+      'back-channel',
+      'clock',
+    ])
+    expect(named(lines, 'ok')).toHaveLength(12)
+  })
+
+  it.each<
+    [what: string, faults: Faults, settings: () => Partial<ProviderInput>, failed: string, says: RegExp]
+  >([
+    [
+      'a wrong client secret',
+      { clientSecrets: ['x'] },
+      () => ({}),
+      'credentials',
+      /secret or the client ID is wrong/,
+    ],
+    [
+      'a wrong client ID',
+      {},
+      () => ({ clientId: 'somebody-else' }),
+      'credentials',
+      /secret or the client ID is wrong \(status 401, invalid_client\)/,
+    ],
+    [
+      'a wrong issuer',
+      { discovery: { issuer: 'https://other.example' } },
+      () => ({}),
+      'issuer',
+      /names another issuer: "https:\/\/other\.example"/,
+    ],
+    [
+      'an HS256-only provider',
+      { discovery: { id_token_signing_alg_values_supported: ['HS256'] } },
+      () => ({}),
+      'signing',
+      /does not announce RS256 for ID tokens, only HS256/,
+    ],
+    ['a dead host', {}, () => ({ issuer: 'http://127.0.0.1:1' }), 'reached', /127\.0\.0\.1:1 gave no answer/],
+    ['a host without TLS', {}, () => ({ issuer: 'http://id.example' }), 'reached', /is not https/],
+    [
+      'a private address',
+      {},
+      () => ({ issuer: 'https://10.0.0.1' }),
+      'reached',
+      /: https:\/\/10\.0\.0\.1 gave no answer: .*10\.0\.0\.1 is not a public one/,
+    ],
+    [
+      'a host that redirects to another',
+      { discoveryResponse: { status: 302, headers: { location: 'https://other.example/' }, body: '' } },
+      () => ({}),
+      'reached',
+      /redirects to another origin/,
+    ],
+    [
+      'a page instead of a document',
+      { discoveryResponse: { headers: { 'content-type': 'text/html' }, body: '<html>' } },
+      () => ({}),
+      'reached',
+      /unexpected response content-type/,
+    ],
+    [
+      'no usable keys',
+      { jwksResponse: { body: '{"keys":[]}' } },
+      () => ({}),
+      'keys',
+      /no usable key for RS256/,
+    ],
+    [
+      'no method in common',
+      { discovery: { token_endpoint_auth_methods_supported: ['tls_client_auth'] } },
+      () => ({}),
+      'authentication',
+      /only tls_client_auth/,
+    ],
+    [
+      'no algorithm in common for private_key_jwt',
+      {
+        discovery: {
+          token_endpoint_auth_methods_supported: ['private_key_jwt'],
+          token_endpoint_auth_signing_alg_values_supported: ['HS256'],
+        },
+      },
+      () => ({}),
+      'authentication',
+      /no algorithm of ours for private_key_jwt, only HS256/,
+    ],
+    ['a token endpoint that hangs up', { tokenDrop: true }, () => ({}), 'credentials', /cannot be reached/],
+    [
+      'tokens for a made-up code',
+      { tokenResponse: { status: 200, body: '{"access_token":"a","id_token":"b"}' } },
+      () => ({}),
+      'credentials',
+      /gives tokens for a code that it never gave out/,
+    ],
+    [
+      'a wrong secret at Keycloak',
+      { clientSecrets: ['x'], likeKeycloak: true },
+      () => ({}),
+      'credentials',
+      /status 401, unauthorized_client/,
+    ],
+  ])('fails in a line of its own for %s, and is refused at saving with it', async (...row) => {
+    const [, faults, settings, failed, says] = row
+    Object.assign(provider.faults, faults)
+    const lines = await tryOut(settings())
+    expect(named(lines, 'failed')).toEqual([failed])
+    expect(lines[failed]!.finding).toMatch(says)
+    const error: unknown = await portal.connect(provider, settings()).catch((thrown: unknown) => thrown)
+    expect((error as Error).message).toBe(`${lines[failed]!.finding} – ${lines[failed]!.remedy}`)
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it.each<[what: string, faults: Faults, warned: string]>([
+    ['PKCE is not announced', { noPkceInMetadata: true }, 'pkce'],
+    ['UserInfo is not announced', { discovery: { userinfo_endpoint: undefined } }, 'userinfo'],
+    ['the answer is a page', { tokenResponse: { status: 200, body: '<html>' } }, 'credentials'],
+    ['the provider is overloaded', { tokenResponse: { status: 503, body: 'later' } }, 'credentials'],
+    [
+      'the provider complains of the request before it looks at the client',
+      { tokenError: { body: { error: 'invalid_request' } } },
+      'credentials',
+    ],
+  ])('warns where %s', async (_what, faults, warned) => {
+    Object.assign(provider.faults, faults)
+    const lines = await tryOut()
+    expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], [warned]])
+  })
+
+  it('asks for tokens once, with a code and a verifier that nobody gave out', async () => {
+    await tryOut()
+    const [request, ...more] = tokenRequests()
+    expect(more).toEqual([])
+    const form = new URLSearchParams(request!.body)
+    expect(form.get('code')).toMatch(/^[\w-]{43}$/)
+    expect(form.get('code_verifier')).toMatch(/^[\w-]{43}$/)
+    expect(form.get('redirect_uri')).toBe(portal.sso.providers.redirectUri('acme'))
+  })
+
+  it.each<[what: string, faults: Faults]>([
+    ['is not who was entered', { discovery: { issuer: 'https://other.example' } }],
+    [
+      'takes no method of ours',
+      { discovery: { token_endpoint_auth_methods_supported: ['tls_client_auth'] } },
+    ],
+  ])('sends no secret to one that %s', async (_what, faults) => {
+    Object.assign(provider.faults, faults)
+    expect(await tryOut()).not.toHaveProperty('credentials')
+    expect(tokenRequests()).toEqual([])
+  })
+
+  it('repeats nothing that a provider quotes of the secret, and bounds what it says', async () => {
+    const { clientSecret } = provider
+    provider.faults.clientSecrets = ['x']
+    provider.faults.tokenResponse = {
+      status: 401,
+      body: JSON.stringify({ error: clientSecret, error_description: `AADSTS7000215: not ${clientSecret}` }),
+    }
+    provider.faults.discovery = { id_token_signing_alg_values_supported: Array(1000).fill('H\u001b[2J') }
+    const lines = await tryOut()
+    expect(lines.credentials!.finding).toContain('(status 401, AADSTS7000215)')
+    expect(JSON.stringify(lines)).not.toContain(clientSecret)
+    expect(lines.signing!.finding).toHaveLength(500)
+    expect(JSON.stringify(lines)).not.toContain('\\u001b[')
+  })
+
+  it.each<[member: string, value: unknown, warned: string[]]>([
+    ['code_challenge_methods_supported', 5, ['pkce']],
+    ['code_challenge_methods_supported', {}, ['pkce']],
+    ['code_challenge_methods_supported', [{ toString: 1 }, 'S256'], []],
+    ['prompt_values_supported', [{ toString: 1 }], []],
+  ])('goes on where the metadata announce %s as %j', async (member, value, warned) => {
+    provider.faults.discovery = { [member]: value }
+    const lines = await tryOut()
+    expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], warned])
+  })
+
+  it.each<[member: string, failed: string]>([
+    ['response_types_supported', 'flow'],
+    ['id_token_signing_alg_values_supported', 'signing'],
+    ['token_endpoint_auth_methods_supported', 'authentication'],
+  ])('fails in one line where %s of the metadata holds what cannot become text', async (member, failed) => {
+    provider.faults.discovery = { [member]: [{ toString: 1 }] }
+    expect(named(await tryOut(), 'failed')).toEqual([failed])
+  })
+
+  it.each([
+    [0, 'ok', 'the clocks agree'],
+    [-20, 'ok', 'the clocks agree'],
+    [100, 'warning', /clock is (99|100|101) s ahead of ours/],
+    [-100, 'warning', /clock is (99|100|101) s behind ours/],
+    [-3600, 'failed', /clock is 3\d\d\d s behind ours; 30 s are tolerated/],
+  ])('sees a clock that is %d seconds off: %s', async (seconds, result, finding) => {
+    const headers = { date: new Date(Date.now() + seconds * 1000).toUTCString() }
+    Object.assign(provider.faults, {
+      discoveryResponse: { headers },
+      jwksResponse: { headers },
+      tokenResponse: { headers },
+    } satisfies Faults)
+    const { clock } = await tryOut()
+    expect(clock).toMatchObject({ result })
+    expect(clock!.finding).toMatch(finding)
+  })
+
+  it('takes a document that a cache has kept for no sign of a slow clock', async () => {
+    provider.faults.discoveryResponse = { headers: { date: 'Tue, 01 Jan 2019 00:00:00 GMT' } }
+    expect((await tryOut()).clock).toMatchObject({ result: 'ok' })
+  })
+
+  it('fails often, and the provider that is in use is not left alone for it', async () => {
+    await portal.connect(provider)
+    provider.faults.tokenDrop = true
+    for (let n = 0; n < 6; n++) expect((await portal.sso.providers.test('acme')).ok).toBe(false)
+    delete provider.faults.tokenDrop
+    const before = tokenRequests().length
+    await new Visitor().open(`${portal.url}/login/acme`)
+    expect(tokenRequests().length).toBe(before + 1)
+  })
+
+  it('of one that is saved stands in its row, and disturbs nobody', async () => {
+    await portal.connect(provider)
+    const [before] = await portal.sso.providers.list()
+    provider.faults.clientSecrets = ['exchanged at the provider']
+    const { ok, checks } = await portal.sso.providers.test('acme')
+    expect(ok).toBe(false)
+    const [after] = await portal.sso.providers.list()
+    expect(after).toEqual({ ...before, tested: { at: expect.any(String), checks } })
+  })
+})

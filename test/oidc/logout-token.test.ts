@@ -1,0 +1,218 @@
+import { beforeAll, describe, expect, it } from '@jest/globals'
+import { CompactSign, type CryptoKey, createLocalJWKSet, exportJWK, generateKeyPair } from 'jose'
+import { LogoutTokenError, readLogoutToken } from '../../lib/oidc/logout-token.ts'
+import { logoutEvent } from '../support/logout-token.ts'
+
+// What each clause is for, the refusals over HTTP say. Here is where each limit lies, to the second and to the character.
+const now = 1_800_000_000
+const judge = {
+  preset: 'generic',
+  issuer: 'https://id.example',
+  tenants: [],
+  clientId: 'portal',
+  signingAlgorithm: 'RS256',
+} as const
+const right = {
+  iss: judge.issuer,
+  aud: judge.clientId,
+  iat: now,
+  exp: now + 120,
+  jti: 'a token',
+  sub: 'ada',
+  sid: 'session-1',
+  events: { [logoutEvent]: {} },
+}
+
+let key: CryptoKey
+let keys: ReturnType<typeof createLocalJWKSet>
+let fetched: number
+
+beforeAll(async () => {
+  const pair = await generateKeyPair('RS256', { extractable: true })
+  key = pair.privateKey
+  keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'a key', alg: 'RS256' }] })
+})
+
+async function signed(payload: Uint8Array | string, header: object = {}): Promise<string> {
+  const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload
+  return await new CompactSign(bytes).setProtectedHeader({ alg: 'RS256', kid: 'a key', ...header }).sign(key)
+}
+
+const token = (claims: object = {}, header: object = {}) =>
+  signed(JSON.stringify({ ...right, ...claims }), header)
+
+async function read(text: string) {
+  fetched = 0
+  const counted = async () => {
+    fetched++
+    return keys
+  }
+  return await readLogoutToken(text, judge, counted, now)
+}
+
+/** Sees the whole sentence, which is all that the operator gets. */
+async function expectRefusal(text: string, message: string): Promise<Error> {
+  const error: unknown = await read(text).catch((caught: unknown) => caught)
+  expect(error).toBeInstanceOf(LogoutTokenError)
+  expect(error).toMatchObject({ name: 'LogoutTokenError', message })
+  return error as Error
+}
+
+describe('a logout token is believed', () => {
+  it('as it should be: it ends a session', async () => {
+    const ends = { providerSession: 'session-1', subject: 'ada' }
+    expect(await read(await token())).toEqual({ id: 'a token', issuer: right.iss, ends })
+    expect(fetched).toBe(1)
+  })
+
+  it('without a subject, and without a session', async () => {
+    expect((await read(await token({ sub: undefined }))).ends).toEqual({ providerSession: 'session-1' })
+    expect((await read(await token({ sid: undefined }))).ends).toEqual({ subject: 'ada' })
+  })
+
+  it.each<[object]>([
+    [{ iat: now + 30 }],
+    [{ iat: now - 330 }],
+    [{ exp: now - 29 }],
+    [{ nbf: now + 30 }],
+    [{ aud: ['portal'] }],
+    [{ azp: 'portal' }],
+    [{ aud: ['portal', 'api'], azp: 'portal' }],
+    [{ sub: 'x'.repeat(255) }],
+    [{ events: { [logoutEvent]: { more: 1 }, other: {} } }],
+  ])('with the claims %j', async (claims) => {
+    expect((await read(await token(claims))).id).toBe('a token')
+  })
+
+  it.each(['logout+jwt', 'Logout+JWT', 'application/logout+jwt', 'JWT', 'application/jwt'])(
+    'with the type %s',
+    async (typ) => {
+      expect((await read(await token({}, { typ }))).id).toBe('a token')
+    },
+  )
+})
+
+describe('a logout token is refused', () => {
+  it.each<[object, string]>([
+    [{ iss: 'https://id.example/' }, 'its issuer (iss) is not the provider'],
+    [{ aud: 'Portal' }, 'it is not meant for us (aud)'],
+    [{ aud: ['a', 'b'] }, 'it is not meant for us (aud)'],
+    [
+      { aud: ['portal', 'api'] },
+      'it is meant for others too (aud), and does not say for whom it was made (azp)',
+    ],
+    [{ azp: 'api' }, 'it was made for another client (azp)'],
+    [{ aud: ['portal', 'api'], azp: 'api' }, 'it was made for another client (azp)'],
+    [{ iat: now + 31 }, 'it was issued in the future (iat)'],
+    [{ iat: now - 331 }, 'it was issued too long ago (iat)'],
+    [{ iat: undefined }, 'it does not say when it was issued (iat)'],
+    [{ iat: String(now) }, 'it does not say when it was issued (iat)'],
+    [{ exp: now - 30 }, 'it has expired (exp)'],
+    [{ exp: undefined }, 'it does not say when it expires (exp)'],
+    [{ exp: String(now) }, 'it does not say when it expires (exp)'],
+    [{ nbf: now + 31 }, 'it is not valid yet (nbf)'],
+    [{ nbf: null }, 'it is not valid yet (nbf)'],
+    [{ sub: '' }, 'its sub is not 1 to 255 ASCII characters'],
+    [{ sub: 'x'.repeat(256) }, 'its sub is not 1 to 255 ASCII characters'],
+    [{ sid: 42 }, 'its sid is not 1 to 255 ASCII characters'],
+    [{ sid: null }, 'its sid is not 1 to 255 ASCII characters'],
+    [{ sub: undefined, sid: undefined }, 'it names neither a person (sub) nor a session (sid)'],
+    [{ events: undefined }, 'its events are not a JSON object'],
+    [{ events: null }, 'its events are not a JSON object'],
+    [{ events: [logoutEvent] }, 'its events are not a JSON object'],
+    [{ events: logoutEvent }, 'its events are not a JSON object'],
+    [{ events: {} }, 'its events are not those of a logout'],
+    [{ events: { [logoutEvent]: null } }, 'its events are not those of a logout'],
+    [{ events: { [logoutEvent]: true } }, 'its events are not those of a logout'],
+    [{ nonce: '' }, 'it has a nonce, as only an ID token may'],
+    [{ jti: undefined }, 'it has no id (jti)'],
+    [{ jti: '' }, 'it has no id (jti)'],
+    [{ jti: 42 }, 'it has no id (jti)'],
+  ])('with the claims %j', async (claims, message) => {
+    await expectRefusal(await token(claims), message)
+  })
+
+  it('with a moment that JSON can hold and a clock cannot', async () => {
+    for (const name of ['iat', 'exp'])
+      await expectRefusal(
+        await signed(JSON.stringify({ ...right, [name]: 0 }).replace(`"${name}":0`, `"${name}":1e999`)),
+        { iat: 'it does not say when it was issued (iat)', exp: 'it does not say when it expires (exp)' }[
+          name
+        ]!,
+      )
+  })
+
+  it.each([
+    ['another algorithm', { alg: 'RS384' }, 'its alg is not the registered RS256'],
+    ['no algorithm', { alg: undefined }, 'its alg is not the registered RS256'],
+    ['extensions', { crit: ['x'] }, 'it has extensions that must be understood (crit)'],
+    ['no list of extensions', { crit: null }, 'it has extensions that must be understood (crit)'],
+    ['the type of another token', { typ: 'at+jwt' }, 'its typ is that of another kind of token'],
+    ['a type around the right one', { typ: 'x/application/jwt' }, 'its typ is that of another kind of token'],
+    [
+      'a type with the right one in parts',
+      { typ: 'logout+application/jwt' },
+      'its typ is that of another kind of token',
+    ],
+    ['an empty type', { typ: '' }, 'its typ is that of another kind of token'],
+    ['a type that is no text', { typ: ['jwt'] }, 'its typ is that of another kind of token'],
+  ])('with %s in its header, before any key is fetched', async (_what, header, message) => {
+    const [, payload, signature] = (await token()).split('.')
+    const encoded = Buffer.from(JSON.stringify({ alg: 'RS256', kid: 'a key', ...header })).toString(
+      'base64url',
+    )
+    await expectRefusal(`${encoded}.${payload}.${signature}`, message)
+    expect(fetched).toBe(0)
+  })
+
+  it('with a header that cannot be read, and says why', async () => {
+    for (const header of ['e30e', 'W10']) {
+      const { cause } = await expectRefusal(`${header}.e30.AAAA`, 'its header cannot be read')
+      expect(cause).toHaveProperty('message')
+    }
+  })
+
+  it.each([
+    '',
+    'a.b',
+    'a.b.c.d',
+    '.b.c',
+    'a..c',
+    'a.b.',
+    'a.b.c\n',
+    ' a.b.c',
+    'a.b.c=',
+    'a+.b.c',
+    'a.b/.c',
+    'a.b.c.d.e',
+  ])('when it is spelt %j', async (text) => {
+    await expectRefusal(text, 'it is not a JWS in three parts')
+  })
+
+  it('when its signature is not that of the provider, and says why', async () => {
+    const [header, payload] = (await token()).split('.')
+    const [, , another] = (await token({ sub: 'grace' })).split('.')
+    const { cause } = await expectRefusal(
+      `${header}.${payload}.${another}`,
+      'its signature is not that of the provider',
+    )
+    expect(cause).toMatchObject({ code: 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED' })
+    await expectRefusal(await token({}, { kid: 'another key' }), 'its signature is not that of the provider')
+  })
+
+  it.each(['null', '[]', '"text"', '42', 'true'])('when its payload is %s', async (payload) => {
+    await expectRefusal(await signed(payload), 'its payload is not a JSON object')
+  })
+
+  it('when its payload cannot be read, and says why', async () => {
+    for (const payload of ['text', Buffer.from('{"sub":"\xff"}', 'latin1')]) {
+      const { cause } = await expectRefusal(await signed(payload), 'its payload cannot be read')
+      expect(cause).toHaveProperty('message')
+    }
+  })
+})
+
+it('a key set that cannot be fetched is no fault of the token', async () => {
+  const failing = () => Promise.reject(new Error('the provider is away'))
+  await expect(readLogoutToken(await token(), judge, failing, now)).rejects.toThrow('the provider is away')
+})

@@ -1,0 +1,257 @@
+import { once } from 'node:events'
+import https from 'node:https'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { createOutbound, type Outbound } from '../../lib/oidc/http-client.ts'
+import { explain } from '../../lib/shared/errors.ts'
+import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { selfSigned } from '../support/self-signed.ts'
+import { Visitor } from '../support/visitor.ts'
+
+/** A provider with a certificate of a CA that only its row knows, behind a proxy, at a name that only the proxy resolves. */
+const name = 'id.inside.example'
+const authority = selfSigned(name)
+const stranger = selfSigned('ca.elsewhere.example')
+
+let provider: FaultyProvider
+let proxy: ConnectProxy
+let portal: TestPortal
+let outbound: Outbound
+
+beforeAll(async () => {
+  provider = await startFaultyProvider({ tls: { ...authority, name } })
+})
+afterAll(() => provider.close())
+beforeEach(async () => {
+  provider.reset()
+  proxy = await startConnectProxy()
+  portal = await startPortal()
+  outbound = createOutbound({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.1'], concurrency: 4 })
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+})
+afterEach(async () => {
+  await outbound.close()
+  await portal.close()
+  await proxy.close()
+})
+
+const behind = () => ({ proxy: proxy.url, certificateAuthority: authority.cert })
+const options = { method: 'GET', headers: {}, body: undefined, redirect: 'manual' as const }
+const ask = (url: string, network: object) => outbound.of('acme', network).fetch(url, options)
+const discovery = () => `${provider.issuer}/.well-known/openid-configuration`
+
+/** The messages of an error and of its causes. */
+async function failureOf(act: Promise<unknown>): Promise<string> {
+  const error: unknown = await act.then(
+    () => new Error('it worked'),
+    (thrown: unknown) => thrown,
+  )
+  return explain(error)
+}
+
+/** What a browser does that knows the CA and the way. */
+async function seenInside(url: string): Promise<string> {
+  const lookup = ((_name: string, _options: object, done: (error: null, found: object[]) => void) =>
+    done(null, [{ address: '127.0.0.1', family: 4 }])) as never
+  const request = https.get(url, { ca: authority.cert, lookup, agent: false })
+  const [response] = await once(request, 'response')
+  response.resume()
+  return response.headers.location
+}
+
+async function signsIn(): Promise<boolean> {
+  const who = new Visitor()
+  const { location } = await who.get(`${portal.url}/login/acme`)
+  await who.open(await seenInside(location!))
+  return (await who.get(`${portal.url}/portal`)).status === 200
+}
+
+describe('a provider behind a proxy, with a CA of its own', () => {
+  it('is connected, tested and signed in with, and the proxy sees no more than its name', async () => {
+    await portal.connect(provider, behind())
+    expect((await portal.sso.providers.test('acme')).ok).toBe(true)
+    expect(await signsIn()).toBe(true)
+    const { host } = new URL(provider.issuer)
+    expect(new Set(proxy.asked)).toEqual(new Set([host]))
+    const { authorization, 'user-agent': agent } = provider.requests.findLast(
+      ({ path }) => path === '/token',
+    )!.headers
+    for (const secret of [authorization!, agent!, '/token', 'code_verifier'])
+      expect(proxy.seen()).not.toContain(secret)
+  })
+
+  it.each([
+    ['without the proxy', () => ({ proxy: undefined }), /gave no answer/],
+    ['without the CA', () => ({ certificateAuthority: undefined }), /self-signed certificate/],
+    [
+      'with another CA',
+      () => ({ certificateAuthority: stranger.cert }),
+      /self-signed certificate|signature failure/,
+    ],
+    [
+      'by another name',
+      () => ({ issuer: provider.issuer.replace(name, 'id.elsewhere.example') }),
+      /altnames|IP/,
+    ],
+  ])('is not reached %s, and not saved', async (_how, settings, says) => {
+    await expect(portal.connect(provider, { ...behind(), ...settings() })).rejects.toThrow(says)
+    expect(provider.requests).toEqual([])
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it('is reached over the new way at once when its settings change, whatever failed on the old one', async () => {
+    await portal.connect(provider, behind())
+    const first = proxy
+    proxy = await startConnectProxy()
+    await first.close()
+    expect((await portal.sso.providers.test('acme')).ok).toBe(false)
+    await portal.sso.providers.update('acme', { proxy: proxy.url })
+    expect(await signsIn()).toBe(true)
+    expect(proxy.asked).not.toEqual([])
+  })
+
+  it('has a CA that counts for it alone', async () => {
+    const network = { certificateAuthority: authority.cert, proxy: proxy.url }
+    expect((await outbound.of('acme', network).fetch(discovery(), options)).status).toBe(200)
+    expect(await failureOf(outbound.of('other', { proxy: proxy.url }).fetch(discovery(), options))).toMatch(
+      /self-signed certificate/,
+    )
+  })
+
+  it.each(['407 Proxy Authentication Required', '403 Forbidden', '302 Found', 'nonsense', 'never'])(
+    'is out of reach while the proxy answers %s, for no longer than the time limit',
+    async (refuses) => {
+      proxy.refuses = refuses
+      const began = performance.now()
+      expect(await failureOf(ask(discovery(), behind()))).toMatch(/gave no answer/)
+      expect(performance.now() - began).toBeLessThan(3000)
+      proxy.refuses = undefined
+      expect((await ask(discovery(), behind())).status).toBe(200)
+    },
+  )
+})
+
+describe('who may enter a proxy reaches nothing with it that is forbidden (SSRF):', () => {
+  it.each([
+    'http://127.0.0.2:1',
+    'http://10.0.0.1:3128',
+    'https://169.254.169.254',
+    'http://[::1]:3128',
+    'http://localhost:1',
+  ])('not the proxy %s, inside of our own network', async (address) => {
+    const strict = createOutbound({ timeoutSeconds: 1, allowedAddresses: [], concurrency: 1 })
+    const failure = await failureOf(
+      strict.of('acme', { proxy: address }).fetch('https://id.example/', options),
+    )
+    expect(failure).toMatch(/is not a public one/)
+    await strict.close()
+  })
+
+  it.each([
+    'https://10.0.0.1/',
+    'https://169.254.169.254/latest/meta-data/',
+    'https://[::ffff:10.0.0.1]/',
+    'https://0x7f000002/',
+  ])('not %s, at the proxy’s end', async (address) => {
+    expect(await failureOf(ask(address, behind()))).toMatch(/is not a public one/)
+    expect(proxy.asked).toEqual([])
+  })
+
+  it.each(['https://localhost/', 'https://LOCALHOST./', 'https://a.localhost/'])(
+    'not the proxy’s own machine as %s',
+    async (address) => {
+      const strict = createOutbound({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.9'], concurrency: 1 })
+      expect(await failureOf(strict.of('acme', behind()).fetch(address, options))).toMatch(
+        /is not a public one/,
+      )
+      expect(proxy.asked).toEqual([])
+      await strict.close()
+    },
+  )
+
+  it('not by a name of the proxy that leads inside', async () => {
+    const resolve = async () => [{ address: '10.0.0.1', family: 4 }]
+    const strict = createOutbound({ timeoutSeconds: 1, allowedAddresses: [], concurrency: 1 }, resolve)
+    const by = strict.of('acme', { proxy: 'http://proxy.example:3128' })
+    expect(await failureOf(by.fetch('https://id.example/', options))).toMatch(
+      /10\.0\.0\.1 is not a public one/,
+    )
+    await strict.close()
+  })
+
+  it('nor does plain text leave this machine through it', async () => {
+    expect(await failureOf(ask('http://127.0.0.1:1/', behind()))).toMatch(
+      /is not https, and goes through no proxy/,
+    )
+    expect(proxy.asked).toEqual([])
+  })
+})
+
+describe('what is entered of the network', () => {
+  it.each([
+    [
+      'a proxy with credentials',
+      { proxy: 'http://user:pass@proxy.example:3128' },
+      /^proxy: write it without a user/,
+    ],
+    ['a proxy with a user', { proxy: 'http://user@proxy.example:3128' }, /^proxy: write it without a user/],
+    [
+      'a proxy with credentials behind too many slashes',
+      { proxy: 'http:////user:pass@proxy.example:3128' },
+      /^proxy: write it without a user/,
+    ],
+    ['a proxy of another kind', { proxy: 'socks5://proxy.example' }, /^proxy: write an address such as/],
+    [
+      'certificates that are none',
+      { certificateAuthority: 'mine' },
+      /^certificateAuthority: give PEM certificates/,
+    ],
+    [
+      'a broken certificate',
+      { certificateAuthority: authority.cert.replace(/\n[\w+/]{4}/, '\nAAAA') },
+      /^certificateAuthority: give PEM certificates/,
+    ],
+    [
+      'a private key beside it',
+      { certificateAuthority: authority.cert + authority.key },
+      /^certificateAuthority: give PEM certificates/,
+    ],
+  ])('is refused before anybody is asked: %s', async (_what, settings, says) => {
+    const error: unknown = await portal
+      .connect(provider, { ...behind(), ...settings })
+      .catch((thrown) => thrown)
+    expect((error as Error).message).toMatch(says)
+    expect((error as Error).message).not.toContain('pass@')
+    expect(proxy.asked).toEqual([])
+  })
+
+  it('is kept of a proxy as it is read, without what a terminal or a log would obey', async () => {
+    await portal.connect(provider, { ...behind(), proxy: ` ${proxy.url}/\u001b[2J\n` })
+    expect(await portal.knex('sso_providers').pluck('proxy')).toEqual([proxy.url])
+  })
+
+  it('may be several certificates', async () => {
+    await portal.connect(provider, { ...behind(), certificateAuthority: stranger.cert + authority.cert })
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('does not have the client secret sent to whoever another certificate is believed of', async () => {
+    await portal.connect(provider, behind())
+    const asked = proxy.asked.length
+    const changes = { certificateAuthority: stranger.cert + authority.cert, proxy: proxy.url }
+    await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(
+      'clientSecret: give the client secret again when other certificates are believed',
+    )
+    expect(proxy.asked).toHaveLength(asked)
+    await portal.sso.providers.update('acme', { ...changes, clientSecret: provider.clientSecret })
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('keeps the client secret from whoever the system believes, once it is taken back', async () => {
+    await portal.connect(provider, behind())
+    await expect(portal.sso.providers.update('acme', { certificateAuthority: null })).rejects.toThrow(
+      'clientSecret: give the client secret again when other certificates are believed',
+    )
+  })
+})

@@ -1,0 +1,293 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import fc from 'fast-check'
+import { type ProviderInput, readInput } from '../../lib/management/provider-input.ts'
+import type { Preset } from '../../lib/providers/presets/preset.ts'
+import { presetOf, presets } from '../../lib/providers/presets/presets.ts'
+import { effort, textOf } from '../support/properties.ts'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const folder = path.join(root, 'lib/providers/presets')
+
+const guid = '4c1b2a3d-0000-4000-8000-00000000abcd'
+
+const input = (preset: string, answers: Record<string, string> = {}): ProviderInput => ({
+  slug: 'acme',
+  preset,
+  answers,
+  clientId: 'portal',
+  clientSecret: 'secret',
+})
+const issuerOf = (preset: string, answers?: Record<string, string>) =>
+  readInput(input(preset, answers)).settings.issuer
+
+describe('the presets', () => {
+  it('are all there that have a file', () => {
+    const shared = ['answers', 'preset', 'presets']
+    const files = fs.readdirSync(folder).map((file) => path.basename(file, '.ts'))
+    const own = files.filter((file) => !shared.includes(file))
+    expect(presets.map(({ name }) => name).sort()).toEqual(own.sort())
+  })
+
+  it('begin with the one that is used most, and end with the one for all others', () => {
+    expect(presets.map(({ name }) => name)).toEqual([
+      'entra',
+      'google',
+      'okta',
+      'auth0',
+      'keycloak',
+      'gitlab',
+      'ping',
+      'onelogin',
+      'jumpcloud',
+      'generic',
+    ])
+  })
+
+  it.each(presets.map((preset): [string, Preset] => [preset.name, preset]))(
+    '%s has a guide, a logo that is there or none, and questions that flags can be made of',
+    (_name, { guide, logo, asks, settings }) => {
+      expect(fs.existsSync(path.join(root, 'docs/providers', guide))).toBe(true)
+      if (logo !== undefined)
+        expect(fs.existsSync(path.join(root, 'views/assets/logos', `${logo}.svg`))).toBe(true)
+      for (const { name } of asks) expect(name).toMatch(/^[a-z]+$/)
+      // Answers that no issuer is made of would be asked in vain.
+      expect(settings !== undefined).toBe(asks.length > 0)
+    },
+  )
+
+  it('are listed in the docs, each with its guide', () => {
+    const listed = fs.readFileSync(path.join(root, 'docs/providers/README.md'), 'utf8')
+    for (const { name, guide } of presets) expect(listed).toContain(`| [\`${name}\`](${guide}) |`)
+  })
+
+  it('take their own examples', () => {
+    for (const { asks } of presets)
+      for (const { name, example, read } of asks)
+        expect([name, read(example!)]).toEqual([name, { answer: example }])
+  })
+})
+
+describe('the issuer', () => {
+  it.each<[string, Record<string, string>, string]>([
+    ['google', {}, 'https://accounts.google.com'],
+    ['google', { workspace: 'example.com' }, 'https://accounts.google.com'],
+    ['okta', { domain: 'example.okta.com' }, 'https://example.okta.com'],
+    ['okta', { domain: 'example.okta.com', server: '' }, 'https://example.okta.com'],
+    ['okta', { domain: 'id.example.com', server: 'default' }, 'https://id.example.com/oauth2/default'],
+    ['okta', { domain: ' https://Example.OktaPreview.com/ ' }, 'https://example.oktapreview.com'],
+    ['auth0', { domain: 'acme.eu.auth0.com' }, 'https://acme.eu.auth0.com/'],
+    ['auth0', { domain: 'https://login.example.com//' }, 'https://login.example.com/'],
+    ['keycloak', { address: 'https://id.example.com', realm: 'acme' }, 'https://id.example.com/realms/acme'],
+    [
+      'keycloak',
+      { address: 'ID.example.com:8443/auth/', realm: 'Acme_2.0' },
+      'https://id.example.com:8443/auth/realms/Acme_2.0',
+    ],
+    ['keycloak', { address: 'http://localhost:8080', realm: 'acme' }, 'http://localhost:8080/realms/acme'],
+    ['gitlab', {}, 'https://gitlab.com'],
+    ['gitlab', { address: 'https://gitlab.example.com:443/' }, 'https://gitlab.example.com'],
+    ['gitlab', { address: 'example.com/gitlab' }, 'https://example.com/gitlab'],
+    ['ping', { environment: guid.toUpperCase() }, `https://auth.pingone.com/${guid}/as`],
+    ['ping', { environment: guid, region: 'EU' }, `https://auth.pingone.eu/${guid}/as`],
+    ['ping', { environment: guid, region: 'com.au' }, `https://auth.pingone.com.au/${guid}/as`],
+    ['onelogin', { subdomain: 'acme' }, 'https://acme.onelogin.com/oidc/2'],
+    ['onelogin', { subdomain: '123' }, 'https://123.onelogin.com/oidc/2'],
+    ['onelogin', { subdomain: 'https://Acme.OneLogin.com/' }, 'https://acme.onelogin.com/oidc/2'],
+    ['jumpcloud', {}, 'https://oauth.id.jumpcloud.com/'],
+    ['jumpcloud', { region: 'us' }, 'https://oauth.id.jumpcloud.com/'],
+    ['jumpcloud', { region: 'eu' }, 'https://oauth.id.eu.jumpcloud.com/'],
+  ])('of %s with %j is %s', (preset, answers, issuer) => {
+    expect(issuerOf(preset, answers)).toBe(issuer)
+  })
+
+  it('given by name stands in place of what the preset would make', () => {
+    const { settings } = readInput({ ...input('gitlab'), issuer: 'https://id.example.com' })
+    expect(settings.issuer).toBe('https://id.example.com')
+  })
+
+  it('has to be given where a preset asks for nothing', () => {
+    expect(() => issuerOf('generic')).toThrow(/issuer/)
+  })
+})
+
+/** What would lead elsewhere, or what nobody can mean. */
+const hostile = [
+  'evil.example/x#',
+  'evil.example?',
+  'evil.example/..',
+  'a@b',
+  'okta.com@evil.example',
+  'https://user:word@evil.example',
+  'evil.example:8443:1',
+  'evil example.com',
+  'evil.example\n.okta.com',
+  'evil.example\\.okta.com',
+  'javascript:alert(1)',
+  'ftp://evil.example',
+  '-evil.example',
+  'ex%61mple.com',
+  'ёxample.com',
+  '$(id).example.com',
+  '/',
+]
+
+describe('an answer that is none', () => {
+  it.each(hostile)('such as %j is refused whatever is asked for', (answer) => {
+    const asked = presets.flatMap(({ asks }) => asks).filter(({ name }) => name !== 'tenant')
+    expect(asked.length).toBeGreaterThan(8)
+    for (const { name, read } of asked)
+      expect([name, read(answer)]).toEqual([name, { wrong: expect.stringMatching(/^write /) }])
+  })
+
+  it.each<[string, Record<string, string>, RegExp]>([
+    ['okta', {}, /^domain: write the Okta domain, /],
+    ['okta', { domain: '  ' }, /^domain: write the Okta domain, /],
+    ['okta', { domain: 'example-admin.okta.com' }, /^domain: write the domain without `-admin`/],
+    [
+      'okta',
+      { domain: 'example.okta.com:8443' },
+      /^domain: write a domain only, such as `example\.okta\.com`/,
+    ],
+    ['okta', { domain: 'evil..example' }, /^domain: write a domain only/],
+    ['okta', { domain: 'xn--127.okta.com' }, /^domain: write a domain only/],
+    ['okta', { domain: '127.0.0.1' }, /^domain: write a domain only/],
+    ['okta', { domain: 'localhost' }, /^domain: write a domain only/],
+    ['okta', { domain: 'example.okta.com', server: '../v1' }, /^server: write the ID/],
+    ['okta', { domain: `${'a'.repeat(60)}.`.repeat(5).concat('com') }, /^domain: write a domain only/],
+    ['auth0', { domain: 'acme.auth0.com/login' }, /^domain: write a domain only/],
+    [
+      'keycloak',
+      { address: 'https://id.example.com/realms/acme', realm: 'acme' },
+      /^address: write only what/,
+    ],
+    [
+      'keycloak',
+      { address: 'https://id.example.com/admin/master/console', realm: 'acme' },
+      /^address: write only/,
+    ],
+    ['keycloak', { address: 'https://id.example.com', realm: '..' }, /^realm: write the name/],
+    ['keycloak', { address: 'https://id.example.com', realm: 'a/../b' }, /^realm: write the name/],
+    ['keycloak', { address: 'https://id.example.com', realm: 'acme?x' }, /^realm: write the name/],
+    ['keycloak', { address: 'https://id.example.com:99999', realm: 'acme' }, /^address: write an address/],
+    ['gitlab', { address: 'evil..example' }, /^address: write an address/],
+    ['gitlab', { address: 'https://gitlab.example.com/users?x=1' }, /^address: write an address/],
+    ['ping', { environment: 'acme' }, /^environment: write the Environment ID, a GUID/],
+    ['ping', { environment: guid, region: 'com/evil' }, /^region: write one of com, ca, eu/],
+    ['onelogin', { subdomain: 'https://https://acme' }, /^subdomain: write what stands before/],
+    ['onelogin', { subdomain: 'evil.example' }, /^subdomain: write what stands before/],
+    ['onelogin', { subdomain: 'a.b.onelogin.com' }, /^subdomain: write what stands before/],
+    ['jumpcloud', { region: 'evil.example' }, /^region: write one of us, eu, in/],
+    ['google', { workspace: 'ada@example.com' }, /^workspace: write a domain only/],
+    ['google', { tenant: guid }, /^tenant: the preset google does not ask for it/],
+  ])('for %s, %j, is refused with what to write', (preset, answers, sentence) => {
+    expect(() => issuerOf(preset, answers)).toThrow(sentence)
+  })
+
+  it('of plain http away from this machine is left to the look at the issuer, which refuses it', () => {
+    expect(issuerOf('gitlab', { address: 'http://gitlab.example.com' })).toBe('http://gitlab.example.com')
+  })
+})
+
+describe('whatever is answered, the issuer', () => {
+  const answer = textOf([
+    ...[
+      'https://',
+      'http://',
+      '//',
+      '/',
+      '\\',
+      '@',
+      ':',
+      ':443',
+      '#',
+      '?',
+      '%2f',
+      '%00',
+      '..',
+      '.',
+      '-',
+      ' ',
+      '\n',
+    ],
+    ...[
+      'evil.example',
+      'okta.com',
+      'acme',
+      '.onelogin.com',
+      '-admin',
+      'realms',
+      '127.0.0.1',
+      '[::1]',
+      'xn--',
+      guid,
+      'eu',
+    ],
+  ])
+  // Where nobody is asked for an address, nothing but the vendor's may come of it.
+  const hosts: Record<string, RegExp> = {
+    google: /^accounts\.google\.com$/,
+    ping: /^auth\.pingone\.(com|ca|eu|com\.au|sg|asia)$/,
+    onelogin: /^[a-z0-9-]+\.onelogin\.com$/,
+    jumpcloud: /^oauth\.id\.((eu|in)\.)?jumpcloud\.com$/,
+  }
+
+  it.each(presets.filter(({ name }) => !['entra', 'generic'].includes(name)).map(({ name }) => name))(
+    'of %s is an address as browsers spell it, at its own host, without user, query or fragment',
+    (name) => {
+      const { asks, settings } = presetOf(name)!
+      const answers = fc.record(Object.fromEntries(asks.map((question) => [question.name, answer])))
+      let made = 0
+      fc.assert(
+        fc.property(answers, (given) => {
+          const read = asks.map((question) => ({ question, outcome: question.read(given[question.name]!) }))
+          const good = read.flatMap(({ question, outcome }) =>
+            'answer' in outcome ? [[question.name, outcome.answer] as const] : [],
+          )
+          const lacks = read.some(
+            ({ question, outcome }) => question.required !== false && 'wrong' in outcome,
+          )
+          if (lacks) return
+          made++
+          const { issuer } = settings!(Object.fromEntries(good))
+          const url = new URL(issuer)
+          expect([issuer, `${issuer}/`]).toContain(url.href)
+          expect([url.username, url.password, url.search, url.hash]).toEqual(['', '', '', ''])
+          expect(url.host).toMatch(hosts[name] ?? /^[a-z0-9.-]+(:\d+)?$/)
+        }),
+        {
+          ...effort(),
+          examples: [[Object.fromEntries(asks.map(({ name: each, example }) => [each, example!]))]],
+        },
+      )
+      expect(made).toBeGreaterThan(0)
+    },
+  )
+})
+
+describe('what a preset settles', () => {
+  it('at Google: a Workspace domain bounds what Google vouches for, and spares people a choice', () => {
+    const { settings } = readInput(input('google', { workspace: 'Example.com' }))
+    expect(settings).toMatchObject({
+      emailDomains: ['example.com'],
+      authorizationParameters: { hd: 'example.com' },
+      prompt: 'select_account',
+    })
+    expect(readInput(input('google')).settings).not.toHaveProperty('emailDomains')
+  })
+
+  it('at JumpCloud: signing out ends here, for nobody would come back from there', () => {
+    expect(readInput(input('jumpcloud')).settings).toMatchObject({ logout: 'portal' })
+  })
+
+  it('is what the administrator says instead, where he says it', () => {
+    const { settings } = readInput({ ...input('google'), prompt: 'login', displayName: 'Our Google' })
+    expect(settings).toMatchObject({ prompt: 'login', displayName: 'Our Google' })
+  })
+
+  it.each(presets.map(({ name }) => name))('in %s never is that an address is trusted', (name) => {
+    const { defaults } = presetOf(name)!
+    expect(defaults).not.toHaveProperty('trustsEmail')
+  })
+})

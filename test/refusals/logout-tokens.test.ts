@@ -1,0 +1,654 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { CompactEncrypt } from 'jose'
+import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import type { SigningFaults } from '../support/faulty-signing.ts'
+import { logoutEvent } from '../support/logout-token.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let other: FaultyProvider
+let portal: TestPortal
+/** of the provider's session: one that has ended does not begin again */
+let sid: string
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  other = await startFaultyProvider()
+  portal = await startPortal()
+  await portal.connect(provider)
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+})
+afterAll(async () => {
+  await portal.close()
+  await provider.close()
+  await other.close()
+})
+beforeEach(() => {
+  provider.reset()
+  portal.logs.length = 0
+  sid = randomUUID()
+})
+
+const now = () => Math.floor(Date.now() / 1000)
+
+function rightClaims(): Claims {
+  return {
+    iss: provider.issuer,
+    aud: provider.clientId,
+    iat: now(),
+    exp: now() + 120,
+    jti: randomUUID(),
+    sub: 'ada',
+    sid,
+    events: { [logoutEvent]: {} },
+  }
+}
+
+/** A right one, but for these claims (`undefined` leaves one out) and these faults in how it is signed. */
+const signed = (claims: Claims = {}, faults: SigningFaults = {}) =>
+  provider.sign({ ...rightClaims(), ...claims }, faults)
+
+const withClaims = (claims: () => Claims) => () => signed(claims())
+const withFaults = (faults: SigningFaults) => () => signed({}, faults)
+const withPayload = (rawPayload: string) => () => signed({}, { rawPayload })
+
+async function signIn(): Promise<Visitor> {
+  provider.person.sid = sid
+  const visitor = new Visitor()
+  await visitor.open(`${portal.url}/login/acme`)
+  expect(await isIn(visitor)).toBe(true)
+  return visitor
+}
+
+const isIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/portal`)).status === 200
+
+const post = (body: BodyInit, { slug = 'acme', query = '', headers = {} } = {}) =>
+  fetch(`${portal.url}/logout/${slug}/backchannel${query}`, { method: 'POST', body, headers })
+
+const deliver = (token: string) => post(new URLSearchParams({ logout_token: token }))
+
+/** 400 that says nothing, the exact reason for the operator only, and the session lives. */
+async function expectRefusal(answer: Response, reason: RegExp, visitor: Visitor): Promise<string> {
+  expect(answer.status).toBe(400)
+  expect(answer.headers.get('cache-control')).toBe('no-store')
+  expect(await answer.json()).toEqual({
+    error: 'invalid_request',
+    error_description: 'The logout token was refused.',
+  })
+  const [line, ...more] = portal.logs
+  expect(more).toEqual([])
+  expect(line).toMatchObject({ level: 'warn', message: 'a logout token was refused' })
+  expect(line!.fields.cause).toMatch(reason)
+  expect(await isIn(visitor)).toBe(true)
+  return String(line!.fields.reference)
+}
+
+type Row = [fault: string, clause: string, token: () => Promise<string>, reason: RegExp]
+
+const form: Row[] = [
+  ['encrypted', 'Back-Channel Logout 2.6 (1)', encrypted, /^it is not a JWS in three parts$/],
+  [
+    'no signature at all',
+    'Back-Channel Logout 2.6 (2)',
+    withFaults({ signature: 'stripped' }),
+    /^it is not a JWS in three parts$/,
+  ],
+  ['not a token', 'Back-Channel Logout 2.5', async () => 'logout', /^it is not a JWS in three parts$/],
+  ['an empty one', 'Back-Channel Logout 2.5', async () => '', /^it is not a JWS in three parts$/],
+  ['a header that is not JSON', 'RFC 7515 5.2 (3)', withHeader('{'), /^its header cannot be read: /],
+  ['a header that is a list', 'RFC 7515 4', withHeader('[]'), /^its header cannot be read: /],
+]
+
+const signature: Row[] = [
+  [
+    'alg none',
+    'Back-Channel Logout 2.6 (3)',
+    async () => `${await signed({}, { alg: 'none' })}AAAA`,
+    /^its alg is not/,
+  ],
+  [
+    'HS256 with the public key as secret',
+    'RFC 8725 2.1',
+    withFaults({ alg: 'HS256-public-key' }),
+    /^its alg is not/,
+  ],
+  [
+    'HS256 with the client secret',
+    'Back-Channel Logout 2.6 (3)',
+    withFaults({ alg: 'HS256-client-secret' }),
+    /^its alg is not/,
+  ],
+  [
+    'another algorithm of the provider (ES256)',
+    'Back-Channel Logout 2.6 (3)',
+    withFaults({ alg: 'ES256' }),
+    /^its alg is not the/,
+  ],
+  [
+    'another algorithm of the same key (PS256)',
+    'Back-Channel Logout 2.6 (3)',
+    withFaults({ alg: 'PS256' }),
+    /^its alg is not the/,
+  ],
+  [
+    'no alg',
+    'RFC 7515 4.1.1',
+    withFaults({ header: { alg: undefined } }),
+    /^its alg is not the registered RS256$/,
+  ],
+  [
+    'a bad signature',
+    'Back-Channel Logout 2.6 (2)',
+    withFaults({ signature: 'bad' }),
+    /^its signature .*verification failed/,
+  ],
+  [
+    'the signature of a foreign key',
+    'Back-Channel Logout 2.6 (2)',
+    withFaults({ signature: 'foreign-key' }),
+    /^its signature is not/,
+  ],
+  [
+    'a kid that nobody knows',
+    'Core 10.1',
+    withFaults({ kid: 'unknown' }),
+    /^its signature .*no applicable key/,
+  ],
+  ['no kid where several keys fit', 'Core 10.1', severalKeys, /^its signature .*multiple matching keys/],
+  ['a key that has been rotated away', 'Core 10.1.1', rotatedAway, /^its signature .*no applicable key/],
+  [
+    'the token of another provider',
+    'RFC 8725 3.8',
+    otherProvider,
+    /^its signature is not that of the provider/,
+  ],
+  ...['jwk', 'jku', 'x5u', 'x5c'].map(
+    (member): Row => [
+      `a foreign key, handed over in ${member}`,
+      'RFC 8725 3.10',
+      withFaults({ signature: 'foreign-key', header: { [member]: keyFrom(member) } }),
+      /^its signature is not that of the provider/,
+    ],
+  ),
+  [
+    'an extension that must be understood',
+    'RFC 7515 4.1.11',
+    withFaults({ header: { crit: ['x'], x: 1 } }),
+    /\(crit\)$/,
+  ],
+  [
+    'an unencoded payload',
+    'RFC 7797 7',
+    withFaults({ header: { crit: ['b64'], b64: false } }),
+    /^it has extensions/,
+  ],
+]
+
+const kind: Row[] = [
+  [
+    'an access token by its typ',
+    'Back-Channel Logout 4.1',
+    withFaults({ header: { typ: 'at+jwt' } }),
+    /^its typ is that of another/,
+  ],
+  [
+    'another event by its typ',
+    'Back-Channel Logout 4.1',
+    withFaults({ header: { typ: 'secevent+jwt' } }),
+    /^its typ is that of/,
+  ],
+  [
+    'a typ that is a number',
+    'RFC 7515 4.1.9',
+    withFaults({ header: { typ: 1 } }),
+    /^its typ is that of another/,
+  ],
+  ['an ID token', 'Back-Channel Logout 2.4', idToken, /^its events are not a JSON object$/],
+  [
+    'an ID token that has events',
+    'Back-Channel Logout 2.6 (7)',
+    withClaims(() => ({ nonce: 'n' })),
+    /^it has a nonce/,
+  ],
+  [
+    'a nonce that is null',
+    'Back-Channel Logout 2.6 (7)',
+    withClaims(() => ({ nonce: null })),
+    /^it has a nonce/,
+  ],
+  [
+    'a payload that is not JSON',
+    'RFC 7519 7.2 (10)',
+    withPayload('logout'),
+    /^its payload cannot be read: not valid/,
+  ],
+  [
+    'a token within the token',
+    'Back-Channel Logout 2.6 (1)',
+    nested,
+    /^its payload cannot be read: not valid JSON$/,
+  ],
+  ...['null', '[]', '"logout"', '1'].map(
+    (payload): Row => [
+      `the payload ${payload}`,
+      'RFC 7519 7.2 (10)',
+      withPayload(payload),
+      /^its payload is not a JSON object$/,
+    ],
+  ),
+]
+
+const claims: Row[] = [
+  [
+    'another issuer',
+    'Back-Channel Logout 2.6 (4)',
+    withClaims(() => ({ iss: 'https://evil.example' })),
+    /\(iss\)/,
+  ],
+  [
+    'the issuer with a slash more',
+    'Back-Channel Logout 2.6 (4)',
+    withClaims(() => ({ iss: `${provider.issuer}/` })),
+    /\(iss\)/,
+  ],
+  ['several issuers', 'RFC 7519 4.1.1', withClaims(() => ({ iss: [provider.issuer] })), /\(iss\)/],
+  ['no issuer', 'Back-Channel Logout 2.4', withClaims(() => ({ iss: undefined })), /\(iss\)/],
+  [
+    'another audience',
+    'Back-Channel Logout 2.6 (4)',
+    withClaims(() => ({ aud: 'somebody-else' })),
+    /^it is not meant for us \(aud\)$/,
+  ],
+  [
+    'audiences without ours',
+    'Back-Channel Logout 2.6 (4)',
+    withClaims(() => ({ aud: ['a', 'b'] })),
+    /^it is not meant for us \(aud\)$/,
+  ],
+  [
+    'no audience',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ aud: undefined })),
+    /^it is not meant for us \(aud\)$/,
+  ],
+  [
+    'an empty list of audiences',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ aud: [] })),
+    /^it is not meant for us \(aud\)$/,
+  ],
+  [
+    'an audience that is an object',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ aud: {} })),
+    /^it is not meant for us \(aud\)$/,
+  ],
+  [
+    'further audiences without azp',
+    'Core 3.1.3.7 (4)',
+    withClaims(() => ({ aud: [provider.clientId, 'b'] })),
+    /^it is meant for others too/,
+  ],
+  [
+    'further audiences, made for one of them',
+    'Core 3.1.3.7 (5)',
+    withClaims(() => ({ aud: [provider.clientId, 'b'], azp: 'b' })),
+    /\(azp\)/,
+  ],
+  [
+    'another azp',
+    'Core 3.1.3.7 (5)',
+    withClaims(() => ({ azp: 'b' })),
+    /^it was made for another client \(azp\)$/,
+  ],
+  [
+    'no iat',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ iat: undefined })),
+    /^it does not say when it was issued/,
+  ],
+  [
+    'iat as text',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ iat: String(now()) })),
+    /^it does not say when it was issued/,
+  ],
+  [
+    'iat in the future',
+    'Back-Channel Logout 2.6 (4)',
+    withClaims(() => ({ iat: now() + 90 })),
+    /^it was issued in the future/,
+  ],
+  [
+    'iat long ago',
+    'Core 3.1.3.7 (10)',
+    withClaims(() => ({ iat: now() - 400 })),
+    /^it was issued too long ago/,
+  ],
+  [
+    'no exp',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ exp: undefined })),
+    /^it does not say when it expires/,
+  ],
+  [
+    'exp as text',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ exp: String(now() + 120) })),
+    /^it does not say when it expires/,
+  ],
+  [
+    'an expired one',
+    'Back-Channel Logout 2.6 (4)',
+    withClaims(() => ({ exp: now() - 60 })),
+    /^it has expired/,
+  ],
+  ['one of later', 'RFC 7519 4.1.5', withClaims(() => ({ nbf: now() + 90 })), /^it is not valid yet/],
+  ['nbf as text', 'RFC 7519 4.1.5', withClaims(() => ({ nbf: 'now' })), /^it is not valid yet/],
+  [
+    'neither sub nor sid',
+    'Back-Channel Logout 2.6 (5)',
+    withClaims(() => ({ sub: undefined, sid: undefined })),
+    /^it names neither/,
+  ],
+  ['a sub that is a number', 'RFC 7519 4.1.2', withClaims(() => ({ sub: 7 })), /^its sub is not/],
+  ['a sub that is null', 'RFC 7519 4.1.2', withClaims(() => ({ sub: null })), /^its sub is not/],
+  ['an empty sub', 'Core 2', withClaims(() => ({ sub: '' })), /^its sub is not/],
+  ['a sub of 256 characters', 'Core 2', withClaims(() => ({ sub: 'a'.repeat(256) })), /^its sub is not/],
+  ['a sub with a NUL', 'Core 2', withClaims(() => ({ sub: 'ada\0' })), /^its sub is not/],
+  [
+    'a sid that is a list',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ sid: ['session-1'] })),
+    /^its sid is not/,
+  ],
+  [
+    'an empty sid, though there is a sub',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ sid: '' })),
+    /^its sid is not/,
+  ],
+  [
+    'no events',
+    'Back-Channel Logout 2.6 (6)',
+    withClaims(() => ({ events: undefined })),
+    /^its events are not a JSON object$/,
+  ],
+  [
+    'events that are null',
+    'Back-Channel Logout 2.6 (6)',
+    withClaims(() => ({ events: null })),
+    /^its events are not a JSON object$/,
+  ],
+  [
+    'events as a list',
+    'Back-Channel Logout 2.6 (6)',
+    withClaims(() => ({ events: [logoutEvent] })),
+    /^its events are not a JSON object$/,
+  ],
+  [
+    'events as text',
+    'Back-Channel Logout 2.6 (6)',
+    withClaims(() => ({ events: logoutEvent })),
+    /^its events are not a JSON object$/,
+  ],
+  [
+    'another event',
+    'Back-Channel Logout 2.6 (6)',
+    withClaims(() => ({ events: { other: {} } })),
+    /^its events are not those of/,
+  ],
+  [
+    'an inherited event',
+    'Back-Channel Logout 2.6 (6)',
+    inheritedEvent,
+    /^its events are not those of a logout$/,
+  ],
+  ...[null, true, 'yes', []].map(
+    (value): Row => [
+      `an event that is ${JSON.stringify(value)}`,
+      'Back-Channel Logout 2.4',
+      withClaims(() => ({ events: { [logoutEvent]: value } })),
+      /^its events are not those of a logout$/,
+    ],
+  ),
+  ['no jti', 'Back-Channel Logout 2.4', withClaims(() => ({ jti: undefined })), /^it has no id \(jti\)$/],
+  ['an empty jti', 'Back-Channel Logout 2.4', withClaims(() => ({ jti: '' })), /^it has no id \(jti\)$/],
+  [
+    'a jti that is a number',
+    'Back-Channel Logout 2.4',
+    withClaims(() => ({ jti: 1 })),
+    /^it has no id \(jti\)$/,
+  ],
+  ['one that came before', 'Back-Channel Logout 2.6 (8)', replayed, /^it has come before \(jti\)$/],
+]
+
+function withHeader(header: string) {
+  return async () => {
+    const [, ...others] = (await signed()).split('.')
+    return [Buffer.from(header).toString('base64url'), ...others].join('.')
+  }
+}
+
+async function encrypted(): Promise<string> {
+  return await new CompactEncrypt(Buffer.from(await signed()))
+    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', cty: 'JWT' })
+    .encrypt(new Uint8Array(32))
+}
+
+async function nested(): Promise<string> {
+  return await signed({}, { header: { cty: 'JWT' }, rawPayload: await signed() })
+}
+
+async function severalKeys(): Promise<string> {
+  provider.faults.severalKeys = true
+  return await signed({}, { kid: 'absent', severalKeys: true })
+}
+
+async function rotatedAway(): Promise<string> {
+  const token = await signed()
+  await provider.rotateKeys()
+  return token
+}
+
+/** With the same client id there, and everything in it as if it came from the first. */
+async function otherProvider(): Promise<string> {
+  return await other.sign(rightClaims())
+}
+
+/** What a browser was given at its sign-in, or can get at any time. */
+async function idToken(): Promise<string> {
+  return await signed({ events: undefined, jti: undefined, nonce: 'n' })
+}
+
+async function inheritedEvent(): Promise<string> {
+  const { events: _, ...others } = rightClaims()
+  const rawPayload = `${JSON.stringify(others).slice(0, -1)},"events":{"__proto__":{"${logoutEvent}":{}}}}`
+  return await signed({}, { rawPayload })
+}
+
+/** Recorded when it did its work, for somebody else. */
+async function replayed(): Promise<string> {
+  const token = await signed({ sub: 'somebody-else', sid: undefined })
+  expect((await deliver(token)).status).toBe(200)
+  return token
+}
+
+function keyFrom(member: string): unknown {
+  const address = 'https://evil.example/keys'
+  return { jwk: { kty: 'RSA', e: 'AQAB', n: 'AQAB' }, jku: address, x5u: address, x5c: ['AQAB'] }[member]
+}
+
+describe('refused: logout token', () => {
+  let visitor: Visitor
+
+  beforeEach(async () => {
+    visitor = await signIn()
+    portal.logs.length = 0
+  })
+
+  it.each([...form, ...signature, ...kind, ...claims])('%s (%s)', async (_fault, _clause, make, reason) => {
+    const token = await make()
+    portal.logs.length = 0
+    const reference = await expectRefusal(await deliver(token), reason, visitor)
+    const [refusal, ...more] = await portal.knex('sso_events').where({ kind: 'refused', reference })
+    expect(more).toEqual([])
+    expect(refusal).toMatchObject({ portal: 'default', provider: 'acme', user_id: null })
+    const { code, reason: written } = JSON.parse(refusal.detail)
+    expect(code).toBe('logout_token_invalid')
+    expect(written).toMatch(reason)
+    // Nothing of the token, which may be somebody's ID token, is kept.
+    const kept = JSON.stringify([portal.logs, refusal])
+    for (const part of token.split('.').filter(({ length }) => length > 8)) expect(kept).not.toContain(part)
+  })
+})
+
+describe('refused: logout request', () => {
+  let visitor: Visitor
+
+  beforeEach(async () => {
+    visitor = await signIn()
+    portal.logs.length = 0
+  })
+
+  const one = async () => new URLSearchParams({ logout_token: await signed() })
+  const rows: [fault: string, clause: string, send: () => Promise<Response>, reason: RegExp][] = [
+    [
+      'no logout token',
+      'Back-Channel Logout 2.5',
+      () => post(new URLSearchParams({ token: 'x' })),
+      /^there is not one logout_token/,
+    ],
+    ['no body', 'Back-Channel Logout 2.5', () => post(''), /^there is not one logout_token/],
+    [
+      'two logout tokens',
+      'RFC 6749 3.1',
+      async () => post(new URLSearchParams(`${await one()}&${await one()}`)),
+      /^there is not one logout_token/,
+    ],
+    [
+      'the logout token in the address',
+      'Back-Channel Logout 2.5',
+      async () => post('', { query: `?${await one()}` }),
+      /^there is not one logout_token/,
+    ],
+    [
+      'the logout token in JSON',
+      'Back-Channel Logout 2.5',
+      async () =>
+        post(JSON.stringify({ logout_token: await signed() }), {
+          headers: { 'content-type': 'application/json' },
+        }),
+      /^there is not one logout_token/,
+    ],
+    [
+      'more than 64 KB',
+      'of our own',
+      () => post(new URLSearchParams({ logout_token: 'x'.repeat(70_000) })),
+      /too large/,
+    ],
+    [
+      'more than 100 parameters',
+      'of our own',
+      async () => post(new URLSearchParams(`${await one()}${'&a=b'.repeat(101)}`)),
+      /too many parameters/,
+    ],
+    [
+      'the logout token in an encoding that nobody knows',
+      'RFC 9110 8.4',
+      async () => post(await one(), { headers: { 'content-encoding': 'x' } }),
+      /unsupported content encoding/,
+    ],
+    [
+      'the logout token, packed, and then not',
+      'RFC 9110 8.4.1',
+      async () => post(await one(), { headers: { 'content-encoding': 'gzip' } }),
+      /Z_DATA_ERROR/,
+    ],
+    [
+      'a provider that is not there',
+      'Back-Channel Logout 2.2',
+      async () => post(await one(), { slug: 'nobody' }),
+      /^it comes from no/,
+    ],
+    [
+      'a provider that cannot be',
+      'Back-Channel Logout 2.2',
+      async () => post(await one(), { slug: '%00' }),
+      /^it comes from no/,
+    ],
+  ]
+
+  it.each(rows)('%s (%s)', async (_fault, _clause, send, reason) => {
+    await expectRefusal(await send(), reason, visitor)
+  })
+
+  it('writes down no name that is no provider’s: it may be anything that somebody pasted', async () => {
+    const answer = await post(await one(), { slug: 'nobody-of-this-name' })
+    await expectRefusal(answer, /^it comes from no/, visitor)
+    const written = await portal.knex('sso_events').where({ kind: 'refused' })
+    expect(JSON.stringify([portal.logs, written])).not.toContain('nobody-of-this-name')
+  })
+})
+
+describe('accepted: logout token', () => {
+  const rows: [what: string, clause: string, token: () => Promise<string>][] = [
+    ['with sub and sid', 'Back-Channel Logout 2.4', () => signed()],
+    ['with sub only', 'Back-Channel Logout 2.4', withClaims(() => ({ sid: undefined }))],
+    ['with sid only', 'Back-Channel Logout 2.4', withClaims(() => ({ sub: undefined }))],
+    [
+      'with our audience in a list',
+      'Back-Channel Logout 2.6 (4)',
+      withClaims(() => ({ aud: [provider.clientId] })),
+    ],
+    [
+      'with further audiences, made for us',
+      'Core 3.1.3.7 (4)',
+      withClaims(() => ({ aud: ['b', provider.clientId], azp: provider.clientId })),
+    ],
+    ['with typ logout+jwt', 'Back-Channel Logout 2.4', withFaults({ header: { typ: 'logout+jwt' } })],
+    [
+      'with typ in another spelling',
+      'RFC 7515 4.1.9',
+      withFaults({ header: { typ: 'application/LOGOUT+JWT' } }),
+    ],
+    ['without typ', 'Back-Channel Logout 2.4', withFaults({ header: { typ: undefined } })],
+    ['without kid where one key fits', 'Core 10.1', withFaults({ kid: 'absent' })],
+    ['with a key of now, just after a rotation', 'Core 10.1.1', afterRotation],
+    [
+      'with claims that nobody knows',
+      'Back-Channel Logout 2.4',
+      withClaims(() => ({ roles: ['admin'], toe: 'x' })),
+    ],
+    [
+      'with an event that says more',
+      'Back-Channel Logout 2.4',
+      withClaims(() => ({ events: { [logoutEvent]: { a: 1 }, other: {} } })),
+    ],
+    [
+      'from a clock that is half a minute ahead',
+      'Back-Channel Logout 2.6 (4)',
+      withClaims(() => ({ iat: now() + 20 })),
+    ],
+    [
+      'expired by a clock that is half a minute behind',
+      'Back-Channel Logout 2.6 (4)',
+      withClaims(() => ({ exp: now() - 20 })),
+    ],
+  ]
+
+  async function afterRotation(): Promise<string> {
+    await provider.rotateKeys()
+    return await signed()
+  }
+
+  it.each(rows)('%s (%s)', async (_what, _clause, make) => {
+    const visitor = await signIn()
+    const answer = await deliver(await make())
+    expect([answer.status, await answer.text()]).toEqual([200, ''])
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+    expect(await isIn(visitor)).toBe(false)
+  })
+})

@@ -1,0 +1,301 @@
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Request } from 'express'
+import fc from 'fast-check'
+import { readAnswer } from '../../lib/oidc/authorization-response.ts'
+import { PortalSsoError } from '../../lib/shared/errors.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { areRight, type Claims, type Edits, edited, hostileEdits } from '../support/hostile-claims.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { effort, textOf } from '../support/properties.ts'
+import { Visitor } from '../support/visitor.ts'
+
+const script = 'reflected"\'><img src=x onerror=alert(1)>'
+const callback = '/login/acme/callback'
+
+/** Stands for the state of an attempt that this very browser has begun. */
+const realState = '{the real state}'
+
+const name = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom('code', 'error', 'state', 'iss') },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom(
+      ...[
+        'id_token',
+        'response',
+        'session_state',
+        'error_description',
+        'portal_sso_posted_again',
+        'returnTo',
+      ],
+      ...['__proto__', 'constructor', 'code[]', 'state[x]', 'CODE', '', script],
+    ),
+  },
+  { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+)
+const value = fc.oneof(
+  fc.constantFrom(
+    'access_denied',
+    'server_error',
+    'invalid_grant',
+    'abc',
+    '1',
+    script,
+    `${script}\r\nset-cookie: a=b`,
+  ),
+  textOf([
+    '<',
+    '>',
+    '"',
+    "'",
+    '&',
+    ';',
+    '%',
+    '\r\n',
+    '\u0000',
+    '/',
+    '//evil.example',
+    'ü',
+    'eyJ',
+    '.',
+    '{{',
+    '<%',
+  ]),
+  fc.string({ unit: 'binary', maxLength: 2000 }),
+)
+const state = fc.oneof({ weight: 2, arbitrary: fc.constant(realState) }, { weight: 1, arbitrary: value })
+const pair = name.chain((each) =>
+  (each === 'state' ? state : value).map((to): [string, string] => [each, to]),
+)
+const written = fc.array(pair, { maxLength: 6 }).map((pairs) => pairs.map(encoded).join('&'))
+const likely = fc
+  .tuple(state, fc.constantFrom('code', 'error'), value)
+  .map(([to, kind, said]) => [encoded(['state', to]), encoded([kind, said])].join('&'))
+const noise = textOf([
+  '&',
+  '=',
+  '%',
+  '%zz',
+  '%00',
+  '%ff',
+  '+',
+  ';',
+  '#',
+  '?',
+  'code=',
+  'error=',
+  'state=',
+  '[',
+  ']',
+])
+const parameters = fc.oneof(
+  likely,
+  written,
+  fc.tuple(likely, noise).map((both) => both.join('&')),
+  noise,
+)
+
+function encoded(both: [string, string]): string {
+  return both.map((text) => encodeURIComponent(text.replace(/\p{Cs}/gu, '\ufffd'))).join('=')
+}
+
+describe('whatever comes back from a provider through the browser', () => {
+  const query = fc.tuple(
+    fc.constantFrom(callback, `http://[${callback}`, `http://x:99999${callback}`, '//'),
+    parameters,
+  )
+  const body = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(name, fc.anything()),
+    fc.constantFrom(undefined, null, 'text'),
+  )
+
+  it('is an answer with a state and either a code or an error, or is refused by name', () => {
+    const seen = { read: 0, refused: 0 }
+    const requests = fc.oneof(
+      query.map(([path, text]) => ({ method: 'GET', originalUrl: `${path}?${text}` })),
+      body.map((each) => ({ method: 'POST', originalUrl: callback, body: each })),
+    )
+    const property = fc.property(requests, (req) => {
+      try {
+        const answer = readAnswer(req as unknown as Request)
+        seen.read++
+        expect(answer.state).not.toBe('')
+        expect(answer.parameters.has('code')).not.toBe(answer.parameters.has('error'))
+        expect(new Set(answer.parameters.keys()).size).toBe([...answer.parameters].length)
+      } catch (error) {
+        if (!(error instanceof PortalSsoError)) throw error
+        seen.refused++
+        expect(error.code).toBe('answer_malformed')
+      }
+    })
+    fc.assert(property, effort(5))
+    expect(seen.read).toBeGreaterThan(0)
+    expect(seen.refused).toBeGreaterThan(0)
+  })
+})
+
+describe('over HTTP', () => {
+  const lanes = 4
+  let providers: FaultyProvider[]
+  let portal: TestPortal
+  const agent = new Agent({ keepAlive: true })
+
+  const people = ['ada', 'grace']
+  const person = (sub: string) => ({ sub, email: `${sub}@example.com`, email_verified: true, name: sub })
+
+  beforeAll(async () => {
+    providers = await Promise.all(Array.from({ length: lanes }, () => startFaultyProvider()))
+    portal = await startPortal({ rateLimits: false })
+    for (const [at, provider] of providers.entries())
+      await portal.connect(provider, { slug: at === 0 ? 'acme' : `acme-${at}`, displayName: `Acme ${at}` })
+    for (const sub of people) {
+      await portal.sso.users.create({ email: `${sub}@example.com`, name: sub, fields: {} }, 'default')
+      for (const at of providers.keys()) expect(await signIn(at, person(sub))).toBe(`${sub}@example.com`)
+    }
+  })
+  afterAll(async () => {
+    agent.destroy()
+    await portal.close()
+    await Promise.all(providers.map((provider) => provider.close()))
+  })
+
+  /** @returns whose portal the browser shows in the end */
+  async function signIn(lane: number, who: Claims, edits: Edits = []): Promise<string | undefined> {
+    const provider = providers[lane]!
+    provider.person = who as typeof provider.person
+    provider.faults.claims = Object.fromEntries(edits)
+    const slug = lane === 0 ? 'acme' : `acme-${lane}`
+    const seen = await new Visitor().open(`${portal.url}/login/${slug}?returnTo=/portal`)
+    expect([200, 400, 403]).toContain(seen.status)
+    if (seen.url !== `${portal.url}/portal`) return undefined
+    return (JSON.parse(seen.body) as { user: { email: string } }).user.email
+  }
+
+  describe('whatever an answer holds', () => {
+    const method = fc.constantFrom('GET', 'GET', 'POST')
+    const target = fc.constantFrom(callback, callback, callback, `http://x:99999${callback}`, `${callback}/`)
+    const type = fc.constantFrom(
+      ...Array<string>(5).fill('application/x-www-form-urlencoded'),
+      ...['application/x-www-form-urlencoded; charset=utf-7', 'application/json', 'multipart/form-data', ''],
+    )
+
+    it('nobody is signed in by it, and what it says is never shown but as text', async () => {
+      const before = await signedIn()
+      const property = fc.asyncProperty(method, target, type, parameters, async (...given) => {
+        const [verb, path, contentType, text] = given
+        const { state: own, cookie } = await begin()
+        const sent = text.replaceAll(encodeURIComponent(realState), own)
+        const seen =
+          verb === 'GET'
+            ? await send(verb, `${path}?${sent.replace(/[^\u0021-\u00ff]/gu, visible)}`, cookie)
+            : await send(verb, path, cookie, contentType, sent)
+        expect([200, 400, 403, 415, 502]).toContain(seen.status)
+        expect(seen.headers['content-type']).toBe('text/html; charset=utf-8')
+        expect(seen.headers['content-security-policy']).toContain("default-src 'none'")
+        expect(String(seen.headers['set-cookie'] ?? '')).not.toMatch(/(^|,)portal-sso=|(^|,)a=b/)
+        expect(seen.headers.location).toBeUndefined()
+        expect(seen.body).not.toContain('<img src=x')
+        if (seen.status !== 200) expect(seen.body).not.toContain('reflected')
+        else if (wellEscaped(sent)) expect(postedOn(seen.body)).toEqual(formOf(sent))
+      })
+      await fc.assert(property, effort(1 / 4))
+      expect(await signedIn()).toBe(before)
+    })
+
+    async function begin(): Promise<{ state: string; cookie: string }> {
+      const visitor = new Visitor()
+      const { location } = await visitor.get(`${portal.url}/login/acme`)
+      const [[cookieName, sealed]] = [...visitor.cookies.get(portal.url)!] as [[string, string]]
+      return { state: new URL(location!).searchParams.get('state')!, cookie: `${cookieName}=${sealed}` }
+    }
+
+    /** To the letter: `fetch` would tidy the address up. */
+    async function send(verb: string, path: string, cookie: string, contentType?: string, text = '') {
+      const { hostname, port } = new URL(portal.url)
+      const headers = { accept: 'text/html', cookie, ...(contentType && { 'content-type': contentType }) }
+      const asked = request({ agent, hostname, port, method: verb, path, headers }).end(text)
+      const [answer] = (await once(asked, 'response')) as [import('node:http').IncomingMessage]
+      const chunks: Buffer[] = []
+      for await (const chunk of answer) chunks.push(chunk as Buffer)
+      return { status: answer.statusCode!, headers: answer.headers, body: Buffer.concat(chunks).toString() }
+    }
+
+    const visible = (letter: string) => encodeURIComponent(/\p{Cs}/u.test(letter) ? '?' : letter)
+
+    /** Every browser writes escapes that are right; what is made of others depends on Express's version. */
+    function wellEscaped(text: string): boolean {
+      try {
+        decodeURIComponent(text)
+        return true
+      } catch {
+        return false
+      }
+    }
+
+    // Express drops fields without a name, and `__proto__`.
+    const formOf = (text: string) =>
+      [...new URLSearchParams(text)].filter(([field]) => field !== '' && field !== '__proto__').sort()
+
+    function postedOn(html: string): [string, string][] {
+      const fields = [...html.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)]
+      const all = fields.map(([, each = '', to = '']): [string, string] => [unescaped(each), unescaped(to)])
+      expect(all.pop()).toEqual(['portal_sso_posted_again', '1'])
+      return all.sort()
+    }
+
+    const unescaped = (text: string) =>
+      text.replace(/&#(\d+);|&(amp|lt|gt|quot);/g, (_, code, entity) =>
+        code ? String.fromCharCode(code) : { amp: '&', lt: '<', gt: '>', quot: '"' }[entity as 'amp'],
+      )
+
+    const signedIn = async () => (await portal.knex('sso_events').where({ kind: 'signed-in' })).length
+  })
+
+  describe('whatever claims a provider signs', () => {
+    const who = person('ada')
+
+    /** Whom the claims may sign in, by the specification and by the contract of the portal. */
+    function rightful(lane: number, edits: Edits): string | undefined {
+      const { issuer, clientId } = providers[lane]!
+      const now = Math.floor(Date.now() / 1000)
+      const base = { ...who, iss: issuer, aud: clientId, iat: now, exp: now + 300, nonce: 'as asked for' }
+      const claims = edited(base, edits)
+      const expected = { iss: issuer, clientId, nonce: base.nonce, now, tolerance: 30 }
+      if (!areRight(claims, expected)) return undefined
+      // UserInfo, asked when the token has no address, speaks of Ada.
+      if (claims.email === undefined && claims.sub !== who.sub) return undefined
+      const linked = people.find((sub) => sub === claims.sub)
+      const { email, email_verified } = claims.email === undefined ? who : claims
+      const vouched = email_verified === true || email_verified === 'true'
+      const holder = people.find((sub) => vouched && alike(email, `${sub}@example.com`))
+      const found = linked ?? holder
+      return found && `${found}@example.com`
+    }
+
+    const alike = (given: unknown, email: string) =>
+      typeof given === 'string' && given.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase()) === email
+
+    it('they sign in whom they name, when all of them are right, and nobody else ever', async () => {
+      const seen = { in: 0, out: 0 }
+      const all = fc.tuple(
+        ...providers.map(({ issuer, clientId }) =>
+          hostileEdits({ ...who, iss: issuer, aud: clientId, azp: clientId }, person('grace')),
+        ),
+      )
+      const property = fc.asyncProperty(all, async (tokens) => {
+        const expected = tokens.map((edits, lane) => rightful(lane, edits))
+        const found = await Promise.all(tokens.map((edits, lane) => signIn(lane, who, edits)))
+        // Links that the last ones made are not there for the next ones.
+        await portal.knex('sso_identities').whereNotIn('subject', people).delete()
+        expect(found).toEqual(expected)
+        for (const email of found) seen[email ? 'in' : 'out']++
+      })
+      await fc.assert(property, effort(1 / 16))
+      expect(seen.in).toBeGreaterThan(0)
+      expect(seen.out).toBeGreaterThan(0)
+    })
+  })
+})

@@ -1,0 +1,229 @@
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { describe, expect, it } from '@jest/globals'
+import express, { type Request, type Response } from 'express'
+import fc from 'fast-check'
+import { createSeal } from '../../lib/shared/seal.ts'
+import { type Attempt, createAttempts, type TakenAttempt } from '../../lib/sign-in/attempts.ts'
+import { createSealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { effort, textOf } from '../support/properties.ts'
+
+const secret = 'the secret of these tests, longer than 32 characters'
+const seal = createSeal([secret], 'tests')
+const foreign = [
+  createSeal([secret], 'other tests'),
+  createSeal(['a secret of somebody else, longer than 32 characters'], 'tests'),
+]
+const json = fc.jsonValue({ stringUnit: 'binary' })
+const anything = textOf([
+  ...['.', '..', '=', ';', ',', '"', '%', '%00', '{', '}', ' ', '\u0000', 'A', '_', '-', '+', '/'],
+  ...['eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0', 'eyJhbGciOiJub25lIn0', 'null', '__proto__'],
+])
+
+type Mutation = (sealed: string, other: string) => string
+
+/** One act of somebody who holds two sealed values and wants a third one. */
+const mutation: fc.Arbitrary<Mutation> = fc.oneof(
+  fc.tuple(fc.nat(), anything).map(
+    ([at, text]): Mutation =>
+      (one) => {
+        const where = at % (one.length + 1)
+        return one.slice(0, where) + text + one.slice(where + 1)
+      },
+  ),
+  fc.tuple(fc.nat(), fc.nat()).map(
+    ([from, length]): Mutation =>
+      (one) => {
+        const where = from % one.length
+        return one.slice(0, where) + one.slice(where + 1 + (length % one.length))
+      },
+  ),
+  fc.tuple(fc.nat(), fc.nat()).map(
+    ([mine, theirs]): Mutation =>
+      (one, two) => {
+        return one.slice(0, mine % one.length) + two.slice(theirs % two.length)
+      },
+  ),
+  fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }).map(
+    (choice): Mutation =>
+      (one, two) => {
+        const parts = [one.split('.'), two.split('.')]
+        return choice.map((second, at) => parts[second ? 1 : 0]![at]).join('.')
+      },
+  ),
+  anything.map(
+    (text): Mutation =>
+      () =>
+        text,
+  ),
+)
+
+/** The bytes that a sealed text stands for: base64url leaves bits at the end of a part without a meaning. */
+const meaning = (sealed: string) =>
+  sealed.split('.').map((part) => Buffer.from(part, 'base64url').toString('hex'))
+
+describe('whatever is sealed', () => {
+  it('opens again as it was', async () => {
+    const property = fc.asyncProperty(json, fc.string({ unit: 'binary' }), async (value, context) => {
+      expect(await seal.open(await seal.close(value, context), context)).toEqual(
+        JSON.parse(JSON.stringify(value)),
+      )
+    })
+    await fc.assert(property, effort())
+  })
+
+  it('opens in no other context and for nobody else', async () => {
+    const text = fc.string({ unit: 'binary' })
+    const property = fc.asyncProperty(json, text, text, async (value, context, other) => {
+      const sealed = await seal.close(value, context)
+      if (other !== context) expect(await seal.open(sealed, other)).toBeUndefined()
+      for (const theirs of foreign) {
+        expect(await theirs.open(sealed, context)).toBeUndefined()
+        expect(await seal.open(await theirs.close(value, context), context)).toBeUndefined()
+      }
+    })
+    await fc.assert(property, effort(1 / 2))
+  })
+
+  it('never opens as anything but what was sealed, however it is changed', async () => {
+    const property = fc.asyncProperty(
+      fc.array(mutation, { minLength: 1, maxLength: 3 }),
+      async (mutations) => {
+        const [one, two] = [await seal.close({ it: 'one' }, 'here'), await seal.close({ it: 'two' }, 'here')]
+        const changed = mutations.reduce((text, mutate) => mutate(text, two), one)
+        const same = [one, two].find((sealed) => String(meaning(sealed)) === String(meaning(changed)))
+        const expected = same === undefined ? undefined : { it: same === one ? 'one' : 'two' }
+        const opened = await seal.open(changed, 'here')
+        if (opened !== undefined) expect(opened).toEqual(expected)
+      },
+    )
+    await fc.assert(property, effort())
+  })
+})
+
+/** A request with these cookies and its response, as Express hands them to a route. */
+function exchange(cookie: string): { req: Request; res: Response } {
+  const req = new IncomingMessage(new Socket())
+  req.headers.cookie = cookie
+  Object.setPrototypeOf(req, express.request)
+  const res = new ServerResponse(req)
+  Object.setPrototypeOf(res, express.response)
+  return { req: req as Request, res: Object.assign(res, { req }) as unknown as Response }
+}
+
+/** `name=value` of what was set. */
+const pairsOf = (res: Response) =>
+  [res.getHeader('set-cookie') ?? []].flat().map((line) => String(line).split(';')[0]!)
+
+describe('a browser with any cookies', () => {
+  const cookies = createSealedCookies<string>(seal, { lifetime: 60, secure: false })
+
+  async function sealedCookie(name: string): Promise<string> {
+    const { res } = exchange('')
+    await cookies.set(res, name, `the value of ${name}`)
+    return pairsOf(res)[0]!.slice(name.length + 1)
+  }
+
+  it('finds a value under the name that it was set under, and nothing else', async () => {
+    const property = fc.asyncProperty(mutation, fc.boolean(), async (mutate, swap) => {
+      const [one, two] = [await sealedCookie('one'), await sealedCookie('two')]
+      const { req } = exchange(
+        swap ? `one=${two}; two=${one}` : `one=${mutate(one, two)}; two=${mutate(two, one)}`,
+      )
+      for (const name of ['one', 'two'])
+        expect([undefined, `the value of ${name}`]).toContain(await cookies.get(req, name))
+      if (swap) expect(await cookies.get(req, 'one')).toBeUndefined()
+    })
+    await fc.assert(property, effort(1 / 2))
+  })
+
+  it('never makes reading them throw', async () => {
+    const property = fc.asyncProperty(anything, async (header) => {
+      expect(await cookies.get(exchange(header).req, 'one')).toBeUndefined()
+      for (const name of ['__proto__', 'constructor', 'toString', ''])
+        expect(await cookies.get(exchange(header).req, name)).toBeUndefined()
+    })
+    await fc.assert(property, effort())
+  })
+})
+
+describe('whatever comes as the state of an answer', () => {
+  const attempts = createAttempts(seal, false)
+  const attempt: Attempt = {
+    portal: 'default',
+    providerId: 'a provider',
+    version: 1,
+    nonce: 'a nonce',
+    codeVerifier: 'a verifier',
+    returnTo: '/portal',
+  }
+
+  async function begin(): Promise<{ state: string; cookie: string }> {
+    const { req, res } = exchange('')
+    const state = await attempts.begin(req, res, attempt)
+    return { state, cookie: pairsOf(res)[0]! }
+  }
+
+  it('is unknown unless it is the one of an attempt of this browser', async () => {
+    const property = fc.asyncProperty(
+      fc.oneof(
+        anything.map(
+          (text): Mutation =>
+            () =>
+              text,
+        ),
+        mutation,
+        fc.constantFrom<Mutation>(
+          (_, theirs) => theirs,
+          (state) => state,
+        ),
+      ),
+      fc.oneof(
+        anything.map(
+          (text): Mutation =>
+            () =>
+              text,
+        ),
+        fc.constant<Mutation>((cookie) => cookie),
+      ),
+      async (mutateState, mutateCookie) => {
+        const [mine, theirs] = [await begin(), await begin()]
+        const state = mutateState(mine.state, theirs.state)
+        const cookie = mutateCookie(mine.cookie, theirs.cookie)
+        const { req, res } = exchange(cookie)
+        const taken = await attempts.take(req, res, state)
+        if (state === mine.state && cookie === mine.cookie)
+          expect(taken).toEqual({ attempt: { ...attempt, begunAt: expect.any(Number) } })
+        else expect(taken).toEqual({ unknown: true })
+        // What is not an attempt of ours leaves no mark: its text must not become a cookie's name.
+        expect(pairsOf(res)).toHaveLength('attempt' in taken ? 1 : 0)
+      },
+    )
+    await fc.assert(property, effort())
+  })
+
+  it('gives its attempt out once', async () => {
+    const before = Date.now()
+    const { state, cookie } = await begin()
+    const first = exchange(cookie)
+    const taken = await attempts.take(first.req, first.res, state)
+    expect(taken).toEqual({ attempt: { ...attempt, begunAt: expect.any(Number) } })
+    // What a provider says has ended counts for what was asked of it before.
+    const { begunAt } = (taken as { attempt: TakenAttempt }).attempt
+    expect(begunAt - before).toBeGreaterThanOrEqual(0)
+    expect(begunAt).toBeLessThanOrEqual(Date.now())
+    const second = exchange(pairsOf(first.res).join('; '))
+    expect(await attempts.take(second.req, second.res, state)).toEqual({ spent: true, returnTo: '/portal' })
+  })
+
+  it('makes room for a new attempt among any cookies', async () => {
+    const name = anything.map((text) => `sso-attempt-${text}`)
+    const jar = fc.array(fc.tuple(fc.oneof(name, anything), fc.string({ unit: 'binary', maxLength: 2000 })))
+    const property = fc.asyncProperty(jar, async (pairs) => {
+      const { req, res } = exchange(pairs.map((pair) => pair.join('=')).join('; '))
+      const state = await attempts.begin(req, res, attempt)
+      expect(pairsOf(res)).toContainEqual(expect.stringMatching(new RegExp(`^sso-attempt-${state}=.`)))
+    })
+    await fc.assert(property, effort(1 / 4))
+  })
+})

@@ -1,0 +1,1057 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import knexModule, { type Knex } from 'knex'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import type { Mail } from '../../lib/mail/send-mail.ts'
+import { provableEmail, readCode } from '../../lib/registration/email-verification.ts'
+import type { User, UserDirectory } from '../../lib/users/user-directory.ts'
+import { createUsersTable } from '../../lib/users/users-table.ts'
+import { databases, type FreshDatabase } from '../support/databases.ts'
+import { type FaultyProvider, type Person, startFaultyProvider } from '../support/faulty-provider.ts'
+import { type MailServer, startMailServer } from '../support/mail-server.ts'
+import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }
+/** An address that anybody could have entered at the provider. */
+const claimed = (sub: string, email?: string): Person => ({
+  sub,
+  name: 'Mallory',
+  email_verified: false,
+  ...(email !== undefined && { email }),
+})
+const deepLink = '/portal/reports?year=2026'
+
+let provider: FaultyProvider
+let usual: FaultyProvider
+let mailServer: MailServer
+let portal: TestPortal
+let visitor: Visitor
+const opened: TestPortal[] = []
+const connected: Knex[] = []
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  usual = await startFaultyProvider({ clientId: 'usual' })
+  mailServer = await startMailServer()
+})
+afterAll(async () => {
+  await Promise.all([provider.close(), usual.close(), mailServer.close()])
+})
+beforeEach(() => {
+  provider.reset()
+  usual.reset()
+  mailServer.reset()
+  provider.person = claimed('mallory', ada.email)
+  visitor = new Visitor()
+})
+afterEach(closeAll)
+
+async function closeAll(): Promise<void> {
+  await Promise.all(opened.splice(0).map((each) => each.close()))
+  await Promise.all(connected.splice(0).map((each) => each.destroy()))
+}
+
+function connect(config: Knex.Config): Knex {
+  const knex = knexModule(config)
+  connected.push(knex)
+  return knex
+}
+
+/** A portal with a mailer that knows Ada, who usually signs in with `usual`, and one provider that vouches for nobody. */
+async function open(options: TestPortalOptions = {}): Promise<TestPortal> {
+  portal = await startInstance(options)
+  await portal.connect(provider)
+  await portal.connect(usual, { slug: 'usual', displayName: 'Usual' })
+  await portal.sso.users.create(ada, 'default')
+  return portal
+}
+
+async function startInstance(options: TestPortalOptions = {}): Promise<TestPortal> {
+  const started = await startPortal({
+    mailer: mailServer.transport,
+    mailFrom: 'Portal <no-reply@portal.example>',
+    ...options,
+  })
+  opened.push(started)
+  return started
+}
+
+const start = (who = visitor, returnTo = deepLink) =>
+  who.open(`${portal.url}/login/acme?returnTo=${encodeURIComponent(returnTo)}`)
+const send = (email: string, who = visitor) => who.post(`${portal.url}/register/code`, { email })
+const enter = (code: string, who = visitor) => who.post(`${portal.url}/register/verify`, { code })
+const isSignedIn = async (who = visitor) => (await who.get(`${portal.url}/portal`)).status === 200
+const links = () => portal.knex('sso_identities').select('user_id', 'subject')
+const users = async (): Promise<string[]> =>
+  (await portal.knex('sso_users').orderBy('email')).map(({ email }) => email)
+const events = async (): Promise<string[]> =>
+  (await portal.knex('sso_events').orderBy('at')).map(({ kind }) => kind)
+
+/** Up to the page that asks for the code. */
+async function toCode(email = ada.email, who = visitor): Promise<Seen> {
+  await start(who)
+  return await who.follow(await send(email, who))
+}
+
+/** The same browser before another instance for the same site. */
+function at(instance: TestPortal): Visitor {
+  const twin = visitor.clone()
+  twin.cookies.set(instance.url, new Map(visitor.cookies.get(portal.url)))
+  return twin
+}
+
+/** One that has the right form and is not the right one. */
+const wrong = (code: string) => (code.startsWith('2') ? '3' : '2') + code.slice(1)
+
+describe('a person whose address nobody vouches for', () => {
+  it('proves it by a code and is linked with the user who has it, and in, in one response', async () => {
+    await open()
+    const asked = await start()
+    expect(asked).toMatchObject({ status: 200, url: `${portal.url}/register` })
+    expect(asked.body).toContain('value="ada@example.com"')
+    expect(mailServer.codes).toHaveLength(0)
+    const page = await visitor.follow(await send(ada.email))
+    expect(page).toMatchObject({ status: 200, url: `${portal.url}/register` })
+    expect(page.body).toContain('autocomplete="one-time-code"')
+    const entered = await enter(mailServer.codeTo(ada.email))
+    expect(entered).toMatchObject({ status: 303, location: portal.url + deepLink })
+    expect(await isSignedIn()).toBe(true)
+    expect(await links()).toMatchObject([{ subject: 'mallory' }])
+    expect(visitor.cookieNames(portal.url)).not.toContain('sso-registration')
+    expect((await start(new Visitor())).url).toBe(portal.url + deepLink)
+    expect((await events()).filter((kind) => !kind.startsWith('provider'))).toEqual([
+      'address-proof-sent',
+      'address-proven',
+      'linked',
+      'signed-in',
+      'signed-in',
+    ])
+  })
+
+  it.each([
+    ['unverified', claimed('grace', 'Grace@Example.com')],
+    ['absent', claimed('grace')],
+    ['not an address', { ...claimed('grace', 'grace at example'), email_verified: true }],
+  ])('registers with the proven one, where the claim is %s', async (_what, person) => {
+    await open()
+    provider.person = person
+    await toCode('Grace@Example.COM')
+    const form = await visitor.follow(await enter(mailServer.codeTo('grace@example.com')))
+    expect(form).toMatchObject({ status: 200, url: `${portal.url}/register` })
+    expect(form.body.replace('<wbr>', '')).toContain('grace@example.com')
+    expect(form.body).toContain('Confirmed by code')
+    expect(form.body).not.toContain('name="email"')
+    expect(await isSignedIn()).toBe(false)
+    const done = await visitor.post(`${portal.url}/register`, { name: 'Grace', email: 'ceo@example.com' })
+    expect(done.location).toBe(portal.url + deepLink)
+    expect(await users()).toEqual([ada.email, 'grace@example.com'])
+    expect(await isSignedIn()).toBe(true)
+  })
+
+  it.each([
+    ['in small letters', (code: string) => code.toLowerCase()],
+    ['without the dash', (code: string) => code.replace('-', '')],
+    ['with spaces', (code: string) => ` ${[...code.replace('-', '')].join(' ')}\u00a0`],
+    ['with another dash', (code: string) => code.replace('-', ' – ')],
+  ])('may enter the code %s', async (_how, spelled) => {
+    await open()
+    await toCode()
+    expect((await enter(spelled(mailServer.codeTo(ada.email)))).location).toBe(portal.url + deepLink)
+  })
+
+  it('gets the page back for what cannot be a code, and no try is lost', async () => {
+    await open()
+    await toCode()
+    for (const typed of ['', '1234', 'O0O0-I1I1', '<b>"x"</b>', 'ſſſſſſſſ', 'x'.repeat(200)]) {
+      const back = await enter(typed)
+      expect(back.status).toBe(422)
+      expect(back.body).toContain('aria-invalid="true"')
+      expect(back.body).not.toContain('<b>"x"')
+    }
+    expect((await enter(mailServer.codeTo(ada.email))).status).toBe(303)
+  })
+
+  it('gets a text and an HTML mail in their language that name portal and provider, without a link', async () => {
+    await open({ branding: { name: 'Gerätehaus' } })
+    const german = new Visitor({ 'accept-language': 'de' })
+    await toCode(ada.email, german)
+    const [mail] = mailServer.codes
+    const code = mailServer.codeTo(ada.email)
+    expect(mail!.recipients).toEqual([ada.email])
+    expect(mail!.headers).toEqual(
+      expect.arrayContaining([
+        ['subject', 'Ihr Code für Gerätehaus'],
+        ['to', ada.email],
+        ['from', 'Portal <no-reply@portal.example>'],
+      ]),
+    )
+    for (const body of [mail!.text, mail!.html]) {
+      expect(body).toContain(code)
+      expect(body).toContain('Gerätehaus')
+      expect(body).toContain('Acme')
+      expect(body).toContain('10 Minuten')
+      expect(body).not.toMatch(/https?:|href|www\./)
+    }
+    expect(mail!.html).toContain('<html lang="de"')
+  })
+
+  it('is served by a mailer that is a function, too', async () => {
+    const sent: { to: string; text: string }[] = []
+    await open({
+      mailer: async (mail) => {
+        sent.push(mail)
+      },
+    })
+    await toCode()
+    expect(sent).toMatchObject([{ to: ada.email }])
+  })
+
+  it("gets the host's own words where it has a template of the same name", async () => {
+    const viewsDir = mkdtempSync(path.join(tmpdir(), 'portal-sso-views-'))
+    mkdirSync(path.join(viewsDir, 'mail'))
+    writeFileSync(path.join(viewsDir, 'mail/code.txt.ejs'), 'Moin! <%= code %> for <%= provider %> & co')
+    try {
+      await open({ viewsDir })
+      await toCode()
+      const [mail] = mailServer.codes
+      expect(mail!.text.trim()).toBe(`Moin! ${mailServer.codeTo(ada.email)} for Acme & co`)
+      expect(mail!.html).toContain('Your code')
+    } finally {
+      rmSync(viewsDir, { recursive: true })
+    }
+  })
+
+  it('may take another address, and a new code, and give up', async () => {
+    await open()
+    const page = await toCode('adda@example.com')
+    expect(page.body).toContain('href="/register?address=other"')
+    const back = await visitor.get(`${portal.url}/register?address=other`)
+    expect(back.body).toContain('value="adda@example.com"')
+    const again = await visitor.follow(await send(ada.email))
+    expect(again.body).toContain('A new code is on its way')
+    const [, cancel] = /href="([^"]*cancelled[^"]*)"/.exec(again.body)!
+    await visitor.get(portal.url + cancel!.replaceAll('&amp;', '&'))
+    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
+  })
+
+  it('loses nothing on an address that is none', async () => {
+    await open()
+    await start()
+    const back = await send('ada at "example"')
+    expect(back.status).toBe(422)
+    expect(back.body).toContain('value="ada at &#34;example&#34;"')
+    expect(back.body).toContain('aria-invalid="true"')
+  })
+
+  it('keeps the code over a change of the secret', async () => {
+    const knex = connect(sqliteConfig(':memory:'))
+    await open({ database: knex })
+    await toCode()
+    const rotated = await startInstance({
+      database: knex,
+      baseUrl: portal.url,
+      secret: [`a-newer-${testSecret}`, testSecret],
+    })
+    const entered = await at(rotated).post(
+      `${rotated.url}/register/verify`,
+      { code: mailServer.codeTo(ada.email) },
+      { origin: portal.url },
+    )
+    expect(entered.location).toBe(rotated.url + deepLink)
+  })
+
+  it('is told where the registration is closed, after the proof and not before', async () => {
+    await open({ registration: 'closed' })
+    const known = await toCode()
+    const newcomer = new Visitor()
+    const unknown = await toCode('grace@example.com', newcomer)
+    expect(shape(unknown)).toEqual(shape(known))
+    const refused = await enter(mailServer.codeTo('grace@example.com'), newcomer)
+    expect(refused.status).toBe(403)
+    expect(portal.logs.at(-1)!.fields.code).toBe('registration_closed')
+    expect((await enter(mailServer.codeTo(ada.email))).location).toBe(portal.url + deepLink)
+  })
+
+  it("is judged by the host's own function by the address that was proven, not by the one claimed", async () => {
+    const asked: unknown[] = []
+    await open({
+      registration: ({ email, emailVouched }) => {
+        asked.push({ email, emailVouched })
+        return email!.endsWith('@partner.example')
+      },
+    })
+    provider.person = claimed('mallory', 'boss@partner.example')
+    await toCode('mallory@evil.example')
+    expect((await enter(mailServer.codeTo('mallory@evil.example'))).status).toBe(403)
+    expect(asked).toEqual([{ email: 'mallory@evil.example', emailVouched: false }])
+  })
+})
+
+/** A page without what differs from person to person: the address, and what was typed for a code. */
+function shape({ status, headers, body }: Seen): object {
+  const personal = ['date', 'etag', 'content-length', 'set-cookie']
+  const cookies = headers
+    .getSetCookie()
+    .map((line) => line.replace(/=[^;]+;/, '=…;').replace(/Expires=[^;]+/, ''))
+  return {
+    status,
+    headers: [...headers].filter(([name]) => !personal.includes(name)),
+    cookies,
+    body: body
+      .replace(/\w+(<wbr>)?@example\.com/g, 'address')
+      .replace(/value="[2-9A-Z]{4}-[2-9A-Z]{4}"/, 'value="code"'),
+  }
+}
+
+describe('who wants to know who has an account', () => {
+  /** A directory that notes what it is asked. */
+  function watched(knex: Knex, asked: string[]): UserDirectory {
+    const table = createUsersTable(knex)
+    return {
+      findById: (id, at) => table.findById(id, at),
+      findByEmail: (email, at) => {
+        asked.push(email)
+        return table.findByEmail(email, at)
+      },
+      create: (registration, at) => table.create(registration, at),
+    }
+  }
+
+  it('sees the same pages and mails for a known, an unknown and a switched-off address; no table is asked', async () => {
+    const knex = connect(sqliteConfig(':memory:'))
+    const asked: string[] = []
+    await open({ database: knex, users: watched(knex, asked) })
+    await createUsersTable(knex).create({ ...ada, email: 'ivy@example.com' }, 'default')
+    await knex('sso_users').where({ email: 'ivy@example.com' }).update({ active: false })
+    const seen = new Map<string, object[]>()
+    for (const name of ['ada', 'nobody', 'ivy']) {
+      const email = `${name}@example.com`
+      const person = new Visitor()
+      provider.person = claimed('mallory', email)
+      const pages = [
+        await start(person),
+        await send(email, person),
+        await person.get(`${portal.url}/register`),
+      ]
+      const code = mailServer.codeTo(email)
+      for (const entered of ['x', wrong(code), wrong(code)]) pages.push(await enter(entered, person))
+      pages.push(await send(email, person), await person.get(`${portal.url}/register?sent=again`))
+      const mails = mailServer.mails.splice(0).map(({ headers, text, html }) => ({
+        headers: headers.map(([header]) => header),
+        subject: headers.find(([header]) => header === 'subject'),
+        bodies: [text, html].map((body) => body.replace(/[2-9A-Z]{4}-[2-9A-Z]{4}/, 'code')),
+      }))
+      seen.set(name, [...pages.map(shape), ...mails])
+    }
+    expect(seen.get('ada')).toHaveLength(10)
+    expect(seen.get('nobody')).toEqual(seen.get('ada'))
+    expect(seen.get('ivy')).toEqual(seen.get('ada'))
+    expect(asked).toEqual([])
+  })
+
+  it('meets the same refusal where no mail can be sent', async () => {
+    await open({ mailer: undefined })
+    const known = await start()
+    provider.person = claimed('mallory', 'nobody@example.com')
+    const unknown = await start(new Visitor())
+    expect(known.status).toBe(403)
+    const plain = ({ body }: Seen) => body.replace(/[2-9A-Z]{8}/g, 'reference')
+    expect(plain(unknown)).toBe(plain(known))
+    for (const path of ['/register/code', '/register/verify'])
+      expect((await visitor.post(portal.url + path, { email: ada.email })).status).toBe(404)
+  })
+
+  it('learns that an account is switched off only by owning its address', async () => {
+    await open()
+    await portal.knex('sso_users').update({ active: false })
+    await toCode()
+    const refused = await enter(mailServer.codeTo(ada.email))
+    expect(refused.status).toBe(403)
+    expect(portal.logs.at(-1)!.fields.code).toBe('user_inactive')
+    expect(await links()).toEqual([])
+  })
+})
+
+describe('who claims an address that is not theirs (nOAuth)', () => {
+  it('gets no further than the code, which goes to its owner', async () => {
+    await open()
+    await toCode()
+    expect(mailServer.codes.map(({ recipients }) => recipients)).toEqual([[ada.email]])
+    for (const path of ['/portal', '/register/link'])
+      expect((await visitor.get(portal.url + path)).location).toMatch(/\/(login|register)\b/)
+    expect((await visitor.post(`${portal.url}/register`, { name: 'Ada' })).location).toBe(
+      `${portal.url}/register`,
+    )
+    expect(await isSignedIn()).toBe(false)
+    expect(await links()).toEqual([])
+    expect(await users()).toEqual([ada.email])
+  })
+
+  it('cannot register it before its owner comes (pre-hijacking), who later gets an account of her own', async () => {
+    await open()
+    provider.person = claimed('mallory', 'grace@example.com')
+    await toCode('grace@example.com')
+    await visitor.post(`${portal.url}/register`, { name: 'Grace', email: 'grace@example.com' })
+    expect(await users()).toEqual([ada.email])
+    usual.person = { sub: 'grace', email: 'grace@example.com', email_verified: true, name: 'Grace Hopper' }
+    const grace = new Visitor()
+    await grace.open(`${portal.url}/login/usual`)
+    await grace.post(`${portal.url}/register`, { name: 'Grace Hopper' })
+    expect(await isSignedIn(grace)).toBe(true)
+    expect(await links()).toMatchObject([{ subject: 'grace' }])
+    // Nor afterwards, with what he has.
+    await visitor.post(`${portal.url}/register`, { name: 'Grace' })
+    expect(await isSignedIn()).toBe(false)
+  })
+
+  it('cannot put the address in after a code for his own was sent', async () => {
+    await open()
+    await toCode('mallory@evil.example')
+    const own = visitor.clone()
+    const code = mailServer.codeTo('mallory@evil.example')
+    await send(ada.email)
+    expect((await enter(code)).status).toBe(422)
+    // The cookie of before does not help either: the later code took the place of the earlier one.
+    expect((await enter(code, own)).status).toBe(422)
+    const forged = await visitor.post(`${portal.url}/register/verify`, {
+      code,
+      email: ada.email,
+      proven: ada.email,
+    })
+    expect(forged.status).toBe(422)
+    expect(await links()).toEqual([])
+  })
+
+  it('cannot use a code that was sent for another attempt, though to the same address', async () => {
+    await open()
+    await toCode()
+    const owner = new Visitor()
+    provider.person = claimed('ada-at-acme', ada.email)
+    await toCode(ada.email, owner)
+    const code = mailServer.codeTo(ada.email)
+    expect((await enter(code)).status).toBe(422)
+    expect((await enter(code, owner)).location).toBe(portal.url + deepLink)
+    expect(await links()).toMatchObject([{ subject: 'ada-at-acme' }])
+  })
+
+  it('gets nothing by the cookie of before the proof, and the code that was used', async () => {
+    await open()
+    await toCode()
+    const thief = visitor.clone()
+    const code = mailServer.codeTo(ada.email)
+    await enter(code)
+    await visitor.post(`${portal.url}/logout`)
+    expect((await enter(code, thief)).status).toBe(422)
+    expect((await enter(code)).status).toBe(400)
+    expect(await isSignedIn(thief)).toBe(false)
+  })
+
+  it('gets nothing by the cookie of after the proof once its owner has registered', async () => {
+    await open()
+    provider.person = claimed('grace', 'grace@example.com')
+    await toCode('grace@example.com')
+    await enter(mailServer.codeTo('grace@example.com'))
+    const thief = visitor.clone()
+    await visitor.post(`${portal.url}/register`, { name: 'Grace' })
+    const seen = await thief.post(`${portal.url}/register`, { name: 'Grace' })
+    expect(seen.location).toContain('/login/acme?returnTo=')
+    expect(await isSignedIn(thief)).toBe(false)
+  })
+
+  it('does not become the user who took the proven address meanwhile', async () => {
+    await open()
+    provider.person = claimed('mallory', 'shared@example.com')
+    await toCode('shared@example.com')
+    await enter(mailServer.codeTo('shared@example.com'))
+    await portal.sso.users.create({ ...ada, email: 'shared@example.com' }, 'default')
+    const seen = await visitor.post(`${portal.url}/register`, { name: 'Mallory' })
+    expect(seen.location).toContain('/login/acme')
+    expect((await visitor.follow(seen)).body).toContain('name="email"')
+    expect(await isSignedIn()).toBe(false)
+    expect(await links()).toEqual([])
+  })
+
+  it('does not become the user whom the identity was linked to meanwhile', async () => {
+    await open()
+    await toCode()
+    const earlier = visitor.clone()
+    await enter(mailServer.codeTo(ada.email))
+    await send('mallory@evil.example', earlier)
+    const seen = await enter(mailServer.codeTo('mallory@evil.example'), earlier)
+    expect(seen.location).toContain('/login/acme?returnTo=')
+    expect(await isSignedIn(earlier)).toBe(false)
+  })
+
+  it('gets nothing by an expired code', async () => {
+    await open()
+    await toCode()
+    const moments = await portal.knex('sso_proofs').first()
+    expect(Date.parse(moments.expires_at) - Date.parse(moments.sent_at)).toBe(600_000)
+    await portal.knex('sso_proofs').update({ expires_at: new Date(Date.now() - 1).toISOString() })
+    expect((await enter(mailServer.codeTo(ada.email))).status).toBe(422)
+    expect(await links()).toEqual([])
+  })
+})
+
+describe('look-alikes', () => {
+  it.each([
+    ['a CYRILLIC A', '\u0430da@example.com', '\u0430da@example.com'],
+    ['a DOTLESS I', 'k\u0131m@example.com', 'k\u0131m@example.com'],
+    ['a domain of other letters', 'ada@ex\u0430mple.com', 'ada@xn--exmple-4nf.com'],
+    ['a domain with a DOTLESS I', 'kim@k\u0131m.example', 'kim@xn--km-hpa.example'],
+  ])('with %s get a mail at their own address and never the account', async (_what, typed, address) => {
+    await open()
+    await portal.sso.users.create({ ...ada, email: 'kim@example.com' }, 'default')
+    await toCode(typed)
+    expect(mailServer.codes.map(({ recipients }) => recipients)).toEqual([[address]])
+    const seen = await visitor.follow(await enter(mailServer.codeTo(address)))
+    expect(seen.url).toBe(`${portal.url}/register`)
+    expect(await links()).toEqual([])
+  })
+
+  it.each([
+    ['a KELVIN SIGN', '\u212aim@example.com'],
+    ['FULLWIDTH letters', '\uff41da@example.com'],
+    ['a FULLWIDTH AT SIGN', 'mallory\uff20evil.example@example.com'],
+    ['an encoded word', '=?utf-8?q?mallory=40evil.example=3e=20?=@example.com'],
+    ['a percent hack', 'mallory%evil.example@example.com'],
+    ['a bang path', 'evil.example!mallory@example.com'],
+    ['a quoted part', '"mallory@evil.example> "@example.com'],
+    ['a group', 'x:mallory@evil.example,ada@example.com'],
+    ['a second address', 'ada@example.com,mallory@evil.example'],
+    ['a display name', 'Ada <ada@example.com>'],
+    ['a line break', 'mallory@evil.example\r\nBcc: ada@example.com'],
+    ['a header', 'ada@example.com\nBcc: mallory@evil.example'],
+  ])('with %s get no mail', async (_what, typed) => {
+    await open()
+    await start()
+    expect((await send(typed)).status).toBe(422)
+    expect(mailServer.codes).toHaveLength(0)
+  })
+
+  it('in capitals are the same address', async () => {
+    await open()
+    await toCode('ADA@EXAMPLE.COM')
+    expect((await enter(mailServer.codeTo(ada.email))).location).toBe(portal.url + deepLink)
+  })
+
+  it('are read by one rule each, addresses and codes', () => {
+    expect(provableEmail(' Ada@Example.com ')).toBe(ada.email)
+    expect(provableEmail(['ada@example.com'])).toBeUndefined()
+    expect(readCode('abcd-2345')).toBe('ABCD2345')
+    expect(readCode(['ABCD2345'])).toBeUndefined()
+    expect(readCode('\u0131bcd-2345')).toBeUndefined()
+  })
+})
+
+describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
+  let database: FreshDatabase
+  let knex: Knex
+  let second: TestPortal
+
+  beforeEach(async () => {
+    database = await fresh()
+    knex = connect(database.config)
+    await open({ database: knex })
+    // Another instance, with a connection of its own, for the same site.
+    second = await startInstance({ database: knex, baseUrl: portal.url })
+  })
+  afterEach(async () => {
+    await closeAll()
+    await database.drop()
+  })
+
+  const guess = (code: string, n: number) => {
+    const instance = n % 2 === 0 ? portal : second
+    return at(instance).post(`${instance.url}/register/verify`, { code }, { origin: portal.url })
+  }
+
+  it('ends with the fifth try, also for the right code', async () => {
+    await toCode()
+    const code = mailServer.codeTo(ada.email)
+    for (let n = 1; n <= 5; n++) {
+      const seen = await enter(wrong(code))
+      expect(seen.status).toBe(422)
+      expect(seen.body).toContain(
+        ['4 more tries', '3 more tries', '2 more tries', 'one more try', 'no longer good'][n - 1],
+      )
+    }
+    expect((await enter(code)).status).toBe(422)
+    expect(await links()).toEqual([])
+    expect((await events()).filter((kind) => kind === 'address-proof-failed')).toHaveLength(6)
+  })
+
+  it('has no sixth try in parallel, on two instances', async () => {
+    await toCode()
+    const code = mailServer.codeTo(ada.email)
+    const seen = await Promise.all(Array.from({ length: 20 }, (_, n) => guess(wrong(code), n)))
+    expect(seen.map(({ status }) => status)).toEqual(seen.map(() => 422))
+    expect(await knex('sso_proofs').select('tries')).toEqual([{ tries: 5 }])
+    expect(seen.filter(({ body }) => body.includes('This code is not right'))).toHaveLength(4)
+    expect((await enter(code)).status).toBe(422)
+  })
+
+  it('gets one admission out of a code that is entered ten times at once', async () => {
+    await toCode()
+    const code = mailServer.codeTo(ada.email)
+    const seen = await Promise.all(Array.from({ length: 10 }, (_, n) => guess(code, n)))
+    expect(seen.filter(({ status }) => status === 303)).toHaveLength(1)
+    expect((await events()).filter((kind) => kind === 'address-proven')).toHaveLength(1)
+  })
+
+  it('voids a code by the next one, and sends no more than three for one attempt, copies of its cookie included', async () => {
+    await toCode()
+    const first = mailServer.codeTo(ada.email)
+    const copy = visitor.clone()
+    await send(ada.email)
+    expect((await enter(first)).status).toBe(422)
+    await send('other@example.com', copy)
+    for (const who of [visitor, copy, visitor]) {
+      const refused = await send('third@example.com', who)
+      expect(refused.status).toBe(429)
+      expect(refused.body).toContain('No more codes can be sent')
+      expect(refused.body).toContain('autocomplete="one-time-code"')
+    }
+    expect(mailServer.codes).toHaveLength(3)
+    expect((await enter(mailServer.codeTo('other@example.com'), copy)).status).toBe(303)
+  })
+
+  it('sends no more than five mails an hour to one address, over all attempts at once, and others are served', async () => {
+    const browsers = Array.from({ length: 8 }, () => new Visitor())
+    for (const each of browsers) await start(each)
+    const sent = await Promise.all(browsers.map((each) => send(' ADA@example.com', each)))
+    expect(mailServer.codes.length).toBeLessThanOrEqual(5)
+    expect(sent.map(({ status }) => status)).toEqual(sent.map(({ status }) => (status === 303 ? 303 : 429)))
+    // Those who got in each other's way may ask again; then it is five, and it stays five.
+    for (const each of browsers) await send(ada.email, each)
+    for (const each of browsers) await send(ada.email, each)
+    expect(mailServer.codes).toHaveLength(5)
+    const other = new Visitor()
+    await start(other)
+    expect((await send('grace@example.com', other)).status).toBe(303)
+
+    const anHourAgo = new Date(Date.now() - 3_600_001).toISOString()
+    await knex('sso_proofs').update({ sent_at: anHourAgo })
+    const later = new Visitor()
+    await start(later)
+    expect((await send(ada.email, later)).status).toBe(303)
+  })
+
+  it('sends no more to one mailbox by all the addresses that it has', async () => {
+    const sent: number[] = []
+    for (const email of ['ada+1@', 'ada+2@', 'a.da@', 'ad.a+x.y@', 'ADA@', 'ada+3@', 'a.d.a@']) {
+      const browser = new Visitor()
+      await start(browser)
+      sent.push((await send(`${email}example.com`, browser)).status)
+    }
+    expect(sent).toEqual([303, 303, 303, 303, 303, 429, 429])
+    expect(mailServer.codes).toHaveLength(5)
+    const other = new Visitor()
+    await start(other)
+    expect((await send('adam@example.com', other)).status).toBe(303)
+  })
+
+  it('sends no more than ten an hour for one identity, to however many people, and others are served', async () => {
+    const sendAnew = async (n: number) => {
+      const browser = new Visitor()
+      await start(browser)
+      return (await send(`person-${n}@example.com`, browser)).status
+    }
+    const sent: number[] = []
+    for (let n = 0; n < 12; n++) sent.push(await sendAnew(n))
+    expect(sent).toEqual([...Array(10).fill(303), 429, 429])
+    expect(mailServer.codes).toHaveLength(10)
+    provider.person = { ...provider.person, sub: 'somebody-else' }
+    expect(await sendAnew(12)).toBe(303)
+  })
+
+  it('leaves the database without a code and without an address', async () => {
+    await toCode('secretive@example.com')
+    const code = mailServer.codeTo('secretive@example.com')
+    const rows = JSON.stringify(await knex('sso_proofs')).toUpperCase()
+    for (const text of [code, code.replace('-', ''), 'SECRETIVE']) expect(rows).not.toContain(text)
+  })
+})
+
+describe('who wants mail to be sent to somebody', () => {
+  it('cannot have it by a link, an image, or a post from another site', async () => {
+    await open()
+    await start()
+    for (const path of [
+      '/register',
+      '/register/code',
+      '/register/code?email=ada@example.com',
+      '/register/verify',
+    ])
+      await visitor.get(portal.url + path)
+    const crossSite = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
+    expect((await visitor.post(`${portal.url}/register/code`, { email: ada.email }, crossSite)).status).toBe(
+      403,
+    )
+    expect(mailServer.codes).toHaveLength(0)
+    expect((await new Visitor().post(`${portal.url}/register/code`, { email: ada.email })).status).toBe(400)
+  })
+
+  it('cannot write in it: what he calls himself is not in it, and a name of a provider cannot add a header', async () => {
+    await open({ branding: { name: 'Portal' } })
+    await portal
+      .knex('sso_providers')
+      .where({ slug: 'acme' })
+      .update({ display_name: 'Acme\r\nBcc: eve@evil.example\r\n\r\n<b>Hi</b>' })
+    provider.person = { ...claimed('mallory', ada.email), name: 'Win a prize at evil.example' }
+    await toCode()
+    const [mail] = mailServer.codes
+    expect(mail!.recipients).toEqual([ada.email])
+    expect(mail!.headers.map(([name]) => name)).not.toContain('bcc')
+    expect(mail!.text + mail!.html).not.toContain('prize')
+    expect(mail!.html).toContain('&lt;b&gt;Hi&lt;/b&gt;')
+    expect(mail!.html).not.toContain('<b>Hi')
+    expect(mail!.text).toContain('<b>Hi</b>')
+    expect(mail!.text).not.toMatch(/^Bcc/m)
+  })
+
+  it('cannot add a header by the name of the portal or the sender, whatever the mailer makes of it', async () => {
+    const handed: Mail[] = []
+    const mailer = async (mail: Mail) => {
+      handed.push(mail)
+      await mailServer.transport.sendMail(mail)
+    }
+    await open({
+      mailer,
+      branding: { name: 'Portal\r\nBcc: eve@evil.example' },
+      mailFrom: 'Portal <no-reply@portal.example>\r\nBcc: eve@evil.example',
+    })
+    await toCode()
+    const [mail] = mailServer.codes
+    expect(mail!.recipients).toEqual([ada.email])
+    expect(mail!.headers.map(([name]) => name)).not.toContain('bcc')
+    for (const header of [handed[0]!.from, handed[0]!.to, handed[0]!.subject])
+      expect(header).toMatch(/^\P{Cc}+$/u)
+  })
+})
+
+describe('a mail that cannot be sent', () => {
+  it('is told to the person and the operator, without the code, though the server quotes the whole mail', async () => {
+    await open()
+    await start()
+    mailServer.faults.refuse = true
+    const quoting = mailServer.transport.sendMail({ to: ada.email, text: 'ABCD-2345' })
+    await expect(quoting).rejects.toThrow('ABCD-2345')
+    const seen = await send(ada.email)
+    expect(seen.status).toBe(502)
+    expect(seen.body).toContain('could not be sent')
+    expect(seen.body).toContain('value="ada@example.com"')
+    const line = portal.logs.findLast(({ level }) => level === 'error')!
+    expect(line.message).toBe('no code was sent')
+    expect(line.fields.cause).toMatch(/the mail could not be sent: ./)
+    const written = JSON.stringify([portal.logs, await portal.knex('sso_events')])
+    expect(written).not.toMatch(/(?<![\w-])[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}\b/)
+    delete mailServer.faults.refuse
+    expect((await send(ada.email)).status).toBe(303)
+    expect((await enter(mailServer.codeTo(ada.email))).status).toBe(303)
+  })
+
+  it.each([
+    ['spelled as in the mail', (code: string) => `refused: ${code}`],
+    [
+      'in small letters without the dash',
+      (code: string) => `refused: ${code.replace('-', '').toLowerCase()}`,
+    ],
+    ['broken by line ends', (code: string) => `refused:\n${code.replace('-', '=\n')}`],
+    ['encoded', (code: string) => `refused: ${Buffer.from(`${'x'.repeat(40)}${code}`).toString('base64')}`],
+  ])('leaves no code in the log that a mailer quotes %s', async (_how, quote) => {
+    let code = ''
+    await open({
+      mailer: async ({ text }) => {
+        code = /[2-9A-Z]{4}-[2-9A-Z]{4}/.exec(text)![0]
+        throw new Error(quote(code))
+      },
+    })
+    await start()
+    expect((await send(ada.email)).status).toBe(502)
+    const written = JSON.stringify([portal.logs, await portal.knex('sso_events')])
+    expect(written).toContain('the mail could not be sent')
+    expect(written.toUpperCase()).not.toContain(code)
+    expect(written.toUpperCase()).not.toContain(code.replace('-', ''))
+    expect(written).not.toContain(
+      Buffer.from(`${'x'.repeat(40)}${code}`)
+        .toString('base64')
+        .slice(40, 64),
+    )
+  })
+
+  it('is given up after ten seconds when the server never answers', async () => {
+    await open()
+    await start()
+    mailServer.faults.hang = true
+    const began = Date.now()
+    expect((await send(ada.email)).status).toBe(502)
+    expect(Date.now() - began).toBeGreaterThan(9_000)
+    expect(portal.logs.findLast(({ level }) => level === 'error')!.fields.cause).toContain('no answer within')
+  })
+
+  it('by a mailer that throws at once is no different', async () => {
+    await open({
+      mailer: () => {
+        throw new TypeError('no connection')
+      },
+    })
+    await start()
+    expect((await send(ada.email)).status).toBe(502)
+  })
+
+  it('counts all the same, for it may arrive', async () => {
+    await open()
+    await start()
+    mailServer.faults.refuse = true
+    for (const status of [502, 502, 502, 429]) expect((await send(ada.email)).status).toBe(status)
+  })
+})
+
+describe('the steps of a proof', () => {
+  it('show names and claims that are markup as text', async () => {
+    const markup = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+    await open()
+    await portal.sso.providers.update('acme', { displayName: markup })
+    await portal.sso.providers.update('usual', { displayName: markup })
+    provider.person = { ...claimed('mallory', `"><script>alert(1)</script>@example.com`), name: markup }
+    const pages = [
+      await start(),
+      await send('"><script>alert(1)</script>@x'),
+      await toCode("o'hara&co@example.com"),
+      await enter('"><script>alert(1)</script>'),
+    ]
+    await visitor.open(`${portal.url}/login/usual?proving=1`)
+    pages.push(await visitor.get(`${portal.url}/register/link`))
+    for (const { body } of pages) {
+      expect(body).toContain('&lt;script&gt;')
+      expect(body).not.toContain('<script>alert')
+      expect(body).not.toContain('<img src=x')
+    }
+    expect(mailServer.codes[0]!.html).not.toContain('<script')
+  })
+
+  it.each([
+    ['disabled', () => portal.sso.providers.disable('acme')],
+    ['changed', () => portal.sso.providers.update('acme', { displayName: 'Acme AG' })],
+    [
+      'connected anew',
+      async () => {
+        await portal.sso.providers.remove('acme')
+        await portal.connect(provider)
+      },
+    ],
+  ])('stop where the provider was %s in between', async (_how, change) => {
+    await open()
+    await toCode()
+    const code = mailServer.codeTo(ada.email)
+    await change()
+    for (const seen of [
+      await send(ada.email),
+      await enter(code),
+      await visitor.get(`${portal.url}/register`),
+    ])
+      expect(seen.status).toBe(409)
+    expect(mailServer.codes).toHaveLength(1)
+    expect(await links()).toEqual([])
+  })
+
+  it('belong to one portal', async () => {
+    await open({ portal: (req) => req.get('x-portal') ?? 'default' })
+    await portal.connect(provider, { portal: 'south' })
+    await portal.sso.users.create(ada, 'south')
+    await toCode()
+    const code = mailServer.codeTo(ada.email)
+    const south = { 'x-portal': 'south' }
+    const seen = [
+      await visitor.post(`${portal.url}/register/verify`, { code }, south),
+      await visitor.post(`${portal.url}/register/code`, { email: ada.email }, south),
+      await visitor.get(`${portal.url}/register`, south),
+    ]
+    expect(seen.map(({ status }) => status)).toEqual([400, 400, 400])
+    expect(mailServer.codes).toHaveLength(1)
+    expect((await enter(code)).status).toBe(303)
+  })
+
+  it('cannot be taken from another site (CSRF), though the browser sends the cookies', async () => {
+    await open()
+    await toCode()
+    const crossSite = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
+    const code = mailServer.codeTo(ada.email)
+    const post = (path: string, form: Record<string, string>) =>
+      visitor.post(portal.url + path, form, crossSite)
+    expect((await post('/register/verify', { code })).status).toBe(403)
+    await proveByUsual()
+    expect((await post('/register/link', { answer: 'link' })).status).toBe(403)
+    expect((await links()).map(({ subject }) => subject)).toEqual(['ada'])
+  })
+
+  it('fit into a cookie that browsers keep, however long everything is', async () => {
+    await open()
+    provider.person = {
+      sub: 's'.repeat(255),
+      email: `${'e'.repeat(60)}@${'d'.repeat(60)}.example`,
+      name: '名'.repeat(200),
+    }
+    await start(visitor, `/${'p'.repeat(1400)}`)
+    await send(`${'f'.repeat(60)}@${'d'.repeat(60)}.${'d'.repeat(60)}.example`)
+    const cookie = visitor.cookies.get(portal.url)!.get('sso-registration')!
+    expect(cookie.length).toBeLessThan(4000)
+    expect((await visitor.get(`${portal.url}/register`)).body).toContain('one-time-code')
+  })
+
+  it('put no code and no id of a proof into a page, a log or an event', async () => {
+    await open()
+    const page = await toCode()
+    const code = mailServer.codeTo(ada.email)
+    const failed = await enter(wrong(code))
+    await enter(code)
+    const { id } = await portal.knex('sso_proofs').first()
+    const written = JSON.stringify([portal.logs, await portal.knex('sso_events'), page.body, failed.body])
+    for (const secret of [code, code.replace('-', ''), id]) expect(written).not.toContain(secret)
+  })
+})
+
+/** Ada signs in the way she usually does, from the page that asks for the proof. */
+async function proveByUsual(who = visitor): Promise<Seen> {
+  return await who.open(`${portal.url}/login/usual?returnTo=${encodeURIComponent('/portal/usual')}&proving=1`)
+}
+
+describe('signing in the way one usually does', () => {
+  const answer = (value: string, who = visitor) => who.post(`${portal.url}/register/link`, { answer: value })
+  const subjects = async () => (await links()).map(({ subject }) => subject).sort()
+
+  it('is offered to everybody, and links after a clear yes', async () => {
+    await open()
+    const page = await start()
+    const [, way] = /href="([^"]*login\/usual[^"]*)"/.exec(page.body)!
+    const asked = await visitor.open(portal.url + way!.replaceAll('&amp;', '&'))
+    expect(asked).toMatchObject({ status: 200, url: `${portal.url}/register/link` })
+    expect(asked.body).toContain('Ada Lovelace (ada@example.com)')
+    expect(asked.body).toContain('Mallory')
+    expect(asked.body).toContain('ada@example.com (not confirmed)')
+    expect(await isSignedIn()).toBe(true)
+    expect(await subjects()).toEqual(['ada'])
+    expect((await answer('link')).location).toBe(portal.url + deepLink)
+    expect(await subjects()).toEqual(['ada', 'mallory'])
+    expect((await start(new Visitor())).url).toBe(portal.url + deepLink)
+    expect(mailServer.codes).toHaveLength(0)
+    expect((await events()).filter((kind) => kind === 'linked')).toHaveLength(2)
+  })
+
+  it('names whose account it is on every page before, so that nobody proves for somebody who walked away', async () => {
+    await open()
+    const pages = [await start(), await toCode(), await enter('x')]
+    for (const { body } of pages) {
+      expect(body).toContain('Account at Acme')
+      expect(body).toContain('<bdi>Mallory</bdi>')
+    }
+    provider.person = claimed('nameless', ada.email)
+    delete provider.person.name
+    expect((await start(new Visitor())).body).toContain('<bdi>nameless</bdi>')
+  })
+
+  it.each(['later', '', 'LINK', 'yes'])('links nothing on the answer %j, and forgets it', async (value) => {
+    await open()
+    await start()
+    await proveByUsual()
+    expect((await answer(value)).location).toBe(portal.url + deepLink)
+    await answer('link')
+    expect(await subjects()).toEqual(['ada'])
+  })
+
+  it('in the ordinary way, on a machine where somebody walked away from a registration, offers and links nothing', async () => {
+    await open()
+    await toCode()
+    const seen = await visitor.open(`${portal.url}/login/usual?returnTo=/portal/usual`)
+    expect(seen.url).toBe(`${portal.url}/portal/usual`)
+    expect(visitor.cookieNames(portal.url)).not.toContain('sso-registration')
+    expect((await visitor.get(`${portal.url}/register/link`)).location).toBe(`${portal.url}/`)
+    await answer('link')
+    expect(await subjects()).toEqual(['ada'])
+    await visitor.post(`${portal.url}/logout`)
+    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
+  })
+
+  it('on a page that somebody else left open asks first, and does nothing by itself', async () => {
+    await open()
+    await start()
+    expect((await proveByUsual()).url).toBe(`${portal.url}/register/link`)
+    await visitor.get(`${portal.url}/portal`)
+    expect((await visitor.get(`${portal.url}/register`)).location).toBe(`${portal.url}/`)
+    await answer('link')
+    expect(await subjects()).toEqual(['ada'])
+  })
+
+  it('offers only the registration that it was begun for, whatever the query says', async () => {
+    await open()
+    await start()
+    const begun = await visitor.get(`${portal.url}/login/usual?proving=1`)
+    // Another one takes its place while Ada is at her provider.
+    provider.person = claimed('eve', 'eve@example.com')
+    await start()
+    expect((await visitor.follow(begun)).url).toBe(`${portal.url}/`)
+    await answer('link')
+    expect(await subjects()).toEqual(['ada'])
+  })
+
+  it('without a waiting registration is a sign-in like any other', async () => {
+    await open()
+    expect((await proveByUsual()).url).toBe(`${portal.url}/portal/usual`)
+  })
+
+  it('counts for the user who did, not for the next one in this browser', async () => {
+    await open()
+    await portal.sso.users.create({ ...ada, email: 'bob@example.com' }, 'default')
+    await start()
+    await proveByUsual()
+    const proved = visitor.clone()
+    usual.person = { sub: 'bob', email: 'bob@example.com', email_verified: true }
+    await visitor.open(`${portal.url}/login/usual`)
+    // Bob's session, and Ada's cookie of before.
+    const cookies = visitor.cookies.get(portal.url)!
+    cookies.set('sso-registration', proved.cookies.get(portal.url)!.get('sso-registration')!)
+    await answer('link')
+    expect(await subjects()).toEqual(['ada', 'bob'])
+    // Nor without any session.
+    cookies.delete('portal-sso')
+    cookies.set('sso-registration', proved.cookies.get(portal.url)!.get('sso-registration')!)
+    expect((await answer('link')).location).toBe(`${portal.url}/register`)
+    expect(await subjects()).toEqual(['ada', 'bob'])
+  })
+
+  it('links nothing where the identity was linked to somebody else meanwhile', async () => {
+    await open()
+    await start()
+    const elsewhere = visitor.clone()
+    await proveByUsual()
+    await send('mallory@evil.example', elsewhere)
+    await enter(mailServer.codeTo('mallory@evil.example'), elsewhere)
+    await elsewhere.post(`${portal.url}/register`, { name: 'Mallory' })
+    expect((await answer('link')).status).toBe(400)
+    const [owner] = await portal.knex('sso_identities').where({ subject: 'mallory' })
+    const { email }: User = await portal.knex('sso_users').where({ id: owner.user_id }).first()
+    expect(email).toBe('mallory@evil.example')
+  })
+
+  it('links nothing where the provider was disabled meanwhile', async () => {
+    await open()
+    await start()
+    await proveByUsual()
+    await portal.sso.providers.disable('acme')
+    expect((await answer('link')).status).toBe(409)
+    expect(await subjects()).toEqual(['ada'])
+  })
+
+  it('as somebody who is switched off offers nothing', async () => {
+    await open()
+    await start()
+    await portal.knex('sso_users').update({ active: false })
+    expect((await proveByUsual()).status).toBe(403)
+    await answer('link')
+    expect(await links()).toEqual([])
+  })
+})

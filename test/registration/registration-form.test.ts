@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto'
+import { describe, expect, it } from '@jest/globals'
+import express from 'express'
+import request from 'supertest'
+import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
+import { createSeal } from '../../lib/shared/seal.ts'
+import { createPendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
+
+/** What the form says to a post, with the keys in place of the sentences. */
+function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
+  const options = { fields, terms }
+  const t = (key: string, { label }: Record<string, string | number> = {}) =>
+    key.replace('registration.errors.', '') + (label ? ` ${label}` : '')
+  return checkForm(readForm(body, options), options, t)
+}
+
+describe('the name', () => {
+  it.each(['Ada Lovelace', 'X', '李', "Ó'Brien-Smith, Jr.", 'x'.repeat(200), '  Ada  '])(
+    '%j is one',
+    (name) => {
+      expect(check({ name })).toEqual({})
+    },
+  )
+
+  it.each(['', '   ', '\n', 'Ada\nLovelace', 'Ada\u0000', 'Ada\u0085'])('%j is none', (name) => {
+    expect(check({ name })).toEqual({ name: 'nameMissing' })
+  })
+
+  it.each([[undefined], [['Ada', 'Eve']], [{ first: 'Ada' }]])('%j is none', (name) => {
+    expect(check({ name })).toEqual({ name: 'nameMissing' })
+  })
+
+  it('is missing in a post of nothing', () => {
+    expect(check(undefined)).toEqual({ name: 'nameMissing' })
+  })
+
+  it('may be too long', () => {
+    expect(check({ name: 'x'.repeat(201) })).toEqual({ name: 'nameTooLong' })
+  })
+})
+
+describe('the terms', () => {
+  it('have to be accepted where there are some', () => {
+    expect(check({ name: 'Ada' }, [], '/terms')).toEqual({ terms: 'termsMissing' })
+    expect(check({ name: 'Ada', terms: 'on' }, [], '/terms')).toEqual({})
+  })
+})
+
+describe('a field of the host', () => {
+  const text: RegistrationField = { name: 'team', label: 'Team' }
+  const size: RegistrationField = {
+    name: 'size',
+    label: 'Size',
+    type: 'select',
+    options: [
+      { value: 's', label: 'Small' },
+      { value: 'm', label: 'Medium' },
+    ],
+  }
+  const keys: RegistrationField = { name: 'keys', label: 'Keys', type: 'checkbox' }
+  const number: RegistrationField = { name: 'number', label: 'Number', pattern: /[a-z]|\d{4}/i }
+
+  it.each<[string, RegistrationField, unknown, string | undefined]>([
+    ['may be left out', text, undefined, undefined],
+    ['may be left empty', text, '', undefined],
+    ['may hold anything printable', text, 'R & D – “north”', undefined],
+    ['may not hold control characters', text, 'a\u0000b', 'fieldInvalid'],
+    ['may not be longer than 200', text, 'x'.repeat(201), 'fieldTooLong'],
+    ['does not count when it comes twice', { ...text, required: true }, ['a', 'b'], 'fieldMissing'],
+    ['has to be filled in when required', { ...text, required: true }, '  ', 'fieldMissing'],
+    ['takes what one can choose', size, 'm', undefined],
+    ['takes nothing else', size, 'xxl', 'fieldInvalid'],
+    ['takes nothing of an object either', size, '__proto__', 'fieldInvalid'],
+    ['has to be chosen when required', { ...size, required: true }, '', 'fieldMissing'],
+    ['may be left unchecked', keys, undefined, undefined],
+    ['has to be checked when required', { ...keys, required: true }, undefined, 'fieldMissing'],
+    ['is checked by any value', { ...keys, required: true }, 'on', undefined],
+    ['matches its pattern', number, '1234', undefined],
+    ['matches its pattern with its flags', number, 'Q', undefined],
+    ['matches its pattern as a whole', number, '12345', 'fieldInvalid'],
+    ['matches each alternative of its pattern as a whole', number, 'q1234', 'fieldInvalid'],
+    ['need not match its pattern when it is empty', number, '', undefined],
+  ])('%s', (_sentence, field, value, mistake) => {
+    const errors = mistake ? { [`field.${field.name}`]: `${mistake} ${field.label}` } : {}
+    expect(check({ name: 'Ada', [`field.${field.name}`]: value }, [field])).toEqual(errors)
+  })
+
+  it('gives the same answer every time, though its pattern remembers where it was', () => {
+    const sticky = { ...number, pattern: /\d{4}/gy }
+    for (let time = 0; time < 3; time++)
+      expect(check({ name: 'Ada', 'field.number': '1234' }, [sticky])).toEqual({})
+  })
+})
+
+it('all mistakes are told at once, and what was typed is kept', () => {
+  const fields: RegistrationField[] = [
+    { name: 'team', label: 'Team', required: true },
+    { name: 'phone', label: 'Phone', type: 'tel', pattern: /\+\d+/ },
+  ]
+  const body = { name: '', 'field.team': '', 'field.phone': ' 12 ', role: 'admin', 'field.role': 'admin' }
+  expect(Object.keys(check(body, fields, '/terms'))).toEqual(['name', 'field.team', 'field.phone', 'terms'])
+  expect(readForm(body, { fields })).toEqual({ name: '', fields: { team: '', phone: '12' }, terms: false })
+})
+
+describe('a pending registration is never larger than a cookie may be:', () => {
+  it.each([
+    ['short deep link, short ID token', 30, 900],
+    ['short deep link, long ID token', 30, 4000],
+    ['long deep link, short ID token', 1500, 900],
+    ['long deep link, usual ID token', 1500, 1300],
+    ['long deep link, long ID token', 1500, 4000],
+  ])('%s', async (_what, pathLength, tokenLength) => {
+    const seal = createSeal(['a secret for tests that is longer than 32 characters'], 'tests')
+    const pendings = createPendingRegistrations(seal, false)
+    const returnTo = '/'.padEnd(pathLength, 'x')
+    const app = express()
+    app.get('/keep', async (_req, res) => {
+      const identity = {
+        issuer: 'https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0',
+        subject: 'AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ',
+        email: 'katherine.johnson@northwind.example',
+        emailVouched: true,
+        name: 'Katherine Coleman Goble Johnson',
+        logoutHint: 'x'.repeat(tokenLength),
+        askedAt: 1_790_000_000_000,
+        authenticatedAt: 1_790_000_000,
+        acr: 'urn:mace:incommon:iap:silver',
+      }
+      await pendings.begin(res, {
+        portal: 'default',
+        provider: 'entra',
+        providerId: randomUUID(),
+        version: 1,
+        identity,
+        returnTo,
+      })
+      res.end()
+    })
+    app.get('/find', async (req, res) => {
+      res.json(await pendings.find(req, 'default'))
+    })
+    const { headers } = await request(app).get('/keep')
+    const [cookie = ''] = (headers['set-cookie'] as unknown as string[])[0]!.split(';')
+    // RFC 6265bis, 5.6: name and value together.
+    expect(cookie.length).toBeLessThanOrEqual(4096)
+    const found = await request(app).get('/find').set('cookie', cookie)
+    expect(found.body).toMatchObject({ returnTo, identity: { email: 'katherine.johnson@northwind.example' } })
+  })
+})

@@ -1,0 +1,277 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+let visitor: Visitor
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(() => {
+  provider.reset()
+  provider.person = { sub: 'grace', email: 'Grace@Example.com', email_verified: true, name: 'Grace Hopper' }
+  visitor = new Visitor()
+})
+afterEach(() => portal.close())
+
+async function open(options: TestPortalOptions = {}): Promise<void> {
+  portal = await startPortal(options)
+  await portal.connect(provider)
+}
+
+/** To the form, by way of the provider. */
+async function toForm(who = visitor, returnTo = '/portal/new'): Promise<Seen> {
+  return await who.open(`${portal.url}/login/acme?returnTo=${returnTo}`)
+}
+
+const send = (form: Record<string, string>, who = visitor) => who.post(`${portal.url}/register`, form)
+const users = () => portal.knex('sso_users').select('email', 'name', 'fields')
+
+describe('a person whose e-mail is new', () => {
+  it('gets a short form, prefilled, with the vouched address read-only, and is in after it', async () => {
+    await open()
+    const form = await toForm()
+    expect(form).toMatchObject({ status: 200, url: `${portal.url}/register` })
+    expect(form.body).toContain('value="Grace Hopper"')
+    expect(form.body.replace('<wbr>', '')).toContain('grace@example.com')
+    expect(form.body).not.toContain('name="email"')
+    const landed = await visitor.follow(await send({ name: ' Grace B. Hopper ' }))
+    expect(landed).toMatchObject({ status: 200, url: `${portal.url}/portal/new` })
+    expect(await users()).toEqual([{ email: 'grace@example.com', name: 'Grace B. Hopper', fields: '{}' }])
+  })
+
+  it('signs in without the form the next time', async () => {
+    await open()
+    await toForm()
+    await send({ name: 'Grace' })
+    const landed = await toForm(new Visitor())
+    expect(landed.url).toBe(`${portal.url}/portal/new`)
+  })
+
+  it('cannot choose another address than the vouched one', async () => {
+    await open()
+    await toForm()
+    await send({ name: 'Grace', email: 'ceo@example.com', active: 'true', id: '1' })
+    expect(await users()).toMatchObject([{ email: 'grace@example.com' }])
+  })
+
+  it('is not signed in before the form is sent', async () => {
+    await open()
+    await toForm()
+    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(302)
+  })
+
+  it.each([
+    ['', /enter|missing|name/i],
+    ['x'.repeat(201), /./],
+  ])('gets the form back when the name is %j, with an error and nothing lost', async (name, sentence) => {
+    await open({ registrationFields: [{ name: 'phone', label: 'Phone', type: 'tel' }] })
+    await toForm()
+    const back = await send({ name, 'field.phone': '+49 "30" <1>' })
+    expect(back.status).toBe(422)
+    expect(back.body).toContain('aria-invalid="true"')
+    expect(back.body).toMatch(sentence)
+    expect(back.body).toContain('value="+49 &#34;30&#34; &lt;1&gt;"')
+    expect(await users()).toHaveLength(0)
+    expect((await send({ name: 'Grace', 'field.phone': '1' })).status).toBe(303)
+  })
+
+  it("fills in the host's own fields and accepts its terms", async () => {
+    await open({
+      registrationFields: [
+        { name: 'phone', label: 'Phone', type: 'tel', required: true, pattern: /\+?[\d ]+/ },
+        { name: 'site', label: 'Site', type: 'select', options: [{ value: 'n', label: 'North' }] },
+        { name: 'news', label: 'Send me news', type: 'checkbox' },
+      ],
+      registrationTerms: '/terms',
+    })
+    const form = await toForm()
+    expect(form.body).toContain('href="/terms"')
+    const mistakes = await send({ name: 'Grace', 'field.phone': 'call me', 'field.site': 'moon' })
+    expect(mistakes.status).toBe(422)
+    expect(mistakes.body.match(/aria-invalid="true"/g)).toHaveLength(3)
+    await send({ name: 'Grace', 'field.phone': '+49 30', 'field.site': 'n', 'field.news': 'on', terms: 'on' })
+    expect(JSON.parse((await users())[0].fields)).toEqual({ phone: '+49 30', site: 'n', news: true })
+  })
+
+  it('whose name is markup sees it as text', async () => {
+    provider.person = { ...provider.person, name: '<script>alert(1)</script>"><img src=x onerror=alert(1)>' }
+    await open()
+    const form = await toForm()
+    expect(form.body).not.toContain('<script>alert')
+    expect(form.body).not.toContain('<img src=x')
+  })
+
+  it('opens the form in a browser without a pending registration: a page with a way on', async () => {
+    await open()
+    const seen = await visitor.get(`${portal.url}/register`)
+    expect(seen.status).toBe(400)
+    expect(seen.body).toContain('href="/login"')
+  })
+
+  it('sends the form again from the back button: already in, so home', async () => {
+    await open()
+    await toForm()
+    await send({ name: 'Grace' })
+    expect(await send({ name: 'Grace again' })).toMatchObject({ status: 303, location: `${portal.url}/` })
+    expect(await users()).toHaveLength(1)
+  })
+})
+
+describe('two registrations that race', () => {
+  it('for one person in two browsers give one user', async () => {
+    await open()
+    const browsers = Array.from({ length: 6 }, () => new Visitor())
+    for (const each of browsers) await toForm(each)
+    await Promise.all(browsers.map(async (each, n) => each.follow(await send({ name: `Grace ${n}` }, each))))
+    expect(await users()).toHaveLength(1)
+    expect(await portal.knex('sso_identities')).toHaveLength(1)
+    for (const each of browsers) expect((await each.get(`${portal.url}/portal`)).status).toBe(200)
+  })
+
+  it('for one address over two providers give one user with both linked', async () => {
+    await open()
+    const second = await startFaultyProvider({ clientId: 'second' })
+    second.person = { sub: 'g.hopper', email: 'grace@example.com', email_verified: true, name: 'G. Hopper' }
+    await portal.connect(second, { slug: 'second' })
+    const other = new Visitor()
+    await toForm()
+    await other.open(`${portal.url}/login/second`)
+    await Promise.all([
+      send({ name: 'Grace' }).then((seen) => visitor.follow(seen)),
+      send({ name: 'G.' }, other).then((seen) => other.follow(seen)),
+    ])
+    expect(await users()).toHaveLength(1)
+    expect(await portal.knex('sso_identities')).toHaveLength(2)
+    await second.close()
+  })
+})
+
+describe('who gets hold of a pending registration', () => {
+  it('cannot sign in with it as the user that was made from it', async () => {
+    await open()
+    await toForm()
+    const thief = visitor.clone()
+    await send({ name: 'Grace' })
+    const seen = await send({ name: 'Grace' }, thief)
+    expect(seen.location).toBe(`${portal.url}/login/acme?returnTo=%2Fportal%2Fnew`)
+    expect((await thief.get(`${portal.url}/portal`)).status).toBe(302)
+  })
+})
+
+describe('a registration that somebody walked away from', () => {
+  /** Ada gets the form on a shared machine; then Bob comes. */
+  async function adaLeavesBobComes(): Promise<void> {
+    await open()
+    await toForm()
+    provider.person = { sub: 'bob', email: 'bob@example.com', email_verified: true, name: 'Bob' }
+    await portal.sso.users.create({ email: 'bob@example.com', name: 'Bob', fields: {} }, 'default')
+  }
+
+  it('is gone once somebody else has signed in', async () => {
+    await adaLeavesBobComes()
+    await visitor.open(`${portal.url}/login/acme`)
+    expect((await send({ name: 'Grace' })).location).toBe(`${portal.url}/`)
+    await visitor.post(`${portal.url}/logout`)
+    expect((await send({ name: 'Grace' })).status).toBe(400)
+    expect(await users()).toHaveLength(1)
+  })
+
+  it('is gone after signing out, and after Cancel', async () => {
+    await open()
+    const form = await toForm()
+    const thief = visitor.clone()
+    await visitor.post(`${portal.url}/logout`)
+    expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
+    const [, cancel] = /href="([^"]*cancelled[^"]*)"/.exec(form.body)!
+    await thief.get(portal.url + cancel!.replaceAll('&amp;', '&'))
+    expect((await thief.get(`${portal.url}/register`)).status).toBe(400)
+  })
+
+  it('does not outlive its provider, though another one is connected under the same slug', async () => {
+    await open()
+    await toForm()
+    await portal.sso.providers.remove('acme')
+    await portal.connect(provider)
+    expect((await send({ name: 'Grace' })).status).toBe(409)
+    expect(await users()).toHaveLength(0)
+  })
+})
+
+describe('registration is refused', () => {
+  it('politely where it is closed, while known people still come in', async () => {
+    await open({ registration: 'closed' })
+    const seen = await toForm()
+    expect(seen.status).toBe(403)
+    expect(portal.logs.at(-1)!.fields.code).toBe('registration_closed')
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    expect((await toForm()).url).toBe(`${portal.url}/portal/new`)
+  })
+
+  it("by the host's own function of the identity", async () => {
+    await open({ registration: async ({ email }) => email!.endsWith('@partner.example') })
+    expect((await toForm()).status).toBe(403)
+    provider.person = { sub: 'p', email: 'p@partner.example', email_verified: true }
+    expect((await toForm(new Visitor())).url).toBe(`${portal.url}/register`)
+  })
+
+  it("when the host's function says anything but true", async () => {
+    await open({ registration: (() => ({ allowed: false })) as unknown as () => boolean })
+    expect((await toForm()).status).toBe(403)
+  })
+
+  it.each([
+    ['unverified', { sub: 'm', email: 'm@example.com', email_verified: false }],
+    ['absent', { sub: 'm' }],
+    ['not an address', { sub: 'm', email: 'm at example', email_verified: true }],
+  ])('for an address that is %s, which its owner could walk into later', async (_what, person) => {
+    await open()
+    provider.person = person
+    expect((await toForm()).status).toBe(403)
+    expect(portal.logs.at(-1)!.fields.code).toBe('address_unproven')
+  })
+
+  it('when the provider was disabled or changed between form and post', async () => {
+    await open()
+    await toForm()
+    await portal.sso.providers.disable('acme')
+    expect((await send({ name: 'Grace' })).status).toBe(409)
+    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    expect((await send({ name: 'Grace' })).status).toBe(409)
+    expect(await users()).toHaveLength(0)
+  })
+
+  it('when it was closed between form and post', async () => {
+    let mayRegister = true
+    await open({ registration: () => mayRegister })
+    await toForm()
+    mayRegister = false
+    expect((await send({ name: 'Grace' })).status).toBe(403)
+    expect(await users()).toHaveLength(0)
+  })
+
+  it('from another site (CSRF), though the browser sends the cookie', async () => {
+    await open()
+    await toForm()
+    const seen = await visitor.post(
+      `${portal.url}/register`,
+      { name: 'Grace' },
+      { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
+    )
+    expect(seen.status).toBe(403)
+    expect(await users()).toHaveLength(0)
+  })
+
+  it('with the pending registration of another portal', async () => {
+    await open({ portal: (req) => req.get('x-portal') ?? 'default' })
+    await portal.connect(provider, { portal: 'south' })
+    await toForm()
+    const seen = await visitor.post(`${portal.url}/register`, { name: 'Grace' }, { 'x-portal': 'south' })
+    expect(seen.status).toBe(400)
+    expect(await users()).toHaveLength(0)
+  })
+})

@@ -1,0 +1,360 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { RedisStore } from 'connect-redis'
+import session, { MemoryStore, type Store } from 'express-session'
+import knexModule from 'knex'
+import { closedAfterEach } from '../support/closed-after-each.ts'
+import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { signLogoutToken } from '../support/logout-token.ts'
+import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { connectRedis } from '../support/redis.ts'
+import { hasClusterProgram, startRedisCluster } from '../support/redis-cluster.ts'
+import { progress } from '../support/services/programs.ts'
+import { signal } from '../support/signal.ts'
+import { Visitor } from '../support/visitor.ts'
+
+/** Where sessions are kept, by all instances of a portal. */
+interface Kept {
+  /** left out: each process has its own */
+  redis?: TestPortalOptions['redis']
+  /** makes that of a host's own express-session */
+  newStore?: () => Store
+  close(): Promise<unknown>
+}
+
+const nothing = async () => {}
+const inRedis = async (): Promise<Kept> => {
+  const redis = await connectRedis()
+  return { redis, close: () => redis.close() }
+}
+const inHostsRedis = async (): Promise<Kept> => {
+  const client = await connectRedis()
+  const newStore = () => new RedisStore({ client, prefix: `host-${randomUUID()}:` })
+  return { newStore, close: () => client.close() }
+}
+const inCluster = async (): Promise<Kept> => {
+  const servers = await startRedisCluster()
+  const redis = await servers.connect()
+  return {
+    redis,
+    async close() {
+      redis.destroy()
+      await servers.stop()
+    },
+  }
+}
+const stores: [string, () => Promise<Kept>][] = [
+  ['in the process', async () => ({ close: nothing })],
+  ['in Redis', inRedis],
+  ["in a host's own MemoryStore", async () => ({ newStore: () => new MemoryStore(), close: nothing })],
+  ["in a host's own Redis store", inHostsRedis],
+]
+if (hasClusterProgram()) stores.push(['in a Redis Cluster', inCluster])
+else
+  progress('NOT COVERED: sessions in a Redis Cluster. Install redis-server, for TEST_REDIS_URL is one server')
+
+let provider: FaultyProvider
+const open = closedAfterEach()
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+beforeEach(() => {
+  provider.reset()
+  provider.person.sid = 'session-1'
+})
+
+/** How an instance is built. */
+type Built = Pick<Kept, 'redis'> & { store?: Store | undefined; gate?: Gate | undefined }
+
+type Gate = { arrived: ReturnType<typeof signal>; goOn: ReturnType<typeof signal> }
+
+/** Its `/slow` is held up by the gate, and writes into the session at its end. */
+async function start({ redis, store, gate }: Built, more: TestPortalOptions): Promise<TestPortal> {
+  const portal = await startPortal({
+    redis,
+    // What was remembered a moment ago is what could let an ended session go on.
+    session: { userCacheSeconds: 5 },
+    mount(app, sso) {
+      if (store)
+        app.use(
+          session({
+            store,
+            secret: 'of the host',
+            resave: false,
+            saveUninitialized: false,
+            rolling: true,
+          }),
+        )
+      else app.use(sso.session())
+      app.use(sso.router())
+      app.use('/portal', sso.guard(), (_req, res) => void res.send('in'))
+      app.get('/slow', sso.guard(), (req, res, next) => {
+        gate?.arrived.give()
+        gate?.goOn.given
+          .then(() => {
+            Object.assign(req.session, { basket: 1 })
+            res.send('written')
+          })
+          .catch(next)
+      })
+      app.post('/leave', sso.guard(), (req, res) => req.logout(() => res.send('out')))
+      app.post('/forget', sso.guard(), (req, res) => {
+        req.session.destroy(() => res.send('out'))
+      })
+      // As for whom the host has new particulars.
+      app.post('/rewrite', sso.session({ own: true }), async (req, res, next) => {
+        gate?.arrived.give()
+        await gate?.goOn.given
+        if (!req.user) return void res.send('out')
+        req.login(req.user, (error) => (error ? next(error) : res.send('in')))
+      })
+      app.post('/classic', sso.session({ own: true }), async (req, res) => {
+        const user = await sso.users.findByEmail('ada@example.com', 'default')
+        req.login(user!, () => res.send('in'))
+      })
+    },
+    ...more,
+  })
+  open.push(portal)
+  return portal
+}
+
+/** Two instances of one portal, with a provider and Ada; where sessions are in the process there is only one. */
+async function startBoth(kept: Kept, gate?: Gate, database?: TestPortalOptions['database']) {
+  const built = { redis: kept.redis, store: kept.newStore?.(), gate }
+  const north = await start(built, { ...(database && { database }) })
+  await north.connect(provider)
+  await north.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  const isShared = built.redis !== undefined || built.store !== undefined
+  const south = isShared ? await start(built, { database: north.knex, baseUrl: north.url }) : north
+  return { north, south, instances: [...new Set([north, south])] }
+}
+
+/** With the cookie that it got from one instance, at another. */
+async function statusAt(portal: TestPortal, cookie: string): Promise<number> {
+  const response = await fetch(`${portal.url}/portal`, {
+    headers: { cookie, accept: 'text/html' },
+    redirect: 'manual',
+  })
+  await response.arrayBuffer()
+  return response.status
+}
+
+const cookieOf = (visitor: Visitor, portal: TestPortal) =>
+  [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
+
+async function signOutByToken(portal: TestPortal): Promise<void> {
+  const token = await signLogoutToken(provider, { sid: 'session-1' })
+  const response = await fetch(`${portal.url}/logout/acme/backchannel`, {
+    method: 'POST',
+    body: new URLSearchParams({ logout_token: token }),
+  })
+  expect(response.status).toBe(200)
+}
+
+const ways: [string, (portal: TestPortal, visitor: Visitor) => Promise<unknown>][] = [
+  ['its person', (portal, visitor) => visitor.post(`${portal.url}/logout`)],
+  ['its provider', signOutByToken],
+  ['the operator', ({ sso }) => sso.providers.disable('acme', { endSessions: true })],
+  ['the host, by req.logout,', (portal, visitor) => visitor.post(`${portal.url}/leave`)],
+  ['the host, by req.session.destroy,', (portal, visitor) => visitor.post(`${portal.url}/forget`)],
+]
+
+describe.each(stores)('a session %s', (where, keep) => {
+  let kept: Kept
+  beforeAll(async () => {
+    kept = await keep()
+  })
+  afterAll(() => kept.close())
+
+  describe.each(ways)('that was ended by %s', (_who, end) => {
+    it.each(where === 'in the process' ? ['here'] : ['here', 'there'])(
+      'stays ended, though a request in flight %s writes into it at its end',
+      async (place) => {
+        const gate = { arrived: signal(), goOn: signal() }
+        const { north, south, instances } = await startBoth(kept, gate)
+        const visitor = new Visitor()
+        await visitor.open(`${north.url}/login/acme`)
+        const stolen = cookieOf(visitor, north)
+        for (const instance of instances) expect(await statusAt(instance, stolen)).toBe(200)
+        const busy = place === 'here' ? north : south
+        const slow = fetch(`${busy.url}/slow`, { headers: { cookie: stolen } })
+        await gate.arrived.given
+        await end(north, visitor)
+        expect(await north.knex('sso_sessions')).toEqual([])
+        for (const instance of instances) expect(await statusAt(instance, stolen)).toBe(302)
+        gate.goOn.give()
+        expect(await (await slow).text()).toBe('written')
+        // The one first that remembers the session: who has ended it would take it out of the store again.
+        for (const instance of instances.toReversed()) expect(await statusAt(instance, stolen)).toBe(302)
+      },
+    )
+  })
+
+  it('goes on when another one of the same person ends', async () => {
+    const { north, instances } = await startBoth(kept)
+    const [first, second] = [new Visitor(), new Visitor()]
+    for (const [n, visitor] of [first, second].entries()) {
+      provider.person.sid = `session-${n + 1}`
+      await visitor.open(`${north.url}/login/acme`)
+    }
+    const [ended, other] = [cookieOf(first, north), cookieOf(second, north)]
+    await signOutByToken(north)
+    for (const instance of instances) {
+      expect(await statusAt(instance, ended)).toBe(302)
+      expect(await statusAt(instance, other)).toBe(200)
+    }
+  })
+
+  if (where === 'in a Redis Cluster')
+    it('is limited in how often it may be begun, counted by all instances together', async () => {
+      const more = { rateLimits: { start: 3 } }
+      const north = await start(kept, more)
+      await north.connect(provider)
+      const south = await start(kept, { ...more, database: north.knex, baseUrl: north.url })
+      const began: number[] = []
+      for (const instance of [north, south, north, south, north])
+        began.push((await new Visitor().get(`${instance.url}/login/acme`)).status)
+      expect(began).toEqual([302, 302, 302, 429, 429])
+      const lines = [...north.logs, ...south.logs].map(({ message }) => message)
+      expect(lines.filter((line) => line.includes('cannot count'))).toEqual([])
+    })
+})
+
+describe('a session that the host writes anew, by `req.login` of who is signed in', () => {
+  it('goes on also where its portal has a longer idle time than others, and it was last seen a while ago', async () => {
+    const idleMinutes = 600
+    const portal = await start({}, { session: { idleMinutes: 5, portals: { default: { idleMinutes } } } })
+    await portal.connect(provider)
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    const tenMinutesAgo = new Date(Date.now() - 600_000).toISOString()
+    await portal.knex('sso_sessions').update({ last_seen_at: tenMinutesAgo })
+    expect((await visitor.post(`${portal.url}/rewrite`)).body).toBe('in')
+    expect(await statusAt(portal, cookieOf(visitor, portal))).toBe(200)
+  })
+
+  const startOne = async (gate?: Gate) => {
+    const { north } = await startBoth({ close: nothing }, gate)
+    const visitor = new Visitor()
+    await visitor.open(`${north.url}/login/acme`)
+    return { portal: north, visitor }
+  }
+
+  it.each(ways)('ends as before, by %s', async (_who, end) => {
+    const { portal, visitor } = await startOne()
+    const [before] = await portal.knex('sso_sessions')
+    expect((await visitor.post(`${portal.url}/rewrite`)).body).toBe('in')
+    const [after, ...others] = await portal.knex('sso_sessions')
+    expect(others).toEqual([])
+    // Nor does it last longer.
+    const { provider, issuer, subject, provider_session, expires_at } = before
+    expect(after).toMatchObject({ provider, issuer, subject, provider_session, expires_at })
+    const cookie = cookieOf(visitor, portal)
+    expect(await statusAt(portal, cookie)).toBe(200)
+    await end(portal, visitor)
+    expect(await statusAt(portal, cookie)).toBe(302)
+  })
+
+  it('is over when all of its person are, however busily it is written anew', async () => {
+    const { portal, visitor } = await startOne()
+    const [{ user_id: userId }] = await portal.knex('sso_sessions').select('user_id')
+    for (let round = 0; round < 10; round++) {
+      const thief = new Visitor()
+      await thief.open(`${portal.url}/login/acme`)
+      let written = 0
+      let stop = false
+      const write = async () => {
+        for (; !stop; written++) await thief.post(`${portal.url}/rewrite`)
+      }
+      const writing = write()
+      while (written < 3) await new Promise((resolve) => setTimeout(resolve, 1))
+      await portal.sso.sessions.endAll({ userId })
+      stop = true
+      await writing
+      expect(await statusAt(portal, cookieOf(thief, portal))).toBe(302)
+    }
+    expect(await statusAt(portal, cookieOf(visitor, portal))).toBe(302)
+  })
+
+  it('is none where it was ended while the request was held open', async () => {
+    const gate = { arrived: signal(), goOn: signal() }
+    const { portal, visitor } = await startOne(gate)
+    const thief = visitor.clone()
+    const held = thief.post(`${portal.url}/rewrite`)
+    await gate.arrived.given
+    await visitor.post(`${portal.url}/logout`)
+    gate.goOn.give()
+    expect((await held).body).not.toBe('in')
+    expect(await statusAt(portal, cookieOf(thief, portal))).toBe(302)
+    expect(await portal.knex('sso_sessions')).toEqual([])
+  })
+})
+
+describe.each([
+  ['in Redis', inRedis],
+  ["in a host's own store", inHostsRedis],
+])('a thousand sessions of one person %s', (_where, keep) => {
+  let database: FreshDatabase
+  beforeAll(async () => {
+    database = await freshPostgres()
+  })
+  afterAll(() => database.drop())
+
+  /** As many at once as a browserful of people. */
+  async function ofAll<T, R>(all: readonly T[], act: (one: T, n: number) => Promise<R>): Promise<R[]> {
+    const results: R[] = []
+    const work = [...all.entries()]
+    const worker = async () => {
+      for (let next = work.pop(); next; next = work.pop()) results[next[0]] = await act(next[1], next[0])
+    }
+    await Promise.all(Array.from({ length: 16 }, worker))
+    return results
+  }
+
+  it('end in one call: no request that is sent after it gets in, on any instance, however busy they are', async () => {
+    const kept = await keep()
+    open.push(kept)
+    const knex = knexModule({ ...database.config, pool: { min: 0, max: 20 } })
+    open.push({ close: () => knex.destroy() })
+    const { north, instances } = await startBoth(kept, undefined, knex)
+    // By the host's own login, which is quick.
+    const cookies = await ofAll(Array.from({ length: 1000 }), async () => {
+      const visitor = new Visitor()
+      await visitor.post(`${north.url}/classic`)
+      return cookieOf(visitor, north)
+    })
+    const userId = String(
+      await knex('sso_sessions')
+        .first('user_id')
+        .then((row) => row.user_id),
+    )
+    const at = (n: number) => instances[n % instances.length]!
+    expect(new Set(await ofAll(cookies, (cookie, n) => statusAt(at(n), cookie)))).toEqual(new Set([200]))
+
+    let returned = false
+    let stop = false
+    const answers = { before: [] as number[], after: [] as number[] }
+    const hammer = async (instance: TestPortal, from: number) => {
+      for (let n = from; !stop; n += 7) {
+        const sent = returned ? answers.after : answers.before
+        sent.push(await statusAt(instance, cookies[n % cookies.length]!))
+      }
+    }
+    const hammering = instances.flatMap((instance) => [0, 250, 500].map((from) => hammer(instance, from)))
+    while (answers.before.length < 60) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await north.sso.sessions.endAll({ userId })).toBe(1000)
+    returned = true
+    const afterwards = await ofAll(cookies, (cookie, n) => statusAt(at(n + 1), cookie))
+    stop = true
+    await Promise.all(hammering)
+    expect(answers.before).toContain(200)
+    expect(answers.after.length).toBeGreaterThan(100)
+    expect(new Set([...answers.after, ...afterwards])).toEqual(new Set([302]))
+    expect(await knex('sso_sessions')).toHaveLength(0)
+  })
+})

@@ -1,0 +1,94 @@
+import { describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import { ConfigurationError, EmailTaken, explain, PortalSsoError } from '../../lib/shared/errors.ts'
+import { toProblem } from '../../lib/web/pages.ts'
+
+describe('an error is explained in one line', () => {
+  it('with its causes, and the codes that their messages do not name', () => {
+    const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' })
+    const failed = Object.assign(new Error('fetch failed', { cause: refused }), { code: 'FETCH' })
+    expect(explain(new PortalSsoError('provider_unavailable', 'the provider', { cause: failed }))).toBe(
+      'the provider (provider_unavailable): fetch failed (FETCH): connect ECONNREFUSED 127.0.0.1:5432',
+    )
+  })
+
+  it('without what the errors carry along, which may hold tokens', () => {
+    const payload = { id_token: 'a-token', headers: { authorization: 'a-token' } }
+    const library = Object.assign(new Error('unexpected claims', { cause: payload }), {
+      response: payload,
+      body: payload,
+      claims: payload,
+      code: payload,
+    })
+    const text = explain(new PortalSsoError('answer_invalid', 'the answer', { cause: library }))
+    expect(text).toBe('the answer (answer_invalid): unexpected claims')
+  })
+
+  it('without the values of a statement that the database refused: a host’s Knex quotes them, too', async () => {
+    const knex = knexModule(sqliteConfig(':memory:'))
+    const row = { email: 'ada@example.com', name: 'Ada - Lovelace' }
+    for (const refused of [
+      knex('nowhere').insert(row),
+      knex('nowhere').where(row).first(),
+      knex('nowhere').where({ email: row.email }).update(row),
+      knex('nowhere').where(row).delete(),
+      knex.with('w', knex('nowhere').where(row)).from('w').select(),
+    ])
+      expect(await refused.then(String, explain)).toBe('no such table: nowhere (SQLITE_ERROR)')
+    await knex.destroy()
+  })
+
+  it('that ends, for an error that is its own cause', () => {
+    const error = new Error('again')
+    error.cause = error
+    expect(explain(error)).toBe('again: again: again: again: again')
+  })
+
+  it.each([
+    ['a text', 'a text'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [new Error(''), 'Error'],
+    [{ id_token: 'a-token' }, '[object Object]'],
+  ])('even %p, which is hardly one', (thrown, text) => {
+    expect(explain(thrown)).toBe(text)
+  })
+})
+
+describe('what a person is told of an error', () => {
+  it('is our own problem, as it is', () => {
+    const problem = new PortalSsoError('user_inactive', 'for the log')
+    expect(toProblem(problem)).toBe(problem)
+    expect(problem.status).toBe(403)
+  })
+
+  it.each([
+    [{ code: 'ECONNREFUSED' }, 'database_unavailable'],
+    [{ code: '57P01' }, 'database_unavailable'],
+    [{ code: '53300' }, 'database_unavailable'],
+    [{ code: 'SQLITE_BUSY' }, 'database_unavailable'],
+    [{ name: 'KnexTimeoutError' }, 'database_unavailable'],
+    [{ message: 'Connection terminated unexpectedly' }, 'database_unavailable'],
+    [{ message: 'select * from "sso_providers" - Query read timeout' }, 'database_unavailable'],
+    [{ message: "select 'a - Query read timeout' - column does not exist" }, 'internal'],
+    [{ status: 413 }, 'request_invalid'],
+    [{ status: 400 }, 'request_invalid'],
+    [{ status: 500 }, 'internal'],
+    [{ code: '23505' }, 'internal'],
+    [{}, 'internal'],
+  ])('of %j is %s', (properties, code) => {
+    expect(toProblem(Object.assign(new Error('secret detail'), properties))).toMatchObject({ code })
+  })
+
+  it.each([undefined, null, 'a text', 42, new ConfigurationError('write this'), new EmailTaken()])(
+    'of %p is that something went wrong, and no more',
+    (thrown) => {
+      expect(toProblem(thrown)).toMatchObject({
+        code: 'internal',
+        status: 500,
+        message: 'an unexpected error',
+      })
+    },
+  )
+})

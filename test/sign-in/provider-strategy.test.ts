@@ -1,0 +1,457 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Request } from 'express'
+import { createOutbound, type Outbound } from '../../lib/oidc/http-client.ts'
+import { createProviderClient } from '../../lib/oidc/provider-client.ts'
+import { createSeal } from '../../lib/shared/seal.ts'
+import type { Attempts } from '../../lib/sign-in/attempts.ts'
+import { ProviderStrategy } from '../../lib/sign-in/provider-strategy.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+let visitor: Visitor
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  portal = await startPortal({ rateLimits: false })
+  await portal.connect(provider)
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+})
+afterAll(async () => {
+  await portal.close()
+  await provider.close()
+})
+beforeEach(() => {
+  provider.reset()
+  portal.logs.length = 0
+  visitor = new Visitor()
+})
+
+/** What the browser is sent to the provider with. */
+async function asked(slug = 'acme', query = ''): Promise<Record<string, string>> {
+  const { location } = await visitor.get(`${portal.url}/login/${slug}${query}`)
+  return Object.fromEntries(new URL(location!).searchParams)
+}
+
+async function signIn(slug = 'acme'): Promise<Seen> {
+  return await visitor.open(`${portal.url}/login/${slug}?returnTo=/portal`)
+}
+
+const causes = () => portal.logs.map(({ fields }) => fields.cause).join('\n')
+
+function expectRefusal(seen: Seen, status: number, code: string, cause: RegExp): void {
+  expect([seen.status, portal.logs.map(({ fields }) => fields.code)]).toEqual([status, [code]])
+  expect(causes()).toMatch(cause)
+}
+
+describe('the request that a sign-in starts with', () => {
+  it('holds what is ours to say and nothing else', async () => {
+    const text = expect.stringMatching(/^[\w-]{43}$/)
+    expect(await asked()).toEqual({
+      response_type: 'code',
+      client_id: provider.clientId,
+      redirect_uri: `${portal.url}/login/acme/callback`,
+      scope: 'openid email profile',
+      state: expect.stringMatching(/^[a-z0-9]{6}-[\w-]{32}$/),
+      nonce: text,
+      code_challenge: text,
+      code_challenge_method: 'S256',
+    })
+  })
+
+  it('holds what the row adds, and what it asks of the provider', async () => {
+    const authorizationParameters = { domain_hint: 'acme.example', ui_locales: 'de' }
+    await portal.connect(provider, {
+      slug: 'hinted',
+      authorizationParameters,
+      prompt: 'consent',
+      responseMode: 'form_post',
+    })
+    expect(await asked('hinted')).toMatchObject({
+      ...authorizationParameters,
+      prompt: 'consent',
+      response_mode: 'form_post',
+    })
+  })
+
+  it('cannot be weakened by a row, whoever wrote it into the table', async () => {
+    const evil = {
+      ...{
+        state: 'evil',
+        nonce: 'evil',
+        scope: 'evil',
+        client_id: 'evil',
+        redirect_uri: 'https://evil.example',
+      },
+      ...{ response_type: 'evil', code_challenge: 'evil', code_challenge_method: 'plain', request: 'evil' },
+    }
+    await portal.connect(provider, { slug: 'weakened' })
+    await portal
+      .knex('sso_providers')
+      .where({ slug: 'weakened' })
+      .update({ authorization_parameters: JSON.stringify({ ...evil, harmless: 'yes' }) })
+    const sent = await asked('weakened')
+    expect(sent.harmless).toBe('yes')
+    expect(sent).not.toHaveProperty('request')
+    expect(Object.values(sent).filter((value) => /evil|plain/.test(value))).toEqual([])
+  })
+
+  it.each([
+    ['no prompts', undefined, 'login'],
+    ['prompts without that one', ['none', 'login'], 'login'],
+    ['one that lets the person choose', ['login', 'select_account'], 'select_account'],
+    ['prompts in a text', 'select_account', 'login'],
+  ])('for another account asks a provider that knows %s for what it has', async (_what, known, prompt) => {
+    const slug = `prompts-${String(known).replace(/\W|_/g, '-')}`
+    provider.faults.discovery = { prompt_values_supported: known }
+    await portal.connect(provider, { slug })
+    expect((await asked(slug, '?account=other')).prompt).toBe(prompt)
+    expect((await asked(slug, '?account=mine')).prompt).toBeUndefined()
+  })
+
+  it('for another account asks a provider that says nothing of its prompts for what its preset knows, or its row wants', async () => {
+    await portal.connect(provider, { slug: 'google', preset: 'google' })
+    expect((await asked('google', '?account=other')).prompt).toBe('select_account')
+    provider.faults.discovery = { prompt_values_supported: ['login'] }
+    await portal.connect(provider, { slug: 'google-only-login', preset: 'google' })
+    expect((await asked('google-only-login', '?account=other')).prompt).toBe('login')
+    provider.faults.discovery = { prompt_values_supported: ['login', 'select_account'] }
+    await portal.connect(provider, { slug: 'anew', prompt: 'login' })
+    expect((await asked('anew', '?account=other')).prompt).toBe('login')
+    await portal.connect(provider, { slug: 'agreeing', prompt: 'consent' })
+    expect((await asked('agreeing', '?account=other')).prompt).toBe('select_account')
+  })
+
+  it('holds what is demanded of the sign-in', async () => {
+    expect(await asked('acme', '?max_age=0')).toMatchObject({ max_age: '0', prompt: 'login' })
+    const strong = await asked('acme', '?acr_values=mfa+phr')
+    expect(strong).toMatchObject({ acr_values: 'mfa phr' })
+    for (const name of ['max_age', 'prompt']) expect(strong).not.toHaveProperty(name)
+    expect(await asked('acme', '?max_age=900&account=other')).toMatchObject({
+      max_age: '900',
+      prompt: 'login',
+    })
+  })
+
+  it('holds whom the link names, unless the person is to choose', async () => {
+    expect((await asked('acme', '?login_hint=ada')).login_hint).toBe('ada')
+    expect(await asked('acme', '?login_hint=ada&account=other')).not.toHaveProperty('login_hint')
+    await portal.connect(provider, { slug: 'choosing', prompt: 'select_account' })
+    expect(await asked('choosing', '?login_hint=ada')).not.toHaveProperty('login_hint')
+  })
+
+  it.each(['code=stolen', 'error=access_denied', 'code=', 'error='])(
+    'is not made of an answer: %s',
+    async (query) => {
+      const seen = await visitor.get(`${portal.url}/login/acme?${query}`)
+      expectRefusal(seen, 400, 'request_invalid', /an answer was sent to the start of a sign-in/)
+      expect(provider.requests).toEqual([])
+    },
+  )
+})
+
+describe('an attempt is good only for what it was begun for', () => {
+  /** What nobody can do who lacks the secret: the attempt of this browser with other words in it. */
+  async function signInWith(changes: object): Promise<Seen> {
+    const { location } = await visitor.get(`${portal.url}/login/acme?returnTo=/portal`)
+    const seal = createSeal([testSecret], 'attempt')
+    const jar = visitor.cookies.get(portal.url)!
+    for (const [name, sealed] of [...jar]) {
+      const opened = (await seal.open(sealed, name)) as { value: { attempt: object; until: number } }
+      Object.assign(opened.value.attempt, changes)
+      jar.set(name, await seal.close(opened, name))
+    }
+    return await visitor.open(location!)
+  }
+
+  it('as it was begun', async () => {
+    expect((await signInWith({})).url).toBe(`${portal.url}/portal`)
+  })
+
+  it.each([{ portal: 'another portal' }, { providerId: 'another provider' }])(
+    'with %j: mix-up',
+    async (changes) => {
+      expectRefusal(
+        await signInWith(changes),
+        400,
+        'answer_invalid',
+        /belongs to another provider \(mix-up\)/,
+      )
+      expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
+    },
+  )
+
+  it('for another version of the row', async () => {
+    expectRefusal(
+      await signInWith({ version: 7 }),
+      409,
+      'provider_changed',
+      /changed after the attempt began/,
+    )
+    expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
+  })
+
+  it('with another nonce', async () => {
+    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'answer_invalid', /nonce/)
+  })
+
+  it('with another verifier', async () => {
+    expectRefusal(await signInWith({ codeVerifier: 'x'.repeat(43) }), 400, 'answer_invalid', /invalid_grant/)
+  })
+})
+
+it.each([
+  ['that is longer than any', 'x'.repeat(4097)],
+  ['that is empty', ''],
+  ['outside of ASCII', 'cödé'],
+  ['with a line break', 'a\r\nb'],
+])(
+  'a code %s is not brought to the provider: who could make it hang up would lock everybody out',
+  async (_what, code) => {
+    const { state } = await asked()
+    const answer = { state: state!, iss: provider.issuer, code }
+    const seen = await visitor.post(`${portal.url}/login/acme/callback`, answer)
+    expectRefusal(seen, 400, 'answer_malformed', /the code is/)
+    expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
+  },
+)
+
+describe('UserInfo', () => {
+  const asksUserInfo = () => provider.requests.some(({ path }) => path === '/userinfo')
+
+  it('is asked where the token has no address', async () => {
+    provider.faults.claimsInUserinfoOnly = true
+    expect((await signIn()).url).toBe(`${portal.url}/portal`)
+    expect(asksUserInfo()).toBe(true)
+  })
+
+  it('is not asked where it has one', async () => {
+    expect((await signIn()).url).toBe(`${portal.url}/portal`)
+    expect(asksUserInfo()).toBe(false)
+  })
+
+  it('is not asked of a provider that has none: then there is no address', async () => {
+    provider.faults.sparseDiscovery = true
+    provider.faults.claimsInUserinfoOnly = true
+    provider.person = { ...provider.person, sub: 'without an address' }
+    await portal.connect(provider, { slug: 'sparse' })
+    expect((await signIn('sparse')).url).not.toBe(`${portal.url}/portal`)
+    expect(asksUserInfo()).toBe(false)
+    expect(causes()).not.toMatch(/userinfo|answer_invalid/i)
+  })
+
+  it.each(['\u0000token', 'to\nken', 'token\u00e4'])(
+    'is not asked with an access token like %j',
+    async (text) => {
+      provider.faults.claimsInUserinfoOnly = true
+      provider.faults.tokenAnswer = { access_token: text }
+      expectRefusal(await signIn(), 400, 'answer_invalid', /the access token is not in ASCII/)
+      expect(asksUserInfo()).toBe(false)
+    },
+  )
+
+  it('must speak of the same subject', async () => {
+    provider.faults.claimsInUserinfoOnly = true
+    provider.faults.userinfoClaims = { sub: 'grace' }
+    expectRefusal(await signIn(), 400, 'answer_invalid', /sub/)
+  })
+})
+
+describe('a refusal says whose fault it is', () => {
+  it.each([
+    ['access_denied', 403, 'provider_denied'],
+    ['login_required', 502, 'provider_error'],
+    ['not_access_denied', 502, 'provider_error'],
+    ['consent_required', 403, 'consent_missing'],
+    ['interaction_required', 403, 'consent_missing'],
+  ])('the provider answers %s', async (error, status, code) => {
+    provider.faults.authorizeError = { error, error_description: 'never shown' }
+    const seen = await signIn()
+    expectRefusal(seen, status, code, new RegExp(`answered with the error "${error}"`))
+    expect(seen.body).not.toContain('never shown')
+  })
+
+  it.each([
+    ['AADSTS65001: nobody has consented', 'consent_missing', '"access_denied" (AADSTS65001)'],
+    ['AADSTS50105: not assigned', 'provider_denied', '"access_denied" (AADSTS50105)'],
+    ['AADSTS650: no number of theirs', 'provider_denied', '"access_denied"'],
+  ])('and takes the number out of %j, and no word', async (error_description, code, said) => {
+    provider.faults.authorizeError = { error: 'access_denied', error_description }
+    expectRefusal(await signIn(), 403, code, /answered with the error/)
+    expect(causes()).toBe(`the provider answered with the error ${said} (${code})`)
+  })
+
+  it('and bounds and quotes what the provider calls it', async () => {
+    provider.faults.authorizeError = { error: `no\n${'way '.repeat(300)}` }
+    await signIn()
+    expect(causes()).toMatch(/answered with the error "no\\n(way )+/)
+    expect(causes().length).toBeLessThan(400)
+  })
+
+  it.each([
+    ['invalid_client', 502, 'provider_error'],
+    ['unauthorized_client', 502, 'provider_error'],
+    ['invalid_scope', 502, 'provider_error'],
+    ['unsupported_grant_type', 502, 'provider_error'],
+    ['consent_required', 403, 'consent_missing'],
+    ['invalid_grant', 400, 'answer_invalid'],
+    ['invalid_request', 400, 'answer_invalid'],
+    ['not_invalid_client', 400, 'answer_invalid'],
+    ['invalid_clients', 400, 'answer_invalid'],
+  ])('the token endpoint refuses with %s', async (error, status, code) => {
+    provider.faults.tokenError = { body: { error, error_description: 'so it is' } }
+    expectRefusal(
+      await signIn(),
+      status,
+      code,
+      new RegExp(`the token endpoint refused \\(status 400\\): "${error}: so it is"`),
+    )
+  })
+
+  it('and bounds what the token endpoint says', async () => {
+    provider.faults.tokenError = {
+      body: { error: 'invalid_grant', error_description: 'no way '.repeat(100) },
+    }
+    await signIn()
+    expect(causes()).toMatch(/invalid_grant: (no way )+/)
+    expect(causes().length).toBeLessThan(400)
+  })
+
+  it('a token endpoint that gives no reason but a name', async () => {
+    provider.faults.tokenError = { body: { error: 'invalid_grant' } }
+    expectRefusal(await signIn(), 400, 'answer_invalid', /: "invalid_grant"/)
+  })
+
+  it('and never repeats a code that a provider quotes', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const answer = (await visitor.get(start.location!)).location!
+    const code = new URL(answer).searchParams.get('code')!
+    const error_description = `the code ${code} is used up, get another one than ${code}`
+    provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
+    const seen = await visitor.open(answer)
+    expectRefusal(seen, 400, 'answer_invalid', /the code … is used up, get another one than …/)
+    expect(causes()).not.toContain(code)
+  })
+
+  it('and never repeats a code or a secret that is short or has spaces', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const answer = new URL((await visitor.get(start.location!)).location!)
+    answer.searchParams.set('code', 'k0d3')
+    const error_description = `neither k0d3 nor ${provider.clientSecret}, please`
+    provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
+    expectRefusal(await visitor.open(answer.href), 400, 'answer_invalid', /: neither … nor …, please"/)
+  })
+
+  it('a token that is not right', async () => {
+    provider.faults.claims = { sub: '' }
+    expectRefusal(await signIn(), 400, 'answer_invalid', /sub/)
+  })
+
+  it.each([
+    [25, 200],
+    [-3600, 200],
+    [600, 400],
+  ])('a token that was issued %d seconds from now is met with %d', async (seconds, status) => {
+    provider.faults.claims = { iat: Math.floor(Date.now() / 1000) + seconds }
+    expect((await signIn()).status).toBe(status)
+    if (status === 400) expect(causes()).toMatch(/issued in the future/)
+  })
+
+  it.each([
+    ['that fails', { tokenResponse: { status: 500, body: 'x' } }],
+    ['that fails with 599', { tokenResponse: { status: 599, body: 'x' } }],
+    ['that hangs up', { tokenDrop: true as const }],
+    ['whose keys cannot be fetched', { jwksResponse: { status: 503, body: 'x' } }],
+  ])('a provider %s', async (_what, faults) => {
+    Object.assign(provider.faults, faults)
+    expectRefusal(await signIn(), 502, 'provider_unavailable', /./)
+  })
+
+  it.each([
+    ['that answers with something else', { tokenResponse: { status: 499, body: 'x' } }],
+    ['that answers with no JSON', { tokenResponse: { body: 'x' } }],
+  ])('a provider %s', async (_what, faults) => {
+    Object.assign(provider.faults, faults)
+    expectRefusal(await signIn(), 400, 'answer_invalid', /./)
+  })
+})
+
+describe('the strategy itself, run as Passport runs it', () => {
+  let attempts: Attempts
+  let strategy: ProviderStrategy
+  let outbound: Outbound
+
+  beforeEach(async () => {
+    const row = (await portal.sso.providers.list()).find(({ slug }) => slug === 'acme')!
+    attempts = {
+      begin: async () => 'the state',
+      take: async () => ({ unknown: true }),
+    }
+    const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
+    outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
+    const client = await createProviderClient(row, provider, outbound)
+    strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
+  })
+  afterEach(() => outbound.close())
+
+  function run(step: object | undefined, query = {}): Promise<unknown> {
+    return new Promise((resolve) => {
+      const acts = { success: resolve, fail: resolve, error: resolve, redirect: resolve }
+      Object.assign(Object.create(strategy) as ProviderStrategy, acts).authenticate(
+        { query } as Request,
+        step,
+      )
+    })
+  }
+
+  const begin = { step: 'begin', returnTo: undefined, otherAccount: false }
+
+  it('has nothing copied for each answer but what an answer is judged by, however much the provider says of itself', async () => {
+    provider.faults.discovery = Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, n) => [`more-${n}`, [n]]),
+    )
+    const [row] = await portal.sso.providers.list()
+    const client = await createProviderClient(row!, provider, outbound)
+    expect(Object.keys(client.configuration().serverMetadata()).length).toBeLessThan(10)
+  })
+
+  it('leads to the provider', async () => {
+    expect(await run(begin)).toMatch(`${provider.issuer}/authorize?`)
+  })
+
+  it.each([undefined, {}, { step: 'both' }])('takes no half for granted: %j', async (step) => {
+    expect(await run(step, { code: 'stolen' })).toEqual(new TypeError('the route says which half runs'))
+  })
+
+  it('says so when an attempt cannot be kept, and goes nowhere', async () => {
+    attempts.begin = async () => {
+      throw new Error('no room')
+    }
+    expect(await run(begin)).toEqual(new Error('no room'))
+  })
+
+  it('says so when the redirect cannot be written, instead of ending the process', async () => {
+    const failed = new Promise((resolve) => {
+      const acts = {
+        error: resolve,
+        redirect: () => {
+          throw new Error('a header that cannot be written')
+        },
+      }
+      Object.assign(Object.create(strategy) as ProviderStrategy, acts).authenticate(
+        { query: {} } as Request,
+        begin,
+      )
+    })
+    expect(await failed).toEqual(new Error('a header that cannot be written'))
+  })
+})
+
+afterEach(() => {
+  // Whatever a provider does, it is told apart from a fault of ours.
+  expect(portal.logs.filter(({ level, fields }) => level === 'error' && fields.code === 'internal')).toEqual(
+    [],
+  )
+})

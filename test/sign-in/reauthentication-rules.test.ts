@@ -1,0 +1,137 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { clockTolerance } from '../../lib/oidc/provider-client.ts'
+import {
+  assertFresh,
+  freshnessQuery,
+  isDemandable,
+  isFresh,
+  longestAge,
+  readFreshness,
+} from '../../lib/sign-in/reauthentication.ts'
+
+// What each demand is for, `reauthentication.test.ts` says over HTTP. Here is where each limit lies, to the second and to the
+// character.
+const now = 1_800_000_000
+beforeEach(() => {
+  jest.spyOn(Date, 'now').mockReturnValue(now * 1000)
+})
+afterEach(() => {
+  jest.restoreAllMocks()
+})
+
+const longest = 'x'.repeat(200)
+
+describe('what a link demands', () => {
+  it.each([
+    [{ max_age: '0' }, { maxAge: 0 }],
+    [{ max_age: '99999999' }, { maxAge: longestAge }],
+    [{ max_age: String(longestAge) }, { maxAge: longestAge }],
+    [{ acr_values: 'mfa' }, { acr: ['mfa'] }],
+    [{ acr_values: '! ~' }, { acr: ['!', '~'] }],
+    [{ acr_values: longest }, { acr: [longest] }],
+    [
+      { max_age: '900', acr_values: 'mfa phr' },
+      { maxAge: 900, acr: ['mfa', 'phr'] },
+    ],
+    [{ max_age: '900', acr_values: ' ' }, { maxAge: 900 }],
+    [{ max_age: '-1', acr_values: 'mfa' }, { acr: ['mfa'] }],
+  ])('%j is read', (query, read) => {
+    expect(readFreshness(query)).toEqual(read)
+  })
+
+  it.each([
+    {},
+    ...['', '-1', '1.5', '1e3', ' 1', '1 ', '0x1', '100000000', ['1'], 1, null].map((max_age) => ({
+      max_age,
+    })),
+    ...['', ' ', ' a', 'a ', 'a  b', 'a\tb', 'a\u0000', 'm\u00fcfa', `${longest}x`, ['mfa'], null].map(
+      (acr_values) => ({ acr_values }),
+    ),
+  ])('%j says nothing', (query) => {
+    expect(readFreshness(query)).toBeUndefined()
+  })
+
+  it('is written as it is read', () => {
+    const query = { max_age: '900', acr_values: 'mfa phr' }
+    expect(freshnessQuery(readFreshness(query))).toEqual(query)
+    expect(freshnessQuery({ maxAge: 0 })).toEqual({ max_age: '0', acr_values: undefined })
+    expect(freshnessQuery(undefined)).toEqual({})
+  })
+})
+
+it('only what a link can say may be demanded', () => {
+  for (const acr of [['mfa'], ['mfa', 'phr'], [longest], ['x'.repeat(99), 'x'.repeat(100)]])
+    expect(isDemandable(acr)).toBe(true)
+  for (const acr of [
+    [],
+    [''],
+    ['mfa', ''],
+    ['mfa phr'],
+    ['mfa', 'p h'],
+    ['m\u00fcfa'],
+    [2],
+    [null],
+    ['x'.repeat(100), 'x'.repeat(100)],
+  ])
+    expect(isDemandable(acr)).toBe(false)
+})
+
+describe('a session', () => {
+  const seconds = (ago: number) => ({ at: (now - ago) * 1000, acr: undefined })
+
+  it('is fresh up to the age that is demanded, and the difference of two clocks', () => {
+    expect(isFresh(seconds(900 + clockTolerance), { maxAge: 900 })).toBe(true)
+    expect(isFresh(seconds(901 + clockTolerance), { maxAge: 900 })).toBe(false)
+    expect(isFresh(seconds(clockTolerance), { maxAge: 0 })).toBe(true)
+    expect(isFresh(seconds(0), {})).toBe(true)
+  })
+
+  it('of which nobody knows when or how is not what is demanded', () => {
+    const unknown = { at: undefined, acr: undefined }
+    expect(isFresh(unknown, {})).toBe(true)
+    expect(isFresh(unknown, { maxAge: longestAge })).toBe(false)
+    expect(isFresh(unknown, { acr: ['mfa'] })).toBe(false)
+  })
+
+  it('is to meet all that is demanded', () => {
+    const demanded = { maxAge: 900, acr: ['mfa', 'phr'] }
+    expect(isFresh({ ...seconds(0), acr: 'phr' }, demanded)).toBe(true)
+    expect(isFresh({ ...seconds(0), acr: 'pwd' }, demanded)).toBe(false)
+    expect(isFresh({ ...seconds(1000), acr: 'mfa' }, demanded)).toBe(false)
+  })
+})
+
+describe('an answer', () => {
+  const judged = (
+    identity: Parameters<typeof assertFresh>[0],
+    demanded: Parameters<typeof assertFresh>[1],
+  ) => {
+    try {
+      assertFresh(identity, demanded)
+      return undefined
+    } catch (error) {
+      return (error as { code: string; message: string }).message
+    }
+  }
+  const moment = (ago: number) => ({ authenticatedAt: now - ago, acr: undefined })
+  const nothing = { authenticatedAt: undefined, acr: undefined }
+
+  it('need say nothing where nothing is demanded', () => {
+    expect(judged(nothing, undefined)).toBeUndefined()
+    expect(judged(nothing, {})).toBeUndefined()
+  })
+
+  it('is to say when, of not too long ago', () => {
+    expect(judged(nothing, { maxAge: 900 })).toContain('no auth_time that can be believed')
+    expect(judged(moment(900 + clockTolerance), { maxAge: 900 })).toBeUndefined()
+    expect(judged(moment(901 + clockTolerance), { maxAge: 900 })).toContain('older than max_age')
+    // 1970 is a moment, and long ago.
+    expect(judged({ ...nothing, authenticatedAt: 0 }, { maxAge: 900 })).toContain('older than max_age')
+  })
+
+  it('is to say how, in one of the ways that are demanded', () => {
+    expect(judged(nothing, { acr: ['mfa'] })).toContain('has no acr')
+    expect(judged({ ...nothing, acr: 'pwd' }, { acr: ['mfa'] })).toContain('none of acr_values')
+    expect(judged({ ...nothing, acr: 'mfa' }, { acr: ['phr', 'mfa'] })).toBeUndefined()
+  })
+})

@@ -1,0 +1,288 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { connectDatabase } from '../../lib/database/connect.ts'
+import { migrate } from '../../lib/database/migrate.ts'
+import { problemStatus } from '../../lib/shared/errors.ts'
+import { freshSqlite } from '../support/databases.ts'
+
+const root = path.resolve(import.meta.dirname, '../..')
+
+/** From the bottom up: a layer imports from itself and from those before it. Files of `lib` itself are named one by one. */
+const layers = [
+  ['shared'],
+  ['web'],
+  ['database'],
+  ['events'],
+  ['users'],
+  ['mail'],
+  ['providers'],
+  ['oidc'],
+  ['sessions'],
+  ['one-time-links'],
+  ['sign-in'],
+  ['registration'],
+  ['logout'],
+  ['consent'],
+  ['account'],
+  ['classic-login'],
+  ['management'],
+  ['test-sign-in'],
+  ['callback'],
+  ['maintenance'],
+  ['admin'],
+  ['session.ts', 'guard.ts', 'router.ts', 'options.ts', 'create-portal-sso.ts', 'index.ts'],
+  ['cli'],
+]
+
+interface Source {
+  /** relative to `lib`, such as `web/pages.ts` */
+  file: string
+  text: string
+  /** without comments */
+  code: string
+  /** files of `lib` that it imports, types included */
+  imports: string[]
+}
+
+const sources: Source[] = fs
+  .readdirSync(path.join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => {
+    const text = read('lib', file)
+    const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$|\s\/\/ .*$/gm, '')
+    const specifiers = [...code.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)]
+    const imports = specifiers.map(([, specifier = '']) =>
+      path.normalize(path.join(path.dirname(file), specifier)),
+    )
+    return { file, text, code, imports }
+  })
+
+function read(...parts: string[]): string {
+  return fs.readFileSync(path.join(root, ...parts), 'utf8')
+}
+
+function layerOf(file: string): number {
+  const [folderOrFile = ''] = file.split(path.sep)
+  return layers.findIndex((layer) => layer.includes(folderOrFile))
+}
+
+/** Which files hold what they should not, and where. */
+function offenders(pattern: RegExp, { except = [] as string[] } = {}): string[] {
+  return sources
+    .filter(({ file }) => !except.includes(file))
+    .flatMap(({ file, code }) => [...code.matchAll(pattern)].map(([found]) => `${file}: ${found}`))
+}
+
+describe('the folders of lib', () => {
+  it('were read', () => {
+    expect(sources.length).toBeGreaterThan(40)
+    expect(sources.find(({ file }) => file === 'create-portal-sso.ts')!.imports).toContain(
+      'sign-in/complete-sign-in.ts',
+    )
+  })
+
+  it('have their place in the order, each of them', () => {
+    expect(sources.filter(({ file }) => layerOf(file) === -1).map(({ file }) => file)).toEqual([])
+  })
+
+  it('import only from themselves and from those below', () => {
+    const upward = sources.flatMap(({ file, imports }) =>
+      imports
+        .filter((imported) => layerOf(imported) > layerOf(file))
+        .map((imported) => `${file} → ${imported}`),
+    )
+    expect(upward).toEqual([])
+  })
+
+  it('import files that are there, and nothing from outside lib', () => {
+    const files = new Set(sources.map(({ file }) => file))
+    const lost = sources.flatMap(({ file, imports }) =>
+      imports.filter((imported) => !files.has(imported)).map((imported) => `${file} → ${imported}`),
+    )
+    expect(lost).toEqual([])
+  })
+
+  it('have no files that import each other in a circle', () => {
+    const importsOf = new Map(sources.map(({ file, imports }) => [file, imports]))
+    const done = new Set<string>()
+    const circles: string[] = []
+    const visit = (file: string, way: string[]): void => {
+      const since = way.indexOf(file)
+      if (since >= 0) circles.push([...way.slice(since), file].join(' → '))
+      if (since >= 0 || done.has(file)) return
+      for (const imported of importsOf.get(file) ?? []) visit(imported, [...way, file])
+      done.add(file)
+    }
+    for (const { file } of sources) visit(file, [])
+    expect(circles).toEqual([])
+  })
+})
+
+describe('the code of lib', () => {
+  it('never asks a request which host it is for: its sender chooses that', () => {
+    expect(
+      offenders(/\breq(uest)?\.(hostname|host)\b|headers\.host\b|['"]x?-?(forwarded-)?host['"]/gi),
+    ).toEqual([])
+  })
+
+  it('goes out to the network in one file only', () => {
+    const ways = /(?<![.\w])fetch\(|globalThis\.fetch|from '(node:)?(https?|http2|net|tls|undici|axios)'/g
+    const connector = 'oidc/connector.ts'
+    expect(offenders(ways, { except: ['oidc/http-client.ts', connector] })).toEqual([])
+    // It says where a socket may go, and serves nobody else.
+    const callers = sources.filter(({ imports }) => imports.includes(connector)).map(({ file }) => file)
+    expect(callers).toEqual(['oidc/http-client.ts'])
+    expect(sources.find(({ file }) => file === 'oidc/http-client.ts')!.code).toMatch(/await fetch\(/)
+  })
+
+  it('can be required by CommonJS: it awaits nothing at its top level', () => {
+    expect(offenders(/^(await|for await)\b.*|^(export )?(const|let) [^\n]*= await\b.*/gm)).toEqual([])
+  })
+})
+
+describe('the migrations', () => {
+  const files = fs
+    .readdirSync(path.join(root, 'lib/database/migrations'))
+    .map((file) => path.basename(file, '.ts'))
+
+  it('all run, in the order of their numbers', async () => {
+    const fresh = await freshSqlite()
+    const { knex, close } = connectDatabase(fresh.config)
+    try {
+      expect(await migrate(knex)).toEqual(files.sort())
+    } finally {
+      await close()
+      await fresh.drop()
+    }
+  })
+
+  it('are numbered without a gap', () => {
+    expect(files.sort().map((file) => Number(file.slice(0, 3)))).toEqual(files.map((_, at) => at + 1))
+  })
+})
+
+type Words = { [key: string]: string | Words }
+
+/** key → text, with the forms of a plural under one key */
+function flat(file: string): Map<string, string> {
+  const found = new Map<string, string>()
+  const add = (words: Words, prefix: string): void => {
+    for (const [key, value] of Object.entries(words)) {
+      if (typeof value !== 'string') add(value, `${prefix}${key}.`)
+      else found.set((prefix + key).replace(/_(zero|one|two|few|many|other)$/, ''), value)
+    }
+  }
+  add(JSON.parse(read('views/locales', file)) as Words, '')
+  return found
+}
+
+const english = flat('en.json')
+
+describe('docs/errors.md', () => {
+  it('has every code with its status, and no other', () => {
+    const rows = [...read('docs', 'errors.md').matchAll(/^\| `(\w+)` \| (\d{3}) \|/gm)]
+    expect(Object.fromEntries(rows.map(([, code, status]) => [code, Number(status)]))).toEqual(problemStatus)
+  })
+})
+
+describe('docs/security.md', () => {
+  const rows = read('docs', 'security.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| who'))
+
+  it('names a test in each row', () => {
+    expect(rows.length).toBeGreaterThan(30)
+  })
+
+  it.each(rows.map((row) => [row.split('|')[1]!.trim(), row]))('%s', (_who, row) => {
+    const [, file, title] = /`([\w/-]+(?:\.test)?\.ts)` "([^"]+)" \|$/.exec(row) ?? []
+    expect([file, title]).toEqual([expect.any(String), expect.any(String)])
+    expect(read('test', file!)).toContain(title)
+  })
+})
+
+describe('every locale', () => {
+  const locales = fs.readdirSync(path.join(root, 'views/locales'))
+  const placeholders = (text = '') => [...text.matchAll(/{{\s*([^}]*?)\s*}}/g)].map(([, name]) => name).sort()
+
+  it('is there for English and German, at least', () => {
+    expect(locales).toEqual(expect.arrayContaining(['de.json', 'en.json']))
+  })
+
+  it.each(locales)('%s has the keys of the English one, with its placeholders', (file) => {
+    const words = flat(file)
+    expect([...words.keys()].sort()).toEqual([...english.keys()].sort())
+    for (const [key, text] of words) {
+      expect([key, ...placeholders(text)]).toEqual([key, ...placeholders(english.get(key))])
+      expect([key, text.trim() !== '']).toEqual([key, true])
+    }
+  })
+
+  it.each(locales)('%s has all forms of its plurals', (file) => {
+    const { pluralCategories } = new Intl.PluralRules(path.basename(file, '.json')).resolvedOptions()
+    const keys = Object.keys(unfolded(JSON.parse(read('views/locales', file)) as Words))
+    const plurals = new Set(
+      keys.filter((key) => key.endsWith('_other')).map((key) => key.slice(0, -'_other'.length)),
+    )
+    expect(plurals.size).toBeGreaterThan(0)
+    for (const plural of plurals)
+      for (const category of pluralCategories) expect(keys).toContain(`${plural}_${category}`)
+  })
+
+  it.each(locales)('%s has a title and a sentence for every problem, and for no other', (file) => {
+    const { problems } = JSON.parse(read('views/locales', file)) as { problems: Record<string, object> }
+    expect(Object.keys(problems).sort()).toEqual(Object.keys(problemStatus).sort())
+    for (const problem of Object.values(problems)) expect(Object.keys(problem)).toEqual(['title', 'sentence'])
+  })
+
+  function unfolded(words: Words, prefix = ''): Record<string, string> {
+    return Object.assign(
+      {},
+      ...Object.entries(words).map(([key, value]) =>
+        typeof value === 'string' ? { [prefix + key]: value } : unfolded(value, `${prefix}${key}.`),
+      ),
+    ) as Record<string, string>
+  }
+})
+
+describe('the views', () => {
+  const views = fs
+    .readdirSync(path.join(root, 'views'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ejs'))
+    .map((file) => ({ file, text: read('views', file) }))
+
+  it('print nothing unescaped but other views', () => {
+    const raw = views.flatMap(({ file, text }) =>
+      [...text.matchAll(/<%-[\s\S]*?%>/g)].map(([tag]) => ({ file, tag })),
+    )
+    expect(raw.length).toBeGreaterThan(5)
+    expect(raw.filter(({ tag }) => !/^<%- include\('(admin\/)?partials\/\w+'[^+]*\) %>$/.test(tag))).toEqual(
+      [],
+    )
+  })
+
+  /** In a mail no policy of ours counts, and mail programs read inline styles only. */
+  const isMail = (file: string) => file.startsWith(`mail${path.sep}`)
+
+  it('have no script, style or handler of their own, which the Content-Security-Policy would stop', () => {
+    const inline = /<script(?![^>]*\bsrc=)[^>]*>|<style\b|\sstyle=|\son\w+=|javascript:/gi
+    const found = views
+      .filter(({ file }) => !isMail(file))
+      .flatMap(({ file, text }) => (text.match(inline) ?? []).map((each) => `${file}: ${each}`))
+    expect(found).toEqual([])
+  })
+
+  it('that are mails run, load and link nothing', () => {
+    const mails = views.filter(({ file }) => isMail(file))
+    expect(mails).toHaveLength(6)
+    for (const { text } of mails)
+      expect(text).not.toMatch(/<script|\son\w+=|javascript:|\b(href|src)=|url\(/i)
+  })
+
+  it('say nothing that is not translated', () => {
+    const used = views.flatMap(({ text }) => [...text.matchAll(/\bt\('([^']+)'/g)].map(([, key = '']) => key))
+    expect(used.length).toBeGreaterThan(20)
+    expect(used.filter((key) => !english.has(key))).toEqual([])
+  })
+})

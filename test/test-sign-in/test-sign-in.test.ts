@@ -1,0 +1,853 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import express from 'express'
+import type { Rehearsals } from '../../lib/test-sign-in/test-sign-in.ts'
+import {
+  contoso,
+  type EntraLookAlike,
+  entraError,
+  fabrikam,
+  startEntraLookAlike,
+} from '../support/entra-look-alike.ts'
+import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { linesOf, onward, press, rehearse, rehearseBy, textOf } from '../support/rehearse.ts'
+import { next, type Seen, Visitor } from '../support/visitor.ts'
+
+let provider: FaultyProvider
+let other: FaultyProvider
+let portal: TestPortal
+let visitor: Visitor
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+  other = await startFaultyProvider({ clientId: 'other' })
+})
+afterAll(() => Promise.all([provider.close(), other.close()]))
+beforeEach(() => {
+  provider.reset()
+  other.reset()
+  visitor = new Visitor()
+})
+afterEach(() => portal.close())
+
+const codes = async () => {}
+
+/** With Ada, whom the portal knows, a draft, and `acme`, by which people come in. */
+async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: object } = {}): Promise<void> {
+  portal = await startPortal({
+    mount(app, sso) {
+      mountDefault(app, sso)
+      // What an administrator's page does.
+      app.post('/admin/rehearse', express.urlencoded(), (req, res, next) => {
+        const { begin } = sso.rehearsals as unknown as Rehearsals
+        const { slug, returnTo } = req.body as Record<string, string>
+        sso.providers
+          .find(slug!)
+          .then((found) => begin(req, res, { provider: found!, by: 'grace', returnTo }))
+          .catch(next)
+      })
+    },
+    ...options,
+  })
+  await portal.connect(other)
+  await portal.connect(provider, { slug: 'draft', displayName: 'Draft', enabled: false, ...draft })
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+}
+
+const scene = () => ({ portal, visitor })
+const draft = async () => (await portal.sso.providers.find('draft'))!
+const isSignedIn = async (who = visitor) => (await who.get(`${portal.url}/portal`)).status === 200
+const events = async (kind = 'provider-rehearsed') => {
+  const rows = await portal.knex('sso_events').where({ kind }).orderBy('at')
+  return rows.map(({ provider: slug, actor, detail }: Record<string, string>) => ({
+    slug,
+    actor,
+    ...(JSON.parse(detail!) as object),
+  }))
+}
+const outlookIn = ({ body }: Seen) =>
+  textOf(/<section class="sso-outlook[\s\S]*?<\/section>/.exec(body)?.[0] ?? '')
+
+/** Whatever a rehearsal is, it leaves nothing behind. */
+async function expectNothingChanged(): Promise<void> {
+  expect(await isSignedIn()).toBe(false)
+  expect(await portal.knex('sso_users').pluck('email')).toEqual(['ada@example.com'])
+  expect(await portal.knex('sso_identities')).toEqual([])
+  expect(await portal.knex('sso_sessions')).toEqual([])
+  expect(visitor.cookieNames(portal.url).filter((name) => /registration|last/.test(name))).toEqual([])
+}
+
+/** Neither on the page nor in what is written down. */
+async function expectNoSecrets(page: Seen): Promise<void> {
+  const told = page.body + JSON.stringify([await portal.knex('sso_events'), portal.logs])
+  expect(told).not.toMatch(/eyJ[\w-]{10,}\./)
+  for (const secret of [...provider.issued, provider.clientSecret]) expect(told).not.toContain(secret)
+}
+
+describe('a rehearsal sign-in', () => {
+  it('goes through a draft for real and ends in a report: no session, no account, no link', async () => {
+    await open()
+    const before = await draft()
+    const report = await rehearse(scene())
+    expect(report.status).toBe(200)
+    expect(linesOf(report).filter(({ result }) => result !== 'ok')).toEqual([])
+    expect(linesOf(report)).toHaveLength(16)
+    expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
+    expect(outlookIn(report)).toContain(
+      'ada@example.com belongs to a user: this account would be linked and come in as Ada Lovelace (ada@example.com).',
+    )
+    await expectNothingChanged()
+    await expectNoSecrets(report)
+    expect(await events()).toEqual([{ slug: 'draft', actor: 'grace', outcome: 'passed' }])
+    const [{ id }] = await portal.knex('sso_users')
+    const after = await draft()
+    expect(after).toEqual({ ...before, rehearsedAt: after.rehearsedAt, rehearsedAs: id })
+    expect(Date.parse(after.rehearsedAt!)).toBeGreaterThan(Date.now() - 60_000)
+  })
+
+  it('has a page that nothing keeps and nothing runs on, in English whoever reads', async () => {
+    await open()
+    visitor = new Visitor({ 'accept-language': 'de' })
+    const { headers, body } = await rehearse(scene())
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'")
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(body).toContain('<html lang="en"')
+    expect(body).not.toMatch(/<script|<style|\sstyle=/)
+  })
+
+  it('finds out how the provider reads the client secret, and people come in by what it found', async () => {
+    await open()
+    expect(await draft()).toMatchObject({ secretEncoding: 'form' })
+    provider.faults.rawCredentials = true
+    const report = await rehearse(scene())
+    expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
+    expect(textOf(report.body)).toContain('as they are (raw), not form-encoded: from now on they are sent so')
+    await expectNoSecrets(report)
+    expect(await draft()).toMatchObject({ secretEncoding: 'raw', rehearsedAt: expect.any(String) })
+    expect(await events()).toMatchObject([{ outcome: 'passed', secretEncoding: 'raw' }])
+    await portal.sso.providers.enable('draft')
+    await visitor.open(`${portal.url}/login/draft`)
+    expect(await isSignedIn()).toBe(true)
+  })
+
+  it('works for answers that the provider posts', async () => {
+    await open({ draft: { responseMode: 'form_post' } })
+    const report = await rehearse(scene())
+    expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
+    await expectNothingChanged()
+  })
+
+  it('of an enabled provider signs nobody in either', async () => {
+    await open()
+    other.person = { ...other.person, sub: 'ada-at-other' }
+    const report = await rehearse(scene(), 'acme')
+    expect(textOf(report.body)).toContain('passed')
+    await expectNothingChanged()
+  })
+
+  it('begun on a page leads back there, and says whether it is the account of who is here', async () => {
+    await open()
+    await visitor.open(`${portal.url}/login/acme`)
+    const begin = () =>
+      visitor.post(`${portal.url}/admin/rehearse`, { slug: 'draft', returnTo: '/admin/sso/draft' })
+    const own = await onward(scene(), await begin())
+    expect(own.body).toContain('href="/admin/sso/draft"')
+    expect(outlookIn(own)).toContain('That is who you are here now.')
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
+    const others = await onward(scene(), await begin())
+    expect(outlookIn(others)).toContain('come in as Grace (grace@example.com).')
+    expect(outlookIn(others)).toContain(
+      'That is not who you are here now: you are signed in as Ada Lovelace (ada@example.com).',
+    )
+    expect(await isSignedIn()).toBe(true)
+  })
+
+  it('leads to the provider by a page, as the policy of a form stops a redirect to another site', async () => {
+    await open()
+    const { url } = await portal.sso.rehearsals.link('draft')
+    const page = await press(scene(), url)
+    expect(page.status).toBe(200)
+    expect(next(page)).toMatch(new RegExp(`^${provider.issuer}/authorize\\?`))
+    expect(page.body).toContain(`href="${next(page)!.replaceAll('&', '&amp;')}"`)
+  })
+
+  it.each<[what: string, options: TestPortalOptions, person: object, passed: boolean, outlook: string]>([
+    [
+      'has to prove the address',
+      { mailer: codes },
+      { email_verified: false },
+      true,
+      'would have to be proven by a code',
+    ],
+    ['has to prove it, but cannot', {}, { email_verified: false }, false, 'no mailer to prove it'],
+    ['gives no address', { mailer: codes }, { email: undefined }, true, 'does not vouch for an address'],
+    [
+      'is new',
+      {},
+      { email: 'new@example.com' },
+      true,
+      'new@example.com is new here: the registration form would show',
+    ],
+    [
+      'may not register',
+      { registration: 'closed' },
+      { email: 'new@example.com' },
+      false,
+      'does not let it register',
+    ],
+    ['is switched off', {}, { email: 'off@example.com' }, false, 'the user is switched off'],
+  ])('says what would happen to one who %s', async (_what, options, person, passed, outlook) => {
+    await open(options)
+    await portal.sso.users.create({ email: 'off@example.com', name: 'Off', fields: {} }, 'default')
+    await portal.knex('sso_users').where({ email: 'off@example.com' }).update({ active: false })
+    provider.person = { ...provider.person, ...person }
+    const report = await rehearse(scene())
+    expect(outlookIn(report)).toContain(outlook)
+    expect(textOf(report.body)).toContain(`The rehearsal with Draft ${passed ? 'passed' : 'failed'}`)
+    expect((await draft()).rehearsedAt !== undefined).toBe(passed)
+    expect((await draft()).rehearsedAs).toBeUndefined()
+    expect(await portal.knex('sso_identities')).toEqual([])
+  })
+
+  it('says who is linked already', async () => {
+    await open()
+    await portal.sso.providers.enable('draft', { withoutRehearsal: true })
+    await visitor.open(`${portal.url}/login/draft`)
+    visitor = new Visitor()
+    provider.person = { ...provider.person, email: 'elsewhere@example.com' }
+    expect(outlookIn(await rehearse(scene()))).toContain(
+      'This account is linked: it would come in as Ada Lovelace',
+    )
+  })
+
+  it('tells what an address is worth: absent, not vouched for, of a domain that is not allowed', async () => {
+    await open({ mailer: codes, draft: { emailDomains: ['example.com'] } })
+    const addressLines = async (person: object) => {
+      provider.person = { sub: 'ada', ...person }
+      return linesOf(await rehearse(scene())).slice(-3)
+    }
+    expect(await addressLines({})).toMatchObject([
+      { result: 'warning', text: expect.stringContaining('The claim "email" holds no e-mail address') },
+      { result: 'not-reached' },
+      { result: 'not-reached' },
+    ])
+    expect(await addressLines({ email: 'ada@example.com' })).toMatchObject([
+      { result: 'ok' },
+      { result: 'warning', text: expect.stringContaining('email_verified') },
+      { result: 'ok' },
+    ])
+    expect(await addressLines({ email: 'ada@evil.example', email_verified: true })).toMatchObject([
+      { result: 'ok' },
+      { result: 'not-reached' },
+      { result: 'warning', text: expect.stringContaining('evil.example is none of example.com') },
+    ])
+  })
+
+  it('says how far the clocks are apart', async () => {
+    await open()
+    provider.faults.claims = { iat: Math.floor(Date.now() / 1000) + 20 }
+    const report = await rehearse(scene())
+    const line = linesOf(report).find(({ title }) => title === 'Clocks')!
+    expect(line).toMatchObject({
+      result: 'warning',
+      text: expect.stringMatching(/(19|20) s ahead; 30 s are tolerated/),
+    })
+    expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
+  })
+})
+
+const now = Math.floor(Date.now() / 1000)
+
+describe('a rehearsal that fails says where, why, and what to do', () => {
+  it.each<[what: string, faults: Faults, title: string, why: RegExp, remedy: RegExp]>([
+    [
+      'the person cancels',
+      { authorizeError: { error: 'access_denied' } },
+      'Its answer came back to this browser',
+      /access_denied/,
+      /cancelled/,
+    ],
+    [
+      'the provider says no in words of its own',
+      { authorizeError: { error: 'consent_required', error_description: 'AADSTS65001: no consent' } },
+      'Its answer came back to this browser',
+      /The provider says "AADSTS65001: no consent".*consent_required/,
+      /administrator has to consent/,
+    ],
+    [
+      'the answer is another’s',
+      { callbackParams: { iss: 'https://evil.example' } },
+      'Its answer came back to this browser',
+      /iss/,
+      /compare the issuer/,
+    ],
+    [
+      'the client secret is wrong',
+      { tokenError: { status: 401, body: { error: 'invalid_client' } } },
+      'The code was redeemed',
+      /invalid_client/,
+      /client secret is wrong/,
+    ],
+    [
+      'the redirect URI is wrong',
+      { tokenError: { body: { error: 'invalid_grant' } } },
+      'The code was redeemed',
+      /invalid_grant/,
+      /redirect URI/,
+    ],
+    [
+      'the token endpoint fails',
+      { tokenResponse: { status: 500 } },
+      'The code was redeemed',
+      /500/,
+      /token endpoint/,
+    ],
+    [
+      'the token endpoint drops the connection',
+      { tokenDrop: true },
+      'The code was redeemed',
+      /./,
+      /within 5 s/,
+    ],
+    ['the token endpoint answers half', { tokenMidway: true }, 'The code was redeemed', /./, /within 5 s/],
+    [
+      'the token endpoint answers with HTML',
+      { tokenResponse: { body: '<html>' } },
+      'The code was redeemed',
+      /./,
+      /as JSON/,
+    ],
+    [
+      'there is no ID token',
+      { tokenAnswer: { id_token: undefined } },
+      'The code was redeemed',
+      /id_token/,
+      /an ID token/,
+    ],
+    [
+      'it signs with another algorithm',
+      { alg: 'ES256' },
+      'ID token: algorithm',
+      /The ID token says "ES256", the settings say "RS256".*alg/,
+      /change the setting/,
+    ],
+    ['it signs with a shared secret', { alg: 'HS256-client-secret' }, 'ID token: algorithm', /alg/, /HS256/],
+    ['the ID token is none', { tamper: () => 'no-token' }, 'ID token: algorithm', /./, /algorithm/],
+    [
+      'it has expired',
+      { claims: { exp: now - 3600 } },
+      'ID token: times',
+      new RegExp(`The ID token says ${now - 3600}\\..*exp`),
+      /clocks/,
+    ],
+    ['it has no end', { claims: { exp: undefined } }, 'ID token: times', /exp/, /clocks/],
+    [
+      'the issuer is another',
+      { claims: { iss: 'https://evil.example' } },
+      'ID token: issuer',
+      /The ID token says "https:\/\/evil\.example", the settings say "http.*iss/,
+      /exactly as the ID token/,
+    ],
+    [
+      'it is for another client',
+      { claims: { aud: 'another-client' } },
+      'ID token: audience',
+      /The ID token says "another-client", the settings say "portal-at-provider".*aud/,
+      /client id/,
+    ],
+    [
+      'it is for others as well',
+      { claims: { aud: ['portal-at-provider', 'b'] } },
+      'ID token: audience',
+      /aud/,
+      /client id|alone/,
+    ],
+    [
+      'the nonce is another',
+      { claims: { nonce: 'another' } },
+      'ID token: nonce',
+      /nonce/,
+      /nonce of the request/,
+    ],
+    [
+      'there is no nonce',
+      { claims: { nonce: undefined } },
+      'ID token: nonce',
+      /nonce/,
+      /nonce of the request/,
+    ],
+    ['the signature is wrong', { signature: 'bad' }, 'ID token: signature', /signature/, /key set/],
+    ['the key is not published', { kid: 'unknown' }, 'ID token: signature', /key/, /kid/],
+    ['the keys cannot be had', { jwksDrop: true }, 'ID token: signature', /./, /within 5 s/],
+    [
+      'it is another kind of token',
+      { header: { typ: 'at+jwt' } },
+      'ID token: form',
+      /typ/,
+      /not an ID token/,
+    ],
+    [
+      'UserInfo speaks of somebody else',
+      { claimsInUserinfoOnly: true, userinfoClaims: { sub: 'eve' } },
+      'UserInfo',
+      /sub/,
+      /same person/,
+    ],
+    [
+      'UserInfo fails',
+      { claimsInUserinfoOnly: true, userinfoResponse: { status: 403 } },
+      'UserInfo',
+      /./,
+      /access token/,
+    ],
+    [
+      'the subject is none',
+      { claims: { sub: 'x'.repeat(300) } },
+      'Who it is',
+      /subject/,
+      /cannot be relied on/,
+    ],
+    [
+      'it was issued to another party',
+      { claims: { azp: 'another' } },
+      'Who it is',
+      /azp/,
+      /cannot be relied on/,
+    ],
+    ['it comes from the future', { claims: { iat: now + 3600 } }, 'Clocks', /future/, /NTP/],
+  ])('%s', async (_what, faults, title, why, remedy) => {
+    await open()
+    Object.assign(provider.faults, faults)
+    const report = await rehearse(scene())
+    expect(report.status).toBe(200)
+    expect(textOf(report.body)).toContain('The rehearsal with Draft failed')
+    const lines = linesOf(report)
+    const failed = lines.findIndex(({ result }) => result === 'failed')
+    expect(lines[failed]).toMatchObject({ title, text: expect.stringMatching(why) })
+    expect(lines[failed]!.text).toMatch(remedy)
+    expect(new Set(lines.slice(failed + 1).map(({ result }) => result))).toEqual(
+      new Set(failed < 15 ? ['not-reached'] : []),
+    )
+    expect(outlookIn(report)).toContain(`What went wrong: ${title}`)
+    await expectNothingChanged()
+    await expectNoSecrets(report)
+    expect((await draft()).rehearsedAt).toBeUndefined()
+    expect(await events()).toMatchObject([{ slug: 'draft', actor: 'grace', outcome: 'failed' }])
+    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a rehearsal failed' })
+  })
+
+  it('a client secret that is wrong by now, where the provider answers with a challenge', async () => {
+    await open()
+    provider.faults.tokenResponse = { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } }
+    const report = await rehearse(scene())
+    expect(linesOf(report).find(({ result }) => result === 'failed')).toMatchObject({
+      title: 'The code was redeemed',
+      text: expect.stringMatching(/status 401.*client secret is wrong/),
+    })
+  })
+
+  it('says of nothing that it passed that was not looked at', async () => {
+    await open()
+    // Whether the nonce is there is looked at before issuer and audience are compared.
+    provider.faults.claims = { nonce: undefined, iss: 'https://evil.example' }
+    const results = Object.fromEntries(
+      linesOf(await rehearse(scene())).map(({ title, result }) => [title, result]),
+    )
+    expect(results).toMatchObject({
+      'ID token: algorithm': 'ok',
+      'ID token: issuer': 'not-reached',
+      'ID token: audience': 'not-reached',
+      'ID token: nonce': 'failed',
+    })
+  })
+
+  it('a provider that cannot be reached is a report, too, at once', async () => {
+    await open()
+    await portal.sso.providers.update('draft', { displayName: 'Draft 2' })
+    provider.faults.discoveryDrop = true
+    const { url, ticket } = await portal.sso.rehearsals.link('draft', { by: 'cli' })
+    const report = await rehearseBy(scene(), url)
+    expect(linesOf(report)[0]).toMatchObject({ title: 'The provider was reached', result: 'failed' })
+    expect(
+      new Set(
+        linesOf(report)
+          .slice(1)
+          .map(({ result }) => result),
+      ),
+    ).toEqual(new Set(['not-reached']))
+    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('failed')
+    expect(await events()).toEqual([
+      { slug: 'draft', actor: 'cli', outcome: 'failed', reason: 'provider_unavailable' },
+    ])
+  })
+})
+
+describe('a rehearsal with Entra', () => {
+  let entra: EntraLookAlike
+  beforeAll(async () => {
+    entra = await startEntraLookAlike()
+  })
+  afterAll(() => entra.close())
+  beforeEach(() => entra.reset())
+
+  async function openEntra(tenant: string): Promise<void> {
+    await open({ mailer: codes })
+    const row = { slug: 'entra', displayName: 'Entra', enabled: false, ...entra.row(tenant) }
+    await portal.connect(entra, row)
+  }
+  const failedLine = (report: Seen) => linesOf(report).find(({ result }) => result === 'failed')
+
+  it('of every organisation shows the issuer of the tenant, and which claims are read', async () => {
+    await openEntra('organizations')
+    entra.signsIn({ email: 'ada@example.com' })
+    const report = await rehearse(scene(), 'entra')
+    expect(textOf(report.body)).toContain('The rehearsal with Entra passed')
+    const lines = linesOf(report)
+    expect(lines.find(({ title }) => title === 'ID token: issuer')!.text).toContain(entra.issuerOf(contoso))
+    expect(lines.find(({ title }) => title === 'It is vouched for')).toMatchObject({
+      result: 'warning',
+      text: expect.stringMatching(/xms_edov.*name the tenants/),
+    })
+    expect(textOf(report.body)).toMatch(/tid 11111111.*oid aaaaaaaa/)
+  })
+
+  it('of another tenant says which one it is', async () => {
+    await openEntra(`${contoso} ${fabrikam}`)
+    entra.signsIn({ tid: '33333333-aaaa-4bbb-8ccc-000000000003' })
+    const report = await rehearse(scene(), 'entra')
+    expect(failedLine(report)).toMatchObject({
+      title: 'ID token: issuer',
+      text: expect.stringMatching(/tenant 33333333-aaaa.*add this one/),
+    })
+    // Nothing else of the token has been looked at for good.
+    expect(linesOf(report).filter(({ result }) => result === 'ok')).toHaveLength(3)
+  })
+
+  it('says that an administrator has to consent', async () => {
+    await openEntra(contoso)
+    entra.faults.authorizeError = entraError('access_denied', 65001).authorizeError
+    expect(failedLine(await rehearse(scene(), 'entra'))!.text).toMatch(
+      /AADSTS65001.*administrator has to consent/,
+    )
+  })
+})
+
+describe('the claims in a report', () => {
+  it('are text, bounded, say what is read, and hold no token and nothing of the exchange', async () => {
+    await open()
+    const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`claim_${at}`, at]))
+    provider.person = {
+      ...provider.person,
+      name: '<img src=x onerror=alert(1)>\u202eadA',
+      access_token: 'hidden-one',
+      nested: { token: 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.x' },
+      upstream: { tenant: 'north', deeper: [{ refresh_token: 'hidden-two' }] },
+      long: 'x'.repeat(10_000),
+      '<b>bold</b>': 'y',
+      groups: ['admins'],
+      ...many,
+    }
+    const report = await rehearse(scene())
+    const { body } = report
+    expect(body).not.toMatch(/<img|<b>/)
+    expect(body).not.toContain('\u202e')
+    expect(body).toContain('&lt;img src=x onerror=alert(1)&gt;')
+    expect(body).not.toMatch(/hidden-one|hidden-two|x{400}/)
+    const rows = [...body.matchAll(/<th scope="row">([\s\S]*?)<\/th>/g)].map(([, html]) => textOf(html!))
+    expect(rows).toHaveLength(60)
+    expect(textOf(body)).toMatch(/\d+ more were left out/)
+    expect(rows).toEqual(expect.arrayContaining(['sub', 'email', 'groups not read']))
+    expect(rows.join()).not.toContain('nonce')
+    expect(textOf(body)).toContain('{"tenant":"north","deeper":[{"refresh_token":"(not shown)"}]}')
+    await expectNoSecrets(report)
+  })
+
+  it('cost nobody the report, whatever moment they name and however deep they are nested', async () => {
+    await open()
+    provider.faults.claims = { updated_at: -1e20 }
+    expect(textOf((await rehearse(scene())).body)).toContain('-100000000000000000000')
+    const depth = 100_000
+    const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`
+    provider.faults.claimsInUserinfoOnly = true
+    provider.faults.userinfoResponse = {
+      body: `{"sub":"ada","email":"ada@example.com","email_verified":true,"deep":${deep}}`,
+    }
+    const { status, body } = await rehearse(scene())
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('nested too deeply to be shown')])
+  })
+
+  it('cost nobody the report of a token that is refused for one of them', async () => {
+    await open()
+    provider.faults.claims = { nbf: -1e20 }
+    const { status, body } = await rehearse(scene())
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('is no moment in time')])
+  })
+})
+
+describe('who would come in by way of a rehearsal', () => {
+  it('does not begin one by an address: the start of a draft is shut, and no query makes an attempt one', async () => {
+    await open()
+    for (const query of ['', '?rehearsal=1', '?rehearsal[by]=x', '?ticket=x'])
+      expect((await visitor.get(`${portal.url}/login/draft${query}`)).status).toBe(404)
+    const landed = await visitor.open(`${portal.url}/login/acme?rehearsal=1&returnTo=/portal`)
+    expect(landed.url).toBe(`${portal.url}/portal`)
+  })
+
+  it('finds the callback of a draft shut without an attempt, and with one that was no rehearsal', async () => {
+    await open()
+    await portal.sso.providers.enable('draft', { withoutRehearsal: true })
+    const { location } = await visitor.get(`${portal.url}/login/draft`)
+    await portal.sso.providers.disable('draft')
+    expect((await visitor.open(location!)).status).toBe(404)
+    expect(await isSignedIn()).toBe(false)
+    expect((await visitor.get(`${portal.url}/login/draft/callback?code=x&state=x`)).status).toBe(404)
+    expect(await events()).toEqual([])
+  })
+
+  it('is not signed in by a rehearsal whose provider is enabled meanwhile', async () => {
+    await open()
+    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    await portal.sso.providers.enable('draft', { withoutRehearsal: true })
+    expect((await onward(scene(), page)).status).toBe(409)
+    await expectNothingChanged()
+  })
+
+  it('has passed nothing with settings that are others by now', async () => {
+    await open()
+    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    await portal.sso.providers.update('draft', { trustsEmail: true })
+    expect((await onward(scene(), page)).status).toBe(409)
+    expect((await draft()).rehearsedAt).toBeUndefined()
+  })
+
+  it('has passed nothing with settings that were changed while the answer was judged', async () => {
+    const ada = { id: '1', email: 'ada@example.com', name: 'Ada' }
+    await open({
+      users: {
+        findById: async () => ada,
+        async findByEmail() {
+          await portal.sso.providers.update('draft', { prompt: 'login' })
+          return ada
+        },
+        create: async () => ada,
+      },
+    })
+    expect((await rehearse(scene())).status).toBe(409)
+    expect((await draft()).rehearsedAt).toBeUndefined()
+    expect(await events()).toEqual([])
+  })
+
+  it('does not deliver the answer of one provider as the rehearsal of another', async () => {
+    await open()
+    await portal.connect(other, { slug: 'second', enabled: false })
+    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    const answer = new URL((await visitor.get(next(page)!)).location!)
+    answer.pathname = '/login/second/callback'
+    expect((await visitor.get(answer.href)).status).toBe(409)
+    expect(await events()).toEqual([])
+  })
+
+  it('does not have a victim end a rehearsal of his own, nor one twice', async () => {
+    await open()
+    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    const answer = (await visitor.get(next(page)!)).location!
+    expect((await new Visitor().get(answer)).status).toBe(404)
+    expect((await visitor.get(answer)).status).toBe(200)
+    expect((await visitor.get(answer)).status).toBe(400)
+    expect(await events()).toHaveLength(1)
+  })
+})
+
+describe('a link to a rehearsal', () => {
+  it('is not used up by whoever only opens it, and then good once', async () => {
+    await open()
+    const { url, ticket, expiresAt } = await portal.sso.rehearsals.link('draft', { by: 'cli' })
+    expect(url).toBe(`${portal.url}/login/draft/rehearsal?ticket=${ticket}`)
+    expect(expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(15 * 60_000)
+    for (let at = 0; at < 3; at++) expect((await new Visitor().get(url)).status).toBe(200)
+    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('waiting')
+    await rehearseBy(scene(), url)
+    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('passed')
+    expect((await visitor.get(url)).status).toBe(410)
+    expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
+    expect(await events()).toMatchObject([{ actor: 'cli', outcome: 'passed' }])
+  })
+
+  it('is good for one of ten who press the button at once', async () => {
+    await open()
+    const { ticket } = await portal.sso.rehearsals.link('draft')
+    const statuses = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        return (await new Visitor().post(`${portal.url}/login/draft/rehearsal`, { ticket })).status
+      }),
+    )
+    expect(statuses.sort()).toEqual([200, ...Array.from({ length: 9 }, () => 410)])
+  })
+
+  it.each<[what: string, change: (url: URL) => void]>([
+    ['another ticket', (url) => url.searchParams.set('ticket', 'A'.repeat(43))],
+    ['two tickets', (url) => url.searchParams.append('ticket', 'x')],
+    ['none', (url) => url.searchParams.delete('ticket')],
+    [
+      'another provider',
+      (url) => {
+        url.pathname = '/login/acme/rehearsal'
+      },
+    ],
+  ])('is not good with %s, and that is an event', async (_what, change) => {
+    await open()
+    const url = new URL((await portal.sso.rehearsals.link('draft')).url)
+    change(url)
+    expect((await visitor.get(url.href)).status).toBe(410)
+    const ticket = url.searchParams.get('ticket') ?? ''
+    expect((await visitor.post(url.origin + url.pathname, { ticket })).status).toBe(
+      _what === 'two tickets' ? 200 : 410,
+    )
+    expect(await events('refused')).toMatchObject(
+      Array.from({ length: _what === 'two tickets' ? 1 : 2 }, () => ({ code: 'ticket_gone' })),
+    )
+  })
+
+  it('is over after 15 minutes, and so is what was begun with it and never ended', async () => {
+    await open()
+    const { url, ticket } = await portal.sso.rehearsals.link('draft')
+    const past = new Date(Date.now() - 1000).toISOString()
+    await portal.knex('sso_tickets').update({ expires_at: past })
+    expect((await visitor.get(url)).status).toBe(410)
+    expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
+    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('expired')
+    const begun = await portal.sso.rehearsals.link('draft')
+    await press(scene(), begun.url)
+    expect(await portal.sso.rehearsals.outcome(begun.ticket)).toBe('waiting')
+    const longAgo = new Date(Date.now() - 16 * 60_000).toISOString()
+    await portal.knex('sso_tickets').whereNotNull('used_at').update({ used_at: longAgo })
+    expect(await portal.sso.rehearsals.outcome(begun.ticket)).toBe('expired')
+    expect(await portal.sso.rehearsals.outcome('nobody made this')).toBe('expired')
+  })
+
+  it('is in the database as a digest only', async () => {
+    await open()
+    const { ticket } = await portal.sso.rehearsals.link('draft')
+    expect(JSON.stringify(await portal.knex('sso_tickets'))).not.toContain(ticket)
+  })
+
+  it('is made for no provider that is not there', async () => {
+    await open()
+    await expect(portal.sso.rehearsals.link('nobody')).rejects.toThrow('no provider is called "nobody"')
+  })
+})
+
+describe('enabling', () => {
+  const enable = (how = {}) => portal.sso.providers.enable('draft', how)
+
+  it('asks for a rehearsal that passed, and says what to do', async () => {
+    await open()
+    await expect(enable()).rejects.toThrow(/"draft" has not been rehearsed.*providers rehearse draft/)
+    provider.faults.signature = 'bad'
+    await rehearse(scene())
+    await expect(enable()).rejects.toThrow('has not been rehearsed')
+    provider.reset()
+    await rehearse(scene())
+    await enable({ by: 'grace' })
+    expect(await draft()).toMatchObject({ enabled: true, rehearsedAt: expect.any(String) })
+    expect(await events('provider-changed')).toEqual([
+      { slug: 'draft', actor: 'grace', change: 'enabled', rehearsal: 'passed' },
+    ])
+  })
+
+  it('asks anew after a change that matters to a sign-in, and only then', async () => {
+    await open({ mailer: codes })
+    await rehearse(scene())
+    const { update } = portal.sso.providers
+    const soon = '2030-01-31'
+    await update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
+    expect((await draft()).rehearsedAt).toBeDefined()
+    for (const change of [
+      { emailClaim: 'upn' },
+      { trustsEmail: true },
+      { clientSecret: provider.clientSecret },
+      { prompt: 'login' as const },
+      { emailClaim: null },
+    ]) {
+      await rehearse(scene())
+      expect((await draft()).rehearsedAt).toBeDefined()
+      await update('draft', change)
+      expect(await draft()).toMatchObject({ rehearsedAt: undefined, rehearsedAs: undefined })
+    }
+    await expect(enable()).rejects.toThrow('has not been rehearsed')
+  })
+
+  it('can be done without, and the event says so; so does that of a provider connected from code', async () => {
+    await open()
+    await enable({ withoutRehearsal: true, by: 'grace' })
+    expect(await events('provider-changed')).toEqual([
+      { slug: 'draft', actor: 'grace', change: 'enabled', rehearsal: 'overridden' },
+    ])
+    expect(await events('provider-connected')).toMatchObject([
+      { slug: 'acme', enabled: 'true', rehearsal: 'overridden' },
+      { slug: 'draft', enabled: 'false' },
+    ])
+    expect((await events('provider-connected'))[1]).not.toHaveProperty('rehearsal')
+  })
+
+  it('what is enabled already asks for nothing', async () => {
+    await open()
+    await portal.sso.providers.enable('acme')
+    expect(await events('provider-changed')).toEqual([{ slug: 'acme', actor: 'code', change: 'enabled' }])
+  })
+})
+
+describe('the first provider of a portal, with which the classic login goes off', () => {
+  const enable = () => portal.sso.providers.enable('draft')
+  const openFirst = async (options = {}) => {
+    await open(options)
+    await portal.sso.providers.disable('acme')
+  }
+
+  it('is enabled when somebody who has an account has just come in with it', async () => {
+    await openFirst()
+    await rehearse(scene())
+    await enable()
+    expect((await visitor.open(`${portal.url}/login/draft?returnTo=/portal`)).url).toBe(
+      `${portal.url}/portal`,
+    )
+  })
+
+  it.each([
+    ['nobody whom the portal knows', { email: 'new@example.com' }],
+    ['an address that has to be proven', { email_verified: false }],
+  ])('is not when the rehearsal ended with %s', async (_what, person) => {
+    await openFirst({ mailer: codes })
+    provider.person = { ...provider.person, ...person }
+    await rehearse(scene())
+    await expect(enable()).rejects.toThrow(/ended with nobody who has an account here.*only way in/)
+    // Beside another one it would be.
+    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    await enable()
+  })
+
+  it('is not when that was more than twelve hours ago', async () => {
+    await openFirst()
+    await rehearse(scene())
+    const rehearsed = (hours: number) =>
+      portal
+        .knex('sso_providers')
+        .where({ slug: 'draft' })
+        .update({ rehearsed_at: new Date(Date.now() - hours * 3_600_000).toISOString() })
+    await rehearsed(12.1)
+    await expect(enable()).rejects.toThrow(/more than 12 hours ago.*only way in/)
+    await rehearsed(11.9)
+    await enable()
+  })
+
+  it('is another portal’s first, whatever is enabled here', async () => {
+    await open()
+    await portal.connect(provider, { portal: 'south', enabled: false })
+    await portal
+      .knex('sso_providers')
+      .where({ portal: 'south' })
+      .update({ rehearsed_at: new Date().toISOString() })
+    await expect(portal.sso.providers.enable('acme', { portal: 'south' })).rejects.toThrow('only way in')
+  })
+})

@@ -1,0 +1,172 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import knexModule from 'knex'
+import request from 'supertest'
+import { databases } from '../support/databases.ts'
+import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+
+let provider: FaultyProvider
+let portal: TestPortal
+
+beforeAll(async () => {
+  provider = await startFaultyProvider()
+})
+afterAll(() => provider.close())
+const closing: (() => Promise<void>)[] = []
+afterEach(async () => {
+  await portal.close()
+  for (const close of closing.splice(0)) await close()
+})
+
+async function open(options: TestPortalOptions = {}): Promise<void> {
+  portal = await startPortal(options)
+  await portal.connect(provider)
+}
+
+const get = (address: string) => request(portal.app).get(address).set('accept', 'text/html')
+
+/** Posts half a form and hangs up; until the log tells of it. */
+async function brokenOff(path: string): Promise<void> {
+  const logged = portal.logs.length
+  const { hostname, port } = new URL(portal.url)
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': 100 }
+  const post = httpRequest({ hostname, port, path, method: 'POST', headers })
+  post.on('error', () => {})
+  await new Promise<void>((resolve) => {
+    post.write('state=', () => resolve())
+  })
+  // Read half, and waited for.
+  await get('/login')
+  post.destroy()
+  while (portal.logs.length === logged) await new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+describe('every page of ours', () => {
+  it.each(['/login', '/login/nope', '/register', '/logout/done'])(
+    '%s runs nothing inline, cannot be framed, leaks no address and is not stored',
+    async (address) => {
+      await open()
+      const { headers, text } = await get(address)
+      const policy = headers['content-security-policy']!
+      expect(policy).toContain("default-src 'none'")
+      expect(policy).toContain("form-action 'self'")
+      expect(policy).toContain("frame-ancestors 'none'")
+      expect(policy).not.toContain('unsafe')
+      expect(headers).toMatchObject({
+        'cache-control': 'no-store',
+        'referrer-policy': 'same-origin',
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'DENY',
+      })
+      expect(text).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:/i)
+    },
+  )
+
+  it('is in the language of its reader, English when there is none of theirs', async () => {
+    await open()
+    const german = await get('/login').set('accept-language', 'de-CH,de;q=0.9,en;q=0.5')
+    expect(german.text).toContain('<html lang="de"')
+    expect((await get('/login').set('accept-language', 'xx')).text).toContain('<html lang="en"')
+  })
+
+  it('carries the name, logo and stylesheet of the portal, and the policy lets just those load', async () => {
+    await open({
+      branding: {
+        name: 'Acme & Söhne',
+        logo: 'https://cdn.example/logo.svg',
+        stylesheet: '/brand.css',
+        support: 'it@acme.example',
+      },
+    })
+    const { text, headers } = await get('/login')
+    expect(text).toContain('Acme &amp; Söhne')
+    expect(text).toContain('src="https://cdn.example/logo.svg"')
+    expect(text).toContain('href="/brand.css"')
+    expect(headers['content-security-policy']).toContain("img-src 'self' data: https://cdn.example")
+  })
+
+  it("can be replaced by the host's own template, a partial alone too", async () => {
+    const viewsDir = mkdtempSync(path.join(tmpdir(), 'views-'))
+    mkdirSync(path.join(viewsDir, 'partials'))
+    writeFileSync(
+      path.join(viewsDir, 'partials', 'foot.ejs'),
+      '</main><p>our own foot</p></div></div></body></html>',
+    )
+    writeFileSync(
+      path.join(viewsDir, 'signed-out.ejs'),
+      "<%- include('partials/head', { title: 'x' }) %>our own page",
+    )
+    await open({ viewsDir })
+    expect((await get('/login')).text).toContain('our own foot')
+    expect((await get('/logout/done')).text).toContain('our own page')
+    rmSync(viewsDir, { recursive: true })
+  })
+
+  it('shows names from administrators as text', async () => {
+    await open()
+    await portal.sso.providers.update('acme', { displayName: '<b onclick=x>Acme</b>' })
+    expect((await get('/login')).text).not.toContain('<b onclick')
+  })
+})
+
+describe('assets', () => {
+  it('are cached for long, under an address that changes with them', async () => {
+    await open()
+    const [, href] = /href="([^"]*portal-sso\.css[^"]*)"/.exec((await get('/login')).text)!
+    const { status, headers } = await get(href!.replaceAll('&amp;', '&'))
+    expect(status).toBe(200)
+    expect(headers['cache-control']).toBe('private, max-age=31536000, immutable')
+    expect(headers['content-type']).toContain('text/css')
+  })
+
+  it.each([
+    '/login/assets/../../package.json',
+    '/login/assets/%2e%2e/picker.ejs',
+    '/login/assets/..%2fpicker.ejs',
+  ])('%s leads nowhere', async (address) => {
+    await open()
+    const { status, text } = await get(address)
+    expect(status).toBeGreaterThanOrEqual(400)
+    expect(text).not.toContain('<%')
+  })
+})
+
+describe('trouble', () => {
+  it('with the database: 503 with a page and Retry-After, the cause only in the log', async () => {
+    await open()
+    await portal.knex.destroy()
+    const { status, headers, text } = await get('/login')
+    expect(status).toBeGreaterThanOrEqual(500)
+    expect(text).not.toMatch(/knex|sqlite|acquire/i)
+    expect(headers['content-type']).toContain('text/html')
+    portal.knex.initialize()
+  })
+
+  it.each(databases)('with what somebody sends: a page, the process alive, on %s', async (_name, fresh) => {
+    const database = await fresh()
+    const knex = knexModule(database.config)
+    closing.push(() => knex.destroy(), database.drop)
+    await open({ database: knex })
+    for (const address of [
+      '/login/%ff',
+      '/login/%00',
+      '/login/%00/callback?code=x&state=x',
+      `/login/${'x'.repeat(5000)}`,
+      '/login?returnTo[a]=1',
+      '/login?email=%00',
+    ])
+      expect((await get(address)).status).toBeLessThan(500)
+    const huge = await request(portal.app)
+      .post('/login/acme/callback')
+      .type('form')
+      .send(`state=${'x'.repeat(100_000)}`)
+    expect(huge.status).toBe(400)
+    await brokenOff('/login/acme/callback')
+    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', fields: { code: 'request_invalid' } })
+    expect((await get('/login')).status).toBe(200)
+  })
+})
