@@ -91,10 +91,10 @@ async function takeAdminPages(page: Page): Promise<void> {
 
 const account = '/account/security'
 
-async function signedIn(browser: Browser, options: BrowserContextOptions, by: string): Promise<Page> {
+async function signedIn(browser: Browser, options: BrowserContextOptions, actor: string): Promise<Page> {
   const page = await browser.newPage({ colorScheme: 'light', ...options })
   await page.goto(`${portal.url}/login?returnTo=${account}`)
-  await page.getByRole('link', { name: by }).click()
+  await page.getByRole('link', { name: actor }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
   await page.waitForURL(portal.url + account)
   return page

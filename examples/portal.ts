@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import express from 'express'
-import { createPortalSso, EmailTaken, type PortalSsoOptions } from '../lib/index.ts'
+import { createPortalSso, EmailTakenError, type PortalSsoOptions } from '../lib/index.ts'
 import { startIdentityProviders } from './identity-providers.ts'
 import { createMailbox } from './mailbox.ts'
 import { connectRedis, developmentSecret, fail, readEnvironment } from './portal-environment.ts'
@@ -74,7 +74,7 @@ app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async 
 await sso.users
   .create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
   .catch((error: unknown) => {
-    if (!(error instanceof EmailTaken)) throw error
+    if (!(error instanceof EmailTakenError)) throw error
   })
 
 // Its password is known to everybody: it stays on this machine.

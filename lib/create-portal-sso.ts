@@ -1,75 +1,75 @@
 import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
 import type { Knex } from 'knex'
 import { Passport } from 'passport'
-import { createShowAccount } from './account/account-page.ts'
-import { createEndLinking, createMethods } from './account/sign-in-methods.ts'
+import { createAccountPage } from './account/account-page.ts'
+import { createEndLinking, createSignInMethods } from './account/sign-in-methods.ts'
 import { type AdminOptions, createAdmin } from './admin/admin.ts'
-import { type BreakGlass, createBreakGlass, createBrokenGlass } from './classic-login/break-glass.ts'
+import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './classic-login/break-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { createHistory, type History } from './events/event-history.ts'
 import { createEventLog, type PortalEvents } from './events/event-log.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
-import { createObey } from './logout/provider-logout.ts'
+import { createApplyProviderLogout } from './logout/provider-logout.ts'
 import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
 import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createSendMethodMail } from './mail/sign-in-method-mail.ts'
 import { createSendCodeMail } from './mail/verification-code-mail.ts'
-import { createUpkeep } from './maintenance/scheduler.ts'
+import { createMaintenance } from './maintenance/scheduler.ts'
 import { createTasks } from './maintenance/tasks.ts'
 import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
 import { createRebinding, type Rebinding } from './management/rebind-identities.ts'
 import { createRetirement, type Retirement } from './management/retire-provider.ts'
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
-import { createSessionActs, type SessionActs } from './management/sessions-api.ts'
-import { createOutbound } from './oidc/http-client.ts'
-import { createTickets } from './one-time-links/one-time-links.ts'
+import { createSessionsApi, type SessionsApi } from './management/sessions-api.ts'
+import { createHttpClients } from './oidc/http-client.ts'
+import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
-import { createAddressProofs } from './registration/email-verification.ts'
-import { createShowProof } from './registration/email-verification-routes.ts'
-import { createProofsTable } from './registration/email-verifications-table.ts'
+import { createEmailVerifications } from './registration/email-verification.ts'
+import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
+import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
 import { createLimitRefusals, createRouter } from './router.ts'
 import { createSession, type SessionOptions } from './session.ts'
-import { createEndSessions, createKnownStores } from './sessions/end-sessions.ts'
+import { createEndSessions, createSessionStores } from './sessions/end-sessions.ts'
 import { createLogoutTokensTable } from './sessions/logout-tokens-table.ts'
-import { createPlaceOf } from './sessions/session-data.ts'
+import { createLocationResolver } from './sessions/session-data.ts'
 import { createLimitsOf, longestOf } from './sessions/session-limits.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
-import { createRunningSessions, spare } from './sessions/session-validity.ts'
+import { createSessionValidity, spare } from './sessions/session-validity.ts'
 import { createPortalSessions } from './sessions/sessions.ts'
-import { createSessionIndex } from './sessions/sessions-table.ts'
+import { createSessionsTable } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
-import { fitForLog } from './shared/logger.ts'
+import { sanitizingLogger } from './shared/logger.ts'
 import { createSeal, createSecretBox, deriveKey } from './shared/seal.ts'
 import { createAttempts } from './sign-in/attempts.ts'
-import { createLastUsed, createSignedOutHere } from './sign-in/browser-hints.ts'
-import { createAdmit } from './sign-in/complete-sign-in.ts'
+import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
+import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
 import { createProviderClients, createProviderStrategies } from './sign-in/connected-providers.ts'
-import { createLookUp } from './sign-in/decide.ts'
-import { createTellMethods } from './sign-in/notify-sign-in-method.ts'
+import { createResolveIdentity } from './sign-in/decide.ts'
+import { createNotifySignInMethodChange } from './sign-in/notify-sign-in-method.ts'
 import {
-  createBeginRegistration,
-  createOfferLink,
+  createOfferAccountLink,
   createPendingRegistrations,
-  createStartAgain,
+  createRestartSignIn,
+  createStartRegistration,
   createWithPending,
 } from './sign-in/pending-registration.ts'
-import { createDemandFresh } from './sign-in/reauthentication.ts'
+import { createRequireReauthentication } from './sign-in/reauthentication.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createReport } from './test-sign-in/report.ts'
-import { createEndRehearsal, createRehearsals, type Rehearsals } from './test-sign-in/test-sign-in.ts'
+import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
-import { createKnownUsers, punctual, type UserDirectory } from './users/user-directory.ts'
+import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
-import { sameOrigin } from './web/csrf.ts'
+import { refuseCrossSitePosts } from './web/csrf.ts'
 import { createPages, createViews } from './web/pages.ts'
-import { createPortalOf } from './web/request.ts'
-import { cookieName, createRoundTrips } from './web/sealed-cookie.ts'
-import { createAddresses } from './web/urls.ts'
+import { createPortalResolver } from './web/request.ts'
+import { cookieName, createStateCookie } from './web/sealed-cookie.ts'
+import { createPortalUrls } from './web/urls.ts'
 
 /**
  * The one place where the parts meet: made once, in the order in which they need each other. Each takes just what its own
@@ -77,13 +77,13 @@ import { createAddresses } from './web/urls.ts'
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
   const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
-  const logger = fitForLog(settings.logger)
-  const portalOf = createPortalOf(settings.portal, settings.baseUrl)
-  const addresses = createAddresses(settings.baseUrl, settings.mountPath)
+  const logger = sanitizingLogger(settings.logger)
+  const portalOf = createPortalResolver(settings.portal, settings.baseUrl)
+  const urls = createPortalUrls(settings.baseUrl, settings.mountPath)
   const events = createEventLog(knex, logger, settings.events)
   const views = createViews(settings.viewsDir)
   const pages = createPages({
-    addresses,
+    urls,
     logger,
     branding,
     views,
@@ -99,136 +99,145 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   })
   const secretBox = createSecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
-  const outbound = createOutbound(settings.outbound)
-  const users = punctual(settings.users ?? createUsersTable(knex))
+  const outbound = createHttpClients(settings.outbound)
+  const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const { portals, userCacheSeconds, place } = settings.session
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
-  const knownUsers = createKnownUsers(users, { fresh, spare: fresh && spare })
-  const index = createSessionIndex(knex, createSeal(secrets, 'session-index'), limitsOf)
-  const runningSessions = createRunningSessions({ index, limitsOf, logger, fresh })
-  const knownStores = createKnownStores()
-  const endSessions = createEndSessions({ index, knownStores, logger, runningSessions })
-  const placeOf = createPlaceOf(place ?? ((req) => events.addressOf(req.ip)), logger)
+  const userCache = createUserCache(users, { fresh, spare: fresh && spare })
+  const index = createSessionsTable(knex, createSeal(secrets, 'session-index'), limitsOf)
+  const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
+  const sessionStores = createSessionStores()
+  const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
+  const locationOf = createLocationResolver(place ?? ((req) => events.addressOf(req.ip)), logger)
   const sessions = createPortalSessions({
     passport,
     endSessions,
     index,
     isSignOut: ({ method, originalUrl }) =>
-      method === 'POST' && originalUrl.split('?')[0] === addresses.path('/logout'),
-    knownStores,
-    knownUsers,
+      method === 'POST' && originalUrl.split('?')[0] === urls.path('/logout'),
+    sessionStores,
+    userCache,
     limitsOf,
-    placeOf,
+    locationOf,
     portalOf,
-    runningSessions,
+    sessionValidity,
   })
-  const pendings = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
-  const forgetRegistration = (res: Response) => pendings.clear(res)
-  const lastUsed = createLastUsed(secure)
-  const signedOutHere = createSignedOutHere(secure)
-  const offerLink = createOfferLink(pendings, addresses)
-  const refuse = createRefuse({ addresses, homePath, pages, events, logger })
+  const pendingRegistrations = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
+  const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
+  const lastUsed = createLastProvider(secure)
+  const signedOutMarker = createSignedOutMarker(secure)
+  const offerAccountLink = createOfferAccountLink(pendingRegistrations, urls)
+  const refuse = createRefuse({ urls, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)
-  const tellMethods = createTellMethods({
-    addresses,
+  const notifySignInMethodChange = createNotifySignInMethodChange({
+    urls,
     logger,
     pages,
-    placeOf,
+    locationOf,
     sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
   })
   const proving = sendMail && {
-    proofs: createAddressProofs(createProofsTable(knex), secrets),
+    emailVerifications: createEmailVerifications(createEmailVerificationsTable(knex), secrets),
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
-    showProof: createShowProof({ addresses, pages, table }),
+    emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
   const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
-  const strategies = createProviderStrategies({ addresses, attempts, clients, passport })
-  const lookUp = createLookUp({ identities, users, registration: settings.registration })
-  const provesAddresses = proving !== undefined
-  const tickets = createTickets(knex)
-  const report = createReport({ events, logger, lookUp, pages, provesAddresses, table, tickets })
-  const rehearsals = createRehearsals({ addresses, pages, report, strategies, table, tickets })
-  const brokenGlass = createBrokenGlass(createSeal(secrets, 'break-glass'), secure, portalOf)
-  const methods = createMethods({ identities, table })
+  const strategies = createProviderStrategies({ urls, attempts, clients, passport })
+  const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
+  const canVerifyEmail = proving !== undefined
+  const oneTimeLinks = createOneTimeLinks(knex)
+  const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
+  const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
+  const breakGlassCookie = createBreakGlassCookie(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const methods = createSignInMethods({ identities, table })
   const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
-    addresses,
-    admit: createAdmit({
+    urls,
+    completeSignIn: createCompleteSignIn({
       sessions,
       identities,
       events,
       lastUsed,
       homePath,
-      forgetRegistration,
-      offerLink,
-      signedOutHere,
+      clearPendingRegistration,
+      offerAccountLink,
+      signedOutMarker,
       table,
-      tellMethods,
+      notifySignInMethodChange,
       wasSignedOut: logoutTokens.wasSignedOut,
     }),
-    allowsClassic: async (req: Request) => settings.allowsClassic(req) || (await brokenGlass.isOpen(req)),
+    allowsClassic: async (req: Request) =>
+      settings.allowsClassic(req) || (await breakGlassCookie.isOpen(req)),
     attempts,
-    beginRegistration: createBeginRegistration(pendings, addresses),
-    brokenGlass,
+    startRegistration: createStartRegistration(pendingRegistrations, urls),
+    breakGlassCookie,
     clients,
-    demandFresh: createDemandFresh({ addresses, identities, pages, portalOf, sessions, table }),
-    consents: createRoundTrips(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
-    endLinking: createEndLinking({ addresses, identities, pendings, users }),
-    endRehearsal: createEndRehearsal({ report, strategies }),
+    requireReauthentication: createRequireReauthentication({
+      urls,
+      identities,
+      pages,
+      portalOf,
+      sessions,
+      table,
+    }),
+    consents: createStateCookie(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
+    finishTestSignIn: createFinishTestSignIn({ report, strategies }),
     endSessions,
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
-    findRegistrationId: async (req: Request, portal: string) => (await pendings.find(req, portal))?.id,
-    forgetRegistration,
+    findPendingRegistrationId: async (req: Request, portal: string) =>
+      (await pendingRegistrations.find(req, portal))?.id,
+    clearPendingRegistration,
     form,
     homePath,
     identities,
     knex,
     lastUsed,
     logger,
-    lookUp,
+    resolveIdentity,
     methods,
-    obey: createObey({ endSessions, events, logoutTokens }),
+    applyProviderLogout: createApplyProviderLogout({ endSessions, events, logoutTokens }),
     index,
     pages,
     passport,
-    pendings,
+    pendingRegistrations,
     portalOf,
-    posted: [sameOrigin((req) => addresses.origin(portalOf(req))), form, sessions.identifyAgain],
-    provesAddresses,
+    posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
+    canVerifyEmail,
     proving,
     rateLimits: settings.rateLimits,
     redis,
     refuse,
-    rehearsals,
+    testSignIns,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createRoundTrips(createSeal(secrets, 'logout'), secure, 'sso-logout'),
+    returns: createStateCookie(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
-    showAccount: createShowAccount({ addresses, homePath, index, methods, pages, portalOf, table }),
-    sessionActs: createSessionActs({ endSessions, events, index, table }),
-    showProof: proving?.showProof,
-    signedOutHere,
-    startAgain: createStartAgain(pendings, addresses),
+    showAccountPage: createAccountPage({ urls, homePath, index, methods, pages, portalOf, table }),
+    sessionsApi: createSessionsApi({ endSessions, events, index, table }),
+    emailVerificationPages: proving?.emailVerificationPages,
+    signedOutMarker,
+    restartSignIn: createRestartSignIn(pendingRegistrations, urls),
     strategies,
     table,
-    tellMethods,
-    tickets,
+    notifySignInMethodChange,
+    oneTimeLinks,
     users,
-    withPending: createWithPending({ addresses, homePath, pendings, portalOf, refuse, table }),
+    withPending: createWithPending({ urls, homePath, pendingRegistrations, portalOf, refuse, table }),
   }
 
   const inRedis = redis && createSessionStore({ limitsOf, logger, redis })
   // What this instance ends is ended there, also before the first request.
-  if (inRedis) knownStores.note(inRedis)
+  if (inRedis) sessionStores.note(inRedis)
   const cookieSession = () => {
     const store = inRedis ?? createSessionStore({ limitsOf, logger, redis: undefined })
-    knownStores.note(store)
+    sessionStores.note(store)
     return createSessionMiddleware({
       store,
       longest: longestOf(settings.session, portals),
@@ -242,7 +251,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
 
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
-  const { keepDays } = settings.events
+  const { retentionDays } = settings.events
   const providers = {
     ...createProviders({ ...parts, outbound }),
     ...createClientKeys(parts),
@@ -257,7 +266,10 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     outbound,
     providers,
     rotateSecrets: createRotateSecrets({ ...parts, secretBox }),
-    upkeep: createUpkeep(createTasks({ ...parts, adminMail, keepDays, sendExpiryMail }), logger),
+    maintenance: createMaintenance(
+      createTasks({ ...parts, adminMail, retentionDays, sendExpiryMail }),
+      logger,
+    ),
   }
 }
 
@@ -278,8 +290,8 @@ export interface PortalSso {
   admin(options: AdminOptions): Router
   readonly providers: Providers & ClientKeys & Retirement & Rebinding
   /** The sessions that run: whose they are, and how they are ended. */
-  readonly sessions: SessionActs
-  readonly rehearsals: Pick<Rehearsals, 'link' | 'outcome'>
+  readonly sessions: SessionsApi
+  readonly testSignIns: Pick<TestSignIns, 'link' | 'outcome'>
   readonly breakGlass: BreakGlass
   /** Seals all client secrets anew, after `secret: [new, old]`. */
   readonly rotateSecrets: RotateSecrets
@@ -291,7 +303,7 @@ export interface PortalSso {
    * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
    * For a host that is frozen between requests. Safe on any number of instances.
    */
-  upkeep(): Promise<void>
+  maintenance(): Promise<void>
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
@@ -311,31 +323,40 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     throw error
   }
   const parts = createPortalParts(settings, database.knex)
-  const { events, history, outbound, providers, rehearsals, rotateSecrets, sessionActs, upkeep, users } =
-    parts
+  const {
+    events,
+    history,
+    outbound,
+    providers,
+    testSignIns,
+    rotateSecrets,
+    sessionsApi,
+    maintenance,
+    users,
+  } = parts
 
   return {
     session: ({ own = false } = {}) =>
       createSession({ ...parts, cookieSession: own ? undefined : parts.cookieSession() }),
     router() {
       // Who serves people looks after what has its time; a command or a script does not.
-      upkeep.start()
+      maintenance.start()
       return createRouter(parts)
     },
     guard: (options) => createGuard(parts, options),
     classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
     admin: createAdmin(parts),
     providers,
-    sessions: sessionActs,
-    rehearsals,
+    sessions: sessionsApi,
+    testSignIns,
     breakGlass: createBreakGlass(parts),
     rotateSecrets,
     history,
     users,
     events: events.emitter,
-    upkeep: () => upkeep.run(),
+    maintenance: () => maintenance.run(),
     async close() {
-      await upkeep.stop()
+      await maintenance.stop()
       await outbound.close()
       await database.close()
     },

@@ -1,13 +1,18 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { PortalSessions } from './sessions/sessions.ts'
 import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
-import type { Freshness } from './sign-in/attempts.ts'
-import { type DemandFresh, freshnessQuery, isDemandable, longestAge } from './sign-in/reauthentication.ts'
-import { handle, keepPrivate } from './web/handler.ts'
+import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
+import {
+  isValidAcrList,
+  maxAgeLimitSeconds,
+  type RequireReauthentication,
+  reauthenticationQuery,
+} from './sign-in/reauthentication.ts'
+import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
-import { isRepeatable, type PortalOf, wantsPage } from './web/request.ts'
+import { acceptsHtml, isSafeMethod, type PortalResolver } from './web/request.ts'
 import { safeReturnTo } from './web/return-to.ts'
-import type { Addresses } from './web/urls.ts'
+import type { PortalUrls } from './web/urls.ts'
 
 export interface GuardOptions {
   /**
@@ -24,10 +29,10 @@ export interface GuardOptions {
 }
 
 export interface GuardParts {
-  addresses: Addresses
-  demandFresh: DemandFresh
+  urls: PortalUrls
+  requireReauthentication: RequireReauthentication
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   sessions: PortalSessions
 }
 
@@ -37,16 +42,16 @@ export interface GuardParts {
  * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
  */
 export function createGuard(parts: GuardParts, options: GuardOptions = {}): RequestHandler {
-  const { addresses, demandFresh, pages, portalOf, sessions } = parts
+  const { urls, requireReauthentication, pages, portalOf, sessions } = parts
   const demanded = readGuardOptions(options)
-  const turnAway = handle((req, res) => (wantsPage(req) ? toPicker(req, res) : toProblem(req, res)))
+  const turnAway = asyncHandler((req, res) => (acceptsHtml(req) ? toPicker(req, res) : toProblem(req, res)))
 
   /** What is demanded goes along: else whoever has just signed in would have to do so once more. */
-  const login = (returnTo?: string) => addresses.path('/login', { returnTo, ...freshnessQuery(demanded) })
+  const login = (returnTo?: string) => urls.path('/login', { returnTo, ...reauthenticationQuery(demanded) })
 
   async function toPicker(req: Request, res: Response): Promise<void> {
-    keepPrivate(res)
-    res.redirect(isRepeatable(req) ? 302 : 303, login(wayBack(req)))
+    setPrivateHeaders(res)
+    res.redirect(isSafeMethod(req) ? 302 : 303, login(wayBack(req)))
   }
 
   async function toProblem(req: Request, res: Response): Promise<void> {
@@ -56,15 +61,15 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
 
   /** Only what an address can ask for again can be returned to; of a form, the page of ours that it stood on. */
   function wayBack(req: Request): string | undefined {
-    if (isRepeatable(req)) return safeReturnTo(req.originalUrl)
+    if (isSafeMethod(req)) return safeReturnTo(req.originalUrl)
     const from = req.get('referer') ?? ''
     if (!URL.canParse(from)) return undefined
     const { origin, pathname, search } = new URL(from)
-    return origin === addresses.origin(portalOf(req)) ? safeReturnTo(pathname + search) : undefined
+    return origin === urls.origin(portalOf(req)) ? safeReturnTo(pathname + search) : undefined
   }
 
-  const passIfFresh = handle(async (req, res, next) => {
-    if (await demandFresh(req, res, { ...demanded, returnTo: wayBack(req) })) next()
+  const passIfFresh = asyncHandler(async (req, res, next) => {
+    if (await requireReauthentication(req, res, { ...demanded, returnTo: wayBack(req) })) next()
   })
 
   return (req, res, next) => {
@@ -91,11 +96,11 @@ const whatAge =
 const whatAcr =
   'sso.guard: acr: write one or several values of the claim `acr`, without spaces, together at most 200 characters'
 
-function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): Freshness | undefined {
+function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): ReauthenticationRequirement | undefined {
   const [unknown] = Object.keys(others)
   if (unknown !== undefined) throw new ConfigurationError(`sso.guard: there is no option \`${unknown}\``)
   const references = acr === undefined ? undefined : [acr].flat()
-  if (references !== undefined && !isDemandable(references)) throw new ConfigurationError(whatAcr)
+  if (references !== undefined && !isValidAcrList(references)) throw new ConfigurationError(whatAcr)
   const seconds = maxAge === undefined ? undefined : secondsIn(maxAge)
   return seconds === undefined && references === undefined ? undefined : { maxAge: seconds, acr: references }
 }
@@ -104,7 +109,7 @@ function secondsIn(maxAge: number | string): number {
   const [, count = '', unit = ''] = /^(\d{1,8})([smh])$/.exec(String(maxAge)) ?? []
   const seconds = typeof maxAge === 'number' ? maxAge : Number(count) * (units[unit] ?? Number.NaN)
   // What the page that starts a sign-in would not read as written would not be demanded, again and again.
-  if (!Number.isInteger(seconds) || seconds < shortest || seconds > longestAge)
+  if (!Number.isInteger(seconds) || seconds < shortest || seconds > maxAgeLimitSeconds)
     throw new ConfigurationError(whatAge)
   return seconds
 }

@@ -259,7 +259,7 @@ const schema = z.strictObject({
   events: z
     .strictObject({
       clientAddress: z.enum(['full', 'shortened', 'none']).default('shortened'),
-      keepDays: z.number().int().positive().max(3650).default(365),
+      retentionDays: z.number().int().positive().max(3650).default(365),
     })
     .prefault({}),
   logger: objectWith<Logger>(['info', 'warn', 'error'], 'a logger of the shape of pino').default(

@@ -9,8 +9,11 @@ import { type BackChannelRouteParts, createBackChannelRoute } from './logout/bac
 import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
 import { type ClientKeysRouteParts, createClientKeysRoute } from './management/client-keys-route.ts'
-import { readAnswer } from './oidc/authorization-response.ts'
-import { createProofRoutes, type ProofRoutesParts } from './registration/email-verification-routes.ts'
+import { readAuthorizationResponse } from './oidc/authorization-response.ts'
+import {
+  createEmailVerificationRoutes,
+  type EmailVerificationRoutesParts,
+} from './registration/email-verification-routes.ts'
 import {
   createLinkRoutes,
   createRegistrationRoutes,
@@ -21,8 +24,11 @@ import { PortalSsoError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import { createInitiateRoute, type InitiateParts } from './sign-in/initiate-route.ts'
 import { createPickerRoute, type PickerParts } from './sign-in/picker-route.ts'
-import { createTicketRoutes, type TicketRoutesParts } from './test-sign-in/test-sign-in-link-routes.ts'
-import { keepPrivate } from './web/handler.ts'
+import {
+  createTestSignInLinkRoutes,
+  type TestSignInLinkRoutesParts,
+} from './test-sign-in/test-sign-in-link-routes.ts'
+import { setPrivateHeaders } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import {
   clientKey,
@@ -31,18 +37,18 @@ import {
   type RateLimiterParts,
   type RateLimits,
 } from './web/rate-limit.ts'
-import type { PortalOf } from './web/request.ts'
-import type { Addresses } from './web/urls.ts'
+import type { PortalResolver } from './web/request.ts'
+import type { PortalUrls } from './web/urls.ts'
 
 export interface LimitParts {
-  addresses: Addresses
+  urls: PortalUrls
   events: EventLog
   /** reads a posted answer */
   form: RequestHandler
   limits: RateLimits
   logger: Logger
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   redis: RateLimiterParts['redis']
 }
 
@@ -93,7 +99,7 @@ export function createLimitRefusals({
 }
 
 function createTooMany({
-  addresses,
+  urls,
   events,
   logger,
   pages,
@@ -108,7 +114,7 @@ function createTooMany({
       await events.record({ kind: 'rate-limited', portal, clientAddress, reference, detail: { limit } })
     }
     const problem = new PortalSsoError('too_many_requests', `over the limit "${limit}"`)
-    const ways = [{ label: 'chooseProvider', href: addresses.path('/login') } as const]
+    const ways = [{ label: 'chooseProvider', href: urls.path('/login') } as const]
     await pages.problem(req, res, problem, { reference, ways })
   }
 }
@@ -116,7 +122,7 @@ function createTooMany({
 /** Read as the sign-in reads it, lest one see an attempt where the other sees none; what is no answer costs nothing. */
 function attemptKey(req: Request): string | undefined {
   try {
-    return digestKey(readAnswer(req).state)
+    return digestKey(readAuthorizationResponse(req).state)
   } catch {
     return undefined
   }
@@ -135,12 +141,14 @@ export interface RouterParts
     ClientKeysRouteParts,
     GuardParts,
     Omit<AccountParts, 'guard'>,
-    TicketRoutesParts,
+    TestSignInLinkRoutesParts,
     BreakGlassRoutesParts,
     Omit<LimitParts, 'limits'> {
   rateLimits: RateLimits | false
   /** sends and takes codes; left out where there is nothing to send them with */
-  proving: Pick<ProofRoutesParts, 'proofs' | 'sendCodeMail' | 'showProof'> | undefined
+  proving:
+    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'sendCodeMail' | 'emailVerificationPages'>
+    | undefined
 }
 
 const ours = ['/login', '/register', '/logout', '/account/security']
@@ -151,7 +159,7 @@ export function createRouter(parts: RouterParts): Router {
   const routes = Router()
   routes.use('/login/assets', pages.assets)
   routes.use(ours, (_req, res, next) => {
-    keepPrivate(res)
+    setPrivateHeaders(res)
     next()
   })
   if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
@@ -161,12 +169,12 @@ export function createRouter(parts: RouterParts): Router {
   routes.use(ours, sessions.identify)
   routes.get('/login', createPickerRoute(parts))
   routes.use(createInitiateRoute(parts), createConsentRoutes(parts))
-  routes.use(createBreakGlassRoutes(parts), createTicketRoutes(parts))
+  routes.use(createBreakGlassRoutes(parts), createTestSignInLinkRoutes(parts))
   // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
   // our origin.
   routes.use('/login/:provider', form, createProviderRouters(parts))
   routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
-  if (proving) routes.use(createProofRoutes({ ...parts, ...proving }))
+  if (proving) routes.use(createEmailVerificationRoutes({ ...parts, ...proving }))
   routes.use(createLogoutRoutes(parts))
   routes.use(createAccountRoutes({ ...parts, guard: createGuard(parts) }))
   routes.use(pages.onError)

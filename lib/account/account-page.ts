@@ -1,12 +1,12 @@
 import type { Request, Response } from 'express'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { type IndexedSession, idOf, type SessionIndex } from '../sessions/sessions-table.ts'
+import { type SessionInfo, type SessionsTable, sessionDigest } from '../sessions/sessions-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Addresses } from '../web/urls.ts'
-import type { Methods } from './sign-in-methods.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import type { SignInMethods } from './sign-in-methods.ts'
 
 /** What was done a moment ago. In the query, so it is one of these words and nothing else. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
@@ -16,23 +16,23 @@ export function noticeOf(word: unknown): Notice | undefined {
   return notices.find((notice) => notice === word)
 }
 
-export type ShowAccount = (req: Request, res: Response, notice: Notice | undefined) => Promise<void>
+export type ShowAccountPage = (req: Request, res: Response, notice: Notice | undefined) => Promise<void>
 
 export interface ShowAccountParts {
-  addresses: Addresses
+  urls: PortalUrls
   homePath: string
-  index: SessionIndex
-  methods: Methods
+  index: SessionsTable
+  methods: SignInMethods
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   table: ProvidersTable
 }
 
 /** sessions that are shown; all of them end by one button */
 const most = 50
 
-export function createShowAccount(parts: ShowAccountParts): ShowAccount {
-  const { addresses, homePath, index, methods, pages, portalOf, table } = parts
+export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
+  const { urls, homePath, index, methods, pages, portalOf, table } = parts
 
   return async (req, res, notice) => {
     const portal = portalOf(req)
@@ -43,11 +43,11 @@ export function createShowAccount(parts: ShowAccountParts): ShowAccount {
     const providers = await table.list(portal)
     const nameOf = (slug: string | undefined) =>
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
-    const here = idOf(req.sessionID)
+    const here = sessionDigest(req.sessionID)
     const sessions = await index.list({ portal, userId }, most)
     const linked = await methods.of(portal, userId)
 
-    function shown(session: IndexedSession) {
+    function shown(session: SessionInfo) {
       const { id, provider, browser, system, place, startedAt, lastSeenAt } = session
       const device = browser && system ? t('account.device', { browser, system }) : (browser ?? system)
       return {
@@ -65,9 +65,9 @@ export function createShowAccount(parts: ShowAccountParts): ShowAccount {
       notice,
       tone: notice === 'last' ? 'bad' : 'good',
       user: { name: user.name, email: user.email },
-      base: addresses.path('/account/security'),
+      base: urls.path('/account/security'),
       homeHref: homePath,
-      logoutHref: addresses.path('/logout'),
+      logoutHref: urls.path('/logout'),
       methods: linked.map((method) => ({
         ...method,
         linked: when(method.linkedAt),

@@ -3,36 +3,36 @@ import type { EventLog } from '../events/event-log.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { EndSessions } from '../sessions/end-sessions.ts'
-import { idOf, idPattern } from '../sessions/sessions-table.ts'
+import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { ProviderStrategies } from '../sign-in/connected-providers.ts'
-import type { TellMethods } from '../sign-in/notify-sign-in-method.ts'
-import type { DemandFresh } from '../sign-in/reauthentication.ts'
+import type { NotifySignInMethodChange } from '../sign-in/notify-sign-in-method.ts'
+import type { RequireReauthentication } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import { leadOn } from '../web/redirect-page.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Addresses } from '../web/urls.ts'
-import { type Notice, noticeOf, type ShowAccount } from './account-page.ts'
-import type { Methods } from './sign-in-methods.ts'
+import { sendRedirectPage } from '../web/redirect-page.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import { type Notice, noticeOf, type ShowAccountPage } from './account-page.ts'
+import type { SignInMethods } from './sign-in-methods.ts'
 
 export interface AccountParts {
-  addresses: Addresses
-  demandFresh: DemandFresh
+  urls: PortalUrls
+  requireReauthentication: RequireReauthentication
   endSessions: EndSessions
   events: EventLog
   /** lets signed-in users pass */
   guard: RequestHandler
-  methods: Methods
+  methods: SignInMethods
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  showAccount: ShowAccount
+  showAccountPage: ShowAccountPage
   strategies: ProviderStrategies
   table: ProvidersTable
-  tellMethods: TellMethods
+  notifySignInMethodChange: NotifySignInMethodChange
 }
 
 /** seconds: who took over a session must not make it last for ever by a way in of their own, nor take away the person's */
@@ -40,25 +40,25 @@ const freshEnough = 15 * 60
 
 /** `/account/security`: how somebody signs in, and where they are signed in. */
 export function createAccountRoutes(parts: AccountParts): Router {
-  const { addresses, demandFresh, endSessions, events, guard, methods } = parts
-  const { pages, portalOf, posted, showAccount, strategies, table, tellMethods } = parts
+  const { urls, requireReauthentication, endSessions, events, guard, methods } = parts
+  const { pages, portalOf, posted, showAccountPage, strategies, table, notifySignInMethodChange } = parts
   const page = '/account/security'
 
-  const show = handle(async (req, res) => await showAccount(req, res, noticeOf(req.query.said)))
+  const show = asyncHandler(async (req, res) => await showAccountPage(req, res, noticeOf(req.query.said)))
 
-  const back = (res: Response, notice: Notice) => res.redirect(303, addresses.path(page, { said: notice }))
+  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { said: notice }))
 
   /** Who has to show who they are comes back to the page, and clicks once more. */
-  async function isFresh(req: Request, res: Response): Promise<boolean> {
-    return await demandFresh(req, res, {
+  async function meetsRequirement(req: Request, res: Response): Promise<boolean> {
+    return await requireReauthentication(req, res, {
       maxAge: freshEnough,
-      returnTo: addresses.path(page, { said: 'confirmed' }),
+      returnTo: urls.path(page, { said: 'confirmed' }),
     })
   }
 
-  const link = handle(async (req, res) => {
+  const link = asyncHandler(async (req, res) => {
     const provider = await enabledOf(req)
-    if (!(await isFresh(req, res))) return
+    if (!(await meetsRequirement(req, res))) return
     const { userId } = whoOf(req)
     const href = await strategies.begin(req, res, provider, {
       returnTo: undefined,
@@ -67,7 +67,7 @@ export function createAccountRoutes(parts: AccountParts): Router {
       proving: undefined,
       linking: userId,
     })
-    await leadOn(pages, req, res, { href, name: provider.displayName })
+    await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
   })
 
   async function enabledOf(req: Request): Promise<Provider> {
@@ -78,31 +78,31 @@ export function createAccountRoutes(parts: AccountParts): Router {
     return provider
   }
 
-  const unlink = handle(async (req, res) => {
-    if (!(await isFresh(req, res))) return
+  const unlink = asyncHandler(async (req, res) => {
+    if (!(await meetsRequirement(req, res))) return
     const { portal, user, userId } = whoOf(req)
     const unlinked = await methods.unlink(portal, userId, fieldOf(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
     const { issuer, subject, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
     // Whoever has come in by it goes, too: but not the one who does this.
-    await endSessions({ portal, issuer, subject, except: idOf(req.sessionID) })
+    await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
-    tellMethods(req, { user, provider: { displayName, portal }, what: 'unlinked' })
+    notifySignInMethodChange(req, { user, provider: { displayName, portal }, what: 'unlinked' })
     back(res, 'unlinked')
   })
 
-  const endOne = handle(async (req, res) => {
+  const endOne = asyncHandler(async (req, res) => {
     const { portal, userId } = whoOf(req)
     const id = fieldOf(req, 'session')
     // Never anybody else's: the id alone names no session.
-    if (idPattern.test(id)) await noteEnded(req, await endSessions({ portal, id, userId }))
+    if (sessionDigestPattern.test(id)) await noteEnded(req, await endSessions({ portal, id, userId }))
     back(res, 'ended')
   })
 
-  const endOthers = handle(async (req, res) => {
+  const endOthers = asyncHandler(async (req, res) => {
     const { portal, userId } = whoOf(req)
-    await noteEnded(req, await endSessions({ portal, userId, except: idOf(req.sessionID) }))
+    await noteEnded(req, await endSessions({ portal, userId, except: sessionDigest(req.sessionID) }))
     back(res, 'ended')
   })
 
@@ -115,7 +115,7 @@ export function createAccountRoutes(parts: AccountParts): Router {
       kind: 'sessions-ended',
       portal,
       userId,
-      by: userId,
+      actor: userId,
       clientAddress,
       detail: { sessions },
     })

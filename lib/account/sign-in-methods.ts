@@ -9,7 +9,7 @@ import type { PendingRegistrations } from '../sign-in/pending-registration.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.ts'
 import type { User, UserDirectory } from '../users/user-directory.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 /** A way in which somebody signs in. */
 export interface Method {
@@ -32,7 +32,7 @@ export interface Method {
   removable: boolean
 }
 
-export interface Methods {
+export interface SignInMethods {
   of(portal: string, userId: string): Promise<Method[]>
   /**
    * Takes one away, unless no other one would go on letting its person in.
@@ -49,12 +49,12 @@ export interface Unlinked {
   provider: Pick<Provider, 'slug' | 'displayName'> | undefined
 }
 
-export interface MethodsParts {
+export interface SignInMethodsParts {
   identities: IdentitiesTable
   table: ProvidersTable
 }
 
-export function createMethods({ identities, table }: MethodsParts): Methods {
+export function createSignInMethods({ identities, table }: SignInMethodsParts): SignInMethods {
   return {
     async of(portal, userId) {
       const [linked, providers] = [await identities.listOf(portal, userId), await table.list(portal)]
@@ -112,7 +112,7 @@ function lasts(
   const provider = opener(identity, providers)
   return (
     provider !== undefined &&
-    provider.retiringAt === undefined &&
+    provider.retireAt === undefined &&
     !linked.some((other) => isAnew(other, identity))
   )
 }
@@ -144,9 +144,9 @@ export type EndLinking = (
 ) => Promise<void>
 
 export interface EndLinkingParts {
-  addresses: Addresses
+  urls: PortalUrls
   identities: IdentitiesTable
-  pendings: PendingRegistrations
+  pendingRegistrations: PendingRegistrations
   users: UserDirectory
 }
 
@@ -154,18 +154,23 @@ export interface EndLinkingParts {
  * Nothing is linked yet. The provider may have answered with an account that somebody else left signed in there, who would from
  * then on come in as this person: so the page that asks after every proof by a sign-in says whose it is, and waits for a yes.
  */
-export function createEndLinking({ addresses, identities, pendings, users }: EndLinkingParts): EndLinking {
-  const account = addresses.path('/account/security')
+export function createEndLinking({
+  urls,
+  identities,
+  pendingRegistrations,
+  users,
+}: EndLinkingParts): EndLinking {
+  const account = urls.path('/account/security')
   return async (req, res, { provider, identity, linking }) => {
     const { id: providerId, portal, slug, version } = provider
     if (!req.user || String((req.user as User).id) !== linking)
       throw new PortalSsoError('attempt_gone', 'who began to link is not the one who is signed in here now')
     const linkedTo = await identities.findUserId(portal, identity)
-    if (linkedTo === linking) return res.redirect(303, addresses.path('/account/security', { said: 'known' }))
+    if (linkedTo === linking) return res.redirect(303, urls.path('/account/security', { said: 'known' }))
     if (linkedTo !== undefined && (await users.findById(linkedTo, portal)))
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
-    const asked = { identity, returnTo: account, provenBy: linking, asked: true }
-    await pendings.begin(res, { portal, provider: slug, providerId, version, ...asked })
-    res.redirect(303, addresses.path('/register/link'))
+    const asked = { identity, returnTo: account, provedUserId: linking, asked: true }
+    await pendingRegistrations.begin(res, { portal, provider: slug, providerId, version, ...asked })
+    res.redirect(303, urls.path('/register/link'))
   }
 }

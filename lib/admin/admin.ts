@@ -2,7 +2,7 @@ import { Router as createRouter, type Request, type Router } from 'express'
 import { slugSchema } from '../providers/provider.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import { administratorsOnly } from './authorize.ts'
-import type { AdminParts } from './context.ts'
+import type { AdminContext } from './context.ts'
 import { createEventRoutes } from './events-routes.ts'
 import { createGuideRoute } from './guide-route.ts'
 import { createConnectRoutes } from './provider-create-routes.ts'
@@ -19,7 +19,7 @@ export interface AdminOptions {
 const unknown = () => new PortalSsoError('page_unknown', 'there is no such page')
 
 /** The pages on which an administrator connects providers. @throws ConfigurationError without `authorize` */
-export function createAdmin(given: AdminParts): (options: AdminOptions) => Router {
+export function createAdmin(given: AdminContext): (options: AdminOptions) => Router {
   return (options) => {
     const authorize: unknown = (options as Partial<AdminOptions> | undefined)?.authorize
     if (typeof authorize !== 'function')

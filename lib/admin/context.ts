@@ -4,44 +4,44 @@ import type { ClientKeys } from '../management/client-keys.ts'
 import type { Providers } from '../management/providers-api.ts'
 import type { Rebinding } from '../management/rebind-identities.ts'
 import type { Retirement } from '../management/retire-provider.ts'
-import type { SessionActs } from '../management/sessions-api.ts'
+import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { PortalUrls } from '../web/urls.ts'
 import { words } from './format.ts'
 
 /** The acts behind the pages: those that code and the CLI do, too. */
 export type AdminProviders = Providers & ClientKeys & Retirement & Rebinding
 
-export interface AdminParts {
-  addresses: Addresses
+export interface AdminContext {
+  urls: PortalUrls
   history: History
   homePath: string
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
   providers: AdminProviders
-  rehearsals: {
+  testSignIns: {
     /** @param rehearsal.returnTo the page that the report leads back to */
     begin(
       req: Request,
       res: Response,
-      rehearsal: { provider: Provider; by: string; returnTo: string },
+      rehearsal: { provider: Provider; actor: string; returnTo: string },
     ): Promise<void>
   }
-  sessionActs: SessionActs
+  sessionsApi: SessionsApi
   users: Pick<UserDirectory, 'findByEmail' | 'findById'>
 }
 
 /** Where something is done, and by whom: the event says so. */
-export function howOf(req: Request, portalOf: PortalOf): { portal: string; by: string } {
+export function actOptions(req: Request, portalOf: PortalResolver): { portal: string; actor: string } {
   const id = (req.user as { id?: unknown } | undefined)?.id
-  const by = typeof id === 'string' || typeof id === 'number' ? String(id) : 'admin'
-  return { portal: portalOf(req), by }
+  const actor = typeof id === 'string' || typeof id === 'number' ? String(id) : 'admin'
+  return { portal: portalOf(req), actor }
 }
 
 /** A text of a form or a query; what comes twice or nested is none. */
@@ -53,9 +53,9 @@ export function textOf(form: unknown, name: string): string {
 type Act = (req: Request, res: Response, provider: Provider) => Promise<void>
 
 /** Below `/:slug`: acts on that provider of the request's portal; where there is none, it is no page of ours. */
-export function createOfExisting({ portalOf, providers }: AdminParts): (act: Act) => RequestHandler {
+export function createWithProvider({ portalOf, providers }: AdminContext): (act: Act) => RequestHandler {
   return (act) =>
-    handle(async (req, res, next) => {
+    asyncHandler(async (req, res, next) => {
       const provider = await providers.find(String(req.params.slug), portalOf(req))
       if (!provider) return next()
       await act(req, res, provider)
@@ -104,7 +104,7 @@ export type ShowAdmin = (
   status?: number,
 ) => Promise<void>
 
-export function createShowAdmin({ homePath, pages }: Pick<AdminParts, 'homePath' | 'pages'>): ShowAdmin {
+export function createShowAdmin({ homePath, pages }: Pick<AdminContext, 'homePath' | 'pages'>): ShowAdmin {
   return async (req, res, view, locals, status = 200) => {
     // What went well before is not to be read beside what went wrong now.
     const message = status === 200 ? messageOf(req) : undefined

@@ -20,7 +20,7 @@ export const eventColumns = [
   'kind',
   'provider',
   'userId',
-  'by',
+  'actor',
   'reference',
   'clientAddress',
   'detail',

@@ -3,13 +3,13 @@ import { pipeline } from 'node:stream/promises'
 import { type Request, type Response, Router } from 'express'
 import { type EventFilter, type History, pagesOf, type StoredEvent } from '../events/event-history.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { handle } from '../web/handler.ts'
-import { type AdminParts, createShowAdmin } from './context.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { type AdminContext, createShowAdmin } from './context.ts'
 import { eventKinds, kindName, readFilter } from './event-filter.ts'
 import { csvLine, eventCells, eventColumns } from './events-csv.ts'
 
 /** `GET /events`: what has happened, newest first. `GET /events.csv`: the same as a table. */
-export function createEventRoutes(parts: AdminParts): Router {
+export function createEventRoutes(parts: AdminContext): Router {
   const { history, portalOf, providers } = parts
   const show = createShowAdmin(parts)
 
@@ -56,8 +56,8 @@ export function createEventRoutes(parts: AdminParts): Router {
   }
 
   const router = Router()
-  router.get('/events', handle(showEvents))
-  router.get('/events.csv', handle(sendCsv))
+  router.get('/events', asyncHandler(showEvents))
+  router.get('/events.csv', asyncHandler(sendCsv))
   return router
 }
 

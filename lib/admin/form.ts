@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { FailedTest } from '../management/test-provider.ts'
+import { ProviderTestError } from '../management/test-provider.ts'
 import {
   type Check,
   clientAuthentications,
@@ -113,7 +113,7 @@ const protocol: SettingField[] = [
     example: 'domain_hint=example.com',
   },
 ]
-const addresses: SettingField[] = [
+const urls: SettingField[] = [
   { name: 'emailClaim', label: 'E-mail claim', hint: 'Left empty: email.', example: 'email' },
   {
     name: 'emailDomains',
@@ -174,7 +174,7 @@ export interface FieldGroup {
 function advanced(preset: string, ofProtocol = protocol): FieldGroup[] {
   return [
     { title: 'Protocol', fields: ofProtocol },
-    { title: 'E-mail addresses', fields: preset === 'entra' ? [...addresses, tenants] : addresses },
+    { title: 'E-mail addresses', fields: preset === 'entra' ? [...urls, tenants] : urls },
     { title: 'Signing out and network', fields: [leaving, frontChannel, ...network] },
   ]
 }
@@ -237,7 +237,7 @@ export interface ReadSettings {
 }
 
 /** ticked, or not: never left empty */
-const ticks: readonly SettingName[] = ['trustsEmail', 'frontChannelLogout']
+const checkboxes: readonly SettingName[] = ['trustsEmail', 'frontChannelLogout']
 const secretNames: readonly SettingName[] = ['clientSecret', 'secondClientSecret']
 
 export function isSecret(name: string): boolean {
@@ -258,7 +258,7 @@ export function readSettings(form: unknown, fields: readonly SettingField[]): Re
   const errors: EntryErrors = {}
   for (const { name, label, required } of fields) {
     const text = textOf(form, name)
-    if (ticks.includes(name)) settings[name] = text !== ''
+    if (checkboxes.includes(name)) settings[name] = text !== ''
     else if (text === '' && required)
       errors[name] = `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`
     else if (text === '') empty.push(name)
@@ -346,7 +346,10 @@ export function entriesFrom(settings: Partial<ProviderSettings>): Entries {
  *
  * @returns `others`: sentences that are about no field of the form
  */
-export function toldOf(message: string, names: readonly string[]): { errors: EntryErrors; others: string[] } {
+export function errorsByField(
+  message: string,
+  names: readonly string[],
+): { errors: EntryErrors; others: string[] } {
   const errors: EntryErrors = {}
   const others: string[] = []
   for (const part of message.split(/; (?=[a-zA-Z]+(?:\.\w+)?: )/)) {
@@ -368,7 +371,7 @@ export interface FilledForm {
 }
 
 /** What a view shows of it; its status. */
-export function shownForm({ entries, errors = {}, others = [], checks }: FilledForm) {
+export function formView({ entries, errors = {}, others = [], checks }: FilledForm) {
   const failed = checks?.some(({ result }) => result === 'failed') ?? false
   const wrong = Object.keys(errors).length + others.length > 0
   return { locals: { entries, errors, others, checks, failed }, status: wrong || failed ? 422 : 200 }
@@ -380,13 +383,13 @@ export function shownForm({ entries, errors = {}, others = [], checks }: FilledF
  * @param fields by name
  * @throws the error itself, when it is not about what was entered
  */
-export function refusedForm(
+export function formWithErrors(
   entries: Entries,
   error: unknown,
   fields: readonly { name: string }[],
 ): FilledForm {
   if (!(error instanceof ConfigurationError)) throw error
-  if (error instanceof FailedTest) return { entries, checks: error.checks }
+  if (error instanceof ProviderTestError) return { entries, checks: error.checks }
   const names = fields.map(({ name }) => name)
-  return { entries, ...toldOf(error.message, names) }
+  return { entries, ...errorsByField(error.message, names) }
 }

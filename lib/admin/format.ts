@@ -56,7 +56,7 @@ function checkName(name: string): string {
 export const words = { day, moment, count, sentence, checkName }
 
 /** What stands in front of a provider's name, as on the login page. */
-export interface Mark {
+export interface ProviderBadge {
   /** file in `views/assets`; left out: the monogram */
   logo: string | undefined
   monogram: string
@@ -64,7 +64,7 @@ export interface Mark {
   hue: number
 }
 
-export function markOf(provider: Provider): Mark {
+export function providerBadge(provider: Provider): ProviderBadge {
   const logo = presetOf(provider.preset)?.logo
   return {
     logo: logo && `logos/${logo}.svg`,

@@ -3,17 +3,17 @@ import path from 'node:path'
 import { Router } from 'express'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { guidesDirectory } from '../shared/package-paths.ts'
-import { handle } from '../web/handler.ts'
-import { type AdminParts, createShowAdmin } from './context.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { type AdminContext, createShowAdmin } from './context.ts'
 import { blocksOf } from './markdown.ts'
 
 /** `GET /new/:preset/guide`: what to do in the provider's console, as it is written in `docs/providers`. */
-export function createGuideRoute(parts: AdminParts): Router {
+export function createGuideRoute(parts: AdminContext): Router {
   const show = createShowAdmin(parts)
   const router = Router()
   router.get(
     '/new/:preset/guide',
-    handle(async (req, res, next) => {
+    asyncHandler(async (req, res, next) => {
       const preset = presetOf(String(req.params.preset))
       // The name of the file is the preset's own, never the request's.
       const text =

@@ -3,8 +3,8 @@ import type { ProviderInput } from '../management/provider-input.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
-import { handle } from '../web/handler.ts'
-import { type AdminParts, createShowAdmin, howOf, textOf } from './context.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { type AdminContext, actOptions, createShowAdmin, textOf } from './context.ts'
 import {
   allOf,
   connectFields,
@@ -14,9 +14,9 @@ import {
   entriesOf,
   type Field,
   type FilledForm,
+  formView,
+  formWithErrors,
   readSettings,
-  refusedForm,
-  shownForm,
 } from './form.ts'
 import { sentence } from './format.ts'
 import { addressesFor } from './provider-urls.ts'
@@ -29,13 +29,13 @@ const slugField: Field = {
 }
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
-export function createConnectRoutes(parts: AdminParts): Router {
+export function createConnectRoutes(parts: AdminContext): Router {
   const { portalOf, posted, providers } = parts
   const show = createShowAdmin(parts)
 
   async function showForm(req: Request, res: Response, preset: Preset, form: FilledForm): Promise<void> {
     const { entries } = form
-    const { locals, status } = shownForm(form)
+    const { locals, status } = formView(form)
     const fields = connectFields(preset.name, preset.settings !== undefined)
     const slug = slugSchema.safeParse(entries.slug).success ? String(entries.slug) : preset.name
     await show(
@@ -47,7 +47,7 @@ export function createConnectRoutes(parts: AdminParts): Router {
         questions: [...questionsOf(preset), slugField],
         ...fields,
         ...locals,
-        addresses: addressesFor(parts, slug, portalOf(req), {
+        urls: addressesFor(parts, slug, portalOf(req), {
           preset: preset.name,
           signsKeys: entries.clientAuthentication === 'private_key_jwt',
           frontChannelLogout: Boolean(entries.frontChannelLogout),
@@ -71,7 +71,7 @@ export function createConnectRoutes(parts: AdminParts): Router {
   }
 
   async function connect(req: Request, res: Response, preset: Preset): Promise<void> {
-    const { portal, by } = howOf(req, portalOf)
+    const { portal, actor } = actOptions(req, portalOf)
     const fields = allOf(connectFields(preset.name, preset.settings !== undefined))
     const questions = [...questionsOf(preset), slugField]
     const entries = entriesOf(req.body, [...fields, ...questions])
@@ -88,24 +88,24 @@ export function createConnectRoutes(parts: AdminParts): Router {
     }
     try {
       if (textOf(req.body, 'act') === 'test') {
-        const { checks } = await providers.tryOut(input)
+        const { checks } = await providers.testUnsaved(input)
         return await showForm(req, res, preset, { entries, checks })
       }
-      const { slug } = await providers.connect(input, by)
+      const { slug } = await providers.connect(input, actor)
       res.redirect(303, `${req.baseUrl}/${slug}?done=connected`)
     } catch (error) {
-      await showForm(req, res, preset, refusedForm(entries, error, [...fields, ...questions]))
+      await showForm(req, res, preset, formWithErrors(entries, error, [...fields, ...questions]))
     }
   }
 
   const router = Router()
   router.get(
     '/new',
-    handle(async (req, res) => await show(req, res, 'choose', { presets })),
+    asyncHandler(async (req, res) => await show(req, res, 'choose', { presets })),
   )
   router.get(
     '/new/:preset',
-    handle(async (req, res, next) => {
+    asyncHandler(async (req, res, next) => {
       const preset = presetOf(String(req.params.preset))
       if (!preset) return next()
       await showForm(req, res, preset, { entries: await proposed(req, preset) })
@@ -114,7 +114,7 @@ export function createConnectRoutes(parts: AdminParts): Router {
   router.post(
     '/new/:preset',
     ...posted,
-    handle(async (req, res, next) => {
+    asyncHandler(async (req, res, next) => {
       const preset = presetOf(String(req.params.preset))
       if (!preset) return next()
       await connect(req, res, preset)

@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from 'express'
 import type { Provider, ProviderChanges } from '../providers/provider.ts'
 import { settingsOf } from '../providers/settings.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
-import { type AdminParts, createOfExisting, createShowAdmin, howOf, textOf } from './context.ts'
+import { type AdminContext, actOptions, createShowAdmin, createWithProvider, textOf } from './context.ts'
 import {
   allOf,
   type Entries,
@@ -10,16 +10,16 @@ import {
   entriesFrom,
   entriesOf,
   type FilledForm,
+  formView,
+  formWithErrors,
   isSecret,
   readSettings,
-  refusedForm,
   type SettingField,
   type SettingName,
-  shownForm,
 } from './form.ts'
 
 /** `GET|POST /:slug/edit`: what is saved, tested before it is saved anew. */
-export function createEditRoutes(parts: AdminParts): Router {
+export function createEditRoutes(parts: AdminContext): Router {
   const { portalOf, posted, providers } = parts
   const show = createShowAdmin(parts)
 
@@ -31,7 +31,7 @@ export function createEditRoutes(parts: AdminParts): Router {
   async function showForm(req: Request, res: Response, provider: Provider, shown: Shown): Promise<void> {
     const { entries, conflict = false } = shown
     const fields = editFields(provider.preset)
-    const { locals, status } = shownForm(shown)
+    const { locals, status } = formView(shown)
     const conflicts = conflict ? differences(provider, entries, allOf(fields)) : undefined
     await show(
       req,
@@ -44,7 +44,7 @@ export function createEditRoutes(parts: AdminParts): Router {
 
   async function save(req: Request, res: Response, provider: Provider): Promise<void> {
     const { slug, preset } = provider
-    const { portal, by } = howOf(req, portalOf)
+    const { portal, actor } = actOptions(req, portalOf)
     const fields = allOf(editFields(preset))
     const entries = entriesOf(req.body, fields)
     const seen = Number(textOf(req.body, 'version'))
@@ -53,26 +53,26 @@ export function createEditRoutes(parts: AdminParts): Router {
     if (Object.keys(errors).length > 0) return await showForm(req, res, provider, { entries, errors })
     try {
       const changes = { ...settings, ...takenBack(req.body, empty) }
-      await providers.update(slug, changes, { portal, by, version: seen })
+      await providers.update(slug, changes, { portal, actor, version: seen })
       res.redirect(303, `${req.baseUrl}/${slug}?done=saved`)
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error
       const now = await providers.find(slug, portal)
       if (!now) throw new PortalSsoError('page_unknown', 'the provider was removed', { cause: error })
       if (now.version !== seen) return await showForm(req, res, now, { entries, conflict: true })
-      await showForm(req, res, now, refusedForm(entries, error, fields))
+      await showForm(req, res, now, formWithErrors(entries, error, fields))
     }
   }
 
-  const ofExisting = createOfExisting(parts)
+  const withProvider = createWithProvider(parts)
   const router = Router()
   router.get(
     '/:slug/edit',
-    ofExisting((req, res, provider) =>
+    withProvider((req, res, provider) =>
       showForm(req, res, provider, { entries: entriesFrom(settingsOf(provider)) }),
     ),
   )
-  router.post('/:slug/edit', ...posted, ofExisting(save))
+  router.post('/:slug/edit', ...posted, withProvider(save))
   return router
 }
 

@@ -2,8 +2,8 @@ import type { Request, Response } from 'express'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { type AdminParts, createShowAdmin, howOf } from './context.ts'
-import { markOf, sentence } from './format.ts'
+import { type AdminContext, actOptions, createShowAdmin } from './context.ts'
+import { providerBadge, sentence } from './format.ts'
 import { statesOf } from './provider-status.ts'
 import { addressesFor, hasConsent } from './provider-urls.ts'
 
@@ -16,8 +16,8 @@ export type ShowProvider = (
 ) => Promise<void>
 
 /** `GET /:slug`: one provider, and whatever can be done with it. */
-export function createShowProvider(parts: AdminParts): ShowProvider {
-  const { addresses, history, portalOf, providers, sessionActs } = parts
+export function createShowProvider(parts: AdminContext): ShowProvider {
+  const { urls, history, portalOf, providers, sessionsApi } = parts
   const show = createShowAdmin(parts)
 
   /** Keys that nobody can open any more must not hide the page on which to part with the provider. */
@@ -32,12 +32,12 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
 
   return async (req, res, provider, trouble) => {
     const { slug, preset } = provider
-    const { portal } = howOf(req, portalOf)
+    const { portal } = actOptions(req, portalOf)
     const signsKeys = provider.clientAuthentication === 'private_key_jwt'
     const [activities, dependents, sessions, keys] = await Promise.all([
       history.activity(portal),
-      providers.whoDependsOn(slug, portal),
-      sessionActs.count({ provider: slug, portal }),
+      providers.usage(slug, portal),
+      sessionsApi.count({ provider: slug, portal }),
       signsKeys ? keysOf(slug, portal) : { keys: [] },
     ])
     const activity = activities.get(slug)
@@ -48,15 +48,15 @@ export function createShowProvider(parts: AdminParts): ShowProvider {
       {
         provider,
         presetName: presetOf(preset)?.displayName ?? preset,
-        mark: markOf(provider),
+        mark: providerBadge(provider),
         states: statesOf(provider, activity, new Date()),
         activity,
         dependents,
         sessions,
         ...keys,
         signsKeys,
-        addresses: addressesFor(parts, slug, portal, { ...provider, signsKeys }),
-        consentHref: hasConsent(preset) ? addresses.path(`/login/${slug}/admin-consent`) : undefined,
+        urls: addressesFor(parts, slug, portal, { ...provider, signsKeys }),
+        consentHref: hasConsent(preset) ? urls.path(`/login/${slug}/admin-consent`) : undefined,
         rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
         tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),
         ...trouble,

@@ -1,14 +1,14 @@
 import { type Request, Router } from 'express'
-import { FailedTest } from '../management/test-provider.ts'
+import { ProviderTestError } from '../management/test-provider.ts'
 import type { Provider } from '../providers/provider.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import {
-  type AdminParts,
+  type AdminContext,
   type AdminProviders,
-  createOfExisting,
+  actOptions,
   createShowAdmin,
-  howOf,
+  createWithProvider,
   type Message,
   textOf,
 } from './context.ts'
@@ -18,7 +18,7 @@ import { createShowProvider } from './provider-page.ts'
 /** Something that takes one click. @throws ConfigurationError with what to do */
 export type ProviderAct = (
   slug: string,
-  how: { portal: string; by: string },
+  how: { portal: string; actor: string },
   form: Request['body'],
 ) => Promise<Message>
 
@@ -94,48 +94,48 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
   }
 }
 
-function moved(slugs: readonly string[], slug: string, by: -1 | 1): string[] {
+function moved(slugs: readonly string[], slug: string, actor: -1 | 1): string[] {
   const order = [...slugs]
   const at = order.indexOf(slug)
   if (at < 0) throw new ConfigurationError(`no provider is called "${slug}"`)
-  const to = at + by
+  const to = at + actor
   if (to < 0 || to >= order.length) return order
   order.splice(to, 0, ...order.splice(at, 1))
   return order
 }
 
 /** `/:slug` and what lies below it: one provider, its acts, and the questions before those that take something away. */
-export function createProviderRoutes(parts: AdminParts): Router {
-  const { portalOf, posted, providers, rehearsals, sessionActs } = parts
+export function createProviderRoutes(parts: AdminContext): Router {
+  const { portalOf, posted, providers, testSignIns, sessionsApi } = parts
   const show = createShowAdmin(parts)
   const showProvider = createShowProvider(parts)
 
-  const ofExisting = createOfExisting(parts)
+  const withProvider = createWithProvider(parts)
   async function whomItConcerns(req: Request, { slug }: Provider) {
     const portal = portalOf(req)
     const [dependents, sessions] = await Promise.all([
-      providers.whoDependsOn(slug, portal),
-      sessionActs.count({ provider: slug, portal }),
+      providers.usage(slug, portal),
+      sessionsApi.count({ provider: slug, portal }),
     ])
     return { dependents, sessions }
   }
 
   const router = Router()
-  router.get('/:slug', ofExisting(showProvider))
+  router.get('/:slug', withProvider(showProvider))
   router.get(
     '/:slug/what-is-read',
-    ofExisting((req, res, provider) => show(req, res, 'what-is-read', { provider })),
+    withProvider((req, res, provider) => show(req, res, 'what-is-read', { provider })),
   )
   for (const view of ['disable', 'remove'])
     router.get(
       `/:slug/${view}`,
-      ofExisting(async (req, res, provider) =>
+      withProvider(async (req, res, provider) =>
         show(req, res, view, { provider, ...(await whomItConcerns(req, provider)) }),
       ),
     )
   router.get(
     '/:slug/rebinding',
-    ofExisting(async (req, res, provider) => {
+    withProvider(async (req, res, provider) => {
       const plan = await providers.rebindingPlan(provider.slug, portalOf(req))
       await show(req, res, 'rebinding', { provider, plan })
     }),
@@ -143,9 +143,9 @@ export function createProviderRoutes(parts: AdminParts): Router {
   router.post(
     '/:slug/rehearse',
     ...posted,
-    ofExisting(async (req, res, provider) => {
+    withProvider(async (req, res, provider) => {
       const returnTo = `${req.baseUrl}/${provider.slug}`
-      await rehearsals.begin(req, res, { provider, by: howOf(req, portalOf).by, returnTo })
+      await testSignIns.begin(req, res, { provider, actor: actOptions(req, portalOf).actor, returnTo })
     }),
   )
 
@@ -153,9 +153,9 @@ export function createProviderRoutes(parts: AdminParts): Router {
     router.post(
       `/:slug/${name}`,
       ...posted,
-      handle(async (req, res, next) => {
+      asyncHandler(async (req, res, next) => {
         const slug = String(req.params.slug)
-        const how = howOf(req, portalOf)
+        const how = actOptions(req, portalOf)
         try {
           const message = await act(slug, how, req.body)
           res.redirect(303, `${req.baseUrl}${placeAfter(name, slug, req.body)}?done=${message}`)
@@ -164,7 +164,7 @@ export function createProviderRoutes(parts: AdminParts): Router {
           const provider = await providers.find(slug, how.portal)
           if (!provider) return next()
           const problem = sentence(error.message.replace(/^[a-z]\w*: /i, ''))
-          const checks = error instanceof FailedTest ? { checks: error.checks } : {}
+          const checks = error instanceof ProviderTestError ? { checks: error.checks } : {}
           await showProvider(req, res, provider, { problem, ...checks })
         }
       }),

@@ -18,10 +18,10 @@ export function statesOf(provider: Provider, activity: Activity | undefined, now
   ]
   return [
     mainState(provider, troubles),
-    ...(provider.enabled || provider.rehearsedAt ? [] : [{ tone: 'quiet', text: 'Not rehearsed' } as const]),
+    ...(provider.enabled || provider.testSignInAt ? [] : [{ tone: 'quiet', text: 'Not rehearsed' } as const]),
     ...troubles,
-    ...(provider.retiringAt
-      ? [{ tone: 'notice', text: `Retiring on ${day(provider.retiringAt)}` } as const]
+    ...(provider.retireAt
+      ? [{ tone: 'notice', text: `Retiring on ${day(provider.retireAt)}` } as const]
       : []),
     ...(provider.rebindingSince ? [{ tone: 'notice', text: 'Finding people again' } as const] : []),
   ]

@@ -1,5 +1,5 @@
 import { presetOf } from '../providers/presets/presets.ts'
-import type { AdminParts } from './context.ts'
+import type { AdminContext } from './context.ts'
 
 /** An address of ours that has to be entered at the provider. */
 export interface ProviderAddress {
@@ -30,7 +30,7 @@ function hasFrontChannel({ preset, frontChannelLogout }: Shown): boolean {
 }
 
 export function addressesFor(
-  { addresses, providers }: Pick<AdminParts, 'addresses' | 'providers'>,
+  { urls, providers }: Pick<AdminContext, 'urls' | 'providers'>,
   slug: string,
   portal: string,
   shown: Shown,
@@ -41,7 +41,7 @@ export function addressesFor(
     [
       'Admin-consent redirect URI',
       'A second redirect URI, for the consent of an administrator.',
-      hasConsent(preset) && addresses.adminConsent(slug, portal),
+      hasConsent(preset) && urls.adminConsent(slug, portal),
     ],
     [
       'Post-logout redirect URI',

@@ -1,15 +1,15 @@
 import { type Request, type Response, Router } from 'express'
 import { ConfigurationError } from '../shared/errors.ts'
-import { handle } from '../web/handler.ts'
-import { type AdminParts, createShowAdmin } from './context.ts'
-import { markOf } from './format.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { type AdminContext, createShowAdmin } from './context.ts'
+import { providerBadge } from './format.ts'
 import { allFail, statesOf } from './provider-status.ts'
 
 /** milliseconds after which no further test is begun: whoever waits for the page, or a proxy, gives up some time */
 const patience = 20_000
 
 /** `GET /`: all providers in the order of the login page. `POST /test`: tests them all. */
-export function createListRoutes(parts: AdminParts): Router {
+export function createListRoutes(parts: AdminContext): Router {
   const { history, portalOf, posted, providers } = parts
   const show = createShowAdmin(parts)
 
@@ -23,7 +23,7 @@ export function createListRoutes(parts: AdminParts): Router {
     const now = new Date()
     const rows = all.map((provider, at) => ({
       provider,
-      mark: markOf(provider),
+      mark: providerBadge(provider),
       states: statesOf(provider, activities.get(provider.slug), now),
       activity: activities.get(provider.slug),
       // The recommended one comes first, whatever the order.
@@ -55,7 +55,7 @@ export function createListRoutes(parts: AdminParts): Router {
   }
 
   const router = Router()
-  router.get('/', handle(showList))
-  router.post('/test', ...posted, handle(testAll))
+  router.get('/', asyncHandler(showList))
+  router.post('/test', ...posted, asyncHandler(testAll))
   return router
 }

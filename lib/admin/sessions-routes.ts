@@ -1,24 +1,24 @@
 import { type Request, type Response, Router } from 'express'
-import type { Whose } from '../management/sessions-api.ts'
+import type { SessionFilter } from '../management/sessions-api.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import { handle } from '../web/handler.ts'
-import { type AdminParts, createShowAdmin, howOf, type Message, textOf } from './context.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { type AdminContext, actOptions, createShowAdmin, type Message, textOf } from './context.ts'
 import { sentence } from './format.ts'
 
 /** @param text an address or an id. @returns the id of a user, also of one who is gone from the directory but signed in still */
 export type FindPerson = (text: string, portal: string) => Promise<string | undefined>
 
 export function createFindPerson({
-  sessionActs,
+  sessionsApi,
   users,
-}: Pick<AdminParts, 'sessionActs' | 'users'>): FindPerson {
+}: Pick<AdminContext, 'sessionsApi' | 'users'>): FindPerson {
   return async (text, portal) => {
     const email = normaliseEmail(text)
     const byEmail = email === undefined ? undefined : await users.findByEmail(email, portal)
     if (byEmail) return byEmail.id
     // Asked first, for it refuses what is not for a database.
-    if ((await sessionActs.count({ userId: text, portal })) > 0) return text
+    if ((await sessionsApi.count({ userId: text, portal })) > 0) return text
     return (await users.findById(text, portal))?.id
   }
 }
@@ -27,8 +27,8 @@ export function createFindPerson({
 const shown = 200
 
 /** `/sessions`: who is signed in, by user or provider; ends one session, and all of them after a question. */
-export function createSessionRoutes(parts: AdminParts): Router {
-  const { portalOf, posted, providers, sessionActs, users } = parts
+export function createSessionRoutes(parts: AdminContext): Router {
+  const { portalOf, posted, providers, sessionsApi, users } = parts
   const show = createShowAdmin(parts)
   const findPerson = createFindPerson(parts)
 
@@ -40,7 +40,7 @@ export function createSessionRoutes(parts: AdminParts): Router {
   }
 
   /** Comes after an act that has refused what is not for a directory. */
-  async function described(whose: Whose, portal: string) {
+  async function described(whose: SessionFilter, portal: string) {
     const { userId, provider } = whose
     const person = userId === undefined ? undefined : await users.findById(userId, portal)
     const named = provider === undefined ? undefined : await providers.find(provider, portal)
@@ -53,8 +53,8 @@ export function createSessionRoutes(parts: AdminParts): Router {
     if (!whose) return await showForm(req, res)
     const portal = portalOf(req)
     const [sessions, all] = await Promise.all([
-      sessionActs.list({ ...whose, portal }),
-      sessionActs.count({ ...whose, portal }),
+      sessionsApi.list({ ...whose, portal }),
+      sessionsApi.count({ ...whose, portal }),
     ])
     const more = await described(whose, portal)
     await show(req, res, 'sessions-of', { ...more, sessions: sessions.slice(0, shown), all })
@@ -67,14 +67,14 @@ export function createSessionRoutes(parts: AdminParts): Router {
     const userId = whose.userId === undefined ? undefined : await findPerson(whose.userId, portal)
     if (whose.provider === undefined && userId === undefined)
       return await showForm(req, res, 'Nobody has this address or ID, and no session runs under it.')
-    lead(req, res, userId === undefined ? whose : { userId })
+    onRedirectUrl(req, res, userId === undefined ? whose : { userId })
   }
 
   async function askToEnd(req: Request, res: Response, next: () => void): Promise<void> {
     const whose = whoseIn(req.query)
     if (!whose) return next()
     const portal = portalOf(req)
-    const all = await sessionActs.count({ ...whose, portal })
+    const all = await sessionsApi.count({ ...whose, portal })
     const more = await described(whose, portal)
     await show(req, res, 'end-sessions', { ...more, all })
   }
@@ -82,17 +82,22 @@ export function createSessionRoutes(parts: AdminParts): Router {
   async function end(req: Request, res: Response): Promise<void> {
     const whose = whoseIn(req.body)
     if (!whose) return await showForm(req, res, 'Enter a person or choose a provider, one of the two.')
-    const how = howOf(req, portalOf)
+    const how = actOptions(req, portalOf)
     const id = textOf(req.body, 'id')
     if (id !== '')
-      return lead(req, res, whose, (await sessionActs.end(id, how)) ? 'sessionEnded' : 'sessionsOver')
-    await sessionActs.endAll(whose, how)
-    lead(req, res, whose, 'sessionsEnded')
+      return onRedirectUrl(
+        req,
+        res,
+        whose,
+        (await sessionsApi.end(id, how)) ? 'sessionEnded' : 'sessionsOver',
+      )
+    await sessionsApi.endAll(whose, how)
+    onRedirectUrl(req, res, whose, 'sessionsEnded')
   }
 
   /** A name that no provider has is told on the form; everything else goes its way. */
   function telling(act: (req: Request, res: Response, next: () => void) => Promise<void>) {
-    return handle(async (req, res, next) => {
+    return asyncHandler(async (req, res, next) => {
       try {
         await act(req, res, next)
       } catch (error) {
@@ -112,18 +117,18 @@ export function createSessionRoutes(parts: AdminParts): Router {
 }
 
 /** @returns `undefined` where it names neither, or both: nothing is ended by half an address */
-function whoseIn(given: unknown): Whose | undefined {
+function whoseIn(given: unknown): SessionFilter | undefined {
   const userId = textOf(given, 'user')
   const provider = textOf(given, 'provider')
   if ((userId === '') === (provider === '')) return undefined
   return userId === '' ? { provider } : { userId }
 }
 
-function queryOf({ userId, provider }: Whose): Record<string, string> {
+function queryOf({ userId, provider }: SessionFilter): Record<string, string> {
   return userId === undefined ? { provider: String(provider) } : { user: userId }
 }
 
-function lead(req: Request, res: Response, whose: Whose, done?: Message): void {
+function onRedirectUrl(req: Request, res: Response, whose: SessionFilter, done?: Message): void {
   const query = new URLSearchParams({ ...queryOf(whose), ...(done && { done }) })
   res.redirect(303, `${req.baseUrl}/sessions?${query}`)
 }

@@ -1,75 +1,85 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EndLinking } from '../account/sign-in-methods.ts'
-import { type Answer, readAnswer, readLoginHint } from '../oidc/authorization-response.ts'
+import {
+  type AuthorizationResponse,
+  readAuthorizationResponse,
+  readLoginHint,
+} from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { Attempt, Attempts, Freshness, Rehearsing, TakenAttempt } from '../sign-in/attempts.ts'
-import type { SignedOutHere } from '../sign-in/browser-hints.ts'
-import type { Admit } from '../sign-in/complete-sign-in.ts'
+import type {
+  Attempt,
+  Attempts,
+  CompletedAttempt,
+  ReauthenticationRequirement,
+  TestAttempt,
+} from '../sign-in/attempts.ts'
+import type { SignedOutMarker } from '../sign-in/browser-hints.ts'
+import type { CompleteSignIn } from '../sign-in/complete-sign-in.ts'
 import type { ProviderStrategies } from '../sign-in/connected-providers.ts'
-import type { LookUp } from '../sign-in/decide.ts'
-import type { BeginRegistration } from '../sign-in/pending-registration.ts'
-import { assertFresh, readFreshness } from '../sign-in/reauthentication.ts'
+import type { ResolveIdentity } from '../sign-in/decide.ts'
+import type { StartRegistration } from '../sign-in/pending-registration.ts'
+import { assertReauthenticated, readReauthentication } from '../sign-in/reauthentication.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
-import type { EndRehearsal } from '../test-sign-in/test-sign-in.ts'
-import { handle } from '../web/handler.ts'
+import type { FinishTestSignIn } from '../test-sign-in/test-sign-in.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
+import type { PortalResolver } from '../web/request.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 export interface ProviderRouterParts {
-  addresses: Addresses
-  admit: Admit
+  urls: PortalUrls
+  completeSignIn: CompleteSignIn
   attempts: Attempts
   endLinking: EndLinking
-  endRehearsal: EndRehearsal
+  finishTestSignIn: FinishTestSignIn
   homePath: string
   /** id of the registration that waits in this browser */
-  findRegistrationId: (req: Request, portal: string) => Promise<string | undefined>
-  lookUp: LookUp
+  findPendingRegistrationId: (req: Request, portal: string) => Promise<string | undefined>
+  resolveIdentity: ResolveIdentity
   pages: Pages
   /** whether codes can be sent, so that a person can prove an address */
-  provesAddresses: boolean
+  canVerifyEmail: boolean
   refuse: Refuse
-  beginRegistration: BeginRegistration
-  signedOutHere: SignedOutHere
+  startRegistration: StartRegistration
+  signedOutMarker: SignedOutMarker
   strategies: ProviderStrategies
   table: ProvidersTable
 }
 
 /** says in a re-posted form that it comes from our own page */
-const postedAgain = 'portal_sso_posted_again'
+const repostedField = 'portal_sso_posted_again'
 
 /** One provider's routes: `/` starts, `/callback` finishes. Which half runs is the route's to say, never the parameters'. */
 export function createProviderRouter(provider: Provider, parts: ProviderRouterParts): Router {
   const {
-    addresses,
-    admit,
+    urls,
+    completeSignIn,
     attempts,
     endLinking,
-    endRehearsal,
-    findRegistrationId,
+    finishTestSignIn,
+    findPendingRegistrationId,
     homePath,
-    lookUp,
+    resolveIdentity,
     pages,
   } = parts
-  const { beginRegistration, provesAddresses, refuse, signedOutHere, strategies, table } = parts
+  const { startRegistration, canVerifyEmail, refuse, signedOutMarker, strategies, table } = parts
   const { portal, slug } = provider
 
-  const begin = handle(async (req, res) => {
+  const begin = asyncHandler(async (req, res) => {
     const returnTo = safeReturnTo(req.query.returnTo)
-    const fresh = readFreshness(req.query)
+    const fresh = readReauthentication(req.query)
     try {
       const address = await strategies.begin(req, res, provider, {
         returnTo,
-        otherAccount: req.query.account === 'other' || signedOutHere.is(req),
+        otherAccount: req.query.account === 'other' || signedOutMarker.is(req),
         loginHint: readLoginHint(req.query.login_hint),
         fresh,
         // Which one is never the query's to say.
-        proving: req.query.proving === undefined ? undefined : await findRegistrationId(req, portal),
+        proving: req.query.proving === undefined ? undefined : await findPendingRegistrationId(req, portal),
       })
       // To the letter: Express's own redirect would spell it anew.
       res.status(302).set('location', address).end()
@@ -78,35 +88,36 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     }
   })
 
-  const finish = handle(async (req, res) => {
+  const finish = asyncHandler(async (req, res) => {
     let returnTo: string | undefined
-    let fresh: Freshness | undefined
+    let fresh: ReauthenticationRequirement | undefined
     let back: string | undefined
     try {
-      const answer = readAnswer(req)
-      const again = answer.parameters.has(postedAgain)
-      answer.parameters.delete(postedAgain)
+      const answer = readAuthorizationResponse(req)
+      const again = answer.parameters.has(repostedField)
+      answer.parameters.delete(repostedField)
       const taken = await attempts.take(req, res, answer.state)
       // A post from the provider's site comes without our Lax cookies: from a page of ours it comes with them.
-      if ('unknown' in taken && req.method === 'POST' && !again) return await postAgain(req, res, answer)
+      if ('unknown' in taken && req.method === 'POST' && !again)
+        return await repostFromOwnOrigin(req, res, answer)
       if (!('attempt' in taken)) {
         if ('unknown' in taken) assertEnabled()
         returnTo = 'spent' in taken ? taken.returnTo : undefined
-        return await welcomeBack(req, res, returnTo)
+        return await handleUsedAttempt(req, res, returnTo)
       }
       const { attempt } = taken
       returnTo = attempt.returnTo
       fresh = attempt.fresh
-      back = attempt.linking === undefined ? undefined : addresses.path('/account/security')
+      back = attempt.linking === undefined ? undefined : urls.path('/account/security')
       // Before anything that signs somebody in: a rehearsal never does.
       if (attempt.rehearsal) return await report(req, res, answer, attempt, attempt.rehearsal)
       assertEnabled()
       const identity = await strategies.finish(req, res, provider, { answer, attempt })
-      assertFresh(identity, fresh)
-      await refuseChanged()
+      assertReauthenticated(identity, fresh)
+      await assertProviderUnchanged()
       const { linking } = attempt
       if (linking !== undefined) await endLinking(req, res, { provider, identity, linking })
-      else await carryOut(req, res, identity, attempt)
+      else await applyDecision(req, res, identity, attempt)
     } catch (error) {
       // Where it is not enabled, trying it again leads nowhere.
       const again = provider.enabled ? { provider: slug, row: provider } : {}
@@ -122,60 +133,64 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
   async function report(
     req: Request,
     res: Response,
-    answer: Answer,
-    attempt: TakenAttempt,
-    rehearsal: Rehearsing,
+    answer: AuthorizationResponse,
+    attempt: CompletedAttempt,
+    rehearsal: TestAttempt,
   ): Promise<void> {
     const { id, version } = provider
     // What was tried out must be what can be enabled afterwards.
     if (attempt.portal !== portal || attempt.providerId !== id || attempt.version !== version)
       throw new PortalSsoError('provider_changed', 'the rehearsal was begun with other settings')
-    await endRehearsal(req, res, { provider, answer, attempt, rehearsal })
+    await finishTestSignIn(req, res, { provider, answer, attempt, rehearsal })
   }
 
   /** Judging takes seconds, and in an incident those count. */
-  async function refuseChanged(): Promise<void> {
+  async function assertProviderUnchanged(): Promise<void> {
     const now = await table.find(portal, slug)
     if (!now?.enabled || now.id !== provider.id || now.version !== provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed while its answer was judged')
   }
 
-  async function postAgain(req: Request, res: Response, answer: Answer): Promise<void> {
+  async function repostFromOwnOrigin(
+    req: Request,
+    res: Response,
+    answer: AuthorizationResponse,
+  ): Promise<void> {
     await pages.show(req, res, 'continue', {
-      action: addresses.path(`/login/${slug}/callback`),
-      fields: [...answer.parameters, [postedAgain, '1']],
+      action: urls.path(`/login/${slug}/callback`),
+      fields: [...answer.parameters, [repostedField, '1']],
     })
   }
 
   /** The attempt expired, or was finished in another tab, or the back button brought its answer again. */
-  async function welcomeBack(req: Request, res: Response, returnTo: string | undefined): Promise<void> {
+  async function handleUsedAttempt(req: Request, res: Response, returnTo: string | undefined): Promise<void> {
     if (!req.user) throw new PortalSsoError('attempt_gone', 'this browser has no such attempt (any more)')
     res.redirect(303, returnTo ?? homePath)
   }
 
-  async function carryOut(
+  async function applyDecision(
     req: Request,
     res: Response,
     identity: Identity,
     { returnTo, proving }: Attempt,
   ): Promise<void> {
-    const { turn, gone } = await lookUp(identity, portal, undefined, provider.rebindingSince)
+    const { turn, gone } = await resolveIdentity(identity, portal, undefined, provider.rebindingSince)
     const admission = { provider, identity, gone, returnTo, proving }
     switch (turn.turn) {
       case 'known':
-        return await admit(req, res, { ...admission, user: turn.user, how: 'known' })
+        return await completeSignIn(req, res, { ...admission, user: turn.user, how: 'known' })
       case 'link':
-        return await admit(req, res, {
+        return await completeSignIn(req, res, {
           ...admission,
           user: turn.user,
-          how: turn.again ? 'rebound' : 'linked',
+          how: turn.again ? 'relinked' : 'linked',
         })
       case 'prove':
-        if (!provesAddresses)
+        if (!canVerifyEmail)
           throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
-        return await beginRegistration(req, res, { provider, identity, returnTo })
+        return await startRegistration(req, res, { provider, identity, returnTo })
       case 'register':
-        return await beginRegistration(req, res, { provider, identity, returnTo })
+        return await startRegistration(req, res, { provider, identity, returnTo })
       case 'refuse':
         throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
     }
@@ -189,7 +204,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
 }
 
 export interface ProviderRoutersParts extends ProviderRouterParts {
-  portalOf: PortalOf
+  portalOf: PortalResolver
 }
 
 /**
@@ -199,7 +214,7 @@ export interface ProviderRoutersParts extends ProviderRouterParts {
 export function createProviderRouters(parts: ProviderRoutersParts): RequestHandler {
   const { portalOf, refuse, table } = parts
 
-  return handle(async (req, res, next) => {
+  return asyncHandler(async (req, res, next) => {
     const portal = portalOf(req)
     const provider = await table.find(portal, req.params.provider)
     if (provider && isOpen(provider, req)) {

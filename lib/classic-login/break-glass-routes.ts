@@ -1,24 +1,24 @@
 import { type RequestHandler, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import type { Tickets } from '../one-time-links/one-time-links.ts'
+import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Addresses } from '../web/urls.ts'
-import { type BrokenGlass, openFor } from './break-glass.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import { type BreakGlassCookie, openFor } from './break-glass.ts'
 
 export interface BreakGlassRoutesParts {
-  addresses: Addresses
-  brokenGlass: BrokenGlass
+  urls: PortalUrls
+  breakGlassCookie: BreakGlassCookie
   events: EventLog
   logger: Logger
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  tickets: Tickets
+  oneTimeLinks: OneTimeLinks
 }
 
 /**
@@ -26,36 +26,36 @@ export interface BreakGlassRoutesParts {
  * whatever looks into mails and chats; its button uses the link up and opens the classic login to this browser.
  */
 export function createBreakGlassRoutes(parts: BreakGlassRoutesParts): Router {
-  const { addresses, brokenGlass, events, logger, pages, portalOf, posted, tickets } = parts
+  const { urls, breakGlassCookie, events, logger, pages, portalOf, posted, oneTimeLinks } = parts
   const gone = () => new PortalSsoError('ticket_gone', 'no such link to the classic login is good (any more)')
 
-  const ask = handle(async (req, res) => {
+  const ask = asyncHandler(async (req, res) => {
     const { ticket } = req.query
-    if (!(await tickets.find(portalOf(req), 'break-glass', ticket))) throw gone()
+    if (!(await oneTimeLinks.find(portalOf(req), 'break-glass', ticket))) throw gone()
     await pages.show(req, res, 'break-glass', {
-      action: addresses.path('/login/break-glass'),
-      cancelHref: addresses.path('/login'),
+      action: urls.path('/login/break-glass'),
+      cancelHref: urls.path('/login'),
       minutes: openFor,
       ticket,
     })
   })
 
-  const open = handle(async (req, res) => {
+  const open = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
     const { ticket: given } = (req.body ?? {}) as { ticket?: unknown }
-    const ticket = await tickets.take(portal, 'break-glass', given)
+    const ticket = await oneTimeLinks.take(portal, 'break-glass', given)
     if (!ticket) throw gone()
-    const { by } = ticket.detail
-    logger.warn({ portal, by, clientAddress: req.ip }, 'the classic login was opened to one browser')
+    const { actor } = ticket.detail
+    logger.warn({ portal, actor, clientAddress: req.ip }, 'the classic login was opened to one browser')
     await events.record({
       kind: 'break-glass',
       portal,
-      by,
+      actor,
       clientAddress: req.ip,
       detail: { step: 'used' },
     })
-    await brokenGlass.open(req, res)
-    res.redirect(303, addresses.path('/login'))
+    await breakGlassCookie.open(req, res)
+    res.redirect(303, urls.path('/login'))
   })
 
   const router = Router()

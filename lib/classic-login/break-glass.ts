@@ -1,40 +1,40 @@
 import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import type { Tickets } from '../one-time-links/one-time-links.ts'
-import type { How } from '../shared/act-options.ts'
+import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Seal } from '../shared/seal.ts'
-import type { PortalOf } from '../web/request.ts'
+import type { PortalResolver } from '../web/request.ts'
 import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 /** The way in when every provider fails: opens the classic login to one browser, once, for a while, and loudly. */
 export interface BreakGlass {
   /** An address that is good once and for 15 minutes. Whoever has it needs a password of the classic login all the same. */
-  link(how?: How): Promise<{ url: string; expiresAt: Date }>
+  link(how?: ActOptions): Promise<{ url: string; expiresAt: Date }>
 }
 
 export interface BreakGlassParts {
-  addresses: Addresses
+  urls: PortalUrls
   events: EventLog
   logger: Logger
-  tickets: Tickets
+  oneTimeLinks: OneTimeLinks
 }
 
-export function createBreakGlass({ addresses, events, logger, tickets }: BreakGlassParts): BreakGlass {
+export function createBreakGlass({ urls, events, logger, oneTimeLinks }: BreakGlassParts): BreakGlass {
   return {
-    async link({ portal = 'default', by = 'code' } = {}) {
-      const origin = addresses.origin(portal)
-      const { ticket, expiresAt } = await tickets.make(portal, 'break-glass', { by })
-      logger.warn({ portal, by }, 'a link was made that opens the classic login')
-      await events.record({ kind: 'break-glass', portal, by, detail: { step: 'made' } })
-      return { url: origin + addresses.path('/login/break-glass', { ticket }), expiresAt }
+    async link({ portal = 'default', actor = 'code' } = {}) {
+      const origin = urls.origin(portal)
+      const { ticket, expiresAt } = await oneTimeLinks.make(portal, 'break-glass', { actor })
+      logger.warn({ portal, actor }, 'a link was made that opens the classic login')
+      await events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
+      return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }
     },
   }
 }
 
 /** Which browsers may use the classic login for a while. It needs no table: it has to work when little else does. */
-export interface BrokenGlass {
+export interface BreakGlassCookie {
   open(req: Request, res: Response): Promise<void>
   isOpen(req: Request): Promise<boolean>
 }
@@ -42,7 +42,11 @@ export interface BrokenGlass {
 /** minutes */
 export const openFor = 30
 
-export function createBrokenGlass(seal: Seal, secure: boolean, portalOf: PortalOf): BrokenGlass {
+export function createBreakGlassCookie(
+  seal: Seal,
+  secure: boolean,
+  portalOf: PortalResolver,
+): BreakGlassCookie {
   const name = cookieName('sso-break-glass', secure)
   const cookies = createSealedCookies<{ portal: string }>(seal, { lifetime: openFor * 60, secure })
   return {

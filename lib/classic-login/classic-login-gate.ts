@@ -1,9 +1,9 @@
 import type { Request, RequestHandler } from 'express'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
+import type { PortalResolver } from '../web/request.ts'
 
 export interface ClassicLoginGateParts {
   /** the operator's own ways around */
@@ -11,7 +11,7 @@ export interface ClassicLoginGateParts {
   /** passes over what one client may be refused in a minute; the rest it answers itself */
   limitRefusals: RequestHandler
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   table: ProvidersTable
 }
 
@@ -26,7 +26,7 @@ export function createClassicLoginGate({
   portalOf,
   table,
 }: ClassicLoginGateParts): RequestHandler {
-  const gate = handle(async (req, _res, next) => {
+  const gate = asyncHandler(async (req, _res, next) => {
     if (!(await allowsClassic(req)) && (await table.anyEnabled(portalOf(req))))
       throw new PortalSsoError(
         'classic_login_off',

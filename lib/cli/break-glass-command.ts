@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
-import { type Common, verb } from './command.ts'
-import { withWorkbench } from './environment.ts'
-import { say } from './output.ts'
+import { type Common, subcommand } from './command.ts'
+import { withSsoContext } from './environment.ts'
+import { printResult } from './output.ts'
 
 export function addBreakGlass(program: Command): void {
-  verb(
+  subcommand(
     program,
     'break-glass',
     'a link that opens the classic login to one browser, when no provider lets anybody in; recorded',
@@ -15,10 +15,10 @@ export function addBreakGlass(program: Command): void {
       '\nIt helps where the portal has a classic login. Who holds the link can open it: hand it over in a way that you trust.',
     )
     .action((flags: Common) =>
-      withWorkbench(async ({ sso, by }) => {
-        const { url, expiresAt } = await sso.breakGlass.link({ portal: flags.portal, by })
+      withSsoContext(async ({ sso, actor }) => {
+        const { url, expiresAt } = await sso.breakGlass.link({ portal: flags.portal, actor })
         const until = expiresAt.toISOString()
-        say(
+        printResult(
           flags,
           { url, expiresAt: until },
           `Open this in one browser, once, until ${until}:

@@ -3,7 +3,7 @@ import { moment } from '../providers/provider.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 
 /** @throws ConfigurationError for what is no date of ISO 8601; one without a time is midnight, UTC */
-export function momentOf(text: string, flag: string): Date {
+export function parseDate(text: string, flag: string): Date {
   const { data } = moment.safeParse(text)
   if (data !== undefined) return new Date(data)
   throw new ConfigurationError(`${flag}: write a date such as 2027-01-31, not "${text}"`)
@@ -16,7 +16,12 @@ export interface Common {
 }
 
 /** A command that says which portal, speaks JSON to scripts, and shows how it is used. */
-export function verb(parent: Command, usage: string, description: string, ...examples: string[]): Command {
+export function subcommand(
+  parent: Command,
+  usage: string,
+  description: string,
+  ...examples: string[]
+): Command {
   const heading = examples.length > 1 ? 'Examples' : 'Example'
   return parent
     .command(usage)

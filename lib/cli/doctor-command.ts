@@ -4,9 +4,9 @@ import { connectDatabase } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { isOrigin } from '../options.ts'
 import type { Check, Provider } from '../providers/provider.ts'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import { type Environment, withSso } from './environment.ts'
-import { printCheck, printHeading, say } from './output.ts'
+import { printCheck, printHeading, printResult } from './output.ts'
 
 type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
 
@@ -33,7 +33,7 @@ export async function doctor(environment: Environment, { json }: { json?: boolea
     })
   }
   const failed = looked.flatMap(({ findings }) => findings).filter(({ result }) => result === 'failed').length
-  say(
+  printResult(
     { json },
     { ok: failed === 0, looked },
     failed === 0 ? '\nAll is well.' : `\n${count(failed, 'thing', 'things')} to mend.`,
@@ -85,7 +85,7 @@ async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
   } catch (error) {
     return {
       result: 'failed',
-      finding: `the database cannot be used: ${explain(error)}`,
+      finding: `the database cannot be used: ${describeError(error)}`,
       remedy: 'check DATABASE_URL and that the server runs',
     }
   }
@@ -109,7 +109,7 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
   } catch (error) {
     return {
       result: 'failed',
-      finding: `Redis cannot be used: ${explain(error)}`,
+      finding: `Redis cannot be used: ${describeError(error)}`,
       remedy: 'check REDIS_URL, that the server runs, and that the package `redis` is installed',
     }
   }
@@ -135,7 +135,7 @@ async function findingsOf(providers: PortalSso['providers'], { slug, portal }: P
   try {
     return (await providers.test(slug, portal)).checks
   } catch (error) {
-    return [{ result: 'failed', finding: explain(error) }]
+    return [{ result: 'failed', finding: describeError(error) }]
   }
 }
 
@@ -157,7 +157,7 @@ async function checkProviders(environment: Environment): Promise<[string, Findin
     const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
     return await withSso(environment, database.knex, (sso) => checkEach(sso, portals))
   } catch (error) {
-    return [['Providers', [{ result: 'failed', finding: explain(error) }]]]
+    return [['Providers', [{ result: 'failed', finding: describeError(error) }]]]
   } finally {
     await database.close()
   }

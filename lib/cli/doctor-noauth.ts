@@ -1,10 +1,10 @@
 import { Command } from 'commander'
-import { type Claims, certainAddress, identityFrom } from '../oidc/identity.ts'
+import { type Claims, identityFrom, trustedEmail } from '../oidc/identity.ts'
 import type { Check, Provider } from '../providers/provider.ts'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import { decide } from '../sign-in/decide.ts'
 import type { User } from '../users/user-directory.ts'
-import { type Workbench, withWorkbench } from './environment.ts'
+import { type SsoContext, withSsoContext } from './environment.ts'
 import { printCheck, printHeading, printJson } from './output.ts'
 
 /**
@@ -146,14 +146,14 @@ function outcome(
       tolerance: 30,
       askedAt: now * 1000,
     })
-    const address = certainAddress(identity, undefined)
+    const address = trustedEmail(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
     const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
     if (turn === 'link') return { result: 'failed', what: 'let in as the owner of the address' }
     const stopped = turn === 'prove' ? 'a code goes to the owner of the address' : 'he is nobody but himself'
     return { result: 'ok', what: `stopped, ${stopped}` }
   } catch (error) {
-    return { result: 'ok', what: `refused, ${explain(error)}` }
+    return { result: 'ok', what: `refused, ${describeError(error)}` }
   }
 }
 
@@ -257,11 +257,11 @@ Nothing is sent or changed. Exit code 1: a row would let an attack through.
 Example:
   $ portal-sso doctor noauth --json | jq '.[] | select(any(.checks[]; .result == "failed")) | .slug'`,
     )
-    .action((flags: Flags) => withWorkbench((workbench) => doctorNoauth(workbench, flags)))
+    .action((flags: Flags) => withSsoContext((context) => doctorNoauth(context, flags)))
 }
 
 /** Disabled rows, too: it is better to know before they are enabled. */
-async function doctorNoauth({ knex, sso }: Workbench, { portal, json }: Flags): Promise<void> {
+async function doctorNoauth({ knex, sso }: SsoContext, { portal, json }: Flags): Promise<void> {
   const portals = portal
     ? [portal]
     : await knex('sso_providers').distinct('portal').orderBy('portal').pluck('portal')

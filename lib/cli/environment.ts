@@ -39,17 +39,17 @@ function wordsOf(text = ''): string[] {
 }
 
 /** The parts of the code API that the commands call: both run the same acts. */
-export interface Workbench {
+export interface SsoContext {
   environment: Environment
   knex: Knex
   sso: PortalSso
   users: UsersTable
   /** who does it, for the event log: `cli:` and the name of the system's user, so that several operators can be told apart */
-  by: string
+  actor: string
 }
 
 /** Runs a command with everything open, and closes it again. */
-export async function withWorkbench(act: (workbench: Workbench) => Promise<void>): Promise<void> {
+export async function withSsoContext(act: (context: SsoContext) => Promise<void>): Promise<void> {
   const environment = readEnvironment()
   if (environment.secrets.length === 0)
     throw new ConfigurationError('SSO_SECRET: set it to the secret that the portal runs with')
@@ -61,7 +61,7 @@ export async function withWorkbench(act: (workbench: Workbench) => Promise<void>
     throw new ConfigurationError('ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`')
   await withDatabase(environment, async (knex) => {
     await withSso(environment, knex, (sso) =>
-      act({ environment, knex, sso, users: createUsersTable(knex), by: operator() }),
+      act({ environment, knex, sso, users: createUsersTable(knex), actor: operator() }),
     )
   })
 }

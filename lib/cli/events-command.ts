@@ -4,8 +4,8 @@ import { csvLine, eventCells, eventColumns } from '../admin/events-csv.ts'
 import { type EventFilter, mostExported, pagesOf, type StoredEvent } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { type Common, momentOf, verb } from './command.ts'
-import { withWorkbench } from './environment.ts'
+import { type Common, parseDate, subcommand } from './command.ts'
+import { withSsoContext } from './environment.ts'
 import { printJson, printTable } from './output.ts'
 
 interface EventFlags extends Common {
@@ -22,7 +22,7 @@ interface EventFlags extends Common {
 const shown = 50
 
 export function addEvents(program: Command): void {
-  verb(
+  subcommand(
     program,
     'events',
     'what happened, newest first: sign-ins, refusals, changes',
@@ -38,7 +38,7 @@ export function addEvents(program: Command): void {
     .option('--most <number>', `how many; left out: ${shown}, with --json and --csv ${mostExported}`)
     .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
     .action((flags: EventFlags) =>
-      withWorkbench(async ({ sso }) => {
+      withSsoContext(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
         const pages = pagesOf(sso.history, filterOf(flags), flags.portal, mostOf(flags))
         await show(pages, flags)
@@ -52,8 +52,8 @@ function filterOf(flags: EventFlags): EventFilter {
     provider: flags.provider,
     userId: flags.user,
     reference: flags.reference,
-    from: flags.from && momentOf(flags.from, '--from').toISOString(),
-    to: flags.to && momentOf(flags.to, '--to').toISOString(),
+    from: flags.from && parseDate(flags.from, '--from').toISOString(),
+    to: flags.to && parseDate(flags.to, '--to').toISOString(),
   }
 }
 
@@ -77,12 +77,12 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
   if (all.length === 0) return console.log('Nothing has happened that this finds.')
   printTable(
     ['AT', 'KIND', 'PROVIDER', 'USER', 'BY', 'REFERENCE', 'DETAIL'],
-    all.map(({ at, kind, provider, by, userId, reference, detail }) => [
+    all.map(({ at, kind, provider, actor, userId, reference, detail }) => [
       at,
       kind,
       provider ?? '',
       userId ?? '',
-      by ?? '',
+      actor ?? '',
       reference ?? '',
       JSON.stringify(detail),
     ]),

@@ -1,21 +1,21 @@
 import type { Check } from '../providers/provider.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 
 const marks = { ok: '✓', warning: '!', failed: '✗' } as const
 
 export function printCheck({ result, finding, remedy }: Pick<Check, 'result' | 'finding' | 'remedy'>): void {
-  const advice = result !== 'ok' && remedy ? `\n    → ${loggable(remedy)}` : ''
-  print(`  ${marks[result]} ${loggable(finding)}${advice}`)
+  const advice = result !== 'ok' && remedy ? `\n    → ${sanitizeText(remedy)}` : ''
+  print(`  ${marks[result]} ${sanitizeText(finding)}${advice}`)
 }
 
 /** One line, whatever is in it. */
 export function printHeading(text: string): void {
-  print(loggable(text))
+  print(sanitizeText(text))
 }
 
 /** Columns as wide as their widest cell; a cell is one line, whatever was put into it. */
 export function printTable(heads: string[], given: string[][]): void {
-  const rows = given.map((row) => row.map((cell) => loggable(cell, 300)))
+  const rows = given.map((row) => row.map((cell) => sanitizeText(cell, 300)))
   const widths = heads.map((head, at) => Math.max(head.length, ...rows.map((row) => row[at]?.length ?? 0)))
   for (const row of [heads, ...rows])
     print(
@@ -29,7 +29,7 @@ export function printTable(heads: string[], given: string[][]): void {
 /** What a thing is and says, one a line. */
 export function printPairs(pairs: (readonly [name: string, value: string])[]): void {
   const width = Math.max(...pairs.map(([name]) => name.length))
-  for (const [name, value] of pairs) print(`  ${name.padEnd(width)}  ${loggable(value, 2000)}`)
+  for (const [name, value] of pairs) print(`  ${name.padEnd(width)}  ${sanitizeText(value, 2000)}`)
 }
 
 /** For scripts. What a terminal obeys is spelled as JSON spells it: controls beyond ASCII are left alone by `stringify`. */
@@ -44,21 +44,25 @@ export function printJson(value: unknown, indent = 2): void {
 }
 
 /** An outcome: a sentence for a person, an object for a script. */
-export function say({ json }: { json?: boolean | undefined }, outcome: object, sentence: string): void {
+export function printResult(
+  { json }: { json?: boolean | undefined },
+  outcome: object,
+  sentence: string,
+): void {
   if (json) printJson(outcome)
   else print(sentence)
 }
 
 /** That something takes a while. A script that wants JSON reads only errors where this would stand. */
 export function progress({ json }: { json?: boolean | undefined }, text: string): void {
-  if (!json) process.stderr.write(`${harmless(text)}\n`)
+  if (!json) process.stderr.write(`${sanitizeForTerminal(text)}\n`)
 }
 
 /** Texts from providers may hold sequences that a terminal obeys, or that turn the direction of text. */
-export function harmless(text: string): string {
+export function sanitizeForTerminal(text: string): string {
   return text.replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\u{fffd}')
 }
 
 export function print(text: string): void {
-  console.log(harmless(text))
+  console.log(sanitizeForTerminal(text))
 }

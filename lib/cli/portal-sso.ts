@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
-import { ConfigurationError, explain } from '../shared/errors.ts'
+import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { addBreakGlass } from './break-glass-command.ts'
 import { doctor } from './doctor-command.ts'
 import { doctorNoauthCommand } from './doctor-noauth.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
 import { addEvents } from './events-command.ts'
-import { harmless } from './output.ts'
+import { sanitizeForTerminal } from './output.ts'
 import { providersCommand } from './providers-command.ts'
 import { secretsCommand } from './secrets-command.ts'
 import { sessionsCommand } from './sessions-command.ts'
@@ -80,7 +80,7 @@ program.parseAsync().catch((error: unknown) => {
   const expected = error instanceof ConfigurationError
   const said = expected
     ? error.message
-    : `Failed: ${explain(error)}. \`portal-sso doctor\` looks at everything.`
-  console.error(spoken(harmless(said)))
+    : `Failed: ${describeError(error)}. \`portal-sso doctor\` looks at everything.`
+  console.error(spoken(sanitizeForTerminal(said)))
   process.exitCode = 1
 })

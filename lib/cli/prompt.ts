@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { ConfigurationError } from '../shared/errors.ts'
-import { harmless } from './output.ts'
+import { sanitizeForTerminal } from './output.ts'
 
 export interface Question {
   question: string
@@ -64,7 +64,7 @@ async function answerTo({ question, hidden, otherwise, stopped }: Question): Pro
   const shown = otherwise && !/default/.test(question) ? `${question} [${otherwise}]` : question
   try {
     process.stderr.write(hidden ? `${question} (not shown${otherwise ? ', empty keeps it' : ''}): ` : '')
-    const asked = terminal.question(hidden ? '' : `${harmless(shown)}: `)
+    const asked = terminal.question(hidden ? '' : `${sanitizeForTerminal(shown)}: `)
     const answer = await Promise.race([asked, left])
     if (hidden) process.stderr.write('\n')
     return answer.trim()
@@ -74,7 +74,7 @@ async function answerTo({ question, hidden, otherwise, stopped }: Question): Pro
 }
 
 function tell(text: string): void {
-  process.stderr.write(`${harmless(text)}\n`)
+  process.stderr.write(`${sanitizeForTerminal(text)}\n`)
 }
 
 function silence(): Writable {

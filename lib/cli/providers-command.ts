@@ -1,13 +1,13 @@
 import { Command } from 'commander'
 import { addAdd } from './providers/add.ts'
-import { addSwitches } from './providers/enable.ts'
+import { addEnableCommands } from './providers/enable.ts'
 import { addExport } from './providers/export.ts'
 import { addImport } from './providers/import.ts'
 import { addKeys } from './providers/keys.ts'
-import { addLook, addPresets } from './providers/list.ts'
+import { addListCommands, addPresets } from './providers/list.ts'
 import { addRebind } from './providers/rebind.ts'
-import { addPart } from './providers/remove.ts'
-import { addRehearse } from './providers/test-sign-in.ts'
+import { addRemoveCommands } from './providers/remove.ts'
+import { addTestSignIn } from './providers/test-sign-in.ts'
 import { addUpdate } from './providers/update.ts'
 
 export function providersCommand(): Command {
@@ -15,10 +15,10 @@ export function providersCommand(): Command {
   addPresets(command)
   addAdd(command)
   addUpdate(command)
-  addLook(command)
-  addRehearse(command)
-  addSwitches(command)
-  addPart(command)
+  addListCommands(command)
+  addTestSignIn(command)
+  addEnableCommands(command)
+  addRemoveCommands(command)
   addRebind(command)
   addKeys(command)
   addExport(command)

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { count } from '../admin/format.ts'
-import { withWorkbench } from './environment.ts'
-import { progress, say } from './output.ts'
+import { withSsoContext } from './environment.ts'
+import { printResult, progress } from './output.ts'
 
 export function secretsCommand(): Command {
   const command = new Command('secrets').description('what is sealed under SSO_SECRET')
@@ -21,10 +21,10 @@ Example:
   $ SSO_SECRET="$NEW $OLD" portal-sso secrets rotate`,
     )
     .action((flags: { json?: boolean }) =>
-      withWorkbench(async ({ sso, by }) => {
+      withSsoContext(async ({ sso, actor }) => {
         progress(flags, 'Sealing …')
-        const { providers } = await sso.rotateSecrets({ by })
-        say(
+        const { providers } = await sso.rotateSecrets({ actor })
+        printResult(
           flags,
           { providers },
           providers === 0

@@ -1,10 +1,10 @@
 import { Command } from 'commander'
-import type { Whose } from '../management/sessions-api.ts'
+import type { SessionFilter } from '../management/sessions-api.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import { type Common, verb } from './command.ts'
-import { type Workbench, withWorkbench } from './environment.ts'
-import { print, printJson, printTable, progress, say } from './output.ts'
+import { type Common, subcommand } from './command.ts'
+import { type SsoContext, withSsoContext } from './environment.ts'
+import { print, printJson, printResult, printTable, progress } from './output.ts'
 import { confirm } from './prompt.ts'
 
 interface WhoseFlags {
@@ -18,7 +18,7 @@ export function sessionsCommand(): Command {
   const command = new Command('sessions').description('who is signed in: list sessions, and end them')
 
   ofWhom(
-    verb(
+    subcommand(
       command,
       'list',
       'the sessions of a user or a provider, newest first, 1000 at most',
@@ -26,10 +26,10 @@ export function sessionsCommand(): Command {
       'sessions list --provider acme',
     ),
   ).action((flags: Common & WhoseFlags) =>
-    withWorkbench(async (workbench) => {
+    withSsoContext(async (context) => {
       const { portal, json } = flags
-      const whose = await whoseOf(workbench, flags, portal)
-      const { sessions } = workbench.sso
+      const whose = await whoseOf(context, flags, portal)
+      const { sessions } = context.sso
       const [list, all] = await Promise.all([
         sessions.list({ ...whose, portal }),
         sessions.count({ ...whose, portal }),
@@ -52,21 +52,21 @@ export function sessionsCommand(): Command {
     }),
   )
 
-  verb(
+  subcommand(
     command,
     'end <id>',
     'end one session, by the id that `list` shows; `--` goes before an id that begins with a dash',
     'sessions end 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
   ).action((id: string, flags: Common) =>
-    withWorkbench(async ({ sso, by }) => {
-      const ended = await sso.sessions.end(id, { portal: flags.portal, by })
+    withSsoContext(async ({ sso, actor }) => {
+      const ended = await sso.sessions.end(id, { portal: flags.portal, actor })
       if (!ended) throw new ConfigurationError('no session of that id runs in this portal')
-      say(flags, { id, ended }, `The session is ended. ${notice}`)
+      printResult(flags, { id, ended }, `The session is ended. ${notice}`)
     }),
   )
 
   ofWhom(
-    verb(
+    subcommand(
       command,
       'end-all',
       'end all sessions of a user or a provider; says how many, and asks',
@@ -76,17 +76,17 @@ export function sessionsCommand(): Command {
   )
     .option('--yes', 'do not ask')
     .action((flags: Common & WhoseFlags & { yes?: boolean }) =>
-      withWorkbench(async (workbench) => {
+      withSsoContext(async (context) => {
         const { portal } = flags
-        const { by, sso } = workbench
-        const whose = await whoseOf(workbench, flags, portal)
+        const { actor, sso } = context
+        const whose = await whoseOf(context, flags, portal)
         const running = await sso.sessions.count({ ...whose, portal })
         const question = `${flags.user ?? flags.provider}: ${sessionsThat(running)}. End all of them?`
         if (running > 0 && !flags.yes && !(await confirm(question, { flag: '--yes' })))
-          return say(flags, { ended: 0 }, 'They go on.')
+          return printResult(flags, { ended: 0 }, 'They go on.')
         if (running > 0) progress(flags, `Ending ${running} …`)
-        const ended = await sso.sessions.endAll(whose, { portal, by })
-        say(
+        const ended = await sso.sessions.endAll(whose, { portal, actor })
+        printResult(
           flags,
           { ...whose, ended },
           ended === 0 ? 'No session runs.' : `${ended} ${ended === 1 ? 'is' : 'are'} ended. ${notice}`,
@@ -103,14 +103,18 @@ function ofWhom(command: Command): Command {
 }
 
 /** A host's own directory is code that a command does not know: there, a user goes by the id. */
-async function whoseOf(workbench: Workbench, { user, provider }: WhoseFlags, portal: string): Promise<Whose> {
+async function whoseOf(
+  context: SsoContext,
+  { user, provider }: WhoseFlags,
+  portal: string,
+): Promise<SessionFilter> {
   if ((user === undefined) === (provider === undefined))
     throw new ConfigurationError('give --user or --provider, one of them')
   if (provider !== undefined) return { provider }
-  return { userId: await userIdOf(workbench, String(user), portal) }
+  return { userId: await userIdOf(context, String(user), portal) }
 }
 
-async function userIdOf({ sso, users }: Workbench, user: string, portal: string): Promise<string> {
+async function userIdOf({ sso, users }: SsoContext, user: string, portal: string): Promise<string> {
   const email = normaliseEmail(user)
   if (email === undefined) return user
   const found = await users.findByEmail(email, portal)

@@ -1,11 +1,11 @@
 import { Command, Option } from 'commander'
-import { ConfigurationError, EmailTaken } from '../shared/errors.ts'
+import { ConfigurationError, EmailTakenError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { UsersTable } from '../users/users-table.ts'
-import { type Common, verb } from './command.ts'
-import { withWorkbench } from './environment.ts'
-import { printJson, printTable, say } from './output.ts'
+import { type Common, subcommand } from './command.ts'
+import { withSsoContext } from './environment.ts'
+import { printJson, printResult, printTable } from './output.ts'
 
 export function usersCommand(): Command {
   const command = new Command('users').description('users in the built-in table `sso_users`')
@@ -23,16 +23,16 @@ export function usersCommand(): Command {
       '\nExample:\n  $ portal-sso users add --email ada@example.com --name "Ada Lovelace"',
     )
     .action((flags: { email: string; name: string; json?: boolean; portal: string }) =>
-      withWorkbench(async ({ users }) => {
+      withSsoContext(async ({ users }) => {
         const email = normaliseEmail(flags.email)
         if (email === undefined)
           throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
         if (flags.name.trim() === '') throw new ConfigurationError('--name: write the name of the person')
         try {
           const user = await users.create({ email, name: flags.name.trim(), fields: {} }, flags.portal)
-          say(flags, user, `${user.email} is added (id ${user.id})`)
+          printResult(flags, user, `${user.email} is added (id ${user.id})`)
         } catch (error) {
-          if (error instanceof EmailTaken) throw new ConfigurationError(`${email} is there already`)
+          if (error instanceof EmailTakenError) throw new ConfigurationError(`${email} is there already`)
           throw error
         }
       }),
@@ -45,7 +45,7 @@ export function usersCommand(): Command {
     .addOption(portalFlag())
     .addHelpText('after', '\nExample:\n  $ portal-sso users list')
     .action((flags: { json?: boolean; portal: string }) =>
-      withWorkbench(async ({ users }) => {
+      withSsoContext(async ({ users }) => {
         const all = await users.list(flags.portal)
         if (flags.json) return printJson(all)
         printTable(
@@ -63,19 +63,23 @@ export function usersCommand(): Command {
 function addSwitch(command: Command, active: boolean): void {
   const name = active ? 'activate' : 'deactivate'
   const described = active ? 'let a user sign in again' : 'switch a user off, and end all sessions'
-  verb(command, `${name} <user>`, `${described}; by id or address`, `users ${name} ada@example.com`).action(
-    (user: string, flags: Common) =>
-      withWorkbench(async ({ sso, users, by }) => {
-        const { portal } = flags
-        const found = await existing(users, user, portal)
-        const { id, email } = found
-        await users.setActive(id, active, portal)
-        const ended = active ? 0 : await sso.sessions.endAll({ userId: id }, { portal, by })
-        const sentence = active
-          ? `${email} may sign in again`
-          : `${email} is switched off; sessions that ended: ${ended}`
-        say(flags, { ...found, active, ended }, sentence)
-      }),
+  subcommand(
+    command,
+    `${name} <user>`,
+    `${described}; by id or address`,
+    `users ${name} ada@example.com`,
+  ).action((user: string, flags: Common) =>
+    withSsoContext(async ({ sso, users, actor }) => {
+      const { portal } = flags
+      const found = await existing(users, user, portal)
+      const { id, email } = found
+      await users.setActive(id, active, portal)
+      const ended = active ? 0 : await sso.sessions.endAll({ userId: id }, { portal, actor })
+      const sentence = active
+        ? `${email} may sign in again`
+        : `${email} is switched off; sessions that ended: ${ended}`
+      printResult(flags, { ...found, active, ended }, sentence)
+    }),
   )
 }
 

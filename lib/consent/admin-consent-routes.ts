@@ -7,11 +7,11 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Refuse } from '../sign-in/refuse.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { RoundTrips } from '../web/sealed-cookie.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { StateCookie } from '../web/sealed-cookie.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 /** What a provider's page of consent sent back through the browser: unverified, and nobody is let in by it. */
 export type Consent = { state: string | undefined } & (
@@ -46,11 +46,11 @@ export function readConsent(req: Request, provider: Tenancy): Consent {
 }
 
 export interface ConsentRoutesParts {
-  addresses: Addresses
-  consents: RoundTrips
+  urls: PortalUrls
+  consents: StateCookie
   events: EventLog
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   refuse: Refuse
   table: ProvidersTable
 }
@@ -63,14 +63,14 @@ const path = '/login/:provider/admin-consent'
  * Disabled providers too, for an administrator consents before people sign in.
  */
 export function createConsentRoutes(parts: ConsentRoutesParts): Router {
-  const { addresses, consents, events, pages, portalOf, refuse, table } = parts
+  const { urls, consents, events, pages, portalOf, refuse, table } = parts
 
   async function ask(_req: Request, res: Response, provider: Provider, endpoint: string): Promise<void> {
     const url = new URL(endpoint)
     url.searchParams.set('client_id', provider.clientId)
     // What a sign-in asks for, and nothing more.
     url.searchParams.set('scope', 'openid email profile')
-    url.searchParams.set('redirect_uri', addresses.adminConsent(provider.slug, provider.portal))
+    url.searchParams.set('redirect_uri', urls.adminConsent(provider.slug, provider.portal))
     url.searchParams.set('state', await consents.begin(res, provider.id))
     res.redirect(302, url.href)
   }
@@ -87,7 +87,7 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
     await pages.show(req, res, 'consent', {
       provider: { displayName },
       // Nobody gets further than a page that says so while it is switched off.
-      testHref: enabled ? addresses.path(`/login/${slug}`) : undefined,
+      testHref: enabled ? urls.path(`/login/${slug}`) : undefined,
     })
   }
 
@@ -100,7 +100,7 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
   function withProvider(
     act: (req: Request, res: Response, provider: Provider, endpoint: string) => Promise<void>,
   ): RequestHandler {
-    return handle(async (req, res) => {
+    return asyncHandler(async (req, res) => {
       const portal = portalOf(req)
       const provider = await table.find(portal, req.params.provider)
       const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)

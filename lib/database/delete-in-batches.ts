@@ -18,7 +18,7 @@ export interface Aging {
  * Deletes them batch by batch, the oldest first, as far as one run goes. Instances that do it at once delete the same rows, which
  * harms nobody.
  */
-export async function forgetOld(knex: Knex, { table, column, keep }: Aging): Promise<void> {
+export async function deleteInBatches(knex: Knex, { table, column, keep }: Aging): Promise<void> {
   const began = Date.now()
   const until = new Date(began - keep).toISOString()
   for (let done = 0; done < most && Date.now() - began < patience; done += batch) {

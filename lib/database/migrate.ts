@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { ConfigurationError, explain } from '../shared/errors.ts'
+import { ConfigurationError, describeError } from '../shared/errors.ts'
 import * as providers from './migrations/001-providers.ts'
 import * as users from './migrations/002-users.ts'
 import * as identities from './migrations/003-identities.ts'
 import * as sessions from './migrations/004-sessions.ts'
 import * as events from './migrations/005-events.ts'
-import * as proofs from './migrations/006-proofs.ts'
+import * as emailVerifications from './migrations/006-proofs.ts'
 import * as eventClient from './migrations/007-event-client.ts'
 import * as sessionAge from './migrations/008-session-age.ts'
 import * as connecting from './migrations/009-connecting.ts'
@@ -25,7 +25,7 @@ const migrations: Migration[] = [
   { name: '003-identities', ...identities },
   { name: '004-sessions', ...sessions },
   { name: '005-events', ...events },
-  { name: '006-proofs', ...proofs },
+  { name: '006-proofs', ...emailVerifications },
   { name: '007-event-client', ...eventClient },
   { name: '008-session-age', ...sessionAge },
   { name: '009-connecting', ...connecting },
@@ -107,7 +107,7 @@ function isRace(error: unknown): boolean {
   return (
     name === 'MigrationLocked' ||
     /already exists|no such table: sso_migrations_lock|migration table is already locked|UNIQUE constraint failed: sso_migrations|pg_type_typname_nsp_index|pg_class_relname_nsp_index|database is locked/i.test(
-      explain(error),
+      describeError(error),
     )
   )
 }

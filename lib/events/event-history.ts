@@ -11,7 +11,7 @@ export interface StoredEvent {
   userId: string | undefined
   provider: string | undefined
   reference: string | undefined
-  by: string | undefined
+  actor: string | undefined
   clientAddress: string | undefined
   detail: Readonly<Record<string, unknown>>
 }
@@ -105,7 +105,7 @@ export function createHistory({ knex }: { knex: Knex }): History {
       if (filter.before !== undefined) goOnBefore(query, filter.before)
       const rows: Row[] = await query
       const events = rows.slice(0, most).map(fromRow)
-      return { events, next: rows.length > most ? placeOf(events.at(-1)) : undefined }
+      return { events, next: rows.length > most ? locationOf(events.at(-1)) : undefined }
     },
 
     async activity(portal = 'default') {
@@ -178,14 +178,14 @@ function fromRow(row: Row): StoredEvent {
     userId: row.user_id ?? undefined,
     provider: row.provider ?? undefined,
     reference: row.reference ?? undefined,
-    by: row.actor ?? undefined,
+    actor: row.actor ?? undefined,
     clientAddress: row.client_address ?? undefined,
     detail: JSON.parse(row.detail) as Record<string, unknown>,
   }
 }
 
 /** Where a page ends. The moment alone would not do: many events share a millisecond, and some would be on no page. */
-function placeOf(event: StoredEvent | undefined): string | undefined {
+function locationOf(event: StoredEvent | undefined): string | undefined {
   return event && `${event.at}_${event.id}`
 }
 

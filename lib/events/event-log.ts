@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { loggable } from '../shared/sanitize-text.ts'
-import { within } from '../shared/with-timeout.ts'
-import { networkOf } from '../web/request.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
+import { clientNetwork } from '../web/request.ts'
 import type { EventKind, EventOf, PortalEvent } from './event-types.ts'
 
 export interface EventSettings {
   /** how much of a client's address is written down: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
   clientAddress: 'full' | 'shortened' | 'none'
   /** days after which an event is deleted, by the instances that serve; default 365 */
-  keepDays: number
+  retentionDays: number
 }
 
 /** `events.on('signed-in', (event) => …)` */
@@ -41,7 +41,7 @@ export function createEventLog(
   settings: Pick<EventSettings, 'clientAddress'>,
 ): EventLog {
   const heardBadly = (kind: unknown, error: unknown) =>
-    logger.error({ kind, cause: explain(error) }, 'a listener of sso.events threw')
+    logger.error({ kind, cause: describeError(error) }, 'a listener of sso.events threw')
   // A listener that is an async function would otherwise end the process with its rejection.
   const emitter: PortalEvents = new EventEmitter({ captureRejections: true })
   Object.assign(emitter, {
@@ -49,7 +49,7 @@ export function createEventLog(
   })
 
   async function write(event: PortalEvent): Promise<void> {
-    const { portal, kind, clientAddress, userId, provider, reference, by, detail } = event as Columns
+    const { portal, kind, clientAddress, userId, provider, reference, actor, detail } = event as Columns
     await knex('sso_events').insert({
       id: randomUUID(),
       portal,
@@ -58,7 +58,7 @@ export function createEventLog(
       user_id: userId ?? null,
       provider: provider ?? null,
       reference: reference ?? null,
-      actor: by ?? null,
+      actor: actor ?? null,
       detail: JSON.stringify(detail ?? {}),
       client_address: clientAddress ?? null,
     })
@@ -66,7 +66,7 @@ export function createEventLog(
 
   function addressOf(clientAddress: string | undefined): string | undefined {
     const bits = kept[settings.clientAddress]
-    return bits && networkOf(clientAddress, bits)
+    return bits && clientNetwork(clientAddress, bits)
   }
 
   /** As it is written and heard: what came from outside is one line of bounded length. */
@@ -87,9 +87,9 @@ export function createEventLog(
     async record(given) {
       const event = told(given)
       try {
-        await within(patience, write(event))
+        await withTimeout(patience, write(event))
       } catch (error) {
-        logger.error({ kind: event.kind, cause: explain(error) }, 'an event could not be written')
+        logger.error({ kind: event.kind, cause: describeError(error) }, 'an event could not be written')
       }
       try {
         emitter.emit(event.kind, event as never)
@@ -108,7 +108,7 @@ interface Columns {
   userId?: string | undefined
   provider?: string | undefined
   reference?: string | undefined
-  by?: string | undefined
+  actor?: string | undefined
   detail?: object | undefined
 }
 
@@ -116,7 +116,7 @@ function cleaned(texts: object, longest: number): object {
   return Object.fromEntries(
     Object.entries(texts).map(([name, value]) => [
       name,
-      typeof value === 'string' ? loggable(value, longest) : value,
+      typeof value === 'string' ? sanitizeText(value, longest) : value,
     ]),
   )
 }

@@ -17,7 +17,7 @@ interface OfProvider extends Happened {
   /** slug */
   provider: string
   /** who did it: the id of a user, `cli`, `code` */
-  by: string
+  actor: string
 }
 
 /** Somebody has a session. */
@@ -28,7 +28,7 @@ export interface SignedIn extends OfPerson {
 export interface SignedOut extends OfPerson {
   kind: 'signed-out'
   /** `provider`: a back-channel or front-channel logout, of so many sessions */
-  detail?: { by?: 'provider' | undefined; sessions?: number | undefined } | undefined
+  detail?: { actor?: 'provider' | undefined; sessions?: number | undefined } | undefined
 }
 
 /** Sessions of a user, or all that were begun with a provider, were ended by somebody: the user, or an operator. */
@@ -38,7 +38,7 @@ export interface SessionsEnded extends Happened {
   /** slug */
   provider?: string | undefined
   /** who did it: the id of a user, `cli`, `code` */
-  by: string
+  actor: string
   detail: { sessions: number }
 }
 
@@ -46,7 +46,7 @@ export interface SessionsEnded extends Happened {
  * A sign-in or a registration ended on a page that says why, in general; a post from another site or to the classic login was
  * turned away; or a provider's logout token was not believed.
  */
-export interface Refused extends Happened {
+export interface RefusalContext extends Happened {
   kind: 'refused'
   /** slug; absent where there is none of that name */
   provider?: string | undefined
@@ -67,7 +67,7 @@ export interface Unlinked extends OfPerson {
 }
 
 /** Somebody came under a new subject and was found again by tenant and object id, while an administrator had that done. */
-export interface IdentityRebound extends OfPerson {
+export interface IdentityRelinkedEvent extends OfPerson {
   kind: 'identity-rebound'
 }
 
@@ -77,8 +77,9 @@ export interface Registered extends OfPerson {
 }
 
 /** A code was mailed, entered, or not taken: `reason` says why. */
-export interface AddressProof<Kind extends 'address-proof-sent' | 'address-proven' | 'address-proof-failed'>
-  extends Happened {
+export interface EmailVerificationEvent<
+  Kind extends 'address-proof-sent' | 'address-proven' | 'address-proof-failed',
+> extends Happened {
   kind: Kind
   userId?: string | undefined
   provider?: string | undefined
@@ -121,7 +122,7 @@ export interface ProviderChanged extends OfProvider {
 }
 
 /** An administrator signed in through it to see whether it works; nobody has a session by that. */
-export interface ProviderRehearsed extends OfProvider {
+export interface ProviderSignInTested extends OfProvider {
   kind: 'provider-rehearsed'
   /**
    * `reason`: why it failed, in general; the exact one stood on the page, and is in the log. `secretEncoding`: how the client
@@ -135,10 +136,10 @@ export interface ProviderRehearsed extends OfProvider {
 }
 
 /** The classic login was opened to one browser, past all providers. */
-export interface GlassBroken extends Happened {
+export interface BreakGlassEvent extends Happened {
   kind: 'break-glass'
   /** who made the link */
-  by: string
+  actor: string
   /** the link was made; or used, by whoever has `clientAddress` */
   detail: { step: 'made' | 'used' }
 }
@@ -156,7 +157,7 @@ export interface ProviderRemoved extends OfProvider {
 /** Client secrets and keys of this many providers are sealed under the portal's new secret. */
 export interface SecretsRotated extends Happened {
   kind: 'secrets-rotated'
-  by: string
+  actor: string
   detail: { providers: string }
 }
 
@@ -189,7 +190,7 @@ export interface ClientSecretExpiring extends OfProvider {
 }
 
 /** 30 days after it was removed: it cannot be restored any more. */
-export interface ProviderForgotten extends OfProvider {
+export interface ProviderPurged extends OfProvider {
   kind: 'provider-forgotten'
 }
 
@@ -198,14 +199,14 @@ export type PortalEvent =
   | SignedIn
   | SignedOut
   | SessionsEnded
-  | Refused
+  | RefusalContext
   | Linked
   | Unlinked
-  | IdentityRebound
+  | IdentityRelinkedEvent
   | Registered
-  | AddressProof<'address-proof-sent'>
-  | AddressProof<'address-proven'>
-  | AddressProof<'address-proof-failed'>
+  | EmailVerificationEvent<'address-proof-sent'>
+  | EmailVerificationEvent<'address-proven'>
+  | EmailVerificationEvent<'address-proof-failed'>
   | RateLimited
   | AdminConsent
   | ProviderConnected
@@ -215,11 +216,11 @@ export type PortalEvent =
   | SecretsRotated
   | ProviderRetiring
   | ProviderRetired
-  | ProviderForgotten
+  | ProviderPurged
   | ProviderRebinding
   | ClientSecretExpiring
-  | ProviderRehearsed
-  | GlassBroken
+  | ProviderSignInTested
+  | BreakGlassEvent
 
 export type EventKind = PortalEvent['kind']
 

@@ -3,13 +3,13 @@ import type { EventLog } from '../events/event-log.ts'
 import { type LogoutToken, LogoutTokenError, readLogoutToken } from '../oidc/logout-token.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ProviderClients } from '../sign-in/connected-providers.ts'
-import { handle } from '../web/handler.ts'
+import { asyncHandler } from '../web/handler.ts'
 import { newReference, toProblem } from '../web/pages.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Obey } from './provider-logout.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { ApplyProviderLogout } from './provider-logout.ts'
 
 export interface BackChannelRouteParts {
   clients: ProviderClients
@@ -17,8 +17,8 @@ export interface BackChannelRouteParts {
   /** reads a form of limited size */
   form: RequestHandler
   logger: Logger
-  obey: Obey
-  portalOf: PortalOf
+  applyProviderLogout: ApplyProviderLogout
+  portalOf: PortalResolver
   table: ProvidersTable
 }
 
@@ -30,9 +30,9 @@ const path = '/logout/:provider/backchannel'
  * on: what counts is the provider's signature alone.
  */
 export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
-  const { clients, events, form, logger, obey, portalOf, table } = parts
+  const { clients, events, form, logger, applyProviderLogout, portalOf, table } = parts
 
-  const receive = handle(async (req, res) => {
+  const receive = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
     const slug = slugSchema.safeParse(req.params.provider).data
     // A disabled provider lets nobody in, but may still say that somebody has left.
@@ -40,7 +40,8 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
     if (!provider) throw new LogoutTokenError('it comes from no provider of this portal')
     try {
       const token = await tokenOf(req, provider)
-      if (!(await obey(provider, token))) throw new LogoutTokenError('it has come before (jti)')
+      if (!(await applyProviderLogout(provider, token)))
+        throw new LogoutTokenError('it has come before (jti)')
       res.status(200).end()
     } catch (error) {
       await refuse(req, res, error, provider.slug)
@@ -62,7 +63,7 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
   async function refuse(req: Request, res: Response, error: unknown, provider?: string): Promise<void> {
     const invalid = error instanceof LogoutTokenError || toProblem(error).code === 'request_invalid'
     const about = { provider, reference: newReference() }
-    const reason = explain(error)
+    const reason = describeError(error)
     const log = invalid ? logger.warn : logger.error
     log.call(logger, { ...about, cause: reason }, 'a logout token was refused')
     if (error instanceof LogoutTokenError) {

@@ -4,19 +4,19 @@ import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { within } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 import type { ProviderClients } from '../sign-in/connected-providers.ts'
-import { handle } from '../web/handler.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Obey } from './provider-logout.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { ApplyProviderLogout } from './provider-logout.ts'
 
 export interface FrontChannelRouteParts {
   clients: ProviderClients
   logger: Logger
-  obey: Obey
-  portalOf: PortalOf
+  applyProviderLogout: ApplyProviderLogout
+  portalOf: PortalResolver
   table: ProvidersTable
 }
 
@@ -36,9 +36,9 @@ const patience = 2000
  * session of that provider, and gains nothing by it.
  */
 export function createFrontChannelRoute(parts: FrontChannelRouteParts): Router {
-  const { clients, logger, obey, portalOf, table } = parts
+  const { clients, logger, applyProviderLogout, portalOf, table } = parts
 
-  const receive = handle(async (req, res) => {
+  const receive = asyncHandler(async (req, res) => {
     forgetSession(req)
     const slug = slugSchema.safeParse(req.params.provider).data
     const provider = slug && (await find(portalOf(req), slug))
@@ -57,18 +57,18 @@ export function createFrontChannelRoute(parts: FrontChannelRouteParts): Router {
   async function end(req: Request, provider: Provider): Promise<number> {
     const { portal, slug } = provider
     try {
-      const { issuer, providerSession } = read(req, provider)
-      const told = { issuer: issuer ?? provider.issuer, ends: { providerSession } }
-      await obey(
+      const { issuer, sid } = read(req, provider)
+      const told = { issuer: issuer ?? provider.issuer, ends: { sid } }
+      await applyProviderLogout(
         provider,
         told,
-        issuer === undefined ? { portal, provider: slug, providerSession } : undefined,
+        issuer === undefined ? { portal, provider: slug, sid } : undefined,
       )
       return 200
     } catch (error) {
       const invalid = error instanceof FrontChannelError
       const log = invalid ? logger.warn : logger.error
-      log.call(logger, { provider: slug, cause: explain(error) }, 'a front-channel logout was refused')
+      log.call(logger, { provider: slug, cause: describeError(error) }, 'a front-channel logout was refused')
       return invalid ? 400 : 503
     }
   }
@@ -80,7 +80,7 @@ export function createFrontChannelRoute(parts: FrontChannelRouteParts): Router {
       return [metadata.authorization_endpoint, metadata.end_session_endpoint]
     }
     // While the provider is away its frame stays empty, or not; the session has ended.
-    const endpoints = await within(patience, known()).catch(() => [])
+    const endpoints = await withTimeout(patience, known()).catch(() => [])
     return new Set(
       [provider.issuer, ...endpoints]
         .flatMap((address) => (address === undefined ? [] : new URL(address).origin))
@@ -103,15 +103,15 @@ function forgetSession(req: Request): void {
 }
 
 /** Section 2: both or none, and only both say which session. `iss` is left out by those only of which that is known. */
-function read(req: Request, provider: Provider): { issuer: string | undefined; providerSession: string } {
+function read(req: Request, provider: Provider): { issuer: string | undefined; sid: string } {
   const { iss, sid } = req.query
   if (typeof sid !== 'string' || !identifier.test(sid))
     throw new FrontChannelError('there is not one sid of 1 to 255 ASCII characters')
   if (iss === undefined && presetOf(provider.preset)?.frontChannelWithoutIssuer)
-    return { issuer: undefined, providerSession: sid }
+    return { issuer: undefined, sid: sid }
   if (typeof iss !== 'string' || !isIssuerOf(provider, iss))
     throw new FrontChannelError('its issuer (iss) is not the provider')
-  return { issuer: iss, providerSession: sid }
+  return { issuer: iss, sid: sid }
 }
 
 /** Tiny, and nothing that anybody could be made to click on: that is why it may be framed, here and nowhere else. */

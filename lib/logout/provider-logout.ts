@@ -1,7 +1,7 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { EndSessions } from '../sessions/end-sessions.ts'
-import type { LogoutTokensTable, Told } from '../sessions/logout-tokens-table.ts'
+import type { LogoutNotice, LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
 import type { SessionMatch } from '../sessions/sessions-table.ts'
 
 /**
@@ -11,9 +11,13 @@ import type { SessionMatch } from '../sessions/sessions-table.ts'
  * @param match which sessions; default: those of the issuer that it names
  * @returns `false`: it has done its work before
  */
-export type Obey = (provider: Provider, told: Omit<Told, 'portal'>, match?: SessionMatch) => Promise<boolean>
+export type ApplyProviderLogout = (
+  provider: Provider,
+  told: Omit<LogoutNotice, 'portal'>,
+  match?: SessionMatch,
+) => Promise<boolean>
 
-export interface ObeyParts {
+export interface ApplyProviderLogoutParts {
   endSessions: EndSessions
   events: EventLog
   logoutTokens: LogoutTokensTable
@@ -24,7 +28,11 @@ export interface ObeyParts {
  * sees the other. Marked as obeyed last: a provider whose token failed here sends the same once more. Of two at once both end
  * the same sessions, which harms nobody.
  */
-export function createObey({ endSessions, events, logoutTokens }: ObeyParts): Obey {
+export function createApplyProviderLogout({
+  endSessions,
+  events,
+  logoutTokens,
+}: ApplyProviderLogoutParts): ApplyProviderLogout {
   return async ({ portal, slug }, message, match) => {
     const told = { ...message, portal }
     if (!(await logoutTokens.note(told))) return false
@@ -36,7 +44,7 @@ export function createObey({ endSessions, events, logoutTokens }: ObeyParts): Ob
         portal,
         userId,
         provider: slug,
-        detail: { by: 'provider', sessions },
+        detail: { actor: 'provider', sessions },
       })
     await logoutTokens.obeyed(told)
     return true

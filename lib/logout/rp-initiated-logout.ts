@@ -1,8 +1,8 @@
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { CameBy } from '../sessions/session-data.ts'
-import { within } from '../shared/with-timeout.ts'
+import type { SignedInVia } from '../sessions/session-data.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 import type { ProviderClients } from '../sign-in/connected-providers.ts'
 
 /** Where a provider signs people out (OpenID Connect RP-Initiated Logout 1.0). */
@@ -25,21 +25,25 @@ const patience = 2000
  *
  * @returns `undefined` also when the provider is for signing out here only, is down, was disabled or removed, or the database is away
  */
-export type FindProviderLogout = (portal: string, cameBy: CameBy) => Promise<ProviderLogout | undefined>
+export type FindProviderLogout = (
+  portal: string,
+  signedInVia: SignedInVia,
+) => Promise<ProviderLogout | undefined>
 
 export function createFindProviderLogout({ clients, table }: ProviderLogoutParts): FindProviderLogout {
-  async function find(portal: string, cameBy: CameBy): Promise<ProviderLogout | undefined> {
-    const provider = await table.find(portal, cameBy.provider)
+  async function find(portal: string, signedInVia: SignedInVia): Promise<ProviderLogout | undefined> {
+    const provider = await table.find(portal, signedInVia.provider)
     // The slug may be another provider's by now, and the hint is an ID token: for its own issuer only.
     if (!provider?.enabled || provider.logout === 'portal') return undefined
-    if (!isIssuerOf(provider, cameBy.issuer)) return undefined
+    if (!isIssuerOf(provider, signedInVia.issuer)) return undefined
     const { metadata } = await clients.of(provider)
     const { end_session_endpoint } = metadata
     return end_session_endpoint === undefined
       ? undefined
       : { provider, endpoint: new URL(end_session_endpoint) }
   }
-  return async (portal, cameBy) => await within(patience, find(portal, cameBy)).catch(() => undefined)
+  return async (portal, signedInVia) =>
+    await withTimeout(patience, find(portal, signedInVia)).catch(() => undefined)
 }
 
 // Servers refuse longer ones, and the person would stand before an error page instead of a question.

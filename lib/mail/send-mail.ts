@@ -1,5 +1,5 @@
-import { explain } from '../shared/errors.ts'
-import { within } from '../shared/with-timeout.ts'
+import { describeError } from '../shared/errors.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 
 /** A mail as nodemailer takes it. */
 export interface Mail {
@@ -15,7 +15,7 @@ export interface Mail {
 export type Mailer = { sendMail(mail: Mail): Promise<unknown> } | ((mail: Mail) => Promise<unknown>)
 
 /** A mail was not sent, or not in time. The message is for the operator's log, and free of what the mail holds. */
-export class MailFailed extends Error {
+export class MailError extends Error {
   constructor(message: string) {
     super(message)
     this.name = 'MailFailed'
@@ -39,9 +39,9 @@ export function createSendMail(mailer: Mailer, from: string | undefined): SendMa
   return async ({ to, subject, text, html }, secret) => {
     const headers = { to: oneLine(to), subject: oneLine(subject), ...(from && { from: oneLine(from) }) }
     try {
-      await within(patience, deliver({ ...headers, text, html }))
+      await withTimeout(patience, deliver({ ...headers, text, html }))
     } catch (error) {
-      throw new MailFailed(`the mail could not be sent: ${withoutSecret(explain(error), secret)}`)
+      throw new MailError(`the mail could not be sent: ${withoutSecret(describeError(error), secret)}`)
     }
   }
 }

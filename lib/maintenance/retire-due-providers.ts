@@ -1,13 +1,13 @@
 import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
 import { createRetirementRows } from '../management/retire-provider.ts'
-import type { SessionIndex } from '../sessions/sessions-table.ts'
+import type { SessionsTable } from '../sessions/sessions-table.ts'
 import type { Task } from './scheduler.ts'
 
 export interface RetireDueParts {
   events: EventLog
   knex: Knex
-  index: SessionIndex
+  index: SessionsTable
 }
 
 /**
@@ -33,7 +33,7 @@ export function createRetireDue({ events, index, knex }: RetireDueParts): Task {
         kind: 'provider-retired',
         portal,
         provider: slug,
-        by: 'upkeep',
+        actor: 'upkeep',
         detail: { sessions },
       })
     }

@@ -1,11 +1,11 @@
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { within } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 
 /** Something to look after: bounded, and harmless when several instances do it at once. */
 export type Task = () => Promise<void>
 
-export interface Upkeep {
+export interface Maintenance {
   /** From now on it is done about once a minute; harmless when it is begun twice. */
   start(): void
   /** Does all of it once, now. What fails is logged and done at the next time. */
@@ -21,7 +21,7 @@ const patience = 5000
  * What has its time, looked after from within: no cron, nothing to set up, and any number of instances. Each waits its own while
  * between half a minute and a minute and a half, so that they do not all come at once.
  */
-export function createUpkeep(tasks: Readonly<Record<string, Task>>, logger: Logger): Upkeep {
+export function createMaintenance(tasks: Readonly<Record<string, Task>>, logger: Logger): Maintenance {
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> = Promise.resolve()
   let stopped = false
@@ -32,7 +32,7 @@ export function createUpkeep(tasks: Readonly<Record<string, Task>>, logger: Logg
       try {
         await perform()
       } catch (error) {
-        logger.error({ task, cause: explain(error) }, 'upkeep failed, and is tried again in a minute')
+        logger.error({ task, cause: describeError(error) }, 'upkeep failed, and is tried again in a minute')
       }
     }
   }
@@ -58,7 +58,7 @@ export function createUpkeep(tasks: Readonly<Record<string, Task>>, logger: Logg
     async stop() {
       stopped = true
       clearTimeout(timer)
-      await within(patience, running).catch(() => {})
+      await withTimeout(patience, running).catch(() => {})
     },
   }
 }

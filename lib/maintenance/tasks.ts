@@ -1,4 +1,8 @@
-import { createForgetOver, createForgetRemoved, type ForgetOverParts } from './delete-expired-rows.ts'
+import {
+  createDeleteExpiredRows,
+  createPurgeRemovedProviders,
+  type ForgetOverParts,
+} from './delete-expired-rows.ts'
 import { createRetireDue, type RetireDueParts } from './retire-due-providers.ts'
 import type { Task } from './scheduler.ts'
 import { createWarnOfExpiry, type WarnOfExpiryParts } from './warn-expiring-secrets.ts'
@@ -10,7 +14,7 @@ export function createTasks(parts: TasksParts): Readonly<Record<string, Task>> {
   return {
     'retire providers': createRetireDue(parts),
     'warn of expiry': createWarnOfExpiry(parts),
-    'forget removed providers': createForgetRemoved(parts),
-    ...createForgetOver(parts),
+    'forget removed providers': createPurgeRemovedProviders(parts),
+    ...createDeleteExpiredRows(parts),
   }
 }

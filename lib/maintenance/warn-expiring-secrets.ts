@@ -3,7 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { SendExpiryMail } from '../mail/secret-expiry-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import { columns, fromRow, type Row } from '../providers/settings.ts'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Task } from './scheduler.ts'
 
@@ -69,7 +69,7 @@ export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
       kind: 'client-secret-expiring',
       portal,
       provider: slug,
-      by: 'upkeep',
+      actor: 'upkeep',
       detail: { secret, days, end },
     })
     if (!sendExpiryMail) return
@@ -77,7 +77,7 @@ export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
       try {
         await sendExpiryMail({ to, provider: displayName, slug, secret, days, end })
       } catch (error) {
-        logger.error({ portal, provider: slug, cause: explain(error) }, 'the warning was not mailed')
+        logger.error({ portal, provider: slug, cause: describeError(error) }, 'the warning was not mailed')
       }
   }
 
@@ -105,13 +105,13 @@ export function createWarnOfExpiry(parts: WarnOfExpiryParts): Task {
 }
 
 function dueWarnings(provider: Provider, warned: Warned): { which: Which; end: string; days: number }[] {
-  const { enabled, clientAuthentication, retiringAt } = provider
+  const { enabled, clientAuthentication, retireAt } = provider
   // Nobody misses the secret of one that is not in use.
   if (!enabled || !clientAuthentication.startsWith('client_secret')) return []
   const ends = { first: provider.clientSecretExpiresAt, second: provider.secondClientSecretExpiresAt }
   return (['first', 'second'] as const).flatMap((which) => {
     const end = ends[which]
-    if (end === undefined || (retiringAt !== undefined && retiringAt < end)) return []
+    if (end === undefined || (retireAt !== undefined && retireAt < end)) return []
     const left = (Date.parse(end) - Date.now()) / day
     const days = thresholds.filter((threshold) => left <= threshold).at(-1)
     const before = warned[which]

@@ -2,11 +2,11 @@ import { Router } from 'express'
 import { publicHalf, standing } from '../providers/client-key.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import { handle } from '../web/handler.ts'
-import type { PortalOf } from '../web/request.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { PortalResolver } from '../web/request.ts'
 
 export interface ClientKeysRouteParts {
-  portalOf: PortalOf
+  portalOf: PortalResolver
   table: ProvidersTable
 }
 
@@ -18,7 +18,7 @@ const keptFor = 300
  * Connect Core 9). Of a disabled provider, too: it reads them before it is enabled.
  */
 export function createClientKeysRoute({ portalOf, table }: ClientKeysRouteParts): Router {
-  const show = handle(async (req, res) => {
+  const show = asyncHandler(async (req, res) => {
     const provider = await table.find(portalOf(req), req.params.provider)
     const keys = provider ? await table.clientKeys(provider) : []
     if (keys.length === 0) throw new PortalSsoError('provider_unknown', 'no provider of that name has keys')

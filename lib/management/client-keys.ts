@@ -7,10 +7,10 @@ import {
   standing,
 } from '../providers/client-key.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { How } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import type { ProviderClients } from '../sign-in/connected-providers.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 import { slugOf } from './provider-input.ts'
 
 /** A public key as the provider reads it. */
@@ -30,24 +30,24 @@ export interface ClientKeys {
    *
    * @throws ConfigurationError when the last one published does not sign yet: it would be pushed out unused
    */
-  rotateClientKey(slug: string, how?: How): Promise<PublishedKey>
+  rotateClientKey(slug: string, how?: ActOptions): Promise<PublishedKey>
   /** where the provider fetches them: `/login/:provider/jwks.json` */
   jwksUri(slug: string, portal?: string): string
 }
 
 export interface ClientKeysParts {
-  addresses: Pick<Addresses, 'clientKeys'>
+  urls: Pick<PortalUrls, 'clientKeys'>
   clients: ProviderClients
   events: EventLog
   table: ProvidersTable
 }
 
-export function createClientKeys({ addresses, clients, events, table }: ClientKeysParts): ClientKeys {
+export function createClientKeys({ urls, clients, events, table }: ClientKeysParts): ClientKeys {
   return {
     async clientKeys(slug, portal = 'default') {
       return published(await table.clientKeys(await table.existing(portal, slug)))
     },
-    async rotateClientKey(slug, { portal = 'default', by = 'code' } = {}) {
+    async rotateClientKey(slug, { portal = 'default', actor = 'code' } = {}) {
       const provider = await table.existing(portal, slug)
       if (provider.clientAuthentication !== 'private_key_jwt')
         throw new ConfigurationError(
@@ -62,10 +62,10 @@ export function createClientKeys({ addresses, clients, events, table }: ClientKe
       await table.changeClientKeys(provider, (keys) => [...left(slug, keys, now), next])
       const { kid, from } = next
       const detail = { change: 'client key', after: JSON.stringify({ kid, alg, from }) }
-      await events.record({ kind: 'provider-changed', portal, provider: slug, by, detail })
+      await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
       return { kid, alg, state: 'next', from }
     },
-    jwksUri: (slug, portal = 'default') => addresses.clientKeys(slugOf(slug), portal),
+    jwksUri: (slug, portal = 'default') => urls.clientKeys(slugOf(slug), portal),
   }
 }
 

@@ -2,17 +2,17 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ClientSecrets, ProvidersTable } from '../providers/providers-table.ts'
 import { settingsOf } from '../providers/settings.ts'
-import type { How } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { sealUnderPassphrase } from './passphrase-seal.ts'
 import { digestOf, format, type ProviderFile, type ProviderInFile, version } from './provider-file.ts'
 
-export interface ExportHow extends How {
+export interface ExportOptions extends ActOptions {
   /** seals the client secrets into the file; left out: they stay here */
   passphrase?: string | undefined
 }
 
 /** @param slugs left out or empty: all of the portal */
-export type ExportProviders = (slugs?: readonly string[], how?: ExportHow) => Promise<ProviderFile>
+export type ExportProviders = (slugs?: readonly string[], how?: ExportOptions) => Promise<ProviderFile>
 
 /** What a file may tell whoever opens it. */
 export interface SealedSecrets {
@@ -24,7 +24,7 @@ export interface SealedSecrets {
 /** Keys of `private_key_jwt` are never among the secrets: every portal makes its own. */
 export function createExportProviders(parts: { events: EventLog; table: ProvidersTable }): ExportProviders {
   const { events, table } = parts
-  return async (slugs = [], { portal = 'default', by = 'code', passphrase } = {}) => {
+  return async (slugs = [], { portal = 'default', actor = 'code', passphrase } = {}) => {
     for (const slug of slugs) await table.existing(portal, slug)
     const all = await table.list(portal)
     const chosen = slugs.length === 0 ? all : all.filter(({ slug }) => slugs.includes(slug))
@@ -42,7 +42,7 @@ export function createExportProviders(parts: { events: EventLog; table: Provider
         kind: 'provider-exported',
         portal,
         provider: slug,
-        by,
+        actor,
         detail: { secrets: 'sealed' },
       })
     return { ...file, secrets }

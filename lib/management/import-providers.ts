@@ -2,15 +2,15 @@ import { z } from 'zod'
 import type { Provider, ProviderChanges, ProviderSettings } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { settingsOf } from '../providers/settings.ts'
-import type { How } from '../shared/act-options.ts'
-import { ConfigurationError, explain } from '../shared/errors.ts'
+import type { ActOptions } from '../shared/act-options.ts'
+import { ConfigurationError, describeError } from '../shared/errors.ts'
 import type { ConnectProvider } from './connect-provider.ts'
 import { openUnderPassphrase } from './passphrase-seal.ts'
 import { digestOf, type ProviderFile, type ProviderInFile, readProviderFile } from './provider-file.ts'
 import { type ProviderInput, parse, readChanges, readInput } from './provider-input.ts'
 import type { UpdateProvider } from './update-provider.ts'
 
-export interface ImportHow extends How {
+export interface ImportOptions extends ActOptions {
   /** opens the secrets of the file */
   passphrase?: string | undefined
   /** leaves the file's secrets sealed; default false */
@@ -44,7 +44,7 @@ export interface Imported {
  *
  * @throws ConfigurationError for a file that is wrong anywhere; nothing is changed then
  */
-export type ImportProviders = (text: string, how?: ImportHow) => Promise<Imported[]>
+export type ImportProviders = (text: string, how?: ImportOptions) => Promise<Imported[]>
 
 /** A client without a secret has none to give. */
 type Secrets = { clientSecret?: string | undefined; secondClientSecret?: string | undefined } | undefined
@@ -73,7 +73,7 @@ export function createImportProviders({ connect, table, update }: ImportParts): 
   }
 
   /** All of the file is judged before anything is done about any of it. */
-  async function plan({ providers }: ProviderFile, secrets: Map<string, Secrets>, how: ImportHow) {
+  async function plan({ providers }: ProviderFile, secrets: Map<string, Secrets>, how: ImportOptions) {
     const { portal = 'default' } = how
     const wrong: string[] = []
     const steps: Step[] = []
@@ -91,17 +91,17 @@ export function createImportProviders({ connect, table, update }: ImportParts): 
     return steps
   }
 
-  function newcomer({ slug, preset, settings }: ProviderInFile, given: Secrets, how: ImportHow): Step {
-    const { portal = 'default', by = 'code' } = how
+  function newcomer({ slug, preset, settings }: ProviderInFile, given: Secrets, how: ImportOptions): Step {
+    const { portal = 'default', actor = 'code' } = how
     const input: ProviderInput = { ...settings, ...given, slug, preset, portal, enabled: false }
     const { settings: read } = readInput(input)
     // Told here, since the file cannot hold it in the clear, and the test would only say that there is none.
     if (lacksSecret(read))
       return { slug, outcome: 'failed', needsSecret: true, reason: 'its client secret is missing' }
-    return { slug, outcome: 'connected', act: () => connect(input, by) }
+    return { slug, outcome: 'connected', act: () => connect(input, actor) }
   }
 
-  function stepFor(here: Provider, inFile: ProviderInFile, given: Secrets, how: ImportHow): Step {
+  function stepFor(here: Provider, inFile: ProviderInFile, given: Secrets, how: ImportOptions): Step {
     const { slug } = here
     const changes = { ...inFile.settings, ...given } as ProviderChanges
     const { changed } = readChanges(changes)
@@ -117,8 +117,8 @@ export function createImportProviders({ connect, table, update }: ImportParts): 
       const reason = `a file does not change who is believed (${believed.join(', ')}) while it is enabled: disable it first, or change that by hand`
       return { slug, outcome: 'failed', changes: differences, reason }
     }
-    const { portal, by } = how
-    const act = () => update(slug, changes, { portal, by, version: here.version })
+    const { portal, actor } = how
+    const act = () => update(slug, changes, { portal, actor, version: here.version })
     return { slug, outcome: 'updated', changes: differences, act }
   }
 }
@@ -145,7 +145,7 @@ const sealedSchema = z.strictObject({
   ),
 })
 
-async function secretsOf(file: ProviderFile, how: ImportHow): Promise<Map<string, Secrets>> {
+async function secretsOf(file: ProviderFile, how: ImportOptions): Promise<Map<string, Secrets>> {
   const sealed = how.withoutSecrets ? {} : await openSecrets(file, how.passphrase)
   const given = new Map<string, Secrets>(Object.entries(sealed))
   for (const [slug, clientSecret] of Object.entries(how.clientSecrets ?? {}))
@@ -185,6 +185,6 @@ async function failure(act: () => Promise<unknown>): Promise<Partial<Imported>> 
     await act()
     return {}
   } catch (error) {
-    return { outcome: 'failed', reason: explain(error) }
+    return { outcome: 'failed', reason: describeError(error) }
   }
 }

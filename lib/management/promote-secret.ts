@@ -1,6 +1,6 @@
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { How } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import type { UpdateProvider } from './update-provider.ts'
 
@@ -10,11 +10,11 @@ import type { UpdateProvider } from './update-provider.ts'
  *
  * @throws ConfigurationError when there is no second one, or the provider does not take it
  */
-export type PromoteSecret = (slug: string, how?: How) => Promise<Provider>
+export type PromoteSecret = (slug: string, how?: ActOptions) => Promise<Provider>
 
 export function createPromoteSecret(parts: { table: ProvidersTable; update: UpdateProvider }): PromoteSecret {
   const { table, update } = parts
-  return async (slug, { portal = 'default', by } = {}) => {
+  return async (slug, { portal = 'default', actor } = {}) => {
     const provider = await table.existing(portal, slug)
     // The first is to be forgotten, so it does not matter whether anybody can still open it.
     const { secondClientSecret } = await table.clientSecrets(provider, ['clientSecret'])
@@ -28,6 +28,6 @@ export function createPromoteSecret(parts: { table: ProvidersTable; update: Upda
       secondClientSecret: null,
       secondClientSecretExpiresAt: null,
     }
-    return await update(slug, changes, { portal, by, version: provider.version })
+    return await update(slug, changes, { portal, actor, version: provider.version })
   }
 }

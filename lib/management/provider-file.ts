@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { providerSettingsSchema, slugSchema } from '../providers/provider.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { parse } from './provider-input.ts'
 
 /** Providers on their way to another portal or stage. No ids, no portal, no state: those belong to where they stand. */
@@ -97,6 +97,6 @@ function misplaced({ slug, settings }: ProviderInFile): string[] {
     .map((name) =>
       secretNames.includes(name)
         ? `${slug}: ${name}: a file holds no secrets in the clear; take it out, and give it when you are asked`
-        : `${slug}: ${loggable(name)}: is no setting`,
+        : `${slug}: ${sanitizeText(name)}: is no setting`,
     )
 }

@@ -8,7 +8,7 @@ import {
   slugSchema,
 } from '../providers/provider.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { portalName } from '../web/request.ts'
 
 /**
@@ -116,7 +116,7 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   if (result.success) return result.data
   // Names are quoted, and may be a file's: a line of their own in a terminal would speak in our name.
   const told = result.error.issues.map(({ path, message }) => `${path.join('.') || 'provider'}: ${message}`)
-  throw new ConfigurationError(told.map((each) => loggable(each)).join('; '))
+  throw new ConfigurationError(told.map((each) => sanitizeText(each)).join('; '))
 }
 
 function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -1,29 +1,29 @@
-import type { Outbound } from '../oidc/http-client.ts'
+import type { HttpClients } from '../oidc/http-client.ts'
 import { signingKeyOf } from '../providers/client-key.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider, ProviderChanges } from '../providers/provider.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 import { createConnectProvider } from './connect-provider.ts'
-import { createSwitches, type Switches, type SwitchParts } from './enable-provider.ts'
+import { createEnableApi, type EnableApi, type EnableApiParts } from './enable-provider.ts'
 import { createExportProviders, type ExportProviders } from './export-providers.ts'
 import { createImportProviders, type ImportProviders } from './import-providers.ts'
 import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import { type ProviderInput, readInput, slugOf } from './provider-input.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
-import { createUpdateProvider, type UpdateHow } from './update-provider.ts'
+import { createUpdateProvider, type UpdateOptions } from './update-provider.ts'
 
 /** Providers of a portal, from code; admin pages and CLI do the same acts. `portal` is `default` wherever it is left out. */
-export interface Providers extends Switches {
+export interface Providers extends EnableApi {
   /** Checks, discovers, tests, saves. @throws ConfigurationError that says what to do; nothing is saved then */
-  connect(input: ProviderInput, by?: string): Promise<Provider>
+  connect(input: ProviderInput, actor?: string): Promise<Provider>
   list(portal?: string): Promise<Provider[]>
   find(slug: string, portal?: string): Promise<Provider | undefined>
   /** Tests it anew; what was found stands in its row, and how it reads the client secret. */
   test(slug: string, portal?: string): Promise<ProviderTest>
   /** Tests what is not saved. @throws ConfigurationError for input that cannot be tested */
-  tryOut(input: ProviderInput): Promise<ProviderTest>
+  testUnsaved(input: ProviderInput): Promise<ProviderTest>
   /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
-  update(slug: string, changes: ProviderChanges, how?: UpdateHow): Promise<Provider>
+  update(slug: string, changes: ProviderChanges, how?: UpdateOptions): Promise<Provider>
   promoteSecondSecret: PromoteSecret
   /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
   exportProviders: ExportProviders
@@ -40,16 +40,16 @@ export interface Providers extends Switches {
   postLogoutRedirectUri(portal?: string): string
 }
 
-export interface ProvidersParts extends SwitchParts {
-  addresses: Pick<
-    Addresses,
+export interface ProvidersParts extends EnableApiParts {
+  urls: Pick<
+    PortalUrls,
     'callback' | 'adminConsent' | 'backChannelLogout' | 'frontChannelLogout' | 'loggedOut'
   >
-  outbound: Outbound
+  outbound: HttpClients
 }
 
 export function createProviders(parts: ProvidersParts): Providers {
-  const { addresses, events, outbound, table } = parts
+  const { urls, events, outbound, table } = parts
   const connect = createConnectProvider(parts)
   const update = createUpdateProvider(parts)
 
@@ -59,7 +59,7 @@ export function createProviders(parts: ProvidersParts): Providers {
     const updated = await table.update(provider, { secretEncoding })
     const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
     const { portal, slug } = provider
-    await events.record({ kind: 'provider-changed', portal, provider: slug, by: 'test', detail })
+    await events.record({ kind: 'provider-changed', portal, provider: slug, actor: 'test', detail })
     return updated
   }
 
@@ -69,33 +69,33 @@ export function createProviders(parts: ProvidersParts): Providers {
     find: (slug, portal = 'default') => table.find(portal, slug),
     async test(slug, portal = 'default') {
       const provider = await table.existing(portal, slug)
-      const redirectUri = addresses.callback(slug, portal)
+      const redirectUri = urls.callback(slug, portal)
       const secrets = await table.clientSecrets(provider)
       const keys = await table.clientKeys(provider)
       const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
       const test = await testProvider({ ...provider, ...secrets, signingKey, redirectUri }, outbound)
       const remembered = await remember(provider, test)
       if (test.secretInUse) await table.noteSecretInUse(remembered, test.secretInUse)
-      await table.noteTest(remembered, test.checks)
+      await table.recordConnectionTest(remembered, test.checks)
       return test
     },
-    async tryOut(input) {
+    async testUnsaved(input) {
       const { slug, portal, preset, settings } = readInput(input)
-      const candidate = { ...settings, preset, redirectUri: addresses.callback(slug, portal) }
+      const candidate = { ...settings, preset, redirectUri: urls.callback(slug, portal) }
       return await testProvider(candidate, outbound)
     },
     update,
     promoteSecondSecret: createPromoteSecret({ table, update }),
     exportProviders: createExportProviders(parts),
     importProviders: createImportProviders({ connect, table, update }),
-    ...createSwitches(parts),
-    redirectUri: (slug, portal = 'default') => addresses.callback(slugOf(slug), portal),
+    ...createEnableApi(parts),
+    redirectUri: (slug, portal = 'default') => urls.callback(slugOf(slug), portal),
     async adminConsentUri(slug, portal = 'default') {
       const { preset } = await table.existing(portal, slug)
-      return presetOf(preset)?.adminConsent && addresses.adminConsent(slug, portal)
+      return presetOf(preset)?.adminConsent && urls.adminConsent(slug, portal)
     },
-    backChannelLogoutUri: (slug, portal = 'default') => addresses.backChannelLogout(slugOf(slug), portal),
-    frontChannelLogoutUri: (slug, portal = 'default') => addresses.frontChannelLogout(slugOf(slug), portal),
-    postLogoutRedirectUri: (portal = 'default') => addresses.loggedOut(portal),
+    backChannelLogoutUri: (slug, portal = 'default') => urls.backChannelLogout(slugOf(slug), portal),
+    frontChannelLogoutUri: (slug, portal = 'default') => urls.frontChannelLogout(slugOf(slug), portal),
+    postLogoutRedirectUri: (portal = 'default') => urls.loggedOut(portal),
   }
 }

@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { SessionIndex } from '../sessions/sessions-table.ts'
-import type { How } from '../shared/act-options.ts'
+import type { SessionsTable } from '../sessions/sessions-table.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { linkedThrough } from './retire-provider.ts'
 
@@ -26,7 +26,7 @@ export interface RebindingRows {
     provider: Provider,
     since: string | undefined,
   ): Promise<{ userId: string; email: string | undefined }[]>
-  rebound(provider: Provider, since: string): Promise<number>
+  relinked(provider: Provider, since: string): Promise<number>
   /** Links that a rebinding made, at most a thousand. */
   reboundLinks(provider: Provider, since: string): Promise<ReboundLink[]>
   unlink(links: readonly ReboundLink[], on: Knex): Promise<void>
@@ -90,7 +90,7 @@ export function createRebindingRows(knex: Knex): RebindingRows {
       const rows: { userId: string; email: string | null }[] = await query
       return rows.map(({ userId, email }) => ({ userId, email: email ?? undefined }))
     },
-    async rebound(provider, since) {
+    async relinked(provider, since) {
       const found = await made(provider, since).countDistinct({ people: 'user_id' }).first()
       return Number(found?.people)
     },
@@ -116,7 +116,7 @@ export interface RebindingPlan {
   /** the others, a thousand at most: they would have to prove their address, or register again */
   orphans: { userId: string; email: string | undefined }[]
   /** who has been found again since the last rebinding began, which may be over */
-  rebound: number
+  relinked: number
   /** when it began; `undefined` when it is not going on */
   since: string | undefined
 }
@@ -129,30 +129,30 @@ export interface Rebinding {
   /** What would happen; changes nothing. */
   rebindingPlan(slug: string, portal?: string): Promise<RebindingPlan>
   /** Start it with the change at the provider. @throws ConfigurationError when it is going on already */
-  startRebinding(slug: string, how?: How): Promise<void>
+  startRebinding(slug: string, how?: ActOptions): Promise<void>
   /** From now on nobody is found again so; who was stays. @throws ConfigurationError when it is not going on */
-  stopRebinding(slug: string, how?: How): Promise<void>
+  stopRebinding(slug: string, how?: ActOptions): Promise<void>
   /**
    * Takes back every link that the last rebinding made, ends the sessions of those who came by them, and stops it.
    *
    * @returns how many links
    * @throws ConfigurationError when there never was one
    */
-  undoRebinding(slug: string, how?: How): Promise<number>
+  undoRebinding(slug: string, how?: ActOptions): Promise<number>
 }
 
 export interface RebindingParts {
   events: EventLog
   knex: Knex
-  index: SessionIndex
+  index: SessionsTable
   table: ProvidersTable
 }
 
 export function createRebinding({ events, knex, index, table }: RebindingParts): Rebinding {
   const rows = createRebindingRows(knex)
   type Step = 'started' | 'stopped' | 'undone'
-  const noted = (portal: string, provider: string, by: string, detail: { step: Step; people: number }) =>
-    events.record({ kind: 'provider-rebinding', portal, provider, by, detail })
+  const noted = (portal: string, provider: string, actor: string, detail: { step: Step; people: number }) =>
+    events.record({ kind: 'provider-rebinding', portal, provider, actor, detail })
 
   return {
     async rebindingPlan(slug, portal = 'default') {
@@ -163,28 +163,28 @@ export function createRebinding({ events, knex, index, table }: RebindingParts):
       return {
         ...(await rows.count(provider, since)),
         orphans: await rows.orphans(provider, since),
-        rebound: last === undefined ? 0 : await rows.rebound(provider, last),
+        relinked: last === undefined ? 0 : await rows.relinked(provider, last),
         since,
       }
     },
 
-    async startRebinding(slug, { portal = 'default', by = 'code' } = {}) {
+    async startRebinding(slug, { portal = 'default', actor = 'code' } = {}) {
       const provider = await table.existing(portal, slug)
       const { findable } = await rows.count(provider, undefined)
       if (!(await rows.start(provider)))
         throw new ConfigurationError(`"${slug}": people are found again already`)
-      await noted(portal, slug, by, { step: 'started', people: findable })
+      await noted(portal, slug, actor, { step: 'started', people: findable })
     },
 
-    async stopRebinding(slug, { portal = 'default', by = 'code' } = {}) {
+    async stopRebinding(slug, { portal = 'default', actor = 'code' } = {}) {
       const provider = await table.existing(portal, slug)
       const since = await rows.since(provider)
       if (since === undefined || !(await rows.stop(provider)))
         throw new ConfigurationError(`"${slug}": nobody is found again just now, so there is nothing to stop`)
-      await noted(portal, slug, by, { step: 'stopped', people: await rows.rebound(provider, since) })
+      await noted(portal, slug, actor, { step: 'stopped', people: await rows.relinked(provider, since) })
     },
 
-    async undoRebinding(slug, { portal = 'default', by = 'code' } = {}) {
+    async undoRebinding(slug, { portal = 'default', actor = 'code' } = {}) {
       const provider = await table.existing(portal, slug)
       const since = await rows.since(provider)
       if (since === undefined)
@@ -207,7 +207,7 @@ export function createRebinding({ events, knex, index, table }: RebindingParts):
         undone += links.length
         links = await rows.reboundLinks(provider, since)
       }
-      await noted(portal, slug, by, { step: 'undone', people: undone })
+      await noted(portal, slug, actor, { step: 'undone', people: undone })
       return undone
     },
   }

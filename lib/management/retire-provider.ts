@@ -2,10 +2,10 @@ import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { How } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 
-export interface Dependents {
+export interface Usage {
   /**
    * How many people have signed in with a provider, and for how many of them nothing else is linked.
    *
@@ -14,7 +14,7 @@ export interface Dependents {
   of(provider: Provider, enabled: readonly Provider[]): Promise<{ people: number; onlyWayIn: number }>
 }
 
-export function createDependents(knex: Knex): Dependents {
+export function createUsage(knex: Knex): Usage {
   return {
     async of(provider, enabled) {
       const others = enabled.filter(({ id }) => id !== provider.id)
@@ -64,9 +64,9 @@ export interface RetirementRows {
   /** @returns whether the day was still to come */
   keep(provider: Named): Promise<boolean>
   /** Those whose day came before `until`, removed ones too; at most 100. */
-  due(until: string): Promise<(Named & { retiringAt: string })[]>
+  due(until: string): Promise<(Named & { retireAt: string })[]>
   /** @returns whether this call was the one that did it */
-  retire(provider: Named & { retiringAt: string }, on: Knex): Promise<boolean>
+  retire(provider: Named & { retireAt: string }, on: Knex): Promise<boolean>
   removed(portal: string): Promise<{ slug: string; displayName: string; removedAt: string }[]>
   /** @returns whether it was there */
   restore(portal: string, slug: string): Promise<boolean>
@@ -92,13 +92,13 @@ export function createRetirementRows(knex: Knex): RetirementRows {
     },
     async due(until) {
       return await rows()
-        .select('id', 'portal', 'slug', { retiringAt: 'retiring_at' })
+        .select('id', 'portal', 'slug', { retireAt: 'retiring_at' })
         .where('retiring_at', '<=', until)
         .limit(100)
     },
-    async retire({ id, retiringAt }, on) {
+    async retire({ id, retireAt }, on) {
       const retired = await rows(on)
-        .where({ id, retiring_at: retiringAt })
+        .where({ id, retiring_at: retireAt })
         .update({ enabled: false, retiring_at: null, version: knex.raw('version + 1'), updated_at: now() })
       return retired === 1
     },
@@ -138,18 +138,18 @@ export interface Retirement {
    * How many people have signed in with it, and for how many of them no other enabled provider is linked. Ask before disabling
    * or removing. In doubt somebody counts as one who has no other way.
    */
-  whoDependsOn(slug: string, portal?: string): Promise<{ people: number; onlyWayIn: number }>
+  usage(slug: string, portal?: string): Promise<{ people: number; onlyWayIn: number }>
   /**
    * From `at` on it is disabled and its sessions end; until then the login page says so.
    *
    * @param at to come, within a year
    * @throws ConfigurationError when it is not, or when the provider is disabled
    */
-  retire(slug: string, at: Date, how?: How): Promise<void>
+  retire(slug: string, at: Date, how?: ActOptions): Promise<void>
   /** Takes that back. @throws ConfigurationError when the day has come */
-  keep(slug: string, how?: How): Promise<void>
+  keep(slug: string, how?: ActOptions): Promise<void>
   /** Brings a removed one back, disabled. @throws ConfigurationError when it is forgotten, or another has its slug by now */
-  restore(slug: string, how?: How): Promise<void>
+  restore(slug: string, how?: ActOptions): Promise<void>
   /** What was removed and can be restored, the newest first. */
   removed(portal?: string): Promise<{ slug: string; displayName: string; removedAt: string }[]>
 }
@@ -164,17 +164,17 @@ const year = 366 * 24 * 3_600_000
 
 export function createRetirement({ events, knex, table }: RetirementParts): Retirement {
   const rows = createRetirementRows(knex)
-  const dependents = createDependents(knex)
-  const changed = (portal: string, provider: string, by: string, change: string) =>
-    events.record({ kind: 'provider-changed', portal, provider, by, detail: { change } })
+  const dependents = createUsage(knex)
+  const changed = (portal: string, provider: string, actor: string, change: string) =>
+    events.record({ kind: 'provider-changed', portal, provider, actor, detail: { change } })
 
   return {
-    async whoDependsOn(slug, portal = 'default') {
+    async usage(slug, portal = 'default') {
       const provider = await table.existing(portal, slug)
       return await dependents.of(provider, await table.listEnabled(portal))
     },
 
-    async retire(slug, at, { portal = 'default', by = 'code' } = {}) {
+    async retire(slug, at, { portal = 'default', actor = 'code' } = {}) {
       const inTime = at.getTime() - Date.now()
       if (!(inTime > 0 && inTime <= year))
         throw new ConfigurationError('at: give a moment that is to come, within a year')
@@ -186,28 +186,28 @@ export function createRetirement({ events, knex, table }: RetirementParts): Reti
         kind: 'provider-retiring',
         portal,
         provider: slug,
-        by,
+        actor,
         detail: { at: at.toISOString() },
       })
     },
 
-    async keep(slug, { portal = 'default', by = 'code' } = {}) {
+    async keep(slug, { portal = 'default', actor = 'code' } = {}) {
       const provider = await table.existing(portal, slug)
       if (!(await rows.keep(provider)))
         throw new ConfigurationError(
           `"${slug}" has no last day that is still to come: if it is disabled, enable it`,
         )
-      await changed(portal, slug, by, 'kept')
+      await changed(portal, slug, actor, 'kept')
     },
 
-    async restore(slug, { portal = 'default', by = 'code' } = {}) {
+    async restore(slug, { portal = 'default', actor = 'code' } = {}) {
       if (!(await rows.restore(portal, slug)))
         throw new ConfigurationError(
           (await table.find(portal, slug))
             ? `a provider called "${slug}" is connected: nothing of that name waits to be restored`
             : `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is forgotten`,
         )
-      await changed(portal, slug, by, 'restored, disabled')
+      await changed(portal, slug, actor, 'restored, disabled')
     },
 
     removed: (portal = 'default') => rows.removed(portal),

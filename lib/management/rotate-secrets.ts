@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
 import { keysOf } from '../providers/providers-table.ts'
-import type { How } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import type { SecretBox } from '../shared/seal.ts'
 
@@ -13,7 +13,7 @@ import type { SecretBox } from '../shared/seal.ts'
  * @throws ConfigurationError when one opens under none of the secrets; then all stay as they were. One of a provider that was
  *   removed is passed over: nobody could set it again
  */
-export type RotateSecrets = (how?: Pick<How, 'by'>) => Promise<{ providers: number }>
+export type RotateSecrets = (how?: Pick<ActOptions, 'actor'>) => Promise<{ providers: number }>
 
 export interface RotateSecretsParts {
   events: EventLog
@@ -66,7 +66,7 @@ export function createRotateSecrets({ events, knex, secretBox }: RotateSecretsPa
     }
   }
 
-  return async ({ by = 'code' } = {}) => {
+  return async ({ actor = 'code' } = {}) => {
     const portals = await knex.transaction(async (transaction) => {
       const rows = () => transaction('sso_providers')
       // Locks all rows, in whatever database: who changes one now waits, and writes over ours what is newer. Readers wait for
@@ -84,7 +84,7 @@ export function createRotateSecrets({ events, knex, secretBox }: RotateSecretsPa
     })
     for (const portal of new Set(portals.length > 0 ? portals : ['default'])) {
       const providers = String(portals.filter((each) => each === portal).length)
-      await events.record({ kind: 'secrets-rotated', portal, by, detail: { providers } })
+      await events.record({ kind: 'secrets-rotated', portal, actor, detail: { providers } })
     }
     return { providers: portals.length }
   }

@@ -1,4 +1,4 @@
-import type { Outbound } from '../oidc/http-client.ts'
+import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientKeyAlgorithm, keyAlgorithmFor } from '../providers/client-key.ts'
 import type {
   Check,
@@ -8,9 +8,9 @@ import type {
   SigningAlgorithm,
 } from '../providers/provider.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthentication, chooseAuthentication } from './checks/authentication.ts'
-import type { Candidate } from './checks/candidate.ts'
+import type { TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
 import { checkKeys } from './checks/keys.ts'
@@ -25,7 +25,7 @@ import {
 import { reach } from './checks/reach.ts'
 
 /** A provider that cannot work is not saved: names each failed check and says what to do. */
-export class FailedTest extends ConfigurationError {
+export class ProviderTestError extends ConfigurationError {
   readonly checks: readonly Check[]
 
   constructor(checks: readonly Check[]) {
@@ -54,7 +54,7 @@ export interface ProviderTest {
 }
 
 /** Over the network that the candidate names; what goes wrong there counts for no provider that is in use. */
-export async function testProvider(candidate: Candidate, outbound: Outbound): Promise<ProviderTest> {
+export async function testProvider(candidate: TestInput, outbound: HttpClients): Promise<ProviderTest> {
   const clock = createClock(outbound.of('candidate', candidate))
   const { metadata, checks: reached } = await reach(candidate, clock.outbound)
   if (!metadata) return told({ checks: reached })
@@ -93,8 +93,8 @@ export async function testProvider(candidate: Candidate, outbound: Outbound): Pr
 function told(test: Omit<ProviderTest, 'ok'>): ProviderTest {
   const checks = test.checks.map(({ finding, remedy, ...check }) => ({
     ...check,
-    finding: loggable(finding, 500),
-    ...(remedy !== undefined && { remedy: loggable(remedy, 500) }),
+    finding: sanitizeText(finding, 500),
+    ...(remedy !== undefined && { remedy: sanitizeText(remedy, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
 }
@@ -106,14 +106,15 @@ function told(test: Omit<ProviderTest, 'ok'>): ProviderTest {
  * @param redirectUri where answers go
  * @throws FailedTest
  */
-export async function tested(
-  { preset, signingKey, ...settings }: ProviderSettings & Pick<Candidate, 'preset' | 'signingKey'>,
+export async function testAndResolve(
+  { preset, signingKey, ...settings }: ProviderSettings & Pick<TestInput, 'preset' | 'signingKey'>,
   redirectUri: string,
-  outbound: Outbound,
+  outbound: HttpClients,
 ) {
   const test = await testProvider({ ...settings, preset, signingKey, redirectUri }, outbound)
   const { issuer, clientAuthentication, signingAlgorithm } = test
-  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new FailedTest(test.checks)
+  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm)
+    throw new ProviderTestError(test.checks)
   const { secretEncoding = settings.secretEncoding, secretInUse, clientKeyAlgorithm, checks } = test
   return {
     found: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },

@@ -1,5 +1,5 @@
 import type { EventLog } from '../events/event-log.ts'
-import type { Outbound } from '../oidc/http-client.ts'
+import type { HttpClients } from '../oidc/http-client.ts'
 import {
   type ClientKey,
   type ClientKeyAlgorithm,
@@ -8,32 +8,36 @@ import {
 } from '../providers/client-key.ts'
 import type { Provider, ProviderChanges, ProviderSettings } from '../providers/provider.ts'
 import type { ClientSecrets, ProvidersTable, SecretChanges } from '../providers/providers-table.ts'
-import { settingsOf, settled } from '../providers/settings.ts'
-import type { How } from '../shared/act-options.ts'
+import { settingsOf, withDefaults } from '../providers/settings.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import type { Addresses } from '../web/urls.ts'
-import type { Candidate } from './checks/candidate.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import type { TestInput } from './checks/candidate.ts'
 import { assertFits, readChanges } from './provider-input.ts'
-import { tested } from './test-provider.ts'
+import { testAndResolve } from './test-provider.ts'
 
-export interface UpdateHow extends How {
+export interface UpdateOptions extends ActOptions {
   /** of the row that the changes were made on: a newer one is somebody else's work, and is not written over */
   version?: number | undefined
 }
 
 export interface UpdateParts {
-  addresses: Pick<Addresses, 'callback'>
+  urls: Pick<PortalUrls, 'callback'>
   events: EventLog
-  outbound: Outbound
+  outbound: HttpClients
   table: ProvidersTable
 }
 
-export type UpdateProvider = (slug: string, changes: ProviderChanges, how?: UpdateHow) => Promise<Provider>
+export type UpdateProvider = (
+  slug: string,
+  changes: ProviderChanges,
+  how?: UpdateOptions,
+) => Promise<Provider>
 
 const secretNames = ['clientSecret', 'secondClientSecret'] as const
 const required: readonly string[] = ['displayName', 'issuer', 'clientId']
 
-export function createUpdateProvider({ addresses, events, outbound, table }: UpdateParts): UpdateProvider {
+export function createUpdateProvider({ urls, events, outbound, table }: UpdateParts): UpdateProvider {
   /** Keys that are there stay: the provider has read them. */
   async function firstKey(provider: Provider, alg: ClientKeyAlgorithm): Promise<ClientKey[] | undefined> {
     const keys = await table.clientKeys(provider)
@@ -44,14 +48,14 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
   async function signingKeyFor(
     provider: Provider,
     asked: ProviderSettings,
-  ): Promise<Candidate['signingKey']> {
+  ): Promise<TestInput['signingKey']> {
     const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
     if (!stays || moves(provider, asked) || believesOthers(provider, asked)) return undefined
     const keys = await table.clientKeys(provider)
     return () => signingKeyOf(keys, Date.now())
   }
 
-  return async (slug, changes, { portal = 'default', by = 'code', version } = {}) => {
+  return async (slug, changes, { portal = 'default', actor = 'code', version } = {}) => {
     const provider = await table.existing(portal, slug)
     if (version !== undefined && version !== provider.version)
       throw new ConfigurationError(
@@ -70,17 +74,17 @@ export function createUpdateProvider({ addresses, events, outbound, table }: Upd
     assertFits(provider.preset, asked)
     refuseTakingSecretsAlong(provider, asked, stored)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
-    const { found, keyAlgorithm, secretInUse, checks } = await tested(
+    const { found, keyAlgorithm, secretInUse, checks } = await testAndResolve(
       { ...asked, preset: provider.preset, signingKey: await signingKeyFor(provider, asked) },
-      addresses.callback(slug, portal),
+      urls.callback(slug, portal),
       outbound,
     )
     const clientKeys = keyAlgorithm && (await firstKey(provider, keyAlgorithm))
-    const updated = await table.update(provider, settled(found), { ...secrets, clientKeys })
+    const updated = await table.update(provider, withDefaults(found), { ...secrets, clientKeys })
     if (secretInUse) await table.noteSecretInUse(updated, secretInUse)
-    await table.noteTest(updated, checks)
+    await table.recordConnectionTest(updated, checks)
     const detail = difference(provider, updated, secrets)
-    await events.record({ kind: 'provider-changed', portal, provider: slug, by, detail })
+    await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
     return updated
   }
 }

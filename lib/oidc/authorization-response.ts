@@ -2,7 +2,7 @@ import type { Request } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
 
 /** What a provider sent back through the browser (OpenID Connect Core 3.1.2.5, RFC 9207): unverified. */
-export interface Answer {
+export interface AuthorizationResponse {
   readonly state: string
   readonly parameters: URLSearchParams
 }
@@ -11,20 +11,20 @@ export interface Answer {
  * RFC 6749, A.11, and no longer than any code that was ever seen. A server, or what stands before it, may hang up on what is
  * odd or large; a token endpoint that hangs up five times in a row is left alone, and so would be everybody who signs in.
  */
-const possibleCode = /^[\u0020-\u007e]{1,4096}$/
+const codePattern = /^[\u0020-\u007e]{1,4096}$/
 
 /**
  * Reads query or form.
  *
  * @throws PortalSsoError `answer_malformed` for duplicate parameters, and for what is neither a code nor an error
  */
-export function readAnswer(req: Request): Answer {
+export function readAuthorizationResponse(req: Request): AuthorizationResponse {
   const parameters = req.method === 'POST' ? fromForm(req.body) : fromQuery(req)
   const state = parameters.get('state')
   if (!state) throw new PortalSsoError('answer_malformed', 'the answer has no state')
   if (parameters.has('code') === parameters.has('error'))
     throw new PortalSsoError('answer_malformed', 'the answer is neither a code nor an error')
-  if (parameters.has('code') && !possibleCode.test(String(parameters.get('code'))))
+  if (parameters.has('code') && !codePattern.test(String(parameters.get('code'))))
     throw new PortalSsoError('answer_malformed', 'the code is empty, too long, or not in ASCII')
   return { state, parameters }
 }

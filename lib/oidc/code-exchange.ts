@@ -1,16 +1,16 @@
 import * as client from 'openid-client'
-import { isIssuerOf, issuerFor, isTemplated, ofAnotherTenant, ownKeys } from '../providers/issuer.ts'
+import { isIssuerOf, issuerFor, isTemplated, keysForIssuer, ofAnotherTenant } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderMetadata } from './discovery.ts'
 
-export interface Redeemed {
+export interface ExchangedTokens {
   /** the one that judged, for UserInfo */
   configuration: client.Configuration
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
 /** Who judges an answer. */
-export interface Judges {
+export interface ConfigurationFactory {
   metadata: ProviderMetadata
   /** @param issuer that the tokens have to name; default the row's */
   configuration(issuer?: string): client.Configuration
@@ -22,17 +22,18 @@ export interface Judges {
  * @param received the callback's address with the answer's parameters
  * @throws what openid-client throws; Error for a token of a tenant that does not come in
  */
-export async function redeem(
+export async function exchangeCode(
   provider: Provider,
-  judges: Judges,
+  judges: ConfigurationFactory,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
-): Promise<Redeemed> {
+): Promise<ExchangedTokens> {
   const { issuer, send }: Tenant = isTemplated(provider)
     ? await tenantOf(provider, judges, received, checks)
     : { issuer: provider.issuer }
   const configuration = judges.configuration(issuer)
-  if (provider.preset === 'entra') demandOwnKeys(configuration, provider, judges.metadata, issuer, send)
+  if (provider.preset === 'entra')
+    restrictKeysToIssuer(configuration, provider, judges.metadata, issuer, send)
   return {
     configuration,
     tokens: await client.authorizationCodeGrant(configuration, received, { ...checks }),
@@ -40,7 +41,7 @@ export async function redeem(
 }
 
 /** Keys count only for the issuer that they say they are for. @param send asks in place of the configuration's own */
-function demandOwnKeys(
+function restrictKeysToIssuer(
   configuration: client.Configuration,
   provider: Provider,
   { jwks_uri }: ProviderMetadata,
@@ -65,7 +66,7 @@ interface Tenant {
 /** Whose answer it is, of a row for many tenants. */
 async function tenantOf(
   provider: Provider,
-  judges: Judges,
+  judges: ConfigurationFactory,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Tenant> {
@@ -73,7 +74,7 @@ async function tenantOf(
   const named = received.searchParams.get('iss')
   if (named !== null && !isIssuerOf(provider, named))
     throw new Error('the answer comes from another issuer (iss)')
-  return named === null ? await redeemFirst(provider, judges, received, checks) : { issuer: named }
+  return named === null ? await peekTenant(provider, judges, received, checks) : { issuer: named }
 }
 
 /**
@@ -81,9 +82,9 @@ async function tenantOf(
  * the row's own issuer, which no token names. The `tid` in the token then chooses which issuer the second judge demands, of the
  * same answer. It is unverified at that moment and gains its sender nothing: signature, issuer and `tid` have to agree later.
  */
-async function redeemFirst(
+async function peekTenant(
   provider: Provider,
-  judges: Judges,
+  judges: ConfigurationFactory,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Tenant> {
@@ -131,6 +132,6 @@ async function withoutForeignKeys(provider: Provider, issuer: string, response: 
     .json()
     .catch(() => undefined)) as { keys?: unknown } | undefined
   if (!Array.isArray(set?.keys)) return response
-  const keys = ownKeys(provider, issuer, set.keys)
+  const keys = keysForIssuer(provider, issuer, set.keys)
   return new Response(JSON.stringify({ keys }), { status: response.status, headers: response.headers })
 }

@@ -103,9 +103,9 @@ function lookupOf(permits: AddressRules, resolve: Resolve): LookupFunction {
   }
 }
 
-function refused(addresses: string): Error {
+function refused(urls: string): Error {
   return new Error(
-    `the address ${addresses || 'of nothing'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
+    `the address ${urls || 'of nothing'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
   )
 }
 

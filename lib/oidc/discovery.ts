@@ -1,6 +1,6 @@
 import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
-import { isFetchable, type WayOut } from './http-client.ts'
+import { type HttpClient, isFetchable } from './http-client.ts'
 
 /** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -22,7 +22,7 @@ const discoveryTimeLimit = 4
  */
 export async function discover(
   { issuer, preset }: { issuer: string; preset: string },
-  outbound: WayOut,
+  outbound: HttpClient,
 ): Promise<ProviderMetadata> {
   if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
   // By the document's own address: openid-client would compare its issuer, which is a template here.
@@ -32,7 +32,7 @@ export async function discover(
   return assertUsable({ ...document, issuer })
 }
 
-async function fetchDocument(server: URL, outbound: WayOut): Promise<client.ServerMetadata> {
+async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {
   if (!isFetchable(server))
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {

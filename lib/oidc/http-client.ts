@@ -20,7 +20,7 @@ export interface OutboundSettings {
 }
 
 /** The only way out, with all the limits that a hostile provider makes necessary. */
-export interface Outbound extends WayOut {
+export interface HttpClients extends HttpClient {
   /**
    * The same for one provider, whose failures and connections count for itself alone: its metadata may name another one's
    * endpoint, and have us hang up on that five times in a row, or use up all connections to it.
@@ -28,11 +28,11 @@ export interface Outbound extends WayOut {
    * @param owner id of the provider
    * @param network its proxy and certificates; other ones make another way, with connections and failures of its own
    */
-  of(owner: string, network?: Network): WayOut
+  of(owner: string, network?: Network): HttpClient
   close(): Promise<void>
 }
 
-export interface WayOut {
+export interface HttpClient {
   /** seconds for a whole exchange */
   readonly timeLimit: number
   /** An answer of at most 1 MiB, without following a redirect. @throws Unreachable, or Error for what is not to be fetched */
@@ -42,17 +42,17 @@ export interface WayOut {
 }
 
 /** The provider gave no answer that could be looked at, or is known to give none at present. */
-export class Unreachable extends Error {
+export class UnreachableError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'Unreachable'
   }
 }
 
-class TooLarge extends Error {}
+class ResponseTooLargeError extends Error {}
 
 /** No answer in time from an endpoint that answered others meanwhile. */
-class Busy extends Error {}
+class QueueTimeoutError extends Error {}
 
 interface Endpoint {
   breaker: CircuitBreakerPolicy
@@ -71,7 +71,7 @@ const leftAlone = 10_000
 const mostOwners = 200
 
 /** @param resolve for tests; the system's resolver otherwise */
-export function createOutbound(settings: OutboundSettings, resolve?: Resolve): Outbound {
+export function createHttpClients(settings: OutboundSettings, resolve?: Resolve): HttpClients {
   const { timeoutSeconds: timeLimit, allowedAddresses, concurrency } = settings
   const rules = createAddressRules(allowedAddresses)
   const createAgent = createAgents(rules, { concurrency, timeout: timeLimit * 1000 }, resolve)
@@ -97,7 +97,7 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
     const known = endpoints.get(key)
     if (known) return known
     const breaker = circuitBreaker(
-      handleWhen((error) => !(error instanceof TooLarge || error instanceof Busy)),
+      handleWhen((error) => !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)),
       {
         halfOpenAfter: leftAlone,
         breaker: new ConsecutiveBreaker(failuresInARow),
@@ -116,12 +116,12 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
       endpoint.lastAnswer = performance.now()
       return response
     } catch (cause) {
-      if (cause instanceof TooLarge || endpoint.lastAnswer < began) throw cause
-      throw new Busy('it answers others', { cause })
+      if (cause instanceof ResponseTooLargeError || endpoint.lastAnswer < began) throw cause
+      throw new QueueTimeoutError('it answers others', { cause })
     }
   }
 
-  function wayOf(id: string, network: Network = {}): WayOut {
+  function wayOf(id: string, network: Network = {}): HttpClient {
     const owner = id + fingerprint(network)
     const fetchOnce: CustomFetch = async (address, options) => {
       const url = new URL(address)
@@ -131,11 +131,11 @@ export function createOutbound(settings: OutboundSettings, resolve?: Resolve): O
         const endpoint = endpointOf(owner, url)
         return await endpoint.breaker.execute(() => ask(endpoint, agentOf(owner, network), url, options))
       } catch (cause) {
-        if (cause instanceof TooLarge) throw cause
-        throw new Unreachable(`${url.origin} gave no answer`, { cause })
+        if (cause instanceof ResponseTooLargeError) throw cause
+        throw new UnreachableError(`${url.origin} gave no answer`, { cause })
       }
     }
-    return { timeLimit, fetch: fetchOnce, fetchMoved: followingMoves(fetchOnce) }
+    return { timeLimit, fetch: fetchOnce, fetchMoved: followSameOriginRedirects(fetchOnce) }
   }
 
   async function exchange(dispatcher: Dispatcher, url: URL, options: Parameters<CustomFetch>[1]) {
@@ -216,7 +216,7 @@ async function readBounded({ body }: UndiciResponse): Promise<Uint8Array<ArrayBu
   // Leaving the loop cancels the rest.
   for await (const chunk of body ?? []) {
     size += (chunk as Uint8Array).byteLength
-    if (size > sizeLimit) throw new TooLarge(`the answer is larger than ${sizeLimit} bytes`)
+    if (size > sizeLimit) throw new ResponseTooLargeError(`the answer is larger than ${sizeLimit} bytes`)
     chunks.push(chunk as Uint8Array)
   }
   return new Uint8Array(Buffer.concat(chunks))
@@ -230,7 +230,7 @@ function bodyless(status: number): boolean {
 export function isUnreachable(error: unknown): boolean {
   for (let at = error, depth = 0; at && depth < 5; depth++) {
     const { status, code, cause } = at as { status?: unknown; code?: unknown; cause?: unknown }
-    if (at instanceof Unreachable || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
+    if (at instanceof UnreachableError || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
     if (typeof status === 'number' && status >= 500) return true
     at = cause
   }
@@ -238,7 +238,7 @@ export function isUnreachable(error: unknown): boolean {
 }
 
 /** For public documents, which may move within their origin: follows three redirects there. */
-export function followingMoves(fetchOnce: CustomFetch): CustomFetch {
+export function followSameOriginRedirects(fetchOnce: CustomFetch): CustomFetch {
   return async (address, options) => {
     let url = new URL(address)
     for (let redirects = 0; ; redirects++) {
@@ -247,13 +247,13 @@ export function followingMoves(fetchOnce: CustomFetch): CustomFetch {
       if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
       if (redirects === 3) throw new Error(`${url.origin} redirects too often`)
       if (!URL.canParse(location, url.href)) throw new Error(`${url.origin} redirects to no address`)
-      url = sameOrigin(new URL(location, url), url)
+      url = refuseCrossSitePosts(new URL(location, url), url)
     }
   }
 }
 
 // A document on another origin is somebody else's word.
-function sameOrigin(to: URL, from: URL): URL {
+function refuseCrossSitePosts(to: URL, from: URL): URL {
   if (to.origin !== from.origin) throw new Error(`${from.origin} redirects to another origin`)
   return to
 }

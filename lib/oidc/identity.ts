@@ -9,12 +9,12 @@ export interface Identity {
   /** normal form; `undefined` when the provider gave none that is one */
   readonly email?: string | undefined
   /** the provider says, and is allowed to say, that the address belongs to this person */
-  readonly emailVouched: boolean
+  readonly emailTrusted: boolean
   readonly name?: string | undefined
   /** who it is in a directory of Entra (`tid`, `oid`), whichever application asks: a new registration changes every subject */
   readonly directory?: { readonly tenant: string; readonly object: string } | undefined
   /** the `sid` claim */
-  readonly providerSession?: string | undefined
+  readonly sid?: string | undefined
   /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
   readonly logoutHint: string
   /** when we asked for it, which is before the provider said anything: milliseconds since 1970 by our own clock */
@@ -68,11 +68,11 @@ export function identityFrom(
     issuer: String(idClaims.iss),
     subject,
     email,
-    emailVouched: email !== undefined && vouches(provider, email, source),
+    emailTrusted: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
     directory: directoryOf(provider, idClaims),
     // To the letter: a logout token must find it again.
-    providerSession: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
+    sid: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
     askedAt: clock.askedAt,
     authenticatedAt: authenticationOf(idClaims, clock),
@@ -84,11 +84,11 @@ export function identityFrom(
  * The one address of a person that may be looked up: the provider's where it vouches for it, else the one that the person
  * proved by a code.
  */
-export function certainAddress(
-  { email, emailVouched }: Pick<Identity, 'email' | 'emailVouched'>,
+export function trustedEmail(
+  { email, emailTrusted }: Pick<Identity, 'email' | 'emailTrusted'>,
   proven: string | undefined,
 ): string | undefined {
-  return emailVouched ? email : proven
+  return emailTrusted ? email : proven
 }
 
 /** RFC 7519, 2: JSON also holds numbers that are no moment (`1e999` is read as infinity), and a token would never end. */

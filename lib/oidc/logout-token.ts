@@ -2,7 +2,7 @@ import { type CompactJWSHeaderParameters, compactVerify, decodeProtectedHeader }
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { identifier } from './identity.ts'
-import { clockTolerance, type Keys } from './provider-client.ts'
+import { clockTolerance, type KeyResolver } from './provider-client.ts'
 
 /** What a provider says has ended: a session of its own, or everything of a person, or both named at once. */
 export interface LogoutToken {
@@ -10,9 +10,7 @@ export interface LogoutToken {
   id: string
   /** `iss`: of a provider for many tenants that of one */
   issuer: string
-  ends:
-    | { providerSession: string; subject?: string | undefined }
-    | { providerSession?: undefined; subject: string }
+  ends: { sid: string; subject?: string | undefined } | { sid?: undefined; subject: string }
 }
 
 /** A logout token that is not to be believed; the message, for the operator's log, says why and quotes nothing of it. */
@@ -24,7 +22,7 @@ export class LogoutTokenError extends Error {
 }
 
 /** seconds after which a token is too old, whatever it says of itself */
-const longestAge = 300
+const maxAgeLimitSeconds = 300
 
 const event = 'http://schemas.openid.net/event/backchannel-logout'
 
@@ -42,7 +40,7 @@ type Claims = Readonly<Record<string, unknown>>
 export async function readLogoutToken(
   token: string,
   provider: Judge,
-  keys: () => Promise<Keys>,
+  keys: () => Promise<KeyResolver>,
   now: number,
 ): Promise<LogoutToken> {
   checkHeader(headerOf(token), provider)
@@ -53,7 +51,7 @@ export async function readLogoutToken(
   const ends = endsOf(claims)
   checkEvents(claims)
   if (claims.nonce !== undefined) throw new LogoutTokenError('it has a nonce, as only an ID token may')
-  return { id: idOf(claims), issuer, ends }
+  return { id: tokenIdOf(claims), issuer, ends }
 }
 
 /** 2.6 (1): signed, and not encrypted, which nobody registered for. */
@@ -80,7 +78,7 @@ function checkHeader({ alg, typ, crit }: CompactJWSHeaderParameters, { signingAl
 }
 
 /** 2.6 (2), with the provider's own keys: what a header says of keys (`jwk`, `jku`, `x5c`, `x5u`) is never looked at. */
-async function verified(token: string, keys: Keys, { signingAlgorithm }: Judge): Promise<Claims> {
+async function verified(token: string, keys: KeyResolver, { signingAlgorithm }: Judge): Promise<Claims> {
   let payload: Uint8Array
   try {
     ;({ payload } = await compactVerify(token, keys, { algorithms: [signingAlgorithm] }))
@@ -118,7 +116,8 @@ function checkAudience({ aud, azp }: Claims, { clientId }: Judge): void {
 function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
   if (!isMoment(iat)) throw new LogoutTokenError('it does not say when it was issued (iat)')
   if (iat > now + clockTolerance) throw new LogoutTokenError('it was issued in the future (iat)')
-  if (iat < now - longestAge - clockTolerance) throw new LogoutTokenError('it was issued too long ago (iat)')
+  if (iat < now - maxAgeLimitSeconds - clockTolerance)
+    throw new LogoutTokenError('it was issued too long ago (iat)')
   if (!isMoment(exp)) throw new LogoutTokenError('it does not say when it expires (exp)')
   if (exp <= now - clockTolerance) throw new LogoutTokenError('it has expired (exp)')
   if (nbf === undefined) return
@@ -126,10 +125,10 @@ function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
 }
 
 /** 2.6 (5) */
-function endsOf({ sub, sid }: Claims): LogoutToken['ends'] {
-  const subject = identifierOf(sub, 'sub')
-  const providerSession = identifierOf(sid, 'sid')
-  if (providerSession !== undefined) return { providerSession, subject }
+function endsOf(claims: Claims): LogoutToken['ends'] {
+  const subject = identifierOf(claims.sub, 'sub')
+  const sid = identifierOf(claims.sid, 'sid')
+  if (sid !== undefined) return { sid, subject }
   if (subject !== undefined) return { subject }
   throw new LogoutTokenError('it names neither a person (sub) nor a session (sid)')
 }
@@ -141,7 +140,7 @@ function checkEvents({ events }: Claims): void {
 }
 
 /** 2.4; whether it was seen before (2.6 (8)) is for whoever remembers. */
-function idOf({ jti }: Claims): string {
+function tokenIdOf({ jti }: Claims): string {
   if (typeof jti !== 'string' || jti === '') throw new LogoutTokenError('it has no id (jti)')
   return jti
 }

@@ -1,16 +1,16 @@
 import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
-import { ownKeys } from '../providers/issuer.ts'
+import { keysForIssuer } from '../providers/issuer.ts'
 import {
   type ClientAuthentication,
   type Provider,
   type SecretEncoding,
   signingAlgorithms,
 } from '../providers/provider.ts'
-import { type Redeemed, redeem } from './code-exchange.ts'
+import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
 import { discover, type ProviderMetadata } from './discovery.ts'
-import type { WayOut } from './http-client.ts'
+import type { HttpClient } from './http-client.ts'
 
 /** What proves us to a provider. */
 export interface Credentials {
@@ -23,7 +23,7 @@ export interface Credentials {
 export type SigningKey = PrivateKey
 
 /** One way to prove who we are. */
-export interface Proof {
+export interface ClientCredential {
   authenticate: ClientAuth
   /** with which of two client secrets; `first` where there is no secret at all */
   secret: 'first' | 'second'
@@ -34,7 +34,7 @@ export interface Proof {
 export type Authenticating = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
 
 /** All ways that the row allows: one for each client secret. @throws Error when it lacks what its method needs */
-export function proofsOf(provider: Authenticating, credentials: Credentials): Proof[] {
+export function credentialsOf(provider: Authenticating, credentials: Credentials): ClientCredential[] {
   const { clientAuthentication: method, secretEncoding } = provider
   const { clientSecret, secondClientSecret, signingKey } = credentials
   if (method === 'none') return [{ authenticate: None(), secret: 'first', encoding: secretEncoding }]
@@ -46,17 +46,17 @@ export function proofsOf(provider: Authenticating, credentials: Credentials): Pr
     { secret: 'first', text: clientSecret },
     { secret: 'second', text: secondClientSecret },
   ] as const
-  const proofs = secrets.flatMap(({ secret, text }) =>
+  const emailVerifications = secrets.flatMap(({ secret, text }) =>
     text === undefined
       ? []
       : [{ secret, encoding: secretEncoding, authenticate: withSecret(method, text, secretEncoding) }],
   )
-  if (proofs.length === 0) throw new Error('the provider has no client secret')
-  return proofs
+  if (emailVerifications.length === 0) throw new Error('the provider has no client secret')
+  return emailVerifications
 }
 
 /** The same secrets as the row does not spell them, where that is another thing. */
-export function respelledProofsOf(provider: Authenticating, credentials: Credentials): Proof[] {
+export function alternateEncodings(provider: Authenticating, credentials: Credentials): ClientCredential[] {
   const { clientId, clientAuthentication, secretEncoding } = provider
   if (clientAuthentication !== 'client_secret_basic') return []
   const differing = (secret: string | undefined) =>
@@ -66,7 +66,7 @@ export function respelledProofsOf(provider: Authenticating, credentials: Credent
     secondClientSecret: differing(credentials.secondClientSecret),
   }
   if (left.clientSecret === undefined && left.secondClientSecret === undefined) return []
-  return proofsOf({ ...provider, secretEncoding: secretEncoding === 'raw' ? 'form' : 'raw' }, left)
+  return credentialsOf({ ...provider, secretEncoding: secretEncoding === 'raw' ? 'form' : 'raw' }, left)
 }
 
 export function withSecret(
@@ -88,7 +88,7 @@ function clientAssertion(signingKey: () => Promise<SigningKey>): ClientAuth {
 }
 
 /** The spellings in which client secrets travel: not for a log, whoever quotes them. */
-export function spellingsOf(clientId: string, { clientSecret, secondClientSecret }: Credentials): string[] {
+export function secretForms(clientId: string, { clientSecret, secondClientSecret }: Credentials): string[] {
   return [clientSecret, secondClientSecret].flatMap((secret) =>
     secret === undefined
       ? []
@@ -132,36 +132,36 @@ export interface ProviderClient {
    *
    * @param watch sees what is asked on the way, UserInfo too; for whoever watches, both spellings of the secrets are tried
    */
-  redeem(
+  exchangeCode(
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
-    watch?: Watch,
-  ): Promise<Redeemed & { encoding: SecretEncoding }>
+    wrapFetch?: FetchWrapper,
+  ): Promise<ExchangedTokens & { encoding: SecretEncoding }>
   /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
-  keys(): Promise<Keys>
+  keys(): Promise<KeyResolver>
 }
 
-export type Watch = (ask: client.CustomFetch) => client.CustomFetch
+export type FetchWrapper = (ask: client.CustomFetch) => client.CustomFetch
 
 /** Finds the key that a token's header names, or the only one that fits. */
-export type Keys = CompactVerifyGetKey
+export type KeyResolver = CompactVerifyGetKey
 
 /** seconds that one clock may be ahead of or behind the other */
 export const clockTolerance = 30
 
-export interface ClientHow {
+export interface ProviderClientOptions {
   /** Hears which of two client secrets the provider took, whenever it is another one than before. */
-  secretTaken?: ((secret: Proof['secret']) => void) | undefined
+  secretTaken?: ((secret: ClientCredential['secret']) => void) | undefined
 }
 
 /** @throws when discovery fails or the issuer is not the one in the row; nothing broken is kept */
 export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
-  outbound: WayOut,
-  { secretTaken = () => {} }: ClientHow = {},
+  outbound: HttpClient,
+  { secretTaken = () => {} }: ProviderClientOptions = {},
 ): Promise<ProviderClient> {
-  const proofs = proofsOf(provider, credentials)
+  const emailVerifications = credentialsOf(provider, credentials)
   const metadata = await discover(provider, outbound)
   // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
   if (metadata.issuer !== provider.issuer)
@@ -171,12 +171,14 @@ export async function createProviderClient(
   let inUse = provider.secretInUse
 
   /** The one that the provider took last comes first. */
-  function inOrder(): Proof[] {
-    return [...proofs].sort((one, other) => Number(other.secret === inUse) - Number(one.secret === inUse))
+  function inOrder(): ClientCredential[] {
+    return [...emailVerifications].sort(
+      (one, other) => Number(other.secret === inUse) - Number(one.secret === inUse),
+    )
   }
 
   function configurationWith(
-    { authenticate }: Proof,
+    { authenticate }: ClientCredential,
     issuer = metadata.issuer,
     fetch = fetchWithKeysAhead(metadata, fetchKeys, outbound),
   ): client.Configuration {
@@ -195,7 +197,7 @@ export async function createProviderClient(
     return configuration
   }
 
-  function taken(secret: Proof['secret']): void {
+  function taken(secret: ClientCredential['secret']): void {
     if (secret === inUse) return
     inUse = secret
     secretTaken(secret)
@@ -203,21 +205,21 @@ export async function createProviderClient(
 
   return {
     metadata,
-    secrets: spellingsOf(provider.clientId, credentials),
-    configuration: (issuer) => configurationWith(inOrder()[0] as Proof, issuer),
-    async redeem(received, checks, watch) {
+    secrets: secretForms(provider.clientId, credentials),
+    configuration: (issuer) => configurationWith(inOrder()[0] as ClientCredential, issuer),
+    async exchangeCode(received, checks, wrapFetch) {
       const ahead = fetchWithKeysAhead(metadata, fetchKeys, outbound)
-      const fetch = watch ? watch(ahead) : ahead
-      const tryWith = async (proof: Proof) => {
+      const fetch = wrapFetch ? wrapFetch(ahead) : ahead
+      const tryWith = async (proof: ClientCredential) => {
         const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)
-        const redeemed = await redeem(provider, { metadata, configuration }, received, checks)
+        const redeemed = await exchangeCode(provider, { metadata, configuration }, received, checks)
         taken(proof.secret)
         return { ...redeemed, encoding: proof.encoding }
       }
-      const inTurn = [...inOrder(), ...(watch ? respelledProofsOf(provider, credentials) : [])]
+      const inTurn = [...inOrder(), ...(wrapFetch ? alternateEncodings(provider, credentials) : [])]
       for (;;) {
         try {
-          return await tryWith(inTurn.shift() as Proof)
+          return await tryWith(inTurn.shift() as ClientCredential)
         } catch (error) {
           // Who we are is looked at before the code is, so the code is still good.
           if (inTurn.length === 0 || !(await refusesClient(error))) throw error
@@ -237,14 +239,14 @@ export async function createProviderClient(
  * Keys of Entra count only for the issuer that they say they are for. Whose token it is it says itself, unverified at that moment:
  * that gains its sender nothing, for the issuer that is judged afterwards stands in the same payload.
  */
-function keysFrom(provider: Provider, set: JSONWebKeySet): Keys {
+function keysFrom(provider: Provider, set: JSONWebKeySet): KeyResolver {
   const all = createLocalJWKSet(set)
   if (provider.preset !== 'entra') return all
   return async (header, token) => {
     const { iss } = JSON.parse(Buffer.from(String(token?.payload), 'base64url').toString()) as {
       iss?: unknown
     }
-    return await createLocalJWKSet({ keys: ownKeys(provider, String(iss), set.keys) })(header, token)
+    return await createLocalJWKSet({ keys: keysForIssuer(provider, String(iss), set.keys) })(header, token)
   }
 }
 
@@ -299,7 +301,7 @@ const keyRequest: client.CustomFetchOptions = {
 function fetchWithKeysAhead(
   metadata: ProviderMetadata,
   fetchKeys: () => Promise<Response>,
-  outbound: WayOut,
+  outbound: HttpClient,
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href

@@ -13,12 +13,12 @@ const telling = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\
  * @param secrets of this exchange
  */
 export function quote(said: string, secrets: readonly string[]): string {
-  const safe = conceal(said, secrets).replace(opaque, (run) => (telling.test(run) ? run : '…'))
+  const safe = redact(said, secrets).replace(opaque, (run) => (telling.test(run) ? run : '…'))
   return JSON.stringify(safe.slice(0, 300))
 }
 
 /** Takes secrets out of a text, in the spellings in which they travel. */
-export function conceal(text: string, secrets: readonly string[]): string {
+export function redact(text: string, secrets: readonly string[]): string {
   const spellings = secrets.flatMap((secret) => [secret, encodeURIComponent(secret), formEncoded(secret)])
   return spellings
     .filter((spelling) => spelling !== '')
@@ -41,7 +41,7 @@ export function entraCode(description: unknown): string | undefined {
  * Whether an error says that consent is missing (OpenID Connect Core 3.1.2.6). `interaction_required` is general, and with
  * another number (50076: a second factor) something else.
  */
-export function lacksConsent(error: string, description: unknown): boolean {
+export function isConsentRequired(error: string, description: unknown): boolean {
   if (error === 'consent_required') return true
   const code = entraCode(description)
   return code === undefined ? error === 'interaction_required' : consentCodes.has(code.slice('AADSTS'.length))

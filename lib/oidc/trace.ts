@@ -1,10 +1,10 @@
 import type { SecretEncoding } from '../providers/provider.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import type { Claims } from './identity.ts'
-import type { Watch } from './provider-client.ts'
+import type { FetchWrapper } from './provider-client.ts'
 
 /** What a rehearsal is told of an answer while it is judged, one by one and in this order. Nothing of it is a token. */
-export type Seen =
+export type TraceEvent =
   /** `other`: the keys; after the ID token, UserInfo */
   | { asked: 'token' | 'other' }
   | { tokenStatus: number }
@@ -17,16 +17,16 @@ export type Seen =
   /** as it was thrown, not to be shown; `quoted` makes what a provider said fit for the operator */
   | { failure: unknown; quoted: (said: string) => string }
 
-export type Observe = (seen: Seen) => void
+export type Trace = (seen: TraceEvent) => void
 
 /** Has somebody told which endpoints are asked. */
-export function watching({ token_endpoint }: ProviderMetadata, observe: Observe): Watch {
+export function traceEndpoints({ token_endpoint }: ProviderMetadata, trace: Trace): FetchWrapper {
   const tokenUrl = new URL(token_endpoint).href
   return (ask) => async (url, options) => {
     const isToken = url === tokenUrl
-    observe({ asked: isToken ? 'token' : 'other' })
+    trace({ asked: isToken ? 'token' : 'other' })
     const response = await ask(url, options)
-    if (isToken) observe({ tokenStatus: response.status })
+    if (isToken) trace({ tokenStatus: response.status })
     return response
   }
 }

@@ -2,18 +2,18 @@ import { randomBytes } from 'node:crypto'
 import type { Knex } from 'knex'
 import { digestKey } from '../web/rate-limit.ts'
 
-export type TicketKind = 'rehearsal' | 'break-glass'
+export type OneTimeLinkKind = 'rehearsal' | 'break-glass'
 
 /** What stands behind a link that is good once. */
-export interface Ticket {
+export interface OneTimeLink {
   /** digest of what stands in the link */
   id: string
-  detail: TicketDetail
+  detail: OneTimeLinkDetail
 }
 
-export interface TicketDetail {
+export interface OneTimeLinkDetail {
   /** who made the link */
-  by: string
+  actor: string
   /** slug of the provider to rehearse */
   provider?: string | undefined
   /** what became of it */
@@ -21,16 +21,16 @@ export interface TicketDetail {
 }
 
 /** Links that are good once and for 15 minutes. Only a digest is kept: who reads the table cannot use one. */
-export interface Tickets {
+export interface OneTimeLinks {
   make(
     portal: string,
-    kind: TicketKind,
-    detail: TicketDetail,
+    kind: OneTimeLinkKind,
+    detail: OneTimeLinkDetail,
   ): Promise<{ ticket: string; id: string; expiresAt: Date }>
   /** Looks, and uses nothing up: programs that look into mails open every link. */
-  find(portal: string, kind: TicketKind, ticket: unknown): Promise<Ticket | undefined>
+  find(portal: string, kind: OneTimeLinkKind, ticket: unknown): Promise<OneTimeLink | undefined>
   /** Uses it up: of several at once one gets it. */
-  take(portal: string, kind: TicketKind, ticket: unknown): Promise<Ticket | undefined>
+  take(portal: string, kind: OneTimeLinkKind, ticket: unknown): Promise<OneTimeLink | undefined>
   /** Writes down what became of one that was taken. */
   note(id: string, outcome: 'passed' | 'failed'): Promise<void>
   /** @returns `over`: expired before anybody used it, or used, but nothing came of it in time */
@@ -47,12 +47,12 @@ interface Row {
   used_at: string | null
 }
 
-export function createTickets(knex: Knex): Tickets {
+export function createOneTimeLinks(knex: Knex): OneTimeLinks {
   const rows = () => knex('sso_tickets')
-  const read = ({ id, detail }: Row): Ticket => ({ id, detail: JSON.parse(detail) as TicketDetail })
+  const read = ({ id, detail }: Row): OneTimeLink => ({ id, detail: JSON.parse(detail) as OneTimeLinkDetail })
 
   /** of that portal and kind only, unused, and in time */
-  function good(portal: string, kind: TicketKind, ticket: unknown) {
+  function good(portal: string, kind: OneTimeLinkKind, ticket: unknown) {
     // 256 random bits: there is nothing to guess, and nothing that a slow hash would protect.
     const id = typeof ticket === 'string' ? digestKey(ticket) : ''
     const now = new Date().toISOString()

@@ -63,7 +63,7 @@ export function maySign({ issuer: own }: Tenancy, issuer: string, keyIssuer: unk
 }
 
 /** Of a key set of Entra those that may sign for a tenant. */
-export function ownKeys<Key>(provider: Tenancy, issuer: string, keys: readonly Key[]): Key[] {
+export function keysForIssuer<Key>(provider: Tenancy, issuer: string, keys: readonly Key[]): Key[] {
   return keys.filter((key) => maySign(provider, issuer, (key as { issuer?: unknown } | null)?.issuer))
 }
 

@@ -62,11 +62,11 @@ export interface Provider {
   readonly recommended: boolean
   readonly position: number
   /** when a rehearsal sign-in with these very settings passed */
-  readonly rehearsedAt?: string | undefined
+  readonly testSignInAt?: string | undefined
   /** id of the active user that it ended with, if it did */
-  readonly rehearsedAs?: string | undefined
+  readonly testSignInUserId?: string | undefined
   /** from then on nobody signs in with it */
-  readonly retiringAt?: string | undefined
+  readonly retireAt?: string | undefined
   /** since when people are found again by what stays the same when a provider gives them new subjects */
   readonly rebindingSince?: string | undefined
   /** what the last test found */

@@ -5,7 +5,7 @@ import { ConfigurationError } from '../shared/errors.ts'
 import type { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
 import { type Check, type Provider, type SecretEncoding, slugSchema } from './provider.ts'
-import { columns, fromRow, mattersToSignIn, type NewProvider, type Row, toColumns } from './settings.ts'
+import { columns, fromRow, type NewProvider, needsRetest, type Row, toColumns } from './settings.ts'
 
 /** Left out: stays as it is; `null`: none any more. */
 export interface SecretChanges {
@@ -20,7 +20,7 @@ export interface ClientSecrets {
   secondClientSecret: string | undefined
 }
 
-export interface PassedRehearsal {
+export interface PassedTestSignIn {
   /** of the active user that it ended with, if it did */
   userId: string | undefined
   /** how the provider takes the client secret: from now on it is spelled so */
@@ -60,13 +60,13 @@ export interface ProvidersTable {
   /** Which client secret the provider took last; no change, so nobody's sign-in is disturbed. */
   noteSecretInUse(provider: Provider, secret: Provider['secretInUse']): Promise<void>
   /** What a test found; no change, so nobody's sign-in is disturbed. */
-  noteTest(provider: Provider, checks: readonly Check[]): Promise<void>
+  recordConnectionTest(provider: Provider, checks: readonly Check[]): Promise<void>
   /**
    * A rehearsal sign-in passed.
    *
    * @returns false when the row is another one by now
    */
-  noteRehearsal(provider: Provider, passed: PassedRehearsal): Promise<boolean>
+  recordTestSignIn(provider: Provider, passed: PassedTestSignIn): Promise<boolean>
   /** It is seen nowhere any more, but kept for a while, so that it can be restored. */
   remove(provider: Provider, ends?: 'sessions'): Promise<void>
 }
@@ -196,7 +196,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     },
     async update(provider, changes, secrets = {}) {
       const replaced = await sealed(secrets, provider.id)
-      const anew = Object.keys(replaced).length > 0 || mattersToSignIn(provider, changes)
+      const anew = Object.keys(replaced).length > 0 || needsRetest(provider, changes)
       const updated = await rows()
         .where({ id: provider.id, version: provider.version })
         .update({
@@ -252,12 +252,12 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     async noteSecretInUse({ id, version }, secret) {
       await rows().where({ id, version }).update({ secret_in_use: secret })
     },
-    async noteTest(provider, checks) {
+    async recordConnectionTest(provider, checks) {
       await rows()
         .where({ id: provider.id, version: provider.version })
         .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
     },
-    async noteRehearsal({ id, version, secretEncoding: spelled }, { userId, secretEncoding = spelled }) {
+    async recordTestSignIn({ id, version, secretEncoding: spelled }, { userId, secretEncoding = spelled }) {
       const noted = await rows()
         .where({ id, version })
         .update({

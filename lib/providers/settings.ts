@@ -8,9 +8,9 @@ export type NewProvider = Omit<
   | 'version'
   | 'recommended'
   | 'secretInUse'
-  | 'rehearsedAt'
-  | 'rehearsedAs'
-  | 'retiringAt'
+  | 'testSignInAt'
+  | 'testSignInUserId'
+  | 'retireAt'
   | 'rebindingSince'
   | 'tested'
 >
@@ -127,9 +127,9 @@ export function fromRow(row: Row): Provider {
     enabled: isEnabled(row),
     recommended: Boolean(row.recommended),
     position: row.position,
-    rehearsedAt: row.rehearsed_at ?? undefined,
-    rehearsedAs: row.rehearsed_as ?? undefined,
-    retiringAt: row.retiring_at ?? undefined,
+    testSignInAt: row.rehearsed_at ?? undefined,
+    testSignInUserId: row.rehearsed_as ?? undefined,
+    retireAt: row.retiring_at ?? undefined,
     rebindingSince: (row.rebinding_until === null && row.rebinding_since) || undefined,
     tested: row.tested === null ? undefined : (JSON.parse(row.tested) as Provider['tested']),
     version: row.version,
@@ -172,7 +172,7 @@ function orNull(provider: Partial<NewProvider>, name: keyof NewProvider): unknow
 }
 
 /** All that an administrator settles of a provider, but for what it is called in addresses and which portal it belongs to. */
-export type Settled = Omit<NewProvider, 'portal' | 'slug' | 'preset' | 'enabled'>
+export type DefaultedSettings = Omit<NewProvider, 'portal' | 'slug' | 'preset' | 'enabled'>
 
 type Decided = Omit<ProviderSettings, 'clientSecret' | 'secondClientSecret'> & {
   clientAuthentication: Provider['clientAuthentication']
@@ -180,7 +180,7 @@ type Decided = Omit<ProviderSettings, 'clientSecret' | 'secondClientSecret'> & {
 }
 
 /** Fills in what an absent setting means. */
-export function settled(settings: Decided): Settled {
+export function withDefaults(settings: Decided): DefaultedSettings {
   return {
     displayName: settings.displayName,
     issuer: settings.issuer,
@@ -215,7 +215,7 @@ const unnoticed: readonly string[] = [
 ]
 
 /** Whether a sign-in could fail, or let somebody else in, that did not before: it has to be rehearsed anew then. */
-export function mattersToSignIn(before: Provider, changes: Partial<NewProvider>): boolean {
+export function needsRetest(before: Provider, changes: Partial<NewProvider>): boolean {
   return Object.entries(changes).some(
     ([name, value]) =>
       !unnoticed.includes(name) && JSON.stringify(value) !== JSON.stringify(before[name as keyof Provider]),

@@ -1,34 +1,34 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { MailFailed } from '../mail/send-mail.ts'
+import { MailError } from '../mail/send-mail.ts'
 import type { SendCodeMail } from '../mail/verification-code-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { Admit } from '../sign-in/complete-sign-in.ts'
-import type { LookUp } from '../sign-in/decide.ts'
+import type { CompleteSignIn } from '../sign-in/complete-sign-in.ts'
+import type { ResolveIdentity } from '../sign-in/decide.ts'
 import {
-  accountOf,
+  accountLabel,
   addressOf,
   type PendingRegistration,
   type PendingRegistrations,
-  type SentCode,
-  type StartAgain,
+  type RestartSignIn,
+  type VerificationCode,
   type WithPending,
 } from '../sign-in/pending-registration.ts'
 import type { Pages } from '../web/pages.ts'
-import type { Addresses } from '../web/urls.ts'
-import { type AddressProofs, goodFor, provableEmail, readCode } from './email-verification.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import { codeMinutes, type EmailVerifications, provableEmail, readCode } from './email-verification.ts'
 
-export interface ShowProofParts {
-  addresses: Addresses
+export interface EmailVerificationPagesParts {
+  urls: PortalUrls
   pages: Pages
   table: ProvidersTable
 }
 
 /** What is wrong with an entry, or with what came of it: key of a sentence under `proof.errors`, and the status to say it with. */
-export interface ProofMistake {
+export interface FormError {
   sentence: 'emailInvalid' | 'tooMany' | 'mailFailed' | 'codeMalformed' | 'codeWrong' | 'codeOver'
   status: 422 | 429 | 502
   /** tries that are left */
@@ -36,26 +36,39 @@ export interface ProofMistake {
 }
 
 /** The two pages on which a person proves an address. They never know whether the portal has a user with it. */
-export interface ShowProof {
-  address(req: Request, res: Response, step: ProofStep, typed: string, mistake?: ProofMistake): Promise<void>
+export interface EmailVerificationPages {
+  address(
+    req: Request,
+    res: Response,
+    step: EmailVerificationStep,
+    typed: string,
+    mistake?: FormError,
+  ): Promise<void>
   /** @param again a code had been sent before */
   code(
     req: Request,
     res: Response,
-    step: ProofStep,
+    step: EmailVerificationStep,
     entered: { email: string; typed?: string; again?: boolean },
-    mistake?: ProofMistake,
+    mistake?: FormError,
   ): Promise<void>
 }
 
-export interface ProofStep {
+export interface EmailVerificationStep {
   pending: PendingRegistration
   provider: Provider
 }
 
-export function createShowProof({ addresses, pages, table }: ShowProofParts): ShowProof {
+export function createEmailVerificationPages({
+  urls,
+  pages,
+  table,
+}: EmailVerificationPagesParts): EmailVerificationPages {
   /** The other proof: signing in the way one usually does. Offered to all, as this knows nobody yet. */
-  async function otherWays({ pending: { portal, returnTo }, provider }: ProofStep): Promise<object[]> {
+  async function otherWays({
+    pending: { portal, returnTo },
+    provider,
+  }: EmailVerificationStep): Promise<object[]> {
     const all = await table.listEnabled(portal)
     const others = all.filter(({ id }) => id !== provider.id)
     return [...others, provider].map(({ id, slug, displayName }) => {
@@ -64,7 +77,7 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
       return {
         displayName,
         sameProvider,
-        href: addresses.path(`/login/${slug}`, { account, returnTo, proving: '1' }),
+        href: urls.path(`/login/${slug}`, { account, returnTo, proving: '1' }),
       }
     })
   }
@@ -73,9 +86,9 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
     req: Request,
     res: Response,
     view: string,
-    step: ProofStep,
+    step: EmailVerificationStep,
     locals: object,
-    mistake: ProofMistake | undefined,
+    mistake: FormError | undefined,
   ): Promise<void> {
     const { t } = pages.locale(req)
     const sentence = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
@@ -88,10 +101,10 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
       {
         ...locals,
         error: { sentence, entry },
-        account: accountOf(step.pending),
+        account: accountLabel(step.pending),
         provider: { displayName: step.provider.displayName },
-        sendAction: addresses.path('/register/code'),
-        cancelHref: addresses.path('/login', { returnTo, cancelled: 'registration' }),
+        sendAction: urls.path('/register/code'),
+        cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
         otherWays: await otherWays(step),
       },
       mistake?.status ?? 200,
@@ -110,30 +123,30 @@ export function createShowProof({ addresses, pages, table }: ShowProofParts): Sh
         {
           email,
           again,
-          minutes: goodFor,
+          minutes: codeMinutes,
           typed: typed.slice(0, 40),
-          action: addresses.path('/register/verify'),
-          addressHref: addresses.path('/register', { address: 'other' }),
+          action: urls.path('/register/verify'),
+          addressHref: urls.path('/register', { address: 'other' }),
         },
         mistake,
       ),
   }
 }
 
-export interface ProofRoutesParts {
-  addresses: Addresses
-  admit: Admit
+export interface EmailVerificationRoutesParts {
+  urls: PortalUrls
+  completeSignIn: CompleteSignIn
   events: EventLog
   logger: Logger
-  lookUp: LookUp
+  resolveIdentity: ResolveIdentity
   pages: Pages
-  pendings: PendingRegistrations
+  pendingRegistrations: PendingRegistrations
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  proofs: AddressProofs
+  emailVerifications: EmailVerifications
   sendCodeMail: SendCodeMail
-  showProof: ShowProof
-  startAgain: StartAgain
+  emailVerificationPages: EmailVerificationPages
+  restartSignIn: RestartSignIn
   withPending: WithPending
 }
 
@@ -141,9 +154,9 @@ export interface ProofRoutesParts {
  * `POST /register/code` sends a code, `POST /register/verify` takes it. Only a post from our own page sends: nobody fills a
  * mailbox by a link or an image.
  */
-export function createProofRoutes(parts: ProofRoutesParts): Router {
-  const { addresses, admit, events, logger, lookUp, pages, pendings, posted } = parts
-  const { proofs, sendCodeMail, showProof, startAgain, withPending } = parts
+export function createEmailVerificationRoutes(parts: EmailVerificationRoutesParts): Router {
+  const { urls, completeSignIn, events, logger, resolveIdentity, pages, pendingRegistrations, posted } = parts
+  const { emailVerifications, sendCodeMail, emailVerificationPages, restartSignIn, withPending } = parts
 
   type Noted = 'address-proof-sent' | 'address-proven'
   const noted = (kind: Noted, req: Request, { portal, provider }: PendingRegistration) =>
@@ -158,20 +171,20 @@ export function createProofRoutes(parts: ProofRoutesParts): Router {
     })
 
   function toDueStep(res: Response, parameters?: Record<string, string>): void {
-    res.redirect(303, addresses.path('/register', parameters))
+    res.redirect(303, urls.path('/register', parameters))
   }
 
-  async function send(req: Request, res: Response, step: ProofStep): Promise<void> {
+  async function send(req: Request, res: Response, step: EmailVerificationStep): Promise<void> {
     const { pending } = step
     if (addressOf(pending) !== undefined) return toDueStep(res)
     const typed = textOf(req, 'email')
-    const refused = (mistake: ProofMistake) => showProof.address(req, res, step, typed, mistake)
+    const refused = (mistake: FormError) => emailVerificationPages.address(req, res, step, typed, mistake)
     const email = provableEmail(typed)
     if (email === undefined) return await refused({ sentence: 'emailInvalid', status: 422 })
     const sent = await sendCode(req, step, email)
     if (sent === 'too-many') return await refuseMore(req, res, step, refused)
     if (sent === 'mail-failed') return await refused({ sentence: 'mailFailed', status: 502 })
-    await pendings.keep(res, { ...pending, sent })
+    await pendingRegistrations.keep(res, { ...pending, sent })
     toDueStep(res, pending.sent && { sent: 'again' })
   }
 
@@ -179,27 +192,34 @@ export function createProofRoutes(parts: ProofRoutesParts): Router {
   async function refuseMore(
     req: Request,
     res: Response,
-    step: ProofStep,
-    orElse: (mistake: ProofMistake) => Promise<void>,
+    step: EmailVerificationStep,
+    orElse: (mistake: FormError) => Promise<void>,
   ): Promise<void> {
-    const mistake: ProofMistake = { sentence: 'tooMany', status: 429 }
+    const mistake: FormError = { sentence: 'tooMany', status: 429 }
     const { sent } = step.pending
-    await (sent ? showProof.code(req, res, step, { email: sent.email }, mistake) : orElse(mistake))
+    await (sent
+      ? emailVerificationPages.code(req, res, step, { email: sent.email }, mistake)
+      : orElse(mistake))
   }
 
   async function sendCode(
     req: Request,
-    { pending, provider }: ProofStep,
+    { pending, provider }: EmailVerificationStep,
     email: string,
-  ): Promise<SentCode | 'too-many' | 'mail-failed'> {
+  ): Promise<VerificationCode | 'too-many' | 'mail-failed'> {
     const deliver = (code: string) =>
-      sendCodeMail(pages.locale(req), { to: email, code, provider: provider.displayName, minutes: goodFor })
+      sendCodeMail(pages.locale(req), {
+        to: email,
+        code,
+        provider: provider.displayName,
+        minutes: codeMinutes,
+      })
     try {
-      const sent = await proofs.send(contextOf(pending), email, deliver)
+      const sent = await emailVerifications.send(contextOf(pending), email, deliver)
       await (sent ? noted('address-proof-sent', req, pending) : failed('too-many', req, pending))
       return sent ?? 'too-many'
     } catch (error) {
-      if (!(error instanceof MailFailed)) throw error
+      if (!(error instanceof MailError)) throw error
       logger.error(
         { portal: pending.portal, provider: provider.slug, cause: error.message },
         'no code was sent',
@@ -209,16 +229,16 @@ export function createProofRoutes(parts: ProofRoutesParts): Router {
     }
   }
 
-  async function verify(req: Request, res: Response, step: ProofStep): Promise<void> {
+  async function verify(req: Request, res: Response, step: EmailVerificationStep): Promise<void> {
     const { pending } = step
     const { sent } = pending
     if (!sent) return toDueStep(res)
     const typed = textOf(req, 'code')
-    const refused = (mistake: Omit<ProofMistake, 'status'>) =>
-      showProof.code(req, res, step, { email: sent.email, typed }, { ...mistake, status: 422 })
+    const refused = (mistake: Omit<FormError, 'status'>) =>
+      emailVerificationPages.code(req, res, step, { email: sent.email, typed }, { ...mistake, status: 422 })
     const code = readCode(typed)
     if (code === undefined) return await refused({ sentence: 'codeMalformed' })
-    const verdict = await proofs.verify(contextOf(pending), sent, code)
+    const verdict = await emailVerifications.verify(contextOf(pending), sent, code)
     if (verdict.result === 'proven') {
       await noted('address-proven', req, pending)
       return await goOn(req, res, step, sent.email)
@@ -232,21 +252,28 @@ export function createProofRoutes(parts: ProofRoutesParts): Router {
   async function goOn(
     req: Request,
     res: Response,
-    { pending, provider }: ProofStep,
+    { pending, provider }: EmailVerificationStep,
     proven: string,
   ): Promise<void> {
     const { identity, portal, returnTo } = pending
-    const { turn, gone } = await lookUp(identity, portal, proven)
+    const { turn, gone } = await resolveIdentity(identity, portal, proven)
     switch (turn.turn) {
       case 'link':
-        return await admit(req, res, { provider, identity, user: turn.user, how: 'linked', gone, returnTo })
+        return await completeSignIn(req, res, {
+          provider,
+          identity,
+          user: turn.user,
+          how: 'linked',
+          gone,
+          returnTo,
+        })
       case 'register':
-        await pendings.keep(res, { ...pending, sent: undefined, proven })
+        await pendingRegistrations.keep(res, { ...pending, sent: undefined, proven })
         return toDueStep(res)
       case 'known':
-        return startAgain(res, pending)
+        return restartSignIn(res, pending)
       case 'refuse':
-        pendings.clear(res)
+        pendingRegistrations.clear(res)
         throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
       case 'prove':
         throw new PortalSsoError('address_unproven', 'the proof did not count')

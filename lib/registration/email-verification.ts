@@ -1,13 +1,13 @@
 import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
-import { plainCharacters, randomText } from '../shared/random-code.ts'
+import { randomCode, unambiguousCharacters } from '../shared/random-code.ts'
 import { deriveKey } from '../shared/seal.ts'
-import type { SentCode } from '../sign-in/pending-registration.ts'
+import type { VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { Subject } from '../users/identities-table.ts'
-import type { ProofRow, ProofsTable } from './email-verifications-table.ts'
+import type { EmailVerificationRow, EmailVerificationsTable } from './email-verifications-table.ts'
 
 /** Where a code belongs to: only there it is good. */
-export interface ProofContext {
+export interface VerificationContext {
   portal: string
   /** id of the pending registration */
   registration: string
@@ -15,7 +15,7 @@ export interface ProofContext {
   identity: Subject
 }
 
-export interface AddressProofs {
+export interface EmailVerifications {
   /**
    * Makes a code, which takes the place of the one before, and hands it over to be sent.
    *
@@ -23,21 +23,21 @@ export interface AddressProofs {
    * @throws what `deliver` throws; the mail counts all the same, for it may arrive
    */
   send(
-    context: ProofContext,
+    context: VerificationContext,
     email: string,
     deliver: (code: string) => Promise<void>,
-  ): Promise<SentCode | undefined>
+  ): Promise<VerificationCode | undefined>
   /** @returns `over` when the code is good no more: used, replaced, expired, tried too often */
   verify(
-    context: ProofContext,
-    sent: SentCode,
+    context: VerificationContext,
+    sent: VerificationCode,
     code: string,
   ): Promise<{ result: 'proven' | 'over' } | { result: 'wrong'; left: number }>
 }
 
 /** minutes that a code is good for */
-export const goodFor = 10
-const mostTries = 5
+export const codeMinutes = 10
+const maxAttempts = 5
 const mostCodes = 3
 // Who asks in somebody else's name fills that person's mailbox no further than this. It also lets him use up that person's
 // codes for the hour; signing in the usual way remains.
@@ -57,12 +57,18 @@ const length = 8
  *
  * @param secrets at least one, newest first: it writes, all read
  */
-export function createAddressProofs(table: ProofsTable, secrets: readonly string[]): AddressProofs {
+export function createEmailVerifications(
+  table: EmailVerificationsTable,
+  secrets: readonly string[],
+): EmailVerifications {
   const keys = secrets.map((secret) => deriveKey(secret, 'address-proof'))
   const macs = (...parts: string[]) =>
     keys.map((key) => createHmac('sha256', key).update(JSON.stringify(parts)).digest('base64url'))
-  const codeMacs = ({ portal, registration }: ProofContext, { id, email }: SentCode, code: string) =>
-    macs('code', id, registration, portal, email, code)
+  const codeMacs = (
+    { portal, registration }: VerificationContext,
+    { id, email }: VerificationCode,
+    code: string,
+  ) => macs('code', id, registration, portal, email, code)
 
   /** Asked after the row is in: so that of requests at once each counts the others, and none slips through. */
   async function isTooMany(
@@ -80,13 +86,13 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
 
   return {
     async send(context, email, deliver) {
-      const sent: SentCode = { id: randomUUID(), email }
-      const code = randomText(length)
+      const sent: VerificationCode = { id: randomUUID(), email }
+      const code = randomCode(length)
       const now = Date.now()
       const { portal, registration, identity } = context
       const addressMacs = macs('address', portal, mailboxOf(email))
       const identityMacs = macs('identity', portal, identity.issuer, identity.subject)
-      const row: ProofRow = {
+      const row: EmailVerificationRow = {
         id: sent.id,
         portal,
         registration,
@@ -94,22 +100,25 @@ export function createAddressProofs(table: ProofsTable, secrets: readonly string
         identityMac: identityMacs[0] as string,
         codeMac: codeMacs(context, sent, code)[0] as string,
         sentAt: now,
-        expiresAt: now + goodFor * 60_000,
+        expiresAt: now + codeMinutes * 60_000,
       }
       await table.insert(row)
       if (await isTooMany(registration, addressMacs, identityMacs, now - remembered)) {
         await table.remove(sent.id)
         return undefined
       }
-      await table.voidEarlier(row)
+      await table.invalidatePrevious(row)
       await deliver(`${code.slice(0, length / 2)}-${code.slice(length / 2)}`)
       return sent
     },
     async verify(context, sent, code) {
-      const tried = await table.countTry(sent.id, context.registration, { most: mostTries, now: Date.now() })
+      const tried = await table.countAttempt(sent.id, context.registration, {
+        most: maxAttempts,
+        now: Date.now(),
+      })
       if (!tried) return { result: 'over' }
       if (!codeMacs(context, sent, code).some((mac) => isSame(mac, tried.codeMac)))
-        return { result: 'wrong', left: mostTries - tried.tries }
+        return { result: 'wrong', left: maxAttempts - tried.tries }
       // Of two who enter it at once, one has it.
       return { result: (await table.spend(sent.id, tried.codeMac)) ? 'proven' : 'over' }
     },
@@ -140,7 +149,8 @@ export function readCode(text: unknown): string | undefined {
   if (typeof text !== 'string' || text.length > 100) return undefined
   // ASCII letters only: in capitals the LONG S is an S, and the DOTLESS I an I.
   const code = text.replace(/[\s\p{Pd}\p{Cf}]/gu, '').replace(/[a-z]/g, (letter) => letter.toUpperCase())
-  const plain = code.length === length && [...code].every((character) => plainCharacters.includes(character))
+  const plain =
+    code.length === length && [...code].every((character) => unambiguousCharacters.includes(character))
   return plain ? code : undefined
 }
 

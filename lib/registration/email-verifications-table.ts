@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
 /** One row per code that was sent. Neither the code nor the address can be read in it. Moments are milliseconds since 1970. */
-export interface ProofRow {
+export interface EmailVerificationRow {
   id: string
   portal: string
   /** id of the pending registration */
@@ -14,17 +14,17 @@ export interface ProofRow {
   expiresAt: number
 }
 
-export interface ProofsTable {
-  insert(proof: ProofRow): Promise<void>
+export interface EmailVerificationsTable {
+  insert(proof: EmailVerificationRow): Promise<void>
   /** How many codes were sent since for a registration, to an address, or for an identity (under any of the keys). */
   count(
     of: { registration: string } | { addressMacs: readonly string[] } | { identityMacs: readonly string[] },
     since: number,
   ): Promise<number>
   /** Takes away the code of every earlier row of the registration. */
-  voidEarlier(than: ProofRow): Promise<void>
+  invalidatePrevious(than: EmailVerificationRow): Promise<void>
   /** @returns what the code has to match and how often was tried, this time included; `undefined` when it is good no more */
-  countTry(
+  countAttempt(
     id: string,
     registration: string,
     bounds: { most: number; now: number },
@@ -34,9 +34,9 @@ export interface ProofsTable {
   remove(id: string): Promise<void>
 }
 
-export function createProofsTable(knex: Knex): ProofsTable {
+export function createEmailVerificationsTable(knex: Knex): EmailVerificationsTable {
   const rows = () => knex('sso_proofs')
-  const counted = (of: Parameters<ProofsTable['count']>[0]) => {
+  const counted = (of: Parameters<EmailVerificationsTable['count']>[0]) => {
     if ('registration' in of) return rows().where(of)
     if ('addressMacs' in of) return rows().whereIn('address_mac', [...of.addressMacs])
     return rows().whereIn('identity_mac', [...of.identityMacs])
@@ -61,7 +61,7 @@ export function createProofsTable(knex: Knex): ProofsTable {
       const row = await counted(of).where('sent_at', '>=', text(since)).count({ rows: '*' }).first()
       return Number(row?.rows)
     },
-    async voidEarlier({ id, registration, sentAt }) {
+    async invalidatePrevious({ id, registration, sentAt }) {
       // The order is the same for all who look, so that of two that are sent at once one stays good.
       const at = text(sentAt)
       await rows()
@@ -71,7 +71,7 @@ export function createProofsTable(knex: Knex): ProofsTable {
         )
         .update({ code_mac: null })
     },
-    async countTry(id, registration, { most, now }) {
+    async countAttempt(id, registration, { most, now }) {
       // One statement that counts and asks: guesses on several instances at once get no try more.
       const [row]: { code_mac: string; tries: number }[] = await rows()
         .where({ id, registration })

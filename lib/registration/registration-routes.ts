@@ -1,23 +1,23 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
-import { EmailTaken, PortalSsoError } from '../shared/errors.ts'
-import { type Admit, link } from '../sign-in/complete-sign-in.ts'
-import type { LookUp } from '../sign-in/decide.ts'
-import type { TellMethods } from '../sign-in/notify-sign-in-method.ts'
+import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
+import { type CompleteSignIn, link } from '../sign-in/complete-sign-in.ts'
+import type { ResolveIdentity } from '../sign-in/decide.ts'
+import type { NotifySignInMethodChange } from '../sign-in/notify-sign-in-method.ts'
 import {
-  accountOf,
+  accountLabel,
   addressOf,
   type PendingRegistration,
   type PendingRegistrations,
-  type StartAgain,
+  type RestartSignIn,
   type WithPending,
 } from '../sign-in/pending-registration.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Pages } from '../web/pages.ts'
-import type { Addresses } from '../web/urls.ts'
-import type { ShowProof } from './email-verification-routes.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import type { EmailVerificationPages } from './email-verification-routes.ts'
 import {
   checkForm,
   type FormErrors,
@@ -27,16 +27,16 @@ import {
 } from './registration-form.ts'
 
 export interface LinkRoutesParts {
-  addresses: Addresses
+  urls: PortalUrls
   events: EventLog
   homePath: string
   identities: IdentitiesTable
-  lookUp: LookUp
+  resolveIdentity: ResolveIdentity
   pages: Pages
-  pendings: PendingRegistrations
+  pendingRegistrations: PendingRegistrations
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  tellMethods: TellMethods
+  notifySignInMethodChange: NotifySignInMethodChange
   withPending: WithPending
 }
 
@@ -47,15 +47,15 @@ export interface LinkRoutesParts {
  * next person to sign in on, and would from then on come in as that person.
  */
 export function createLinkRoutes(parts: LinkRoutesParts): Router {
-  const { addresses, events, homePath, identities, lookUp, pages, pendings, posted } = parts
-  const { tellMethods, withPending } = parts
+  const { urls, events, homePath, identities, resolveIdentity, pages, pendingRegistrations, posted } = parts
+  const { notifySignInMethodChange, withPending } = parts
 
   async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
     await pages.show(req, res, 'link', {
-      action: addresses.path('/register/link'),
+      action: urls.path('/register/link'),
       user: req.user as User,
       provider: { displayName: provider.displayName },
-      account: accountOf(pending),
+      account: accountLabel(pending),
       registration: pending.id,
       asked: pending.asked === true,
     })
@@ -65,13 +65,13 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
     const { asked, id, identity, portal, returnTo } = pending
     const { answer: said, registration = id } = (req.body ?? {}) as Record<string, unknown>
     // Of two tabs both show what waited when they were opened: a yes is for what its page named, which may wait no more.
-    if (registration !== id) return res.redirect(303, addresses.path('/register/link'))
-    pendings.clear(res)
+    if (registration !== id) return res.redirect(303, urls.path('/register/link'))
+    pendingRegistrations.clear(res)
     // Anything but a clear yes is a no.
     if (said === 'link') {
       const user = req.user as User
       const userId = String(user.id)
-      const { gone } = await lookUp(identity, portal)
+      const { gone } = await resolveIdentity(identity, portal)
       if (await link(identities, { provider, identity, userId }, gone)) {
         await events.record({
           kind: 'linked',
@@ -80,17 +80,16 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
           provider: provider.slug,
           clientAddress: req.ip,
         })
-        tellMethods(req, { user, provider, what: 'linked' })
+        notifySignInMethodChange(req, { user, provider, what: 'linked' })
       }
-      if (asked) return res.redirect(303, addresses.path('/account/security', { said: 'linked' }))
+      if (asked) return res.redirect(303, urls.path('/account/security', { said: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)
   }
 
   const forItsUser = (act: typeof answer) =>
     withPending(async (req, res, pending, provider) => {
-      if (!req.user)
-        return res.redirect(303, addresses.path(pending.asked ? '/account/security' : '/register'))
+      if (!req.user) return res.redirect(303, urls.path(pending.asked ? '/account/security' : '/register'))
       await act(req, res, pending, provider)
     }, isProvenBy)
 
@@ -100,21 +99,21 @@ export function createLinkRoutes(parts: LinkRoutesParts): Router {
   return router
 }
 
-function isProvenBy(user: Express.User, { provenBy }: PendingRegistration): boolean {
-  return provenBy === String((user as User).id)
+function isProvenBy(user: Express.User, { provedUserId }: PendingRegistration): boolean {
+  return provedUserId === String((user as User).id)
 }
 
 export interface RegistrationParts {
-  addresses: Addresses
-  admit: Admit
+  urls: PortalUrls
+  completeSignIn: CompleteSignIn
   /** left out where no codes can be sent */
-  showProof: ShowProof | undefined
+  emailVerificationPages: EmailVerificationPages | undefined
   registrationForm: RegistrationFormOptions
-  lookUp: LookUp
+  resolveIdentity: ResolveIdentity
   pages: Pages
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
-  startAgain: StartAgain
+  restartSignIn: RestartSignIn
   users: UserDirectory
   withPending: WithPending
 }
@@ -122,14 +121,14 @@ export interface RegistrationParts {
 /** `GET|POST /register`: the step that is due, at last the short form for an e-mail that the portal does not know yet. */
 export function createRegistrationRoutes(parts: RegistrationParts): Router {
   const {
-    addresses,
-    admit,
+    urls,
+    completeSignIn,
     registrationForm: form,
-    lookUp,
+    resolveIdentity,
     pages,
     posted,
-    showProof,
-    startAgain,
+    emailVerificationPages,
+    restartSignIn,
     users,
     withPending,
   } = parts
@@ -144,8 +143,8 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
   ): Promise<void> {
     const count = Object.keys(errors).length
     const locals = {
-      action: addresses.path('/register'),
-      cancelHref: addresses.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
+      action: urls.path('/register'),
+      cancelHref: urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
       provider: { displayName: provider.displayName },
       email: { value: addressOf(pending) ?? '', provenByCode: pending.proven !== undefined },
       name: { value: typed.name, error: errors.name },
@@ -176,15 +175,16 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     const { identity, sent } = pending
     if (addressOf(pending) !== undefined)
       return await showForm(req, res, pending, provider, readForm({ name: identity.name }, form), {})
-    if (!showProof) throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
+    if (!emailVerificationPages)
+      throw new PortalSsoError('address_unproven', 'nobody vouches for the e-mail address')
     if (sent && req.query.address !== 'other')
-      return await showProof.code(
+      return await emailVerificationPages.code(
         req,
         res,
         { pending, provider },
         { email: sent.email, again: req.query.sent === 'again' },
       )
-    await showProof.address(req, res, { pending, provider }, sent?.email ?? identity.email ?? '')
+    await emailVerificationPages.address(req, res, { pending, provider }, sent?.email ?? identity.email ?? '')
   }
 
   async function register(
@@ -194,23 +194,23 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     provider: Provider,
   ): Promise<void> {
     const { identity, portal, proven, returnTo } = pending
-    const { turn, gone } = await lookUp(identity, portal, proven)
+    const { turn, gone } = await resolveIdentity(identity, portal, proven)
     switch (turn.turn) {
       case 'refuse':
         throw new PortalSsoError(turn.reason, 'the portal does not let this person in')
       case 'prove':
-        return res.redirect(303, addresses.path('/register'))
+        return res.redirect(303, urls.path('/register'))
       case 'known':
       case 'link':
-        return startAgain(res, pending)
+        return restartSignIn(res, pending)
     }
     const typed = readForm(req.body, form)
     const errors = checkForm(typed, form, pages.locale(req).t)
     if (Object.keys(errors).length > 0) return await showForm(req, res, pending, provider, typed, errors)
 
     const user = await createUser({ email: turn.email, name: typed.name, fields: typed.fields }, portal)
-    if (!user) return startAgain(res, pending)
-    await admit(req, res, { provider, identity, user, how: 'registered', gone, returnTo })
+    if (!user) return restartSignIn(res, pending)
+    await completeSignIn(req, res, { provider, identity, user, how: 'registered', gone, returnTo })
   }
 
   /** @returns `undefined` when another registration took the address a moment before */
@@ -218,7 +218,7 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
     try {
       return await users.create(registration, portal)
     } catch (error) {
-      if (error instanceof EmailTaken) return undefined
+      if (error instanceof EmailTakenError) return undefined
       throw error
     }
   }

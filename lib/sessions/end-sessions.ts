@@ -1,13 +1,13 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { inTime } from './session-store.ts'
-import type { RunningSessions } from './session-validity.ts'
-import type { SessionIndex, SessionMatch } from './sessions-table.ts'
+import type { SessionValidity } from './session-validity.ts'
+import type { SessionMatch, SessionsTable } from './sessions-table.ts'
 
 /** The stores that sessions are in: ours, and those of a host's own express-session, which only its requests know. */
-export interface KnownStores {
+export interface SessionStores {
   note(store: Store): void
   all(): readonly Store[]
 }
@@ -15,7 +15,7 @@ export interface KnownStores {
 // A host has one or two. One that makes a store for each request must not fill our memory with them.
 const most = 8
 
-export function createKnownStores(): KnownStores {
+export function createSessionStores(): SessionStores {
   let stores: readonly Store[] = []
   return {
     note(store) {
@@ -37,10 +37,10 @@ export type EndSessions = (match: SessionMatch) => Promise<Ended>
 export type Ended = ReadonlyMap<string, number>
 
 export interface EndSessionsParts {
-  index: SessionIndex
-  knownStores: KnownStores
+  index: SessionsTable
+  sessionStores: SessionStores
   logger: Logger
-  runningSessions: RunningSessions
+  sessionValidity: SessionValidity
 }
 
 /**
@@ -49,16 +49,16 @@ export interface EndSessionsParts {
  * runs out.
  */
 export function createEndSessions(parts: EndSessionsParts): EndSessions {
-  const { index, knownStores, logger, runningSessions } = parts
+  const { index, sessionStores, logger, sessionValidity } = parts
 
   async function destroyAll(sessionIds: readonly string[]): Promise<void> {
     const destroyed = sessionIds.flatMap((sessionId) =>
-      knownStores.all().map((store) => destroy(store, sessionId)),
+      sessionStores.all().map((store) => destroy(store, sessionId)),
     )
     const failed = (await Promise.allSettled(destroyed)).find(({ status }) => status === 'rejected')
     if (failed)
       logger.warn(
-        { cause: explain((failed as PromiseRejectedResult).reason) },
+        { cause: describeError((failed as PromiseRejectedResult).reason) },
         'sessions that have ended could not be taken out of their store: they let nobody in',
       )
   }
@@ -68,7 +68,7 @@ export function createEndSessions(parts: EndSessionsParts): EndSessions {
     for await (const sessions of index.remove(match)) {
       for (const { userId, ran } of sessions) if (ran) ended.set(userId, (ended.get(userId) ?? 0) + 1)
       const sessionIds = sessions.flatMap(({ sessionId }) => sessionId ?? [])
-      for (const sessionId of sessionIds) runningSessions.forget(sessionId)
+      for (const sessionId of sessionIds) sessionValidity.forget(sessionId)
       await destroyAll(sessionIds)
     }
     return ended

@@ -11,7 +11,7 @@ import type { Provider } from '../providers/provider.ts'
 export type WasSignedOut = (provider: Provider, identity: Identity) => Promise<boolean>
 
 /** What a provider said has ended. */
-export type Told = Omit<LogoutToken, 'id'> & {
+export type LogoutNotice = Omit<LogoutToken, 'id'> & {
   portal: string
   /** `jti`; left out: it came through a browser, without a token, and may be said again */
   id?: string | undefined
@@ -28,9 +28,9 @@ export interface LogoutTokensTable {
    *
    * @returns whether it is to be obeyed; `false`: it has done its work before
    */
-  note(told: Told): Promise<boolean>
+  note(told: LogoutNotice): Promise<boolean>
   /** Notes that it has done its work. Until then it may be sent again, for a provider told to come back uses the same token. */
-  obeyed(told: Told): Promise<void>
+  obeyed(told: LogoutNotice): Promise<void>
   wasSignedOut: WasSignedOut
 }
 
@@ -56,7 +56,7 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
           portal,
           issuer,
           subject: ends.subject ?? null,
-          provider_session: ends.providerSession ?? null,
+          provider_session: ends.sid ?? null,
           ...when,
         })
         .onConflict('id')
@@ -70,17 +70,17 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
         .where({ id: digest(told) })
         .update({ obeyed_at: isoAt(Date.now()) })
     },
-    async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, providerSession, askedAt }) {
+    async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, sid, askedAt }) {
       // Also where it is missing: then nothing is known either.
       if (!(askedAt > Date.now() - kept)) return true
       const ofPerson = (query: Knex.QueryBuilder) => {
         query.where({ subject })
         // Who does not know the session that this one hangs on takes none for another.
-        if (providerSession !== undefined) query.whereNull('provider_session')
+        if (sid !== undefined) query.whereNull('provider_session')
       }
       const ofSession = (query: Knex.QueryBuilder) =>
         query
-          .where({ provider_session: providerSession })
+          .where({ provider_session: sid })
           .where((owner) => owner.whereNull('subject').orWhere({ subject }))
       const said = await rows()
         .where({ portal })
@@ -89,7 +89,7 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
         .where('came_at', '>=', isoAt(askedAt))
         .where((either) => {
           either.where(ofPerson)
-          if (providerSession !== undefined) either.orWhere(ofSession)
+          if (sid !== undefined) either.orWhere(ofSession)
         })
         .first('id')
       return said !== undefined
@@ -97,8 +97,8 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
   }
 }
 
-function digest({ portal, issuer, id, ends }: Told): string {
-  const named = id === undefined ? { sid: ends.providerSession } : { jti: id }
+function digest({ portal, issuer, id, ends }: LogoutNotice): string {
+  const named = id === undefined ? { sid: ends.sid } : { jti: id }
   return createHash('sha256')
     .update(JSON.stringify([portal, issuer, named]))
     .digest('base64url')

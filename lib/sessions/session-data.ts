@@ -1,9 +1,9 @@
 import bowser from 'bowser'
 import type { Request } from 'express'
 import type { Provider } from '../providers/provider.ts'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { User } from '../users/user-directory.ts'
 
 /** What a person recognises a browser by. Nothing finer is kept. */
@@ -18,7 +18,7 @@ export interface Device {
 const maxUserAgentLength = 500
 
 /** @param userAgent as the browser sent it, which may be anything */
-export function deviceOf(userAgent: string | undefined): Device {
+export function parseUserAgent(userAgent: string | undefined): Device {
   if (!userAgent || userAgent.length > maxUserAgentLength) return { browser: undefined, system: undefined }
   const { browser, os } = bowser.parse(userAgent)
   return { browser: named(browser.name), system: named(os.name) }
@@ -35,21 +35,21 @@ function named(name: string | undefined): string | undefined {
 }
 
 /** Where a request comes from, as far as that may be kept, in one line of bounded length. */
-export type PlaceOf = (req: Request) => string | undefined
+export type LocationResolver = (req: Request) => string | undefined
 
 /** as long as the column */
 const maxLocationLength = 100
 
 /** @param place the host's function, which may say anything, or throw: nobody is kept out by that */
-export function createPlaceOf(place: (req: Request) => unknown, logger: Logger): PlaceOf {
+export function createLocationResolver(place: (req: Request) => unknown, logger: Logger): LocationResolver {
   const failed = (error: unknown) =>
-    logger.error({ cause: explain(error) }, 'the function `session.place` threw')
+    logger.error({ cause: describeError(error) }, 'the function `session.place` threw')
   return (req) => {
     try {
       const said = place(req)
       // Nobody waits for an async function; what it rejects with would end the process.
       if (said instanceof Promise) said.catch(failed)
-      return typeof said === 'string' && said !== '' ? loggable(said, maxLocationLength) : undefined
+      return typeof said === 'string' && said !== '' ? sanitizeText(said, maxLocationLength) : undefined
     } catch (error) {
       failed(error)
       return undefined
@@ -58,7 +58,7 @@ export function createPlaceOf(place: (req: Request) => unknown, logger: Logger):
 }
 
 /** What stands in the session, under Passport's own key. */
-export interface SignedIn {
+export interface SignInSession {
   /** tells our value from that of a host's own Passport */
   portalSso: 1
   portal: string
@@ -77,7 +77,7 @@ export interface SignedIn {
 }
 
 /** The provider that somebody came in by. */
-export interface CameBy {
+export interface SignedInVia {
   /** slug */
   provider: string
   issuer: string
@@ -89,31 +89,33 @@ export interface CameBy {
 type PassportSession = { passport?: { user?: unknown } }
 
 /** @returns `undefined` also for what a host's own Passport keeps there */
-export function signedInOf(req: Request): SignedIn | undefined {
+export function readSignInSession(req: Request): SignInSession | undefined {
   const value = (req.session as PassportSession).passport?.user
-  return typeof value === 'object' && value !== null && 'portalSso' in value ? (value as SignedIn) : undefined
+  return typeof value === 'object' && value !== null && 'portalSso' in value
+    ? (value as SignInSession)
+    : undefined
 }
 
-export function cameByOf(signedIn: SignedIn | undefined): CameBy | undefined {
+export function signedInViaOf(signedIn: SignInSession | undefined): SignedInVia | undefined {
   const { provider, issuer, subject, logoutHint } = signedIn ?? {}
   return provider !== undefined && issuer !== undefined && subject !== undefined
     ? { provider, issuer, subject, logoutHint }
     : undefined
 }
 
-export function clearSignedIn(req: Request): void {
+export function clearSignInSession(req: Request): void {
   const { passport } = req.session as PassportSession
   if (passport) delete passport.user
 }
 
 /** How somebody came in; what the session needs to know of it later. */
-export interface SignIn {
+export interface NewSignIn {
   user: User
   provider: Provider
   issuer: string
   subject: string
   /** the `sid` claim */
-  providerSession?: string | undefined
+  sid?: string | undefined
   /** the ID token, for the provider's logout and nothing else */
   logoutHint?: string | undefined
   /** the `auth_time` claim, seconds since 1970 */
@@ -123,7 +125,11 @@ export interface SignIn {
 }
 
 /** What stands in the session of somebody who signs in now. @param signIn left out: the host signs them in */
-export function signedInNow(portal: string, userId: string, signIn: SignIn | undefined): SignedIn {
+export function newSignInSession(
+  portal: string,
+  userId: string,
+  signIn: NewSignIn | undefined,
+): SignInSession {
   const now = Date.now()
   const common = { portalSso: 1, portal, userId, since: now } as const
   // Whom the host signs in has shown it who they are. A provider that says nothing of when has not.

@@ -1,18 +1,24 @@
 import { randomUUID } from 'node:crypto'
 import type { Request } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
-import { within } from '../shared/with-timeout.ts'
-import type { PortalOf } from '../web/request.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
+import type { PortalResolver } from '../web/request.ts'
 import type { Ended } from './end-sessions.ts'
-import { deviceOf, type PlaceOf, type SignedIn, type SignIn, signedInNow } from './session-data.ts'
+import {
+  type LocationResolver,
+  type NewSignIn,
+  newSignInSession,
+  parseUserAgent,
+  type SignInSession,
+} from './session-data.ts'
 import type { LimitsOf } from './session-limits.ts'
-import type { RunningSessions } from './session-validity.ts'
-import type { SessionIndex } from './sessions-table.ts'
+import type { SessionValidity } from './session-validity.ts'
+import type { SessionsTable } from './sessions-table.ts'
 
 /** The row of a session, as its request goes from one session to the next. */
-export interface EnterSession {
+export interface SessionRow {
   /** Whose session a request came with. */
-  cameWith(req: Request, signedIn: SignedIn): void
+  rememberRequestSession(req: Request, signedIn: SignInSession): void
   /**
    * What is to stand in the session, and its row: before it is written, for one that nobody could find again to end it must not be.
    *
@@ -23,55 +29,55 @@ export interface EnterSession {
    * @param signIn `undefined`: the host calls `req.login` itself
    * @throws PortalSsoError where it has ended meanwhile
    */
-  enter(req: Request, userId: string, signIn: SignIn | undefined): Promise<SignedIn>
+  enter(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession>
   /** Its row waits until the request is answered, under an id that is no session's, for `enter` to go on with it. */
   leave(req: Request, sessionId: string): Promise<void>
 }
 
-export interface EnterSessionParts {
-  index: SessionIndex
+export interface SessionRowParts {
+  index: SessionsTable
   /** ends a session, and never rejects */
-  letGo: (sessionId: string) => Promise<Ended | undefined>
+  endQuietly: (sessionId: string) => Promise<Ended | undefined>
   limitsOf: LimitsOf
   /** milliseconds that leaving waits for the index */
   patience: number
-  placeOf: PlaceOf
-  portalOf: PortalOf
-  runningSessions: RunningSessions
+  locationOf: LocationResolver
+  portalOf: PortalResolver
+  sessionValidity: SessionValidity
 }
 
-export function createEnterSession(parts: EnterSessionParts): EnterSession {
-  const { index, letGo, limitsOf, patience, placeOf, portalOf, runningSessions } = parts
-  const cameWith = new WeakMap<Request, SignedIn>()
+export function createSessionRow(parts: SessionRowParts): SessionRow {
+  const { index, endQuietly, limitsOf, patience, locationOf, portalOf, sessionValidity } = parts
+  const rememberRequestSession = new WeakMap<Request, SignInSession>()
   /** under which id the row of a session waits that a request has left */
   const leftAs = new WeakMap<Request, string>()
 
-  async function add(req: Request, { portal, userId, since }: SignedIn, signIn: SignIn | undefined) {
-    const { provider, issuer, subject, providerSession } = signIn ?? {}
+  async function add(req: Request, { portal, userId, since }: SignInSession, signIn: NewSignIn | undefined) {
+    const { provider, issuer, subject, sid } = signIn ?? {}
     const came = provider && issuer !== undefined && subject !== undefined
     await index.add({
       sessionId: req.sessionID,
       portal,
       userId,
-      cameBy: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
-      providerSession,
-      ...deviceOf(req.get('user-agent')),
-      place: placeOf(req),
+      signedInVia: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
+      sid,
+      ...parseUserAgent(req.get('user-agent')),
+      place: locationOf(req),
       expiresAt: new Date(since + limitsOf(portal).absolute),
     })
   }
 
   return {
-    cameWith: (req, signedIn) => void cameWith.set(req, signedIn),
+    rememberRequestSession: (req, signedIn) => void rememberRequestSession.set(req, signedIn),
 
     async enter(req, userId, signIn) {
-      const [before, left, portal] = [cameWith.get(req), leftAs.get(req), portalOf(req)]
+      const [before, left, portal] = [rememberRequestSession.get(req), leftAs.get(req), portalOf(req)]
       leftAs.delete(req)
-      const now = signedInNow(portal, userId, signIn)
+      const now = newSignInSession(portal, userId, signIn)
       const isSame = !signIn && before?.portal === portal && before.userId === userId
       if (isSame && left !== undefined && (await index.rename(left, req.sessionID)))
         return before.provider === undefined ? { ...now, since: before.since } : before
-      const ended = !isSame && left !== undefined && (await letGo(left))?.size === 1
+      const ended = !isSame && left !== undefined && (await endQuietly(left))?.size === 1
       if (!signIn && before && !ended)
         throw new PortalSsoError('not_signed_in', 'the session ended meanwhile')
       await add(req, now, signIn)
@@ -80,18 +86,18 @@ export function createEnterSession(parts: EnterSessionParts): EnterSession {
 
     async leave(req, sessionId) {
       const left = randomUUID()
-      const waits = await within(patience, index.rename(sessionId, left)).catch(() => false)
-      runningSessions.forget(sessionId)
+      const waits = await withTimeout(patience, index.rename(sessionId, left)).catch(() => false)
+      sessionValidity.forget(sessionId)
       if (!waits) return
       leftAs.set(req, left)
       // What stands in for an answer in the handshake of a WebSocket may emit nothing; then it waits until its idle time is over.
-      req.res?.once?.('close', () => void (leftAs.delete(req) && letGo(left)))
+      req.res?.once?.('close', () => void (leftAs.delete(req) && endQuietly(left)))
     },
   }
 }
 
 type Done = (error?: unknown) => void
-type Way = 'destroy' | 'regenerate'
+type HostEnding = 'destroy' | 'regenerate'
 type Ending = (this: unknown, done: Done) => unknown
 
 /**
@@ -100,9 +106,12 @@ type Ending = (this: unknown, done: Done) => unknown
  *
  * @param end never rejects
  */
-export function watchForHost(req: Request, end: (sessionId: string, way: Way) => Promise<unknown>): void {
+export function trackHostSessionChanges(
+  req: Request,
+  end: (sessionId: string, way: HostEnding) => Promise<unknown>,
+): void {
   const { session, sessionID } = req
-  for (const name of ['destroy', 'regenerate'] satisfies Way[]) {
+  for (const name of ['destroy', 'regenerate'] satisfies HostEnding[]) {
     const original = session[name] as Ending | undefined
     if (typeof original !== 'function') continue
     const value: Ending = function (done) {

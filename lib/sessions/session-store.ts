@@ -4,7 +4,7 @@ import session, { MemoryStore, type SessionData, type Store } from 'express-sess
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { within } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 import type { RedisCounter } from '../web/rate-limit.ts'
 import { createTimeLeftOf, type LimitsOf, type TimeLeftOf } from './session-limits.ts'
 
@@ -18,7 +18,7 @@ const patience = 2000
  */
 export async function inTime<T>(answer: Promise<T>): Promise<T> {
   try {
-    return await within(patience, answer)
+    return await withTimeout(patience, answer)
   } catch (cause) {
     if (cause instanceof PortalSsoError) throw cause
     throw new PortalSsoError('session_unavailable', 'the session store', { cause })
@@ -32,17 +32,17 @@ export async function inTime<T>(answer: Promise<T>): Promise<T> {
  */
 const written = new WeakSet<object>()
 
-export function asWritten<T extends object>(data: T): T {
+export function markPersisted<T extends object>(data: T): T {
   written.add(data)
   return data
 }
 
-export function wasWritten(data: object): boolean {
+export function wasPersisted(data: object): boolean {
   return written.has(data)
 }
 
 /** Sessions in this process, for development: with the same idle time as in Redis, whatever their cookie says. */
-export class LivingMemoryStore extends MemoryStore {
+export class IdleMemoryStore extends MemoryStore {
   /** id → when it ends without a request, in milliseconds since 1970 */
   private readonly living = new Map<string, number>()
   private readonly timeLeftOf: TimeLeftOf
@@ -53,7 +53,7 @@ export class LivingMemoryStore extends MemoryStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    return asWritten(super.createSession(req, data))
+    return markPersisted(super.createSession(req, data))
   }
 
   override get(sid: string, done: (error: unknown, data?: SessionData | null) => void): void {
@@ -62,17 +62,17 @@ export class LivingMemoryStore extends MemoryStore {
   }
 
   override set(sid: string, data: SessionData, done?: (error?: unknown) => void): void {
-    if (wasWritten(data) && !this.living.has(sid)) {
+    if (wasPersisted(data) && !this.living.has(sid)) {
       if (done) setImmediate(done)
       return
     }
-    this.goesOn(sid, data)
-    asWritten(data)
+    this.isValid(sid, data)
+    markPersisted(data)
     super.set(sid, data, done)
   }
 
   override touch(sid: string, data: SessionData, done?: () => void): void {
-    if (this.living.has(sid)) this.goesOn(sid, data)
+    if (this.living.has(sid)) this.isValid(sid, data)
     super.touch(sid, data, done)
   }
 
@@ -81,7 +81,7 @@ export class LivingMemoryStore extends MemoryStore {
     super.destroy(sid, done)
   }
 
-  private goesOn(sid: string, data: SessionData): void {
+  private isValid(sid: string, data: SessionData): void {
     this.living.set(sid, Date.now() + this.timeLeftOf(data).left)
   }
 }
@@ -119,7 +119,7 @@ function writingOver(client: RedisLike): Pick<RedisLike, 'set' | 'del'> {
  * A request writes nothing if this instance wrote less than a tenth of the idle time ago. So an unused session is gone after nine
  * tenths of its idle time to all of it.
  */
-export class PunctualRedisStore extends RedisStore {
+export class TimeLimitedRedisStore extends RedisStore {
   private readonly over: RedisStore
   private readonly timeLeftOf: TimeLeftOf
   /** id → milliseconds since 1970 */
@@ -133,7 +133,7 @@ export class PunctualRedisStore extends RedisStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    return asWritten(super.createSession(req, data))
+    return markPersisted(super.createSession(req, data))
   }
 
   override async get(sid: string, done?: Done): Promise<unknown> {
@@ -142,10 +142,10 @@ export class PunctualRedisStore extends RedisStore {
 
   override async set(sid: string, data: SessionData, done?: Done): Promise<unknown> {
     const now = Date.now()
-    const set = wasWritten(data) ? this.over.set(sid, data) : super.set(sid, data)
+    const set = wasPersisted(data) ? this.over.set(sid, data) : super.set(sid, data)
     // One that came too late may not have been written: the next is to come through.
     const noted = set.then(() => {
-      asWritten(data)
+      markPersisted(data)
       this.writtenAt.set(sid, now)
     })
     return await told(noted, done)
@@ -228,7 +228,7 @@ export interface SessionStoreParts {
  */
 export function createSessionStore({ limitsOf, logger, redis }: SessionStoreParts): Store {
   const timeLeftOf = createTimeLeftOf(limitsOf)
-  if (redis) return new PunctualRedisStore(redis, timeLeftOf) as Store
+  if (redis) return new TimeLimitedRedisStore(redis, timeLeftOf) as Store
   if (process.env.NODE_ENV === 'production')
     throw new ConfigurationError(
       'redis: give a connected `redis` client; sessions in the process are for development and refused when NODE_ENV=production',
@@ -237,10 +237,10 @@ export function createSessionStore({ limitsOf, logger, redis }: SessionStorePart
     {},
     'SESSIONS ARE KEPT IN THIS PROCESS: fine for development; give `redis` before anybody relies on it',
   )
-  return new LivingMemoryStore(timeLeftOf)
+  return new IdleMemoryStore(timeLeftOf)
 }
 
 /** Whether it is a store of ours, in which a session that has ended is not written anew. */
 export function isOurs(store: Store): boolean {
-  return store instanceof PunctualRedisStore || store instanceof LivingMemoryStore
+  return store instanceof TimeLimitedRedisStore || store instanceof IdleMemoryStore
 }

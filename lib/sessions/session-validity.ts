@@ -1,28 +1,28 @@
 import type { Request } from 'express'
-import { createCached } from '../shared/cache.ts'
-import { explain } from '../shared/errors.ts'
+import { createStaleCache } from '../shared/cache.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { within } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 import type { LimitsOf } from './session-limits.ts'
 import { isOurs } from './session-store.ts'
-import type { SessionIndex } from './sessions-table.ts'
+import type { SessionsTable } from './sessions-table.ts'
 
 /** Whether a session has not ended meanwhile. */
-export interface RunningSessions {
+export interface SessionValidity {
   /**
    * Also notes that it was seen.
    *
    * @throws Error when the database is away and this instance does not know the session from a while ago
    */
-  goesOn(req: Request, portal: string): Promise<boolean>
+  isValid(req: Request, portal: string): Promise<boolean>
   /** Asks the row itself, whatever was remembered. */
   isRunning(sessionId: string): Promise<boolean>
   /** It has ended, by what this instance did. */
   forget(sessionId: string): void
 }
 
-export interface RunningSessionsParts {
-  index: SessionIndex
+export interface SessionValidityParts {
+  index: SessionsTable
   limitsOf: LimitsOf
   logger: Logger
   /** milliseconds that an answer of the index counts */
@@ -39,31 +39,31 @@ interface Seen {
   at: number
 }
 
-export function createRunningSessions({
+export function createSessionValidity({
   index,
   limitsOf,
   logger,
   fresh,
-}: RunningSessionsParts): RunningSessions {
+}: SessionValidityParts): SessionValidity {
   async function ask(sessionId: string, before?: Seen): Promise<Seen | undefined> {
-    const lastSeen = await within(5 * patience, index.lastSeen(sessionId))
+    const lastSeen = await withTimeout(5 * patience, index.lastSeen(sessionId))
     // What was seen here while the database was away could not be noted, and counts all the same.
     return lastSeen && { at: Math.max(lastSeen.getTime(), before?.at ?? 0) }
   }
   // What our stores have ended is gone from them at once. A host's own store may be written to by a request in flight, so there
   // the row is asked every time.
-  const ours = createCached<Seen | undefined>(ask, { fresh, spare })
+  const ours = createStaleCache<Seen | undefined>(ask, { fresh, spare })
 
   async function renew(sessionId: string, seen: Seen): Promise<void> {
     // Noted here first: of many requests at once one writes.
     seen.at = Date.now()
-    await within(patience, index.renew(sessionId)).catch((error: unknown) =>
-      logger.warn({ cause: explain(error) }, 'it could not be noted that a session goes on'),
+    await withTimeout(patience, index.renew(sessionId)).catch((error: unknown) =>
+      logger.warn({ cause: describeError(error) }, 'it could not be noted that a session goes on'),
     )
   }
 
   return {
-    async goesOn(req, portal) {
+    async isValid(req, portal) {
       const { sessionID, sessionStore } = req
       const { idle, renew: due } = limitsOf(portal)
       const unseen = ({ at }: Seen) => Date.now() - at

@@ -8,7 +8,7 @@ import type { LimitsOf } from './session-limits.ts'
  * The sessions that run, wherever their store is. A session lasts as long as its row: whoever deletes that has ended it on every
  * instance and in every store, also where a request in flight writes it back.
  */
-export interface SessionIndex {
+export interface SessionsTable {
   add(session: NewSession): Promise<void>
   /** @returns `undefined`: it has ended */
   lastSeen(sessionId: string): Promise<Date | undefined>
@@ -17,7 +17,7 @@ export interface SessionIndex {
   /** Gives one another id, under which it is found to be ended at every moment. @returns `false`: it has ended */
   rename(sessionId: string, to: string): Promise<boolean>
   /** Those that run, the newest first: also one that its store forgot has ended when its idle time is over. @param most default 1000 */
-  list(match: SessionMatch, most?: number): Promise<IndexedSession[]>
+  list(match: SessionMatch, most?: number): Promise<SessionInfo[]>
   /** How many of these there are. */
   count(match: SessionMatch): Promise<number>
   /** Ends them. @returns all of them, to be taken out of their store; also those whose idle time is over */
@@ -35,12 +35,12 @@ export type SessionMatch =
   | { portal: string; id: string; userId?: string | undefined }
   | { portal: string; userId: string /** id of a row */; except?: string | undefined }
   /** slug */
-  | { portal: string; provider: string; providerSession?: string | undefined }
-  | { portal: string; issuer: string; providerSession: string; subject?: string | undefined }
+  | { portal: string; provider: string; sid?: string | undefined }
+  | { portal: string; issuer: string; sid: string; subject?: string | undefined }
   | {
       portal: string
       issuer: string
-      providerSession?: undefined
+      sid?: undefined
       subject: string
       except?: string | undefined
     }
@@ -50,15 +50,15 @@ export interface NewSession extends Device {
   portal: string
   userId: string
   /** absent when the host signed the person in by `req.login` */
-  cameBy: { providerId: string; provider: string; issuer: string; subject: string } | undefined
+  signedInVia: { providerId: string; provider: string; issuer: string; subject: string } | undefined
   /** the `sid` claim */
-  providerSession: string | undefined
+  sid: string | undefined
   place: string | undefined
   expiresAt: Date
 }
 
 /** What may be shown of a session: nothing by which somebody could take it over. */
-export interface IndexedSession extends Device {
+export interface SessionInfo extends Device {
   /** names it, and opens nothing */
   id: string
   userId: string
@@ -82,19 +82,19 @@ export interface RemovedSession {
 /** rows of one statement */
 const batch = 500
 
-export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): SessionIndex {
+export function createSessionsTable(knex: Knex, seal: Seal, limitsOf: LimitsOf): SessionsTable {
   const now = () => new Date(Date.now()).toISOString()
 
   function matching(match: SessionMatch, on = knex): Knex.QueryBuilder {
     const running = on('sso_sessions').where('expires_at', '>', now())
-    if ('sessionId' in match) return running.where({ id: idOf(match.sessionId) })
-    const { except, provider, providerSession, id, userId, ...rest } = { ...none, ...match }
+    if ('sessionId' in match) return running.where({ id: sessionDigest(match.sessionId) })
+    const { except, provider, sid, id, userId, ...rest } = { ...none, ...match }
     const named = { id, user_id: userId, provider, ...rest }
     const given = Object.entries(named).filter(([, value]) => value !== undefined)
     running.where(Object.fromEntries(given))
-    if (providerSession !== undefined)
+    if (sid !== undefined)
       running.where((which) => {
-        which.where({ provider_session: providerSession })
+        which.where({ provider_session: sid })
         // Of which one it hangs on the provider has not said: the person is named, and may be meant.
         if ('subject' in rest && rest.subject !== undefined) which.orWhereNull('provider_session')
       })
@@ -132,17 +132,17 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
   }
 
   return {
-    async add({ sessionId, portal, userId, cameBy, providerSession, place, browser, system, expiresAt }) {
-      const id = idOf(sessionId)
+    async add({ sessionId, portal, userId, signedInVia, sid, place, browser, system, expiresAt }) {
+      const id = sessionDigest(sessionId)
       await knex('sso_sessions').insert({
         id,
         portal,
         user_id: userId,
-        provider_id: cameBy?.providerId ?? null,
-        provider: cameBy?.provider ?? null,
-        issuer: cameBy?.issuer ?? null,
-        subject: cameBy?.subject ?? null,
-        provider_session: providerSession ?? null,
+        provider_id: signedInVia?.providerId ?? null,
+        provider: signedInVia?.provider ?? null,
+        issuer: signedInVia?.issuer ?? null,
+        subject: signedInVia?.subject ?? null,
+        provider_session: sid ?? null,
         // Sealed, not plain: a copy of the database must not be a bunch of sessions.
         session: await seal.close(sessionId, id),
         browser: browser ?? null,
@@ -163,7 +163,7 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
       await matching({ sessionId }).update({ last_seen_at: now() })
     },
     async rename(sessionId, to) {
-      const id = idOf(to)
+      const id = sessionDigest(to)
       return (await matching({ sessionId }).update({ id, session: await seal.close(to, id) })) === 1
     },
     async list(match, most = 1000) {
@@ -189,10 +189,10 @@ export function createSessionIndex(knex: Knex, seal: Seal, limitsOf: LimitsOf): 
 }
 
 /** A digest in base64url; nothing else that somebody may have entered is asked of the database. */
-export const idPattern = /^[\w-]{43}$/
+export const sessionDigestPattern = /^[\w-]{43}$/
 
 /** What is shown in place of a session's id. */
-export function idOf(sessionId: string): string {
+export function sessionDigest(sessionId: string): string {
   return createHash('sha256').update(sessionId).digest('base64url')
 }
 
@@ -213,5 +213,4 @@ const columns: (keyof Row)[] = [
 ]
 
 /** every name by which a match may ask */
-const none: { [name in 'except' | 'provider' | 'providerSession' | 'id' | 'userId']?: string | undefined } =
-  {}
+const none: { [name in 'except' | 'provider' | 'sid' | 'id' | 'userId']?: string | undefined } = {}

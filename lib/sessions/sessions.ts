@@ -3,24 +3,24 @@ import type { Request, RequestHandler, Response } from 'express'
 import type { PassportStatic } from 'passport'
 import { Strategy } from 'passport-strategy'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
-import { within } from '../shared/with-timeout.ts'
-import { isActive, type KnownUsers, type User } from '../users/user-directory.ts'
-import { handle } from '../web/handler.ts'
-import type { PortalOf } from '../web/request.ts'
-import type { Ended, EndSessions, KnownStores } from './end-sessions.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
+import { isActive, type User, type UserCache } from '../users/user-directory.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { PortalResolver } from '../web/request.ts'
+import type { Ended, EndSessions, SessionStores } from './end-sessions.ts'
 import {
-  type CameBy,
-  cameByOf,
-  clearSignedIn,
-  type PlaceOf,
-  type SignedIn,
-  type SignIn,
-  signedInOf,
+  clearSignInSession,
+  type LocationResolver,
+  type NewSignIn,
+  readSignInSession,
+  type SignedInVia,
+  type SignInSession,
+  signedInViaOf,
 } from './session-data.ts'
 import type { LimitsOf } from './session-limits.ts'
-import { createEnterSession, watchForHost } from './session-row.ts'
-import type { RunningSessions } from './session-validity.ts'
-import type { SessionIndex } from './sessions-table.ts'
+import { createSessionRow, trackHostSessionChanges } from './session-row.ts'
+import type { SessionValidity } from './session-validity.ts'
+import type { SessionsTable } from './sessions-table.ts'
 
 /** Passport's own would wipe out what a host's Passport keeps under the same key; this one leaves foreign values alone. */
 export class PortalSessionStrategy extends Strategy {
@@ -32,7 +32,7 @@ export class PortalSessionStrategy extends Strategy {
   }
 
   override authenticate(req: Request): void {
-    const ours = signedInOf(req) !== undefined
+    const ours = readSignInSession(req) !== undefined
     this.userOf(req)
       .then((user) => {
         // A host's own deserializer may have put somebody there whom we refuse.
@@ -57,19 +57,19 @@ export interface EndedSession {
   /** which may be another one than the request's */
   portal: string
   userId: string
-  cameBy: CameBy | undefined
+  signedInVia: SignedInVia | undefined
 }
 
 export interface PortalSessions {
   /** Puts the signed-in user into `req.user`; harmless when done twice. */
   readonly identify: RequestHandler
   /** Once more, for who took their time to send what they post: the session may have ended meanwhile, or its user be switched off. */
-  readonly identifyAgain: RequestHandler
+  readonly revalidate: RequestHandler
   /** The only place where somebody becomes signed in. */
-  start(req: Request, signIn: SignIn): Promise<void>
+  start(req: Request, signIn: NewSignIn): Promise<void>
   end(req: Request): Promise<EndedSession | undefined>
   /** of the session that runs */
-  cameBy(req: Request): CameBy | undefined
+  signedInVia(req: Request): SignedInVia | undefined
   /** of the session that runs */
   authentication(req: Request): Authentication | undefined
 }
@@ -80,36 +80,36 @@ const patience = 1000
 export interface PortalSessionsParts {
   passport: InstanceType<PassportStatic['Passport']>
   endSessions: EndSessions
-  index: SessionIndex
+  index: SessionsTable
   /** whether it asks to be signed out, for which nobody has to be known */
   isSignOut: (req: Request) => boolean
-  knownStores: KnownStores
-  knownUsers: KnownUsers
+  sessionStores: SessionStores
+  userCache: UserCache
   limitsOf: LimitsOf
-  placeOf: PlaceOf
-  portalOf: PortalOf
-  runningSessions: RunningSessions
+  locationOf: LocationResolver
+  portalOf: PortalResolver
+  sessionValidity: SessionValidity
 }
 
 export function createPortalSessions(parts: PortalSessionsParts): PortalSessions {
-  const { passport, endSessions, index, knownStores, knownUsers } = parts
-  const { isSignOut, limitsOf, placeOf, portalOf, runningSessions } = parts
-  const signIns = new WeakMap<Request, SignIn>()
+  const { passport, endSessions, index, sessionStores, userCache } = parts
+  const { isSignOut, limitsOf, locationOf, portalOf, sessionValidity } = parts
+  const signIns = new WeakMap<Request, NewSignIn>()
   const identified = new WeakSet<Request>()
-  const { cameWith, enter, leave } = createEnterSession({
+  const { rememberRequestSession, enter, leave } = createSessionRow({
     index,
-    letGo,
+    endQuietly,
     limitsOf,
     patience,
-    placeOf,
+    locationOf,
     portalOf,
-    runningSessions,
+    sessionValidity,
   })
 
   // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does; at that moment the
   // session has its new id.
   passport.serializeUser(
-    (req: Request, user: Express.User, done: (error: unknown, value?: SignedIn) => void) => {
+    (req: Request, user: Express.User, done: (error: unknown, value?: SignInSession) => void) => {
       enter(req, String((user as User).id), signIns.get(req)).then(
         (signedIn) => done(null, signedIn),
         (error: unknown) => done(error),
@@ -119,47 +119,47 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
 
   /** The user of this request's session, or nobody: wrong portal, too old, ended, gone, or switched off. */
   async function userOf(req: Request): Promise<User | undefined> {
-    const signedIn = signedInOf(req)
+    const signedIn = readSignInSession(req)
     if (!signedIn || signedIn.portal !== portalOf(req)) return undefined
     const { portal, since, userId } = signedIn
-    const goesOn =
-      Date.now() - since < limitsOf(portal).absolute && (await runningSessions.goesOn(req, portal))
-    const user = goesOn ? await knownUsers.findById(userId, portal) : undefined
+    const isValid =
+      Date.now() - since < limitsOf(portal).absolute && (await sessionValidity.isValid(req, portal))
+    const user = isValid ? await userCache.findById(userId, portal) : undefined
     if (user && isActive(user)) {
-      cameWith(req, signedIn)
+      rememberRequestSession(req, signedIn)
       return user
     }
-    await leaveBehind(req)
+    await discardSession(req)
     return undefined
   }
 
-  async function stillGoesOn({ sessionID }: Request, { portal, userId }: SignedIn): Promise<boolean> {
-    if (!(await runningSessions.isRunning(sessionID))) return false
-    const user = await knownUsers.findById(userId, portal)
+  async function isStillValid({ sessionID }: Request, { portal, userId }: SignInSession): Promise<boolean> {
+    if (!(await sessionValidity.isRunning(sessionID))) return false
+    const user = await userCache.findById(userId, portal)
     return user !== undefined && isActive(user)
   }
 
   /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
-  async function leaveBehind(req: Request): Promise<void> {
-    clearSignedIn(req)
-    await letGo(req.sessionID)
+  async function discardSession(req: Request): Promise<void> {
+    clearSignInSession(req)
+    await endQuietly(req.sessionID)
     await promisify(req.session.regenerate.bind(req.session))()
   }
 
   /** Over is over, also while the database is away: a row that outlives its session opens nothing. */
-  async function letGo(sessionId: string): Promise<Ended | undefined> {
-    return await within(patience, endSessions({ sessionId })).catch(() => undefined)
+  async function endQuietly(sessionId: string): Promise<Ended | undefined> {
+    return await withTimeout(patience, endSessions({ sessionId })).catch(() => undefined)
   }
 
   /** Whoever wants to leave must not have to wait for the database: the next person at a shared machine does not. */
-  async function userOrLeaving(req: Request): Promise<User | undefined> {
+  async function userUnlessSigningOut(req: Request): Promise<User | undefined> {
     return await userOf(req).catch((error: unknown) => {
       if (isSignOut(req)) return undefined
       throw error
     })
   }
 
-  passport.use('session', new PortalSessionStrategy(userOrLeaving))
+  passport.use('session', new PortalSessionStrategy(userUnlessSigningOut))
   const restore = passport.authenticate('session') as RequestHandler
   const initialize = passport.initialize({ compat: false })
 
@@ -178,17 +178,18 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
             'mount `app.use(sso.session())`, or express-session of your own, before this route',
           ),
         )
-      if (req.sessionStore) knownStores.note(req.sessionStore)
-      if (signedInOf(req)) watchForHost(req, (id, way) => (way === 'destroy' ? letGo(id) : leave(req, id)))
+      if (req.sessionStore) sessionStores.note(req.sessionStore)
+      if (readSignInSession(req))
+        trackHostSessionChanges(req, (id, way) => (way === 'destroy' ? endQuietly(id) : leave(req, id)))
       restore(req, res, next)
     },
 
-    identifyAgain: handle(async (req, _res, next) => {
-      const signedIn = signedInOf(req)
+    revalidate: asyncHandler(async (req, _res, next) => {
+      const signedIn = readSignInSession(req)
       // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
-      if (req.user && signedIn && !(await stillGoesOn(req, signedIn).catch(() => true))) {
+      if (req.user && signedIn && !(await isStillValid(req, signedIn).catch(() => true))) {
         req.user = undefined
-        await leaveBehind(req)
+        await discardSession(req)
       }
       next()
     }),
@@ -197,7 +198,7 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
       refuseInsecure(req)
       signIns.set(req, signIn)
       bind(req)
-      const before = signedInOf(req)
+      const before = readSignInSession(req)
       // Who shows anew who they are goes on with what the portal keeps for them; nobody else's goes along.
       const keepSessionInfo = before !== undefined && isOf(req.user, signIn.user)
       try {
@@ -207,26 +208,28 @@ export function createPortalSessions(parts: PortalSessionsParts): PortalSessions
       } catch (error) {
         // A write to the store that was given up on may still land, so what is written last, at the end of this answer, has to
         // name nobody.
-        clearSignedIn(req)
-        await letGo(req.sessionID)
+        clearSignInSession(req)
+        await endQuietly(req.sessionID)
         await promisify(req.logout.bind(req))().catch(() => {})
         throw error
       }
-      knownUsers.forget(signIn.user.id, signIn.provider.portal)
+      userCache.forget(signIn.user.id, signIn.provider.portal)
     },
 
     async end(req) {
-      const signedIn = signedInOf(req)
+      const signedIn = readSignInSession(req)
       const { sessionID } = req
       bind(req)
-      if (signedIn) await letGo(sessionID)
+      if (signedIn) await endQuietly(sessionID)
       await promisify(req.logout.bind(req))()
-      return signedIn && { portal: signedIn.portal, userId: signedIn.userId, cameBy: cameByOf(signedIn) }
+      return (
+        signedIn && { portal: signedIn.portal, userId: signedIn.userId, signedInVia: signedInViaOf(signedIn) }
+      )
     },
 
-    cameBy: (req) => cameByOf(signedInOf(req)),
+    signedInVia: (req) => signedInViaOf(readSignInSession(req)),
     authentication(req) {
-      const signedIn = signedInOf(req)
+      const signedIn = readSignInSession(req)
       return signedIn && { at: signedIn.authenticatedAt, acr: signedIn.acr }
     },
   }

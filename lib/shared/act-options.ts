@@ -1,7 +1,7 @@
 /** Where and by whom something is done. */
-export interface How {
+export interface ActOptions {
   /** default `default` */
   portal?: string | undefined
   /** for the event log: a user's id, `cli`; default `code` */
-  by?: string | undefined
+  actor?: string | undefined
 }

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** What a slower part said a moment ago. */
-export interface Cached<T> {
+export interface StaleCache<T> {
   get(key: string): Promise<T>
   forget(key: string): void
 }
@@ -31,10 +31,10 @@ interface Asking<T> {
 }
 
 /** @param ask is told what was known before, if anything is */
-export function createCached<T>(
+export function createStaleCache<T>(
   ask: (key: string, before?: T) => Promise<T>,
   { fresh, spare }: CacheLimits,
-): Cached<T> {
+): StaleCache<T> {
   const entries = new LRUCache<string, Entry<T>>({ max: most })
   const underWay = new Map<string, Asking<T>>()
 

@@ -60,7 +60,7 @@ export class ConfigurationError extends Error {
 }
 
 /** Thrown by `UserDirectory.create` when another registration took the address a moment before. */
-export class EmailTaken extends Error {
+export class EmailTakenError extends Error {
   constructor(options?: ErrorOptions) {
     super('the e-mail address belongs to a user already', options)
     this.name = 'EmailTaken'
@@ -68,20 +68,20 @@ export class EmailTaken extends Error {
 }
 
 /** What openid-client says before a cause that says it all. */
-const emptyWords = 'something went wrong'
+const genericMessage = 'something went wrong'
 
 /** The messages of an error and its causes in one line, without the causes' payloads (they may hold tokens). */
-export function explain(error: unknown): string {
+export function describeError(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at && depth < 5; depth++) {
     const { name, message, code, cause } = at as {
       [member in 'name' | 'message' | 'code' | 'cause']?: unknown
     }
     if (typeof message !== 'string') break
-    const told = withoutStatement(message)
+    const told = stripSql(message)
     const known = typeof code === 'string' && !told.includes(code) ? ` (${code})` : ''
     // V8 quotes what it could not parse, and that may be a token.
-    if (message !== emptyWords || !cause)
+    if (message !== genericMessage || !cause)
       messages.push(name === 'SyntaxError' ? 'not valid JSON' : told + known)
     at = cause
   }
@@ -92,6 +92,6 @@ export function explain(error: unknown): string {
  * Knex puts the statement with all its values in front of what the database says: addresses, names, subjects, which are nothing
  * for a log, and would hide what has happened.
  */
-export function withoutStatement(message: string): string {
+export function stripSql(message: string): string {
   return message.replace(/^(?:select|insert into|update|delete from|with) [\s\S]* - /, '')
 }

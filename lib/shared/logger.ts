@@ -1,4 +1,4 @@
-import { loggable } from './sanitize-text.ts'
+import { sanitizeText } from './sanitize-text.ts'
 
 /** The shape that pino has; give your own as the option `logger`. */
 export interface Logger {
@@ -18,23 +18,23 @@ export const consoleLogger: Logger = {
  * A logger that gets nothing but what is fit for one, so that no caller has to remember. One that throws is not heard: who tells
  * it of a failure has nobody else to tell, and a rejection that nobody hears would end the process.
  */
-export function fitForLog(logger: Logger): Logger {
+export function sanitizingLogger(logger: Logger): Logger {
   const line = (level: keyof Logger) => (fields: object, message: string) => {
     try {
-      logger[level](cleaned(fields, 3) as object, loggable(message))
+      logger[level](cleaned(fields, 3) as object, sanitizeText(message))
     } catch {}
   }
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }
 
 function cleaned(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return loggable(value)
+  if (typeof value === 'string') return sanitizeText(value)
   if (typeof value !== 'object' || value === null) return value
   // An error carries along whatever somebody hung onto it: answers, headers, tokens.
-  if (depth === 0 || value instanceof Error) return loggable(String(value))
+  if (depth === 0 || value instanceof Error) return sanitizeText(String(value))
   if (Array.isArray(value)) return value.slice(0, 20).map((each) => cleaned(each, depth - 1))
   return Object.fromEntries(
-    Object.entries(value).map(([name, each]) => [loggable(name, 100), cleaned(each, depth - 1)]),
+    Object.entries(value).map(([name, each]) => [sanitizeText(name, 100), cleaned(each, depth - 1)]),
   )
 }
 

@@ -10,7 +10,7 @@ const token = /\beyJ[\w-]{8,}(?:\.[\w-]*)*/g
  *
  * @param longest characters
  */
-export function loggable(text: string, longest = 1000): string {
+export function sanitizeText(text: string, longest = 1000): string {
   const line = text
     .slice(0, longest + 1)
     .replace(unseen, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)

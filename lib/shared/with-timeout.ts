@@ -4,7 +4,7 @@
  * @param limit milliseconds
  * @throws Error when there is no answer in time; one that comes later is heard and forgotten
  */
-export async function within<T>(limit: number, answer: Promise<T>): Promise<T> {
+export async function withTimeout<T>(limit: number, answer: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit)

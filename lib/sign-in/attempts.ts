@@ -17,34 +17,34 @@ export interface Attempt {
   /** id of the user, signed in in this browser, who wants to sign in with this provider too: nobody is signed in by the answer */
   linking?: string | undefined
   /** how the person has to show anew who they are */
-  fresh?: Freshness | undefined
+  fresh?: ReauthenticationRequirement | undefined
   /** an administrator tries the provider out: the answer is reported on, and signs nobody in */
-  rehearsal?: Rehearsing | undefined
+  rehearsal?: TestAttempt | undefined
 }
 
 /** One whose answer has come. */
-export interface TakenAttempt extends Attempt {
+export interface CompletedAttempt extends Attempt {
   /** milliseconds since 1970 */
-  begunAt: number
+  startedAt: number
 }
 
 /** What is asked of a sign-in that was demanded of somebody who is signed in (OpenID Connect Core 3.1.2.1). */
-export interface Freshness {
+export interface ReauthenticationRequirement {
   /** `max_age`: seconds since the person showed the provider who they are */
   maxAge?: number | undefined
   /** `acr_values`: any of these is good enough */
   acr?: readonly string[] | undefined
 }
 
-export interface Rehearsing {
+export interface TestAttempt {
   /** who asked for it, for the event log */
-  by: string
+  actor: string
   /** id of the ticket that it was begun with, of whoever waits for the outcome in a terminal */
   ticket?: string | undefined
 }
 
-export type Taken =
-  | { attempt: TakenAttempt }
+export type TakeResult =
+  | { attempt: CompletedAttempt }
   /** its time is over, or its answer came before: the back button, a second tab, a replay */
   | { spent: true; returnTo: string | undefined }
   | { unknown: true }
@@ -53,7 +53,7 @@ export interface Attempts {
   /** @returns the `state` to send along */
   begin(req: Request, res: Response, attempt: Attempt): Promise<string>
   /** Gives an attempt out once to this browser, then never again. */
-  take(req: Request, res: Response, state: string): Promise<Taken>
+  take(req: Request, res: Response, state: string): Promise<TakeResult>
 }
 
 /** seconds that a person has at the provider */
@@ -110,8 +110,8 @@ export function createAttempts(seal: Seal, secure: boolean): Attempts {
       const { attempt, until } = sealed
       const { returnTo } = attempt
       await marks.set(res, prefix + state, { spent: true, returnTo })
-      const begunAt = until - lifetime * 1000
-      return until > Date.now() ? { attempt: { ...attempt, begunAt } } : { spent: true, returnTo }
+      const startedAt = until - lifetime * 1000
+      return until > Date.now() ? { attempt: { ...attempt, startedAt } } : { spent: true, returnTo }
     },
   }
 }

@@ -2,14 +2,14 @@ import type { Request, Response } from 'express'
 import { cookieName, cookiesOf } from '../web/sealed-cookie.ts'
 
 /** Which provider this browser used last. Only marks a row of the picker, so it needs no seal. */
-export interface LastUsed {
+export interface LastProvider {
   get(req: Request): string | undefined
   set(res: Response, slug: string): void
 }
 
 export const year = 365 * 24 * 3_600_000
 
-export function createLastUsed(secure: boolean): LastUsed {
+export function createLastProvider(secure: boolean): LastProvider {
   const name = cookieName('sso-last', secure)
   return {
     get: (req) => cookiesOf(req)[name],
@@ -24,13 +24,13 @@ export function createLastUsed(secure: boolean): LastUsed {
  * machine the next click on it would sign the last person straight back in, so it is asked to ask. Who plants it makes a provider
  * ask once more, and who takes it away is at the machine anyway: it needs no seal.
  */
-export interface SignedOutHere {
+export interface SignedOutMarker {
   set(res: Response): void
   is(req: Request): boolean
   clear(req: Request, res: Response): void
 }
 
-export function createSignedOutHere(secure: boolean): SignedOutHere {
+export function createSignedOutMarker(secure: boolean): SignedOutMarker {
   const name = cookieName('sso-left', secure)
   const attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' } as const
   const is = (req: Request) => cookiesOf(req)[name] !== undefined

@@ -8,16 +8,16 @@ import type { PortalSessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
-import type { LastUsed, SignedOutHere } from './browser-hints.ts'
-import type { TellMethods } from './notify-sign-in-method.ts'
-import type { OfferLink } from './pending-registration.ts'
+import type { LastProvider, SignedOutMarker } from './browser-hints.ts'
+import type { NotifySignInMethodChange } from './notify-sign-in-method.ts'
+import type { OfferAccountLink } from './pending-registration.ts'
 
 export interface Linking {
   provider: Provider
   identity: Identity
   userId: string
   /** it was found again by what stays the same when a provider gives out new subjects */
-  rebound?: boolean | undefined
+  relinked?: boolean | undefined
 }
 
 /**
@@ -29,62 +29,62 @@ export interface Linking {
  */
 export async function link(
   identities: IdentitiesTable,
-  { provider, identity, userId, rebound }: Linking,
+  { provider, identity, userId, relinked }: Linking,
   gone: string | undefined,
 ): Promise<boolean> {
   const { id: providerId, portal } = provider
   const { issuer, subject, email, directory } = identity
-  const linked = { portal, userId, providerId, issuer, subject, email, directory, rebound }
+  const linked = { portal, userId, providerId, issuer, subject, email, directory, relinked }
   const { userId: linkedTo, made } = await identities.link(linked, gone)
   if (linkedTo !== userId)
     throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
   return made
 }
 
-export interface Admission {
+export interface SignInResult {
   provider: Provider
   identity: Identity
   user: User
   /** how the identity and the user came together */
-  how: 'known' | 'rebound' | 'linked' | 'registered'
+  how: 'known' | 'relinked' | 'linked' | 'registered'
   gone?: string | undefined
   returnTo?: string | undefined
   /** see `Attempt` */
   proving?: string | undefined
 }
 
-export interface AdmitParts {
+export interface CompleteSignInParts {
   sessions: PortalSessions
   identities: IdentitiesTable
   events: EventLog
-  lastUsed: LastUsed
+  lastUsed: LastProvider
   homePath: string
   /** takes away a registration that waits in this browser, so that the next person does not find it */
-  forgetRegistration: (res: Response) => void
-  offerLink: OfferLink
-  signedOutHere: SignedOutHere
+  clearPendingRegistration: (res: Response) => void
+  offerAccountLink: OfferAccountLink
+  signedOutMarker: SignedOutMarker
   table: ProvidersTable
-  tellMethods: TellMethods
+  notifySignInMethodChange: NotifySignInMethodChange
   wasSignedOut: WasSignedOut
 }
 
 /** Links where that is due, starts the session and sends the person on. */
-export type Admit = (req: Request, res: Response, admission: Admission) => Promise<void>
+export type CompleteSignIn = (req: Request, res: Response, admission: SignInResult) => Promise<void>
 
-export function createAdmit(parts: AdmitParts): Admit {
-  const { sessions, identities, events, lastUsed, homePath, forgetRegistration } = parts
-  const { offerLink, signedOutHere, table, tellMethods, wasSignedOut } = parts
+export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn {
+  const { sessions, identities, events, lastUsed, homePath, clearPendingRegistration } = parts
+  const { offerAccountLink, signedOutMarker, table, notifySignInMethodChange, wasSignedOut } = parts
 
   /**
    * Links are taken back and providers disabled with the sessions of who came by them, and a provider ends what runs: the session
    * that begins just now was not among these. Its row is there by now, so that whoever comes later finds it.
    */
-  async function endUnlessValid(req: Request, { provider, identity, user, how }: Admission) {
+  async function confirmOrEnd(req: Request, { provider, identity, user, how }: SignInResult) {
     const { portal, slug, id, version } = provider
     try {
       const now = await table.find(portal, slug)
       // Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back.
-      if (how === 'rebound' && !(now?.id === id && now.version === version))
+      if (how === 'relinked' && !(now?.id === id && now.version === version))
         await identities.unlinkRebound(portal, identity)
       if (!(now?.id === id && now.enabled))
         throw new PortalSsoError('provider_changed', 'the provider was disabled meanwhile')
@@ -104,22 +104,22 @@ export function createAdmit(parts: AdmitParts): Admit {
     const { portal } = provider
     // A directory without types may have numbers for ids, which a database may keep as another text (SQLite: `7.0`).
     const userId = String(user.id)
-    const linking = { provider, identity, userId, rebound: how === 'rebound' }
+    const linking = { provider, identity, userId, relinked: how === 'relinked' }
     const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known' && (await link(identities, linking, gone))) {
-      await events.record({ kind: how === 'rebound' ? 'identity-rebound' : how, ...about })
-      if (how === 'linked') tellMethods(req, { user, provider, what: 'linked' })
+      await events.record({ kind: how === 'relinked' ? 'identity-rebound' : how, ...about })
+      if (how === 'linked') notifySignInMethodChange(req, { user, provider, what: 'linked' })
     }
-    const offer = await offerLink(req, res, { portal, user, proving })
-    if (offer === undefined) forgetRegistration(res)
+    const offer = await offerAccountLink(req, res, { portal, user, proving })
+    if (offer === undefined) clearPendingRegistration(res)
     // A directory may make users who wait for somebody's approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
-    await endUnlessValid(req, admission)
+    await confirmOrEnd(req, admission)
     await events.record({ kind: 'signed-in', ...about })
     lastUsed.set(res, provider.slug)
-    signedOutHere.clear(req, res)
+    signedOutMarker.clear(req, res)
     res.redirect(303, offer ?? returnTo ?? homePath)
   }
 }

@@ -1,14 +1,14 @@
 import type { Request, RequestHandler, Response } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
-import type { Outbound } from '../oidc/http-client.ts'
+import type { HttpClients } from '../oidc/http-client.ts'
 import type { Identity } from '../oidc/identity.ts'
 import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
 import { signingKeyOf } from '../providers/client-key.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 import type { Attempts } from './attempts.ts'
 import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
 
@@ -23,7 +23,7 @@ export const mostProviders = 200
 // Providers move an endpoint now and then: their documents are read again after an hour, in milliseconds.
 const lifetime = 3_600_000
 
-export function createProviderClients(table: ProvidersTable, outbound: Outbound): ProviderClients {
+export function createProviderClients(table: ProvidersTable, outbound: HttpClients): ProviderClients {
   const pending = new Map<string, Promise<ProviderClient>>()
   const built = new LRUCache<string, { version: number; client: ProviderClient }>({
     max: mostProviders,
@@ -78,7 +78,7 @@ export interface ProviderStrategies {
 }
 
 export interface ProviderStrategiesParts {
-  addresses: Addresses
+  urls: PortalUrls
   attempts: Attempts
   clients: ProviderClients
   passport: InstanceType<PassportStatic['Passport']>
@@ -93,7 +93,7 @@ interface Built {
 const grace = 60_000
 
 export function createProviderStrategies({
-  addresses,
+  urls,
   attempts,
   clients,
   passport,
@@ -112,7 +112,7 @@ export function createProviderStrategies({
     const kept = built.get(provider.id)
     if (kept?.client === client) return kept.name
     const name = `${provider.id}@${provider.version}#${++strategies}`
-    const callback = addresses.callback(provider.slug, provider.portal)
+    const callback = urls.callback(provider.slug, provider.portal)
     passport.use(name, new ProviderStrategy(provider, client, attempts, callback))
     built.set(provider.id, { client, name })
     return name
@@ -122,7 +122,7 @@ export function createProviderStrategies({
     async begin(req, res, provider, step) {
       const name = await nameOf(provider)
       return await new Promise((resolve, reject) => {
-        const asked = { ...step, step: 'begin', lead: resolve } satisfies Begin
+        const asked = { ...step, step: 'begin', onRedirectUrl: resolve } satisfies Begin
         const run = passport.authenticate(name, asked as object) as RequestHandler
         run(req, res, reject)
       })

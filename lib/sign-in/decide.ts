@@ -1,10 +1,10 @@
-import { certainAddress, type Identity } from '../oidc/identity.ts'
+import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User, type UserDirectory } from '../users/user-directory.ts'
 
 /** What is to happen with an identity. */
-export type Turn =
+export type Decision =
   /** linked before: sign in */
   | { turn: 'known'; user: User }
   /** the address, which is certain, is that of a user; or the person was found `again` under a new subject: link, sign in */
@@ -15,13 +15,13 @@ export type Turn =
   | { turn: 'register'; email: string }
   | { turn: 'refuse'; reason: 'user_inactive' | 'registration_closed' }
 
-export interface Known {
+export interface DecisionInput {
   /** the one that is certain: the provider vouches for it, or the person proved it by a code */
   address: string | undefined
   /** whom the identity is linked to */
   linkedUser: User | undefined
   /** who the identity was before its provider gave out new subjects, while an administrator has people found again */
-  reboundUser?: User | undefined
+  relinkedUser?: User | undefined
   /** who has the address */
   userWithAddress: User | undefined
   /** whether a new person may register */
@@ -29,20 +29,26 @@ export interface Known {
 }
 
 /** Pure, so that every road into the portal can be read, and tested, in one place. */
-export function decide({ address, linkedUser, reboundUser, userWithAddress, registrationOpen }: Known): Turn {
-  if (linkedUser) return admit('known', linkedUser)
+export function decide({
+  address,
+  linkedUser,
+  relinkedUser,
+  userWithAddress,
+  registrationOpen,
+}: DecisionInput): Decision {
+  if (linkedUser) return unlessInactive('known', linkedUser)
   // Before any address: those can change hands.
-  if (reboundUser) return admit('link', reboundUser, { again: true })
+  if (relinkedUser) return unlessInactive('link', relinkedUser, { again: true })
   // Never a link on an address that nobody vouches for: at many providers anybody can enter anybody's (nOAuth). And never
   // a registration with one, which its owner would walk into later. Known or not, the answer is the same.
   if (address === undefined) return { turn: 'prove' }
-  if (userWithAddress) return admit('link', userWithAddress)
+  if (userWithAddress) return unlessInactive('link', userWithAddress)
   return registrationOpen
     ? { turn: 'register', email: address }
     : { turn: 'refuse', reason: 'registration_closed' }
 }
 
-function admit(turn: 'known' | 'link', user: User, how: { again?: true } = {}): Turn {
+function unlessInactive(turn: 'known' | 'link', user: User, how: { again?: true } = {}): Decision {
   return isActive(user) ? { turn, user, ...how } : { turn: 'refuse', reason: 'user_inactive' }
 }
 
@@ -55,13 +61,13 @@ export type RegistrationPolicy =
   | 'closed'
   | ((identity: Identity, portal: string) => boolean | Promise<boolean>)
 
-export interface Prospect {
-  turn: Turn
+export interface ResolvedIdentity {
+  turn: Decision
   /** a user that the identity is still linked to but who exists no more */
   gone: string | undefined
 }
 
-export interface LookUpParts {
+export interface ResolveIdentityParts {
   identities: IdentitiesTable
   users: UserDirectory
   registration: RegistrationPolicy
@@ -73,14 +79,18 @@ export interface LookUpParts {
  * @param proven address that the person proved by a code
  * @param rebindingSince the provider's, of an identity that was judged just now: its people are found again under new subjects
  */
-export type LookUp = (
+export type ResolveIdentity = (
   identity: Identity,
   portal: string,
   proven?: string,
   rebindingSince?: string,
-) => Promise<Prospect>
+) => Promise<ResolvedIdentity>
 
-export function createLookUp({ identities, users, registration }: LookUpParts): LookUp {
+export function createResolveIdentity({
+  identities,
+  users,
+  registration,
+}: ResolveIdentityParts): ResolveIdentity {
   /**
    * Who it was before its provider gave out new subjects. Tenant and object id name a person to whoever runs the tenant, and
    * nobody else can present them: they stood in a token with the provider's signature, of the same issuer as the link from
@@ -101,20 +111,20 @@ export function createLookUp({ identities, users, registration }: LookUpParts): 
     const linkedId = await identities.findUserId(portal, identity)
     const linkedUser = linkedId === undefined ? undefined : await users.findById(linkedId, portal)
     // One that was linked is never rebound, also when its user is gone.
-    const reboundUser =
+    const relinkedUser =
       linkedId === undefined ? await findRebound(identity, portal, rebindingSince) : undefined
-    const address = certainAddress(identity, proven)
+    const address = trustedEmail(identity, proven)
     // No table is asked about an address before it is certain: so neither what a page says nor how long it takes can tell
     // who has an account here.
     const userWithAddress =
-      linkedUser || reboundUser || address === undefined
+      linkedUser || relinkedUser || address === undefined
         ? undefined
         : await findByAddress(users, address, portal)
-    const mayBeNew = !linkedUser && !reboundUser && !userWithAddress && address !== undefined
+    const mayBeNew = !linkedUser && !relinkedUser && !userWithAddress && address !== undefined
     const registrationOpen =
       mayBeNew && (await mayRegister(registration, { ...identity, email: address }, portal))
     return {
-      turn: decide({ address, linkedUser, reboundUser, userWithAddress, registrationOpen }),
+      turn: decide({ address, linkedUser, relinkedUser, userWithAddress, registrationOpen }),
       gone: linkedUser ? undefined : linkedId,
     }
   }

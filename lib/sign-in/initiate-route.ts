@@ -3,18 +3,18 @@ import { readLoginHint } from '../oidc/authorization-response.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import { handle } from '../web/handler.ts'
-import type { PortalOf } from '../web/request.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { PortalResolver } from '../web/request.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 import type { Refuse } from './refuse.ts'
 
 export interface InitiateParts {
-  addresses: Addresses
+  urls: PortalUrls
   /** reads a posted request */
   form: RequestHandler
   homePath: string
-  portalOf: PortalOf
+  portalOf: PortalResolver
   refuse: Refuse
   table: ProvidersTable
 }
@@ -24,12 +24,12 @@ export interface InitiateParts {
  * to `/login/:provider` does, from any site, so it changes nothing: the attempt begins at the next page, in this browser.
  */
 export function createInitiateRoute(parts: InitiateParts): Router {
-  const { addresses, form, homePath, portalOf, refuse, table } = parts
+  const { urls, form, homePath, portalOf, refuse, table } = parts
 
-  const initiate = handle(async (req, res) => {
+  const initiate = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
     const asked = read(req)
-    const returnTo = pathOf(asked.target_link_uri, addresses.origin(portal))
+    const returnTo = pathOf(asked.target_link_uri, urls.origin(portal))
     if (req.user) return res.redirect(303, returnTo ?? homePath)
     const { iss } = asked
     const fitting = (await table.listEnabled(portal)).filter(
@@ -44,9 +44,9 @@ export function createInitiateRoute(parts: InitiateParts): Router {
       return await refuse(req, res, unknown, { portal, returnTo })
     }
     // Which of them is the person's to say.
-    if (others.length > 0) return res.redirect(303, addresses.path('/login', { returnTo }))
+    if (others.length > 0) return res.redirect(303, urls.path('/login', { returnTo }))
     const login_hint = readLoginHint(asked.login_hint)
-    res.redirect(303, addresses.path(`/login/${provider.slug}`, { returnTo, login_hint }))
+    res.redirect(303, urls.path(`/login/${provider.slug}`, { returnTo, login_hint }))
   })
 
   const router = Router()

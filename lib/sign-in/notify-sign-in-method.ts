@@ -1,44 +1,46 @@
 import type { Request } from 'express'
 import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
-import { deviceOf, type PlaceOf } from '../sessions/session-data.ts'
-import { explain } from '../shared/errors.ts'
+import { type LocationResolver, parseUserAgent } from '../sessions/session-data.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Pages } from '../web/pages.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 /**
  * Tells a user by mail that there is another way to sign in as them, or one less: who did that in their name cannot keep it from
  * them. Nobody waits for the mail, and one that cannot be sent undoes nothing.
  */
-export type TellMethods = (
+export type NotifySignInMethodChange = (
   req: Request,
   told: { user: User; provider: Pick<Provider, 'displayName' | 'portal'>; what: 'linked' | 'unlinked' },
 ) => void
 
-export interface TellMethodsParts {
-  addresses: Addresses
+export interface NotifySignInMethodChangeParts {
+  urls: PortalUrls
   logger: Logger
   pages: Pages
-  placeOf: PlaceOf
+  locationOf: LocationResolver
   /** left out: there is nothing to send it with */
   sendMethodMail: SendMethodMail | undefined
 }
 
-export function createTellMethods(parts: TellMethodsParts): TellMethods {
-  const { addresses, logger, pages, placeOf, sendMethodMail } = parts
+export function createNotifySignInMethodChange(
+  parts: NotifySignInMethodChangeParts,
+): NotifySignInMethodChange {
+  const { urls, logger, pages, locationOf, sendMethodMail } = parts
   return (req, { user, provider: { displayName, portal }, what }) => {
     sendMethodMail?.(pages.locale(req), {
       to: user.email,
       what,
       provider: displayName,
       at: new Date(),
-      ...deviceOf(req.get('user-agent')),
-      place: placeOf(req),
-      href: addresses.origin(portal) + addresses.path('/account/security'),
+      ...parseUserAgent(req.get('user-agent')),
+      place: locationOf(req),
+      href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
-      logger.error({ portal, userId: user.id, cause: explain(error) }, 'a user was not told by mail'),
+      logger.error({ portal, userId: user.id, cause: describeError(error) }, 'a user was not told by mail'),
     )
   }
 }

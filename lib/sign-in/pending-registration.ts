@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto'
 import type { Request, RequestHandler, Response } from 'express'
-import { certainAddress, type Identity } from '../oidc/identity.ts'
+import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Seal } from '../shared/seal.ts'
 import type { User } from '../users/user-directory.ts'
-import { handle } from '../web/handler.ts'
-import type { PortalOf } from '../web/request.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { PortalResolver } from '../web/request.ts'
 import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
-import type { Addresses } from '../web/urls.ts'
+import type { PortalUrls } from '../web/urls.ts'
 import type { Refuse } from './refuse.ts'
 
 /** A code under way: whose it is and where it went. Its id is known to the person's sealed cookie only. */
-export interface SentCode {
+export interface VerificationCode {
   id: string
   /** normal form */
   email: string
@@ -30,11 +30,11 @@ export interface PendingRegistration {
   identity: Identity
   returnTo?: string | undefined
   /** the code that the person is to enter */
-  sent?: SentCode | undefined
+  sent?: VerificationCode | undefined
   /** the address that the person proved by a code */
   proven?: string | undefined
   /** id of the user as whom its owner signed in, to show who they are here */
-  provenBy?: string | undefined
+  provedUserId?: string | undefined
   /** that user, signed in before, asked for it: good for their yes or no, and for no registration or sign-in */
   asked?: boolean | undefined
 }
@@ -98,32 +98,32 @@ function without(pending: PendingRegistration, part: (typeof dispensable)[number
  * How the account at the provider is named to a person: on every page that may connect it, for on a shared machine it may be
  * somebody else's. Never by an address alone, which may be a claim that was made to look like the reader's own.
  */
-export function accountOf({ identity }: PendingRegistration) {
-  const { name, email, emailVouched, subject } = identity
-  return { name: name ?? subject, email, emailVouched }
+export function accountLabel({ identity }: PendingRegistration) {
+  const { name, email, emailTrusted, subject } = identity
+  return { name: name ?? subject, email, emailTrusted }
 }
 
 /** The address to register with, once it is certain. */
 export function addressOf({ identity, proven }: PendingRegistration): string | undefined {
-  return certainAddress(identity, proven)
+  return trustedEmail(identity, proven)
 }
 
 /** Hands a person over to the registration: who is new, or has to prove an address first. */
-export type BeginRegistration = (
+export type StartRegistration = (
   req: Request,
   res: Response,
   person: { provider: Provider; identity: Identity; returnTo: string | undefined },
 ) => Promise<void>
 
 /** Takes a person over from the sign-in: who they are goes into a sealed cookie, they to the step that is due. */
-export function createBeginRegistration(
-  pendings: PendingRegistrations,
-  addresses: Addresses,
-): BeginRegistration {
+export function createStartRegistration(
+  pendingRegistrations: PendingRegistrations,
+  urls: PortalUrls,
+): StartRegistration {
   return async (_req, res, { provider, identity, returnTo }) => {
     const { id: providerId, portal, slug, version } = provider
-    await pendings.begin(res, { portal, provider: slug, providerId, version, identity, returnTo })
-    res.redirect(303, addresses.path('/register'))
+    await pendingRegistrations.begin(res, { portal, provider: slug, providerId, version, identity, returnTo })
+    res.redirect(303, urls.path('/register'))
   }
 }
 
@@ -131,12 +131,15 @@ export function createBeginRegistration(
  * There is a user by now: made in another tab, or by a faster registration. Through the provider once more, which costs the
  * person no click: so a pending registration, whoever got hold of it, never signs anybody in as a user who exists.
  */
-export type StartAgain = (res: Response, pending: PendingRegistration) => void
+export type RestartSignIn = (res: Response, pending: PendingRegistration) => void
 
-export function createStartAgain(pendings: PendingRegistrations, addresses: Addresses): StartAgain {
+export function createRestartSignIn(
+  pendingRegistrations: PendingRegistrations,
+  urls: PortalUrls,
+): RestartSignIn {
   return (res, { provider, returnTo }) => {
-    pendings.clear(res)
-    res.redirect(303, addresses.path(`/login/${provider}`, { returnTo }))
+    pendingRegistrations.clear(res)
+    res.redirect(303, urls.path(`/login/${provider}`, { returnTo }))
   }
 }
 
@@ -146,7 +149,7 @@ export function createStartAgain(pendings: PendingRegistrations, addresses: Addr
  *
  * @returns the page that asks; `undefined` when there is nothing to offer
  */
-export type OfferLink = (
+export type OfferAccountLink = (
   req: Request,
   res: Response,
   proved: { portal: string; user: User; proving: string | undefined },
@@ -156,18 +159,21 @@ export type OfferLink = (
  * After a sign-in that was begun from the proof pages. Somebody may have started a registration on a shared machine and
  * walked away: an ordinary sign-in there carries no id and offers nothing, and this one does not link yet, it asks.
  */
-export function createOfferLink(pendings: PendingRegistrations, addresses: Addresses): OfferLink {
+export function createOfferAccountLink(
+  pendingRegistrations: PendingRegistrations,
+  urls: PortalUrls,
+): OfferAccountLink {
   return async (req, res, { portal, user, proving }) => {
     if (proving === undefined) return undefined
-    const pending = await pendings.find(req, portal)
+    const pending = await pendingRegistrations.find(req, portal)
     // What somebody who was signed in asked for is theirs alone.
     if (pending?.id !== proving || pending.asked) return undefined
-    await pendings.keep(res, { ...pending, provenBy: String(user.id) })
-    return addresses.path('/register/link')
+    await pendingRegistrations.keep(res, { ...pending, provedUserId: String(user.id) })
+    return urls.path('/register/link')
   }
 }
 
-export type PendingStep = (
+export type RegistrationStep = (
   req: Request,
   res: Response,
   pending: PendingRegistration,
@@ -175,23 +181,23 @@ export type PendingStep = (
 ) => Promise<void>
 
 export interface WithPendingParts {
-  addresses: Addresses
+  urls: PortalUrls
   homePath: string
-  pendings: PendingRegistrations
-  portalOf: PortalOf
+  pendingRegistrations: PendingRegistrations
+  portalOf: PortalResolver
   refuse: Refuse
   table: ProvidersTable
 }
 
 /** Runs a step for whoever has a registration pending; everybody else is told, kindly, that there is none. */
 export type WithPending = (
-  act: PendingStep,
+  act: RegistrationStep,
   /** who may take the step although signed in; default: nobody */
   belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean,
 ) => RequestHandler
 
 export function createWithPending(parts: WithPendingParts): WithPending {
-  const { addresses, homePath, pendings, portalOf, refuse, table } = parts
+  const { urls, homePath, pendingRegistrations, portalOf, refuse, table } = parts
 
   /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
   async function stillAsItWas(pending: PendingRegistration): Promise<Provider> {
@@ -203,16 +209,16 @@ export function createWithPending(parts: WithPendingParts): WithPending {
   }
 
   return (act, belongsTo) =>
-    handle(async (req, res) => {
+    asyncHandler(async (req, res) => {
       const portal = portalOf(req)
-      const pending = await pendings.find(req, portal)
+      const pending = await pendingRegistrations.find(req, portal)
       const { asked, provider: slug, returnTo } = pending ?? {}
       // A try from there would be a sign-in, as somebody else.
-      const back = asked && req.user ? addresses.path('/account/security') : undefined
+      const back = asked && req.user ? urls.path('/account/security') : undefined
       try {
         if (req.user && !(pending && belongsTo?.(req.user, pending))) {
           // Whose registration it is cannot be told any more.
-          pendings.clear(res)
+          pendingRegistrations.clear(res)
           return res.redirect(303, homePath)
         }
         // What a user asked for who is gone since is no registration of whoever sits there now.

@@ -1,17 +1,23 @@
 import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
-import type { Answer } from '../oidc/authorization-response.ts'
+import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm } from '../oidc/id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
 import { clockTolerance, type ProviderClient } from '../oidc/provider-client.ts'
-import { conceal, entraCode, lacksConsent, quote } from '../oidc/provider-error.ts'
-import { type Observe, watching } from '../oidc/trace.ts'
+import { entraCode, isConsentRequired, quote, redact } from '../oidc/provider-error.ts'
+import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
-import { explain, PortalSsoError } from '../shared/errors.ts'
-import type { Attempt, Attempts, Freshness, Rehearsing, TakenAttempt } from './attempts.ts'
+import { describeError, PortalSsoError } from '../shared/errors.ts'
+import type {
+  Attempt,
+  Attempts,
+  CompletedAttempt,
+  ReauthenticationRequirement,
+  TestAttempt,
+} from './attempts.ts'
 
 export interface Begin {
   step: 'begin'
@@ -25,28 +31,28 @@ export interface Begin {
   /** see `Attempt` */
   linking?: string | undefined
   /** see `Attempt` */
-  fresh?: Freshness | undefined
+  fresh?: ReauthenticationRequirement | undefined
   /** see `Attempt` */
-  rehearsal?: Rehearsing | undefined
+  rehearsal?: TestAttempt | undefined
   /** told where the browser has to go, in place of a redirect */
-  lead?: ((address: string) => void) | undefined
+  onRedirectUrl?: ((address: string) => void) | undefined
 }
 
 export interface Finish {
   step: 'finish'
-  answer: Answer
-  attempt: TakenAttempt
+  answer: AuthorizationResponse
+  attempt: CompletedAttempt
   /** told what was seen on the way, for a report; it changes nothing */
-  observe?: Observe | undefined
+  trace?: Trace | undefined
 }
 
 /** What the router asks of the strategy: which half runs is the route's to say, never the parameters'. */
-export type Step = Begin | Finish
+export type StrategyStep = Begin | Finish
 
 interface RequestParameters {
   nonce: string
   codeChallenge: string
-  fresh: Freshness | undefined
+  fresh: ReauthenticationRequirement | undefined
 }
 
 /**
@@ -87,10 +93,10 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   override authenticate(req: Request, step?: unknown): void {
-    this.run(req, step as Step | undefined).catch((error: unknown) => this.error(error as Error))
+    this.run(req, step as StrategyStep | undefined).catch((error: unknown) => this.error(error as Error))
   }
 
-  private async run(req: Request, step: Step | undefined): Promise<void> {
+  private async run(req: Request, step: StrategyStep | undefined): Promise<void> {
     switch (step?.step) {
       case 'begin':
         return await this.begin(req, step)
@@ -118,7 +124,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { returnTo, otherAccount, loginHint, proving, linking, fresh, rehearsal, lead } = step
+    const { returnTo, otherAccount, loginHint, proving, linking, fresh, rehearsal, onRedirectUrl } = step
     // These two would make the base take the request for an answer, and judge it.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
@@ -137,7 +143,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       rehearsal,
     }
     // `this` is of this request alone: Passport makes one for each.
-    if (lead) this.redirect = lead
+    if (onRedirectUrl) this.redirect = onRedirectUrl
     const parameters: RequestParameters = {
       nonce,
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
@@ -166,20 +172,20 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     return chooses && this.provider.prompt !== 'login' ? 'select_account' : 'login'
   }
 
-  private async finish({ answer, attempt, observe }: Finish): Promise<void> {
+  private async finish({ answer, attempt, trace }: Finish): Promise<void> {
     if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
       throw new PortalSsoError('answer_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.judge(answer, attempt, observe)
+    const identity = await this.judge(answer, attempt, trace)
     // Not a user yet: what becomes of an identity is decided later, by the portal's own rules.
     this.success(identity as unknown as Express.User)
   }
 
   private async judge(
-    answer: Answer,
-    { nonce, codeVerifier, begunAt: askedAt }: TakenAttempt,
-    observe: Observe | undefined,
+    answer: AuthorizationResponse,
+    { nonce, codeVerifier, startedAt: askedAt }: CompletedAttempt,
+    trace: Trace | undefined,
   ): Promise<Identity> {
     // The configured address plus what came in: the Host header has no say in the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
@@ -190,16 +196,16 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       }
-      const watch = observe && watching(this.client.metadata, observe)
-      const { tokens, configuration, encoding } = await this.client.redeem(received, checks, watch)
-      observe?.({ encoding })
+      const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
+      const { tokens, configuration, encoding } = await this.client.exchangeCode(received, checks, wrapFetch)
+      trace?.({ encoding })
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
-      observe?.({ idClaims })
+      trace?.({ idClaims })
       const userInfo = lacksEmail(this.provider, idClaims)
         ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
         : undefined
-      observe?.({ userInfo })
+      trace?.({ userInfo })
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
         tolerance: clockTolerance,
@@ -208,7 +214,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     } catch (error) {
       const code = answer.parameters.get('code') ?? ''
       const secrets = [code, answer.state, nonce, codeVerifier, ...this.client.secrets]
-      observe?.({ failure: error, quoted: (said) => quote(said, secrets) })
+      trace?.({ failure: error, quoted: (said) => quote(said, secrets) })
       throw refusalOf(error, secrets)
     }
   }
@@ -232,7 +238,7 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
     store(req, _context, state, _meta, done) {
       attempts
         .begin(req, req.res as Response, state as Attempt)
-        .then((handle) => done(null, handle))
+        .then((state) => done(null, state))
         // Also hears what `done` throws: the base writes the redirect in it.
         .catch((error: unknown) => done(error as Error))
     },
@@ -250,7 +256,7 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
     const number = entraCode(described)
     return new PortalSsoError(
-      lacksConsent(name, described) ? 'consent_missing' : denied,
+      isConsentRequired(name, described) ? 'consent_missing' : denied,
       `the provider answered with the error ${quote(name, secrets)}${number ? ` (${number})` : ''}`,
     )
   }
@@ -263,10 +269,10 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     )
     const refused = own ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
-      lacksConsent(error.error, described) ? 'consent_missing' : refused,
+      isConsentRequired(error.error, described) ? 'consent_missing' : refused,
       `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
     )
   }
   const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'
-  return new PortalSsoError(code, conceal(explain(error), secrets))
+  return new PortalSsoError(code, redact(describeError(error), secrets))
 }

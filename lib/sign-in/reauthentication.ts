@@ -8,15 +8,15 @@ import type { Authentication, PortalSessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
-import { keepPrivate } from '../web/handler.ts'
+import { setPrivateHeaders } from '../web/handler.ts'
 import { newReference, type Pages } from '../web/pages.ts'
-import { leadOn } from '../web/redirect-page.ts'
-import { isRepeatable, type PortalOf, wantsPage } from '../web/request.ts'
-import type { Addresses } from '../web/urls.ts'
-import type { Freshness } from './attempts.ts'
+import { sendRedirectPage } from '../web/redirect-page.ts'
+import { acceptsHtml, isSafeMethod, type PortalResolver } from '../web/request.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import type { ReauthenticationRequirement } from './attempts.ts'
 
 /** seconds: a year */
-export const longestAge = 366 * 24 * 3600
+export const maxAgeLimitSeconds = 366 * 24 * 3600
 /**
  * What a list of authentication context class references may be, as text: it travels in the cookie of an attempt, beside a deep
  * link, and all of those have 3 KB (`attempts.ts`). Browsers drop a cookie of more than 4 KB.
@@ -24,7 +24,7 @@ export const longestAge = 366 * 24 * 3600
 const references = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
 
 /** Whether a page that starts a sign-in would demand these as they are. */
-export function isDemandable(acr: readonly unknown[]): boolean {
+export function isValidAcrList(acr: readonly unknown[]): boolean {
   return (
     acr.every((each) => typeof each === 'string' && !each.includes(' ')) && references.test(acr.join(' '))
   )
@@ -34,22 +34,29 @@ export function isDemandable(acr: readonly unknown[]): boolean {
  * `?max_age=900&acr_values=…` of the page that starts a sign-in. Anybody can write there what they like, and gains nothing by it:
  * whoever demands it looks at the session once more.
  */
-export function readFreshness(query: Readonly<Record<string, unknown>>): Freshness | undefined {
+export function readReauthentication(
+  query: Readonly<Record<string, unknown>>,
+): ReauthenticationRequirement | undefined {
   const { max_age, acr_values } = query
   const maxAge = typeof max_age === 'string' && /^\d{1,8}$/.test(max_age) ? Number(max_age) : undefined
   const acr =
     typeof acr_values === 'string' && references.test(acr_values) ? acr_values.split(' ') : undefined
   if (maxAge === undefined && acr === undefined) return undefined
-  return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, longestAge), acr }
+  return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, maxAgeLimitSeconds), acr }
 }
 
 /** The same as parameters of a link. */
-export function freshnessQuery(fresh: Freshness | undefined): Record<string, string | undefined> {
+export function reauthenticationQuery(
+  fresh: ReauthenticationRequirement | undefined,
+): Record<string, string | undefined> {
   return { max_age: fresh?.maxAge?.toString(), acr_values: fresh?.acr?.join(' ') }
 }
 
 /** Whether the person of a session has shown who they are as is demanded. The provider's clock may differ by the tolerance. */
-export function isFresh({ at, acr }: Authentication, demanded: Freshness): boolean {
+export function meetsRequirement(
+  { at, acr }: Authentication,
+  demanded: ReauthenticationRequirement,
+): boolean {
   return isRecent(at, demanded.maxAge) && isOneOf(acr, demanded.acr)
 }
 
@@ -59,9 +66,9 @@ export function isFresh({ at, acr }: Authentication, demanded: Freshness): boole
  *
  * @throws PortalSsoError when it was not, so that nobody is sent round in circles between the portal and the provider
  */
-export function assertFresh(
+export function assertReauthenticated(
   { authenticatedAt, acr }: Pick<Identity, 'authenticatedAt' | 'acr'>,
-  demanded: Freshness | undefined,
+  demanded: ReauthenticationRequirement | undefined,
 ): void {
   const { maxAge, acr: wanted } = demanded ?? {}
   if (maxAge !== undefined && authenticatedAt === undefined)
@@ -93,54 +100,55 @@ function isOneOf(acr: string | undefined, wanted: readonly string[] | undefined)
  *
  * @returns whether they did; otherwise the request is answered
  */
-export type DemandFresh = (
+export type RequireReauthentication = (
   req: Request,
   res: Response,
-  demand: Freshness & { returnTo: string | undefined },
+  demand: ReauthenticationRequirement & { returnTo: string | undefined },
 ) => Promise<boolean>
 
-export interface DemandFreshParts {
-  addresses: Addresses
+export interface RequireReauthenticationParts {
+  urls: PortalUrls
   identities: Pick<IdentitiesTable, 'findUserId'>
   pages: Pages
-  portalOf: PortalOf
+  portalOf: PortalResolver
   sessions: PortalSessions
   table: ProvidersTable
 }
 
-export function createDemandFresh(parts: DemandFreshParts): DemandFresh {
-  const { addresses, identities, pages, portalOf, sessions, table } = parts
+export function createRequireReauthentication(parts: RequireReauthenticationParts): RequireReauthentication {
+  const { urls, identities, pages, portalOf, sessions, table } = parts
 
   /**
    * The one that the person came by; otherwise the picker shows: where that is gone, where the host signed the person in itself, or
    * where they have taken this way to sign in away meanwhile, which would be added again, or lead to a registration.
    */
   async function providerOf(req: Request): Promise<Provider | undefined> {
-    const cameBy = sessions.cameBy(req)
-    if (!cameBy) return undefined
+    const signedInVia = sessions.signedInVia(req)
+    if (!signedInVia) return undefined
     const portal = portalOf(req)
-    const provider = await table.find(portal, cameBy.provider)
-    if (!provider?.enabled || !isIssuerOf(provider, cameBy.issuer)) return undefined
-    const userId = await identities.findUserId(portal, cameBy)
+    const provider = await table.find(portal, signedInVia.provider)
+    if (!provider?.enabled || !isIssuerOf(provider, signedInVia.issuer)) return undefined
+    const userId = await identities.findUserId(portal, signedInVia)
     return userId === String((req.user as User).id) ? provider : undefined
   }
 
   return async (req, res, { returnTo, ...demanded }) => {
     const authentication = sessions.authentication(req)
-    if (authentication && isFresh(authentication, demanded)) return true
+    if (authentication && meetsRequirement(authentication, demanded)) return true
     const provider = await providerOf(req)
     const page = provider ? `/login/${provider.slug}` : '/login'
-    keepPrivate(res)
-    if (wantsPage(req)) {
-      const repeatable = isRepeatable(req)
-      const href = addresses.path(page, { returnTo, ...freshnessQuery(demanded) })
+    setPrivateHeaders(res)
+    if (acceptsHtml(req)) {
+      const repeatable = isSafeMethod(req)
+      const href = urls.path(page, { returnTo, ...reauthenticationQuery(demanded) })
       // What leads on to another site must be no redirect after a post.
-      if (provider && !repeatable) await leadOn(pages, req, res, { href, name: provider.displayName })
+      if (provider && !repeatable)
+        await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
       else res.redirect(repeatable ? 302 : 303, href)
       return false
     }
     const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')
-    const login = addresses.path(page, freshnessQuery(demanded))
+    const login = urls.path(page, reauthenticationQuery(demanded))
     await pages.problem(req, res, problem, { reference: newReference(), ways: [], login })
     return false
   }

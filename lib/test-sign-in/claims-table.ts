@@ -1,9 +1,9 @@
 import type { Claims } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 
 /** In Entra whoever runs a tenant may write anybody's address: only this claim tells that its domain is theirs. */
-export function verifiedBy({ preset }: Provider): string {
+export function emailVerifiedClaim({ preset }: Provider): string {
   return preset === 'entra' ? 'xms_edov' : 'email_verified'
 }
 
@@ -31,16 +31,16 @@ const secretive = /token|secret|password|assertion|api_?key/i
 const notShown = '(not shown)'
 
 /** What the provider said of the person, as text that cannot do anything, bounded, and without what looks like a secret. */
-export function claimsShown(
+export function claimsTable(
   provider: Provider,
   idClaims: Claims | undefined,
   userInfo: Claims | undefined,
 ): { claims: ShownClaim[]; left: number } {
   const own = provider.preset === 'entra' ? ofEntra : []
-  const read = new Set([...readOnes, provider.emailClaim, verifiedBy(provider), ...own])
+  const read = new Set([...readOnes, provider.emailClaim, emailVerifiedClaim(provider), ...own])
   const fromUserInfo = new Set([
     provider.emailClaim,
-    verifiedBy(provider),
+    emailVerifiedClaim(provider),
     'name',
     'given_name',
     'family_name',
@@ -49,7 +49,7 @@ export function claimsShown(
     Object.entries(claims)
       .filter(([name]) => !ofTheExchange.has(name))
       .map(([name, value]) => ({
-        name: loggable(name, 60),
+        name: sanitizeText(name, 60),
         value: textOf(name, value),
         read: reads.has(name),
         note: [from, ...(reads.has(name) ? [] : ['not read'])].filter(Boolean).join(', '),
@@ -67,7 +67,7 @@ function textOf(name: string, value: unknown): string {
   const isMoment = typeof value === 'number' && Math.abs(value) < 8.64e12
   if (isMoment && /^(exp|iat|nbf|auth_time|updated_at)$/.test(name))
     return `${value} (${new Date(value * 1000).toISOString().replace('.000Z', 'Z')})`
-  return loggable(typeof value === 'string' ? value : asJson(value), longest)
+  return sanitizeText(typeof value === 'string' ? value : asJson(value), longest)
 }
 
 /** Without what is called a secret inside of it. What JSON can hold may be nested deeper than it can be written out again. */

@@ -1,13 +1,13 @@
 import * as client from 'openid-client'
 import { isUnreachable } from '../oidc/http-client.ts'
 import type { Provider } from '../providers/provider.ts'
-import { explain, type PortalSsoError } from '../shared/errors.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { describeError, type PortalSsoError } from '../shared/errors.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { asJson } from './claims-table.ts'
-import type { Step, Witness } from './recorder.ts'
+import type { TestRecorder, TestStep } from './recorder.ts'
 
 /** What an administrator can do about a step that failed. */
-const remedies: Readonly<Record<Step, string>> = {
+const remedies: Readonly<Record<TestStep, string>> = {
   provider:
     'Test the connection: this server has to reach the discovery document and all endpoints, and the issuer has to be spelled as the document spells it.',
   answer:
@@ -47,10 +47,10 @@ const answers: Readonly<Record<string, string>> = {
 export const ofAnotherTenant = /\(tid\)/
 
 export function remedyFor(
-  step: Step,
+  step: TestStep,
   { code }: PortalSsoError,
   said: string,
-  { failure, tokenStatus }: Witness,
+  { failure, tokenStatus }: TestRecorder,
 ): string {
   const error = failure?.error
   if (ofAnotherTenant.test(said))
@@ -73,11 +73,11 @@ function nameOf(error: unknown): string {
   return isNamed ? String(error.error) : ''
 }
 
-export interface Diagnosis {
+export interface Failure {
   /** where it failed */
-  step: Step
+  step: TestStep
   /** the first step that is not known to have passed; the failed one, or one before it */
-  unproven: Step
+  unproven: TestStep
   /** how what was compared was, so that a typing mistake is seen at once */
   finding: string | undefined
   /** in the operator's words */
@@ -86,7 +86,7 @@ export interface Diagnosis {
 }
 
 /** The claim that an error is about. openid-client names it in quotes. */
-const claims: Readonly<Record<string, Step>> = {
+const claims: Readonly<Record<string, TestStep>> = {
   exp: 'times',
   nbf: 'times',
   iat: 'times',
@@ -103,22 +103,28 @@ const claims: Readonly<Record<string, Step>> = {
  *
  * @param error what ended the sign-in, in the operator's words and without secrets
  */
-export function diagnose(error: PortalSsoError, provider: Provider, witness: Witness): Diagnosis {
-  const said = witness.failure ? explain(witness.failure.error) : ''
-  const { step, unproven = step } = locate(error, said, witness)
-  const finding = findingOf(provider, witness)
+export function diagnose(error: PortalSsoError, provider: Provider, recorder: TestRecorder): Failure {
+  const said = recorder.failure ? describeError(recorder.failure.error) : ''
+  const { step, unproven = step } = locate(error, said, recorder)
+  const finding = findingOf(provider, recorder)
   return {
     step,
     unproven,
-    finding: finding && loggable(finding),
+    finding: finding && sanitizeText(finding),
     // Without our own code, which tells an administrator nothing.
-    cause: loggable(error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`),
-    remedy: remedyFor(step, error, said, witness),
+    cause: sanitizeText(
+      error.cause === undefined ? error.message : `${error.message}: ${describeError(error.cause)}`,
+    ),
+    remedy: remedyFor(step, error, said, recorder),
   }
 }
 
-function locate(error: PortalSsoError, said: string, witness: Witness): { step: Step; unproven?: Step } {
-  const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = witness
+function locate(
+  error: PortalSsoError,
+  said: string,
+  recorder: TestRecorder,
+): { step: TestStep; unproven?: TestStep } {
+  const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = recorder
   if (!failure) return { step: error.code === 'provider_unavailable' ? 'provider' : 'answer' }
   if (idClaims) {
     if (/in the future$/.test(said)) return { step: 'clock' }
@@ -145,7 +151,7 @@ function claimIn(said: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(said)?.[1]
 }
 
-function findingOf(provider: Provider, { failure, tokenStatus = 200 }: Witness): string | undefined {
+function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecorder): string | undefined {
   if (!failure) return undefined
   const { error, quoted } = failure
   if (error instanceof client.AuthorizationResponseError)
@@ -155,7 +161,7 @@ function findingOf(provider: Provider, { failure, tokenStatus = 200 }: Witness):
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
   if (typeof header?.alg === 'string')
     return `The ID token says ${shown(header.alg)}, the settings say ${shown(provider.signingAlgorithm)}.`
-  const name = claimIn(explain(error)) ?? ''
+  const name = claimIn(describeError(error)) ?? ''
   // Never of a nonce: that is a secret of the attempt.
   if (token?.[name] === undefined || !comparable.includes(name)) return undefined
   const expected = { iss: provider.issuer, aud: provider.clientId }[name]

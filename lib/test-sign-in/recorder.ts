@@ -1,9 +1,9 @@
 import type { Claims } from '../oidc/identity.ts'
-import type { Observe } from '../oidc/trace.ts'
+import type { Trace } from '../oidc/trace.ts'
 import type { SecretEncoding } from '../providers/provider.ts'
 
 /** What a sign-in looks at, in this order: behind one that failed nothing was looked at. */
-export const steps = [
+export const testSteps = [
   'provider',
   'answer',
   'code',
@@ -18,9 +18,9 @@ export const steps = [
   'identity',
   'clock',
 ] as const
-export type Step = (typeof steps)[number]
+export type TestStep = (typeof testSteps)[number]
 
-export interface Line {
+export interface ReportLine {
   title: string
   result: 'ok' | 'warning' | 'failed' | 'not reached'
   /** what was found */
@@ -31,7 +31,7 @@ export interface Line {
   remedy?: string | undefined
 }
 
-export const titles: Readonly<Record<Step, string>> = {
+export const stepTitles: Readonly<Record<TestStep, string>> = {
   provider: 'The provider was reached',
   answer: 'Its answer came back to this browser',
   code: 'The code was redeemed',
@@ -48,7 +48,7 @@ export const titles: Readonly<Record<Step, string>> = {
 }
 
 /** How far an answer got, and what was seen on the way. */
-export interface Witness {
+export interface TestRecorder {
   tokenAsked: boolean
   /** of the token endpoint's answer, if it gave one */
   tokenStatus: number | undefined
@@ -65,8 +65,8 @@ export interface Witness {
   failure: { error: unknown; quoted: (said: string) => string } | undefined
 }
 
-export function createWitness(): Witness & { observe: Observe } {
-  const witness: Witness & { observe: Observe } = {
+export function createTestRecorder(): TestRecorder & { trace: Trace } {
+  const recorder: TestRecorder & { trace: Trace } = {
     tokenAsked: false,
     tokenStatus: undefined,
     encoding: undefined,
@@ -76,24 +76,24 @@ export function createWitness(): Witness & { observe: Observe } {
     userInfoAsked: false,
     userInfo: undefined,
     failure: undefined,
-    observe(seen) {
+    trace(seen) {
       if ('asked' in seen) {
-        if (seen.asked === 'token') witness.tokenAsked = true
-        else if (witness.idClaims) witness.userInfoAsked = true
-        else witness.keysAsked = true
+        if (seen.asked === 'token') recorder.tokenAsked = true
+        else if (recorder.idClaims) recorder.userInfoAsked = true
+        else recorder.keysAsked = true
       } else if ('tokenStatus' in seen) {
-        witness.tokenStatus = seen.tokenStatus
+        recorder.tokenStatus = seen.tokenStatus
       } else if ('encoding' in seen) {
-        witness.encoding = seen.encoding
+        recorder.encoding = seen.encoding
       } else if ('idClaims' in seen) {
-        witness.idClaims = seen.idClaims
-        witness.passedAt = Date.now() / 1000
+        recorder.idClaims = seen.idClaims
+        recorder.passedAt = Date.now() / 1000
       } else if ('userInfo' in seen) {
-        witness.userInfo = seen.userInfo
+        recorder.userInfo = seen.userInfo
       } else {
-        witness.failure = { error: seen.failure, quoted: seen.quoted }
+        recorder.failure = { error: seen.failure, quoted: seen.quoted }
       }
     },
   }
-  return witness
+  return recorder
 }

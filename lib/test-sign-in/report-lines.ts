@@ -1,24 +1,24 @@
-import type { Answer } from '../oidc/authorization-response.ts'
+import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
 import { clockTolerance } from '../oidc/provider-client.ts'
 import type { Provider, SecretEncoding } from '../providers/provider.ts'
-import { loggable } from '../shared/sanitize-text.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { domainOf } from '../users/email-address.ts'
-import { verifiedBy } from './claims-table.ts'
-import type { Diagnosis } from './failure.ts'
-import { type Line, type Step, steps, titles, type Witness } from './recorder.ts'
+import { emailVerifiedClaim } from './claims-table.ts'
+import type { Failure } from './failure.ts'
+import { type ReportLine, stepTitles, type TestRecorder, type TestStep, testSteps } from './recorder.ts'
 
 /** One line for each step of the protocol. */
 export function protocolLines(
   provider: Provider,
-  answer: Answer | undefined,
-  witness: Witness,
-  failed: Diagnosis | undefined,
-): Line[] {
-  const found = findings(provider, answer, witness)
-  const unproven = failed ? steps.indexOf(failed.unproven) : steps.length
-  return steps.map((step, at) => {
-    const title = titles[step]
+  answer: AuthorizationResponse | undefined,
+  recorder: TestRecorder,
+  failed: Failure | undefined,
+): ReportLine[] {
+  const found = findings(provider, answer, recorder)
+  const unproven = failed ? testSteps.indexOf(failed.unproven) : testSteps.length
+  return testSteps.map((step, at) => {
+    const title = stepTitles[step]
     if (step === failed?.step) {
       const { finding, cause, remedy } = failed
       return { title, result: 'failed', finding, cause, remedy }
@@ -27,15 +27,15 @@ export function protocolLines(
   })
 }
 
-type Found = Omit<Line, 'title' | 'result'> & { result?: 'warning' }
+type Found = Omit<ReportLine, 'title' | 'result'> & { result?: 'warning' }
 
 /** What is said of a step that passed. */
 function findings(
   provider: Provider,
-  answer: Answer | undefined,
-  witness: Witness,
-): Record<Step, () => Found> {
-  const { idClaims, userInfo, userInfoAsked } = witness
+  answer: AuthorizationResponse | undefined,
+  recorder: TestRecorder,
+): Record<TestStep, () => Found> {
+  const { idClaims, userInfo, userInfoAsked } = recorder
   return {
     provider: () => ({ finding: `The discovery document of ${provider.issuer} was read.` }),
     answer: () => ({
@@ -43,7 +43,7 @@ function findings(
         ? 'It belongs to the attempt that was begun here (state), and names the issuer (iss).'
         : 'It belongs to the attempt that was begun here (state). It does not name the issuer (iss), and has not promised to.',
     }),
-    code: () => ({ finding: codeFinding(provider, witness.encoding) }),
+    code: () => ({ finding: codeFinding(provider, recorder.encoding) }),
     algorithm: () => ({ finding: `It is signed with ${provider.signingAlgorithm}, as the settings say.` }),
     times: () => ({ finding: 'It has not expired (exp), and is not for later (nbf).' }),
     issuer: () => ({ finding: idClaims ? said(idClaims.iss) : provider.issuer }),
@@ -53,7 +53,7 @@ function findings(
     form: () => ({ finding: 'It is an ID token to the letter.' }),
     userinfo: () => ({ finding: userInfoFinding(provider, userInfoAsked, userInfo !== undefined) }),
     identity: () => ({ finding: `Subject ${said(idClaims?.sub)}` }),
-    clock: () => clockFinding(Number(idClaims?.iat) - witness.passedAt),
+    clock: () => clockFinding(Number(idClaims?.iat) - recorder.passedAt),
   }
 }
 
@@ -79,11 +79,11 @@ function clockFinding(ahead: number): Found {
 const unvouched = 'Until then everybody has to prove the address by a code once.'
 
 /** What the address is worth. Nothing of it is a fault: without one that is vouched for a code proves it. */
-export function addressLines(provider: Provider, identity: Identity | undefined): Line[] {
+export function addressLines(provider: Provider, identity: Identity | undefined): ReportLine[] {
   const [address, vouched, domain] = ['E-mail address', 'It is vouched for', 'Its domain is allowed']
-  const notReached = (title: string): Line => ({ title, result: 'not reached' })
+  const notReached = (title: string): ReportLine => ({ title, result: 'not reached' })
   if (!identity) return [address, vouched, domain].map(notReached)
-  const { email, emailVouched } = identity
+  const { email, emailTrusted } = identity
   if (email === undefined)
     return [
       {
@@ -98,16 +98,16 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
   const allowed = provider.emailDomains.length === 0 || provider.emailDomains.includes(domainOf(email))
   return [
     { title: address, result: 'ok', finding: `${email}, from the claim "${provider.emailClaim}".` },
-    emailVouched || !allowed
+    emailTrusted || !allowed
       ? {
           title: vouched,
-          result: emailVouched ? 'ok' : 'not reached',
-          finding: emailVouched ? vouchedBy(provider) : undefined,
+          result: emailTrusted ? 'ok' : 'not reached',
+          finding: emailTrusted ? vouchedBy(provider) : undefined,
         }
       : {
           title: vouched,
           result: 'warning',
-          finding: `The provider does not say that the address was verified (${verifiedBy(provider)}).`,
+          finding: `The provider does not say that the address was verified (${emailVerifiedClaim(provider)}).`,
           remedy: `Have it say so; or, where an administrator of yours gives out these addresses, trust them in the settings${provider.preset === 'entra' ? ', which have to name the tenants' : ''}. ${unvouched}`,
         },
     allowed
@@ -133,7 +133,7 @@ function vouchedBy({ trustsEmail }: Provider): string {
 }
 
 function said(claim: unknown): string {
-  return loggable(String(claim), 255)
+  return sanitizeText(String(claim), 255)
 }
 
 function codeFinding({ clientAuthentication, secretEncoding }: Provider, taken?: SecretEncoding): string {

@@ -1,23 +1,23 @@
 import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import type { Answer } from '../oidc/authorization-response.ts'
+import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
-import type { Tickets } from '../one-time-links/one-time-links.ts'
+import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { explain, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { Rehearsing } from '../sign-in/attempts.ts'
-import type { LookUp, Turn } from '../sign-in/decide.ts'
+import type { TestAttempt } from '../sign-in/attempts.ts'
+import type { Decision, ResolveIdentity } from '../sign-in/decide.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Pages } from '../web/pages.ts'
-import { claimsShown } from './claims-table.ts'
+import { claimsTable } from './claims-table.ts'
 import { diagnose } from './failure.ts'
-import { titles, type Witness } from './recorder.ts'
+import { stepTitles, type TestRecorder } from './recorder.ts'
 import { addressLines, protocolLines } from './report-lines.ts'
 
 /** What would have come of a sign-in. */
-export interface Outlook {
+export interface PredictedOutcome {
   sentence: string
   /** whose account it would have been */
   user?: User | undefined
@@ -26,7 +26,11 @@ export interface Outlook {
 }
 
 /** @param provesAddresses whether codes can be sent */
-export function outlookOf(turn: Turn, { email }: Identity, provesAddresses: boolean): Outlook {
+export function predictOutcome(
+  turn: Decision,
+  { email }: Identity,
+  canVerifyEmail: boolean,
+): PredictedOutcome {
   switch (turn.turn) {
     case 'known':
       return { sentence: 'This account is linked: it would come in as', user: turn.user }
@@ -40,7 +44,7 @@ export function outlookOf(turn: Turn, { email }: Identity, provesAddresses: bool
     case 'register':
       return { sentence: `${turn.email} is new here: the registration form would show.` }
     case 'prove':
-      return provesAddresses
+      return canVerifyEmail
         ? {
             sentence: `The provider does not vouch for ${email ?? 'an address'}: it would have to be proven by a code first.`,
           }
@@ -63,19 +67,19 @@ export function outlookOf(turn: Turn, { email }: Identity, provesAddresses: bool
 export interface ReportParts {
   events: EventLog
   logger: Logger
-  lookUp: LookUp
+  resolveIdentity: ResolveIdentity
   pages: Pages
-  provesAddresses: boolean
+  canVerifyEmail: boolean
   table: ProvidersTable
-  tickets: Tickets
+  oneTimeLinks: OneTimeLinks
 }
 
 export interface Ended {
   provider: Provider
-  rehearsal: Rehearsing
+  rehearsal: TestAttempt
   returnTo: string | undefined
-  answer?: Answer | undefined
-  witness: Witness
+  answer?: AuthorizationResponse | undefined
+  recorder: TestRecorder
   /** who came back, or why nobody did */
   outcome: { identity: Identity } | { error: PortalSsoError }
 }
@@ -84,44 +88,48 @@ export interface Ended {
 export type Report = (req: Request, res: Response, ended: Ended) => Promise<void>
 
 export function createReport(parts: ReportParts): Report {
-  const { events, logger, lookUp, pages, provesAddresses, table, tickets } = parts
+  const { events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks } = parts
 
   /** Asks what would happen, and does nothing of it. */
-  async function lookAhead(identity: Identity, { portal, rebindingSince }: Provider): Promise<Outlook> {
-    const { turn } = await lookUp(identity, portal, undefined, rebindingSince)
-    return outlookOf(turn, identity, provesAddresses)
+  async function lookAhead(
+    identity: Identity,
+    { portal, rebindingSince }: Provider,
+  ): Promise<PredictedOutcome> {
+    const { turn } = await resolveIdentity(identity, portal, undefined, rebindingSince)
+    return predictOutcome(turn, identity, canVerifyEmail)
   }
 
   async function writeDown(
     req: Request,
-    { provider, rehearsal, outcome, witness }: Ended,
+    { provider, rehearsal, outcome, recorder }: Ended,
     reason: PortalSsoError['code'] | undefined,
   ): Promise<void> {
     const { portal, slug } = provider
-    const { by, ticket } = rehearsal
+    const { actor, ticket } = rehearsal
     const became = reason === undefined ? 'passed' : 'failed'
     if (reason !== undefined) {
-      const cause = 'error' in outcome ? explain(outcome.error) : 'the portal does not let this person in'
-      logger.warn({ portal, provider: slug, by, code: reason, cause }, 'a rehearsal failed')
+      const cause =
+        'error' in outcome ? describeError(outcome.error) : 'the portal does not let this person in'
+      logger.warn({ portal, provider: slug, actor, code: reason, cause }, 'a rehearsal failed')
     }
-    if (ticket !== undefined) await tickets.note(ticket, became)
+    if (ticket !== undefined) await oneTimeLinks.note(ticket, became)
     await events.record({
       kind: 'provider-rehearsed',
       portal,
       provider: slug,
-      by,
+      actor,
       clientAddress: req.ip,
       detail: {
         outcome: became,
         reason,
         ...(reason === undefined &&
-          witness.encoding !== provider.secretEncoding && { secretEncoding: witness.encoding }),
+          recorder.encoding !== provider.secretEncoding && { secretEncoding: recorder.encoding }),
       },
     })
   }
 
   return async (req, res, ended) => {
-    const { provider, returnTo, answer, witness, outcome } = ended
+    const { provider, returnTo, answer, recorder, outcome } = ended
     const identity = 'identity' in outcome ? outcome.identity : undefined
     const error = 'error' in outcome ? outcome.error : undefined
     const outlook = identity && (await lookAhead(identity, provider))
@@ -129,30 +137,30 @@ export function createReport(parts: ReportParts): Report {
     // What passed with settings that are others by now has not passed.
     if (
       reason === undefined &&
-      !(await table.noteRehearsal(provider, {
+      !(await table.recordTestSignIn(provider, {
         userId: outlook?.user && String(outlook.user.id),
-        secretEncoding: witness.encoding,
+        secretEncoding: recorder.encoding,
       }))
     )
       throw new PortalSsoError('provider_changed', 'the provider was changed during the rehearsal')
     await writeDown(req, ended, reason)
 
-    const failed = error && diagnose(error, provider, witness)
+    const failed = error && diagnose(error, provider, recorder)
     await pages.show(req, res, 'rehearsal', {
       ...pages.locale(),
       provider: { displayName: provider.displayName, enabled: provider.enabled },
       passed: reason === undefined,
-      wrong: failed && { title: titles[failed.step], finding: failed.finding, remedy: failed.remedy },
-      lines: [...protocolLines(provider, answer, witness, failed), ...addressLines(provider, identity)],
+      wrong: failed && { title: stepTitles[failed.step], finding: failed.finding, remedy: failed.remedy },
+      lines: [...protocolLines(provider, answer, recorder, failed), ...addressLines(provider, identity)],
       outlook: outlook && { ...outlook, here: here(req, outlook) },
-      ...claimsShown(provider, witness.idClaims, witness.userInfo),
+      ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
       backHref: returnTo,
     })
   }
 }
 
 /** Whether the account is that of who is signed in here: an administrator wants to know that he can come back. */
-function here(req: Request, { user }: Outlook): string | undefined {
+function here(req: Request, { user }: PredictedOutcome): string | undefined {
   const now = req.user as User | undefined
   if (!user || !now) return undefined
   return String(user.id) === String(now.id)

@@ -1,61 +1,65 @@
 import type { Request, Response } from 'express'
-import type { Answer } from '../oidc/authorization-response.ts'
-import type { Tickets } from '../one-time-links/one-time-links.ts'
+import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
+import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { How } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { Rehearsing, TakenAttempt } from '../sign-in/attempts.ts'
+import type { CompletedAttempt, TestAttempt } from '../sign-in/attempts.ts'
 import type { ProviderStrategies } from '../sign-in/connected-providers.ts'
 import type { Pages } from '../web/pages.ts'
-import { leadOn } from '../web/redirect-page.ts'
+import { sendRedirectPage } from '../web/redirect-page.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import type { Addresses } from '../web/urls.ts'
-import { createWitness } from './recorder.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import { createTestRecorder } from './recorder.ts'
 import type { Report } from './report.ts'
 
-export interface Rehearse {
+export interface TestSignInRequest {
   provider: Provider
   /** for the event log */
-  by: string
+  actor: string
   /** the page that the report leads back to; left out: it leads nowhere */
   returnTo?: string | undefined
-  /** see `Rehearsing` */
+  /** see `TestAttempt` */
   ticket?: string | undefined
 }
 
 /** A sign-in for real that ends in a report: no session, no account. */
-export interface Rehearsals {
+export interface TestSignIns {
   /**
    * For the answer to a posted form: sends this browser to the provider. It is a page that leads on by itself, for a form's
    * Content-Security-Policy would stop a redirect to another site.
    */
-  begin(req: Request, res: Response, rehearsal: Rehearse): Promise<void>
+  begin(req: Request, res: Response, rehearsal: TestSignInRequest): Promise<void>
   /** For a terminal: an address, good once and for 15 minutes, that an administrator opens in a browser. */
-  link(slug: string, how?: How): Promise<{ url: string; ticket: string; expiresAt: Date }>
+  link(slug: string, how?: ActOptions): Promise<{ url: string; ticket: string; expiresAt: Date }>
   /** What has become of it. */
   outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'>
 }
 
-export interface RehearsalsParts {
-  addresses: Addresses
+export interface TestSignInsParts {
+  urls: PortalUrls
   pages: Pages
   report: Report
   strategies: ProviderStrategies
   table: ProvidersTable
-  tickets: Tickets
+  oneTimeLinks: OneTimeLinks
 }
 
-export function createRehearsals(parts: RehearsalsParts): Rehearsals {
-  const { addresses, pages, report, strategies, table, tickets } = parts
+export function createTestSignIns(parts: TestSignInsParts): TestSignIns {
+  const { urls, pages, report, strategies, table, oneTimeLinks } = parts
   return {
-    async begin(req, res, { provider, by, returnTo: given, ticket }) {
-      const rehearsal = { by, ticket }
+    async begin(req, res, { provider, actor, returnTo: given, ticket }) {
+      const rehearsal = { actor, ticket }
       const returnTo = safeReturnTo(given)
       try {
         const step = { returnTo, otherAccount: false, loginHint: undefined, proving: undefined, rehearsal }
         const address = await strategies.begin(req, res, provider, step)
-        await leadOn(pages, req, res, { href: address, name: provider.displayName, locals: pages.locale() })
+        await sendRedirectPage(pages, req, res, {
+          href: address,
+          name: provider.displayName,
+          locals: pages.locale(),
+        })
       } catch (error) {
         // Not even the way there could be found: that is a report, too.
         if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
@@ -63,42 +67,47 @@ export function createRehearsals(parts: RehearsalsParts): Rehearsals {
           provider,
           rehearsal,
           returnTo,
-          witness: createWitness(),
+          recorder: createTestRecorder(),
           outcome: { error },
         })
       }
     },
-    async link(slug, { portal = 'default', by = 'code' } = {}) {
+    async link(slug, { portal = 'default', actor = 'code' } = {}) {
       await table.existing(portal, slug)
-      const { ticket, expiresAt } = await tickets.make(portal, 'rehearsal', { by, provider: slug })
-      const path = addresses.path(`/login/${slug}/rehearsal`, { ticket })
-      return { url: addresses.origin(portal) + path, ticket, expiresAt }
+      const { ticket, expiresAt } = await oneTimeLinks.make(portal, 'rehearsal', { actor, provider: slug })
+      const path = urls.path(`/login/${slug}/rehearsal`, { ticket })
+      return { url: urls.origin(portal) + path, ticket, expiresAt }
     },
     async outcome(ticket) {
-      const outcome = await tickets.outcome(ticket)
+      const outcome = await oneTimeLinks.outcome(ticket)
       return outcome === 'over' ? 'expired' : outcome
     },
   }
 }
 
 /** Ends a rehearsal with a report of all that was seen. It signs nobody in, whatever came back. */
-export type EndRehearsal = (
+export type FinishTestSignIn = (
   req: Request,
   res: Response,
-  came: { provider: Provider; answer: Answer; attempt: TakenAttempt; rehearsal: Rehearsing },
+  came: {
+    provider: Provider
+    answer: AuthorizationResponse
+    attempt: CompletedAttempt
+    rehearsal: TestAttempt
+  },
 ) => Promise<void>
 
-export interface EndRehearsalParts {
+export interface FinishTestSignInParts {
   report: Report
   strategies: ProviderStrategies
 }
 
 /** The same checks as for everybody, with somebody looking on. */
-export function createEndRehearsal({ report, strategies }: EndRehearsalParts): EndRehearsal {
+export function createFinishTestSignIn({ report, strategies }: FinishTestSignInParts): FinishTestSignIn {
   return async (req, res, { provider, answer, attempt, rehearsal }) => {
-    const witness = createWitness()
-    const { observe } = witness
-    const outcome = await strategies.finish(req, res, provider, { answer, attempt, observe }).then(
+    const recorder = createTestRecorder()
+    const { trace } = recorder
+    const outcome = await strategies.finish(req, res, provider, { answer, attempt, trace }).then(
       (identity) => ({ identity }),
       (error: unknown) => {
         // Anything else is a failure of ours, and says nothing of the provider.
@@ -107,6 +116,6 @@ export function createEndRehearsal({ report, strategies }: EndRehearsalParts): E
       },
     )
     const { returnTo } = attempt
-    await report(req, res, { provider, rehearsal, returnTo, answer, witness, outcome })
+    await report(req, res, { provider, rehearsal, returnTo, answer, recorder, outcome })
   }
 }

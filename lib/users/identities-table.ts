@@ -21,7 +21,7 @@ export interface Link extends Subject {
   readonly email: string | undefined
   readonly directory?: DirectoryObject | undefined
   /** linked by what stays the same when a provider gives out new subjects; default false */
-  readonly rebound?: boolean | undefined
+  readonly relinked?: boolean | undefined
 }
 
 export interface LinkedIdentity extends Subject {
@@ -140,7 +140,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         .limit(2)
         .pluck('user_id')
     },
-    async link({ portal, userId, providerId, issuer, subject, email, directory, rebound = false }, gone) {
+    async link({ portal, userId, providerId, issuer, subject, email, directory, relinked = false }, gone) {
       if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
       const now = new Date().toISOString()
       try {
@@ -156,7 +156,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           object_id: directory?.object ?? null,
           linked_at: now,
           last_used_at: now,
-          rebound_at: rebound ? now : null,
+          rebound_at: relinked ? now : null,
         })
         return { userId, made: true }
       } catch (error) {

@@ -1,7 +1,7 @@
 import { types } from 'node:util'
-import { type CacheLimits, createCached } from '../shared/cache.ts'
-import { EmailTaken, PortalSsoError } from '../shared/errors.ts'
-import { within } from '../shared/with-timeout.ts'
+import { type CacheLimits, createStaleCache } from '../shared/cache.ts'
+import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
 
 /** A user of the portal as the plugin needs to know one; a host's own may hold anything more. It becomes `req.user`. */
 export interface User {
@@ -51,7 +51,7 @@ const patience = 5000
  * A directory that answers in time or not at all: it is asked for every page of a signed-in person, and may be a host's own
  * database that hangs, or waits a minute for a connection.
  */
-export function punctual(users: UserDirectory): UserDirectory {
+export function withDirectoryTimeout(users: UserDirectory): UserDirectory {
   return {
     findById: (id, portal) => inTime(() => users.findById(id, portal)),
     findByEmail: (email, portal) => inTime(() => users.findByEmail(email, portal)),
@@ -61,25 +61,25 @@ export function punctual(users: UserDirectory): UserDirectory {
 
 async function inTime<T>(ask: () => Promise<T>): Promise<T> {
   try {
-    return await within(patience, ask())
+    return await withTimeout(patience, ask())
   } catch (cause) {
-    if (cause instanceof EmailTaken) throw cause
+    if (cause instanceof EmailTakenError) throw cause
     throw new PortalSsoError('database_unavailable', 'the user directory', { cause })
   }
 }
 
 /** Users as every page of a signed-in person asks for them: what the directory said a moment ago of who is active may do. */
-export interface KnownUsers {
+export interface UserCache {
   findById(id: string, portal: string): Promise<User | undefined>
   /** The next request asks the directory. */
   forget(id: string, portal: string): void
 }
 
 /** @param users its users are kept if they are plain objects; of others, which we could not copy, it is asked each time */
-export function createKnownUsers(users: UserDirectory, limits: CacheLimits): KnownUsers {
+export function createUserCache(users: UserDirectory, limits: CacheLimits): UserCache {
   // A directory without types may have numbers for ids; sessions name users by text.
   const keyOf = (id: string, portal: string) => JSON.stringify([portal, String(id)])
-  const known = createCached(async (key) => {
+  const known = createStaleCache(async (key) => {
     const [portal, id] = JSON.parse(key) as [string, string]
     return await users.findById(id, portal)
   }, limits)

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { EmailTaken } from '../shared/errors.ts'
+import { EmailTakenError } from '../shared/errors.ts'
 import type { User, UserDirectory } from './user-directory.ts'
 
 export interface UsersTable extends UserDirectory {
@@ -43,7 +43,7 @@ export function createUsersTable(knex: Knex): UsersTable {
           created_at: new Date().toISOString(),
         })
       } catch (error) {
-        throw isUniqueViolation(error) ? new EmailTaken({ cause: error }) : error
+        throw isUniqueViolation(error) ? new EmailTakenError({ cause: error }) : error
       }
       return { id, email, name, active: true }
     },

@@ -8,7 +8,9 @@ import { PortalSsoError } from '../shared/errors.ts'
  *
  * @param originOf the public origin of the request's portal
  */
-export function sameOrigin(originOf: (req: Parameters<RequestHandler>[0]) => string): RequestHandler {
+export function refuseCrossSitePosts(
+  originOf: (req: Parameters<RequestHandler>[0]) => string,
+): RequestHandler {
   return (req, _res, next) => {
     const site = req.get('sec-fetch-site')
     const same = site === undefined ? req.get('origin') === originOf(req) : site === 'same-origin'

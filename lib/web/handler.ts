@@ -1,7 +1,7 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
 
 /** Express 4 does not hear a rejected promise: every asynchronous handler of ours goes through here. */
-export function handle(
+export function asyncHandler(
   act: (req: Request, res: Response, next: NextFunction) => Promise<void>,
 ): RequestHandler {
   return (req, res, next) => {
@@ -13,7 +13,7 @@ export function handle(
  * What every answer of ours says, redirects and errors too: that no cache keeps it, that its address, which may hold a code
  * or a deep link, is told to no other site (Referrer Policy; RFC 9700, 4.2.4), and that it is what its type says.
  */
-export function keepPrivate(res: Response): void {
+export function setPrivateHeaders(res: Response): void {
   res.set({
     'cache-control': 'no-store',
     'referrer-policy': 'same-origin',

@@ -6,18 +6,18 @@ import express, { type ErrorRequestHandler, type Request, type RequestHandler, t
 import helmet from 'helmet'
 import {
   ConfigurationError,
-  explain,
+  describeError,
   PortalSsoError,
   type ProblemCode,
-  withoutStatement,
+  stripSql,
 } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { viewsDirectory } from '../shared/package-paths.ts'
-import { randomText } from '../shared/random-code.ts'
-import { keepPrivate } from './handler.ts'
+import { randomCode } from '../shared/random-code.ts'
+import { setPrivateHeaders } from './handler.ts'
 import { createLocales, type Locale } from './locale.ts'
-import { wantsPage } from './request.ts'
-import type { Addresses } from './urls.ts'
+import { acceptsHtml } from './request.ts'
+import type { PortalUrls } from './urls.ts'
 
 /** The templates: ours, and a host's in place of those of the same name. */
 export interface Views {
@@ -63,7 +63,7 @@ export interface Branding {
 }
 
 /** A way on from a problem. */
-export interface Way {
+export interface NextStep {
   label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider' | 'goBack' | 'home'
   href: string
 }
@@ -77,7 +77,7 @@ export interface Pages {
     problem: PortalSsoError,
     shown: {
       reference: string | undefined
-      ways: Way[]
+      ways: NextStep[]
       /** what stands in the sentence */
       words?: Record<string, string> | undefined
       /** where a client that wants no page sends the person; default the picker */
@@ -93,7 +93,7 @@ export interface Pages {
 }
 
 export interface PagesOptions {
-  addresses: Addresses
+  urls: PortalUrls
   branding: Branding
   logger: Logger
   /** writes down that somebody was refused, before they read it */
@@ -119,10 +119,10 @@ const askable = new Set<string>([
 // Somebody tried to do something here and was not let: more than a failure, and worth a row that stays.
 const refusals = new Set<ProblemCode>(['classic_login_off', 'cross_site_request', 'ticket_gone'])
 
-export function createPages({ addresses, branding, logger, recordRefusal, views }: PagesOptions): Pages {
+export function createPages({ urls, branding, logger, recordRefusal, views }: PagesOptions): Pages {
   const assetsDirectory = path.join(viewsDirectory, 'assets')
   const fingerprint = fingerprintOf(assetsDirectory)
-  const asset = (name: string) => addresses.path(`/login/assets/${name}`, { v: fingerprint })
+  const asset = (name: string) => urls.path(`/login/assets/${name}`, { v: fingerprint })
   const locale = createLocales(viewsDirectory)
   const secureHeaders = headersFor(branding)
 
@@ -137,7 +137,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     await new Promise<void>((resolve, reject) => {
       secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
     })
-    keepPrivate(res)
+    setPrivateHeaders(res)
     res.status(status).type('html').send(html)
   }
 
@@ -145,15 +145,15 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, ways, words, login = addresses.path('/login') }: Parameters<Pages['problem']>[3],
+    { reference, ways, words, login = urls.path('/login') }: Parameters<Pages['problem']>[3],
   ): Promise<void> {
     const { t } = locale(req)
     const title = t(`problems.${code}.title`)
     const sentence = t(`problems.${code}.sentence`, words)
     if (status === 503) res.set('retry-after', '5')
-    keepPrivate(res)
+    setPrivateHeaders(res)
     res.vary('accept')
-    if (!wantsPage(req)) {
+    if (!acceptsHtml(req)) {
       res.status(status).type('application/problem+json')
       res.send(
         JSON.stringify({
@@ -196,7 +196,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     const log = known.status >= 500 ? logger.error : logger.warn
     log.call(
       logger,
-      { reference, code: known.code, cause: explain(error) },
+      { reference, code: known.code, cause: describeError(error) },
       'a request was answered with a problem',
     )
     if (res.headersSent) {
@@ -214,8 +214,8 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
     reference: string,
   ): Promise<void> {
     const { code } = known
-    if (refusals.has(code)) await recordRefusal(req, { code, reason: explain(known), reference })
-    const ways: Way[] = [{ label: 'chooseProvider', href: addresses.path('/login') }]
+    if (refusals.has(code)) await recordRefusal(req, { code, reason: describeError(known), reference })
+    const ways: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
     await problem(req, res, known, { reference, ways })
   }
 
@@ -237,7 +237,7 @@ export function createPages({ addresses, branding, logger, recordRefusal, views 
 
 /** Eight characters without look-alikes: shown to the person, found in the log and in `sso_events`. */
 export function newReference(): string {
-  return randomText(8)
+  return randomCode(8)
 }
 
 /** Any error as a problem; what is not ours is told apart only as far as the person can do something about it. */
@@ -261,7 +261,7 @@ function isDatabaseFailure(error: unknown): boolean {
       String(code ?? ''),
     ) ||
     /^(Connection terminated|timeout expired|Query read timeout|Unable to acquire a connection)/i.test(
-      withoutStatement(String(message ?? '')),
+      stripSql(String(message ?? '')),
     )
   )
 }

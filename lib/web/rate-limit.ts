@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Request, RequestHandler, Response } from 'express'
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
-import { explain } from '../shared/errors.ts'
+import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { within } from '../shared/with-timeout.ts'
-import { handle } from './handler.ts'
-import { networkOf } from './request.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
+import { asyncHandler } from './handler.ts'
+import { clientNetwork } from './request.ts'
 
 /**
  * How many requests a minute one client address (of IPv6 one /64) may make to each kind of route. The defaults let all of a
@@ -68,7 +68,7 @@ export function createRateLimiter({
   function warn(error: unknown): void {
     if (Date.now() - warned < quiet) return
     warned = Date.now()
-    logger.warn({ cause: explain(error) }, 'Redis cannot count: rate limits hold in this process only')
+    logger.warn({ cause: describeError(error) }, 'Redis cannot count: rate limits hold in this process only')
   }
 
   return ({ name, most, window, keyOf }) => {
@@ -89,7 +89,7 @@ export function createRateLimiter({
     async function count(key: string): Promise<Counted> {
       if (!everywhere) return await counted(here.consume(key))
       try {
-        return await within(patience, counted(everywhere.consume(key)))
+        return await withTimeout(patience, counted(everywhere.consume(key)))
       } catch (error) {
         // Fails neither open nor shut: while Redis is away every instance counts for itself.
         warn(error)
@@ -97,7 +97,7 @@ export function createRateLimiter({
       }
     }
 
-    return handle(async (req, res, next) => {
+    return asyncHandler(async (req, res, next) => {
       const key = keyOf(req)
       if (key === undefined) return next()
       const { over, state } = await count(key)
@@ -125,7 +125,7 @@ async function counted(consumption: Promise<RateLimiterRes>): Promise<Counted> {
 
 /** @returns the client's address, of IPv6 its /64: that is what one household or server has. All without one share a key */
 export function clientKey(req: Request): string {
-  return networkOf(req.ip, { ipv4: 32, ipv6: 64 }) ?? 'unknown'
+  return clientNetwork(req.ip, { ipv4: 32, ipv6: 64 }) ?? 'unknown'
 }
 
 /** A key of bounded length that gives nothing of the value away. */

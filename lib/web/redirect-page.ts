@@ -9,7 +9,7 @@ import type { Pages } from './pages.ts'
  * @param href as `URL` spells it; or a path of ours that leads there
  * @param name of who is there
  */
-export async function leadOn(
+export async function sendRedirectPage(
   pages: Pages,
   req: Request,
   res: Response,

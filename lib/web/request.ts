@@ -10,7 +10,7 @@ import { PortalSsoError } from '../shared/errors.ts'
  * @param bits how much of the address is kept; an IPv4 address written as IPv6 (RFC 4291, 2.5.5.2) is an IPv4 address
  * @returns `undefined` for anything that is no address
  */
-export function networkOf(
+export function clientNetwork(
   client: string | undefined,
   bits: { ipv4: number; ipv6: number },
 ): string | undefined {
@@ -26,7 +26,7 @@ export function networkOf(
 }
 
 /** Which portal a request is for. */
-export type PortalOf = (req: Request) => string
+export type PortalResolver = (req: Request) => string
 
 /** Starts and ends with a letter or digit, in lower case: a site has one spelling only. */
 export const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
@@ -36,10 +36,10 @@ export const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
  * `PORTAL.example.com` and `portal.example.com.` are the same site, and would be portals without a provider, in which the
  * classic login is open.
  */
-export function createPortalOf(
+export function createPortalResolver(
   portal: (req: Request) => string,
   baseUrl: string | Readonly<Record<string, string>>,
-): PortalOf {
+): PortalResolver {
   return (req) => {
     const name: unknown = portal(req)
     const plain = typeof name === 'string' && portalName.test(name)
@@ -52,12 +52,12 @@ export function createPortalOf(
 }
 
 /** Whether an address alone can ask for it again: a redirect may lead back to it, and none of its forms is lost. */
-export function isRepeatable({ method }: Request): boolean {
+export function isSafeMethod({ method }: Request): boolean {
   return method === 'GET' || method === 'HEAD'
 }
 
 /** Whether a person is to read the answer, rather than a script that wants JSON. */
-export function wantsPage(req: Request): boolean {
+export function acceptsHtml(req: Request): boolean {
   // A fetch() of a page's script says `Accept: */*` like many a tool, but its destination is empty.
   if (req.get('sec-fetch-dest') === 'empty') return false
   return req.accepts(['html', 'json']) === 'html'

@@ -58,7 +58,7 @@ export function cookiesOf(req: Request): Record<string, string | undefined> {
  * Ways to a provider's page, for something else than a sign-in, and back. In a sealed cookie of that browser: a link from elsewhere
  * to our page cannot make it say that a session has ended which goes on, or that an organisation has consented.
  */
-export interface RoundTrips {
+export interface StateCookie {
   /**
    * @param kept what is to be known on the way back
    * @returns the `state` to send along
@@ -77,11 +77,11 @@ interface UnderWay {
 const lifetime = 600
 
 /** @param cookie one name for each kind of way */
-export function createRoundTrips(
+export function createStateCookie(
   seal: Seal,
   secure: boolean,
   cookie: 'sso-logout' | 'sso-consent',
-): RoundTrips {
+): StateCookie {
   const cookies = createSealedCookies<UnderWay>(seal, { lifetime, secure })
   const name = cookieName(cookie, secure)
   return {

@@ -1,7 +1,7 @@
 import { PortalSsoError } from '../shared/errors.ts'
 
 /** Where our pages are. Built from the options, never from the `Host` header, which the sender of a request chooses. */
-export interface Addresses {
+export interface PortalUrls {
   /** the public origin of a portal; @throws PortalSsoError for a portal that the options do not name */
   origin(portal: string): string
   /** path and query of one of our pages, such as `path('/login', { returnTo })`; parameters left undefined are left out */
@@ -21,10 +21,10 @@ export interface Addresses {
 }
 
 /** @param baseUrl one origin for all, or one for each portal */
-export function createAddresses(
+export function createPortalUrls(
   baseUrl: string | Readonly<Record<string, string>>,
   mountPath: string,
-): Addresses {
+): PortalUrls {
   const mount = mountPath === '/' ? '' : mountPath
 
   function origin(portal: string): string {

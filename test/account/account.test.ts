@@ -267,8 +267,8 @@ describe('another way to sign in', () => {
     const visitor = await signIn(portal)
     isThere(other, 'lovelace', 'countess')
     await begin(portal, visitor)
-    const say = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
-    const answers = await Promise.all([visitor, visitor.clone()].map(say))
+    const printResult = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
+    const answers = await Promise.all([visitor, visitor.clone()].map(printResult))
     expect(answers.map(saidBy)).toEqual(['linked', 'linked'])
     expect(await linkedTo(portal)).toHaveLength(2)
     expect(await portal.knex('sso_events').where({ kind: 'linked', provider: 'other' })).toHaveLength(1)
@@ -284,12 +284,12 @@ describe('another way to sign in', () => {
     const first = await begin(portal, visitor)
     isThere(other, 'colleague', 'colleague')
     const second = await begin(portal, visitor)
-    const say = ({ body }: Seen) =>
+    const printResult = ({ body }: Seen) =>
       visitor.post(`${portal.url}/register/link`, [...formIn(body).fields, ['answer', 'link']])
-    const asked = await visitor.follow(await say(first))
+    const asked = await visitor.follow(await printResult(first))
     expect(textOf(asked.body)).toContain('colleague@example.com')
     expect(await linkedTo(portal)).toHaveLength(1)
-    expect(saidBy(await say(second))).toBe('linked')
+    expect(saidBy(await printResult(second))).toBe('linked')
     expect((await linkedTo(portal)).map(({ subject }) => subject).sort()).toEqual(['ada', 'colleague'])
   })
 
@@ -457,13 +457,13 @@ describe('a way to sign in that is removed', () => {
     await link(portal, visitor)
     return { portal, visitor }
   }
-  const idOf = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
+  const sessionDigest = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
     (await portal.knex('sso_identities').where({ issuer: at.issuer }).first('id'))!.id
 
   it('lets nobody in as its user any more, ends their sessions but this one, and is told by mail', async () => {
     const { portal, visitor } = await twoWays()
     const elsewhere = await signIn(portal, new Visitor(), 'other')
-    const removed = await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    const removed = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
     expect([removed.status, saidBy(removed)]).toEqual([303, 'unlinked'])
     expect(await isIn(portal, elsewhere)).toBe(false)
     expect(await isIn(portal, visitor)).toBe(true)
@@ -475,15 +475,15 @@ describe('a way to sign in that is removed', () => {
 
   it('may be the one that this session came by: it goes on', async () => {
     const { portal, visitor } = await twoWays()
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
-      'unlinked',
-    )
+    expect(
+      saidBy(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
+    ).toBe('unlinked')
     expect(await isIn(portal, visitor)).toBe(true)
   })
 
   it('and that this session came by, is not where its person is led to show who they are: that would add it again', async () => {
     const { portal, visitor } = await twoWays()
-    const [acme, elsewhere] = [await idOf(portal, provider), await idOf(portal, other)]
+    const [acme, elsewhere] = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
     await act(portal, visitor, 'unlink', { method: acme })
     const clock = takeClock()
     try {
@@ -497,9 +497,9 @@ describe('a way to sign in that is removed', () => {
 
   it('is never the last one', async () => {
     const { portal, visitor } = await twoWays()
-    await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
     expect(await valuesOf(portal, visitor, 'method')).toEqual([])
-    const kept = await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) })
+    const kept = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })
     expect(saidBy(kept)).toBe('last')
     expect((await visitor.follow(kept)).body).toContain('This is your only way to sign in.')
     expect(await linkedTo(portal)).toHaveLength(1)
@@ -516,11 +516,11 @@ describe('a way to sign in that is removed', () => {
     const { portal, visitor } = await twoWays()
     await change(portal)
     expect(textOf((await account(portal, visitor)).body)).toContain('Not available now')
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, provider) }))).toBe(
-      'last',
-    )
+    expect(
+      saidBy(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
+    ).toBe('last')
     // The one that does not work may go.
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: await idOf(portal, other) }))).toBe(
+    expect(saidBy(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) }))).toBe(
       'unlinked',
     )
   })
@@ -528,7 +528,7 @@ describe('a way to sign in that is removed', () => {
   it('is not the last one that stays, where the other’s provider has a last day', async () => {
     const { portal, visitor } = await twoWays()
     await portal.sso.providers.retire('other', new Date(Date.now() + 86_400_000))
-    const [way, retiring] = [await idOf(portal, provider), await idOf(portal, other)]
+    const [way, retiring] = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
     expect(await valuesOf(portal, visitor, 'method')).toEqual([retiring])
     expect(saidBy(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
     expect(saidBy(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
@@ -538,7 +538,7 @@ describe('a way to sign in that is removed', () => {
     const { portal, visitor } = await twoWays()
     await portal.sso.providers.remove('other')
     await portal.connect(other, { slug: 'other', displayName: 'Other' })
-    const way = { method: await idOf(portal, provider) }
+    const way = { method: await sessionDigest(portal, provider) }
     expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('last')
     // Whoever comes in by it shows that it works.
     await signIn(portal, new Visitor(), 'other')
@@ -563,7 +563,7 @@ describe('a way to sign in that is removed', () => {
     const { portal, visitor } = await twoWays()
     isThere(provider, 'grace')
     const grace = await signIn(portal)
-    const method = await idOf(portal, other)
+    const method = await sessionDigest(portal, other)
     expect(saidBy(await act(portal, grace, 'unlink', { method }))).toBe('gone')
     expect(saidBy(await act(portal, visitor, 'unlink', { method }))).toBe('unlinked')
     for (const again of [method, '', 'a'.repeat(500)])
@@ -574,7 +574,7 @@ describe('a way to sign in that is removed', () => {
     const { portal, visitor } = await twoWays()
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
     await signIn(portal, visitor)
-    const sent = await act(portal, visitor, 'unlink', { method: await idOf(portal, other) })
+    const sent = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
     expect(next(sent)).toContain('/login/acme?')
     expect(await linkedTo(portal)).toHaveLength(2)
   })
@@ -603,7 +603,7 @@ describe('a way to sign in that is removed', () => {
       open.push({ close: () => knex.destroy() })
       const { portal, visitor } = await twoWays({ database: knex })
       const second = await signIn(portal)
-      const methods = [await idOf(portal, provider), await idOf(portal, other)]
+      const methods = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
       const said = await Promise.all([
         act(portal, visitor, 'unlink', { method: methods[0]! }),
         act(portal, second, 'unlink', { method: methods[1]! }),

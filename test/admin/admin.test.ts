@@ -288,7 +288,7 @@ describe('the list', () => {
 })
 
 describe('the state of a provider', () => {
-  const ready = { enabled: true, rehearsedAt: '2026-11-01T00:00:00.000Z' } as Provider
+  const ready = { enabled: true, testSignInAt: '2026-11-01T00:00:00.000Z' } as Provider
   const now = new Date('2026-11-25T12:00:00.000Z')
   const failed = (name: string): Check => ({ name, result: 'failed', finding: 'x' })
   const tested = (...checks: Check[]) => ({ tested: { at: now.toISOString(), checks } })
@@ -296,7 +296,7 @@ describe('the state of a provider', () => {
 
   it.each<[string, Partial<Provider>, string[]]>([
     ['all is well', {}, ['Ready']],
-    ['it was never rehearsed', { enabled: false, rehearsedAt: undefined }, ['Disabled', 'Not rehearsed']],
+    ['it was never rehearsed', { enabled: false, testSignInAt: undefined }, ['Disabled', 'Not rehearsed']],
     ['it does not answer', tested(failed('reached')), ['Enabled', 'Cannot be reached']],
     ['its keys are of no use', tested(failed('keys')), ['Enabled', 'Keys unusable']],
     ['another check failed', tested(failed('issuer')), ['Enabled', 'Test failed']],
@@ -317,7 +317,7 @@ describe('the state of a provider', () => {
       { secondClientSecretExpiresAt: '2026-12-25T00:00:00.000Z' },
       ['Ready', 'Second client secret expires in 30 days'],
     ],
-    ['it retires', { retiringAt: '2026-12-01T00:00:00.000Z' }, ['Ready', 'Retiring on 1 December 2026']],
+    ['it retires', { retireAt: '2026-12-01T00:00:00.000Z' }, ['Ready', 'Retiring on 1 December 2026']],
   ])('when %s', (_when, change, states) => {
     const told = statesOf({ ...ready, ...change }, undefined, now)
     expect(told.map(({ text }) => text)).toEqual(states)
@@ -717,9 +717,9 @@ describe('an act of an administrator', () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     const { providers } = portal.sso
-    await providers.recommend('acme', { by: 'ada' })
-    await providers.recommend('other', { by: 'bob' })
-    await providers.recommend(undefined, { by: 'eve' })
+    await providers.recommend('acme', { actor: 'ada' })
+    await providers.recommend('other', { actor: 'bob' })
+    await providers.recommend(undefined, { actor: 'eve' })
     const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
     expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
       expect.arrayContaining([
@@ -842,9 +842,9 @@ describe('an act of an administrator', () => {
     )
     const day = new Date(Date.now() + 10 * 24 * 3_600_000).toISOString().slice(0, 10)
     expect(textOf(await done('/acme/retire', { at: day }))).toContain('The day is set.')
-    expect((await acme()).retiringAt?.slice(0, 10)).toBe(day)
+    expect((await acme()).retireAt?.slice(0, 10)).toBe(day)
     await done('/acme/keep')
-    expect((await acme()).retiringAt).toBeUndefined()
+    expect((await acme()).retireAt).toBeUndefined()
   })
 
   it('on a provider that is not there finds no page', async () => {

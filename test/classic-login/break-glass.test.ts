@@ -40,7 +40,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 }
 
 const scene = () => ({ portal, visitor })
-const link = async (how = {}) => (await portal.sso.breakGlass.link({ by: 'cli', ...how })).url
+const link = async (how = {}) => (await portal.sso.breakGlass.link({ actor: 'cli', ...how })).url
 const ticketIn = (url: string) => new URL(url).searchParams.get('ticket')!
 const use = (ticket: string, who = visitor, headers = {}) =>
   who.post(`${portal.url}/login/break-glass`, { ticket }, headers)
@@ -68,7 +68,7 @@ describe('a break-glass link', () => {
   it('opens the classic login to one browser, for half an hour, and tells of it loudly', async () => {
     await open({ events: { clientAddress: 'full' } })
     expect(await classic()).toEqual(shut)
-    const { url, expiresAt } = await portal.sso.breakGlass.link({ by: 'cli' })
+    const { url, expiresAt } = await portal.sso.breakGlass.link({ actor: 'cli' })
     expect(url).toMatch(new RegExp(`^${portal.url}/login/break-glass\\?ticket=[\\w-]{43}$`))
     expect(Math.abs(expiresAt.getTime() - Date.now() - 15 * 60_000)).toBeLessThan(60_000)
     const page = await visitor.get(url)
@@ -198,7 +198,7 @@ describe('who would open the classic login', () => {
 
   it('uses the link to a rehearsal', async () => {
     await open()
-    const { ticket } = await portal.sso.rehearsals.link('acme')
+    const { ticket } = await portal.sso.testSignIns.link('acme')
     expect((await use(ticket)).status).toBe(410)
   })
 

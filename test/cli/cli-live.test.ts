@@ -191,7 +191,7 @@ describe('parting', () => {
     expect(await run('providers', 'retire', 'acme', '--at', day)).toContain(
       `acme retires on ${day}T00:00:00.000Z.`,
     )
-    expect(await json('providers', 'show', 'acme')).toMatchObject({ retiringAt: `${day}T00:00:00.000Z` })
+    expect(await json('providers', 'show', 'acme')).toMatchObject({ retireAt: `${day}T00:00:00.000Z` })
     expect(await run('providers', 'keep', 'acme')).toBe('acme stays\n')
     expect(await cli.refusal(['providers', 'retire', 'acme', '--at', 'soon'])).toBe(
       '--at: write a date such as 2027-01-31, not "soon"',
@@ -306,7 +306,7 @@ describe('portal-sso sessions', () => {
     ])
     expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
     expect(await json('events', '--kind', 'sessions-ended')).toMatchObject([
-      { provider: 'acme', by: expect.stringMatching(/^cli/), detail: { sessions: 2 } },
+      { provider: 'acme', actor: expect.stringMatching(/^cli/), detail: { sessions: 2 } },
     ])
     expect(await run('sessions', 'end-all', '--provider', 'acme')).toBe('No session runs.\n')
   })

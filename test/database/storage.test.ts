@@ -8,12 +8,12 @@ import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import type { NewProvider } from '../../lib/providers/settings.ts'
 import { createLimitsOf } from '../../lib/sessions/session-limits.ts'
 import {
-  createSessionIndex,
-  idOf,
+  createSessionsTable,
   type NewSession,
   type SessionMatch,
+  sessionDigest,
 } from '../../lib/sessions/sessions-table.ts'
-import { EmailTaken } from '../../lib/shared/errors.ts'
+import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
 import { createSeal, createSecretBox } from '../../lib/shared/seal.ts'
 import { createIdentitiesTable } from '../../lib/users/identities-table.ts'
@@ -39,10 +39,10 @@ const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers'
 
 /** How many calls came to each end. */
 async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {
-  const settled = await Promise.allSettled(calls)
+  const withDefaults = await Promise.allSettled(calls)
   return {
-    values: settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
-    errors: settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])),
+    values: withDefaults.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
+    errors: withDefaults.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])),
   }
 }
 
@@ -221,9 +221,9 @@ describe.each(databases)('on %s', (_name, fresh) => {
           position: 1,
           version: 1,
           secretInUse: 'first',
-          rehearsedAs: undefined,
-          rehearsedAt: undefined,
-          retiringAt: undefined,
+          testSignInUserId: undefined,
+          testSignInAt: undefined,
+          retireAt: undefined,
           rebindingSince: undefined,
           tested: undefined,
         }
@@ -414,7 +414,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       it('registered ten times at once with one address are one user, and nine learn that it is taken', async () => {
         const { values, errors } = await outcomes(tenTimes(() => table().create(ada, portal)))
         expect(values).toHaveLength(1)
-        expect(errors.filter((error) => error instanceof EmailTaken)).toHaveLength(9)
+        expect(errors.filter((error) => error instanceof EmailTakenError)).toHaveLength(9)
         expect(await table().list(portal)).toStrictEqual(values)
       })
 
@@ -506,18 +506,18 @@ describe.each(databases)('on %s', (_name, fresh) => {
     describe('the index of sessions', () => {
       const seal = createSeal([testSecret], 'session-index')
       const limitsOf = createLimitsOf({ idleMinutes: 30, absoluteHours: 12 }, {})
-      const index = () => createSessionIndex(knex, seal, limitsOf)
+      const index = () => createSessionsTable(knex, seal, limitsOf)
       const session = (sessionId: string): NewSession => ({
         sessionId,
         portal,
         userId: 'user',
-        cameBy: {
+        signedInVia: {
           providerId: 'provider',
           provider: 'acme',
           issuer: 'https://id.acme.example',
           subject: 'ada',
         },
-        providerSession: 'sid-at-provider',
+        sid: 'sid-at-provider',
         browser: 'Firefox',
         system: 'Windows',
         place: '203.0.113.0/24',
@@ -558,11 +558,15 @@ describe.each(databases)('on %s', (_name, fresh) => {
         for (const name of ['first', 'second', 'third']) await index().add(session(`${portal}-${name}`))
         for (const [n, name] of ['first', 'second', 'third'].entries())
           await rows()
-            .where({ id: idOf(`${portal}-${name}`) })
+            .where({ id: sessionDigest(`${portal}-${name}`) })
             .update({ created_at: `2026-01-0${n + 1}T00:00:00.000Z` })
         const listed = await index().list({ portal, userId: 'user' })
-        const third = idOf(`${portal}-third`)
-        expect(listed.map(({ id }) => id)).toEqual([third, idOf(`${portal}-second`), idOf(`${portal}-first`)])
+        const third = sessionDigest(`${portal}-third`)
+        expect(listed.map(({ id }) => id)).toEqual([
+          third,
+          sessionDigest(`${portal}-second`),
+          sessionDigest(`${portal}-first`),
+        ])
         expect(listed[0]).toEqual({
           id: third,
           userId: 'user',
@@ -597,7 +601,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('ends more sessions than one statement takes, and of two who do so at once neither returns before', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
-          id: idOf(`${portal}-${n}`),
+          id: sessionDigest(`${portal}-${n}`),
           portal,
           user_id: 'many',
           session: 'not ours to open',
@@ -614,7 +618,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('forgets the session that ended and keeps the others', async () => {
         await index().add(session(`${portal}-one`))
-        await index().add({ ...session(`${portal}-two`), providerSession: undefined })
+        await index().add({ ...session(`${portal}-two`), sid: undefined })
         expect(await idsOf({ sessionId: `${portal}-one` })).toEqual([`${portal}-one`])
         expect(await idsOf({ sessionId: 'never heard of' })).toEqual([])
         const left = await rows()

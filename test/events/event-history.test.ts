@@ -65,7 +65,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
         clientAddress: '203.0.113.7',
         detail: { code: 'answer_invalid', reason: 'a "quoted" reason' },
       })
-      await record({ kind: 'provider-removed', provider: 'acme', by: 'cli' })
+      await record({ kind: 'provider-removed', provider: 'acme', actor: 'cli' })
       await record({ kind: 'signed-in', userId: 'ada', provider: 'acme' })
       const { events, next } = await list()
       expect(next).toBeUndefined()
@@ -78,11 +78,11 @@ describe.each(databases)('the history on %s', (name, fresh) => {
         userId: undefined,
         provider: 'acme',
         reference: 'ABCD2345',
-        by: undefined,
+        actor: undefined,
         clientAddress: '203.0.113.7',
         detail: { code: 'answer_invalid', reason: 'a "quoted" reason' },
       })
-      expect(events.find(({ kind }) => kind === 'provider-removed')).toMatchObject({ by: 'cli' })
+      expect(events.find(({ kind }) => kind === 'provider-removed')).toMatchObject({ actor: 'cli' })
       expect(events.find(({ kind }) => kind === 'signed-in')).toMatchObject({ userId: 'ada' })
     })
 

@@ -32,12 +32,12 @@ function keepSecret(what: string, ...values: (string | null | undefined)[]): voi
 
 class WatchedVisitor extends Visitor {
   override async get(...given: Parameters<Visitor['get']>): Promise<Seen> {
-    return this.watch(await super.get(...given))
+    return this.wrapFetch(await super.get(...given))
   }
   override async post(...given: Parameters<Visitor['post']>): Promise<Seen> {
-    return this.watch(await super.post(...given))
+    return this.wrapFetch(await super.post(...given))
   }
-  private watch(seen: Seen): Seen {
+  private wrapFetch(seen: Seen): Seen {
     for (const [name, value] of this.cookies.get(portal.url) ?? []) {
       if (name === 'sso-last' || name === 'sso-left') continue
       keepSecret(`the cookie ${name.replace(/attempt-.*/, 'attempt')}`, value, decodeURIComponent(value))

@@ -39,8 +39,8 @@ type Query = string | string[][] | Record<string, string>
 const right = () => ({ iss: provider.issuer, sid: 'session-1' })
 
 /** As the frame of another site's page does: without a cookie of ours. */
-const frame = (query: Query = right(), by = new Visitor(), slug = 'acme'): Promise<Seen> =>
-  by.get(`${portal.url}/logout/${slug}/frontchannel?${new URLSearchParams(query)}`, {
+const frame = (query: Query = right(), actor = new Visitor(), slug = 'acme'): Promise<Seen> =>
+  actor.get(`${portal.url}/logout/${slug}/frontchannel?${new URLSearchParams(query)}`, {
     'sec-fetch-site': 'cross-site',
     'sec-fetch-dest': 'iframe',
   })
@@ -53,7 +53,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect([await isIn(one), await isIn(other)]).toEqual([false, true])
     const [event, ...more] = await portal.knex('sso_events').where({ kind: 'signed-out' })
     expect([JSON.parse(event.detail), event.provider, more]).toEqual([
-      { by: 'provider', sessions: 1 },
+      { actor: 'provider', sessions: 1 },
       'acme',
       [],
     ])
@@ -336,7 +336,7 @@ describe('the option', () => {
     expect(await providers.find('acme')).toMatchObject({ frontChannelLogout: false })
     const before = await providers.find('acme')
     const after = await providers.update('acme', { frontChannelLogout: true })
-    expect(after).toMatchObject({ frontChannelLogout: true, rehearsedAt: before!.rehearsedAt })
+    expect(after).toMatchObject({ frontChannelLogout: true, testSignInAt: before!.testSignInAt })
     expect(JSON.stringify(await providers.exportProviders())).toContain('"frontChannelLogout":true')
     expect((await providers.update('acme', { frontChannelLogout: null })).frontChannelLogout).toBe(false)
     expect(providers.frontChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/frontchannel`)

@@ -184,7 +184,7 @@ describe('a logout token', () => {
 describe.each(databases)('what providers said has ended (%s)', (_name, fresh) => {
   const acme = { portal: 'default', issuer: 'https://id.example' } as Provider
   const ada = (more: Partial<Identity> = {}) =>
-    ({ issuer: acme.issuer, subject: 'ada', providerSession: 's', askedAt: Date.now(), ...more }) as Identity
+    ({ issuer: acme.issuer, subject: 'ada', sid: 's', askedAt: Date.now(), ...more }) as Identity
 
   it('is known for four hours; of who asked before that nothing is known any more, and nobody comes in', async () => {
     const { config, drop } = await fresh()

@@ -442,7 +442,7 @@ describe('a logout token', () => {
         portal: 'default',
         userId: expect.any(String),
         provider: 'acme',
-        detail: { by: 'provider', sessions: 1 },
+        detail: { actor: 'provider', sessions: 1 },
       },
     ])
   })
@@ -468,7 +468,7 @@ describe('a logout token', () => {
     for (const ada of adas) expect(await isIn(ada, portal)).toBe(false)
     for (const each of [elsewhere, south, grace]) expect(await isIn(each, portal)).toBe(true)
     const [told, ...more] = await portal.knex('sso_events').where({ kind: 'signed-out' })
-    expect([JSON.parse(told.detail), more]).toEqual([{ by: 'provider', sessions: 2 }, []])
+    expect([JSON.parse(told.detail), more]).toEqual([{ actor: 'provider', sessions: 2 }, []])
   })
 
   it('that names a session and a person ends it only where it is that person’s', async () => {

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../../lib/index.ts'
-import { createUpkeep } from '../../lib/maintenance/scheduler.ts'
+import { createMaintenance } from '../../lib/maintenance/scheduler.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { fitForLog } from '../../lib/shared/logger.ts'
+import { sanitizingLogger } from '../../lib/shared/logger.ts'
 import { createSecretBox } from '../../lib/shared/seal.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
@@ -63,16 +63,16 @@ describe('upkeep whose logger throws', () => {
     const loud = () => {
       throw new Error('the disk of the log is full')
     }
-    const logger = fitForLog({ info: loud, warn: loud, error: loud })
+    const logger = sanitizingLogger({ info: loud, warn: loud, error: loud })
     const done: string[] = []
     const failing = async () => {
       throw new Error('away')
     }
-    const upkeep = createUpkeep({ failing, other: async () => void done.push('other') }, logger)
-    await upkeep.run()
-    await upkeep.run()
+    const maintenance = createMaintenance({ failing, other: async () => void done.push('other') }, logger)
+    await maintenance.run()
+    await maintenance.run()
     expect(done).toEqual(['other', 'other'])
-    await upkeep.stop()
+    await maintenance.stop()
   })
 })
 
@@ -121,7 +121,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       const end = inDays(61)
       await table().insert(newProvider({ clientSecretExpiresAt: end }))
       const portal = await instance()
-      await portal.sso.upkeep()
+      await portal.sso.maintenance()
       expect(await told()).toEqual([])
       for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
         // The same end, seen from another day.
@@ -131,8 +131,8 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
           client_secret_expires_at: moved.first.end,
           expiry_warned: warned,
         })
-        await portal.sso.upkeep()
-        await portal.sso.upkeep()
+        await portal.sso.maintenance()
+        await portal.sso.maintenance()
       }
       expect(await told()).toEqual([
         ['first', 60],
@@ -153,19 +153,19 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     it('once, however many instances look at the same time', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const instances = await Promise.all([instance(), instance(), instance()])
-      await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+      await Promise.all(instances.map(({ sso }) => sso.maintenance()))
       expect(await told()).toEqual([['first', 5]])
     })
 
     it('anew when it got another end, and of the second one by itself', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       await endsIn(6)
-      await sso.upkeep()
+      await sso.maintenance()
       await endsIn(20, 'second_client_secret_expires_at')
-      await sso.upkeep()
-      await sso.upkeep()
+      await sso.maintenance()
+      await sso.maintenance()
       expect(await told()).toEqual([
         ['first', 5],
         ['first', 6],
@@ -176,7 +176,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     it('also when it has run out already, with 0 days', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       expect(await told()).toEqual([['first', 0]])
     })
 
@@ -194,7 +194,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         .where({ slug: 'last' })
         .update({ id: 'z'.repeat(36) })
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       expect(await told()).toEqual([['first', 5]])
     })
 
@@ -206,7 +206,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     ])('not where the provider %s', async (_what, more) => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       expect(await told()).toEqual([])
     })
 
@@ -214,9 +214,9 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       await knex('sso_providers').update({ retiring_at: inDays(4) })
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       await table().remove(acme)
-      await sso.upkeep()
+      await sso.maintenance()
       expect(await told()).toEqual([])
     })
 
@@ -230,8 +230,8 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         })
         await table().insert(acme, { clientSecret: 'the secret itself' })
         const { sso } = await instance({ ...mailing, mailer: mailServer.transport })
-        await sso.upkeep()
-        await sso.upkeep()
+        await sso.maintenance()
+        await sso.maintenance()
         const to = mailServer.mails.map(({ recipients }) => recipients)
         expect(to).toEqual([['one@example.com'], ['two@example.com']])
         const [mail] = mailServer.mails
@@ -250,7 +250,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
         mailServer.faults.refuse = true
         const { sso, logs } = await instance({ ...mailing, mailer: mailServer.transport })
-        await sso.upkeep()
+        await sso.maintenance()
         const failures = logs.filter(({ message }) => message === 'the warning was not mailed')
         expect(failures).toHaveLength(2)
         expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
@@ -269,9 +269,9 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
             waited += 10_000
           }
           const { sso } = await instance({ ...mailing, mailer })
-          await sso.upkeep()
+          await sso.maintenance()
           expect((await told()).length).toBeLessThan(5)
-          for (let minute = 0; minute < 4; minute++) await sso.upkeep()
+          for (let minute = 0; minute < 4; minute++) await sso.maintenance()
           expect(await told()).toHaveLength(5)
         } finally {
           now.mockRestore()
@@ -299,7 +299,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         .where({ slug: 'young' })
         .update({ removed_at: inDays(-29.9) })
       const instances = await Promise.all([instance(), instance()])
-      await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+      await Promise.all(instances.map(({ sso }) => sso.maintenance()))
       expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
       expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
       await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
@@ -319,7 +319,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
         await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
         const instances = await Promise.all([instance(), instance()])
-        await Promise.all(instances.map(({ sso }) => sso.upkeep()))
+        await Promise.all(instances.map(({ sso }) => sso.maintenance()))
         const left: string[] = await knex(of).pluck('id')
         expect(left.filter((id) => id.startsWith('over'))).toEqual([])
         expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
@@ -345,20 +345,20 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       }))
       await knex.batchInsert('sso_logout_tokens', rows, 500)
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       const left: string[] = await knex('sso_logout_tokens').pluck('id')
       expect(left).toHaveLength(300)
       expect(left).toContain('token 20299')
-      await sso.upkeep()
+      await sso.maintenance()
       expect(await knex('sso_logout_tokens')).toHaveLength(0)
     })
 
     it('events as long as the portal keeps them', async () => {
       const at = inDays(-40)
       await knex('sso_events').insert({ ...aging.sso_events.row, id: 'old', at })
-      await (await instance()).sso.upkeep()
+      await (await instance()).sso.maintenance()
       expect(await knex('sso_events').pluck('id')).toEqual(['old'])
-      await (await instance({ events: { keepDays: 30 } })).sso.upkeep()
+      await (await instance({ events: { retentionDays: 30 } })).sso.maintenance()
       expect(await knex('sso_events').where({ id: 'old' })).toEqual([])
     })
 
@@ -373,7 +373,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       })
       await knex('sso_tickets').insert([ticket('old', -1.01), ticket('over', -0.9), ticket('good', 0.01)])
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       expect(await knex('sso_tickets').orderBy('id').pluck('id')).toEqual(['good', 'over'])
     })
 
@@ -388,7 +388,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       })
       const before = [await knex('sso_providers'), await knex('sso_events')]
       const { sso } = await instance()
-      await sso.upkeep()
+      await sso.maintenance()
       expect([await knex('sso_providers'), await knex('sso_events')]).toEqual(before)
     })
   })
@@ -404,7 +404,7 @@ describe('upkeep', () => {
 
   it('goes on with the rest when a task fails, and says which', async () => {
     const done: string[] = []
-    const upkeep = createUpkeep(
+    const maintenance = createMaintenance(
       {
         first: async () => {
           throw new Error('the database is away')
@@ -413,7 +413,7 @@ describe('upkeep', () => {
       },
       logger,
     )
-    await upkeep.run()
+    await maintenance.run()
     expect(done).toEqual(['second'])
     expect(logs).toEqual([
       {
@@ -427,7 +427,7 @@ describe('upkeep', () => {
     jest.useFakeTimers()
     try {
       let runs = 0
-      const upkeep = createUpkeep(
+      const maintenance = createMaintenance(
         {
           async task() {
             runs += 1
@@ -435,14 +435,14 @@ describe('upkeep', () => {
         },
         logger,
       )
-      upkeep.start()
-      upkeep.start()
+      maintenance.start()
+      maintenance.start()
       await jest.advanceTimersByTimeAsync(29_000)
       expect(runs).toBe(0)
       await jest.advanceTimersByTimeAsync(10 * 60_000)
       expect(runs).toBeGreaterThanOrEqual(6)
       expect(runs).toBeLessThanOrEqual(21)
-      await upkeep.stop()
+      await maintenance.stop()
       const before = runs
       await jest.advanceTimersByTimeAsync(10 * 60_000)
       expect(runs).toBe(before)
@@ -455,7 +455,7 @@ describe('upkeep', () => {
     let running = 0
     let most = 0
     let runs = 0
-    const upkeep = createUpkeep(
+    const maintenance = createMaintenance(
       {
         async task() {
           runs += 1
@@ -466,12 +466,12 @@ describe('upkeep', () => {
       },
       logger,
     )
-    await Promise.all([upkeep.run(), upkeep.run(), upkeep.run()])
+    await Promise.all([maintenance.run(), maintenance.run(), maintenance.run()])
     expect([runs, most]).toEqual([3, 1])
-    const last = upkeep.run()
-    await upkeep.stop()
+    const last = maintenance.run()
+    await maintenance.stop()
     await last
-    await upkeep.run()
+    await maintenance.run()
     expect(runs).toBeLessThanOrEqual(4)
     expect(running).toBe(0)
   })

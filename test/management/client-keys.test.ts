@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { JWK } from 'jose'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
-import { FailedTest } from '../../lib/management/test-provider.ts'
+import { ProviderTestError } from '../../lib/management/test-provider.ts'
 import { keyAlgorithmFor, standing } from '../../lib/providers/client-key.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -120,7 +120,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     const credentials = (checks: { name: string }[]) => checks.find(({ name }) => name === 'credentials')
     provider.faults.clientKeysAt = keysAt()
     const { issuer, clientId } = provider
-    const draft = await portal.sso.providers.tryOut({ slug: 'acme', issuer, clientId })
+    const draft = await portal.sso.providers.testUnsaved({ slug: 'acme', issuer, clientId })
     expect(credentials(draft.checks)).toMatchObject({
       result: 'warning',
       finding: expect.stringMatching(/^not tried yet/),
@@ -141,7 +141,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     provider.faults.clientKeysAt = keysAt()
     await connect()
     const change = (changes: object) => portal.sso.providers.update('acme', changes)
-    await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(FailedTest)
+    await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(ProviderTestError)
     await change({ prompt: 'login' })
     const { tested } = (await portal.sso.providers.find('acme'))!
     expect(tested!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
@@ -180,7 +180,7 @@ describe('exchanging the key', () => {
     await connect()
     const [old] = await published()
     const { version } = (await portal.sso.providers.find('acme'))!
-    const next = await portal.sso.providers.rotateClientKey('acme', { by: 'grace' })
+    const next = await portal.sso.providers.rotateClientKey('acme', { actor: 'grace' })
     expect(next).toMatchObject({ state: 'next', alg: 'RS256' })
     expect((await published()).map(({ kid }) => kid)).toEqual([old!.kid, next.kid])
     expect(await signsIn()).toBe(true)

@@ -227,17 +227,17 @@ describe('client_secret_basic', () => {
 
   it('is asked in one spelling only where both are the same, or where there is none', async () => {
     provider.faults.clientSecrets = ['x']
-    const tryOut = (settings: object) =>
-      portal.sso.providers.tryOut({
+    const testUnsaved = (settings: object) =>
+      portal.sso.providers.testUnsaved({
         slug: 'acme',
         issuer: provider.issuer,
         clientId: provider.clientId,
         ...settings,
       })
-    expect(await sentIn(() => tryOut({ clientSecret: 'plain-secret_1.0' }))).toHaveLength(1)
+    expect(await sentIn(() => testUnsaved({ clientSecret: 'plain-secret_1.0' }))).toHaveLength(1)
     expect(
-      await sentIn(() => tryOut({ clientSecret: 'a b', clientAuthentication: 'client_secret_post' })),
+      await sentIn(() => testUnsaved({ clientSecret: 'a b', clientAuthentication: 'client_secret_post' })),
     ).toHaveLength(1)
-    expect(await sentIn(() => tryOut({ clientSecret: 'a b' }))).toHaveLength(2)
+    expect(await sentIn(() => testUnsaved({ clientSecret: 'a b' }))).toHaveLength(2)
   })
 })

@@ -134,7 +134,7 @@ describe('an import', () => {
   it('connects as drafts what is new, with all its settings and secrets, tested', async () => {
     await connect(from, 'acme', all)
     await connect(from, 'second')
-    const report = await imported(await exported(passphrase), { passphrase, by: 'cli:ada' })
+    const report = await imported(await exported(passphrase), { passphrase, actor: 'cli:ada' })
     expect(outcomes(report)).toEqual([
       ['acme', 'connected'],
       ['second', 'connected'],

@@ -2,13 +2,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import { createEventLog } from '../../lib/events/event-log.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
-import { createOutbound, type Outbound } from '../../lib/oidc/http-client.ts'
+import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
 import type { ProviderSettings } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
 import { createSecretBox } from '../../lib/shared/seal.ts'
-import { createAddresses } from '../../lib/web/urls.ts'
+import { createPortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
   type Faults,
@@ -311,14 +311,14 @@ describe('Microsoft Entra ID', () => {
     token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt', 'client_secret_basic'],
   }
   let asked: string[]
-  let outbound: Outbound
+  let outbound: HttpClients
   let providers: Providers
 
   /** Entra itself is out of reach: its addresses are answered here, its keys by the test's provider. */
   beforeEach(() => {
     asked = []
-    outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 1 })
-    const answer: Outbound['fetch'] = async (address, options) => {
+    outbound = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 1 })
+    const answer: HttpClients['fetch'] = async (address, options) => {
       asked.push(address)
       if (address === metadata.jwks_uri) return await outbound.fetch(`${provider.issuer}/jwks`, options)
       return Response.json(metadata)
@@ -326,7 +326,7 @@ describe('Microsoft Entra ID', () => {
     providers = createProviders({
       table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
-      addresses: createAddresses(portal.url, '/'),
+      urls: createPortalUrls(portal.url, '/'),
       endSessions: async () => {},
       outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
     })

@@ -60,7 +60,7 @@ describe.each(databases)('a new app registration, which changes every subject, o
     await providers().update('acme', { clientId: newRegistration, trustsEmail: null })
     // Moments are told apart by milliseconds.
     await portal.knex('sso_identities').update({ linked_at: '2026-01-01T00:00:00.000Z' })
-    if (rebinding) await providers().startRebinding('acme', { by: 'root' })
+    if (rebinding) await providers().startRebinding('acme', { actor: 'root' })
   }
 
   async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
@@ -178,7 +178,7 @@ describe.each(databases)('a new app registration, which changes every subject, o
         people: 2,
         findable: 1,
         orphans: [{ userId: bob.id, email: bob.email }],
-        rebound: 0,
+        relinked: 0,
         since: undefined,
       })
       expect(await portal.knex('sso_providers')).toEqual(before)
@@ -197,7 +197,7 @@ describe.each(databases)('a new app registration, which changes every subject, o
         people: 2,
         findable: 1,
         orphans: [{ userId: bob.id }],
-        rebound: 1,
+        relinked: 1,
         since: expect.any(String),
       })
       await identities.link({ ...link, userId: bob.id, subject: 'bob anew', email: bob.email })
@@ -223,8 +223,8 @@ describe.each(databases)('a new app registration, which changes every subject, o
       expect(await signIn(after)).toContain(ada.id)
       await providers().stopRebinding('acme')
       // Told also when it is over: it can still be taken back.
-      expect(await providers().rebindingPlan('acme')).toMatchObject({ rebound: 1, since: undefined })
-      expect(await providers().undoRebinding('acme', { by: 'root' })).toBe(1)
+      expect(await providers().rebindingPlan('acme')).toMatchObject({ relinked: 1, since: undefined })
+      expect(await providers().undoRebinding('acme', { actor: 'root' })).toBe(1)
       expect((await after.get(`${portal.url}/portal`)).status).toBe(302)
       // Who came by a link of before is not meant.
       expect((await before.get(`${portal.url}/portal`)).status).toBe(200)
@@ -289,8 +289,8 @@ describe.each(databases)('a new app registration, which changes every subject, o
       await moved()
       entra.signsIn()
       await signIn()
-      await providers().stopRebinding('acme', { by: 'root' })
-      await providers().undoRebinding('acme', { by: 'root' })
+      await providers().stopRebinding('acme', { actor: 'root' })
+      await providers().undoRebinding('acme', { actor: 'root' })
       const told = await events('provider-rebinding')
       expect(told.map(({ actor, detail }) => [actor, JSON.parse(String(detail))])).toEqual([
         ['root', { step: 'started', people: 1 }],

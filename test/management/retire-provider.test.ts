@@ -82,7 +82,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
   describe('that is to retire', () => {
     it('says so on the login page until its last day, in the language of the reader, and works as before', async () => {
       const at = new Date(Date.UTC(new Date().getUTCFullYear(), new Date().getUTCMonth() + 2, 15, 12))
-      await portal.sso.providers.retire('acme', at, { by: 'root' })
+      await portal.sso.providers.retire('acme', at, { actor: 'root' })
       const picker = async (lang: string) =>
         (await new Visitor({ 'accept-language': lang }).get(`${portal.url}/login`)).body
       const date = (lang: string) =>
@@ -125,8 +125,8 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const bobs = await signIn('other')
       await portal.sso.providers.retire('acme', inHours(1))
       await lastDayWas(60_000)
-      await Promise.all([portal.sso.upkeep(), another.sso.upkeep()])
-      await portal.sso.upkeep()
+      await Promise.all([portal.sso.maintenance(), another.sso.maintenance()])
+      await portal.sso.maintenance()
       for (const visitor of theirs) expect(await isIn(visitor)).toBe(false)
       expect(await isIn(bobs)).toBe(true)
       expect(await events('provider-retired')).toEqual([{ actor: 'upkeep', detail: { sessions: 2 } }])
@@ -138,21 +138,21 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const visitor = await signIn()
       const idle = await instance()
       await lastDayWas(60_000)
-      await idle.sso.upkeep()
+      await idle.sso.maintenance()
       expect(await isIn(visitor)).toBe(false)
       expect(await knex('sso_sessions')).toEqual([])
     })
 
     it('waits for those who were let through in its last seconds, so that no session is missed', async () => {
       await lastDayWas(1000)
-      await portal.sso.upkeep()
+      await portal.sso.maintenance()
       expect((await row()).retiring_at).not.toBeNull()
       expect(await events('provider-retired')).toEqual([])
     })
 
     it('is kept after all, as long as the day has not come', async () => {
       await portal.sso.providers.retire('acme', inHours(1))
-      await portal.sso.providers.keep('acme', { by: 'root' })
+      await portal.sso.providers.keep('acme', { actor: 'root' })
       expect((await new Visitor().get(`${portal.url}/login`)).body).not.toContain('Available until')
       expect((await events('provider-changed')).at(-1)).toEqual({ actor: 'root', detail: { change: 'kept' } })
       await expect(portal.sso.providers.keep('acme')).rejects.toThrow('no last day that is still to come')
@@ -164,7 +164,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const visitor = await signIn()
       await lastDayWas(60_000)
       await portal.sso.providers.enable('acme', { withoutRehearsal: true })
-      await portal.sso.upkeep()
+      await portal.sso.maintenance()
       expect(await isIn(visitor)).toBe(true)
       expect(await isIn(await signIn())).toBe(true)
       expect((await row()).retiring_at).toBeNull()
@@ -200,7 +200,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const visitor = await signIn()
       await portal.sso.providers.disable('acme')
       expect(await isIn(visitor)).toBe(true)
-      await portal.sso.providers.disable('acme', { endSessions: true, by: 'root' })
+      await portal.sso.providers.disable('acme', { endSessions: true, actor: 'root' })
       expect(await isIn(visitor)).toBe(false)
       expect((await events('provider-changed')).at(-1)).toEqual({
         actor: 'root',
@@ -215,7 +215,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await knex('sso_sessions').update({ provider_id: id, provider: 'acme' })
       expect(retiring_at).not.toBeNull()
       await lastDayWas(60_000)
-      await portal.sso.upkeep()
+      await portal.sso.maintenance()
       expect(await isIn(late)).toBe(false)
     })
 
@@ -287,7 +287,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await signIn()
       const { id, client_secret } = await row()
       await portal.sso.providers.recommend('acme')
-      await portal.sso.providers.remove('acme', { by: 'root' })
+      await portal.sso.providers.remove('acme', { actor: 'root' })
       expect(await portal.sso.providers.find('acme')).toBeUndefined()
       expect((await portal.sso.providers.list()).map(({ slug }) => slug)).toEqual(['other'])
       expect((await new Visitor().get(`${portal.url}/login`)).body).not.toContain('/login/acme')
@@ -295,7 +295,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       for (const act of [
         portal.sso.providers.enable('acme', { withoutRehearsal: true }),
         portal.sso.providers.update('acme', { displayName: 'X' }),
-        portal.sso.providers.whoDependsOn('acme'),
+        portal.sso.providers.usage('acme'),
         portal.sso.providers.reorder(['acme']),
         portal.sso.providers.recommend('acme'),
       ])
@@ -303,7 +303,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect(await portal.sso.providers.removed()).toEqual([
         { slug: 'acme', displayName: 'Acme', removedAt: expect.stringMatching(/^\d{4}-.*Z$/) },
       ])
-      await portal.sso.providers.restore('acme', { by: 'root' })
+      await portal.sso.providers.restore('acme', { actor: 'root' })
       expect(await portal.sso.providers.removed()).toEqual([])
       expect(await portal.sso.providers.find('acme')).toMatchObject({
         id,
@@ -362,14 +362,14 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
         expect(await isIn(await signIn(slug))).toBe(true)
       }
     }
-    const dependents = () => portal.sso.providers.whoDependsOn('acme')
+    const dependents = () => portal.sso.providers.usage('acme')
 
     it('tells how many people came by it, and how many of them have no other way', async () => {
       expect(await dependents()).toEqual({ people: 0, onlyWayIn: 0 })
       await people('ada@example.com', 'acme', 'other')
       await people('bob@example.com', 'acme')
       expect(await dependents()).toEqual({ people: 2, onlyWayIn: 1 })
-      expect(await portal.sso.providers.whoDependsOn('other')).toEqual({ people: 1, onlyWayIn: 0 })
+      expect(await portal.sso.providers.usage('other')).toEqual({ people: 1, onlyWayIn: 0 })
     })
 
     it('does not count another way that is disabled, retired or removed', async () => {

@@ -80,7 +80,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
         outcomes.push(await signsIn(portal))
       }
     })
-    const counts = [await rotating.sso.rotateSecrets({ by: 'cli' }), await rotating.sso.rotateSecrets()]
+    const counts = [await rotating.sso.rotateSecrets({ actor: 'cli' }), await rotating.sso.rotateSecrets()]
     going = false
     await Promise.all(everyone)
     expect(outcomes.length).toBeGreaterThan(3)

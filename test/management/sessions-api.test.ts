@@ -93,7 +93,7 @@ describe('sso.sessions', () => {
     const first = await comeIn()
     const second = await comeIn()
     const [newest] = await list()
-    expect(await portal.sso.sessions.end(newest!.id, { by: 'root' })).toBe(true)
+    expect(await portal.sso.sessions.end(newest!.id, { actor: 'root' })).toBe(true)
     expect([await isIn(first), await isIn(second)]).toEqual([true, false])
     expect(await portal.sso.sessions.end(newest!.id)).toBe(false)
     expect(await ended()).toEqual([

@@ -21,10 +21,10 @@ afterEach(() => portal.close())
 type Lines = Record<string, Check>
 
 /** Each check under its name. */
-async function tryOut(settings: Partial<ProviderInput> = {}): Promise<Lines> {
+async function testUnsaved(settings: Partial<ProviderInput> = {}): Promise<Lines> {
   const { issuer, clientId, clientSecret } = provider
   const input = { slug: 'acme', issuer, clientId, clientSecret, ...settings }
-  const { ok, checks } = await portal.sso.providers.tryOut(input)
+  const { ok, checks } = await portal.sso.providers.testUnsaved(input)
   expect(ok).toBe(checks.every(({ result }) => result !== 'failed'))
   // Nothing is saved, whatever came of it.
   expect(await portal.sso.providers.list()).toEqual([])
@@ -41,7 +41,7 @@ const tokenRequests = () => provider.requests.filter(({ path }) => path === '/to
 
 describe('a test of a provider', () => {
   it('has a line for each thing that is looked at, and all are well with one that is', async () => {
-    const lines = await tryOut()
+    const lines = await testUnsaved()
     expect(Object.keys(lines)).toEqual([
       'reached',
       'issuer',
@@ -157,7 +157,7 @@ describe('a test of a provider', () => {
   ])('fails in a line of its own for %s, and is refused at saving with it', async (...row) => {
     const [, faults, settings, failed, says] = row
     Object.assign(provider.faults, faults)
-    const lines = await tryOut(settings())
+    const lines = await testUnsaved(settings())
     expect(named(lines, 'failed')).toEqual([failed])
     expect(lines[failed]!.finding).toMatch(says)
     const error: unknown = await portal.connect(provider, settings()).catch((thrown: unknown) => thrown)
@@ -177,12 +177,12 @@ describe('a test of a provider', () => {
     ],
   ])('warns where %s', async (_what, faults, warned) => {
     Object.assign(provider.faults, faults)
-    const lines = await tryOut()
+    const lines = await testUnsaved()
     expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], [warned]])
   })
 
   it('asks for tokens once, with a code and a verifier that nobody gave out', async () => {
-    await tryOut()
+    await testUnsaved()
     const [request, ...more] = tokenRequests()
     expect(more).toEqual([])
     const form = new URLSearchParams(request!.body)
@@ -199,7 +199,7 @@ describe('a test of a provider', () => {
     ],
   ])('sends no secret to one that %s', async (_what, faults) => {
     Object.assign(provider.faults, faults)
-    expect(await tryOut()).not.toHaveProperty('credentials')
+    expect(await testUnsaved()).not.toHaveProperty('credentials')
     expect(tokenRequests()).toEqual([])
   })
 
@@ -211,7 +211,7 @@ describe('a test of a provider', () => {
       body: JSON.stringify({ error: clientSecret, error_description: `AADSTS7000215: not ${clientSecret}` }),
     }
     provider.faults.discovery = { id_token_signing_alg_values_supported: Array(1000).fill('H\u001b[2J') }
-    const lines = await tryOut()
+    const lines = await testUnsaved()
     expect(lines.credentials!.finding).toContain('(status 401, AADSTS7000215)')
     expect(JSON.stringify(lines)).not.toContain(clientSecret)
     expect(lines.signing!.finding).toHaveLength(500)
@@ -225,7 +225,7 @@ describe('a test of a provider', () => {
     ['prompt_values_supported', [{ toString: 1 }], []],
   ])('goes on where the metadata announce %s as %j', async (member, value, warned) => {
     provider.faults.discovery = { [member]: value }
-    const lines = await tryOut()
+    const lines = await testUnsaved()
     expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], warned])
   })
 
@@ -235,7 +235,7 @@ describe('a test of a provider', () => {
     ['token_endpoint_auth_methods_supported', 'authentication'],
   ])('fails in one line where %s of the metadata holds what cannot become text', async (member, failed) => {
     provider.faults.discovery = { [member]: [{ toString: 1 }] }
-    expect(named(await tryOut(), 'failed')).toEqual([failed])
+    expect(named(await testUnsaved(), 'failed')).toEqual([failed])
   })
 
   it.each([
@@ -251,14 +251,14 @@ describe('a test of a provider', () => {
       jwksResponse: { headers },
       tokenResponse: { headers },
     } satisfies Faults)
-    const { clock } = await tryOut()
+    const { clock } = await testUnsaved()
     expect(clock).toMatchObject({ result })
     expect(clock!.finding).toMatch(finding)
   })
 
   it('takes a document that a cache has kept for no sign of a slow clock', async () => {
     provider.faults.discoveryResponse = { headers: { date: 'Tue, 01 Jan 2019 00:00:00 GMT' } }
-    expect((await tryOut()).clock).toMatchObject({ result: 'ok' })
+    expect((await testUnsaved()).clock).toMatchObject({ result: 'ok' })
   })
 
   it('fails often, and the provider that is in use is not left alone for it', async () => {

@@ -7,11 +7,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import { createAddressRules } from '../../lib/oidc/address-rules.ts'
 import type { Resolve } from '../../lib/oidc/connector.ts'
 import {
-  createOutbound,
+  createHttpClients,
+  type HttpClients,
   isUnreachable,
-  type Outbound,
   type OutboundSettings,
-  Unreachable,
+  UnreachableError,
 } from '../../lib/oidc/http-client.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal } from '../support/portal.ts'
@@ -24,7 +24,7 @@ let connections: Socket[]
 let answer: http.RequestListener
 let server: http.Server
 let port: number
-const open: Outbound[] = []
+const open: HttpClients[] = []
 
 beforeAll(async () => {
   // All of 127.0.0.0/8 leads here.
@@ -54,9 +54,9 @@ afterEach(async () => {
 
 const loopback = ['127.0.0.0/8']
 
-function outboundWith(settings: Partial<OutboundSettings> = {}, resolve?: Resolve): Outbound {
+function outboundWith(settings: Partial<OutboundSettings> = {}, resolve?: Resolve): HttpClients {
   const all = { timeoutSeconds: 5, allowedAddresses: loopback, concurrency: 32, ...settings }
-  const outbound = createOutbound(all, resolve)
+  const outbound = createHttpClients(all, resolve)
   open.push(outbound)
   return outbound
 }
@@ -67,15 +67,15 @@ const options = {
   body: undefined,
   redirect: 'manual' as const,
 }
-const get = (outbound: Outbound, path = '/', host = '127.0.0.1') =>
+const get = (outbound: HttpClients, path = '/', host = '127.0.0.1') =>
   outbound.fetch(`http://${host}:${port}${path}`, options)
 const read = async (answered: Promise<Response>) => await (await answered).text()
 
 /** A name that answers with these addresses, one list after the other. */
 function resolvesTo(...answers: string[][]): Resolve & { asked: number } {
   const resolve = async () => {
-    const addresses = answers[Math.min(resolve.asked++, answers.length - 1)]!
-    return addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
+    const urls = answers[Math.min(resolve.asked++, answers.length - 1)]!
+    return urls.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
   }
   resolve.asked = 0
   return resolve
@@ -255,7 +255,7 @@ describe('an answer', () => {
   ])('that %s ends the exchange in time', async (_what, send) => {
     answer = send
     const failure: unknown = await get(outboundWith({ timeoutSeconds: 1 })).catch((error: unknown) => error)
-    expect(failure).toBeInstanceOf(Unreachable)
+    expect(failure).toBeInstanceOf(UnreachableError)
     expect(isUnreachable(failure)).toBe(true)
   })
 
@@ -278,7 +278,7 @@ describe('an answer', () => {
 })
 
 describe('a redirect', () => {
-  const moved = (outbound: Outbound) => outbound.fetchMoved(`http://127.0.0.1:${port}/0`, options)
+  const moved = (outbound: HttpClients) => outbound.fetchMoved(`http://127.0.0.1:${port}/0`, options)
   const redirecting =
     (to: (path: string) => string | undefined): http.RequestListener =>
     (req, res) => {
@@ -354,10 +354,10 @@ describe('a provider that is busy or dead', () => {
   it('is left alone after five failures in a row, and tried once more after ten seconds', async () => {
     const outbound = outboundWith()
     answer = (_req, res) => res.destroy()
-    for (let n = 0; n < 5; n++) await expect(get(outbound, '/token')).rejects.toBeInstanceOf(Unreachable)
+    for (let n = 0; n < 5; n++) await expect(get(outbound, '/token')).rejects.toBeInstanceOf(UnreachableError)
     const failures = requests.length
     answer = (_req, res) => res.end('fine')
-    for (let n = 0; n < 5; n++) await expect(get(outbound, '/token')).rejects.toBeInstanceOf(Unreachable)
+    for (let n = 0; n < 5; n++) await expect(get(outbound, '/token')).rejects.toBeInstanceOf(UnreachableError)
     expect(requests).toHaveLength(failures)
     // What else it has goes on.
     expect(await read(get(outbound, '/jwks'))).toBe('fine')
@@ -365,10 +365,10 @@ describe('a provider that is busy or dead', () => {
     const now = Date.now()
     jest.spyOn(Date, 'now').mockImplementation(() => now + 10_001)
     answer = (_req, res) => res.destroy()
-    await expect(get(outbound, '/token')).rejects.toBeInstanceOf(Unreachable)
+    await expect(get(outbound, '/token')).rejects.toBeInstanceOf(UnreachableError)
     const tried = requests.length
     expect(tried).toBeGreaterThan(failures + 1)
-    await expect(get(outbound, '/token')).rejects.toBeInstanceOf(Unreachable)
+    await expect(get(outbound, '/token')).rejects.toBeInstanceOf(UnreachableError)
     expect(requests).toHaveLength(tried)
 
     jest.spyOn(Date, 'now').mockImplementation(() => now + 20_002)
@@ -384,9 +384,9 @@ describe('a provider that is busy or dead', () => {
       outbound
         .of('hostile')
         .fetch(`http://127.0.0.1:${port}/token`, { ...options, signal: AbortSignal.timeout(50) })
-    for (let n = 0; n < 5; n++) await expect(hostile()).rejects.toBeInstanceOf(Unreachable)
+    for (let n = 0; n < 5; n++) await expect(hostile()).rejects.toBeInstanceOf(UnreachableError)
     answer = (_req, res) => res.end('fine')
-    await expect(hostile()).rejects.toBeInstanceOf(Unreachable)
+    await expect(hostile()).rejects.toBeInstanceOf(UnreachableError)
     expect(await read(outbound.of('good').fetch(`http://127.0.0.1:${port}/token`, options))).toBe('fine')
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { type Claims, certainAddress, identityFrom, lacksEmail } from '../../lib/oidc/identity.ts'
+import { type Claims, identityFrom, lacksEmail, trustedEmail } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 
 const clock = { now: 1_800_000_000, tolerance: 30, askedAt: 1_799_999_990_000 }
@@ -32,9 +32,9 @@ it('an identity is who a provider says it is, and nothing else', () => {
     issuer: 'https://id.example',
     subject: 'ada',
     email: 'ada@example.com',
-    emailVouched: true,
+    emailTrusted: true,
     name: 'Ada Lovelace',
-    providerSession: 'a session',
+    sid: 'a session',
     logoutHint: 'e.e.e',
     askedAt: clock.askedAt,
   })
@@ -159,7 +159,7 @@ describe('a provider vouches for an address', () => {
     ],
     ['that is none: no', { claims: { email: 'ada' }, row: { trustsEmail: true } }, false],
   ])('%s', (_what, given, vouched) => {
-    expect(identity(given).emailVouched).toBe(vouched)
+    expect(identity(given).emailTrusted).toBe(vouched)
   })
 })
 
@@ -189,10 +189,10 @@ describe('an address comes from', () => {
 
   it('the same hand as the word that it is verified: the two are never mixed', () => {
     const claims = { email: undefined, email_verified: true }
-    expect(identity({ claims, userInfo: { email: 'u@example.com' } }).emailVouched).toBe(false)
+    expect(identity({ claims, userInfo: { email: 'u@example.com' } }).emailTrusted).toBe(false)
     const both = { email: 'u@example.com', email_verified: true }
-    expect(identity({ claims: { ...claims, email_verified: false }, userInfo: both }).emailVouched).toBe(true)
-    expect(identity({ claims: { email_verified: false }, userInfo: both }).emailVouched).toBe(false)
+    expect(identity({ claims: { ...claims, email_verified: false }, userInfo: both }).emailTrusted).toBe(true)
+    expect(identity({ claims: { email_verified: false }, userInfo: both }).emailTrusted).toBe(false)
   })
 
   it('UserInfo only where the token lacks it', () => {
@@ -260,23 +260,23 @@ describe('a moment', () => {
 
 describe('the address that may be looked up', () => {
   it('is the one that the provider vouches for, whatever else was proved', () => {
-    expect(certainAddress({ email: 'ada@example.com', emailVouched: true }, 'other@example.com')).toBe(
+    expect(trustedEmail({ email: 'ada@example.com', emailTrusted: true }, 'other@example.com')).toBe(
       'ada@example.com',
     )
   })
 
   it('is else the one that was proved, never the one that is only claimed', () => {
-    expect(certainAddress({ email: 'ada@example.com', emailVouched: false }, 'other@example.com')).toBe(
+    expect(trustedEmail({ email: 'ada@example.com', emailTrusted: false }, 'other@example.com')).toBe(
       'other@example.com',
     )
-    expect(certainAddress({ email: 'ada@example.com', emailVouched: false }, undefined)).toBeUndefined()
+    expect(trustedEmail({ email: 'ada@example.com', emailTrusted: false }, undefined)).toBeUndefined()
   })
 })
 
 it('a session at the provider has a name of up to 255 characters', () => {
-  expect(identity({ claims: { sid: 'x'.repeat(255) } }).providerSession).toBe('x'.repeat(255))
-  expect(identity({ claims: { sid: 'x'.repeat(256) } }).providerSession).toBeUndefined()
-  expect(identity({ claims: { sid: 42 } }).providerSession).toBeUndefined()
+  expect(identity({ claims: { sid: 'x'.repeat(255) } }).sid).toBe('x'.repeat(255))
+  expect(identity({ claims: { sid: 'x'.repeat(256) } }).sid).toBeUndefined()
+  expect(identity({ claims: { sid: 42 } }).sid).toBeUndefined()
 })
 
 describe('of Microsoft Entra ID', () => {
@@ -319,12 +319,12 @@ describe('of Microsoft Entra ID', () => {
       false,
     ],
   ])('%s', (_what, row, more, vouched) => {
-    expect(identity({ claims: { ...claims, ...more }, row }).emailVouched).toBe(vouched)
+    expect(identity({ claims: { ...claims, ...more }, row }).emailTrusted).toBe(vouched)
   })
 
   it('xms_edov says nothing at another provider', () => {
     const row = { ...any, preset: 'generic' }
-    expect(identity({ claims: { ...claims, xms_edov: true }, row }).emailVouched).toBe(false)
+    expect(identity({ claims: { ...claims, xms_edov: true }, row }).emailTrusted).toBe(false)
   })
 
   it('who it is in the directory is told by two GUIDs, or not at all', () => {

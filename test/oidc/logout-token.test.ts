@@ -60,13 +60,13 @@ async function expectRefusal(text: string, message: string): Promise<Error> {
 
 describe('a logout token is believed', () => {
   it('as it should be: it ends a session', async () => {
-    const ends = { providerSession: 'session-1', subject: 'ada' }
+    const ends = { sid: 'session-1', subject: 'ada' }
     expect(await read(await token())).toEqual({ id: 'a token', issuer: right.iss, ends })
     expect(fetched).toBe(1)
   })
 
   it('without a subject, and without a session', async () => {
-    expect((await read(await token({ sub: undefined }))).ends).toEqual({ providerSession: 'session-1' })
+    expect((await read(await token({ sub: undefined }))).ends).toEqual({ sid: 'session-1' })
     expect((await read(await token({ sid: undefined }))).ends).toEqual({ subject: 'ada' })
   })
 

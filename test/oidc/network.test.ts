@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import https from 'node:https'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { createOutbound, type Outbound } from '../../lib/oidc/http-client.ts'
-import { explain } from '../../lib/shared/errors.ts'
+import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
+import { describeError } from '../../lib/shared/errors.ts'
 import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
@@ -17,7 +17,7 @@ const stranger = selfSigned('ca.elsewhere.example')
 let provider: FaultyProvider
 let proxy: ConnectProxy
 let portal: TestPortal
-let outbound: Outbound
+let outbound: HttpClients
 
 beforeAll(async () => {
   provider = await startFaultyProvider({ tls: { ...authority, name } })
@@ -27,7 +27,7 @@ beforeEach(async () => {
   provider.reset()
   proxy = await startConnectProxy()
   portal = await startPortal()
-  outbound = createOutbound({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.1'], concurrency: 4 })
+  outbound = createHttpClients({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.1'], concurrency: 4 })
   await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
 })
 afterEach(async () => {
@@ -47,7 +47,7 @@ async function failureOf(act: Promise<unknown>): Promise<string> {
     () => new Error('it worked'),
     (thrown: unknown) => thrown,
   )
-  return explain(error)
+  return describeError(error)
 }
 
 /** What a browser does that knows the CA and the way. */
@@ -140,7 +140,7 @@ describe('who may enter a proxy reaches nothing with it that is forbidden (SSRF)
     'http://[::1]:3128',
     'http://localhost:1',
   ])('not the proxy %s, inside of our own network', async (address) => {
-    const strict = createOutbound({ timeoutSeconds: 1, allowedAddresses: [], concurrency: 1 })
+    const strict = createHttpClients({ timeoutSeconds: 1, allowedAddresses: [], concurrency: 1 })
     const failure = await failureOf(
       strict.of('acme', { proxy: address }).fetch('https://id.example/', options),
     )
@@ -161,7 +161,7 @@ describe('who may enter a proxy reaches nothing with it that is forbidden (SSRF)
   it.each(['https://localhost/', 'https://LOCALHOST./', 'https://a.localhost/'])(
     'not the proxy’s own machine as %s',
     async (address) => {
-      const strict = createOutbound({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.9'], concurrency: 1 })
+      const strict = createHttpClients({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.9'], concurrency: 1 })
       expect(await failureOf(strict.of('acme', behind()).fetch(address, options))).toMatch(
         /is not a public one/,
       )
@@ -172,9 +172,9 @@ describe('who may enter a proxy reaches nothing with it that is forbidden (SSRF)
 
   it('not by a name of the proxy that leads inside', async () => {
     const resolve = async () => [{ address: '10.0.0.1', family: 4 }]
-    const strict = createOutbound({ timeoutSeconds: 1, allowedAddresses: [], concurrency: 1 }, resolve)
-    const by = strict.of('acme', { proxy: 'http://proxy.example:3128' })
-    expect(await failureOf(by.fetch('https://id.example/', options))).toMatch(
+    const strict = createHttpClients({ timeoutSeconds: 1, allowedAddresses: [], concurrency: 1 }, resolve)
+    const actor = strict.of('acme', { proxy: 'http://proxy.example:3128' })
+    expect(await failureOf(actor.fetch('https://id.example/', options))).toMatch(
       /10\.0\.0\.1 is not a public one/,
     )
     await strict.close()

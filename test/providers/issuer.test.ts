@@ -4,9 +4,9 @@ import {
   isIssuerOf,
   issuerFor,
   isTemplated,
+  keysForIssuer,
   maySign,
   ofAnotherTenant,
-  ownKeys,
   pinsTenants,
   templateOf,
 } from '../../lib/providers/issuer.ts'
@@ -109,7 +109,7 @@ it('of a key set those keys are own that are for the tenant, or for nobody in pa
     key(templateOf(issuerOf('organizations'))),
   ]
   const foreign = [key(issuerOf(other)), key(null), key(''), key([issuerOf(tenant)])]
-  expect(ownKeys(row('organizations'), issuerOf(tenant), [...foreign, ...own])).toEqual(own)
+  expect(keysForIssuer(row('organizations'), issuerOf(tenant), [...foreign, ...own])).toEqual(own)
   // What a hostile set holds may be no key at all.
-  expect(ownKeys(row('organizations'), issuerOf(tenant), [null, 2])).toEqual([null, 2])
+  expect(keysForIssuer(row('organizations'), issuerOf(tenant), [null, 2])).toEqual([null, 2])
 })

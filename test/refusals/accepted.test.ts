@@ -102,7 +102,7 @@ accepts(scene, [
   ...(Object.keys(slugs) as Slug[]).map((slug) => ({
     name: `sign-in as ${slug}`,
     slug,
-    rows: everyWay.map(by(slug)),
+    rows: everyWay.map(actor(slug)),
   })),
   { name: 'ID token', rows: idToken },
   { name: 'endpoints and keys', discovers: true, rows: elsewhere },
@@ -120,7 +120,7 @@ accepts(scene, [
   },
 ])
 
-function by(slug: Slug) {
+function actor(slug: Slug) {
   const { signingAlgorithm: alg } = slugs[slug] as { signingAlgorithm?: 'PS256' | 'ES256' | 'EdDSA' }
   return ([what, clause, faults]: Right): Right => [what, clause, alg ? { alg, ...faults } : faults]
 }

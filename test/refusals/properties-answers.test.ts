@@ -3,7 +3,7 @@ import { Agent, request } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import fc from 'fast-check'
-import { readAnswer } from '../../lib/oidc/authorization-response.ts'
+import { readAuthorizationResponse } from '../../lib/oidc/authorization-response.ts'
 import { PortalSsoError } from '../../lib/shared/errors.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { areRight, type Claims, type Edits, edited, hostileEdits } from '../support/hostile-claims.ts'
@@ -120,7 +120,7 @@ describe('whatever comes back from a provider through the browser', () => {
     )
     const property = fc.property(requests, (req) => {
       try {
-        const answer = readAnswer(req as unknown as Request)
+        const answer = readAuthorizationResponse(req as unknown as Request)
         seen.read++
         expect(answer.state).not.toBe('')
         expect(answer.parameters.has('code')).not.toBe(answer.parameters.has('error'))
@@ -185,13 +185,13 @@ describe('over HTTP', () => {
     it('nobody is signed in by it, and what it says is never shown but as text', async () => {
       const before = await signedIn()
       const property = fc.asyncProperty(method, target, type, parameters, async (...given) => {
-        const [verb, path, contentType, text] = given
+        const [subcommand, path, contentType, text] = given
         const { state: own, cookie } = await begin()
         const sent = text.replaceAll(encodeURIComponent(realState), own)
         const seen =
-          verb === 'GET'
-            ? await send(verb, `${path}?${sent.replace(/[^\u0021-\u00ff]/gu, visible)}`, cookie)
-            : await send(verb, path, cookie, contentType, sent)
+          subcommand === 'GET'
+            ? await send(subcommand, `${path}?${sent.replace(/[^\u0021-\u00ff]/gu, visible)}`, cookie)
+            : await send(subcommand, path, cookie, contentType, sent)
         expect([200, 400, 403, 415, 502]).toContain(seen.status)
         expect(seen.headers['content-type']).toBe('text/html; charset=utf-8')
         expect(seen.headers['content-security-policy']).toContain("default-src 'none'")
@@ -213,10 +213,10 @@ describe('over HTTP', () => {
     }
 
     /** To the letter: `fetch` would tidy the address up. */
-    async function send(verb: string, path: string, cookie: string, contentType?: string, text = '') {
+    async function send(subcommand: string, path: string, cookie: string, contentType?: string, text = '') {
       const { hostname, port } = new URL(portal.url)
       const headers = { accept: 'text/html', cookie, ...(contentType && { 'content-type': contentType }) }
-      const asked = request({ agent, hostname, port, method: verb, path, headers }).end(text)
+      const asked = request({ agent, hostname, port, method: subcommand, path, headers }).end(text)
       const [answer] = (await once(asked, 'response')) as [import('node:http').IncomingMessage]
       const chunks: Buffer[] = []
       for await (const chunk of answer) chunks.push(chunk as Buffer)

@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals'
 import express, { type Request, type Response } from 'express'
 import fc from 'fast-check'
 import { createSeal } from '../../lib/shared/seal.ts'
-import { type Attempt, createAttempts, type TakenAttempt } from '../../lib/sign-in/attempts.ts'
+import { type Attempt, type CompletedAttempt, createAttempts } from '../../lib/sign-in/attempts.ts'
 import { createSealedCookies } from '../../lib/web/sealed-cookie.ts'
 import { effort, textOf } from '../support/properties.ts'
 
@@ -193,7 +193,7 @@ describe('whatever comes as the state of an answer', () => {
         const { req, res } = exchange(cookie)
         const taken = await attempts.take(req, res, state)
         if (state === mine.state && cookie === mine.cookie)
-          expect(taken).toEqual({ attempt: { ...attempt, begunAt: expect.any(Number) } })
+          expect(taken).toEqual({ attempt: { ...attempt, startedAt: expect.any(Number) } })
         else expect(taken).toEqual({ unknown: true })
         // What is not an attempt of ours leaves no mark: its text must not become a cookie's name.
         expect(pairsOf(res)).toHaveLength('attempt' in taken ? 1 : 0)
@@ -207,11 +207,11 @@ describe('whatever comes as the state of an answer', () => {
     const { state, cookie } = await begin()
     const first = exchange(cookie)
     const taken = await attempts.take(first.req, first.res, state)
-    expect(taken).toEqual({ attempt: { ...attempt, begunAt: expect.any(Number) } })
+    expect(taken).toEqual({ attempt: { ...attempt, startedAt: expect.any(Number) } })
     // What a provider says has ended counts for what was asked of it before.
-    const { begunAt } = (taken as { attempt: TakenAttempt }).attempt
-    expect(begunAt - before).toBeGreaterThanOrEqual(0)
-    expect(begunAt).toBeLessThanOrEqual(Date.now())
+    const { startedAt } = (taken as { attempt: CompletedAttempt }).attempt
+    expect(startedAt - before).toBeGreaterThanOrEqual(0)
+    expect(startedAt).toBeLessThanOrEqual(Date.now())
     const second = exchange(pairsOf(first.res).join('; '))
     expect(await attempts.take(second.req, second.res, state)).toEqual({ spent: true, returnTo: '/portal' })
   })

@@ -278,15 +278,15 @@ describe('a person whose address nobody vouches for', () => {
   it("is judged by the host's own function by the address that was proven, not by the one claimed", async () => {
     const asked: unknown[] = []
     await open({
-      registration: ({ email, emailVouched }) => {
-        asked.push({ email, emailVouched })
+      registration: ({ email, emailTrusted }) => {
+        asked.push({ email, emailTrusted })
         return email!.endsWith('@partner.example')
       },
     })
     provider.person = claimed('mallory', 'boss@partner.example')
     await toCode('mallory@evil.example')
     expect((await enter(mailServer.codeTo('mallory@evil.example'))).status).toBe(403)
-    expect(asked).toEqual([{ email: 'mallory@evil.example', emailVouched: false }])
+    expect(asked).toEqual([{ email: 'mallory@evil.example', emailTrusted: false }])
   })
 })
 

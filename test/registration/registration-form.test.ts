@@ -111,7 +111,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
     ['long deep link, long ID token', 1500, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
     const seal = createSeal(['a secret for tests that is longer than 32 characters'], 'tests')
-    const pendings = createPendingRegistrations(seal, false)
+    const pendingRegistrations = createPendingRegistrations(seal, false)
     const returnTo = '/'.padEnd(pathLength, 'x')
     const app = express()
     app.get('/keep', async (_req, res) => {
@@ -119,14 +119,14 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         issuer: 'https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0',
         subject: 'AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ',
         email: 'katherine.johnson@northwind.example',
-        emailVouched: true,
+        emailTrusted: true,
         name: 'Katherine Coleman Goble Johnson',
         logoutHint: 'x'.repeat(tokenLength),
         askedAt: 1_790_000_000_000,
         authenticatedAt: 1_790_000_000,
         acr: 'urn:mace:incommon:iap:silver',
       }
-      await pendings.begin(res, {
+      await pendingRegistrations.begin(res, {
         portal: 'default',
         provider: 'entra',
         providerId: randomUUID(),
@@ -137,7 +137,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
       res.end()
     })
     app.get('/find', async (req, res) => {
-      res.json(await pendings.find(req, 'default'))
+      res.json(await pendingRegistrations.find(req, 'default'))
     })
     const { headers } = await request(app).get('/keep')
     const [cookie = ''] = (headers['set-cookie'] as unknown as string[])[0]!.split(';')

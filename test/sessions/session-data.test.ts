@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { MemoryStore } from 'express-session'
-import { createKnownStores } from '../../lib/sessions/end-sessions.ts'
-import { deviceOf } from '../../lib/sessions/session-data.ts'
+import { createSessionStores } from '../../lib/sessions/end-sessions.ts'
+import { parseUserAgent } from '../../lib/sessions/session-data.ts'
 import { createLimitsOf, createTimeLeftOf, longestOf } from '../../lib/sessions/session-limits.ts'
 
 const minute = 60_000
@@ -22,7 +22,7 @@ describe('a device is told', () => {
       { browser: 'Chrome', system: 'Linux' },
     ],
   ])('by browser and system, and nothing finer: %s', (userAgent, device) => {
-    expect(deviceOf(userAgent)).toEqual(device)
+    expect(parseUserAgent(userAgent)).toEqual(device)
   })
 
   it.each([
@@ -30,7 +30,7 @@ describe('a device is told', () => {
     ['an empty text', ''],
     ['more than any browser sends', `Mozilla/5.0 ${'x'.repeat(500)} Firefox/128.0`],
   ])('by nobody who sends %s', (_what, userAgent) => {
-    expect(deviceOf(userAgent)).toEqual({ browser: undefined, system: undefined })
+    expect(parseUserAgent(userAgent)).toEqual({ browser: undefined, system: undefined })
   })
 
   it('on one short line, whatever was sent', () => {
@@ -40,7 +40,8 @@ describe('a device is told', () => {
       'x\r\ny/2',
       '((((((/',
     ])
-      for (const text of Object.values(deviceOf(hostile))) expect(text ?? '').toMatch(/^[^\r\n\u202e]{0,61}$/)
+      for (const text of Object.values(parseUserAgent(hostile)))
+        expect(text ?? '').toMatch(/^[^\r\n\u202e]{0,61}$/)
   })
 })
 
@@ -79,7 +80,7 @@ describe('the limits of a session', () => {
 
 describe('the stores that sessions are in', () => {
   it('are each known once, and no more than eight: the oldest goes', () => {
-    const known = createKnownStores()
+    const known = createSessionStores()
     const stores = Array.from({ length: 9 }, () => new MemoryStore())
     for (const store of [...stores.slice(0, 8), ...stores.slice(0, 8)]) known.note(store)
     expect(known.all()).toHaveLength(8)

@@ -4,7 +4,7 @@ import session from 'express-session'
 import { Passport } from 'passport'
 import { createClient } from 'redis'
 import request from 'supertest'
-import { EmailTaken, normaliseEmail, type User, type UserDirectory } from '../../lib/index.ts'
+import { EmailTakenError, normaliseEmail, type User, type UserDirectory } from '../../lib/index.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -660,7 +660,7 @@ describe('a host of its own kind', () => {
       findById: async (id) => (String(id) === '7' ? ada : undefined),
       findByEmail: async () => ada,
       create: async () => {
-        throw new EmailTaken()
+        throw new EmailTakenError()
       },
     }
     const portal = await portalWithAda({ users })
@@ -674,7 +674,7 @@ describe('a host of its own kind', () => {
       findById: async (id) => ({ id, email: 'ada@example.com', name: 'Ada' }),
       findByEmail: async () => ({ id: '7', email: 'ada@example.com', name: 'Ada' }),
       create: async () => {
-        throw new EmailTaken()
+        throw new EmailTakenError()
       },
     }
     const portal = await portalWithAda({ users })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { createCached } from '../../lib/shared/cache.ts'
+import { createStaleCache } from '../../lib/shared/cache.ts'
 
 /** A part that is asked, and answers when it is told to. */
 function slowPart() {
@@ -26,7 +26,7 @@ afterEach(() => {
 describe('what a part said a moment ago', () => {
   it('counts as long as it is fresh, from when it was asked for', async () => {
     let asked = 0
-    const cached = createCached(async () => `answer ${++asked}`, { fresh: 5000, spare: 60_000 })
+    const cached = createStaleCache(async () => `answer ${++asked}`, { fresh: 5000, spare: 60_000 })
     expect(await cached.get('ada')).toBe('answer 1')
     pass(4999)
     expect(await cached.get('ada')).toBe('answer 1')
@@ -37,7 +37,7 @@ describe('what a part said a moment ago', () => {
 
   it('is one question for many who ask at once, but not for those who come when its answer would be too old', async () => {
     const { ask, questions } = slowPart()
-    const cached = createCached(ask, { fresh: 5000, spare: 60_000 })
+    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
     const early = [cached.get('ada'), cached.get('ada'), cached.get('ada')]
     expect(questions).toHaveLength(1)
     pass(5000)
@@ -53,7 +53,7 @@ describe('what a part said a moment ago', () => {
 
   it('does not come back after it was forgotten, also by a question that was under way', async () => {
     const { ask, questions } = slowPart()
-    const cached = createCached(ask, { fresh: 5000, spare: 60_000 })
+    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
     const before = cached.get('ada')
     cached.forget('ada')
     const after = cached.get('ada')
@@ -67,7 +67,7 @@ describe('what a part said a moment ago', () => {
 
   it('is kept though something else is forgotten meanwhile', async () => {
     const { ask, questions } = slowPart()
-    const cached = createCached(ask, { fresh: 5000, spare: 60_000 })
+    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
     const asking = cached.get('ada')
     cached.forget('grace')
     questions[0]!.answer('ada')
@@ -84,7 +84,7 @@ describe('what a part said a moment ago', () => {
       if (away) throw new Error('away')
       return 'ada'
     }
-    const cached = createCached(ask, { fresh: 5000, spare: 60_000 })
+    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
     await cached.get('ada')
     away = true
     pass(59_000)
@@ -97,7 +97,7 @@ describe('what a part said a moment ago', () => {
 
   it('does not serve those who waited in vain, once it was forgotten and the part has said something else', async () => {
     const { ask, questions } = slowPart()
-    const cached = createCached(ask, { fresh: 5000, spare: 60_000 })
+    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
     const first = cached.get('ada')
     questions[0]!.answer('runs')
     await first
@@ -114,7 +114,7 @@ describe('what a part said a moment ago', () => {
 
   it('never counts where nothing may: each asks for itself, and nothing is kept for when the part is away', async () => {
     const { ask, questions } = slowPart()
-    const cached = createCached(ask, { fresh: 0, spare: 60_000 })
+    const cached = createStaleCache(ask, { fresh: 0, spare: 60_000 })
     const both = [cached.get('ada'), cached.get('ada')]
     expect(questions).toHaveLength(2)
     for (const question of questions) question.answer('ada')

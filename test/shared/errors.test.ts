@@ -1,14 +1,19 @@
 import { describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
-import { ConfigurationError, EmailTaken, explain, PortalSsoError } from '../../lib/shared/errors.ts'
+import {
+  ConfigurationError,
+  describeError,
+  EmailTakenError,
+  PortalSsoError,
+} from '../../lib/shared/errors.ts'
 import { toProblem } from '../../lib/web/pages.ts'
 
 describe('an error is explained in one line', () => {
   it('with its causes, and the codes that their messages do not name', () => {
     const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' })
     const failed = Object.assign(new Error('fetch failed', { cause: refused }), { code: 'FETCH' })
-    expect(explain(new PortalSsoError('provider_unavailable', 'the provider', { cause: failed }))).toBe(
+    expect(describeError(new PortalSsoError('provider_unavailable', 'the provider', { cause: failed }))).toBe(
       'the provider (provider_unavailable): fetch failed (FETCH): connect ECONNREFUSED 127.0.0.1:5432',
     )
   })
@@ -21,7 +26,7 @@ describe('an error is explained in one line', () => {
       claims: payload,
       code: payload,
     })
-    const text = explain(new PortalSsoError('answer_invalid', 'the answer', { cause: library }))
+    const text = describeError(new PortalSsoError('answer_invalid', 'the answer', { cause: library }))
     expect(text).toBe('the answer (answer_invalid): unexpected claims')
   })
 
@@ -35,14 +40,14 @@ describe('an error is explained in one line', () => {
       knex('nowhere').where(row).delete(),
       knex.with('w', knex('nowhere').where(row)).from('w').select(),
     ])
-      expect(await refused.then(String, explain)).toBe('no such table: nowhere (SQLITE_ERROR)')
+      expect(await refused.then(String, describeError)).toBe('no such table: nowhere (SQLITE_ERROR)')
     await knex.destroy()
   })
 
   it('that ends, for an error that is its own cause', () => {
     const error = new Error('again')
     error.cause = error
-    expect(explain(error)).toBe('again: again: again: again: again')
+    expect(describeError(error)).toBe('again: again: again: again: again')
   })
 
   it.each([
@@ -52,7 +57,7 @@ describe('an error is explained in one line', () => {
     [new Error(''), 'Error'],
     [{ id_token: 'a-token' }, '[object Object]'],
   ])('even %p, which is hardly one', (thrown, text) => {
-    expect(explain(thrown)).toBe(text)
+    expect(describeError(thrown)).toBe(text)
   })
 })
 
@@ -81,7 +86,7 @@ describe('what a person is told of an error', () => {
     expect(toProblem(Object.assign(new Error('secret detail'), properties))).toMatchObject({ code })
   })
 
-  it.each([undefined, null, 'a text', 42, new ConfigurationError('write this'), new EmailTaken()])(
+  it.each([undefined, null, 'a text', 42, new ConfigurationError('write this'), new EmailTakenError()])(
     'of %p is that something went wrong, and no more',
     (thrown) => {
       expect(toProblem(thrown)).toMatchObject({

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals'
-import { fitForLog } from '../../lib/shared/logger.ts'
-import { loggable } from '../../lib/shared/sanitize-text.ts'
+import { sanitizingLogger } from '../../lib/shared/logger.ts'
+import { sanitizeText } from '../../lib/shared/sanitize-text.ts'
 
 it.each([
   ['plain words, ümlauts and 漢字', 'plain words, ümlauts and 漢字'],
@@ -10,12 +10,12 @@ it.each([
   ['half \ud83d', 'half \\u{d83d}'],
   ['got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl back', 'got eyJ… back'],
 ])('text is made fit for a log: %j', (text, line) => {
-  expect(loggable(text)).toBe(line)
+  expect(sanitizeText(text)).toBe(line)
 })
 
 it('text of any length is made one of 1,000 characters at most', () => {
-  expect(loggable('x'.repeat(2000))).toBe(`${'x'.repeat(999)}…`)
-  expect(loggable('\u0000'.repeat(2000)).length).toBe(1000)
+  expect(sanitizeText('x'.repeat(2000))).toBe(`${'x'.repeat(999)}…`)
+  expect(sanitizeText('\u0000'.repeat(2000)).length).toBe(1000)
 })
 
 it('so is text deep in the fields of a log line, and of an error nothing is left but its message', () => {
@@ -24,7 +24,7 @@ it('so is text deep in the fields of a log line, and of an error nothing is left
     lines.push(JSON.stringify({ ...fields, message }))
   }
   const cause = Object.assign(new Error('a\nb'), { headers: { authorization: 'Bearer secret' } })
-  const logger = fitForLog({ info: write, warn: write, error: write })
+  const logger = sanitizingLogger({ info: write, warn: write, error: write })
   logger.warn({ deep: { list: ['a\u001bb'] }, cause, count: 3 }, 'c\nd')
   expect(JSON.parse(lines[0]!)).toEqual({
     deep: { list: ['a\\u{1b}b'] },

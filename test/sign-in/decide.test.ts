@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals'
-import { decide, type Known } from '../../lib/sign-in/decide.ts'
+import { type DecisionInput, decide } from '../../lib/sign-in/decide.ts'
 import type { User } from '../../lib/users/user-directory.ts'
 
 const email = 'ada@example.com'
 const linked: User = { id: 'linked', email: 'before@example.com', name: 'Ada' }
 const holder: User = { id: 'holder', email, name: 'Ada', active: true }
 const inactive = (user: User): User => ({ ...user, active: false })
-const nobody: Known = {
+const nobody: DecisionInput = {
   address: email,
   linkedUser: undefined,
   userWithAddress: undefined,
@@ -14,7 +14,7 @@ const nobody: Known = {
 }
 
 describe('an identity', () => {
-  it.each<[string, Partial<Known>, ReturnType<typeof decide>]>([
+  it.each<[string, Partial<DecisionInput>, ReturnType<typeof decide>]>([
     ['that is linked signs its user in', { linkedUser: linked }, { turn: 'known', user: linked }],
     [
       'that is linked signs its user in, whoever has its address by now',
@@ -33,22 +33,22 @@ describe('an identity', () => {
     ],
     [
       'that was found again under a new subject is linked to its user, whoever has its address by now',
-      { reboundUser: linked, userWithAddress: holder },
+      { relinkedUser: linked, userWithAddress: holder },
       { turn: 'link', user: linked, again: true },
     ],
     [
       'that was found again is linked though no address is certain and registration is closed',
-      { reboundUser: linked, address: undefined, registrationOpen: false },
+      { relinkedUser: linked, address: undefined, registrationOpen: false },
       { turn: 'link', user: linked, again: true },
     ],
     [
       'that was found again as an inactive user is refused, even if an active one has its address',
-      { reboundUser: inactive(linked), userWithAddress: holder },
+      { relinkedUser: inactive(linked), userWithAddress: holder },
       { turn: 'refuse', reason: 'user_inactive' },
     ],
     [
       'that is linked is not somebody found again',
-      { linkedUser: linked, reboundUser: holder },
+      { linkedUser: linked, relinkedUser: holder },
       { turn: 'known', user: linked },
     ],
     [
@@ -85,7 +85,7 @@ describe('an identity', () => {
 
 describe('in every combination of what can be known', () => {
   const users = (user: User) => [undefined, user, { ...user, active: true }, inactive(user)]
-  const all: Known[] = [email, undefined].flatMap((address) =>
+  const all: DecisionInput[] = [email, undefined].flatMap((address) =>
     users(linked).flatMap((linkedUser) =>
       users(holder).flatMap((userWithAddress) =>
         [true, false].map((registrationOpen) => ({ address, linkedUser, userWithAddress, registrationOpen })),

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
-import { createOutbound, type Outbound } from '../../lib/oidc/http-client.ts'
+import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
 import { createProviderClient } from '../../lib/oidc/provider-client.ts'
 import { createSeal } from '../../lib/shared/seal.ts'
 import type { Attempts } from '../../lib/sign-in/attempts.ts'
@@ -91,9 +91,9 @@ describe('the request that a sign-in starts with', () => {
     await portal
       .knex('sso_providers')
       .where({ slug: 'weakened' })
-      .update({ authorization_parameters: JSON.stringify({ ...evil, harmless: 'yes' }) })
+      .update({ authorization_parameters: JSON.stringify({ ...evil, sanitizeForTerminal: 'yes' }) })
     const sent = await asked('weakened')
-    expect(sent.harmless).toBe('yes')
+    expect(sent.sanitizeForTerminal).toBe('yes')
     expect(sent).not.toHaveProperty('request')
     expect(Object.values(sent).filter((value) => /evil|plain/.test(value))).toEqual([])
   })
@@ -381,7 +381,7 @@ describe('a refusal says whose fault it is', () => {
 describe('the strategy itself, run as Passport runs it', () => {
   let attempts: Attempts
   let strategy: ProviderStrategy
-  let outbound: Outbound
+  let outbound: HttpClients
 
   beforeEach(async () => {
     const row = (await portal.sso.providers.list()).find(({ slug }) => slug === 'acme')!
@@ -390,7 +390,7 @@ describe('the strategy itself, run as Passport runs it', () => {
       take: async () => ({ unknown: true }),
     }
     const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
-    outbound = createOutbound({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
+    outbound = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
     const client = await createProviderClient(row, provider, outbound)
     strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
   })

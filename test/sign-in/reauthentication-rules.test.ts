@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { clockTolerance } from '../../lib/oidc/provider-client.ts'
 import {
-  assertFresh,
-  freshnessQuery,
-  isDemandable,
-  isFresh,
-  longestAge,
-  readFreshness,
+  assertReauthenticated,
+  isValidAcrList,
+  maxAgeLimitSeconds,
+  meetsRequirement,
+  readReauthentication,
+  reauthenticationQuery,
 } from '../../lib/sign-in/reauthentication.ts'
 
 // What each demand is for, `reauthentication.test.ts` says over HTTP. Here is where each limit lies, to the second and to the
@@ -24,8 +24,8 @@ const longest = 'x'.repeat(200)
 describe('what a link demands', () => {
   it.each([
     [{ max_age: '0' }, { maxAge: 0 }],
-    [{ max_age: '99999999' }, { maxAge: longestAge }],
-    [{ max_age: String(longestAge) }, { maxAge: longestAge }],
+    [{ max_age: '99999999' }, { maxAge: maxAgeLimitSeconds }],
+    [{ max_age: String(maxAgeLimitSeconds) }, { maxAge: maxAgeLimitSeconds }],
     [{ acr_values: 'mfa' }, { acr: ['mfa'] }],
     [{ acr_values: '! ~' }, { acr: ['!', '~'] }],
     [{ acr_values: longest }, { acr: [longest] }],
@@ -36,7 +36,7 @@ describe('what a link demands', () => {
     [{ max_age: '900', acr_values: ' ' }, { maxAge: 900 }],
     [{ max_age: '-1', acr_values: 'mfa' }, { acr: ['mfa'] }],
   ])('%j is read', (query, read) => {
-    expect(readFreshness(query)).toEqual(read)
+    expect(readReauthentication(query)).toEqual(read)
   })
 
   it.each([
@@ -48,20 +48,20 @@ describe('what a link demands', () => {
       (acr_values) => ({ acr_values }),
     ),
   ])('%j says nothing', (query) => {
-    expect(readFreshness(query)).toBeUndefined()
+    expect(readReauthentication(query)).toBeUndefined()
   })
 
   it('is written as it is read', () => {
     const query = { max_age: '900', acr_values: 'mfa phr' }
-    expect(freshnessQuery(readFreshness(query))).toEqual(query)
-    expect(freshnessQuery({ maxAge: 0 })).toEqual({ max_age: '0', acr_values: undefined })
-    expect(freshnessQuery(undefined)).toEqual({})
+    expect(reauthenticationQuery(readReauthentication(query))).toEqual(query)
+    expect(reauthenticationQuery({ maxAge: 0 })).toEqual({ max_age: '0', acr_values: undefined })
+    expect(reauthenticationQuery(undefined)).toEqual({})
   })
 })
 
 it('only what a link can say may be demanded', () => {
   for (const acr of [['mfa'], ['mfa', 'phr'], [longest], ['x'.repeat(99), 'x'.repeat(100)]])
-    expect(isDemandable(acr)).toBe(true)
+    expect(isValidAcrList(acr)).toBe(true)
   for (const acr of [
     [],
     [''],
@@ -73,41 +73,41 @@ it('only what a link can say may be demanded', () => {
     [null],
     ['x'.repeat(100), 'x'.repeat(100)],
   ])
-    expect(isDemandable(acr)).toBe(false)
+    expect(isValidAcrList(acr)).toBe(false)
 })
 
 describe('a session', () => {
   const seconds = (ago: number) => ({ at: (now - ago) * 1000, acr: undefined })
 
   it('is fresh up to the age that is demanded, and the difference of two clocks', () => {
-    expect(isFresh(seconds(900 + clockTolerance), { maxAge: 900 })).toBe(true)
-    expect(isFresh(seconds(901 + clockTolerance), { maxAge: 900 })).toBe(false)
-    expect(isFresh(seconds(clockTolerance), { maxAge: 0 })).toBe(true)
-    expect(isFresh(seconds(0), {})).toBe(true)
+    expect(meetsRequirement(seconds(900 + clockTolerance), { maxAge: 900 })).toBe(true)
+    expect(meetsRequirement(seconds(901 + clockTolerance), { maxAge: 900 })).toBe(false)
+    expect(meetsRequirement(seconds(clockTolerance), { maxAge: 0 })).toBe(true)
+    expect(meetsRequirement(seconds(0), {})).toBe(true)
   })
 
   it('of which nobody knows when or how is not what is demanded', () => {
     const unknown = { at: undefined, acr: undefined }
-    expect(isFresh(unknown, {})).toBe(true)
-    expect(isFresh(unknown, { maxAge: longestAge })).toBe(false)
-    expect(isFresh(unknown, { acr: ['mfa'] })).toBe(false)
+    expect(meetsRequirement(unknown, {})).toBe(true)
+    expect(meetsRequirement(unknown, { maxAge: maxAgeLimitSeconds })).toBe(false)
+    expect(meetsRequirement(unknown, { acr: ['mfa'] })).toBe(false)
   })
 
   it('is to meet all that is demanded', () => {
     const demanded = { maxAge: 900, acr: ['mfa', 'phr'] }
-    expect(isFresh({ ...seconds(0), acr: 'phr' }, demanded)).toBe(true)
-    expect(isFresh({ ...seconds(0), acr: 'pwd' }, demanded)).toBe(false)
-    expect(isFresh({ ...seconds(1000), acr: 'mfa' }, demanded)).toBe(false)
+    expect(meetsRequirement({ ...seconds(0), acr: 'phr' }, demanded)).toBe(true)
+    expect(meetsRequirement({ ...seconds(0), acr: 'pwd' }, demanded)).toBe(false)
+    expect(meetsRequirement({ ...seconds(1000), acr: 'mfa' }, demanded)).toBe(false)
   })
 })
 
 describe('an answer', () => {
   const judged = (
-    identity: Parameters<typeof assertFresh>[0],
-    demanded: Parameters<typeof assertFresh>[1],
+    identity: Parameters<typeof assertReauthenticated>[0],
+    demanded: Parameters<typeof assertReauthenticated>[1],
   ) => {
     try {
-      assertFresh(identity, demanded)
+      assertReauthenticated(identity, demanded)
       return undefined
     } catch (error) {
       return (error as { code: string; message: string }).message

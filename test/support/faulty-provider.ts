@@ -149,7 +149,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const { clientSecret = 'a secret+with/odd:characters-&%', usual = {}, claimsOf } = options
   const keys = await createSigningKeys(clientSecret)
   const listener = (req: IncomingMessage, res: ServerResponse) => {
-    handle(req, res).catch((error: unknown) => {
+    asyncHandler(req, res).catch((error: unknown) => {
       if (!res.headersSent) res.writeHead(500).end(String(error))
     })
   }
@@ -193,7 +193,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
   const { faults } = provider
 
-  async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async function asyncHandler(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const request = await received(req)
     provider.requests.push(request)
     const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined
@@ -451,8 +451,8 @@ function logout(query: URLSearchParams, res: ServerResponse): void {
   res.writeHead(302, { Location: target.href }).end()
 }
 
-function framing(addresses: string[], res: ServerResponse): void {
-  const frames = addresses.map((address) => `<iframe src="${escapeHtml(address)}"></iframe>`)
+function framing(urls: string[], res: ServerResponse): void {
+  const frames = urls.map((address) => `<iframe src="${escapeHtml(address)}"></iframe>`)
   res
     .writeHead(200, { 'Content-Type': 'text/html' })
     .end(`<!doctype html><title>Signed out</title>${frames.join('')}`)

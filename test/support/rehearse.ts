@@ -6,7 +6,7 @@ type Part = { portal: TestPortal; visitor: Visitor }
 
 /** As an administrator does who was given the link: opens it, presses the button, signs in; up to the report. */
 export async function rehearse({ portal, visitor }: Part, slug = 'draft'): Promise<Seen> {
-  const { url } = await portal.sso.rehearsals.link(slug, { by: 'grace' })
+  const { url } = await portal.sso.testSignIns.link(slug, { actor: 'grace' })
   return await rehearseBy({ portal, visitor }, url)
 }
 

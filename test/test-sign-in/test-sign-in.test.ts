@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
-import type { Rehearsals } from '../../lib/test-sign-in/test-sign-in.ts'
+import type { TestSignIns } from '../../lib/test-sign-in/test-sign-in.ts'
 import {
   contoso,
   type EntraLookAlike,
@@ -39,11 +39,11 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
       mountDefault(app, sso)
       // What an administrator's page does.
       app.post('/admin/rehearse', express.urlencoded(), (req, res, next) => {
-        const { begin } = sso.rehearsals as unknown as Rehearsals
+        const { begin } = sso.testSignIns as unknown as TestSignIns
         const { slug, returnTo } = req.body as Record<string, string>
         sso.providers
           .find(slug!)
-          .then((found) => begin(req, res, { provider: found!, by: 'grace', returnTo }))
+          .then((found) => begin(req, res, { provider: found!, actor: 'grace', returnTo }))
           .catch(next)
       })
     },
@@ -101,8 +101,8 @@ describe('a rehearsal sign-in', () => {
     expect(await events()).toEqual([{ slug: 'draft', actor: 'grace', outcome: 'passed' }])
     const [{ id }] = await portal.knex('sso_users')
     const after = await draft()
-    expect(after).toEqual({ ...before, rehearsedAt: after.rehearsedAt, rehearsedAs: id })
-    expect(Date.parse(after.rehearsedAt!)).toBeGreaterThan(Date.now() - 60_000)
+    expect(after).toEqual({ ...before, testSignInAt: after.testSignInAt, testSignInUserId: id })
+    expect(Date.parse(after.testSignInAt!)).toBeGreaterThan(Date.now() - 60_000)
   })
 
   it('has a page that nothing keeps and nothing runs on, in English whoever reads', async () => {
@@ -123,7 +123,7 @@ describe('a rehearsal sign-in', () => {
     expect(textOf(report.body)).toContain('The rehearsal with Draft passed')
     expect(textOf(report.body)).toContain('as they are (raw), not form-encoded: from now on they are sent so')
     await expectNoSecrets(report)
-    expect(await draft()).toMatchObject({ secretEncoding: 'raw', rehearsedAt: expect.any(String) })
+    expect(await draft()).toMatchObject({ secretEncoding: 'raw', testSignInAt: expect.any(String) })
     expect(await events()).toMatchObject([{ outcome: 'passed', secretEncoding: 'raw' }])
     await portal.sso.providers.enable('draft')
     await visitor.open(`${portal.url}/login/draft`)
@@ -165,7 +165,7 @@ describe('a rehearsal sign-in', () => {
 
   it('leads to the provider by a page, as the policy of a form stops a redirect to another site', async () => {
     await open()
-    const { url } = await portal.sso.rehearsals.link('draft')
+    const { url } = await portal.sso.testSignIns.link('draft')
     const page = await press(scene(), url)
     expect(page.status).toBe(200)
     expect(next(page)).toMatch(new RegExp(`^${provider.issuer}/authorize\\?`))
@@ -205,8 +205,8 @@ describe('a rehearsal sign-in', () => {
     const report = await rehearse(scene())
     expect(outlookIn(report)).toContain(outlook)
     expect(textOf(report.body)).toContain(`The rehearsal with Draft ${passed ? 'passed' : 'failed'}`)
-    expect((await draft()).rehearsedAt !== undefined).toBe(passed)
-    expect((await draft()).rehearsedAs).toBeUndefined()
+    expect((await draft()).testSignInAt !== undefined).toBe(passed)
+    expect((await draft()).testSignInUserId).toBeUndefined()
     expect(await portal.knex('sso_identities')).toEqual([])
   })
 
@@ -432,7 +432,7 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
     expect(outlookIn(report)).toContain(`What went wrong: ${title}`)
     await expectNothingChanged()
     await expectNoSecrets(report)
-    expect((await draft()).rehearsedAt).toBeUndefined()
+    expect((await draft()).testSignInAt).toBeUndefined()
     expect(await events()).toMatchObject([{ slug: 'draft', actor: 'grace', outcome: 'failed' }])
     expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a rehearsal failed' })
   })
@@ -466,7 +466,7 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
     await open()
     await portal.sso.providers.update('draft', { displayName: 'Draft 2' })
     provider.faults.discoveryDrop = true
-    const { url, ticket } = await portal.sso.rehearsals.link('draft', { by: 'cli' })
+    const { url, ticket } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
     const report = await rehearseBy(scene(), url)
     expect(linesOf(report)[0]).toMatchObject({ title: 'The provider was reached', result: 'failed' })
     expect(
@@ -476,7 +476,7 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
           .map(({ result }) => result),
       ),
     ).toEqual(new Set(['not-reached']))
-    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('failed')
+    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('failed')
     expect(await events()).toEqual([
       { slug: 'draft', actor: 'cli', outcome: 'failed', reason: 'provider_unavailable' },
     ])
@@ -607,7 +607,7 @@ describe('who would come in by way of a rehearsal', () => {
 
   it('is not signed in by a rehearsal whose provider is enabled meanwhile', async () => {
     await open()
-    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     await portal.sso.providers.enable('draft', { withoutRehearsal: true })
     expect((await onward(scene(), page)).status).toBe(409)
     await expectNothingChanged()
@@ -615,10 +615,10 @@ describe('who would come in by way of a rehearsal', () => {
 
   it('has passed nothing with settings that are others by now', async () => {
     await open()
-    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     await portal.sso.providers.update('draft', { trustsEmail: true })
     expect((await onward(scene(), page)).status).toBe(409)
-    expect((await draft()).rehearsedAt).toBeUndefined()
+    expect((await draft()).testSignInAt).toBeUndefined()
   })
 
   it('has passed nothing with settings that were changed while the answer was judged', async () => {
@@ -634,14 +634,14 @@ describe('who would come in by way of a rehearsal', () => {
       },
     })
     expect((await rehearse(scene())).status).toBe(409)
-    expect((await draft()).rehearsedAt).toBeUndefined()
+    expect((await draft()).testSignInAt).toBeUndefined()
     expect(await events()).toEqual([])
   })
 
   it('does not deliver the answer of one provider as the rehearsal of another', async () => {
     await open()
     await portal.connect(other, { slug: 'second', enabled: false })
-    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     const answer = new URL((await visitor.get(next(page)!)).location!)
     answer.pathname = '/login/second/callback'
     expect((await visitor.get(answer.href)).status).toBe(409)
@@ -650,7 +650,7 @@ describe('who would come in by way of a rehearsal', () => {
 
   it('does not have a victim end a rehearsal of his own, nor one twice', async () => {
     await open()
-    const page = await press(scene(), (await portal.sso.rehearsals.link('draft')).url)
+    const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     const answer = (await visitor.get(next(page)!)).location!
     expect((await new Visitor().get(answer)).status).toBe(404)
     expect((await visitor.get(answer)).status).toBe(200)
@@ -662,13 +662,13 @@ describe('who would come in by way of a rehearsal', () => {
 describe('a link to a rehearsal', () => {
   it('is not used up by whoever only opens it, and then good once', async () => {
     await open()
-    const { url, ticket, expiresAt } = await portal.sso.rehearsals.link('draft', { by: 'cli' })
+    const { url, ticket, expiresAt } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
     expect(url).toBe(`${portal.url}/login/draft/rehearsal?ticket=${ticket}`)
     expect(expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(15 * 60_000)
     for (let at = 0; at < 3; at++) expect((await new Visitor().get(url)).status).toBe(200)
-    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('waiting')
+    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('waiting')
     await rehearseBy(scene(), url)
-    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('passed')
+    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('passed')
     expect((await visitor.get(url)).status).toBe(410)
     expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
     expect(await events()).toMatchObject([{ actor: 'cli', outcome: 'passed' }])
@@ -676,7 +676,7 @@ describe('a link to a rehearsal', () => {
 
   it('is good for one of ten who press the button at once', async () => {
     await open()
-    const { ticket } = await portal.sso.rehearsals.link('draft')
+    const { ticket } = await portal.sso.testSignIns.link('draft')
     const statuses = await Promise.all(
       Array.from({ length: 10 }, async () => {
         return (await new Visitor().post(`${portal.url}/login/draft/rehearsal`, { ticket })).status
@@ -697,7 +697,7 @@ describe('a link to a rehearsal', () => {
     ],
   ])('is not good with %s, and that is an event', async (_what, change) => {
     await open()
-    const url = new URL((await portal.sso.rehearsals.link('draft')).url)
+    const url = new URL((await portal.sso.testSignIns.link('draft')).url)
     change(url)
     expect((await visitor.get(url.href)).status).toBe(410)
     const ticket = url.searchParams.get('ticket') ?? ''
@@ -711,30 +711,30 @@ describe('a link to a rehearsal', () => {
 
   it('is over after 15 minutes, and so is what was begun with it and never ended', async () => {
     await open()
-    const { url, ticket } = await portal.sso.rehearsals.link('draft')
+    const { url, ticket } = await portal.sso.testSignIns.link('draft')
     const past = new Date(Date.now() - 1000).toISOString()
     await portal.knex('sso_tickets').update({ expires_at: past })
     expect((await visitor.get(url)).status).toBe(410)
     expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
-    expect(await portal.sso.rehearsals.outcome(ticket)).toBe('expired')
-    const begun = await portal.sso.rehearsals.link('draft')
+    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('expired')
+    const begun = await portal.sso.testSignIns.link('draft')
     await press(scene(), begun.url)
-    expect(await portal.sso.rehearsals.outcome(begun.ticket)).toBe('waiting')
+    expect(await portal.sso.testSignIns.outcome(begun.ticket)).toBe('waiting')
     const longAgo = new Date(Date.now() - 16 * 60_000).toISOString()
     await portal.knex('sso_tickets').whereNotNull('used_at').update({ used_at: longAgo })
-    expect(await portal.sso.rehearsals.outcome(begun.ticket)).toBe('expired')
-    expect(await portal.sso.rehearsals.outcome('nobody made this')).toBe('expired')
+    expect(await portal.sso.testSignIns.outcome(begun.ticket)).toBe('expired')
+    expect(await portal.sso.testSignIns.outcome('nobody made this')).toBe('expired')
   })
 
   it('is in the database as a digest only', async () => {
     await open()
-    const { ticket } = await portal.sso.rehearsals.link('draft')
+    const { ticket } = await portal.sso.testSignIns.link('draft')
     expect(JSON.stringify(await portal.knex('sso_tickets'))).not.toContain(ticket)
   })
 
   it('is made for no provider that is not there', async () => {
     await open()
-    await expect(portal.sso.rehearsals.link('nobody')).rejects.toThrow('no provider is called "nobody"')
+    await expect(portal.sso.testSignIns.link('nobody')).rejects.toThrow('no provider is called "nobody"')
   })
 })
 
@@ -749,8 +749,8 @@ describe('enabling', () => {
     await expect(enable()).rejects.toThrow('has not been rehearsed')
     provider.reset()
     await rehearse(scene())
-    await enable({ by: 'grace' })
-    expect(await draft()).toMatchObject({ enabled: true, rehearsedAt: expect.any(String) })
+    await enable({ actor: 'grace' })
+    expect(await draft()).toMatchObject({ enabled: true, testSignInAt: expect.any(String) })
     expect(await events('provider-changed')).toEqual([
       { slug: 'draft', actor: 'grace', change: 'enabled', rehearsal: 'passed' },
     ])
@@ -762,7 +762,7 @@ describe('enabling', () => {
     const { update } = portal.sso.providers
     const soon = '2030-01-31'
     await update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
-    expect((await draft()).rehearsedAt).toBeDefined()
+    expect((await draft()).testSignInAt).toBeDefined()
     for (const change of [
       { emailClaim: 'upn' },
       { trustsEmail: true },
@@ -771,16 +771,16 @@ describe('enabling', () => {
       { emailClaim: null },
     ]) {
       await rehearse(scene())
-      expect((await draft()).rehearsedAt).toBeDefined()
+      expect((await draft()).testSignInAt).toBeDefined()
       await update('draft', change)
-      expect(await draft()).toMatchObject({ rehearsedAt: undefined, rehearsedAs: undefined })
+      expect(await draft()).toMatchObject({ testSignInAt: undefined, testSignInUserId: undefined })
     }
     await expect(enable()).rejects.toThrow('has not been rehearsed')
   })
 
   it('can be done without, and the event says so; so does that of a provider connected from code', async () => {
     await open()
-    await enable({ withoutRehearsal: true, by: 'grace' })
+    await enable({ withoutRehearsal: true, actor: 'grace' })
     expect(await events('provider-changed')).toEqual([
       { slug: 'draft', actor: 'grace', change: 'enabled', rehearsal: 'overridden' },
     ])

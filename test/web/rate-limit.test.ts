@@ -151,7 +151,7 @@ describe('a client that makes too many requests', () => {
     await click()
     const seconds = Number((await click()).headers.get('retry-after'))
     const now = Date.now
-    const later = (by: number) => jest.spyOn(Date, 'now').mockImplementation(() => now() + by * 1000)
+    const later = (actor: number) => jest.spyOn(Date, 'now').mockImplementation(() => now() + actor * 1000)
     later(seconds / 2)
     expect((await click()).status).toBe(429)
     later(seconds)

@@ -90,14 +90,14 @@ describe('a post from another site (CSRF)', () => {
 
   interface Layer {
     route?: { path: string | string[]; methods: Record<string, boolean> }
-    handle: { stack?: Layer[] }
+    asyncHandler: { stack?: Layer[] }
   }
 
   /** Every path of ours that takes a POST, found in the routers themselves, so that a new one is here, too. */
   function posts(layers: Layer[]): string[] {
-    return layers.flatMap(({ route, handle }) => {
+    return layers.flatMap(({ route, asyncHandler }) => {
       if (route && (route.methods.post || route.methods._all)) return [route.path].flat()
-      return posts(handle.stack ?? [])
+      return posts(asyncHandler.stack ?? [])
     })
   }
 

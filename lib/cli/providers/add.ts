@@ -4,9 +4,9 @@ import type { Preset } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import { type Provider, providerSettingsSchema, slugSchema } from '../../providers/provider.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { type Common, on, verb } from '../command.ts'
-import { type Workbench, withWorkbench } from '../environment.ts'
-import { print, printCheck, progress, say } from '../output.ts'
+import { type Common, on, subcommand } from '../command.ts'
+import { type SsoContext, withSsoContext } from '../environment.ts'
+import { print, printCheck, printResult, progress } from '../output.ts'
 import { ask, atTerminal, confirm, type Read } from '../prompt.ts'
 import { readSecrets } from '../read-secret.ts'
 import { addSettingFlags, type Flags, inFlags, settingsFrom } from './flags.ts'
@@ -37,7 +37,7 @@ export function questionFlags(command: Command): Option[] {
     .map(([name, says]) => new Option(`--${name} <text>`, says.join('; ')))
 }
 
-export async function askSlug({ sso }: Workbench, preset: Preset, portal: string): Promise<string> {
+export async function askSlug({ sso }: SsoContext, preset: Preset, portal: string): Promise<string> {
   const proposed = preset.name === 'generic' ? undefined : preset.name
   // A script gets what a person would be offered; that it is taken is told when it is connected.
   if (proposed && !atTerminal()) return proposed
@@ -144,7 +144,7 @@ interface AddFlags extends QuestionFlags {
 }
 
 export function addAdd(providers: Command): void {
-  const command = verb(
+  const command = subcommand(
     providers,
     'add',
     'connect a provider: check, discover, test, save; then rehearse a sign-in, and enable',
@@ -169,28 +169,28 @@ What is left out is asked for. The client secret is never given in the arguments
     )
   for (const option of questionFlags(command)) command.addOption(option)
   command.action((preset: string, flags: AddFlags) =>
-    withWorkbench((workbench) => add(workbench, presetOf(preset) as Preset, flags)),
+    withSsoContext((context) => add(context, presetOf(preset) as Preset, flags)),
   )
 }
 
-async function add(workbench: Workbench, preset: Preset, flags: AddFlags): Promise<void> {
-  const { sso } = workbench
+async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promise<void> {
+  const { sso } = context
   const { portal } = flags
   const person = atTerminal() && !flags.json
   if (person) introduce(preset)
   const settings = settingsFrom(flags)
-  const slug = flags.slug ?? (await askSlug(workbench, preset, portal))
+  const slug = flags.slug ?? (await askSlug(context, preset, portal))
   const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
   // Before the questions: the provider's console asks for these, and only then gives a client id.
-  if (!flags.json) printUrls(urlsOf(workbench, { slug, portal, preset: preset.name, clientAuthentication }))
+  if (!flags.json) printUrls(urlsOf(context, { slug, portal, preset: preset.name, clientAuthentication }))
   const enabled = flags.withoutRehearsal === true && !flags.disabled
   const input = { ...settings, slug, preset: preset.name, portal, enabled }
   const ask = (before?: Answers) => answer(preset, flags, clientAuthentication, before)
-  await connect(workbench, input, ask, person, flags)
+  await connect(context, input, ask, person, flags)
   const provider = (await sso.providers.find(slug, portal)) as Provider
   if (!flags.json) provider.tested?.checks.forEach(printCheck)
-  const offered = person && !enabled && !flags.disabled && (await offerRehearsal(workbench, slug, flags))
-  conclude(workbench, { ...provider, enabled: enabled || offered }, flags)
+  const offered = person && !enabled && !flags.disabled && (await offerRehearsal(context, slug, flags))
+  conclude(context, { ...provider, enabled: enabled || offered }, flags)
 }
 
 function introduce({ displayName, hints, guide }: Preset): void {
@@ -200,7 +200,7 @@ function introduce({ displayName, hints, guide }: Preset): void {
 
 /** Once for a script; a person may go through the answers again. */
 async function connect(
-  { sso, by }: Workbench,
+  { sso, actor }: SsoContext,
   input: ProviderInput,
   ask: (before?: Answers) => Promise<Answers>,
   person: boolean,
@@ -209,7 +209,7 @@ async function connect(
   for (let answers = await ask(); ; answers = await ask(answers)) {
     progress(flags, 'Testing the provider …')
     try {
-      await inFlags(sso.providers.connect({ ...input, ...answers }, by))
+      await inFlags(sso.providers.connect({ ...input, ...answers }, actor))
       return
     } catch (error) {
       if (!person || !(error instanceof ConfigurationError)) throw error
@@ -221,22 +221,22 @@ async function connect(
 }
 
 /** @returns whether it is on the login page now */
-async function offerRehearsal(workbench: Workbench, slug: string, flags: AddFlags): Promise<boolean> {
-  const { sso, by } = workbench
+async function offerRehearsal(context: SsoContext, slug: string, flags: AddFlags): Promise<boolean> {
+  const { sso, actor } = context
   const stopped = `stopped; ${slug} is connected, not enabled yet`
   const question = 'Rehearse a sign-in now, and enable it when that passes?'
   if (!(await confirm(question, { flag: '--disabled', stopped, otherwise: 'yes' }))) return false
-  const outcome = await rehearse(workbench, slug, flags)
-  if (outcome === 'passed') await sso.providers.enable(slug, { portal: flags.portal, by })
+  const outcome = await rehearse(context, slug, flags)
+  if (outcome === 'passed') await sso.providers.enable(slug, { portal: flags.portal, actor })
   return outcome === 'passed'
 }
 
-function conclude(workbench: Workbench, provider: Provider, flags: AddFlags): void {
+function conclude(context: SsoContext, provider: Provider, flags: AddFlags): void {
   const { slug, enabled } = provider
   const next = ['rehearse', 'enable'].map((name) => `portal-sso providers ${name} ${slug}${on(flags.portal)}`)
-  say(
+  printResult(
     flags,
-    { provider, urls: urlsOf(workbench, provider), ...(!enabled && { next }) },
+    { provider, urls: urlsOf(context, provider), ...(!enabled && { next }) },
     enabled
       ? `${slug} is connected and on the login page.`
       : `${slug} is connected, not enabled yet. Go on with \`${next[0]}\`, then \`${next[1]}\`.`,

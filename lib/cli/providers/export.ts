@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { type Common, verb } from '../command.ts'
-import { withWorkbench } from '../environment.ts'
+import { type Common, subcommand } from '../command.ts'
+import { withSsoContext } from '../environment.ts'
 import { printJson } from '../output.ts'
 import { choosePassphrase, readSecret } from '../read-secret.ts'
 
@@ -10,7 +10,7 @@ interface ExportFlags extends Common {
 }
 
 export function addExport(providers: Command): void {
-  verb(
+  subcommand(
     providers,
     'export [slugs...]',
     'settings as JSON on standard output, to be imported elsewhere; all providers, or those named',
@@ -24,9 +24,9 @@ export function addExport(providers: Command): void {
     )
     .addHelpText('after', '\nKeys of private_key_jwt never leave: the other portal makes its own.')
     .action((slugs: string[], flags: ExportFlags) =>
-      withWorkbench(async ({ sso, by }) => {
+      withSsoContext(async ({ sso, actor }) => {
         const passphrase = await passphraseFor(flags)
-        printJson(await sso.providers.exportProviders(slugs, { portal: flags.portal, by, passphrase }))
+        printJson(await sso.providers.exportProviders(slugs, { portal: flags.portal, actor, passphrase }))
       }),
     )
 }

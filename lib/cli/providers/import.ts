@@ -2,9 +2,9 @@ import type { Command } from 'commander'
 import type { Imported } from '../../management/import-providers.ts'
 import { longestFile } from '../../management/provider-file.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { loggable } from '../../shared/sanitize-text.ts'
-import { type Common, on, verb } from '../command.ts'
-import { type Workbench, withWorkbench } from '../environment.ts'
+import { sanitizeText } from '../../shared/sanitize-text.ts'
+import { type Common, on, subcommand } from '../command.ts'
+import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printJson, progress } from '../output.ts'
 import { ask, atTerminal } from '../prompt.ts'
 import { readSecret, readText } from '../read-secret.ts'
@@ -18,7 +18,7 @@ interface ImportFlags extends Common {
 }
 
 export function addImport(providers: Command): void {
-  verb(
+  subcommand(
     providers,
     'import <file>',
     'connect what an export wrote, as drafts; the whole file is judged before anything is changed',
@@ -33,16 +33,16 @@ export function addImport(providers: Command): void {
       '--client-secrets-file <file>',
       'JSON of client secrets by slug: {"acme": "…"}; left out: they are asked for',
     )
-    .action((file: string, flags: ImportFlags) => withWorkbench((workbench) => run(workbench, file, flags)))
+    .action((file: string, flags: ImportFlags) => withSsoContext((context) => run(context, file, flags)))
 }
 
-async function run({ sso, by }: Workbench, file: string, flags: ImportFlags): Promise<void> {
+async function run({ sso, actor }: SsoContext, file: string, flags: ImportFlags): Promise<void> {
   const { portal, update, dryRun } = flags
   const text = readText(file, 'the file', longestFile)
   const clientSecrets = readClientSecrets(flags)
   const withoutSecrets = !flags.secrets
   const passphrase = withoutSecrets ? undefined : await passphraseFor(text, flags)
-  const how = { portal, by, update, passphrase, withoutSecrets }
+  const how = { portal, actor, update, passphrase, withoutSecrets }
   const first = await sso.providers.importProviders(text, { ...how, clientSecrets, dryRun: true })
   if (dryRun) return conclude(first, flags)
   // Each secret is asked for once it is certain that the file is good.
@@ -98,7 +98,7 @@ function printReport(report: Imported[], flags: ImportFlags): void {
 }
 
 function short(value: unknown): string {
-  return loggable(JSON.stringify(value), 200)
+  return sanitizeText(JSON.stringify(value), 200)
 }
 
 function sentence(

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
-import { type Common, verb } from '../command.ts'
-import { withWorkbench } from '../environment.ts'
-import { print, printJson, printTable, say } from '../output.ts'
+import { type Common, subcommand } from '../command.ts'
+import { withSsoContext } from '../environment.ts'
+import { print, printJson, printResult, printTable } from '../output.ts'
 
 export function addKeys(providers: Command): void {
-  verb(
+  subcommand(
     providers,
     'keys <slug>',
     'the public keys of private_key_jwt, and where the provider fetches them',
@@ -16,11 +16,15 @@ export function addKeys(providers: Command): void {
       'publish a new key now; it signs an hour later, and the old one stays for a day after that',
     )
     .action((slug: string, flags: Common & { rotate?: boolean }) =>
-      withWorkbench(async ({ sso, by }) => {
+      withSsoContext(async ({ sso, actor }) => {
         const { portal } = flags
         if (flags.rotate) {
-          const { kid, from } = await sso.providers.rotateClientKey(slug, { portal, by })
-          return say(flags, { slug, kid, from }, `The key ${kid} is published; it signs from ${from} on.`)
+          const { kid, from } = await sso.providers.rotateClientKey(slug, { portal, actor })
+          return printResult(
+            flags,
+            { slug, kid, from },
+            `The key ${kid} is published; it signs from ${from} on.`,
+          )
         }
         const keys = await sso.providers.clientKeys(slug, portal)
         const jwksUri = sso.providers.jwksUri(slug, portal)

@@ -3,9 +3,9 @@ import type { PortalSso } from '../../create-portal-sso.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { createAddresses } from '../../web/urls.ts'
-import { type Common, verb } from '../command.ts'
-import { type Workbench, withWorkbench } from '../environment.ts'
+import { createPortalUrls } from '../../web/urls.ts'
+import { type Common, subcommand } from '../command.ts'
+import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printCheck, printJson, printPairs, printTable, progress } from '../output.ts'
 
 /** What is to be entered at the provider. */
@@ -26,13 +26,13 @@ type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & {
   frontChannelLogout?: boolean | undefined
 }
 
-export function urlsOf({ sso, environment }: Workbench, provider: Described): Urls {
+export function urlsOf({ sso, environment }: SsoContext, provider: Described): Urls {
   const { slug, portal, preset, clientAuthentication, frontChannelLogout } = provider
   const { providers } = sso
-  const addresses = createAddresses(environment.baseUrl, environment.mountPath)
+  const urls = createPortalUrls(environment.baseUrl, environment.mountPath)
   return {
     redirectUri: providers.redirectUri(slug, portal),
-    ...(presetOf(preset)?.adminConsent && { adminConsentUri: addresses.adminConsent(slug, portal) }),
+    ...(presetOf(preset)?.adminConsent && { adminConsentUri: urls.adminConsent(slug, portal) }),
     postLogoutRedirectUri: providers.postLogoutRedirectUri(portal),
     backChannelLogoutUri: providers.backChannelLogoutUri(slug, portal),
     ...(frontChannelLogout && { frontChannelLogoutUri: providers.frontChannelLogoutUri(slug, portal) }),
@@ -56,11 +56,11 @@ export function printUrls(urls: Urls): void {
 }
 
 /** `enabled`, `disabled`, and what else an operator should know. */
-function stateOf({ enabled, recommended, rehearsedAt, retiringAt, rebindingSince }: Provider): string {
+function stateOf({ enabled, recommended, testSignInAt, retireAt, rebindingSince }: Provider): string {
   const more = [
     recommended && 'recommended',
-    rehearsedAt ? `rehearsed ${rehearsedAt}` : 'not rehearsed with these settings',
-    retiringAt && `retiring on ${retiringAt}`,
+    testSignInAt ? `rehearsed ${testSignInAt}` : 'not rehearsed with these settings',
+    retireAt && `retiring on ${retireAt}`,
     rebindingSince && `rebinding since ${rebindingSince}`,
   ]
   return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
@@ -91,14 +91,14 @@ const labels: Partial<Record<keyof Provider, string>> = {
 }
 
 /** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
-export function printProvider(workbench: Workbench, provider: Provider): void {
+export function printProvider(context: SsoContext, provider: Provider): void {
   const names = Object.keys(labels) as (keyof Provider)[]
   printPairs([
     ['Slug', provider.slug],
     ['State', stateOf(provider)],
     ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
   ])
-  printUrls(urlsOf(workbench, provider))
+  printUrls(urlsOf(context, provider))
   print(provider.tested ? `Tested ${provider.tested.at}:` : 'Never tested.')
   provider.tested?.checks.forEach(printCheck)
 }
@@ -147,14 +147,14 @@ function described({ name, displayName, asks, hints, guide }: (typeof presets)[n
 }
 
 /** The commands that decide nothing. */
-export function addLook(providers: Command): void {
-  verb(
+export function addListCommands(providers: Command): void {
+  subcommand(
     providers,
     'list',
     'all providers of a portal, in the order of the login page',
     'providers list',
   ).action((flags: Common) =>
-    withWorkbench(async ({ sso }) => {
+    withSsoContext(async ({ sso }) => {
       const all = await sso.providers.list(flags.portal)
       if (flags.json) return printJson(all)
       if (all.length === 0)
@@ -172,26 +172,26 @@ export function addLook(providers: Command): void {
     }),
   )
 
-  verb(
+  subcommand(
     providers,
     'show <slug>',
     'all settings, what to enter at the provider, its state and last test; no secrets',
     'providers show acme',
   ).action((slug: string, flags: Common) =>
-    withWorkbench(async (workbench) => {
-      const provider = await existing(workbench.sso, slug, flags.portal)
-      if (flags.json) printJson({ ...provider, urls: urlsOf(workbench, provider) })
-      else printProvider(workbench, provider)
+    withSsoContext(async (context) => {
+      const provider = await existing(context.sso, slug, flags.portal)
+      if (flags.json) printJson({ ...provider, urls: urlsOf(context, provider) })
+      else printProvider(context, provider)
     }),
   )
 
-  verb(
+  subcommand(
     providers,
     'test <slug>',
     'test a connected provider, and note what was found and how it reads the client secret; fails when a check fails',
     'providers test acme',
   ).action((slug: string, flags: Common) =>
-    withWorkbench(async ({ sso }) => {
+    withSsoContext(async ({ sso }) => {
       progress(flags, `Testing ${slug} …`)
       const test = await sso.providers.test(slug, flags.portal)
       if (flags.json) printJson(test)

@@ -1,15 +1,15 @@
 import type { Command } from 'commander'
 import type { PortalSso } from '../../create-portal-sso.ts'
-import { type Common, momentOf, on, verb } from '../command.ts'
-import { withWorkbench } from '../environment.ts'
-import { printJson, printTable, say } from '../output.ts'
+import { type Common, on, parseDate, subcommand } from '../command.ts'
+import { withSsoContext } from '../environment.ts'
+import { printJson, printResult, printTable } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { sessionsThat } from '../sessions-command.ts'
 
 /** Who would stand before the door without this provider, and who is in by it. */
 export async function dependents({ providers, sessions }: PortalSso, slug: string, portal: string) {
   const [who, running] = await Promise.all([
-    providers.whoDependsOn(slug, portal),
+    providers.usage(slug, portal),
     sessions.count({ provider: slug, portal }),
   ])
   const { people, onlyWayIn } = who
@@ -22,8 +22,8 @@ export async function dependents({ providers, sessions }: PortalSso, slug: strin
 }
 
 /** Parting with a provider, soon or now, and having it back. */
-export function addPart(providers: Command): void {
-  verb(
+export function addRemoveCommands(providers: Command): void {
+  subcommand(
     providers,
     'retire <slug>',
     'on a day to come it is disabled and its sessions end; the login page says so until then',
@@ -31,30 +31,34 @@ export function addPart(providers: Command): void {
   )
     .requiredOption('--at <date>', 'such as 2027-01-31, or 2027-01-31T18:00:00Z')
     .action((slug: string, flags: Common & { at: string }) =>
-      withWorkbench(async ({ sso, by }) => {
-        const at = momentOf(flags.at, '--at')
+      withSsoContext(async ({ sso, actor }) => {
+        const at = parseDate(flags.at, '--at')
         const { portal } = flags
         const { counts, sentence } = await dependents(sso, slug, portal)
-        await sso.providers.retire(slug, at, { portal, by })
+        await sso.providers.retire(slug, at, { portal, actor })
         const until = at.toISOString()
         const back = `\`portal-sso providers keep ${slug}${on(portal)}\` takes it back.`
-        say(flags, { slug, retiringAt: until, ...counts }, `${slug} retires on ${until}. ${sentence} ${back}`)
+        printResult(
+          flags,
+          { slug, retireAt: until, ...counts },
+          `${slug} retires on ${until}. ${sentence} ${back}`,
+        )
       }),
     )
 
-  verb(
+  subcommand(
     providers,
     'keep <slug>',
     'take a retirement back, as long as the day has not come',
     'providers keep acme',
   ).action((slug: string, flags: Common) =>
-    withWorkbench(async ({ sso, by }) => {
-      await sso.providers.keep(slug, { portal: flags.portal, by })
-      say(flags, { slug, retiringAt: null }, `${slug} stays`)
+    withSsoContext(async ({ sso, actor }) => {
+      await sso.providers.keep(slug, { portal: flags.portal, actor })
+      printResult(flags, { slug, retireAt: null }, `${slug} stays`)
     }),
   )
 
-  verb(
+  subcommand(
     providers,
     'remove <slug>',
     'forget it after 30 days; users and links stay; says how many have only this way in, and asks',
@@ -67,29 +71,33 @@ export function addPart(providers: Command): void {
       'sign out who came by it, within seconds; left out: they stay until their time is over',
     )
     .action((slug: string, flags: Common & { yes?: boolean; endSessions?: boolean }) =>
-      withWorkbench(async ({ sso, by }) => {
+      withSsoContext(async ({ sso, actor }) => {
         const { portal, endSessions } = flags
         const { counts, sentence, sessions } = await dependents(sso, slug, portal)
         const question = `${sentence} ${sessions} Remove ${slug}?`
         if (!flags.yes && !(await confirm(question, { flag: '--yes' }))) return console.log(`${slug} stays`)
-        const how = { portal, by, endSessions }
+        const how = { portal, actor, endSessions }
         await sso.providers.remove(slug, how)
         const back = `\`portal-sso providers restore ${slug}${on(portal)}\` brings it back.`
-        say(flags, { slug, removed: true, ...counts }, `${slug} is removed. ${back}`)
+        printResult(flags, { slug, removed: true, ...counts }, `${slug} is removed. ${back}`)
       }),
     )
 
-  verb(providers, 'restore <slug>', 'bring a removed one back, disabled', 'providers restore acme').action(
-    (slug: string, flags: Common) =>
-      withWorkbench(async ({ sso, by }) => {
-        await sso.providers.restore(slug, { portal: flags.portal, by })
-        say(flags, { slug, restored: true }, `${slug} is back, disabled`)
-      }),
+  subcommand(
+    providers,
+    'restore <slug>',
+    'bring a removed one back, disabled',
+    'providers restore acme',
+  ).action((slug: string, flags: Common) =>
+    withSsoContext(async ({ sso, actor }) => {
+      await sso.providers.restore(slug, { portal: flags.portal, actor })
+      printResult(flags, { slug, restored: true }, `${slug} is back, disabled`)
+    }),
   )
 
-  verb(providers, 'removed', 'what was removed and can be restored', 'providers removed').action(
+  subcommand(providers, 'removed', 'what was removed and can be restored', 'providers removed').action(
     (flags: Common) =>
-      withWorkbench(async ({ sso }) => {
+      withSsoContext(async ({ sso }) => {
         const all = await sso.providers.removed(flags.portal)
         if (flags.json) return printJson(all)
         if (all.length === 0) return console.log('Nothing can be restored.')

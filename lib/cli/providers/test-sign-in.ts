@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { type Common, on, verb } from '../command.ts'
-import { type Workbench, withWorkbench } from '../environment.ts'
+import { type Common, on, subcommand } from '../command.ts'
+import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printJson, progress } from '../output.ts'
 
 type Outcome = 'passed' | 'failed' | 'expired'
@@ -12,8 +12,8 @@ const said: Record<Outcome, string> = {
   expired: 'The link has expired without a rehearsal.',
 }
 
-export function addRehearse(providers: Command): void {
-  verb(
+export function addTestSignIn(providers: Command): void {
+  subcommand(
     providers,
     'rehearse <slug>',
     'sign in through it for real in your browser: a report, no session, no account',
@@ -25,10 +25,10 @@ export function addRehearse(providers: Command): void {
       'print the link and end; with --json and without this, a line for the link and one for the outcome',
     )
     .action((slug: string, flags: Common & { wait: boolean }) =>
-      withWorkbench(async (workbench) => {
-        const rehearsal = await begin(workbench, slug, flags)
+      withSsoContext(async (context) => {
+        const rehearsal = await begin(context, slug, flags)
         if (!flags.wait) return
-        const outcome = await outcomeOf(workbench, rehearsal, flags)
+        const outcome = await outcomeOf(context, rehearsal, flags)
         if (flags.json) printJson({ outcome }, 0)
         else print(said[outcome])
         if (outcome !== 'passed') process.exitCode = 1
@@ -38,8 +38,8 @@ export function addRehearse(providers: Command): void {
 }
 
 /** Shows the link and waits for what becomes of it. */
-export async function rehearse(workbench: Workbench, slug: string, flags: Common): Promise<Outcome> {
-  const outcome = await outcomeOf(workbench, await begin(workbench, slug, flags), flags)
+export async function rehearse(context: SsoContext, slug: string, flags: Common): Promise<Outcome> {
+  const outcome = await outcomeOf(context, await begin(context, slug, flags), flags)
   print(said[outcome])
   return outcome
 }
@@ -49,8 +49,8 @@ interface Rehearsal {
   expiresAt: Date
 }
 
-async function begin({ sso, by }: Workbench, slug: string, { portal, json }: Common): Promise<Rehearsal> {
-  const { url, ...rehearsal } = await sso.rehearsals.link(slug, { portal, by })
+async function begin({ sso, actor }: SsoContext, slug: string, { portal, json }: Common): Promise<Rehearsal> {
+  const { url, ...rehearsal } = await sso.testSignIns.link(slug, { portal, actor })
   const until = rehearsal.expiresAt.toISOString()
   if (json) printJson({ url, expiresAt: until }, 0)
   else print(`Open this in your browser, once, until ${until}:\n  ${url}`)
@@ -58,7 +58,7 @@ async function begin({ sso, by }: Workbench, slug: string, { portal, json }: Com
 }
 
 async function outcomeOf(
-  { sso }: Workbench,
+  { sso }: SsoContext,
   { ticket, expiresAt }: Rehearsal,
   flags: Common,
 ): Promise<Outcome> {
@@ -66,7 +66,7 @@ async function outcomeOf(
   // The link may be opened at the last moment; whoever signs in then needs a while, and the attempt ends by itself.
   const patience = expiresAt.getTime() + 20 * 60_000
   while (Date.now() < patience) {
-    const outcome = await sso.rehearsals.outcome(ticket)
+    const outcome = await sso.testSignIns.outcome(ticket)
     if (outcome !== 'waiting') return outcome
     await setTimeout(500)
   }

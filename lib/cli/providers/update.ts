@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import type { ProviderChanges } from '../../providers/provider.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { type Common, verb } from '../command.ts'
-import { type Workbench, withWorkbench } from '../environment.ts'
-import { printCheck, progress, say } from '../output.ts'
+import { type Common, subcommand } from '../command.ts'
+import { type SsoContext, withSsoContext } from '../environment.ts'
+import { printCheck, printResult, progress } from '../output.ts'
 import { readSecrets } from '../read-secret.ts'
 import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './flags.ts'
 
@@ -16,7 +16,7 @@ interface UpdateFlags extends Common, Flags {
 }
 
 export function addUpdate(providers: Command): void {
-  const command = verb(
+  const command = subcommand(
     providers,
     'update <slug>',
     'change settings; it is tested as when it was connected, and counts from the next click on',
@@ -31,12 +31,10 @@ export function addUpdate(providers: Command): void {
       'take settings back to what they are when left out: names of flags, with commas',
     )
     .option('--promote-second-secret', 'ends the exchange: the second client secret becomes the only one')
-    .action((slug: string, flags: UpdateFlags) =>
-      withWorkbench((workbench) => update(workbench, slug, flags)),
-    )
+    .action((slug: string, flags: UpdateFlags) => withSsoContext((context) => update(context, slug, flags)))
 }
 
-async function update({ sso, by }: Workbench, slug: string, flags: UpdateFlags): Promise<void> {
+async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFlags): Promise<void> {
   const { portal } = flags
   const changes: ProviderChanges = {
     ...(flags.unset !== undefined && takenBack(flags.unset)),
@@ -51,12 +49,12 @@ async function update({ sso, by }: Workbench, slug: string, flags: UpdateFlags):
       'say what to change: `portal-sso providers update --help` lists all settings',
     )
   progress(flags, 'Testing the provider …')
-  if (promote) await sso.providers.promoteSecondSecret(slug, { portal, by })
-  else await inFlags(sso.providers.update(slug, changes, { portal, by }))
+  if (promote) await sso.providers.promoteSecondSecret(slug, { portal, actor })
+  else await inFlags(sso.providers.update(slug, changes, { portal, actor }))
   const provider = await sso.providers.find(slug, portal)
   if (!flags.json) provider?.tested?.checks.forEach(printCheck)
-  const unrehearsed = provider && !provider.enabled && !provider.rehearsedAt
-  say(
+  const unrehearsed = provider && !provider.enabled && !provider.testSignInAt
+  printResult(
     flags,
     { provider, changed: promote ? ['clientSecret'] : names },
     `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Rehearse it before you enable it.' : ''}`,

@@ -1,9 +1,9 @@
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import { clientKeyAlgorithms, keyAlgorithmFor } from '../../providers/client-key.ts'
 import type { Check, ClientAuthentication } from '../../providers/provider.ts'
-import { type Candidate, failed, ok } from './candidate.ts'
+import { failed, ok, type TestInput } from './candidate.ts'
 
-export function chooseAuthentication(metadata: ProviderMetadata, candidate: Candidate): ClientAuthentication {
+export function chooseAuthentication(metadata: ProviderMetadata, candidate: TestInput): ClientAuthentication {
   const announced = announcedMethods(metadata)
   // Without a secret it is a public client only where the provider says that it has such: else the secret was forgotten.
   if (!hasSecret(candidate) && announced.includes('none')) return 'none'
@@ -16,7 +16,7 @@ export function chooseAuthentication(metadata: ProviderMetadata, candidate: Cand
 export function checkAuthentication(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  candidate: Candidate,
+  candidate: TestInput,
 ): Check {
   const name = 'authentication'
   if (method.startsWith('client_secret') && !hasSecret(candidate))
@@ -43,7 +43,7 @@ export function checkAuthentication(
   return ok(name, `the client authenticates with ${method}`)
 }
 
-function hasSecret({ clientSecret, secondClientSecret }: Candidate): boolean {
+function hasSecret({ clientSecret, secondClientSecret }: TestInput): boolean {
   return clientSecret !== undefined || secondClientSecret !== undefined
 }
 

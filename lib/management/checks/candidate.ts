@@ -20,7 +20,7 @@ export const failed = (name: string, finding: string, remedy: string): Check => 
 })
 
 /** What is tested: the settings of a provider, saved or not. */
-export type Candidate = Pick<
+export type TestInput = Pick<
   ProviderSettings,
   | 'issuer'
   | 'clientId'

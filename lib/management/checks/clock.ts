@@ -1,4 +1,4 @@
-import type { WayOut } from '../../oidc/http-client.ts'
+import type { HttpClient } from '../../oidc/http-client.ts'
 import { clockTolerance } from '../../oidc/provider-client.ts'
 import type { Check } from '../../providers/provider.ts'
 import { failed, ok, warning } from './candidate.ts'
@@ -8,14 +8,14 @@ const tooFar = 300
 
 export interface Clock {
   /** the same way out, whose answers are looked at for the time in them */
-  outbound: WayOut
+  outbound: HttpClient
   check(): Check
 }
 
 /** Compares the provider's clock (`Date`, RFC 9110, 6.6.1) with ours, in whatever it answers. */
-export function createClock(outbound: WayOut): Clock {
+export function createClock(outbound: HttpClient): Clock {
   let nearest: number | undefined
-  const heard = (act: WayOut['fetch']): WayOut['fetch'] => {
+  const heard = (act: HttpClient['fetch']): HttpClient['fetch'] => {
     return async (...asked) => {
       const response = await act(...asked)
       const theirs = Date.parse(response.headers.get('date') ?? '')

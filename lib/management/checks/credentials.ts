@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
-import type { WayOut } from '../../oidc/http-client.ts'
-import { isSpelledTheSame, proofsOf, withSecret } from '../../oidc/provider-client.ts'
+import type { HttpClient } from '../../oidc/http-client.ts'
+import { credentialsOf, isSpelledTheSame, withSecret } from '../../oidc/provider-client.ts'
 import {
   type Check,
   type ClientAuthentication,
   type SecretEncoding,
   secretEncodings,
 } from '../../providers/provider.ts'
-import { explain } from '../../shared/errors.ts'
-import { type Candidate, failed, ok, warning } from './candidate.ts'
+import { describeError } from '../../shared/errors.ts'
+import { failed, ok, type TestInput, warning } from './candidate.ts'
 
 /** What an answer to a made-up code tells of the client. */
-export interface Answer {
+export interface TokenEndpointResult {
   /**
    * `known`: only the code was wrong; `unknown client`: the id or what proves it; `reckless`: there are tokens; `silent`: no
    * answer at all; `unclear`: something else
@@ -33,12 +33,12 @@ const errors = [
   'unsupported_grant_type',
 ]
 
-export async function judge(ask: () => Promise<Response>): Promise<Answer> {
+export async function classify(ask: () => Promise<Response>): Promise<TokenEndpointResult> {
   let response: Response
   try {
     response = await ask()
   } catch (error) {
-    return { said: 'silent', quoted: explain(error) }
+    return { said: 'silent', quoted: describeError(error) }
   }
   const body: unknown = await response.json().catch(() => undefined)
   const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
@@ -69,14 +69,14 @@ const name = 'credentials'
 export async function checkCredentials(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  candidate: Candidate,
-  outbound: WayOut,
+  candidate: TestInput,
+  outbound: HttpClient,
 ): Promise<CheckedCredentials> {
   const ask = (authenticate: ClientAuth) => askWith(authenticate, metadata, candidate, outbound)
   if (method === 'client_secret_basic' || method === 'client_secret_post')
     return await checkSecrets(method, candidate, ask)
   if (method === 'private_key_jwt' && !candidate.signingKey) return { check: notTriedYet }
-  const [proof] = proofsOf(
+  const [proof] = credentialsOf(
     { ...candidate, clientAuthentication: method, secretEncoding: 'form' },
     { signingKey: candidate.signingKey },
   )
@@ -86,27 +86,27 @@ export async function checkCredentials(
 
 /** How the provider would know us, what else is wrong, and what to do then. */
 interface Words {
-  by: string
+  actor: string
   wrong: string
   remedy: string
 }
 
 const ofPublic: Words = {
-  by: 'by its id alone',
+  actor: 'by its id alone',
   wrong: 'the client ID is wrong, or the client is not a public one',
   remedy:
     'look at the client ID; register a public client (PKCE, no secret) at the provider, or give the client secret',
 }
 
 const ofKey: Words = {
-  by: 'by its key',
+  actor: 'by its key',
   wrong: 'the client ID is wrong, or the provider has not read the public keys',
   remedy:
     'look at the client ID; enter the address of the public keys at the provider, or have it fetch them anew',
 }
 
 const ofSecret: Words = {
-  by: 'by its secret',
+  actor: 'by its secret',
   wrong: 'the client secret or the client ID is wrong',
   remedy:
     'copy the value of the client secret (not its ID) from the provider anew, and look whether it has run out',
@@ -122,24 +122,24 @@ const notTriedYet = warning(
 
 interface Tried {
   secret: 'first' | 'second'
-  answer: Answer
+  answer: TokenEndpointResult
   encoding: SecretEncoding
 }
 
 async function checkSecrets(
   method: 'client_secret_basic' | 'client_secret_post',
-  candidate: Candidate,
-  ask: (authenticate: ClientAuth) => Promise<Answer>,
+  candidate: TestInput,
+  ask: (authenticate: ClientAuth) => Promise<TokenEndpointResult>,
 ): Promise<CheckedCredentials> {
   let encoding = candidate.secretEncoding ?? 'form'
-  let settled = method === 'client_secret_post'
+  let withDefaults = method === 'client_secret_post'
   const tried: Tried[] = []
   const secrets = { first: candidate.clientSecret, second: candidate.secondClientSecret }
   for (const secret of ['first', 'second'] as const) {
     const text = secrets[secret]
     if (text === undefined) continue
     const same = isSpelledTheSame(candidate.clientId, text)
-    const others = settled || same ? [] : secretEncodings.filter((each) => each !== encoding)
+    const others = withDefaults || same ? [] : secretEncodings.filter((each) => each !== encoding)
     for (const each of [encoding, ...others]) {
       const last = { secret, encoding: each, answer: await ask(withSecret(method, text, each)) }
       tried.push(last)
@@ -148,7 +148,7 @@ async function checkSecrets(
     const found = tried.at(-1)
     if (found?.answer.said === 'known') {
       encoding = found.encoding
-      settled ||= !same
+      withDefaults ||= !same
     }
     if (found?.answer.said === 'silent') break
   }
@@ -177,11 +177,11 @@ function ofSecrets(tried: Tried[], known: Tried[], two: boolean): Check {
   )
 }
 
-function verdict(answer: Answer | undefined, { by, wrong, remedy }: Words): Check {
+function verdict(answer: TokenEndpointResult | undefined, { actor, wrong, remedy }: Words): Check {
   const quoted = answer?.quoted ? ` (${answer.quoted})` : ''
   switch (answer?.said) {
     case 'known':
-      return ok(name, `the provider knows the client ${by}`)
+      return ok(name, `the provider knows the client ${actor}`)
     case 'unknown client':
       return failed(name, `the provider does not know the client: ${wrong}${quoted}`, remedy)
     case 'reckless':
@@ -208,9 +208,9 @@ function verdict(answer: Answer | undefined, { by, wrong, remedy }: Words): Chec
 async function askWith(
   authenticate: ClientAuth,
   metadata: ProviderMetadata,
-  { clientId, redirectUri }: Candidate,
-  outbound: WayOut,
-): Promise<Answer> {
+  { clientId, redirectUri }: TestInput,
+  outbound: HttpClient,
+): Promise<TokenEndpointResult> {
   const body = new URLSearchParams({
     grant_type: 'authorization_code',
     code: randomBytes(32).toString('base64url'),
@@ -222,7 +222,7 @@ async function askWith(
     'content-type': 'application/x-www-form-urlencoded',
   })
   await authenticate({ issuer: metadata.issuer }, { client_id: clientId }, body, headers)
-  return await judge(() =>
+  return await classify(() =>
     outbound.fetch(metadata.token_endpoint, {
       method: 'POST',
       headers: Object.fromEntries(headers),

@@ -1,14 +1,14 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
-import type { WayOut } from '../../oidc/http-client.ts'
+import type { HttpClient } from '../../oidc/http-client.ts'
 import type { Check, SigningAlgorithm } from '../../providers/provider.ts'
-import { explain } from '../../shared/errors.ts'
+import { describeError } from '../../shared/errors.ts'
 import { failed, ok } from './candidate.ts'
 
 export async function checkKeys(
   metadata: ProviderMetadata,
   algorithm: SigningAlgorithm,
-  outbound: WayOut,
+  outbound: HttpClient,
 ): Promise<Check> {
   try {
     const response = await outbound.fetch(metadata.jwks_uri, {
@@ -23,7 +23,7 @@ export async function checkKeys(
   } catch (error) {
     return failed(
       'keys',
-      `the keys cannot be used: ${explain(error)}`,
+      `the keys cannot be used: ${describeError(error)}`,
       `open ${metadata.jwks_uri} from this server; it must answer with a JSON key set`,
     )
   }

@@ -1,15 +1,15 @@
 import { discover, type ProviderMetadata } from '../../oidc/discovery.ts'
-import { isFetchable, isUnreachable, type WayOut } from '../../oidc/http-client.ts'
+import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
 import type { Check } from '../../providers/provider.ts'
-import { explain } from '../../shared/errors.ts'
-import { type Candidate, failed, ok } from './candidate.ts'
+import { describeError } from '../../shared/errors.ts'
+import { failed, ok, type TestInput } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
 
 /** Reads the metadata. What was found stands in `checks`, which end there when there is nothing to go on with. */
 export async function reach(
-  { issuer, preset }: Pick<Candidate, 'issuer' | 'preset'>,
-  outbound: WayOut,
+  { issuer, preset }: Pick<TestInput, 'issuer' | 'preset'>,
+  outbound: HttpClient,
 ): Promise<Reached> {
   const failures: unknown[] = []
   // Administrators lose or add the last slash; the provider's own spelling is the one that is kept.
@@ -26,7 +26,7 @@ export async function reach(
   const other = otherIssuer(failures[0])
   if (other !== undefined)
     return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
-  const finding = `no usable discovery document at ${issuer}: ${explain(failures[0])}`
+  const finding = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
   const remedy = isFetchable(new URL(issuer))
     ? remedyFor(failures[0], document)
     : 'write the issuer with https'

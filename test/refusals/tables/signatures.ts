@@ -26,7 +26,7 @@ export const signatures: Group[] = [
     name: 'ID token, its signature by PS256',
     slug: 'acme-ps256',
     rows: [
-      ...everywhere.map(by('PS256')),
+      ...everywhere.map(actor('PS256')),
       ['one padded as RS256', 'RFC 7518 3.5', { alg: 'PS256', signature: 'other-padding' }, bad],
     ],
   },
@@ -34,7 +34,7 @@ export const signatures: Group[] = [
     name: 'ID token, its signature by ES256 (oidcc-client-test-invalid-sig-es256)',
     slug: 'acme-es256',
     rows: [
-      ...everywhere.map(by('ES256')),
+      ...everywhere.map(actor('ES256')),
       ['one in the form of DER', 'RFC 7518 3.4', { alg: 'ES256', signature: 'der' }, bad],
     ],
   },
@@ -42,13 +42,13 @@ export const signatures: Group[] = [
     name: 'ID token, its signature by EdDSA',
     slug: 'acme-eddsa',
     rows: [
-      ...everywhere.map(by('EdDSA')),
+      ...everywhere.map(actor('EdDSA')),
       ['one of small order', 'RFC 8032 5.1.7', { alg: 'EdDSA', signature: 'small-order' }, bad],
     ],
   },
 ]
 
-function by(alg: 'PS256' | 'ES256' | 'EdDSA') {
+function actor(alg: 'PS256' | 'ES256' | 'EdDSA') {
   return ([fault, clause, faults, cause]: Row): Row => [fault, clause, { alg, ...faults }, cause]
 }
 
