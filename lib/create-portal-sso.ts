@@ -104,7 +104,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const identities = createIdentitiesTable(knex)
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
-  const { portals, userCacheSeconds, place } = settings.session
+  const { portals, userCacheSeconds, location } = settings.session
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const userCache = createUserCache(users, { fresh, spare: fresh && spare })
@@ -112,7 +112,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
   const sessionStores = createSessionStores()
   const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
-  const locationOf = createLocationResolver(place ?? ((req) => events.addressOf(req.ip)), logger)
+  const locationOf = createLocationResolver(location ?? ((req) => events.addressOf(req.ip)), logger)
   const sessions = createPortalSessions({
     passport,
     endSessions,
@@ -303,7 +303,7 @@ export interface PortalSso {
    * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
    * For a host that is frozen between requests. Safe on any number of instances.
    */
-  maintenance(): Promise<void>
+  runMaintenance(): Promise<void>
   /** Closes what was opened here; a host's own Knex and Redis stay open. */
   close(): Promise<void>
 }
@@ -354,7 +354,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     history,
     users,
     events: events.emitter,
-    maintenance: () => maintenance.run(),
+    runMaintenance: () => maintenance.run(),
     async close() {
       await maintenance.stop()
       await outbound.close()

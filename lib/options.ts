@@ -89,7 +89,7 @@ export interface SessionOptions extends SessionLimits {
    * where a request comes from, for the list of somebody's sessions: a town that a CDN tells in a header, say; default the client
    * address as far as `events.clientAddress` keeps it
    */
-  place?: ((req: Request) => string | undefined) | undefined
+  location?: ((req: Request) => string | undefined) | undefined
 }
 
 /** The options, checked, with every default filled in. */
@@ -203,7 +203,7 @@ const schema = z.strictObject({
         )
         .default({}),
       userCacheSeconds: z.number().min(0).max(60).default(5),
-      place: functionSchema<NonNullable<SessionOptions['place']>>('(req) => text').optional(),
+      location: functionSchema<NonNullable<SessionOptions['location']>>('(req) => text').optional(),
     })
     .prefault({}),
   branding: z
@@ -337,7 +337,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
       ...settings.outbound,
       allowedAddresses: [...settings.outbound.allowedAddresses, ...(onLoopback ? loopback : [])],
     },
-    session: { ...settings.session, place: settings.session.place },
+    session: { ...settings.session, location: settings.session.location },
     redis: settings.redis,
     users: settings.users,
     registrationTerms: settings.registrationTerms,

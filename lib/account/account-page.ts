@@ -48,13 +48,13 @@ export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
     const linked = await methods.of(portal, userId)
 
     function shown(session: SessionInfo) {
-      const { id, provider, browser, system, place, startedAt, lastSeenAt } = session
-      const device = browser && system ? t('account.device', { browser, system }) : (browser ?? system)
+      const { id, provider, browser, os, location, startedAt, lastSeenAt } = session
+      const device = browser && os ? t('account.device', { browser, os }) : (browser ?? os)
       return {
         id,
         here: id === here,
         device: device ?? t('account.unknownDevice'),
-        place,
+        location,
         provider: nameOf(provider),
         started: when(startedAt),
         lastSeen: when(lastSeenAt),

@@ -42,8 +42,8 @@ function testStates(provider: Provider): State[] {
   return [{ tone: 'bad', text: 'Test failed' }]
 }
 
-function failedChecks({ tested }: Provider): Check[] {
-  return (tested?.checks ?? []).filter(({ result }) => result === 'failed')
+function failedChecks({ lastTest }: Provider): Check[] {
+  return (lastTest?.checks ?? []).filter(({ result }) => result === 'failed')
 }
 
 /** Secrets run out silently, and then nobody comes in. */

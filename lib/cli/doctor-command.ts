@@ -119,15 +119,15 @@ async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[
   const all = (await Promise.all(portals.map((portal) => providers.list(portal)))).flat()
   const remedy = 'run `portal-sso providers add`'
   if (all.length === 0) return [['Providers', [{ result: 'warning', finding: 'none is connected', remedy }]]]
-  const tested = await Promise.all(
+  const results = await Promise.all(
     all.map(async (provider) => ({ provider, findings: await findingsOf(providers, provider) })),
   )
   return [
-    ...tested.map(({ provider: { slug, displayName, enabled }, findings }): [string, Finding[]] => [
+    ...results.map(({ provider: { slug, displayName, enabled }, findings }): [string, Finding[]] => [
       `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`,
       findings,
     ]),
-    ...portals.flatMap((portal) => lockedOut(tested.filter(({ provider }) => provider.portal === portal))),
+    ...portals.flatMap((portal) => lockedOut(results.filter(({ provider }) => provider.portal === portal))),
   ]
 }
 
@@ -140,8 +140,8 @@ async function findingsOf(providers: PortalSso['providers'], { slug, portal }: P
 }
 
 /** Where nobody can come in any more, it is said how to get back. */
-function lockedOut(tested: { provider: Provider; findings: Finding[] }[]): [string, Finding[]][] {
-  const enabled = tested.filter(({ provider }) => provider.enabled)
+function lockedOut(results: { provider: Provider; findings: Finding[] }[]): [string, Finding[]][] {
+  const enabled = results.filter(({ provider }) => provider.enabled)
   const broken = enabled.filter(({ findings }) => findings.some(({ result }) => result === 'failed'))
   const [first] = enabled
   if (!first || broken.length < enabled.length) return []

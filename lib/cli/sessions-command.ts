@@ -38,13 +38,13 @@ export function sessionsCommand(): Command {
       if (all === 0) return print('No session runs.')
       printTable(
         ['STARTED', 'LAST SEEN', 'USER', 'PROVIDER', 'DEVICE', 'PLACE', 'ID'],
-        list.map(({ id, userId, provider, browser, system, place, startedAt, lastSeenAt }) => [
+        list.map(({ id, userId, provider, browser, os, location, startedAt, lastSeenAt }) => [
           startedAt,
           lastSeenAt,
           userId,
           provider ?? '',
-          [browser, system].filter(Boolean).join(', '),
-          place ?? '',
+          [browser, os].filter(Boolean).join(', '),
+          location ?? '',
           id,
         ]),
       )

@@ -9,7 +9,12 @@ const patience = 10_000
 
 /** Rows whose time is over `keep` milliseconds after the moment in `column`; an index has to find them. */
 export interface Aging {
-  table: 'sso_events' | 'sso_logout_tokens' | 'sso_proofs' | 'sso_sessions' | 'sso_tickets'
+  table:
+    | 'sso_events'
+    | 'sso_logout_tokens'
+    | 'sso_email_verifications'
+    | 'sso_sessions'
+    | 'sso_one_time_links'
   column: string
   keep: number
 }

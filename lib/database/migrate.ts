@@ -1,16 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
-import * as providers from './migrations/001-providers.ts'
-import * as users from './migrations/002-users.ts'
-import * as identities from './migrations/003-identities.ts'
-import * as sessions from './migrations/004-sessions.ts'
-import * as events from './migrations/005-events.ts'
-import * as emailVerifications from './migrations/006-proofs.ts'
-import * as eventClient from './migrations/007-event-client.ts'
-import * as sessionAge from './migrations/008-session-age.ts'
-import * as connecting from './migrations/009-connecting.ts'
-import * as sessionsAnew from './migrations/010-sessions.ts'
+import * as initial from './migrations/001-initial.ts'
 
 interface Migration {
   name: string
@@ -19,18 +10,7 @@ interface Migration {
 }
 
 // Listed by import, never scanned from a folder: the names stay the same from TypeScript and from the built package.
-const migrations: Migration[] = [
-  { name: '001-providers', ...providers },
-  { name: '002-users', ...users },
-  { name: '003-identities', ...identities },
-  { name: '004-sessions', ...sessions },
-  { name: '005-events', ...events },
-  { name: '006-proofs', ...emailVerifications },
-  { name: '007-event-client', ...eventClient },
-  { name: '008-session-age', ...sessionAge },
-  { name: '009-connecting', ...connecting },
-  { name: '010-sessions', ...sessionsAnew },
-]
+const migrations: Migration[] = [{ name: '001-initial', ...initial }]
 
 const migrationSource: Knex.MigrationSource<Migration> = {
   getMigrations: async () => migrations,

@@ -120,7 +120,7 @@ export function createHistory({ knex }: { knex: Knex }): History {
                (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
                (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
                (select max(at) from (${newest('provider-rehearsed')}) as rehearsals
-                 where detail like '%"outcome":"passed"%') as rehearsed_at
+                 where detail like '%"outcome":"passed"%') as test_sign_in_at
              from sso_providers p where p.portal = ? and p.removed_at is null`,
             [monthAgo, portal],
           ),
@@ -133,7 +133,7 @@ export function createHistory({ knex }: { knex: Knex }): History {
             `(select max(at) from (
                select at, detail from sso_events
                where portal = ? and provider = seen.slug and kind = 'refused' and at >= seen.since
-                 and at > coalesce(last_sign_in, '') and at > coalesce(rehearsed_at, '')
+                 and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
                order by at desc limit ${mostRows}) as refusals
              where detail like '%"code":"consent_missing"%') as consent_missing_at`,
             [portal],
@@ -189,8 +189,8 @@ function locationOf(event: StoredEvent | undefined): string | undefined {
   return event && `${event.at}_${event.id}`
 }
 
-function goOnBefore(query: Knex.QueryBuilder, place: string): void {
-  const [at = '', id = ''] = place.split('_')
+function goOnBefore(query: Knex.QueryBuilder, location: string): void {
+  const [at = '', id = ''] = location.split('_')
   if (!/^[\da-f-]{36}$/.test(id)) throw new ConfigurationError('before: give what `next` said')
   const end = moment('before', at)
   // Said so that the index is read from there on.

@@ -12,8 +12,8 @@ export interface MethodMail {
   at: Date
   /** from where, as far as that is known */
   browser: string | undefined
-  system: string | undefined
-  place: string | undefined
+  os: string | undefined
+  location: string | undefined
   /** page of ours on which the user sees all ways, and takes this one away */
   href: string
 }
@@ -35,16 +35,16 @@ export function createSendMethodMail(
   views: Views,
   { name: portal, support }: { name: string; support?: string | undefined },
 ): SendMethodMail {
-  return async ({ lang, t }, { to, what, provider, at, browser, system, place, href }) => {
+  return async ({ lang, t }, { to, what, provider, at, browser, os, location, href }) => {
     const names = { provider: oneLine(provider), portal: oneLine(portal) }
     const subject = t(`mail.method.${what}.subject`, names)
-    const device = browser && (system ? t('account.device', { browser, system }) : browser)
+    const device = browser && (os ? t('account.device', { browser, os }) : browser)
     const when = new Intl.DateTimeFormat(lang, {
       dateStyle: 'long',
       timeStyle: 'long',
       timeZone: 'UTC',
     }).format(at)
-    const from = [device, place].filter((part) => part !== undefined).map(oneLine)
+    const from = [device, location].filter((part) => part !== undefined).map(oneLine)
     const locals = { lang, t, subject, ...names, what, when, from: from.join(', '), href, support }
     const [text, html] = await Promise.all([
       views.render('mail/method.txt', locals, (value) => String(value)),

@@ -22,9 +22,9 @@ export function createDeleteExpiredRows({
   return {
     'forget sessions': forget({ table: 'sso_sessions', column: 'expires_at', keep: hour }),
     // A mail counts for an hour, and its code is good for less.
-    'forget codes': forget({ table: 'sso_proofs', column: 'sent_at', keep: 2 * hour }),
+    'forget codes': forget({ table: 'sso_email_verifications', column: 'sent_at', keep: 2 * hour }),
     'forget logout tokens': forget({ table: 'sso_logout_tokens', column: 'expires_at', keep: hour }),
-    'forget tickets': forget({ table: 'sso_tickets', column: 'expires_at', keep: day }),
+    'forget tickets': forget({ table: 'sso_one_time_links', column: 'expires_at', keep: day }),
     'forget events': forget({ table: 'sso_events', column: 'at', keep: retentionDays * day }),
   }
 }

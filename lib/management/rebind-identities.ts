@@ -42,7 +42,7 @@ export function createRebindingRows(knex: Knex): RebindingRows {
     return since === undefined ? links : links.where('linked.linked_at', '<', since)
   }
   const made = ({ portal, id }: Provider, since: string) =>
-    knex('sso_identities').where({ portal, provider_id: id }).where('rebound_at', '>=', since)
+    knex('sso_identities').where({ portal, provider_id: id }).where('relinked_at', '>=', since)
 
   return {
     async start(provider) {

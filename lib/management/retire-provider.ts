@@ -81,25 +81,25 @@ export function createRetirementRows(knex: Knex): RetirementRows {
   return {
     async setRetiring({ id }, at) {
       // Nobody's sign-in changes until then, so neither does the version.
-      await rows().where({ id }).update({ retiring_at: at, updated_at: now() })
+      await rows().where({ id }).update({ retire_at: at, updated_at: now() })
     },
     async keep({ id }) {
       const kept = await rows()
         .where({ id })
-        .where('retiring_at', '>', now())
-        .update({ retiring_at: null, updated_at: now() })
+        .where('retire_at', '>', now())
+        .update({ retire_at: null, updated_at: now() })
       return kept === 1
     },
     async due(until) {
       return await rows()
-        .select('id', 'portal', 'slug', { retireAt: 'retiring_at' })
-        .where('retiring_at', '<=', until)
+        .select('id', 'portal', 'slug', { retireAt: 'retire_at' })
+        .where('retire_at', '<=', until)
         .limit(100)
     },
     async retire({ id, retireAt }, on) {
       const retired = await rows(on)
-        .where({ id, retiring_at: retireAt })
-        .update({ enabled: false, retiring_at: null, version: knex.raw('version + 1'), updated_at: now() })
+        .where({ id, retire_at: retireAt })
+        .update({ enabled: false, retire_at: null, version: knex.raw('version + 1'), updated_at: now() })
       return retired === 1
     },
     async removed(portal) {

@@ -48,7 +48,7 @@ interface Row {
 }
 
 export function createOneTimeLinks(knex: Knex): OneTimeLinks {
-  const rows = () => knex('sso_tickets')
+  const rows = () => knex('sso_one_time_links')
   const read = ({ id, detail }: Row): OneTimeLink => ({ id, detail: JSON.parse(detail) as OneTimeLinkDetail })
 
   /** of that portal and kind only, unused, and in time */
@@ -70,7 +70,7 @@ export function createOneTimeLinks(knex: Knex): OneTimeLinks {
         portal,
         kind,
         detail: JSON.stringify(detail),
-        made_at: new Date(now).toISOString(),
+        created_at: new Date(now).toISOString(),
         expires_at: expiresAt.toISOString(),
       })
       return { ticket, id, expiresAt }

@@ -70,7 +70,7 @@ export interface Provider {
   /** since when people are found again by what stays the same when a provider gives them new subjects */
   readonly rebindingSince?: string | undefined
   /** what the last test found */
-  readonly tested?: { readonly at: string; readonly checks: readonly Check[] } | undefined
+  readonly lastTest?: { readonly at: string; readonly checks: readonly Check[] } | undefined
   /** counts up at every change that matters to a sign-in */
   readonly version: number
 }

@@ -202,7 +202,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         .update({
           ...toColumns(changes),
           ...replaced,
-          ...(anew && { rehearsed_at: null, rehearsed_as: null }),
+          ...(anew && { test_sign_in_at: null, test_sign_in_user_id: null }),
           version: knex.raw('version + 1'),
           updated_at: new Date().toISOString(),
         })
@@ -218,8 +218,8 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
         .update({
           enabled,
           // Enabled after its last day, it has none any more; one that is still to come stays.
-          ...(enabled && { retiring_at: knex.raw('case when retiring_at > ? then retiring_at end', [now]) }),
-          ...(ends && { retiring_at: now }),
+          ...(enabled && { retire_at: knex.raw('case when retire_at > ? then retire_at end', [now]) }),
+          ...(ends && { retire_at: now }),
           version: knex.raw('version + 1'),
           updated_at: now,
         })
@@ -255,14 +255,14 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     async recordConnectionTest(provider, checks) {
       await rows()
         .where({ id: provider.id, version: provider.version })
-        .update({ tested: JSON.stringify({ at: new Date().toISOString(), checks }) })
+        .update({ last_test: JSON.stringify({ at: new Date().toISOString(), checks }) })
     },
     async recordTestSignIn({ id, version, secretEncoding: spelled }, { userId, secretEncoding = spelled }) {
       const noted = await rows()
         .where({ id, version })
         .update({
-          rehearsed_at: new Date().toISOString(),
-          rehearsed_as: userId ?? null,
+          test_sign_in_at: new Date().toISOString(),
+          test_sign_in_user_id: userId ?? null,
           ...(secretEncoding !== spelled && {
             secret_encoding: secretEncoding,
             version: knex.raw('version + 1'),
@@ -278,7 +278,7 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
           enabled: false,
           recommended: false,
           removed_at: now,
-          ...(ends && { retiring_at: now }),
+          ...(ends && { retire_at: now }),
           version: knex.raw('version + 1'),
           updated_at: now,
         })

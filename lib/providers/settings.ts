@@ -12,7 +12,7 @@ export type NewProvider = Omit<
   | 'testSignInUserId'
   | 'retireAt'
   | 'rebindingSince'
-  | 'tested'
+  | 'lastTest'
 >
 
 /** A row of `sso_providers`, without what is sealed. */
@@ -44,12 +44,12 @@ export interface Row {
   enabled: boolean | number
   recommended: boolean | number
   position: number
-  rehearsed_at: string | null
-  rehearsed_as: string | null
-  retiring_at: string | null
+  test_sign_in_at: string | null
+  test_sign_in_user_id: string | null
+  retire_at: string | null
   rebinding_since: string | null
   rebinding_until: string | null
-  tested: string | null
+  last_test: string | null
   version: number
 }
 
@@ -81,12 +81,12 @@ export const columns: (keyof Row)[] = [
   'enabled',
   'recommended',
   'position',
-  'rehearsed_at',
-  'rehearsed_as',
-  'retiring_at',
+  'test_sign_in_at',
+  'test_sign_in_user_id',
+  'retire_at',
   'rebinding_since',
   'rebinding_until',
-  'tested',
+  'last_test',
   'version',
 ]
 
@@ -94,8 +94,8 @@ export const columns: (keyof Row)[] = [
  * The only place that says whether people may sign in: one whose last day is over counts as disabled at once, on every
  * instance, whatever its row still says.
  */
-function isEnabled({ enabled, retiring_at }: Row): boolean {
-  return Boolean(enabled) && (retiring_at === null || retiring_at > new Date().toISOString())
+function isEnabled({ enabled, retire_at }: Row): boolean {
+  return Boolean(enabled) && (retire_at === null || retire_at > new Date().toISOString())
 }
 
 export function fromRow(row: Row): Provider {
@@ -127,11 +127,11 @@ export function fromRow(row: Row): Provider {
     enabled: isEnabled(row),
     recommended: Boolean(row.recommended),
     position: row.position,
-    testSignInAt: row.rehearsed_at ?? undefined,
-    testSignInUserId: row.rehearsed_as ?? undefined,
-    retireAt: row.retiring_at ?? undefined,
+    testSignInAt: row.test_sign_in_at ?? undefined,
+    testSignInUserId: row.test_sign_in_user_id ?? undefined,
+    retireAt: row.retire_at ?? undefined,
     rebindingSince: (row.rebinding_until === null && row.rebinding_since) || undefined,
-    tested: row.tested === null ? undefined : (JSON.parse(row.tested) as Provider['tested']),
+    lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
     version: row.version,
   }
 }

@@ -118,7 +118,7 @@ export function createEmailVerifications(
       })
       if (!tried) return { result: 'over' }
       if (!codeMacs(context, sent, code).some((mac) => isSame(mac, tried.codeMac)))
-        return { result: 'wrong', left: maxAttempts - tried.tries }
+        return { result: 'wrong', left: maxAttempts - tried.attempts }
       // Of two who enter it at once, one has it.
       return { result: (await table.spend(sent.id, tried.codeMac)) ? 'proven' : 'over' }
     },

@@ -28,17 +28,17 @@ export interface EmailVerificationsTable {
     id: string,
     registration: string,
     bounds: { most: number; now: number },
-  ): Promise<{ codeMac: string; tries: number } | undefined>
+  ): Promise<{ codeMac: string; attempts: number } | undefined>
   /** @returns whether this call was the one that used the code */
   spend(id: string, codeMac: string): Promise<boolean>
   remove(id: string): Promise<void>
 }
 
 export function createEmailVerificationsTable(knex: Knex): EmailVerificationsTable {
-  const rows = () => knex('sso_proofs')
+  const rows = () => knex('sso_email_verifications')
   const counted = (of: Parameters<EmailVerificationsTable['count']>[0]) => {
     if ('registration' in of) return rows().where(of)
-    if ('addressMacs' in of) return rows().whereIn('address_mac', [...of.addressMacs])
+    if ('addressMacs' in of) return rows().whereIn('email_mac', [...of.addressMacs])
     return rows().whereIn('identity_mac', [...of.identityMacs])
   }
   const text = (moment: number) => new Date(moment).toISOString()
@@ -49,10 +49,10 @@ export function createEmailVerificationsTable(knex: Knex): EmailVerificationsTab
         id,
         portal,
         registration,
-        address_mac: addressMac,
+        email_mac: addressMac,
         identity_mac: identityMac,
         code_mac: codeMac,
-        tries: 0,
+        attempts: 0,
         sent_at: text(sentAt),
         expires_at: text(expiresAt),
       })
@@ -73,14 +73,14 @@ export function createEmailVerificationsTable(knex: Knex): EmailVerificationsTab
     },
     async countAttempt(id, registration, { most, now }) {
       // One statement that counts and asks: guesses on several instances at once get no try more.
-      const [row]: { code_mac: string; tries: number }[] = await rows()
+      const [row]: { code_mac: string; attempts: number }[] = await rows()
         .where({ id, registration })
         .whereNotNull('code_mac')
-        .where('tries', '<', most)
+        .where('attempts', '<', most)
         .where('expires_at', '>', text(now))
-        .update({ tries: knex.raw('tries + 1') })
-        .returning(['code_mac', 'tries'])
-      return row && { codeMac: row.code_mac, tries: row.tries }
+        .update({ attempts: knex.raw('tries + 1') })
+        .returning(['code_mac', 'attempts'])
+      return row && { codeMac: row.code_mac, attempts: row.attempts }
     },
     async spend(id, codeMac) {
       // Not deleted: the mail still counts for its address.

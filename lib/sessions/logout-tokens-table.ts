@@ -48,7 +48,7 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
     async note(told) {
       const id = digest(told)
       const now = Date.now()
-      const when = { came_at: isoAt(now), expires_at: isoAt(now + kept) }
+      const when = { received_at: isoAt(now), expires_at: isoAt(now + kept) }
       const { portal, issuer, ends } = told
       await rows()
         .insert({
@@ -56,19 +56,19 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
           portal,
           issuer,
           subject: ends.subject ?? null,
-          provider_session: ends.sid ?? null,
+          sid: ends.sid ?? null,
           ...when,
         })
         .onConflict('id')
         .ignore()
       const row = rows().where({ id })
       // One that has done its work is not renewed: whoever replays it would keep people out who sign in anew.
-      return (await (told.id === undefined ? row : row.whereNull('obeyed_at')).update(when)) === 1
+      return (await (told.id === undefined ? row : row.whereNull('processed_at')).update(when)) === 1
     },
     async obeyed(told) {
       await rows()
         .where({ id: digest(told) })
-        .update({ obeyed_at: isoAt(Date.now()) })
+        .update({ processed_at: isoAt(Date.now()) })
     },
     async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, sid, askedAt }) {
       // Also where it is missing: then nothing is known either.
@@ -76,17 +76,15 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
       const ofPerson = (query: Knex.QueryBuilder) => {
         query.where({ subject })
         // Who does not know the session that this one hangs on takes none for another.
-        if (sid !== undefined) query.whereNull('provider_session')
+        if (sid !== undefined) query.whereNull('sid')
       }
       const ofSession = (query: Knex.QueryBuilder) =>
-        query
-          .where({ provider_session: sid })
-          .where((owner) => owner.whereNull('subject').orWhere({ subject }))
+        query.where({ sid: sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
       const said = await rows()
         .where({ portal })
         // The row's own is what a message without an issuer was noted under.
         .whereIn('issuer', [issuer, ofRow])
-        .where('came_at', '>=', isoAt(askedAt))
+        .where('received_at', '>=', isoAt(askedAt))
         .where((either) => {
           either.where(ofPerson)
           if (sid !== undefined) either.orWhere(ofSession)

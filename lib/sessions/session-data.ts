@@ -11,7 +11,7 @@ export interface Device {
   /** such as `Firefox` */
   browser: string | undefined
   /** such as `Windows` */
-  system: string | undefined
+  os: string | undefined
 }
 
 // Longer ones are nobody's browser, and regular expressions look at it.
@@ -19,9 +19,9 @@ const maxUserAgentLength = 500
 
 /** @param userAgent as the browser sent it, which may be anything */
 export function parseUserAgent(userAgent: string | undefined): Device {
-  if (!userAgent || userAgent.length > maxUserAgentLength) return { browser: undefined, system: undefined }
+  if (!userAgent || userAgent.length > maxUserAgentLength) return { browser: undefined, os: undefined }
   const { browser, os } = bowser.parse(userAgent)
-  return { browser: named(browser.name), system: named(os.name) }
+  return { browser: named(browser.name), os: named(os.name) }
 }
 
 const known = new Set<string | undefined>([
@@ -41,12 +41,15 @@ export type LocationResolver = (req: Request) => string | undefined
 const maxLocationLength = 100
 
 /** @param place the host's function, which may say anything, or throw: nobody is kept out by that */
-export function createLocationResolver(place: (req: Request) => unknown, logger: Logger): LocationResolver {
+export function createLocationResolver(
+  location: (req: Request) => unknown,
+  logger: Logger,
+): LocationResolver {
   const failed = (error: unknown) =>
-    logger.error({ cause: describeError(error) }, 'the function `session.place` threw')
+    logger.error({ cause: describeError(error) }, 'the function `session.location` threw')
   return (req) => {
     try {
-      const said = place(req)
+      const said = location(req)
       // Nobody waits for an async function; what it rejects with would end the process.
       if (said instanceof Promise) said.catch(failed)
       return typeof said === 'string' && said !== '' ? sanitizeText(said, maxLocationLength) : undefined

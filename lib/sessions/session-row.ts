@@ -62,7 +62,7 @@ export function createSessionRow(parts: SessionRowParts): SessionRow {
       signedInVia: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
       sid,
       ...parseUserAgent(req.get('user-agent')),
-      place: locationOf(req),
+      location: locationOf(req),
       expiresAt: new Date(since + limitsOf(portal).absolute),
     })
   }

@@ -53,7 +53,7 @@ export interface NewSession extends Device {
   signedInVia: { providerId: string; provider: string; issuer: string; subject: string } | undefined
   /** the `sid` claim */
   sid: string | undefined
-  place: string | undefined
+  location: string | undefined
   expiresAt: Date
 }
 
@@ -64,7 +64,7 @@ export interface SessionInfo extends Device {
   userId: string
   /** slug */
   provider: string | undefined
-  place: string | undefined
+  location: string | undefined
   /** ISO 8601 */
   startedAt: string
   /** ISO 8601; noted when a tenth of the idle time has passed */
@@ -94,9 +94,9 @@ export function createSessionsTable(knex: Knex, seal: Seal, limitsOf: LimitsOf):
     running.where(Object.fromEntries(given))
     if (sid !== undefined)
       running.where((which) => {
-        which.where({ provider_session: sid })
+        which.where({ sid: sid })
         // Of which one it hangs on the provider has not said: the person is named, and may be meant.
-        if ('subject' in rest && rest.subject !== undefined) which.orWhereNull('provider_session')
+        if ('subject' in rest && rest.subject !== undefined) which.orWhereNull('sid')
       })
     return except === undefined ? running : running.whereNot('id', except)
   }
@@ -132,7 +132,7 @@ export function createSessionsTable(knex: Knex, seal: Seal, limitsOf: LimitsOf):
   }
 
   return {
-    async add({ sessionId, portal, userId, signedInVia, sid, place, browser, system, expiresAt }) {
+    async add({ sessionId, portal, userId, signedInVia, sid, location, browser, os, expiresAt }) {
       const id = sessionDigest(sessionId)
       await knex('sso_sessions').insert({
         id,
@@ -142,12 +142,12 @@ export function createSessionsTable(knex: Knex, seal: Seal, limitsOf: LimitsOf):
         provider: signedInVia?.provider ?? null,
         issuer: signedInVia?.issuer ?? null,
         subject: signedInVia?.subject ?? null,
-        provider_session: sid ?? null,
+        sid: sid ?? null,
         // Sealed, not plain: a copy of the database must not be a bunch of sessions.
         session: await seal.close(sessionId, id),
         browser: browser ?? null,
-        system: system ?? null,
-        place: place ?? null,
+        os: os ?? null,
+        location: location ?? null,
         created_at: now(),
         last_seen_at: now(),
         expires_at: expiresAt.toISOString(),
@@ -173,8 +173,8 @@ export function createSessionsTable(knex: Knex, seal: Seal, limitsOf: LimitsOf):
         userId: row.user_id,
         provider: row.provider ?? undefined,
         browser: row.browser ?? undefined,
-        system: row.system ?? undefined,
-        place: row.place ?? undefined,
+        os: row.os ?? undefined,
+        location: row.location ?? undefined,
         startedAt: row.created_at,
         lastSeenAt: row.last_seen_at,
       }))
@@ -197,7 +197,7 @@ export function sessionDigest(sessionId: string): string {
 }
 
 type Column = 'id' | 'user_id' | 'created_at' | 'last_seen_at'
-type Optional = 'provider' | 'browser' | 'system' | 'place'
+type Optional = 'provider' | 'browser' | 'os' | 'location'
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
 type Row = Record<Column, string> & Record<Optional, string | null>
 
@@ -206,8 +206,8 @@ const columns: (keyof Row)[] = [
   'user_id',
   'provider',
   'browser',
-  'system',
-  'place',
+  'os',
+  'location',
   'created_at',
   'last_seen_at',
 ]

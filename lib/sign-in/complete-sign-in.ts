@@ -85,7 +85,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
       const now = await table.find(portal, slug)
       // Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back.
       if (how === 'relinked' && !(now?.id === id && now.version === version))
-        await identities.unlinkRebound(portal, identity)
+        await identities.unlinkRelinked(portal, identity)
       if (!(now?.id === id && now.enabled))
         throw new PortalSsoError('provider_changed', 'the provider was disabled meanwhile')
       const used = { ...identity, userId: String(user.id), providerId: id }

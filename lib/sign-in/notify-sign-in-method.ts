@@ -37,7 +37,7 @@ export function createNotifySignInMethodChange(
       provider: displayName,
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
-      place: locationOf(req),
+      location: locationOf(req),
       href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
       logger.error({ portal, userId: user.id, cause: describeError(error) }, 'a user was not told by mail'),

@@ -72,7 +72,7 @@ export interface IdentitiesTable {
    */
   link(link: Link, gone?: string): Promise<{ userId: string; made: boolean }>
   /** Takes back a link that a rebinding made. */
-  unlinkRebound(portal: string, who: Subject): Promise<void>
+  unlinkRelinked(portal: string, who: Subject): Promise<void>
   /**
    * Notes that it was used just now, by which provider, and who it is in the directory where that was not known: what is there
    * stays.
@@ -156,7 +156,7 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           object_id: directory?.object ?? null,
           linked_at: now,
           last_used_at: now,
-          rebound_at: relinked ? now : null,
+          relinked_at: relinked ? now : null,
         })
         return { userId, made: true }
       } catch (error) {
@@ -164,8 +164,8 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         return { userId: (await findUserId(portal, { issuer, subject })) ?? userId, made: false }
       }
     },
-    async unlinkRebound(portal, { issuer, subject }) {
-      await rows().where({ portal, issuer, subject }).whereNotNull('rebound_at').delete()
+    async unlinkRelinked(portal, { issuer, subject }) {
+      await rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
     },
     async touch(portal, { issuer, subject, userId, providerId, directory }) {
       // Where they are known already they stay: both are set at once.

@@ -107,7 +107,7 @@ describe('the account page', () => {
   })
 
   it('shows the ways to sign in, and the sessions with this one marked', async () => {
-    const portal = await portalWithPeople({ session: { userCacheSeconds: 0, place: () => 'Antwerp' } })
+    const portal = await portalWithPeople({ session: { userCacheSeconds: 0, location: () => 'Antwerp' } })
     const before = await signIn(portal, new Visitor({ 'user-agent': firefox }))
     const visitor = await signIn(portal)
     const seen = await account(portal, visitor)
@@ -156,18 +156,18 @@ describe('the account page', () => {
 })
 
 describe('a host’s function that says where somebody is', () => {
-  it.each<[what: string, place: () => unknown, shown: unknown]>([
+  it.each<[what: string, location: () => unknown, shown: unknown]>([
     ['throws', () => assert.fail('no city here'), null],
     ['fails a while later', async () => assert.fail('no city here'), null],
     ['says nothing', () => undefined, null],
     ['says no text', () => ({ city: 'Antwerp' }), null],
     ['says a novel', () => 'a\n'.repeat(500), expect.stringMatching(/^.{100}$/)],
-  ])('keeps nobody out where it %s', async (_what, place, shown) => {
+  ])('keeps nobody out where it %s', async (_what, location, shown) => {
     const portal = await portalWithPeople({
-      session: { userCacheSeconds: 0, place: place as () => string },
+      session: { userCacheSeconds: 0, location: location as () => string },
     })
     await signIn(portal)
-    expect(await portal.knex('sso_sessions').pluck('place')).toEqual([shown])
+    expect(await portal.knex('sso_sessions').pluck('location')).toEqual([shown])
   })
 })
 
@@ -645,7 +645,7 @@ describe('the mail', () => {
     const portal = await portalWithPeople()
     await signIn(portal)
     const isLogged = () => portal.logs.some(({ message }) => message === 'a user was not told by mail')
-    for (let tries = 0; tries < 100 && !isLogged(); tries++) await pause()
+    for (let attempts = 0; attempts < 100 && !isLogged(); attempts++) await pause()
     expect(isLogged()).toBe(true)
   })
 
@@ -691,6 +691,6 @@ const mailsOf = (portal: TestPortal) => mailServer.mails.filter(({ text }) => te
 
 async function mailed(portal: TestPortal, sentence: string) {
   const found = () => mailsOf(portal).find(({ text }) => text.includes(sentence))
-  for (let tries = 0; tries < 200 && !found(); tries++) await pause()
+  for (let attempts = 0; attempts < 200 && !found(); attempts++) await pause()
   return found()!
 }

@@ -291,15 +291,15 @@ describe('the state of a provider', () => {
   const ready = { enabled: true, testSignInAt: '2026-11-01T00:00:00.000Z' } as Provider
   const now = new Date('2026-11-25T12:00:00.000Z')
   const failed = (name: string): Check => ({ name, result: 'failed', finding: 'x' })
-  const tested = (...checks: Check[]) => ({ tested: { at: now.toISOString(), checks } })
+  const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
 
   it.each<[string, Partial<Provider>, string[]]>([
     ['all is well', {}, ['Ready']],
     ['it was never rehearsed', { enabled: false, testSignInAt: undefined }, ['Disabled', 'Not rehearsed']],
-    ['it does not answer', tested(failed('reached')), ['Enabled', 'Cannot be reached']],
-    ['its keys are of no use', tested(failed('keys')), ['Enabled', 'Keys unusable']],
-    ['another check failed', tested(failed('issuer')), ['Enabled', 'Test failed']],
+    ['it does not answer', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
+    ['its keys are of no use', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
+    ['another check failed', lastTest(failed('issuer')), ['Enabled', 'Test failed']],
     ['the secret has 61 days', expiring('2027-01-25T00:00:00.000Z'), ['Ready']],
     [
       'the secret has 60 days',
@@ -329,7 +329,7 @@ describe('the state of a provider', () => {
   })
 
   it('is hopeless only when all that are enabled fail', () => {
-    const bad = { ...ready, ...tested(failed('reached')) }
+    const bad = { ...ready, ...lastTest(failed('reached')) }
     expect(allFail([])).toBe(false)
     expect(allFail([{ ...bad, enabled: false }])).toBe(false)
     expect(allFail([bad, ready])).toBe(false)
@@ -923,7 +923,7 @@ describe('the event log', () => {
     expect(headers.get('content-disposition')).toBe('attachment; filename="sso-events.csv"')
     expect(headers.get('cache-control')).toBe('no-store')
     const lines = body.split('\r\n')
-    expect(lines[0]).toBe('at,kind,provider,userId,by,reference,clientAddress,detail')
+    expect(lines[0]).toBe('at,kind,provider,userId,actor,reference,clientAddress,detail')
     expect(lines).toHaveLength(1 + 2000 + 1)
     expect(new Set(lines).size).toBeGreaterThan(28)
   })

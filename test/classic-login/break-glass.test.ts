@@ -120,7 +120,7 @@ describe('who would open the classic login', () => {
   it('guesses a ticket, or knows what the database holds: refused, and an event', async () => {
     await open()
     const ticket = ticketIn(await link())
-    const [row] = await portal.knex('sso_tickets')
+    const [row] = await portal.knex('sso_one_time_links')
     expect(JSON.stringify(row)).not.toContain(ticket)
     for (const guess of ['', 'x', row.id, ticket.slice(0, -1), `${ticket}x`, ticket.toLowerCase(), '%00'])
       expect([guess, (await use(guess)).status]).toEqual([guess, 410])
@@ -160,7 +160,7 @@ describe('who would open the classic login', () => {
   it('uses a link that is older than 15 minutes', async () => {
     await open()
     const url = await link()
-    await portal.knex('sso_tickets').update({ expires_at: new Date(Date.now() - 1000).toISOString() })
+    await portal.knex('sso_one_time_links').update({ expires_at: new Date(Date.now() - 1000).toISOString() })
     expect((await visitor.get(url)).status).toBe(410)
     expect((await use(ticketIn(url))).status).toBe(410)
   })
@@ -228,6 +228,6 @@ describe('who would open the classic login', () => {
   it('makes a link for a portal that is not there', async () => {
     await open({ baseUrl: { default: 'http://127.0.0.1', south: 'http://127.0.0.1' } })
     await expect(portal.sso.breakGlass.link({ portal: 'nobody' })).rejects.toThrow('no baseUrl')
-    expect(await portal.knex('sso_tickets')).toEqual([])
+    expect(await portal.knex('sso_one_time_links')).toEqual([])
   })
 })

@@ -128,7 +128,7 @@ describe('portal-sso providers add', () => {
     ])
     expect(first).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(first.stdout)).toMatchObject({
-      provider: { slug: 'acme', enabled: false, tested: { checks: expect.any(Array) } },
+      provider: { slug: 'acme', enabled: false, lastTest: { checks: expect.any(Array) } },
       urls: { redirectUri: 'http://localhost:3000/login/acme/callback' },
       next: ['portal-sso providers rehearse acme', 'portal-sso providers enable acme'],
     })

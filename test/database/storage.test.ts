@@ -35,7 +35,14 @@ const allMigrations = [
   '010-sessions',
 ]
 const settings = { clientAddress: 'shortened' } as const
-const ourTables = ['sso_events', 'sso_identities', 'sso_proofs', 'sso_providers', 'sso_sessions', 'sso_users']
+const ourTables = [
+  'sso_events',
+  'sso_identities',
+  'sso_email_verifications',
+  'sso_providers',
+  'sso_sessions',
+  'sso_users',
+]
 
 /** How many calls came to each end. */
 async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {
@@ -225,7 +232,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           testSignInAt: undefined,
           retireAt: undefined,
           rebindingSince: undefined,
-          tested: undefined,
+          lastTest: undefined,
         }
         expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
@@ -519,8 +526,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
         },
         sid: 'sid-at-provider',
         browser: 'Firefox',
-        system: 'Windows',
-        place: '203.0.113.0/24',
+        os: 'Windows',
+        location: '203.0.113.0/24',
         expiresAt: new Date('2030-01-02T03:04:05.678Z'),
       })
       const rows = () => knex('sso_sessions').where({ portal })
@@ -540,7 +547,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await seal.open(row.session, row.id)).toBe(sessionId)
         expect(row).toMatchObject({
           user_id: 'user',
-          provider_session: 'sid-at-provider',
+          sid: 'sid-at-provider',
           expires_at: '2030-01-02T03:04:05.678Z',
         })
       })
@@ -572,8 +579,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
           userId: 'user',
           provider: 'acme',
           browser: 'Firefox',
-          system: 'Windows',
-          place: '203.0.113.0/24',
+          os: 'Windows',
+          location: '203.0.113.0/24',
           startedAt: '2026-01-03T00:00:00.000Z',
           lastSeenAt: expect.any(String),
         })
@@ -624,7 +631,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         const left = await rows()
         expect(left).toHaveLength(1)
         expect(await seal.open(left[0].session, left[0].id)).toBe(`${portal}-two`)
-        expect(left[0].provider_session).toBeNull()
+        expect(left[0].sid).toBeNull()
       })
     })
 

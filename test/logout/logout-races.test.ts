@@ -146,8 +146,8 @@ describe('a logout token', () => {
     const token = await logoutToken({ sub: 'ada' })
     await portal.knex.schema.renameTable('sso_sessions', 'away')
     expect(await deliver(token)).toBe(503)
-    expect(await portal.knex('sso_logout_tokens').select('obeyed_at', 'subject')).toEqual([
-      { obeyed_at: null, subject: 'ada' },
+    expect(await portal.knex('sso_logout_tokens').select('processed_at', 'subject')).toEqual([
+      { processed_at: null, subject: 'ada' },
     ])
     await portal.knex.schema.renameTable('away', 'sso_sessions')
     expect(await isIn(visitor)).toBe(true)
@@ -206,8 +206,8 @@ describe.each(databases)('what providers said has ended (%s)', (_name, fresh) =>
     expect(await table.note(told)).toBe(false)
     expect(await table.note({ ...told, portal: 'south' })).toBe(true)
     expect(await table.wasSignedOut(acme, before)).toBe(true)
-    const [{ came_at, expires_at }] = await started.knex('sso_logout_tokens').where({ portal: 'default' })
-    expect(Date.parse(expires_at) - Date.parse(came_at)).toBe(4 * hours)
+    const [{ received_at, expires_at }] = await started.knex('sso_logout_tokens').where({ portal: 'default' })
+    expect(Date.parse(expires_at) - Date.parse(received_at)).toBe(4 * hours)
     await sleep(2)
     expect(await table.wasSignedOut(acme, ada())).toBe(false)
   })

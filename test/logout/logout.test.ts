@@ -435,7 +435,7 @@ describe('a logout token', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store')
     expect(answer.headers.get('set-cookie')).toBeNull()
     expect([await isIn(first, portal), await isIn(second, portal)]).toEqual([false, true])
-    expect(await portal.knex('sso_sessions').pluck('provider_session')).toEqual(['two'])
+    expect(await portal.knex('sso_sessions').pluck('sid')).toEqual(['two'])
     expect(heard).toEqual([
       {
         kind: 'signed-out',

@@ -31,16 +31,16 @@ const aging = {
     index: 'sso_sessions_age',
     row: { portal, user_id: 'ada', session: 'sealed', created_at: long, last_seen_at: long },
   },
-  sso_proofs: {
+  sso_email_verifications: {
     column: 'sent_at',
     keep: 2,
     index: 'sso_proofs_sent_at',
     row: {
       portal,
       registration: 'one',
-      address_mac: 'a',
+      email_mac: 'a',
       identity_mac: 'i',
-      tries: 0,
+      attempts: 0,
       expires_at: long,
     },
   },
@@ -48,13 +48,13 @@ const aging = {
     column: 'expires_at',
     keep: 1,
     index: 'sso_logout_tokens_age',
-    row: { portal, issuer: 'https://id.acme.example', came_at: long },
+    row: { portal, issuer: 'https://id.acme.example', received_at: long },
   },
-  sso_tickets: {
+  sso_one_time_links: {
     column: 'expires_at',
     keep: 24,
     index: 'sso_tickets_age',
-    row: { portal, kind: 'rehearsal', detail: '{}', made_at: long },
+    row: { portal, kind: 'rehearsal', detail: '{}', created_at: long },
   },
 }
 
@@ -121,7 +121,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       const end = inDays(61)
       await table().insert(newProvider({ clientSecretExpiresAt: end }))
       const portal = await instance()
-      await portal.sso.maintenance()
+      await portal.sso.runMaintenance()
       expect(await told()).toEqual([])
       for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
         // The same end, seen from another day.
@@ -131,8 +131,8 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
           client_secret_expires_at: moved.first.end,
           expiry_warned: warned,
         })
-        await portal.sso.maintenance()
-        await portal.sso.maintenance()
+        await portal.sso.runMaintenance()
+        await portal.sso.runMaintenance()
       }
       expect(await told()).toEqual([
         ['first', 60],
@@ -153,19 +153,19 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     it('once, however many instances look at the same time', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const instances = await Promise.all([instance(), instance(), instance()])
-      await Promise.all(instances.map(({ sso }) => sso.maintenance()))
+      await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
       expect(await told()).toEqual([['first', 5]])
     })
 
     it('anew when it got another end, and of the second one by itself', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       await endsIn(6)
-      await sso.maintenance()
+      await sso.runMaintenance()
       await endsIn(20, 'second_client_secret_expires_at')
-      await sso.maintenance()
-      await sso.maintenance()
+      await sso.runMaintenance()
+      await sso.runMaintenance()
       expect(await told()).toEqual([
         ['first', 5],
         ['first', 6],
@@ -176,7 +176,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     it('also when it has run out already, with 0 days', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       expect(await told()).toEqual([['first', 0]])
     })
 
@@ -194,7 +194,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         .where({ slug: 'last' })
         .update({ id: 'z'.repeat(36) })
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       expect(await told()).toEqual([['first', 5]])
     })
 
@@ -206,17 +206,17 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     ])('not where the provider %s', async (_what, more) => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       expect(await told()).toEqual([])
     })
 
     it('not where the provider retires before, or was removed', async () => {
       const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
-      await knex('sso_providers').update({ retiring_at: inDays(4) })
+      await knex('sso_providers').update({ retire_at: inDays(4) })
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       await table().remove(acme)
-      await sso.maintenance()
+      await sso.runMaintenance()
       expect(await told()).toEqual([])
     })
 
@@ -230,8 +230,8 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         })
         await table().insert(acme, { clientSecret: 'the secret itself' })
         const { sso } = await instance({ ...mailing, mailer: mailServer.transport })
-        await sso.maintenance()
-        await sso.maintenance()
+        await sso.runMaintenance()
+        await sso.runMaintenance()
         const to = mailServer.mails.map(({ recipients }) => recipients)
         expect(to).toEqual([['one@example.com'], ['two@example.com']])
         const [mail] = mailServer.mails
@@ -250,7 +250,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
         mailServer.faults.refuse = true
         const { sso, logs } = await instance({ ...mailing, mailer: mailServer.transport })
-        await sso.maintenance()
+        await sso.runMaintenance()
         const failures = logs.filter(({ message }) => message === 'the warning was not mailed')
         expect(failures).toHaveLength(2)
         expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
@@ -269,9 +269,9 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
             waited += 10_000
           }
           const { sso } = await instance({ ...mailing, mailer })
-          await sso.maintenance()
+          await sso.runMaintenance()
           expect((await told()).length).toBeLessThan(5)
-          for (let minute = 0; minute < 4; minute++) await sso.maintenance()
+          for (let minute = 0; minute < 4; minute++) await sso.runMaintenance()
           expect(await told()).toHaveLength(5)
         } finally {
           now.mockRestore()
@@ -299,7 +299,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         .where({ slug: 'young' })
         .update({ removed_at: inDays(-29.9) })
       const instances = await Promise.all([instance(), instance()])
-      await Promise.all(instances.map(({ sso }) => sso.maintenance()))
+      await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
       expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
       expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
       await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
@@ -319,7 +319,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
         await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
         const instances = await Promise.all([instance(), instance()])
-        await Promise.all(instances.map(({ sso }) => sso.maintenance()))
+        await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
         const left: string[] = await knex(of).pluck('id')
         expect(left.filter((id) => id.startsWith('over'))).toEqual([])
         expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
@@ -345,20 +345,20 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       }))
       await knex.batchInsert('sso_logout_tokens', rows, 500)
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       const left: string[] = await knex('sso_logout_tokens').pluck('id')
       expect(left).toHaveLength(300)
       expect(left).toContain('token 20299')
-      await sso.maintenance()
+      await sso.runMaintenance()
       expect(await knex('sso_logout_tokens')).toHaveLength(0)
     })
 
     it('events as long as the portal keeps them', async () => {
       const at = inDays(-40)
       await knex('sso_events').insert({ ...aging.sso_events.row, id: 'old', at })
-      await (await instance()).sso.maintenance()
+      await (await instance()).sso.runMaintenance()
       expect(await knex('sso_events').pluck('id')).toEqual(['old'])
-      await (await instance({ events: { retentionDays: 30 } })).sso.maintenance()
+      await (await instance({ events: { retentionDays: 30 } })).sso.runMaintenance()
       expect(await knex('sso_events').where({ id: 'old' })).toEqual([])
     })
 
@@ -368,13 +368,17 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         portal: 'default',
         kind: 'rehearsal',
         detail: '{}',
-        made_at: inDays(-3),
+        created_at: inDays(-3),
         expires_at: inDays(expires),
       })
-      await knex('sso_tickets').insert([ticket('old', -1.01), ticket('over', -0.9), ticket('good', 0.01)])
+      await knex('sso_one_time_links').insert([
+        ticket('old', -1.01),
+        ticket('over', -0.9),
+        ticket('good', 0.01),
+      ])
       const { sso } = await instance()
-      await sso.maintenance()
-      expect(await knex('sso_tickets').orderBy('id').pluck('id')).toEqual(['good', 'over'])
+      await sso.runMaintenance()
+      expect(await knex('sso_one_time_links').orderBy('id').pluck('id')).toEqual(['good', 'over'])
     })
 
     it('nothing else: what is there stays as it is', async () => {
@@ -388,7 +392,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       })
       const before = [await knex('sso_providers'), await knex('sso_events')]
       const { sso } = await instance()
-      await sso.maintenance()
+      await sso.runMaintenance()
       expect([await knex('sso_providers'), await knex('sso_events')]).toEqual(before)
     })
   })

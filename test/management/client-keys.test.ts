@@ -143,8 +143,8 @@ describe('a provider that is connected with private_key_jwt', () => {
     const change = (changes: object) => portal.sso.providers.update('acme', changes)
     await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(ProviderTestError)
     await change({ prompt: 'login' })
-    const { tested } = (await portal.sso.providers.find('acme'))!
-    expect(tested!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
+    const { lastTest } = (await portal.sso.providers.find('acme'))!
+    expect(lastTest!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
   })
 
   it('can be one that had a secret before; the key stays when it is changed to and fro', async () => {

@@ -217,7 +217,7 @@ describe('client_secret_basic', () => {
     odd.faults.rawCredentials = true
     expect(await signsIn()).toBe(false)
     expect((await portal.sso.providers.test('acme')).ok).toBe(true)
-    expect(await stored()).toMatchObject({ secretEncoding: 'raw', tested: { checks: expect.any(Array) } })
+    expect(await stored()).toMatchObject({ secretEncoding: 'raw', lastTest: { checks: expect.any(Array) } })
     expect(await signsIn()).toBe(true)
     const { before, after } = JSON.parse(
       (await portal.knex('sso_events').where({ kind: 'provider-changed' }).first()).detail,

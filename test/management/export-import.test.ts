@@ -140,11 +140,11 @@ describe('an import', () => {
       ['second', 'connected'],
     ])
     const [here, there] = await Promise.all([from.sso.providers.find('acme'), to.sso.providers.find('acme')])
-    const { id: _, enabled, tested, position, ...same } = there!
+    const { id: _, enabled, lastTest, position, ...same } = there!
     expect(here).toMatchObject(same)
-    expect({ enabled, tested, position }).toMatchObject({
+    expect({ enabled, lastTest, position }).toMatchObject({
       enabled: false,
-      tested: { checks: expect.any(Array) },
+      lastTest: { checks: expect.any(Array) },
     })
     expect(await secretsIn(to)).toEqual([provider.clientSecret, secondSecret])
     expect(await to.knex('sso_events').where({ kind: 'provider-connected', actor: 'cli:ada' })).toHaveLength(

@@ -75,8 +75,8 @@ describe.each(databases)('a new app registration, which changes every subject, o
     expect(await events('identity-rebound')).toMatchObject([{ user_id: ada.id, provider: 'acme' }])
     const links = await portal.knex('sso_identities').where({ user_id: ada.id }).orderBy('linked_at')
     expect(links).toMatchObject([
-      { rebound_at: null },
-      { rebound_at: expect.any(String), tenant_id: contoso, issuer: entra.issuerOf(contoso) },
+      { relinked_at: null },
+      { relinked_at: expect.any(String), tenant_id: contoso, issuer: entra.issuerOf(contoso) },
     ])
   })
 
@@ -253,7 +253,7 @@ describe.each(databases)('a new app registration, which changes every subject, o
       expect([undone, seen.status]).toEqual([0, 409])
       expect((await visitor.get(`${slow.url}/portal`)).status).toBe(302)
       await slow.close()
-      expect(await portal.knex('sso_identities').whereNotNull('rebound_at')).toEqual([])
+      expect(await portal.knex('sso_identities').whereNotNull('relinked_at')).toEqual([])
       expect(await portal.knex('sso_sessions').where({ user_id: ada.id })).toHaveLength(1)
     })
 

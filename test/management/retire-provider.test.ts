@@ -73,7 +73,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
   const lastDayWas = (ago: number) =>
     knex('sso_providers')
       .where({ slug: 'acme' })
-      .update({ retiring_at: new Date(Date.now() - ago).toISOString() })
+      .update({ retire_at: new Date(Date.now() - ago).toISOString() })
   async function events(kind: EventKind): Promise<{ actor: string; detail: unknown }[]> {
     const rows = await knex('sso_events').where({ kind }).orderBy('at')
     return rows.map(({ actor, detail }) => ({ actor, detail: JSON.parse(detail) }))
@@ -125,28 +125,28 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const bobs = await signIn('other')
       await portal.sso.providers.retire('acme', inHours(1))
       await lastDayWas(60_000)
-      await Promise.all([portal.sso.maintenance(), another.sso.maintenance()])
-      await portal.sso.maintenance()
+      await Promise.all([portal.sso.runMaintenance(), another.sso.runMaintenance()])
+      await portal.sso.runMaintenance()
       for (const visitor of theirs) expect(await isIn(visitor)).toBe(false)
       expect(await isIn(bobs)).toBe(true)
       expect(await events('provider-retired')).toEqual([{ actor: 'upkeep', detail: { sessions: 2 } }])
-      const { enabled, retiring_at } = await row()
-      expect([Boolean(enabled), retiring_at]).toEqual([false, null])
+      const { enabled, retire_at } = await row()
+      expect([Boolean(enabled), retire_at]).toEqual([false, null])
     })
 
     it('has its sessions ended by an instance, too, that has had no request and knows no store', async () => {
       const visitor = await signIn()
       const idle = await instance()
       await lastDayWas(60_000)
-      await idle.sso.maintenance()
+      await idle.sso.runMaintenance()
       expect(await isIn(visitor)).toBe(false)
       expect(await knex('sso_sessions')).toEqual([])
     })
 
     it('waits for those who were let through in its last seconds, so that no session is missed', async () => {
       await lastDayWas(1000)
-      await portal.sso.maintenance()
-      expect((await row()).retiring_at).not.toBeNull()
+      await portal.sso.runMaintenance()
+      expect((await row()).retire_at).not.toBeNull()
       expect(await events('provider-retired')).toEqual([])
     })
 
@@ -164,10 +164,10 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const visitor = await signIn()
       await lastDayWas(60_000)
       await portal.sso.providers.enable('acme', { withoutRehearsal: true })
-      await portal.sso.maintenance()
+      await portal.sso.runMaintenance()
       expect(await isIn(visitor)).toBe(true)
       expect(await isIn(await signIn())).toBe(true)
-      expect((await row()).retiring_at).toBeNull()
+      expect((await row()).retire_at).toBeNull()
     })
 
     it('keeps a day to come when it is disabled and enabled before', async () => {
@@ -175,7 +175,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await portal.sso.providers.retire('acme', at)
       await portal.sso.providers.disable('acme')
       await portal.sso.providers.enable('acme', { withoutRehearsal: true })
-      expect((await row()).retiring_at).toBe(at.toISOString())
+      expect((await row()).retire_at).toBe(at.toISOString())
     })
 
     it.each([
@@ -211,11 +211,11 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     it('has those ended, too, that slipped in while it was', async () => {
       await portal.sso.providers.disable('acme', { endSessions: true })
       const late = await signIn('other')
-      const { id, retiring_at } = await row()
+      const { id, retire_at } = await row()
       await knex('sso_sessions').update({ provider_id: id, provider: 'acme' })
-      expect(retiring_at).not.toBeNull()
+      expect(retire_at).not.toBeNull()
       await lastDayWas(60_000)
-      await portal.sso.maintenance()
+      await portal.sso.runMaintenance()
       expect(await isIn(late)).toBe(false)
     })
 
@@ -381,7 +381,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect(await dependents()).toMatchObject({ onlyWayIn: 0 })
       await knex('sso_providers')
         .where({ slug: 'other' })
-        .update({ retiring_at: inHours(-1).toISOString() })
+        .update({ retire_at: inHours(-1).toISOString() })
       expect(await dependents()).toMatchObject({ onlyWayIn: 1 })
       await portal.sso.providers.remove('other')
       expect(await dependents()).toMatchObject({ onlyWayIn: 1 })

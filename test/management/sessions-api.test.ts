@@ -71,8 +71,8 @@ describe('sso.sessions', () => {
       userId: ada.id,
       provider: 'acme',
       browser: 'Firefox',
-      system: 'Windows',
-      place: '127.0.0.0/24',
+      os: 'Windows',
+      location: '127.0.0.0/24',
       startedAt: expect.stringMatching(/Z$/),
       lastSeenAt: expect.stringMatching(/Z$/),
     })
@@ -303,7 +303,7 @@ describe('the page of sessions', () => {
     const markup = '<img src=x onerror=alert(1)>'
     await portal.knex('sso_users').update({ name: markup })
     await comeIn('acme', { 'user-agent': `${markup}/1.0` })
-    await portal.knex('sso_sessions').update({ browser: markup, place: markup })
+    await portal.knex('sso_sessions').update({ browser: markup, location: markup })
     for (const path of [
       `/sessions?user=${ada.id}`,
       '/sessions?provider=acme',

@@ -278,6 +278,6 @@ describe('a test of a provider', () => {
     const { ok, checks } = await portal.sso.providers.test('acme')
     expect(ok).toBe(false)
     const [after] = await portal.sso.providers.list()
-    expect(after).toEqual({ ...before, tested: { at: expect.any(String), checks } })
+    expect(after).toEqual({ ...before, lastTest: { at: expect.any(String), checks } })
   })
 })

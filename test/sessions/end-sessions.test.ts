@@ -173,14 +173,14 @@ describe.each(stores)('a session %s', (where, keep) => {
   describe.each(ways)('that was ended by %s', (_who, end) => {
     it.each(where === 'in the process' ? ['here'] : ['here', 'there'])(
       'stays ended, though a request in flight %s writes into it at its end',
-      async (place) => {
+      async (location) => {
         const gate = { arrived: signal(), goOn: signal() }
         const { north, south, instances } = await startBoth(kept, gate)
         const visitor = new Visitor()
         await visitor.open(`${north.url}/login/acme`)
         const stolen = cookieOf(visitor, north)
         for (const instance of instances) expect(await statusAt(instance, stolen)).toBe(200)
-        const busy = place === 'here' ? north : south
+        const busy = location === 'here' ? north : south
         const slow = fetch(`${busy.url}/slow`, { headers: { cookie: stolen } })
         await gate.arrived.given
         await end(north, visitor)
@@ -252,8 +252,8 @@ describe('a session that the host writes anew, by `req.login` of who is signed i
     const [after, ...others] = await portal.knex('sso_sessions')
     expect(others).toEqual([])
     // Nor does it last longer.
-    const { provider, issuer, subject, provider_session, expires_at } = before
-    expect(after).toMatchObject({ provider, issuer, subject, provider_session, expires_at })
+    const { provider, issuer, subject, sid, expires_at } = before
+    expect(after).toMatchObject({ provider, issuer, subject, sid, expires_at })
     const cookie = cookieOf(visitor, portal)
     expect(await statusAt(portal, cookie)).toBe(200)
     await end(portal, visitor)

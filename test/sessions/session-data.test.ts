@@ -11,15 +11,15 @@ describe('a device is told', () => {
   it.each([
     [
       'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0',
-      { browser: 'Firefox', system: 'Windows' },
+      { browser: 'Firefox', os: 'Windows' },
     ],
     [
       'Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1',
-      { browser: 'Safari', system: 'iOS' },
+      { browser: 'Safari', os: 'iOS' },
     ],
     [
       'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36',
-      { browser: 'Chrome', system: 'Linux' },
+      { browser: 'Chrome', os: 'Linux' },
     ],
   ])('by browser and system, and nothing finer: %s', (userAgent, device) => {
     expect(parseUserAgent(userAgent)).toEqual(device)
@@ -30,7 +30,7 @@ describe('a device is told', () => {
     ['an empty text', ''],
     ['more than any browser sends', `Mozilla/5.0 ${'x'.repeat(500)} Firefox/128.0`],
   ])('by nobody who sends %s', (_what, userAgent) => {
-    expect(parseUserAgent(userAgent)).toEqual({ browser: undefined, system: undefined })
+    expect(parseUserAgent(userAgent)).toEqual({ browser: undefined, os: undefined })
   })
 
   it('on one short line, whatever was sent', () => {

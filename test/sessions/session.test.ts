@@ -516,7 +516,7 @@ describe('sessions in Redis', () => {
     await server.start()
     // An in-memory Redis comes back empty: what counts is that the portal is back by itself.
     const back = async () => {
-      for (let tries = 0; tries < 100; tries++) {
+      for (let attempts = 0; attempts < 100; attempts++) {
         const { status } = await visitor.get(`${portal.url}/portal`)
         if (status !== 503) return status
         await new Promise((resolve) => setTimeout(resolve, 100))

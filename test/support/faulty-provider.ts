@@ -149,7 +149,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const { clientSecret = 'a secret+with/odd:characters-&%', usual = {}, claimsOf } = options
   const keys = await createSigningKeys(clientSecret)
   const listener = (req: IncomingMessage, res: ServerResponse) => {
-    asyncHandler(req, res).catch((error: unknown) => {
+    handle(req, res).catch((error: unknown) => {
       if (!res.headersSent) res.writeHead(500).end(String(error))
     })
   }
@@ -193,7 +193,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
   const { faults } = provider
 
-  async function asyncHandler(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const request = await received(req)
     provider.requests.push(request)
     const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined

@@ -44,7 +44,7 @@ export async function startRedisCluster(): Promise<OwnCluster> {
 
 /** Redis also takes the port 10,000 above, which must not be one that the system gives to whoever asks for any. */
 async function freeClusterPort(): Promise<number> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let attempts = 0; attempts < 200; attempts++) {
     const port = await freePort()
     if (port + 10_000 < 32_768 && (await isFree(port + 10_000))) return port
   }
@@ -76,7 +76,7 @@ async function join(ports: readonly number[]): Promise<void> {
 
 /** Once every node knows all the others and their slots. */
 async function agreed(client: { sendCommand(command: string[]): Promise<unknown> }): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let attempts = 0; attempts < 200; attempts++) {
     const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
     if (/cluster_state:ok/.test(info) && info.includes(`cluster_known_nodes:${nodes}`)) return
     await delay(50)

@@ -713,7 +713,7 @@ describe('a link to a rehearsal', () => {
     await open()
     const { url, ticket } = await portal.sso.testSignIns.link('draft')
     const past = new Date(Date.now() - 1000).toISOString()
-    await portal.knex('sso_tickets').update({ expires_at: past })
+    await portal.knex('sso_one_time_links').update({ expires_at: past })
     expect((await visitor.get(url)).status).toBe(410)
     expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
     expect(await portal.sso.testSignIns.outcome(ticket)).toBe('expired')
@@ -721,7 +721,7 @@ describe('a link to a rehearsal', () => {
     await press(scene(), begun.url)
     expect(await portal.sso.testSignIns.outcome(begun.ticket)).toBe('waiting')
     const longAgo = new Date(Date.now() - 16 * 60_000).toISOString()
-    await portal.knex('sso_tickets').whereNotNull('used_at').update({ used_at: longAgo })
+    await portal.knex('sso_one_time_links').whereNotNull('used_at').update({ used_at: longAgo })
     expect(await portal.sso.testSignIns.outcome(begun.ticket)).toBe('expired')
     expect(await portal.sso.testSignIns.outcome('nobody made this')).toBe('expired')
   })
@@ -729,7 +729,7 @@ describe('a link to a rehearsal', () => {
   it('is in the database as a digest only', async () => {
     await open()
     const { ticket } = await portal.sso.testSignIns.link('draft')
-    expect(JSON.stringify(await portal.knex('sso_tickets'))).not.toContain(ticket)
+    expect(JSON.stringify(await portal.knex('sso_one_time_links'))).not.toContain(ticket)
   })
 
   it('is made for no provider that is not there', async () => {
@@ -834,7 +834,7 @@ describe('the first provider of a portal, with which the classic login goes off'
       portal
         .knex('sso_providers')
         .where({ slug: 'draft' })
-        .update({ rehearsed_at: new Date(Date.now() - hours * 3_600_000).toISOString() })
+        .update({ test_sign_in_at: new Date(Date.now() - hours * 3_600_000).toISOString() })
     await rehearsed(12.1)
     await expect(enable()).rejects.toThrow(/more than 12 hours ago.*only way in/)
     await rehearsed(11.9)
@@ -847,7 +847,7 @@ describe('the first provider of a portal, with which the classic login goes off'
     await portal
       .knex('sso_providers')
       .where({ portal: 'south' })
-      .update({ rehearsed_at: new Date().toISOString() })
+      .update({ test_sign_in_at: new Date().toISOString() })
     await expect(portal.sso.providers.enable('acme', { portal: 'south' })).rejects.toThrow('only way in')
   })
 })

@@ -90,14 +90,14 @@ describe('a post from another site (CSRF)', () => {
 
   interface Layer {
     route?: { path: string | string[]; methods: Record<string, boolean> }
-    asyncHandler: { stack?: Layer[] }
+    handle: { stack?: Layer[] }
   }
 
   /** Every path of ours that takes a POST, found in the routers themselves, so that a new one is here, too. */
   function posts(layers: Layer[]): string[] {
-    return layers.flatMap(({ route, asyncHandler }) => {
+    return layers.flatMap(({ route, handle }) => {
       if (route && (route.methods.post || route.methods._all)) return [route.path].flat()
-      return posts(asyncHandler.stack ?? [])
+      return posts(handle.stack ?? [])
     })
   }
 

@@ -188,7 +188,7 @@ async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promis
   const ask = (before?: Answers) => answer(preset, flags, clientAuthentication, before)
   await connect(context, input, ask, person, flags)
   const provider = (await sso.providers.find(slug, portal)) as Provider
-  if (!flags.json) provider.tested?.checks.forEach(printCheck)
+  if (!flags.json) provider.lastTest?.checks.forEach(printCheck)
   const offered = person && !enabled && !flags.disabled && (await offerRehearsal(context, slug, flags))
   conclude(context, { ...provider, enabled: enabled || offered }, flags)
 }

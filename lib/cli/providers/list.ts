@@ -99,8 +99,8 @@ export function printProvider(context: SsoContext, provider: Provider): void {
     ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
   ])
   printUrls(urlsOf(context, provider))
-  print(provider.tested ? `Tested ${provider.tested.at}:` : 'Never tested.')
-  provider.tested?.checks.forEach(printCheck)
+  print(provider.lastTest ? `Tested ${provider.lastTest.at}:` : 'Never tested.')
+  provider.lastTest?.checks.forEach(printCheck)
 }
 
 function spelled(value: unknown): string {

@@ -52,7 +52,7 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
   if (promote) await sso.providers.promoteSecondSecret(slug, { portal, actor })
   else await inFlags(sso.providers.update(slug, changes, { portal, actor }))
   const provider = await sso.providers.find(slug, portal)
-  if (!flags.json) provider?.tested?.checks.forEach(printCheck)
+  if (!flags.json) provider?.lastTest?.checks.forEach(printCheck)
   const unrehearsed = provider && !provider.enabled && !provider.testSignInAt
   printResult(
     flags,
