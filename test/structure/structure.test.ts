@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from '@jest/globals'
-import { measureSources, parseSource } from '../bench/source-shape.ts'
-import type { StructureNumbers } from '../bench/structure.ts'
+import { measureSources, parseSource } from '../../bench/source-shape.ts'
+import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
@@ -33,7 +33,7 @@ describe('the structure of lib', () => {
 
   // In a process of its own: Jest rewrites modules and keeps several copies of them, which distorts V8's coverage.
   beforeAll(async () => {
-    const root = path.resolve(import.meta.dirname, '..')
+    const root = path.resolve(import.meta.dirname, '../..')
     const script = ['--import', 'tsx', 'bench/structure.ts', '--json']
     const { stdout } = await promisify(execFile)(process.execPath, script, { cwd: root, timeout: 110_000 })
     report = JSON.parse(stdout) as Report
