@@ -1,18 +1,18 @@
-import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
+import express, { type RequestHandler, type Router } from 'express'
 import type { Knex } from 'knex'
 import { Passport } from 'passport'
-import { createAccountPage } from './account/account-page.ts'
-import { createEndLinking, createSignInMethods } from './account/sign-in-methods.ts'
+import { Account } from './account/account.ts'
 import { type AdminOptions, createAdmin } from './admin/admin.ts'
-import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './classic-login/break-glass.ts'
-import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
+import type { CallbackModules } from './callback/handle-callback.ts'
+import { providerRouter } from './callback/provider-router.ts'
+import { BreakGlass, BreakGlassCookie } from './classic-login/break-glass.ts'
+import { ClassicLogin } from './classic-login/classic-login.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { createHistory, type History } from './events/event-history.ts'
 import { createEventLog, type PortalEvents } from './events/event-log.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
-import { createApplyProviderLogout } from './logout/provider-logout.ts'
-import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
+import { Logout } from './logout/logout.ts'
 import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
 import { createSendMethodMail } from './mail/sign-in-method-mail.ts'
@@ -29,9 +29,7 @@ import { createHttpClients } from './oidc/http-client.ts'
 import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
-import { createEmailVerifications } from './registration/email-verification.ts'
-import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
-import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
+import { Registration } from './registration/registration.ts'
 import { createLimitRefusals, createRouter } from './router.ts'
 import { createSession, type SessionOptions } from './session.ts'
 import { createEndSessions, createSessionStores } from './sessions/end-sessions.ts'
@@ -45,26 +43,12 @@ import { createSessionsTable } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { sanitizingLogger } from './shared/logger.ts'
 import { createSeal, createSecretBox, deriveKey } from './shared/seal.ts'
-import { createAttempts } from './sign-in/attempts.ts'
-import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
-import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
-import { createProviderClients, createProviderStrategies } from './sign-in/connected-providers.ts'
-import { createResolveIdentity } from './sign-in/decide.ts'
-import { createNotifySignInMethodChange } from './sign-in/notify-sign-in-method.ts'
-import {
-  createOfferAccountLink,
-  createPendingRegistrations,
-  createRestartSignIn,
-  createStartRegistration,
-  createWithPending,
-} from './sign-in/pending-registration.ts'
-import { createRequireReauthentication } from './sign-in/reauthentication.ts'
-import { createRefuse } from './sign-in/refuse.ts'
-import { createReport } from './test-sign-in/report.ts'
-import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
+import { SignIn } from './sign-in/sign-in.ts'
+import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
+import type { Core } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
 import { createPages, createViews } from './web/pages.ts'
 import { createPortalResolver } from './web/request.ts'
@@ -80,6 +64,8 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const logger = sanitizingLogger(settings.logger)
   const portalOf = createPortalResolver(settings.portal, settings.baseUrl)
   const urls = createPortalUrls(settings.baseUrl, settings.mountPath)
+  const seal = (purpose: string) => createSeal(secrets, purpose)
+  const core: Core = { knex, logger, portalOf, urls, secure, homePath, seal }
   const events = createEventLog(knex, logger, settings.events)
   const views = createViews(settings.viewsDir)
   const pages = createPages({
@@ -108,7 +94,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const userCache = createUserCache(users, { fresh, spare: fresh && spare })
-  const index = createSessionsTable(knex, createSeal(secrets, 'session-index'), limitsOf)
+  const index = createSessionsTable(knex, core.seal('session-index'), limitsOf)
   const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
   const sessionStores = createSessionStores()
   const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
@@ -126,110 +112,74 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     portalOf,
     sessionValidity,
   })
-  const pendingRegistrations = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
-  const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
-  const lastUsed = createLastProvider(secure)
-  const signedOutMarker = createSignedOutMarker(secure)
-  const offerAccountLink = createOfferAccountLink(pendingRegistrations, urls)
-  const refuse = createRefuse({ urls, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
-  const clients = createProviderClients(table, outbound)
   const sendMail = mailer && createSendMail(mailer, mailFrom)
-  const notifySignInMethodChange = createNotifySignInMethodChange({
-    urls,
-    logger,
-    pages,
-    locationOf,
-    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
-  })
-  const proving = sendMail && {
-    emailVerifications: createEmailVerifications(createEmailVerificationsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
-    emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
-  }
-  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
-  const strategies = createProviderStrategies({ urls, attempts, clients, passport })
-  const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
-  const canVerifyEmail = proving !== undefined
-  const oneTimeLinks = createOneTimeLinks(knex)
-  const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
-  const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
-  const breakGlassCookie = createBreakGlassCookie(createSeal(secrets, 'break-glass'), secure, portalOf)
-  const methods = createSignInMethods({ identities, table })
   const logoutTokens = createLogoutTokensTable(knex)
+  const oneTimeLinks = createOneTimeLinks(knex)
+  const signIn = new SignIn(core, {
+    buildRouter: (connection) => providerRouter(connection, callbackModules),
+    events,
+    identities,
+    locationOf,
+    outbound,
+    pages,
+    passport,
+    registration: settings.registration,
+    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+    sessions,
+    table,
+    users,
+    wasSignedOut: logoutTokens.wasSignedOut,
+  })
+  const { connectedProviders } = signIn
+  const registration = new Registration(core, {
+    form: { fields: settings.registrationFields, terms: settings.registrationTerms },
+    pages,
+    secrets,
+    sendCodeMail: sendMail && createSendCodeMail(sendMail, views, branding.name),
+    signIn,
+    table,
+  })
+  const logout = new Logout({ endSessions, events, logoutTokens, signIn, table })
+  const account = new Account(core, { identities, pages, sessionsTable: index, signIn, table, users })
+  const breakGlassCookie = new BreakGlassCookie(core)
+  const { allowsClassic } = settings
+  const classicLogin = new ClassicLogin(core, { allowsClassic, breakGlassCookie, pages, table })
+  const testSignIns = new TestSignIns(core, { events, oneTimeLinks, pages, signIn, table })
+  const callbackModules: CallbackModules = { core, account, pages, signIn, testSignIns }
   const parts = {
+    core,
     urls,
-    completeSignIn: createCompleteSignIn({
-      sessions,
-      identities,
-      events,
-      lastUsed,
-      homePath,
-      clearPendingRegistration,
-      offerAccountLink,
-      signedOutMarker,
-      table,
-      notifySignInMethodChange,
-      wasSignedOut: logoutTokens.wasSignedOut,
-    }),
-    allowsClassic: async (req: Request) =>
-      settings.allowsClassic(req) || (await breakGlassCookie.isOpen(req)),
-    attempts,
-    startRegistration: createStartRegistration(pendingRegistrations, urls),
+    account,
+    breakGlass: new BreakGlass(core, events, oneTimeLinks),
     breakGlassCookie,
-    clients,
-    requireReauthentication: createRequireReauthentication({
-      urls,
-      identities,
-      pages,
-      portalOf,
-      sessions,
-      table,
-    }),
-    consents: createStateCookie(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
-    endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
-    finishTestSignIn: createFinishTestSignIn({ report, strategies }),
+    classicLogin,
+    connectedProviders,
+    consentState: createStateCookie(core.seal('admin-consent'), secure, 'sso-consent'),
     endSessions,
     events,
-    findProviderLogout: createFindProviderLogout({ clients, table }),
-    findPendingRegistrationId: async (req: Request, portal: string) =>
-      (await pendingRegistrations.find(req, portal))?.id,
-    clearPendingRegistration,
     form,
     homePath,
     identities,
-    knex,
-    lastUsed,
-    logger,
-    resolveIdentity,
-    methods,
-    applyProviderLogout: createApplyProviderLogout({ endSessions, events, logoutTokens }),
     index,
+    knex,
+    logger,
+    logout,
+    logoutState: createStateCookie(core.seal('logout'), secure, 'sso-logout'),
+    oneTimeLinks,
     pages,
     passport,
-    pendingRegistrations,
     portalOf,
     posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
-    canVerifyEmail,
-    proving,
     rateLimits: settings.rateLimits,
     redis,
-    refuse,
-    testSignIns,
-    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createStateCookie(createSeal(secrets, 'logout'), secure, 'sso-logout'),
+    registration,
     sessions,
-    showAccountPage: createAccountPage({ urls, homePath, index, methods, pages, portalOf, table }),
     sessionsApi: createSessionsApi({ endSessions, events, index, table }),
-    emailVerificationPages: proving?.emailVerificationPages,
-    signedOutMarker,
-    restartSignIn: createRestartSignIn(pendingRegistrations, urls),
-    strategies,
+    signIn,
     table,
-    notifySignInMethodChange,
-    oneTimeLinks,
+    testSignIns,
     users,
-    withPending: createWithPending({ urls, homePath, pendingRegistrations, portalOf, refuse, table }),
   }
 
   const inRedis = redis && createSessionStore({ limitsOf, logger, redis })
@@ -344,12 +294,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: (options) => createGuard(parts, options),
-    classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
+    classicLoginGate: () => parts.classicLogin.gate(createLimitRefusals(parts)),
     admin: createAdmin(parts),
     providers,
     sessions: sessionsApi,
     testSignIns,
-    breakGlass: createBreakGlass(parts),
+    breakGlass: parts.breakGlass,
     rotateSecrets,
     history,
     users,

@@ -2,12 +2,8 @@ import type { Request, RequestHandler, Response } from 'express'
 import type { PortalSessions } from './sessions/sessions.ts'
 import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
-import {
-  isValidAcrList,
-  maxAgeLimitSeconds,
-  type RequireReauthentication,
-  reauthenticationQuery,
-} from './sign-in/reauthentication.ts'
+import { isValidAcrList, maxAgeLimitSeconds, reauthenticationQuery } from './sign-in/reauthentication.ts'
+import type { SignIn } from './sign-in/sign-in.ts'
 import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import { acceptsHtml, isSafeMethod, type PortalResolver } from './web/request.ts'
@@ -30,10 +26,10 @@ export interface GuardOptions {
 
 export interface GuardParts {
   urls: PortalUrls
-  requireReauthentication: RequireReauthentication
   pages: Pages
   portalOf: PortalResolver
   sessions: PortalSessions
+  signIn: SignIn
 }
 
 /**
@@ -42,7 +38,7 @@ export interface GuardParts {
  * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
  */
 export function createGuard(parts: GuardParts, options: GuardOptions = {}): RequestHandler {
-  const { urls, requireReauthentication, pages, portalOf, sessions } = parts
+  const { urls, pages, portalOf, sessions, signIn } = parts
   const demanded = readGuardOptions(options)
   const turnAway = asyncHandler((req, res) => (acceptsHtml(req) ? toPicker(req, res) : toProblem(req, res)))
 
@@ -69,7 +65,8 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
   }
 
   const passIfFresh = asyncHandler(async (req, res, next) => {
-    if (await requireReauthentication(req, res, { ...demanded, returnTo: wayBack(req) })) next()
+    const returnTo = wayBack(req)
+    if (await signIn.reauthentication.require(req, res, { ...demanded, returnTo })) next()
   })
 
   return (req, res, next) => {

@@ -1,33 +1,35 @@
 import { type Request, type RequestHandler, Router } from 'express'
-import { type AccountParts, createAccountRoutes } from './account/account-routes.ts'
-import { createProviderRouters, type ProviderRoutersParts } from './callback/provider-router.ts'
-import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
-import { type ConsentRoutesParts, createConsentRoutes } from './consent/admin-consent-routes.ts'
+import type { Account } from './account/account.ts'
+import { accountRoutes } from './account/account-routes.ts'
+import type { BreakGlassCookie } from './classic-login/break-glass.ts'
+import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
+import type { ClassicLogin } from './classic-login/classic-login.ts'
+import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
 import type { EventLog } from './events/event-log.ts'
-import { createGuard, type GuardParts } from './guard.ts'
-import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
-import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
-import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
+import { createGuard } from './guard.ts'
+import { backChannelRoute } from './logout/back-channel-route.ts'
+import { frontChannelRoute } from './logout/front-channel-route.ts'
+import type { Logout } from './logout/logout.ts'
+import { logoutRoutes } from './logout/logout-routes.ts'
 import { type ClientKeysRouteParts, createClientKeysRoute } from './management/client-keys-route.ts'
 import { readAuthorizationResponse } from './oidc/authorization-response.ts'
-import {
-  createEmailVerificationRoutes,
-  type EmailVerificationRoutesParts,
-} from './registration/email-verification-routes.ts'
-import {
-  createLinkRoutes,
-  createRegistrationRoutes,
-  type LinkRoutesParts,
-  type RegistrationParts,
-} from './registration/registration-routes.ts'
+import type { OneTimeLinks } from './one-time-links/one-time-links.ts'
+import type { ProvidersTable } from './providers/providers-table.ts'
+import { accountLinkRoutes } from './registration/account-link-routes.ts'
+import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
+import type { Registration } from './registration/registration.ts'
+import { registrationRoutes } from './registration/registration-routes.ts'
+import type { EndSessions } from './sessions/end-sessions.ts'
+import type { PortalSessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
-import { createInitiateRoute, type InitiateParts } from './sign-in/initiate-route.ts'
-import { createPickerRoute, type PickerParts } from './sign-in/picker-route.ts'
-import {
-  createTestSignInLinkRoutes,
-  type TestSignInLinkRoutesParts,
-} from './test-sign-in/test-sign-in-link-routes.ts'
+import { initiateRoutes } from './sign-in/initiate-route.ts'
+import { pickerRoute } from './sign-in/picker-route.ts'
+import type { SignIn } from './sign-in/sign-in.ts'
+import type { TestSignIns } from './test-sign-in/test-sign-in.ts'
+import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-link-routes.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import type { Core } from './web/core.ts'
 import { setPrivateHeaders } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import {
@@ -38,6 +40,7 @@ import {
   type RateLimits,
 } from './web/rate-limit.ts'
 import type { PortalResolver } from './web/request.ts'
+import type { StateCookie } from './web/sealed-cookie.ts'
 import type { PortalUrls } from './web/urls.ts'
 
 export interface LimitParts {
@@ -128,34 +131,34 @@ function attemptKey(req: Request): string | undefined {
   }
 }
 
-export interface RouterParts
-  extends PickerParts,
-    ProviderRoutersParts,
-    InitiateParts,
-    ConsentRoutesParts,
-    RegistrationParts,
-    LinkRoutesParts,
-    LogoutParts,
-    BackChannelRouteParts,
-    FrontChannelRouteParts,
-    ClientKeysRouteParts,
-    GuardParts,
-    Omit<AccountParts, 'guard'>,
-    TestSignInLinkRoutesParts,
-    BreakGlassRoutesParts,
-    Omit<LimitParts, 'limits'> {
+export interface RouterParts extends ClientKeysRouteParts, Omit<LimitParts, 'limits'> {
+  core: Core
+  account: Account
+  breakGlassCookie: BreakGlassCookie
+  classicLogin: ClassicLogin
+  consentState: StateCookie
+  endSessions: EndSessions
+  events: EventLog
+  logout: Logout
+  logoutState: StateCookie
+  oneTimeLinks: OneTimeLinks
+  /** parses posts, after refusing those from other sites */
+  posted: RequestHandler[]
   rateLimits: RateLimits | false
-  /** sends and takes codes; left out where there is nothing to send them with */
-  proving:
-    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'sendCodeMail' | 'emailVerificationPages'>
-    | undefined
+  registration: Registration
+  sessions: PortalSessions
+  signIn: SignIn
+  table: ProvidersTable
+  testSignIns: TestSignIns
+  users: UserDirectory
 }
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 
 /** All routes, in the order in which a request meets them. */
 export function createRouter(parts: RouterParts): Router {
-  const { form, pages, proving, rateLimits, sessions } = parts
+  const { core, classicLogin, form, pages, rateLimits, registration, sessions, signIn } = parts
+  const { connectedProviders, refusals } = signIn
   const routes = Router()
   routes.use('/login/assets', pages.assets)
   routes.use(ours, (_req, res, next) => {
@@ -163,20 +166,23 @@ export function createRouter(parts: RouterParts): Router {
     next()
   })
   if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
-  // Before anything that looks for a person: a provider comes here itself, without one.
-  routes.use(createBackChannelRoute(parts), createFrontChannelRoute(parts))
+  // Before anything that reads a session: a provider calls these itself, without a user.
+  routes.use(backChannelRoute(core, { ...parts, connectedProviders }))
+  routes.use(frontChannelRoute(core, { ...parts, connectedProviders }))
   routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
-  routes.get('/login', createPickerRoute(parts))
-  routes.use(createInitiateRoute(parts), createConsentRoutes(parts))
-  routes.use(createBreakGlassRoutes(parts), createTestSignInLinkRoutes(parts))
-  // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
-  // our origin.
-  routes.use('/login/:provider', form, createProviderRouters(parts))
-  routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
-  if (proving) routes.use(createEmailVerificationRoutes({ ...parts, ...proving }))
-  routes.use(createLogoutRoutes(parts))
-  routes.use(createAccountRoutes({ ...parts, guard: createGuard(parts) }))
+  const allowsClassic = (req: Request) => classicLogin.isAllowed(req)
+  routes.get('/login', pickerRoute(core, { ...parts, allowsClassic }))
+  routes.use(initiateRoutes(core, parts), adminConsentRoutes(core, { ...parts, refusals }))
+  routes.use(breakGlassRoutes(core, parts), testSignInLinkRoutes(core, parts))
+  // The form is parsed before the strategy is looked up, so that nothing lies between the two. A provider's post is not of our
+  // origin.
+  routes.use('/login/:provider', form, connectedProviders.route)
+  routes.use(registrationRoutes(core, parts), accountLinkRoutes(core, parts))
+  const { emailVerification } = registration
+  if (emailVerification) routes.use(emailVerificationRoutes(core, { ...parts, emailVerification }))
+  routes.use(logoutRoutes(core, parts))
+  routes.use(accountRoutes(core, { ...parts, guard: createGuard(parts) }))
   routes.use(pages.onError)
   return routes
 }

@@ -148,9 +148,10 @@ function outcome(
     })
     const address = trustedEmail(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
-    const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
-    if (turn === 'link') return { result: 'failed', what: 'let in as the owner of the address' }
-    const stopped = turn === 'prove' ? 'a code goes to the owner of the address' : 'he is nobody but himself'
+    const { kind } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
+    if (kind === 'link') return { result: 'failed', what: 'let in as the owner of the address' }
+    const stopped =
+      kind === 'verify-email' ? 'a code goes to the owner of the address' : 'he is nobody but himself'
     return { result: 'ok', what: `stopped, ${stopped}` }
   } catch (error) {
     return { result: 'ok', what: `refused, ${describeError(error)}` }

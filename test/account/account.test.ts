@@ -644,7 +644,7 @@ describe('the mail', () => {
     mailServer.faults.refuse = true
     const portal = await portalWithPeople()
     await signIn(portal)
-    const isLogged = () => portal.logs.some(({ message }) => message === 'a user was not told by mail')
+    const isLogged = () => portal.logs.some(({ message }) => message === 'no mail was sent about a changed sign-in method')
     for (let attempts = 0; attempts < 100 && !isLogged(); attempts++) await pause()
     expect(isLogged()).toBe(true)
   })

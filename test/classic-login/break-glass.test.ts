@@ -86,7 +86,7 @@ describe('a break-glass link', () => {
     ])
     expect(portal.logs.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual(
       expect.arrayContaining([
-        'a link was made that opens the classic login',
+        'a link was created that opens the classic login',
         'the classic login was opened to one browser',
       ]),
     )

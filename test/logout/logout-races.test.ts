@@ -75,7 +75,7 @@ describe('somebody who leaves at the provider while a sign-in is under way', () 
     }, visitor)
     expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out meanwhile')])
     expect([await isIn(visitor), await sessions()]).toEqual([false, []])
-    expect(portal.logs.at(-1)!.fields.cause).toMatch(/^the provider ended its session meanwhile/)
+    expect(portal.logs.at(-1)!.fields.cause).toMatch(/^the provider ended its session during the sign-in/)
     // And is not kept out: what was begun afterwards counts.
     delete provider.faults.tokenWaitsFor
     await visitor.open(`${portal.url}/login/acme`)

@@ -168,7 +168,7 @@ describe('signing out at the provider too', () => {
     const headers = [...sent.headers].map(([name, value]) => `${name}: ${value}\r\n`).join('')
     // As much again is for what a host sets by helmet.
     expect(headers.length).toBeLessThan(2000)
-    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-left', 'sso-logout']))
+    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-signed-out', 'sso-logout']))
   })
 
   it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
@@ -567,7 +567,7 @@ describe('a logout token', () => {
     expect(await isIn(visitor, north)).toBe(false)
     const again = await signIn(north)
     expect((await deliver(north, token)).status).toBe(400)
-    expect(north.logs.at(-1)!.fields.cause).toBe('it has come before (jti)')
+    expect(north.logs.at(-1)!.fields.cause).toBe('it was received before (jti)')
     expect(await isIn(again, north)).toBe(true)
   })
 })

@@ -4,7 +4,8 @@ import express from 'express'
 import request from 'supertest'
 import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
 import { createSeal } from '../../lib/shared/seal.ts'
-import { createPendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
+import { PendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
+import { createPortalUrls } from '../../lib/web/urls.ts'
 
 /** What the form says to a post, with the keys in place of the sentences. */
 function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
@@ -111,7 +112,8 @@ describe('a pending registration is never larger than a cookie may be:', () => {
     ['long deep link, long ID token', 1500, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
     const seal = createSeal(['a secret for tests that is longer than 32 characters'], 'tests')
-    const pendingRegistrations = createPendingRegistrations(seal, false)
+    const urls = createPortalUrls('https://portal.example', '/')
+    const pendingRegistrations = new PendingRegistrations({ seal: () => seal, secure: false, urls })
     const returnTo = '/'.padEnd(pathLength, 'x')
     const app = express()
     app.get('/keep', async (_req, res) => {
@@ -127,10 +129,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         acr: 'urn:mace:incommon:iap:silver',
       }
       await pendingRegistrations.begin(res, {
-        portal: 'default',
-        provider: 'entra',
-        providerId: randomUUID(),
-        version: 1,
+        provider: { id: randomUUID(), portal: 'default', slug: 'entra', version: 1 },
         identity,
         returnTo,
       })

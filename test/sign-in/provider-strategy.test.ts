@@ -91,9 +91,9 @@ describe('the request that a sign-in starts with', () => {
     await portal
       .knex('sso_providers')
       .where({ slug: 'weakened' })
-      .update({ authorization_parameters: JSON.stringify({ ...evil, sanitizeForTerminal: 'yes' }) })
+      .update({ authorization_parameters: JSON.stringify({ ...evil, harmless: 'yes' }) })
     const sent = await asked('weakened')
-    expect(sent.sanitizeForTerminal).toBe('yes')
+    expect(sent.harmless).toBe('yes')
     expect(sent).not.toHaveProperty('request')
     expect(Object.values(sent).filter((value) => /evil|plain/.test(value))).toEqual([])
   })
@@ -146,7 +146,12 @@ describe('the request that a sign-in starts with', () => {
     'is not made of an answer: %s',
     async (query) => {
       const seen = await visitor.get(`${portal.url}/login/acme?${query}`)
-      expectRefusal(seen, 400, 'request_invalid', /an answer was sent to the start of a sign-in/)
+      expectRefusal(
+        seen,
+        400,
+        'request_invalid',
+        /an authorization response was sent to the start of a sign-in/,
+      )
       expect(provider.requests).toEqual([])
     },
   )
@@ -379,20 +384,17 @@ describe('a refusal says whose fault it is', () => {
 })
 
 describe('the strategy itself, run as Passport runs it', () => {
-  let attempts: Attempts
+  let attempts: Pick<Attempts, 'begin'>
   let strategy: ProviderStrategy
   let outbound: HttpClients
 
   beforeEach(async () => {
     const row = (await portal.sso.providers.list()).find(({ slug }) => slug === 'acme')!
-    attempts = {
-      begin: async () => 'the state',
-      take: async () => ({ unknown: true }),
-    }
-    const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
+    attempts = { begin: async () => 'the state' }
+    const current: Pick<Attempts, 'begin'> = { begin: (...args) => attempts.begin(...args) }
     outbound = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
     const client = await createProviderClient(row, provider, outbound)
-    strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
+    strategy = new ProviderStrategy(row, client, current, 'https://portal.example/callback')
   })
   afterEach(() => outbound.close())
 
@@ -406,7 +408,7 @@ describe('the strategy itself, run as Passport runs it', () => {
     })
   }
 
-  const begin = { step: 'begin', returnTo: undefined, otherAccount: false }
+  const begin = { step: 'begin', purpose: { kind: 'sign-in' }, returnTo: undefined, otherAccount: false }
 
   it('has nothing copied for each answer but what an answer is judged by, however much the provider says of itself', async () => {
     provider.faults.discovery = Object.fromEntries(
@@ -422,7 +424,7 @@ describe('the strategy itself, run as Passport runs it', () => {
   })
 
   it.each([undefined, {}, { step: 'both' }])('takes no half for granted: %j', async (step) => {
-    expect(await run(step, { code: 'stolen' })).toEqual(new TypeError('the route says which half runs'))
+    expect(await run(step, { code: 'stolen' })).toEqual(new TypeError('the route must say which half runs'))
   })
 
   it('says so when an attempt cannot be kept, and goes nowhere', async () => {

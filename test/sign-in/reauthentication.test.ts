@@ -114,14 +114,14 @@ describe('a guard with maxAge', () => {
       {},
       'We could not confirm who you are',
       ['Choose a provider', 'Back to Portal'],
-      'no auth_time',
+      'no valid auth_time',
     ],
     [
       'speaks of the future',
       { auth_time: ago(-60) },
       'We could not confirm who you are',
       ['Choose a provider', 'Back to Portal'],
-      'no auth_time',
+      'no valid auth_time',
     ],
     [
       'asked nobody',

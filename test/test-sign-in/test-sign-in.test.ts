@@ -39,11 +39,11 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
       mountDefault(app, sso)
       // What an administrator's page does.
       app.post('/admin/rehearse', express.urlencoded(), (req, res, next) => {
-        const { begin } = sso.testSignIns as unknown as TestSignIns
+        const testSignIns = sso.testSignIns as unknown as TestSignIns
         const { slug, returnTo } = req.body as Record<string, string>
         sso.providers
           .find(slug!)
-          .then((found) => begin(req, res, { provider: found!, actor: 'grace', returnTo }))
+          .then((found) => testSignIns.begin(req, res, { provider: found!, actor: 'grace', returnTo }))
           .catch(next)
       })
     },
@@ -434,7 +434,7 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
     await expectNoSecrets(report)
     expect((await draft()).testSignInAt).toBeUndefined()
     expect(await events()).toMatchObject([{ slug: 'draft', actor: 'grace', outcome: 'failed' }])
-    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a rehearsal failed' })
+    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a test sign-in failed' })
   })
 
   it('a client secret that is wrong by now, where the provider answers with a challenge', async () => {

@@ -1,0 +1,70 @@
+import type { Request, Response } from 'express'
+import type { Identity } from '../oidc/identity.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { SessionsTable } from '../sessions/sessions-table.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+import type { User, UserDirectory } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
+import type { Pages } from '../web/pages.ts'
+import { AccountPage } from './account-page.ts'
+import { SignInMethods } from './sign-in-methods.ts'
+
+/** A user's own sign-in methods and sessions. It never starts a session. */
+export class Account {
+  readonly methods: SignInMethods
+  readonly page: AccountPage
+  readonly #core: Core
+  readonly #modules: { identities: IdentitiesTable; signIn: SignIn; users: UserDirectory }
+
+  constructor(
+    core: Core,
+    modules: {
+      identities: IdentitiesTable
+      pages: Pages
+      sessionsTable: SessionsTable
+      signIn: SignIn
+      table: ProvidersTable
+      users: UserDirectory
+    },
+  ) {
+    const { identities, pages, sessionsTable, table } = modules
+    this.#core = core
+    this.#modules = modules
+    this.methods = new SignInMethods(identities, table)
+    this.page = new AccountPage(core, { methods: this.methods, pages, sessionsTable, table })
+  }
+
+  /**
+   * Finishes an attempt to link another provider. It links nothing yet: the provider may have answered with an account that
+   * another user left signed in there. A page names the account and asks.
+   *
+   * @param added.userId the user who started the attempt
+   */
+  async addSignInMethod(
+    req: Request,
+    res: Response,
+    added: { provider: Provider; identity: Identity; userId: string },
+  ): Promise<void> {
+    const { provider, identity, userId } = added
+    const { portal } = provider
+    const { urls } = this.#core
+    const { identities, signIn, users } = this.#modules
+    if (!req.user || String((req.user as User).id) !== userId)
+      throw new PortalSsoError('attempt_gone', 'another user, or nobody, is signed in now')
+    const linkedTo = await identities.findUserId(portal, identity)
+    if (linkedTo === userId) return res.redirect(303, urls.path('/account/security', { said: 'known' }))
+    if (linkedTo !== undefined && (await users.findById(linkedTo, portal)))
+      throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
+    await signIn.pendingRegistrations.begin(res, {
+      provider,
+      identity,
+      returnTo: urls.path('/account/security'),
+      provedUserId: userId,
+      requestedByUser: true,
+    })
+    res.redirect(303, urls.path('/register/link'))
+  }
+}
