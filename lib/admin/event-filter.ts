@@ -12,23 +12,23 @@ const kindLabels: Record<EventKind, string> = {
   unlinked: 'Account unlinked',
   registered: 'Registered',
   'address-proof-sent': 'Code sent',
-  'address-proven': 'Address proven',
-  'address-proof-failed': 'Code not taken',
+  'address-proven': 'Address confirmed',
+  'address-proof-failed': 'Code rejected',
   'rate-limited': 'Too many requests',
   'provider-connected': 'Provider connected',
   'provider-changed': 'Provider changed',
   'provider-removed': 'Provider removed',
-  'provider-forgotten': 'Provider forgotten',
-  'provider-rehearsed': 'Sign-in rehearsed',
+  'provider-forgotten': 'Provider deleted',
+  'provider-rehearsed': 'Sign-in tested',
   'provider-retiring': 'Provider retiring',
   'provider-retired': 'Provider retired',
-  'provider-rebinding': 'Finding people again',
+  'provider-rebinding': 'Relinking accounts',
   'provider-exported': 'Provider exported',
   'client-secret-expiring': 'Client secret expiring',
   'secrets-rotated': 'Secrets rotated',
-  'admin-consent': 'Administrator’s consent',
-  'identity-rebound': 'Account found again',
-  'break-glass': 'Break-glass link',
+  'admin-consent': 'Admin consent',
+  'identity-rebound': 'Account relinked',
+  'break-glass': 'Break-glass access',
 }
 
 export const eventKinds: readonly { value: string; label: string }[] = Object.entries(kindLabels).map(
@@ -43,13 +43,13 @@ export function kindName(kind: string): string {
 const filterNames = ['kind', 'provider', 'user', 'reference', 'from', 'to', 'before'] as const
 
 const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, wrong: string]>> = {
-  kind: [/^[a-z-]{1,40}$/, 'Choose one of the list.'],
-  provider: [/^[a-z0-9-]{1,40}$/, 'Write the name in addresses, such as acme.'],
-  user: [/^[^\p{Cc}]{1,255}$/u, 'Write the id of a user.'],
-  reference: [/^[A-Za-z0-9]{1,20}$/, 'Write the eight characters of the page.'],
-  from: [/^\d{4}-\d{2}-\d{2}$/, 'Write a day such as 2026-11-25.'],
-  to: [/^\d{4}-\d{2}-\d{2}$/, 'Write a day such as 2026-11-25.'],
-  before: [/^[^\p{Cc}]{1,200}$/u, 'Begin with the first page again.'],
+  kind: [/^[a-z-]{1,40}$/, 'Choose a value from the list.'],
+  provider: [/^[a-z0-9-]{1,40}$/, 'Enter the provider’s name in URLs, such as acme.'],
+  user: [/^[^\p{Cc}]{1,255}$/u, 'Enter a user ID.'],
+  reference: [/^[A-Za-z0-9]{1,20}$/, 'Enter the 8 characters shown on the page.'],
+  from: [/^\d{4}-\d{2}-\d{2}$/, 'Enter a date such as 2026-11-25.'],
+  to: [/^\d{4}-\d{2}-\d{2}$/, 'Enter a date such as 2026-11-25.'],
+  before: [/^[^\p{Cc}]{1,200}$/u, 'Start again from the first page.'],
 }
 
 export interface ReadFilter {

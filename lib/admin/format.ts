@@ -43,7 +43,7 @@ const checkNames: Record<string, string> = {
   credentials: 'Credentials',
   pkce: 'PKCE',
   userinfo: 'UserInfo',
-  logout: 'Signing out',
+  logout: 'Sign-out',
   'back-channel': 'Back-channel logout',
   clock: 'Clock',
 }

@@ -62,7 +62,7 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
     },
     async retire(slug, how, form) {
       const at = new Date(textOf(form, 'at'))
-      if (Number.isNaN(at.getTime())) throw new ConfigurationError('enter the day from which it is disabled')
+      if (Number.isNaN(at.getTime())) throw new ConfigurationError('enter the end date')
       await providers.retire(slug, at, how)
       return 'retiring'
     },

@@ -18,12 +18,14 @@ export function statesOf(provider: Provider, activity: Activity | undefined, now
   ]
   return [
     mainState(provider, troubles),
-    ...(provider.enabled || provider.testSignInAt ? [] : [{ tone: 'quiet', text: 'Not rehearsed' } as const]),
+    ...(provider.enabled || provider.testSignInAt
+      ? []
+      : [{ tone: 'quiet', text: 'Sign-in not tested' } as const]),
     ...troubles,
     ...(provider.retireAt
       ? [{ tone: 'notice', text: `Retiring on ${day(provider.retireAt)}` } as const]
       : []),
-    ...(provider.rebindingSince ? [{ tone: 'notice', text: 'Finding people again' } as const] : []),
+    ...(provider.rebindingSince ? [{ tone: 'notice', text: 'Relinking accounts' } as const] : []),
   ]
 }
 

@@ -37,28 +37,32 @@ export function addressesFor(
 ): ProviderAddress[] {
   const { preset, signsKeys } = shown
   const all: [label: string, hint: string, value: string | false][] = [
-    ['Redirect URI', 'Required. Some call it callback URL.', providers.redirectUri(slug, portal)],
+    [
+      'Redirect URI',
+      'Required. Some consoles call it the callback URL.',
+      providers.redirectUri(slug, portal),
+    ],
     [
       'Admin-consent redirect URI',
-      'A second redirect URI, for the consent of an administrator.',
+      'A second redirect URI, for admin consent.',
       hasConsent(preset) && urls.adminConsent(slug, portal),
     ],
     [
       'Post-logout redirect URI',
-      'Where people come back to after signing out.',
+      'People return here after they sign out.',
       providers.postLogoutRedirectUri(portal),
     ],
     [
       'Back-channel logout URI',
-      'If the provider has such a setting: signing out there ends the session here.',
+      'Optional. Signing out at the provider then ends the session here.',
       providers.backChannelLogoutUri(slug, portal),
     ],
     [
       'Front-channel logout URI',
-      'Does the same through the browser, once “The provider’s pages may end sessions here” (Advanced) is ticked.',
+      'Does the same through the browser. Tick “The provider’s pages may end sessions here” (Advanced) first.',
       hasFrontChannel(shown) && providers.frontChannelLogoutUri(slug, portal),
     ],
-    ['JWKS URI', 'Where the provider fetches our public keys.', signsKeys && providers.jwksUri(slug, portal)],
+    ['JWKS URI', 'The provider fetches our public keys here.', signsKeys && providers.jwksUri(slug, portal)],
   ]
   return all.flatMap(([label, hint, value]) =>
     value ? [{ label, hint, value, template: value.replace(ofProvider, '/$1/{slug}/$2') }] : [],

@@ -62,11 +62,11 @@ export function createSessionRoutes(parts: AdminContext): Router {
 
   async function find(req: Request, res: Response): Promise<void> {
     const whose = whoseIn(req.body)
-    if (!whose) return await showForm(req, res, 'Enter a person or choose a provider, one of the two.')
+    if (!whose) return await showForm(req, res, 'Enter either a user or a provider.')
     const portal = portalOf(req)
     const userId = whose.userId === undefined ? undefined : await findPerson(whose.userId, portal)
     if (whose.provider === undefined && userId === undefined)
-      return await showForm(req, res, 'Nobody has this address or ID, and no session runs under it.')
+      return await showForm(req, res, 'No user with this address or ID, and no active session.')
     onRedirectUrl(req, res, userId === undefined ? whose : { userId })
   }
 
@@ -81,7 +81,7 @@ export function createSessionRoutes(parts: AdminContext): Router {
 
   async function end(req: Request, res: Response): Promise<void> {
     const whose = whoseIn(req.body)
-    if (!whose) return await showForm(req, res, 'Enter a person or choose a provider, one of the two.')
+    if (!whose) return await showForm(req, res, 'Enter either a user or a provider.')
     const how = actOptions(req, portalOf)
     const id = textOf(req.body, 'id')
     if (id !== '')

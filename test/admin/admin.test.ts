@@ -117,7 +117,7 @@ describe('who is no administrator', () => {
     for (const path of paths) {
       const seen = await page(path)
       expect([path, seen.status]).toEqual([path, 404])
-      expect(seen.body).toContain('There is no such page')
+      expect(seen.body).toContain('Page not found')
       expect(seen.headers.get('cache-control')).toBe('no-store')
     }
     // Neither method nor form makes a difference.
@@ -252,7 +252,7 @@ describe('the list', () => {
     await portal.connect(other, { slug: 'draft', displayName: 'Draft', enabled: false })
     const text = textOf(await page('/'))
     expect(text).toMatch(/Acme acme Ready Last sign-in \d+ \w+ \d{4}, \d\d:\d\d UTC Sign-ins in 30 days 1 /)
-    expect(text).toMatch(/Draft draft Disabled Not rehearsed Last sign-in never Sign-ins in 30 days 0 /)
+    expect(text).toMatch(/Draft draft Disabled Sign-in not tested Last sign-in never Sign-ins in 30 days 0 /)
   })
 
   it('tests all at once, and says how to get back to the classic login when none works', async () => {
@@ -262,7 +262,7 @@ describe('the list', () => {
     expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*Ready/)
     other.faults.discoveryDrop = true
     const text = textOf(await done('/test'))
-    expect(text).toContain('At the last test no enabled provider worked')
+    expect(text).toContain('No enabled provider passed its last test')
     expect(text).toContain('portal-sso break-glass')
     expect(text).toContain('Cannot be reached')
   })
@@ -296,7 +296,11 @@ describe('the state of a provider', () => {
 
   it.each<[string, Partial<Provider>, string[]]>([
     ['all is well', {}, ['Ready']],
-    ['it was never rehearsed', { enabled: false, testSignInAt: undefined }, ['Disabled', 'Not rehearsed']],
+    [
+      'it was never rehearsed',
+      { enabled: false, testSignInAt: undefined },
+      ['Disabled', 'Sign-in not tested'],
+    ],
     ['it does not answer', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
     ['its keys are of no use', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
     ['another check failed', lastTest(failed('issuer')), ['Enabled', 'Test failed']],
@@ -397,9 +401,9 @@ describe('connecting', () => {
     const told = {
       displayName: 'Enter the display name.',
       slug: 'Write 1 to 40 lower-case letters',
-      issuer: 'Write a whole address such as https://id.example.com.',
+      issuer: 'Enter a full URL such as https://id.example.com.',
       emailDomains: '“not/a/domain”: write a domain',
-      authorizationParameters: 'Line 2: write name=value.',
+      authorizationParameters: 'Line 2: enter name=value.',
       proxy: 'Write an address such as “http://proxy.example.com:3128”.',
       certificateAuthority: 'Give PEM certificates',
       clientSecretExpiresAt: 'Write a date such as “2027-01-31”.',
@@ -445,7 +449,7 @@ describe('connecting', () => {
     [
       'without usable keys',
       { jwksResponse: { body: '{"keys":[]}' } },
-      'Keys: failed The keys cannot be used: the key set holds no usable key for RS256',
+      'Keys: failed The keys cannot be used: the key set contains no usable key for RS256',
     ],
     [
       'that signs with HS256 only',
@@ -611,7 +615,7 @@ describe('editing', () => {
     const seen = await post('/acme/edit', mine)
     expect(seen.status).toBe(409)
     const text = textOf(seen)
-    expect(text).toContain('Somebody else has changed it meanwhile')
+    expect(text).toContain('Someone else changed this provider')
     expect(text).toContain('Display name Theirs Mine')
     expect(text).toContain('E-mail domains example.com –')
     expect(seen.body).toContain('name="displayName" type="text" value="Mine"')
@@ -770,7 +774,7 @@ describe('an act of an administrator', () => {
     expect(await offered()).toBe(false)
     await done('/other/enable', { withoutRehearsal: 'yes' })
     expect(await offered()).toBe(true)
-    expect(textOf(await page('/other/disable'))).toContain('For whom it is the only way in')
+    expect(textOf(await page('/other/disable'))).toContain('People with no other sign-in method')
     await done('/other/disable')
     expect(await offered()).toBe(false)
   })
@@ -780,7 +784,7 @@ describe('an act of an administrator', () => {
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     expect(textOf(await page('/acme/remove'))).toMatch(
-      /People who have signed in with it 1 For whom it is the only way in 1 /,
+      /People who have signed in with it 1 People with no other sign-in method 1 /,
     )
     expect((await acme()).enabled).toBe(true)
     const seen = await done('/acme/remove')
@@ -824,7 +828,7 @@ describe('an act of an administrator', () => {
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     const text = textOf(await page('/acme/rebinding'))
-    expect(text).toMatch(/People linked 1 Can be found again 0 Have been 0 Would be orphaned 1 /)
+    expect(text).toMatch(/People linked 1 Can be found again 0 Already matched 0 Would be orphaned 1 /)
     expect(text).toContain('ada@example.com')
     expect(textOf(await done('/acme/rebind', { act: 'start' }))).toContain('Going on since')
     expect((await acme()).rebindingSince).toBeDefined()
@@ -837,11 +841,9 @@ describe('an act of an administrator', () => {
 
   it('sets a day on which a provider retires, and takes it back', async () => {
     await openWithAcme()
-    expect(textOf(await post('/acme/retire', { at: '' }))).toContain(
-      'Enter the day from which it is disabled.',
-    )
+    expect(textOf(await post('/acme/retire', { at: '' }))).toContain('Enter the end date.')
     const day = new Date(Date.now() + 10 * 24 * 3_600_000).toISOString().slice(0, 10)
-    expect(textOf(await done('/acme/retire', { at: day }))).toContain('The day is set.')
+    expect(textOf(await done('/acme/retire', { at: day }))).toContain('The end date is set.')
     expect((await acme()).retireAt?.slice(0, 10)).toBe(day)
     await done('/acme/keep')
     expect((await acme()).retireAt).toBeUndefined()
@@ -886,7 +888,7 @@ describe('the event log', () => {
     expect(textOf(await page('/events?reference=k7qx2m9p'))).toContain('reason: the nonce is another one')
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).toMatch(/2026-11-02 .*other grace/)
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).not.toContain('2026-11-03')
-    expect(textOf(await page('/events?kind=linked'))).toContain('Nothing has happened')
+    expect(textOf(await page('/events?kind=linked'))).toContain('No matching events')
   })
 
   it('is read page by page', async () => {
