@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import { csvLine } from '../../lib/admin/events-csv.ts'
-import { blocksOf } from '../../lib/admin/markdown.ts'
 import { allFail, statesOf } from '../../lib/admin/provider-status.ts'
 import type { PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
@@ -977,73 +976,24 @@ describe('what is read', () => {
   })
 })
 
-describe('a guide', () => {
-  it('is a page: headings, steps, tables and commands, and nothing in it is markup', () => {
-    const text = [
-      '# Okta <b>',
-      '',
-      'Two lines',
-      'of **one** paragraph, see [Google](google.md).',
-      '1. First `code`',
-      '   goes on',
-      '2. *Second*',
-      '',
-      '| a | b |',
-      '|---|---|',
-      '| `x` | y |',
-      '```sh',
-      'portal-sso *providers*',
-      '```',
-      '- Third',
-      '',
-      '  ```json',
-      '  {',
-      '    "a": 1 }',
-      '  ```',
-      '',
-      '---',
-    ].join('\n')
-    const plain = (words: string) => ({ style: 'plain', text: words })
-    expect(blocksOf(text)).toEqual([
-      { type: 'heading', level: 1, text: [plain('Okta <b>')] },
-      {
-        type: 'paragraph',
-        text: [
-          plain('Two lines of '),
-          { style: 'strong', text: 'one' },
-          plain(' paragraph, see '),
-          { style: 'link', text: 'Google', href: 'google.md' },
-          plain('.'),
-        ],
-      },
-      {
-        type: 'list',
-        ordered: true,
-        items: [
-          [plain('First '), { style: 'code', text: 'code' }, plain(' goes on')],
-          [{ style: 'emphasis', text: 'Second' }],
-        ],
-      },
-      {
-        type: 'table',
-        head: [[plain('a')], [plain('b')]],
-        rows: [[[{ style: 'code', text: 'x' }], [plain('y')]]],
-      },
-      { type: 'code', text: 'portal-sso *providers*' },
-      { type: 'list', ordered: false, items: [[plain('Third')]] },
-      { type: 'code', text: '{\n  "a": 1 }' },
-    ])
-  })
-
-  it.each(presets.map(({ name }) => [name]))('is there for %s', async (name) => {
+describe('the setup guide', () => {
+  it.each(presets.map(({ name }) => [name]))('has a page for %s', async (name) => {
     await open()
     const { status, body } = await page(`/new/${name}/guide`)
     expect([status, body]).toEqual([200, expect.stringContaining('<h2>')])
     expect(body).toContain(`href="/admin/sso/new/${name}"`)
   })
 
-  it.each(['nothing', '..%2f..%2fpackage', '__proto__'])('is not there for %s', async (name) => {
+  it('links to other guides below the path where the host mounted the admin pages', async () => {
     await open()
-    expect((await page(`/new/${name}/guide`)).status).toBe(404)
+    expect((await page('/new/ping/guide')).body).toContain('href="/admin/sso/new/generic/guide"')
   })
+
+  it.each(['nothing', '..%2f..%2fpackage', '__proto__'])(
+    'has no page for %s, which is no preset',
+    async (name) => {
+      await open()
+      expect((await page(`/new/${name}/guide`)).status).toBe(404)
+    },
+  )
 })
