@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { Passport } from 'passport'
 import { createAccountPage } from './account/account-page.ts'
 import { createEndLinking, createSignInMethods } from './account/sign-in-methods.ts'
-import { type AdminOptions, createAdmin } from './admin/admin.ts'
+import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './classic-login/break-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
@@ -345,7 +345,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     },
     guard: (options) => createGuard(parts, options),
     classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
-    admin: createAdmin(parts),
+    admin: (options) => adminRouter(parts, options),
     providers,
     sessions: sessionsApi,
     testSignIns,

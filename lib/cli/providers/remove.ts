@@ -72,7 +72,7 @@ export function addRemoveCommands(providers: Command): void {
         const { counts, sentence, sessions } = await dependents(sso, slug, portal)
         const question = `${sentence} ${sessions} Remove ${slug}?`
         if (!flags.yes && !(await confirm(question, { flag: '--yes' })))
-          return console.log(`${slug} stays enabled`)
+          return console.log(`${slug} was not removed`)
         const how = { portal, actor, endSessions }
         await sso.providers.remove(slug, how)
         const back = `Run \`portal-sso providers restore ${slug}${on(portal)}\` to restore it.`
