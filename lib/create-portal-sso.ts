@@ -2,7 +2,7 @@ import express, { type RequestHandler, type Router } from 'express'
 import type { Knex } from 'knex'
 import { Passport } from 'passport'
 import { Account } from './account/account.ts'
-import { type AdminOptions, createAdmin } from './admin/admin.ts'
+import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import type { CallbackModules } from './callback/handle-callback.ts'
 import { providerRouter } from './callback/provider-router.ts'
 import { BreakGlass, BreakGlassCookie } from './classic-login/break-glass.ts'
@@ -295,7 +295,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
     },
     guard: (options) => createGuard(parts, options),
     classicLoginGate: () => parts.classicLogin.gate(createLimitRefusals(parts)),
-    admin: createAdmin(parts),
+    admin: (options) => adminRouter(parts, options),
     providers,
     sessions: sessionsApi,
     testSignIns,

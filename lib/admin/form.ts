@@ -41,7 +41,7 @@ const unlessSaid = (label: string, values: readonly string[]) => [
 const displayName: SettingField = {
   name: 'displayName',
   label: 'Display name',
-  hint: 'What people read on the login page.',
+  hint: 'Shown on the login page.',
   example: 'Acme',
   required: true,
 }
@@ -55,7 +55,7 @@ const issuer: SettingField = {
 const otherIssuer: SettingField = {
   name: 'issuer',
   label: 'Issuer',
-  hint: 'Only if it is another one than the answers above make: a national cloud, a domain of your own.',
+  hint: 'Only if it differs from the one built from your answers above, such as for a national cloud or a custom domain.',
   example: 'https://id.example.com',
 }
 const clientId: SettingField = {
@@ -68,13 +68,13 @@ const clientSecret: SettingField = {
   name: 'clientSecret',
   label: 'Client secret',
   type: 'password',
-  hint: 'The secret’s value, not its ID. Leave it empty only where the authentication method (Advanced) is none or private_key_jwt.',
+  hint: 'The secret’s value, not its ID. Leave it empty only if the authentication method (Advanced) is none or private_key_jwt.',
 }
 const clientSecretExpiresAt: SettingField = {
   name: 'clientSecretExpiresAt',
   label: 'Client secret expires on',
   type: 'date',
-  hint: 'As the provider’s console says. You are warned 60, 30, 7 days and one day before.',
+  hint: 'The date in the provider’s console. You are warned 60, 30, 7 and 1 days before.',
 }
 
 const protocol: SettingField[] = [
@@ -82,43 +82,40 @@ const protocol: SettingField[] = [
     name: 'clientAuthentication',
     label: 'Authentication method',
     type: 'select',
-    options: unlessSaid('What the provider announces', clientAuthentications),
+    options: unlessSaid('Chosen automatically', clientAuthentications),
   },
   {
     name: 'signingAlgorithm',
-    label: 'Signing algorithm of ID tokens',
+    label: 'ID token signing algorithm',
     type: 'select',
-    options: unlessSaid('What the provider announces', signingAlgorithms),
+    options: unlessSaid('Chosen automatically', signingAlgorithms),
   },
   {
     name: 'responseMode',
-    label: 'How the answer comes back',
+    label: 'Response mode',
     type: 'select',
-    options: [option('', 'In the address (query)'), option('form_post', 'In a posted form (form_post)')],
+    options: [option('', 'query'), option('form_post')],
   },
   {
     name: 'prompt',
-    label: 'What the provider asks at each sign-in',
+    label: 'Prompt',
     type: 'select',
-    options: [
-      option('', 'Nothing, if the person is signed in there'),
-      ...prompts.map((prompt) => option(prompt)),
-    ],
+    options: [option('', 'None (default)'), ...prompts.map((prompt) => option(prompt))],
   },
   {
     name: 'authorizationParameters',
     label: 'Extra authorization parameters',
     type: 'lines',
-    hint: 'One on each line: name=value.',
+    hint: 'One name=value pair per line.',
     example: 'domain_hint=example.com',
   },
 ]
 const urls: SettingField[] = [
-  { name: 'emailClaim', label: 'E-mail claim', hint: 'Left empty: email.', example: 'email' },
+  { name: 'emailClaim', label: 'E-mail claim', hint: 'Default: email.', example: 'email' },
   {
     name: 'emailDomains',
     label: 'E-mail domains',
-    hint: 'The provider may vouch for addresses of these only. Left empty: for any.',
+    hint: 'Trust addresses of these domains only. Leave empty to allow any domain.',
     example: 'example.com, example.org',
   },
   {
@@ -126,42 +123,42 @@ const urls: SettingField[] = [
     label: 'Every address from this provider belongs to the person',
     type: 'checkbox',
     warning:
-      'Whoever can set an e-mail address at this provider can then sign in as its owner here. Tick it only if your own administrators give the addresses out there.',
+      'Anyone who can set an e-mail address at this provider can then sign in as its owner here. Tick this only if your own administrators assign the addresses there.',
   },
 ]
 const tenants: SettingField = {
   name: 'tenants',
   label: 'Tenants',
-  hint: 'Directory (tenant) IDs of those who may come in, where the issuer is one for many.',
+  hint: 'Directory (tenant) IDs that may sign in, if the issuer serves many tenants.',
 }
 const leaving: SettingField = {
   name: 'logout',
-  label: 'Signing out',
+  label: 'Sign-out ends',
   type: 'select',
   options: [
-    option('', 'of the portal, then of the provider'),
-    option('portal', 'of the portal only'),
-    option('ask', 'of the portal; of the provider, if the person says so'),
+    option('', 'the portal session, then the provider session'),
+    option('portal', 'the portal session only'),
+    option('ask', 'the portal session, and the provider session if the user chooses so'),
   ],
 }
 const frontChannel: SettingField = {
   name: 'frontChannelLogout',
   label: 'The provider’s pages may end sessions here',
   type: 'checkbox',
-  hint: 'Front-channel logout, for a provider that knows no back-channel logout. Its ID tokens have to hold sid.',
+  hint: 'Front-channel logout, for a provider without back-channel logout. Its ID tokens must contain sid.',
 }
 const network: SettingField[] = [
   {
     name: 'proxy',
     label: 'Proxy',
-    hint: 'Only if the provider is reached through one.',
+    hint: 'Only if the provider is reached through a proxy.',
     example: 'http://proxy.example.com:3128',
   },
   {
     name: 'certificateAuthority',
     label: 'Certificate authority',
     type: 'lines',
-    hint: 'PEM certificates that its TLS is verified with, instead of the system’s.',
+    hint: 'PEM certificates that verify the provider’s TLS, instead of the system’s.',
     example: '-----BEGIN CERTIFICATE-----',
   },
 ]
@@ -175,7 +172,7 @@ function advanced(preset: string, ofProtocol = protocol): FieldGroup[] {
   return [
     { title: 'Protocol', fields: ofProtocol },
     { title: 'E-mail addresses', fields: preset === 'entra' ? [...urls, tenants] : urls },
-    { title: 'Signing out and network', fields: [leaving, frontChannel, ...network] },
+    { title: 'Sign-out and network', fields: [leaving, frontChannel, ...network] },
   ]
 }
 
@@ -192,7 +189,7 @@ export function connectFields(preset: string, makesIssuer: boolean): FormFields 
   }
 }
 
-const keeps = 'Leave it empty to keep what is saved.'
+const keeps = 'Leave empty to keep the saved value.'
 
 export function editFields(preset: string): FormFields {
   return {
@@ -291,8 +288,8 @@ function parametersOf(text: string): { value: Record<string, string> } | { wrong
   for (const [at, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '') continue
     const [, name, given] = /^\s*([^=\s]+)\s*=(.*)$/.exec(line) ?? []
-    if (name === undefined || given === undefined) return { wrong: `Line ${at + 1}: write name=value.` }
-    if (value.has(name)) return { wrong: `Line ${at + 1}: ${name} is there already.` }
+    if (name === undefined || given === undefined) return { wrong: `Line ${at + 1}: enter name=value.` }
+    if (value.has(name)) return { wrong: `Line ${at + 1}: ${name} is already there.` }
     value.set(name, given.trim())
   }
   return { value: Object.fromEntries(value) }
@@ -302,11 +299,11 @@ function parametersOf(text: string): { value: Record<string, string> } | { wrong
 function whatToWrite({ code }: z.core.$ZodRawIssue): string | undefined {
   switch (code) {
     case 'invalid_format':
-      return 'Write a whole address such as https://id.example.com.'
+      return 'Enter a full URL such as https://id.example.com.'
     case 'too_big':
       return 'This is too long.'
     case 'invalid_value':
-      return 'Choose one of the list.'
+      return 'Choose a value from the list.'
     case 'invalid_key':
       return 'A name has up to 64 letters, digits, dots, dashes and underscores.'
     default:

@@ -23,8 +23,8 @@ import { addressesFor } from './provider-urls.ts'
 
 const slugField: Field = {
   name: 'slug',
-  label: 'Name in addresses',
-  hint: 'Its slug: lower-case letters, digits and dashes. It cannot be changed later: it is part of the addresses above.',
+  label: 'Name in URLs',
+  hint: 'Lower-case letters, digits and dashes. You cannot change it later, because it is part of the URLs above.',
   required: true,
 }
 

@@ -29,14 +29,14 @@ export async function doctor(environment: Environment, { json }: { json?: boolea
   } else {
     found('Providers', {
       result: 'warning',
-      finding: 'not looked at: that needs the database and the secret',
+      finding: 'not checked, because this needs the database and the secret',
     })
   }
   const failed = looked.flatMap(({ findings }) => findings).filter(({ result }) => result === 'failed').length
   printResult(
     { json },
     { ok: failed === 0, looked },
-    failed === 0 ? '\nAll is well.' : `\n${count(failed, 'thing', 'things')} to mend.`,
+    failed === 0 ? '\nNo problems found.' : `\n${count(failed, 'problem', 'problems')} found.`,
   )
   return failed === 0
 }
@@ -48,7 +48,7 @@ function checkSecret({ secrets }: Environment): Finding {
     return { result: 'failed', finding: 'SSO_SECRET is shorter than 32 characters', remedy }
   return {
     result: 'ok',
-    finding: `SSO_SECRET is set${secrets.length > 1 ? ` (${secrets.length}, the first one writes)` : ''}`,
+    finding: `SSO_SECRET is set${secrets.length > 1 ? ` (${secrets.length}; new data is encrypted with the first)` : ''}`,
   }
 }
 
@@ -56,14 +56,14 @@ function checkBaseUrl({ baseUrl }: Environment): Finding {
   if (!isOrigin(baseUrl))
     return {
       result: 'failed',
-      finding: `BASE_URL is ${baseUrl}, which is no origin`,
-      remedy: 'write the public origin such as `https://portal.example.com`, without a path',
+      finding: `BASE_URL is ${baseUrl}, which is not an origin`,
+      remedy: 'set it to the public origin, such as `https://portal.example.com`, without a path',
     }
   if (baseUrl.startsWith('https://')) return { result: 'ok', finding: `BASE_URL is ${baseUrl}` }
   return {
     result: 'warning',
     finding: `BASE_URL is ${baseUrl}, without TLS`,
-    remedy: 'right for development on this machine; set the public https origin in production',
+    remedy: 'this is fine for development; set the public https origin in production',
   }
 }
 
@@ -73,7 +73,7 @@ async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
     try {
       const pending = await pendingMigrations(database.knex)
       if (pending.length === 0)
-        return { result: 'ok', finding: 'the database answers and its tables are up to date' }
+        return { result: 'ok', finding: 'the database responds and its tables are up to date' }
       return {
         result: 'failed',
         finding: `tables are missing: ${pending.join(', ')}`,
@@ -86,7 +86,7 @@ async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
     return {
       result: 'failed',
       finding: `the database cannot be used: ${describeError(error)}`,
-      remedy: 'check DATABASE_URL and that the server runs',
+      remedy: 'check DATABASE_URL and that the server is running',
     }
   }
 }
@@ -95,8 +95,8 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
   if (redisUrl === undefined)
     return {
       result: 'warning',
-      finding: 'REDIS_URL is not set: sessions would live in the process',
-      remedy: 'right for development; production refuses it',
+      finding: 'REDIS_URL is not set, so sessions would be kept in the process',
+      remedy: 'this is fine for development; production refuses it',
     }
   try {
     const { createClient } = await import('redis')
@@ -105,12 +105,12 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
     await client.connect()
     await client.ping()
     await client.close()
-    return { result: 'ok', finding: 'Redis answers' }
+    return { result: 'ok', finding: 'Redis responds' }
   } catch (error) {
     return {
       result: 'failed',
       finding: `Redis cannot be used: ${describeError(error)}`,
-      remedy: 'check REDIS_URL, that the server runs, and that the package `redis` is installed',
+      remedy: 'check REDIS_URL, that the server is running, and that the package `redis` is installed',
     }
   }
 }
@@ -118,7 +118,8 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
 async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[string, Finding[]][]> {
   const all = (await Promise.all(portals.map((portal) => providers.list(portal)))).flat()
   const remedy = 'run `portal-sso providers add`'
-  if (all.length === 0) return [['Providers', [{ result: 'warning', finding: 'none is connected', remedy }]]]
+  if (all.length === 0)
+    return [['Providers', [{ result: 'warning', finding: 'no provider is connected', remedy }]]]
   const results = await Promise.all(
     all.map(async (provider) => ({ provider, findings: await findingsOf(providers, provider) })),
   )
@@ -145,9 +146,9 @@ function lockedOut(results: { provider: Provider; findings: Finding[] }[]): [str
   const broken = enabled.filter(({ findings }) => findings.some(({ result }) => result === 'failed'))
   const [first] = enabled
   if (!first || broken.length < enabled.length) return []
-  const finding = 'no enabled provider passes its test: nobody may be able to sign in'
+  const finding = 'no enabled provider passes its test, so people may be unable to sign in'
   const remedy =
-    '`portal-sso break-glass` opens the classic login to one browser; `portal-sso providers disable` to everybody'
+    '`portal-sso break-glass` opens the classic login for one browser; disabling every provider with `portal-sso providers disable` opens it for everyone'
   return [[`Portal ${first.provider.portal}`, [{ result: 'failed', finding, remedy }]]]
 }
 

@@ -52,13 +52,19 @@ export interface SsoContext {
 export async function withSsoContext(act: (context: SsoContext) => Promise<void>): Promise<void> {
   const environment = readEnvironment()
   if (environment.secrets.length === 0)
-    throw new ConfigurationError('SSO_SECRET: set it to the secret that the portal runs with')
+    throw new ConfigurationError('SSO_SECRET: set it to the secret of the portal')
   if (environment.secrets.some((secret) => secret.length < 32))
-    throw new ConfigurationError('SSO_SECRET: each has 32 characters or more, and a space begins another one')
+    throw new ConfigurationError(
+      'SSO_SECRET: each secret needs at least 32 characters; separate several with spaces',
+    )
   if (!isOrigin(environment.baseUrl))
-    throw new ConfigurationError('BASE_URL: write the public origin such as `https://portal.example.com`')
+    throw new ConfigurationError(
+      'BASE_URL: set it to the public origin, such as `https://portal.example.com`',
+    )
   if (!environment.allowedAddresses.every(isAddressRange))
-    throw new ConfigurationError('ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`')
+    throw new ConfigurationError(
+      'ALLOWED_ADDRESSES: set it to IP addresses or ranges, such as `10.20.0.0/16`',
+    )
   await withDatabase(environment, async (knex) => {
     await withSso(environment, knex, (sso) =>
       act({ environment, knex, sso, users: createUsersTable(knex), actor: operator() }),

@@ -25,17 +25,22 @@ export function addEvents(program: Command): void {
   subcommand(
     program,
     'events',
-    'what happened, newest first: sign-ins, refusals, changes',
+    'list events, newest first: sign-ins, refusals and changes',
     'events --reference 7KQ2M4XW',
     'events --kind refused --from 2027-01-01 --csv > refused.csv',
   )
-    .addOption(new Option('--kind <kind>', 'of this kind').choices(eventKinds.map(({ value }) => value)))
-    .option('--provider <slug>', 'of this provider')
-    .option('--from <date>', 'from then on, such as 2027-01-31')
-    .option('--to <date>', 'before then')
-    .option('--user <id>', 'of this user')
-    .option('--reference <reference>', 'the one on the page that somebody saw')
-    .option('--most <number>', `how many; left out: ${shown}, with --json and --csv ${mostExported}`)
+    .addOption(
+      new Option('--kind <kind>', 'only events of this kind').choices(eventKinds.map(({ value }) => value)),
+    )
+    .option('--provider <slug>', 'only events of this provider')
+    .option('--from <date>', 'only events from this date on, such as 2027-01-31')
+    .option('--to <date>', 'only events before this date')
+    .option('--user <id>', 'only events of this user')
+    .option('--reference <reference>', 'the reference on the error page')
+    .option(
+      '--most <number>',
+      `maximum number of events; default: ${shown}, with --json and --csv ${mostExported}`,
+    )
     .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
     .action((flags: EventFlags) =>
       withSsoContext(async ({ sso }) => {
@@ -61,7 +66,7 @@ function mostOf({ most, csv, json }: EventFlags): number {
   if (most === undefined) return csv || json ? mostExported : shown
   const number = Number(most)
   if (Number.isInteger(number) && number > 0 && number <= mostExported) return number
-  throw new ConfigurationError(`--most: write a number from 1 to ${mostExported}`)
+  throw new ConfigurationError(`--most: enter a number from 1 to ${mostExported}`)
 }
 
 async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
@@ -74,7 +79,7 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
   const all: StoredEvent[] = []
   for await (const events of pages) all.push(...events)
   if (json) return printJson(all)
-  if (all.length === 0) return console.log('Nothing has happened that this finds.')
+  if (all.length === 0) return console.log('No matching events.')
   printTable(
     ['AT', 'KIND', 'PROVIDER', 'USER', 'BY', 'REFERENCE', 'DETAIL'],
     all.map(({ at, kind, provider, actor, userId, reference, detail }) => [

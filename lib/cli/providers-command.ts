@@ -11,7 +11,7 @@ import { addTestSignIn } from './providers/test-sign-in.ts'
 import { addUpdate } from './providers/update.ts'
 
 export function providersCommand(): Command {
-  const command = new Command('providers').description('connect, test, change and part with OpenID Providers')
+  const command = new Command('providers').description('connect, test, change and remove OpenID Providers')
   addPresets(command)
   addAdd(command)
   addUpdate(command)

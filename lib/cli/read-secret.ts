@@ -19,9 +19,7 @@ export async function readSecrets(flags: {
 }): Promise<{ clientSecret?: string; secondClientSecret?: string }> {
   const { clientSecretFile: first, secondClientSecretFile: second } = flags
   if (first === '-' && second === '-')
-    throw new ConfigurationError(
-      'only one of the secrets can come from standard input: put the other into a file',
-    )
+    throw new ConfigurationError('only one secret can come from standard input; put the other into a file')
   return {
     ...(first !== undefined && { clientSecret: await readSecret(first, '--client-secret-file') }),
     ...(second !== undefined && {

@@ -25,7 +25,7 @@ export type SendExpiryMail = (mail: ExpiryMail) => Promise<void>
 export function createSendExpiryMail(sendMail: SendMail, views: Views, portal: string): SendExpiryMail {
   return async ({ to, provider, slug, secret, days, end }) => {
     const names = { provider: oneLine(provider), portal: oneLine(portal) }
-    const when = days === 0 ? 'has run out' : `runs out in ${days} ${days === 1 ? 'day' : 'days'}`
+    const when = days === 0 ? 'has expired' : `expires in ${days} ${days === 1 ? 'day' : 'days'}`
     const subject = `${names.portal}: the client secret of ${names.provider} ${when}`
     const locals = { ...names, slug, secret, when, subject, date: end.slice(0, 10) }
     const [text, html] = await Promise.all([

@@ -88,7 +88,7 @@ function readAnswers(preset: Preset, given: Record<string, string>): Record<stri
     const answer = given[name]?.trim() ?? ''
     const outcome = answer === '' ? undefined : read(answer)
     if (outcome === undefined && required)
-      wrong.push(`${name}: write the ${[label, hint].filter(Boolean).join(', ')}`)
+      wrong.push(`${name}: enter the ${[label, hint].filter(Boolean).join(', ')}`)
     else if (outcome && 'wrong' in outcome) wrong.push(`${name}: ${outcome.wrong}`)
     else if (outcome) answers[name] = outcome.answer
   }

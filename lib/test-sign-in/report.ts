@@ -34,32 +34,32 @@ export function predictOutcome(
 ): PredictedOutcome {
   switch (decision.kind) {
     case 'sign-in':
-      return { sentence: 'This account is linked: it would come in as', user: decision.user }
+      return { sentence: 'This account is linked. It would be signed in as', user: decision.user }
     case 'link':
       return {
         sentence: decision.relinked
-          ? 'The person was known before, and has a new subject: this account would be linked anew and come in as'
-          : `${email} belongs to a user: this account would be linked and come in as`,
+          ? 'This person is known but has a new subject. The account would be relinked and signed in as'
+          : `${email} belongs to a user. This account would be linked and signed in as`,
         user: decision.user,
       }
     case 'register':
-      return { sentence: `${decision.email} is new here: the registration form would show.` }
+      return { sentence: `${decision.email} is new here. The registration form would be shown.` }
     case 'verify-email':
       return canVerifyEmail
         ? {
-            sentence: `The provider does not vouch for ${email ?? 'an address'}: it would have to be proven by a code first.`,
+            sentence: `The provider did not verify ${email ?? 'an e-mail address'}. The user would have to confirm it with a code first.`,
           }
         : {
             sentence:
-              'It would be refused: the provider does not vouch for the address, and the portal has no mailer to prove it with a code.',
+              'The sign-in would be refused. The provider did not verify the address, and the portal has no mailer to send a code.',
             refused: 'address_unproven',
           }
     case 'refuse':
       return {
         sentence:
           decision.reason === 'user_inactive'
-            ? 'It would be refused: the user is switched off.'
-            : `It would be refused: ${email} is new here, and the portal does not let it register.`,
+            ? 'The sign-in would be refused. The user is deactivated.'
+            : `The sign-in would be refused. ${email} is new here, and the portal does not let it register.`,
         refused: decision.reason,
       }
   }
@@ -166,6 +166,6 @@ function compareWithCurrentUser(req: Request, { user }: PredictedOutcome): strin
   const current = req.user as User | undefined
   if (!user || !current) return undefined
   return String(user.id) === String(current.id)
-    ? 'That is who you are here now.'
-    : `That is not who you are here now: you are signed in as ${current.name} (${current.email}).`
+    ? 'You are signed in as this user now.'
+    : `This is a different user. You are signed in as ${current.name} (${current.email}).`
 }

@@ -90,7 +90,7 @@ describe('portal-sso providers add', () => {
     expect(fromFile.stdout).toContain('✓ the issuer is')
     expect(fromFile.stdout).toContain('acme is connected and on the login page.')
     expect(fromInput).toMatchObject({ code: 0, stderr })
-    expect(fromInput.stdout).toContain('second is connected, not enabled yet.')
+    expect(fromInput.stdout).toContain('second is connected, but not enabled yet.')
     for (const { stdout } of [fromFile, fromInput]) expect(stdout).not.toContain(clientSecret)
 
     const connected = await list()
@@ -115,7 +115,7 @@ describe('portal-sso providers add', () => {
     const { code, stdout } = await cli.run(flags('acme'), { env })
     expect(code).toBe(0)
     expect(stdout.trimEnd().split('\n').at(-1)).toBe(
-      'acme is connected, not enabled yet. Go on with `portal-sso providers rehearse acme`, then `portal-sso providers enable acme`.',
+      'acme is connected, but not enabled yet. Next, run `portal-sso providers rehearse acme`, then `portal-sso providers enable acme`.',
     )
     expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
@@ -242,20 +242,20 @@ describe('portal-sso providers at a terminal', () => {
     const { code, screen, answered } = await cli.converse(
       ['providers', 'add'],
       [
-        ['Name in addresses', 'Acme AG\r'],
-        ['Name in addresses', 'acme\r'],
+        ['Name in URLs', 'Acme AG\r'],
+        ['Name in URLs', 'acme\r'],
         ['Issuer:', 'id.acme.com\r'],
         ['Issuer:', `${provider.issuer}\r`],
-        ['Client id:', `${provider.clientId}\r`],
-        ['Client secret (not shown):', `${clientSecret}\r`],
-        ['Rehearse a sign-in now', 'no\r'],
+        ['Client ID:', `${provider.clientId}\r`],
+        ['Client secret (hidden):', `${clientSecret}\r`],
+        ['Test a sign-in now', 'no\r'],
       ],
     )
     expect({ code, answered }).toEqual({ code: 0, answered: 7 })
     expect(screen).toContain('write 1 to 40 lower-case letters')
     expect(screen).toContain('for example https://id.acme.com')
     expect(screen).toContain('✓ the issuer is')
-    expect(screen).toContain('acme is connected, not enabled yet.')
+    expect(screen).toContain('acme is connected, but not enabled yet.')
     expect(screen).not.toContain(clientSecret)
     expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
@@ -266,12 +266,12 @@ describe('portal-sso providers at a terminal', () => {
       ['providers', 'add', '--slug', 'acme', '--disabled'],
       [
         ['Issuer:', `${nobody}\r`],
-        ['Client id:', `${provider.clientId}\r`],
-        ['Client secret (not shown):', `${clientSecret}\r`],
-        ['Go through the answers again?', '\r'],
+        ['Client ID:', `${provider.clientId}\r`],
+        ['Client secret (hidden):', `${clientSecret}\r`],
+        ['Change your answers and try again?', '\r'],
         [`Issuer [${nobody}]:`, `${provider.issuer}\r`],
-        ['Client id [', '\r'],
-        ['Client secret (not shown', '\r'],
+        ['Client ID [', '\r'],
+        ['Client secret (hidden', '\r'],
       ],
     )
     expect(code).toBe(0)
@@ -287,7 +287,7 @@ describe('portal-sso providers at a terminal', () => {
       [['Issuer:', '\u0003']],
     )
     expect(code).toBe(1)
-    expect(screen).toContain('stopped; nothing is changed')
+    expect(screen).toContain('stopped; nothing was changed')
     expect(await list()).toEqual([])
   })
 })
@@ -326,7 +326,7 @@ describe('portal-sso providers list and show', () => {
     for (const said of [
       'Acme AG',
       provider.issuer,
-      'disabled, not rehearsed',
+      'disabled, sign-in not tested',
       'Trusts e-mail             no',
       '/login/acme/callback',
       '✓ the issuer is',
@@ -386,8 +386,8 @@ describe('portal-sso providers test', () => {
     [
       'publishes no keys',
       { jwksResponse: { status: 500, body: 'out of order' } },
-      'the keys cannot be used: the key set answered with status 500',
-      'must answer with a JSON key set',
+      'the keys cannot be used: the key set responded with status 500',
+      'must respond with a JSON key set',
     ],
   ])('says what is wrong with one that %s, and what to do', async (_what, faults, finding, remedy) => {
     await connect('acme')
@@ -520,8 +520,8 @@ describe('portal-sso providers update', () => {
         update('--client-secret-expires', 'soon'),
       ]),
     ).toEqual([
-      expect.stringContaining('say what to change'),
-      expect.stringMatching(/^--unset: "colour" is no setting; they are name, issuer, /),
+      expect.stringContaining('nothing to change'),
+      expect.stringMatching(/^--unset: "colour" is not a setting; the settings are name, issuer, /),
       '--issuer: a provider cannot do without it',
       '--client-secret-file: give the client secret again when the issuer moves',
       expect.stringContaining('write a date such as `2027-01-31`'),

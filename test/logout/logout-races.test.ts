@@ -73,7 +73,7 @@ describe('somebody who leaves at the provider while a sign-in is under way', () 
     const seen = await signInWhile(async () => {
       expect(await deliver(await logoutToken(claims))).toBe(200)
     }, visitor)
-    expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out meanwhile')])
+    expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out')])
     expect([await isIn(visitor), await sessions()]).toEqual([false, []])
     expect(portal.logs.at(-1)!.fields.cause).toMatch(/^the provider ended its session during the sign-in/)
     // And is not kept out: what was begun afterwards counts.

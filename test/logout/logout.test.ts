@@ -60,7 +60,7 @@ const withStoreOf = (store: session.Store) => (app: Express, sso: PortalSso) => 
   })
 }
 
-const backFrom = 'back from Acme'
+const backFrom = 'also signed out of Acme'
 
 describe('signing out at the provider too', () => {
   it('comes second: the session here has ended when the browser is sent there, with all that the provider needs', async () => {
@@ -321,7 +321,7 @@ describe('signing out at the provider too', () => {
         const asked = await visitor.post(`${portal.url}/logout`, said as Record<string, string>)
         expect(await isIn(thief, portal)).toBe(false)
         expect([asked.status, next(asked)]).toEqual([200, undefined])
-        expect(asked.body).toContain('Your session at Acme goes on')
+        expect(asked.body).toContain('You are still signed in to Acme')
         const [, href] = /href="([^"]*)">Sign out of Acme too/.exec(asked.body)!
         const done = await visitor.open(href!.replaceAll('&amp;', '&'))
         expect(done.body).toContain(backFrom)
@@ -352,7 +352,9 @@ describe('after signing out, on a machine that others use too', () => {
       const visitor = await signIn(portal)
       expect(await promptAt(portal, visitor)).toBeNull()
       await visitor.post(`${portal.url}/logout`)
-      expect((await visitor.get(`${portal.url}/login`)).body).toContain('will ask who you are')
+      expect((await visitor.get(`${portal.url}/login`)).body).toContain(
+        'You may be asked to choose your account again.',
+      )
       expect(await promptAt(portal, visitor)).toBe('login')
       expect(await promptAt(portal, visitor, 'google')).toBe('select_account')
       expect(await promptAt(portal, new Visitor())).toBeNull()
@@ -618,7 +620,7 @@ describe('a real provider (oidc-provider), at which somebody signs out in one br
     const question = await visitor.follow(await visitor.post(`${portal.url}/logout`))
     const done = await press(visitor, question, 'logout', 'yes')
     expect(done.url).toMatch(`${portal.url}/logout/done?state=`)
-    expect(done.body).toContain('back from acme')
+    expect(done.body).toContain('also signed out of acme')
   }
 
   /** Whether it loses its session within a second. */

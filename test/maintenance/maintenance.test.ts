@@ -235,12 +235,12 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         const to = mailServer.mails.map(({ recipients }) => recipients)
         expect(to).toEqual([['one@example.com'], ['two@example.com']])
         const [mail] = mailServer.mails
-        const subject = 'Portal <b>: the client secret of Acme Bcc: x@evil.example runs out in 1 day'
+        const subject = 'Portal <b>: the client secret of Acme Bcc: x@evil.example expires in 1 day'
         expect(Object.fromEntries(mail!.headers)).toMatchObject({ subject })
         for (const body of [mail!.text, mail!.html]) {
-          expect(body).toContain('runs out in 1 day')
+          expect(body).toContain('expires in 1 day')
           expect(body).toContain(acme.clientSecretExpiresAt!.slice(0, 10))
-          expect(body).toContain('Make a new client secret at the provider.')
+          expect(body).toContain('Create a new client secret at the provider.')
           expect(body).not.toContain('the secret itself')
         }
         expect(mail!.html).toContain('Portal &lt;b&gt;')

@@ -505,11 +505,11 @@ describe('portal-sso providers export and import', () => {
     const done = await cli.run(['providers', 'import', at, '--client-secrets-file', secrets])
     expect(done).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^acme is connected as a draft; go on/),
+      stdout: expect.stringMatching(/^acme is connected as a draft; next, run/),
     })
     expect(done.stdout + done.stderr).not.toContain(provider.clientSecret)
     const again = await cli.run(['providers', 'import', at])
-    expect(again).toMatchObject({ code: 0, stdout: 'acme is connected already, just so\n' })
+    expect(again).toMatchObject({ code: 0, stdout: 'acme is already connected with these settings\n' })
   })
 
   it('say in one sentence what is wrong: passphrase, file, secrets', async () => {
@@ -533,7 +533,7 @@ describe('portal-sso providers export and import', () => {
       expect.stringMatching(/^the file: .*nowhere cannot be read$/),
       'the file is not valid JSON',
       expect.stringMatching(/^the file: .*huge is larger than 1048576 bytes$/),
-      '--client-secrets-file: write JSON such as {"acme": "its client secret"}',
+      '--client-secrets-file: must be JSON such as {"acme": "its client secret"}',
     ])
   })
 
@@ -544,7 +544,7 @@ describe('portal-sso providers export and import', () => {
     const exporting = await cli.converse(
       ['providers', 'export', '--with-secrets'],
       [
-        [`${question} (not shown)`, typed],
+        [`${question} (hidden)`, typed],
         [`${question}, again`, typed],
       ],
     )
@@ -558,7 +558,7 @@ describe('portal-sso providers export and import', () => {
     const differing = await cli.converse(
       ['providers', 'export', '--with-secrets'],
       [
-        [`${question} (not shown)`, typed],
+        [`${question} (hidden)`, typed],
         [`${question}, again`, 'another one, alas\r'],
       ],
     )

@@ -147,9 +147,13 @@ describe('connecting a provider', () => {
   })
 
   it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
-    ['both ways to sign out', { backchannel_logout_supported: true }, [/leads on/, /can say when/]],
-    ['neither', { end_session_endpoint: undefined }, [/portal session only/, /does not announce/]],
-    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/portal session only/, /not/]],
+    [
+      'both ways to sign out',
+      { backchannel_logout_supported: true },
+      [/continues to the provider/, /can end sessions here/],
+    ],
+    ['neither', { end_session_endpoint: undefined }, [/only the portal session/, /does not announce/]],
+    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/only the portal session/, /not/]],
   ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
     provider.faults.discovery = discovery
     await portal.connect(provider)
@@ -234,9 +238,9 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     [
       'an empty key set',
       { jwksResponse: { body: '{"keys":[]}' } },
-      /the key set holds no usable key for RS256/,
+      /the key set contains no usable key for RS256/,
     ],
-    ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set answered with status 500/],
+    ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set responded with status 500/],
     ['a key set that is not one', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
     [
       'keys of another kind only',
@@ -259,17 +263,17 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       { discovery: { response_types_supported: ['id_token'] } },
       /does not announce the response type "code"/,
     ],
-    ['no secret', {}, /give the client secret/, { clientSecret: undefined }],
+    ['no secret', {}, /enter the client secret/, { clientSecret: undefined }],
     [
       'no secret, and nothing announced',
       { sparseDiscovery: true },
-      /give the client secret/,
+      /enter the client secret/,
       { clientSecret: undefined },
     ],
     [
       'no secret for a method that needs one',
       {},
-      /client_secret_post needs a client secret .* give the client secret/,
+      /client_secret_post needs a client secret .* enter the client secret/,
       { clientSecret: undefined, clientAuthentication: 'client_secret_post' },
     ],
   ])('a provider with %s', async (_what, faults, sentence, settings = {}) => {
@@ -348,7 +352,7 @@ describe('Microsoft Entra ID', () => {
     ['nothing', undefined],
   ])('is refused with %s instead, asking nobody', async (_what, entered) => {
     await expect(providers.connect({ ...entra, tenant: entered })).rejects.toThrow(
-      'tenant: write the Directory (tenant) ID, a GUID, from the overview page of the app registration',
+      'tenant: enter the Directory (tenant) ID, a GUID, from the overview page of the app registration',
     )
     expect(asked).toEqual([])
     expect(await connected()).toEqual([])

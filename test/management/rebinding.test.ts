@@ -209,7 +209,7 @@ describe.each(databases)('a new app registration, which changes every subject, o
     await moved()
     entra.signsIn()
     const { body } = await rehearse({ portal, visitor: new Visitor() }, 'acme')
-    expect(textOf(body)).toContain('has a new subject: this account would be linked anew and come in as ada@')
+    expect(textOf(body)).toContain('has a new subject. The account would be relinked and signed in as ada@')
     expect(await portal.knex('sso_identities')).toHaveLength(1)
   })
 

@@ -227,16 +227,16 @@ describe('the page of sessions', () => {
       expect(text(seen)).toContain('Ada Lovelace ada@example.com')
       expect(text(seen)).toContain('Firefox, Windows 127.0.0.0/24 acme')
     }
-    expect(text(await done('/sessions', { provider: 'acme' }))).toContain('1 session runs')
+    expect(text(await done('/sessions', { provider: 'acme' }))).toContain('1 active session')
   })
 
   it.each([
-    ['nobody', { user: 'nobody@example.com' }, 'Nobody has this address or ID'],
-    ['nobody of that id', { user: 'nobody' }, 'Nobody has this address or ID'],
+    ['nobody', { user: 'nobody@example.com' }, 'No user with this address or ID'],
+    ['nobody of that id', { user: 'nobody' }, 'No user with this address or ID'],
     ['what no database takes', { user: 'a\0b' }, 'the id of a user'],
     ['no provider', { provider: 'acmee' }, 'No provider is called'],
-    ['both', { user: 'ada@example.com', provider: 'acme' }, 'one of the two'],
-    ['nothing', {}, 'one of the two'],
+    ['both', { user: 'ada@example.com', provider: 'acme' }, 'either a user or a provider'],
+    ['nothing', {}, 'either a user or a provider'],
   ])('says so when it is asked for %s', async (_what, form, said) => {
     const seen = await admin.follow(await post('/sessions', form as Record<string, string>))
     expect(seen.status).toBe(422)
@@ -248,19 +248,19 @@ describe('the page of sessions', () => {
     const [session] = await list()
     const stays = await comeIn()
     const form = { user: ada.id, id: session!.id }
-    expect(text(await done('/sessions/end', form))).toContain('The session is ended')
+    expect(text(await done('/sessions/end', form))).toContain('The session has ended')
     expect([await isIn(goes), await isIn(stays)]).toEqual([false, true])
-    expect(text(await done('/sessions/end', form))).toContain('It had ended already.')
+    expect(text(await done('/sessions/end', form))).toContain('This session had already ended.')
   })
 
   it.each(['user', 'provider'])('ends all of a %s after a question that says how many', async (name) => {
     const visitors = [await comeIn(), await comeIn()]
     const whose = { [name]: name === 'user' ? ada.id : 'acme' }
     const asked = await page(`/sessions/end?${new URLSearchParams(whose)}`)
-    expect(text(asked)).toContain('Sessions that run 2')
+    expect(text(asked)).toContain('Active sessions 2')
     expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
     const seen = await done('/sessions/end', whose)
-    expect(text(seen)).toMatch(/They are ended.* No session runs/)
+    expect(text(seen)).toMatch(/The sessions have ended.* No active sessions/)
     expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
     expect(await ended()).toMatchObject([{ actor: 'admin', detail: '{"sessions":2}' }])
     expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*sessions: 2/)
@@ -320,8 +320,8 @@ describe('the page of sessions', () => {
     expect((await page('/events')).body).toContain(`/admin/sso/sessions?user=${ada.id}`)
     const { body } = await page('/acme')
     expect(body).toContain('/admin/sso/sessions?provider=acme')
-    expect(textOf(body)).toContain('Sessions that run 1')
+    expect(textOf(body)).toContain('Active sessions 1')
     for (const act of ['disable', 'remove'])
-      expect(textOf((await page(`/acme/${act}`)).body)).toContain('(1 session runs)')
+      expect(textOf((await page(`/acme/${act}`)).body)).toContain('(1 active session)')
   })
 })

@@ -137,7 +137,7 @@ describe('a test of a provider', () => {
       },
       () => ({}),
       'authentication',
-      /no algorithm of ours for private_key_jwt, only HS256/,
+      /none of our algorithms for private_key_jwt, only HS256/,
     ],
     ['a token endpoint that hangs up', { tokenDrop: true }, () => ({}), 'credentials', /cannot be reached/],
     [
@@ -145,7 +145,7 @@ describe('a test of a provider', () => {
       { tokenResponse: { status: 200, body: '{"access_token":"a","id_token":"b"}' } },
       () => ({}),
       'credentials',
-      /gives tokens for a code that it never gave out/,
+      /issues tokens for a code that it never issued/,
     ],
     [
       'a wrong secret at Keycloak',
@@ -243,7 +243,7 @@ describe('a test of a provider', () => {
     [-20, 'ok', 'the clocks agree'],
     [100, 'warning', /clock is (99|100|101) s ahead of ours/],
     [-100, 'warning', /clock is (99|100|101) s behind ours/],
-    [-3600, 'failed', /clock is 3\d\d\d s behind ours; 30 s are tolerated/],
+    [-3600, 'failed', /clock is 3\d\d\d s behind ours, but only 30 s are tolerated/],
   ])('sees a clock that is %d seconds off: %s', async (seconds, result, finding) => {
     const headers = { date: new Date(Date.now() + seconds * 1000).toUTCString() }
     Object.assign(provider.faults, {

@@ -231,7 +231,7 @@ describe('a person whose address nobody vouches for', () => {
     const back = await visitor.get(`${portal.url}/register?address=other`)
     expect(back.body).toContain('value="adda@example.com"')
     const again = await visitor.follow(await send(ada.email))
-    expect(again.body).toContain('A new code is on its way')
+    expect(again.body).toContain('We sent you a new code.')
     const [, cancel] = /href="([^"]*cancelled[^"]*)"/.exec(again.body)!
     await visitor.get(portal.url + cancel!.replaceAll('&amp;', '&'))
     expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
@@ -578,7 +578,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
       const seen = await enter(wrong(code))
       expect(seen.status).toBe(422)
       expect(seen.body).toContain(
-        ['4 more tries', '3 more tries', '2 more tries', 'one more try', 'no longer good'][n - 1],
+        ['4 more tries', '3 more tries', '2 more tries', 'one more try', 'has expired'][n - 1],
       )
     }
     expect((await enter(code)).status).toBe(422)
@@ -592,7 +592,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     const seen = await Promise.all(Array.from({ length: 20 }, (_, n) => guess(wrong(code), n)))
     expect(seen.map(({ status }) => status)).toEqual(seen.map(() => 422))
     expect(await knex('sso_email_verifications').select('attempts')).toEqual([{ attempts: 5 }])
-    expect(seen.filter(({ body }) => body.includes('This code is not right'))).toHaveLength(4)
+    expect(seen.filter(({ body }) => body.includes('This code is incorrect'))).toHaveLength(4)
     expect((await enter(code)).status).toBe(422)
   })
 
@@ -614,7 +614,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     for (const who of [visitor, copy, visitor]) {
       const refused = await send('third@example.com', who)
       expect(refused.status).toBe(429)
-      expect(refused.body).toContain('No more codes can be sent')
+      expect(refused.body).toContain('We cannot send more codes')
       expect(refused.body).toContain('autocomplete="one-time-code"')
     }
     expect(mailServer.codes).toHaveLength(3)
@@ -744,7 +744,7 @@ describe('a mail that cannot be sent', () => {
     await expect(quoting).rejects.toThrow('ABCD-2345')
     const seen = await send(ada.email)
     expect(seen.status).toBe(502)
-    expect(seen.body).toContain('could not be sent')
+    expect(seen.body).toContain('could not send')
     expect(seen.body).toContain('value="ada@example.com"')
     const line = portal.logs.findLast(({ level }) => level === 'error')!
     expect(line.message).toBe('no code was sent')

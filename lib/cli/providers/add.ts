@@ -45,14 +45,14 @@ export async function askSlug({ sso }: SsoContext, preset: Preset, portal: strin
   // Who takes the name of a removed one forgets that: not by pressing Enter.
   const removed = (await sso.providers.removed(portal)).map(({ slug }) => slug)
   return await ask({
-    question: 'Name in addresses (slug)',
+    question: 'Name in URLs (slug)',
     flag: '--slug',
     example: proposed ? undefined : 'acme',
     otherwise: proposed && (await free(proposed)) && !removed.includes(proposed) ? proposed : undefined,
     async read(answer) {
       const read = reading(slugSchema, answer)
       if ('wrong' in read || (await free(read.answer))) return read
-      return { wrong: `"${answer}" is connected already: choose another one` }
+      return { wrong: `"${answer}" is already connected. Choose another name` }
     },
   })
 }
@@ -72,7 +72,7 @@ export async function answer(
     ...(await whereItIs(preset, flags, before)),
     clientId:
       flags.clientId ??
-      (await ask({ question: 'Client id', flag: '--client-id', otherwise: before.clientId ?? undefined })),
+      (await ask({ question: 'Client ID', flag: '--client-id', otherwise: before.clientId ?? undefined })),
     ...(await secrets(flags, clientAuthentication, before)),
   }
 }
@@ -135,7 +135,9 @@ type Schema = { safeParse(value: string): { data?: string; error?: { issues: { m
 
 function reading(schema: Schema, given: string): Read {
   const { data, error } = schema.safeParse(given)
-  return data === undefined ? { wrong: error?.issues[0]?.message ?? 'that will not do' } : { answer: data }
+  return data === undefined
+    ? { wrong: error?.issues[0]?.message ?? 'this value is not valid' }
+    : { answer: data }
 }
 
 interface AddFlags extends QuestionFlags {
@@ -147,25 +149,23 @@ export function addAdd(providers: Command): void {
   const command = subcommand(
     providers,
     'add',
-    'connect a provider: check, discover, test, save; then rehearse a sign-in, and enable',
+    'connect a provider: check, discover, test and save it; then test a sign-in and enable it',
     'providers add',
     'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
     'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-rehearsal',
   )
     .addArgument(
-      new Argument('[preset]', 'what to start from')
-        .choices(presets.map(({ name }) => name))
-        .default('generic'),
+      new Argument('[preset]', 'provider type').choices(presets.map(({ name }) => name)).default('generic'),
     )
-    .option('--slug <slug>', 'name in addresses: /login/<slug>')
+    .option('--slug <slug>', 'name in URLs: /login/<slug>')
   addSettingFlags(command)
-    .option('--disabled', 'connect it as a draft, and leave it at that')
-    .option('--without-rehearsal', 'enable it at once, though nobody has come in with it yet; recorded')
+    .option('--disabled', 'only save it as a draft')
+    .option('--without-rehearsal', 'enable without a test sign-in (logged)')
     .addHelpText(
       'after',
       `
-What is left out is asked for. The client secret is never given in the arguments: it is asked for, or read from
---client-secret-file or PORTAL_SSO_CLIENT_SECRET. Without a terminal it stays a draft unless --without-rehearsal is given.`,
+You are asked for missing values. The client secret is never an argument: you are asked for it, or it is read from
+--client-secret-file or PORTAL_SSO_CLIENT_SECRET. Without a terminal the provider stays a draft unless you give --without-rehearsal.`,
     )
   for (const option of questionFlags(command)) command.addOption(option)
   command.action((preset: string, flags: AddFlags) =>
@@ -194,7 +194,7 @@ async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promis
 }
 
 function introduce({ displayName, hints, guide }: Preset): void {
-  print(`${displayName}. The guide is docs/providers/${guide} of this package.`)
+  print(`${displayName}. The guide is docs/providers/${guide} in this package.`)
   for (const hint of hints) print(`  ${hint}`)
 }
 
@@ -214,8 +214,8 @@ async function connect(
     } catch (error) {
       if (!person || !(error instanceof ConfigurationError)) throw error
       print(`  ✗ ${error.message}`)
-      if (!(await confirm('Go through the answers again?', { flag: '--slug', otherwise: 'yes' })))
-        throw new ConfigurationError('nothing is connected')
+      if (!(await confirm('Change your answers and try again?', { flag: '--slug', otherwise: 'yes' })))
+        throw new ConfigurationError('no provider was connected')
     }
   }
 }
@@ -223,8 +223,8 @@ async function connect(
 /** @returns whether it is on the login page now */
 async function offerRehearsal(context: SsoContext, slug: string, flags: AddFlags): Promise<boolean> {
   const { sso, actor } = context
-  const stopped = `stopped; ${slug} is connected, not enabled yet`
-  const question = 'Rehearse a sign-in now, and enable it when that passes?'
+  const stopped = `stopped; ${slug} is connected, but not enabled yet`
+  const question = 'Test a sign-in now, and enable the provider if it passes?'
   if (!(await confirm(question, { flag: '--disabled', stopped, otherwise: 'yes' }))) return false
   const outcome = await rehearse(context, slug, flags)
   if (outcome === 'passed') await sso.providers.enable(slug, { portal: flags.portal, actor })
@@ -239,6 +239,6 @@ function conclude(context: SsoContext, provider: Provider, flags: AddFlags): voi
     { provider, urls: urlsOf(context, provider), ...(!enabled && { next }) },
     enabled
       ? `${slug} is connected and on the login page.`
-      : `${slug} is connected, not enabled yet. Go on with \`${next[0]}\`, then \`${next[1]}\`.`,
+      : `${slug} is connected, but not enabled yet. Next, run \`${next[0]}\`, then \`${next[1]}\`.`,
   )
 }

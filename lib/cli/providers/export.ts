@@ -13,7 +13,7 @@ export function addExport(providers: Command): void {
   subcommand(
     providers,
     'export [slugs...]',
-    'settings as JSON on standard output, to be imported elsewhere; all providers, or those named',
+    'write settings as JSON to standard output, to import them elsewhere; all providers, or those you name',
     'providers export > providers.json',
     'providers export acme --with-secrets > acme.json',
   )
@@ -22,7 +22,7 @@ export function addExport(providers: Command): void {
       '--passphrase-file <file>',
       'file that holds the passphrase; - for standard input; left out: it is asked for',
     )
-    .addHelpText('after', '\nKeys of private_key_jwt never leave: the other portal makes its own.')
+    .addHelpText('after', '\nKeys for private_key_jwt are never exported. The other portal creates its own.')
     .action((slugs: string[], flags: ExportFlags) =>
       withSsoContext(async ({ sso, actor }) => {
         const passphrase = await passphraseFor(flags)

@@ -25,12 +25,12 @@ interface SettingFlag {
 
 const settingFlags: readonly SettingFlag[] = [
   { setting: 'displayName', flag: '--name <text>', says: 'name on the login page' },
-  { setting: 'issuer', flag: '--issuer <url>', says: 'issuer, exactly as the provider spells it' },
-  { setting: 'clientId', flag: '--client-id <id>', says: 'client id from the provider' },
+  { setting: 'issuer', flag: '--issuer <url>', says: 'issuer URL, exactly as the provider gives it' },
+  { setting: 'clientId', flag: '--client-id <id>', says: 'client ID from the provider' },
   {
     setting: 'clientSecretExpiresAt',
     flag: '--client-secret-expires <date>',
-    says: 'when the client secret runs out at the provider, such as 2027-01-31',
+    says: 'expiry date of the client secret, such as 2027-01-31',
   },
   {
     setting: 'secondClientSecretExpiresAt',
@@ -40,71 +40,71 @@ const settingFlags: readonly SettingFlag[] = [
   {
     setting: 'secretEncoding',
     flag: '--secret-encoding <how>',
-    says: 'how client_secret_basic spells id and secret; left out: form, as RFC 6749 says',
+    says: 'how client_secret_basic encodes ID and secret; default: form (RFC 6749)',
     choices: secretEncodings,
   },
   {
     setting: 'clientAuthentication',
     flag: '--client-authentication <method>',
-    says: 'how the portal proves itself; left out: chosen from what the provider offers',
+    says: 'client authentication method; default: chosen from what the provider announces',
     choices: clientAuthentications,
   },
   {
     setting: 'signingAlgorithm',
     flag: '--signing-algorithm <alg>',
-    says: 'how ID tokens are signed; left out: chosen from what the provider offers',
+    says: 'ID token signing algorithm; default: chosen from what the provider announces',
     choices: signingAlgorithms,
   },
   {
     setting: 'responseMode',
     flag: '--response-mode <mode>',
-    says: 'how the answer comes back; left out: query',
+    says: 'response mode of the authorization response; default: query',
     choices: ['query', 'form_post'],
   },
   {
     setting: 'prompt',
     flag: '--prompt <prompt>',
-    says: 'what the provider asks each time; left out: up to it',
+    says: 'prompt parameter of every sign-in; default: none',
     choices: prompts,
   },
   {
     setting: 'authorizationParameters',
     flag: '--authorization-parameter <name=value...>',
-    says: 'sent along with every sign-in, such as hd=example.com',
+    says: 'extra parameter for every sign-in, such as hd=example.com',
     read: readParameters,
   },
-  { setting: 'emailClaim', flag: '--email-claim <claim>', says: 'claim that holds the address to match' },
+  { setting: 'emailClaim', flag: '--email-claim <claim>', says: 'claim with the e-mail address' },
   {
     setting: 'trustsEmail',
     flag: '--trusts-email',
-    says: 'every address from this provider belongs to the person (your word for it)',
+    says: 'trust every e-mail address from this provider',
   },
   {
     setting: 'emailDomains',
     flag: '--email-domain <domain...>',
-    says: 'domains this provider may vouch for',
+    says: 'trust addresses of these domains only',
   },
   {
     setting: 'tenants',
     flag: '--allowed-tenant <guid...>',
-    says: 'entra, organizations: tenants whose people may come in',
+    says: 'entra with organizations: tenants that may sign in',
   },
   {
     setting: 'logout',
     flag: '--logout <reach>',
-    says: 'what signing out ends; left out: provider, which is both; ask: the person says',
+    says: 'what sign-out ends: provider (both, default), portal, ask',
     choices: logoutReaches,
   },
   {
     setting: 'frontChannelLogout',
     flag: '--front-channel-logout',
-    says: 'its pages may end sessions here through the browser, where it knows no back-channel logout',
+    says: 'allow front-channel logout, for a provider without back-channel logout',
   },
-  { setting: 'proxy', flag: '--proxy <url>', says: 'proxy that leads to the provider' },
+  { setting: 'proxy', flag: '--proxy <url>', says: 'proxy for connections to the provider' },
   {
     setting: 'certificateAuthority',
     flag: '--certificate-authority-file <pem>',
-    says: 'certificates that its TLS is verified with',
+    says: 'certificates that verify its TLS',
     read: (file: string) => readText(file, '--certificate-authority-file'),
   },
 ]
@@ -114,7 +114,7 @@ const secretFlags: readonly { setting: 'clientSecret' | 'secondClientSecret'; fl
     {
       setting: 'clientSecret',
       flag: '--client-secret-file <file>',
-      says: 'file that holds the client secret; - for standard input',
+      says: 'file with the client secret; - for standard input',
     },
     {
       setting: 'secondClientSecret',
@@ -130,8 +130,8 @@ export function addSettingFlags(command: Command): Command {
     command.addOption(choices ? option.choices([...choices]) : option)
   }
   return command
-    .option('--no-trusts-email', 'only addresses that the provider vouches for itself')
-    .option('--no-front-channel-logout', 'they may not')
+    .option('--no-trusts-email', 'trust only addresses that the provider verified')
+    .option('--no-front-channel-logout', 'do not allow front-channel logout')
     .option('--public', 'a public client without a secret')
 }
 
@@ -157,7 +157,7 @@ export function takenBack(list: string): ProviderChanges {
     const setting = known.get(name.replace(/-file$/, ''))
     if (!setting)
       throw new ConfigurationError(
-        `--unset: "${name}" is no setting; they are ${[...known.keys()].join(', ')}`,
+        `--unset: "${name}" is not a setting; the settings are ${[...known.keys()].join(', ')}`,
       )
     return [setting, null]
   })

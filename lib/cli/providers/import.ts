@@ -21,17 +21,17 @@ export function addImport(providers: Command): void {
   subcommand(
     providers,
     'import <file>',
-    'connect what an export wrote, as drafts; the whole file is judged before anything is changed',
+    'connect exported providers as drafts; the whole file is checked before anything is changed',
     'providers import providers.json --dry-run',
     'providers import providers.json --client-secrets-file secrets.json',
   )
-    .option('--dry-run', 'say what would happen, and ask no provider')
-    .option('--update', 'make those that are connected already as the file says; else they stay as they are')
+    .option('--dry-run', 'show what would happen, without contacting any provider')
+    .option('--update', 'also update providers that are already connected')
     .option('--passphrase-file <file>', 'opens the secrets of the file; left out: it is asked for')
     .option('--no-secrets', 'leave the secrets of the file sealed')
     .option(
       '--client-secrets-file <file>',
-      'JSON of client secrets by slug: {"acme": "…"}; left out: they are asked for',
+      'JSON of client secrets by slug: {"acme": "…"}; default: ask for them',
     )
     .action((file: string, flags: ImportFlags) => withSsoContext((context) => run(context, file, flags)))
 }
@@ -60,7 +60,7 @@ async function run({ sso, actor }: SsoContext, file: string, flags: ImportFlags)
 function readClientSecrets({ clientSecretsFile: file }: ImportFlags): Record<string, string> {
   if (file === undefined) return {}
   const flag = '--client-secrets-file'
-  const wrong = `${flag}: write JSON such as {"acme": "its client secret"}`
+  const wrong = `${flag}: must be JSON such as {"acme": "its client secret"}`
   try {
     const value = JSON.parse(readText(file, flag)) as Record<string, string>
     if (Object.values(value).every((secret) => typeof secret === 'string')) return { ...value }
@@ -89,7 +89,7 @@ function conclude(report: Imported[], flags: ImportFlags): void {
 }
 
 function printReport(report: Imported[], flags: ImportFlags): void {
-  if (report.length === 0) print('The file holds no providers.')
+  if (report.length === 0) print('The file contains no providers.')
   for (const imported of report) {
     print(sentence(imported, flags))
     for (const [name, { here, file }] of Object.entries(imported.changes ?? {}))
@@ -109,11 +109,11 @@ function sentence(
   const sentences = {
     connected: dryRun
       ? 'would be connected, as a draft'
-      : `is connected as a draft; go on with \`portal-sso providers rehearse ${slug}${on(portal)}\``,
-    updated: dryRun ? 'would be changed' : 'is changed',
+      : `is connected as a draft; next, run \`portal-sso providers rehearse ${slug}${on(portal)}\``,
+    updated: dryRun ? 'would be updated' : 'is updated',
     left: differs
-      ? 'is connected already and stays as it is (--update changes it)'
-      : 'is connected already, just so',
+      ? 'is already connected and was not changed (use --update to change it)'
+      : 'is already connected with these settings',
     failed: `${dryRun ? 'would fail' : 'failed'}: ${reason}`,
   }
   return `${slug} ${sentences[outcome]}`

@@ -50,7 +50,7 @@ const urlLabels: Record<keyof Urls, string> = {
 }
 
 export function printUrls(urls: Urls): void {
-  print('To enter at the provider:')
+  print('Enter these URLs at the provider:')
   const names = Object.keys(urls) as (keyof Urls)[]
   printPairs(names.map((name) => [urlLabels[name], urls[name] ?? '']))
 }
@@ -59,9 +59,9 @@ export function printUrls(urls: Urls): void {
 function stateOf({ enabled, recommended, testSignInAt, retireAt, rebindingSince }: Provider): string {
   const more = [
     recommended && 'recommended',
-    testSignInAt ? `rehearsed ${testSignInAt}` : 'not rehearsed with these settings',
+    testSignInAt ? `sign-in tested ${testSignInAt}` : 'sign-in not tested with these settings',
     retireAt && `retiring on ${retireAt}`,
-    rebindingSince && `rebinding since ${rebindingSince}`,
+    rebindingSince && `relinking accounts since ${rebindingSince}`,
   ]
   return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
 }
@@ -70,7 +70,7 @@ const labels: Partial<Record<keyof Provider, string>> = {
   displayName: 'Name',
   preset: 'Preset',
   issuer: 'Issuer',
-  clientId: 'Client id',
+  clientId: 'Client ID',
   clientAuthentication: 'Client authentication',
   secretEncoding: 'Secret encoding',
   secretInUse: 'Client secret in use',
@@ -84,7 +84,7 @@ const labels: Partial<Record<keyof Provider, string>> = {
   trustsEmail: 'Trusts e-mail',
   emailDomains: 'E-mail domains',
   tenants: 'Allowed tenants',
-  logout: 'Signing out ends',
+  logout: 'Sign-out ends',
   frontChannelLogout: 'Front-channel logout',
   proxy: 'Proxy',
   certificateAuthority: 'Certificate authority',
@@ -99,7 +99,7 @@ export function printProvider(context: SsoContext, provider: Provider): void {
     ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
   ])
   printUrls(urlsOf(context, provider))
-  print(provider.lastTest ? `Tested ${provider.lastTest.at}:` : 'Never tested.')
+  print(provider.lastTest ? `Tested ${provider.lastTest.at}:` : 'Not tested yet.')
   provider.lastTest?.checks.forEach(printCheck)
 }
 
@@ -119,8 +119,8 @@ function spelled(value: unknown): string {
 export function addPresets(providers: Command): void {
   providers
     .command('presets')
-    .description('what `add` can start from: what each asks for, and its guide')
-    .option('--json', 'for scripts')
+    .description('list the presets for `add`, with their questions and guides')
+    .option('--json', 'print JSON, for scripts')
     .addHelpText('after', '\nExample:\n  $ portal-sso providers presets')
     .action(({ json }: { json?: boolean }) => {
       if (json) return printJson(presets.map(described))
@@ -128,7 +128,7 @@ export function addPresets(providers: Command): void {
         print(`${name}: ${displayName} (docs/providers/${guide})`)
         if (!settings) print('  --issuer  Issuer')
         for (const { name: flag, label, hint, example, required = true } of asks) {
-          const optional = !required && !hint?.includes('left out') && 'may be left out'
+          const optional = !required && !hint?.includes('default:') && 'optional'
           const help = [hint, optional, example && `for example ${example}`]
           print(`  --${flag}  ${[label, ...help.filter(Boolean)].join('; ')}`)
         }
@@ -151,14 +151,14 @@ export function addListCommands(providers: Command): void {
   subcommand(
     providers,
     'list',
-    'all providers of a portal, in the order of the login page',
+    'list all providers of a portal, in the order of the login page',
     'providers list',
   ).action((flags: Common) =>
     withSsoContext(async ({ sso }) => {
       const all = await sso.providers.list(flags.portal)
       if (flags.json) return printJson(all)
       if (all.length === 0)
-        return console.log('No provider is connected. Connect one with `portal-sso providers add`.')
+        return console.log('No provider is connected. Run `portal-sso providers add` to connect one.')
       printTable(
         ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'],
         all.map(({ slug, displayName, enabled, recommended, issuer }) => [
@@ -175,7 +175,7 @@ export function addListCommands(providers: Command): void {
   subcommand(
     providers,
     'show <slug>',
-    'all settings, what to enter at the provider, its state and last test; no secrets',
+    'show all settings, the URLs to enter at the provider, its state and last test; no secrets',
     'providers show acme',
   ).action((slug: string, flags: Common) =>
     withSsoContext(async (context) => {
@@ -188,7 +188,7 @@ export function addListCommands(providers: Command): void {
   subcommand(
     providers,
     'test <slug>',
-    'test a connected provider, and note what was found and how it reads the client secret; fails when a check fails',
+    'test a connected provider and save the results; the exit code is 1 if a check fails',
     'providers test acme',
   ).action((slug: string, flags: Common) =>
     withSsoContext(async ({ sso }) => {

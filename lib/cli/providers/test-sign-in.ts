@@ -7,22 +7,22 @@ import { print, printJson, progress } from '../output.ts'
 type Outcome = 'passed' | 'failed' | 'expired'
 
 const said: Record<Outcome, string> = {
-  passed: 'The rehearsal passed.',
-  failed: 'The rehearsal failed. The page in the browser says what is wrong and what to do.',
-  expired: 'The link has expired without a rehearsal.',
+  passed: 'The test sign-in passed.',
+  failed: 'The test sign-in failed. The page in the browser shows what is wrong and what to do.',
+  expired: 'The link expired before a test sign-in.',
 }
 
 export function addTestSignIn(providers: Command): void {
   subcommand(
     providers,
     'rehearse <slug>',
-    'sign in through it for real in your browser: a report, no session, no account',
+    'test a real sign-in in your browser; shows a report, and nobody is signed in',
     'providers rehearse acme',
     'providers rehearse acme --no-wait --json',
   )
     .option(
       '--no-wait',
-      'print the link and end; with --json and without this, a line for the link and one for the outcome',
+      'print the link and exit; without it, --json prints one line for the link and one for the outcome',
     )
     .action((slug: string, flags: Common & { wait: boolean }) =>
       withSsoContext(async (context) => {
@@ -32,7 +32,7 @@ export function addTestSignIn(providers: Command): void {
         if (flags.json) printJson({ outcome }, 0)
         else print(said[outcome])
         if (outcome !== 'passed') process.exitCode = 1
-        else if (!flags.json) print(`Go on with \`portal-sso providers enable ${slug}${on(flags.portal)}\`.`)
+        else if (!flags.json) print(`Next, run \`portal-sso providers enable ${slug}${on(flags.portal)}\`.`)
       }),
     )
 }
@@ -53,7 +53,7 @@ async function begin({ sso, actor }: SsoContext, slug: string, { portal, json }:
   const { url, ...rehearsal } = await sso.testSignIns.link(slug, { portal, actor })
   const until = rehearsal.expiresAt.toISOString()
   if (json) printJson({ url, expiresAt: until }, 0)
-  else print(`Open this in your browser, once, until ${until}:\n  ${url}`)
+  else print(`Open this link in your browser. It works once, until ${until}:\n  ${url}`)
   return rehearsal
 }
 
@@ -62,7 +62,7 @@ async function outcomeOf(
   { ticket, expiresAt }: Rehearsal,
   flags: Common,
 ): Promise<Outcome> {
-  progress(flags, 'Waiting for the rehearsal … (Ctrl-C ends the waiting, nothing else)')
+  progress(flags, 'Waiting for the test sign-in … (Ctrl-C only stops waiting)')
   // The link may be opened at the last moment; whoever signs in then needs a while, and the attempt ends by itself.
   const patience = expiresAt.getTime() + 20 * 60_000
   while (Date.now() < patience) {

@@ -19,17 +19,14 @@ export function addUpdate(providers: Command): void {
   const command = subcommand(
     providers,
     'update <slug>',
-    'change settings; it is tested as when it was connected, and counts from the next click on',
+    'change settings; the provider is tested first, and the change applies immediately',
     'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
     'providers update acme --second-client-secret-file new.txt --second-client-secret-expires 2027-01-31',
     'providers update acme --promote-second-secret',
     'providers update acme --unset prompt,proxy',
   )
   addSettingFlags(command)
-    .option(
-      '--unset <settings>',
-      'take settings back to what they are when left out: names of flags, with commas',
-    )
+    .option('--unset <settings>', 'reset settings to their defaults: flag names, separated by commas')
     .option('--promote-second-secret', 'ends the exchange: the second client secret becomes the only one')
     .action((slug: string, flags: UpdateFlags) => withSsoContext((context) => update(context, slug, flags)))
 }
@@ -46,7 +43,7 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
   if (promote && names.length > 0) throw new ConfigurationError('--promote-second-secret: give it alone')
   if (!promote && names.length === 0)
     throw new ConfigurationError(
-      'say what to change: `portal-sso providers update --help` lists all settings',
+      'nothing to change; run `portal-sso providers update --help` to list all settings',
     )
   progress(flags, 'Testing the provider …')
   if (promote) await sso.providers.promoteSecondSecret(slug, { portal, actor })
@@ -57,7 +54,7 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
   printResult(
     flags,
     { provider, changed: promote ? ['clientSecret'] : names },
-    `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Rehearse it before you enable it.' : ''}`,
+    `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Test a sign-in before you enable it.' : ''}`,
   )
 }
 

@@ -23,7 +23,7 @@ export function checkAuthentication(
     return failed(
       name,
       `${method} needs a client secret`,
-      'give the client secret, or choose `none` for a public client',
+      'enter the client secret, or choose `none` for a public client',
     )
   const announced = announcedMethods(metadata)
   const silent = metadata.token_endpoint_auth_methods_supported === undefined
@@ -37,8 +37,8 @@ export function checkAuthentication(
   if (method === 'private_key_jwt' && !keyAlgorithmFor(algorithms))
     return failed(
       name,
-      `the provider takes no algorithm of ours for private_key_jwt, only ${[algorithms].flat().join(', ')}`,
-      `switch one of ${clientKeyAlgorithms.slice(0, 3).join(', ')} on at the provider, or choose another method`,
+      `the provider accepts none of our algorithms for private_key_jwt, only ${[algorithms].flat().join(', ')}`,
+      `enable one of ${clientKeyAlgorithms.slice(0, 3).join(', ')} at the provider, or choose another method`,
     )
   return ok(name, `the client authenticates with ${method}`)
 }

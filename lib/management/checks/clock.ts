@@ -34,10 +34,10 @@ export function createClock(outbound: HttpClient): Clock {
 
 function verdict(seconds: number | undefined): Check {
   if (seconds === undefined)
-    return warning('clock', 'the provider does not tell the time', 'nothing, if a sign-in works')
+    return warning('clock', 'the provider sends no time', 'nothing, if a sign-in works')
   const apart = Math.abs(seconds)
   if (apart <= clockTolerance) return ok('clock', 'the clocks agree')
-  const finding = `the provider’s clock is ${apart} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; ${clockTolerance} s are tolerated`
-  const remedy = 'have both servers set their clocks by NTP'
+  const finding = `the provider’s clock is ${apart} s ${seconds > 0 ? 'ahead of' : 'behind'} ours, but only ${clockTolerance} s are tolerated`
+  const remedy = 'synchronise the clocks of both servers with NTP'
   return (apart > tooFar ? failed : warning)('clock', finding, remedy)
 }

@@ -92,32 +92,31 @@ interface Words {
 }
 
 const ofPublic: Words = {
-  actor: 'by its id alone',
+  actor: 'by its client ID alone',
   wrong: 'the client ID is wrong, or the client is not a public one',
   remedy:
-    'look at the client ID; register a public client (PKCE, no secret) at the provider, or give the client secret',
+    'check the client ID. Register a public client (PKCE, no secret) at the provider, or enter the client secret',
 }
 
 const ofKey: Words = {
   actor: 'by its key',
-  wrong: 'the client ID is wrong, or the provider has not read the public keys',
-  remedy:
-    'look at the client ID; enter the address of the public keys at the provider, or have it fetch them anew',
+  wrong: 'the client ID is wrong, or the provider has not fetched the public keys',
+  remedy: 'check the client ID. Enter the JWKS URI at the provider, or have it fetch the keys again',
 }
 
 const ofSecret: Words = {
   actor: 'by its secret',
   wrong: 'the client secret or the client ID is wrong',
   remedy:
-    'copy the value of the client secret (not its ID) from the provider anew, and look whether it has run out',
+    'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
 }
 
 const ofTwoSecrets: Words = { ...ofSecret, wrong: 'both client secrets or the client ID are wrong' }
 
 const notTriedYet = warning(
   name,
-  'not tried yet: the provider has to read the public keys first',
-  'save it, enter the address of the public keys at the provider, then test again',
+  'not tested yet, because the provider must fetch the public keys first',
+  'save, enter the JWKS URI at the provider, then test again',
 )
 
 interface Tried {
@@ -183,24 +182,24 @@ function verdict(answer: TokenEndpointResult | undefined, { actor, wrong, remedy
     case 'known':
       return ok(name, `the provider knows the client ${actor}`)
     case 'unknown client':
-      return failed(name, `the provider does not know the client: ${wrong}${quoted}`, remedy)
+      return failed(name, `the provider rejects the client, because ${wrong}${quoted}`, remedy)
     case 'reckless':
       return failed(
         name,
-        'the provider gives tokens for a code that it never gave out',
-        'do not use it: anybody could come in with it',
+        'the provider issues tokens for a code that it never issued',
+        'do not use this provider. Anyone could sign in with it',
       )
     case 'silent':
       return failed(
         name,
         `the token endpoint cannot be reached${quoted}`,
-        'look whether this server may reach it: the name, the firewall, the proxy and the certificate',
+        'check that this server can reach it. Check the name, the firewall, the proxy and the certificate',
       )
     default:
       return warning(
         name,
-        `whether the provider knows the client could not be found out${quoted}`,
-        'sign in with it once before it is shown to everybody',
+        `the test could not find out whether the provider knows the client${quoted}`,
+        'test a sign-in before you enable it',
       )
   }
 }

@@ -17,14 +17,14 @@ export async function checkKeys(
       body: undefined,
       redirect: 'manual',
     })
-    if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
+    if (response.status !== 200) throw new Error(`the key set responded with status ${response.status}`)
     await findKey((await response.json()) as JSONWebKeySet, algorithm)
-    return ok('keys', `the key set holds a usable key for ${algorithm}`)
+    return ok('keys', `the key set contains a usable key for ${algorithm}`)
   } catch (error) {
     return failed(
       'keys',
       `the keys cannot be used: ${describeError(error)}`,
-      `open ${metadata.jwks_uri} from this server; it must answer with a JSON key set`,
+      `open ${metadata.jwks_uri} from this server. It must respond with a JSON key set`,
     )
   }
 }
@@ -35,7 +35,7 @@ async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void
     await createLocalJWKSet(keys)({ alg })
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey)
-      throw new Error(`the key set holds no usable key for ${alg}`)
+      throw new Error(`the key set contains no usable key for ${alg}`)
     // Several are fine: each token says by its `kid` which one.
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
   }

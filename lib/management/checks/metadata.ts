@@ -9,7 +9,7 @@ export function checkFlow(metadata: ProviderMetadata): Check {
   return failed(
     'flow',
     `the provider does not announce the response type "code", only ${types.join(', ')}`,
-    'switch the authorization code flow on at the provider',
+    'enable the authorization code flow at the provider',
   )
 }
 
@@ -19,16 +19,16 @@ export function checkLogout(metadata: ProviderMetadata): Check[] {
     ok(
       'logout',
       metadata.end_session_endpoint === undefined
-        ? 'signing out ends the portal session only: the provider announces no usable end_session_endpoint'
-        : 'signing out leads on to the provider, which ends its own session too',
+        ? 'signing out ends only the portal session, because the provider announces no usable end_session_endpoint'
+        : 'signing out continues to the provider, which ends its own session too',
     ),
     ok(
       'back-channel',
       metadata.backchannel_logout_supported === true
-        ? 'the provider can say when its own session ends (back-channel logout)'
+        ? 'the provider can end sessions here (back-channel logout)'
         : `the provider does not announce back-channel logout${
             metadata.frontchannel_logout_supported === true
-              ? ', but front-channel logout, which you can switch on here'
+              ? ', but front-channel logout, which you can enable here'
               : ''
           }`,
     ),
@@ -40,8 +40,8 @@ export function checkPkce(metadata: ProviderMetadata): Check {
   if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
   return warning(
     'pkce',
-    'the provider does not announce PKCE with S256; it is sent all the same',
-    'nothing, if a sign-in works: many providers support it without saying so',
+    'the provider does not announce PKCE with S256, but the portal sends it anyway',
+    'nothing, if a sign-in works. Many providers support it without announcing it',
   )
 }
 
@@ -53,21 +53,21 @@ export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgor
 export function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgorithm): Check {
   const announced = metadata.id_token_signing_alg_values_supported
   if (!Array.isArray(announced) || announced.includes(algorithm))
-    return ok('signing', `ID tokens are to be signed with ${algorithm}`)
+    return ok('signing', `ID tokens must be signed with ${algorithm}`)
   return failed(
     'signing',
     `the provider does not announce ${algorithm} for ID tokens, only ${announced.join(', ')}`,
-    `have ID tokens signed with an asymmetric algorithm (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
+    `configure the provider to sign ID tokens with an asymmetric algorithm (${signingAlgorithms.slice(0, 4).join(', ')}). HS256 and none are refused`,
   )
 }
 
 /** UserInfo is asked only where the ID token holds no address. */
 export function checkUserInfo(metadata: ProviderMetadata): Check {
   if (metadata.userinfo_endpoint !== undefined)
-    return ok('userinfo', 'UserInfo can be asked for the e-mail address where the ID token lacks it')
+    return ok('userinfo', 'UserInfo can return the e-mail address if the ID token lacks it')
   return warning(
     'userinfo',
-    'the provider announces no UserInfo endpoint: the e-mail address has to be in the ID token',
-    'nothing, if it is; else have the provider put it there',
+    'the provider announces no UserInfo endpoint, so the e-mail address must be in the ID token',
+    'nothing, if the ID token contains it. Otherwise configure the provider to add it',
   )
 }

@@ -29,7 +29,7 @@ export async function reach(
   const finding = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
   const remedy = isFetchable(new URL(issuer))
     ? remedyFor(failures[0], document)
-    : 'write the issuer with https'
+    : 'enter the issuer with https'
   return { checks: [failed('reached', finding, remedy)] }
 }
 
@@ -55,7 +55,7 @@ function otherIssuer(error: unknown): string | undefined {
 
 function remedyFor(error: unknown, document: string): string {
   if (isUnreachable(error))
-    return `open ${document} from this server; look at the name, the firewall, the proxy and the certificate`
+    return `open ${document} from this server. Check the name, the firewall, the proxy and the certificate`
   return `open ${document} and compare its "issuer" with what you entered`
 }
 
