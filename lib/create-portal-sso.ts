@@ -121,6 +121,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     events,
     identities,
     locationOf,
+    logoutTokens,
     outbound,
     pages,
     passport,
@@ -129,7 +130,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     sessions,
     table,
     users,
-    wasSignedOut: logoutTokens.wasSignedOut,
   })
   const { connectedProviders } = signIn
   const registration = new Registration(core, {

@@ -4,12 +4,6 @@ import type { Identity } from '../oidc/identity.ts'
 import type { LogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
 
-/**
- * Whether the provider has said, since we asked it for this identity, that its session, or everything of the person there, has
- * ended; or whether that was so long ago that it is not known any more.
- */
-export type WasSignedOut = (provider: Provider, identity: Identity) => Promise<boolean>
-
 /** What a provider said has ended. */
 export type LogoutNotice = Omit<LogoutToken, 'id'> & {
   portal: string
@@ -31,7 +25,10 @@ export interface LogoutTokensTable {
   note(told: LogoutNotice): Promise<boolean>
   /** Notes that it has done its work. Until then it may be sent again, for a provider told to come back uses the same token. */
   obeyed(told: LogoutNotice): Promise<void>
-  wasSignedOut: WasSignedOut
+  /** False if the attempt is so old that a notice may have been deleted since, or if its start is unknown. */
+  covers(identity: Pick<Identity, 'askedAt'>): boolean
+  /** Selects the notices for the identity's session or subject that have arrived since `askedAt`. */
+  noticesFor(provider: Pick<Provider, 'portal' | 'issuer'>, identity: Identity): Knex.QueryBuilder
 }
 
 /**
@@ -70,27 +67,27 @@ export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
         .where({ id: digest(told) })
         .update({ processed_at: isoAt(Date.now()) })
     },
-    async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, sid, askedAt }) {
-      // Also where it is missing: then nothing is known either.
-      if (!(askedAt > Date.now() - kept)) return true
-      const ofPerson = (query: Knex.QueryBuilder) => {
+    covers: ({ askedAt }) => askedAt > Date.now() - kept,
+    noticesFor({ portal, issuer: configuredIssuer }, { issuer, subject, sid, askedAt }) {
+      const forSubject = (query: Knex.QueryBuilder) => {
         query.where({ subject })
-        // Who does not know the session that this one hangs on takes none for another.
+        // A notice for another session of the same subject does not apply. Without a `sid` of our own it may.
         if (sid !== undefined) query.whereNull('sid')
       }
-      const ofSession = (query: Knex.QueryBuilder) =>
-        query.where({ sid: sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
-      const said = await rows()
-        .where({ portal })
-        // The row's own is what a message without an issuer was noted under.
-        .whereIn('issuer', [issuer, ofRow])
-        .where('received_at', '>=', isoAt(askedAt))
-        .where((either) => {
-          either.where(ofPerson)
-          if (sid !== undefined) either.orWhere(ofSession)
-        })
-        .first('id')
-      return said !== undefined
+      const forSession = (query: Knex.QueryBuilder) =>
+        query.where({ sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
+      return (
+        rows()
+          .select('id')
+          .where({ portal })
+          // A notice without an issuer was recorded under the provider's configured one.
+          .whereIn('issuer', [issuer, configuredIssuer])
+          .where('received_at', '>=', isoAt(askedAt))
+          .where((either) => {
+            either.where(forSubject)
+            if (sid !== undefined) either.orWhere(forSession)
+          })
+      )
     },
   }
 }

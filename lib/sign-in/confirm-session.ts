@@ -1,13 +1,14 @@
 import type { Request } from 'express'
+import type { Knex } from 'knex'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { WasSignedOut } from '../sessions/logout-tokens-table.ts'
+import type { LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
 import type { PortalSessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 
-interface StartedSession {
+export interface StartedSession {
   provider: Provider
   identity: Identity
   userId: string
@@ -17,9 +18,9 @@ interface StartedSession {
 
 interface ConfirmationModules {
   readonly identities: IdentitiesTable
+  readonly logoutTokens: LogoutTokensTable
   readonly sessions: PortalSessions
   readonly table: ProvidersTable
-  readonly wasSignedOut: WasSignedOut
 }
 
 /**
@@ -27,33 +28,62 @@ interface ConfirmationModules {
  * session's row exists by now, so anything that happens later finds it.
  */
 export class SessionConfirmation {
+  readonly #knex: Knex
   readonly #modules: ConfirmationModules
 
-  constructor(modules: ConfirmationModules) {
+  constructor(knex: Knex, modules: ConfirmationModules) {
+    this.#knex = knex
     this.#modules = modules
   }
 
   async confirmOrEnd(req: Request, session: StartedSession): Promise<void> {
     try {
-      await this.#confirm(session)
+      // Too old for the stored logout notices: the provider may have ended its session.
+      const isConfirmed = this.#modules.logoutTokens.covers(session.identity) && (await this.#confirm(session))
+      if (!isConfirmed) throw await this.#findReason(session)
     } catch (error) {
       await this.#modules.sessions.end(req)
       throw error
     }
   }
 
-  async #confirm({ provider, identity, userId, relinked }: StartedSession): Promise<void> {
-    const { identities, table, wasSignedOut } = this.#modules
+  /** Checks all conditions in one statement, and records the use of the link. */
+  async #confirm({ provider, identity, userId }: StartedSession): Promise<boolean> {
+    const { portal, id: providerId } = provider
+    const { issuer, subject, directory } = identity
+    const now = new Date().toISOString()
+    // Both are set at once, and never replaced.
+    const account = directory && {
+      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
+      object_id: this.#knex.raw('coalesce(object_id, ?)', [directory.object]),
+    }
+    const confirmed = await this.#knex('sso_identities')
+      .where({ portal, issuer, subject, user_id: userId })
+      .whereExists(this.#enabledRow(provider, now))
+      .whereNotExists(this.#modules.logoutTokens.noticesFor(provider, identity))
+      .update({ last_used_at: now, provider_id: providerId, ...account })
+    return confirmed === 1
+  }
+
+  #enabledRow({ id, portal, slug, version }: Provider, now: string): Knex.QueryBuilder {
+    return this.#knex('sso_providers')
+      .select('id')
+      .where({ id, portal, slug, version, enabled: true })
+      .whereNull('removed_at')
+      .where((retirement) => retirement.whereNull('retire_at').orWhere('retire_at', '>', now))
+  }
+
+  async #findReason({ provider, identity, userId, relinked }: StartedSession): Promise<PortalSsoError> {
+    const { identities, table } = this.#modules
     const { portal, slug, id, version } = provider
     const current = await table.find(portal, slug)
+    const isUnchanged = current?.id === id && current.version === version
     // An administrator who undoes relinking changes the provider before deleting links. A later link deletes itself here.
-    if (relinked && !(current?.id === id && current.version === version))
-      await identities.unlinkRelinked(portal, identity)
-    if (!(current?.id === id && current.enabled))
-      throw new PortalSsoError('provider_changed', 'the provider was disabled during the sign-in')
-    if (!(await identities.touch(portal, { ...identity, userId, providerId: id })))
-      throw new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
-    if (await wasSignedOut(provider, identity))
-      throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session during the sign-in')
+    if (relinked && !isUnchanged) await identities.unlinkRelinked(portal, identity)
+    if (!isUnchanged || !current.enabled)
+      return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')
+    if ((await identities.findUserId(portal, identity)) !== userId)
+      return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
+    return new PortalSsoError('signed_out_meanwhile', 'the provider ended its session during the sign-in')
   }
 }

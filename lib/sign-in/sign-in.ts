@@ -1,7 +1,7 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { WasSignedOut } from '../sessions/logout-tokens-table.ts'
+import type { LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
 import type { LocationResolver } from '../sessions/session-data.ts'
 import type { PortalSessions } from '../sessions/sessions.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
@@ -44,6 +44,7 @@ export class SignIn {
       events: EventLog
       identities: IdentitiesTable
       locationOf: LocationResolver
+      logoutTokens: LogoutTokensTable
       pages: Pages
       registration: RegistrationPolicy
       /** left out without a mailer */
@@ -51,7 +52,6 @@ export class SignIn {
       sessions: PortalSessions
       table: ProvidersTable
       users: UserDirectory
-      wasSignedOut: WasSignedOut
     },
   ) {
     const { events, identities, pages, registration, users } = modules
@@ -70,8 +70,13 @@ export class SignIn {
     })
     this.completion = new SignInCompletion(core, {
       ...modules,
-      ...this,
-      confirmation: new SessionConfirmation(modules),
+      canVerifyEmail: this.canVerifyEmail,
+      confirmation: new SessionConfirmation(core.knex, modules),
+      lastProvider: this.lastProvider,
+      notifications: this.notifications,
+      pendingRegistrations: this.pendingRegistrations,
+      resolver: this.resolver,
+      signedOutMarker: this.signedOutMarker,
     })
   }
 }
