@@ -2,7 +2,6 @@ import type { Request, RequestHandler, Response } from 'express'
 import type { History } from '../events/event-history.ts'
 import type { ClientKeys } from '../management/client-keys.ts'
 import type { Providers } from '../management/providers-api.ts'
-import type { Rebinding } from '../management/rebind-identities.ts'
 import type { Retirement } from '../management/retire-provider.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -14,7 +13,7 @@ import type { PortalUrls } from '../web/urls.ts'
 import { words } from './format.ts'
 
 /** The acts behind the pages: those that code and the CLI do, too. */
-export type AdminProviders = Providers & ClientKeys & Retirement & Rebinding
+export type AdminProviders = Providers & ClientKeys & Retirement
 
 export interface AdminContext {
   urls: PortalUrls
@@ -83,9 +82,6 @@ const messages = {
   sessionEnded: 'The session is ended, on every instance within seconds.',
   sessionsEnded: 'They are ended, on every instance within seconds.',
   sessionsOver: 'It had ended already.',
-  rebinding: 'From now on people are found again by what has stayed the same.',
-  rebindingStopped: 'Nobody is found again from now on; who was stays.',
-  rebindingUndone: 'All links that were made so are taken back.',
 } as const
 
 export type Message = keyof typeof messages

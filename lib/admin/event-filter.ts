@@ -22,12 +22,11 @@ const kindLabels: Record<EventKind, string> = {
   'provider-rehearsed': 'Sign-in rehearsed',
   'provider-retiring': 'Provider retiring',
   'provider-retired': 'Provider retired',
-  'provider-rebinding': 'Finding people again',
   'provider-exported': 'Provider exported',
   'client-secret-expiring': 'Client secret expiring',
   'secrets-rotated': 'Secrets rotated',
   'admin-consent': 'Administrator’s consent',
-  'identity-rebound': 'Account found again',
+  'identity-relinked': 'Account relinked',
   'break-glass': 'Break-glass link',
 }
 

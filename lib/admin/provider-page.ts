@@ -57,7 +57,6 @@ export function createShowProvider(parts: AdminContext): ShowProvider {
         signsKeys,
         urls: addressesFor(parts, slug, portal, { ...provider, signsKeys }),
         consentHref: hasConsent(preset) ? urls.path(`/login/${slug}/admin-consent`) : undefined,
-        rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
         tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),
         ...trouble,
       },

@@ -78,19 +78,6 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
       await providers.restore(slug, how)
       return 'restored'
     },
-    async rebind(slug, how, form) {
-      switch (textOf(form, 'act')) {
-        case 'start':
-          await providers.startRebinding(slug, how)
-          return 'rebinding'
-        case 'undo':
-          await providers.undoRebinding(slug, how)
-          return 'rebindingUndone'
-        default:
-          await providers.stopRebinding(slug, how)
-          return 'rebindingStopped'
-      }
-    },
   }
 }
 
@@ -133,13 +120,6 @@ export function createProviderRoutes(parts: AdminContext): Router {
         show(req, res, view, { provider, ...(await whomItConcerns(req, provider)) }),
       ),
     )
-  router.get(
-    '/:slug/rebinding',
-    withProvider(async (req, res, provider) => {
-      const plan = await providers.rebindingPlan(provider.slug, portalOf(req))
-      await show(req, res, 'rebinding', { provider, plan })
-    }),
-  )
   router.post(
     '/:slug/rehearse',
     ...posted,
@@ -173,6 +153,5 @@ export function createProviderRoutes(parts: AdminContext): Router {
 }
 
 function placeAfter(act: string, slug: string, form: unknown): string {
-  if (act === 'remove' || textOf(form, 'from') === 'list') return '/'
-  return act === 'rebind' ? `/${slug}/rebinding` : `/${slug}`
+  return act === 'remove' || textOf(form, 'from') === 'list' ? '/' : `/${slug}`
 }

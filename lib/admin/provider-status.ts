@@ -23,7 +23,6 @@ export function statesOf(provider: Provider, activity: Activity | undefined, now
     ...(provider.retireAt
       ? [{ tone: 'notice', text: `Retiring on ${day(provider.retireAt)}` } as const]
       : []),
-    ...(provider.rebindingSince ? [{ tone: 'notice', text: 'Finding people again' } as const] : []),
   ]
 }
 

@@ -36,8 +36,8 @@ export function predictOutcome(
       return { sentence: 'This account is linked: it would come in as', user: turn.user }
     case 'link':
       return {
-        sentence: turn.again
-          ? 'The person was known before, and has a new subject: this account would be linked anew and come in as'
+        sentence: turn.relinked
+          ? 'This Entra account is linked under another subject: its new subject would be linked, and it would sign in as'
           : `${email} belongs to a user: this account would be linked and come in as`,
         user: turn.user,
       }
@@ -91,11 +91,8 @@ export function createReport(parts: ReportParts): Report {
   const { events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks } = parts
 
   /** Asks what would happen, and does nothing of it. */
-  async function lookAhead(
-    identity: Identity,
-    { portal, rebindingSince }: Provider,
-  ): Promise<PredictedOutcome> {
-    const { turn } = await resolveIdentity(identity, portal, undefined, rebindingSince)
+  async function lookAhead(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
+    const { turn } = await resolveIdentity(identity, portal)
     return predictOutcome(turn, identity, canVerifyEmail)
   }
 

@@ -497,7 +497,6 @@ describe('Entra', () => {
       })
       expect(body).toContain('href="/login/contoso/admin-consent"')
       expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
-      expect(body).toContain('href="/admin/sso/contoso/rebinding"')
       expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
     } finally {
       await entra.close()
@@ -817,22 +816,6 @@ describe('an act of an administrator', () => {
     expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
     expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
     expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
-  })
-
-  it('has people found again after a new registration: says first who would be, and takes all of it back', async () => {
-    await openWithAcme()
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
-    await signIn({ portal, visitor: new Visitor() }, 'acme')
-    const text = textOf(await page('/acme/rebinding'))
-    expect(text).toMatch(/People linked 1 Can be found again 0 Have been 0 Would be orphaned 1 /)
-    expect(text).toContain('ada@example.com')
-    expect(textOf(await done('/acme/rebind', { act: 'start' }))).toContain('Going on since')
-    expect((await acme()).rebindingSince).toBeDefined()
-    expect(textOf(await post('/acme/rebind', { act: 'start' }))).toContain('people are found again already')
-    await done('/acme/rebind', { act: 'stop' })
-    expect((await acme()).rebindingSince).toBeUndefined()
-    await done('/acme/rebind', { act: 'start' })
-    expect(textOf(await done('/acme/rebind', { act: 'undo' }))).toContain('are taken back')
   })
 
   it('sets a day on which a provider retires, and takes it back', async () => {
