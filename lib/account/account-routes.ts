@@ -83,10 +83,11 @@ export function createAccountRoutes(parts: AccountParts): Router {
     const { portal, user, userId } = whoOf(req)
     const unlinked = await methods.unlink(portal, userId, fieldOf(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
-    const { issuer, subject, provider } = unlinked
+    const { issuer, subjects, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
-    // Whoever has come in by it goes, too: but not the one who does this.
-    await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
+    // Every session that was started with it ends, except the one that sends this request.
+    for (const subject of subjects)
+      await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
     notifySignInMethodChange(req, { user, provider: { displayName, portal }, what: 'unlinked' })
     back(res, 'unlinked')

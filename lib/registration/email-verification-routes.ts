@@ -259,6 +259,8 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
     const { turn, gone } = await resolveIdentity(identity, portal, proven)
     switch (turn.turn) {
       case 'link':
+        // The code proves an address, not the Entra account in a cookie that may be 30 minutes old: sign in again.
+        if (turn.relinked) return restartSignIn(res, pending)
         return await completeSignIn(req, res, {
           provider,
           identity,

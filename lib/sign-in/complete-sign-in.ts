@@ -16,7 +16,7 @@ export interface Linking {
   provider: Provider
   identity: Identity
   userId: string
-  /** it was found again by what stays the same when a provider gives out new subjects */
+  /** found by the Entra account, see `findEntraUser` */
   relinked?: boolean | undefined
 }
 
@@ -33,8 +33,8 @@ export async function link(
   gone: string | undefined,
 ): Promise<boolean> {
   const { id: providerId, portal } = provider
-  const { issuer, subject, email, directory } = identity
-  const linked = { portal, userId, providerId, issuer, subject, email, directory, relinked }
+  const { issuer, subject, email, entra } = identity
+  const linked = { portal, userId, providerId, issuer, subject, email, entra, relinked }
   const { userId: linkedTo, made } = await identities.link(linked, gone)
   if (linkedTo !== userId)
     throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
@@ -83,7 +83,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
     const { portal, slug, id, version } = provider
     try {
       const now = await table.find(portal, slug)
-      // Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back.
+      // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
       if (how === 'relinked' && !(now?.id === id && now.version === version))
         await identities.unlinkRelinked(portal, identity)
       if (!(now?.id === id && now.enabled))
@@ -107,7 +107,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
     const linking = { provider, identity, userId, relinked: how === 'relinked' }
     const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known' && (await link(identities, linking, gone))) {
-      await events.record({ kind: how === 'relinked' ? 'identity-rebound' : how, ...about })
+      await events.record({ kind: how === 'relinked' ? 'identity-relinked' : how, ...about })
       if (how === 'linked') notifySignInMethodChange(req, { user, provider, what: 'linked' })
     }
     const offer = await offerAccountLink(req, res, { portal, user, proving })

@@ -36,8 +36,8 @@ export function predictOutcome(
       return { sentence: 'This account is linked. It would be signed in as', user: turn.user }
     case 'link':
       return {
-        sentence: turn.again
-          ? 'This person is known but has a new subject. The account would be relinked and signed in as'
+        sentence: turn.relinked
+          ? 'This Entra account is linked under another subject. Its new subject would be linked and signed in as'
           : `${email} belongs to a user. This account would be linked and signed in as`,
         user: turn.user,
       }
@@ -91,11 +91,8 @@ export function createReport(parts: ReportParts): Report {
   const { events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks } = parts
 
   /** Asks what would happen, and does nothing of it. */
-  async function lookAhead(
-    identity: Identity,
-    { portal, rebindingSince }: Provider,
-  ): Promise<PredictedOutcome> {
-    const { turn } = await resolveIdentity(identity, portal, undefined, rebindingSince)
+  async function lookAhead(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
+    const { turn } = await resolveIdentity(identity, portal)
     return predictOutcome(turn, identity, canVerifyEmail)
   }
 

@@ -231,7 +231,6 @@ describe.each(databases)('on %s', (_name, fresh) => {
           testSignInUserId: undefined,
           testSignInAt: undefined,
           retireAt: undefined,
-          rebindingSince: undefined,
           lastTest: undefined,
         }
         expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
