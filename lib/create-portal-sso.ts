@@ -21,7 +21,6 @@ import { createMaintenance } from './maintenance/scheduler.ts'
 import { createTasks } from './maintenance/tasks.ts'
 import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
-import { createRebinding, type Rebinding } from './management/rebind-identities.ts'
 import { createRetirement, type Retirement } from './management/retire-provider.ts'
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
 import { createSessionsApi, type SessionsApi } from './management/sessions-api.ts'
@@ -206,7 +205,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     ...createProviders({ ...parts, outbound }),
     ...createClientKeys(parts),
     ...createRetirement(parts),
-    ...createRebinding(parts),
   }
   const history = createHistory(parts)
   return {
@@ -238,7 +236,7 @@ export interface PortalSso {
   classicLoginGate(): RequestHandler
   /** The pages on which an administrator connects providers; mounted where the host likes. */
   admin(options: AdminOptions): Router
-  readonly providers: Providers & ClientKeys & Retirement & Rebinding
+  readonly providers: Providers & ClientKeys & Retirement
   /** The sessions that run: whose they are, and how they are ended. */
   readonly sessions: SessionsApi
   readonly testSignIns: Pick<TestSignIns, 'link' | 'outcome'>

@@ -71,10 +71,11 @@ export function accountRoutes(
     const { portal, user, userId } = requesterOf(req)
     const unlinked = await account.methods.unlink(portal, userId, readField(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
-    const { issuer, subject, provider } = unlinked
+    const { issuer, subjects, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
-    // Ends all sessions that were started with it, except this one.
-    await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
+    // Every session that was started with it ends, except the one that sends this request.
+    for (const subject of subjects)
+      await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
     signIn.notifications.notify(req, { user, provider: { displayName, portal }, change: 'unlinked' })
     back(res, 'unlinked')

@@ -56,7 +56,11 @@ export class Account {
       throw new PortalSsoError('attempt_gone', 'another user, or nobody, is signed in now')
     const linkedTo = await identities.findUserId(portal, identity)
     if (linkedTo === userId) return res.redirect(303, urls.path('/account/security', { said: 'known' }))
-    if (linkedTo !== undefined && (await users.findById(linkedTo, portal)))
+    const holder =
+      linkedTo === undefined
+        ? await signIn.resolver.findEntraUser(identity, portal)
+        : await users.findById(linkedTo, portal)
+    if (holder && String(holder.id) !== userId)
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
     await signIn.pendingRegistrations.begin(res, {
       provider,

@@ -3,7 +3,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
-import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.ts'
+import { type IdentitiesTable, isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
 
 export interface SignInMethod {
   /** of the identity */
@@ -27,7 +27,8 @@ export interface SignInMethod {
 
 export interface UnlinkedMethod {
   issuer: string
-  subject: string
+  /** one, or all that the Entra account had */
+  subjects: readonly string[]
   /** if the provider is known */
   provider: Pick<Provider, 'slug' | 'displayName'> | undefined
 }
@@ -45,7 +46,9 @@ export class SignInMethods {
     const linked = await this.#identities.listOf(portal, userId)
     const providers = await this.#table.list(portal)
     const lasting = linked.filter((identity) => keepsWorking(identity, linked, providers))
-    return linked.map((identity) => {
+    // All links of one Entra account are one method: the link that was used last stands for them.
+    const shown = linked.filter((identity) => !linked.some((other) => isNewerLink(other, identity)))
+    return shown.map((identity) => {
       const provider = providerOf(identity, providers)
       const displayName = provider?.displayName ?? new URL(identity.issuer).host
       return {
@@ -59,7 +62,7 @@ export class SignInMethods {
         linkedAt: identity.linkedAt,
         lastUsedAt: identity.lastUsedAt,
         available: acceptingProvider(identity, providers) !== undefined,
-        removable: lasting.some((method) => method !== identity),
+        removable: lasting.some((other) => other !== identity && !isSameEntraAccount(other, identity)),
       }
     })
   }
@@ -75,8 +78,8 @@ export class SignInMethods {
       keepsWorking(identity, linked, providers),
     )
     if (typeof unlinked === 'string') return unlinked
-    const { issuer, subject } = unlinked
-    return { issuer, subject, provider: providerOf(unlinked, providers) }
+    const { identity, subjects } = unlinked
+    return { issuer: identity.issuer, subjects, provider: providerOf(identity, providers) }
   }
 }
 
@@ -110,9 +113,12 @@ function keepsWorking(
 /** Whether it is the same account under a newer subject. The provider has issued the older one no more since. */
 function replaces(newer: LinkedIdentity, older: LinkedIdentity): boolean {
   if (newer.providerId !== older.providerId || newer.lastUsedAt <= older.lastUsedAt) return false
-  const [here, there] = [newer.directory, older.directory]
-  if (here && there) return here.tenant === there.tenant && here.object === there.object
+  if (newer.entra && older.entra) return isSameEntraAccount(newer, older)
   return newer.email !== undefined && newer.email === older.email
+}
+
+function isNewerLink(newer: LinkedIdentity, older: LinkedIdentity): boolean {
+  return isSameEntraAccount(newer, older) && newer.lastUsedAt > older.lastUsedAt
 }
 
 /** For display: falls back to a provider with the same issuer. */

@@ -2,7 +2,6 @@ import type { Request, RequestHandler, Response } from 'express'
 import type { History } from '../events/event-history.ts'
 import type { ClientKeys } from '../management/client-keys.ts'
 import type { Providers } from '../management/providers-api.ts'
-import type { Rebinding } from '../management/rebind-identities.ts'
 import type { Retirement } from '../management/retire-provider.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -15,7 +14,7 @@ import type { PortalUrls } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
 /** The management API behind the pages, the same that code and the command line use. */
-export type AdminProviders = Providers & ClientKeys & Retirement & Rebinding
+export type AdminProviders = Providers & ClientKeys & Retirement
 
 /** The modules behind the admin pages. */
 export interface AdminContext {
@@ -85,9 +84,6 @@ const messages = {
   sessionEnded: 'The session has ended. This takes effect on every instance within seconds.',
   sessionsEnded: 'The sessions have ended. This takes effect on every instance within seconds.',
   sessionsOver: 'This session had already ended.',
-  rebinding: 'From now on people are found again by what has stayed the same.',
-  rebindingStopped: 'Nobody is found again from now on; who was stays.',
-  rebindingUndone: 'All links that were made so are taken back.',
 } as const
 
 export type Message = keyof typeof messages

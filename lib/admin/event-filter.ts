@@ -21,12 +21,11 @@ const kindLabels: Record<EventKind, string> = {
   'provider-rehearsed': 'Sign-in tested',
   'provider-retiring': 'Provider retiring',
   'provider-retired': 'Provider retired',
-  'provider-rebinding': 'Relinking accounts',
   'provider-exported': 'Provider exported',
   'client-secret-expiring': 'Client secret expiring',
   'secrets-rotated': 'Secrets rotated',
   'admin-consent': 'Admin consent',
-  'identity-rebound': 'Account relinked',
+  'identity-relinked': 'Account relinked',
   'break-glass': 'Break-glass access',
 }
 

@@ -44,7 +44,6 @@ export async function showProvider(
     signsKeys,
     urls: addressesFor(context, slug, portal, { ...provider, signsKeys }),
     consentHref: hasAdminConsent(preset) ? urls.path(`/login/${slug}/admin-consent`) : undefined,
-    rebinds: preset === 'entra' || provider.rebindingSince !== undefined,
     tomorrow: new Date(Date.now() + 24 * 3_600_000).toISOString().slice(0, 10),
     ...failure,
   }

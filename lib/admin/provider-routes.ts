@@ -78,19 +78,6 @@ const providerActs: Record<string, ProviderAct> = {
     await providers.restore(slug, options)
     return 'restored'
   },
-  async rebind(providers, slug, options, form) {
-    switch (textOf(form, 'act')) {
-      case 'start':
-        await providers.startRebinding(slug, options)
-        return 'rebinding'
-      case 'undo':
-        await providers.undoRebinding(slug, options)
-        return 'rebindingUndone'
-      default:
-        await providers.stopRebinding(slug, options)
-        return 'rebindingStopped'
-    }
-  },
 }
 
 function reordered(slugs: readonly string[], slug: string, step: -1 | 1): string[] {
@@ -105,7 +92,7 @@ function reordered(slugs: readonly string[], slug: string, step: -1 | 1): string
 
 /** `/:slug` and below: the page of a provider, its acts, and the confirmations before the destructive ones. */
 export function providerRoutes(context: AdminContext): Router {
-  const { portalOf, posted, providers, testSignIns } = context
+  const { portalOf, posted, testSignIns } = context
   const router = Router()
   router.get(
     '/:slug',
@@ -125,13 +112,6 @@ export function providerRoutes(context: AdminContext): Router {
         await showAdminPage(context, req, res, { view, locals })
       }),
     )
-  router.get(
-    '/:slug/rebinding',
-    withProvider(context, async (req, res, provider) => {
-      const plan = await providers.rebindingPlan(provider.slug, portalOf(req))
-      await showAdminPage(context, req, res, { view: 'rebinding', locals: { provider, plan } })
-    }),
-  )
   router.post(
     '/:slug/rehearse',
     ...posted,
@@ -174,5 +154,5 @@ function actHandler(context: AdminContext, name: string, act: ProviderAct): Requ
 
 function pathAfter(act: string, slug: string, form: unknown): string {
   if (act === 'remove' || textOf(form, 'from') === 'list') return '/'
-  return act === 'rebind' ? `/${slug}/rebinding` : `/${slug}`
+  return `/${slug}`
 }

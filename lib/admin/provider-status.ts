@@ -29,7 +29,6 @@ export function providerStates(
     ...(provider.retireAt
       ? [{ tone: 'notice', text: `Retiring on ${day(provider.retireAt)}` } as const]
       : []),
-    ...(provider.rebindingSince ? [{ tone: 'notice', text: 'Relinking accounts' } as const] : []),
   ]
 }
 

@@ -5,7 +5,6 @@ import { addExport } from './providers/export.ts'
 import { addImport } from './providers/import.ts'
 import { addKeys } from './providers/keys.ts'
 import { addListCommands, addPresets } from './providers/list.ts'
-import { addRebind } from './providers/rebind.ts'
 import { addRemoveCommands } from './providers/remove.ts'
 import { addTestSignIn } from './providers/test-sign-in.ts'
 import { addUpdate } from './providers/update.ts'
@@ -19,7 +18,6 @@ export function providersCommand(): Command {
   addTestSignIn(command)
   addEnableCommands(command)
   addRemoveCommands(command)
-  addRebind(command)
   addKeys(command)
   addExport(command)
   addImport(command)

@@ -66,9 +66,9 @@ export interface Unlinked extends OfPerson {
   kind: 'unlinked'
 }
 
-/** Somebody came under a new subject and was found again by tenant and object id, while an administrator had that done. */
+/** A new subject of an Entra account was linked to the user who has this account: same issuer, tenant id and object id. */
 export interface IdentityRelinkedEvent extends OfPerson {
-  kind: 'identity-rebound'
+  kind: 'identity-relinked'
 }
 
 /** An identity belongs to a user who was made for it. */
@@ -175,13 +175,6 @@ export interface ProviderRetired extends OfProvider {
   detail: { sessions: number }
 }
 
-/** People are found again under new subjects from now on, or no more, or every such link was taken back. */
-export interface ProviderRebinding extends OfProvider {
-  kind: 'provider-rebinding'
-  /** `people`: of those linked before, how many can be found; how many were found; how many links were taken back */
-  detail: { step: 'started' | 'stopped' | 'undone'; people: number }
-}
-
 /** At 60, 30, 7 and 1 days before a client secret runs out at the provider. */
 export interface ClientSecretExpiring extends OfProvider {
   kind: 'client-secret-expiring'
@@ -217,7 +210,6 @@ export type PortalEvent =
   | ProviderRetiring
   | ProviderRetired
   | ProviderPurged
-  | ProviderRebinding
   | ClientSecretExpiring
   | ProviderSignInTested
   | BreakGlassEvent

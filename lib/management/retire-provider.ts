@@ -36,7 +36,7 @@ export function createUsage(knex: Knex): Usage {
 }
 
 /** Identities that came by a provider, whatever its row was then: a row that was connected anew has another id. */
-export function linkedThrough(knex: Knex, { portal, id, issuer }: Provider): Knex.QueryBuilder {
+function linkedThrough(knex: Knex, { portal, id, issuer }: Provider): Knex.QueryBuilder {
   return knex('sso_identities as linked')
     .where('linked.portal', portal)
     .where((through) => through.where('linked.provider_id', id).orWhere('linked.issuer', issuer))

@@ -11,8 +11,8 @@ export interface Identity {
   /** the provider says, and is allowed to say, that the address belongs to this person */
   readonly emailTrusted: boolean
   readonly name?: string | undefined
-  /** who it is in a directory of Entra (`tid`, `oid`), whichever application asks: a new registration changes every subject */
-  readonly directory?: { readonly tenant: string; readonly object: string } | undefined
+  /** Entra only: the `tid` and `oid` claims. They are the same in every app registration; `sub` is not. */
+  readonly entra?: { readonly tenantId: string; readonly objectId: string } | undefined
   /** the `sid` claim */
   readonly sid?: string | undefined
   /** the ID token, as a hint for the provider's logout only; empty when it is too long to keep */
@@ -70,7 +70,7 @@ export function identityFrom(
     email,
     emailTrusted: email !== undefined && vouches(provider, email, source),
     name: nameOf(idClaims) ?? (userInfo && nameOf(userInfo)),
-    directory: directoryOf(provider, idClaims),
+    entra: readEntraAccount(provider, idClaims),
     // To the letter: a logout token must find it again.
     sid: typeof sid === 'string' && identifier.test(sid) ? sid : undefined,
     logoutHint: idToken.length > longestHint ? '' : idToken,
@@ -139,10 +139,10 @@ function vouchesInEntra(provider: Provider, claims: Claims): boolean {
   return provider.emailClaim === 'email' && [true, 1, 'true', '1'].includes(claims.xms_edov as boolean)
 }
 
-/** GUIDs as Entra writes them, or nothing: people are found again by it. */
-function directoryOf({ preset }: Provider, { tid: tenant, oid: object }: Claims): Identity['directory'] {
-  if (preset !== 'entra' || typeof tenant !== 'string' || typeof object !== 'string') return undefined
-  return guid.test(tenant) && guid.test(object) ? { tenant, object } : undefined
+/** A link can be found by these two, so other presets and values that are not GUIDs give none. */
+function readEntraAccount({ preset }: Provider, { tid: tenantId, oid: objectId }: Claims): Identity['entra'] {
+  if (preset !== 'entra' || typeof tenantId !== 'string' || typeof objectId !== 'string') return undefined
+  return guid.test(tenantId) && guid.test(objectId) ? { tenantId, objectId } : undefined
 }
 
 function nameOf(claims: Claims): string | undefined {

@@ -67,8 +67,6 @@ export interface Provider {
   readonly testSignInUserId?: string | undefined
   /** from then on nobody signs in with it */
   readonly retireAt?: string | undefined
-  /** since when people are found again by what stays the same when a provider gives them new subjects */
-  readonly rebindingSince?: string | undefined
   /** what the last test found */
   readonly lastTest?: { readonly at: string; readonly checks: readonly Check[] } | undefined
   /** counts up at every change that matters to a sign-in */

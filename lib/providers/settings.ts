@@ -11,7 +11,6 @@ export type NewProvider = Omit<
   | 'testSignInAt'
   | 'testSignInUserId'
   | 'retireAt'
-  | 'rebindingSince'
   | 'lastTest'
 >
 
@@ -47,8 +46,6 @@ export interface Row {
   test_sign_in_at: string | null
   test_sign_in_user_id: string | null
   retire_at: string | null
-  rebinding_since: string | null
-  rebinding_until: string | null
   last_test: string | null
   version: number
 }
@@ -84,8 +81,6 @@ export const columns: (keyof Row)[] = [
   'test_sign_in_at',
   'test_sign_in_user_id',
   'retire_at',
-  'rebinding_since',
-  'rebinding_until',
   'last_test',
   'version',
 ]
@@ -130,7 +125,6 @@ export function fromRow(row: Row): Provider {
     testSignInAt: row.test_sign_in_at ?? undefined,
     testSignInUserId: row.test_sign_in_user_id ?? undefined,
     retireAt: row.retire_at ?? undefined,
-    rebindingSince: (row.rebinding_until === null && row.rebinding_since) || undefined,
     lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
     version: row.version,
   }

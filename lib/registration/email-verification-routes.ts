@@ -126,7 +126,9 @@ export function emailVerificationRoutes(
     const { decision, staleUserId } = await signIn.resolver.resolve(identity, portal, provenEmail)
     switch (decision.kind) {
       case 'link': {
-        const { user } = decision
+        const { relinked, user } = decision
+        // The code proves an address, not the Entra account in a cookie that may be 30 minutes old.
+        if (relinked) return pendingRegistrations.restartSignIn(res, pending)
         const result = { provider, identity, user, outcome: 'linked', staleUserId, returnTo } as const
         return await signIn.completion.completeSignIn(req, res, result)
       }

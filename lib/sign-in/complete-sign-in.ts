@@ -122,11 +122,11 @@ export class SignInCompletion {
     staleUserId,
   }: Pick<SignInResult, 'provider' | 'identity' | 'user' | 'outcome' | 'staleUserId'>): Promise<boolean> {
     const { id: providerId, portal } = provider
-    const { issuer, subject, email, directory } = identity
+    const { issuer, subject, email, entra } = identity
     // A directory without types may use numbers as ids, which a database may store as another text (SQLite: `7.0`).
     const userId = String(user.id)
     const relinked = outcome === 'relinked'
-    const link = { portal, userId, providerId, issuer, subject, email, directory, relinked }
+    const link = { portal, userId, providerId, issuer, subject, email, entra, relinked }
     const { userId: linkedTo, made } = await this.#modules.identities.link(link, staleUserId)
     if (linkedTo !== userId)
       throw new PortalSsoError('attempt_gone', 'a concurrent request linked the identity to another user')
@@ -138,7 +138,7 @@ export class SignInCompletion {
     const { provider, user, outcome } = result
     if (outcome === 'known' || !(await this.linkIdentity(result))) return
     await events.record({
-      kind: outcome === 'relinked' ? 'identity-rebound' : outcome,
+      kind: outcome === 'relinked' ? 'identity-relinked' : outcome,
       portal: provider.portal,
       userId: String(user.id),
       provider: provider.slug,

@@ -39,7 +39,8 @@ export class SessionConfirmation {
   async confirmOrEnd(req: Request, session: StartedSession): Promise<void> {
     try {
       // Too old for the stored logout notices: the provider may have ended its session.
-      const isConfirmed = this.#modules.logoutTokens.covers(session.identity) && (await this.#confirm(session))
+      const isConfirmed =
+        this.#modules.logoutTokens.covers(session.identity) && (await this.#confirm(session))
       if (!isConfirmed) throw await this.#findReason(session)
     } catch (error) {
       await this.#modules.sessions.end(req)
@@ -50,12 +51,12 @@ export class SessionConfirmation {
   /** Checks all conditions in one statement, and records the use of the link. */
   async #confirm({ provider, identity, userId }: StartedSession): Promise<boolean> {
     const { portal, id: providerId } = provider
-    const { issuer, subject, directory } = identity
+    const { issuer, subject, entra } = identity
     const now = new Date().toISOString()
     // Both are set at once, and never replaced.
-    const account = directory && {
-      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
-      object_id: this.#knex.raw('coalesce(object_id, ?)', [directory.object]),
+    const account = entra && {
+      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
+      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
     }
     const confirmed = await this.#knex('sso_identities')
       .where({ portal, issuer, subject, user_id: userId })
@@ -78,7 +79,7 @@ export class SessionConfirmation {
     const { portal, slug, id, version } = provider
     const current = await table.find(portal, slug)
     const isUnchanged = current?.id === id && current.version === version
-    // An administrator who undoes relinking changes the provider before deleting links. A later link deletes itself here.
+    // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
     if (relinked && !isUnchanged) await identities.unlinkRelinked(portal, identity)
     if (!isUnchanged || !current.enabled)
       return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')

@@ -49,7 +49,7 @@ export class IdentityResolver {
     const nobody = { userWithAddress: undefined, registrationOpen: false }
     if (linkedUser) return { ...facts, ...nobody }
     // A linked subject is never relinked, even if its user was deleted.
-    const relinkedUser = linkedId === undefined ? await this.#findRelinkedUser(identity, portal) : undefined
+    const relinkedUser = linkedId === undefined ? await this.findEntraUser(identity, portal) : undefined
     // No table is queried for an address before it is trusted: neither a page nor its timing may reveal who has an account.
     if (relinkedUser || address === undefined) return { ...facts, ...nobody, relinkedUser }
     const userWithAddress = await this.#findByAddress(address, portal)
@@ -74,11 +74,9 @@ export class IdentityResolver {
    * The issuer signed both ids, and its name contains the tenant: an attacker in another tenant cannot present them. Finds nobody
    * if several users have the account, or the user was deleted.
    */
-  async #findRelinkedUser({ issuer, directory }: Identity, portal: string): Promise<User | undefined> {
-    if (!directory) return undefined
-    const now = new Date().toISOString()
-    const account = { issuer, ...directory }
-    const [userId, other] = await this.#identities.findUserIdsBefore(portal, account, now)
+  async findEntraUser({ issuer, entra }: Identity, portal: string): Promise<User | undefined> {
+    if (!entra) return undefined
+    const [userId, other] = await this.#identities.findUserIdsByEntra(portal, issuer, entra)
     return userId === undefined || other !== undefined
       ? undefined
       : await this.#users.findById(userId, portal)

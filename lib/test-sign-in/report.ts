@@ -38,7 +38,7 @@ export function predictOutcome(
     case 'link':
       return {
         sentence: decision.relinked
-          ? 'This person is known but has a new subject. The account would be relinked and signed in as'
+          ? 'This Entra account is linked under another subject. Its new subject would be linked and signed in as'
           : `${email} belongs to a user. This account would be linked and signed in as`,
         user: decision.user,
       }

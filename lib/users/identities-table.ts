@@ -8,10 +8,10 @@ export interface Subject {
   readonly subject: string
 }
 
-/** Who somebody is in a directory behind the provider, for all its applications (Entra: `tid` and `oid`). */
-export interface DirectoryObject {
-  readonly tenant: string
-  readonly object: string
+/** The `tid` and `oid` claims: the same in every app registration of an Entra tenant, where `sub` differs. */
+export interface EntraAccount {
+  readonly tenantId: string
+  readonly objectId: string
 }
 
 export interface Link extends Subject {
@@ -19,8 +19,8 @@ export interface Link extends Subject {
   readonly userId: string
   readonly providerId: string
   readonly email: string | undefined
-  readonly directory?: DirectoryObject | undefined
-  /** linked by what stays the same when a provider gives out new subjects; default false */
+  readonly entra?: EntraAccount | undefined
+  /** created because another link has the same Entra account; default false */
   readonly relinked?: boolean | undefined
 }
 
@@ -28,7 +28,7 @@ export interface LinkedIdentity extends Subject {
   readonly id: string
   readonly providerId: string
   readonly email: string | undefined
-  readonly directory: DirectoryObject | undefined
+  readonly entra: EntraAccount | undefined
   /** ISO 8601 */
   readonly linkedAt: string
   /** ISO 8601 */
@@ -39,31 +39,22 @@ export interface IdentitiesTable {
   /** The newest first. */
   listOf(portal: string, userId: string): Promise<LinkedIdentity[]>
   /**
-   * Takes one away from its user, unless it is the last one that lets them in: of two that are taken away at once, on whatever
-   * instances, one stays.
+   * Removes an identity with all links of the same Entra account, which would bring it back at the next sign-in. Refuses to
+   * remove the user's last sign-in method, also if two are removed at the same time on different instances.
    *
-   * @param lasts whether somebody can go on signing in with it, beside all that is linked
-   * @returns what it was, or why it stays
+   * @param lasts whether the user can still sign in with it, given everything that is linked
+   * @returns the identity and every subject whose link was removed, or why nothing was removed
    */
   unlink(
     portal: string,
     userId: string,
     id: string,
     lasts: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
-  ): Promise<LinkedIdentity | 'last' | 'gone'>
+  ): Promise<{ identity: LinkedIdentity; subjects: string[] } | 'last' | 'gone'>
   /** @returns the user's id */
   findUserId(portal: string, who: Subject): Promise<string | undefined>
-  /**
-   * Whom a person in a directory was linked to before a moment.
-   *
-   * @param before ISO 8601
-   * @returns at most two ids: with two it is not certain who it is
-   */
-  findUserIdsBefore(
-    portal: string,
-    who: DirectoryObject & Pick<Subject, 'issuer'>,
-    before: string,
-  ): Promise<string[]>
+  /** @returns at most two user ids: two mean that the account does not identify one user */
+  findUserIdsByEntra(portal: string, issuer: string, account: EntraAccount): Promise<string[]>
   /**
    * Links, unless linked already.
    *
@@ -71,22 +62,21 @@ export interface IdentitiesTable {
    * @returns the id of the user that it is linked to now, the caller's or a faster one's, and whether this call made it
    */
   link(link: Link, gone?: string): Promise<{ userId: string; made: boolean }>
-  /** Takes back a link that a rebinding made. */
+  /** Deletes a link that was created by relinking. */
   unlinkRelinked(portal: string, who: Subject): Promise<void>
-  /**
-   * Notes that it was used just now, by which provider, and who it is in the directory where that was not known: what is there
-   * stays.
-   *
-   * @returns whether it is linked to that user (still)
-   */
-  touch(
-    portal: string,
-    who: Pick<Link, 'issuer' | 'subject' | 'userId' | 'providerId' | 'directory'>,
-  ): Promise<boolean>
 }
 
-type Found = Omit<LinkedIdentity, 'email' | 'directory'> &
-  Record<'email' | 'tenant' | 'object', string | null>
+type Found = Omit<LinkedIdentity, 'email' | 'entra'> &
+  Record<'email' | 'tenantId' | 'objectId', string | null>
+
+export function isSameEntraAccount(one: LinkedIdentity, other: LinkedIdentity): boolean {
+  return (
+    one.entra !== undefined &&
+    one.issuer === other.issuer &&
+    one.entra.tenantId === other.entra?.tenantId &&
+    one.entra.objectId === other.entra.objectId
+  )
+}
 
 export function createIdentitiesTable(knex: Knex): IdentitiesTable {
   const rows = () => knex('sso_identities')
@@ -105,17 +95,17 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         providerId: 'provider_id',
         linkedAt: 'linked_at',
         lastUsedAt: 'last_used_at',
-        tenant: 'tenant_id',
-        object: 'object_id',
+        tenantId: 'tenant_id',
+        objectId: 'object_id',
       })
       .where({ portal, user_id: userId })
       .orderBy([{ column: 'linked_at', order: 'desc' }, { column: 'id' }])
-    // Whoever else takes one away waits here until this is done (PostgreSQL; SQLite has one writer at a time).
+    // A concurrent removal waits here for this one (PostgreSQL; SQLite has one writer at a time).
     const found: Found[] = await (on ? query.forUpdate() : query)
-    return found.map(({ email, tenant, object, ...identity }) => ({
+    return found.map(({ email, tenantId, objectId, ...identity }) => ({
       ...identity,
       email: email ?? undefined,
-      directory: tenant !== null && object !== null ? { tenant, object } : undefined,
+      entra: tenantId !== null && objectId !== null ? { tenantId, objectId } : undefined,
     }))
   }
 
@@ -127,20 +117,21 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
         const linked = await listOf(portal, userId, transaction)
         const identity = linked.find((each) => each.id === id)
         if (!identity) return 'gone'
-        if (!linked.some((each) => each.id !== id && lasts(each, linked))) return 'last'
-        await transaction('sso_identities').where({ id }).delete()
-        return identity
+        const links = linked.filter((each) => each === identity || isSameEntraAccount(each, identity))
+        if (!linked.some((each) => !links.includes(each) && lasts(each, linked))) return 'last'
+        const ids = links.map((each) => each.id)
+        await transaction('sso_identities').whereIn('id', ids).delete()
+        return { identity, subjects: links.map(({ subject }) => subject) }
       })
     },
-    async findUserIdsBefore(portal, { issuer, tenant, object }, before) {
+    async findUserIdsByEntra(portal, issuer, { tenantId, objectId }) {
       return await rows()
         .distinct()
-        .where({ portal, issuer, tenant_id: tenant, object_id: object })
-        .where('linked_at', '<', before)
+        .where({ portal, issuer, tenant_id: tenantId, object_id: objectId })
         .limit(2)
         .pluck('user_id')
     },
-    async link({ portal, userId, providerId, issuer, subject, email, directory, relinked = false }, gone) {
+    async link({ portal, userId, providerId, issuer, subject, email, entra, relinked = false }, gone) {
       if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
       const now = new Date().toISOString()
       try {
@@ -152,8 +143,8 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
           issuer,
           subject,
           email: email ?? null,
-          tenant_id: directory?.tenant ?? null,
-          object_id: directory?.object ?? null,
+          tenant_id: entra?.tenantId ?? null,
+          object_id: entra?.objectId ?? null,
           linked_at: now,
           last_used_at: now,
           relinked_at: relinked ? now : null,
@@ -166,17 +157,6 @@ export function createIdentitiesTable(knex: Knex): IdentitiesTable {
     },
     async unlinkRelinked(portal, { issuer, subject }) {
       await rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
-    },
-    async touch(portal, { issuer, subject, userId, providerId, directory }) {
-      // Where they are known already they stay: both are set at once.
-      const known = directory && {
-        tenant_id: knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
-        object_id: knex.raw('coalesce(object_id, ?)', [directory.object]),
-      }
-      const used = await rows()
-        .where({ portal, issuer, subject, user_id: userId })
-        .update({ last_used_at: new Date().toISOString(), provider_id: providerId, ...known })
-      return used === 1
     },
   }
 }

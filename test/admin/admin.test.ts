@@ -296,15 +296,10 @@ describe('the status of a provider', () => {
 
   it.each<[string, Partial<Provider>, string[]]>([
     ['nothing is wrong', {}, ['Ready']],
-    ['it was never tested', { enabled: false, testSignInAt: undefined }, ['Disabled', 'Sign-in not tested']],
-    ['it does not answer', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
-    ['its keys are of no use', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
-    ['another check failed', lastTest(failed('issuer')), ['Enabled', 'Test failed']],
-    ['the secret has 61 days', expiring('2027-01-25T00:00:00.000Z'), ['Ready']],
     [
       'it has had no test sign-in',
       { enabled: false, testSignInAt: undefined },
-      ['Disabled', 'Not rehearsed'],
+      ['Disabled', 'Sign-in not tested'],
     ],
     ['it cannot be reached', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
     ['its keys are unusable', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
@@ -517,7 +512,6 @@ describe('Entra', () => {
       })
       expect(body).toContain('href="/login/contoso/admin-consent"')
       expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
-      expect(body).toContain('href="/admin/sso/contoso/rebinding"')
       expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
     } finally {
       await entra.close()
@@ -837,22 +831,6 @@ describe('an act of an administrator', () => {
     expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
     expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
     expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
-  })
-
-  it('relinks accounts after a new registration, shows the plan first, and can be undone', async () => {
-    await openWithAcme()
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
-    await signIn({ portal, visitor: new Visitor() }, 'acme')
-    const text = textOf(await page('/acme/rebinding'))
-    expect(text).toMatch(/People linked 1 Can be found again 0 Already matched 0 Would be orphaned 1 /)
-    expect(text).toContain('ada@example.com')
-    expect(textOf(await done('/acme/rebind', { act: 'start' }))).toContain('Going on since')
-    expect((await acme()).rebindingSince).toBeDefined()
-    expect(textOf(await post('/acme/rebind', { act: 'start' }))).toContain('people are found again already')
-    await done('/acme/rebind', { act: 'stop' })
-    expect((await acme()).rebindingSince).toBeUndefined()
-    await done('/acme/rebind', { act: 'start' })
-    expect(textOf(await done('/acme/rebind', { act: 'undo' }))).toContain('are taken back')
   })
 
   it('schedules the retirement of a provider, and cancels it', async () => {

@@ -197,20 +197,6 @@ describe('parting', () => {
       '--at: enter a date such as 2027-01-31, not "soon"',
     )
   })
-
-  it('rebind says who would be found again, and changes nothing by that', async () => {
-    await portal.connect(provider)
-    expect(await signsIn()).toBe(true)
-    expect(await json('providers', 'rebind', 'acme', 'plan')).toMatchObject({
-      people: 1,
-      findable: 0,
-      orphans: [{ email: 'ada@example.com' }],
-    })
-    await run('providers', 'rebind', 'acme', 'start')
-    expect(await run('providers', 'rebind', 'acme', 'plan')).toContain('Rebinding since')
-    await run('providers', 'rebind', 'acme', 'stop')
-    expect(await json('providers', 'rebind', 'acme', 'undo', '--yes')).toEqual({ slug: 'acme', undone: 0 })
-  })
 })
 
 describe('keys and secrets', () => {

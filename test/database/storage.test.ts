@@ -231,7 +231,6 @@ describe.each(databases)('on %s', (_name, fresh) => {
           testSignInUserId: undefined,
           testSignInAt: undefined,
           retireAt: undefined,
-          rebindingSince: undefined,
           lastTest: undefined,
         }
         expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
@@ -494,19 +493,6 @@ describe.each(databases)('on %s', (_name, fresh) => {
         const linkedTo = await Promise.all(tenTimes((n) => link(`user-${n}`, 'gone')))
         expect(new Set(linkedTo).size).toBe(1)
         expect(await rows()).toHaveLength(1)
-      })
-
-      it('note when they were used, and may have no address', async () => {
-        await link('ada', undefined, { email: undefined })
-        const used = { ...who, userId: 'ada', providerId: 'used last' }
-        const long = '2020-01-01T00:00:00.000Z'
-        await rows().update({ last_used_at: long, linked_at: long })
-        expect(await table().touch(portal, { ...used, subject: 'grace' })).toBe(false)
-        expect(await table().touch(portal, { ...used, userId: 'grace' })).toBe(false)
-        expect(await table().touch(portal, used)).toBe(true)
-        const [row] = await rows()
-        expect(row).toMatchObject({ email: null, linked_at: long, provider_id: 'used last' })
-        expect(Date.parse(row.last_used_at)).toBeGreaterThan(Date.parse(long))
       })
     })
 

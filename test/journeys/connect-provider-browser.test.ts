@@ -179,7 +179,6 @@ describe('an administrator at a real browser', () => {
     ['a provider', '/northwind', 'Northwind ID'],
     ['its form', '/northwind/edit', 'Edit Northwind ID'],
     ['the question before it is removed', '/northwind/remove', 'Remove Northwind ID?'],
-    ['finding people again', '/northwind/rebinding', 'Relink accounts'],
     ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
     ['the sessions', '/sessions', 'Sessions'],

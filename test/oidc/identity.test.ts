@@ -327,15 +327,14 @@ describe('of Microsoft Entra ID', () => {
     expect(identity({ claims: { ...claims, xms_edov: true }, row }).emailTrusted).toBe(false)
   })
 
-  it('who it is in the directory is told by two GUIDs, or not at all', () => {
-    const directoryOf = (more: Claims, row = one) =>
-      identity({ claims: { ...claims, ...more }, row }).directory
-    expect(directoryOf({})).toEqual({ tenant, object })
+  it('the Entra account is two GUIDs or undefined', () => {
+    const entraOf = (more: Claims, row = one) => identity({ claims: { ...claims, ...more }, row }).entra
+    expect(entraOf({})).toEqual({ tenantId: tenant, objectId: object })
     for (const oid of [undefined, 'ada', 42, object!.toUpperCase(), `${object} `])
-      expect(directoryOf({ oid })).toBeUndefined()
-    expect(directoryOf({ tid: undefined })).toBeUndefined()
-    expect(directoryOf({}, { ...one, preset: 'generic' })).toBeUndefined()
-    expect(directoryOf({ tid: 'x' }, { ...one, preset: 'generic' })).toBeUndefined()
+      expect(entraOf({ oid })).toBeUndefined()
+    expect(entraOf({ tid: undefined })).toBeUndefined()
+    expect(entraOf({}, { ...one, preset: 'generic' })).toBeUndefined()
+    expect(entraOf({ tid: 'x' }, { ...one, preset: 'generic' })).toBeUndefined()
   })
 
   it.each<[what: string, row: Partial<Provider>, more: Claims]>([

@@ -56,12 +56,11 @@ export function printUrls(urls: Urls): void {
 }
 
 /** `enabled`, `disabled`, and what else an operator should know. */
-function stateOf({ enabled, recommended, testSignInAt, retireAt, rebindingSince }: Provider): string {
+function stateOf({ enabled, recommended, testSignInAt, retireAt }: Provider): string {
   const more = [
     recommended && 'recommended',
     testSignInAt ? `sign-in tested ${testSignInAt}` : 'sign-in not tested with these settings',
     retireAt && `retiring on ${retireAt}`,
-    rebindingSince && `relinking accounts since ${rebindingSince}`,
   ]
   return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
 }

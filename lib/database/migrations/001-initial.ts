@@ -71,8 +71,6 @@ async function createProviders(knex: Knex): Promise<void> {
       .comment('JSON: secret → the expiry date that was warned of, and how many days before')
     table.string('retire_at', 24).comment('disabled from then on')
     table.string('removed_at', 24).comment('can be restored until it is purged')
-    table.string('rebinding_since', 24).comment('of the last one, also when it is over')
-    table.string('rebinding_until', 24)
     table.integer('version').notNullable()
     table.string('created_at', 24).notNullable()
     table.string('updated_at', 24).notNullable()
@@ -109,7 +107,9 @@ async function createIdentities(knex: Knex): Promise<void> {
     table.string('object_id', 64)
     table.string('linked_at', 24).notNullable()
     table.string('last_used_at', 24).notNullable()
-    table.string('relinked_at', 24).comment('linked again under a new subject')
+    table
+      .string('relinked_at', 24)
+      .comment('set if the link was made because another link has the same Entra account')
     // OpenID Connect Core 5.7: only issuer and subject together identify a person.
     table.unique(['portal', 'issuer', 'subject'], { indexName: 'sso_identities_subject' })
     table.index(['portal', 'user_id'], 'sso_identities_user')
