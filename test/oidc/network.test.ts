@@ -119,13 +119,19 @@ describe('a provider behind a proxy, with a CA of its own', () => {
     )
   })
 
-  it.each(['407 Proxy Authentication Required', '403 Forbidden', '302 Found', 'nonsense', 'never'])(
+  it.each([
+    ['407 Proxy Authentication Required', /Proxy response \(407\)/],
+    ['403 Forbidden', /Proxy response \(403\)/],
+    ['302 Found', /Proxy response \(302\)/],
+    ['nonsense', /Invalid status code/],
+    ['never', /no answer within 1000 ms$/],
+  ])(
     'is out of reach while the proxy answers %s, for no longer than the time limit',
-    async (refuses) => {
+    async (refuses, reason) => {
       proxy.refuses = refuses
-      const began = performance.now()
-      expect(await failureOf(ask(discovery(), behind()))).toMatch(/gave no answer/)
-      expect(performance.now() - began).toBeLessThan(3000)
+      const failure = await failureOf(ask(discovery(), behind()))
+      expect(failure).toMatch(/gave no answer/)
+      expect(failure).toMatch(reason)
       proxy.refuses = undefined
       expect((await ask(discovery(), behind())).status).toBe(200)
     },

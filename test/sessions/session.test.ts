@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import session from 'express-session'
@@ -5,6 +6,7 @@ import { Passport } from 'passport'
 import { createClient } from 'redis'
 import request from 'supertest'
 import { EmailTakenError, normaliseEmail, type User, type UserDirectory } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -12,6 +14,7 @@ import { connectRedis, startOwnRedis } from '../support/redis.ts'
 import { signal } from '../support/signal.ts'
 import { Visitor } from '../support/visitor.ts'
 
+const minute = 60_000
 let provider: FaultyProvider
 const open = closedAfterEach()
 
@@ -214,25 +217,29 @@ describe('a session', () => {
   it('is not begun by a sign-in that failed because Redis was late, even when the write lands after all', async () => {
     const client = await connectRedis()
     open.push({ close: () => client.close() })
-    let late = 0
+    const writes: Promise<unknown>[] = []
+    let held: Promise<void> | undefined
     const redis = {
       get: (key: string) => client.get(key),
       del: (keys: string[]) => client.del(keys),
       eval: () => Promise.reject(new Error('not asked for')),
       expire: (key: string, seconds: number) => client.expire(key, seconds),
       async set(...args: Parameters<typeof client.set>) {
-        await new Promise((resolve) => setTimeout(resolve, late))
-        return await client.set(...args)
+        const write = (held ?? Promise.resolve()).then(() => client.set(...args))
+        writes.push(write)
+        return await write
       },
     }
     const portal = await portalWithAda({ redis })
     const visitor = new Visitor()
     const start = await visitor.get(`${portal.url}/login/acme`)
     const callback = (await visitor.get(start.location!)).location!
-    late = 2300
+    const goOn = signal()
+    held = goOn.given
     expect((await visitor.get(callback)).status).toBe(503)
-    late = 0
-    await new Promise((resolve) => setTimeout(resolve, 2600))
+    held = undefined
+    goOn.give()
+    await Promise.all(writes)
     expect(await status(visitor, portal)).toBe(302)
     expect(await portal.knex('sso_sessions')).toHaveLength(0)
   })
@@ -298,18 +305,26 @@ describe('a session', () => {
   )
 
   it('ends after its absolute time, however busy it is', async () => {
-    const portal = await portalWithAda({ session: { absoluteHours: 1 / 3600 } })
+    const portal = await portalWithAda({ session: { absoluteHours: 2, idleMinutes: 90 } })
     const visitor = await signIn(portal)
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    clock.pass(60 * minute)
     expect(await status(visitor, portal)).toBe(200)
-    await new Promise((resolve) => setTimeout(resolve, 1100))
+    clock.pass(59 * minute)
+    expect(await status(visitor, portal)).toBe(200)
+    clock.pass(2 * minute)
     expect(await status(visitor, portal)).toBe(302)
   })
 
   it('ends after its idle time', async () => {
-    const portal = await portalWithAda({ session: { idleMinutes: 1 / 60 } })
+    const portal = await portalWithAda({ session: { idleMinutes: 10 } })
     const visitor = await signIn(portal)
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    clock.pass(9 * minute)
     expect(await status(visitor, portal)).toBe(200)
-    await new Promise((resolve) => setTimeout(resolve, 1100))
+    clock.pass(11 * minute)
     expect(await status(visitor, portal)).toBe(302)
   })
 
@@ -374,11 +389,16 @@ describe('the guard', () => {
   })
 
   it("keeps quiet where the host's own time limit has answered already", async () => {
-    let slow = 0
+    const asked = signal()
+    const goOn = signal()
+    let slow = false
     const ada = { id: '7', email: 'ada@example.com', name: 'Ada' }
     const users: UserDirectory = {
       findById: async () => {
-        await new Promise((resolve) => setTimeout(resolve, slow))
+        if (slow) {
+          asked.give()
+          await goOn.given
+        }
         return ada
       },
       findByEmail: async () => ada,
@@ -390,7 +410,7 @@ describe('the guard', () => {
         app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false }))
         app.use(sso.router())
         app.use((_req, res, next) => {
-          setTimeout(() => res.headersSent || res.status(503).end('too slow'), 100)
+          if (slow) asked.given.then(() => res.status(503).end('too slow')).catch(next)
           next()
         })
         app.use('/portal', sso.guard(), (_req, res) => {
@@ -399,10 +419,10 @@ describe('the guard', () => {
       },
     })
     const visitor = await signIn(portal)
-    slow = 300
+    slow = true
     expect(await visitor.get(`${portal.url}/portal`)).toMatchObject({ status: 503, body: 'too slow' })
-    await new Promise((resolve) => setTimeout(resolve, 400))
-    slow = 0
+    slow = false
+    goOn.give()
     expect(await status(visitor, portal)).toBe(200)
   })
 
@@ -514,16 +534,9 @@ describe('sessions in Redis', () => {
     expect(away.headers.get('retry-after')).toBe('5')
     expect(portal.logs.at(-1)!.fields.code).toBe('session_unavailable')
     await server.start()
-    // An in-memory Redis comes back empty: what counts is that the portal is back by itself.
-    const back = async () => {
-      for (let attempts = 0; attempts < 100; attempts++) {
-        const { status } = await visitor.get(`${portal.url}/portal`)
-        if (status !== 503) return status
-        await new Promise((resolve) => setTimeout(resolve, 100))
-      }
-      return 503
-    }
-    expect(await back()).toBe(302)
+    // The in-memory Redis restarts empty, so the old session is gone; the portal reconnects by itself.
+    while ((await status(visitor, portal)) === 503) await sleep(50)
+    expect(await status(visitor, portal)).toBe(302)
     expect(await status(await signIn(portal, visitor), portal)).toBe(200)
   })
 })
