@@ -324,7 +324,7 @@ describe('portal-sso sessions', () => {
     ).toEqual([
       'give --user or --provider, one of them',
       'give --user or --provider, one of them',
-      'no provider is called "acmee" in the portal "default", and no session was begun with one',
+      'no provider is called "acmee" in the portal "default", and no session was started with one',
       '--user: nobody in the table of users has the address nobody@example.com; with a directory of your own give the id',
     ])
     expect(await isIn(visitor)).toBe(true)
