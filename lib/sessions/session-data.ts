@@ -7,7 +7,7 @@ import type { Logger } from '../shared/logger.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { User } from '../users/user-directory.ts'
 
-/** By this a user recognizes a browser in the list of sessions. Nothing more detailed is stored. */
+/** Users recognize their sessions by these names. We store no further details of a browser. */
 export interface Device {
   /** such as `Firefox` */
   browser: string | undefined
