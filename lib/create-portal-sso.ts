@@ -1,6 +1,5 @@
 import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
 import type { Knex } from 'knex'
-import { Passport } from 'passport'
 import { createAccountPage } from './account/account-page.ts'
 import { createEndLinking, createSignInMethods } from './account/sign-in-methods.ts'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
@@ -10,7 +9,7 @@ import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { createHistory, type History } from './events/event-history.ts'
 import { createEventLog, type PortalEvents } from './events/event-log.ts'
-import { createGuard, type GuardOptions } from './guard.ts'
+import { type GuardOptions, guard } from './guard.ts'
 import { createApplyProviderLogout } from './logout/provider-logout.ts'
 import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
 import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
@@ -23,7 +22,7 @@ import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
 import { createRetirement, type Retirement } from './management/retire-provider.ts'
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
-import { createSessionsApi, type SessionsApi } from './management/sessions-api.ts'
+import { SessionsApi } from './management/sessions-api.ts'
 import { createHttpClients } from './oidc/http-client.ts'
 import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
@@ -32,18 +31,13 @@ import { createEmailVerifications } from './registration/email-verification.ts'
 import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
 import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
 import { createLimitRefusals, createRouter } from './router.ts'
-import { createSession, type SessionOptions } from './session.ts'
-import { createEndSessions, createSessionStores } from './sessions/end-sessions.ts'
-import { createLogoutTokensTable } from './sessions/logout-tokens-table.ts'
-import { createLocationResolver } from './sessions/session-data.ts'
-import { createLimitsOf, longestOf } from './sessions/session-limits.ts'
-import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
-import { createSessionValidity, spare } from './sessions/session-validity.ts'
-import { createPortalSessions } from './sessions/sessions.ts'
-import { createSessionsTable } from './sessions/sessions-table.ts'
+import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
+import { staleIfErrorMs } from './sessions/session-validity.ts'
+import { Sessions } from './sessions/sessions.ts'
+import type { SessionMatch } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { sanitizingLogger } from './shared/logger.ts'
-import { createSeal, createSecretBox, deriveKey } from './shared/seal.ts'
+import { createSeal, createSecretBox } from './shared/seal.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
 import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
@@ -67,7 +61,7 @@ import { createUsersTable } from './users/users-table.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
 import { createPages, createViews } from './web/pages.ts'
 import { createPortalResolver } from './web/request.ts'
-import { cookieName, createStateCookie } from './web/sealed-cookie.ts'
+import { createStateCookie } from './web/sealed-cookie.ts'
 import { createPortalUrls } from './web/urls.ts'
 
 /**
@@ -101,30 +95,11 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const outbound = createHttpClients(settings.outbound)
   const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
-  // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
-  const passport = new Passport()
-  const { portals, userCacheSeconds, location } = settings.session
-  const limitsOf = createLimitsOf(settings.session, portals)
-  const fresh = userCacheSeconds * 1000
-  const userCache = createUserCache(users, { fresh, spare: fresh && spare })
-  const index = createSessionsTable(knex, createSeal(secrets, 'session-index'), limitsOf)
-  const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
-  const sessionStores = createSessionStores()
-  const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
-  const locationOf = createLocationResolver(location ?? ((req) => events.addressOf(req.ip)), logger)
-  const sessions = createPortalSessions({
-    passport,
-    endSessions,
-    index,
-    isSignOut: ({ method, originalUrl }) =>
-      method === 'POST' && originalUrl.split('?')[0] === urls.path('/logout'),
-    sessionStores,
-    userCache,
-    limitsOf,
-    locationOf,
-    portalOf,
-    sessionValidity,
-  })
+  const freshForMs = settings.session.userCacheSeconds * 1000
+  const userCache = createUserCache(users, { fresh: freshForMs, spare: freshForMs && staleIfErrorMs })
+  const seal = (purpose: string) => createSeal(secrets, purpose)
+  const core = { knex, logger, portalOf, urls, secure, seal }
+  const sessions = new Sessions(core, userCache, events, settings)
   const pendingRegistrations = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
   const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
   const lastUsed = createLastProvider(secure)
@@ -138,7 +113,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     urls,
     logger,
     pages,
-    locationOf,
+    sessions,
     sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
   })
   const proving = sendMail && {
@@ -147,7 +122,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
   const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
-  const strategies = createProviderStrategies({ urls, attempts, clients, passport })
+  const strategies = createProviderStrategies({ urls, attempts, clients, passport: sessions.passport })
   const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
   const canVerifyEmail = proving !== undefined
   const oneTimeLinks = createOneTimeLinks(knex)
@@ -155,7 +130,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
   const breakGlassCookie = createBreakGlassCookie(createSeal(secrets, 'break-glass'), secure, portalOf)
   const methods = createSignInMethods({ identities, table })
-  const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
     urls,
     completeSignIn: createCompleteSignIn({
@@ -169,7 +143,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       signedOutMarker,
       table,
       notifySignInMethodChange,
-      wasSignedOut: logoutTokens.wasSignedOut,
     }),
     allowsClassic: async (req: Request) =>
       settings.allowsClassic(req) || (await breakGlassCookie.isOpen(req)),
@@ -188,7 +161,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     consents: createStateCookie(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
     endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
     finishTestSignIn: createFinishTestSignIn({ report, strategies }),
-    endSessions,
+    endSessions: (match: SessionMatch) => sessions.endAll(match),
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findPendingRegistrationId: async (req: Request, portal: string) =>
@@ -202,10 +175,9 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     logger,
     resolveIdentity,
     methods,
-    applyProviderLogout: createApplyProviderLogout({ endSessions, events, logoutTokens }),
-    index,
+    applyProviderLogout: createApplyProviderLogout({ events, sessions }),
+    index: sessions.table,
     pages,
-    passport,
     pendingRegistrations,
     portalOf,
     posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
@@ -218,8 +190,8 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
     returns: createStateCookie(createSeal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
-    showAccountPage: createAccountPage({ urls, homePath, index, methods, pages, portalOf, table }),
-    sessionsApi: createSessionsApi({ endSessions, events, index, table }),
+    showAccountPage: createAccountPage({ urls, homePath, methods, pages, portalOf, sessions, table }),
+    sessionsApi: new SessionsApi(sessions, events, table),
     emailVerificationPages: proving?.emailVerificationPages,
     signedOutMarker,
     restartSignIn: createRestartSignIn(pendingRegistrations, urls),
@@ -229,23 +201,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     oneTimeLinks,
     users,
     withPending: createWithPending({ urls, homePath, pendingRegistrations, portalOf, refuse, table }),
-  }
-
-  const inRedis = redis && createSessionStore({ limitsOf, logger, redis })
-  // What this instance ends is ended there, also before the first request.
-  if (inRedis) sessionStores.note(inRedis)
-  const cookieSession = () => {
-    const store = inRedis ?? createSessionStore({ limitsOf, logger, redis: undefined })
-    sessionStores.note(store)
-    return createSessionMiddleware({
-      store,
-      longest: longestOf(settings.session, portals),
-      secrets: secrets.map((secret) =>
-        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
-      ),
-      cookieName: cookieName('portal-sso', secure),
-      secure,
-    })
   }
 
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
@@ -259,7 +214,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const history = createHistory(parts)
   return {
     ...parts,
-    cookieSession,
     history,
     outbound,
     providers,
@@ -273,7 +227,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
 
 export interface PortalSso {
   /** Cookie session, unless the host has its `own`, and `req.user`; before everything that needs a user. */
-  session(options?: SessionOptions): RequestHandler
+  session(options?: SessionMiddlewareOptions): RequestHandler
   /** The pages and routes. */
   router(): Router
   /**
@@ -334,14 +288,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   } = parts
 
   return {
-    session: ({ own = false } = {}) =>
-      createSession({ ...parts, cookieSession: own ? undefined : parts.cookieSession() }),
+    session: (options) => sessionMiddleware(parts, options),
     router() {
       // Who serves people looks after what has its time; a command or a script does not.
       maintenance.start()
       return createRouter(parts)
     },
-    guard: (options) => createGuard(parts, options),
+    guard: (options) => guard(parts, options),
     classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
     admin: (options) => adminRouter(parts, options),
     providers,

@@ -4,7 +4,7 @@ import { createProviderRouters, type ProviderRoutersParts } from './callback/pro
 import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { type ConsentRoutesParts, createConsentRoutes } from './consent/admin-consent-routes.ts'
 import type { EventLog } from './events/event-log.ts'
-import { createGuard, type GuardParts } from './guard.ts'
+import { guard } from './guard.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
@@ -128,6 +128,8 @@ function attemptKey(req: Request): string | undefined {
   }
 }
 
+type GuardModules = Parameters<typeof guard>[0]
+
 export interface RouterParts
   extends PickerParts,
     ProviderRoutersParts,
@@ -139,7 +141,7 @@ export interface RouterParts
     BackChannelRouteParts,
     FrontChannelRouteParts,
     ClientKeysRouteParts,
-    GuardParts,
+    GuardModules,
     Omit<AccountParts, 'guard'>,
     TestSignInLinkRoutesParts,
     BreakGlassRoutesParts,
@@ -176,7 +178,7 @@ export function createRouter(parts: RouterParts): Router {
   routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
   if (proving) routes.use(createEmailVerificationRoutes({ ...parts, ...proving }))
   routes.use(createLogoutRoutes(parts))
-  routes.use(createAccountRoutes({ ...parts, guard: createGuard(parts) }))
+  routes.use(createAccountRoutes({ ...parts, guard: guard(parts) }))
   routes.use(pages.onError)
   return routes
 }

@@ -3,8 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { WasSignedOut } from '../sessions/logout-tokens-table.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
@@ -54,7 +53,7 @@ export interface SignInResult {
 }
 
 export interface CompleteSignInParts {
-  sessions: PortalSessions
+  sessions: Sessions
   identities: IdentitiesTable
   events: EventLog
   lastUsed: LastProvider
@@ -65,7 +64,6 @@ export interface CompleteSignInParts {
   signedOutMarker: SignedOutMarker
   table: ProvidersTable
   notifySignInMethodChange: NotifySignInMethodChange
-  wasSignedOut: WasSignedOut
 }
 
 /** Links where that is due, starts the session and sends the person on. */
@@ -73,7 +71,7 @@ export type CompleteSignIn = (req: Request, res: Response, admission: SignInResu
 
 export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn {
   const { sessions, identities, events, lastUsed, homePath, clearPendingRegistration } = parts
-  const { offerAccountLink, signedOutMarker, table, notifySignInMethodChange, wasSignedOut } = parts
+  const { offerAccountLink, signedOutMarker, table, notifySignInMethodChange } = parts
 
   /**
    * Links are taken back and providers disabled with the sessions of who came by them, and a provider ends what runs: the session
@@ -91,7 +89,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
       const used = { ...identity, userId: String(user.id), providerId: id }
       if (!(await identities.touch(portal, used)))
         throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
-      if (await wasSignedOut(provider, identity))
+      if (await sessions.logoutTokens.wasSignedOut(provider, identity))
         throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')
     } catch (error) {
       await sessions.end(req)

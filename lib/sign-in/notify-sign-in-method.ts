@@ -1,7 +1,8 @@
 import type { Request } from 'express'
 import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type LocationResolver, parseUserAgent } from '../sessions/session-data.ts'
+import { parseUserAgent } from '../sessions/session-data.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { User } from '../users/user-directory.ts'
@@ -21,7 +22,7 @@ export interface NotifySignInMethodChangeParts {
   urls: PortalUrls
   logger: Logger
   pages: Pages
-  locationOf: LocationResolver
+  sessions: Sessions
   /** left out: there is nothing to send it with */
   sendMethodMail: SendMethodMail | undefined
 }
@@ -29,7 +30,7 @@ export interface NotifySignInMethodChangeParts {
 export function createNotifySignInMethodChange(
   parts: NotifySignInMethodChangeParts,
 ): NotifySignInMethodChange {
-  const { urls, logger, pages, locationOf, sendMethodMail } = parts
+  const { urls, logger, pages, sessions, sendMethodMail } = parts
   return (req, { user, provider: { displayName, portal }, what }) => {
     sendMethodMail?.(pages.locale(req), {
       to: user.email,
@@ -37,7 +38,7 @@ export function createNotifySignInMethodChange(
       provider: displayName,
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
-      location: locationOf(req),
+      location: sessions.locationOf(req),
       href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
       logger.error({ portal, userId: user.id, cause: describeError(error) }, 'a user was not told by mail'),

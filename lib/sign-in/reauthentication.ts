@@ -4,7 +4,7 @@ import { clockTolerance } from '../oidc/provider-client.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Authentication, PortalSessions } from '../sessions/sessions.ts'
+import type { Authentication, Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
@@ -111,7 +111,7 @@ export interface RequireReauthenticationParts {
   identities: Pick<IdentitiesTable, 'findUserId'>
   pages: Pages
   portalOf: PortalResolver
-  sessions: PortalSessions
+  sessions: Sessions
   table: ProvidersTable
 }
 
