@@ -74,7 +74,6 @@ const messages = {
   recommended: 'Recommended: it comes first on the login page.',
   notRecommended: 'No longer recommended.',
   moved: 'The order on the login page has changed.',
-  promoted: 'The exchange has ended: the second client secret is the only one now.',
   rotated: 'A new key is published. It signs from an hour on, so that the provider has time to fetch it.',
   retiring: 'The day is set. Until then the login page says so.',
   kept: 'It stays: the day is taken back.',

@@ -52,10 +52,6 @@ export function createProviderActs(providers: AdminProviders): Record<string, Pr
       await providers.reorder(order, how)
       return 'moved'
     },
-    async 'promote-secret'(slug, how) {
-      await providers.promoteSecondSecret(slug, how)
-      return 'promoted'
-    },
     async 'rotate-key'(slug, how) {
       await providers.rotateClientKey(slug, how)
       return 'rotated'

@@ -46,20 +46,15 @@ function failedChecks({ lastTest }: Provider): Check[] {
   return (lastTest?.checks ?? []).filter(({ result }) => result === 'failed')
 }
 
-/** Secrets run out silently, and then nobody comes in. */
-function secretStates(provider: Provider, now: Date): State[] {
-  return [
-    secretState('Client secret', provider.clientSecretExpiresAt, now),
-    secretState('Second client secret', provider.secondClientSecretExpiresAt, now),
-  ].flat()
-}
-
-function secretState(name: string, expiresAt: string | undefined, now: Date): State[] {
+/** Warns before the secret expires, because nobody can sign in from then on. */
+function secretStates({ clientSecretExpiresAt: expiresAt }: Provider, now: Date): State[] {
   if (expiresAt === undefined) return []
   const left = Math.ceil((Date.parse(expiresAt) - now.getTime()) / dayLong)
-  if (left <= 0) return [{ tone: 'bad', text: `${name} has expired` }]
+  if (left <= 0) return [{ tone: 'bad', text: 'Client secret has expired' }]
   if (left > 60) return []
-  return [{ tone: left > 7 ? 'notice' : 'bad', text: `${name} expires in ${count(left, 'day', 'days')}` }]
+  return [
+    { tone: left > 7 ? 'notice' : 'bad', text: `Client secret expires in ${count(left, 'day', 'days')}` },
+  ]
 }
 
 /** Whether nobody can come in: some are enabled, and the last test of each of them failed. */

@@ -147,9 +147,13 @@ describe('connecting a provider', () => {
   })
 
   it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
-    ['both ways to sign out', { backchannel_logout_supported: true }, [/leads on/, /can say when/]],
-    ['neither', { end_session_endpoint: undefined }, [/portal session only/, /does not announce/]],
-    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/portal session only/, /not/]],
+    [
+      'both ways to sign out',
+      { backchannel_logout_supported: true },
+      [/also ends the session at the provider/, /reports when/],
+    ],
+    ['neither', { end_session_endpoint: undefined }, [/only the portal session/, /does not announce/]],
+    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/only the portal session/, /not/]],
   ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
     provider.faults.discovery = discovery
     await portal.connect(provider)
@@ -229,7 +233,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     [
       'an endpoint on plain http elsewhere',
       { discovery: { userinfo_endpoint: 'http://elsewhere.example/userinfo' } },
-      /userinfo_endpoint is not an https address/,
+      /userinfo_endpoint is not an https URL/,
     ],
     [
       'an empty key set',
@@ -259,17 +263,17 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       { discovery: { response_types_supported: ['id_token'] } },
       /does not announce the response type "code"/,
     ],
-    ['no secret', {}, /give the client secret/, { clientSecret: undefined }],
+    ['no secret', {}, /enter the client secret/, { clientSecret: undefined }],
     [
       'no secret, and nothing announced',
       { sparseDiscovery: true },
-      /give the client secret/,
+      /enter the client secret/,
       { clientSecret: undefined },
     ],
     [
       'no secret for a method that needs one',
       {},
-      /client_secret_post needs a client secret .* give the client secret/,
+      /client_secret_post needs a client secret .* enter the client secret/,
       { clientSecret: undefined, clientAuthentication: 'client_secret_post' },
     ],
   ])('a provider with %s', async (_what, faults, sentence, settings = {}) => {
@@ -328,7 +332,10 @@ describe('Microsoft Entra ID', () => {
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
       urls: createPortalUrls(portal.url, '/'),
       endSessions: async () => {},
-      outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
+      outbound: {
+        ...outbound,
+        clientFor: () => ({ ...outbound, fetch: answer, fetchFollowingRedirects: answer }),
+      },
     })
   })
   afterEach(() => outbound.close())
