@@ -385,7 +385,7 @@ describe('portal-sso providers test', () => {
       'publishes no keys',
       { jwksResponse: { status: 500, body: 'out of order' } },
       'the keys cannot be used: the key set answered with status 500',
-      'must answer with a JSON key set',
+      'must respond with a JSON key set',
     ],
   ])('says what is wrong with one that %s, and what to do', async (_what, faults, finding, remedy) => {
     await connect('acme')
