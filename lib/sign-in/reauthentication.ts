@@ -1,6 +1,6 @@
 import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
-import { clockTolerance } from '../oidc/provider-client.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -87,7 +87,9 @@ export function assertReauthenticated(
 
 /** @param at milliseconds since 1970 */
 function isRecent(at: number | undefined, maxAge: number | undefined): boolean {
-  return maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockTolerance) * 1000)
+  return (
+    maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockToleranceSeconds) * 1000)
+  )
 }
 
 function isOneOf(acr: string | undefined, wanted: readonly string[] | undefined): boolean {
