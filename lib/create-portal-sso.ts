@@ -1,6 +1,5 @@
 import express, { type RequestHandler, type Router } from 'express'
 import type { Knex } from 'knex'
-import { Passport } from 'passport'
 import { Account } from './account/account.ts'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import type { CallbackModules } from './callback/handle-callback.ts'
@@ -11,7 +10,7 @@ import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { createHistory, type History } from './events/event-history.ts'
 import { createEventLog, type PortalEvents } from './events/event-log.ts'
-import { createGuard, type GuardOptions } from './guard.ts'
+import { type GuardOptions, guard } from './guard.ts'
 import { Logout } from './logout/logout.ts'
 import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
 import { createSendMail } from './mail/send-mail.ts'
@@ -23,25 +22,20 @@ import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
 import { createRetirement, type Retirement } from './management/retire-provider.ts'
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
-import { createSessionsApi, type SessionsApi } from './management/sessions-api.ts'
+import { SessionsApi } from './management/sessions-api.ts'
 import { createHttpClients } from './oidc/http-client.ts'
 import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { Registration } from './registration/registration.ts'
 import { createLimitRefusals, createRouter } from './router.ts'
-import { createSession, type SessionOptions } from './session.ts'
-import { createEndSessions, createSessionStores } from './sessions/end-sessions.ts'
-import { createLogoutTokensTable } from './sessions/logout-tokens-table.ts'
-import { createLocationResolver } from './sessions/session-data.ts'
-import { createLimitsOf, longestOf } from './sessions/session-limits.ts'
-import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
-import { createSessionValidity, spare } from './sessions/session-validity.ts'
-import { createPortalSessions } from './sessions/sessions.ts'
-import { createSessionsTable } from './sessions/sessions-table.ts'
+import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
+import { staleIfErrorMs } from './sessions/session-validity.ts'
+import { Sessions } from './sessions/sessions.ts'
+import type { SessionMatch } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { sanitizingLogger } from './shared/logger.ts'
-import { createSeal, createSecretBox, deriveKey } from './shared/seal.ts'
+import { createSeal, createSecretBox } from './shared/seal.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { createIdentitiesTable } from './users/identities-table.ts'
@@ -51,7 +45,7 @@ import type { Core } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
 import { createPages, createViews } from './web/pages.ts'
 import { createPortalResolver } from './web/request.ts'
-import { cookieName, createStateCookie } from './web/sealed-cookie.ts'
+import { createStateCookie } from './web/sealed-cookie.ts'
 import { createPortalUrls } from './web/urls.ts'
 
 /**
@@ -87,43 +81,18 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const outbound = createHttpClients(settings.outbound)
   const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
   const identities = createIdentitiesTable(knex)
-  // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
-  const passport = new Passport()
-  const { portals, userCacheSeconds, location } = settings.session
-  const limitsOf = createLimitsOf(settings.session, portals)
-  const fresh = userCacheSeconds * 1000
-  const userCache = createUserCache(users, { fresh, spare: fresh && spare })
-  const index = createSessionsTable(knex, core.seal('session-index'), limitsOf)
-  const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
-  const sessionStores = createSessionStores()
-  const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
-  const locationOf = createLocationResolver(location ?? ((req) => events.addressOf(req.ip)), logger)
-  const sessions = createPortalSessions({
-    passport,
-    endSessions,
-    index,
-    isSignOut: ({ method, originalUrl }) =>
-      method === 'POST' && originalUrl.split('?')[0] === urls.path('/logout'),
-    sessionStores,
-    userCache,
-    limitsOf,
-    locationOf,
-    portalOf,
-    sessionValidity,
-  })
+  const freshForMs = settings.session.userCacheSeconds * 1000
+  const userCache = createUserCache(users, { fresh: freshForMs, spare: freshForMs && staleIfErrorMs })
+  const sessions = new Sessions(core, userCache, events, settings)
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const sendMail = mailer && createSendMail(mailer, mailFrom)
-  const logoutTokens = createLogoutTokensTable(knex)
   const oneTimeLinks = createOneTimeLinks(knex)
   const signIn = new SignIn(core, {
     buildRouter: (connection) => providerRouter(connection, callbackModules),
     events,
     identities,
-    locationOf,
-    logoutTokens,
     outbound,
     pages,
-    passport,
     registration: settings.registration,
     sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
     sessions,
@@ -139,8 +108,8 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     signIn,
     table,
   })
-  const logout = new Logout({ endSessions, events, logoutTokens, signIn, table })
-  const account = new Account(core, { identities, pages, sessionsTable: index, signIn, table, users })
+  const logout = new Logout({ events, sessions, signIn, table })
+  const account = new Account(core, { identities, pages, sessions, signIn, table, users })
   const breakGlassCookie = new BreakGlassCookie(core)
   const { allowsClassic } = settings
   const classicLogin = new ClassicLogin(core, { allowsClassic, breakGlassCookie, pages, table })
@@ -155,47 +124,29 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     classicLogin,
     connectedProviders,
     consentState: createStateCookie(core.seal('admin-consent'), secure, 'sso-consent'),
-    endSessions,
+    endSessions: (match: SessionMatch) => sessions.endAll(match),
     events,
     form,
     homePath,
     identities,
-    index,
+    index: sessions.table,
     knex,
     logger,
     logout,
     logoutState: createStateCookie(core.seal('logout'), secure, 'sso-logout'),
     oneTimeLinks,
     pages,
-    passport,
     portalOf,
     posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
     rateLimits: settings.rateLimits,
     redis,
     registration,
     sessions,
-    sessionsApi: createSessionsApi({ endSessions, events, index, table }),
+    sessionsApi: new SessionsApi(sessions, events, table),
     signIn,
     table,
     testSignIns,
     users,
-  }
-
-  const inRedis = redis && createSessionStore({ limitsOf, logger, redis })
-  // What this instance ends is ended there, also before the first request.
-  if (inRedis) sessionStores.note(inRedis)
-  const cookieSession = () => {
-    const store = inRedis ?? createSessionStore({ limitsOf, logger, redis: undefined })
-    sessionStores.note(store)
-    return createSessionMiddleware({
-      store,
-      longest: longestOf(settings.session, portals),
-      secrets: secrets.map((secret) =>
-        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
-      ),
-      cookieName: cookieName('portal-sso', secure),
-      secure,
-    })
   }
 
   const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
@@ -209,7 +160,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const history = createHistory(parts)
   return {
     ...parts,
-    cookieSession,
     history,
     outbound,
     providers,
@@ -223,7 +173,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
 
 export interface PortalSso {
   /** Cookie session, unless the host has its `own`, and `req.user`; before everything that needs a user. */
-  session(options?: SessionOptions): RequestHandler
+  session(options?: SessionMiddlewareOptions): RequestHandler
   /** The pages and routes. */
   router(): Router
   /**
@@ -284,14 +234,13 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   } = parts
 
   return {
-    session: ({ own = false } = {}) =>
-      createSession({ ...parts, cookieSession: own ? undefined : parts.cookieSession() }),
+    session: (options) => sessionMiddleware(parts, options),
     router() {
       // Who serves people looks after what has its time; a command or a script does not.
       maintenance.start()
       return createRouter(parts)
     },
-    guard: (options) => createGuard(parts, options),
+    guard: (options) => guard(parts, options),
     classicLoginGate: () => parts.classicLogin.gate(createLimitRefusals(parts)),
     admin: (options) => adminRouter(parts, options),
     providers,

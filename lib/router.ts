@@ -6,7 +6,7 @@ import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import type { ClassicLogin } from './classic-login/classic-login.ts'
 import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
 import type { EventLog } from './events/event-log.ts'
-import { createGuard } from './guard.ts'
+import { guard } from './guard.ts'
 import { backChannelRoute } from './logout/back-channel-route.ts'
 import { frontChannelRoute } from './logout/front-channel-route.ts'
 import type { Logout } from './logout/logout.ts'
@@ -19,8 +19,7 @@ import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
 import type { Registration } from './registration/registration.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
-import type { EndSessions } from './sessions/end-sessions.ts'
-import type { PortalSessions } from './sessions/sessions.ts'
+import type { Sessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
@@ -137,7 +136,6 @@ export interface RouterParts extends ClientKeysRouteParts, Omit<LimitParts, 'lim
   breakGlassCookie: BreakGlassCookie
   classicLogin: ClassicLogin
   consentState: StateCookie
-  endSessions: EndSessions
   events: EventLog
   logout: Logout
   logoutState: StateCookie
@@ -146,7 +144,7 @@ export interface RouterParts extends ClientKeysRouteParts, Omit<LimitParts, 'lim
   posted: RequestHandler[]
   rateLimits: RateLimits | false
   registration: Registration
-  sessions: PortalSessions
+  sessions: Sessions
   signIn: SignIn
   table: ProvidersTable
   testSignIns: TestSignIns
@@ -182,7 +180,7 @@ export function createRouter(parts: RouterParts): Router {
   const { emailVerification } = registration
   if (emailVerification) routes.use(emailVerificationRoutes(core, { ...parts, emailVerification }))
   routes.use(logoutRoutes(core, parts))
-  routes.use(accountRoutes(core, { ...parts, guard: createGuard(parts) }))
+  routes.use(accountRoutes(core, { ...parts, guard: guard(parts) }))
   routes.use(pages.onError)
   return routes
 }

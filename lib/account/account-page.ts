@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { type SessionInfo, type SessionsTable, sessionDigest } from '../sessions/sessions-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { type SessionInfo, sessionDigest } from '../sessions/sessions-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
@@ -21,7 +22,7 @@ const maxListedSessions = 50
 interface AccountPageModules {
   readonly methods: SignInMethods
   readonly pages: Pages
-  readonly sessionsTable: SessionsTable
+  readonly sessions: Sessions
   readonly table: ProvidersTable
 }
 
@@ -36,7 +37,7 @@ export class AccountPage {
 
   async show(req: Request, res: Response, notice: Notice | undefined): Promise<void> {
     const { homePath, portalOf, urls } = this.#core
-    const { methods, pages, sessionsTable, table } = this.#modules
+    const { methods, pages, sessions, table } = this.#modules
     const portal = portalOf(req)
     const user = req.user as User
     const userId = String(user.id)
@@ -45,7 +46,7 @@ export class AccountPage {
     const providers = await table.list(portal)
     const nameOf = (slug: string | undefined) =>
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
-    const sessions = await sessionsTable.list({ portal, userId }, maxListedSessions)
+    const listed = await sessions.list({ portal, userId }, maxListedSessions)
     const linked = await methods.list(portal, userId)
 
     await pages.show(req, res, 'account', {
@@ -69,7 +70,7 @@ export class AccountPage {
         }))
         // Providers that the user has not linked yet come first.
         .sort((a, b) => Number(a.linked) - Number(b.linked)),
-      sessions: sessions
+      sessions: listed
         .map((session) => ({
           ...this.#sessionRow(req, session, time),
           provider: nameOf(session.provider),

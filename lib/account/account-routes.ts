@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { EventLog } from '../events/event-log.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { EndSessions } from '../sessions/end-sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
@@ -24,19 +24,19 @@ export function accountRoutes(
   core: Core,
   modules: {
     account: Account
-    endSessions: EndSessions
     events: EventLog
     /** admits signed-in users */
     guard: RequestHandler
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
+    sessions: Sessions
     signIn: SignIn
     table: ProvidersTable
   },
 ): Router {
   const { urls } = core
-  const { account, endSessions, events, guard, pages, posted, signIn, table } = modules
+  const { account, events, guard, pages, posted, sessions, signIn, table } = modules
 
   const show = asyncHandler(async (req, res) => await account.page.show(req, res, readNotice(req.query.said)))
 
@@ -75,7 +75,7 @@ export function accountRoutes(
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
     // Every session that was started with it ends, except the one that sends this request.
     for (const subject of subjects)
-      await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
+      await sessions.endAll({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
     signIn.notifications.notify(req, { user, provider: { displayName, portal }, change: 'unlinked' })
     back(res, 'unlinked')
@@ -85,22 +85,22 @@ export function accountRoutes(
     const { portal, userId } = requesterOf(req)
     const id = readField(req, 'session')
     // The id alone must not end another user's session.
-    if (sessionDigestPattern.test(id)) await recordEnded(req, await endSessions({ portal, id, userId }))
+    if (sessionDigestPattern.test(id)) await recordEnded(req, await sessions.endAll({ portal, id, userId }))
     back(res, 'ended')
   })
 
   const endOthers = asyncHandler(async (req, res) => {
     const { portal, userId } = requesterOf(req)
-    await recordEnded(req, await endSessions({ portal, userId, except: sessionDigest(req.sessionID) }))
+    await recordEnded(req, await sessions.endAll({ portal, userId, except: sessionDigest(req.sessionID) }))
     back(res, 'ended')
   })
 
   async function recordEnded(req: Request, ended: ReadonlyMap<string, number>): Promise<void> {
     const { portal, userId } = requesterOf(req)
-    const sessions = ended.get(userId)
-    if (sessions === undefined) return
+    const count = ended.get(userId)
+    if (count === undefined) return
     const by = { portal, userId, actor: userId, clientAddress: req.ip }
-    await events.record({ kind: 'sessions-ended', ...by, detail: { sessions } })
+    await events.record({ kind: 'sessions-ended', ...by, detail: { sessions: count } })
   }
 
   const router = Router()

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { SessionsTable } from '../sessions/sessions-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
@@ -24,17 +24,17 @@ export class Account {
     modules: {
       identities: IdentitiesTable
       pages: Pages
-      sessionsTable: SessionsTable
+      sessions: Sessions
       signIn: SignIn
       table: ProvidersTable
       users: UserDirectory
     },
   ) {
-    const { identities, pages, sessionsTable, table } = modules
+    const { identities, pages, sessions, table } = modules
     this.#core = core
     this.#modules = modules
     this.methods = new SignInMethods(identities, table)
-    this.page = new AccountPage(core, { methods: this.methods, pages, sessionsTable, table })
+    this.page = new AccountPage(core, { methods: this.methods, pages, sessions, table })
   }
 
   /**

@@ -75,7 +75,6 @@ const messages = {
   recommended: 'Recommended. It is now first on the login page.',
   notRecommended: 'No longer recommended.',
   moved: 'The order on the login page has changed.',
-  promoted: 'The exchange has ended: the second client secret is the only one now.',
   rotated: 'A new key is published. It will be used in one hour, so that the provider has time to fetch it.',
   retiring: 'The end date is set. The login page shows it.',
   kept: 'The end date is removed. The provider stays enabled.',

@@ -199,18 +199,6 @@ export function editFields(preset: string): FormFields {
       { ...issuer, wide: true },
       { ...clientSecret, hint: keeps },
       clientSecretExpiresAt,
-      {
-        ...clientSecret,
-        name: 'secondClientSecret',
-        label: 'Second client secret',
-        hint: `Live beside the first while you exchange them. ${keeps}`,
-      },
-      {
-        ...clientSecretExpiresAt,
-        name: 'secondClientSecretExpiresAt',
-        label: 'Second client secret expires on',
-        hint: undefined,
-      },
     ],
     advanced: advanced(preset),
   }
@@ -235,10 +223,9 @@ export interface ReadSettings {
 
 /** ticked, or not: never left empty */
 const checkboxes: readonly SettingName[] = ['trustsEmail', 'frontChannelLogout']
-const secretNames: readonly SettingName[] = ['clientSecret', 'secondClientSecret']
 
 export function isSecret(name: string): boolean {
-  return secretNames.includes(name as SettingName)
+  return name === 'clientSecret'
 }
 
 /** All entries but secrets: those never go back to a browser. */
@@ -319,7 +306,6 @@ export function entriesFrom(settings: Partial<ProviderSettings>): Entries {
     issuer: settings.issuer ?? '',
     clientId: settings.clientId ?? '',
     clientSecretExpiresAt: settings.clientSecretExpiresAt?.slice(0, 10) ?? '',
-    secondClientSecretExpiresAt: settings.secondClientSecretExpiresAt?.slice(0, 10) ?? '',
     clientAuthentication: settings.clientAuthentication ?? '',
     signingAlgorithm: settings.signingAlgorithm ?? '',
     responseMode: settings.responseMode === 'form_post' ? 'form_post' : '',

@@ -52,10 +52,6 @@ const providerActs: Record<string, ProviderAct> = {
     await providers.reorder(order, options)
     return 'moved'
   },
-  async 'promote-secret'(providers, slug, options) {
-    await providers.promoteSecondSecret(slug, options)
-    return 'promoted'
-  },
   async 'rotate-key'(providers, slug, options) {
     await providers.rotateClientKey(slug, options)
     return 'rotated'

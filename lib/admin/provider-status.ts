@@ -52,21 +52,13 @@ function failedChecks({ lastTest }: Provider): Check[] {
 }
 
 /** Nothing else warns of an expired secret until sign-ins fail. */
-function secretStates(provider: Provider, now: Date): ProviderState[] {
-  return [
-    secretState('Client secret', provider.clientSecretExpiresAt, now),
-    secretState('Second client secret', provider.secondClientSecretExpiresAt, now),
-  ].flat()
-}
-
-function secretState(name: string, expiresAt: string | undefined, now: Date): ProviderState[] {
-  if (expiresAt === undefined) return []
-  const daysLeft = Math.ceil((Date.parse(expiresAt) - now.getTime()) / dayMs)
-  if (daysLeft <= 0) return [{ tone: 'bad', text: `${name} has expired` }]
+function secretStates({ clientSecretExpiresAt }: Provider, now: Date): ProviderState[] {
+  if (clientSecretExpiresAt === undefined) return []
+  const daysLeft = Math.ceil((Date.parse(clientSecretExpiresAt) - now.getTime()) / dayMs)
+  if (daysLeft <= 0) return [{ tone: 'bad', text: 'Client secret has expired' }]
   if (daysLeft > 60) return []
-  return [
-    { tone: daysLeft > 7 ? 'notice' : 'bad', text: `${name} expires in ${count(daysLeft, 'day', 'days')}` },
-  ]
+  const text = `Client secret expires in ${count(daysLeft, 'day', 'days')}`
+  return [{ tone: daysLeft > 7 ? 'notice' : 'bad', text }]
 }
 
 /** True if providers are enabled and the last test of each of them failed, so that probably nobody can sign in. */

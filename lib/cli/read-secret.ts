@@ -12,20 +12,13 @@ export async function readSecret(file: string, flag: string): Promise<string> {
   return readText(file, flag).trim()
 }
 
-/** Both client secrets, as far as files are given for them. */
-export async function readSecrets(flags: {
+/** Reads the client secret if a file is given for it. */
+export async function readClientSecret({
+  clientSecretFile: file,
+}: {
   clientSecretFile?: string | undefined
-  secondClientSecretFile?: string | undefined
-}): Promise<{ clientSecret?: string; secondClientSecret?: string }> {
-  const { clientSecretFile: first, secondClientSecretFile: second } = flags
-  if (first === '-' && second === '-')
-    throw new ConfigurationError('only one secret can come from standard input; put the other into a file')
-  return {
-    ...(first !== undefined && { clientSecret: await readSecret(first, '--client-secret-file') }),
-    ...(second !== undefined && {
-      secondClientSecret: await readSecret(second, '--second-client-secret-file'),
-    }),
-  }
+}): Promise<{ clientSecret?: string }> {
+  return file === undefined ? {} : { clientSecret: await readSecret(file, '--client-secret-file') }
 }
 
 /** Twice, so that a slip does not seal something for ever. */

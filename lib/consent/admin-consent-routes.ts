@@ -1,6 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { entraCode, quote } from '../oidc/provider-error.ts'
+import { entraCode, quoteRedacted } from '../oidc/provider-error.ts'
 import { admits, type Tenancy } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -31,7 +31,7 @@ export function readConsent(req: Request, provider: Tenancy): Consent {
   const refused = (reason: string): Consent => ({ state, outcome: 'refused', reason })
 
   if (parameters.has('error')) {
-    const error = quote(String(parameters.get('error')), [])
+    const error = quoteRedacted(String(parameters.get('error')), [])
     const code = entraCode(parameters.get('error_description'))
     return refused(`the provider answered with the error ${error}${code ? ` (${code})` : ''}`)
   }

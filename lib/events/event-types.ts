@@ -175,11 +175,11 @@ export interface ProviderRetired extends OfProvider {
   detail: { sessions: number }
 }
 
-/** At 60, 30, 7 and 1 days before a client secret runs out at the provider. */
+/** Recorded 60, 30, 7 and 1 days before a client secret expires at the provider. */
 export interface ClientSecretExpiring extends OfProvider {
   kind: 'client-secret-expiring'
-  /** `days` until `end` (ISO 8601), 0 when it is over */
-  detail: { secret: 'first' | 'second'; days: number; end: string }
+  /** `days` until `end` (ISO 8601), 0 when it has expired */
+  detail: { days: number; end: string }
 }
 
 /** 30 days after it was removed: it cannot be restored any more. */

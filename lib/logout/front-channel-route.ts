@@ -1,5 +1,5 @@
 import { type Request, type Response, Router } from 'express'
-import { identifier } from '../oidc/identity.ts'
+import { identifierPattern } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
@@ -91,7 +91,7 @@ function ignoreSession(req: Request): void {
 /** Section 2: `iss` and `sid` together identify the session. Presets name the providers that leave out `iss`. */
 function readParameters(req: Request, provider: Provider): { issuer: string | undefined; sid: string } {
   const { iss, sid } = req.query
-  if (typeof sid !== 'string' || !identifier.test(sid))
+  if (typeof sid !== 'string' || !identifierPattern.test(sid))
     throw new FrontChannelError('the request does not have exactly one sid of 1 to 255 ASCII characters')
   if (iss === undefined && presetOf(provider.preset)?.frontChannelWithoutIssuer)
     return { issuer: undefined, sid }

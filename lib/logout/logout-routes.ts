@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -25,7 +25,7 @@ export function logoutRoutes(
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
-    sessions: PortalSessions
+    sessions: Sessions
     signIn: SignIn
   },
 ): Router {

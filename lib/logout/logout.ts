@@ -1,17 +1,16 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { EndSessions } from '../sessions/end-sessions.ts'
-import type { LogoutNotice, LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
+import type { LogoutNotice } from '../sessions/logout-tokens-table.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { SessionMatch } from '../sessions/sessions-table.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import { findProviderLogout, type ProviderLogout } from './rp-initiated-logout.ts'
 
 interface LogoutModules {
-  readonly endSessions: EndSessions
   readonly events: EventLog
-  readonly logoutTokens: LogoutTokensTable
+  readonly sessions: Sessions
   readonly signIn: SignIn
   readonly table: ProvidersTable
 }
@@ -42,19 +41,19 @@ export class Logout {
     message: Omit<LogoutNotice, 'portal'>,
     match?: SessionMatch,
   ): Promise<boolean> {
-    const { endSessions, events, logoutTokens } = this.#modules
+    const { events, sessions } = this.#modules
     const notice = { ...message, portal }
-    if (!(await logoutTokens.note(notice))) return false
-    const ended = await endSessions(match ?? { portal, issuer: notice.issuer, ...notice.ends })
-    for (const [userId, sessions] of ended)
+    if (!(await sessions.logoutTokens.record(notice))) return false
+    const ended = await sessions.endAll(match ?? { portal, issuer: notice.issuer, ...notice.ends })
+    for (const [userId, count] of ended)
       await events.record({
         kind: 'signed-out',
         portal,
         userId,
         provider: slug,
-        detail: { actor: 'provider', sessions },
+        detail: { actor: 'provider', sessions: count },
       })
-    await logoutTokens.obeyed(notice)
+    await sessions.logoutTokens.markProcessed(notice)
     return true
   }
 }

@@ -6,28 +6,26 @@ export interface ExpiryMail {
   /** display name of the provider */
   provider: string
   slug: string
-  /** which of its client secrets */
-  secret: 'first' | 'second'
-  /** until then; 0: it has run out */
+  /** until then; 0: it has expired */
   days: number
   /** ISO 8601 */
   end: string
 }
 
-/** @throws MailFailed */
+/** @throws MailError */
 export type SendExpiryMail = (mail: ExpiryMail) => Promise<void>
 
 /**
- * The mail that warns an administrator of a client secret's end, in English as all that administrators read.
+ * Warns an administrator before a client secret expires. In English, like everything for administrators.
  *
- * @param portal its name, as people know it
+ * @param portal its display name
  */
 export function createSendExpiryMail(sendMail: SendMail, views: Views, portal: string): SendExpiryMail {
-  return async ({ to, provider, slug, secret, days, end }) => {
+  return async ({ to, provider, slug, days, end }) => {
     const names = { provider: oneLine(provider), portal: oneLine(portal) }
     const when = days === 0 ? 'has expired' : `expires in ${days} ${days === 1 ? 'day' : 'days'}`
     const subject = `${names.portal}: the client secret of ${names.provider} ${when}`
-    const locals = { ...names, slug, secret, when, subject, date: end.slice(0, 10) }
+    const locals = { ...names, slug, when, subject, date: end.slice(0, 10) }
     const [text, html] = await Promise.all([
       views.render('mail/expiry.txt', locals, (value) => String(value)),
       views.render('mail/expiry.html', locals),

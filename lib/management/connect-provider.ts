@@ -26,19 +26,18 @@ export function createConnectProvider({ urls, events, outbound, table }: Connect
       throw new ConfigurationError(
         `slug: a provider called "${slug}" is connected already: choose another slug, or update that one`,
       )
-    const { found, keyAlgorithm, secretInUse, checks } = await testAndResolve(
+    const { found, keyAlgorithm, checks } = await testAndResolve(
       { ...settings, preset },
       urls.callback(slug, portal),
       outbound,
     )
-    const { clientSecret, secondClientSecret, ...others } = found
+    const { clientSecret, ...others } = found
     // The first one signs at once: there is none before it that the provider could have kept.
     const clientKeys = keyAlgorithm && [await makeClientKey(keyAlgorithm, Date.now())]
     const provider = await table.insert(
       { portal, slug, preset, enabled, ...withDefaults(others) },
-      { clientSecret, secondClientSecret, clientKeys },
+      { clientSecret, clientKeys },
     )
-    if (secretInUse === 'second') await table.noteSecretInUse(provider, secretInUse)
     await table.recordConnectionTest(provider, checks)
     // Connected and enabled in one is the operator's own word that it works.
     const detail = {

@@ -1,6 +1,6 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ClientSecrets, ProvidersTable } from '../providers/providers-table.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import { settingsOf } from '../providers/settings.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import { sealUnderPassphrase } from './passphrase-seal.ts'
@@ -18,7 +18,7 @@ export type ExportProviders = (slugs?: readonly string[], how?: ExportOptions) =
 export interface SealedSecrets {
   /** of the providers as they stand in the file */
   digest: string
-  bySlug: Record<string, ClientSecrets>
+  bySlug: Record<string, { clientSecret: string | undefined }>
 }
 
 /** Keys of `private_key_jwt` are never among the secrets: every portal makes its own. */
@@ -33,7 +33,8 @@ export function createExportProviders(parts: { events: EventLog; table: Provider
     const file: ProviderFile = { format, version, providers }
     if (!withSecrets) return file
     const bySlug: SealedSecrets['bySlug'] = {}
-    for (const provider of chosen) bySlug[provider.slug] = await table.clientSecrets(provider)
+    for (const provider of chosen)
+      bySlug[provider.slug] = { clientSecret: await table.clientSecret(provider) }
     const sealed: SealedSecrets = { digest: digestOf(providers), bySlug }
     const secrets = await sealUnderPassphrase(sealed, passphrase)
     // Secrets that leave the house are told, whoever takes them.
@@ -50,13 +51,13 @@ export function createExportProviders(parts: { events: EventLog; table: Provider
 }
 
 function inFile(provider: Provider, withSecrets: boolean): ProviderInFile {
-  const { clientSecretExpiresAt, secondClientSecretExpiresAt, ...settings } = settingsOf(provider)
-  // The day on which a secret runs out is the secret's: another stage has another one.
-  const told = withSecrets ? { ...settings, clientSecretExpiresAt, secondClientSecretExpiresAt } : settings
+  const { clientSecretExpiresAt, ...settings } = settingsOf(provider)
+  // The expiry date belongs to the secret, and another stage has another secret.
+  const exported = withSecrets ? { ...settings, clientSecretExpiresAt } : settings
   const { slug, preset } = provider
   return {
     slug,
     preset,
-    settings: Object.fromEntries(Object.entries(told).map(([name, value]) => [name, value ?? null])),
+    settings: Object.fromEntries(Object.entries(exported).map(([name, value]) => [name, value ?? null])),
   }
 }

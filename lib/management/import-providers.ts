@@ -47,7 +47,7 @@ export interface Imported {
 export type ImportProviders = (text: string, how?: ImportOptions) => Promise<Imported[]>
 
 /** A client without a secret has none to give. */
-type Secrets = { clientSecret?: string | undefined; secondClientSecret?: string | undefined } | undefined
+type Secrets = { clientSecret?: string | undefined } | undefined
 
 export interface ImportParts {
   connect: ConnectProvider
@@ -139,10 +139,7 @@ const whoIsBelieved = [
 // Who knows the passphrase may still be another than who made the settings.
 const sealedSchema = z.strictObject({
   digest: z.string(),
-  bySlug: z.record(
-    z.string(),
-    z.strictObject({ clientSecret: z.string().optional(), secondClientSecret: z.string().optional() }),
-  ),
+  bySlug: z.record(z.string(), z.strictObject({ clientSecret: z.string().optional() })),
 })
 
 async function secretsOf(file: ProviderFile, how: ImportOptions): Promise<Map<string, Secrets>> {

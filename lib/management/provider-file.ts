@@ -28,8 +28,7 @@ export const version = 1
 /** characters of a file that are read */
 export const longestFile = 1_048_576
 
-const secretNames = ['clientSecret', 'secondClientSecret']
-const settingNames = Object.keys(providerSettingsSchema.shape).filter((name) => !secretNames.includes(name))
+const settingNames = Object.keys(providerSettingsSchema.shape).filter((name) => name !== 'clientSecret')
 
 const fileSchema = z.strictObject({
   format: z.literal(format),
@@ -95,7 +94,7 @@ function misplaced({ slug, settings }: ProviderInFile): string[] {
   return Object.keys(settings)
     .filter((name) => !settingNames.includes(name))
     .map((name) =>
-      secretNames.includes(name)
+      name === 'clientSecret'
         ? `${slug}: ${name}: a file holds no secrets in the clear; take it out, and give it when you are asked`
         : `${slug}: ${sanitizeText(name)}: is no setting`,
     )

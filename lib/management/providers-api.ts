@@ -7,7 +7,6 @@ import { createConnectProvider } from './connect-provider.ts'
 import { createEnableApi, type EnableApi, type EnableApiParts } from './enable-provider.ts'
 import { createExportProviders, type ExportProviders } from './export-providers.ts'
 import { createImportProviders, type ImportProviders } from './import-providers.ts'
-import { createPromoteSecret, type PromoteSecret } from './promote-secret.ts'
 import { type ProviderInput, readInput, slugOf } from './provider-input.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 import { createUpdateProvider, type UpdateOptions } from './update-provider.ts'
@@ -24,7 +23,6 @@ export interface Providers extends EnableApi {
   testUnsaved(input: ProviderInput): Promise<ProviderTest>
   /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
   update(slug: string, changes: ProviderChanges, how?: UpdateOptions): Promise<Provider>
-  promoteSecondSecret: PromoteSecret
   /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
   exportProviders: ExportProviders
   importProviders: ImportProviders
@@ -70,12 +68,11 @@ export function createProviders(parts: ProvidersParts): Providers {
     async test(slug, portal = 'default') {
       const provider = await table.existing(portal, slug)
       const redirectUri = urls.callback(slug, portal)
-      const secrets = await table.clientSecrets(provider)
+      const clientSecret = await table.clientSecret(provider)
       const keys = await table.clientKeys(provider)
       const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
-      const test = await testProvider({ ...provider, ...secrets, signingKey, redirectUri }, outbound)
+      const test = await testProvider({ ...provider, clientSecret, signingKey, redirectUri }, outbound)
       const remembered = await remember(provider, test)
-      if (test.secretInUse) await table.noteSecretInUse(remembered, test.secretInUse)
       await table.recordConnectionTest(remembered, test.checks)
       return test
     },
@@ -85,7 +82,6 @@ export function createProviders(parts: ProvidersParts): Providers {
       return await testProvider(candidate, outbound)
     },
     update,
-    promoteSecondSecret: createPromoteSecret({ table, update }),
     exportProviders: createExportProviders(parts),
     importProviders: createImportProviders({ connect, table, update }),
     ...createEnableApi(parts),

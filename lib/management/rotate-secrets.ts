@@ -26,12 +26,11 @@ interface SealedRow {
   portal: string
   slug: string
   client_secret: string | null
-  second_client_secret: string | null
   client_keys: string | null
   removed_at: string | null
 }
 
-const sealedColumns = ['client_secret', 'second_client_secret', 'client_keys'] as const
+const sealedColumns = ['client_secret', 'client_keys'] as const
 
 export function createRotateSecrets({ events, knex, secretBox }: RotateSecretsParts): RotateSecrets {
   /** What of a row is to be sealed anew. */

@@ -47,15 +47,13 @@ export interface ProviderTest {
   signingAlgorithm?: SigningAlgorithm
   /** the spelling of `client_secret_basic` that the provider took */
   secretEncoding?: SecretEncoding | undefined
-  /** which of two client secrets the provider took, the first one before the second */
-  secretInUse?: 'first' | 'second' | undefined
   /** of a key for `private_key_jwt` */
   clientKeyAlgorithm?: ClientKeyAlgorithm | undefined
 }
 
 /** Over the network that the candidate names; what goes wrong there counts for no provider that is in use. */
 export async function testProvider(candidate: TestInput, outbound: HttpClients): Promise<ProviderTest> {
-  const clock = createClock(outbound.of('candidate', candidate))
+  const clock = createClock(outbound.clientFor('candidate', candidate))
   const { metadata, checks: reached } = await reach(candidate, clock.outbound)
   if (!metadata) return told({ checks: reached })
   const clientAuthentication = candidate.clientAuthentication ?? chooseAuthentication(metadata, candidate)
@@ -115,12 +113,11 @@ export async function testAndResolve(
   const { issuer, clientAuthentication, signingAlgorithm } = test
   if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm)
     throw new ProviderTestError(test.checks)
-  const { secretEncoding = settings.secretEncoding, secretInUse, clientKeyAlgorithm, checks } = test
+  const { secretEncoding = settings.secretEncoding, clientKeyAlgorithm, checks } = test
   return {
     found: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
     // None is needed, and none is made, for any other way to authenticate.
     keyAlgorithm: clientAuthentication === 'private_key_jwt' ? clientKeyAlgorithm : undefined,
-    secretInUse,
     checks,
   }
 }

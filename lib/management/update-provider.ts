@@ -7,7 +7,7 @@ import {
   signingKeyOf,
 } from '../providers/client-key.ts'
 import type { Provider, ProviderChanges, ProviderSettings } from '../providers/provider.ts'
-import type { ClientSecrets, ProvidersTable, SecretChanges } from '../providers/providers-table.ts'
+import type { ProvidersTable, SecretChanges } from '../providers/providers-table.ts'
 import { settingsOf, withDefaults } from '../providers/settings.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
@@ -34,7 +34,6 @@ export type UpdateProvider = (
   how?: UpdateOptions,
 ) => Promise<Provider>
 
-const secretNames = ['clientSecret', 'secondClientSecret'] as const
 const required: readonly string[] = ['displayName', 'issuer', 'clientId']
 
 export function createUpdateProvider({ urls, events, outbound, table }: UpdateParts): UpdateProvider {
@@ -64,43 +63,38 @@ export function createUpdateProvider({ urls, events, outbound, table }: UpdatePa
     const { changed, takenBack } = readChanges(changes)
     const missing = takenBack.find((name) => required.includes(name))
     if (missing) throw new ConfigurationError(`${missing}: a provider cannot do without it`)
-    const secrets = {
-      clientSecret: changes.clientSecret === null ? null : changed.clientSecret,
-      secondClientSecret: changes.secondClientSecret === null ? null : changed.secondClientSecret,
-    }
-    const replaced = secretNames.filter((name) => secrets[name] !== undefined)
-    const stored = await table.clientSecrets(provider, replaced)
-    const asked = without({ ...settingsOf(provider), ...stored, ...changed }, takenBack)
+    const clientSecret = changes.clientSecret === null ? null : changed.clientSecret
+    // A secret that is about to be replaced is not opened: the key that it was sealed with may be lost.
+    const kept = clientSecret === undefined ? await table.clientSecret(provider) : undefined
+    const asked = without({ ...settingsOf(provider), clientSecret: kept, ...changed }, takenBack)
     assertFits(provider.preset, asked)
-    refuseTakingSecretsAlong(provider, asked, stored)
+    if (kept !== undefined) assertSameRecipient(provider, asked)
     // The same test as when it was connected: a change must not leave a provider behind that cannot work.
-    const { found, keyAlgorithm, secretInUse, checks } = await testAndResolve(
+    const { found, keyAlgorithm, checks } = await testAndResolve(
       { ...asked, preset: provider.preset, signingKey: await signingKeyFor(provider, asked) },
       urls.callback(slug, portal),
       outbound,
     )
     const clientKeys = keyAlgorithm && (await firstKey(provider, keyAlgorithm))
-    const updated = await table.update(provider, withDefaults(found), { ...secrets, clientKeys })
-    if (secretInUse) await table.noteSecretInUse(updated, secretInUse)
+    const secrets = { clientSecret, clientKeys }
+    const updated = await table.update(provider, withDefaults(found), secrets)
     await table.recordConnectionTest(updated, checks)
-    const detail = difference(provider, updated, secrets)
+    const detail = difference(provider, updated, { clientSecret })
     await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
     return updated
   }
 }
 
 /**
- * Who may change the issuer, or whom to believe that he is the issuer, must not get the client secrets sent wherever he likes. The
- * whole issuer, not its origin alone: on a host of many each names a token endpoint of his own.
+ * An administrator must not learn the stored client secret by pointing the issuer or the trusted certificates at a server of
+ * their own. Compare the whole issuer, not only its origin: each tenant of a shared host names its own token endpoint.
  */
-function refuseTakingSecretsAlong(provider: Provider, asked: ProviderSettings, stored: ClientSecrets): void {
+function assertSameRecipient(provider: Provider, asked: ProviderSettings): void {
   const moving = moves(provider, asked)
   if (!moving && !believesOthers(provider, asked)) return
-  const taken = secretNames.find((name) => stored[name] !== undefined)
-  if (taken)
-    throw new ConfigurationError(
-      `${taken}: give the ${taken === 'clientSecret' ? 'client secret' : 'second client secret'} again when ${moving ? 'the issuer moves' : 'other certificates are believed'}`,
-    )
+  throw new ConfigurationError(
+    `clientSecret: give the client secret again when ${moving ? 'the issuer moves' : 'other certificates are believed'}`,
+  )
 }
 
 function moves(provider: Provider, { issuer }: ProviderSettings): boolean {

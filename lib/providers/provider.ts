@@ -49,11 +49,8 @@ export interface Provider {
   readonly frontChannelLogout: boolean
   /** how `client_secret_basic` spells id and secret: as RFC 6749 says, or as they are; default `form` */
   readonly secretEncoding: SecretEncoding
-  /** moments at which the client secrets run out at the provider, as the administrator noted them */
+  /** when the client secret expires at the provider, as the administrator entered it */
   readonly clientSecretExpiresAt?: string | undefined
-  readonly secondClientSecretExpiresAt?: string | undefined
-  /** which of two live client secrets the provider took last */
-  readonly secretInUse: 'first' | 'second'
   /** http(s) address of the proxy that leads to it */
   readonly proxy?: string | undefined
   /** PEM certificates that its TLS is verified with, instead of the system's */
@@ -199,8 +196,6 @@ export const providerSettingsSchema = z.strictObject({
   clientId: printable.min(1).max(255),
   clientSecret: printable.min(1).max(2000).optional(),
   clientSecretExpiresAt: moment.optional(),
-  secondClientSecret: printable.min(1).max(2000).optional(),
-  secondClientSecretExpiresAt: moment.optional(),
   secretEncoding: z.enum(secretEncodings).optional(),
   clientAuthentication: z.enum(clientAuthentications).optional(),
   signingAlgorithm: z.enum(signingAlgorithms).optional(),

@@ -10,14 +10,8 @@ import { columns, fromRow, type NewProvider, needsRetest, type Row, toColumns } 
 /** Left out: stays as it is; `null`: none any more. */
 export interface SecretChanges {
   clientSecret?: string | null | undefined
-  secondClientSecret?: string | null | undefined
   /** keys of `private_key_jwt` */
   clientKeys?: readonly ClientKey[] | undefined
-}
-
-export interface ClientSecrets {
-  clientSecret: string | undefined
-  secondClientSecret: string | undefined
 }
 
 export interface PassedTestSignIn {
@@ -37,10 +31,8 @@ export interface ProvidersTable {
   find(portal: string, slug: unknown): Promise<Provider | undefined>
   /** @throws ConfigurationError when there is none of that name */
   existing(portal: string, slug: string): Promise<Provider>
-  /** of the row as the provider was read: a newer one's secret is not for the older one's endpoints */
+  /** The secret of exactly this version: a newer row's secret must not be sent to an older row's endpoints. */
   clientSecret(provider: Provider): Promise<string | undefined>
-  /** both of them, likewise; @param unread not opened, as it is to be replaced: nobody may be able to any more */
-  clientSecrets(provider: Provider, unread?: readonly (keyof ClientSecrets)[]): Promise<ClientSecrets>
   /** of the row as it is now: a new key counts without a new version */
   clientKeys(provider: Pick<Provider, 'id'>): Promise<ClientKey[]>
   /** @throws ConfigurationError when somebody else changed them meanwhile */
@@ -57,8 +49,6 @@ export interface ProvidersTable {
   recommend(portal: string, slug?: string): Promise<void>
   /** @param slugs in their new order; the others come after them */
   reorder(portal: string, slugs: readonly string[]): Promise<void>
-  /** Which client secret the provider took last; no change, so nobody's sign-in is disturbed. */
-  noteSecretInUse(provider: Provider, secret: Provider['secretInUse']): Promise<void>
   /** What a test found; no change, so nobody's sign-in is disturbed. */
   recordConnectionTest(provider: Provider, checks: readonly Check[]): Promise<void>
   /**
@@ -104,14 +94,13 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
   }
 
   async function sealed(
-    { clientSecret, secondClientSecret, clientKeys }: SecretChanges,
+    { clientSecret, clientKeys }: SecretChanges,
     id: string,
   ): Promise<Record<string, string | null>> {
-    const closed = async (secret: string | null) =>
-      secret === null ? null : await secretBox.close(secret, id)
     return {
-      ...(clientSecret !== undefined && { client_secret: await closed(clientSecret) }),
-      ...(secondClientSecret !== undefined && { second_client_secret: await closed(secondClientSecret) }),
+      ...(clientSecret !== undefined && {
+        client_secret: clientSecret === null ? null : await secretBox.close(clientSecret, id),
+      }),
       ...(clientKeys !== undefined && { client_keys: await closeKeys(clientKeys, id) }),
     }
   }
@@ -121,19 +110,6 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
 
   async function openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
     return sealed ? (JSON.parse(await secretBox.open(sealed, keysOf(id))) as ClientKey[]) : []
-  }
-
-  async function clientSecrets(
-    { id, version }: Provider,
-    unread: readonly (keyof ClientSecrets)[] = [],
-  ): Promise<ClientSecrets> {
-    const row = await rows().select('client_secret', 'second_client_secret').where({ id, version }).first()
-    const opened = async (name: keyof ClientSecrets, sealed?: string | null) =>
-      sealed && !unread.includes(name) ? await secretBox.open(sealed, id) : undefined
-    return {
-      clientSecret: await opened('clientSecret', row?.client_secret),
-      secondClientSecret: await opened('secondClientSecret', row?.second_client_secret),
-    }
   }
 
   return {
@@ -147,8 +123,10 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
     },
     find,
     existing,
-    clientSecret: async (provider) => (await clientSecrets(provider, ['secondClientSecret'])).clientSecret,
-    clientSecrets,
+    async clientSecret({ id, version }) {
+      const row = await rows().select('client_secret').where({ id, version }).first()
+      return row?.client_secret ? await secretBox.open(row.client_secret, id) : undefined
+    },
     async clientKeys({ id }) {
       const row = await rows().select('client_keys').where({ id }).first()
       return await openKeys(row?.client_keys, id)
@@ -248,9 +226,6 @@ export function createProvidersTable(knex: Knex, secretBox: SecretBox): Provider
             .where({ portal, slug })
             .update({ position: at + 1 })
       })
-    },
-    async noteSecretInUse({ id, version }, secret) {
-      await rows().where({ id, version }).update({ secret_in_use: secret })
     },
     async recordConnectionTest(provider, checks) {
       await rows()

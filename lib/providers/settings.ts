@@ -7,7 +7,6 @@ export type NewProvider = Omit<
   | 'position'
   | 'version'
   | 'recommended'
-  | 'secretInUse'
   | 'testSignInAt'
   | 'testSignInUserId'
   | 'retireAt'
@@ -36,8 +35,6 @@ export interface Row {
   front_channel_logout: boolean | number | null
   secret_encoding: string | null
   client_secret_expires_at: string | null
-  second_client_secret_expires_at: string | null
-  secret_in_use: string | null
   proxy: string | null
   certificate_authority: string | null
   enabled: boolean | number
@@ -71,8 +68,6 @@ export const columns: (keyof Row)[] = [
   'front_channel_logout',
   'secret_encoding',
   'client_secret_expires_at',
-  'second_client_secret_expires_at',
-  'secret_in_use',
   'proxy',
   'certificate_authority',
   'enabled',
@@ -115,8 +110,6 @@ export function fromRow(row: Row): Provider {
     frontChannelLogout: Boolean(row.front_channel_logout),
     secretEncoding: row.secret_encoding === 'raw' ? 'raw' : 'form',
     clientSecretExpiresAt: row.client_secret_expires_at ?? undefined,
-    secondClientSecretExpiresAt: row.second_client_secret_expires_at ?? undefined,
-    secretInUse: row.secret_in_use === 'second' ? 'second' : 'first',
     proxy: row.proxy ?? undefined,
     certificateAuthority: row.certificate_authority ?? undefined,
     enabled: isEnabled(row),
@@ -153,7 +146,6 @@ export function toColumns(provider: Partial<NewProvider>): Record<string, unknow
     front_channel_logout: provider.frontChannelLogout,
     secret_encoding: provider.secretEncoding,
     client_secret_expires_at: orNull(provider, 'clientSecretExpiresAt'),
-    second_client_secret_expires_at: orNull(provider, 'secondClientSecretExpiresAt'),
     proxy: orNull(provider, 'proxy'),
     certificate_authority: orNull(provider, 'certificateAuthority'),
     enabled: provider.enabled,
@@ -168,7 +160,7 @@ function orNull(provider: Partial<NewProvider>, name: keyof NewProvider): unknow
 /** All that an administrator settles of a provider, but for what it is called in addresses and which portal it belongs to. */
 export type DefaultedSettings = Omit<NewProvider, 'portal' | 'slug' | 'preset' | 'enabled'>
 
-type Decided = Omit<ProviderSettings, 'clientSecret' | 'secondClientSecret'> & {
+type Decided = Omit<ProviderSettings, 'clientSecret'> & {
   clientAuthentication: Provider['clientAuthentication']
   signingAlgorithm: Provider['signingAlgorithm']
 }
@@ -193,20 +185,13 @@ export function withDefaults(settings: Decided): DefaultedSettings {
     frontChannelLogout: settings.frontChannelLogout ?? false,
     secretEncoding: settings.secretEncoding ?? 'form',
     clientSecretExpiresAt: settings.clientSecretExpiresAt,
-    secondClientSecretExpiresAt: settings.secondClientSecretExpiresAt,
     proxy: settings.proxy,
     certificateAuthority: settings.certificateAuthority,
   }
 }
 
 /** What a sign-in does not notice. */
-const unnoticed: readonly string[] = [
-  'displayName',
-  'logout',
-  'frontChannelLogout',
-  'clientSecretExpiresAt',
-  'secondClientSecretExpiresAt',
-]
+const unnoticed: readonly string[] = ['displayName', 'logout', 'frontChannelLogout', 'clientSecretExpiresAt']
 
 /** Whether a sign-in could fail, or let somebody else in, that did not before: it has to be rehearsed anew then. */
 export function needsRetest(before: Provider, changes: Partial<NewProvider>): boolean {
@@ -235,7 +220,6 @@ export function settingsOf(provider: Provider): Decided {
     frontChannelLogout: provider.frontChannelLogout,
     secretEncoding: provider.secretEncoding,
     clientSecretExpiresAt: provider.clientSecretExpiresAt,
-    secondClientSecretExpiresAt: provider.secondClientSecretExpiresAt,
     proxy: provider.proxy,
     certificateAuthority: provider.certificateAuthority,
   }

@@ -3,7 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
@@ -37,7 +37,7 @@ interface CompletionModules {
   readonly notifications: SignInMethodNotifications
   readonly pendingRegistrations: PendingRegistrations
   readonly resolver: IdentityResolver
-  readonly sessions: PortalSessions
+  readonly sessions: Sessions
   readonly signedOutMarker: SignedOutMarker
   readonly table: ProvidersTable
   /** whether the portal can send codes */

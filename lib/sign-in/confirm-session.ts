@@ -3,8 +3,7 @@ import type { Knex } from 'knex'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 
@@ -18,8 +17,7 @@ export interface StartedSession {
 
 interface ConfirmationModules {
   readonly identities: IdentitiesTable
-  readonly logoutTokens: LogoutTokensTable
-  readonly sessions: PortalSessions
+  readonly sessions: Sessions
   readonly table: ProvidersTable
 }
 
@@ -40,7 +38,7 @@ export class SessionConfirmation {
     try {
       // Too old for the stored logout notices: the provider may have ended its session.
       const isConfirmed =
-        this.#modules.logoutTokens.covers(session.identity) && (await this.#confirm(session))
+        this.#modules.sessions.logoutTokens.covers(session.identity) && (await this.#confirm(session))
       if (!isConfirmed) throw await this.#findReason(session)
     } catch (error) {
       await this.#modules.sessions.end(req)
@@ -61,7 +59,7 @@ export class SessionConfirmation {
     const confirmed = await this.#knex('sso_identities')
       .where({ portal, issuer, subject, user_id: userId })
       .whereExists(this.#enabledRow(provider, now))
-      .whereNotExists(this.#modules.logoutTokens.noticesFor(provider, identity))
+      .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
       .update({ last_used_at: now, provider_id: providerId, ...account })
     return confirmed === 1
   }

@@ -1,7 +1,8 @@
 import type { Request } from 'express'
 import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type LocationResolver, parseUserAgent } from '../sessions/session-data.ts'
+import { parseUserAgent } from '../sessions/session-data.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -9,7 +10,7 @@ import type { Pages } from '../web/pages.ts'
 
 interface NotificationModules {
   readonly pages: Pages
-  readonly locationOf: LocationResolver
+  readonly sessions: Sessions
   /** left out without a mailer */
   readonly sendMethodMail: SendMethodMail | undefined
 }
@@ -36,7 +37,7 @@ export class SignInMethodNotifications {
     },
   ): void {
     const { logger, urls } = this.#core
-    const { pages, locationOf, sendMethodMail } = this.#modules
+    const { pages, sendMethodMail, sessions } = this.#modules
     const { user, provider, change } = changed
     const { displayName, portal } = provider
     sendMethodMail?.(pages.locale(req), {
@@ -45,7 +46,7 @@ export class SignInMethodNotifications {
       provider: displayName,
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
-      location: locationOf(req),
+      location: sessions.locationOf(req),
       href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
       logger.error(

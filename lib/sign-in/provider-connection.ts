@@ -104,16 +104,11 @@ export class ProviderConnection {
     const { provider } = this
     const { attempts, outbound, passport, table, urls } = this.#context
     const credentials = {
-      ...(await table.clientSecrets(provider)),
+      clientSecret: await table.clientSecret(provider),
       signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
     }
-    const client = await createProviderClient(
-      provider,
-      credentials,
-      outbound.of(provider.id, provider),
-      // A note for whoever looks, and for other instances: none of it is worth a failed sign-in.
-      { secretTaken: (secret) => void table.noteSecretInUse(provider, secret).catch(() => {}) },
-    ).catch((cause: unknown) => {
+    const httpClient = outbound.clientFor(provider.id, provider)
+    const client = await createProviderClient(provider, credentials, httpClient).catch((cause: unknown) => {
       throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
     })
     const callbackUrl = urls.callback(provider.slug, provider.portal)

@@ -5,8 +5,8 @@ import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm } from '../oidc/id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
-import { clockTolerance, type ProviderClient } from '../oidc/provider-client.ts'
-import { entraCode, isConsentRequired, quote, redact } from '../oidc/provider-error.ts'
+import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
+import { entraCode, isConsentRequired, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { ownParameters, type Provider } from '../providers/provider.ts'
@@ -202,13 +202,13 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       trace?.({ userInfo })
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
-        tolerance: clockTolerance,
+        tolerance: clockToleranceSeconds,
         askedAt,
       })
     } catch (error) {
       const code = response.parameters.get('code') ?? ''
       const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error, quoted: (text) => quote(text, secrets) })
+      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
       throw refusalOf(error, secrets)
     }
   }
@@ -251,7 +251,7 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const number = entraCode(description)
     return new PortalSsoError(
       isConsentRequired(name, description) ? 'consent_missing' : denied,
-      `the provider answered with the error ${quote(name, secrets)}${number ? ` (${number})` : ''}`,
+      `the provider answered with the error ${quoteRedacted(name, secrets)}${number ? ` (${number})` : ''}`,
     )
   }
   if (error instanceof client.ResponseBodyError) {
@@ -263,7 +263,7 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const code = isConfigurationError ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
       isConsentRequired(error.error, description) ? 'consent_missing' : code,
-      `the token endpoint refused (status ${error.status}): ${quote(text, secrets)}`,
+      `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
   const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'

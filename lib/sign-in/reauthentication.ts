@@ -1,10 +1,10 @@
 import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
-import { clockTolerance } from '../oidc/provider-client.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Authentication, PortalSessions } from '../sessions/sessions.ts'
+import type { Authentication, Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
@@ -81,7 +81,9 @@ export function assertReauthenticated(
 
 /** @param at milliseconds since 1970 */
 function isRecent(at: number | undefined, maxAge: number | undefined): boolean {
-  return maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockTolerance) * 1000)
+  return (
+    maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockToleranceSeconds) * 1000)
+  )
 }
 
 function isOneOf(acr: string | undefined, accepted: readonly string[] | undefined): boolean {
@@ -91,7 +93,7 @@ function isOneOf(acr: string | undefined, accepted: readonly string[] | undefine
 interface ReauthenticationModules {
   readonly identities: Pick<IdentitiesTable, 'findUserId'>
   readonly pages: Pages
-  readonly sessions: PortalSessions
+  readonly sessions: Sessions
   readonly table: ProvidersTable
 }
 

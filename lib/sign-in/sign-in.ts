@@ -1,9 +1,7 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
-import type { LocationResolver } from '../sessions/session-data.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -40,16 +38,14 @@ export class SignIn {
 
   constructor(
     core: Core,
-    modules: Pick<ConnectionContext, 'buildRouter' | 'outbound' | 'passport'> & {
+    modules: Pick<ConnectionContext, 'buildRouter' | 'outbound'> & {
       events: EventLog
       identities: IdentitiesTable
-      locationOf: LocationResolver
-      logoutTokens: LogoutTokensTable
       pages: Pages
       registration: RegistrationPolicy
       /** left out without a mailer */
       sendMethodMail: SendMethodMail | undefined
-      sessions: PortalSessions
+      sessions: Sessions
       table: ProvidersTable
       users: UserDirectory
     },
@@ -67,6 +63,7 @@ export class SignIn {
     this.connectedProviders = new ConnectedProviders(core, this.refusals, {
       ...modules,
       attempts: this.attempts,
+      passport: modules.sessions.passport,
     })
     this.completion = new SignInCompletion(core, {
       ...modules,

@@ -1,6 +1,6 @@
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
-import { clockTolerance } from '../oidc/provider-client.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import type { Provider, SecretEncoding } from '../providers/provider.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { domainOf } from '../users/email-address.ts'
@@ -70,7 +70,7 @@ function userInfoFinding({ emailClaim }: Provider, asked: boolean, answered: boo
 function clockFinding(ahead: number): Found {
   const seconds = Math.round(Math.abs(ahead))
   if (seconds <= 5) return { finding: 'The clocks agree.' }
-  const finding = `The provider's clock is ${seconds} s ${ahead > 0 ? 'ahead' : 'behind'}. ${clockTolerance} s are tolerated.`
+  const finding = `The provider's clock is ${seconds} s ${ahead > 0 ? 'ahead' : 'behind'}. ${clockToleranceSeconds} s are tolerated.`
   return {
     result: 'warning',
     finding,

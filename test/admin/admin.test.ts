@@ -321,11 +321,6 @@ describe('the status of a provider', () => {
       ['Enabled', 'Client secret has expired'],
     ],
     [
-      'the second secret expires',
-      { secondClientSecretExpiresAt: '2026-12-25T00:00:00.000Z' },
-      ['Ready', 'Second client secret expires in 30 days'],
-    ],
-    [
       'it will be retired',
       { retireAt: '2026-12-01T00:00:00.000Z' },
       ['Ready', 'Retiring on 1 December 2026'],
@@ -532,7 +527,7 @@ describe('a client secret', () => {
       await page('/events'),
       await page('/events.csv'),
       await post('/northwind/edit', { displayName: '', clientSecret, version: '1' }),
-      await post('/northwind/edit', { clientSecret, secondClientSecret: secret, version: '77' }),
+      await post('/northwind/edit', { clientSecret, version: '77' }),
     ]
     for (const { body, status } of shown) {
       expect(status).toBeLessThan(500)
@@ -817,20 +812,6 @@ describe('an act of an administrator', () => {
     await done('/acme/enable', { withoutRehearsal: 'yes' })
     await done('/acme/disable', { endSessions: 'on' })
     expect(await isIn()).toBe(false)
-  })
-
-  it('promotes the second client secret without asking for it again', async () => {
-    await openWithAcme()
-    expect(textOf(await post('/acme/promote-secret'))).toContain('has no second client secret')
-    await portal.sso.providers.update('acme', {
-      clientSecret: 'one that has run out',
-      secondClientSecret: provider.clientSecret,
-      secondClientSecretExpiresAt: '2030-01-31',
-    })
-    expect(textOf(await page('/acme'))).toContain('Keep the second only')
-    expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
-    expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
-    expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
   })
 
   it('schedules the retirement of a provider, and cancels it', async () => {

@@ -310,7 +310,7 @@ describe('portal-sso sessions', () => {
     ).toEqual([
       'give either --user or --provider',
       'give either --user or --provider',
-      'no provider is called "acmee" in the portal "default", and no session was begun with one',
+      'no provider is called "acmee" in the portal "default", and no session was started with one',
       '--user: no user in the built-in table has the address nobody@example.com; if you use your own directory, give the user ID',
     ])
     expect(await isIn(visitor)).toBe(true)

@@ -14,14 +14,14 @@ import { type Faults, type FaultyProvider, startFaultyProvider } from '../suppor
 import { freePort } from '../support/services/server.ts'
 
 const clientSecret = 'the client secret+of/the portal%'
-const secondSecret = 'the other secret of the portal'
+const newSecret = 'the other secret of the portal'
 
 let provider: FaultyProvider
 let cli: Cli
 
 beforeAll(async () => {
   provider = await startFaultyProvider({ clientSecret })
-  cli = await startCli(clientSecret, secondSecret)
+  cli = await startCli(clientSecret, newSecret)
 })
 afterAll(async () => {
   cli.close()
@@ -57,12 +57,12 @@ function file(name: string, text: string): string {
   return to
 }
 
-/** Both secrets of a row, in the clear. */
-const secretsOf = (slug: string) =>
+/** The unsealed client secret of a row. */
+const secretOf = (slug: string) =>
   cli.withDatabase(async (knex) => {
     const table = createProvidersTable(knex, createSecretBox([cliSecret]))
     const row = await table.existing('default', slug)
-    return Object.values(await table.clientSecrets(row))
+    return await table.clientSecret(row)
   })
 
 describe('portal-sso providers add', () => {
@@ -107,7 +107,7 @@ describe('portal-sso providers add', () => {
       },
       { slug: 'second', displayName: 'second', trustsEmail: false, emailDomains: [], enabled: false },
     ])
-    for (const { slug } of connected) expect(await secretsOf(slug)).toEqual([clientSecret, undefined])
+    for (const { slug } of connected) expect(await secretOf(slug)).toBe(clientSecret)
   })
 
   it('run by a script leaves a draft, since nobody has come in with it, and says how to go on', async () => {
@@ -212,9 +212,7 @@ describe('the flags', () => {
       tenants: 'allowedTenant',
       authorizationParameters: 'authorizationParameter',
       clientSecret: 'clientSecretFile',
-      secondClientSecret: 'secondClientSecretFile',
       clientSecretExpiresAt: 'clientSecretExpires',
-      secondClientSecretExpiresAt: 'secondClientSecretExpires',
       certificateAuthority: 'certificateAuthorityFile',
     }
     const names = options.map((option) => option.attributeName())
@@ -278,7 +276,7 @@ describe('portal-sso providers at a terminal', () => {
     expect(screen).toContain(`no usable discovery document at ${nobody}`)
     expect(screen).not.toContain(clientSecret)
     expect(await list()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])
-    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+    expect(await secretOf('acme')).toBe(clientSecret)
   })
 
   it('that is left by Ctrl-C has failed and changed nothing', async () => {
@@ -473,39 +471,18 @@ describe('portal-sso providers update', () => {
       authorizationParameters: {},
     }
     expect(await list()).toMatchObject([{ ...changed, ...taken }])
-    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+    expect(await secretOf('acme')).toBe(clientSecret)
   })
 
-  it('takes secrets from files only, two of them while they are exchanged, and none back', async () => {
+  it('reads a new client secret from a file, and never prints it', async () => {
     await connect('acme')
-    const second = file('second', secondSecret)
-    const update = (...more: string[]) => cli.run(['providers', 'update', 'acme', ...more])
-    const added = await update('--second-client-secret-file', second)
-    expect(await secretsOf('acme')).toEqual([clientSecret, secondSecret])
-    const taken = await update('--unset', 'second-client-secret')
-    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
-    for (const ended of [added, taken]) {
-      expect(ended).toMatchObject({ code: 0 })
-      expect(ended.stdout + ended.stderr).not.toContain(secondSecret)
-    }
-  })
-
-  it('ends an exchange of secrets: the second becomes the only one, and need not be typed again', async () => {
-    await connect('acme')
-    const dates = ['--second-client-secret-expires', '2028-01-31', '--client-secret-expires', '2027-01-31']
-    const second = ['--second-client-secret-file', file('second', secondSecret), ...dates]
-    await cli.run(['providers', 'update', 'acme', ...second])
-    provider.faults.clientSecrets = [secondSecret]
-    const promoted = await cli.run(['providers', 'update', 'acme', '--promote-second-secret'])
-    expect(promoted).toMatchObject({ code: 0 })
-    expect(promoted.stdout + promoted.stderr).not.toContain(secondSecret)
-    expect(await secretsOf('acme')).toEqual([secondSecret, undefined])
-    expect(await list()).toMatchObject([
-      { clientSecretExpiresAt: '2028-01-31T00:00:00.000Z', secondClientSecretExpiresAt: undefined },
-    ])
-    expect(await cli.refusal(['providers', 'update', 'acme', '--promote-second-secret'])).toBe(
-      '"acme" has no second client secret that could take the first one\'s place',
-    )
+    provider.faults.clientSecrets = [newSecret]
+    const changes = ['--client-secret-file', file('new', newSecret), '--client-secret-expires', '2028-01-31']
+    const ended = await cli.run(['providers', 'update', 'acme', ...changes])
+    expect(ended).toMatchObject({ code: 0 })
+    expect(ended.stdout + ended.stderr).not.toContain(newSecret)
+    expect(await secretOf('acme')).toBe(newSecret)
+    expect(await list()).toMatchObject([{ clientSecretExpiresAt: '2028-01-31T00:00:00.000Z' }])
   })
 
   it('refuses in one sentence what is no setting, what cannot be missing, and a move that takes the secret along', async () => {

@@ -6,11 +6,11 @@ import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '..
 import { createEventLog } from '../../lib/events/event-log.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import type { NewProvider } from '../../lib/providers/settings.ts'
-import { createLimitsOf } from '../../lib/sessions/session-limits.ts'
+import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
 import {
-  createSessionsTable,
   type NewSession,
   type SessionMatch,
+  SessionsTable,
   sessionDigest,
 } from '../../lib/sessions/sessions-table.ts'
 import { EmailTakenError } from '../../lib/shared/errors.ts'
@@ -217,7 +217,6 @@ describe.each(databases)('on %s', (_name, fresh) => {
           logout: 'portal',
           secretEncoding: 'raw',
           clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
-          secondClientSecretExpiresAt: '2027-02-28T00:00:00.000Z',
           proxy: 'http://proxy.example.com:3128',
           certificateAuthority: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
           enabled: false,
@@ -227,7 +226,6 @@ describe.each(databases)('on %s', (_name, fresh) => {
           recommended: false,
           position: 1,
           version: 1,
-          secretInUse: 'first',
           testSignInUserId: undefined,
           testSignInAt: undefined,
           retireAt: undefined,
@@ -496,10 +494,10 @@ describe.each(databases)('on %s', (_name, fresh) => {
       })
     })
 
-    describe('the index of sessions', () => {
+    describe('the table of sessions', () => {
       const seal = createSeal([testSecret], 'session-index')
-      const limitsOf = createLimitsOf({ idleMinutes: 30, absoluteHours: 12 }, {})
-      const index = () => createSessionsTable(knex, seal, limitsOf)
+      const limits = new LimitsByPortal({ idleMinutes: 30, absoluteHours: 12 }, {})
+      const table = () => new SessionsTable(knex, seal, limits)
       const session = (sessionId: string): NewSession => ({
         sessionId,
         portal,
@@ -519,14 +517,14 @@ describe.each(databases)('on %s', (_name, fresh) => {
       const rows = () => knex('sso_sessions').where({ portal })
       const idsOf = async (match: SessionMatch) => {
         const found: (string | undefined)[] = []
-        for await (const ended of index().remove(match))
+        for await (const ended of table().remove(match))
           found.push(...ended.map(({ sessionId }) => sessionId))
         return found
       }
 
-      it('holds no session id in plain, only one that our secret opens', async () => {
+      it('stores session ids sealed, never in plain text', async () => {
         const sessionId = `${portal}-a-session-id-of-32-characters`
-        await index().add(session(sessionId))
+        await table().add(session(sessionId))
         const [row] = await rows()
         expect(JSON.stringify(row)).not.toContain(sessionId)
         expect(JSON.stringify(row)).not.toContain(Buffer.from(sessionId).toString('base64url'))
@@ -538,22 +536,22 @@ describe.each(databases)('on %s', (_name, fresh) => {
         })
       })
 
-      it('knows no session whose time is over', async () => {
+      it('ignores expired sessions', async () => {
         const over = `${portal}-over`
-        await index().add({ ...session(over), expiresAt: new Date(Date.now() - 1000) })
-        await index().add(session(`${portal}-runs`))
-        expect(await index().lastSeen(over)).toBeUndefined()
-        expect(await index().list({ portal, userId: 'user' })).toHaveLength(1)
+        await table().add({ ...session(over), expiresAt: new Date(Date.now() - 1000) })
+        await table().add(session(`${portal}-runs`))
+        expect(await table().lastSeen(over)).toBeUndefined()
+        expect(await table().list({ portal, userId: 'user' })).toHaveLength(1)
         expect(await idsOf({ portal, provider: 'acme' })).toEqual([`${portal}-runs`])
       })
 
-      it('lists the newest first, with what a person knows it by, and nothing that opens it', async () => {
-        for (const name of ['first', 'second', 'third']) await index().add(session(`${portal}-${name}`))
+      it('lists sessions newest first, with what a user recognizes them by, and nothing that opens them', async () => {
+        for (const name of ['first', 'second', 'third']) await table().add(session(`${portal}-${name}`))
         for (const [n, name] of ['first', 'second', 'third'].entries())
           await rows()
             .where({ id: sessionDigest(`${portal}-${name}`) })
             .update({ created_at: `2026-01-0${n + 1}T00:00:00.000Z` })
-        const listed = await index().list({ portal, userId: 'user' })
+        const listed = await table().list({ portal, userId: 'user' })
         const third = sessionDigest(`${portal}-third`)
         expect(listed.map(({ id }) => id)).toEqual([
           third,
@@ -570,35 +568,36 @@ describe.each(databases)('on %s', (_name, fresh) => {
           startedAt: '2026-01-03T00:00:00.000Z',
           lastSeenAt: expect.any(String),
         })
-        expect(await index().list({ portal, userId: 'user' }, 2)).toHaveLength(2)
-        expect(await index().list({ portal, userId: 'user', except: third })).toHaveLength(2)
-        expect(await index().list({ portal, id: third, userId: 'somebody else' })).toEqual([])
-        expect(await index().list({ portal: 'elsewhere', userId: 'user' })).toEqual([])
-        // Nobody has used it for its idle time: it lets nobody in any more.
+        expect(await table().list({ portal, userId: 'user' }, 2)).toHaveLength(2)
+        expect(await table().list({ portal, userId: 'user', except: third })).toHaveLength(2)
+        expect(await table().list({ portal, id: third, userId: 'somebody else' })).toEqual([])
+        expect(await table().list({ portal: 'elsewhere', userId: 'user' })).toEqual([])
+        // Its idle time has expired.
         const idle = new Date(Date.now() - 30 * 60_000 - 1).toISOString()
         await rows().where({ id: third }).update({ last_seen_at: idle })
-        expect(await index().list({ portal, userId: 'user' })).toHaveLength(2)
+        expect(await table().list({ portal, userId: 'user' })).toHaveLength(2)
       })
 
-      it('notes that a session was seen, and brings none back that has ended', async () => {
+      it('renews a session, but brings back no revoked one', async () => {
         const sessionId = `${portal}-seen`
-        await index().add(session(sessionId))
+        await table().add(session(sessionId))
         await rows().update({ last_seen_at: '2020-01-01T00:00:00.000Z' })
-        expect(await index().lastSeen(sessionId)).toEqual(new Date('2020-01-01T00:00:00.000Z'))
-        await index().renew(sessionId)
-        expect(Date.now() - (await index().lastSeen(sessionId))!.getTime()).toBeLessThan(60_000)
+        expect(await table().lastSeen(sessionId)).toEqual(new Date('2020-01-01T00:00:00.000Z'))
+        await table().renew(sessionId)
+        expect(Date.now() - (await table().lastSeen(sessionId))!.getTime()).toBeLessThan(60_000)
         await idsOf({ sessionId })
-        await index().renew(sessionId)
-        expect(await index().lastSeen(sessionId)).toBeUndefined()
+        await table().renew(sessionId)
+        expect(await table().lastSeen(sessionId)).toBeUndefined()
       })
 
-      it('ends more sessions than one statement takes, and of two who do so at once neither returns before', async () => {
+      it('removes more sessions than one statement takes, and no concurrent caller returns early', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
           id: sessionDigest(`${portal}-${n}`),
           portal,
           user_id: 'many',
           session: 'not ours to open',
           created_at: '2026-01-01T00:00:00.000Z',
+          last_seen_at: '2026-01-01T00:00:00.000Z',
           expires_at: '2030-01-01T00:00:00.000Z',
         }))
         await knex.batchInsert('sso_sessions', many, 100)
@@ -609,9 +608,9 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await Promise.all([endAll(), endAll(), endAll()])).toEqual([0, 0, 0])
       })
 
-      it('forgets the session that ended and keeps the others', async () => {
-        await index().add(session(`${portal}-one`))
-        await index().add({ ...session(`${portal}-two`), sid: undefined })
+      it('removes only the matching session', async () => {
+        await table().add(session(`${portal}-one`))
+        await table().add({ ...session(`${portal}-two`), sid: undefined })
         expect(await idsOf({ sessionId: `${portal}-one` })).toEqual([`${portal}-one`])
         expect(await idsOf({ sessionId: 'never heard of' })).toEqual([])
         const left = await rows()

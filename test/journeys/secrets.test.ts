@@ -322,14 +322,15 @@ it('a run of all that can happen', async () => {
     misbehave(faults)
     await click()
   }
-  // The secret is wrong at the provider, and the provider changes.
+  // The provider replaces its secret, and the portal follows.
   misbehave({ clientSecrets: ['another secret of the provider'] })
   keepSecret('client secret', 'another secret of the provider')
   await click()
-  await portal.sso.providers.update('acme', { secondClientSecret: 'another secret of the provider' })
+  const { clientSecret } = provider
+  await portal.sso.providers.update('acme', { clientSecret: 'another secret of the provider' })
   await click()
   misbehave({})
-  await portal.sso.providers.update('acme', { secondClientSecret: null })
+  await portal.sso.providers.update('acme', { clientSecret })
   await portal.sso.providers.remove('post')
   // Somebody is on the way all the time: at the provider, and on the form.
   await new WatchedVisitor().get(`${portal.url}/login/acme`)

@@ -20,9 +20,7 @@ beforeAll(async () => {
       mountDefault(app, sso)
       app.get('/host', (_req, res) => {
         res.set('content-security-policy', "default-src 'none'; img-src 'self' data:; form-action 'self'")
-        res.send(
-          '<!doctype html><link rel="icon" href="data:,"><form method="post" action="/logout"><button>Leave</button></form>',
-        )
+        res.send('<!doctype html><form method="post" action="/logout"><button>Leave</button></form>')
       })
     },
   })

@@ -4,7 +4,7 @@ import knexModule from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
-import { createLogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
+import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases } from '../support/databases.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -191,7 +191,7 @@ describe.each(databases)('what providers said has ended (%s)', (_name, fresh) =>
     open.push({ close: drop })
     const started = await startPortal({ database: knexModule(config) })
     open.push(started, { close: () => started.knex.destroy() })
-    const table = createLogoutTokensTable(started.knex)
+    const table = new LogoutTokensTable(started.knex)
     const wasSignedOut = async (identity: Identity) =>
       !table.covers(identity) || (await table.noticesFor(acme, identity)).length > 0
     const { issuer } = acme
@@ -201,12 +201,12 @@ describe.each(databases)('what providers said has ended (%s)', (_name, fresh) =>
     expect(await wasSignedOut(ada({ askedAt: Date.now() - 4 * hours - 1 }))).toBe(true)
     expect(await wasSignedOut(ada({ askedAt: undefined as never }))).toBe(true)
 
-    const told = { portal: 'default', issuer, id: 'a token', ends: { subject: 'ada' } }
+    const notice = { portal: 'default', issuer, id: 'a token', ends: { subject: 'ada' } }
     const before = ada()
-    expect([await table.note(told), await table.note(told)]).toEqual([true, true])
-    await table.obeyed(told)
-    expect(await table.note(told)).toBe(false)
-    expect(await table.note({ ...told, portal: 'south' })).toBe(true)
+    expect([await table.record(notice), await table.record(notice)]).toEqual([true, true])
+    await table.markProcessed(notice)
+    expect(await table.record(notice)).toBe(false)
+    expect(await table.record({ ...notice, portal: 'south' })).toBe(true)
     expect(await wasSignedOut(before)).toBe(true)
     const [{ received_at, expires_at }] = await started.knex('sso_logout_tokens').where({ portal: 'default' })
     expect(Date.parse(expires_at) - Date.parse(received_at)).toBe(4 * hours)

@@ -34,7 +34,7 @@ const aging = {
   sso_email_verifications: {
     column: 'sent_at',
     keep: 2,
-    index: 'sso_proofs_sent_at',
+    index: 'sso_email_verifications_age',
     row: {
       portal,
       registration: 'one',
@@ -53,7 +53,7 @@ const aging = {
   sso_one_time_links: {
     column: 'expires_at',
     keep: 24,
-    index: 'sso_tickets_age',
+    index: 'sso_one_time_links_age',
     row: { portal, kind: 'rehearsal', detail: '{}', created_at: long },
   },
 }
@@ -110,77 +110,63 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))
   }
 
-  describe('warns of a client secret that runs out', () => {
-    const told = async () =>
-      (await events('client-secret-expiring')).map(({ secret, days }) => [secret, days])
-    /** As if so many days had gone by since. */
-    const endsIn = (days: number, column = 'client_secret_expires_at') =>
-      knex('sso_providers').update({ [column]: inDays(days) })
+  describe('warns before a client secret expires', () => {
+    const warnedDays = async () => (await events('client-secret-expiring')).map(({ days }) => days)
+    const expiresIn = (days: number) =>
+      knex('sso_providers').update({ client_secret_expires_at: inDays(days) })
 
     it('at 60, 30, 7 and 1 days, once each, in the log and as an event', async () => {
       const end = inDays(61)
       await table().insert(newProvider({ clientSecretExpiresAt: end }))
       const portal = await instance()
       await portal.sso.runMaintenance()
-      expect(await told()).toEqual([])
+      expect(await warnedDays()).toEqual([])
       for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
-        // The same end, seen from another day.
-        const moved = { first: { end: inDays(days), days: await lastWarned() } }
-        const warned = moved.first.days === undefined ? null : JSON.stringify(moved)
+        // Moves the same expiry date, as if days had passed.
+        const [end, lastDays] = [inDays(days), await lastWarnedDays()]
         await knex('sso_providers').update({
-          client_secret_expires_at: moved.first.end,
-          expiry_warned: warned,
+          client_secret_expires_at: end,
+          expiry_warned: lastDays === undefined ? null : JSON.stringify({ end, days: lastDays }),
         })
         await portal.sso.runMaintenance()
         await portal.sso.runMaintenance()
       }
-      expect(await told()).toEqual([
-        ['first', 60],
-        ['first', 30],
-        ['first', 7],
-        ['first', 1],
-      ])
-      const warnings = portal.logs.filter(({ message }) => message === 'a client secret runs out')
+      expect(await warnedDays()).toEqual([60, 30, 7, 1])
+      const warnings = portal.logs.filter(({ message }) => message.startsWith('a client secret is about to'))
       expect(warnings).toHaveLength(4)
-      expect(warnings[0]).toMatchObject({ level: 'warn', fields: { provider: 'acme', secret: 'first' } })
+      expect(warnings[0]).toMatchObject({ level: 'warn', fields: { provider: 'acme' } })
 
-      async function lastWarned(): Promise<number | undefined> {
+      async function lastWarnedDays(): Promise<number | undefined> {
         const { expiry_warned } = await knex('sso_providers').first()
-        return JSON.parse(expiry_warned ?? '{}').first?.days
+        return JSON.parse(expiry_warned ?? '{}').days
       }
     })
 
-    it('once, however many instances look at the same time', async () => {
+    it('once, even if several instances run the task at the same time', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const instances = await Promise.all([instance(), instance(), instance()])
       await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
-      expect(await told()).toEqual([['first', 5]])
+      expect(await warnedDays()).toEqual([5])
     })
 
-    it('anew when it got another end, and of the second one by itself', async () => {
+    it('again when the expiry date changes', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const { sso } = await instance()
       await sso.runMaintenance()
-      await endsIn(6)
-      await sso.runMaintenance()
-      await endsIn(20, 'second_client_secret_expires_at')
+      await expiresIn(6)
       await sso.runMaintenance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([
-        ['first', 5],
-        ['first', 6],
-        ['second', 20],
-      ])
+      expect(await warnedDays()).toEqual([5, 6])
     })
 
-    it('also when it has run out already, with 0 days', async () => {
+    it('also when it has expired already, with 0 days', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
       const { sso } = await instance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([['first', 0]])
+      expect(await warnedDays()).toEqual([0])
     })
 
-    it('of the last one of many, too: those that ran out long ago stand in nobody’s way', async () => {
+    it('for every provider, even behind a thousand that expired long ago', async () => {
       await table().insert(newProvider({ enabled: false, clientSecretExpiresAt: inDays(-400) }))
       const row = await knex('sso_providers').first()
       const others = Array.from({ length: 1000 }, (_, at) => ({
@@ -195,35 +181,35 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         .update({ id: 'z'.repeat(36) })
       const { sso } = await instance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([['first', 5]])
+      expect(await warnedDays()).toEqual([5])
     })
 
     it.each([
       ['is disabled', { enabled: false }],
-      ['signs with a key of its own', { clientAuthentication: 'private_key_jwt' as const }],
-      ['has no end noted', { clientSecretExpiresAt: undefined }],
+      ['authenticates the portal by a key', { clientAuthentication: 'private_key_jwt' as const }],
+      ['has no expiry date', { clientSecretExpiresAt: undefined }],
       ['has a long time left', { clientSecretExpiresAt: inDays(300) }],
     ])('not where the provider %s', async (_what, more) => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
       const { sso } = await instance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([])
+      expect(await warnedDays()).toEqual([])
     })
 
-    it('not where the provider retires before, or was removed', async () => {
+    it('not where the provider retires before, or is removed', async () => {
       const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       await knex('sso_providers').update({ retire_at: inDays(4) })
       const { sso } = await instance()
       await sso.runMaintenance()
       await table().remove(acme)
       await sso.runMaintenance()
-      expect(await told()).toEqual([])
+      expect(await warnedDays()).toEqual([])
     })
 
     describe('by mail', () => {
       const mailing = { adminMail: ['one@example.com', 'two@example.com'], branding: { name: 'Portal <b>' } }
 
-      it('to every administrator by itself, with what to do, and no secret', async () => {
+      it('to each administrator separately, with instructions, without the secret', async () => {
         const acme = newProvider({
           displayName: 'Acme\r\nBcc: x@evil.example',
           clientSecretExpiresAt: inDays(0.5),
@@ -246,15 +232,15 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         expect(mail!.html).toContain('Portal &lt;b&gt;')
       })
 
-      it('or, where it cannot be sent, says so in the log; the event is there all the same', async () => {
+      it('and logs a mail that cannot be sent; the event is recorded anyway', async () => {
         await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
         mailServer.faults.refuse = true
         const { sso, logs } = await instance({ ...mailing, mailer: mailServer.transport })
         await sso.runMaintenance()
-        const failures = logs.filter(({ message }) => message === 'the warning was not mailed')
+        const failures = logs.filter(({ message }) => message === 'the warning could not be sent by mail')
         expect(failures).toHaveLength(2)
         expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
-        expect(await told()).toEqual([['first', 5]])
+        expect(await warnedDays()).toEqual([5])
       })
 
       it('and, where the mail server hangs, leaves the rest for the next time: sessions have to end meanwhile', async () => {
@@ -270,9 +256,9 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
           }
           const { sso } = await instance({ ...mailing, mailer })
           await sso.runMaintenance()
-          expect((await told()).length).toBeLessThan(5)
+          expect((await warnedDays()).length).toBeLessThan(5)
           for (let minute = 0; minute < 4; minute++) await sso.runMaintenance()
-          expect(await told()).toHaveLength(5)
+          expect(await warnedDays()).toHaveLength(5)
         } finally {
           now.mockRestore()
         }

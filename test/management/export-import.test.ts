@@ -12,7 +12,6 @@ import { type FaultyProvider, startFaultyProvider } from '../support/faulty-prov
 import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
 
 const passphrase = 'correct horse battery staple'
-const secondSecret = 'the other secret of the portal'
 
 let provider: FaultyProvider
 let from: TestPortal
@@ -36,7 +35,6 @@ const connect = (portal: TestPortal, slug = 'acme', more = {}) => portal.connect
 
 const all = {
   displayName: 'Acme AG',
-  secondClientSecret: secondSecret,
   clientSecretExpiresAt: '2027-01-31',
   prompt: 'login',
   responseMode: 'form_post',
@@ -63,10 +61,9 @@ async function refused(file: object | string, how: object = {}): Promise<string>
   return (error as Error).message
 }
 
-async function secretsIn({ knex }: TestPortal, slug = 'acme') {
+async function secretIn({ knex }: TestPortal, slug = 'acme') {
   const table = createProvidersTable(knex, createSecretBox([testSecret]))
-  const row = await table.existing('default', slug)
-  return Object.values(await table.clientSecrets(row))
+  return await table.clientSecret(await table.existing('default', slug))
 }
 
 /** A file as an export makes it, of one provider. */
@@ -91,11 +88,11 @@ describe('an export', () => {
     const file = await exported()
     expect(file).toMatchObject({ format: 'express-portal-sso providers', version: 1 })
     expect(file.providers.map(({ slug }) => slug)).toEqual(['acme', 'second'])
-    const { secondClientSecret: _, clientSecretExpiresAt: __, ...settings } = all
+    const { clientSecretExpiresAt: _, ...settings } = all
     expect(file.providers[0]).toMatchObject({ preset: 'generic', settings })
     const text = JSON.stringify(file)
     for (const { id } of await from.sso.providers.list()) expect(text).not.toContain(id)
-    for (const secret of [provider.clientSecret, secondSecret]) expect(text).not.toContain(secret)
+    expect(text).not.toContain(provider.clientSecret)
     expect(text).not.toMatch(/enabled|recommended|"portal":|tested|ecretExpires/)
   })
 
@@ -117,7 +114,7 @@ describe('an export', () => {
       enc: 'A256GCM',
       p2c: 600_000,
     })
-    for (const secret of [provider.clientSecret, secondSecret, passphrase])
+    for (const secret of [provider.clientSecret, passphrase])
       expect(JSON.stringify(file)).not.toContain(secret)
     expect(await from.knex('sso_events').where({ kind: 'provider-exported' })).toMatchObject([
       { provider: 'acme', actor: 'code', detail: '{"secrets":"sealed"}' },
@@ -146,7 +143,7 @@ describe('an import', () => {
       enabled: false,
       lastTest: { checks: expect.any(Array) },
     })
-    expect(await secretsIn(to)).toEqual([provider.clientSecret, secondSecret])
+    expect(await secretIn(to)).toBe(provider.clientSecret)
     expect(await to.knex('sso_events').where({ kind: 'provider-connected', actor: 'cli:ada' })).toHaveLength(
       2,
     )
@@ -172,7 +169,7 @@ describe('an import', () => {
     expect(await to.sso.providers.list()).toEqual([])
     const clientSecrets = { acme: provider.clientSecret }
     expect(outcomes(await imported(file, { clientSecrets }))).toEqual([['acme', 'connected']])
-    expect(await secretsIn(to)).toEqual([provider.clientSecret, undefined])
+    expect(await secretIn(to)).toBe(provider.clientSecret)
   })
 
   it('leaves what is connected already; told to update, it makes it so, and keeps its secret', async () => {
@@ -187,7 +184,7 @@ describe('an import', () => {
     expect(await to.sso.providers.find('acme')).toMatchObject({ displayName: 'Old name', prompt: 'login' })
     expect(await imported(file, { update: true })).toEqual([{ slug: 'acme', outcome: 'updated', changes }])
     expect(await to.sso.providers.find('acme')).toMatchObject({ displayName: 'New name', prompt: undefined })
-    expect(await secretsIn(to)).toEqual([provider.clientSecret, undefined])
+    expect(await secretIn(to)).toBe(provider.clientSecret)
     expect(await imported(file, { update: true })).toEqual([{ slug: 'acme', outcome: 'left', changes: {} }])
   })
 

@@ -150,7 +150,7 @@ describe('connecting a provider', () => {
     [
       'both ways to sign out',
       { backchannel_logout_supported: true },
-      [/continues to the provider/, /can end sessions here/],
+      [/also ends the session at the provider/, /reports when/],
     ],
     ['neither', { end_session_endpoint: undefined }, [/only the portal session/, /does not announce/]],
     ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/only the portal session/, /not/]],
@@ -233,7 +233,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     [
       'an endpoint on plain http elsewhere',
       { discovery: { userinfo_endpoint: 'http://elsewhere.example/userinfo' } },
-      /userinfo_endpoint is not an https address/,
+      /userinfo_endpoint is not an https URL/,
     ],
     [
       'an empty key set',
@@ -332,7 +332,10 @@ describe('Microsoft Entra ID', () => {
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
       urls: createPortalUrls(portal.url, '/'),
       endSessions: async () => {},
-      outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
+      outbound: {
+        ...outbound,
+        clientFor: () => ({ ...outbound, fetch: answer, fetchFollowingRedirects: answer }),
+      },
     })
   })
   afterEach(() => outbound.close())

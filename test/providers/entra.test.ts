@@ -162,7 +162,7 @@ describe('refused: a token of Entra', () => {
     [
       'that names the row’s own issuer, and no tenant',
       any,
-      /an issuer that nobody has/,
+      /the issuer of no tenant/,
       {},
       (origin) => ({ claims: { iss: ownIssuer(origin), tid: undefined } }),
     ],

@@ -5,8 +5,8 @@ import { migrate } from '../../lib/database/migrate.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 import { createProvidersTable, type ProvidersTable } from '../../lib/providers/providers-table.ts'
-import { createLogoutTokensTable, type LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
-import type { PortalSessions } from '../../lib/sessions/sessions.ts'
+import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
+import type { Sessions } from '../../lib/sessions/sessions.ts'
 import { createSecretBox } from '../../lib/shared/seal.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/confirm-session.ts'
 import { createIdentitiesTable, type IdentitiesTable } from '../../lib/users/identities-table.ts'
@@ -36,7 +36,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
   beforeEach(async () => {
     table = createProvidersTable(knex, createSecretBox([testSecret]))
     identities = createIdentitiesTable(knex)
-    logoutTokens = createLogoutTokensTable(knex)
+    logoutTokens = new LogoutTokensTable(knex)
     endedSessions = 0
     provider = await table.insert(newProvider({ portal: `portal-${++portals}`, enabled: true }))
     await linkAda()
@@ -58,8 +58,8 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
     return identities.link({ ...link, ...more })
   }
   const confirm = async (session: Partial<StartedSession> = {}): Promise<string> => {
-    const sessions = { end: async () => void endedSessions++ } as unknown as PortalSessions
-    const confirmation = new SessionConfirmation(knex, { identities, logoutTokens, sessions, table })
+    const sessions = { end: async () => void endedSessions++, logoutTokens } as unknown as Sessions
+    const confirmation = new SessionConfirmation(knex, { identities, sessions, table })
     const started = { provider, identity: ada(), userId: 'ada', relinked: false, ...session }
     return await confirmation.confirmOrEnd({} as Request, started).then(
       () => 'confirmed',
@@ -135,7 +135,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
   describe('and a logout notice', () => {
     const notice = async (ends: { subject?: string; sid?: string }, more: object = {}) => {
       const { portal, issuer } = provider
-      await logoutTokens.note({ portal, issuer, id: `token ${++portals}`, ends, ...more } as never)
+      await logoutTokens.record({ portal, issuer, id: `token ${++portals}`, ends, ...more } as never)
     }
     const sid = 'session at the provider'
 

@@ -114,7 +114,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
   it('a test sign-in predicts it and links nothing', async () => {
     await changeRegistration()
     const { body } = await rehearse({ portal, visitor: new Visitor() }, 'acme')
-    expect(textOf(body)).toContain('its new subject would be linked, and it would sign in as ada@')
+    expect(textOf(body)).toContain('Its new subject would be linked and signed in as ada@')
     expect(await identities()).toHaveLength(1)
   })
 

@@ -565,7 +565,7 @@ describe('the claims in a report', () => {
     await open()
     provider.faults.claims = { nbf: -1e20 }
     const { status, body } = await rehearse(scene())
-    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('is no moment in time')])
+    expect([status, textOf(body)]).toEqual([200, expect.stringContaining('is not a valid time')])
   })
 })
 

@@ -1,13 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import express from 'express'
 import knexModule from 'knex'
 import request from 'supertest'
 import { databases } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
@@ -65,6 +66,30 @@ describe('every page of ours', () => {
       expect(text).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:/i)
     },
   )
+
+  it('names its icon, so that no browser asks the host for /favicon.ico', async () => {
+    const views = path.resolve(import.meta.dirname, '../../views')
+    const folders = [views, path.join(views, 'admin')]
+    const templates = folders.flatMap((folder) =>
+      readdirSync(folder).flatMap((name) => (name.endsWith('.ejs') ? path.join(folder, name) : [])),
+    )
+    expect(templates.length).toBeGreaterThan(20)
+    for (const template of templates)
+      expect(readFileSync(template, 'utf8')).toMatch(/include\('(admin\/)?partials\/head'/)
+    await open({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.use('/admin/sso', sso.admin({ authorize: () => true }))
+      },
+    })
+    for (const address of ['/login', '/admin/sso/']) {
+      const { text } = await get(address)
+      const [, icon] = /<link rel="icon" href="([^"]+)"/.exec(text)!
+      expect((await get(icon!)).status).toBe(200)
+    }
+    const bare = express().use(portal.sso.router())
+    expect((await request(bare).get('/favicon.ico')).status).toBe(404)
+  })
 
   it('is in the language of its reader, English when there is none of theirs', async () => {
     await open()

@@ -4,6 +4,7 @@ import net from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
 import type { RateLimits } from '../../lib/web/rate-limit.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -260,6 +261,8 @@ describe('an attempt', () => {
 describe('limits', () => {
   it('let a company of 1,000 behind one address click, come back and sign out within one minute, by default', async () => {
     const portal = await portalWith(undefined)
+    const clock = takeClock()
+    open.push({ close: () => clock.back() })
     for (const path of ['/login/acme?', '/login/acme/callback?error=x&state=', '/logout?']) {
       for (let n = 0; n < 1000; n += 50) {
         const seen = Array.from({ length: 50 }, (_, at) => new Visitor().get(`${portal.url}${path}${n + at}`))

@@ -8,7 +8,7 @@ import { type Common, on, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printCheck, printResult, progress } from '../output.ts'
 import { ask, atTerminal, confirm, type Read } from '../prompt.ts'
-import { readSecrets } from '../read-secret.ts'
+import { readClientSecret } from '../read-secret.ts'
 import { addSettingFlags, type Flags, inFlags, settingsFrom } from './flags.ts'
 import { printUrls, urlsOf } from './list.ts'
 import { rehearse } from './test-sign-in.ts'
@@ -18,13 +18,9 @@ export interface QuestionFlags extends Common, Flags {
   issuer?: string
   clientId?: string
   clientSecretFile?: string
-  secondClientSecretFile?: string
 }
 
-export type Answers = Pick<
-  ProviderInput,
-  'issuer' | 'answers' | 'clientId' | 'clientSecret' | 'secondClientSecret'
->
+export type Answers = Pick<ProviderInput, 'issuer' | 'answers' | 'clientId' | 'clientSecret'>
 
 /** What presets ask for, each name once, unless it is the flag of a setting already. */
 export function questionFlags(command: Command): Option[] {
@@ -117,7 +113,7 @@ async function secrets(
   clientAuthentication: string | undefined,
   before: Answers,
 ): Promise<Answers> {
-  const given = await readSecrets(flags)
+  const given = await readClientSecret(flags)
   const needsNone = clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt'
   if (given.clientSecret !== undefined || needsNone) return given
   const clientSecret =
@@ -128,7 +124,7 @@ async function secrets(
       hidden: true,
       otherwise: before.clientSecret ?? undefined,
     }))
-  return { ...given, clientSecret }
+  return { clientSecret }
 }
 
 type Schema = { safeParse(value: string): { data?: string; error?: { issues: { message: string }[] } } }

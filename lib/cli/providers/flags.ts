@@ -30,12 +30,7 @@ const settingFlags: readonly SettingFlag[] = [
   {
     setting: 'clientSecretExpiresAt',
     flag: '--client-secret-expires <date>',
-    says: 'expiry date of the client secret, such as 2027-01-31',
-  },
-  {
-    setting: 'secondClientSecretExpiresAt',
-    flag: '--second-client-secret-expires <date>',
-    says: 'the same of the second one',
+    says: 'when the client secret expires at the provider, such as 2027-01-31',
   },
   {
     setting: 'secretEncoding',
@@ -109,23 +104,15 @@ const settingFlags: readonly SettingFlag[] = [
   },
 ]
 
-const secretFlags: readonly { setting: 'clientSecret' | 'secondClientSecret'; flag: string; says: string }[] =
-  [
-    {
-      setting: 'clientSecret',
-      flag: '--client-secret-file <file>',
-      says: 'file with the client secret; - for standard input',
-    },
-    {
-      setting: 'secondClientSecret',
-      flag: '--second-client-secret-file <file>',
-      says: 'one that is live beside it, while secrets are exchanged',
-    },
-  ]
+const secretFlag: SettingFlag = {
+  setting: 'clientSecret',
+  flag: '--client-secret-file <file>',
+  says: 'file that holds the client secret; - for standard input',
+}
 
-/** A flag for every setting, and for the files of secrets. */
+/** Adds a flag for every setting, and one for the file that holds the client secret. */
 export function addSettingFlags(command: Command): Command {
-  for (const { flag, says, choices } of [...settingFlags, ...secretFlags] as SettingFlag[]) {
+  for (const { flag, says, choices } of [...settingFlags, secretFlag]) {
     const option = new Option(flag, says)
     command.addOption(choices ? option.choices([...choices]) : option)
   }
@@ -147,10 +134,7 @@ export function settingsFrom(flags: Flags): Partial<ProviderSettings> {
 /** @param list names of flags, separated by commas: `prompt,proxy` */
 export function takenBack(list: string): ProviderChanges {
   const known = new Map(
-    [...settingFlags, ...secretFlags].map(({ setting, flag }) => [
-      longName(flag).replace(/-file$/, ''),
-      setting,
-    ]),
+    [...settingFlags, secretFlag].map(({ setting, flag }) => [longName(flag).replace(/-file$/, ''), setting]),
   )
   const entries = list.split(',').map((given) => {
     const name = given.trim().replace(/^--/, '')
@@ -179,7 +163,7 @@ export async function inFlags<T>(act: Promise<T>): Promise<T> {
 }
 
 function flagOf(name: string): string | undefined {
-  const setting = [...settingFlags, ...secretFlags].find((each) => each.setting === name)
+  const setting = [...settingFlags, secretFlag].find((each) => each.setting === name)
   if (setting) return longName(setting.flag)
   return name === 'slug' || presets.some(({ asks }) => asks.some((question) => question.name === name))
     ? name

@@ -4,14 +4,12 @@ import { ConfigurationError } from '../../shared/errors.ts'
 import { type Common, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { printCheck, printResult, progress } from '../output.ts'
-import { readSecrets } from '../read-secret.ts'
+import { readClientSecret } from '../read-secret.ts'
 import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './flags.ts'
 
 interface UpdateFlags extends Common, Flags {
   clientSecretFile?: string
-  secondClientSecretFile?: string
   public?: boolean
-  promoteSecondSecret?: boolean
   unset?: string
 }
 
@@ -21,13 +19,11 @@ export function addUpdate(providers: Command): void {
     'update <slug>',
     'change settings; the provider is tested first, and the change applies immediately',
     'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
-    'providers update acme --second-client-secret-file new.txt --second-client-secret-expires 2027-01-31',
-    'providers update acme --promote-second-secret',
+    'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
     'providers update acme --unset prompt,proxy',
   )
   addSettingFlags(command)
     .option('--unset <settings>', 'reset settings to their defaults: flag names, separated by commas')
-    .option('--promote-second-secret', 'ends the exchange: the second client secret becomes the only one')
     .action((slug: string, flags: UpdateFlags) => withSsoContext((context) => update(context, slug, flags)))
 }
 
@@ -39,26 +35,23 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
     ...(await secrets(flags)),
   }
   const names = Object.keys(changes)
-  const { promoteSecondSecret: promote } = flags
-  if (promote && names.length > 0) throw new ConfigurationError('--promote-second-secret: give it alone')
-  if (!promote && names.length === 0)
+  if (names.length === 0)
     throw new ConfigurationError(
       'nothing to change; run `portal-sso providers update --help` to list all settings',
     )
   progress(flags, 'Testing the provider …')
-  if (promote) await sso.providers.promoteSecondSecret(slug, { portal, actor })
-  else await inFlags(sso.providers.update(slug, changes, { portal, actor }))
+  await inFlags(sso.providers.update(slug, changes, { portal, actor }))
   const provider = await sso.providers.find(slug, portal)
   if (!flags.json) provider?.lastTest?.checks.forEach(printCheck)
   const unrehearsed = provider && !provider.enabled && !provider.testSignInAt
   printResult(
     flags,
-    { provider, changed: promote ? ['clientSecret'] : names },
-    `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Test a sign-in before you enable it.' : ''}`,
+    { provider, changed: names },
+    `${slug} is changed (${names.join(', ')}).${unrehearsed ? ' Test a sign-in before you enable it.' : ''}`,
   )
 }
 
 /** Files only: a variable that was left in the environment must not replace a secret unseen. */
 async function secrets(flags: UpdateFlags): Promise<ProviderChanges> {
-  return flags.public ? { clientSecret: null, secondClientSecret: null } : await readSecrets(flags)
+  return flags.public ? { clientSecret: null } : await readClientSecret(flags)
 }

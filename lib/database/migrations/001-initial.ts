@@ -40,9 +40,6 @@ async function createProviders(knex: Knex): Promise<void> {
     table.string('client_id', 255).notNullable()
     table.text('client_secret').comment('sealed; null for public clients')
     table.string('client_secret_expires_at', 24)
-    table.text('second_client_secret').comment('sealed; live beside the first while secrets are exchanged')
-    table.string('second_client_secret_expires_at', 24)
-    table.string('secret_in_use', 10).comment('first (null) or second')
     table.string('secret_encoding', 10).comment('form (null) or raw')
     table.text('client_keys').comment('sealed; JSON of the private keys for private_key_jwt')
     table.string('client_authentication', 30).notNullable()
@@ -68,7 +65,7 @@ async function createProviders(knex: Knex): Promise<void> {
     table.text('last_test').comment('JSON: time and checks of the last connection test')
     table
       .text('expiry_warned')
-      .comment('JSON: secret → the expiry date that was warned of, and how many days before')
+      .comment('JSON: the expiry date of the last warning, and how many days before it')
     table.string('retire_at', 24).comment('disabled from then on')
     table.string('removed_at', 24).comment('can be restored until it is purged')
     table.integer('version').notNullable()

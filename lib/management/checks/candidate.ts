@@ -3,7 +3,7 @@ import type { Check, ProviderSettings } from '../../providers/provider.ts'
 
 export const ok = (name: string, finding: string): Check => ({ name, result: 'ok', finding })
 
-/** Nothing that stops a sign-in for certain. */
+/** A problem that may not prevent sign-ins. */
 export const warning = (name: string, finding: string, remedy: string): Check => ({
   name,
   result: 'warning',
@@ -11,7 +11,7 @@ export const warning = (name: string, finding: string, remedy: string): Check =>
   remedy,
 })
 
-/** With this nobody would get in: such a provider is not saved. */
+/** Nobody could sign in: such a provider is not saved. */
 export const failed = (name: string, finding: string, remedy: string): Check => ({
   name,
   result: 'failed',
@@ -19,13 +19,12 @@ export const failed = (name: string, finding: string, remedy: string): Check => 
   remedy,
 })
 
-/** What is tested: the settings of a provider, saved or not. */
+/** The settings to test, saved or not. */
 export type TestInput = Pick<
   ProviderSettings,
   | 'issuer'
   | 'clientId'
   | 'clientSecret'
-  | 'secondClientSecret'
   | 'secretEncoding'
   | 'clientAuthentication'
   | 'signingAlgorithm'
@@ -33,8 +32,8 @@ export type TestInput = Pick<
   | 'certificateAuthority'
 > & {
   preset: string
-  /** the key that signs at the moment; none before the provider was connected */
+  /** returns the key that signs at the moment; absent before the provider is connected */
   signingKey?: Credentials['signingKey']
-  /** where answers go; some providers look at it before they look at the client */
+  /** some providers check it before they authenticate the client */
   redirectUri?: string | undefined
 }

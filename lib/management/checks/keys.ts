@@ -24,7 +24,7 @@ export async function checkKeys(
     return failed(
       'keys',
       `the keys cannot be used: ${describeError(error)}`,
-      `open ${metadata.jwks_uri} from this server. It must respond with a JSON key set`,
+      `open ${metadata.jwks_uri} from this server; it must respond with a JSON key set`,
     )
   }
 }
@@ -35,8 +35,8 @@ async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void
     await createLocalJWKSet(keys)({ alg })
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey)
-      throw new Error(`the key set contains no usable key for ${alg}`)
-    // Several are fine: each token says by its `kid` which one.
+      throw new Error(`the key set holds no usable key for ${alg}`)
+    // Several are fine: each token names its key (`kid`).
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
   }
 }

@@ -13,19 +13,19 @@ export function checkFlow(metadata: ProviderMetadata): Check {
   )
 }
 
-/** Never a fault: signing out here works without either. */
+/** Always `ok`: signing out of the portal works without either. */
 export function checkLogout(metadata: ProviderMetadata): Check[] {
   return [
     ok(
       'logout',
       metadata.end_session_endpoint === undefined
-        ? 'signing out ends only the portal session, because the provider announces no usable end_session_endpoint'
-        : 'signing out continues to the provider, which ends its own session too',
+        ? 'signing out ends only the portal session: the provider announces no usable end_session_endpoint'
+        : 'signing out also ends the session at the provider',
     ),
     ok(
       'back-channel',
       metadata.backchannel_logout_supported === true
-        ? 'the provider can end sessions here (back-channel logout)'
+        ? 'the provider reports when its session ends (back-channel logout)'
         : `the provider does not announce back-channel logout${
             metadata.frontchannel_logout_supported === true
               ? ', but front-channel logout, which you can enable here'
@@ -40,14 +40,17 @@ export function checkPkce(metadata: ProviderMetadata): Check {
   if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
   return warning(
     'pkce',
-    'the provider does not announce PKCE with S256, but the portal sends it anyway',
-    'nothing, if a sign-in works. Many providers support it without announcing it',
+    'the provider does not announce PKCE with S256; the portal sends it anyway',
+    'do nothing if a sign-in works: many providers support it without announcing it',
   )
 }
 
 export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
   const announced = metadata.id_token_signing_alg_values_supported
-  return (Array.isArray(announced) && signingAlgorithms.find((known) => announced.includes(known))) || 'RS256'
+  return (
+    (Array.isArray(announced) && signingAlgorithms.find((supported) => announced.includes(supported))) ||
+    'RS256'
+  )
 }
 
 export function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgorithm): Check {
@@ -57,17 +60,17 @@ export function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgor
   return failed(
     'signing',
     `the provider does not announce ${algorithm} for ID tokens, only ${announced.join(', ')}`,
-    `configure the provider to sign ID tokens with an asymmetric algorithm (${signingAlgorithms.slice(0, 4).join(', ')}). HS256 and none are refused`,
+    `configure an asymmetric algorithm for ID tokens at the provider (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
   )
 }
 
-/** UserInfo is asked only where the ID token holds no address. */
+/** The portal fetches UserInfo only if the ID token holds no e-mail address. */
 export function checkUserInfo(metadata: ProviderMetadata): Check {
   if (metadata.userinfo_endpoint !== undefined)
-    return ok('userinfo', 'UserInfo can return the e-mail address if the ID token lacks it')
+    return ok('userinfo', 'UserInfo can supply the e-mail address if the ID token lacks it')
   return warning(
     'userinfo',
-    'the provider announces no UserInfo endpoint, so the e-mail address must be in the ID token',
-    'nothing, if the ID token contains it. Otherwise configure the provider to add it',
+    'the provider announces no UserInfo endpoint: the ID token must contain the e-mail address',
+    'do nothing if it does; otherwise configure that at the provider',
   )
 }
