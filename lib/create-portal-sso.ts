@@ -44,7 +44,7 @@ import { createPortalSessions } from './sessions/sessions.ts'
 import { createSessionsTable } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { sanitizingLogger } from './shared/logger.ts'
-import { createSeal, createSecretBox, deriveKey } from './shared/seal.ts'
+import { deriveKey, Seal, SecretBox } from './shared/seal.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
 import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
@@ -97,7 +97,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       })
     },
   })
-  const secretBox = createSecretBox(secrets)
+  const secretBox = new SecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
   const outbound = createHttpClients(settings.outbound)
   const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
@@ -107,8 +107,8 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const { portals, userCacheSeconds, location } = settings.session
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
-  const userCache = createUserCache(users, { fresh, spare: fresh && spare })
-  const index = createSessionsTable(knex, createSeal(secrets, 'session-index'), limitsOf)
+  const userCache = createUserCache(users, { ttlMs: fresh, staleIfErrorMs: fresh && spare })
+  const index = createSessionsTable(knex, new Seal(secrets, 'session-index'), limitsOf)
   const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
   const sessionStores = createSessionStores()
   const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
@@ -126,7 +126,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     portalOf,
     sessionValidity,
   })
-  const pendingRegistrations = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
+  const pendingRegistrations = createPendingRegistrations(new Seal(secrets, 'registration'), secure)
   const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
   const lastUsed = createLastProvider(secure)
   const signedOutMarker = createSignedOutMarker(secure)
@@ -147,14 +147,14 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
-  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
+  const attempts = createAttempts(new Seal(secrets, 'attempt'), secure)
   const strategies = createProviderStrategies({ urls, attempts, clients, passport })
   const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
   const canVerifyEmail = proving !== undefined
   const oneTimeLinks = createOneTimeLinks(knex)
   const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
   const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
-  const breakGlassCookie = createBreakGlassCookie(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const breakGlassCookie = createBreakGlassCookie(new Seal(secrets, 'break-glass'), secure, portalOf)
   const methods = createSignInMethods({ identities, table })
   const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
@@ -186,7 +186,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       sessions,
       table,
     }),
-    consents: createStateCookie(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    consents: createStateCookie(new Seal(secrets, 'admin-consent'), secure, 'sso-consent'),
     endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
     finishTestSignIn: createFinishTestSignIn({ report, strategies }),
     endSessions,
@@ -217,7 +217,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     refuse,
     testSignIns,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createStateCookie(createSeal(secrets, 'logout'), secure, 'sso-logout'),
+    returns: createStateCookie(new Seal(secrets, 'logout'), secure, 'sso-logout'),
     sessions,
     showAccountPage: createAccountPage({ urls, homePath, index, methods, pages, portalOf, table }),
     sessionsApi: createSessionsApi({ endSessions, events, index, table }),

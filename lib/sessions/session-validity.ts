@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { createStaleCache } from '../shared/cache.ts'
+import { StaleCache } from '../shared/cache.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
@@ -52,7 +52,7 @@ export function createSessionValidity({
   }
   // What our stores have ended is gone from them at once. A host's own store may be written to by a request in flight, so there
   // the row is asked every time.
-  const ours = createStaleCache<Seen | undefined>(ask, { fresh, spare })
+  const ours = new StaleCache<Seen | undefined>(ask, { ttlMs: fresh, staleIfErrorMs: spare })
 
   async function renew(sessionId: string, seen: Seen): Promise<void> {
     // Noted here first: of many requests at once one writes.
@@ -75,6 +75,6 @@ export function createSessionValidity({
       return true
     },
     isRunning: async (sessionId) => (await ask(sessionId)) !== undefined,
-    forget: (sessionId) => ours.forget(sessionId),
+    forget: (sessionId) => ours.delete(sessionId),
   }
 }

@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { type CacheLimits, createStaleCache } from '../shared/cache.ts'
+import { StaleCache } from '../shared/cache.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
 
@@ -76,10 +76,13 @@ export interface UserCache {
 }
 
 /** @param users its users are kept if they are plain objects; of others, which we could not copy, it is asked each time */
-export function createUserCache(users: UserDirectory, limits: CacheLimits): UserCache {
+export function createUserCache(
+  users: UserDirectory,
+  limits: { ttlMs: number; staleIfErrorMs: number },
+): UserCache {
   // A directory without types may have numbers for ids; sessions name users by text.
   const keyOf = (id: string, portal: string) => JSON.stringify([portal, String(id)])
-  const known = createStaleCache(async (key) => {
+  const known = new StaleCache(async (key) => {
     const [portal, id] = JSON.parse(key) as [string, string]
     return await users.findById(id, portal)
   }, limits)
@@ -88,10 +91,10 @@ export function createUserCache(users: UserDirectory, limits: CacheLimits): User
       const key = keyOf(id, portal)
       const user = await known.get(key)
       // Nothing that ends a session is remembered: who is switched on again would be put out here, having signed in elsewhere.
-      if (!user || !isActive(user)) known.forget(key)
+      if (!user || !isActive(user)) known.delete(key)
       return user && ((copyOf(user) as User | undefined) ?? (await users.findById(id, portal)))
     },
-    forget: (id, portal) => known.forget(keyOf(id, portal)),
+    forget: (id, portal) => known.delete(keyOf(id, portal)),
   }
 }
 

@@ -15,7 +15,7 @@ import {
 } from '../../lib/sessions/sessions-table.ts'
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
-import { createSeal, createSecretBox } from '../../lib/shared/seal.ts'
+import { Seal, SecretBox } from '../../lib/shared/seal.ts'
 import { createIdentitiesTable } from '../../lib/users/identities-table.ts'
 import { createUsersTable } from '../../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
@@ -197,7 +197,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
     describe('providers', () => {
       const table = (...secrets: string[]) =>
-        createProvidersTable(knex, createSecretBox(secrets.length > 0 ? secrets : [testSecret]))
+        createProvidersTable(knex, new SecretBox(secrets.length > 0 ? secrets : [testSecret]))
       const acme = (more: Partial<NewProvider> = {}) => newProvider({ portal, ...more })
       const insertAll = async (...slugs: string[]) => {
         for (const slug of slugs) await table().insert(acme({ slug, displayName: slug }))
@@ -511,7 +511,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
     })
 
     describe('the index of sessions', () => {
-      const seal = createSeal([testSecret], 'session-index')
+      const seal = new Seal([testSecret], 'session-index')
       const limitsOf = createLimitsOf({ idleMinutes: 30, absoluteHours: 12 }, {})
       const index = () => createSessionsTable(knex, seal, limitsOf)
       const session = (sessionId: string): NewSession => ({

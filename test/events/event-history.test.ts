@@ -6,7 +6,7 @@ import { createHistory, type EventFilter } from '../../lib/events/event-history.
 import { createEventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider } from '../support/providers.ts'
@@ -51,7 +51,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
   }
 
   async function connected(slug: string, createdAt = days(100)): Promise<void> {
-    const table = createProvidersTable(knex, createSecretBox([testSecret]))
+    const table = createProvidersTable(knex, new SecretBox([testSecret]))
     await table.insert(newProvider({ portal, slug }))
     await knex('sso_providers').where({ portal, slug }).update({ created_at: createdAt })
   }

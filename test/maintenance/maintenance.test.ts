@@ -5,7 +5,7 @@ import { createPortalSso, type EventKind } from '../../lib/index.ts'
 import { createMaintenance } from '../../lib/maintenance/scheduler.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { sanitizingLogger } from '../../lib/shared/logger.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
@@ -104,7 +104,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     return started
   }
 
-  const table = () => createProvidersTable(knex, createSecretBox([testSecret]))
+  const table = () => createProvidersTable(knex, new SecretBox([testSecret]))
   async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
     const rows = await knex('sso_events').where({ kind }).orderBy('at')
     return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))

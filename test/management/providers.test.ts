@@ -7,7 +7,7 @@ import type { ProviderSettings } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { createPortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
@@ -324,7 +324,7 @@ describe('Microsoft Entra ID', () => {
       return Response.json(metadata)
     }
     providers = createProviders({
-      table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
+      table: createProvidersTable(portal.knex, new SecretBox([testSecret])),
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
       urls: createPortalUrls(portal.url, '/'),
       endSessions: async () => {},
@@ -484,7 +484,7 @@ describe('the work that a click causes', () => {
   })
 
   it('stays right with more providers than are kept ready', async () => {
-    const table = createProvidersTable(portal.knex, createSecretBox([testSecret]))
+    const table = createProvidersTable(portal.knex, new SecretBox([testSecret]))
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)
