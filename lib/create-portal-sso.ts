@@ -8,6 +8,7 @@ import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './cla
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
+import { ErrorHandler } from './events/error-handler.ts'
 import { createHistory, type History } from './events/event-history.ts'
 import { createEventLog, type PortalEvents } from './events/event-log.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
@@ -32,7 +33,7 @@ import { createProvidersTable } from './providers/providers-table.ts'
 import { createEmailVerifications } from './registration/email-verification.ts'
 import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
 import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
-import { createLimitRefusals, createRouter } from './router.ts'
+import { createRouter, limitRefusals } from './router.ts'
 import { createSession, type SessionOptions } from './session.ts'
 import { createEndSessions, createSessionStores } from './sessions/end-sessions.ts'
 import { createLogoutTokensTable } from './sessions/logout-tokens-table.ts'
@@ -43,8 +44,7 @@ import { createSessionValidity, spare } from './sessions/session-validity.ts'
 import { createPortalSessions } from './sessions/sessions.ts'
 import { createSessionsTable } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
-import { sanitizingLogger } from './shared/logger.ts'
-import { deriveKey, Seal, SecretBox } from './shared/seal.ts'
+import { deriveKey, SecretBox } from './shared/seal.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
 import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
@@ -65,11 +65,11 @@ import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './t
 import { createIdentitiesTable } from './users/identities-table.ts'
 import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
 import { createUsersTable } from './users/users-table.ts'
+import { createCore } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
-import { createPages, createViews } from './web/pages.ts'
-import { createPortalResolver } from './web/request.ts'
-import { cookieName, createStateCookie } from './web/sealed-cookie.ts'
-import { createPortalUrls } from './web/urls.ts'
+import { Pages } from './web/pages.ts'
+import { RateLimiter } from './web/rate-limit.ts'
+import { cookieName, StateCookie } from './web/sealed-cookie.ts'
 
 /**
  * The one place where the parts meet: made once, in the order in which they need each other. Each takes just what its own
@@ -77,26 +77,12 @@ import { createPortalUrls } from './web/urls.ts'
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
   const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
-  const logger = sanitizingLogger(settings.logger)
-  const portalOf = createPortalResolver(settings.portal, settings.baseUrl)
-  const urls = createPortalUrls(settings.baseUrl, settings.mountPath)
+  const core = createCore(settings, knex)
+  const { logger, portalOf, urls } = core
   const events = createEventLog(knex, logger, settings.events)
-  const views = createViews(settings.viewsDir)
-  const pages = createPages({
-    urls,
-    logger,
-    branding,
-    views,
-    recordRefusal: async (req, { reference, ...detail }) => {
-      await events.record({
-        kind: 'refused',
-        portal: portalOf(req),
-        clientAddress: req.ip,
-        reference,
-        detail,
-      })
-    },
-  })
+  const pages = new Pages(core, settings)
+  const { views } = pages
+  const errorHandler = new ErrorHandler(core, pages, events)
   const secretBox = new SecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
   const outbound = createHttpClients(settings.outbound)
@@ -108,7 +94,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
   const userCache = createUserCache(users, { ttlMs: fresh, staleIfErrorMs: fresh && spare })
-  const index = createSessionsTable(knex, new Seal(secrets, 'session-index'), limitsOf)
+  const index = createSessionsTable(knex, core.seal('session-index'), limitsOf)
   const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
   const sessionStores = createSessionStores()
   const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
@@ -126,7 +112,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     portalOf,
     sessionValidity,
   })
-  const pendingRegistrations = createPendingRegistrations(new Seal(secrets, 'registration'), secure)
+  const pendingRegistrations = createPendingRegistrations(core.seal('registration'), secure)
   const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
   const lastUsed = createLastProvider(secure)
   const signedOutMarker = createSignedOutMarker(secure)
@@ -147,14 +133,14 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
     emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
-  const attempts = createAttempts(new Seal(secrets, 'attempt'), secure)
+  const attempts = createAttempts(core.seal('attempt'), secure)
   const strategies = createProviderStrategies({ urls, attempts, clients, passport })
   const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
   const canVerifyEmail = proving !== undefined
   const oneTimeLinks = createOneTimeLinks(knex)
   const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
   const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
-  const breakGlassCookie = createBreakGlassCookie(new Seal(secrets, 'break-glass'), secure, portalOf)
+  const breakGlassCookie = createBreakGlassCookie(core.seal('break-glass'), secure, portalOf)
   const methods = createSignInMethods({ identities, table })
   const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
@@ -186,10 +172,11 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       sessions,
       table,
     }),
-    consents: createStateCookie(new Seal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    consents: new StateCookie(core, 'admin-consent'),
     endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
     finishTestSignIn: createFinishTestSignIn({ report, strategies }),
     endSessions,
+    errorHandler,
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findPendingRegistrationId: async (req: Request, portal: string) =>
@@ -209,15 +196,15 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     passport,
     pendingRegistrations,
     portalOf,
-    posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
+    posted: [refuseCrossSitePosts(core), form, sessions.revalidate],
     canVerifyEmail,
     proving,
     rateLimits: settings.rateLimits,
-    redis,
+    rateLimiter: new RateLimiter(core, redis),
     refuse,
     testSignIns,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createStateCookie(new Seal(secrets, 'logout'), secure, 'sso-logout'),
+    returns: new StateCookie(core, 'logout'),
     sessions,
     showAccountPage: createAccountPage({ urls, homePath, index, methods, pages, portalOf, table }),
     sessionsApi: createSessionsApi({ endSessions, events, index, table }),
@@ -344,7 +331,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: (options) => createGuard(parts, options),
-    classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
+    classicLoginGate: () =>
+      createClassicLoginGate({ ...parts, limitRefusals: limitRefusals(parts, settings.rateLimits) }),
     admin: createAdmin(parts),
     providers,
     sessions: sessionsApi,

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
+import type { ErrorHandler } from './events/error-handler.ts'
 import type { PortalSessions } from './sessions/sessions.ts'
 import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
@@ -30,6 +31,7 @@ export interface GuardOptions {
 
 export interface GuardParts {
   urls: PortalUrls
+  errorHandler: ErrorHandler
   requireReauthentication: RequireReauthentication
   pages: Pages
   portalOf: PortalResolver
@@ -42,7 +44,7 @@ export interface GuardParts {
  * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
  */
 export function createGuard(parts: GuardParts, options: GuardOptions = {}): RequestHandler {
-  const { urls, requireReauthentication, pages, portalOf, sessions } = parts
+  const { urls, errorHandler, requireReauthentication, pages, portalOf, sessions } = parts
   const demanded = readGuardOptions(options)
   const turnAway = asyncHandler((req, res) => (acceptsHtml(req) ? toPicker(req, res) : toProblem(req, res)))
 
@@ -56,7 +58,7 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
 
   async function toProblem(req: Request, res: Response): Promise<void> {
     const problem = new PortalSsoError('not_signed_in', 'nobody is signed in')
-    await pages.problem(req, res, problem, { reference: newReference(), ways: [], login: login() })
+    await pages.problem(req, res, problem, { reference: newReference(), nextSteps: [], login: login() })
   }
 
   /** Only what an address can ask for again can be returned to; of a form, the page of ours that it stood on. */
@@ -75,7 +77,7 @@ export function createGuard(parts: GuardParts, options: GuardOptions = {}): Requ
   return (req, res, next) => {
     sessions.identify(req, res, (error?: unknown) => {
       if (error) {
-        pages.onError(error, req, res, next)
+        errorHandler.handle(error, req, res, next)
         return
       }
       // Somebody else has answered meanwhile, a time limit of the host's say.

@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express'
+import type { ErrorHandler } from './events/error-handler.ts'
 import type { PortalSessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
-import type { Pages } from './web/pages.ts'
 
 export interface SessionOptions {
   /** sessions are in the host's own express-session, which stands before this; default false: in one of ours, in Redis */
@@ -11,15 +11,15 @@ export interface SessionOptions {
 export interface SessionParts {
   /** express-session; `undefined`: the host's own has run */
   cookieSession: RequestHandler | undefined
-  pages: Pages
+  errorHandler: ErrorHandler
   sessions: PortalSessions
 }
 
 /** The cookie session, then `req.user`. A failure of either has a page of ours: the host's own would show what it says. */
-export function createSession({ cookieSession, pages, sessions }: SessionParts): RequestHandler {
+export function createSession({ cookieSession, errorHandler, sessions }: SessionParts): RequestHandler {
   return (req, res, next) => {
     const orProblem = (then: () => void) => (error?: unknown) => {
-      if (error) pages.onError(error, req, res, next)
+      if (error) errorHandler.handle(error, req, res, next)
       else then()
     }
     const identify = orProblem(() => {

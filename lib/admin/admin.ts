@@ -38,7 +38,7 @@ export function createAdmin(given: AdminContext): (options: AdminOptions) => Rou
     )
     routes.use(createEditRoutes(parts), createProviderRoutes(parts))
     routes.use((_req, _res, next) => next(unknown()))
-    routes.use(given.pages.onError)
+    routes.use(given.errorHandler.handle)
     return routes
   }
 }

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
+import type { ErrorHandler } from '../events/error-handler.ts'
 import type { History } from '../events/event-history.ts'
 import type { ClientKeys } from '../management/client-keys.ts'
 import type { Providers } from '../management/providers-api.ts'
@@ -18,6 +19,7 @@ export type AdminProviders = Providers & ClientKeys & Retirement & Rebinding
 
 export interface AdminContext {
   urls: PortalUrls
+  errorHandler: ErrorHandler
   history: History
   homePath: string
   pages: Pages
@@ -108,12 +110,15 @@ export function createShowAdmin({ homePath, pages }: Pick<AdminContext, 'homePat
   return async (req, res, view, locals, status = 200) => {
     // What went well before is not to be read beside what went wrong now.
     const message = status === 200 ? messageOf(req) : undefined
-    await pages.show(
-      req,
-      res,
-      `admin/${view}`,
-      { ...words, lang: 'en', base: req.baseUrl, homeHref: homePath, message, problem: undefined, ...locals },
-      status,
-    )
+    res.status(status)
+    await pages.show(req, res, `admin/${view}`, {
+      ...words,
+      lang: 'en',
+      base: req.baseUrl,
+      homeHref: homePath,
+      message,
+      problem: undefined,
+      ...locals,
+    })
   }
 }

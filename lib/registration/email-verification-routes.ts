@@ -94,21 +94,16 @@ export function createEmailVerificationPages({
     const sentence = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
     const entry = mistake?.status === 422 ? sentence : undefined
     const { returnTo } = step.pending
-    await pages.show(
-      req,
-      res,
-      view,
-      {
-        ...locals,
-        error: { sentence, entry },
-        account: accountLabel(step.pending),
-        provider: { displayName: step.provider.displayName },
-        sendAction: urls.path('/register/code'),
-        cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
-        otherWays: await otherWays(step),
-      },
-      mistake?.status ?? 200,
-    )
+    res.status(mistake?.status ?? 200)
+    await pages.show(req, res, view, {
+      ...locals,
+      error: { sentence, entry },
+      account: accountLabel(step.pending),
+      provider: { displayName: step.provider.displayName },
+      sendAction: urls.path('/register/code'),
+      cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
+      otherWays: await otherWays(step),
+    })
   }
 
   return {

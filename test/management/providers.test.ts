@@ -8,7 +8,7 @@ import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
 import { SecretBox } from '../../lib/shared/seal.ts'
-import { createPortalUrls } from '../../lib/web/urls.ts'
+import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
   type Faults,
@@ -326,7 +326,7 @@ describe('Microsoft Entra ID', () => {
     providers = createProviders({
       table: createProvidersTable(portal.knex, new SecretBox([testSecret])),
       events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
-      urls: createPortalUrls(portal.url, '/'),
+      urls: new PortalUrls(portal.url, '/'),
       endSessions: async () => {},
       outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
     })

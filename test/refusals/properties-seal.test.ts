@@ -5,7 +5,7 @@ import express, { type Request, type Response } from 'express'
 import fc from 'fast-check'
 import { Seal } from '../../lib/shared/seal.ts'
 import { type Attempt, type CompletedAttempt, createAttempts } from '../../lib/sign-in/attempts.ts'
-import { createSealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { SealedCookies } from '../../lib/web/sealed-cookie.ts'
 import { effort, textOf } from '../support/properties.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
@@ -116,7 +116,7 @@ const pairsOf = (res: Response) =>
   [res.getHeader('set-cookie') ?? []].flat().map((line) => String(line).split(';')[0]!)
 
 describe('a browser with any cookies', () => {
-  const cookies = createSealedCookies<string>(seal, { lifetime: 60, secure: false })
+  const cookies = new SealedCookies<string>(seal, { ttlSeconds: 60, secure: false })
 
   async function sealedCookie(name: string): Promise<string> {
     const { res } = exchange('')

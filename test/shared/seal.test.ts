@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
 import { deriveKey, Seal } from '../../lib/shared/seal.ts'
-import { cookieName, createSealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { cookieName, SealedCookies } from '../../lib/web/sealed-cookie.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
 const older = 'the secret before that one, longer than 32 characters'
@@ -113,7 +113,7 @@ describe('a sealed cookie', () => {
     secure = false,
     name = 'note',
   ): Promise<{ sent: string; line: string }> {
-    const cookies = createSealedCookies<string>(seal, { lifetime, secure })
+    const cookies = new SealedCookies<string>(seal, { ttlSeconds: lifetime, secure })
     const app = express().get('/', (_req, res) => {
       cookies.set(res, name, 'the value').then(
         () => res.end(),
@@ -126,7 +126,7 @@ describe('a sealed cookie', () => {
   }
 
   async function read(cookie: string, name = 'note'): Promise<unknown> {
-    const cookies = createSealedCookies<string>(seal, { lifetime: 60, secure: false })
+    const cookies = new SealedCookies<string>(seal, { ttlSeconds: 60, secure: false })
     const app = express().get('/', (req, res) => {
       cookies.get(req, name).then(
         (read) => res.json({ read }),
