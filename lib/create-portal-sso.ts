@@ -9,8 +9,8 @@ import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ErrorHandler } from './events/error-handler.ts'
-import { createHistory, type History } from './events/event-history.ts'
-import { createEventLog, type PortalEvents } from './events/event-log.ts'
+import { EventHistory } from './events/event-history.ts'
+import { EventLog, type PortalEvents } from './events/event-log.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
 import { createApplyProviderLogout } from './logout/provider-logout.ts'
 import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
@@ -40,7 +40,7 @@ import { createLogoutTokensTable } from './sessions/logout-tokens-table.ts'
 import { createLocationResolver } from './sessions/session-data.ts'
 import { createLimitsOf, longestOf } from './sessions/session-limits.ts'
 import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
-import { createSessionValidity, spare } from './sessions/session-validity.ts'
+import { createSessionValidity } from './sessions/session-validity.ts'
 import { createPortalSessions } from './sessions/sessions.ts'
 import { createSessionsTable } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
@@ -62,9 +62,8 @@ import { createRequireReauthentication } from './sign-in/reauthentication.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createReport } from './test-sign-in/report.ts'
 import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
-import { createIdentitiesTable } from './users/identities-table.ts'
-import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
-import { createUsersTable } from './users/users-table.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import { Users } from './users/users.ts'
 import { createCore } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
 import { Pages } from './web/pages.ts'
@@ -79,21 +78,21 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
   const core = createCore(settings, knex)
   const { logger, portalOf, urls } = core
-  const events = createEventLog(knex, logger, settings.events)
+  const events = new EventLog(core, settings.events)
   const pages = new Pages(core, settings)
   const { views } = pages
   const errorHandler = new ErrorHandler(core, pages, events)
   const secretBox = new SecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
   const outbound = createHttpClients(settings.outbound)
-  const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
-  const identities = createIdentitiesTable(knex)
+  const cacheSeconds = settings.session.userCacheSeconds
+  const users = new Users(core, { directory: settings.users, cacheSeconds })
+  const { identities } = users
   // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
   const passport = new Passport()
   const { portals, userCacheSeconds, location } = settings.session
   const limitsOf = createLimitsOf(settings.session, portals)
   const fresh = userCacheSeconds * 1000
-  const userCache = createUserCache(users, { ttlMs: fresh, staleIfErrorMs: fresh && spare })
   const index = createSessionsTable(knex, core.seal('session-index'), limitsOf)
   const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
   const sessionStores = createSessionStores()
@@ -106,7 +105,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     isSignOut: ({ method, originalUrl }) =>
       method === 'POST' && originalUrl.split('?')[0] === urls.path('/logout'),
     sessionStores,
-    userCache,
+    userCache: users.cache,
     limitsOf,
     locationOf,
     portalOf,
@@ -245,7 +244,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     ...createRetirement(parts),
     ...createRebinding(parts),
   }
-  const history = createHistory(parts)
+  const history = new EventHistory(core)
   return {
     ...parts,
     cookieSession,
@@ -282,7 +281,7 @@ export interface PortalSso {
   readonly breakGlass: BreakGlass
   /** Seals all client secrets anew, after `secret: [new, old]`. */
   readonly rotateSecrets: RotateSecrets
-  readonly history: History
+  readonly history: EventHistory
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents

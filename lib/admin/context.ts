@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from '../events/error-handler.ts'
-import type { History } from '../events/event-history.ts'
+import type { EventHistory } from '../events/event-history.ts'
 import type { ClientKeys } from '../management/client-keys.ts'
 import type { Providers } from '../management/providers-api.ts'
 import type { Rebinding } from '../management/rebind-identities.ts'
@@ -20,7 +20,7 @@ export type AdminProviders = Providers & ClientKeys & Retirement & Rebinding
 export interface AdminContext {
   urls: PortalUrls
   errorHandler: ErrorHandler
-  history: History
+  history: EventHistory
   homePath: string
   pages: Pages
   portalOf: PortalResolver

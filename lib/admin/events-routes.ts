@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type Request, type Response, Router } from 'express'
-import { type EventFilter, type History, pagesOf, type StoredEvent } from '../events/event-history.ts'
+import type { EventFilter, EventHistory, StoredEvent } from '../events/event-history.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { type AdminContext, createShowAdmin } from './context.ts'
@@ -41,7 +41,7 @@ export function createEventRoutes(parts: AdminContext): Router {
   async function sendCsv(req: Request, res: Response, next: () => void): Promise<void> {
     const { errors, filter } = readFilter(req.query)
     if (Object.keys(errors).length > 0) return next()
-    const lines = linesOf(history, filter, portalOf(req))
+    const lines = linesOf(history.pages(filter, portalOf(req)))
     // The first page comes before the head, so that a failure still has a page of its own.
     const first = await lines.next()
     res.status(200).type('text/csv')
@@ -62,7 +62,7 @@ export function createEventRoutes(parts: AdminContext): Router {
 }
 
 /** A page that was asked for with a mark of nobody's is the first one. */
-async function listed(history: History, filter: EventFilter, portal: string) {
+async function listed(history: EventHistory, filter: EventFilter, portal: string) {
   try {
     return await history.list(filter, portal)
   } catch (error) {
@@ -71,9 +71,8 @@ async function listed(history: History, filter: EventFilter, portal: string) {
   }
 }
 
-async function* linesOf(...asked: Parameters<typeof pagesOf>): AsyncGenerator<string> {
-  for await (const events of pagesOf(...asked))
-    yield events.map((event) => csvLine(eventCells(event))).join('')
+async function* linesOf(pages: AsyncGenerator<StoredEvent[]>): AsyncGenerator<string> {
+  for await (const events of pages) yield events.map((event) => csvLine(eventCells(event))).join('')
 }
 
 function told({ detail }: StoredEvent): { name: string; value: string }[] {

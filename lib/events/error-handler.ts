@@ -49,7 +49,7 @@ export class ErrorHandler {
     const { code } = problem
     if (recordedCodes.has(code))
       await this.#events.record({
-        kind: 'refused',
+        kind: 'sign-in-failed',
         portal: this.#portalOf(req),
         clientAddress: req.ip,
         reference,

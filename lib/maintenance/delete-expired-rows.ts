@@ -36,6 +36,6 @@ export function createPurgeRemovedProviders({ events, knex }: { events: EventLog
   const rows = createRetirementRows(knex)
   return async () => {
     for (const { portal, slug } of await rows.forgetRemoved(new Date(Date.now() - kept).toISOString()))
-      await events.record({ kind: 'provider-forgotten', portal, provider: slug, actor: 'upkeep' })
+      await events.record({ kind: 'provider-purged', portal, provider: slug, actor: 'upkeep' })
   }
 }

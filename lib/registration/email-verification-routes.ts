@@ -153,12 +153,12 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
   const { urls, completeSignIn, events, logger, resolveIdentity, pages, pendingRegistrations, posted } = parts
   const { emailVerifications, sendCodeMail, emailVerificationPages, restartSignIn, withPending } = parts
 
-  type Noted = 'address-proof-sent' | 'address-proven'
+  type Noted = 'email-code-sent' | 'email-verified'
   const noted = (kind: Noted, req: Request, { portal, provider }: PendingRegistration) =>
     events.record({ kind, portal, provider, clientAddress: req.ip })
   const failed = (reason: string, req: Request, { portal, provider }: PendingRegistration) =>
     events.record({
-      kind: 'address-proof-failed',
+      kind: 'email-code-failed',
       portal,
       provider,
       clientAddress: req.ip,
@@ -211,7 +211,7 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
       })
     try {
       const sent = await emailVerifications.send(contextOf(pending), email, deliver)
-      await (sent ? noted('address-proof-sent', req, pending) : failed('too-many', req, pending))
+      await (sent ? noted('email-code-sent', req, pending) : failed('too-many', req, pending))
       return sent ?? 'too-many'
     } catch (error) {
       if (!(error instanceof MailError)) throw error
@@ -235,7 +235,7 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
     if (code === undefined) return await refused({ sentence: 'codeMalformed' })
     const verdict = await emailVerifications.verify(contextOf(pending), sent, code)
     if (verdict.result === 'proven') {
-      await noted('address-proven', req, pending)
+      await noted('email-verified', req, pending)
       return await goOn(req, res, step, sent.email)
     }
     await failed(verdict.result, req, pending)

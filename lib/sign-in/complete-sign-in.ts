@@ -107,7 +107,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
     const linking = { provider, identity, userId, relinked: how === 'relinked' }
     const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known' && (await link(identities, linking, gone))) {
-      await events.record({ kind: how === 'relinked' ? 'identity-rebound' : how, ...about })
+      await events.record({ kind: how === 'relinked' ? 'identity-relinked' : how, ...about })
       if (how === 'linked') notifySignInMethodChange(req, { user, provider, what: 'linked' })
     }
     const offer = await offerAccountLink(req, res, { portal, user, proving })

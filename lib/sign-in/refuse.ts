@@ -48,7 +48,7 @@ export function createRefuse({ urls, homePath, pages, events, logger }: RefusePa
       'a sign-in was refused',
     )
     await events.record({
-      kind: 'refused',
+      kind: 'sign-in-failed',
       portal,
       provider,
       reference,

@@ -114,7 +114,7 @@ export function createReport(parts: ReportParts): Report {
     }
     if (ticket !== undefined) await oneTimeLinks.note(ticket, became)
     await events.record({
-      kind: 'provider-rehearsed',
+      kind: 'provider-sign-in-tested',
       portal,
       provider: slug,
       actor,

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import knexModule, { type Knex } from 'knex'
 import { isUniqueViolation } from '../../lib/database/connect.ts'
 import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
-import { createEventLog } from '../../lib/events/event-log.ts'
+import { EventLog } from '../../lib/events/event-log.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import type { NewProvider } from '../../lib/providers/settings.ts'
 import { createLimitsOf } from '../../lib/sessions/session-limits.ts'
@@ -16,8 +16,8 @@ import {
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
 import { Seal, SecretBox } from '../../lib/shared/seal.ts'
-import { createIdentitiesTable } from '../../lib/users/identities-table.ts'
-import { createUsersTable } from '../../lib/users/users-table.ts'
+import { IdentitiesTable } from '../../lib/users/identities-table.ts'
+import { UsersTable } from '../../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider } from '../support/providers.ts'
@@ -393,7 +393,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
     })
 
     describe('users', () => {
-      const table = () => createUsersTable(knex)
+      const table = () => new UsersTable({ knex })
       const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: { phone: '1', news: true } }
 
       it('are found by id and by address in their portal only, with the fields kept', async () => {
@@ -445,7 +445,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
     })
 
     describe('identities', () => {
-      const table = () => createIdentitiesTable(knex)
+      const table = () => new IdentitiesTable({ knex })
       const who = { issuer: 'https://id.acme.example', subject: 'ada' }
       const made = (userId: string, gone?: string, more = {}) =>
         table().link(
@@ -646,11 +646,11 @@ describe.each(databases)('on %s', (_name, fresh) => {
       }
 
       it('are written, with what they are about, and heard', async () => {
-        const events = createEventLog(knex, log().logger, settings)
+        const events = new EventLog({ knex, logger: log().logger }, settings)
         const heard: unknown[] = []
-        events.emitter.on('refused', (event) => heard.push(event))
+        events.emitter.on('sign-in-failed', (event) => heard.push(event))
         const event = {
-          kind: 'refused',
+          kind: 'sign-in-failed',
           portal,
           provider: 'acme',
           reference: 'ABCD2345',
@@ -661,7 +661,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         await events.record({ kind: 'signed-out', portal, userId: 'ada' })
         const [first, second] = await knex('sso_events').where({ portal }).orderBy('kind')
         expect(first).toMatchObject({
-          kind: 'refused',
+          kind: 'sign-in-failed',
           provider: 'acme',
           reference: 'ABCD2345',
           user_id: null,
@@ -684,7 +684,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         const { lines, logger } = log()
         const gone = knexModule(database.config)
         await gone.destroy()
-        const events = createEventLog(gone, logger, settings)
+        const events = new EventLog({ knex: gone, logger }, settings)
         const heard = jest.fn()
         events.emitter.on('signed-in', heard)
         await events.record({ kind: 'signed-in', portal, userId: 'ada' })
@@ -694,7 +694,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('break nothing when a listener throws, at once or later: that is logged', async () => {
         const { lines, logger } = log()
-        const events = createEventLog(knex, logger, settings)
+        const events = new EventLog({ knex, logger }, settings)
         events.emitter.on('signed-in', () => {
           throw new Error('thrown at once')
         })

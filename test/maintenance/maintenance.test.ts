@@ -301,7 +301,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       const instances = await Promise.all([instance(), instance()])
       await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
       expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
-      expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
+      expect(await events('provider-purged')).toEqual([{ provider: 'old', actor: 'upkeep' }])
       await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
         'after 30 days it is forgotten',
       )

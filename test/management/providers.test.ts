@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { createEventLog } from '../../lib/events/event-log.ts'
+import { EventLog } from '../../lib/events/event-log.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
@@ -325,7 +325,7 @@ describe('Microsoft Entra ID', () => {
     }
     providers = createProviders({
       table: createProvidersTable(portal.knex, new SecretBox([testSecret])),
-      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
+      events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
       urls: new PortalUrls(portal.url, '/'),
       endSessions: async () => {},
       outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },

@@ -448,7 +448,7 @@ describe('a provider that wants consent first', () => {
     expect(seen.body).toContain('Contoso lets you sign in here only after an administrator')
     expect(seen.body).toContain('I am the administrator')
     expect(seen.body).not.toMatch(/AADSTS|Something is not|Trace/)
-    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code: 'consent_missing' })
     const [, way = ''] = /href="([^"]*admin-consent)"/.exec(seen.body) ?? []
     expect((await visitor.get(portal.url + way)).location).toMatch(/\/v2\.0\/adminconsent\?/)
@@ -476,7 +476,7 @@ describe('a provider that wants consent first', () => {
     await open(contoso)
     Object.assign(entra.faults, faults)
     await click()
-    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code })
   })
 
@@ -600,7 +600,7 @@ describe('an administrator consents for everybody', () => {
     change(url)
     const seen = await visitor.get(url.href)
     expect(seen.status).toBe(403)
-    expect(await portal.knex('sso_events').where({ kind: 'refused' })).toHaveLength(1)
+    expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toHaveLength(1)
     // Who was not sent there says nothing of any administrator.
     const solicited = !what.endsWith('state') && !what.endsWith('states')
     expect(await events()).toEqual(solicited ? [{ provider: 'entra', outcome: 'refused' }] : [])

@@ -100,7 +100,7 @@ describe('a client over a limit', () => {
     )
     const post = () => new Visitor().post(`${portal.url}/password-login`)
     expect(await statuses(6, post)).toEqual([403, 403, 403, 429, 429, 429])
-    expect(await portal.knex('sso_events').where({ kind: 'refused' })).toHaveLength(3)
+    expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toHaveLength(3)
     expect(await events(portal)).toHaveLength(1)
     await portal.sso.providers.disable('acme')
     expect(await statuses(6, post)).toEqual([200, 200, 200, 200, 200, 200])
