@@ -14,12 +14,9 @@ import { EventLog, type PortalEvents } from './events/event-log.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
 import { createApplyProviderLogout } from './logout/provider-logout.ts'
 import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
-import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
-import { createSendMail } from './mail/send-mail.ts'
-import { createSendMethodMail } from './mail/sign-in-method-mail.ts'
-import { createSendCodeMail } from './mail/verification-code-mail.ts'
-import { createMaintenance } from './maintenance/scheduler.ts'
-import { createTasks } from './maintenance/tasks.ts'
+import { Mail } from './mail/mail.ts'
+import { Maintenance } from './maintenance/maintenance.ts'
+import { maintenanceTasks } from './maintenance/tasks.ts'
 import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
 import { createRebinding, type Rebinding } from './management/rebind-identities.ts'
@@ -27,7 +24,7 @@ import { createRetirement, type Retirement } from './management/retire-provider.
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
 import { createSessionsApi, type SessionsApi } from './management/sessions-api.ts'
 import { createHttpClients } from './oidc/http-client.ts'
-import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
+import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createEmailVerifications } from './registration/email-verification.ts'
@@ -75,12 +72,11 @@ import { cookieName, StateCookie } from './web/sealed-cookie.ts'
  * `…Parts` names.
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
-  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
+  const { secrets, secure, homePath, mailer, mailFrom, redis } = settings
   const core = createCore(settings, knex)
   const { logger, portalOf, urls } = core
   const events = new EventLog(core, settings.events)
   const pages = new Pages(core, settings)
-  const { views } = pages
   const errorHandler = new ErrorHandler(core, pages, events)
   const secretBox = new SecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
@@ -119,24 +115,24 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const refuse = createRefuse({ urls, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const mail = mailer && new Mail(pages, mailer, mailFrom)
   const notifySignInMethodChange = createNotifySignInMethodChange({
     urls,
     logger,
     pages,
     locationOf,
-    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+    mail,
   })
-  const proving = sendMail && {
+  const proving = mail && {
     emailVerifications: createEmailVerifications(createEmailVerificationsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
+    mail,
     emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
   const attempts = createAttempts(core.seal('attempt'), secure)
   const strategies = createProviderStrategies({ urls, attempts, clients, passport })
   const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
   const canVerifyEmail = proving !== undefined
-  const oneTimeLinks = createOneTimeLinks(knex)
+  const oneTimeLinks = new OneTimeLinks(core)
   const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
   const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
   const breakGlassCookie = createBreakGlassCookie(core.seal('break-glass'), secure, portalOf)
@@ -235,7 +231,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     })
   }
 
-  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
   const { retentionDays } = settings.events
   const providers = {
@@ -252,9 +247,9 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     outbound,
     providers,
     rotateSecrets: createRotateSecrets({ ...parts, secretBox }),
-    maintenance: createMaintenance(
-      createTasks({ ...parts, adminMail, retentionDays, sendExpiryMail }),
-      logger,
+    maintenance: new Maintenance(
+      core,
+      maintenanceTasks(core, { events, sessionsTable: index, mail, adminMail, retentionDays }),
     ),
   }
 }

@@ -149,7 +149,7 @@ export interface RouterParts
   rateLimits: RateLimits | false
   /** sends and verifies codes; undefined without a mailer */
   proving:
-    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'sendCodeMail' | 'emailVerificationPages'>
+    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'mail' | 'emailVerificationPages'>
     | undefined
 }
 

@@ -25,7 +25,7 @@ export function createBreakGlass({ urls, events, logger, oneTimeLinks }: BreakGl
   return {
     async link({ portal = 'default', actor = 'code' } = {}) {
       const origin = urls.origin(portal)
-      const { ticket, expiresAt } = await oneTimeLinks.make(portal, 'break-glass', { actor })
+      const { token: ticket, expiresAt } = await oneTimeLinks.create(portal, 'break-glass', { actor })
       logger.warn({ portal, actor }, 'a link was made that opens the classic login')
       await events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
       return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }

@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { MailError } from '../mail/send-mail.ts'
-import type { SendCodeMail } from '../mail/verification-code-mail.ts'
+import { type Mail, MailError } from '../mail/mail.ts'
+import { sendCodeMail } from '../mail/verification-code-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -139,7 +139,7 @@ export interface EmailVerificationRoutesParts {
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
   emailVerifications: EmailVerifications
-  sendCodeMail: SendCodeMail
+  mail: Mail
   emailVerificationPages: EmailVerificationPages
   restartSignIn: RestartSignIn
   withPending: WithPending
@@ -151,7 +151,7 @@ export interface EmailVerificationRoutesParts {
  */
 export function createEmailVerificationRoutes(parts: EmailVerificationRoutesParts): Router {
   const { urls, completeSignIn, events, logger, resolveIdentity, pages, pendingRegistrations, posted } = parts
-  const { emailVerifications, sendCodeMail, emailVerificationPages, restartSignIn, withPending } = parts
+  const { emailVerifications, mail, emailVerificationPages, restartSignIn, withPending } = parts
 
   type Noted = 'email-code-sent' | 'email-verified'
   const noted = (kind: Noted, req: Request, { portal, provider }: PendingRegistration) =>
@@ -203,7 +203,7 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
     email: string,
   ): Promise<VerificationCode | 'too-many' | 'mail-failed'> {
     const deliver = (code: string) =>
-      sendCodeMail(pages.locale(req), {
+      sendCodeMail(mail, pages.locale(req), {
         to: email,
         code,
         provider: provider.displayName,

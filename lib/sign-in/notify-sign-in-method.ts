@@ -1,5 +1,6 @@
 import type { Request } from 'express'
-import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
+import type { Mail } from '../mail/mail.ts'
+import { sendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type LocationResolver, parseUserAgent } from '../sessions/session-data.ts'
 import { describeError } from '../shared/errors.ts'
@@ -22,16 +23,17 @@ export interface NotifySignInMethodChangeParts {
   logger: Logger
   pages: Pages
   locationOf: LocationResolver
-  /** left out: there is nothing to send it with */
-  sendMethodMail: SendMethodMail | undefined
+  /** undefined without a mailer */
+  mail: Mail | undefined
 }
 
 export function createNotifySignInMethodChange(
   parts: NotifySignInMethodChangeParts,
 ): NotifySignInMethodChange {
-  const { urls, logger, pages, locationOf, sendMethodMail } = parts
+  const { urls, logger, pages, locationOf, mail } = parts
   return (req, { user, provider: { displayName, portal }, what }) => {
-    sendMethodMail?.(pages.locale(req), {
+    if (!mail) return
+    sendMethodMail(mail, pages.locale(req), {
       to: user.email,
       what,
       provider: displayName,

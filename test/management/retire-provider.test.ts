@@ -129,7 +129,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await portal.sso.runMaintenance()
       for (const visitor of theirs) expect(await isIn(visitor)).toBe(false)
       expect(await isIn(bobs)).toBe(true)
-      expect(await events('provider-retired')).toEqual([{ actor: 'upkeep', detail: { sessions: 2 } }])
+      expect(await events('provider-retired')).toEqual([{ actor: 'maintenance', detail: { sessions: 2 } }])
       const { enabled, retire_at } = await row()
       expect([Boolean(enabled), retire_at]).toEqual([false, null])
     })

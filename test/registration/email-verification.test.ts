@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
-import type { Mail } from '../../lib/mail/send-mail.ts'
+import type { MailMessage } from '../../lib/mail/mail.ts'
 import { provableEmail, readCode } from '../../lib/registration/email-verification.ts'
 import type { User, UserDirectory } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -716,8 +716,8 @@ describe('who wants mail to be sent to somebody', () => {
   })
 
   it('cannot add a header by the name of the portal or the sender, whatever the mailer makes of it', async () => {
-    const handed: Mail[] = []
-    const mailer = async (mail: Mail) => {
+    const handed: MailMessage[] = []
+    const mailer = async (mail: MailMessage) => {
       handed.push(mail)
       await mailServer.transport.sendMail(mail)
     }
