@@ -3,7 +3,9 @@ import type { Logger } from '../shared/logger.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
 import type { Core } from '../web/core.ts'
-import type { Task } from './tasks.ts'
+
+/** Bounded work that several instances may do at the same time. */
+export type Task = () => Promise<void>
 
 const stopTimeoutMs = 5 * SECOND
 

@@ -5,12 +5,10 @@ import { sendExpiryMail } from '../mail/secret-expiry-mail.ts'
 import type { SessionsTable } from '../sessions/sessions-table.ts'
 import { DAY, HOUR } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import type { Task } from './maintenance.ts'
 import { purgeRemovedProviders } from './purge-removed-providers.ts'
 import { retireDueProviders } from './retire-due-providers.ts'
 import { createWarnOfExpiry } from './warn-expiring-secrets.ts'
-
-/** Bounded work that several instances may do at the same time. */
-export type Task = () => Promise<void>
 
 /** @returns all tasks in the order in which they run; expired rows are kept as long as a rule or a slow clock needs them */
 export function maintenanceTasks(

@@ -5,7 +5,7 @@ import type { Provider } from '../providers/provider.ts'
 import { columns, fromRow, type Row } from '../providers/settings.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { Task } from './tasks.ts'
+import type { Task } from './maintenance.ts'
 
 export interface WarnOfExpiryParts {
   /** where the mail goes */

@@ -34,7 +34,7 @@ const aging = {
   sso_email_verifications: {
     column: 'sent_at',
     keep: 2,
-    index: 'sso_proofs_sent_at',
+    index: 'sso_email_verifications_age',
     row: {
       portal,
       registration: 'one',
@@ -53,7 +53,7 @@ const aging = {
   sso_one_time_links: {
     column: 'expires_at',
     keep: 24,
-    index: 'sso_tickets_age',
+    index: 'sso_one_time_links_age',
     row: { portal, kind: 'rehearsal', detail: '{}', created_at: long },
   },
 }
