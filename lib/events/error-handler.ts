@@ -1,10 +1,7 @@
 import type { ErrorRequestHandler, Request, Response } from 'express'
 import { describeError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
 import type { Core } from '../web/core.ts'
 import { newReference, type Pages, toProblem } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import type { EventLog } from './event-log.ts'
 
 // Refusals of a deliberate action, not failures: recorded as an event, beside the log.
@@ -12,20 +9,12 @@ const recordedCodes = new Set<ProblemCode>(['classic_login_off', 'cross_site_req
 
 /** Handles errors that no handler of ours has handled: logs the exact cause, shows a general page. */
 export class ErrorHandler {
-  readonly #logger: Logger
-  readonly #portalOf: PortalResolver
-  readonly #urls: PortalUrls
+  readonly #core: Pick<Core, 'logger' | 'portalOf' | 'urls'>
   readonly #pages: Pages
   readonly #events: EventLog
 
-  constructor(
-    { logger, portalOf, urls }: Pick<Core, 'logger' | 'portalOf' | 'urls'>,
-    pages: Pages,
-    events: EventLog,
-  ) {
-    this.#logger = logger
-    this.#portalOf = portalOf
-    this.#urls = urls
+  constructor(core: Pick<Core, 'logger' | 'portalOf' | 'urls'>, pages: Pages, events: EventLog) {
+    this.#core = core
     this.#pages = pages
     this.#events = events
   }
@@ -36,7 +25,7 @@ export class ErrorHandler {
     const { code, status } = problem
     const reference = newReference()
     const level = status >= 500 ? 'error' : 'warn'
-    this.#logger[level]({ reference, code, cause: describeError(error) }, 'a request failed')
+    this.#core.logger[level]({ reference, code, cause: describeError(error) }, 'a request failed')
     if (res.headersSent) {
       // Too late for a page. Abort, so that a partial response does not look complete.
       if (!res.writableEnded) res.destroy()
@@ -50,14 +39,14 @@ export class ErrorHandler {
     if (recordedCodes.has(code))
       await this.#events.record({
         kind: 'sign-in-failed',
-        portal: this.#portalOf(req),
+        portal: this.#core.portalOf(req),
         clientAddress: req.ip,
         reference,
         detail: { code, reason: describeError(problem) },
       })
     await this.#pages.problem(req, res, problem, {
       reference,
-      nextSteps: [{ label: 'chooseProvider', href: this.#urls.path('/login') }],
+      nextSteps: [{ label: 'chooseProvider', href: this.#core.urls.path('/login') }],
     })
   }
 }

@@ -66,7 +66,15 @@ export class RateLimiter {
 
   /** @param key requests with the same key count together */
   async consume(limit: Limit, key: string): Promise<RateLimitResult> {
-    const { isOver, state } = await this.#count(this.#countersOf(limit), key)
+    const { local, shared } = this.#counters.get(limit.name) ?? this.#addCounters(limit)
+    let counted: Consumption | undefined
+    try {
+      if (shared) counted = await withTimeout(redisTimeoutMs, consumption(shared.consume(key)))
+    } catch (error) {
+      // Neither fails open nor closed: while Redis is down, every instance counts alone.
+      this.#warn(error)
+    }
+    const { isOver, state } = counted ?? (await consumption(local.consume(key)))
     return {
       isOver,
       isFirstOver: isOver && state.consumedPoints === limit.maxRequests + 1,
@@ -74,22 +82,21 @@ export class RateLimiter {
     }
   }
 
-  async #count({ local, shared }: Counters, key: string): Promise<Consumption> {
-    if (!shared) return await consumption(local.consume(key))
-    try {
-      return await withTimeout(redisTimeoutMs, consumption(shared.consume(key)))
-    } catch (error) {
-      // Neither fails open nor closed: while Redis is down, every instance counts alone.
-      this.#warn(error)
-      return await consumption(local.consume(key))
-    }
-  }
-
-  #countersOf(limit: Limit): Counters {
-    const existing = this.#counters.get(limit.name)
-    if (existing) return existing
-    const counters = createCounters(limit, this.#redis)
-    this.#counters.set(limit.name, counters)
+  #addCounters({ name, maxRequests, windowSeconds }: Limit): Counters {
+    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: `portal-sso:limit:${name}` }
+    const shared =
+      this.#redis &&
+      new RateLimiterRedis({
+        ...settings,
+        storeClient: this.#redis,
+        useRedisPackage: true,
+        // A disconnected client would queue the command of every request.
+        rejectIfRedisNotReady: true,
+        // A client over its limit causes no more Redis commands in this window.
+        inMemoryBlockOnConsumed: maxRequests + 1,
+      })
+    const counters = { local: new RateLimiterMemory(settings), shared }
+    this.#counters.set(name, counters)
     return counters
   }
 
@@ -101,25 +108,6 @@ export class RateLimiter {
       'Redis cannot count: rate limits hold in this process only',
     )
   }
-}
-
-function createCounters(
-  { name, maxRequests, windowSeconds }: Limit,
-  redis: RedisCounter | undefined,
-): Counters {
-  const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: `portal-sso:limit:${name}` }
-  const shared =
-    redis &&
-    new RateLimiterRedis({
-      ...settings,
-      storeClient: redis,
-      useRedisPackage: true,
-      // A disconnected client would queue the command of every request.
-      rejectIfRedisNotReady: true,
-      // A client over its limit causes no more Redis commands in this window.
-      inMemoryBlockOnConsumed: maxRequests + 1,
-    })
-  return { local: new RateLimiterMemory(settings), shared }
 }
 
 interface Consumption {
