@@ -7,37 +7,33 @@ import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './cla
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { createHistory, type History } from './events/event-history.ts'
-import { createEventLog, type PortalEvents } from './events/event-log.ts'
+import { ErrorHandler } from './events/error-handler.ts'
+import { EventHistory } from './events/event-history.ts'
+import { EventLog, type PortalEvents } from './events/event-log.ts'
 import { type GuardOptions, guard } from './guard.ts'
 import { createApplyProviderLogout } from './logout/provider-logout.ts'
 import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
-import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
-import { createSendMail } from './mail/send-mail.ts'
-import { createSendMethodMail } from './mail/sign-in-method-mail.ts'
-import { createSendCodeMail } from './mail/verification-code-mail.ts'
-import { createMaintenance } from './maintenance/scheduler.ts'
-import { createTasks } from './maintenance/tasks.ts'
+import { Mail } from './mail/mail.ts'
+import { Maintenance } from './maintenance/maintenance.ts'
+import { maintenanceTasks } from './maintenance/tasks.ts'
 import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
 import { createRetirement, type Retirement } from './management/retire-provider.ts'
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
 import { SessionsApi } from './management/sessions-api.ts'
 import { createHttpClients } from './oidc/http-client.ts'
-import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
+import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { createEmailVerifications } from './registration/email-verification.ts'
 import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
 import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
-import { createLimitRefusals, createRouter } from './router.ts'
+import { createRouter, limitRefusals } from './router.ts'
 import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
-import { staleIfErrorMs } from './sessions/session-validity.ts'
 import { Sessions } from './sessions/sessions.ts'
 import type { SessionMatch } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
-import { sanitizingLogger } from './shared/logger.ts'
-import { createSeal, createSecretBox } from './shared/seal.ts'
+import { SecretBox } from './shared/seal.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
 import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
@@ -55,52 +51,33 @@ import { createRequireReauthentication } from './sign-in/reauthentication.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createReport } from './test-sign-in/report.ts'
 import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
-import { createIdentitiesTable } from './users/identities-table.ts'
-import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
-import { createUsersTable } from './users/users-table.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import { Users } from './users/users.ts'
+import { createCore } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
-import { createPages, createViews } from './web/pages.ts'
-import { createPortalResolver } from './web/request.ts'
-import { createStateCookie } from './web/sealed-cookie.ts'
-import { createPortalUrls } from './web/urls.ts'
+import { Pages } from './web/pages.ts'
+import { RateLimiter } from './web/rate-limit.ts'
+import { StateCookie } from './web/sealed-cookie.ts'
 
 /**
  * The one place where the parts meet: made once, in the order in which they need each other. Each takes just what its own
  * `…Parts` names.
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
-  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
-  const logger = sanitizingLogger(settings.logger)
-  const portalOf = createPortalResolver(settings.portal, settings.baseUrl)
-  const urls = createPortalUrls(settings.baseUrl, settings.mountPath)
-  const events = createEventLog(knex, logger, settings.events)
-  const views = createViews(settings.viewsDir)
-  const pages = createPages({
-    urls,
-    logger,
-    branding,
-    views,
-    recordRefusal: async (req, { reference, ...detail }) => {
-      await events.record({
-        kind: 'refused',
-        portal: portalOf(req),
-        clientAddress: req.ip,
-        reference,
-        detail,
-      })
-    },
-  })
-  const secretBox = createSecretBox(secrets)
+  const { secrets, secure, homePath, mailer, mailFrom, redis } = settings
+  const core = createCore(settings, knex)
+  const { logger, portalOf, urls } = core
+  const events = new EventLog(core, settings.events)
+  const pages = new Pages(core, settings)
+  const errorHandler = new ErrorHandler(core, pages, events)
+  const secretBox = new SecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
   const outbound = createHttpClients(settings.outbound)
-  const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
-  const identities = createIdentitiesTable(knex)
-  const freshForMs = settings.session.userCacheSeconds * 1000
-  const userCache = createUserCache(users, { fresh: freshForMs, spare: freshForMs && staleIfErrorMs })
-  const seal = (purpose: string) => createSeal(secrets, purpose)
-  const core = { knex, logger, portalOf, urls, secure, seal }
-  const sessions = new Sessions(core, userCache, events, settings)
-  const pendingRegistrations = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
+  const cacheSeconds = settings.session.userCacheSeconds
+  const users = new Users(core, { directory: settings.users, cacheSeconds })
+  const { identities } = users
+  const sessions = new Sessions(core, users.cache, events, settings)
+  const pendingRegistrations = createPendingRegistrations(core.seal('registration'), secure)
   const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
   const lastUsed = createLastProvider(secure)
   const signedOutMarker = createSignedOutMarker(secure)
@@ -108,27 +85,27 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const refuse = createRefuse({ urls, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const mail = mailer && new Mail(pages, mailer, mailFrom)
   const notifySignInMethodChange = createNotifySignInMethodChange({
     urls,
     logger,
     pages,
     sessions,
-    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+    mail,
   })
-  const proving = sendMail && {
+  const proving = mail && {
     emailVerifications: createEmailVerifications(createEmailVerificationsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
+    mail,
     emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
-  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
+  const attempts = createAttempts(core.seal('attempt'), secure)
   const strategies = createProviderStrategies({ urls, attempts, clients, passport: sessions.passport })
   const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
   const canVerifyEmail = proving !== undefined
-  const oneTimeLinks = createOneTimeLinks(knex)
+  const oneTimeLinks = new OneTimeLinks(core)
   const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
   const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
-  const breakGlassCookie = createBreakGlassCookie(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const breakGlassCookie = createBreakGlassCookie(core.seal('break-glass'), secure, portalOf)
   const methods = createSignInMethods({ identities, table })
   const parts = {
     urls,
@@ -158,10 +135,11 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       sessions,
       table,
     }),
-    consents: createStateCookie(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    consents: new StateCookie(core, 'admin-consent'),
     endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
     finishTestSignIn: createFinishTestSignIn({ report, strategies }),
     endSessions: (match: SessionMatch) => sessions.endAll(match),
+    errorHandler,
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findPendingRegistrationId: async (req: Request, portal: string) =>
@@ -180,15 +158,15 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     pages,
     pendingRegistrations,
     portalOf,
-    posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
+    posted: [refuseCrossSitePosts(core), form, sessions.revalidate],
     canVerifyEmail,
     proving,
     rateLimits: settings.rateLimits,
-    redis,
+    rateLimiter: new RateLimiter(core, redis),
     refuse,
     testSignIns,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createStateCookie(createSeal(secrets, 'logout'), secure, 'sso-logout'),
+    returns: new StateCookie(core, 'logout'),
     sessions,
     showAccountPage: createAccountPage({ urls, homePath, methods, pages, portalOf, sessions, table }),
     sessionsApi: new SessionsApi(sessions, events, table),
@@ -203,7 +181,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     withPending: createWithPending({ urls, homePath, pendingRegistrations, portalOf, refuse, table }),
   }
 
-  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
   const { retentionDays } = settings.events
   const providers = {
@@ -211,16 +188,16 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     ...createClientKeys(parts),
     ...createRetirement(parts),
   }
-  const history = createHistory(parts)
+  const history = new EventHistory(core)
   return {
     ...parts,
     history,
     outbound,
     providers,
     rotateSecrets: createRotateSecrets({ ...parts, secretBox }),
-    maintenance: createMaintenance(
-      createTasks({ ...parts, adminMail, retentionDays, sendExpiryMail }),
-      logger,
+    maintenance: new Maintenance(
+      core,
+      maintenanceTasks(core, { events, sessionsTable: sessions.table, mail, adminMail, retentionDays }),
     ),
   }
 }
@@ -247,7 +224,7 @@ export interface PortalSso {
   readonly breakGlass: BreakGlass
   /** Seals all client secrets anew, after `secret: [new, old]`. */
   readonly rotateSecrets: RotateSecrets
-  readonly history: History
+  readonly history: EventHistory
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
@@ -295,7 +272,8 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: (options) => guard(parts, options),
-    classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
+    classicLoginGate: () =>
+      createClassicLoginGate({ ...parts, limitRefusals: limitRefusals(parts, settings.rateLimits) }),
     admin: (options) => adminRouter(parts, options),
     providers,
     sessions: sessionsApi,

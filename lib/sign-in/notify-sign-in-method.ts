@@ -1,5 +1,6 @@
 import type { Request } from 'express'
-import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
+import type { Mail } from '../mail/mail.ts'
+import { sendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import { parseUserAgent } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -23,16 +24,17 @@ export interface NotifySignInMethodChangeParts {
   logger: Logger
   pages: Pages
   sessions: Sessions
-  /** left out: there is nothing to send it with */
-  sendMethodMail: SendMethodMail | undefined
+  /** undefined without a mailer */
+  mail: Mail | undefined
 }
 
 export function createNotifySignInMethodChange(
   parts: NotifySignInMethodChangeParts,
 ): NotifySignInMethodChange {
-  const { urls, logger, pages, sessions, sendMethodMail } = parts
+  const { urls, logger, pages, sessions, mail } = parts
   return (req, { user, provider: { displayName, portal }, what }) => {
-    sendMethodMail?.(pages.locale(req), {
+    if (!mail) return
+    sendMethodMail(mail, pages.locale(req), {
       to: user.email,
       what,
       provider: displayName,

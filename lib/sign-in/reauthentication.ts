@@ -151,7 +151,7 @@ export function createRequireReauthentication(parts: RequireReauthenticationPart
     }
     const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')
     const login = urls.path(page, reauthenticationQuery(demanded))
-    await pages.problem(req, res, problem, { reference: newReference(), ways: [], login })
+    await pages.problem(req, res, problem, { reference: newReference(), nextSteps: [], login })
     return false
   }
 }

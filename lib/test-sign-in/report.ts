@@ -109,9 +109,9 @@ export function createReport(parts: ReportParts): Report {
         'error' in outcome ? describeError(outcome.error) : 'the portal does not let this person in'
       logger.warn({ portal, provider: slug, actor, code: reason, cause }, 'a rehearsal failed')
     }
-    if (ticket !== undefined) await oneTimeLinks.note(ticket, became)
+    if (ticket !== undefined) await oneTimeLinks.setOutcome(ticket, became)
     await events.record({
-      kind: 'provider-rehearsed',
+      kind: 'provider-sign-in-tested',
       portal,
       provider: slug,
       actor,
