@@ -4,142 +4,107 @@ import { Account } from './account/account.ts'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import type { CallbackModules } from './callback/handle-callback.ts'
 import { providerRouter } from './callback/provider-router.ts'
-import { BreakGlass, BreakGlassCookie } from './classic-login/break-glass.ts'
+import type { BreakGlass } from './classic-login/break-glass.ts'
 import { ClassicLogin } from './classic-login/classic-login.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { createHistory, type History } from './events/event-history.ts'
-import { createEventLog, type PortalEvents } from './events/event-log.ts'
+import { ErrorHandler } from './events/error-handler.ts'
+import { EventHistory } from './events/event-history.ts'
+import { EventLog, type PortalEvents } from './events/event-log.ts'
 import { type GuardOptions, guard } from './guard.ts'
 import { Logout } from './logout/logout.ts'
-import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
-import { createSendMail } from './mail/send-mail.ts'
-import { createSendMethodMail } from './mail/sign-in-method-mail.ts'
-import { createSendCodeMail } from './mail/verification-code-mail.ts'
-import { createMaintenance } from './maintenance/scheduler.ts'
-import { createTasks } from './maintenance/tasks.ts'
+import { Mail } from './mail/mail.ts'
+import { Maintenance } from './maintenance/maintenance.ts'
+import { maintenanceTasks } from './maintenance/tasks.ts'
 import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
 import { createProviders, type Providers } from './management/providers-api.ts'
 import { createRetirement, type Retirement } from './management/retire-provider.ts'
 import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
 import { SessionsApi } from './management/sessions-api.ts'
 import { createHttpClients } from './oidc/http-client.ts'
-import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
+import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
 import { Registration } from './registration/registration.ts'
-import { createLimitRefusals, createRouter } from './router.ts'
+import { createRouter, limitRefusals } from './router.ts'
 import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
-import { staleIfErrorMs } from './sessions/session-validity.ts'
 import { Sessions } from './sessions/sessions.ts'
 import type { SessionMatch } from './sessions/sessions-table.ts'
 import { ConfigurationError } from './shared/errors.ts'
-import { sanitizingLogger } from './shared/logger.ts'
-import { createSeal, createSecretBox } from './shared/seal.ts'
+import { SecretBox } from './shared/seal.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
-import { createIdentitiesTable } from './users/identities-table.ts'
-import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
-import { createUsersTable } from './users/users-table.ts'
-import type { Core } from './web/core.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import { Users } from './users/users.ts'
+import { createCore } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
-import { createPages, createViews } from './web/pages.ts'
-import { createPortalResolver } from './web/request.ts'
-import { createStateCookie } from './web/sealed-cookie.ts'
-import { createPortalUrls } from './web/urls.ts'
+import { Pages } from './web/pages.ts'
+import { RateLimiter } from './web/rate-limit.ts'
+import { StateCookie } from './web/sealed-cookie.ts'
 
 /**
  * The one place where the parts meet: made once, in the order in which they need each other. Each takes just what its own
  * `…Parts` names.
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
-  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
-  const logger = sanitizingLogger(settings.logger)
-  const portalOf = createPortalResolver(settings.portal, settings.baseUrl)
-  const urls = createPortalUrls(settings.baseUrl, settings.mountPath)
-  const seal = (purpose: string) => createSeal(secrets, purpose)
-  const core: Core = { knex, logger, portalOf, urls, secure, homePath, seal }
-  const events = createEventLog(knex, logger, settings.events)
-  const views = createViews(settings.viewsDir)
-  const pages = createPages({
-    urls,
-    logger,
-    branding,
-    views,
-    recordRefusal: async (req, { reference, ...detail }) => {
-      await events.record({
-        kind: 'refused',
-        portal: portalOf(req),
-        clientAddress: req.ip,
-        reference,
-        detail,
-      })
-    },
-  })
-  const secretBox = createSecretBox(secrets)
+  const { secrets, homePath, mailer, mailFrom, redis } = settings
+  const core = createCore(settings, knex)
+  const { logger, portalOf, urls } = core
+  const events = new EventLog(core, settings.events)
+  const pages = new Pages(core, settings)
+  const errorHandler = new ErrorHandler(core, pages, events)
+  const secretBox = new SecretBox(secrets)
   const table = createProvidersTable(knex, secretBox)
   const outbound = createHttpClients(settings.outbound)
-  const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
-  const identities = createIdentitiesTable(knex)
-  const freshForMs = settings.session.userCacheSeconds * 1000
-  const userCache = createUserCache(users, { fresh: freshForMs, spare: freshForMs && staleIfErrorMs })
-  const sessions = new Sessions(core, userCache, events, settings)
+  const cacheSeconds = settings.session.userCacheSeconds
+  const users = new Users(core, { directory: settings.users, cacheSeconds })
+  const sessions = new Sessions(core, users.cache, events, settings)
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
-  const sendMail = mailer && createSendMail(mailer, mailFrom)
-  const oneTimeLinks = createOneTimeLinks(knex)
+  const mail = mailer && new Mail(pages, mailer, mailFrom)
+  const oneTimeLinks = new OneTimeLinks(core)
   const signIn = new SignIn(core, {
     buildRouter: (connection) => providerRouter(connection, callbackModules),
     events,
-    identities,
+    mail,
     outbound,
     pages,
-    registration: settings.registration,
-    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+    registrationPolicy: settings.registration,
     sessions,
     table,
     users,
   })
-  const { connectedProviders } = signIn
-  const registration = new Registration(core, {
-    form: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    pages,
-    secrets,
-    sendCodeMail: sendMail && createSendCodeMail(sendMail, views, branding.name),
-    signIn,
-    table,
-  })
+  const registrationForm = { fields: settings.registrationFields, terms: settings.registrationTerms }
+  const registration = new Registration(core, { form: registrationForm, mail, pages, secrets, signIn, table })
   const logout = new Logout({ events, sessions, signIn, table })
-  const account = new Account(core, { identities, pages, sessions, signIn, table, users })
-  const breakGlassCookie = new BreakGlassCookie(core)
+  const account = new Account(core, { pages, sessions, signIn, table, users })
   const { allowsClassic } = settings
-  const classicLogin = new ClassicLogin(core, { allowsClassic, breakGlassCookie, pages, table })
+  const classicLogin = new ClassicLogin(core, { allowsClassic, errorHandler, events, oneTimeLinks, table })
   const testSignIns = new TestSignIns(core, { events, oneTimeLinks, pages, signIn, table })
   const callbackModules: CallbackModules = { core, account, pages, signIn, testSignIns }
   const parts = {
     core,
     urls,
     account,
-    breakGlass: new BreakGlass(core, events, oneTimeLinks),
-    breakGlassCookie,
     classicLogin,
-    connectedProviders,
-    consentState: createStateCookie(core.seal('admin-consent'), secure, 'sso-consent'),
+    connectedProviders: signIn.connectedProviders,
+    consentState: new StateCookie(core, 'admin-consent'),
     endSessions: (match: SessionMatch) => sessions.endAll(match),
+    errorHandler,
     events,
     form,
     homePath,
-    identities,
+    identities: users.identities,
     index: sessions.table,
     knex,
     logger,
     logout,
-    logoutState: createStateCookie(core.seal('logout'), secure, 'sso-logout'),
+    logoutState: new StateCookie(core, 'logout'),
     oneTimeLinks,
     pages,
     portalOf,
-    posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
+    posted: [refuseCrossSitePosts(core), form, sessions.revalidate],
     rateLimits: settings.rateLimits,
-    redis,
+    rateLimiter: new RateLimiter(core, redis),
     registration,
     sessions,
     sessionsApi: new SessionsApi(sessions, events, table),
@@ -149,7 +114,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     users,
   }
 
-  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
   const { retentionDays } = settings.events
   const providers = {
@@ -157,16 +121,16 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     ...createClientKeys(parts),
     ...createRetirement(parts),
   }
-  const history = createHistory(parts)
+  const history = new EventHistory(core)
   return {
     ...parts,
     history,
     outbound,
     providers,
     rotateSecrets: createRotateSecrets({ ...parts, secretBox }),
-    maintenance: createMaintenance(
-      createTasks({ ...parts, adminMail, retentionDays, sendExpiryMail }),
-      logger,
+    maintenance: new Maintenance(
+      core,
+      maintenanceTasks(core, { events, sessionsTable: sessions.table, mail, adminMail, retentionDays }),
     ),
   }
 }
@@ -193,7 +157,7 @@ export interface PortalSso {
   readonly breakGlass: BreakGlass
   /** Seals all client secrets anew, after `secret: [new, old]`. */
   readonly rotateSecrets: RotateSecrets
-  readonly history: History
+  readonly history: EventHistory
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
@@ -241,12 +205,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: (options) => guard(parts, options),
-    classicLoginGate: () => parts.classicLogin.gate(createLimitRefusals(parts)),
+    classicLoginGate: () => parts.classicLogin.gate(limitRefusals(parts, settings.rateLimits)),
     admin: (options) => adminRouter(parts, options),
     providers,
     sessions: sessionsApi,
     testSignIns,
-    breakGlass: parts.breakGlass,
+    breakGlass: parts.classicLogin.breakGlass,
     rotateSecrets,
     history,
     users,

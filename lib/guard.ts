@@ -1,4 +1,5 @@
 import type { Request, RequestHandler } from 'express'
+import type { ErrorHandler } from './events/error-handler.ts'
 import type { Sessions } from './sessions/sessions.ts'
 import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
@@ -29,6 +30,7 @@ export interface GuardOptions {
 export function guard(
   modules: {
     urls: PortalUrls
+    errorHandler: ErrorHandler
     portalOf: PortalResolver
     pages: Pages
     sessions: Sessions
@@ -36,7 +38,7 @@ export function guard(
   },
   options: GuardOptions = {},
 ): RequestHandler {
-  const { urls, portalOf, pages, sessions, signIn } = modules
+  const { urls, errorHandler, portalOf, pages, sessions, signIn } = modules
   const required = readGuardOptions(options)
   const returnPathOf = (req: Request) => returnPath(req, urls.origin(portalOf(req)))
   // With the requirement, so that the user does not have to sign in twice.
@@ -49,7 +51,7 @@ export function guard(
       return res.redirect(isSafeMethod(req) ? 302 : 303, loginHref(returnPathOf(req)))
     }
     const error = new PortalSsoError('not_signed_in', 'the request has no signed-in user')
-    await pages.problem(req, res, error, { reference: newReference(), ways: [], login: loginHref() })
+    await pages.problem(req, res, error, { reference: newReference(), nextSteps: [], login: loginHref() })
   })
 
   const passIfRecent = asyncHandler(async (req, res, next) => {
@@ -60,7 +62,7 @@ export function guard(
   return (req, res, next) => {
     sessions.identify(req, res, (error?: unknown) => {
       if (error) {
-        pages.onError(error, req, res, next)
+        errorHandler.handle(error, req, res, next)
         return
       }
       // The host has already responded, for example after a time limit of its own.

@@ -2,7 +2,7 @@
 /// <reference types="passport" preserve="true" />
 export type { AdminOptions } from './admin/admin.ts'
 export { createPortalSso, type PortalSso } from './create-portal-sso.ts'
-export type { Activity, EventFilter, History, StoredEvent } from './events/event-history.ts'
+export type { Activity, EventFilter, EventHistory as History, StoredEvent } from './events/event-history.ts'
 export type { PortalEvents } from './events/event-log.ts'
 export type { EventKind, EventOf, PortalEvent } from './events/event-types.ts'
 export type { GuardOptions } from './guard.ts'

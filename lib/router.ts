@@ -1,10 +1,10 @@
 import { type Request, type RequestHandler, Router } from 'express'
 import type { Account } from './account/account.ts'
 import { accountRoutes } from './account/account-routes.ts'
-import type { BreakGlassCookie } from './classic-login/break-glass.ts'
 import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import type { ClassicLogin } from './classic-login/classic-login.ts'
 import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
+import type { ErrorHandler } from './events/error-handler.ts'
 import type { EventLog } from './events/event-log.ts'
 import { guard } from './guard.ts'
 import { backChannelRoute } from './logout/back-channel-route.ts'
@@ -29,15 +29,9 @@ import type { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-link-routes.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import type { Core } from './web/core.ts'
-import { setPrivateHeaders } from './web/handler.ts'
-import { newReference, type Pages } from './web/pages.ts'
-import {
-  clientKey,
-  createRateLimiter,
-  digestKey,
-  type RateLimiterParts,
-  type RateLimits,
-} from './web/rate-limit.ts'
+import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
+import { type NextStep, newReference, type Pages } from './web/pages.ts'
+import { clientKey, digestKey, type Limit, type RateLimiter, type RateLimits } from './web/rate-limit.ts'
 import type { PortalResolver } from './web/request.ts'
 import type { StateCookie } from './web/sealed-cookie.ts'
 import type { PortalUrls } from './web/urls.ts'
@@ -45,32 +39,38 @@ import type { PortalUrls } from './web/urls.ts'
 export interface LimitParts {
   urls: PortalUrls
   events: EventLog
-  /** reads a posted answer */
-  form: RequestHandler
-  limits: RateLimits
   logger: Logger
   pages: Pages
   portalOf: PortalResolver
-  redis: RateLimiterParts['redis']
+  rateLimiter: RateLimiter
 }
 
 /**
- * Which routes are limited. They come before everything that costs: who floods us is to cost a counter, and neither a query,
- * nor a mail, nor a request to a provider, whose own limits would then shut out everybody.
+ * The limited routes. They come before all others, so that a flood costs a counter each, but no query, no mail, and no request
+ * to a provider, whose own limits would then lock out every user.
  */
-export function createLimitRoutes({ form, limits, redis, logger, ...parts }: LimitParts): Router {
-  const limit = createRateLimiter({ redis, logger, tooMany: createTooMany({ logger, ...parts }) })
+export function rateLimitRoutes(
+  parts: LimitParts & {
+    /** parses a posted authorization response */
+    form: RequestHandler
+    limits: RateLimits
+  },
+): Router {
   const perClient = (name: keyof RateLimits) =>
-    limit({ name, most: limits[name], window: 60, keyOf: clientKey })
-  // An attempt is good once: who brings its answer again and again has copied the cookie, and tries codes.
-  const perAttempt = limit({ name: 'attempt', most: 10, window: 600, keyOf: attemptKey })
+    limitRequests(parts, { name, maxRequests: parts.limits[name], windowSeconds: 60 }, clientKey)
+  // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
+  const perAttempt = limitRequests(
+    parts,
+    { name: 'attempt', maxRequests: 10, windowSeconds: 600 },
+    attemptKey,
+  )
   const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
 
-  // Mounted as the routes themselves are, so that no spelling of a path reaches those and passes by here.
+  // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
   const signIns = Router()
-  signIns.use('/callback', callback, form, perAttempt, counted)
+  signIns.use('/callback', callback, parts.form, perAttempt, counted)
   signIns.use(start)
   const registrations = Router()
   registrations.use(
@@ -88,40 +88,38 @@ export function createLimitRoutes({ form, limits, redis, logger, ...parts }: Lim
   return routes
 }
 
-/** For the host's own login page, which is none of our routes: refusing costs a row each time. */
-export function createLimitRefusals({
-  rateLimits,
-  redis,
-  logger,
-  ...parts
-}: Omit<LimitParts, 'form' | 'limits'> & { rateLimits: RateLimits | false }): RequestHandler {
-  if (!rateLimits) return (_req, _res, next) => next()
-  const limit = createRateLimiter({ redis, logger, tooMany: createTooMany({ logger, ...parts }) })
-  return limit({ name: 'start', most: rateLimits.start, window: 60, keyOf: clientKey })
+/** Limits refusals of the host's own login page: each of them costs a row. */
+export function limitRefusals(parts: LimitParts, limits: RateLimits | false): RequestHandler {
+  if (!limits) return (_req, _res, next) => next()
+  return limitRequests(parts, { name: 'start', maxRequests: limits.start, windowSeconds: 60 }, clientKey)
 }
 
-function createTooMany({
-  urls,
-  events,
-  logger,
-  pages,
-  portalOf,
-}: Omit<LimitParts, 'form' | 'limits' | 'redis'>): RateLimiterParts['tooMany'] {
-  return async (req, res, { limit, first }) => {
-    const reference = first ? newReference() : undefined
+/** @param keyOf requests without a key are not counted */
+function limitRequests(
+  { urls, events, logger, pages, portalOf, rateLimiter }: LimitParts,
+  limit: Limit,
+  keyOf: (req: Request) => string | undefined,
+): RequestHandler {
+  return asyncHandler(async (req, res, next) => {
+    const key = keyOf(req)
+    if (key === undefined) return next()
+    const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, key)
+    if (!isOver) return next()
+    res.set('retry-after', String(retryAfterSeconds))
+    const reference = isFirstOver ? newReference() : undefined
     if (reference) {
       const portal = portalOf(req)
-      logger.warn({ reference, portal, limit }, 'a client makes too many requests')
-      const clientAddress = req.ip
-      await events.record({ kind: 'rate-limited', portal, clientAddress, reference, detail: { limit } })
+      const detail = { limit: limit.name }
+      logger.warn({ reference, portal, ...detail }, 'a client makes too many requests')
+      await events.record({ kind: 'rate-limited', portal, clientAddress: req.ip, reference, detail })
     }
-    const problem = new PortalSsoError('too_many_requests', `over the limit "${limit}"`)
-    const ways = [{ label: 'chooseProvider', href: urls.path('/login') } as const]
-    await pages.problem(req, res, problem, { reference, ways })
-  }
+    const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)
+    const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
+    await pages.problem(req, res, problem, { reference, nextSteps })
+  })
 }
 
-/** Read as the sign-in reads it, lest one see an attempt where the other sees none; what is no answer costs nothing. */
+/** Parsed exactly as the sign-in parses it. A request that is no authorization response is not counted here: it costs nothing. */
 function attemptKey(req: Request): string | undefined {
   try {
     return digestKey(readAuthorizationResponse(req).state)
@@ -130,13 +128,14 @@ function attemptKey(req: Request): string | undefined {
   }
 }
 
-export interface RouterParts extends ClientKeysRouteParts, Omit<LimitParts, 'limits'> {
+export interface RouterParts extends ClientKeysRouteParts, LimitParts {
   core: Core
   account: Account
-  breakGlassCookie: BreakGlassCookie
   classicLogin: ClassicLogin
   consentState: StateCookie
-  events: EventLog
+  errorHandler: ErrorHandler
+  /** parses forms */
+  form: RequestHandler
   logout: Logout
   logoutState: StateCookie
   oneTimeLinks: OneTimeLinks
@@ -153,9 +152,9 @@ export interface RouterParts extends ClientKeysRouteParts, Omit<LimitParts, 'lim
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 
-/** All routes, in the order in which a request meets them. */
+/** All routes, in the order in which a request passes them. */
 export function createRouter(parts: RouterParts): Router {
-  const { core, classicLogin, form, pages, rateLimits, registration, sessions, signIn } = parts
+  const { core, errorHandler, form, pages, rateLimits, registration, sessions, signIn } = parts
   const { connectedProviders, refusals } = signIn
   const routes = Router()
   routes.use('/login/assets', pages.assets)
@@ -163,24 +162,26 @@ export function createRouter(parts: RouterParts): Router {
     setPrivateHeaders(res)
     next()
   })
-  if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
-  // Before anything that reads a session: a provider calls these itself, without a user.
+  if (rateLimits) routes.use(rateLimitRoutes({ ...parts, limits: rateLimits }))
+  // Before the session: the provider itself, not a user's browser, calls some of these routes.
   routes.use(backChannelRoute(core, { ...parts, connectedProviders }))
   routes.use(frontChannelRoute(core, { ...parts, connectedProviders }))
   routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
-  const allowsClassic = (req: Request) => classicLogin.isAllowed(req)
-  routes.get('/login', pickerRoute(core, { ...parts, allowsClassic }))
+  routes.get(
+    '/login',
+    pickerRoute(core, { ...parts, allowsClassic: (req) => parts.classicLogin.isAllowed(req) }),
+  )
   routes.use(initiateRoutes(core, parts), adminConsentRoutes(core, { ...parts, refusals }))
   routes.use(breakGlassRoutes(core, parts), testSignInLinkRoutes(core, parts))
-  // The form is parsed before the strategy is looked up, so that nothing lies between the two. A provider's post is not of our
-  // origin.
+  // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
+  // a provider's `form_post` comes from its own origin.
   routes.use('/login/:provider', form, connectedProviders.route)
   routes.use(registrationRoutes(core, parts), accountLinkRoutes(core, parts))
   const { emailVerification } = registration
   if (emailVerification) routes.use(emailVerificationRoutes(core, { ...parts, emailVerification }))
   routes.use(logoutRoutes(core, parts))
   routes.use(accountRoutes(core, { ...parts, guard: guard(parts) }))
-  routes.use(pages.onError)
+  routes.use(errorHandler.handle)
   return routes
 }

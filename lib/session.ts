@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express'
+import type { ErrorHandler } from './events/error-handler.ts'
 import type { Sessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
-import type { Pages } from './web/pages.ts'
 
 export interface SessionMiddlewareOptions {
   /** `true`: the host mounts its own express-session before this; default `false`: our own, in Redis */
@@ -10,13 +10,13 @@ export interface SessionMiddlewareOptions {
 
 /** Runs the cookie session, then sets `req.user`. Errors of either get our error page; the host's would show their message. */
 export function sessionMiddleware(
-  { pages, sessions }: { pages: Pages; sessions: Sessions },
+  { errorHandler, sessions }: { errorHandler: ErrorHandler; sessions: Sessions },
   { own = false }: SessionMiddlewareOptions = {},
 ): RequestHandler {
   const cookieSession = own ? undefined : sessions.cookieSession()
   return (req, res, next) => {
     const unlessError = (proceed: () => void) => (error?: unknown) => {
-      if (error) pages.onError(error, req, res, next)
+      if (error) errorHandler.handle(error, req, res, next)
       else proceed()
     }
     const identify = unlessError(() => {

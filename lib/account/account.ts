@@ -5,8 +5,8 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
-import type { IdentitiesTable } from '../users/identities-table.ts'
-import type { User, UserDirectory } from '../users/user-directory.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { AccountPage } from './account-page.ts'
@@ -17,23 +17,22 @@ export class Account {
   readonly methods: SignInMethods
   readonly page: AccountPage
   readonly #core: Core
-  readonly #modules: { identities: IdentitiesTable; signIn: SignIn; users: UserDirectory }
+  readonly #modules: { signIn: SignIn; users: Users }
 
   constructor(
     core: Core,
     modules: {
-      identities: IdentitiesTable
       pages: Pages
       sessions: Sessions
       signIn: SignIn
       table: ProvidersTable
-      users: UserDirectory
+      users: Users
     },
   ) {
-    const { identities, pages, sessions, table } = modules
+    const { pages, sessions, table, users } = modules
     this.#core = core
     this.#modules = modules
-    this.methods = new SignInMethods(identities, table)
+    this.methods = new SignInMethods(users.identities, table)
     this.page = new AccountPage(core, { methods: this.methods, pages, sessions, table })
   }
 
@@ -51,10 +50,10 @@ export class Account {
     const { provider, identity, userId } = added
     const { portal } = provider
     const { urls } = this.#core
-    const { identities, signIn, users } = this.#modules
+    const { signIn, users } = this.#modules
     if (!req.user || String((req.user as User).id) !== userId)
       throw new PortalSsoError('attempt_gone', 'another user, or nobody, is signed in now')
-    const linkedTo = await identities.findUserId(portal, identity)
+    const linkedTo = await users.identities.findUserId(portal, identity)
     if (linkedTo === userId) return res.redirect(303, urls.path('/account/security', { said: 'known' }))
     const holder =
       linkedTo === undefined

@@ -41,6 +41,6 @@ export function adminRouter(given: AdminContext, options: AdminOptions): Router 
   )
   router.use(createEditRoutes(context), providerRoutes(context))
   router.use((_req, _res, next) => next(pageUnknown()))
-  router.use(given.pages.onError)
+  router.use(given.errorHandler.handle)
   return router
 }

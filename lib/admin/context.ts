@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express'
-import type { History } from '../events/event-history.ts'
+import type { ErrorHandler } from '../events/error-handler.ts'
+import type { EventHistory } from '../events/event-history.ts'
 import type { ClientKeys } from '../management/client-keys.ts'
 import type { Providers } from '../management/providers-api.ts'
 import type { Retirement } from '../management/retire-provider.ts'
@@ -19,7 +20,8 @@ export type AdminProviders = Providers & ClientKeys & Retirement
 /** The modules behind the admin pages. */
 export interface AdminContext {
   urls: PortalUrls
-  history: History
+  errorHandler: ErrorHandler
+  history: EventHistory
   homePath: string
   pages: Pages
   portalOf: PortalResolver
@@ -109,7 +111,8 @@ export async function showAdminPage(
   // Do not show an earlier confirmation beside an error.
   const message = status === 200 ? messageOf(req) : undefined
   const common = { lang: 'en', base: req.baseUrl, homeHref: homePath, message, problem: undefined }
-  await pages.show(req, res, `admin/${view}`, { ...viewHelpers, ...common, ...locals }, status)
+  res.status(status)
+  await pages.show(req, res, `admin/${view}`, { ...viewHelpers, ...common, ...locals })
 }
 
 type ShowAdmin = (req: Request, res: Response, view: string, locals: object, status?: number) => Promise<void>

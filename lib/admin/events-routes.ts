@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type NextFunction, type Request, type Response, Router } from 'express'
-import { type EventFilter, type History, pagesOf, type StoredEvent } from '../events/event-history.ts'
+import type { EventFilter, EventHistory, StoredEvent } from '../events/event-history.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { type AdminContext, showAdminPage } from './context.ts'
@@ -75,7 +75,7 @@ async function sendCsv(
 }
 
 /** Shows the first page if `before` is not one of our page marks. */
-async function listEvents(history: History, filter: EventFilter, portal: string) {
+async function listEvents(history: EventHistory, filter: EventFilter, portal: string) {
   try {
     return await history.list(filter, portal)
   } catch (error) {
@@ -84,8 +84,12 @@ async function listEvents(history: History, filter: EventFilter, portal: string)
   }
 }
 
-async function* csvChunks(...query: Parameters<typeof pagesOf>): AsyncGenerator<string> {
-  for await (const events of pagesOf(...query))
+async function* csvChunks(
+  history: EventHistory,
+  filter: EventFilter,
+  portal: string,
+): AsyncGenerator<string> {
+  for await (const events of history.pages(filter, portal))
     yield events.map((event) => csvLine(eventCells(event))).join('')
 }
 

@@ -5,7 +5,8 @@ import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import { type BreakGlassCookie, openMinutes } from './break-glass.ts'
+import { openMinutes } from './break-glass.ts'
+import type { ClassicLogin } from './classic-login.ts'
 
 const path = '/login/break-glass'
 
@@ -16,7 +17,7 @@ const path = '/login/break-glass'
 export function breakGlassRoutes(
   core: Core,
   modules: {
-    breakGlassCookie: BreakGlassCookie
+    classicLogin: ClassicLogin
     events: EventLog
     oneTimeLinks: OneTimeLinks
     pages: Pages
@@ -25,7 +26,7 @@ export function breakGlassRoutes(
   },
 ): Router {
   const { logger, portalOf, urls } = core
-  const { breakGlassCookie, events, oneTimeLinks, pages, posted } = modules
+  const { classicLogin, events, oneTimeLinks, pages, posted } = modules
   const expired = () => new PortalSsoError('ticket_gone', 'the link to the classic login is not valid')
 
   const ask = asyncHandler(async (req, res) => {
@@ -47,7 +48,7 @@ export function breakGlassRoutes(
     const by = { portal, actor: link.detail.actor, clientAddress: req.ip }
     logger.warn(by, 'the classic login was opened to one browser')
     await events.record({ kind: 'break-glass', ...by, detail: { step: 'used' } })
-    await breakGlassCookie.open(req, res)
+    await classicLogin.breakGlassCookie.open(req, res)
     res.redirect(303, urls.path('/login'))
   })
 

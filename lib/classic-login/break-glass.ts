@@ -4,7 +4,7 @@ import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import type { Core } from '../web/core.ts'
 import type { PortalResolver } from '../web/request.ts'
-import { cookieName, createSealedCookies, type SealedCookies } from '../web/sealed-cookie.ts'
+import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** Emergency access if every provider fails: opens the classic login to one browser, for a limited time, with a warning. */
 export class BreakGlass {
@@ -25,7 +25,7 @@ export class BreakGlass {
   }> {
     const { logger, urls } = this.#core
     const origin = urls.origin(portal)
-    const { ticket, expiresAt } = await this.#oneTimeLinks.make(portal, 'break-glass', { actor })
+    const { token: ticket, expiresAt } = await this.#oneTimeLinks.create(portal, 'break-glass', { actor })
     logger.warn({ portal, actor }, 'a link was created that opens the classic login')
     await this.#events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
     return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }
@@ -42,7 +42,7 @@ export class BreakGlassCookie {
   readonly #portalOf: PortalResolver
 
   constructor({ portalOf, seal, secure }: Pick<Core, 'portalOf' | 'seal' | 'secure'>) {
-    this.#cookies = createSealedCookies(seal('break-glass'), { lifetime: openMinutes * 60, secure })
+    this.#cookies = new SealedCookies(seal('break-glass'), { ttlSeconds: openMinutes * 60, secure })
     this.#name = cookieName('sso-break-glass', secure)
     this.#portalOf = portalOf
   }

@@ -5,7 +5,7 @@ import { connectDatabase } from '../database/connect.ts'
 import { isAddressRange } from '../oidc/address-rules.ts'
 import { isOrigin } from '../options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { createUsersTable, type UsersTable } from '../users/users-table.ts'
+import { UsersTable } from '../users/users-table.ts'
 
 /** What the commands need to know, from the environment. */
 export interface Environment {
@@ -67,7 +67,7 @@ export async function withSsoContext(act: (context: SsoContext) => Promise<void>
     )
   await withDatabase(environment, async (knex) => {
     await withSso(environment, knex, (sso) =>
-      act({ environment, knex, sso, users: createUsersTable(knex), actor: operator() }),
+      act({ environment, knex, sso, users: new UsersTable({ knex }), actor: operator() }),
     )
   })
 }

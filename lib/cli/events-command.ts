@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { eventKinds } from '../admin/event-filter.ts'
 import { csvLine, eventCells, eventColumns } from '../admin/events-csv.ts'
-import { type EventFilter, mostExported, pagesOf, type StoredEvent } from '../events/event-history.ts'
+import { type EventFilter, maxExportedEvents, type StoredEvent } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { type Common, parseDate, subcommand } from './command.ts'
@@ -27,7 +27,7 @@ export function addEvents(program: Command): void {
     'events',
     'list events, newest first: sign-ins, refusals and changes',
     'events --reference 7KQ2M4XW',
-    'events --kind refused --from 2027-01-01 --csv > refused.csv',
+    'events --kind sign-in-failed --from 2027-01-01 --csv > failed.csv',
   )
     .addOption(
       new Option('--kind <kind>', 'only events of this kind').choices(eventKinds.map(({ value }) => value)),
@@ -39,13 +39,13 @@ export function addEvents(program: Command): void {
     .option('--reference <reference>', 'the reference on the error page')
     .option(
       '--most <number>',
-      `maximum number of events; default: ${shown}, with --json and --csv ${mostExported}`,
+      `maximum number of events; default: ${shown}, with --json and --csv ${maxExportedEvents}`,
     )
     .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
     .action((flags: EventFlags) =>
       withSsoContext(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        const pages = pagesOf(sso.history, filterOf(flags), flags.portal, mostOf(flags))
+        const pages = sso.history.pages(filterOf(flags), flags.portal, mostOf(flags))
         await show(pages, flags)
       }),
     )
@@ -63,10 +63,10 @@ function filterOf(flags: EventFlags): EventFilter {
 }
 
 function mostOf({ most, csv, json }: EventFlags): number {
-  if (most === undefined) return csv || json ? mostExported : shown
+  if (most === undefined) return csv || json ? maxExportedEvents : shown
   const number = Number(most)
-  if (Number.isInteger(number) && number > 0 && number <= mostExported) return number
-  throw new ConfigurationError(`--most: enter a number from 1 to ${mostExported}`)
+  if (Number.isInteger(number) && number > 0 && number <= maxExportedEvents) return number
+  throw new ConfigurationError(`--most: enter a number from 1 to ${maxExportedEvents}`)
 }
 
 async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {

@@ -82,7 +82,11 @@ async function refuse(
   else logger.error(entry, 'a logout token was refused')
   if (error instanceof LogoutTokenError) {
     const request = { portal: portalOf(req), clientAddress: req.ip, provider, reference }
-    await events.record({ kind: 'refused', ...request, detail: { code: 'logout_token_invalid', reason } })
+    await events.record({
+      kind: 'sign-in-failed',
+      ...request,
+      detail: { code: 'logout_token_invalid', reason },
+    })
   }
   if (isInvalid) {
     const error_description = 'The logout token was refused.'

@@ -80,7 +80,8 @@ export class EmailVerificationPages {
       cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
       otherWays: await this.#otherSignIns(step),
     }
-    await this.#pages.show(req, res, view, page, error?.status ?? 200)
+    res.status(error?.status ?? 200)
+    await this.#pages.show(req, res, view, page)
   }
 
   /** The other proof: a sign-in with a method that is linked. Offered to everybody, because the user is not known yet. */

@@ -1,6 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { MailError } from '../mail/send-mail.ts'
+import { MailError } from '../mail/mail.ts'
+import { sendCodeMail } from '../mail/verification-code-mail.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import {
   type PendingRegistration,
@@ -34,12 +35,12 @@ export function emailVerificationRoutes(
   const { emailVerification, events, pages, posted, registration, signIn } = modules
   const { pendingRegistrations } = signIn
 
-  type Succeeded = 'address-proof-sent' | 'address-proven'
+  type Succeeded = 'email-code-sent' | 'email-verified'
   const recordSuccess = (kind: Succeeded, req: Request, { portal, provider }: PendingRegistration) =>
     events.record({ kind, portal, provider, clientAddress: req.ip })
   const recordFailure = (reason: string, req: Request, { portal, provider }: PendingRegistration) =>
     events.record({
-      kind: 'address-proof-failed',
+      kind: 'email-code-failed',
       portal,
       provider,
       clientAddress: req.ip,
@@ -77,13 +78,11 @@ export function emailVerificationRoutes(
   ): Promise<VerificationCode | 'too-many' | 'mail-failed'> {
     const deliver = async (code: string) => {
       const mail = { to: email, code, provider: provider.displayName, minutes: codeMinutes }
-      await emailVerification.sendCodeMail(pages.locale(req), mail)
+      await sendCodeMail(emailVerification.mail, pages.locale(req), mail)
     }
     try {
       const sent = await emailVerification.codes.send(contextOf(pending), email, deliver)
-      await (sent
-        ? recordSuccess('address-proof-sent', req, pending)
-        : recordFailure('too-many', req, pending))
+      await (sent ? recordSuccess('email-code-sent', req, pending) : recordFailure('too-many', req, pending))
       return sent ?? 'too-many'
     } catch (error) {
       if (!(error instanceof MailError)) throw error
@@ -107,7 +106,7 @@ export function emailVerificationRoutes(
     if (code === undefined) return await showError({ sentence: 'codeMalformed' })
     const verdict = await emailVerification.codes.verify(contextOf(pending), sent, code)
     if (verdict.result === 'proven') {
-      await recordSuccess('address-proven', req, pending)
+      await recordSuccess('email-verified', req, pending)
       return await applyDecision(req, res, step, sent.email)
     }
     await recordFailure(verdict.result, req, pending)

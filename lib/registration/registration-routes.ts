@@ -56,7 +56,8 @@ export function registrationRoutes(
           : { href: form.terms, accepted: input.terms, error: errors.terms },
       errorCount,
     }
-    await pages.show(req, res, 'registration', locals, errorCount > 0 ? 422 : 200)
+    res.status(errorCount > 0 ? 422 : 200)
+    await pages.show(req, res, 'registration', locals)
   }
 
   async function showNextStep(

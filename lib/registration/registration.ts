@@ -1,5 +1,5 @@
 import type { Request, RequestHandler, Response } from 'express'
-import type { SendCodeMail } from '../mail/verification-code-mail.ts'
+import type { Mail } from '../mail/mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -19,7 +19,7 @@ type Step = (req: Request, res: Response, pending: PendingRegistration, provider
 export interface EmailVerification {
   readonly codes: EmailVerifications
   readonly pages: EmailVerificationPages
-  readonly sendCodeMail: SendCodeMail
+  readonly mail: Mail
 }
 
 /** The steps of a user who is new, or has to prove an address first. Their identity waits in a sealed cookie. */
@@ -36,19 +36,20 @@ export class Registration {
       form: RegistrationFormOptions
       pages: Pages
       secrets: readonly string[]
-      sendCodeMail: SendCodeMail | undefined
+      /** left out without a mailer */
+      mail: Mail | undefined
       signIn: SignIn
       table: ProvidersTable
     },
   ) {
-    const { form, pages, secrets, sendCodeMail, table } = modules
+    const { form, pages, mail, secrets, table } = modules
     this.#core = core
     this.#modules = modules
     this.form = form
-    this.emailVerification = sendCodeMail && {
+    this.emailVerification = mail && {
       codes: new EmailVerifications(new EmailVerificationsTable(core.knex), secrets),
       pages: new EmailVerificationPages(core, pages, table),
-      sendCodeMail,
+      mail,
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { createStaleCache, type StaleCache } from '../shared/cache.ts'
+import { StaleCache } from '../shared/cache.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
@@ -31,9 +31,9 @@ export class SessionValidity {
     this.#logger = core.logger
     this.#table = table
     this.#limits = limits
-    this.#cache = createStaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
-      fresh: freshForMs,
-      spare: staleIfErrorMs,
+    this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
+      ttlMs: freshForMs,
+      staleIfErrorMs: staleIfErrorMs,
     })
   }
 
@@ -60,7 +60,7 @@ export class SessionValidity {
 
   /** This instance has deleted or renamed the row. */
   invalidate(sessionId: string): void {
-    this.#cache.forget(sessionId)
+    this.#cache.delete(sessionId)
   }
 
   async #read(sessionId: string, previous?: LastSeen): Promise<LastSeen | undefined> {

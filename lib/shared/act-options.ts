@@ -1,7 +1,7 @@
-/** Where and by whom something is done. */
+/** Options of every action that an administrator takes. */
 export interface ActOptions {
   /** default `default` */
   portal?: string | undefined
-  /** for the event log: a user's id, `cli`; default `code` */
+  /** the actor in the event log: a user's id, `cli`; default `code` */
   actor?: string | undefined
 }

@@ -1,4 +1,4 @@
-/** HTTP status of every problem that a person can be shown; the sentences live in `views/locales`. */
+/** HTTP status of every problem that a user can see. The texts are in `views/locales`. */
 export const problemStatus = {
   provider_unknown: 404,
   answer_malformed: 400,
@@ -36,8 +36,8 @@ export const problemStatus = {
 export type ProblemCode = keyof typeof problemStatus
 
 /**
- * A refusal or a failure with two voices: `code` selects the sentence that the person reads, `message` and `cause` are
- * for the operator's log only. Neither may carry a token, a code or a secret.
+ * A refused or failed request. `code` selects the text that the user reads; `message` and `cause` appear in the operator's
+ * log only. Neither may contain a token, a code or a secret.
  */
 export class PortalSsoError extends Error {
   readonly code: ProblemCode
@@ -51,7 +51,7 @@ export class PortalSsoError extends Error {
   }
 }
 
-/** A wrong option, argument or environment variable: the message says what to write instead. Shown to administrators only. */
+/** A wrong option, argument or environment variable. The message says what to write instead; only administrators see it. */
 export class ConfigurationError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
@@ -59,39 +59,38 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** Thrown by `UserDirectory.create` when another registration took the address a moment before. */
+/** Thrown by `UserDirectory.create` if another registration took the address in the meantime. */
 export class EmailTakenError extends Error {
   constructor(options?: ErrorOptions) {
     super('the e-mail address belongs to a user already', options)
-    this.name = 'EmailTaken'
+    this.name = 'EmailTakenError'
   }
 }
 
-/** What openid-client says before a cause that says it all. */
+/** openid-client's message around a more specific cause. */
 const genericMessage = 'something went wrong'
 
-/** The messages of an error and its causes in one line, without the causes' payloads (they may hold tokens). */
+const maxCauses = 5
+
+/** @returns the messages of an error and its causes in one line, without other properties: they may hold tokens */
 export function describeError(error: unknown): string {
   const messages: string[] = []
-  for (let at = error, depth = 0; at && depth < 5; depth++) {
+  for (let at = error, depth = 0; at && depth < maxCauses; depth++) {
     const { name, message, code, cause } = at as {
       [member in 'name' | 'message' | 'code' | 'cause']?: unknown
     }
     if (typeof message !== 'string') break
-    const told = stripSql(message)
-    const known = typeof code === 'string' && !told.includes(code) ? ` (${code})` : ''
-    // V8 quotes what it could not parse, and that may be a token.
+    const text = stripSql(message)
+    const suffix = typeof code === 'string' && !text.includes(code) ? ` (${code})` : ''
+    // V8 quotes the text that it could not parse, which may be a token.
     if (message !== genericMessage || !cause)
-      messages.push(name === 'SyntaxError' ? 'not valid JSON' : told + known)
+      messages.push(name === 'SyntaxError' ? 'not valid JSON' : text + suffix)
     at = cause
   }
   return messages.join(': ') || String(error)
 }
 
-/**
- * Knex puts the statement with all its values in front of what the database says: addresses, names, subjects, which are nothing
- * for a log, and would hide what has happened.
- */
+/** Removes the SQL statement that Knex puts in front of a database error: its values are personal data. */
 export function stripSql(message: string): string {
   return message.replace(/^(?:select|insert into|update|delete from|with) [\s\S]* - /, '')
 }

@@ -1,13 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Core } from '../web/core.ts'
-import {
-  cookieName,
-  cookiesOf,
-  createSealedCookies,
-  headerLength,
-  type SealedCookies,
-} from '../web/sealed-cookie.ts'
+import { cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
 export type Purpose =
@@ -86,8 +80,8 @@ export class Attempts {
 
   constructor({ seal, secure }: Pick<Core, 'seal' | 'secure'>) {
     const attemptSeal = seal('attempt')
-    this.#cookies = createSealedCookies<Sealed>(attemptSeal, { lifetime: usedMarkerSeconds, secure })
-    this.#usedMarkers = createSealedCookies<Sealed>(attemptSeal, { lifetime: attemptSeconds, secure })
+    this.#cookies = new SealedCookies<Sealed>(attemptSeal, { ttlSeconds: usedMarkerSeconds, secure })
+    this.#usedMarkers = new SealedCookies<Sealed>(attemptSeal, { ttlSeconds: attemptSeconds, secure })
     this.#prefix = cookieName('sso-attempt-', secure)
   }
 

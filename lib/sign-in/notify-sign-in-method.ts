@@ -1,5 +1,6 @@
 import type { Request } from 'express'
-import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
+import type { Mail } from '../mail/mail.ts'
+import { sendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import { parseUserAgent } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -12,7 +13,7 @@ interface NotificationModules {
   readonly pages: Pages
   readonly sessions: Sessions
   /** left out without a mailer */
-  readonly sendMethodMail: SendMethodMail | undefined
+  readonly mail: Mail | undefined
 }
 
 /**
@@ -37,10 +38,11 @@ export class SignInMethodNotifications {
     },
   ): void {
     const { logger, urls } = this.#core
-    const { pages, sendMethodMail, sessions } = this.#modules
+    const { mail, pages, sessions } = this.#modules
+    if (!mail) return
     const { user, provider, change } = changed
     const { displayName, portal } = provider
-    sendMethodMail?.(pages.locale(req), {
+    sendMethodMail(mail, pages.locale(req), {
       to: user.email,
       what: change,
       provider: displayName,

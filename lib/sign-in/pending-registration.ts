@@ -4,7 +4,7 @@ import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
-import { cookieName, createSealedCookies, type SealedCookies } from '../web/sealed-cookie.ts'
+import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
 /** A code that was sent. Only the sealed cookie of the user's browser contains its id. */
@@ -60,7 +60,7 @@ export class PendingRegistrations {
   readonly #urls: PortalUrls
 
   constructor({ seal, secure, urls }: Pick<Core, 'seal' | 'secure' | 'urls'>) {
-    this.#cookies = createSealedCookies(seal('registration'), { lifetime: stepSeconds, secure })
+    this.#cookies = new SealedCookies(seal('registration'), { ttlSeconds: stepSeconds, secure })
     this.#name = cookieName('sso-registration', secure)
     this.#urls = urls
   }

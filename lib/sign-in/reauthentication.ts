@@ -128,7 +128,7 @@ export class Reauthentication {
     if (!acceptsHtml(req)) {
       const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')
       const login = urls.path(page, query)
-      await pages.problem(req, res, problem, { reference: newReference(), ways: [], login })
+      await pages.problem(req, res, problem, { reference: newReference(), nextSteps: [], login })
       return false
     }
     const href = urls.path(page, { returnTo, ...query })

@@ -46,7 +46,7 @@ export class Refusals {
     if (problem.status >= 500) logger.error(entry, 'a sign-in was refused')
     else logger.warn(entry, 'a sign-in was refused')
     await this.#events.record({
-      kind: 'refused',
+      kind: 'sign-in-failed',
       portal,
       provider: provider?.slug,
       reference,
@@ -58,11 +58,11 @@ export class Refusals {
     const staysSignedIn = reauthentication && backHref === undefined && req.user
     await this.#pages.problem(req, res, problem, {
       reference,
-      ways: [
+      nextSteps: [
         ...nextStepsFor(urls, code, context),
         ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
-      words: { provider: provider?.displayName ?? '' },
+      placeholders: { provider: provider?.displayName ?? '' },
     })
   }
 }

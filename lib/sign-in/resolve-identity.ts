@@ -1,7 +1,7 @@
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import type { IdentitiesTable } from '../users/identities-table.ts'
-import type { User, UserDirectory } from '../users/user-directory.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Users } from '../users/users.ts'
 import { type Decision, type DecisionInput, decide } from './decide.ts'
 
 /**
@@ -21,12 +21,10 @@ export interface ResolvedIdentity {
 
 /** Asks the tables about an identity, and decides. */
 export class IdentityResolver {
-  readonly #identities: IdentitiesTable
-  readonly #users: UserDirectory
+  readonly #users: Users
   readonly #registration: RegistrationPolicy
 
-  constructor(identities: IdentitiesTable, users: UserDirectory, registration: RegistrationPolicy) {
-    this.#identities = identities
+  constructor(users: Users, registration: RegistrationPolicy) {
     this.#users = users
     this.#registration = registration
   }
@@ -42,14 +40,14 @@ export class IdentityResolver {
     portal: string,
     provenEmail: string | undefined,
   ): Promise<DecisionInput & { staleUserId: string | undefined }> {
-    const linkedId = await this.#identities.findUserId(portal, identity)
-    const linkedUser = linkedId === undefined ? undefined : await this.#users.findById(linkedId, portal)
+    const linked = await this.#users.findLinked(portal, identity)
+    const linkedUser = linked?.user
     const address = trustedEmail(identity, provenEmail)
-    const facts = { address, linkedUser, staleUserId: linkedUser ? undefined : linkedId }
+    const facts = { address, linkedUser, staleUserId: linkedUser ? undefined : linked?.userId }
     const nobody = { userWithAddress: undefined, registrationOpen: false }
     if (linkedUser) return { ...facts, ...nobody }
     // A linked subject is never relinked, even if its user was deleted.
-    const relinkedUser = linkedId === undefined ? await this.findEntraUser(identity, portal) : undefined
+    const relinkedUser = linked ? undefined : await this.findEntraUser(identity, portal)
     // No table is queried for an address before it is trusted: neither a page nor its timing may reveal who has an account.
     if (relinkedUser || address === undefined) return { ...facts, ...nobody, relinkedUser }
     const userWithAddress = await this.#findByAddress(address, portal)
@@ -76,7 +74,7 @@ export class IdentityResolver {
    */
   async findEntraUser({ issuer, entra }: Identity, portal: string): Promise<User | undefined> {
     if (!entra) return undefined
-    const [userId, other] = await this.#identities.findUserIdsByEntra(portal, issuer, entra)
+    const [userId, other] = await this.#users.identities.findUserIdsByEntra(portal, issuer, entra)
     return userId === undefined || other !== undefined
       ? undefined
       : await this.#users.findById(userId, portal)

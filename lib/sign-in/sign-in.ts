@@ -1,9 +1,8 @@
 import type { EventLog } from '../events/event-log.ts'
-import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
+import type { Mail } from '../mail/mail.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import type { IdentitiesTable } from '../users/identities-table.ts'
-import type { UserDirectory } from '../users/user-directory.ts'
+import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { Attempts } from './attempts.ts'
@@ -40,25 +39,25 @@ export class SignIn {
     core: Core,
     modules: Pick<ConnectionContext, 'buildRouter' | 'outbound'> & {
       events: EventLog
-      identities: IdentitiesTable
-      pages: Pages
-      registration: RegistrationPolicy
       /** left out without a mailer */
-      sendMethodMail: SendMethodMail | undefined
+      mail: Mail | undefined
+      pages: Pages
+      registrationPolicy: RegistrationPolicy
       sessions: Sessions
       table: ProvidersTable
-      users: UserDirectory
+      users: Users
     },
   ) {
-    const { events, identities, pages, registration, users } = modules
-    this.canVerifyEmail = modules.sendMethodMail !== undefined
+    const { events, mail, pages, registrationPolicy, users } = modules
+    const { identities } = users
+    this.canVerifyEmail = mail !== undefined
     this.attempts = new Attempts(core)
     this.lastProvider = new LastProvider(core)
     this.notifications = new SignInMethodNotifications(core, modules)
     this.pendingRegistrations = new PendingRegistrations(core)
-    this.reauthentication = new Reauthentication(core, modules)
+    this.reauthentication = new Reauthentication(core, { ...modules, identities })
     this.refusals = new Refusals(core, pages, events)
-    this.resolver = new IdentityResolver(identities, users, registration)
+    this.resolver = new IdentityResolver(users, registrationPolicy)
     this.signedOutMarker = new SignedOutMarker(core)
     this.connectedProviders = new ConnectedProviders(core, this.refusals, {
       ...modules,
@@ -67,8 +66,9 @@ export class SignIn {
     })
     this.completion = new SignInCompletion(core, {
       ...modules,
+      identities,
       canVerifyEmail: this.canVerifyEmail,
-      confirmation: new SessionConfirmation(core.knex, modules),
+      confirmation: new SessionConfirmation(core.knex, { ...modules, identities }),
       lastProvider: this.lastProvider,
       notifications: this.notifications,
       pendingRegistrations: this.pendingRegistrations,

@@ -144,10 +144,10 @@ export class TestReports {
       const entry = { portal, provider: slug, actor, code: reason, cause }
       this.#core.logger.warn(entry, 'a test sign-in failed')
     }
-    if (oneTimeLinkId !== undefined) await oneTimeLinks.note(oneTimeLinkId, verdict)
+    if (oneTimeLinkId !== undefined) await oneTimeLinks.setOutcome(oneTimeLinkId, verdict)
     const hasNewEncoding = reason === undefined && recorder.encoding !== provider.secretEncoding
     await events.record({
-      kind: 'provider-rehearsed',
+      kind: 'provider-sign-in-tested',
       portal,
       provider: slug,
       actor,

@@ -852,7 +852,7 @@ describe('the event log', () => {
       { provider: 'acme', user_id: 'ada' },
       { provider: 'other', user_id: 'grace' },
       {
-        kind: 'refused',
+        kind: 'sign-in-failed',
         provider: 'acme',
         reference: 'K7QX2M9P',
         detail: JSON.stringify({ code: 'answer_invalid', reason: 'the nonce is another one' }),

@@ -126,7 +126,7 @@ describe('who would open the classic login', () => {
       expect([guess, (await use(guess)).status]).toEqual([guess, 410])
     expect((await visitor.post(`${portal.url}/login/break-glass`)).status).toBe(410)
     expect(await classic()).toEqual(shut)
-    const refused = await portal.knex('sso_events').where({ kind: 'refused' }).pluck('detail')
+    const refused = await portal.knex('sso_events').where({ kind: 'sign-in-failed' }).pluck('detail')
     expect(refused.filter((detail: string) => detail.includes('ticket_gone'))).toHaveLength(8)
   })
 

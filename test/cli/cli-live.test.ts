@@ -340,10 +340,10 @@ describe('portal-sso events', () => {
 
   it('shows what happened, newest first, by what is asked for', async () => {
     await happened('signed-in', { provider: 'acme', user_id: 'ada' })
-    await happened('refused', { reference: '7KQ2M4XW' }, '2026-03-01T00:00:00.000Z')
+    await happened('sign-in-failed', { reference: '7KQ2M4XW' }, '2026-03-01T00:00:00.000Z')
     expect((await run('events')).split('\n').map((line) => line.split(/ {2,}/).slice(0, 2))).toEqual([
       ['AT', 'KIND'],
-      ['2026-03-01T00:00:00.000Z', 'refused'],
+      ['2026-03-01T00:00:00.000Z', 'sign-in-failed'],
       ['2026-01-02T03:04:05.000Z', 'signed-in'],
       [''],
     ])
@@ -357,7 +357,7 @@ describe('portal-sso events', () => {
         kinds('--to', '2026-02-01'),
         kinds('--most', '1'),
       ]),
-    ).toEqual([['refused'], ['signed-in'], ['refused'], ['signed-in'], ['refused']])
+    ).toEqual([['sign-in-failed'], ['signed-in'], ['sign-in-failed'], ['signed-in'], ['sign-in-failed']])
   })
 
   it('as CSV holds all of them, page after page, and no formula that a spreadsheet runs', async () => {
@@ -365,7 +365,7 @@ describe('portal-sso events', () => {
       id: crypto.randomUUID(),
       portal: 'default',
       at: new Date(Date.UTC(2026, 0, 1) + at).toISOString(),
-      kind: 'refused',
+      kind: 'sign-in-failed',
       provider: '=HYPERLINK("https://attacker.example")',
       detail: '{"code":"a, b"}',
     }))
@@ -373,7 +373,7 @@ describe('portal-sso events', () => {
     const lines = (await run('events', '--csv')).split('\r\n')
     expect(lines[0]).toBe('at,kind,provider,userId,by,reference,clientAddress,detail')
     expect(lines[1]).toBe(
-      `${rows.at(-1)!.at},refused,"'=HYPERLINK(""https://attacker.example"")",,,,,"{""code"":""a, b""}"`,
+      `${rows.at(-1)!.at},sign-in-failed,"'=HYPERLINK(""https://attacker.example"")",,,,,"{""code"":""a, b""}"`,
     )
     expect(lines).toHaveLength(1200 + 2)
   })

@@ -8,7 +8,7 @@ import { providersCommand } from '../../lib/cli/providers-command.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { providerSettingsSchema } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { freePort } from '../support/services/server.ts'
@@ -60,7 +60,7 @@ function file(name: string, text: string): string {
 /** The unsealed client secret of a row. */
 const secretOf = (slug: string) =>
   cli.withDatabase(async (knex) => {
-    const table = createProvidersTable(knex, createSecretBox([cliSecret]))
+    const table = createProvidersTable(knex, new SecretBox([cliSecret]))
     const row = await table.existing('default', slug)
     return await table.clientSecret(row)
   })

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import knexModule from 'knex'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
-import { createUsersTable } from '../../lib/users/users-table.ts'
+import { UsersTable } from '../../lib/users/users-table.ts'
 import { openBrowser } from '../support/chromium.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { freshPostgres } from '../support/databases.ts'
@@ -89,7 +89,7 @@ describe('two browsers, each on an instance of its own (Redis, PostgreSQL), at a
       clientSecret,
     })
     const knex = knexModule(database.config)
-    await createUsersTable(knex).create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await new UsersTable({ knex }).create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
     await knex.destroy()
     return url
   }

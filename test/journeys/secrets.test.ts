@@ -270,7 +270,14 @@ beforeAll(async () => {
   redis = createClient({ url: server.url })
   await redis.connect()
   portal = await startPortal({ redis, rateLimits: { logout: 3 } })
-  for (const kind of ['signed-in', 'signed-out', 'refused', 'linked', 'registered', 'rate-limited'] as const)
+  for (const kind of [
+    'signed-in',
+    'signed-out',
+    'sign-in-failed',
+    'linked',
+    'registered',
+    'rate-limited',
+  ] as const)
     portal.sso.events.on(kind, (event: object) => heard.push(event))
   await portal.connect(provider)
   await portal.connect(provider, { slug: 'post', clientAuthentication: 'client_secret_post' })

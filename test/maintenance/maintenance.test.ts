@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../../lib/index.ts'
-import { createMaintenance } from '../../lib/maintenance/scheduler.ts'
+import { Maintenance } from '../../lib/maintenance/maintenance.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { sanitizingLogger } from '../../lib/shared/logger.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
@@ -17,7 +17,7 @@ const inDays = (count: number) => new Date(Date.now() + count * day).toISOString
 
 const long = '2020-01-01T00:00:00.000Z'
 const portal = 'default'
-/** Rows that run out: after how many hours, counted from which column, and what finds them. */
+/** Rows that expire: the column with the date, the hours for which they are kept, and the index that finds them. */
 const aging = {
   sso_events: {
     column: 'at',
@@ -58,8 +58,8 @@ const aging = {
   },
 }
 
-describe('upkeep whose logger throws', () => {
-  it('goes on with the next task, and the next time', async () => {
+describe('maintenance with a logger that throws', () => {
+  it('continues with the next task and the next run', async () => {
     const loud = () => {
       throw new Error('the disk of the log is full')
     }
@@ -68,7 +68,7 @@ describe('upkeep whose logger throws', () => {
     const failing = async () => {
       throw new Error('away')
     }
-    const maintenance = createMaintenance({ failing, other: async () => void done.push('other') }, logger)
+    const maintenance = new Maintenance({ logger }, { failing, other: async () => void done.push('other') })
     await maintenance.run()
     await maintenance.run()
     expect(done).toEqual(['other', 'other'])
@@ -76,7 +76,7 @@ describe('upkeep whose logger throws', () => {
   })
 })
 
-describe.each(databases)('upkeep on %s', (_name, fresh) => {
+describe.each(databases)('maintenance on %s', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let mailServer: MailServer
@@ -104,7 +104,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     return started
   }
 
-  const table = () => createProvidersTable(knex, createSecretBox([testSecret]))
+  const table = () => createProvidersTable(knex, new SecretBox([testSecret]))
   async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
     const rows = await knex('sso_events').where({ kind }).orderBy('at')
     return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))
@@ -274,8 +274,8 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     })
   })
 
-  describe('forgets', () => {
-    it('a provider 30 days after it was removed, with its secret, and says so once', async () => {
+  describe('deletes', () => {
+    it('a removed provider after 30 days, with its secret, and records one event', async () => {
       for (const slug of ['old', 'young', 'there'])
         await table().insert(newProvider({ slug }), { clientSecret: 'x' })
       await knex('sso_providers')
@@ -287,13 +287,13 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       const instances = await Promise.all([instance(), instance()])
       await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
       expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
-      expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
+      expect(await events('provider-purged')).toEqual([{ provider: 'old', actor: 'maintenance' }])
       await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
         'after 30 days it is forgotten',
       )
     })
 
-    describe.each(Object.entries(aging))('of %s', (of, { column, row, keep, index }) => {
+    describe.each(Object.entries(aging))('from %s', (of, { column, row, keep, index }) => {
       const hours = 3_600_000
       const old = (id: string, ago: number) => ({
         ...row,
@@ -301,7 +301,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         [column]: new Date(Date.now() - ago * hours).toISOString(),
       })
 
-      it('what is over, whichever of several instances looks, and keeps what still counts', async () => {
+      it('expired rows, with several instances, and keeps the others', async () => {
         const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
         await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
         const instances = await Promise.all([instance(), instance()])
@@ -311,11 +311,11 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
       })
 
-      it('what is over is found by an index', async () => {
+      it('rows that an index finds', async () => {
         const asked = knex(of).where(column, '<', '2020').orderBy(column).limit(1000).select('id').toString()
         const sqlite = database.config.client !== 'pg'
         const plan = await knex.transaction(async (trx) => {
-          // A table of a few rows is faster to read from end to end.
+          // PostgreSQL would scan a small table instead.
           if (!sqlite) await trx.raw('set local enable_seqscan = off')
           return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${asked}`))
         })
@@ -323,7 +323,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       })
     })
 
-    it('no more in one run than 20,000 rows of a table, the oldest first; the next run goes on', async () => {
+    it('at most 20,000 rows of a table per run, oldest first; the next run continues', async () => {
       const rows = Array.from({ length: 20_300 }, (_, n) => ({
         ...aging.sso_logout_tokens.row,
         id: `token ${n}`,
@@ -384,7 +384,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
   })
 })
 
-describe('upkeep', () => {
+describe('Maintenance', () => {
   const logs: { fields: object; message: string }[] = []
   const logger = {
     info() {},
@@ -392,38 +392,38 @@ describe('upkeep', () => {
     error: (fields: object, message: string) => void logs.push({ fields, message }),
   }
 
-  it('goes on with the rest when a task fails, and says which', async () => {
+  it('continues after a failed task, and logs it', async () => {
     const done: string[] = []
-    const maintenance = createMaintenance(
+    const maintenance = new Maintenance(
+      { logger },
       {
         first: async () => {
           throw new Error('the database is away')
         },
         second: async () => void done.push('second'),
       },
-      logger,
     )
     await maintenance.run()
     expect(done).toEqual(['second'])
     expect(logs).toEqual([
       {
         fields: { task: 'first', cause: 'the database is away' },
-        message: 'upkeep failed, and is tried again in a minute',
+        message: 'a maintenance task failed; it will run again in a minute',
       },
     ])
   })
 
-  it('comes about once a minute from the start on, and not after the end', async () => {
+  it('runs about once a minute between start and stop', async () => {
     jest.useFakeTimers()
     try {
       let runs = 0
-      const maintenance = createMaintenance(
+      const maintenance = new Maintenance(
+        { logger },
         {
           async task() {
             runs += 1
           },
         },
-        logger,
       )
       maintenance.start()
       maintenance.start()
@@ -441,11 +441,12 @@ describe('upkeep', () => {
     }
   })
 
-  it('never runs twice at once in one instance, and not at all once it was stopped', async () => {
+  it('never runs concurrently in one instance, and never after stop', async () => {
     let running = 0
     let most = 0
     let runs = 0
-    const maintenance = createMaintenance(
+    const maintenance = new Maintenance(
+      { logger },
       {
         async task() {
           runs += 1
@@ -454,7 +455,6 @@ describe('upkeep', () => {
           running -= 1
         },
       },
-      logger,
     )
     await Promise.all([maintenance.run(), maintenance.run(), maintenance.run()])
     expect([runs, most]).toEqual([3, 1])

@@ -6,7 +6,7 @@ import type { Imported } from '../../lib/management/import-providers.ts'
 import { digestOf, type ProviderFile, type ProviderInFile } from '../../lib/management/provider-file.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
@@ -62,7 +62,7 @@ async function refused(file: object | string, how: object = {}): Promise<string>
 }
 
 async function secretIn({ knex }: TestPortal, slug = 'acme') {
-  const table = createProvidersTable(knex, createSecretBox([testSecret]))
+  const table = createProvidersTable(knex, new SecretBox([testSecret]))
   return await table.clientSecret(await table.existing('default', slug))
 }
 
@@ -483,7 +483,7 @@ describe('portal-sso providers export and import', () => {
     })
     expect(await connected()).toMatchObject([{ slug: 'acme', enabled: false }])
     const [secret] = await cli.withDatabase(async (knex) => {
-      const table = createProvidersTable(knex, createSecretBox([cliSecret]))
+      const table = createProvidersTable(knex, new SecretBox([cliSecret]))
       return [await table.clientSecret(await table.existing('default', 'acme'))]
     })
     expect(secret).toBe(provider.clientSecret)

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { createEventLog } from '../../lib/events/event-log.ts'
+import { EventLog } from '../../lib/events/event-log.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
@@ -7,8 +7,8 @@ import type { ProviderSettings } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
-import { createPortalUrls } from '../../lib/web/urls.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
+import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
   type Faults,
@@ -328,9 +328,9 @@ describe('Microsoft Entra ID', () => {
       return Response.json(metadata)
     }
     providers = createProviders({
-      table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
-      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
-      urls: createPortalUrls(portal.url, '/'),
+      table: createProvidersTable(portal.knex, new SecretBox([testSecret])),
+      events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
+      urls: new PortalUrls(portal.url, '/'),
       endSessions: async () => {},
       outbound: {
         ...outbound,
@@ -491,7 +491,7 @@ describe('the work that a click causes', () => {
   })
 
   it('stays right with more providers than are kept ready', async () => {
-    const table = createProvidersTable(portal.knex, createSecretBox([testSecret]))
+    const table = createProvidersTable(portal.knex, new SecretBox([testSecret]))
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)

@@ -3,7 +3,7 @@ import type { Express } from 'express'
 import session, { MemoryStore } from 'express-session'
 import knexModule, { type Knex } from 'knex'
 import type { EventKind, PortalSso } from '../../lib/index.ts'
-import { createUsersTable } from '../../lib/users/users-table.ts'
+import { UsersTable } from '../../lib/users/users-table.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -52,7 +52,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     await portal.connect(acme)
     await portal.connect(other, { slug: 'other', displayName: 'Other' })
     for (const email of ['ada@example.com', 'bob@example.com'])
-      await createUsersTable(knex).create({ email, name: email, fields: {} }, 'default')
+      await new UsersTable({ knex }).create({ email, name: email, fields: {} }, 'default')
   })
 
   async function instance(options: TestPortalOptions = {}): Promise<TestPortal> {
@@ -129,7 +129,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await portal.sso.runMaintenance()
       for (const visitor of theirs) expect(await isIn(visitor)).toBe(false)
       expect(await isIn(bobs)).toBe(true)
-      expect(await events('provider-retired')).toEqual([{ actor: 'upkeep', detail: { sessions: 2 } }])
+      expect(await events('provider-retired')).toEqual([{ actor: 'maintenance', detail: { sessions: 2 } }])
       const { enabled, retire_at } = await row()
       expect([Boolean(enabled), retire_at]).toEqual([false, null])
     })

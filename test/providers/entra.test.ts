@@ -453,7 +453,7 @@ describe('a provider that wants consent first', () => {
     expect(seen.body).toContain('You can sign in with Contoso only after an administrator')
     expect(seen.body).toContain('I’m an administrator')
     expect(seen.body).not.toMatch(/AADSTS|Something is not|Trace/)
-    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code: 'consent_missing' })
     const [, way = ''] = /href="([^"]*admin-consent)"/.exec(seen.body) ?? []
     expect((await visitor.get(portal.url + way)).location).toMatch(/\/v2\.0\/adminconsent\?/)
@@ -481,7 +481,7 @@ describe('a provider that wants consent first', () => {
     await open(contoso)
     Object.assign(entra.faults, faults)
     await click()
-    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code })
   })
 
@@ -605,7 +605,7 @@ describe('an administrator consents for everybody', () => {
     change(url)
     const seen = await visitor.get(url.href)
     expect(seen.status).toBe(403)
-    expect(await portal.knex('sso_events').where({ kind: 'refused' })).toHaveLength(1)
+    expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toHaveLength(1)
     // Who was not sent there says nothing of any administrator.
     const solicited = !what.endsWith('state') && !what.endsWith('states')
     expect(await events()).toEqual(solicited ? [{ provider: 'entra', outcome: 'refused' }] : [])

@@ -4,10 +4,10 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
-import type { Mail } from '../../lib/mail/send-mail.ts'
+import type { MailMessage } from '../../lib/mail/mail.ts'
 import { provableEmail, readCode } from '../../lib/registration/email-verification.ts'
 import type { User, UserDirectory } from '../../lib/users/user-directory.ts'
-import { createUsersTable } from '../../lib/users/users-table.ts'
+import { UsersTable } from '../../lib/users/users-table.ts'
 import { takeTimers } from '../support/clock.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type FaultyProvider, type Person, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -125,8 +125,8 @@ describe('a person whose address nobody vouches for', () => {
     expect(visitor.cookieNames(portal.url)).not.toContain('sso-registration')
     expect((await start(new Visitor())).url).toBe(portal.url + deepLink)
     expect((await events()).filter((kind) => !kind.startsWith('provider'))).toEqual([
-      'address-proof-sent',
-      'address-proven',
+      'email-code-sent',
+      'email-verified',
       'linked',
       'signed-in',
       'signed-in',
@@ -311,7 +311,7 @@ function shape({ status, headers, body }: Seen): object {
 describe('who wants to know who has an account', () => {
   /** A directory that notes what it is asked. */
   function watched(knex: Knex, asked: string[]): UserDirectory {
-    const table = createUsersTable(knex)
+    const table = new UsersTable({ knex })
     return {
       findById: (id, at) => table.findById(id, at),
       findByEmail: (email, at) => {
@@ -326,7 +326,7 @@ describe('who wants to know who has an account', () => {
     const knex = connect(sqliteConfig(':memory:'))
     const asked: string[] = []
     await open({ database: knex, users: watched(knex, asked) })
-    await createUsersTable(knex).create({ ...ada, email: 'ivy@example.com' }, 'default')
+    await new UsersTable({ knex }).create({ ...ada, email: 'ivy@example.com' }, 'default')
     await knex('sso_users').where({ email: 'ivy@example.com' }).update({ active: false })
     const seen = new Map<string, object[]>()
     for (const name of ['ada', 'nobody', 'ivy']) {
@@ -585,7 +585,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     }
     expect((await enter(code)).status).toBe(422)
     expect(await links()).toEqual([])
-    expect((await events()).filter((kind) => kind === 'address-proof-failed')).toHaveLength(6)
+    expect((await events()).filter((kind) => kind === 'email-code-failed')).toHaveLength(6)
   })
 
   it('has no sixth try in parallel, on two instances', async () => {
@@ -603,7 +603,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     const code = mailServer.codeTo(ada.email)
     const seen = await Promise.all(Array.from({ length: 10 }, (_, n) => guess(code, n)))
     expect(seen.filter(({ status }) => status === 303)).toHaveLength(1)
-    expect((await events()).filter((kind) => kind === 'address-proven')).toHaveLength(1)
+    expect((await events()).filter((kind) => kind === 'email-verified')).toHaveLength(1)
   })
 
   it('voids a code by the next one, and sends no more than three for one attempt, copies of its cookie included', async () => {
@@ -718,8 +718,8 @@ describe('who wants mail to be sent to somebody', () => {
   })
 
   it('cannot add a header by the name of the portal or the sender, whatever the mailer makes of it', async () => {
-    const handed: Mail[] = []
-    const mailer = async (mail: Mail) => {
+    const handed: MailMessage[] = []
+    const mailer = async (mail: MailMessage) => {
       handed.push(mail)
       await mailServer.transport.sendMail(mail)
     }

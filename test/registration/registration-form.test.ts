@@ -3,9 +3,9 @@ import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
 import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
-import { createSeal } from '../../lib/shared/seal.ts'
+import { Seal } from '../../lib/shared/seal.ts'
 import { PendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
-import { createPortalUrls } from '../../lib/web/urls.ts'
+import { PortalUrls } from '../../lib/web/urls.ts'
 
 /** What the form says to a post, with the keys in place of the sentences. */
 function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
@@ -111,8 +111,8 @@ describe('a pending registration is never larger than a cookie may be:', () => {
     ['long deep link, usual ID token', 1500, 1300],
     ['long deep link, long ID token', 1500, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
-    const seal = createSeal(['a secret for tests that is longer than 32 characters'], 'tests')
-    const urls = createPortalUrls('https://portal.example', '/')
+    const seal = new Seal(['a secret for tests that is longer than 32 characters'], 'tests')
+    const urls = new PortalUrls('https://portal.example', '/')
     const pendingRegistrations = new PendingRegistrations({ seal: () => seal, secure: false, urls })
     const returnTo = '/'.padEnd(pathLength, 'x')
     const app = express()

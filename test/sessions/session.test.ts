@@ -209,7 +209,7 @@ describe('a session', () => {
     expect(await portal.knex('sso_events').orderByRaw('rowid').pluck('kind')).toEqual([
       'provider-connected',
       'registered',
-      'refused',
+      'sign-in-failed',
     ])
     expect((await visitor.open(`${portal.url}/login/acme`)).status).toBe(403)
   })

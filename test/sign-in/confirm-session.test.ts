@@ -7,9 +7,9 @@ import type { Provider } from '../../lib/providers/provider.ts'
 import { createProvidersTable, type ProvidersTable } from '../../lib/providers/providers-table.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import type { Sessions } from '../../lib/sessions/sessions.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/confirm-session.ts'
-import { createIdentitiesTable, type IdentitiesTable } from '../../lib/users/identities-table.ts'
+import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider } from '../support/providers.ts'
@@ -34,8 +34,8 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
     await database.drop()
   })
   beforeEach(async () => {
-    table = createProvidersTable(knex, createSecretBox([testSecret]))
-    identities = createIdentitiesTable(knex)
+    table = createProvidersTable(knex, new SecretBox([testSecret]))
+    identities = new IdentitiesTable({ knex })
     logoutTokens = new LogoutTokensTable(knex)
     endedSessions = 0
     provider = await table.insert(newProvider({ portal: `portal-${++portals}`, enabled: true }))

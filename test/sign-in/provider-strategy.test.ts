@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Request } from 'express'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
 import { createProviderClient } from '../../lib/oidc/provider-client.ts'
-import { createSeal } from '../../lib/shared/seal.ts'
+import { Seal } from '../../lib/shared/seal.ts'
 import type { Attempt, Attempts } from '../../lib/sign-in/attempts.ts'
 import { ProviderStrategy } from '../../lib/sign-in/provider-strategy.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -161,7 +161,7 @@ describe('an attempt is good only for what it was begun for', () => {
   /** What nobody can do who lacks the secret: the attempt of this browser with other words in it. */
   async function signInWith(changes: object): Promise<Seen> {
     const { location } = await visitor.get(`${portal.url}/login/acme?returnTo=/portal`)
-    const seal = createSeal([testSecret], 'attempt')
+    const seal = new Seal([testSecret], 'attempt')
     const jar = visitor.cookies.get(portal.url)!
     for (const [name, sealed] of [...jar]) {
       const opened = (await seal.open(sealed, name)) as { value: { attempt: object; until: number } }

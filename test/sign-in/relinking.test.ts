@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import session, { MemoryStore } from 'express-session'
 import knexModule from 'knex'
 import type { EventKind, User } from '../../lib/index.ts'
-import { createUsersTable } from '../../lib/users/users-table.ts'
+import { UsersTable } from '../../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -188,7 +188,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
     await changeRegistration()
     await portal.knex('sso_users').where({ id: ada.id }).update({ active: false })
     await expectNotRelinked(await signIn())
-    expect((await events('refused')).map(({ detail }) => JSON.parse(String(detail)).code)).toEqual([
+    expect((await events('sign-in-failed')).map(({ detail }) => JSON.parse(String(detail)).code)).toEqual([
       'user_inactive',
     ])
   })
@@ -278,11 +278,12 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
   describe('if the provider changes during the sign-in', () => {
     it('the new link and the session are removed, however long the host takes to find the user', async () => {
       await changeRegistration()
-      const users = createUsersTable(portal.knex)
+      const users = new UsersTable({ knex: portal.knex })
       const slow = await startPortal({
         database: portal.knex,
         users: {
-          ...users,
+          findByEmail: (...query) => users.findByEmail(...query),
+          create: (...query) => users.create(...query),
           async findById(...query) {
             await providers().update('acme', { prompt: 'login' })
             return await users.findById(...query)

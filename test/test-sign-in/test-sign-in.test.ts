@@ -57,7 +57,7 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
 const scene = () => ({ portal, visitor })
 const draft = async () => (await portal.sso.providers.find('draft'))!
 const isSignedIn = async (who = visitor) => (await who.get(`${portal.url}/portal`)).status === 200
-const events = async (kind = 'provider-rehearsed') => {
+const events = async (kind = 'provider-sign-in-tested') => {
   const rows = await portal.knex('sso_events').where({ kind }).orderBy('at')
   return rows.map(({ provider: slug, actor, detail }: Record<string, string>) => ({
     slug,
@@ -688,7 +688,7 @@ describe('a link to a rehearsal', () => {
     expect((await visitor.post(url.origin + url.pathname, { ticket })).status).toBe(
       _what === 'two tickets' ? 200 : 410,
     )
-    expect(await events('refused')).toMatchObject(
+    expect(await events('sign-in-failed')).toMatchObject(
       Array.from({ length: _what === 'two tickets' ? 1 : 2 }, () => ({ code: 'ticket_gone' })),
     )
   })

@@ -3,7 +3,7 @@ import type { PortalSso } from '../../create-portal-sso.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { createPortalUrls } from '../../web/urls.ts'
+import { PortalUrls } from '../../web/urls.ts'
 import { type Common, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printCheck, printJson, printPairs, printTable, progress } from '../output.ts'
@@ -29,7 +29,7 @@ type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & {
 export function urlsOf({ sso, environment }: SsoContext, provider: Described): Urls {
   const { slug, portal, preset, clientAuthentication, frontChannelLogout } = provider
   const { providers } = sso
-  const urls = createPortalUrls(environment.baseUrl, environment.mountPath)
+  const urls = new PortalUrls(environment.baseUrl, environment.mountPath)
   return {
     redirectUri: providers.redirectUri(slug, portal),
     ...(presetOf(preset)?.adminConsent && { adminConsentUri: urls.adminConsent(slug, portal) }),
