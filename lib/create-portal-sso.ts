@@ -25,7 +25,7 @@ import { createHttpClients } from './oidc/http-client.ts'
 import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { createProvidersTable } from './providers/providers-table.ts'
-import { Registration } from './registration/registration.ts'
+import { Registrations } from './registration/registrations.ts'
 import { createRouter, limitRefusals } from './router.ts'
 import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
 import { Sessions } from './sessions/sessions.ts'
@@ -74,7 +74,14 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     users,
   })
   const registrationForm = { fields: settings.registrationFields, terms: settings.registrationTerms }
-  const registration = new Registration(core, { form: registrationForm, mail, pages, secrets, signIn, table })
+  const registration = new Registrations(core, {
+    form: registrationForm,
+    mail,
+    pages,
+    secrets,
+    signIn,
+    table,
+  })
   const logout = new Logout({ events, sessions, signIn, table })
   const account = new Account(core, { pages, sessions, signIn, table, users })
   const { allowsClassic } = settings

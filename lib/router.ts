@@ -17,8 +17,8 @@ import type { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import type { ProvidersTable } from './providers/providers-table.ts'
 import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
-import type { Registration } from './registration/registration.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
+import type { Registrations } from './registration/registrations.ts'
 import type { Sessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
@@ -142,7 +142,7 @@ export interface RouterParts extends ClientKeysRouteParts, LimitParts {
   /** parses posts, after refusing those from other sites */
   posted: RequestHandler[]
   rateLimits: RateLimits | false
-  registration: Registration
+  registration: Registrations
   sessions: Sessions
   signIn: SignIn
   table: ProvidersTable

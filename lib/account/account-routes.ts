@@ -20,6 +20,7 @@ const maxAgeSeconds = 15 * 60
 const page = '/account/security'
 
 /** `/account/security`: the user's sign-in methods and sessions. */
+// Long: one small handler for each route.
 export function accountRoutes(
   core: Core,
   modules: {
@@ -38,9 +39,11 @@ export function accountRoutes(
   const { urls } = core
   const { account, events, guard, pages, posted, sessions, signIn, table } = modules
 
-  const show = asyncHandler(async (req, res) => await account.page.show(req, res, readNotice(req.query.said)))
+  const show = asyncHandler(
+    async (req, res) => await account.page.show(req, res, readNotice(req.query.notice)),
+  )
 
-  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { said: notice }))
+  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { notice }))
 
   const requesterOf = (req: Request) => {
     const user = req.user as User
@@ -49,7 +52,7 @@ export function accountRoutes(
 
   /** After a re-authentication the user returns to the page and has to click again. */
   async function isRecentlyAuthenticated(req: Request, res: Response): Promise<boolean> {
-    const returnTo = urls.path(page, { said: 'confirmed' })
+    const returnTo = urls.path(page, { notice: 'confirmed' })
     return await signIn.reauthentication.require(req, res, { maxAge: maxAgeSeconds, returnTo })
   }
 

@@ -54,7 +54,7 @@ export class Account {
     if (!req.user || String((req.user as User).id) !== userId)
       throw new PortalSsoError('attempt_gone', 'another user, or nobody, is signed in now')
     const linkedTo = await users.identities.findUserId(portal, identity)
-    if (linkedTo === userId) return res.redirect(303, urls.path('/account/security', { said: 'known' }))
+    if (linkedTo === userId) return res.redirect(303, urls.path('/account/security', { notice: 'known' }))
     const holder =
       linkedTo === undefined
         ? await signIn.resolver.findEntraUser(identity, portal)

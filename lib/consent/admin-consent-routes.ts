@@ -49,6 +49,7 @@ const path = '/login/:provider/admin-consent'
  * `GET /login/:provider/admin-consent` redirects to the page on which an administrator consents for their organisation. It needs
  * no authorization: the provider knows its administrators. It works for disabled providers, because consent comes first.
  */
+// Long: one small handler for each route.
 export function adminConsentRoutes(
   core: Core,
   modules: {

@@ -16,6 +16,7 @@ import { logoutUrl, type ProviderLogout } from './rp-initiated-logout.ts'
  * `POST /logout` ends the portal session, then redirects to the provider's logout. `GET /logout` asks first, so that a link on
  * another site signs nobody out.
  */
+// Long: one small handler for each route.
 export function logoutRoutes(
   core: Core,
   modules: {

@@ -6,12 +6,13 @@ import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
-import type { Registration } from './registration.ts'
+import type { Registrations } from './registrations.ts'
 
 /**
  * `GET|POST /register/link`: a user who proved their account says whether the pending identity is theirs. On a shared machine
  * another user may have left it there, and could sign in to this account from then on.
  */
+// Long: one small handler for each route.
 export function accountLinkRoutes(
   core: Core,
   modules: {
@@ -19,7 +20,7 @@ export function accountLinkRoutes(
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
-    registration: Registration
+    registration: Registrations
     signIn: SignIn
   },
 ): Router {
@@ -46,7 +47,7 @@ export function accountLinkRoutes(
     // Anything but an explicit yes is a no.
     if (answer === 'link') {
       await link(req, pending, provider)
-      if (requestedByUser) return res.redirect(303, urls.path('/account/security', { said: 'linked' }))
+      if (requestedByUser) return res.redirect(303, urls.path('/account/security', { notice: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)
   }

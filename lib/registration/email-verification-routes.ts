@@ -13,12 +13,13 @@ import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { codeMinutes, provableEmail, readCode } from './email-verification.ts'
 import type { EmailVerificationStep, FormError } from './email-verification-pages.ts'
-import type { EmailVerification, Registration } from './registration.ts'
+import type { EmailVerification, Registrations } from './registrations.ts'
 
 /**
  * `POST /register/code` sends a code, `POST /register/verify` checks it. Only a post from our own page sends a mail, so that an
  * attacker cannot fill a mailbox with a link or an image.
  */
+// Long: one small handler for each route.
 export function emailVerificationRoutes(
   core: Core,
   modules: {
@@ -27,7 +28,7 @@ export function emailVerificationRoutes(
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
-    registration: Registration
+    registration: Registrations
     signIn: SignIn
   },
 ): Router {

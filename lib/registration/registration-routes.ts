@@ -3,20 +3,21 @@ import type { Provider } from '../providers/provider.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { type PendingRegistration, registrationEmail } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
-import type { User, UserDirectory, Registration as UserRegistration } from '../users/user-directory.ts'
+import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
-import type { Registration } from './registration.ts'
 import { checkForm, type FormErrors, type FormInput, readForm } from './registration-form.ts'
+import type { Registrations } from './registrations.ts'
 
 /** `GET|POST /register`: the next step; last the form, for a trusted address that the portal does not know. */
+// Long: one small handler for each route.
 export function registrationRoutes(
   core: Core,
   modules: {
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
-    registration: Registration
+    registration: Registrations
     signIn: SignIn
     users: UserDirectory
   },
@@ -117,7 +118,7 @@ export function registrationRoutes(
 /** @returns `undefined` if a concurrent registration took the address */
 async function createUser(
   users: UserDirectory,
-  newUser: UserRegistration,
+  newUser: Registration,
   portal: string,
 ): Promise<User | undefined> {
   try {

@@ -229,7 +229,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 /** The base class's `store`. Only its writing half is used. */
 function attemptStore(attempts: Pick<Attempts, 'begin'>): OpenIDConnectStrategy.SessionStore {
   return {
-    store(req, _context, state, _meta, done) {
+    store(...args: Parameters<OpenIDConnectStrategy.SessionStore['store']>) {
+      const [req, , state, , done] = args
       attempts
         .begin(req, req.res as Response, state as Attempt)
         .then((state) => done(null, state))

@@ -135,11 +135,11 @@ describe('the account page', () => {
   it('shows nothing of what stands in the query but one of its own notices', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    expect((await visitor.get(`${portal.url}${page}?said=ended`)).body).toContain(
+    expect((await visitor.get(`${portal.url}${page}?notice=ended`)).body).toContain(
       'Signed out on that device.',
     )
-    for (const said of ['constructor', '<b>', '', 'ended&said=ended'])
-      expect((await visitor.get(`${portal.url}${page}?said=${said}`)).body).not.toContain('role="status"')
+    for (const notice of ['constructor', '<b>', '', 'ended&notice=ended'])
+      expect((await visitor.get(`${portal.url}${page}?notice=${notice}`)).body).not.toContain('role="status"')
   })
 
   it('is nothing that another site can post to (CSRF)', async () => {
@@ -235,7 +235,7 @@ describe('another way to sign in', () => {
     expect(textOf(asked.body)).toContain('You have just signed in with this account')
     expect(await linkedTo(portal)).toHaveLength(1)
     const done = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
-    expect(done.url).toBe(`${portal.url}${page}?said=linked`)
+    expect(done.url).toBe(`${portal.url}${page}?notice=linked`)
     expect(await linkedTo(portal)).toEqual(
       expect.arrayContaining([{ issuer: other.issuer, subject: 'countess', email: 'ada@example.com' }]),
     )
@@ -339,7 +339,9 @@ describe('another way to sign in', () => {
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
     const visitor = await signIn(portal)
     const sent = await act(portal, visitor, 'link', { provider: 'other' })
-    expect(next(sent)).toContain('/login/acme?returnTo=%2Faccount%2Fsecurity%3Fsaid%3Dconfirmed&max_age=900')
+    expect(next(sent)).toContain(
+      '/login/acme?returnTo=%2Faccount%2Fsecurity%3Fnotice%3Dconfirmed&max_age=900',
+    )
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
     const back = await visitor.follow(sent)
     expect(back.body).toContain('Please repeat what you wanted to do.')
@@ -611,7 +613,7 @@ describe('a way to sign in that is removed', () => {
       const left = await knex('sso_identities').select('id')
       expect(left).toHaveLength(1)
       // Who came by the one that was taken away may have been signed out meanwhile.
-      expect(said.filter(({ location }) => location?.endsWith('said=unlinked'))).toHaveLength(1)
+      expect(said.filter(({ location }) => location?.endsWith('notice=unlinked'))).toHaveLength(1)
     })
   })
 })

@@ -23,7 +23,7 @@ export interface EmailVerification {
 }
 
 /** The steps of a user who is new, or has to prove an address first. Their identity waits in a sealed cookie. */
-export class Registration {
+export class Registrations {
   readonly form: RegistrationFormOptions
   /** left out without a mailer */
   readonly emailVerification: EmailVerification | undefined
