@@ -41,7 +41,7 @@ describe('the name', () => {
 })
 
 describe('the terms', () => {
-  it('have to be accepted where there are some', () => {
+  it('have to be accepted if there are any', () => {
     expect(check({ name: 'Ada' }, [], '/terms')).toEqual({ terms: 'termsMissing' })
     expect(check({ name: 'Ada', terms: 'on' }, [], '/terms')).toEqual({})
   })
@@ -86,14 +86,14 @@ describe('a field of the host', () => {
     expect(check({ name: 'Ada', [`field.${field.name}`]: value }, [field])).toEqual(errors)
   })
 
-  it('gives the same answer every time, though its pattern remembers where it was', () => {
+  it('gives the same result every time, even with a stateful pattern', () => {
     const sticky = { ...number, pattern: /\d{4}/gy }
     for (let time = 0; time < 3; time++)
       expect(check({ name: 'Ada', 'field.number': '1234' }, [sticky])).toEqual({})
   })
 })
 
-it('all mistakes are told at once, and what was typed is kept', () => {
+it('all errors show at once, and the input is kept', () => {
   const fields: RegistrationField[] = [
     { name: 'team', label: 'Team', required: true },
     { name: 'phone', label: 'Phone', type: 'tel', pattern: /\+\d+/ },

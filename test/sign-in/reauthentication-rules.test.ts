@@ -21,7 +21,7 @@ afterEach(() => {
 
 const longest = 'x'.repeat(200)
 
-describe('what a link demands', () => {
+describe('the requirement of a link', () => {
   it.each([
     [{ max_age: '0' }, { maxAge: 0 }],
     [{ max_age: '99999999' }, { maxAge: maxAgeLimitSeconds }],
@@ -59,7 +59,7 @@ describe('what a link demands', () => {
   })
 })
 
-it('only what a link can say may be demanded', () => {
+it('a requirement must fit into a link', () => {
   for (const acr of [['mfa'], ['mfa', 'phr'], [longest], ['x'.repeat(99), 'x'.repeat(100)]])
     expect(isValidAcrList(acr)).toBe(true)
   for (const acr of [
@@ -79,14 +79,14 @@ it('only what a link can say may be demanded', () => {
 describe('a session', () => {
   const seconds = (ago: number) => ({ at: (now - ago) * 1000, acr: undefined })
 
-  it('is fresh up to the age that is demanded, and the difference of two clocks', () => {
+  it('is recent up to the maximum age plus the clock tolerance', () => {
     expect(satisfies(seconds(900 + clockToleranceSeconds), { maxAge: 900 })).toBe(true)
     expect(satisfies(seconds(901 + clockToleranceSeconds), { maxAge: 900 })).toBe(false)
     expect(satisfies(seconds(clockToleranceSeconds), { maxAge: 0 })).toBe(true)
     expect(satisfies(seconds(0), {})).toBe(true)
   })
 
-  it('of which nobody knows when or how is not what is demanded', () => {
+  it('of unknown time and method does not satisfy a requirement', () => {
     const unknown = { at: undefined, acr: undefined }
     expect(satisfies(unknown, {})).toBe(true)
     expect(satisfies(unknown, { maxAge: maxAgeLimitSeconds })).toBe(false)
@@ -101,7 +101,7 @@ describe('a session', () => {
   })
 })
 
-describe('an answer', () => {
+describe('a token', () => {
   const judged = (
     identity: Parameters<typeof assertReauthenticated>[0],
     demanded: Parameters<typeof assertReauthenticated>[1],
@@ -116,12 +116,12 @@ describe('an answer', () => {
   const moment = (ago: number) => ({ authenticatedAt: now - ago, acr: undefined })
   const nothing = { authenticatedAt: undefined, acr: undefined }
 
-  it('need say nothing where nothing is demanded', () => {
+  it('needs no claim if nothing is required', () => {
     expect(judged(nothing, undefined)).toBeUndefined()
     expect(judged(nothing, {})).toBeUndefined()
   })
 
-  it('is to say when, of not too long ago', () => {
+  it('must have a recent auth_time', () => {
     expect(judged(nothing, { maxAge: 900 })).toContain('no valid auth_time')
     expect(judged(moment(900 + clockToleranceSeconds), { maxAge: 900 })).toBeUndefined()
     expect(judged(moment(901 + clockToleranceSeconds), { maxAge: 900 })).toContain('older than max_age')
@@ -129,7 +129,7 @@ describe('an answer', () => {
     expect(judged({ ...nothing, authenticatedAt: 0 }, { maxAge: 900 })).toContain('older than max_age')
   })
 
-  it('is to say how, in one of the ways that are demanded', () => {
+  it('must have one of the required values of acr', () => {
     expect(judged(nothing, { acr: ['mfa'] })).toContain('has no acr')
     expect(judged({ ...nothing, acr: 'pwd' }, { acr: ['mfa'] })).toContain('none of acr_values')
     expect(judged({ ...nothing, acr: 'mfa' }, { acr: ['phr', 'mfa'] })).toBeUndefined()

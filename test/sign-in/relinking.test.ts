@@ -232,7 +232,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
       const { location } = await visitor.post(`${portal.url}/account/security/unlink`, {
         method: String(method),
       })
-      return new URL(String(location)).searchParams.get('said')
+      return new URL(String(location)).searchParams.get('notice')
     }
 
     it('all links of one account are one method, which is removed with all of them and not found again', async () => {
