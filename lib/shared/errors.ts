@@ -51,19 +51,50 @@ export class PortalSsoError extends Error {
   }
 }
 
-/** A wrong option, argument or environment variable: the message says what to write instead. Shown to administrators only. */
+/** One problem of an input, by the path of the setting, such as `emailDomains.0`. Without a path: the input as a whole. */
+export interface Issue {
+  path?: string | undefined
+  message: string
+}
+
+/** A wrong option, argument or environment variable. The message says what to write instead; only administrators see it. */
 export class ConfigurationError extends Error {
+  readonly code = 'invalid_configuration'
+
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'ConfigurationError'
   }
 }
 
+export type ManagementErrorCode = 'not_found' | 'conflict' | 'invalid' | 'test_failed' | 'not_allowed'
+
+/** An administrator's request that cannot be carried out. Nothing was changed, unless the message says so. */
+export class ManagementError extends Error {
+  readonly code: ManagementErrorCode
+  /** Problems by setting. Forms show each beside its field, the CLI beside its flag. */
+  readonly issues: readonly Issue[]
+
+  constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions) {
+    const issues = typeof problem === 'string' ? [{ message: problem }] : problem
+    super(issues.map(describeIssue).join('; '), options)
+    this.name = 'ManagementError'
+    this.code = code
+    this.issues = issues
+  }
+}
+
+function describeIssue({ path, message }: Issue): string {
+  return path === undefined ? message : `${path}: ${message}`
+}
+
 /** Thrown by `UserDirectory.create` when another registration took the address a moment before. */
 export class EmailTakenError extends Error {
+  readonly code = 'email_taken'
+
   constructor(options?: ErrorOptions) {
-    super('the e-mail address belongs to a user already', options)
-    this.name = 'EmailTaken'
+    super('the e-mail address already belongs to a user', options)
+    this.name = 'EmailTakenError'
   }
 }
 

@@ -1,5 +1,6 @@
 import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
-import type { ProviderSettings } from '../provider.ts'
+import type { Issue } from '../../shared/errors.ts'
+import type { ProviderSettings } from '../settings.ts'
 import type { Preset, Question } from './preset.ts'
 
 const host = 'https://login.microsoftonline.com'
@@ -45,6 +46,10 @@ export const entra: Preset = {
   },
   defaults: { clientAuthentication: 'client_secret_post' },
   objections: (settings) => [...aboutTenants(settings), ...aboutEmail(settings)],
+  fields: {
+    clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
+    clientSecret: { hint: 'The secret’s value, not its ID.' },
+  },
   choosesAccount: true,
   // Microsoft documents it beside the issuer: {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
@@ -59,27 +64,38 @@ export const entra: Preset = {
   guide: 'entra.md',
 }
 
-function aboutTenants({ issuer, tenants = [] }: ProviderSettings): string[] {
+function aboutTenants({ issuer, tenants }: ProviderSettings): Issue[] {
   const named = tenantIn(issuer)
   if (named === undefined)
     return [
-      `issuer: of Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not taken`,
+      {
+        path: 'issuer',
+        message: `for Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not accepted`,
+      },
     ]
-  if (named === personalAccounts || tenants.includes(personalAccounts)) return [`tenants: ${personal}`]
+  if (named === personalAccounts || tenants.includes(personalAccounts))
+    return [{ path: 'tenants', message: personal }]
   if (named !== organizations && tenants.length > 0)
     return [
-      'tenants: the issuer is that of one tenant: leave them out, or take the issuer of `organizations`',
+      {
+        path: 'tenants',
+        message: 'the issuer is that of one tenant: leave them out, or use the issuer of `organizations`',
+      },
     ]
   return []
 }
 
 /**
- * `email` can be set to anything by whoever administers a tenant, and anybody can have a tenant (nOAuth): trusting it from
- * anywhere would hand over every account of the portal.
+ * Attacker (nOAuth): anyone can have a tenant, and its administrator can set any `email`. Trusting it from any tenant would
+ * hand over every account of the portal.
  */
-function aboutEmail({ issuer, tenants = [], trustsEmail }: ProviderSettings): string[] {
+function aboutEmail({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
   if (!trustsEmail || pinsTenants({ preset: entra.name, issuer, tenants })) return []
   return [
-    'trustsEmail: anybody can have a tenant, and claim any address there: name the tenants that you trust, or have the optional claim xms_edov sent',
+    {
+      path: 'trustsEmail',
+      message:
+        'anyone can have a tenant and claim any address there: name the tenants that you trust, or have the optional claim xms_edov sent',
+    },
   ]
 }
