@@ -20,7 +20,8 @@ export default {
   coverageProvider: 'babel',
   globalSetup: '<rootDir>/test/support/set-up.ts',
   globalTeardown: '<rootDir>/test/support/tear-down.ts',
-  testTimeout: 30_000,
+  // Long enough for a machine with a load average of 20; no test waits for it.
+  testTimeout: 300_000,
   // Tests wait more than they compute.
   maxWorkers: 2,
   reporters: ['default', '<rootDir>/test/support/closing-line.js'],

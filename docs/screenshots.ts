@@ -83,9 +83,9 @@ async function takeAdminPages(page: Page): Promise<void> {
   await picture(page, 'admin-connect', true)
   await page.goto(`${admin}/fabrikam`)
   await picture(page, 'admin-provider')
-  await page.getByRole('button', { name: 'Rehearse sign-in' }).click()
+  await page.getByRole('button', { name: 'Test sign-in' }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
-  await page.getByRole('heading', { name: /^The rehearsal/ }).waitFor()
+  await page.getByRole('heading', { name: /^The test sign-in/ }).waitFor()
   await picture(page, 'admin-rehearsal')
 }
 

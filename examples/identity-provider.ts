@@ -117,6 +117,8 @@ async function createProvider(
     if (ctx.path === '/style.css') {
       ctx.type = 'css'
       ctx.body = pages.css
+    } else if (ctx.path === '/favicon.ico') {
+      ctx.status = 204
     } else if (ctx.path === '/') {
       ctx.type = 'html'
       ctx.body = pages.home(issuer)

@@ -1,6 +1,10 @@
 /** The example portal's own pages, so small that a template engine would be in the way. */
 import type { Mail } from './mailbox.ts'
 
+/** Browsers ask for `/favicon.ico` on every page that names no icon. */
+export const icon =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#2450c8"/><path d="M8 9h16v11H8zM5 22h22v2H5z" fill="#fff"/></svg>'
+
 export function homePage(user: Express.User | undefined): string {
   return page(
     'Welcome',

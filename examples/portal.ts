@@ -13,7 +13,15 @@ import { createPortalSso, EmailTakenError, type PortalSsoOptions } from '../lib/
 import { startIdentityProviders } from './identity-providers.ts'
 import { createMailbox } from './mailbox.ts'
 import { connectRedis, developmentSecret, fail, readEnvironment } from './portal-environment.ts'
-import { classicLoginPage, deliveryPage, homePage, isAda, mailboxPage, portalPage } from './portal-pages.ts'
+import {
+  classicLoginPage,
+  deliveryPage,
+  homePage,
+  icon,
+  isAda,
+  mailboxPage,
+  portalPage,
+} from './portal-pages.ts'
 
 const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
 
@@ -35,6 +43,9 @@ const app = express()
 app.use(sso.session())
 app.use(sso.router())
 
+app.get('/favicon.ico', (_req, res) => {
+  res.type('svg').send(icon)
+})
 app.get('/', (req, res) => {
   res.send(homePage(req.user))
 })

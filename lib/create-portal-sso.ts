@@ -1,50 +1,39 @@
 import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
 import type { Knex } from 'knex'
-import { Passport } from 'passport'
 import { createAccountPage } from './account/account-page.ts'
 import { createEndLinking, createSignInMethods } from './account/sign-in-methods.ts'
-import { type AdminOptions, createAdmin } from './admin/admin.ts'
+import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './classic-login/break-glass.ts'
 import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
-import { createHistory, type History } from './events/event-history.ts'
-import { createEventLog, type PortalEvents } from './events/event-log.ts'
-import { createGuard, type GuardOptions } from './guard.ts'
+import { ErrorHandler } from './events/error-handler.ts'
+import { EventHistory } from './events/event-history.ts'
+import { EventLog, type PortalEvents } from './events/event-log.ts'
+import { type GuardOptions, guard } from './guard.ts'
 import { createApplyProviderLogout } from './logout/provider-logout.ts'
 import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
-import { createSendExpiryMail } from './mail/secret-expiry-mail.ts'
-import { createSendMail } from './mail/send-mail.ts'
-import { createSendMethodMail } from './mail/sign-in-method-mail.ts'
-import { createSendCodeMail } from './mail/verification-code-mail.ts'
-import { createMaintenance } from './maintenance/scheduler.ts'
-import { createTasks } from './maintenance/tasks.ts'
-import { type ClientKeys, createClientKeys } from './management/client-keys.ts'
-import { createProviders, type Providers } from './management/providers-api.ts'
-import { createRebinding, type Rebinding } from './management/rebind-identities.ts'
-import { createRetirement, type Retirement } from './management/retire-provider.ts'
-import { createRotateSecrets, type RotateSecrets } from './management/rotate-secrets.ts'
-import { createSessionsApi, type SessionsApi } from './management/sessions-api.ts'
+import { Mail } from './mail/mail.ts'
+import { Maintenance } from './maintenance/maintenance.ts'
+import { maintenanceTasks } from './maintenance/tasks.ts'
+import { ProvidersApi } from './management/providers-api.ts'
+import { rotateSecrets } from './management/rotate-secrets.ts'
+import { SessionsApi } from './management/sessions-api.ts'
 import { createHttpClients } from './oidc/http-client.ts'
-import { createOneTimeLinks } from './one-time-links/one-time-links.ts'
+import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
-import { createProvidersTable } from './providers/providers-table.ts'
+import { ProvidersTable } from './providers/providers-table.ts'
+import { SecretReferences } from './providers/secret-references.ts'
 import { createEmailVerifications } from './registration/email-verification.ts'
 import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
 import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
-import { createLimitRefusals, createRouter } from './router.ts'
-import { createSession, type SessionOptions } from './session.ts'
-import { createEndSessions, createSessionStores } from './sessions/end-sessions.ts'
-import { createLogoutTokensTable } from './sessions/logout-tokens-table.ts'
-import { createLocationResolver } from './sessions/session-data.ts'
-import { createLimitsOf, longestOf } from './sessions/session-limits.ts'
-import { createSessionMiddleware, createSessionStore } from './sessions/session-store.ts'
-import { createSessionValidity, spare } from './sessions/session-validity.ts'
-import { createPortalSessions } from './sessions/sessions.ts'
-import { createSessionsTable } from './sessions/sessions-table.ts'
+import { createRouter, limitRefusals } from './router.ts'
+import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
+import { Sessions } from './sessions/sessions.ts'
+import type { SessionMatch } from './sessions/sessions-table.ts'
+import type { ActOptions } from './shared/act-options.ts'
 import { ConfigurationError } from './shared/errors.ts'
-import { sanitizingLogger } from './shared/logger.ts'
-import { createSeal, createSecretBox, deriveKey } from './shared/seal.ts'
+import { SecretBox } from './shared/seal.ts'
 import { createAttempts } from './sign-in/attempts.ts'
 import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
 import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
@@ -62,71 +51,33 @@ import { createRequireReauthentication } from './sign-in/reauthentication.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createReport } from './test-sign-in/report.ts'
 import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
-import { createIdentitiesTable } from './users/identities-table.ts'
-import { createUserCache, type UserDirectory, withDirectoryTimeout } from './users/user-directory.ts'
-import { createUsersTable } from './users/users-table.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import { Users } from './users/users.ts'
+import { createCore } from './web/core.ts'
 import { refuseCrossSitePosts } from './web/csrf.ts'
-import { createPages, createViews } from './web/pages.ts'
-import { createPortalResolver } from './web/request.ts'
-import { cookieName, createStateCookie } from './web/sealed-cookie.ts'
-import { createPortalUrls } from './web/urls.ts'
+import { Pages } from './web/pages.ts'
+import { RateLimiter } from './web/rate-limit.ts'
+import { StateCookie } from './web/sealed-cookie.ts'
 
 /**
  * The one place where the parts meet: made once, in the order in which they need each other. Each takes just what its own
  * `…Parts` names.
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
-  const { secrets, secure, homePath, branding, mailer, mailFrom, redis } = settings
-  const logger = sanitizingLogger(settings.logger)
-  const portalOf = createPortalResolver(settings.portal, settings.baseUrl)
-  const urls = createPortalUrls(settings.baseUrl, settings.mountPath)
-  const events = createEventLog(knex, logger, settings.events)
-  const views = createViews(settings.viewsDir)
-  const pages = createPages({
-    urls,
-    logger,
-    branding,
-    views,
-    recordRefusal: async (req, { reference, ...detail }) => {
-      await events.record({
-        kind: 'refused',
-        portal: portalOf(req),
-        clientAddress: req.ip,
-        reference,
-        detail,
-      })
-    },
-  })
-  const secretBox = createSecretBox(secrets)
-  const table = createProvidersTable(knex, secretBox)
+  const { secrets, secure, homePath, mailer, mailFrom, redis } = settings
+  const core = createCore(settings, knex)
+  const { logger, portalOf, urls } = core
+  const events = new EventLog(core, settings.events)
+  const pages = new Pages(core, settings)
+  const errorHandler = new ErrorHandler(core, pages, events)
+  const secretBox = new SecretBox(secrets)
+  const table = new ProvidersTable(knex, secretBox, new SecretReferences(settings.secretReferences))
   const outbound = createHttpClients(settings.outbound)
-  const users = withDirectoryTimeout(settings.users ?? createUsersTable(knex))
-  const identities = createIdentitiesTable(knex)
-  // Our own, not the module's singleton, so that a host's Passport keeps its strategies and serializers.
-  const passport = new Passport()
-  const { portals, userCacheSeconds, location } = settings.session
-  const limitsOf = createLimitsOf(settings.session, portals)
-  const fresh = userCacheSeconds * 1000
-  const userCache = createUserCache(users, { fresh, spare: fresh && spare })
-  const index = createSessionsTable(knex, createSeal(secrets, 'session-index'), limitsOf)
-  const sessionValidity = createSessionValidity({ index, limitsOf, logger, fresh })
-  const sessionStores = createSessionStores()
-  const endSessions = createEndSessions({ index, sessionStores, logger, sessionValidity })
-  const locationOf = createLocationResolver(location ?? ((req) => events.addressOf(req.ip)), logger)
-  const sessions = createPortalSessions({
-    passport,
-    endSessions,
-    index,
-    isSignOut: ({ method, originalUrl }) =>
-      method === 'POST' && originalUrl.split('?')[0] === urls.path('/logout'),
-    sessionStores,
-    userCache,
-    limitsOf,
-    locationOf,
-    portalOf,
-    sessionValidity,
-  })
-  const pendingRegistrations = createPendingRegistrations(createSeal(secrets, 'registration'), secure)
+  const cacheSeconds = settings.session.userCacheSeconds
+  const users = new Users(core, { directory: settings.users, cacheSeconds })
+  const { identities } = users
+  const sessions = new Sessions(core, users.cache, events, settings)
+  const pendingRegistrations = createPendingRegistrations(core.seal('registration'), secure)
   const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
   const lastUsed = createLastProvider(secure)
   const signedOutMarker = createSignedOutMarker(secure)
@@ -134,29 +85,28 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const refuse = createRefuse({ urls, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const clients = createProviderClients(table, outbound)
-  const sendMail = mailer && createSendMail(mailer, mailFrom)
+  const mail = mailer && new Mail(pages, mailer, mailFrom)
   const notifySignInMethodChange = createNotifySignInMethodChange({
     urls,
     logger,
     pages,
-    locationOf,
-    sendMethodMail: sendMail && createSendMethodMail(sendMail, views, branding),
+    sessions,
+    mail,
   })
-  const proving = sendMail && {
+  const proving = mail && {
     emailVerifications: createEmailVerifications(createEmailVerificationsTable(knex), secrets),
-    sendCodeMail: createSendCodeMail(sendMail, views, branding.name),
+    mail,
     emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
   }
-  const attempts = createAttempts(createSeal(secrets, 'attempt'), secure)
-  const strategies = createProviderStrategies({ urls, attempts, clients, passport })
+  const attempts = createAttempts(core.seal('attempt'), secure)
+  const strategies = createProviderStrategies({ urls, attempts, clients, passport: sessions.passport })
   const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
   const canVerifyEmail = proving !== undefined
-  const oneTimeLinks = createOneTimeLinks(knex)
+  const oneTimeLinks = new OneTimeLinks(core)
   const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
   const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
-  const breakGlassCookie = createBreakGlassCookie(createSeal(secrets, 'break-glass'), secure, portalOf)
+  const breakGlassCookie = createBreakGlassCookie(core.seal('break-glass'), secure, portalOf)
   const methods = createSignInMethods({ identities, table })
-  const logoutTokens = createLogoutTokensTable(knex)
   const parts = {
     urls,
     completeSignIn: createCompleteSignIn({
@@ -170,7 +120,6 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       signedOutMarker,
       table,
       notifySignInMethodChange,
-      wasSignedOut: logoutTokens.wasSignedOut,
     }),
     allowsClassic: async (req: Request) =>
       settings.allowsClassic(req) || (await breakGlassCookie.isOpen(req)),
@@ -186,10 +135,11 @@ export function createPortalParts(settings: Settings, knex: Knex) {
       sessions,
       table,
     }),
-    consents: createStateCookie(createSeal(secrets, 'admin-consent'), secure, 'sso-consent'),
+    consents: new StateCookie(core, 'admin-consent'),
     endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
     finishTestSignIn: createFinishTestSignIn({ report, strategies }),
-    endSessions,
+    endSessions: (match: SessionMatch) => sessions.endAll(match),
+    errorHandler,
     events,
     findProviderLogout: createFindProviderLogout({ clients, table }),
     findPendingRegistrationId: async (req: Request, portal: string) =>
@@ -203,24 +153,23 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     logger,
     resolveIdentity,
     methods,
-    applyProviderLogout: createApplyProviderLogout({ endSessions, events, logoutTokens }),
-    index,
+    applyProviderLogout: createApplyProviderLogout({ events, sessions }),
+    index: sessions.table,
     pages,
-    passport,
     pendingRegistrations,
     portalOf,
-    posted: [refuseCrossSitePosts((req) => urls.origin(portalOf(req))), form, sessions.revalidate],
+    posted: [refuseCrossSitePosts(core), form, sessions.revalidate],
     canVerifyEmail,
     proving,
     rateLimits: settings.rateLimits,
-    redis,
+    rateLimiter: new RateLimiter(core, redis),
     refuse,
     testSignIns,
     registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: createStateCookie(createSeal(secrets, 'logout'), secure, 'sso-logout'),
+    returns: new StateCookie(core, 'logout'),
     sessions,
-    showAccountPage: createAccountPage({ urls, homePath, index, methods, pages, portalOf, table }),
-    sessionsApi: createSessionsApi({ endSessions, events, index, table }),
+    showAccountPage: createAccountPage({ urls, homePath, methods, pages, portalOf, sessions, table }),
+    sessionsApi: new SessionsApi(sessions, events, table),
     emailVerificationPages: proving?.emailVerificationPages,
     signedOutMarker,
     restartSignIn: createRestartSignIn(pendingRegistrations, urls),
@@ -232,50 +181,37 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     withPending: createWithPending({ urls, homePath, pendingRegistrations, portalOf, refuse, table }),
   }
 
-  const inRedis = redis && createSessionStore({ limitsOf, logger, redis })
-  // What this instance ends is ended there, also before the first request.
-  if (inRedis) sessionStores.note(inRedis)
-  const cookieSession = () => {
-    const store = inRedis ?? createSessionStore({ limitsOf, logger, redis: undefined })
-    sessionStores.note(store)
-    return createSessionMiddleware({
-      store,
-      longest: longestOf(settings.session, portals),
-      secrets: secrets.map((secret) =>
-        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
-      ),
-      cookieName: cookieName('portal-sso', secure),
-      secure,
-    })
-  }
-
-  const sendExpiryMail = sendMail && createSendExpiryMail(sendMail, views, branding.name)
   const { adminMail } = settings
   const { retentionDays } = settings.events
-  const providers = {
-    ...createProviders({ ...parts, outbound }),
-    ...createClientKeys(parts),
-    ...createRetirement(parts),
-    ...createRebinding(parts),
+  const management = {
+    knex,
+    urls,
+    events,
+    http: outbound,
+    providersTable: table,
+    connectedProviders: clients,
+    sessions,
+    secretBox,
   }
-  const history = createHistory(parts)
+  const providers = new ProvidersApi(management)
+  const history = new EventHistory(core)
   return {
     ...parts,
-    cookieSession,
     history,
     outbound,
     providers,
-    rotateSecrets: createRotateSecrets({ ...parts, secretBox }),
-    maintenance: createMaintenance(
-      createTasks({ ...parts, adminMail, retentionDays, sendExpiryMail }),
-      logger,
+    rotateSecrets: ({ actor = 'code' }: Pick<ActOptions, 'actor'> = {}) =>
+      rotateSecrets(management, { actor }),
+    maintenance: new Maintenance(
+      core,
+      maintenanceTasks(core, { events, sessionsTable: sessions.table, mail, adminMail, retentionDays }),
     ),
   }
 }
 
 export interface PortalSso {
   /** Cookie session, unless the host has its `own`, and `req.user`; before everything that needs a user. */
-  session(options?: SessionOptions): RequestHandler
+  session(options?: SessionMiddlewareOptions): RequestHandler
   /** The pages and routes. */
   router(): Router
   /**
@@ -288,14 +224,14 @@ export interface PortalSso {
   classicLoginGate(): RequestHandler
   /** The pages on which an administrator connects providers; mounted where the host likes. */
   admin(options: AdminOptions): Router
-  readonly providers: Providers & ClientKeys & Retirement & Rebinding
+  readonly providers: ProvidersApi
   /** The sessions that run: whose they are, and how they are ended. */
   readonly sessions: SessionsApi
   readonly testSignIns: Pick<TestSignIns, 'link' | 'outcome'>
   readonly breakGlass: BreakGlass
   /** Seals all client secrets anew, after `secret: [new, old]`. */
-  readonly rotateSecrets: RotateSecrets
-  readonly history: History
+  rotateSecrets(options?: Pick<ActOptions, 'actor'>): Promise<{ providers: number }>
+  readonly history: EventHistory
   /** The directory in use: the host's, or the built-in one. */
   readonly users: UserDirectory
   readonly events: PortalEvents
@@ -336,16 +272,16 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   } = parts
 
   return {
-    session: ({ own = false } = {}) =>
-      createSession({ ...parts, cookieSession: own ? undefined : parts.cookieSession() }),
+    session: (options) => sessionMiddleware(parts, options),
     router() {
       // Who serves people looks after what has its time; a command or a script does not.
       maintenance.start()
       return createRouter(parts)
     },
-    guard: (options) => createGuard(parts, options),
-    classicLoginGate: () => createClassicLoginGate({ ...parts, limitRefusals: createLimitRefusals(parts) }),
-    admin: createAdmin(parts),
+    guard: (options) => guard(parts, options),
+    classicLoginGate: () =>
+      createClassicLoginGate({ ...parts, limitRefusals: limitRefusals(parts, settings.rateLimits) }),
+    admin: (options) => adminRouter(parts, options),
     providers,
     sessions: sessionsApi,
     testSignIns,

@@ -1,5 +1,6 @@
-import type { Request, RequestHandler, Response } from 'express'
-import type { PortalSessions } from './sessions/sessions.ts'
+import type { Request, RequestHandler } from 'express'
+import type { ErrorHandler } from './events/error-handler.ts'
+import type { Sessions } from './sessions/sessions.ts'
 import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
 import {
@@ -16,100 +17,98 @@ import type { PortalUrls } from './web/urls.ts'
 
 export interface GuardOptions {
   /**
-   * How long ago the person may have shown the provider who they are: seconds, or text such as `'15m'` (`s`, `m`, `h`), of half a
-   * minute at least and a year at most; clocks may differ by 30 seconds. Who did longer ago does so anew, and comes back; so does whose
-   * provider did not say (`auth_time`). Left out: however long the session lasts
+   * The longest time since the user last authenticated at the provider (`auth_time`): seconds, or text such as `'15m'` (`s`, `m`,
+   * `h`), from half a minute to a year, with 30 seconds of clock tolerance. Older or unknown: the user signs in again and comes
+   * back. Omitted: as long as the session lasts
    */
   maxAge?: number | string | undefined
-  /**
-   * how they must have: Authentication Context Class References of the provider (`acr`), of which one is enough; together at most
-   * 200 characters. Left out: anyhow
-   */
+  /** Required Authentication Context Class References (`acr`): one of them is enough; together at most 200 characters. Omitted: any */
   acr?: string | readonly string[] | undefined
 }
 
-export interface GuardParts {
-  urls: PortalUrls
-  requireReauthentication: RequireReauthentication
-  pages: Pages
-  portalOf: PortalResolver
-  sessions: PortalSessions
-}
-
 /**
- * Lets signed-in users pass. Everybody else: pages lead to the picker and back here, other clients get 401.
+ * Admits signed-in users only. Pages redirect all others to the sign-in page and back; other clients get 401.
  *
- * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
+ * @throws ConfigurationError when an option is invalid
  */
-export function createGuard(parts: GuardParts, options: GuardOptions = {}): RequestHandler {
-  const { urls, requireReauthentication, pages, portalOf, sessions } = parts
-  const demanded = readGuardOptions(options)
-  const turnAway = asyncHandler((req, res) => (acceptsHtml(req) ? toPicker(req, res) : toProblem(req, res)))
+export function guard(
+  modules: {
+    urls: PortalUrls
+    errorHandler: ErrorHandler
+    portalOf: PortalResolver
+    pages: Pages
+    sessions: Sessions
+    requireReauthentication: RequireReauthentication
+  },
+  options: GuardOptions = {},
+): RequestHandler {
+  const { urls, errorHandler, portalOf, pages, sessions, requireReauthentication } = modules
+  const required = readGuardOptions(options)
+  const returnPathOf = (req: Request) => returnPath(req, urls.origin(portalOf(req)))
+  // With the requirement, so that the user does not have to sign in twice.
+  const loginHref = (returnTo?: string) =>
+    urls.path('/login', { returnTo, ...reauthenticationQuery(required) })
 
-  /** What is demanded goes along: else whoever has just signed in would have to do so once more. */
-  const login = (returnTo?: string) => urls.path('/login', { returnTo, ...reauthenticationQuery(demanded) })
+  const refuse = asyncHandler(async (req, res) => {
+    if (acceptsHtml(req)) {
+      setPrivateHeaders(res)
+      return res.redirect(isSafeMethod(req) ? 302 : 303, loginHref(returnPathOf(req)))
+    }
+    const error = new PortalSsoError('not_signed_in', 'the request has no signed-in user')
+    await pages.problem(req, res, error, { reference: newReference(), nextSteps: [], login: loginHref() })
+  })
 
-  async function toPicker(req: Request, res: Response): Promise<void> {
-    setPrivateHeaders(res)
-    res.redirect(isSafeMethod(req) ? 302 : 303, login(wayBack(req)))
-  }
-
-  async function toProblem(req: Request, res: Response): Promise<void> {
-    const problem = new PortalSsoError('not_signed_in', 'nobody is signed in')
-    await pages.problem(req, res, problem, { reference: newReference(), ways: [], login: login() })
-  }
-
-  /** Only what an address can ask for again can be returned to; of a form, the page of ours that it stood on. */
-  function wayBack(req: Request): string | undefined {
-    if (isSafeMethod(req)) return safeReturnTo(req.originalUrl)
-    const from = req.get('referer') ?? ''
-    if (!URL.canParse(from)) return undefined
-    const { origin, pathname, search } = new URL(from)
-    return origin === urls.origin(portalOf(req)) ? safeReturnTo(pathname + search) : undefined
-  }
-
-  const passIfFresh = asyncHandler(async (req, res, next) => {
-    if (await requireReauthentication(req, res, { ...demanded, returnTo: wayBack(req) })) next()
+  const passIfRecent = asyncHandler(async (req, res, next) => {
+    if (await requireReauthentication(req, res, { ...required, returnTo: returnPathOf(req) })) next()
   })
 
   return (req, res, next) => {
     sessions.identify(req, res, (error?: unknown) => {
       if (error) {
-        pages.onError(error, req, res, next)
+        errorHandler.handle(error, req, res, next)
         return
       }
-      // Somebody else has answered meanwhile, a time limit of the host's say.
+      // The host has already responded, for example after a time limit of its own.
       if (res.headersSent) return
-      // The back button of a shared machine must not show what the last person saw.
+      // On a shared computer, the back button must not show the previous user's pages.
       res.set('cache-control', 'no-store')
-      const step = !req.user ? turnAway : demanded && passIfFresh
-      if (step) step(req, res, next)
+      const handle = !req.user ? refuse : required && passIfRecent
+      if (handle) handle(req, res, next)
       else next()
     })
   }
 }
 
-const units: Record<string, number> = { s: 1, m: 60, h: 3600 }
-const shortest = 30
-const whatAge =
+/** A GET can be repeated after the sign-in. After a POST, the user returns to our page that contained the form. */
+function returnPath(req: Request, portalOrigin: string): string | undefined {
+  if (isSafeMethod(req)) return safeReturnTo(req.originalUrl)
+  const referrer = req.get('referer') ?? ''
+  if (!URL.canParse(referrer)) return undefined
+  const { origin, pathname, search } = new URL(referrer)
+  return origin === portalOrigin ? safeReturnTo(pathname + search) : undefined
+}
+
+const secondsPerUnit: Record<string, number> = { s: 1, m: 60, h: 3600 }
+const minAgeLimitSeconds = 30
+const maxAgeHint =
   "sso.guard: maxAge: write seconds, or text such as '15m'; half a minute at least, and a year at most"
-const whatAcr =
+const acrHint =
   'sso.guard: acr: write one or several values of the claim `acr`, without spaces, together at most 200 characters'
 
 function readGuardOptions({ maxAge, acr, ...others }: GuardOptions): ReauthenticationRequirement | undefined {
   const [unknown] = Object.keys(others)
   if (unknown !== undefined) throw new ConfigurationError(`sso.guard: there is no option \`${unknown}\``)
   const references = acr === undefined ? undefined : [acr].flat()
-  if (references !== undefined && !isValidAcrList(references)) throw new ConfigurationError(whatAcr)
-  const seconds = maxAge === undefined ? undefined : secondsIn(maxAge)
+  if (references !== undefined && !isValidAcrList(references)) throw new ConfigurationError(acrHint)
+  const seconds = maxAge === undefined ? undefined : readSeconds(maxAge)
   return seconds === undefined && references === undefined ? undefined : { maxAge: seconds, acr: references }
 }
 
-function secondsIn(maxAge: number | string): number {
+function readSeconds(maxAge: number | string): number {
   const [, count = '', unit = ''] = /^(\d{1,8})([smh])$/.exec(String(maxAge)) ?? []
-  const seconds = typeof maxAge === 'number' ? maxAge : Number(count) * (units[unit] ?? Number.NaN)
-  // What the page that starts a sign-in would not read as written would not be demanded, again and again.
-  if (!Number.isInteger(seconds) || seconds < shortest || seconds > maxAgeLimitSeconds)
-    throw new ConfigurationError(whatAge)
+  const seconds = typeof maxAge === 'number' ? maxAge : Number(count) * (secondsPerUnit[unit] ?? Number.NaN)
+  // The sign-in page ignores other values, so the requirement could never be met.
+  if (!Number.isInteger(seconds) || seconds < minAgeLimitSeconds || seconds > maxAgeLimitSeconds)
+    throw new ConfigurationError(maxAgeHint)
   return seconds
 }

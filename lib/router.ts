@@ -3,8 +3,9 @@ import { type AccountParts, createAccountRoutes } from './account/account-routes
 import { createProviderRouters, type ProviderRoutersParts } from './callback/provider-router.ts'
 import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { type ConsentRoutesParts, createConsentRoutes } from './consent/admin-consent-routes.ts'
+import type { ErrorHandler } from './events/error-handler.ts'
 import type { EventLog } from './events/event-log.ts'
-import { createGuard, type GuardParts } from './guard.ts'
+import { guard } from './guard.ts'
 import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
 import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
 import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
@@ -28,47 +29,47 @@ import {
   createTestSignInLinkRoutes,
   type TestSignInLinkRoutesParts,
 } from './test-sign-in/test-sign-in-link-routes.ts'
-import { setPrivateHeaders } from './web/handler.ts'
-import { newReference, type Pages } from './web/pages.ts'
-import {
-  clientKey,
-  createRateLimiter,
-  digestKey,
-  type RateLimiterParts,
-  type RateLimits,
-} from './web/rate-limit.ts'
+import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
+import { type NextStep, newReference, type Pages } from './web/pages.ts'
+import { clientKey, digestKey, type Limit, type RateLimiter, type RateLimits } from './web/rate-limit.ts'
 import type { PortalResolver } from './web/request.ts'
 import type { PortalUrls } from './web/urls.ts'
 
 export interface LimitParts {
   urls: PortalUrls
   events: EventLog
-  /** reads a posted answer */
-  form: RequestHandler
-  limits: RateLimits
   logger: Logger
   pages: Pages
   portalOf: PortalResolver
-  redis: RateLimiterParts['redis']
+  rateLimiter: RateLimiter
 }
 
 /**
- * Which routes are limited. They come before everything that costs: who floods us is to cost a counter, and neither a query,
- * nor a mail, nor a request to a provider, whose own limits would then shut out everybody.
+ * The limited routes. They come before all others, so that a flood costs a counter each, but no query, no mail, and no request
+ * to a provider, whose own limits would then lock out every user.
  */
-export function createLimitRoutes({ form, limits, redis, logger, ...parts }: LimitParts): Router {
-  const limit = createRateLimiter({ redis, logger, tooMany: createTooMany({ logger, ...parts }) })
+export function rateLimitRoutes(
+  parts: LimitParts & {
+    /** parses a posted authorization response */
+    form: RequestHandler
+    limits: RateLimits
+  },
+): Router {
   const perClient = (name: keyof RateLimits) =>
-    limit({ name, most: limits[name], window: 60, keyOf: clientKey })
-  // An attempt is good once: who brings its answer again and again has copied the cookie, and tries codes.
-  const perAttempt = limit({ name: 'attempt', most: 10, window: 600, keyOf: attemptKey })
+    limitRequests(parts, { name, maxRequests: parts.limits[name], windowSeconds: 60 }, clientKey)
+  // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
+  const perAttempt = limitRequests(
+    parts,
+    { name: 'attempt', maxRequests: 10, windowSeconds: 600 },
+    attemptKey,
+  )
   const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
 
-  // Mounted as the routes themselves are, so that no spelling of a path reaches those and passes by here.
+  // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
   const signIns = Router()
-  signIns.use('/callback', callback, form, perAttempt, counted)
+  signIns.use('/callback', callback, parts.form, perAttempt, counted)
   signIns.use(start)
   const registrations = Router()
   registrations.use(
@@ -86,40 +87,38 @@ export function createLimitRoutes({ form, limits, redis, logger, ...parts }: Lim
   return routes
 }
 
-/** For the host's own login page, which is none of our routes: refusing costs a row each time. */
-export function createLimitRefusals({
-  rateLimits,
-  redis,
-  logger,
-  ...parts
-}: Omit<LimitParts, 'form' | 'limits'> & { rateLimits: RateLimits | false }): RequestHandler {
-  if (!rateLimits) return (_req, _res, next) => next()
-  const limit = createRateLimiter({ redis, logger, tooMany: createTooMany({ logger, ...parts }) })
-  return limit({ name: 'start', most: rateLimits.start, window: 60, keyOf: clientKey })
+/** Limits refusals of the host's own login page: each of them costs a row. */
+export function limitRefusals(parts: LimitParts, limits: RateLimits | false): RequestHandler {
+  if (!limits) return (_req, _res, next) => next()
+  return limitRequests(parts, { name: 'start', maxRequests: limits.start, windowSeconds: 60 }, clientKey)
 }
 
-function createTooMany({
-  urls,
-  events,
-  logger,
-  pages,
-  portalOf,
-}: Omit<LimitParts, 'form' | 'limits' | 'redis'>): RateLimiterParts['tooMany'] {
-  return async (req, res, { limit, first }) => {
-    const reference = first ? newReference() : undefined
+/** @param keyOf requests without a key are not counted */
+function limitRequests(
+  { urls, events, logger, pages, portalOf, rateLimiter }: LimitParts,
+  limit: Limit,
+  keyOf: (req: Request) => string | undefined,
+): RequestHandler {
+  return asyncHandler(async (req, res, next) => {
+    const key = keyOf(req)
+    if (key === undefined) return next()
+    const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, key)
+    if (!isOver) return next()
+    res.set('retry-after', String(retryAfterSeconds))
+    const reference = isFirstOver ? newReference() : undefined
     if (reference) {
       const portal = portalOf(req)
-      logger.warn({ reference, portal, limit }, 'a client makes too many requests')
-      const clientAddress = req.ip
-      await events.record({ kind: 'rate-limited', portal, clientAddress, reference, detail: { limit } })
+      const detail = { limit: limit.name }
+      logger.warn({ reference, portal, ...detail }, 'a client makes too many requests')
+      await events.record({ kind: 'rate-limited', portal, clientAddress: req.ip, reference, detail })
     }
-    const problem = new PortalSsoError('too_many_requests', `over the limit "${limit}"`)
-    const ways = [{ label: 'chooseProvider', href: urls.path('/login') } as const]
-    await pages.problem(req, res, problem, { reference, ways })
-  }
+    const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)
+    const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
+    await pages.problem(req, res, problem, { reference, nextSteps })
+  })
 }
 
-/** Read as the sign-in reads it, lest one see an attempt where the other sees none; what is no answer costs nothing. */
+/** Parsed exactly as the sign-in parses it. A request that is no authorization response is not counted here: it costs nothing. */
 function attemptKey(req: Request): string | undefined {
   try {
     return digestKey(readAuthorizationResponse(req).state)
@@ -127,6 +126,8 @@ function attemptKey(req: Request): string | undefined {
     return undefined
   }
 }
+
+type GuardModules = Parameters<typeof guard>[0]
 
 export interface RouterParts
   extends PickerParts,
@@ -139,44 +140,47 @@ export interface RouterParts
     BackChannelRouteParts,
     FrontChannelRouteParts,
     ClientKeysRouteParts,
-    GuardParts,
+    GuardModules,
     Omit<AccountParts, 'guard'>,
     TestSignInLinkRoutesParts,
     BreakGlassRoutesParts,
-    Omit<LimitParts, 'limits'> {
+    LimitParts {
+  errorHandler: ErrorHandler
+  /** parses forms */
+  form: RequestHandler
   rateLimits: RateLimits | false
-  /** sends and takes codes; left out where there is nothing to send them with */
+  /** sends and verifies codes; undefined without a mailer */
   proving:
-    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'sendCodeMail' | 'emailVerificationPages'>
+    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'mail' | 'emailVerificationPages'>
     | undefined
 }
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 
-/** All routes, in the order in which a request meets them. */
+/** All routes, in the order in which a request passes them. */
 export function createRouter(parts: RouterParts): Router {
-  const { form, pages, proving, rateLimits, sessions } = parts
+  const { errorHandler, form, pages, proving, rateLimits, sessions } = parts
   const routes = Router()
   routes.use('/login/assets', pages.assets)
   routes.use(ours, (_req, res, next) => {
     setPrivateHeaders(res)
     next()
   })
-  if (rateLimits) routes.use(createLimitRoutes({ ...parts, limits: rateLimits }))
-  // Before anything that looks for a person: a provider comes here itself, without one.
+  if (rateLimits) routes.use(rateLimitRoutes({ ...parts, limits: rateLimits }))
+  // Before the session: the provider itself, not a user's browser, calls some of these routes.
   routes.use(createBackChannelRoute(parts), createFrontChannelRoute(parts))
   routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
   routes.get('/login', createPickerRoute(parts))
   routes.use(createInitiateRoute(parts), createConsentRoutes(parts))
   routes.use(createBreakGlassRoutes(parts), createTestSignInLinkRoutes(parts))
-  // The form is read before the strategy is looked up, so that nothing lies between the two. A provider's post is not of
-  // our origin.
+  // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
+  // a provider's `form_post` comes from its own origin.
   routes.use('/login/:provider', form, createProviderRouters(parts))
   routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
   if (proving) routes.use(createEmailVerificationRoutes({ ...parts, ...proving }))
   routes.use(createLogoutRoutes(parts))
-  routes.use(createAccountRoutes({ ...parts, guard: createGuard(parts) }))
-  routes.use(pages.onError)
+  routes.use(createAccountRoutes({ ...parts, guard: guard(parts) }))
+  routes.use(errorHandler.handle)
   return routes
 }

@@ -1,33 +1,30 @@
 import type { RequestHandler } from 'express'
-import type { PortalSessions } from './sessions/sessions.ts'
+import type { ErrorHandler } from './events/error-handler.ts'
+import type { Sessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
-import type { Pages } from './web/pages.ts'
 
-export interface SessionOptions {
-  /** sessions are in the host's own express-session, which stands before this; default false: in one of ours, in Redis */
+export interface SessionMiddlewareOptions {
+  /** `true`: the host mounts its own express-session before this; default `false`: our own, in Redis */
   own?: boolean | undefined
 }
 
-export interface SessionParts {
-  /** express-session; `undefined`: the host's own has run */
-  cookieSession: RequestHandler | undefined
-  pages: Pages
-  sessions: PortalSessions
-}
-
-/** The cookie session, then `req.user`. A failure of either has a page of ours: the host's own would show what it says. */
-export function createSession({ cookieSession, pages, sessions }: SessionParts): RequestHandler {
+/** Runs the cookie session, then sets `req.user`. Errors of either get our error page; the host's would show their message. */
+export function sessionMiddleware(
+  { errorHandler, sessions }: { errorHandler: ErrorHandler; sessions: Sessions },
+  { own = false }: SessionMiddlewareOptions = {},
+): RequestHandler {
+  const cookieSession = own ? undefined : sessions.cookieSession()
   return (req, res, next) => {
-    const orProblem = (then: () => void) => (error?: unknown) => {
-      if (error) pages.onError(error, req, res, next)
-      else then()
+    const unlessError = (proceed: () => void) => (error?: unknown) => {
+      if (error) errorHandler.handle(error, req, res, next)
+      else proceed()
     }
-    const identify = orProblem(() => {
-      // express-session passes over what is not below `/`, such as `OPTIONS *`; nor is anything of ours there.
-      if (req.session) sessions.identify(req, res, orProblem(next))
-      else orProblem(next)(new PortalSsoError('request_invalid', 'the target of the request is no path'))
+    const identify = unlessError(() => {
+      // express-session skips requests whose target is not below `/`, such as `OPTIONS *`. No route of ours is there either.
+      if (req.session) sessions.identify(req, res, unlessError(next))
+      else unlessError(next)(new PortalSsoError('request_invalid', 'the target of the request is not a path'))
     })
     if (cookieSession) cookieSession(req, res, identify)
-    else sessions.identify(req, res, orProblem(next))
+    else sessions.identify(req, res, unlessError(next))
   }
 }

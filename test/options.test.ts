@@ -3,7 +3,7 @@ import { createPortalSso } from '../lib/index.ts'
 import type { PortalSsoOptions } from '../lib/options.ts'
 import { readOptions } from '../lib/options.ts'
 import { ConfigurationError } from '../lib/shared/errors.ts'
-import { createPortalUrls } from '../lib/web/urls.ts'
+import { PortalUrls } from '../lib/web/urls.ts'
 import { startPortal, testSecret } from './support/portal.ts'
 import { Visitor } from './support/visitor.ts'
 
@@ -148,8 +148,8 @@ describe('a wrong option is named, with what to write instead:', () => {
     [{ rateLimits: { begin: 5 } }, 'rateLimits: there is no option `begin`'],
     [{ rateLimits: true }, 'rateLimits: write limits such as `{ start: 2000, code: 200 }`, or `false`'],
     [{ classicLogin: true }, 'classicLogin: write `{ allow: (req) => boolean }`'],
-    [{ events: { retentionDays: 1.5 } }, 'events.keepDays: write a whole number'],
-    [{ events: { retentionDays: 0 } }, 'events.keepDays: write a number above 0'],
+    [{ events: { retentionDays: 1.5 } }, 'events.retentionDays: write a whole number'],
+    [{ events: { retentionDays: 0 } }, 'events.retentionDays: write a number above 0'],
     [{ events: { clientAddress: 'hashed' } }, 'events.clientAddress: write `full` or `shortened` or `none`'],
     [{ secrets: testSecret }, 'options: there is no option `secrets`'],
   ])('%j', (options, sentence) => {
@@ -252,9 +252,9 @@ describe('the name of a portal that the host gives', () => {
   it.each(['south', 'constructor', '__proto__', 'toString'])(
     'needs an origin in the options, and %s has none',
     (name) => {
-      const { origin } = createPortalUrls({ north: 'https://north.example.com' }, '/')
-      expect(origin('north')).toBe('https://north.example.com')
-      expect(() => origin(name)).toThrow(`no baseUrl for the portal "${name}"`)
+      const urls = new PortalUrls({ north: 'https://north.example.com' }, '/')
+      expect(urls.origin('north')).toBe('https://north.example.com')
+      expect(() => urls.origin(name)).toThrow(`no baseUrl for the portal "${name}"`)
     },
   )
 })

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { type SessionInfo, type SessionsTable, sessionDigest } from '../sessions/sessions-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { type SessionInfo, sessionDigest } from '../sessions/sessions-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
@@ -21,10 +22,10 @@ export type ShowAccountPage = (req: Request, res: Response, notice: Notice | und
 export interface ShowAccountParts {
   urls: PortalUrls
   homePath: string
-  index: SessionsTable
   methods: SignInMethods
   pages: Pages
   portalOf: PortalResolver
+  sessions: Sessions
   table: ProvidersTable
 }
 
@@ -32,7 +33,7 @@ export interface ShowAccountParts {
 const most = 50
 
 export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
-  const { urls, homePath, index, methods, pages, portalOf, table } = parts
+  const { urls, homePath, methods, pages, portalOf, sessions, table } = parts
 
   return async (req, res, notice) => {
     const portal = portalOf(req)
@@ -44,7 +45,7 @@ export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
     const nameOf = (slug: string | undefined) =>
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
     const here = sessionDigest(req.sessionID)
-    const sessions = await index.list({ portal, userId }, most)
+    const listed = await sessions.list({ portal, userId }, most)
     const linked = await methods.of(portal, userId)
 
     function shown(session: SessionInfo) {
@@ -82,7 +83,7 @@ export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
         }))
         // What is new to the person first.
         .sort((a, b) => Number(a.linked) - Number(b.linked)),
-      sessions: sessions.map(shown).sort((a, b) => Number(b.here) - Number(a.here)),
+      sessions: listed.map(shown).sort((a, b) => Number(b.here) - Number(a.here)),
     })
   }
 }

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { EventLog } from '../events/event-log.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { EndSessions } from '../sessions/end-sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { ProviderStrategies } from '../sign-in/connected-providers.ts'
@@ -20,7 +20,6 @@ import type { SignInMethods } from './sign-in-methods.ts'
 export interface AccountParts {
   urls: PortalUrls
   requireReauthentication: RequireReauthentication
-  endSessions: EndSessions
   events: EventLog
   /** lets signed-in users pass */
   guard: RequestHandler
@@ -29,6 +28,7 @@ export interface AccountParts {
   portalOf: PortalResolver
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
+  sessions: Sessions
   showAccountPage: ShowAccountPage
   strategies: ProviderStrategies
   table: ProvidersTable
@@ -40,7 +40,7 @@ const freshEnough = 15 * 60
 
 /** `/account/security`: how somebody signs in, and where they are signed in. */
 export function createAccountRoutes(parts: AccountParts): Router {
-  const { urls, requireReauthentication, endSessions, events, guard, methods } = parts
+  const { urls, requireReauthentication, events, guard, methods, sessions } = parts
   const { pages, portalOf, posted, showAccountPage, strategies, table, notifySignInMethodChange } = parts
   const page = '/account/security'
 
@@ -83,10 +83,11 @@ export function createAccountRoutes(parts: AccountParts): Router {
     const { portal, user, userId } = whoOf(req)
     const unlinked = await methods.unlink(portal, userId, fieldOf(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
-    const { issuer, subject, provider } = unlinked
+    const { issuer, subjects, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
-    // Whoever has come in by it goes, too: but not the one who does this.
-    await endSessions({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
+    // Every session that was started with it ends, except the one that sends this request.
+    for (const subject of subjects)
+      await sessions.endAll({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
     notifySignInMethodChange(req, { user, provider: { displayName, portal }, what: 'unlinked' })
     back(res, 'unlinked')
@@ -96,20 +97,20 @@ export function createAccountRoutes(parts: AccountParts): Router {
     const { portal, userId } = whoOf(req)
     const id = fieldOf(req, 'session')
     // Never anybody else's: the id alone names no session.
-    if (sessionDigestPattern.test(id)) await noteEnded(req, await endSessions({ portal, id, userId }))
+    if (sessionDigestPattern.test(id)) await noteEnded(req, await sessions.endAll({ portal, id, userId }))
     back(res, 'ended')
   })
 
   const endOthers = asyncHandler(async (req, res) => {
     const { portal, userId } = whoOf(req)
-    await noteEnded(req, await endSessions({ portal, userId, except: sessionDigest(req.sessionID) }))
+    await noteEnded(req, await sessions.endAll({ portal, userId, except: sessionDigest(req.sessionID) }))
     back(res, 'ended')
   })
 
   async function noteEnded(req: Request, ended: ReadonlyMap<string, number>): Promise<void> {
     const { portal, userId } = whoOf(req)
-    const sessions = ended.get(userId)
-    if (sessions === undefined) return
+    const count = ended.get(userId)
+    if (count === undefined) return
     const clientAddress = req.ip
     await events.record({
       kind: 'sessions-ended',
@@ -117,7 +118,7 @@ export function createAccountRoutes(parts: AccountParts): Router {
       userId,
       actor: userId,
       clientAddress,
-      detail: { sessions },
+      detail: { sessions: count },
     })
   }
 

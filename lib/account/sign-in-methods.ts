@@ -5,9 +5,10 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { findEntraUser } from '../sign-in/decide.ts'
 import type { PendingRegistrations } from '../sign-in/pending-registration.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
-import type { IdentitiesTable, LinkedIdentity } from '../users/identities-table.ts'
+import { type IdentitiesTable, isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
 import type { User, UserDirectory } from '../users/user-directory.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
@@ -44,8 +45,9 @@ export interface SignInMethods {
 
 export interface Unlinked {
   issuer: string
-  subject: string
-  /** as far as its provider is known */
+  /** one, or all that the Entra account had */
+  subjects: readonly string[]
+  /** if it still exists */
   provider: Pick<Provider, 'slug' | 'displayName'> | undefined
 }
 
@@ -59,7 +61,9 @@ export function createSignInMethods({ identities, table }: SignInMethodsParts): 
     async of(portal, userId) {
       const [linked, providers] = [await identities.listOf(portal, userId), await table.list(portal)]
       const lasting = linked.filter((identity) => lasts(identity, linked, providers))
-      return linked.map((identity) => {
+      // All links of one Entra account are one method: the link that was used last stands for them.
+      const shown = linked.filter((identity) => !linked.some((other) => replaces(other, identity)))
+      return shown.map((identity) => {
         const provider = providerOf(identity, providers)
         const displayName = provider?.displayName ?? new URL(identity.issuer).host
         return {
@@ -73,7 +77,7 @@ export function createSignInMethods({ identities, table }: SignInMethodsParts): 
           linkedAt: identity.linkedAt,
           lastUsedAt: identity.lastUsedAt,
           state: opener(identity, providers) ? 'on' : 'off',
-          removable: lasting.some((way) => way !== identity),
+          removable: lasting.some((other) => other !== identity && !isSameEntraAccount(other, identity)),
         }
       })
     },
@@ -83,8 +87,8 @@ export function createSignInMethods({ identities, table }: SignInMethodsParts): 
         lasts(identity, linked, providers),
       )
       if (typeof unlinked === 'string') return unlinked
-      const { issuer, subject } = unlinked
-      return { issuer, subject, provider: providerOf(unlinked, providers) }
+      const { identity, subjects } = unlinked
+      return { issuer: identity.issuer, subjects, provider: providerOf(identity, providers) }
     },
   }
 }
@@ -123,9 +127,12 @@ function lasts(
  */
 function isAnew(now: LinkedIdentity, before: LinkedIdentity): boolean {
   if (now.providerId !== before.providerId || now.lastUsedAt <= before.lastUsedAt) return false
-  const [here, there] = [now.directory, before.directory]
-  if (here && there) return here.tenant === there.tenant && here.object === there.object
+  if (now.entra && before.entra) return isSameEntraAccount(now, before)
   return now.email !== undefined && now.email === before.email
+}
+
+function replaces(now: LinkedIdentity, before: LinkedIdentity): boolean {
+  return isSameEntraAccount(now, before) && now.lastUsedAt > before.lastUsedAt
 }
 
 /** For its name; of one that was connected anew the issuer tells. */
@@ -167,7 +174,11 @@ export function createEndLinking({
       throw new PortalSsoError('attempt_gone', 'who began to link is not the one who is signed in here now')
     const linkedTo = await identities.findUserId(portal, identity)
     if (linkedTo === linking) return res.redirect(303, urls.path('/account/security', { said: 'known' }))
-    if (linkedTo !== undefined && (await users.findById(linkedTo, portal)))
+    const holder =
+      linkedTo === undefined
+        ? await findEntraUser(identity, portal, { identities, users })
+        : await users.findById(linkedTo, portal)
+    if (holder && String(holder.id) !== linking)
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
     const asked = { identity, returnTo: account, provedUserId: linking, asked: true }
     await pendingRegistrations.begin(res, { portal, provider: slug, providerId, version, ...asked })

@@ -1,98 +1,98 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
-import { type Entries, type EntryErrors, entriesOf } from './form.ts'
+import { enteredValues, type FormErrors, type FormValues } from './form.ts'
 
-/** As a person says it. */
 const kindLabels: Record<EventKind, string> = {
   'signed-in': 'Signed in',
   'signed-out': 'Signed out',
   'sessions-ended': 'Sessions ended',
-  refused: 'Refused',
+  'sign-in-failed': 'Sign-in failed',
   linked: 'Account linked',
   unlinked: 'Account unlinked',
   registered: 'Registered',
-  'address-proof-sent': 'Code sent',
-  'address-proven': 'Address proven',
-  'address-proof-failed': 'Code not taken',
+  'email-code-sent': 'Code sent',
+  'email-verified': 'Address confirmed',
+  'email-code-failed': 'Code rejected',
   'rate-limited': 'Too many requests',
   'provider-connected': 'Provider connected',
   'provider-changed': 'Provider changed',
   'provider-removed': 'Provider removed',
-  'provider-forgotten': 'Provider forgotten',
-  'provider-rehearsed': 'Sign-in rehearsed',
+  'provider-purged': 'Provider deleted',
+  'provider-sign-in-tested': 'Sign-in tested',
   'provider-retiring': 'Provider retiring',
   'provider-retired': 'Provider retired',
-  'provider-rebinding': 'Finding people again',
   'provider-exported': 'Provider exported',
   'client-secret-expiring': 'Client secret expiring',
   'secrets-rotated': 'Secrets rotated',
-  'admin-consent': 'Administrator’s consent',
-  'identity-rebound': 'Account found again',
-  'break-glass': 'Break-glass link',
+  'admin-consent': 'Admin consent',
+  'identity-relinked': 'Account relinked',
+  'break-glass': 'Break-glass access',
 }
 
 export const eventKinds: readonly { value: string; label: string }[] = Object.entries(kindLabels).map(
   ([value, label]) => ({ value, label }),
 )
 
-/** What an older version wrote, and this one does not know, is called by its own name. */
-export function kindName(kind: string): string {
+/** Falls back to the kind itself for events that another version has recorded. */
+export function kindLabel(kind: string): string {
   return Object.hasOwn(kindLabels, kind) ? kindLabels[kind as EventKind] : kind
 }
 
 const filterNames = ['kind', 'provider', 'user', 'reference', 'from', 'to', 'before'] as const
 
-const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, wrong: string]>> = {
-  kind: [/^[a-z-]{1,40}$/, 'Choose one of the list.'],
-  provider: [/^[a-z0-9-]{1,40}$/, 'Write the name in addresses, such as acme.'],
-  user: [/^[^\p{Cc}]{1,255}$/u, 'Write the id of a user.'],
-  reference: [/^[A-Za-z0-9]{1,20}$/, 'Write the eight characters of the page.'],
-  from: [/^\d{4}-\d{2}-\d{2}$/, 'Write a day such as 2026-11-25.'],
-  to: [/^\d{4}-\d{2}-\d{2}$/, 'Write a day such as 2026-11-25.'],
-  before: [/^[^\p{Cc}]{1,200}$/u, 'Begin with the first page again.'],
+const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, message: string]>> = {
+  kind: [/^[a-z-]{1,40}$/, 'Choose a value from the list.'],
+  provider: [/^[a-z0-9-]{1,40}$/, 'Enter the provider’s name in URLs, such as acme.'],
+  user: [/^[^\p{Cc}]{1,255}$/u, 'Enter a user ID.'],
+  reference: [/^[A-Za-z0-9]{1,20}$/, 'Enter the 8 characters shown on the page.'],
+  from: [/^\d{4}-\d{2}-\d{2}$/, 'Enter a date such as 2026-11-25.'],
+  to: [/^\d{4}-\d{2}-\d{2}$/, 'Enter a date such as 2026-11-25.'],
+  before: [/^[^\p{Cc}]{1,200}$/u, 'Start again from the first page.'],
 }
 
-export interface ReadFilter {
-  entries: Entries
-  errors: EntryErrors
+interface ParsedFilter {
+  /** as entered, to fill in the form again */
+  entries: FormValues
+  errors: FormErrors
   filter: EventFilter
 }
 
-/** @param query `from` and `to` are days in UTC, both included */
-export function readFilter(query: unknown): ReadFilter {
-  const entries = entriesOf(
+/** @param query `from` and `to` are days in UTC, both inclusive */
+export function parseFilter(query: unknown): ParsedFilter {
+  const entries = enteredValues(
     query,
     filterNames.map((name) => ({ name })),
   )
-  const errors: EntryErrors = {}
+  const errors: FormErrors = {}
   for (const name of filterNames) {
-    const [pattern, wrong] = patterns[name] ?? []
+    const [pattern, message] = patterns[name] ?? []
     const entry = entries[name] ?? ''
     const isDay = name === 'from' || name === 'to'
-    if (entry !== '' && wrong && (!pattern?.test(entry) || (isDay && dayAfter(entry, 0) === undefined)))
-      errors[name] = wrong
+    if (entry !== '' && message && (!pattern?.test(entry) || (isDay && startOfDay(entry) === undefined)))
+      errors[name] = message
   }
-  const given = (name: string) => (errors[name] ? undefined : entries[name] || undefined)
+  const valid = (name: string) => (errors[name] ? undefined : entries[name] || undefined)
   return {
     entries,
     errors,
     filter: {
-      kind: given('kind') as EventKind | undefined,
-      provider: given('provider'),
-      userId: given('user'),
-      reference: given('reference')?.toUpperCase(),
-      from: dayAfter(given('from'), 0),
-      to: dayAfter(given('to'), 1),
-      before: given('before'),
+      kind: valid('kind') as EventKind | undefined,
+      provider: valid('provider'),
+      userId: valid('user'),
+      reference: valid('reference')?.toUpperCase(),
+      from: startOfDay(valid('from')),
+      to: startOfDay(valid('to'), 1),
+      before: valid('before'),
     },
   }
 }
 
-function dayAfter(date: string | undefined, days: number): string | undefined {
+/** @returns the first instant in UTC of the day that is `daysLater` after `date` */
+function startOfDay(date: string | undefined, daysLater = 0): string | undefined {
   if (date === undefined) return undefined
   const at = new Date(`${date}T00:00:00.000Z`)
-  // `Date` takes 30 February for 2 March.
+  // `Date` reads 30 February as 2 March.
   if (Number.isNaN(at.getTime()) || !at.toISOString().startsWith(date)) return undefined
-  at.setUTCDate(at.getUTCDate() + days)
+  at.setUTCDate(at.getUTCDate() + daysLater)
   return at.toISOString()
 }

@@ -1,20 +1,19 @@
 import type { StoredEvent } from '../events/event-history.ts'
 
 /**
- * A line of a table (RFC 4180). Spreadsheets run what begins like a formula, and names, addresses and errors come from strangers:
- * `=HYPERLINK(…)` would send away what stands beside it. An apostrophe in front makes it text. Where the comma is a decimal one,
- * spreadsheets begin a cell at each semicolon, in whatever text.
+ * One line of CSV (RFC 4180). Strangers write to the log, and a spreadsheet runs a cell such as `=HYPERLINK(…)`, which can
+ * send neighbouring cells away. An apostrophe makes it text, also after `;`, which separates cells in many locales.
  */
 export function csvLine(cells: readonly string[]): string {
   return `${cells.map(cell).join(',')}\r\n`
 }
 
 function cell(text: string): string {
-  const harmless = text.replace(/(^|;)(?=[\s"]*[=+\-@＝＋－＠]|[\t\r\n])/g, "$1'")
-  return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless
+  const escaped = text.replace(/(^|;)(?=[\s"]*[=+\-@＝＋－＠]|[\t\r\n])/g, "$1'")
+  return /[",\r\n]/.test(escaped) ? `"${escaped.replaceAll('"', '""')}"` : escaped
 }
 
-/** Heads of the table, on the page and at the terminal: a script reads either. */
+/** Header of the download and of the command's output, so that one script can read both. */
 export const eventColumns = [
   'at',
   'kind',

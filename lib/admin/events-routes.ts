@@ -1,68 +1,81 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { type Request, type Response, Router } from 'express'
-import { type EventFilter, type History, pagesOf, type StoredEvent } from '../events/event-history.ts'
+import { type NextFunction, type Request, type Response, Router } from 'express'
+import type { EventFilter, EventHistory, StoredEvent } from '../events/event-history.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { type AdminContext, createShowAdmin } from './context.ts'
-import { eventKinds, kindName, readFilter } from './event-filter.ts'
+import { type AdminContext, showAdminPage } from './context.ts'
+import { eventKinds, kindLabel, parseFilter } from './event-filter.ts'
 import { csvLine, eventCells, eventColumns } from './events-csv.ts'
 
-/** `GET /events`: what has happened, newest first. `GET /events.csv`: the same as a table. */
-export function createEventRoutes(parts: AdminContext): Router {
-  const { history, portalOf, providers } = parts
-  const show = createShowAdmin(parts)
-
-  async function showEvents(req: Request, res: Response): Promise<void> {
-    const { entries, errors, filter } = readFilter(req.query)
-    const portal = portalOf(req)
-    const wrong = Object.keys(errors).length > 0
-    const [page, all] = await Promise.all([
-      wrong ? { events: [], next: undefined } : listed(history, filter, portal),
-      providers.list(portal),
-    ])
-    const address = (path: string, more: Record<string, string> = {}) => {
-      const given = Object.entries({ ...entries, before: '', ...more }).filter(([, value]) => value !== '')
-      return `${req.baseUrl}${path}?${new URLSearchParams(given)}`
-    }
-    const locals = {
-      entries,
-      errors,
-      events: page.events.map((event) => ({ ...event, kindName: kindName(event.kind), detail: told(event) })),
-      kinds: eventKinds,
-      slugs: all.map(({ slug }) => slug),
-      nextHref: page.next && address('/events', { before: page.next }),
-      firstHref: entries.before ? address('/events') : undefined,
-      csvHref: address('/events.csv'),
-    }
-    await show(req, res, 'events', locals, wrong ? 422 : 200)
-  }
-
-  async function sendCsv(req: Request, res: Response, next: () => void): Promise<void> {
-    const { errors, filter } = readFilter(req.query)
-    if (Object.keys(errors).length > 0) return next()
-    const lines = linesOf(history, filter, portalOf(req))
-    // The first page comes before the head, so that a failure still has a page of its own.
-    const first = await lines.next()
-    res.status(200).type('text/csv')
-    res.set('content-disposition', 'attachment; filename="sso-events.csv"')
-    res.write(csvLine(eventColumns) + (first.value ?? ''))
-    try {
-      await pipeline(Readable.from(lines), res)
-    } catch (error) {
-      // Who hangs up has got what he wanted.
-      if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
-    }
-  }
-
+/** `GET /events`: the event log, newest first. `GET /events.csv`: the same as a download. */
+export function eventsRoutes(context: AdminContext): Router {
   const router = Router()
-  router.get('/events', asyncHandler(showEvents))
-  router.get('/events.csv', asyncHandler(sendCsv))
+  router.get(
+    '/events',
+    asyncHandler((req, res) => showEvents(context, req, res)),
+  )
+  router.get(
+    '/events.csv',
+    asyncHandler((req, res, next) => sendCsv(context, req, res, next)),
+  )
   return router
 }
 
-/** A page that was asked for with a mark of nobody's is the first one. */
-async function listed(history: History, filter: EventFilter, portal: string) {
+async function showEvents(context: AdminContext, req: Request, res: Response): Promise<void> {
+  const { history, portalOf, providers } = context
+  const { entries, errors, filter } = parseFilter(req.query)
+  const portal = portalOf(req)
+  const isInvalid = Object.keys(errors).length > 0
+  const [page, all] = await Promise.all([
+    isInvalid ? { events: [], next: undefined } : listEvents(history, filter, portal),
+    providers.list({ portal }),
+  ])
+  const href = (path: string, more: Record<string, string> = {}) => {
+    const query = Object.entries({ ...entries, before: '', ...more }).filter(([, value]) => value !== '')
+    return `${req.baseUrl}${path}?${new URLSearchParams(query)}`
+  }
+  const locals = {
+    entries,
+    errors,
+    events: page.events.map((event) => ({
+      ...event,
+      kindName: kindLabel(event.kind),
+      detail: detailRows(event),
+    })),
+    kinds: eventKinds,
+    slugs: all.map(({ slug }) => slug),
+    nextHref: page.next && href('/events', { before: page.next }),
+    firstHref: entries.before ? href('/events') : undefined,
+    csvHref: href('/events.csv'),
+  }
+  await showAdminPage(context, req, res, { view: 'events', locals, status: isInvalid ? 422 : 200 })
+}
+
+async function sendCsv(
+  { history, portalOf }: AdminContext,
+  req: Request,
+  res: Response,
+  next: NextFunction,
+): Promise<void> {
+  const { errors, filter } = parseFilter(req.query)
+  if (Object.keys(errors).length > 0) return next()
+  const chunks = csvChunks(history, filter, portalOf(req))
+  // Read the first chunk before the headers are sent, so that a failure can still show an error page.
+  const first = await chunks.next()
+  res.status(200).type('text/csv')
+  res.set('content-disposition', 'attachment; filename="sso-events.csv"')
+  res.write(csvLine(eventColumns) + (first.value ?? ''))
+  try {
+    await pipeline(Readable.from(chunks), res)
+  } catch (error) {
+    // The browser cancelled the download.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+  }
+}
+
+/** Shows the first page if `before` is not one of our page marks. */
+async function listEvents(history: EventHistory, filter: EventFilter, portal: string) {
   try {
     return await history.list(filter, portal)
   } catch (error) {
@@ -71,12 +84,16 @@ async function listed(history: History, filter: EventFilter, portal: string) {
   }
 }
 
-async function* linesOf(...asked: Parameters<typeof pagesOf>): AsyncGenerator<string> {
-  for await (const events of pagesOf(...asked))
+async function* csvChunks(
+  history: EventHistory,
+  filter: EventFilter,
+  portal: string,
+): AsyncGenerator<string> {
+  for await (const events of history.pages(filter, portal))
     yield events.map((event) => csvLine(eventCells(event))).join('')
 }
 
-function told({ detail }: StoredEvent): { name: string; value: string }[] {
+function detailRows({ detail }: StoredEvent): { name: string; value: string }[] {
   return Object.entries(detail).map(([name, value]) => ({
     name,
     value: typeof value === 'string' ? value : JSON.stringify(value),

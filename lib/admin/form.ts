@@ -102,10 +102,13 @@ export function sectionsOf(fields: readonly SettingField[]) {
   }
 }
 
-const isSecretField = ({ control }: FormField) => control === 'password'
+const isSecretField = ({ control }: Partial<FormField>) => control === 'password'
 
 /** Everything entered except secrets: they never return to a browser. */
-export function enteredValues(form: unknown, fields: readonly FormField[]): FormValues {
+export function enteredValues(
+  form: unknown,
+  fields: readonly (Pick<FormField, 'name'> & Partial<FormField>)[],
+): FormValues {
   return Object.fromEntries(
     fields.filter((field) => !isSecretField(field)).map(({ name }) => [name, textOf(form, name)]),
   )
@@ -128,7 +131,8 @@ export function readForm(form: unknown, fields: readonly SettingField[]): ReadFo
     const { name, label, control, required } = field
     const text = textOf(form, name)
     if (control === 'checkbox') settings[name] = text !== ''
-    else if (text === '' && required) errors[name] = `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`
+    else if (text === '' && required)
+      errors[name] = `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`
     else if (text === '') empty.push(field)
     else {
       const read = readField(field, text)
@@ -162,14 +166,18 @@ function readParameters(text: string): Record<string, string> | ManagementError 
     const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(line) ?? []
     if (name === undefined || value === undefined)
       return new ManagementError('invalid', `line ${at + 1}: write name=value`)
-    if (parameters.has(name)) return new ManagementError('invalid', `line ${at + 1}: ${name} is already there`)
+    if (parameters.has(name))
+      return new ManagementError('invalid', `line ${at + 1}: ${name} is already there`)
     parameters.set(name, value.trim())
   }
   return Object.fromEntries(parameters)
 }
 
 /** Saved settings, as they are entered. */
-export function toFormValues(settings: Partial<ProviderSettings>, fields: readonly SettingField[]): FormValues {
+export function toFormValues(
+  settings: Partial<ProviderSettings>,
+  fields: readonly SettingField[],
+): FormValues {
   return Object.fromEntries(
     fields
       .filter((field) => !isSecretField(field))
@@ -224,7 +232,10 @@ export interface FilledForm {
 export function formView({ values, errors = {}, others = [], checks }: FilledForm) {
   const failed = checks?.some(({ result }) => result === 'failed') ?? false
   const invalid = Object.keys(errors).length + others.length > 0
-  return { locals: { entries: values, errors, others, checks, failed }, status: invalid || failed ? 422 : 200 }
+  return {
+    locals: { entries: values, errors, others, checks, failed },
+    status: invalid || failed ? 422 : 200,
+  }
 }
 
 /**

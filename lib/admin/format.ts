@@ -2,10 +2,10 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 
-/** How the pages say things. English only, in UTC: the log and the provider's console are, too. */
+// The admin pages are in English and UTC only, like the log and the providers' consoles.
 
 const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' })
-const momentFormat = new Intl.DateTimeFormat('en-GB', {
+const dateTimeFormat = new Intl.DateTimeFormat('en-GB', {
   dateStyle: 'medium',
   timeStyle: 'short',
   timeZone: 'UTC',
@@ -17,19 +17,22 @@ export function day(at: string): string {
 }
 
 /** @param at ISO 8601 */
-export function moment(at: string): string {
-  return `${momentFormat.format(new Date(at))} UTC`
+export function dateTime(at: string): string {
+  return `${dateTimeFormat.format(new Date(at))} UTC`
 }
 
 export function count(number: number, one: string, many: string): string {
   return `${number.toLocaleString('en-GB')} ${number === 1 ? one : many}`
 }
 
-/** Sentences of ours begin small where they follow a name: here they stand alone. */
+/** Makes a sentence of an error message, which begins with a lower-case letter and may contain backticks. */
 export function sentence(text: string): string {
-  // A name such as `client_secret_basic` is not a word.
-  const begun = text.replace(/^[a-z]+(?=[\s,’'-])/, (word) => word.charAt(0).toUpperCase() + word.slice(1))
-  const quoted = begun.replace(/`([^`]*)`/g, '“$1”')
+  // Do not capitalise names such as `client_secret_basic`.
+  const capitalised = text.replace(
+    /^[a-z]+(?=[\s,’'-])/,
+    (word) => word.charAt(0).toUpperCase() + word.slice(1),
+  )
+  const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')
   return /[.!?…]$/.test(quoted) ? quoted : `${quoted}.`
 }
 
@@ -43,7 +46,7 @@ const checkNames: Record<string, string> = {
   credentials: 'Credentials',
   pkce: 'PKCE',
   userinfo: 'UserInfo',
-  logout: 'Signing out',
+  logout: 'Sign-out',
   'back-channel': 'Back-channel logout',
   clock: 'Clock',
 }
@@ -52,15 +55,15 @@ function checkName(name: string): string {
   return checkNames[name] ?? name.charAt(0).toUpperCase() + name.slice(1)
 }
 
-/** The whole of what a view needs. */
-export const words = { day, moment, count, sentence, checkName }
+/** Functions that every admin view can call. */
+export const viewHelpers = { day, moment: dateTime, count, sentence, checkName }
 
-/** What stands in front of a provider's name, as on the login page. */
+/** The mark before a provider's name, the same as on the login page. */
 export interface ProviderBadge {
-  /** file in `views/assets`; left out: the monogram */
+  /** file in `views/assets`; default: the monogram */
   logo: string | undefined
   monogram: string
-  /** of twelve */
+  /** index of one of twelve colours */
   hue: number
 }
 

@@ -5,7 +5,7 @@ import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
 import type { ProviderSettings } from '../providers/settings.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { type AdminContext, actOptions, createShowAdmin, textOf } from './context.ts'
+import { type AdminContext, actOptions, showAdminPage, textOf } from './context.ts'
 import {
   connectFields,
   enteredValues,
@@ -31,31 +31,28 @@ const slugField: FormField = {
 }
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
-export function createConnectRoutes(parts: AdminContext): Router {
-  const { portalOf, posted, providers } = parts
-  const show = createShowAdmin(parts)
+export function providerCreateRoutes(context: AdminContext): Router {
+  const { portalOf, posted, providers } = context
 
   async function showForm(req: Request, res: Response, preset: Preset, form: FilledForm): Promise<void> {
     const { values } = form
     const { locals, status } = formView(form)
     const slug = slugSchema.safeParse(values.slug).success ? String(values.slug) : preset.name
-    await show(
-      req,
-      res,
-      'connect',
-      {
+    await showAdminPage(context, req, res, {
+      view: 'connect',
+      locals: {
         preset,
         questions: [...questionsOf(preset), slugField],
         ...sectionsOf(connectFields(preset)),
         ...locals,
-        urls: addressesFor(parts, slug, portalOf(req), {
+        urls: addressesFor(context, slug, portalOf(req), {
           preset: preset.name,
           signsKeys: values.clientAuthentication === 'private_key_jwt',
           frontChannelLogout: Boolean(values.frontChannelLogout),
         }),
       },
-      status,
-    )
+      status: status,
+    })
   }
 
   async function proposed(req: Request, preset: Preset): Promise<FormValues> {
@@ -101,7 +98,9 @@ export function createConnectRoutes(parts: AdminContext): Router {
   const router = Router()
   router.get(
     '/new',
-    asyncHandler(async (req, res) => await show(req, res, 'choose', { presets })),
+    asyncHandler(
+      async (req, res) => await showAdminPage(context, req, res, { view: 'choose', locals: { presets } }),
+    ),
   )
   router.get(
     '/new/:preset',

@@ -3,7 +3,7 @@ import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { ManagementError, PortalSsoError } from '../shared/errors.ts'
-import { type AdminContext, actOptions, createShowAdmin, createWithProvider, textOf } from './context.ts'
+import { type AdminContext, actOptions, showAdminPage, textOf, withProvider } from './context.ts'
 import {
   editFields,
   enteredValues,
@@ -19,9 +19,8 @@ import {
 } from './form.ts'
 
 /** `GET|POST /:slug/edit`: the settings of a connected provider, tested before they are saved. */
-export function createEditRoutes(parts: AdminContext): Router {
-  const { portalOf, posted, providers } = parts
-  const show = createShowAdmin(parts)
+export function providerEditRoutes(context: AdminContext): Router {
+  const { portalOf, posted, providers } = context
 
   interface ShownForm extends FilledForm {
     /** Somebody else has saved in between. */
@@ -32,18 +31,16 @@ export function createEditRoutes(parts: AdminContext): Router {
     const { values, conflict = false } = form
     const fields = fieldsOf(provider)
     const { locals, status } = formView(form)
-    await show(
-      req,
-      res,
-      'edit',
-      {
+    await showAdminPage(context, req, res, {
+      view: 'edit',
+      locals: {
         provider,
         ...sectionsOf(fields),
         ...locals,
         conflict: conflict ? differences(provider, values, fields) : undefined,
       },
-      conflict ? 409 : status,
-    )
+      status: conflict ? 409 : status,
+    })
   }
 
   async function save(req: Request, res: Response, provider: Provider): Promise<void> {
@@ -68,15 +65,14 @@ export function createEditRoutes(parts: AdminContext): Router {
     }
   }
 
-  const withProvider = createWithProvider(parts)
   const router = Router()
   router.get(
     '/:slug/edit',
-    withProvider((req, res, provider) =>
+    withProvider(context, (req, res, provider) =>
       showForm(req, res, provider, { values: toFormValues(provider, fieldsOf(provider)) }),
     ),
   )
-  router.post('/:slug/edit', ...posted, withProvider(save))
+  router.post('/:slug/edit', ...posted, withProvider(context, save))
   return router
 }
 

@@ -1,31 +1,30 @@
 import { presetOf } from '../providers/presets/presets.ts'
 import type { AdminContext } from './context.ts'
 
-/** An address of ours that has to be entered at the provider. */
+/** One of our URLs, to be entered at the provider. */
 export interface ProviderAddress {
   label: string
-  /** where it goes */
+  /** where to enter it */
   hint: string
   value: string
-  /** the same with `{slug}` in place of the name, so that a script can follow what is typed */
+  /** the URL with `{slug}` in place of the slug: a script fills in the slug while it is typed */
   template: string
 }
 
-/** What is known of the provider whose addresses they are. */
-interface Shown {
+interface ProviderFeatures {
   preset: string
-  /** whether it authenticates with `private_key_jwt` */
+  /** true if it authenticates with `private_key_jwt` */
   signsKeys: boolean
   frontChannelLogout: boolean
 }
 
-/** Whether an administrator can consent at the provider for everybody. */
-export function hasConsent(preset: string): boolean {
+/** True if an administrator of the provider can consent for all users. */
+export function hasAdminConsent(preset: string): boolean {
   return presetOf(preset)?.adminConsent !== undefined
 }
 
-/** Whether its front-channel logout is to be spoken of: where it is on, or where nothing else ends sessions here. */
-function hasFrontChannel({ preset, frontChannelLogout }: Shown): boolean {
+/** True if front-channel logout is on, or if it is the only logout that the provider supports. */
+function showsFrontChannelLogout({ preset, frontChannelLogout }: ProviderFeatures): boolean {
   return frontChannelLogout || presetOf(preset)?.frontChannelWithoutIssuer === true
 }
 
@@ -33,38 +32,46 @@ export function addressesFor(
   { urls, providers }: Pick<AdminContext, 'urls' | 'providers'>,
   slug: string,
   portal: string,
-  shown: Shown,
+  features: ProviderFeatures,
 ): ProviderAddress[] {
-  const { preset, signsKeys } = shown
+  const { preset, signsKeys } = features
   const all: [label: string, hint: string, value: string | false][] = [
-    ['Redirect URI', 'Required. Some call it callback URL.', providers.redirectUri(slug, portal)],
+    [
+      'Redirect URI',
+      'Required. Some consoles call it the callback URL.',
+      providers.redirectUri(slug, { portal }),
+    ],
     [
       'Admin-consent redirect URI',
-      'A second redirect URI, for the consent of an administrator.',
-      hasConsent(preset) && urls.adminConsent(slug, portal),
+      'A second redirect URI, for admin consent.',
+      hasAdminConsent(preset) && urls.adminConsent(slug, portal),
     ],
     [
       'Post-logout redirect URI',
-      'Where people come back to after signing out.',
-      providers.postLogoutRedirectUri(portal),
+      'People return here after they sign out.',
+      providers.postLogoutRedirectUri({ portal }),
     ],
     [
       'Back-channel logout URI',
-      'If the provider has such a setting: signing out there ends the session here.',
-      providers.backChannelLogoutUri(slug, portal),
+      'Optional. Signing out at the provider then ends the session here.',
+      providers.backChannelLogoutUri(slug, { portal }),
     ],
     [
       'Front-channel logout URI',
-      'Does the same through the browser, once “The provider’s pages may end sessions here” (Advanced) is ticked.',
-      hasFrontChannel(shown) && providers.frontChannelLogoutUri(slug, portal),
+      'Does the same through the browser. Tick “The provider’s pages may end sessions here” (Advanced) first.',
+      showsFrontChannelLogout(features) && providers.frontChannelLogoutUri(slug, { portal }),
     ],
-    ['JWKS URI', 'Where the provider fetches our public keys.', signsKeys && providers.jwksUri(slug, portal)],
+    [
+      'JWKS URI',
+      'The provider fetches our public keys here.',
+      signsKeys && providers.jwksUri(slug, { portal }),
+    ],
   ]
   return all.flatMap(([label, hint, value]) =>
-    value ? [{ label, hint, value, template: value.replace(ofProvider, '/$1/{slug}/$2') }] : [],
+    value ? [{ label, hint, value, template: value.replace(slugInUrl, '/$1/{slug}/$2') }] : [],
   )
 }
 
-// Counted from the end: the portal may be mounted at a path that is spelled like the name.
-const ofProvider =
+// Anchored at the end: the mount path may contain the slug, too.
+const slugInUrl =
   /\/(login|logout)\/[^/]+\/((?:admin-consent\/)?callback|backchannel|frontchannel|jwks\.json)$/

@@ -174,7 +174,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
     identity: Identity,
     { returnTo, proving }: Attempt,
   ): Promise<void> {
-    const { turn, gone } = await resolveIdentity(identity, portal, undefined, provider.rebindingSince)
+    const { turn, gone } = await resolveIdentity(identity, portal)
     const admission = { provider, identity, gone, returnTo, proving }
     switch (turn.turn) {
       case 'known':
@@ -183,7 +183,7 @@ export function createProviderRouter(provider: Provider, parts: ProviderRouterPa
         return await completeSignIn(req, res, {
           ...admission,
           user: turn.user,
-          how: turn.again ? 'relinked' : 'linked',
+          how: turn.relinked ? 'relinked' : 'linked',
         })
       case 'prove':
         if (!canVerifyEmail)

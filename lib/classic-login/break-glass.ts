@@ -5,7 +5,7 @@ import type { ActOptions } from '../shared/act-options.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Seal } from '../shared/seal.ts'
 import type { PortalResolver } from '../web/request.ts'
-import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
+import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
 /** The way in when every provider fails: opens the classic login to one browser, once, for a while, and loudly. */
@@ -25,7 +25,7 @@ export function createBreakGlass({ urls, events, logger, oneTimeLinks }: BreakGl
   return {
     async link({ portal = 'default', actor = 'code' } = {}) {
       const origin = urls.origin(portal)
-      const { ticket, expiresAt } = await oneTimeLinks.make(portal, 'break-glass', { actor })
+      const { token: ticket, expiresAt } = await oneTimeLinks.create(portal, 'break-glass', { actor })
       logger.warn({ portal, actor }, 'a link was made that opens the classic login')
       await events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
       return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }
@@ -48,7 +48,7 @@ export function createBreakGlassCookie(
   portalOf: PortalResolver,
 ): BreakGlassCookie {
   const name = cookieName('sso-break-glass', secure)
-  const cookies = createSealedCookies<{ portal: string }>(seal, { lifetime: openFor * 60, secure })
+  const cookies = new SealedCookies<{ portal: string }>(seal, { ttlSeconds: openFor * 60, secure })
   return {
     open: async (req, res) => void (await cookies.set(res, name, { portal: portalOf(req) })),
     // Of this portal only: who may open one customer's site has nothing to say in another's.

@@ -1,8 +1,8 @@
 import type { Request, RequestHandler } from 'express'
+import type { ErrorHandler } from '../events/error-handler.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
 import type { PortalResolver } from '../web/request.ts'
 
 export interface ClassicLoginGateParts {
@@ -10,7 +10,7 @@ export interface ClassicLoginGateParts {
   allowsClassic: (req: Request) => Promise<boolean>
   /** passes over what one client may be refused in a minute; the rest it answers itself */
   limitRefusals: RequestHandler
-  pages: Pages
+  errorHandler: ErrorHandler
   portalOf: PortalResolver
   table: ProvidersTable
 }
@@ -21,8 +21,8 @@ export interface ClassicLoginGateParts {
  */
 export function createClassicLoginGate({
   allowsClassic,
+  errorHandler,
   limitRefusals,
-  pages,
   portalOf,
   table,
 }: ClassicLoginGateParts): RequestHandler {
@@ -38,7 +38,7 @@ export function createClassicLoginGate({
     gate(req, res, (refusal?: unknown) => {
       if (!refusal) return next()
       // Programs that try passwords go on trying them: not each is worth a row.
-      limitRefusals(req, res, (error?: unknown) => pages.onError(error ?? refusal, req, res, next))
+      limitRefusals(req, res, (error?: unknown) => errorHandler.handle(error ?? refusal, req, res, next))
     })
   }
 }

@@ -7,12 +7,12 @@ export function addBreakGlass(program: Command): void {
   subcommand(
     program,
     'break-glass',
-    'a link that opens the classic login to one browser, when no provider lets anybody in; recorded',
+    'create a link that opens the classic login in one browser, for when nobody can sign in (logged)',
     'break-glass',
   )
     .addHelpText(
       'after',
-      '\nIt helps where the portal has a classic login. Who holds the link can open it: hand it over in a way that you trust.',
+      '\nThis works only if the portal has a classic login. Anyone with the link can open it, so share it securely.',
     )
     .action((flags: Common) =>
       withSsoContext(async ({ sso, actor }) => {
@@ -21,9 +21,9 @@ export function addBreakGlass(program: Command): void {
         printResult(
           flags,
           { url, expiresAt: until },
-          `Open this in one browser, once, until ${until}:
+          `Open this link in one browser. It works once, until ${until}:
   ${url}
-It opens the classic login there for a while, past all providers. That it was made is recorded, and so is its use.`,
+It opens the classic login in that browser for a limited time. Creating and using the link is logged.`,
         )
       }),
     )

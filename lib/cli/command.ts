@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander'
-import { moment } from '../providers/provider.ts'
+import { timestamp } from '../providers/setting-values.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 
 /** @throws ConfigurationError for what is no date of ISO 8601; one without a time is midnight, UTC */
 export function parseDate(text: string, flag: string): Date {
-  const { data } = moment.safeParse(text)
+  const { data } = timestamp.safeParse(text)
   if (data !== undefined) return new Date(data)
-  throw new ConfigurationError(`${flag}: write a date such as 2027-01-31, not "${text}"`)
+  throw new ConfigurationError(`${flag}: enter a date such as 2027-01-31, not "${text}"`)
 }
 
 /** What every command on a portal takes. */
@@ -26,8 +26,8 @@ export function subcommand(
   return parent
     .command(usage)
     .description(description)
-    .addOption(new Option('--portal <name>', 'which portal').default('default'))
-    .option('--json', 'for scripts: the outcome as JSON, errors as {"error": …} on standard error')
+    .addOption(new Option('--portal <name>', 'name of the portal').default('default'))
+    .option('--json', 'for scripts: print the result as JSON, and errors as {"error": …} on standard error')
     .addHelpText('after', `\n${heading}:\n${examples.map((line) => `  $ portal-sso ${line}`).join('\n')}`)
 }
 

@@ -53,17 +53,17 @@ const microsoftHosts = [
 const attacks: readonly Attack[] = [
   {
     name: 'unverified',
-    with: 'an address that is not verified (email_verified false)',
+    with: 'an unverified address (email_verified false)',
     claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: false }),
   },
   {
     name: 'unsaid',
-    with: 'an address of which nothing is said (no email_verified)',
+    with: 'an address without email_verified',
     claims: (email, provider) => ({ [provider.emailClaim]: email }),
   },
   {
     name: 'text',
-    with: 'an address that is not verified, said as text (email_verified "false")',
+    with: 'an unverified address, with the flag as text (email_verified "false")',
     claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: 'false' }),
   },
   {
@@ -74,26 +74,26 @@ const attacks: readonly Attack[] = [
   },
   {
     name: 'username',
-    with: 'a user name that is the address (preferred_username, upn), beside a verified address of his own',
+    with: 'a user name equal to the address (preferred_username, upn), with another verified address',
     claims: (email) => ({ email: attackersOwn, email_verified: true, preferred_username: email, upn: email }),
   },
   {
     name: 'anybody',
-    with: 'an account that anybody can have, and an address that was verified there some day',
+    with: 'an account that anyone can create, with an address that was verified there once',
     fits: isOpen,
     victim: elsewhere,
     claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true }),
   },
   {
     name: 'other-domain',
-    with: 'a verified address of a domain that the row does not name',
+    with: 'a verified address of a domain that the settings do not list',
     fits: ({ emailDomains }) => emailDomains.length > 0,
     victim: elsewhere,
     claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: true }),
   },
   {
     name: 'tenant',
-    with: 'an address set by the administrator of a tenant (email, said to be verified, without xms_edov)',
+    with: 'an address set by a tenant administrator (email_verified true, without xms_edov)',
     fits: isMicrosoft,
     claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true }),
   },
@@ -105,7 +105,7 @@ const attacks: readonly Attack[] = [
   },
   {
     name: 'edov-text',
-    with: 'an address of a domain that is not the tenant\'s, said as text (xms_edov "0")',
+    with: 'an address of a domain that is not the tenant\'s, with the flag as text (xms_edov "0")',
     fits: isMicrosoft,
     claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: '0' }),
   },
@@ -122,12 +122,12 @@ export function playNoauth(provider: Provider): Check[] {
 function play(attack: Attack, provider: Provider): Check {
   const victim = `victim@${(attack.victim ?? vouchedDomain)(provider)}`
   const { result, what } = outcome(attack, provider, victim)
-  const finding = `${attack.with}: ${what}`
+  const message = `${attack.with}: ${what}`
   return {
     name: attack.name,
     result,
-    finding,
-    ...(result !== 'ok' && { remedy: remedyFor(attack, provider) }),
+    message,
+    ...(result !== 'ok' && { hint: remedyFor(attack, provider) }),
   }
 }
 
@@ -149,8 +149,11 @@ function outcome(
     const address = trustedEmail(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
     const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
-    if (turn === 'link') return { result: 'failed', what: 'let in as the owner of the address' }
-    const stopped = turn === 'prove' ? 'a code goes to the owner of the address' : 'he is nobody but himself'
+    if (turn === 'link') return { result: 'failed', what: 'signed in as the owner of the address' }
+    const stopped =
+      turn === 'prove'
+        ? 'a code goes to the owner of the address'
+        : 'the attacker only gets an account of their own'
     return { result: 'ok', what: `stopped, ${stopped}` }
   } catch (error) {
     return { result: 'ok', what: `refused, ${describeError(error)}` }
@@ -173,12 +176,12 @@ function whoItIs(provider: Provider, now: number): Claims {
 
 function remedyFor({ name }: Attack, provider: Provider): string {
   if (provider.trustsEmail && isOpen(provider))
-    return 'take trustsEmail back: anybody can have an account there, with any address'
+    return 'turn off trustsEmail: anyone can have an account there, with any address'
   if (provider.trustsEmail || name === 'anybody')
-    return 'name the domains that it may vouch for (emailDomains); people of others then prove their address by a code'
+    return 'list the domains that you trust it for (emailDomains); people of other domains then confirm their address with a code'
   if (isMicrosoft(provider) && provider.preset !== 'entra')
-    return 'connect it anew with the preset entra, which knows what the claims of Microsoft are worth'
-  return 'disable it, and report this: no setting of the row explains it'
+    return 'connect it again with the preset entra, which handles Microsoft’s claims correctly'
+  return 'disable it, and report this as a bug: no setting explains it'
 }
 
 function aboutTrust({ trustsEmail, emailDomains }: Provider): Check[] {
@@ -189,17 +192,16 @@ function aboutTrust({ trustsEmail, emailDomains }: Provider): Check[] {
       {
         name,
         result: 'ok',
-        finding: `its word counts, verified or not, for ${emailDomains.join(', ')} only`,
+        message: `every address is trusted, verified or not, for ${emailDomains.join(', ')} only`,
       },
     ]
   return [
     {
       name,
       result: 'warning',
-      finding:
-        'it is trusted with every address (trustsEmail without emailDomains): whoever sets addresses there can come in as anybody',
-      remedy:
-        'name the domains whose addresses an administrator of yours gives out there, or take trustsEmail back',
+      message:
+        'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone',
+      hint: 'list the domains whose addresses your own administrators assign there, or turn off trustsEmail',
     },
   ]
 }
@@ -245,14 +247,14 @@ type Played = Pick<Provider, 'portal' | 'slug' | 'displayName' | 'enabled'> & { 
 export function doctorNoauthCommand(): Command {
   return new Command('noauth')
     .description(
-      "play the attacks with somebody else's e-mail address against every provider, as it is set up here",
+      "simulate sign-ins with someone else's e-mail address (nOAuth) against the settings of every provider",
     )
-    .option('--portal <name>', 'which portal; left out: all')
-    .option('--json', 'for scripts')
+    .option('--portal <name>', 'portal to check; default: all')
+    .option('--json', 'print JSON, for scripts')
     .addHelpText(
       'after',
       `
-Nothing is sent or changed. Exit code 1: a row would let an attack through.
+Nothing is sent or changed. The exit code is 1 if a provider would let an attack through.
 
 Example:
   $ portal-sso doctor noauth --json | jq '.[] | select(any(.checks[]; .result == "failed")) | .slug'`,
@@ -265,7 +267,9 @@ async function doctorNoauth({ knex, sso }: SsoContext, { portal, json }: Flags):
   const portals = portal
     ? [portal]
     : await knex('sso_providers').distinct('portal').orderBy('portal').pluck('portal')
-  const providers = (await Promise.all(portals.map((name: string) => sso.providers.list(name)))).flat()
+  const providers = (
+    await Promise.all(portals.map((name: string) => sso.providers.list({ portal: name })))
+  ).flat()
   const played = providers.map((provider): Played => {
     const { slug, displayName, enabled } = provider
     return { portal: provider.portal, slug, displayName, enabled, checks: playNoauth(provider) }
@@ -273,12 +277,12 @@ async function doctorNoauth({ knex, sso }: SsoContext, { portal, json }: Flags):
   const open = played.filter(({ checks }) => checks.some(({ result }) => result === 'failed'))
   if (open.length > 0) process.exitCode = 1
   if (json) return printJson(played)
-  if (played.length === 0) return console.log('No provider is connected, so there is nothing to attack.')
+  if (played.length === 0) return console.log('No provider is connected, so there is nothing to check.')
   played.forEach(print)
   console.log(
     open.length === 0
-      ? '\nNo row lets an attack through.'
-      : `\nLet through by ${open.map(({ slug }) => slug).join(', ')}.`,
+      ? '\nNo provider lets an attack through.'
+      : `\nThese providers let an attack through: ${open.map(({ slug }) => slug).join(', ')}.`,
   )
 }
 
@@ -286,9 +290,9 @@ function print({ portal, slug, displayName, enabled, checks }: Played): void {
   const where = portal === 'default' ? '' : ` of portal ${portal}`
   printHeading(`Provider ${slug}${where} (${displayName}${enabled ? '' : ', disabled'})`)
   const said = new Set<string>()
-  for (const { remedy, ...check } of checks) {
-    // Many attacks, one remedy: once is enough.
-    printCheck(remedy === undefined || said.has(remedy) ? check : { ...check, remedy })
-    if (remedy !== undefined) said.add(remedy)
+  for (const { hint, ...check } of checks) {
+    // Many attacks, one hint: once is enough.
+    printCheck(hint === undefined || said.has(hint) ? check : { ...check, hint })
+    if (hint !== undefined) said.add(hint)
   }
 }

@@ -4,8 +4,9 @@ import { createPortalSso, type PortalSso } from '../create-portal-sso.ts'
 import { connectDatabase } from '../database/connect.ts'
 import { isAddressRange } from '../oidc/address-rules.ts'
 import { isOrigin } from '../options.ts'
+import type { SecretReferenceOptions } from '../providers/secret-references.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { createUsersTable, type UsersTable } from '../users/users-table.ts'
+import { UsersTable } from '../users/users-table.ts'
 
 /** What the commands need to know, from the environment. */
 export interface Environment {
@@ -19,6 +20,10 @@ export interface Environment {
   secrets: string[]
   /** `REDIS_URL` */
   redisUrl: string | undefined
+  /** `SECRET_REFERENCES_ENV`: names of environment variables that a secret reference may name, as a regular expression. */
+  secretReferencesEnv: string | undefined
+  /** `SECRET_REFERENCES_DIRECTORIES`: folders with files that a secret reference may name, separated by spaces. */
+  secretReferencesDirectories: string[]
   /** `ALLOWED_ADDRESSES`: the portal's `outbound.allowedAddresses`, separated by spaces or commas */
   allowedAddresses: string[]
 }
@@ -30,6 +35,8 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     mountPath: env.MOUNT_PATH || '/',
     secrets: (env.SSO_SECRET ?? '').split(/\s+/).filter((secret) => secret !== ''),
     redisUrl: env.REDIS_URL || undefined,
+    secretReferencesEnv: env.SECRET_REFERENCES_ENV || undefined,
+    secretReferencesDirectories: wordsOf(env.SECRET_REFERENCES_DIRECTORIES),
     allowedAddresses: wordsOf(env.ALLOWED_ADDRESSES),
   }
 }
@@ -52,16 +59,22 @@ export interface SsoContext {
 export async function withSsoContext(act: (context: SsoContext) => Promise<void>): Promise<void> {
   const environment = readEnvironment()
   if (environment.secrets.length === 0)
-    throw new ConfigurationError('SSO_SECRET: set it to the secret that the portal runs with')
+    throw new ConfigurationError('SSO_SECRET: set it to the secret of the portal')
   if (environment.secrets.some((secret) => secret.length < 32))
-    throw new ConfigurationError('SSO_SECRET: each has 32 characters or more, and a space begins another one')
+    throw new ConfigurationError(
+      'SSO_SECRET: each secret needs at least 32 characters; separate several with spaces',
+    )
   if (!isOrigin(environment.baseUrl))
-    throw new ConfigurationError('BASE_URL: write the public origin such as `https://portal.example.com`')
+    throw new ConfigurationError(
+      'BASE_URL: set it to the public origin, such as `https://portal.example.com`',
+    )
   if (!environment.allowedAddresses.every(isAddressRange))
-    throw new ConfigurationError('ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`')
+    throw new ConfigurationError(
+      'ALLOWED_ADDRESSES: set it to IP addresses or ranges, such as `10.20.0.0/16`',
+    )
   await withDatabase(environment, async (knex) => {
     await withSso(environment, knex, (sso) =>
-      act({ environment, knex, sso, users: createUsersTable(knex), actor: operator() }),
+      act({ environment, knex, sso, users: new UsersTable({ knex }), actor: operator() }),
     )
   })
 }
@@ -75,15 +88,17 @@ function operator(): string {
 }
 
 export async function withSso<T>(
-  { baseUrl, mountPath, secrets, allowedAddresses }: Environment,
+  environment: Environment,
   knex: Knex,
   act: (sso: PortalSso) => Promise<T>,
 ): Promise<T> {
+  const { baseUrl, mountPath, secrets, allowedAddresses } = environment
   const sso = await createPortalSso({
     baseUrl,
     mountPath,
     secret: secrets,
     outbound: { allowedAddresses },
+    secretReferences: secretReferencesOf(environment),
     database: knex,
     migrate: false,
   })
@@ -91,6 +106,18 @@ export async function withSso<T>(
     return await act(sso)
   } finally {
     await sso.close()
+  }
+}
+
+/** The portal's option `secretReferences`, for references that commands set or read. */
+function secretReferencesOf(environment: Environment): SecretReferenceOptions {
+  const { secretReferencesEnv: env, secretReferencesDirectories: directories } = environment
+  try {
+    return { env: env === undefined ? undefined : new RegExp(env), directories }
+  } catch (cause) {
+    throw new ConfigurationError('SECRET_REFERENCES_ENV: write a regular expression such as `SSO_\\w+`', {
+      cause,
+    })
   }
 }
 

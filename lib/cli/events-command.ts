@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { eventKinds } from '../admin/event-filter.ts'
 import { csvLine, eventCells, eventColumns } from '../admin/events-csv.ts'
-import { type EventFilter, mostExported, pagesOf, type StoredEvent } from '../events/event-history.ts'
+import { type EventFilter, maxExportedEvents, type StoredEvent } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { type Common, parseDate, subcommand } from './command.ts'
@@ -25,22 +25,27 @@ export function addEvents(program: Command): void {
   subcommand(
     program,
     'events',
-    'what happened, newest first: sign-ins, refusals, changes',
+    'list events, newest first: sign-ins, refusals and changes',
     'events --reference 7KQ2M4XW',
-    'events --kind refused --from 2027-01-01 --csv > refused.csv',
+    'events --kind sign-in-failed --from 2027-01-01 --csv > failed.csv',
   )
-    .addOption(new Option('--kind <kind>', 'of this kind').choices(eventKinds.map(({ value }) => value)))
-    .option('--provider <slug>', 'of this provider')
-    .option('--from <date>', 'from then on, such as 2027-01-31')
-    .option('--to <date>', 'before then')
-    .option('--user <id>', 'of this user')
-    .option('--reference <reference>', 'the one on the page that somebody saw')
-    .option('--most <number>', `how many; left out: ${shown}, with --json and --csv ${mostExported}`)
+    .addOption(
+      new Option('--kind <kind>', 'only events of this kind').choices(eventKinds.map(({ value }) => value)),
+    )
+    .option('--provider <slug>', 'only events of this provider')
+    .option('--from <date>', 'only events from this date on, such as 2027-01-31')
+    .option('--to <date>', 'only events before this date')
+    .option('--user <id>', 'only events of this user')
+    .option('--reference <reference>', 'the reference on the error page')
+    .option(
+      '--most <number>',
+      `maximum number of events; default: ${shown}, with --json and --csv ${maxExportedEvents}`,
+    )
     .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
     .action((flags: EventFlags) =>
       withSsoContext(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        const pages = pagesOf(sso.history, filterOf(flags), flags.portal, mostOf(flags))
+        const pages = sso.history.pages(filterOf(flags), flags.portal, mostOf(flags))
         await show(pages, flags)
       }),
     )
@@ -58,10 +63,10 @@ function filterOf(flags: EventFlags): EventFilter {
 }
 
 function mostOf({ most, csv, json }: EventFlags): number {
-  if (most === undefined) return csv || json ? mostExported : shown
+  if (most === undefined) return csv || json ? maxExportedEvents : shown
   const number = Number(most)
-  if (Number.isInteger(number) && number > 0 && number <= mostExported) return number
-  throw new ConfigurationError(`--most: write a number from 1 to ${mostExported}`)
+  if (Number.isInteger(number) && number > 0 && number <= maxExportedEvents) return number
+  throw new ConfigurationError(`--most: enter a number from 1 to ${maxExportedEvents}`)
 }
 
 async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
@@ -74,7 +79,7 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
   const all: StoredEvent[] = []
   for await (const events of pages) all.push(...events)
   if (json) return printJson(all)
-  if (all.length === 0) return console.log('Nothing has happened that this finds.')
+  if (all.length === 0) return console.log('No matching events.')
   printTable(
     ['AT', 'KIND', 'PROVIDER', 'USER', 'BY', 'REFERENCE', 'DETAIL'],
     all.map(({ at, kind, provider, actor, userId, reference, detail }) => [

@@ -16,23 +16,23 @@ import { usersCommand } from './users-command.ts'
 const program = new Command('portal-sso')
   // Else `doctor` would take `--json` from `doctor noauth`.
   .enablePositionalOptions()
-  .description('Single sign-on of a portal: providers, users, and whether all is well.')
+  .description('Single sign-on for a portal: manage providers, users and sessions, and check the setup.')
   .addHelpText(
     'after',
     `
 Environment:
   DATABASE_URL       postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
-  SSO_SECRET         the secret that the portal runs with; several, newest first, separated by spaces
+  SSO_SECRET         the portal's secret; several, newest first, separated by spaces
   BASE_URL           public origin of the portal (default http://localhost:3000)
   MOUNT_PATH         where sso.router() is mounted (default /)
-  REDIS_URL          looked at by doctor
+  REDIS_URL          checked by doctor
   ALLOWED_ADDRESSES  addresses of providers in a private network, such as 10.20.0.0/16`,
   )
 
 program
   .command('migrate')
-  .description('bring the tables up to date')
-  .option('--unlock', 'free the lock of a migration that died; only when no instance migrates')
+  .description('create or update the tables')
+  .option('--unlock', 'release the lock of a failed migration; only if no instance is migrating')
   .addHelpText('after', '\nExample:\n  $ portal-sso migrate')
   .action((flags: { unlock?: boolean }) =>
     withDatabase(readEnvironment(), async (knex) => {
@@ -51,8 +51,8 @@ addEvents(program)
 
 program
   .command('doctor')
-  .description('check database, Redis, secret and every provider; say what is wrong and what to do')
-  .option('--json', 'for scripts')
+  .description('check database, Redis, secret and every provider; report problems and how to fix them')
+  .option('--json', 'print JSON, for scripts')
   .addHelpText('after', '\nExample:\n  $ portal-sso doctor')
   .enablePositionalOptions()
   .action(async (flags: { json?: boolean }) => {
@@ -80,7 +80,7 @@ program.parseAsync().catch((error: unknown) => {
   const expected = error instanceof ConfigurationError
   const said = expected
     ? error.message
-    : `Failed: ${describeError(error)}. \`portal-sso doctor\` looks at everything.`
+    : `Failed: ${describeError(error)}. Run \`portal-sso doctor\` to check the setup.`
   console.error(spoken(sanitizeForTerminal(said)))
   process.exitCode = 1
 })

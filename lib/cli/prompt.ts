@@ -36,7 +36,7 @@ export async function ask(asked: Question): Promise<string> {
   for (;;) {
     const answer = (await answerTo(asked)) || otherwise
     if (answer === otherwise && answer !== undefined) return answer
-    const outcome = answer === undefined ? { wrong: 'an answer is needed' } : await read(answer)
+    const outcome = answer === undefined ? { wrong: 'please enter a value' } : await read(answer)
     if ('answer' in outcome) return outcome.answer
     tell(`  ${outcome.wrong}`)
   }
@@ -48,7 +48,7 @@ export async function confirm(
   { flag, stopped, otherwise = 'no' }: { flag: string; stopped?: string; otherwise?: 'yes' | 'no' },
 ): Promise<boolean> {
   const read = (answer: string): Read =>
-    /^(y|yes|n|no)$/i.test(answer) ? { answer } : { wrong: 'write yes or no' }
+    /^(y|yes|n|no)$/i.test(answer) ? { answer } : { wrong: 'please enter yes or no' }
   const suggested = `${question} [yes/no, default ${otherwise}]`
   return /^y/i.test(await ask({ question: suggested, flag, otherwise, read, stopped }))
 }
@@ -58,12 +58,12 @@ async function answerTo({ question, hidden, otherwise, stopped }: Question): Pro
   const terminal = createInterface({ input: process.stdin, output, terminal: true })
   // Ctrl-C and Ctrl-D: the question alone would then never be answered, and the command end as if all were well.
   const left = new Promise<never>((_, reject) => {
-    const why = `\n${stopped ?? 'stopped; nothing is changed'}`
+    const why = `\n${stopped ?? 'stopped; nothing was changed'}`
     terminal.once('close', () => reject(new ConfigurationError(why)))
   })
   const shown = otherwise && !/default/.test(question) ? `${question} [${otherwise}]` : question
   try {
-    process.stderr.write(hidden ? `${question} (not shown${otherwise ? ', empty keeps it' : ''}): ` : '')
+    process.stderr.write(hidden ? `${question} (hidden${otherwise ? ', leave empty to keep it' : ''}): ` : '')
     const asked = terminal.question(hidden ? '' : `${sanitizeForTerminal(shown)}: `)
     const answer = await Promise.race([asked, left])
     if (hidden) process.stderr.write('\n')

@@ -5,13 +5,12 @@ import { addExport } from './providers/export.ts'
 import { addImport } from './providers/import.ts'
 import { addKeys } from './providers/keys.ts'
 import { addListCommands, addPresets } from './providers/list.ts'
-import { addRebind } from './providers/rebind.ts'
 import { addRemoveCommands } from './providers/remove.ts'
 import { addTestSignIn } from './providers/test-sign-in.ts'
 import { addUpdate } from './providers/update.ts'
 
 export function providersCommand(): Command {
-  const command = new Command('providers').description('connect, test, change and part with OpenID Providers')
+  const command = new Command('providers').description('connect, test, change and remove OpenID Providers')
   addPresets(command)
   addAdd(command)
   addUpdate(command)
@@ -19,7 +18,6 @@ export function providersCommand(): Command {
   addTestSignIn(command)
   addEnableCommands(command)
   addRemoveCommands(command)
-  addRebind(command)
   addKeys(command)
   addExport(command)
   addImport(command)

@@ -4,32 +4,32 @@ import { withSsoContext } from './environment.ts'
 import { printResult, progress } from './output.ts'
 
 export function secretsCommand(): Command {
-  const command = new Command('secrets').description('what is sealed under SSO_SECRET')
+  const command = new Command('secrets').description('data encrypted with SSO_SECRET')
   command
     .command('rotate')
     .description(
-      'seal all client secrets and keys, of all portals, under the first of SSO_SECRET, while instances run',
+      'encrypt all client secrets and keys of all portals with the first secret in SSO_SECRET, without downtime',
     )
-    .option('--json', 'for scripts')
+    .option('--json', 'print JSON, for scripts')
     .addHelpText(
       'after',
       `
-Every instance has to know both secrets first (secret: [new, old]). Afterwards the old one is needed only until the sessions
-and cookies that it sealed have ended.
+First give both secrets to every instance (secret: [new, old]). Afterwards you need the old one only until the sessions
+and cookies that it encrypted have expired.
 
 Example:
   $ SSO_SECRET="$NEW $OLD" portal-sso secrets rotate`,
     )
     .action((flags: { json?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
-        progress(flags, 'Sealing …')
+        progress(flags, 'Encrypting …')
         const { providers } = await sso.rotateSecrets({ actor })
         printResult(
           flags,
           { providers },
           providers === 0
-            ? 'All secrets and keys are sealed under the first secret already.'
-            : `Those of ${count(providers, 'provider', 'providers')} are sealed anew, under the first secret.`,
+            ? 'All secrets and keys are already encrypted with the first secret.'
+            : `The secrets and keys of ${count(providers, 'provider', 'providers')} are now encrypted with the first secret.`,
         )
       }),
     )

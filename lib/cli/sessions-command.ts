@@ -12,16 +12,16 @@ interface WhoseFlags {
   provider?: string
 }
 
-const notice = 'Instances that run notice within the user cache time (5 s unless the portal says otherwise).'
+const notice = 'Running instances notice this within the user cache time (5 s by default).'
 
 export function sessionsCommand(): Command {
-  const command = new Command('sessions').description('who is signed in: list sessions, and end them')
+  const command = new Command('sessions').description('list and end active sessions')
 
   ofWhom(
     subcommand(
       command,
       'list',
-      'the sessions of a user or a provider, newest first, 1000 at most',
+      'list the sessions of a user or a provider, newest first, at most 1000',
       'sessions list --user ada@example.com',
       'sessions list --provider acme',
     ),
@@ -35,7 +35,7 @@ export function sessionsCommand(): Command {
         sessions.count({ ...whose, portal }),
       ])
       if (json) return printJson(list)
-      if (all === 0) return print('No session runs.')
+      if (all === 0) return print('No active sessions.')
       printTable(
         ['STARTED', 'LAST SEEN', 'USER', 'PROVIDER', 'DEVICE', 'PLACE', 'ID'],
         list.map(({ id, userId, provider, browser, os, location, startedAt, lastSeenAt }) => [
@@ -55,13 +55,13 @@ export function sessionsCommand(): Command {
   subcommand(
     command,
     'end <id>',
-    'end one session, by the id that `list` shows; `--` goes before an id that begins with a dash',
+    'end one session, by the ID that `list` shows; put `--` before an ID that begins with a dash',
     'sessions end 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
   ).action((id: string, flags: Common) =>
     withSsoContext(async ({ sso, actor }) => {
       const ended = await sso.sessions.end(id, { portal: flags.portal, actor })
-      if (!ended) throw new ConfigurationError('no session of that id runs in this portal')
-      printResult(flags, { id, ended }, `The session is ended. ${notice}`)
+      if (!ended) throw new ConfigurationError('this portal has no active session with that ID')
+      printResult(flags, { id, ended }, `The session has ended. ${notice}`)
     }),
   )
 
@@ -69,7 +69,7 @@ export function sessionsCommand(): Command {
     subcommand(
       command,
       'end-all',
-      'end all sessions of a user or a provider; says how many, and asks',
+      'end all sessions of a user or a provider; shows how many, and asks',
       'sessions end-all --user ada@example.com',
       'sessions end-all --provider acme --yes',
     ),
@@ -83,13 +83,15 @@ export function sessionsCommand(): Command {
         const running = await sso.sessions.count({ ...whose, portal })
         const question = `${flags.user ?? flags.provider}: ${sessionsThat(running)}. End all of them?`
         if (running > 0 && !flags.yes && !(await confirm(question, { flag: '--yes' })))
-          return printResult(flags, { ended: 0 }, 'They go on.')
+          return printResult(flags, { ended: 0 }, 'No session was ended.')
         if (running > 0) progress(flags, `Ending ${running} …`)
         const ended = await sso.sessions.endAll(whose, { portal, actor })
         printResult(
           flags,
           { ...whose, ended },
-          ended === 0 ? 'No session runs.' : `${ended} ${ended === 1 ? 'is' : 'are'} ended. ${notice}`,
+          ended === 0
+            ? 'No active sessions.'
+            : `${ended} ${ended === 1 ? 'session' : 'sessions'} ended. ${notice}`,
         )
       }),
     )
@@ -98,8 +100,11 @@ export function sessionsCommand(): Command {
 
 function ofWhom(command: Command): Command {
   return command
-    .option('--user <id or address>', 'of this user; an address is looked up in the built-in table')
-    .option('--provider <slug>', 'begun with this provider, which may be disabled or removed')
+    .option(
+      '--user <id or address>',
+      'sessions of this user; an e-mail address is looked up in the built-in table',
+    )
+    .option('--provider <slug>', 'sessions started with this provider, which may be disabled or removed')
 }
 
 /** A host's own directory is code that a command does not know: there, a user goes by the id. */
@@ -109,7 +114,7 @@ async function whoseOf(
   portal: string,
 ): Promise<SessionFilter> {
   if ((user === undefined) === (provider === undefined))
-    throw new ConfigurationError('give --user or --provider, one of them')
+    throw new ConfigurationError('give either --user or --provider')
   if (provider !== undefined) return { provider }
   return { userId: await userIdOf(context, String(user), portal) }
 }
@@ -122,11 +127,11 @@ async function userIdOf({ sso, users }: SsoContext, user: string, portal: string
   // The ids of a host's directory may be addresses.
   if ((await sso.sessions.count({ userId: user, portal })) > 0) return user
   throw new ConfigurationError(
-    `--user: nobody in the table of users has the address ${email}; with a directory of your own give the id`,
+    `--user: no user in the built-in table has the address ${email}; if you use your own directory, give the user ID`,
   )
 }
 
 /** As a sentence begins. */
 export function sessionsThat(run: number): string {
-  return run === 1 ? '1 session runs' : `${run} sessions run`
+  return run === 1 ? '1 active session' : `${run} active sessions`
 }

@@ -8,15 +8,15 @@ import { withSsoContext } from './environment.ts'
 import { printJson, printResult, printTable } from './output.ts'
 
 export function usersCommand(): Command {
-  const command = new Command('users').description('users in the built-in table `sso_users`')
-  const portalFlag = () => new Option('--portal <name>', 'which portal').default('default')
+  const command = new Command('users').description('manage users in the built-in table `sso_users`')
+  const portalFlag = () => new Option('--portal <name>', 'name of the portal').default('default')
 
   command
     .command('add')
-    .description('add a user, who can then sign in with any provider that vouches for the address')
-    .requiredOption('--email <address>', 'the address to match')
+    .description('add a user, who can then sign in with any provider that verifies this address')
+    .requiredOption('--email <address>', 'e-mail address')
     .requiredOption('--name <text>', 'name of the person')
-    .option('--json', 'for scripts')
+    .option('--json', 'print JSON, for scripts')
     .addOption(portalFlag())
     .addHelpText(
       'after',
@@ -27,12 +27,12 @@ export function usersCommand(): Command {
         const email = normaliseEmail(flags.email)
         if (email === undefined)
           throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
-        if (flags.name.trim() === '') throw new ConfigurationError('--name: write the name of the person')
+        if (flags.name.trim() === '') throw new ConfigurationError('--name: enter the name of the person')
         try {
           const user = await users.create({ email, name: flags.name.trim(), fields: {} }, flags.portal)
           printResult(flags, user, `${user.email} is added (id ${user.id})`)
         } catch (error) {
-          if (error instanceof EmailTakenError) throw new ConfigurationError(`${email} is there already`)
+          if (error instanceof EmailTakenError) throw new ConfigurationError(`${email} already exists`)
           throw error
         }
       }),
@@ -40,8 +40,8 @@ export function usersCommand(): Command {
 
   command
     .command('list')
-    .description('all users of a portal')
-    .option('--json', 'for scripts')
+    .description('list all users of a portal')
+    .option('--json', 'print JSON, for scripts')
     .addOption(portalFlag())
     .addHelpText('after', '\nExample:\n  $ portal-sso users list')
     .action((flags: { json?: boolean; portal: string }) =>
@@ -62,11 +62,11 @@ export function usersCommand(): Command {
 /** The table first, the sessions then: else one could begin between the two. */
 function addSwitch(command: Command, active: boolean): void {
   const name = active ? 'activate' : 'deactivate'
-  const described = active ? 'let a user sign in again' : 'switch a user off, and end all sessions'
+  const described = active ? 'let a user sign in again' : 'deactivate a user and end all their sessions'
   subcommand(
     command,
     `${name} <user>`,
-    `${described}; by id or address`,
+    `${described}; by ID or e-mail address`,
     `users ${name} ada@example.com`,
   ).action((user: string, flags: Common) =>
     withSsoContext(async ({ sso, users, actor }) => {
@@ -76,8 +76,8 @@ function addSwitch(command: Command, active: boolean): void {
       await users.setActive(id, active, portal)
       const ended = active ? 0 : await sso.sessions.endAll({ userId: id }, { portal, actor })
       const sentence = active
-        ? `${email} may sign in again`
-        : `${email} is switched off; sessions that ended: ${ended}`
+        ? `${email} can sign in again`
+        : `${email} is deactivated; sessions ended: ${ended}`
       printResult(flags, { ...found, active, ended }, sentence)
     }),
   )
@@ -87,5 +87,5 @@ async function existing(users: UsersTable, user: string, portal: string): Promis
   const email = normaliseEmail(user)
   const found = await (email === undefined ? users.findById(user, portal) : users.findByEmail(email, portal))
   if (found) return found
-  throw new ConfigurationError(`no user "${user}" is in the table of the portal "${portal}"`)
+  throw new ConfigurationError(`the portal "${portal}" has no user "${user}"`)
 }

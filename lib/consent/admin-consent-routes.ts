@@ -1,6 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { entraCode, quote } from '../oidc/provider-error.ts'
+import { entraCode, quoteRedacted } from '../oidc/provider-error.ts'
 import { admits, type Tenancy } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -34,7 +34,7 @@ export function readConsent(req: Request, provider: Tenancy): Consent {
   if (parameters.has('error')) {
     const code = entraCode(parameters.get('error_description'))
     return refused(
-      `the provider answered with the error ${quote(String(parameters.get('error')), [])}${code ? ` (${code})` : ''}`,
+      `the provider answered with the error ${quoteRedacted(String(parameters.get('error')), [])}${code ? ` (${code})` : ''}`,
     )
   }
   if (!/^true$/i.test(only('admin_consent') ?? ''))

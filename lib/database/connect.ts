@@ -1,33 +1,38 @@
 import knexModule, { type Knex } from 'knex'
 import { ConfigurationError } from '../shared/errors.ts'
+import { SECOND } from '../shared/time.ts'
 import { sqliteConfig } from './sqlite.ts'
 
 export interface Database {
   knex: Knex
-  /** Closes only what was opened here: a host's own Knex stays open. */
+  /** Closes the connections, unless the host opened them itself. */
   close(): Promise<void>
 }
 
-// What knex would write to the console, with stack traces, comes to the caller as an error anyway.
-const quiet: Knex.Logger = { warn: () => {}, error: () => {} }
+// Callers receive these failures as errors: knex must not print them as well.
+const silentLogger: Knex.Logger = { warn: () => {}, error: () => {} }
 
-/** @param source a Knex instance of the host's, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
+const connectTimeoutMs = 3 * SECOND
+const queryTimeoutMs = 10 * SECOND
+
+/** @param source a Knex instance of the host, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
 export function connectDatabase(source: Knex | Knex.Config | string): Database {
   const database = open(source)
-  refuseLoose(database.knex)
+  assertSupported(database.knex)
   return database
 }
 
 function open(source: Knex | Knex.Config | string): Database {
   if (typeof source === 'function') return { knex: source, close: async () => {} }
-  const knex = knexModule({ log: quiet, ...(typeof source === 'string' ? configFromUrl(source) : source) })
+  const knex = knexModule({
+    log: silentLogger,
+    ...(typeof source === 'string' ? configFromUrl(source) : source),
+  })
   return { knex, close: () => knex.destroy() }
 }
 
-/**
- * MySQL and SQL Server compare text by a collation that takes `AbC` for `abc`: two subjects of one provider would be one user.
- */
-function refuseLoose(knex: Knex): void {
+/** The collations of MySQL and SQL Server treat `AbC` and `abc` as equal: two subjects of a provider would share a user. */
+function assertSupported(knex: Knex): void {
   const { dialect } = knex.client as { dialect: string }
   if (dialect === 'postgresql' || dialect === 'sqlite3') return
   throw new ConfigurationError(`database: ${dialect} is not supported yet; give PostgreSQL or SQLite`)
@@ -35,7 +40,7 @@ function refuseLoose(knex: Knex): void {
 
 /**
  * @param url `postgres://user:password@host:5432/name` or `sqlite:path/to/file`
- * @throws ConfigurationError when it is neither
+ * @throws ConfigurationError for any other URL
  */
 export function configFromUrl(url: string): Knex.Config {
   if (url.startsWith('sqlite:')) {
@@ -44,12 +49,16 @@ export function configFromUrl(url: string): Knex.Config {
     return sqliteConfig(filename)
   }
   if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url)) {
-    // A database that is away must fail a request soon, not after knex's minute.
+    // If the database is down, requests must fail soon, not after knex's default of a minute.
     return {
       client: 'pg',
-      connection: { connectionString: url, connectionTimeoutMillis: 3000, query_timeout: 10_000 },
+      connection: {
+        connectionString: url,
+        connectionTimeoutMillis: connectTimeoutMs,
+        query_timeout: queryTimeoutMs,
+      },
       pool: { min: 0, max: 10 },
-      acquireConnectionTimeout: 3000,
+      acquireConnectionTimeout: connectTimeoutMs,
     }
   }
   throw new ConfigurationError(
@@ -57,7 +66,7 @@ export function configFromUrl(url: string): Knex.Config {
   )
 }
 
-/** Whether the database refused a row because a unique index has its like already. */
+/** True if a row violates a unique index. */
 export function isUniqueViolation(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
   return code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY'

@@ -1,35 +1,41 @@
 import type { Knex } from 'knex'
+import { SECOND } from '../shared/time.ts'
 
-/** rows of one batch: a delete of millions would hold its locks for minutes */
-const batch = 1000
-/** rows of one run: what is left waits a minute, and no instance does only this */
-const most = 20_000
-/** milliseconds of one run */
-const patience = 10_000
+/** Deleting millions of rows in one statement would hold its locks for minutes. */
+const batchSize = 1000
+/** The next run deletes the rest. */
+const maxRowsPerRun = 20_000
+const maxRunMs = 10 * SECOND
 
-/** Rows whose time is over `keep` milliseconds after the moment in `column`; an index has to find them. */
-export interface Aging {
-  table:
-    | 'sso_events'
-    | 'sso_logout_tokens'
-    | 'sso_email_verifications'
-    | 'sso_sessions'
-    | 'sso_one_time_links'
-  column: string
-  keep: number
-}
+export type AgingTable =
+  | 'sso_events'
+  | 'sso_logout_tokens'
+  | 'sso_email_verifications'
+  | 'sso_sessions'
+  | 'sso_one_time_links'
 
 /**
- * Deletes them batch by batch, the oldest first, as far as one run goes. Instances that do it at once delete the same rows, which
- * harms nobody.
+ * Deletes rows whose `column` is older than `retentionMs`, oldest first, up to the limits of one run. Several instances may do
+ * so at the same time.
+ *
+ * @param column an ISO 8601 date with an index
  */
-export async function deleteInBatches(knex: Knex, { table, column, keep }: Aging): Promise<void> {
-  const began = Date.now()
-  const until = new Date(began - keep).toISOString()
-  for (let done = 0; done < most && Date.now() - began < patience; done += batch) {
-    // In two steps: not every database deletes with a limit, or from a table that it reads in the same statement.
-    const ids: string[] = await knex(table).where(column, '<', until).orderBy(column).limit(batch).pluck('id')
+export async function deleteInBatches(
+  knex: Knex,
+  table: AgingTable,
+  column: string,
+  retentionMs: number,
+): Promise<void> {
+  const startedAt = Date.now()
+  const until = new Date(startedAt - retentionMs).toISOString()
+  for (let done = 0; done < maxRowsPerRun && Date.now() - startedAt < maxRunMs; done += batchSize) {
+    // Two statements: not every database can delete with a limit, or from a table that the same statement reads.
+    const ids: string[] = await knex(table)
+      .where(column, '<', until)
+      .orderBy(column)
+      .limit(batchSize)
+      .pluck('id')
     if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
-    if (ids.length < batch) return
+    if (ids.length < batchSize) return
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
+import { MINUTE } from '../shared/time.ts'
 import * as initial from './migrations/001-initial.ts'
 
 interface Migration {
@@ -9,7 +10,7 @@ interface Migration {
   down(knex: Knex): Promise<void>
 }
 
-// Listed by import, never scanned from a folder: the names stay the same from TypeScript and from the built package.
+// Imported, not read from a folder, so that the names are the same in TypeScript and in the built package.
 const migrations: Migration[] = [{ name: '001-initial', ...initial }]
 
 const migrationSource: Knex.MigrationSource<Migration> = {
@@ -18,30 +19,31 @@ const migrationSource: Knex.MigrationSource<Migration> = {
   getMigration: async (migration) => migration,
 }
 
-/** Our own table (and with it our own lock), so that they live beside the host's migrations. */
+/** A table and a lock of our own, because the host may run its own migrations in the same database. */
 export const migratorConfig: Knex.MigratorConfig = { migrationSource, tableName: 'sso_migrations' }
 
-const lockTable = 'sso_migrations_lock' // knex's name for the lock of that table
-const lockedFor = 60_000
+// knex derives this name from the table's.
+const lockTable = 'sso_migrations_lock'
+const lockTimeoutMs = MINUTE
 
 /**
- * Brings the tables up to date. When another instance is at it, waits for it (60 s at most).
+ * Runs the pending migrations. Waits for a minute at most while another instance runs them.
  *
  * @returns the names of the migrations that this call ran
  */
 export async function migrate(knex: Knex): Promise<string[]> {
-  const deadline = Date.now() + lockedFor
+  const deadline = Date.now() + lockTimeoutMs
   for (;;) {
     try {
-      await makeLock(knex)
+      await createLock(knex)
       const [, ran] = (await knex.migrate.latest(migratorConfig)) as [number, string[]]
       return ran
     } catch (error) {
       if (!isRace(error)) throw error
       if (Date.now() > deadline)
         throw new ConfigurationError(
-          'the migrations are locked since more than a minute: another instance is at it, or one died in the middle; ' +
-            'when none runs, free them with `portal-sso migrate --unlock`',
+          'the migrations have been locked for more than a minute: another instance is running them, or one has crashed; ' +
+            'if none is running, unlock them with `portal-sso migrate --unlock`',
           { cause: error },
         )
       await sleep(50 + Math.random() * 150)
@@ -49,25 +51,25 @@ export async function migrate(knex: Knex): Promise<string[]> {
   }
 }
 
-/** Frees the lock that a died migration left behind. */
+/** Releases the lock of a crashed migration. */
 export async function unlockMigrations(knex: Knex): Promise<void> {
-  await makeLock(knex)
-  // Not knex's own: it deletes the row and inserts another, and an instance that waits may make a second one in between.
+  await createLock(knex)
+  // knex's own function deletes the row and inserts another one; a waiting instance could insert a second one in between.
   await knex(lockTable).update({ is_locked: 0 })
 }
 
-/** @returns the names of the migrations that are still to run */
+/** @returns the names of the pending migrations */
 export async function pendingMigrations(knex: Knex): Promise<string[]> {
-  await makeLock(knex)
+  await createLock(knex)
   const [, pending] = (await knex.migrate.list(migratorConfig)) as [unknown, Migration[]]
   return pending.map((migration) => migration.name)
 }
 
 /**
- * knex makes the lock's table and then its one row, if it sees none: instances that race on a fresh database make two rows,
- * and with two nobody ever gets the lock. Here every one of them makes the same row.
+ * knex creates the lock's table and then its single row. Instances that race on an empty database would create two rows, and
+ * no instance could ever get the lock. Here, all of them insert the same row.
  */
-async function makeLock(knex: Knex): Promise<void> {
+async function createLock(knex: Knex): Promise<void> {
   try {
     if (!(await knex.schema.hasTable(lockTable)))
       await knex.schema.createTable(lockTable, (table) => {
@@ -81,7 +83,7 @@ async function makeLock(knex: Knex): Promise<void> {
     await knex(lockTable).insert({ index: 1, is_locked: 0 }).onConflict('index').ignore()
 }
 
-// Two instances on a fresh database: the lock is taken, or both try to make the migration tables themselves.
+// Another instance holds the lock, or both create the migration tables of an empty database.
 function isRace(error: unknown): boolean {
   const name = (error as { name?: unknown } | null)?.name
   return (

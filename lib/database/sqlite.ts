@@ -1,7 +1,7 @@
 import knexModule, { type Knex } from 'knex'
 import Libsql from 'libsql'
 
-/** knex's own better-sqlite3 dialect over `libsql`, which speaks the same API and needs no install script. */
+/** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. */
 const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
   .constructor as typeof Knex.Client
 
@@ -15,7 +15,7 @@ interface Connection {
   pragma(statement: string): unknown
 }
 
-/** @param filename path of the database file, made when it is missing */
+/** @param filename path of the database file; it is created if it does not exist */
 export function sqliteConfig(filename: string): Knex.Config {
   return {
     client: LibsqlClient,
@@ -25,7 +25,7 @@ export function sqliteConfig(filename: string): Knex.Config {
       min: 1,
       max: 1,
       afterCreate(connection: Connection, done: (error: Error | null, connection: Connection) => void) {
-        // busy_timeout first: switching to WAL needs a lock that another process may hold.
+        // busy_timeout comes first, because switching to WAL needs a lock that another process may hold.
         for (const statement of [
           'busy_timeout = 5000',
           'journal_mode = WAL',

@@ -1,8 +1,10 @@
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../shared/errors.ts'
+import { DAY } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
 import type { EventKind } from './event-types.ts'
 
-/** An event as it was written down. */
+/** An event as stored. */
 export interface StoredEvent {
   id: string
   at: string
@@ -21,12 +23,12 @@ export interface EventFilter {
   provider?: string | undefined
   userId?: string | undefined
   reference?: string | undefined
-  /** moments, ISO 8601; `from` included, `to` not */
+  /** ISO 8601; `from` is inclusive, `to` exclusive */
   from?: string | undefined
   to?: string | undefined
-  /** what `next` of the page before said */
+  /** `next` of the previous page */
   before?: string | undefined
-  /** default 50, at most 1000 */
+  /** events per page; default 50, maximum 1000 */
   most?: number | undefined
 }
 
@@ -35,17 +37,10 @@ export interface Activity {
   /** in the last 30 days */
   signIns: number
   /**
-   * newest refusal, since then and since an administrator consented last, for which one has to consent at the provider first;
-   * looked for in the last thousand refusals
+   * the newest failure since the last sign-in or passed test sign-in for which an administrator has to consent at the provider,
+   * among the last thousand failures
    */
   consentMissingAt: string | undefined
-}
-
-export interface History {
-  /** newest first, and a stable order: an event is on one page only. @throws ConfigurationError for a moment that is none */
-  list(filter?: EventFilter, portal?: string): Promise<{ events: StoredEvent[]; next: string | undefined }>
-  /** of each provider that is connected, by slug; what another one of that slug did before it does not count */
-  activity(portal?: string): Promise<Map<string, Activity>>
 }
 
 interface Row {
@@ -74,91 +69,126 @@ const columns: (keyof Row)[] = [
   'detail',
 ]
 
-const day = 24 * 3_600_000
-const mostRows = 1000
+const defaultPageSize = 50
+const maxPageSize = 1000
+const activityDays = 30
+/** Limits the search for one detail among the newest events of a provider. */
+const maxSearchedEvents = 1000
 
-/** Reads what `createEventLog` wrote. Every question is answered by an index: there may be millions of rows. */
-export function createHistory({ knex }: { knex: Knex }): History {
-  return {
-    async list(filter = {}, portal = 'default') {
-      const most = Math.min(Math.max(Math.trunc(filter.most ?? 50) || 1, 1), mostRows)
-      const asked = {
-        kind: filter.kind,
-        provider: filter.provider,
-        user_id: filter.userId,
-        reference: filter.reference,
-      }
-      const where = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined))
-      // They come from the address of a page, and PostgreSQL refuses a text with a NUL. No row has one.
-      if (Object.values(where).some((value) => String(value).includes('\0')))
-        return { events: [], next: undefined }
-      const query = knex('sso_events')
-        .select(columns)
-        .where({ ...where, portal })
-        .orderBy([
-          { column: 'at', order: 'desc' },
-          { column: 'id', order: 'desc' },
-        ])
-        .limit(most + 1)
-      if (filter.from !== undefined) query.where('at', '>=', moment('from', filter.from))
-      if (filter.to !== undefined) query.where('at', '<', moment('to', filter.to))
-      if (filter.before !== undefined) goOnBefore(query, filter.before)
-      const rows: Row[] = await query
-      const events = rows.slice(0, most).map(fromRow)
-      return { events, next: rows.length > most ? locationOf(events.at(-1)) : undefined }
-    },
+/** Limit of one export: a spreadsheet holds a million rows, but nobody reads them. */
+export const maxExportedEvents = 100_000
 
-    async activity(portal = 'default') {
-      const monthAgo = new Date(Date.now() - 30 * day).toISOString()
-      // Asked once for each provider's place in the index, not grouped over all events. What another provider of the same
-      // slug did before is not this one's.
-      const rows: ActivityRow[] = await knex
-        .with(
-          'seen',
-          knex.raw(
-            `select p.slug, p.created_at as since,
-               (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
-               (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
-               (select max(at) from (${newest('provider-rehearsed')}) as rehearsals
-                 where detail like '%"outcome":"passed"%') as test_sign_in_at
-             from sso_providers p where p.portal = ? and p.removed_at is null`,
-            [monthAgo, portal],
-          ),
-        )
-        .from('seen')
-        .select('slug', 'last_sign_in', 'sign_ins')
-        .select(
-          // Texts inside of the detail have their quotes escaped: nobody outside can write this into it.
-          knex.raw(
-            `(select max(at) from (
-               select at, detail from sso_events
-               where portal = ? and provider = seen.slug and kind = 'refused' and at >= seen.since
-                 and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
-               order by at desc limit ${mostRows}) as refusals
-             where detail like '%"code":"consent_missing"%') as consent_missing_at`,
-            [portal],
-          ),
-        )
-      return new Map(rows.map((row) => [row.slug, activityOf(row)]))
-    },
+/** Reads the events that `EventLog` writes. An index serves every query: there may be millions of rows. */
+export class EventHistory {
+  readonly #knex: Knex
+
+  constructor({ knex }: Pick<Core, 'knex'>) {
+    this.#knex = knex
+  }
+
+  /**
+   * Lists the newest events first, in a stable order: each event is on one page only.
+   *
+   * @throws ConfigurationError for an invalid date or `before`
+   */
+  async list(
+    filter: EventFilter = {},
+    portal = 'default',
+  ): Promise<{ events: StoredEvent[]; next: string | undefined }> {
+    const pageSize = Math.min(Math.max(Math.trunc(filter.most ?? defaultPageSize) || 1, 1), maxPageSize)
+    const optional = {
+      kind: filter.kind,
+      provider: filter.provider,
+      user_id: filter.userId,
+      reference: filter.reference,
+    }
+    const where = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+    // The values come from a query string. PostgreSQL refuses a text with a NUL, and no row has one.
+    if (Object.values(where).some((value) => String(value).includes('\0')))
+      return { events: [], next: undefined }
+    const query = this.#knex('sso_events')
+      .select(columns)
+      .where({ ...where, portal })
+      .orderBy([
+        { column: 'at', order: 'desc' },
+        { column: 'id', order: 'desc' },
+      ])
+      .limit(pageSize + 1)
+    if (filter.from !== undefined) query.where('at', '>=', isoDate('from', filter.from))
+    if (filter.to !== undefined) query.where('at', '<', isoDate('to', filter.to))
+    if (filter.before !== undefined) continueBefore(query, filter.before)
+    const rows: Row[] = await query
+    const events = rows.slice(0, pageSize).map(fromRow)
+    return { events, next: rows.length > pageSize ? cursorOf(events.at(-1)) : undefined }
+  }
+
+  /** Reads page after page, as fast as the caller consumes them, so that few events are in memory. */
+  async *pages(
+    filter: EventFilter,
+    portal: string,
+    maxEvents = maxExportedEvents,
+  ): AsyncGenerator<StoredEvent[]> {
+    let before: string | undefined
+    let left = maxEvents
+    do {
+      const page = { ...filter, before, most: Math.min(left, maxPageSize) }
+      const { events, next } = await this.list(page, portal)
+      yield events
+      left -= events.length
+      before = next
+    } while (before !== undefined && left > 0)
+  }
+
+  /** @returns the activity of each connected provider by slug, without events of earlier providers with that slug */
+  async activity(portal = 'default'): Promise<Map<string, Activity>> {
+    const since = new Date(Date.now() - activityDays * DAY).toISOString()
+    // One index look-up per provider, instead of grouping all events.
+    const rows: ActivityRow[] = await this.#knex
+      .with(
+        'seen',
+        this.#knex.raw(
+          `select p.slug, p.created_at as since,
+             (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
+             (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
+             (select max(at) from (${newest('provider-sign-in-tested')}) as tests
+               where detail like '%"outcome":"passed"%') as test_sign_in_at
+           from sso_providers p where p.portal = ? and p.removed_at is null`,
+          [since, portal],
+        ),
+      )
+      .from('seen')
+      .select('slug', 'last_sign_in', 'sign_ins')
+      .select(
+        // Quotes inside of the detail's texts are escaped, so that no outsider can write this pattern into it.
+        this.#knex.raw(
+          `(select max(at) from (
+             select at, detail from sso_events
+             where portal = ? and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
+               and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
+             order by at desc limit ${maxSearchedEvents}) as failures
+           where detail like '%"code":"consent_missing"%') as consent_missing_at`,
+          [portal],
+        ),
+      )
+    return new Map(rows.map((row) => [row.slug, activityOf(row)]))
   }
 }
 
 interface ActivityRow {
   slug: string
   last_sign_in: string | null
-  /** PostgreSQL counts in text */
+  /** PostgreSQL returns counts as text */
   sign_ins: number | string
   consent_missing_at: string | null
 }
 
-/** Events of the provider `p` of the statement around; index `sso_events_provider`. */
+/** Condition for events of the outer statement's provider `p`; index `sso_events_provider`. */
 function ofProvider(kind: string): string {
   return `portal = p.portal and provider = p.slug and kind = '${kind}' and at >= p.created_at`
 }
 
 function newest(kind: string): string {
-  return `select at, detail from sso_events where ${ofProvider(kind)} order by at desc limit ${mostRows}`
+  return `select at, detail from sso_events where ${ofProvider(kind)} order by at desc limit ${maxSearchedEvents}`
 }
 
 function activityOf({ last_sign_in, sign_ins, consent_missing_at }: ActivityRow): Activity {
@@ -184,42 +214,23 @@ function fromRow(row: Row): StoredEvent {
   }
 }
 
-/** Where a page ends. The moment alone would not do: many events share a millisecond, and some would be on no page. */
-function locationOf(event: StoredEvent | undefined): string | undefined {
+/** Cursor for the next page. The time alone is ambiguous: several events can share a millisecond. */
+function cursorOf(event: StoredEvent | undefined): string | undefined {
   return event && `${event.at}_${event.id}`
 }
 
-function goOnBefore(query: Knex.QueryBuilder, location: string): void {
-  const [at = '', id = ''] = location.split('_')
-  if (!/^[\da-f-]{36}$/.test(id)) throw new ConfigurationError('before: give what `next` said')
-  const end = moment('before', at)
-  // Said so that the index is read from there on.
+function continueBefore(query: Knex.QueryBuilder, cursor: string): void {
+  const [at = '', id = ''] = cursor.split('_')
+  if (!/^[\da-f-]{36}$/.test(id))
+    throw new ConfigurationError('before: use the `next` value of the previous page')
+  const end = isoDate('before', at)
+  // In this form, the database starts reading the index at the cursor.
   query.where('at', '<=', end).where((rest) => rest.where('at', '<', end).orWhere('id', '<', id))
 }
 
-function moment(name: string, text: string): string {
+function isoDate(name: string, text: string): string {
   const at = new Date(text)
   if (Number.isNaN(at.getTime()))
-    throw new ConfigurationError(`${name}: write a moment such as \`2027-01-31T12:00:00Z\``)
+    throw new ConfigurationError(`${name}: write a date such as \`2027-01-31T12:00:00Z\``)
   return at.toISOString()
-}
-
-/** Events of one export at most: a spreadsheet takes a million, but nobody reads them. */
-export const mostExported = 100_000
-
-/** Page after page, as fast as they are read: however many there are, a few are in memory. */
-export async function* pagesOf(
-  history: History,
-  filter: EventFilter,
-  portal: string,
-  most = mostExported,
-): AsyncGenerator<StoredEvent[]> {
-  let before: string | undefined
-  let left = most
-  do {
-    const { events, next } = await history.list({ ...filter, before, most: Math.min(left, 1000) }, portal)
-    yield events
-    left -= events.length
-    before = next
-  } while (before !== undefined && left > 0)
 }

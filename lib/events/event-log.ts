@@ -4,53 +4,88 @@ import type { Knex } from 'knex'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
+import { SECOND } from '../shared/time.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
+import type { Core } from '../web/core.ts'
 import { clientNetwork } from '../web/request.ts'
 import type { EventKind, EventOf, PortalEvent } from './event-types.ts'
 
 export interface EventSettings {
-  /** how much of a client's address is written down: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
+  /** how much of a client's address is stored: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
   clientAddress: 'full' | 'shortened' | 'none'
-  /** days after which an event is deleted, by the instances that serve; default 365 */
+  /** days after which the maintenance deletes an event; default 365 */
   retentionDays: number
 }
 
 /** `events.on('signed-in', (event) => …)` */
 export type PortalEvents = EventEmitter<{ [Kind in EventKind]: [EventOf<Kind>] }>
 
-export interface EventLog {
-  readonly emitter: PortalEvents
-  record(event: PortalEvent): Promise<void>
-  /** what is kept of a client's address */
-  addressOf(clientAddress: string | undefined): string | undefined
-}
+/** Limits how long a user waits for the insert, which may still complete later. */
+const writeTimeoutMs = SECOND
+const maxFieldLength = 255
+const maxDetailLength = 1000
 
-/** milliseconds that a person waits for an event to be written; it may still be, after that */
-const patience = 1000
-
-/** bits of an address that are kept */
-const kept = {
+const prefixLengths = {
   full: { ipv4: 32, ipv6: 128 },
   shortened: { ipv4: 24, ipv6: 48 },
   none: undefined,
 }
 
-export function createEventLog(
-  knex: Knex,
-  logger: Logger,
-  settings: Pick<EventSettings, 'clientAddress'>,
-): EventLog {
-  const heardBadly = (kind: unknown, error: unknown) =>
-    logger.error({ kind, cause: describeError(error) }, 'a listener of sso.events threw')
-  // A listener that is an async function would otherwise end the process with its rejection.
-  const emitter: PortalEvents = new EventEmitter({ captureRejections: true })
-  Object.assign(emitter, {
-    [captureRejectionSymbol]: (error: unknown, kind: unknown) => heardBadly(kind, error),
-  })
+/** Writes events to `sso_events` and emits them to the host's listeners. It depends on no other module. */
+export class EventLog {
+  readonly emitter: PortalEvents
+  readonly #knex: Knex
+  readonly #logger: Logger
+  readonly #prefixLength: { ipv4: number; ipv6: number } | undefined
 
-  async function write(event: PortalEvent): Promise<void> {
+  constructor(
+    { knex, logger }: Pick<Core, 'knex' | 'logger'>,
+    { clientAddress }: Pick<EventSettings, 'clientAddress'>,
+  ) {
+    this.#knex = knex
+    this.#logger = logger
+    this.#prefixLength = prefixLengths[clientAddress]
+    // An async listener that rejects would otherwise end the process.
+    this.emitter = new EventEmitter({ captureRejections: true })
+    Object.assign(this.emitter, {
+      [captureRejectionSymbol]: (error: unknown, kind: unknown) => this.#logListenerError(kind, error),
+    })
+  }
+
+  /** Never throws: a failure to write or emit an event must not undo the action. */
+  async record(event: PortalEvent): Promise<void> {
+    const sanitized = this.#sanitize(event)
+    const { kind } = sanitized
+    try {
+      await withTimeout(writeTimeoutMs, this.#insert(sanitized))
+    } catch (error) {
+      this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')
+    }
+    try {
+      this.emitter.emit(kind, sanitized as never)
+    } catch (error) {
+      this.#logListenerError(kind, error)
+    }
+  }
+
+  /** @returns the part of a client's address that may be stored */
+  addressOf(clientAddress: string | undefined): string | undefined {
+    return this.#prefixLength && clientNetwork(clientAddress, this.#prefixLength)
+  }
+
+  #sanitize(event: PortalEvent): PortalEvent {
+    const { clientAddress, detail, ...rest } = event as Columns
+    const address = this.addressOf(clientAddress)
+    return {
+      ...sanitizeTexts(rest, maxFieldLength),
+      ...(detail && { detail: sanitizeTexts(detail, maxDetailLength) }),
+      ...(address && { clientAddress: address }),
+    } as PortalEvent
+  }
+
+  async #insert(event: PortalEvent): Promise<void> {
     const { portal, kind, clientAddress, userId, provider, reference, actor, detail } = event as Columns
-    await knex('sso_events').insert({
+    await this.#knex('sso_events').insert({
       id: randomUUID(),
       portal,
       at: new Date().toISOString(),
@@ -64,43 +99,12 @@ export function createEventLog(
     })
   }
 
-  function addressOf(clientAddress: string | undefined): string | undefined {
-    const bits = kept[settings.clientAddress]
-    return bits && clientNetwork(clientAddress, bits)
-  }
-
-  /** As it is written and heard: what came from outside is one line of bounded length. */
-  function told(event: PortalEvent): PortalEvent {
-    const { clientAddress, detail, ...rest } = event as Columns
-    const address = addressOf(clientAddress)
-    return {
-      ...cleaned(rest, 255),
-      ...(detail && { detail: cleaned(detail, 1000) }),
-      ...(address && { clientAddress: address }),
-    } as PortalEvent
-  }
-
-  return {
-    emitter,
-    addressOf,
-    // An event that cannot be written or heard must not undo what has already happened.
-    async record(given) {
-      const event = told(given)
-      try {
-        await withTimeout(patience, write(event))
-      } catch (error) {
-        logger.error({ kind: event.kind, cause: describeError(error) }, 'an event could not be written')
-      }
-      try {
-        emitter.emit(event.kind, event as never)
-      } catch (error) {
-        heardBadly(event.kind, error)
-      }
-    },
+  #logListenerError(kind: unknown, error: unknown): void {
+    this.#logger.error({ kind, cause: describeError(error) }, 'a listener of sso.events threw')
   }
 }
 
-/** An event as a row sees it: every kind has some of these. */
+/** The fields of all kinds together: the columns of a row. */
 interface Columns {
   portal: string
   kind: EventKind
@@ -112,11 +116,11 @@ interface Columns {
   detail?: object | undefined
 }
 
-function cleaned(texts: object, longest: number): object {
+function sanitizeTexts(fields: object, maxLength: number): object {
   return Object.fromEntries(
-    Object.entries(texts).map(([name, value]) => [
+    Object.entries(fields).map(([name, value]) => [
       name,
-      typeof value === 'string' ? sanitizeText(value, longest) : value,
+      typeof value === 'string' ? sanitizeText(value, maxLength) : value,
     ]),
   )
 }

@@ -1,38 +1,38 @@
 import type { ProblemCode } from '../shared/errors.ts'
 
-/** What every event tells. Never a token, a code or a secret. */
-interface Happened {
+/** Fields of every event. No event holds a token, a code or a secret. */
+interface CommonFields {
   portal: string
-  /** of the client: `req.ip`. What is kept of it, `events.clientAddress` says; absent when nobody clicked */
+  /** the client's address as far as `events.clientAddress` keeps it; absent without a request */
   clientAddress?: string | undefined
 }
 
-interface OfPerson extends Happened {
+interface UserFields extends CommonFields {
   userId: string
-  /** slug; absent when the host signed the person in itself */
+  /** slug; absent if the host signed the user in itself */
   provider?: string | undefined
 }
 
-interface OfProvider extends Happened {
+interface ProviderFields extends CommonFields {
   /** slug */
   provider: string
   /** who did it: the id of a user, `cli`, `code` */
   actor: string
 }
 
-/** Somebody has a session. */
-export interface SignedIn extends OfPerson {
+/** A session has started. */
+export interface SignedInEvent extends UserFields {
   kind: 'signed-in'
 }
 
-export interface SignedOut extends OfPerson {
+export interface SignedOutEvent extends UserFields {
   kind: 'signed-out'
-  /** `provider`: a back-channel or front-channel logout, of so many sessions */
+  /** `provider`: a back-channel or front-channel logout, with the number of sessions */
   detail?: { actor?: 'provider' | undefined; sessions?: number | undefined } | undefined
 }
 
-/** Sessions of a user, or all that were begun with a provider, were ended by somebody: the user, or an operator. */
-export interface SessionsEnded extends Happened {
+/** The user or an operator ended sessions: those of a user, or those that started with a provider. */
+export interface SessionsEndedEvent extends CommonFields {
   kind: 'sessions-ended'
   userId?: string | undefined
   /** slug */
@@ -42,44 +42,41 @@ export interface SessionsEnded extends Happened {
   detail: { sessions: number }
 }
 
-/**
- * A sign-in or a registration ended on a page that says why, in general; a post from another site or to the classic login was
- * turned away; or a provider's logout token was not believed.
- */
-export interface RefusalContext extends Happened {
-  kind: 'refused'
-  /** slug; absent where there is none of that name */
+/** A sign-in, a registration, a POST from another site, a classic login or a provider's logout token was refused. */
+export interface SignInFailedEvent extends CommonFields {
+  kind: 'sign-in-failed'
+  /** slug; absent if no provider has that name */
   provider?: string | undefined
-  /** the one on the page that the person saw, and in the log */
+  /** the reference on the user's page and in the log */
   reference: string
-  /** `reason`: the exact one, for the operator */
+  /** `reason`: the exact cause, for the operator */
   detail: { code: ProblemCode | 'logout_token_invalid'; reason: string }
 }
 
-/** An identity belongs to a user who was there before. */
-export interface Linked extends OfPerson {
+/** An identity was linked to an existing user. */
+export interface IdentityLinkedEvent extends UserFields {
   kind: 'linked'
 }
 
-/** An identity belongs to its user no longer: they took it away. */
-export interface Unlinked extends OfPerson {
+/** A user removed an identity. */
+export interface IdentityUnlinkedEvent extends UserFields {
   kind: 'unlinked'
 }
 
-/** Somebody came under a new subject and was found again by tenant and object id, while an administrator had that done. */
-export interface IdentityRelinkedEvent extends OfPerson {
-  kind: 'identity-rebound'
+/** A new subject of an Entra account was linked to the user who has this account: same issuer, tenant id and object id. */
+export interface IdentityRelinkedEvent extends UserFields {
+  kind: 'identity-relinked'
 }
 
-/** An identity belongs to a user who was made for it. */
-export interface Registered extends OfPerson {
+/** A user was created for an identity. */
+export interface UserRegisteredEvent extends UserFields {
   kind: 'registered'
 }
 
-/** A code was mailed, entered, or not taken: `reason` says why. */
+/** A code was mailed, verified, or rejected: `reason` says why. */
 export interface EmailVerificationEvent<
-  Kind extends 'address-proof-sent' | 'address-proven' | 'address-proof-failed',
-> extends Happened {
+  Kind extends 'email-code-sent' | 'email-verified' | 'email-code-failed',
+> extends CommonFields {
   kind: Kind
   userId?: string | undefined
   provider?: string | undefined
@@ -87,46 +84,46 @@ export interface EmailVerificationEvent<
   detail?: { reason?: string | undefined } | undefined
 }
 
-/** The first request of a client over a limit; the others of that window are turned away without a word. */
-export interface RateLimited extends Happened {
+/** A client's first request over a limit. The others of that window are not recorded. */
+export interface RateLimitedEvent extends CommonFields {
   kind: 'rate-limited'
   reference: string
   /** name of the limit: a key of the option `rateLimits`, or `attempt` */
   detail: { limit: string }
 }
 
-/** An administrator of a provider's came back from the page that asks to consent for a whole organisation. */
-export interface AdminConsent extends Happened {
+/** An administrator returned from the provider's page for admin consent. */
+export interface AdminConsentEvent extends CommonFields {
   kind: 'admin-consent'
   /** slug */
   provider: string
-  /** why it was refused stands in an event `refused`; `tenant`: as the browser said it, so nothing may be built on it */
+  /** a `sign-in-failed` event holds the reason of a refusal; `tenant` is the browser's unverified claim */
   detail: { outcome: 'granted' | 'refused'; tenant?: string | undefined }
 }
 
-export interface ProviderConnected extends OfProvider {
+export interface ProviderConnectedEvent extends ProviderFields {
   kind: 'provider-connected'
-  detail: { issuer: string; enabled: string; rehearsal?: 'overridden' | undefined }
+  detail: { issuer: string; enabled: string; testSignIn?: 'overridden' | undefined }
 }
 
-export interface ProviderChanged extends OfProvider {
+export interface ProviderChangedEvent extends ProviderFields {
   kind: 'provider-changed'
-  /** names of the settings; what they were and are, as JSON without secrets */
+  /** names of the settings; their values before and after, as JSON without secrets */
   detail: {
     change: string
     before?: string | undefined
     after?: string | undefined
-    /** of one that was enabled: whether somebody had come in with it before */
-    rehearsal?: 'passed' | 'overridden' | undefined
+    /** on enabling: whether a test sign-in had passed */
+    testSignIn?: 'passed' | 'overridden' | undefined
   }
 }
 
-/** An administrator signed in through it to see whether it works; nobody has a session by that. */
-export interface ProviderSignInTested extends OfProvider {
-  kind: 'provider-rehearsed'
+/** An administrator tested the provider with a sign-in, which starts no session. */
+export interface ProviderSignInTestedEvent extends ProviderFields {
+  kind: 'provider-sign-in-tested'
   /**
-   * `reason`: why it failed, in general; the exact one stood on the page, and is in the log. `secretEncoding`: how the client
-   * secret is sent from now on, where that is another way than before
+   * `reason`: why it failed, in general; the log and the report hold the exact cause. `secretEncoding`: how the client secret
+   * is encoded from now on, if that changed
    */
   detail: {
     outcome: 'passed' | 'failed'
@@ -135,91 +132,83 @@ export interface ProviderSignInTested extends OfProvider {
   }
 }
 
-/** The classic login was opened to one browser, past all providers. */
-export interface BreakGlassEvent extends Happened {
+/** Break-glass access: one browser may use the classic login although a provider is enabled. */
+export interface BreakGlassEvent extends CommonFields {
   kind: 'break-glass'
-  /** who made the link */
+  /** who created the link */
   actor: string
-  /** the link was made; or used, by whoever has `clientAddress` */
+  /** the link was created, or used from `clientAddress` */
   detail: { step: 'made' | 'used' }
 }
 
-/** The settings of a provider left for a file, its client secrets among them under a passphrase. */
-export interface ProviderExported extends OfProvider {
+/** The settings of a provider were exported, with its client secrets encrypted under a passphrase. */
+export interface ProviderExportedEvent extends ProviderFields {
   kind: 'provider-exported'
   detail: { secrets: 'sealed' }
 }
 
-export interface ProviderRemoved extends OfProvider {
+export interface ProviderRemovedEvent extends ProviderFields {
   kind: 'provider-removed'
 }
 
-/** Client secrets and keys of this many providers are sealed under the portal's new secret. */
-export interface SecretsRotated extends Happened {
+/** Client secrets and keys of this many providers were sealed with the portal's new secret. */
+export interface SecretsRotatedEvent extends CommonFields {
   kind: 'secrets-rotated'
   actor: string
   detail: { providers: string }
 }
 
-/** Its last day was set; `keep` takes that back, which is a `provider-changed`. */
-export interface ProviderRetiring extends OfProvider {
+/** A retirement was scheduled. Cancelling it is a `provider-changed`. */
+export interface ProviderRetiringEvent extends ProviderFields {
   kind: 'provider-retiring'
-  /** the moment from which on nobody signs in with it, ISO 8601 */
+  /** when the provider will be disabled, ISO 8601 */
   detail: { at: string }
 }
 
-/** Its last day is over, or it was disabled with its sessions: it is disabled, and they end. */
-export interface ProviderRetired extends OfProvider {
+/** A provider was disabled and its sessions ended, on schedule or by an administrator. */
+export interface ProviderRetiredEvent extends ProviderFields {
   kind: 'provider-retired'
   /** how many sessions */
   detail: { sessions: number }
 }
 
-/** People are found again under new subjects from now on, or no more, or every such link was taken back. */
-export interface ProviderRebinding extends OfProvider {
-  kind: 'provider-rebinding'
-  /** `people`: of those linked before, how many can be found; how many were found; how many links were taken back */
-  detail: { step: 'started' | 'stopped' | 'undone'; people: number }
-}
-
-/** At 60, 30, 7 and 1 days before a client secret runs out at the provider. */
-export interface ClientSecretExpiring extends OfProvider {
+/** Recorded 60, 30, 7 and 1 days before a client secret expires at the provider. */
+export interface ClientSecretExpiringEvent extends ProviderFields {
   kind: 'client-secret-expiring'
-  /** `days` until `end` (ISO 8601), 0 when it is over */
-  detail: { secret: 'first' | 'second'; days: number; end: string }
+  /** `days` until `end` (ISO 8601), 0 when it has expired */
+  detail: { days: number; end: string }
 }
 
-/** 30 days after it was removed: it cannot be restored any more. */
-export interface ProviderPurged extends OfProvider {
-  kind: 'provider-forgotten'
+/** A removed provider was deleted for good after 30 days. */
+export interface ProviderPurgedEvent extends ProviderFields {
+  kind: 'provider-purged'
 }
 
-/** Something that happened: one row in `sso_events`, one call of each listener. */
+/** One row in `sso_events`, and one call of each listener. */
 export type PortalEvent =
-  | SignedIn
-  | SignedOut
-  | SessionsEnded
-  | RefusalContext
-  | Linked
-  | Unlinked
+  | SignedInEvent
+  | SignedOutEvent
+  | SessionsEndedEvent
+  | SignInFailedEvent
+  | IdentityLinkedEvent
+  | IdentityUnlinkedEvent
   | IdentityRelinkedEvent
-  | Registered
-  | EmailVerificationEvent<'address-proof-sent'>
-  | EmailVerificationEvent<'address-proven'>
-  | EmailVerificationEvent<'address-proof-failed'>
-  | RateLimited
-  | AdminConsent
-  | ProviderConnected
-  | ProviderChanged
-  | ProviderExported
-  | ProviderRemoved
-  | SecretsRotated
-  | ProviderRetiring
-  | ProviderRetired
-  | ProviderPurged
-  | ProviderRebinding
-  | ClientSecretExpiring
-  | ProviderSignInTested
+  | UserRegisteredEvent
+  | EmailVerificationEvent<'email-code-sent'>
+  | EmailVerificationEvent<'email-verified'>
+  | EmailVerificationEvent<'email-code-failed'>
+  | RateLimitedEvent
+  | AdminConsentEvent
+  | ProviderConnectedEvent
+  | ProviderChangedEvent
+  | ProviderExportedEvent
+  | ProviderRemovedEvent
+  | SecretsRotatedEvent
+  | ProviderRetiringEvent
+  | ProviderRetiredEvent
+  | ProviderPurgedEvent
+  | ClientSecretExpiringEvent
+  | ProviderSignInTestedEvent
   | BreakGlassEvent
 
 export type EventKind = PortalEvent['kind']

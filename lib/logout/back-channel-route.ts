@@ -69,7 +69,7 @@ export function createBackChannelRoute(parts: BackChannelRouteParts): Router {
     if (error instanceof LogoutTokenError) {
       const from = { portal: portalOf(req), clientAddress: req.ip }
       const detail = { code: 'logout_token_invalid', reason } as const
-      await events.record({ kind: 'refused', ...from, ...about, detail })
+      await events.record({ kind: 'sign-in-failed', ...from, ...about, detail })
     }
     if (invalid) {
       const error_description = 'The logout token was refused.'

@@ -1,5 +1,5 @@
 import { type Request, type Response, Router } from 'express'
-import { identifier } from '../oidc/identity.ts'
+import { identifierPattern } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
@@ -105,7 +105,7 @@ function forgetSession(req: Request): void {
 /** Section 2: both or none, and only both say which session. `iss` is left out by those only of which that is known. */
 function read(req: Request, provider: Provider): { issuer: string | undefined; sid: string } {
   const { iss, sid } = req.query
-  if (typeof sid !== 'string' || !identifier.test(sid))
+  if (typeof sid !== 'string' || !identifierPattern.test(sid))
     throw new FrontChannelError('there is not one sid of 1 to 255 ASCII characters')
   if (iss === undefined && presetOf(provider.preset)?.frontChannelWithoutIssuer)
     return { issuer: undefined, sid: sid }

@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { SignedOutMarker } from '../sign-in/browser-hints.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
@@ -23,7 +23,7 @@ export interface LogoutParts {
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
   returns: StateCookie
-  sessions: PortalSessions
+  sessions: Sessions
   signedOutMarker: SignedOutMarker
 }
 

@@ -1,7 +1,7 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { EndSessions } from '../sessions/end-sessions.ts'
-import type { LogoutNotice, LogoutTokensTable } from '../sessions/logout-tokens-table.ts'
+import type { LogoutNotice } from '../sessions/logout-tokens-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { SessionMatch } from '../sessions/sessions-table.ts'
 
 /**
@@ -18,9 +18,8 @@ export type ApplyProviderLogout = (
 ) => Promise<boolean>
 
 export interface ApplyProviderLogoutParts {
-  endSessions: EndSessions
   events: EventLog
-  logoutTokens: LogoutTokensTable
+  sessions: Sessions
 }
 
 /**
@@ -29,24 +28,22 @@ export interface ApplyProviderLogoutParts {
  * the same sessions, which harms nobody.
  */
 export function createApplyProviderLogout({
-  endSessions,
   events,
-  logoutTokens,
+  sessions,
 }: ApplyProviderLogoutParts): ApplyProviderLogout {
   return async ({ portal, slug }, message, match) => {
-    const told = { ...message, portal }
-    if (!(await logoutTokens.note(told))) return false
-    for (const [userId, sessions] of await endSessions(
-      match ?? { portal, issuer: told.issuer, ...told.ends },
-    ))
+    const notice = { ...message, portal }
+    if (!(await sessions.logoutTokens.record(notice))) return false
+    const ended = await sessions.endAll(match ?? { portal, issuer: notice.issuer, ...notice.ends })
+    for (const [userId, count] of ended)
       await events.record({
         kind: 'signed-out',
         portal,
         userId,
         provider: slug,
-        detail: { actor: 'provider', sessions },
+        detail: { actor: 'provider', sessions: count },
       })
-    await logoutTokens.obeyed(told)
+    await sessions.logoutTokens.markProcessed(notice)
     return true
   }
 }

@@ -1,41 +1,58 @@
 import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
-import { createRetirementRows } from '../management/retire-provider.ts'
 import type { SessionsTable } from '../sessions/sessions-table.ts'
-import type { Task } from './scheduler.ts'
+import { SECOND } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
 
-export interface RetireDueParts {
-  events: EventLog
-  knex: Knex
-  index: SessionsTable
+/** A sign-in that passed the check just before the retirement has its session within seconds, so that it is found and ended. */
+const graceMs = 15 * SECOND
+const rowsPerRun = 100
+
+interface DueProvider {
+  id: string
+  portal: string
+  slug: string
+  retireAt: string
 }
 
-/**
- * milliseconds after the last moment of a provider. A sign-in that was let through just before is judged within seconds, and
- * its session is then there to be found.
- */
-const grace = 15_000
-
-/** Disables providers whose last day is over, and ends their sessions. */
-export function createRetireDue({ events, index, knex }: RetireDueParts): Task {
-  const rows = createRetirementRows(knex)
-  return async () => {
-    for (const provider of await rows.due(new Date(Date.now() - grace).toISOString())) {
-      const { portal, slug } = provider
-      // Together: an instance that dies in between must not leave sessions behind that nobody ends.
-      const sessions = await knex.transaction(async (transaction) =>
-        (await rows.retire(provider, transaction))
-          ? await index.removeQuietly({ portal, provider: slug }, transaction)
-          : undefined,
-      )
-      if (sessions === undefined) continue
-      await events.record({
-        kind: 'provider-retired',
-        portal,
-        provider: slug,
-        actor: 'upkeep',
-        detail: { sessions },
-      })
-    }
+/** Disables providers whose retirement date has passed, and ends their sessions. */
+export async function retireDueProviders(
+  { knex }: Pick<Core, 'knex'>,
+  events: EventLog,
+  sessionsTable: SessionsTable,
+): Promise<void> {
+  const due: DueProvider[] = await knex('sso_providers')
+    .select('id', 'portal', 'slug', { retireAt: 'retire_at' })
+    .where('retire_at', '<=', new Date(Date.now() - graceMs).toISOString())
+    .limit(rowsPerRun)
+  for (const provider of due) {
+    const { portal, slug } = provider
+    // One transaction: if this instance dies in between, no other one would end the sessions.
+    const sessions = await knex.transaction(async (transaction) =>
+      (await disable(transaction, provider))
+        ? await sessionsTable.removeQuietly({ portal, provider: slug }, transaction)
+        : undefined,
+    )
+    if (sessions === undefined) continue
+    await events.record({
+      kind: 'provider-retired',
+      portal,
+      provider: slug,
+      actor: 'maintenance',
+      detail: { sessions },
+    })
   }
+}
+
+/** @returns false when another instance did it, or the date has changed */
+async function disable(knex: Knex, { id, retireAt }: DueProvider): Promise<boolean> {
+  const updated = await knex('sso_providers')
+    .where({ id, retire_at: retireAt })
+    .update({
+      enabled: false,
+      retire_at: null,
+      version: knex.raw('version + 1'),
+      updated_at: new Date().toISOString(),
+    })
+  return updated === 1
 }

@@ -1,20 +1,37 @@
-import {
-  createDeleteExpiredRows,
-  createPurgeRemovedProviders,
-  type ForgetOverParts,
-} from './delete-expired-rows.ts'
-import { createRetireDue, type RetireDueParts } from './retire-due-providers.ts'
-import type { Task } from './scheduler.ts'
-import { createWarnOfExpiry, type WarnOfExpiryParts } from './warn-expiring-secrets.ts'
+import { deleteInBatches } from '../database/delete-in-batches.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { Mail } from '../mail/mail.ts'
+import type { SessionsTable } from '../sessions/sessions-table.ts'
+import { DAY, HOUR } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
+import type { Task } from './maintenance.ts'
+import { purgeRemovedProviders } from './purge-removed-providers.ts'
+import { retireDueProviders } from './retire-due-providers.ts'
+import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
 
-export interface TasksParts extends RetireDueParts, WarnOfExpiryParts, ForgetOverParts {}
-
-/** All that has its time, in the order in which it is looked after. */
-export function createTasks(parts: TasksParts): Readonly<Record<string, Task>> {
+/** @returns all tasks in the order in which they run; expired rows are kept as long as a rule or a slow clock needs them */
+export function maintenanceTasks(
+  core: Core,
+  modules: {
+    events: EventLog
+    sessionsTable: SessionsTable
+    mail: Mail | undefined
+    adminMail: readonly string[]
+    /** days for which events are kept */
+    retentionDays: number
+  },
+): Readonly<Record<string, Task>> {
+  const { knex } = core
+  const { events, sessionsTable, mail, adminMail, retentionDays } = modules
   return {
-    'retire providers': createRetireDue(parts),
-    'warn of expiry': createWarnOfExpiry(parts),
-    'forget removed providers': createPurgeRemovedProviders(parts),
-    ...createDeleteExpiredRows(parts),
+    'retire providers': () => retireDueProviders(core, events, sessionsTable),
+    'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
+    'purge removed providers': () => purgeRemovedProviders(core, events),
+    'delete sessions': () => deleteInBatches(knex, 'sso_sessions', 'expires_at', HOUR),
+    // The limits on mails count those of the last hour.
+    'delete codes': () => deleteInBatches(knex, 'sso_email_verifications', 'sent_at', 2 * HOUR),
+    'delete logout tokens': () => deleteInBatches(knex, 'sso_logout_tokens', 'expires_at', HOUR),
+    'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
+    'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
   }
 }

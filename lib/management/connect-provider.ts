@@ -19,7 +19,11 @@ export async function connectProvider(
   const { clientSecretReference: reference, clientSecret } = given
   const secret = reference === undefined ? clientSecret : providersTable.readSecretReference(reference)
   const test = { preset, redirectUri: urls.callback(slug, portal) }
-  const { settings, keyAlgorithm, checks } = await testAndResolve({ ...given, clientSecret: secret }, test, http)
+  const { settings, keyAlgorithm, checks } = await testAndResolve(
+    { ...given, clientSecret: secret },
+    test,
+    http,
+  )
   // The first key signs at once: the provider cannot have cached an earlier one.
   const clientKeys = keyAlgorithm && [await makeClientKey(keyAlgorithm, Date.now())]
   const provider = await providersTable.insert(
@@ -31,7 +35,7 @@ export async function connectProvider(
     issuer: provider.issuer,
     enabled: String(enabled),
     // Enabled without a test sign-in, on the operator's responsibility.
-    ...(enabled && { rehearsal: 'overridden' as const }),
+    ...(enabled && { testSignIn: 'overridden' as const }),
   }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
   return provider

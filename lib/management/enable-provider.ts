@@ -24,31 +24,31 @@ export async function enableProvider(
   if (!provider.enabled && !withoutTestSignIn)
     assertTestedSignIn(provider, !(await providersTable.anyEnabled(portal)))
   await providersTable.setEnabled(provider, true)
-  const rehearsal = withoutTestSignIn ? 'overridden' : 'passed'
-  const detail = { change: 'enabled', ...(!provider.enabled && { rehearsal }) }
+  const testSignIn = withoutTestSignIn ? ('overridden' as const) : ('passed' as const)
+  const detail = { change: 'enabled', ...(!provider.enabled && { testSignIn }) }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
 }
 
 export async function disableProvider(
-  { endSessions: end, events, providersTable }: ManagementContext,
+  { sessions, events, providersTable }: ManagementContext,
   slug: string,
   { portal, actor, endSessions = false }: ResolvedActOptions & DisableOptions,
 ): Promise<void> {
   const provider = await providersTable.get(portal, slug)
   await providersTable.setEnabled(provider, false, endSessions ? 'end' : undefined)
-  if (endSessions) await end({ portal, provider: slug })
+  if (endSessions) await sessions.endAll({ portal, provider: slug })
   const detail = { change: endSessions ? 'disabled, its sessions end' : 'disabled' }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
 }
 
 export async function removeProvider(
-  { endSessions: end, events, providersTable }: ManagementContext,
+  { sessions, events, providersTable }: ManagementContext,
   slug: string,
   { portal, actor, endSessions = false }: ResolvedActOptions & DisableOptions,
 ): Promise<void> {
   const provider = await providersTable.get(portal, slug)
   await providersTable.remove(provider, endSessions ? 'end' : undefined)
-  if (endSessions) await end({ portal, provider: slug })
+  if (endSessions) await sessions.endAll({ portal, provider: slug })
   await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
 }
 
@@ -100,7 +100,9 @@ export function assertTestedSignIn(
   if (!first) return
   const lockOut = 'it would be the only sign-in method and replace the classic login'
   if (Date.now() - Date.parse(testSignInAt) > maxTestAgeHours * HOUR)
-    throw refused(`the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`)
+    throw refused(
+      `the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`,
+    )
   if (testSignInUserId === undefined)
     throw refused(
       `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and the portal knows, or enable it without a test sign-in on purpose`,

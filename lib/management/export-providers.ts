@@ -24,7 +24,13 @@ export async function exportProviders(
 function inFile(provider: Provider): ProviderInFile {
   const { slug, preset } = provider
   const local = settingNamesWhere((setting) => setting.local)
-  const exported = Object.entries(settingsOf(provider)).filter(([name]) => !local.some((each) => each === name))
+  const exported = Object.entries(settingsOf(provider)).filter(
+    ([name]) => !local.some((each) => each === name),
+  )
   // `null` overrides the preset's default where the file is imported.
-  return { slug, preset, settings: Object.fromEntries(exported.map(([name, value]) => [name, value ?? null])) }
+  return {
+    slug,
+    preset,
+    settings: Object.fromEntries(exported.map(([name, value]) => [name, value ?? null])),
+  }
 }

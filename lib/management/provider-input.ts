@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Preset } from '../providers/presets/preset.ts'
+import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
 import {
@@ -8,8 +8,8 @@ import {
   type ProviderSettings,
   type SettingName,
   type SettingsInput,
-  settings as settingsTable,
   settingsSchema,
+  settings as settingsTable,
 } from '../providers/settings.ts'
 import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
@@ -77,7 +77,10 @@ export function readSlug(slug: string): string {
 export function assertFits(preset: string, settings: ProviderSettings): void {
   const issues = [...(presetOf(preset)?.objections?.(settings) ?? [])]
   if (settings.clientSecret !== undefined && settings.clientSecretReference !== undefined)
-    issues.push({ path: 'clientSecretReference', message: 'give either the client secret or a reference to it' })
+    issues.push({
+      path: 'clientSecretReference',
+      message: 'give either the client secret or a reference to it',
+    })
   if (issues.length > 0) throw new ManagementError('invalid', issues)
 }
 
@@ -89,7 +92,8 @@ function readAnswers(preset: Preset, given: Record<string, string>): Record<stri
   for (const { name, label, hint, required = true, read } of preset.asks) {
     const answer = given[name]?.trim() ?? ''
     if (answer === '') {
-      if (required) issues.push({ path: name, message: `enter the ${[label, hint].filter(Boolean).join(', ')}` })
+      if (required)
+        issues.push({ path: name, message: `enter the ${[label, hint].filter(Boolean).join(', ')}` })
       continue
     }
     const outcome = read(answer)

@@ -71,7 +71,9 @@ export async function retireProvider(
 ): Promise<void> {
   const delay = at.getTime() - Date.now()
   if (!(delay > 0 && delay <= maxRetirementDelayMs))
-    throw new ManagementError('invalid', [{ path: 'at', message: 'choose a date in the future, within a year' }])
+    throw new ManagementError('invalid', [
+      { path: 'at', message: 'choose a date in the future, within a year' },
+    ])
   const provider = await providersTable.get(portal, slug)
   if (!provider.enabled)
     throw new ManagementError('conflict', `"${slug}" is already disabled: nobody can sign in with it`)
@@ -93,7 +95,10 @@ export async function cancelRetirement(
     .where('retire_at', '>', now())
     .update({ retire_at: null, updated_at: now() })
   if (cancelled !== 1)
-    throw new ManagementError('conflict', `"${slug}" has no retirement date in the future: if it is disabled, enable it`)
+    throw new ManagementError(
+      'conflict',
+      `"${slug}" has no retirement date in the future: if it is disabled, enable it`,
+    )
   const detail = { change: 'retirement cancelled' }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
 }
@@ -121,7 +126,10 @@ export async function restoreProvider(
     .update({ removed_at: null, enabled: false, version: knex.raw('version + 1'), updated_at: now() })
   if (restored !== 1)
     throw (await providersTable.find(portal, slug))
-      ? new ManagementError('conflict', `a provider called "${slug}" is connected: there is nothing to restore`)
+      ? new ManagementError(
+          'conflict',
+          `a provider called "${slug}" is connected: there is nothing to restore`,
+        )
       : new ManagementError(
           'not_found',
           `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,

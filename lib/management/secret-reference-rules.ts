@@ -22,7 +22,10 @@ export function assertMayReference(
   if (before?.clientSecretReference !== undefined)
     guarded.push('clientSecret', ...settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient))
   const issues: Issue[] = guarded
-    .filter((name) => name in settings && settings[name] !== (before as Partial<ProviderSettings> | undefined)?.[name])
+    .filter(
+      (name) =>
+        name in settings && settings[name] !== (before as Partial<ProviderSettings> | undefined)?.[name],
+    )
     .map((path) => ({
       path,
       message:

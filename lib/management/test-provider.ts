@@ -26,7 +26,10 @@ export class ProviderTestError extends ManagementError {
 
   constructor(checks: readonly Check[]) {
     const failed = checks.filter(({ result }) => result === 'failed')
-    super('test_failed', failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })))
+    super(
+      'test_failed',
+      failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })),
+    )
     this.name = 'ProviderTestError'
     this.checks = checks
   }
@@ -49,7 +52,7 @@ export interface ProviderTest {
 
 /** Failures here do not count against a provider that is in use: the test has connections and limits of its own. */
 export async function testProvider(input: TestInput, http: HttpClients): Promise<ProviderTest> {
-  const clock = createClock(http.of('candidate', input))
+  const clock = createClock(http.clientFor('candidate', input))
   const { metadata, checks: reached } = await reach(input, clock.outbound)
   if (!metadata) return sanitized({ checks: reached })
   const clientAuthentication = input.clientAuthentication ?? chooseAuthentication(metadata, input)

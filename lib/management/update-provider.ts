@@ -1,4 +1,9 @@
-import { type ClientKey, type ClientKeyAlgorithm, makeClientKey, signingKeyOf } from '../providers/client-key.ts'
+import {
+  type ClientKey,
+  type ClientKeyAlgorithm,
+  makeClientKey,
+  signingKeyOf,
+} from '../providers/client-key.ts'
 import type { Provider } from '../providers/provider.ts'
 import {
   changedSettings,
@@ -6,8 +11,8 @@ import {
   type ProviderSettings,
   type SettingName,
   settingNamesWhere,
-  settings as settingsTable,
   settingsOf,
+  settings as settingsTable,
 } from '../providers/settings.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'

@@ -1,23 +1,23 @@
 import ipaddr from 'ipaddr.js'
 
-/** Whether a connection may go to this address, in any of the spellings that a socket takes. */
+/** Returns true if the portal may connect to this address, in any notation that a socket accepts. */
 export type AddressRules = (address: string) => boolean
 
-// Public by its range, but inside of every Azure machine it is the platform itself, and hands out what that knows.
+// In a public range, but inside every Azure machine it is the platform itself, which hands out the machine's secrets.
 const azurePlatform = '168.63.129.16'
 
-// All that was ever given out to be reached from everywhere. Outside lie ranges that no registry of special purposes names and
-// that still lead inside: a host with old tunnels sends `::10.0.0.1` to 10.0.0.1.
-const global = ipaddr.IPv6.parseCIDR('2000::/3')
+// The only range that IANA assigns to global unicast. Outside it, addresses that no special-purpose registry lists can still
+// reach the private network: a host with IPv4-compatible tunnels sends `::10.0.0.1` to 10.0.0.1.
+const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
 
+/** RFC 6052 */
 const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 
 /**
- * Who may enter a provider's address must not reach with it what only this server can reach: itself, the private network,
- * a cloud's metadata service with its credentials (server-side request forgery). So only public addresses are let through,
- * by IANA's special-purpose registries, and what the operator names.
+ * Server-side request forgery: an administrator could enter a URL that only this server reaches, such as a cloud's metadata
+ * service. Allows only addresses that are public by IANA's special-purpose registries, and those that the operator names.
  *
- * @param allowed addresses and ranges that are fine though they are not public
+ * @param allowed addresses and ranges to allow although they are not public
  */
 export function createAddressRules(allowed: readonly string[]): AddressRules {
   const ranges = allowed.map((text) =>
@@ -26,14 +26,14 @@ export function createAddressRules(allowed: readonly string[]): AddressRules {
   return (text) => {
     if (!ipaddr.isValid(text)) return false
     const address = embedded(ipaddr.process(text))
-    const named = ranges.some(
+    const isAllowed = ranges.some(
       ([range, bits]) => range.kind() === address.kind() && address.match(range, bits),
     )
-    return named || (isPublic(address) && address.toString() !== azurePlatform)
+    return isAllowed || (isPublic(address) && address.toString() !== azurePlatform)
   }
 }
 
-/** Whether it is an address, or a range of them in the notation of RFC 4632. */
+/** True for an address, or a range in CIDR notation (RFC 4632). */
 export function isAddressRange(text: string): boolean {
   return ipaddr.isValid(text) || ipaddr.isValidCIDR(text)
 }
@@ -43,14 +43,14 @@ export function isLoopbackAddress(text: string): boolean {
 }
 
 function isPublic(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
-  if (address instanceof ipaddr.IPv6 && !address.match(global)) return false
+  if (address instanceof ipaddr.IPv6 && !address.match(globalUnicast)) return false
   return address.range() === 'unicast'
 }
 
-// In a network of IPv6 alone every IPv4 address comes in this wrapping (RFC 6052): it is as public as what is inside.
+/** In an IPv6-only network every IPv4 address is translated (NAT64): judge the IPv4 address inside. */
 function embedded(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
-  const wrapped = address instanceof ipaddr.IPv6 && address.match(nat64)
-  return wrapped ? ipaddr.fromByteArray(address.toByteArray().slice(12)) : address
+  const isTranslated = address instanceof ipaddr.IPv6 && address.match(nat64)
+  return isTranslated ? ipaddr.fromByteArray(address.toByteArray().slice(12)) : address
 }
 
 function single(address: ipaddr.IPv4 | ipaddr.IPv6): [ipaddr.IPv4 | ipaddr.IPv6, number] {

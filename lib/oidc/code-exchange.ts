@@ -4,134 +4,132 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProviderMetadata } from './discovery.ts'
 
 export interface ExchangedTokens {
-  /** the one that judged, for UserInfo */
+  /** the configuration that validated the tokens; UserInfo is fetched with it */
   configuration: client.Configuration
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
-/** Who judges an answer. */
 export interface ConfigurationFactory {
   metadata: ProviderMetadata
-  /** @param issuer that the tokens have to name; default the row's */
+  /** @param issuer that the tokens must name; default the row's */
   configuration(issuer?: string): client.Configuration
 }
 
 /**
- * Redeems the code of an answer and has openid-client judge what comes.
+ * Exchanges the code of an authorization response. openid-client validates the tokens.
  *
- * @param received the callback's address with the answer's parameters
- * @throws what openid-client throws; Error for a token of a tenant that does not come in
+ * @param received the callback's URL with the parameters of the response
+ * @throws any error of openid-client; Error for a token of a tenant that is not allowed
  */
 export async function exchangeCode(
   provider: Provider,
-  judges: ConfigurationFactory,
+  factory: ConfigurationFactory,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<ExchangedTokens> {
   const { issuer, send }: Tenant = isTemplated(provider)
-    ? await tenantOf(provider, judges, received, checks)
+    ? await findTenant(provider, factory, received, checks)
     : { issuer: provider.issuer }
-  const configuration = judges.configuration(issuer)
+  const configuration = factory.configuration(issuer)
+  if (send) configuration[client.customFetch] = send
   if (provider.preset === 'entra')
-    restrictKeysToIssuer(configuration, provider, judges.metadata, issuer, send)
+    restrictKeysToIssuer(configuration, provider, factory.metadata.jwks_uri, issuer)
   return {
     configuration,
     tokens: await client.authorizationCodeGrant(configuration, received, { ...checks }),
   }
 }
 
-/** Keys count only for the issuer that they say they are for. @param send asks in place of the configuration's own */
+/** Entra names the issuer of each key: a key of another tenant must not verify this token. */
 function restrictKeysToIssuer(
   configuration: client.Configuration,
   provider: Provider,
-  { jwks_uri }: ProviderMetadata,
+  jwksUri: string,
   issuer: string,
-  send?: client.CustomFetch,
 ): void {
-  const ask = send ?? (configuration[client.customFetch] as client.CustomFetch)
-  const keysUrl = new URL(jwks_uri).href
+  const send = configuration[client.customFetch] as client.CustomFetch
+  const keysUrl = new URL(jwksUri).href
   configuration[client.customFetch] = async (url, options) => {
-    const response = await ask(url, options)
-    return url === keysUrl ? await withoutForeignKeys(provider, issuer, response) : response
+    const response = await send(url, options)
+    return url === keysUrl ? await keepKeysOfIssuer(provider, issuer, response) : response
   }
 }
 
 interface Tenant {
-  /** that the answer's tokens have to name */
+  /** that the tokens must name */
   issuer: string
-  /** asks on, where the code has been redeemed already */
+  /** returns the token response again where the code has been exchanged already */
   send?: client.CustomFetch
 }
 
-/** Whose answer it is, of a row for many tenants. */
-async function tenantOf(
+/** Finds the tenant that an authorization response comes from, for a row that accepts several. */
+async function findTenant(
   provider: Provider,
-  judges: ConfigurationFactory,
+  factory: ConfigurationFactory,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Tenant> {
-  // RFC 9207: where the answer itself says whose it is, tokens of nobody else will do.
+  // RFC 9207: if the response names its issuer, the tokens must come from that issuer.
   const named = received.searchParams.get('iss')
   if (named !== null && !isIssuerOf(provider, named))
-    throw new Error('the answer comes from another issuer (iss)')
-  return named === null ? await peekTenant(provider, judges, received, checks) : { issuer: named }
+    throw new Error('the authorization response comes from another issuer (iss)')
+  return named === null ? await peekTenant(provider, factory, received, checks) : { issuer: named }
 }
 
 /**
- * Whose tokens they are, only the tokens say. The code is redeemed once, by a first judge whose verdict never counts: he demands
- * the row's own issuer, which no token names. The `tid` in the token then chooses which issuer the second judge demands, of the
- * same answer. It is unverified at that moment and gains its sender nothing: signature, issuer and `tid` have to agree later.
+ * Only the tokens name the tenant. A first validation, which always fails, exchanges the code; the unverified `tid` then selects
+ * the issuer for the second. A false `tid` gains nothing: signature, issuer and `tid` must agree there.
  */
 async function peekTenant(
   provider: Provider,
-  judges: ConfigurationFactory,
+  factory: ConfigurationFactory,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Tenant> {
-  const tokenUrl = new URL(judges.metadata.token_endpoint).href
-  const configuration = judges.configuration()
-  const ask = configuration[client.customFetch] as client.CustomFetch
-  let answer: Response | undefined
+  const tokenUrl = new URL(factory.metadata.token_endpoint).href
+  const configuration = factory.configuration()
+  const send = configuration[client.customFetch] as client.CustomFetch
+  let latest: Response | undefined
   configuration[client.customFetch] = async (url, options) => {
-    const response = await ask(url, options)
-    if (url === tokenUrl) answer = response.clone()
+    const response = await send(url, options)
+    if (url === tokenUrl) latest = response.clone()
     return response
   }
   const failure: unknown = await client.authorizationCodeGrant(configuration, received, { ...checks }).then(
-    () => new Error('the ID token names an issuer that nobody has (iss)'),
+    () => new Error('the ID token names the issuer of no tenant (iss)'),
     (error: unknown) => error,
   )
-  if (answer?.status !== 200) throw failure
-  const kept = answer
-  const tenant = await tenantIn(kept.clone())
-  if (tenant === undefined) throw failure
-  const issuer = issuerFor(provider, tenant)
-  if (issuer === undefined) throw ofAnotherTenant(tenant)
-  // The same deadline and keys go on; only the code is not redeemed again.
+  if (latest?.status !== 200) throw failure
+  const tokenResponse = latest
+  const tid = await readTid(tokenResponse.clone())
+  if (tid === undefined) throw failure
+  const issuer = issuerFor(provider, tid)
+  if (issuer === undefined) throw ofAnotherTenant(tid)
+  // Deadline and prefetched keys stay the same; only the code is not sent again.
   return {
     issuer,
-    send: async (url, options) => (url === tokenUrl ? kept.clone() : await ask(url, options)),
+    send: async (url, options) => (url === tokenUrl ? tokenResponse.clone() : await send(url, options)),
   }
 }
 
-/** As it stands in a token that nobody has verified yet. */
-async function tenantIn(answer: Response): Promise<unknown> {
+/** Reads `tid` from an unverified ID token. */
+async function readTid(tokenResponse: Response): Promise<unknown> {
   try {
-    const { id_token: idToken } = (await answer.json()) as { id_token?: unknown }
+    const { id_token: idToken } = (await tokenResponse.json()) as { id_token?: unknown }
     const [, payload = ''] = String(idToken).split('.')
     return (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { tid?: unknown } | null)?.tid
   } catch {
-    // The first judge has said what is wrong with it.
+    // The first validation has already reported why it is malformed.
     return undefined
   }
 }
 
-async function withoutForeignKeys(provider: Provider, issuer: string, response: Response): Promise<Response> {
-  const set = (await response
+async function keepKeysOfIssuer(provider: Provider, issuer: string, response: Response): Promise<Response> {
+  const keySet = (await response
     .clone()
     .json()
     .catch(() => undefined)) as { keys?: unknown } | undefined
-  if (!Array.isArray(set?.keys)) return response
-  const keys = keysForIssuer(provider, issuer, set.keys)
+  if (!Array.isArray(keySet?.keys)) return response
+  const keys = keysForIssuer(provider, issuer, keySet.keys)
   return new Response(JSON.stringify({ keys }), { status: response.status, headers: response.headers })
 }

@@ -3,98 +3,95 @@ import { isIP, type LookupFunction } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { type AddressRules, isLoopbackAddress } from './address-rules.ts'
 
-/** What a provider's row says of the way to it. */
+/** The network settings of a provider's row. */
 export interface Network {
-  /** http(s) address of a proxy, without credentials; left out: straight */
+  /** http(s) URL of a proxy, without credentials; default: none */
   proxy?: string | undefined
-  /** PEM certificates that its TLS is verified with, instead of the system's */
+  /** PEM certificates to verify TLS with, instead of the system's */
   certificateAuthority?: string | undefined
 }
 
 export interface AgentSettings {
-  /** requests to one origin at a time */
+  /** concurrent requests to one origin */
   concurrency: number
-  /** milliseconds for a connection */
-  timeout: number
+  connectTimeoutMs: number
 }
 
-/** The addresses of a name. */
+/** Looks up the addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<{ address: string; family: number }[]>
 
 type Connect = ReturnType<typeof buildConnector>
 
 /**
- * Makes what sends requests: to addresses that the rules let through, and to the very ones that were looked at. A name that
- * answers with another address a moment later (DNS rebinding) gains nothing, because nobody asks a second time.
+ * Creates dispatchers that connect only to allowed addresses. Each name is resolved once and the checked address is used, so
+ * that an attacker gains nothing by changing it in between (DNS rebinding).
  *
- * @param resolve for tests; the system's resolver otherwise
+ * @param resolve for tests; default the system's resolver
  */
 export function createAgents(
   rules: AddressRules,
-  { concurrency, timeout }: AgentSettings,
+  { concurrency, connectTimeoutMs: timeout }: AgentSettings,
   resolve: Resolve = resolveBySystem,
 ): (network: Network) => Dispatcher {
-  const resolveOnce = shared(resolve)
-  const connectorFor = (permits: AddressRules, ca?: string): Connect => {
-    // Explicit, so that no environment variable turns it off.
+  const resolveOnce = shareInFlight(resolve)
+  const connectorFor = (isAllowed: AddressRules, ca?: string): Connect => {
+    // Explicit, so that no environment variable can turn it off.
     const tls = { rejectUnauthorized: true, ...(ca !== undefined && { ca }) }
-    const connect = buildConnector({ timeout, ...tls, lookup: lookupOf(permits, resolveOnce) })
+    const connect = buildConnector({ timeout, ...tls, lookup: createLookup(isAllowed, resolveOnce) })
     return (options, callback) => {
-      const literal = unbracketed(options.hostname)
-      // A literal address never goes through `lookup`.
-      if (isIP(literal) && !permits(literal)) callback(refused(literal), null)
+      const literal = withoutBrackets(options.hostname)
+      // Node does not call `lookup` for a literal address.
+      if (isIP(literal) && !isAllowed(literal)) callback(notPublic(literal), null)
       else connect(options, callback)
     }
   }
-  const permitted = connectorFor(rules)
-  const plain = connectorFor((address) => isLoopbackAddress(address) && rules(address))
-  const kept = { connections: concurrency, keepAliveTimeout: 20_000 }
+  const secure = connectorFor(rules)
+  const plainLoopback = connectorFor((address) => isLoopbackAddress(address) && rules(address))
+  const pool = { connections: concurrency, keepAliveTimeout: 20_000 }
 
-  function straight({ certificateAuthority: ca }: Network): Dispatcher {
-    const secure = ca === undefined ? permitted : connectorFor(rules, ca)
+  function direct({ certificateAuthority: ca }: Network): Dispatcher {
+    const connectTls = ca === undefined ? secure : connectorFor(rules, ca)
     const connect: Connect = (options, callback) =>
-      (options.protocol === 'https:' ? secure : plain)(options, callback)
-    return new Agent({ ...kept, connect })
+      (options.protocol === 'https:' ? connectTls : plainLoopback)(options, callback)
+    return new Agent({ ...pool, connect })
   }
 
-  /** A tunnel (`CONNECT`), so that the proxy sees a name and TLS, and neither a code nor a secret. */
-  function through(proxy: string, { certificateAuthority: ca }: Network): Dispatcher {
+  /** Tunnels TLS (`CONNECT`), so that the proxy sees a host name, but no code and no secret. */
+  function viaProxy(proxy: string, { certificateAuthority: ca }: Network): Dispatcher {
     return new ProxyAgent({
-      ...kept,
+      ...pool,
       uri: proxy,
-      // Who may enter a proxy must not reach with it what only this server can reach: the same rules hold for its address.
+      // The proxy's URL is entered by an administrator, too: the same address rules apply.
       clientFactory: (origin) =>
-        new Pool(origin, { connections: concurrency, connect: permitted, headersTimeout: timeout }),
+        new Pool(origin, { connections: concurrency, connect: secure, headersTimeout: timeout }),
       requestTls: { timeout, rejectUnauthorized: true, ...(ca !== undefined && { ca }) },
     })
   }
 
-  return (network) => (network.proxy === undefined ? straight(network) : through(network.proxy, network))
+  return (network) => (network.proxy === undefined ? direct(network) : viaProxy(network.proxy, network))
 }
 
 /**
- * A proxy resolves names itself, and where they lead is its own to say. What can be seen here is refused here: an address that
- * the rules forbid, this machine by its name, and plain text, which would leave it.
- *
- * @throws Error that says which
+ * A proxy resolves host names itself, so their addresses cannot be checked here. Refuses forbidden literal addresses, the
+ * names of the loopback, and plain http, which would leave this machine.
  */
-export function assertTunnelled(url: URL, rules: AddressRules): void {
+export function assertProxyAllowed(url: URL, rules: AddressRules): void {
   if (url.protocol !== 'https:') throw new Error(`${url.origin} is not https, and goes through no proxy`)
-  const host = unbracketed(url.hostname).replace(/\.$/, '')
+  const host = withoutBrackets(url.hostname).replace(/\.$/, '')
   const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host
-  if (isIP(literal) && !rules(literal)) throw refused(literal)
+  if (isIP(literal) && !rules(literal)) throw notPublic(literal)
 }
 
-function unbracketed(hostname: string): string {
+function withoutBrackets(hostname: string): string {
   return hostname.replace(/^\[|\]$/g, '')
 }
 
-function lookupOf(permits: AddressRules, resolve: Resolve): LookupFunction {
+function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname).then(
       (found) => {
-        const [first, ...others] = found.filter(({ address }) => permits(address))
-        if (!first) callback(refused(found.map(({ address }) => address).join(', ')), '', 0)
+        const [first, ...others] = found.filter(({ address }) => isAllowed(address))
+        if (!first) callback(notPublic(found.map(({ address }) => address).join(', ')), '', 0)
         else if (options.all) callback(null, [first, ...others])
         else callback(null, first.address, first.family)
       },
@@ -103,21 +100,21 @@ function lookupOf(permits: AddressRules, resolve: Resolve): LookupFunction {
   }
 }
 
-function refused(urls: string): Error {
+function notPublic(addresses: string): Error {
   return new Error(
-    `the address ${urls || 'of nothing'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
+    `the address ${addresses || '(none found)'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
   )
 }
 
 const resolveBySystem: Resolve = (hostname) => systemLookup(hostname, { all: true })
 
-// The system's resolver keeps one of Node's four threads while it waits: a name server that never answers may have one of
-// them, not all, and with them the whole portal's files and signatures.
-function shared(resolve: Resolve): Resolve {
+// A system lookup occupies one of Node's four worker threads. Sharing it prevents a name server that never answers from
+// occupying all four, and with them the portal's file access and signatures.
+function shareInFlight(resolve: Resolve): Resolve {
   const pending = new Map<string, ReturnType<Resolve>>()
   return (hostname) => {
-    const asked = pending.get(hostname) ?? resolve(hostname).finally(() => pending.delete(hostname))
-    pending.set(hostname, asked)
-    return asked
+    const lookup = pending.get(hostname) ?? resolve(hostname).finally(() => pending.delete(hostname))
+    pending.set(hostname, lookup)
+    return lookup
   }
 }

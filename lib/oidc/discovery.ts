@@ -2,30 +2,30 @@ import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
 
-/** Metadata that a sign-in can go by: every endpoint that we use is there and fetchable. */
+/** Provider metadata in which every endpoint that a sign-in needs exists and may be fetched. */
 export type ProviderMetadata = client.ServerMetadata & {
   readonly authorization_endpoint: string
   readonly token_endpoint: string
   readonly jwks_uri: string
-  /** there only when people can be sent there */
+  /** absent unless a browser can be redirected to it */
   readonly end_session_endpoint?: string | undefined
 }
 
-/** seconds; with those of an answer less than the ten that a person waits at most */
-const discoveryTimeLimit = 4
+/** together with a code exchange less than ten seconds, which is how long a user may have to wait */
+const discoveryTimeoutSeconds = 4
 
 /**
  * Fetches and checks the metadata of an issuer (OpenID Connect Discovery 1.0, 4).
  *
- * @returns of a row for many tenants with the issuer as the row spells it: no token ever names that one
- * @throws when it cannot be reached, is not the issuer's own, or lacks an endpoint
+ * @returns for a row that accepts several tenants, with the row's issuer, which no token names
+ * @throws when the document cannot be fetched, names another issuer, or lacks an endpoint
  */
 export async function discover(
   { issuer, preset }: { issuer: string; preset: string },
   outbound: HttpClient,
 ): Promise<ProviderMetadata> {
   if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
-  // By the document's own address: openid-client would compare its issuer, which is a template here.
+  // Fetched by its full URL: openid-client would otherwise compare its issuer, which is a template here.
   const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
   if (document.issuer !== templateOf(issuer))
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(document.issuer)}`)
@@ -36,21 +36,21 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
   if (!isFetchable(server))
     throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
-    [client.customFetch]: outbound.fetchMoved,
-    timeout: Math.min(discoveryTimeLimit, outbound.timeLimit),
+    [client.customFetch]: outbound.fetchFollowingRedirects,
+    timeout: Math.min(discoveryTimeoutSeconds, outbound.timeoutSeconds),
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
   })
   return configuration.serverMetadata()
 }
 
 /**
- * Only the spelling that was checked is handed on: `https://ex%61mple.com` is one host to us and another to a laxer parser,
- * and a character outside of ASCII cannot stand in a `Location` header.
+ * Passes on only normalized URLs: another parser may read `https://ex%61mple.com` as another host, and a `Location` header
+ * cannot hold characters outside ASCII.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
   const { userinfo_endpoint, end_session_endpoint: _, ...others } = metadata
   return {
-    ...withPlainLists(others),
+    ...withStringLists(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
@@ -59,20 +59,20 @@ function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
   }
 }
 
-/** What a list announces is text: whatever else stands in it cannot be compared, nor shown, and objects may not even become text. */
-function withPlainLists<T extends object>(metadata: T): T {
-  const plain = ([name, value]: [string, unknown]) => [
+/** Keeps only the strings of a list: an object such as `{ toString: 1 }` would throw when it is compared or shown. */
+function withStringLists<T extends object>(metadata: T): T {
+  const stringsOnly = ([name, value]: [string, unknown]) => [
     name,
     Array.isArray(value) ? value.filter((each) => typeof each === 'string') : value,
   ]
-  return Object.fromEntries(Object.entries(metadata).map(plain)) as T
+  return Object.fromEntries(Object.entries(metadata).map(stringsOnly)) as T
 }
 
-/** A bad one costs the provider its part in signing out, not everybody the sign-in. */
+/** An invalid endpoint disables logout at the provider, not the sign-in. */
 function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
   try {
     const url = new URL(endpoint(metadata, 'end_session_endpoint'))
-    // Its origin becomes part of a Content-Security-Policy, in which `;` and `*` in a host would be words of their own.
+    // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
     return /^[a-z0-9._[\]:-]+$/.test(url.host) ? { end_session_endpoint: url.href } : {}
   } catch {
     return {}
@@ -82,6 +82,6 @@ function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endp
 function endpoint(metadata: client.ServerMetadata, name: string): string {
   const value = metadata[name]
   if (typeof value !== 'string') throw new Error(`the discovery document lacks ${name}`)
-  if (!URL.canParse(value) || !isFetchable(new URL(value))) throw new Error(`${name} is not an https address`)
+  if (!URL.canParse(value) || !isFetchable(new URL(value))) throw new Error(`${name} is not an https URL`)
   return new URL(value).href
 }

@@ -4,145 +4,152 @@ import { LRUCache } from 'lru-cache'
 import type { CustomFetch } from 'openid-client'
 import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
 import { createAddressRules } from './address-rules.ts'
-import { assertTunnelled, createAgents, type Network, type Resolve } from './connector.ts'
+import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
 
-/** How providers are reached. */
+/** Limits for outbound requests to providers. */
 export interface OutboundSettings {
-  /** seconds for a whole exchange: waiting for a turn, connecting, headers and body; default 5, at most 6 */
+  /** for a whole exchange: queue, connection, headers and body; default 5, at most 6 */
   timeoutSeconds: number
   /**
-   * addresses and ranges that a provider may be at although they are not public, such as `10.20.0.0/16`; default none. The
-   * loopback is allowed, too, while `baseUrl` is itself on it
+   * addresses and ranges to allow although they are not public, such as `10.20.0.0/16`; default none. The loopback is allowed,
+   * too, while `baseUrl` is on it
    */
   allowedAddresses: string[]
-  /** requests of one provider to one origin at a time; more wait their turn; default 32 */
+  /** concurrent requests of one provider to one origin; more are queued; default 32 */
   concurrency: number
 }
 
-/** The only way out, with all the limits that a hostile provider makes necessary. */
+/** All outbound requests pass through here, limited against hostile providers. */
 export interface HttpClients extends HttpClient {
   /**
-   * The same for one provider, whose failures and connections count for itself alone: its metadata may name another one's
-   * endpoint, and have us hang up on that five times in a row, or use up all connections to it.
+   * The client of one provider, with its own connections and failure count. A hostile provider could name another provider's
+   * endpoint in its metadata, and otherwise exhaust its connections or open its circuit breaker.
    *
    * @param owner id of the provider
-   * @param network its proxy and certificates; other ones make another way, with connections and failures of its own
+   * @param network its proxy and certificates; a change starts with new connections and no failures
    */
-  of(owner: string, network?: Network): HttpClient
+  clientFor(owner: string, network?: Network): HttpClient
   close(): Promise<void>
 }
 
 export interface HttpClient {
-  /** seconds for a whole exchange */
-  readonly timeLimit: number
-  /** An answer of at most 1 MiB, without following a redirect. @throws Unreachable, or Error for what is not to be fetched */
+  /** for a whole exchange */
+  readonly timeoutSeconds: number
+  /** Returns a response of at most 1 MiB; follows no redirect. @throws UnreachableError, or Error for a forbidden URL */
   readonly fetch: CustomFetch
-  /** The same for public documents, which may move within their origin: follows three redirects there. */
-  readonly fetchMoved: CustomFetch
+  /** The same for public documents: follows up to three redirects within their origin. */
+  readonly fetchFollowingRedirects: CustomFetch
 }
 
-/** The provider gave no answer that could be looked at, or is known to give none at present. */
+/** The provider did not respond, or its circuit breaker is open. */
 export class UnreachableError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
-    this.name = 'Unreachable'
+    this.name = 'UnreachableError'
   }
 }
 
 class ResponseTooLargeError extends Error {}
 
-/** No answer in time from an endpoint that answered others meanwhile. */
+/** A request timed out in the queue, while the endpoint responded to other requests. */
 class QueueTimeoutError extends Error {}
 
 interface Endpoint {
   breaker: CircuitBreakerPolicy
-  /** milliseconds on the clock of `performance` */
-  lastAnswer: number
+  /** milliseconds, of `performance.now()` */
+  lastResponseAt: number
 }
 
-/** bytes of one answer, after decompression */
-const sizeLimit = 1024 * 1024
+/** of one response, after decompression */
+const maxResponseBytes = 1024 * 1024
 
-// After five failures in a row an endpoint is left alone for ten seconds: whoever comes meanwhile is told at once, and holds
-// no socket and no memory for the whole time limit. Then one request tries whether it is back.
-const failuresInARow = 5
-const leftAlone = 10_000
-/** providers whose connections are kept; each has a few kilobytes */
-const mostOwners = 200
+// After five failures in a row requests to an endpoint fail at once for ten seconds, so that they hold no socket and no memory
+// until they time out. Then one request tests whether it responds again.
+const maxConsecutiveFailures = 5
+const retryDelayMs = 10_000
+const maxRedirects = 3
+/** providers whose connections are kept; each takes a few kilobytes */
+const maxAgents = 200
+const maxEndpoints = 1000
+const endpointTtlMs = 3_600_000
 
-/** @param resolve for tests; the system's resolver otherwise */
+/** @param resolve for tests; default the system's resolver */
 export function createHttpClients(settings: OutboundSettings, resolve?: Resolve): HttpClients {
-  const { timeoutSeconds: timeLimit, allowedAddresses, concurrency } = settings
+  const { timeoutSeconds, allowedAddresses, concurrency } = settings
+  const timeoutMs = timeoutSeconds * 1000
   const rules = createAddressRules(allowedAddresses)
-  const createAgent = createAgents(rules, { concurrency, timeout: timeLimit * 1000 }, resolve)
-  // Each a few connections, which end by themselves when nobody needs them.
+  const createAgent = createAgents(rules, { concurrency, connectTimeoutMs: timeoutMs }, resolve)
   const agents = new LRUCache<string, Dispatcher>({
-    max: mostOwners,
-    // Once its requests under way are done.
+    max: maxAgents,
+    // `close` waits for the pending requests.
     dispose: (agent) => void agent.close().catch(() => {}),
   })
-  // By endpoint, not by provider alone: keys that still answer must not hide that the token endpoint hangs.
-  const endpoints = new LRUCache<string, Endpoint>({ max: 1000, ttl: 3_600_000 })
+  // Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs.
+  const endpoints = new LRUCache<string, Endpoint>({ max: maxEndpoints, ttl: endpointTtlMs })
 
-  function agentOf(owner: string, network: Network): Dispatcher {
-    const known = agents.get(owner)
-    if (known) return known
+  function agentFor(owner: string, network: Network): Dispatcher {
+    const existing = agents.get(owner)
+    if (existing) return existing
     const agent = createAgent(network)
     agents.set(owner, agent)
     return agent
   }
 
-  function endpointOf(owner: string, { origin, pathname }: URL): Endpoint {
+  function endpointFor(owner: string, { origin, pathname }: URL): Endpoint {
     const key = `${owner} ${origin}${pathname}`
-    const known = endpoints.get(key)
-    if (known) return known
+    const existing = endpoints.get(key)
+    if (existing) return existing
     const breaker = circuitBreaker(
       handleWhen((error) => !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)),
       {
-        halfOpenAfter: leftAlone,
-        breaker: new ConsecutiveBreaker(failuresInARow),
+        halfOpenAfter: retryDelayMs,
+        breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
       },
     )
-    const endpoint = { breaker, lastAnswer: Number.NEGATIVE_INFINITY }
+    const endpoint = { breaker, lastResponseAt: Number.NEGATIVE_INFINITY }
     endpoints.set(key, endpoint)
     return endpoint
   }
 
-  /** Who brings a hundred made-up codes at once makes some of them wait in vain for their turn: that is no dead endpoint. */
-  async function ask(endpoint: Endpoint, ...request: Parameters<typeof exchange>): Promise<Response> {
-    const began = performance.now()
+  /** An attacker who sends many invented codes makes requests time out in the queue: that must not open the breaker. */
+  async function send(endpoint: Endpoint, ...request: Parameters<typeof exchange>): Promise<Response> {
+    const startedAt = performance.now()
     try {
       const response = await exchange(...request)
-      endpoint.lastAnswer = performance.now()
+      endpoint.lastResponseAt = performance.now()
       return response
     } catch (cause) {
-      if (cause instanceof ResponseTooLargeError || endpoint.lastAnswer < began) throw cause
-      throw new QueueTimeoutError('it answers others', { cause })
+      if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
+      throw new QueueTimeoutError('it responds to other requests', { cause })
     }
   }
 
-  function wayOf(id: string, network: Network = {}): HttpClient {
+  function clientFor(id: string, network: Network = {}): HttpClient {
     const owner = id + fingerprint(network)
-    const fetchOnce: CustomFetch = async (address, options) => {
-      const url = new URL(address)
+    const fetchOnce: CustomFetch = async (href, options) => {
+      const url = new URL(href)
       assertFetchable(url)
-      if (network.proxy !== undefined) assertTunnelled(url, rules)
+      if (network.proxy !== undefined) assertProxyAllowed(url, rules)
       try {
-        const endpoint = endpointOf(owner, url)
-        return await endpoint.breaker.execute(() => ask(endpoint, agentOf(owner, network), url, options))
+        const endpoint = endpointFor(owner, url)
+        return await endpoint.breaker.execute(() => send(endpoint, agentFor(owner, network), url, options))
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
-        throw new UnreachableError(`${url.origin} gave no answer`, { cause })
+        throw new UnreachableError(`${url.origin} did not respond`, { cause })
       }
     }
-    return { timeLimit, fetch: fetchOnce, fetchMoved: followSameOriginRedirects(fetchOnce) }
+    return {
+      timeoutSeconds,
+      fetch: fetchOnce,
+      fetchFollowingRedirects: followSameOriginRedirects(fetchOnce),
+    }
   }
 
   async function exchange(dispatcher: Dispatcher, url: URL, options: Parameters<CustomFetch>[1]) {
-    const { signal: given, method, headers, body } = options
-    return await inTime(timeLimit * 1000, given, async (signal) => {
+    const { signal: callerSignal, method, headers, body } = options
+    return await withDeadline(timeoutMs, callerSignal, async (signal) => {
       const request = { method, headers, body: body ?? null, signal }
-      return await wholeAnswer(await fetch(url, { ...request, dispatcher, redirect: 'manual' }))
+      return await readResponse(await fetch(url, { ...request, dispatcher, redirect: 'manual' }))
     })
   }
 
@@ -152,10 +159,10 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     agents.clear()
   }
 
-  return { ...wayOf(''), of: wayOf, close }
+  return { ...clientFor(''), clientFor, close }
 }
 
-/** Certificates are long: as part of a key they are their digest. */
+/** Identifies network settings in a cache key; a digest, because certificates are long. */
 function fingerprint({ proxy = '', certificateAuthority = '' }: Network): string {
   if (proxy === '' && certificateAuthority === '') return ''
   return ` ${createHash('sha256')
@@ -163,9 +170,9 @@ function fingerprint({ proxy = '', certificateAuthority = '' }: Network): string
     .digest('base64url')}`
 }
 
-/** TLS everywhere; plain http stays on this machine. */
+/** https everywhere; plain http only on the loopback. */
 export function isFetchable(url: URL): boolean {
-  // Credentials in an address would go out in a header, and end in logs.
+  // Credentials in a URL would be sent in a header, and end up in logs.
   if (url.username !== '' || url.password !== '') return false
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
 }
@@ -179,81 +186,78 @@ function assertFetchable(url: URL): void {
 }
 
 /**
- * With a timer of our own: what `AbortSignal.timeout` and `AbortSignal.any` make stays in memory until the time is over, also
- * when the answer came at once, and under load that is all of the last seconds' requests.
+ * Uses its own timer: signals of `AbortSignal.timeout` and `AbortSignal.any` stay in memory until the time is over, even after
+ * the response. Under load those would be the requests of the last seconds.
  */
-async function inTime<T>(
-  limit: number,
-  given: AbortSignal | undefined,
+async function withDeadline<T>(
+  timeoutMs: number,
+  callerSignal: AbortSignal | undefined,
   act: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  given?.throwIfAborted()
+  callerSignal?.throwIfAborted()
   const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(new Error(`no answer within ${limit} ms`)), limit)
-  const abort = () => controller.abort(given?.reason)
-  given?.addEventListener('abort', abort, { once: true })
+  const timer = setTimeout(() => controller.abort(new Error(`no response within ${timeoutMs} ms`)), timeoutMs)
+  const abort = () => controller.abort(callerSignal?.reason)
+  callerSignal?.addEventListener('abort', abort, { once: true })
   try {
     return await act(controller.signal)
   } finally {
     clearTimeout(timer)
-    given?.removeEventListener('abort', abort)
+    callerSignal?.removeEventListener('abort', abort)
   }
 }
 
-/** The answer with its body, read to the end within the limits, under headers that fit it. */
-async function wholeAnswer(answer: UndiciResponse): Promise<Response> {
-  const body = await readBounded(answer)
-  const headers = new Headers([...answer.headers])
+/** Reads the whole body within the limits, and removes the headers that no longer describe it. */
+async function readResponse(response: UndiciResponse): Promise<Response> {
+  const body = await readLimitedBody(response)
+  const headers = new Headers([...response.headers])
   headers.delete('content-encoding')
   headers.delete('content-length')
-  const { status, statusText } = answer
-  return new Response(bodyless(status) ? null : body, { status, statusText, headers })
+  const { status, statusText } = response
+  return new Response(hasNoBody(status) ? null : body, { status, statusText, headers })
 }
 
-async function readBounded({ body }: UndiciResponse): Promise<Uint8Array<ArrayBuffer>> {
+async function readLimitedBody({ body }: UndiciResponse): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let size = 0
-  // Leaving the loop cancels the rest.
+  // A throw inside the loop cancels the download.
   for await (const chunk of body ?? []) {
     size += (chunk as Uint8Array).byteLength
-    if (size > sizeLimit) throw new ResponseTooLargeError(`the answer is larger than ${sizeLimit} bytes`)
+    if (size > maxResponseBytes)
+      throw new ResponseTooLargeError(`the response is larger than ${maxResponseBytes} bytes`)
     chunks.push(chunk as Uint8Array)
   }
   return new Uint8Array(Buffer.concat(chunks))
 }
 
-function bodyless(status: number): boolean {
+function hasNoBody(status: number): boolean {
   return status === 204 || status === 205 || status === 304
 }
 
-/** Whether an error comes from a provider that gave no answer, or one of 5xx, rather than from a wrong one. */
+/** True if the provider did not respond or responded with 5xx; false if its response was wrong. */
 export function isUnreachable(error: unknown): boolean {
-  for (let at = error, depth = 0; at && depth < 5; depth++) {
-    const { status, code, cause } = at as { status?: unknown; code?: unknown; cause?: unknown }
-    if (at instanceof UnreachableError || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
+  for (let current = error, depth = 0; current && depth < 5; depth++) {
+    const { status, code, cause } = current as { status?: unknown; code?: unknown; cause?: unknown }
+    if (current instanceof UnreachableError || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
     if (typeof status === 'number' && status >= 500) return true
-    at = cause
+    current = cause
   }
   return false
 }
 
-/** For public documents, which may move within their origin: follows three redirects there. */
-export function followSameOriginRedirects(fetchOnce: CustomFetch): CustomFetch {
-  return async (address, options) => {
-    let url = new URL(address)
+function followSameOriginRedirects(fetchOnce: CustomFetch): CustomFetch {
+  return async (href, options) => {
+    let url = new URL(href)
     for (let redirects = 0; ; redirects++) {
       const response = await fetchOnce(url.href, options)
       const location = response.headers.get('location')
       if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
-      if (redirects === 3) throw new Error(`${url.origin} redirects too often`)
-      if (!URL.canParse(location, url.href)) throw new Error(`${url.origin} redirects to no address`)
-      url = refuseCrossSitePosts(new URL(location, url), url)
+      if (redirects === maxRedirects) throw new Error(`${url.origin} redirects too often`)
+      if (!URL.canParse(location, url.href)) throw new Error(`${url.origin} redirects to an invalid URL`)
+      const target = new URL(location, url)
+      // Another origin could serve a document in the provider's name.
+      if (target.origin !== url.origin) throw new Error(`${url.origin} redirects to another origin`)
+      url = target
     }
   }
-}
-
-// A document on another origin is somebody else's word.
-function refuseCrossSitePosts(to: URL, from: URL): URL {
-  if (to.origin !== from.origin) throw new Error(`${from.origin} redirects to another origin`)
-  return to
 }

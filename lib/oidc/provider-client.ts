@@ -2,274 +2,218 @@ import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 
 import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
 import { keysForIssuer } from '../providers/issuer.ts'
-import {
-  type ClientAuthentication,
-  type Provider,
-  type SecretEncoding,
-  signingAlgorithms,
-} from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
+import { type SecretEncoding, signingAlgorithms } from '../providers/setting-values.ts'
 import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
 import { discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
 
-/** What proves us to a provider. */
+/** The portal's own credentials at one provider. */
 export interface Credentials {
   clientSecret?: string | undefined
-  secondClientSecret?: string | undefined
-  /** the key that signs at the moment */
+  /** returns the key that signs client assertions at the moment */
   signingKey?: (() => Promise<SigningKey>) | undefined
 }
 
 export type SigningKey = PrivateKey
 
-/** One way to prove who we are. */
-export interface ClientCredential {
-  authenticate: ClientAuth
-  /** with which of two client secrets; `first` where there is no secret at all */
-  secret: 'first' | 'second'
-  /** of `client_secret_basic`; the row's where it makes no difference */
-  encoding: SecretEncoding
-}
+export type ClientSettings = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
 
-export type Authenticating = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
-
-/** All ways that the row allows: one for each client secret. @throws Error when it lacks what its method needs */
-export function credentialsOf(provider: Authenticating, credentials: Credentials): ClientCredential[] {
-  const { clientAuthentication: method, secretEncoding } = provider
-  const { clientSecret, secondClientSecret, signingKey } = credentials
-  if (method === 'none') return [{ authenticate: None(), secret: 'first', encoding: secretEncoding }]
+/** @throws Error when the credential is missing that the authentication method needs */
+export function clientCredential(client: ClientSettings, credentials: Credentials): ClientAuth {
+  const { clientAuthentication: method, secretEncoding } = client
+  const { clientSecret, signingKey } = credentials
+  if (method === 'none') return None()
   if (method === 'private_key_jwt') {
     if (!signingKey) throw new Error('the provider has no key to sign with')
-    return [{ authenticate: clientAssertion(signingKey), secret: 'first', encoding: secretEncoding }]
+    return clientAssertion(signingKey)
   }
-  const secrets = [
-    { secret: 'first', text: clientSecret },
-    { secret: 'second', text: secondClientSecret },
-  ] as const
-  const emailVerifications = secrets.flatMap(({ secret, text }) =>
-    text === undefined
-      ? []
-      : [{ secret, encoding: secretEncoding, authenticate: withSecret(method, text, secretEncoding) }],
-  )
-  if (emailVerifications.length === 0) throw new Error('the provider has no client secret')
-  return emailVerifications
+  if (clientSecret === undefined) throw new Error('the provider has no client secret')
+  return method === 'client_secret_post'
+    ? ClientSecretPost(clientSecret)
+    : clientSecretBasic(clientSecret, secretEncoding)
 }
 
-/** The same secrets as the row does not spell them, where that is another thing. */
-export function alternateEncodings(provider: Authenticating, credentials: Credentials): ClientCredential[] {
-  const { clientId, clientAuthentication, secretEncoding } = provider
-  if (clientAuthentication !== 'client_secret_basic') return []
-  const differing = (secret: string | undefined) =>
-    secret === undefined || isSpelledTheSame(clientId, secret) ? undefined : secret
-  const left = {
-    clientSecret: differing(credentials.clientSecret),
-    secondClientSecret: differing(credentials.secondClientSecret),
-  }
-  if (left.clientSecret === undefined && left.secondClientSecret === undefined) return []
-  return credentialsOf({ ...provider, secretEncoding: secretEncoding === 'raw' ? 'form' : 'raw' }, left)
+/** The other encoding of `client_secret_basic`; `undefined` where it would change nothing, as for letters and digits. */
+export function alternateEncoding(
+  { clientId, clientAuthentication, secretEncoding }: ClientSettings,
+  { clientSecret }: Credentials,
+): SecretEncoding | undefined {
+  if (clientAuthentication !== 'client_secret_basic' || clientSecret === undefined) return undefined
+  const [form, raw] = [
+    basicCredentials(clientId, clientSecret, 'form'),
+    basicCredentials(clientId, clientSecret, 'raw'),
+  ]
+  if (form === raw) return undefined
+  return secretEncoding === 'raw' ? 'form' : 'raw'
 }
 
-export function withSecret(
-  method: Exclude<ClientAuthentication, 'none' | 'private_key_jwt'>,
-  clientSecret: string,
-  encoding: SecretEncoding,
-): ClientAuth {
-  if (method === 'client_secret_post') return ClientSecretPost(clientSecret)
+function clientSecretBasic(clientSecret: string, encoding: SecretEncoding): ClientAuth {
   return (_server, { client_id }, _body, headers) => {
     headers.set('authorization', `Basic ${basicCredentials(client_id, clientSecret, encoding)}`)
   }
 }
 
-/** The key is looked up for each assertion, so that every instance signs with a new one from the same moment on. */
+/** Reads the key for each assertion, so that all instances start to sign with a new key at the same time. */
 function clientAssertion(signingKey: () => Promise<SigningKey>): ClientAuth {
-  return async (...given) => {
-    await PrivateKeyJwt(await signingKey())(...given)
+  return async (...request) => {
+    await PrivateKeyJwt(await signingKey())(...request)
   }
 }
 
-/** The spellings in which client secrets travel: not for a log, whoever quotes them. */
-export function secretForms(clientId: string, { clientSecret, secondClientSecret }: Credentials): string[] {
-  return [clientSecret, secondClientSecret].flatMap((secret) =>
-    secret === undefined
-      ? []
-      : [secret, basicCredentials(clientId, secret, 'form'), basicCredentials(clientId, secret, 'raw')],
-  )
-}
-
-/** Whether both spellings of `client_secret_basic` are one, as they are for letters and digits. */
-export function isSpelledTheSame(clientId: string, clientSecret: string): boolean {
-  return basicCredentials(clientId, clientSecret, 'form') === basicCredentials(clientId, clientSecret, 'raw')
+/** Every form in which the client secret is sent: to be redacted from logs. */
+function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
+  if (clientSecret === undefined) return []
+  return [
+    clientSecret,
+    basicCredentials(clientId, clientSecret, 'form'),
+    basicCredentials(clientId, clientSecret, 'raw'),
+  ]
 }
 
 /**
- * RFC 6749, 2.3.1. openid-client's own also escapes `-`, `.` and `_`, which the form encoding leaves alone, and servers
- * that do not decode then refuse every id that is a UUID. Some take nothing but the bare text (`raw`).
+ * RFC 6749, 2.3.1. openid-client also escapes `-`, `.` and `_`, which form encoding leaves alone; a server that does not
+ * decode would then refuse every client id that is a UUID. Some servers accept only the plain text (`raw`).
  */
 function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
-  const spelled = encoding === 'raw' ? (text: string) => text : formEncoded
-  return Buffer.from(`${spelled(clientId)}:${spelled(clientSecret)}`).toString('base64')
+  const encode = encoding === 'raw' ? (text: string) => text : formEncoded
+  return Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
 }
 
-/** As a form spells it (RFC 6749, appendix B). */
+/** RFC 6749, appendix B. */
 export function formEncoded(text: string): string {
   return new URLSearchParams({ '': text }).toString().slice(1)
 }
 
-/** What it takes to talk to one provider, as its row stood at one version. */
+/** Talks to one provider, with the settings of one version of its row. */
 export interface ProviderClient {
   readonly metadata: ProviderMetadata
-  /** what proves us to the provider, in the forms in which it is sent: not for a log, whoever quotes it */
+  /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   /**
-   * A light one for each answer, so that no key outlives the answer that it was fetched for.
+   * Exchanges the code of an authorization response, once. openid-client validates the token response.
    *
-   * @param issuer that the answer's tokens have to name; default the row's
-   */
-  configuration(issuer?: string): client.Configuration
-  /**
-   * Redeems the code of an answer and has openid-client check what comes of it. Of two live client secrets the other one is
-   * tried where the provider takes the first for wrong.
-   *
-   * @param watch sees what is asked on the way, UserInfo too; for whoever watches, both spellings of the secrets are tried
+   * @param wrapFetch given in a test sign-in: observes every request, UserInfo too. A provider that refuses the client is then
+   *   asked a second time with the other encoding of the client secret
    */
   exchangeCode(
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
     wrapFetch?: FetchWrapper,
   ): Promise<ExchangedTokens & { encoding: SecretEncoding }>
-  /** Its keys of this moment, for a token that it sends by itself. @throws when the key set cannot be had */
+  /** Fetches the provider's current keys, to verify a logout token. @throws when the key set cannot be fetched */
   keys(): Promise<KeyResolver>
 }
 
-export type FetchWrapper = (ask: client.CustomFetch) => client.CustomFetch
+export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
 
 /** Finds the key that a token's header names, or the only one that fits. */
 export type KeyResolver = CompactVerifyGetKey
 
-/** seconds that one clock may be ahead of or behind the other */
-export const clockTolerance = 30
+/** how far one clock may be ahead of or behind the other */
+export const clockToleranceSeconds = 30
 
-export interface ProviderClientOptions {
-  /** Hears which of two client secrets the provider took, whenever it is another one than before. */
-  secretTaken?: ((secret: ClientCredential['secret']) => void) | undefined
-}
-
-/** @throws when discovery fails or the issuer is not the one in the row; nothing broken is kept */
+/** @throws when discovery fails or the document names another issuer than the row */
 export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  { secretTaken = () => {} }: ProviderClientOptions = {},
 ): Promise<ProviderClient> {
-  const emailVerifications = credentialsOf(provider, credentials)
+  const credential = clientCredential(provider, credentials)
   const metadata = await discover(provider, outbound)
-  // To the letter (OpenID Connect Discovery 1.0, 4.3): it is what the `iss` of every token is compared with.
+  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
   if (metadata.issuer !== provider.issuer)
     throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
-  const server = judgedBy(metadata)
-  const fetchKeys = shared(() => outbound.fetch(metadata.jwks_uri, keyRequest))
-  let inUse = provider.secretInUse
-
-  /** The one that the provider took last comes first. */
-  function inOrder(): ClientCredential[] {
-    return [...emailVerifications].sort(
-      (one, other) => Number(other.secret === inUse) - Number(one.secret === inUse),
-    )
-  }
-
-  function configurationWith(
-    { authenticate }: ClientCredential,
-    issuer = metadata.issuer,
-    fetch = fetchWithKeysAhead(metadata, fetchKeys, outbound),
-  ): client.Configuration {
-    const configuration = new client.Configuration(
-      { ...server, issuer },
-      provider.clientId,
-      { id_token_signed_response_alg: provider.signingAlgorithm, [client.clockTolerance]: clockTolerance },
-      authenticate,
-    )
-    configuration.timeout = outbound.timeLimit
-    configuration[client.customFetch] = fetch
-    // Without this openid-client leaves the ID token's signature unchecked in the code flow.
-    client.enableNonRepudiationChecks(configuration)
-    // Only the loopback: the way out refuses plain http anywhere else.
-    if (metadata.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
-    return configuration
-  }
-
-  function taken(secret: ClientCredential['secret']): void {
-    if (secret === inUse) return
-    inUse = secret
-    secretTaken(secret)
-  }
+  const server = neededMetadata(metadata)
+  const fetchKeys = shareInFlight(() => outbound.fetch(metadata.jwks_uri, keyRequest))
 
   return {
     metadata,
     secrets: secretForms(provider.clientId, credentials),
-    configuration: (issuer) => configurationWith(inOrder()[0] as ClientCredential, issuer),
     async exchangeCode(received, checks, wrapFetch) {
-      const ahead = fetchWithKeysAhead(metadata, fetchKeys, outbound)
-      const fetch = wrapFetch ? wrapFetch(ahead) : ahead
-      const tryWith = async (proof: ClientCredential) => {
-        const configuration = (issuer?: string) => configurationWith(proof, issuer, fetch)
-        const redeemed = await exchangeCode(provider, { metadata, configuration }, received, checks)
-        taken(proof.secret)
-        return { ...redeemed, encoding: proof.encoding }
+      const prefetching = fetchWithPrefetchedKeys(metadata, fetchKeys, outbound)
+      const send = wrapFetch ? wrapFetch(prefetching) : prefetching
+      const exchange = async (authenticate: ClientAuth) => {
+        const configuration = (issuer = metadata.issuer) =>
+          configure(provider, { ...server, issuer }, authenticate, { send, timeout: outbound.timeoutSeconds })
+        return await exchangeCode(provider, { metadata, configuration }, received, checks)
       }
-      const inTurn = [...inOrder(), ...(wrapFetch ? alternateEncodings(provider, credentials) : [])]
-      for (;;) {
-        try {
-          return await tryWith(inTurn.shift() as ClientCredential)
-        } catch (error) {
-          // Who we are is looked at before the code is, so the code is still good.
-          if (inTurn.length === 0 || !(await refusesClient(error))) throw error
-        }
+      try {
+        return { ...(await exchange(credential)), encoding: provider.secretEncoding }
+      } catch (error) {
+        const encoding = wrapFetch && alternateEncoding(provider, credentials)
+        // The provider authenticates the client before it looks at the code, so the code is still unused.
+        if (encoding === undefined || !(await refusesClient(error))) throw error
+        const other = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
+        return { ...(await exchange(other)), encoding }
       }
     },
     async keys() {
-      // Fetched anew: those of the last hour would refuse an honest token just after a rotation.
+      // Not cached: keys of an hour ago would refuse a valid token just after a rotation.
       const response = (await fetchKeys()).clone()
       if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
-      return keysFrom(provider, (await response.json()) as JSONWebKeySet)
+      return keyResolver(provider, (await response.json()) as JSONWebKeySet)
     },
   }
 }
 
+/** A configuration for one authorization response, so that no cached key outlives it. */
+function configure(
+  { clientId, signingAlgorithm }: Provider,
+  server: client.ServerMetadata,
+  authenticate: ClientAuth,
+  { send, timeout }: { send: client.CustomFetch; timeout: number },
+): client.Configuration {
+  const configuration = new client.Configuration(
+    server,
+    clientId,
+    { id_token_signed_response_alg: signingAlgorithm, [client.clockTolerance]: clockToleranceSeconds },
+    authenticate,
+  )
+  configuration.timeout = timeout
+  configuration[client.customFetch] = send
+  // Without this openid-client does not check the ID token's signature in the code flow.
+  client.enableNonRepudiationChecks(configuration)
+  // The HTTP client refuses plain http except on the loopback.
+  if (server.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
+  return configuration
+}
+
 /**
- * Keys of Entra count only for the issuer that they say they are for. Whose token it is it says itself, unverified at that moment:
- * that gains its sender nothing, for the issuer that is judged afterwards stands in the same payload.
+ * Entra names the issuer of each key. The token's unverified `iss` selects the keys: an attacker gains nothing by a false one,
+ * because the same `iss` is validated after the signature.
  */
-function keysFrom(provider: Provider, set: JSONWebKeySet): KeyResolver {
-  const all = createLocalJWKSet(set)
+function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
+  const all = createLocalJWKSet(keySet)
   if (provider.preset !== 'entra') return all
   return async (header, token) => {
     const { iss } = JSON.parse(Buffer.from(String(token?.payload), 'base64url').toString()) as {
       iss?: unknown
     }
-    return await createLocalJWKSet({ keys: keysForIssuer(provider, String(iss), set.keys) })(header, token)
+    return await createLocalJWKSet({ keys: keysForIssuer(provider, String(iss), keySet.keys) })(header, token)
   }
 }
 
 /**
- * The one refusal that another client secret can mend (RFC 6749, 5.2). Keycloak calls it `unauthorized_client`, which else means
- * something that no secret mends; its status tells the two apart.
+ * True if the provider did not accept the client's credential (RFC 6749, 5.2). Keycloak sends `unauthorized_client` for a wrong
+ * secret; only the status 401 distinguishes that from a client that lacks a permission.
  */
 async function refusesClient(error: unknown): Promise<boolean> {
-  const refusal = (said: unknown, status: number) =>
-    (said === 'invalid_client' && (status === 400 || status === 401)) ||
-    (said === 'unauthorized_client' && status === 401)
-  if (error instanceof client.ResponseBodyError) return refusal(error.error, error.status)
-  // With 401 comes a challenge, and openid-client reads no further.
+  const isRefusal = (code: unknown, status: number) =>
+    (code === 'invalid_client' && (status === 400 || status === 401)) ||
+    (code === 'unauthorized_client' && status === 401)
+  if (error instanceof client.ResponseBodyError) return isRefusal(error.error, error.status)
+  // For a 401 with a challenge, openid-client leaves the body unread.
   if (!(error instanceof client.WWWAuthenticateChallengeError)) return false
   const body: unknown = await error.response.json().catch(() => undefined)
-  return refusal((body as { error?: unknown } | null | undefined)?.error, error.status)
+  return isRefusal((body as { error?: unknown } | null | undefined)?.error, error.status)
 }
 
 /**
- * What openid-client goes by. It copies all that it is given, for each answer: of a hostile provider that would be a megabyte,
- * and a tenth of a second in which nobody else is served.
+ * openid-client copies all metadata for each authorization response. A hostile provider could make that a megabyte, and block
+ * the event loop for a tenth of a second, so pass only what openid-client uses.
  */
-function judgedBy(metadata: ProviderMetadata): client.ServerMetadata {
+function neededMetadata(metadata: ProviderMetadata): client.ServerMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
@@ -295,32 +239,32 @@ const keyRequest: client.CustomFetchOptions = {
 }
 
 /**
- * Fetches the keys while the provider is still busy with the code: always the ones of now, so that a rotation a moment ago
- * refuses nobody, and at no extra time. One fetch for each token request at most, so nobody can make us hammer a provider.
+ * Fetches the current keys while the token request is in flight, so a key rotation refuses nobody and costs no time. At most
+ * one key request per token request, so an attacker cannot make the portal flood a provider.
  */
-function fetchWithKeysAhead(
+function fetchWithPrefetchedKeys(
   metadata: ProviderMetadata,
   fetchKeys: () => Promise<Response>,
   outbound: HttpClient,
 ): client.CustomFetch {
   const keysUrl = new URL(metadata.jwks_uri).href
   const tokenUrl = new URL(metadata.token_endpoint).href
-  let fetched: Promise<Response> | undefined
-  // One deadline for code, keys and UserInfo together.
-  const deadline = AbortSignal.timeout(outbound.timeLimit * 1000)
-  return async (url, asked) => {
-    const options = { ...asked, signal: deadline }
+  let keys: Promise<Response> | undefined
+  // One deadline for the code exchange, the keys and UserInfo together.
+  const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
+  return async (url, requestOptions) => {
+    const options = { ...requestOptions, signal: deadline }
     if (url === tokenUrl) {
-      fetched = fetchKeys()
-      fetched.catch(() => {}) // heard when the keys are asked for
+      keys = fetchKeys()
+      keys.catch(() => {}) // reported when the keys are used
     }
-    if (url === keysUrl && fetched !== undefined) return (await fetched).clone()
+    if (url === keysUrl && keys !== undefined) return (await keys).clone()
     return await outbound.fetch(url, options)
   }
 }
 
-/** One pending call serves all who ask meanwhile. */
-function shared<T>(act: () => Promise<T>): () => Promise<T> {
+/** Concurrent callers share one pending call. */
+function shareInFlight<T>(act: () => Promise<T>): () => Promise<T> {
   let pending: Promise<T> | undefined
   return () => {
     pending ??= act().finally(() => {

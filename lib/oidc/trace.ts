@@ -1,31 +1,31 @@
-import type { SecretEncoding } from '../providers/provider.ts'
+import type { SecretEncoding } from '../providers/setting-values.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import type { Claims } from './identity.ts'
 import type { FetchWrapper } from './provider-client.ts'
 
-/** What a rehearsal is told of an answer while it is judged, one by one and in this order. Nothing of it is a token. */
+/** What a test sign-in observes while an authorization response is validated, in this order. Never contains a token. */
 export type TraceEvent =
-  /** `other`: the keys; after the ID token, UserInfo */
+  /** `other`: the key set, and after the ID token UserInfo */
   | { asked: 'token' | 'other' }
   | { tokenStatus: number }
-  /** how the provider reads the client secret */
+  /** of the client secret that the provider accepted */
   | { encoding: SecretEncoding }
-  /** of the ID token, which passed every check of openid-client's and of its form */
+  /** of the ID token, after openid-client and `assertIdTokenForm` accepted it */
   | { idClaims: Claims }
-  /** `undefined`: there was no need to ask, or nowhere */
+  /** `undefined`: not needed, or the provider has no UserInfo endpoint */
   | { userInfo: Claims | undefined }
-  /** as it was thrown, not to be shown; `quoted` makes what a provider said fit for the operator */
-  | { failure: unknown; quoted: (said: string) => string }
+  /** the raw error, not to be shown; `quoted` makes a provider's message safe for the operator */
+  | { failure: unknown; quoted: (message: string) => string }
 
-export type Trace = (seen: TraceEvent) => void
+export type Trace = (event: TraceEvent) => void
 
-/** Has somebody told which endpoints are asked. */
+/** Wraps `fetch` so that the trace sees each request. */
 export function traceEndpoints({ token_endpoint }: ProviderMetadata, trace: Trace): FetchWrapper {
   const tokenUrl = new URL(token_endpoint).href
-  return (ask) => async (url, options) => {
+  return (send) => async (url, options) => {
     const isToken = url === tokenUrl
     trace({ asked: isToken ? 'token' : 'other' })
-    const response = await ask(url, options)
+    const response = await send(url, options)
     if (isToken) trace({ tokenStatus: response.status })
     return response
   }

@@ -1,44 +1,27 @@
 import { randomBytes } from 'node:crypto'
 import type { Knex } from 'knex'
+import { MINUTE } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
 import { digestKey } from '../web/rate-limit.ts'
 
 export type OneTimeLinkKind = 'rehearsal' | 'break-glass'
 
-/** What stands behind a link that is good once. */
 export interface OneTimeLink {
-  /** digest of what stands in the link */
+  /** digest of the token */
   id: string
   detail: OneTimeLinkDetail
 }
 
 export interface OneTimeLinkDetail {
-  /** who made the link */
+  /** who created the link */
   actor: string
-  /** slug of the provider to rehearse */
+  /** slug of the provider to test */
   provider?: string | undefined
-  /** what became of it */
   outcome?: 'passed' | 'failed' | undefined
 }
 
-/** Links that are good once and for 15 minutes. Only a digest is kept: who reads the table cannot use one. */
-export interface OneTimeLinks {
-  make(
-    portal: string,
-    kind: OneTimeLinkKind,
-    detail: OneTimeLinkDetail,
-  ): Promise<{ ticket: string; id: string; expiresAt: Date }>
-  /** Looks, and uses nothing up: programs that look into mails open every link. */
-  find(portal: string, kind: OneTimeLinkKind, ticket: unknown): Promise<OneTimeLink | undefined>
-  /** Uses it up: of several at once one gets it. */
-  take(portal: string, kind: OneTimeLinkKind, ticket: unknown): Promise<OneTimeLink | undefined>
-  /** Writes down what became of one that was taken. */
-  note(id: string, outcome: 'passed' | 'failed'): Promise<void>
-  /** @returns `over`: expired before anybody used it, or used, but nothing came of it in time */
-  outcome(ticket: string): Promise<'waiting' | 'over' | 'passed' | 'failed'>
-}
-
-/** milliseconds that a link is good for, and that something may take to come of it */
-const lifetime = 15 * 60_000
+/** Limits how long a link can be used, and then how long its outcome may take. */
+const ttlMs = 15 * MINUTE
 
 interface Row {
   id: string
@@ -47,61 +30,82 @@ interface Row {
   used_at: string | null
 }
 
-export function createOneTimeLinks(knex: Knex): OneTimeLinks {
-  const rows = () => knex('sso_one_time_links')
-  const read = ({ id, detail }: Row): OneTimeLink => ({ id, detail: JSON.parse(detail) as OneTimeLinkDetail })
+/**
+ * Links that an administrator hands out: each is used once, within 15 minutes. The table holds digests only, so that an attacker
+ * who reads it cannot use a link. A plain hash is enough for 256 random bits.
+ */
+export class OneTimeLinks {
+  readonly #knex: Knex
 
-  /** of that portal and kind only, unused, and in time */
-  function good(portal: string, kind: OneTimeLinkKind, ticket: unknown) {
-    // 256 random bits: there is nothing to guess, and nothing that a slow hash would protect.
-    const id = typeof ticket === 'string' ? digestKey(ticket) : ''
+  constructor({ knex }: Pick<Core, 'knex'>) {
+    this.#knex = knex
+  }
+
+  /** @returns the token for the link, which is stored nowhere */
+  async create(
+    portal: string,
+    kind: OneTimeLinkKind,
+    detail: OneTimeLinkDetail,
+  ): Promise<{ token: string; expiresAt: Date }> {
+    const token = randomBytes(32).toString('base64url')
+    const now = Date.now()
+    const expiresAt = new Date(now + ttlMs)
+    await this.#rows().insert({
+      id: digestKey(token),
+      portal,
+      kind,
+      detail: JSON.stringify(detail),
+      created_at: new Date(now).toISOString(),
+      expires_at: expiresAt.toISOString(),
+    })
+    return { token, expiresAt }
+  }
+
+  /** Does not use the link up: mail scanners open every link. */
+  async find(portal: string, kind: OneTimeLinkKind, token: unknown): Promise<OneTimeLink | undefined> {
+    const row: Row | undefined = await this.#usable(portal, kind, token).first()
+    return row && fromRow(row)
+  }
+
+  /** Uses the link up: only one of several concurrent calls gets it. */
+  async take(portal: string, kind: OneTimeLinkKind, token: unknown): Promise<OneTimeLink | undefined> {
+    const used = await this.#usable(portal, kind, token).update({ used_at: new Date().toISOString() })
+    const row = used === 1 ? await this.#get(digestKey(token as string)) : undefined
+    return row && fromRow(row)
+  }
+
+  async setOutcome(id: string, outcome: 'passed' | 'failed'): Promise<void> {
+    const row = await this.#get(id)
+    if (!row) return
+    const detail = JSON.stringify({ ...fromRow(row).detail, outcome })
+    await this.#rows().where({ id }).update({ detail })
+  }
+
+  /** @returns `expired` if nobody used the link in time, or if its use had no outcome in time */
+  async outcome(token: string): Promise<'waiting' | 'expired' | 'passed' | 'failed'> {
+    const row = await this.#get(digestKey(token))
+    if (!row) return 'expired'
+    const { outcome } = fromRow(row).detail
+    if (outcome !== undefined) return outcome
+    const until = row.used_at ? Date.parse(row.used_at) + ttlMs : Date.parse(row.expires_at)
+    return until > Date.now() ? 'waiting' : 'expired'
+  }
+
+  #usable(portal: string, kind: OneTimeLinkKind, token: unknown): Knex.QueryBuilder {
+    const id = typeof token === 'string' ? digestKey(token) : ''
     const now = new Date().toISOString()
-    return rows().where({ id, portal, kind, used_at: null }).where('expires_at', '>', now)
+    return this.#rows().where({ id, portal, kind, used_at: null }).where('expires_at', '>', now)
   }
 
-  return {
-    async make(portal, kind, detail) {
-      const ticket = randomBytes(32).toString('base64url')
-      const id = digestKey(ticket)
-      const now = Date.now()
-      const expiresAt = new Date(now + lifetime)
-      await rows().insert({
-        id,
-        portal,
-        kind,
-        detail: JSON.stringify(detail),
-        created_at: new Date(now).toISOString(),
-        expires_at: expiresAt.toISOString(),
-      })
-      return { ticket, id, expiresAt }
-    },
-    async find(portal, kind, ticket) {
-      const row: Row | undefined = await good(portal, kind, ticket).first()
-      return row && read(row)
-    },
-    async take(portal, kind, ticket) {
-      const taken = await good(portal, kind, ticket).update({ used_at: new Date().toISOString() })
-      if (taken !== 1) return undefined
-      const row: Row | undefined = await rows()
-        .where({ id: digestKey(ticket as string) })
-        .first()
-      return row && read(row)
-    },
-    async note(id, outcome) {
-      const row: Row | undefined = await rows().where({ id }).first()
-      if (row)
-        await rows()
-          .where({ id })
-          .update({ detail: JSON.stringify({ ...read(row).detail, outcome }) })
-    },
-    async outcome(ticket) {
-      const row: Row | undefined = await rows()
-        .where({ id: digestKey(ticket) })
-        .first()
-      const { outcome } = row ? read(row).detail : {}
-      if (outcome !== undefined) return outcome
-      const until = row?.used_at ? Date.parse(row.used_at) + lifetime : Date.parse(row?.expires_at ?? '')
-      return until > Date.now() ? 'waiting' : 'over'
-    },
+  async #get(id: string): Promise<Row | undefined> {
+    return await this.#rows().where({ id }).first()
   }
+
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_one_time_links')
+  }
+}
+
+function fromRow({ id, detail }: Row): OneTimeLink {
+  return { id, detail: JSON.parse(detail) as OneTimeLinkDetail }
 }

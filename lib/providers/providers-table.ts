@@ -32,6 +32,9 @@ export interface PassedTestSignIn {
   secretEncoding: SecretEncoding | undefined
 }
 
+/** A row without secrets. */
+export type ProviderRow = StateColumns & Record<string, unknown>
+
 interface StateColumns {
   id: string
   portal: string
@@ -62,6 +65,8 @@ const stateColumns: (keyof StateColumns)[] = [
   'version',
 ]
 
+export const providerColumns = (): string[] => [...stateColumns, ...settingColumns()]
+
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
   { column: 'position' },
@@ -83,13 +88,13 @@ export class ProvidersTable {
 
   /** In the order of the login page. */
   async list(portal: string): Promise<Provider[]> {
-    return (await this.#select().where({ portal }).orderBy(pickerOrder)).map(fromRow)
+    return (await this.#select().where({ portal }).orderBy(pickerOrder)).map(providerFromRow)
   }
 
   /** Enabled ones, in the order of the login page. */
   async listEnabled(portal: string): Promise<Provider[]> {
-    const rows = await this.#select().where({ portal, enabled: true }).orderBy(pickerOrder)
-    return rows.map(fromRow).filter(({ enabled }) => enabled)
+    const rows: ProviderRow[] = await this.#select().where({ portal, enabled: true }).orderBy(pickerOrder)
+    return rows.map(providerFromRow).filter(({ enabled }) => enabled)
   }
 
   async anyEnabled(portal: string): Promise<boolean> {
@@ -101,7 +106,7 @@ export class ProvidersTable {
     const { data } = slugSchema.safeParse(slug)
     if (data === undefined) return undefined
     const row = await this.#select().where({ portal, slug: data }).first()
-    return row && fromRow(row)
+    return row && providerFromRow(row)
   }
 
   /** @throws ManagementError `not_found` */
@@ -188,8 +193,7 @@ export class ProvidersTable {
     secrets: SecretChanges = {},
   ): Promise<Provider> {
     const sealed = await this.#seal(secrets, provider.id)
-    const retest =
-      Object.keys(sealed).length > 0 || needsRetest(changedSettings(provider, changes))
+    const retest = Object.keys(sealed).length > 0 || needsRetest(changedSettings(provider, changes))
     const updated = await this.#rows()
       .where({ id: provider.id, version: provider.version })
       .update({
@@ -291,10 +295,13 @@ export class ProvidersTable {
   }
 
   #select(): Knex.QueryBuilder {
-    return this.#rows().select(...stateColumns, ...settingColumns())
+    return this.#rows().select(...providerColumns())
   }
 
-  async #seal({ clientSecret, clientKeys }: SecretChanges, id: string): Promise<Record<string, string | null>> {
+  async #seal(
+    { clientSecret, clientKeys }: SecretChanges,
+    id: string,
+  ): Promise<Record<string, string | null>> {
     return {
       ...(clientSecret !== undefined && {
         client_secret: clientSecret && (await this.#secretBox.close(clientSecret, id)),
@@ -308,7 +315,9 @@ export class ProvidersTable {
   }
 
   async #openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
-    return sealed ? (JSON.parse(await this.#secretBox.open(sealed, clientKeysContext(id))) as ClientKey[]) : []
+    return sealed
+      ? (JSON.parse(await this.#secretBox.open(sealed, clientKeysContext(id))) as ClientKey[])
+      : []
   }
 }
 
@@ -326,7 +335,7 @@ function changedByOthers({ slug }: Provider): ManagementError {
   return new ManagementError('conflict', `"${slug}" was changed by somebody else: look at it and try again`)
 }
 
-function fromRow(row: StateColumns & Record<string, unknown>): Provider {
+export function providerFromRow(row: ProviderRow): Provider {
   return {
     ...fromColumns(row),
     id: row.id,

@@ -37,7 +37,8 @@ export class SecretReferences {
   read(reference: string): string {
     const [, kind, name = ''] = /^(env|file):([\s\S]+)$/.exec(reference) ?? []
     const secret = kind === 'env' ? this.#readVariable(name) : this.#readFile(name)
-    if (secret === '' || /\p{Cc}/u.test(secret)) throw refused('invalid', `${reference} contains no client secret`)
+    if (secret === '' || /\p{Cc}/u.test(secret))
+      throw refused('invalid', `${reference} contains no client secret`)
     return secret
   }
 
@@ -51,9 +52,18 @@ export class SecretReferences {
 
   #readFile(file: string): string {
     const real = attempt(() => realpathSync(file))
-    if (path.normalize(file) !== file || real === undefined || !this.#directories.some((each) => contains(each, real)))
-      throw refused('not_allowed', `the option secretReferences.directories does not allow file:${file}, or it does not exist`)
-    const content = attempt(() => (statSync(real).size > maxSecretBytes ? undefined : readFileSync(real, 'utf8')))
+    if (
+      path.normalize(file) !== file ||
+      real === undefined ||
+      !this.#directories.some((each) => contains(each, real))
+    )
+      throw refused(
+        'not_allowed',
+        `the option secretReferences.directories does not allow file:${file}, or it does not exist`,
+      )
+    const content = attempt(() =>
+      statSync(real).size > maxSecretBytes ? undefined : readFileSync(real, 'utf8'),
+    )
     if (content === undefined) throw refused('invalid', `file:${file} cannot be read, or is too large`)
     return content.trim()
   }

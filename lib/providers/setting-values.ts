@@ -38,7 +38,7 @@ export const secretEncodings = ['form', 'raw'] as const
 export type SecretEncoding = (typeof secretEncodings)[number]
 
 /** Parameters of the authorization request that the plugin sets itself. */
-const reservedParameters = [
+export const reservedParameters = [
   'client_id',
   'client_secret',
   'code_challenge',
@@ -88,9 +88,7 @@ export const claimName = z.string().regex(/^[\w.:/-]{1,40}$/, 'write the name of
 
 export const authorizationParameters = z
   .record(
-    z
-      .string()
-      .regex(/^[\w.-]{1,64}$/, 'a name has up to 64 letters, digits, dots, dashes and underscores'),
+    z.string().regex(/^[\w.-]{1,64}$/, 'a name has up to 64 letters, digits, dots, dashes and underscores'),
     printable.max(1000, 'a value has at most 1000 characters'),
   )
   .refine((record) => !Object.keys(record).some((name) => reservedParameters.includes(name)), {

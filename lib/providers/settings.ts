@@ -28,7 +28,7 @@ export interface Setting<Value = unknown> {
   /** Default: the value unchanged. `sealed`: a secret, encrypted at rest and never part of a `Provider`. */
   storedAs?: 'json' | 'boolean' | 'sealed'
   /** Read from a row that has no value. */
-  fallback?: Value
+  fallback?: NoInfer<Value>
   /** Whether a change needs a new test sign-in. */
   affectsSignIn: boolean
   /** Whether the value decides whose identities are trusted. An imported file cannot change it while the provider is enabled. */
@@ -58,11 +58,7 @@ export interface Setting<Value = unknown> {
   presets?: readonly string[]
 }
 
-function setting<Schema extends z.ZodType>(
-  definition: Omit<Setting<z.output<Schema>>, 'schema'> & { schema: Schema },
-): Setting<z.output<Schema>> {
-  return definition
-}
+const setting = <Value>(definition: Setting<Value>): Setting<Value> => definition
 
 /** THE table. A new setting needs a row here, its column in a migration, and the code that uses it. */
 export const settings = {
@@ -408,7 +404,7 @@ export const needsRetest = (changed: readonly SettingName[]): boolean =>
   changed.some((name) => settings[name].affectsSignIn)
 
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
-export function displayValue(value: unknown): string {
+function displayValue(value: unknown): string {
   if (value === undefined || value === null || value === '') return '–'
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
   if (Array.isArray(value)) return value.join(', ') || '–'
@@ -419,4 +415,11 @@ export function displayValue(value: unknown): string {
         .join(', ') || '–'
     )
   return String(value)
+}
+
+/** Label and value of every stored setting, as the provider page and the command line show them. */
+export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+  return storedEntries()
+    .filter(([, { presets }]) => !presets || presets.includes((provider as { preset?: string }).preset ?? ''))
+    .map(([name, { label }]) => [label, displayValue(provider[name as keyof StoredSettings])])
 }

@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { MailError } from '../mail/send-mail.ts'
-import type { SendCodeMail } from '../mail/verification-code-mail.ts'
+import { type Mail, MailError } from '../mail/mail.ts'
+import { sendCodeMail } from '../mail/verification-code-mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -94,21 +94,16 @@ export function createEmailVerificationPages({
     const sentence = mistake && t(`proof.errors.${mistake.sentence}`, { count: mistake.left ?? 0 })
     const entry = mistake?.status === 422 ? sentence : undefined
     const { returnTo } = step.pending
-    await pages.show(
-      req,
-      res,
-      view,
-      {
-        ...locals,
-        error: { sentence, entry },
-        account: accountLabel(step.pending),
-        provider: { displayName: step.provider.displayName },
-        sendAction: urls.path('/register/code'),
-        cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
-        otherWays: await otherWays(step),
-      },
-      mistake?.status ?? 200,
-    )
+    res.status(mistake?.status ?? 200)
+    await pages.show(req, res, view, {
+      ...locals,
+      error: { sentence, entry },
+      account: accountLabel(step.pending),
+      provider: { displayName: step.provider.displayName },
+      sendAction: urls.path('/register/code'),
+      cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
+      otherWays: await otherWays(step),
+    })
   }
 
   return {
@@ -144,7 +139,7 @@ export interface EmailVerificationRoutesParts {
   /** reads posts, after refusing those from other sites */
   posted: RequestHandler[]
   emailVerifications: EmailVerifications
-  sendCodeMail: SendCodeMail
+  mail: Mail
   emailVerificationPages: EmailVerificationPages
   restartSignIn: RestartSignIn
   withPending: WithPending
@@ -156,14 +151,14 @@ export interface EmailVerificationRoutesParts {
  */
 export function createEmailVerificationRoutes(parts: EmailVerificationRoutesParts): Router {
   const { urls, completeSignIn, events, logger, resolveIdentity, pages, pendingRegistrations, posted } = parts
-  const { emailVerifications, sendCodeMail, emailVerificationPages, restartSignIn, withPending } = parts
+  const { emailVerifications, mail, emailVerificationPages, restartSignIn, withPending } = parts
 
-  type Noted = 'address-proof-sent' | 'address-proven'
+  type Noted = 'email-code-sent' | 'email-verified'
   const noted = (kind: Noted, req: Request, { portal, provider }: PendingRegistration) =>
     events.record({ kind, portal, provider, clientAddress: req.ip })
   const failed = (reason: string, req: Request, { portal, provider }: PendingRegistration) =>
     events.record({
-      kind: 'address-proof-failed',
+      kind: 'email-code-failed',
       portal,
       provider,
       clientAddress: req.ip,
@@ -208,7 +203,7 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
     email: string,
   ): Promise<VerificationCode | 'too-many' | 'mail-failed'> {
     const deliver = (code: string) =>
-      sendCodeMail(pages.locale(req), {
+      sendCodeMail(mail, pages.locale(req), {
         to: email,
         code,
         provider: provider.displayName,
@@ -216,7 +211,7 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
       })
     try {
       const sent = await emailVerifications.send(contextOf(pending), email, deliver)
-      await (sent ? noted('address-proof-sent', req, pending) : failed('too-many', req, pending))
+      await (sent ? noted('email-code-sent', req, pending) : failed('too-many', req, pending))
       return sent ?? 'too-many'
     } catch (error) {
       if (!(error instanceof MailError)) throw error
@@ -240,7 +235,7 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
     if (code === undefined) return await refused({ sentence: 'codeMalformed' })
     const verdict = await emailVerifications.verify(contextOf(pending), sent, code)
     if (verdict.result === 'proven') {
-      await noted('address-proven', req, pending)
+      await noted('email-verified', req, pending)
       return await goOn(req, res, step, sent.email)
     }
     await failed(verdict.result, req, pending)
@@ -259,6 +254,8 @@ export function createEmailVerificationRoutes(parts: EmailVerificationRoutesPart
     const { turn, gone } = await resolveIdentity(identity, portal, proven)
     switch (turn.turn) {
       case 'link':
+        // The code proves an address, not the Entra account in a cookie that may be 30 minutes old: sign in again.
+        if (turn.relinked) return restartSignIn(res, pending)
         return await completeSignIn(req, res, {
           provider,
           identity,

@@ -44,7 +44,7 @@ const mostCodes = 3
 const mostMailsToAddress = 5
 // One account at a provider, and begun anew any number of times, writes to no more people than this in our name.
 const mostMailsForIdentity = 10
-/** milliseconds that a mail counts; `upkeep/` keeps its row at least as long */
+/** milliseconds that a mail counts; the maintenance keeps its row at least as long */
 const remembered = 3_600_000
 const length = 8
 

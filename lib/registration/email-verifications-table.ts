@@ -78,7 +78,7 @@ export function createEmailVerificationsTable(knex: Knex): EmailVerificationsTab
         .whereNotNull('code_mac')
         .where('attempts', '<', most)
         .where('expires_at', '>', text(now))
-        .update({ attempts: knex.raw('tries + 1') })
+        .update({ attempts: knex.raw('attempts + 1') })
         .returning(['code_mac', 'attempts'])
       return row && { codeMac: row.code_mac, attempts: row.attempts }
     },

@@ -163,7 +163,8 @@ export function createRegistrationRoutes(parts: RegistrationParts): Router {
           : { href: form.terms, accepted: typed.terms, error: errors.terms },
       errorCount: count,
     }
-    await pages.show(req, res, 'registration', locals, count > 0 ? 422 : 200)
+    res.status(count > 0 ? 422 : 200)
+    await pages.show(req, res, 'registration', locals)
   }
 
   async function showDueStep(

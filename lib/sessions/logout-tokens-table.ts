@@ -4,100 +4,98 @@ import type { Identity } from '../oidc/identity.ts'
 import type { LogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
 
-/**
- * Whether the provider has said, since we asked it for this identity, that its session, or everything of the person there, has
- * ended; or whether that was so long ago that it is not known any more.
- */
-export type WasSignedOut = (provider: Provider, identity: Identity) => Promise<boolean>
-
-/** What a provider said has ended. */
+/** A provider's message that its session has ended, or all sessions of a subject. */
 export type LogoutNotice = Omit<LogoutToken, 'id'> & {
   portal: string
-  /** `jti`; left out: it came through a browser, without a token, and may be said again */
+  /** the `jti` claim; omitted for a front-channel logout, which has no token and may be repeated */
   id?: string | undefined
 }
 
 /**
- * What providers said has ended, for a while: whoever recorded a logout token must not sign the person out again with it, who
- * has signed in anew; and a sign-in that was under way when it came must not outlive it. In the database, so that it holds on
- * every instance, with any session store.
+ * Longer than a logout token is accepted (six minutes) and than a sign-in takes: ten minutes at the provider, then up to four
+ * steps of a registration with half an hour each.
  */
-export interface LogoutTokensTable {
-  /**
-   * Notes that it came: before any session is ended by it, lest one begin in between.
-   *
-   * @returns whether it is to be obeyed; `false`: it has done its work before
-   */
-  note(told: LogoutNotice): Promise<boolean>
-  /** Notes that it has done its work. Until then it may be sent again, for a provider told to come back uses the same token. */
-  obeyed(told: LogoutNotice): Promise<void>
-  wasSignedOut: WasSignedOut
-}
+const retentionMs = 4 * 3_600_000
 
 /**
- * milliseconds: longer than a token could be believed (six minutes), and than a sign-in takes (ten at the provider, then up to
- * four steps of a registration, half an hour each). Of who takes longer it is not known any more whether they left meanwhile.
+ * Recent logout notices of providers. A replayed token must not sign a user out again, and a sign-in that was in progress when a
+ * notice arrived must not survive it. In the database, so that this holds on every instance and with any session store.
  */
-const kept = 4 * 3_600_000
+export class LogoutTokensTable {
+  readonly #knex: Knex
 
-export function createLogoutTokensTable(knex: Knex): LogoutTokensTable {
-  const rows = () => knex('sso_logout_tokens')
-  const isoAt = (milliseconds: number) => new Date(milliseconds).toISOString()
+  constructor(knex: Knex) {
+    this.#knex = knex
+  }
 
-  return {
-    async note(told) {
-      const id = digest(told)
-      const now = Date.now()
-      const when = { received_at: isoAt(now), expires_at: isoAt(now + kept) }
-      const { portal, issuer, ends } = told
-      await rows()
-        .insert({
-          id,
-          portal,
-          issuer,
-          subject: ends.subject ?? null,
-          sid: ends.sid ?? null,
-          ...when,
-        })
-        .onConflict('id')
-        .ignore()
-      const row = rows().where({ id })
-      // One that has done its work is not renewed: whoever replays it would keep people out who sign in anew.
-      return (await (told.id === undefined ? row : row.whereNull('processed_at')).update(when)) === 1
-    },
-    async obeyed(told) {
-      await rows()
-        .where({ id: digest(told) })
-        .update({ processed_at: isoAt(Date.now()) })
-    },
-    async wasSignedOut({ portal, issuer: ofRow }, { issuer, subject, sid, askedAt }) {
-      // Also where it is missing: then nothing is known either.
-      if (!(askedAt > Date.now() - kept)) return true
-      const ofPerson = (query: Knex.QueryBuilder) => {
-        query.where({ subject })
-        // Who does not know the session that this one hangs on takes none for another.
-        if (sid !== undefined) query.whereNull('sid')
-      }
-      const ofSession = (query: Knex.QueryBuilder) =>
-        query.where({ sid: sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
-      const said = await rows()
-        .where({ portal })
-        // The row's own is what a message without an issuer was noted under.
-        .whereIn('issuer', [issuer, ofRow])
-        .where('received_at', '>=', isoAt(askedAt))
-        .where((either) => {
-          either.where(ofPerson)
-          if (sid !== undefined) either.orWhere(ofSession)
-        })
-        .first('id')
-      return said !== undefined
-    },
+  /**
+   * Call this before ending any session, so that none can start in between.
+   *
+   * @returns whether to apply the notice; `false` if it has been processed before
+   */
+  async record(notice: LogoutNotice): Promise<boolean> {
+    const id = digest(notice)
+    const now = Date.now()
+    const times = { received_at: isoAt(now), expires_at: isoAt(now + retentionMs) }
+    const { portal, issuer, ends } = notice
+    await this.#rows()
+      .insert({ id, portal, issuer, subject: ends.subject ?? null, sid: ends.sid ?? null, ...times })
+      .onConflict('id')
+      .ignore()
+    const row = this.#rows().where({ id })
+    // A processed token is not renewed: an attacker who replays it could otherwise keep refusing the user's new sign-ins.
+    return (await (notice.id === undefined ? row : row.whereNull('processed_at')).update(times)) === 1
+  }
+
+  /** Until then the provider may send the same token again, as it does after an error response. */
+  async markProcessed(notice: LogoutNotice): Promise<void> {
+    await this.#rows()
+      .where({ id: digest(notice) })
+      .update({ processed_at: isoAt(Date.now()) })
+  }
+
+  /**
+   * True if a logout notice for the identity's session or subject has arrived since `askedAt`, or if `askedAt` is so long ago that
+   * such a notice may have been deleted.
+   */
+  async wasSignedOut(
+    { portal, issuer: configuredIssuer }: Provider,
+    { issuer, subject, sid, askedAt }: Identity,
+  ): Promise<boolean> {
+    // Negated, so that a missing `askedAt` counts as too old.
+    if (!(askedAt > Date.now() - retentionMs)) return true
+    const forSubject = (query: Knex.QueryBuilder) => {
+      query.where({ subject })
+      // A notice for another session of the same subject does not apply. Without a `sid` of our own it may.
+      if (sid !== undefined) query.whereNull('sid')
+    }
+    const forSession = (query: Knex.QueryBuilder) =>
+      query.where({ sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
+    const notice = await this.#rows()
+      .where({ portal })
+      // A notice without an issuer was recorded under the provider's configured one.
+      .whereIn('issuer', [issuer, configuredIssuer])
+      .where('received_at', '>=', isoAt(askedAt))
+      .where((either) => {
+        either.where(forSubject)
+        if (sid !== undefined) either.orWhere(forSession)
+      })
+      .first('id')
+    return notice !== undefined
+  }
+
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_logout_tokens')
   }
 }
 
+function isoAt(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
+}
+
 function digest({ portal, issuer, id, ends }: LogoutNotice): string {
-  const named = id === undefined ? { sid: ends.sid } : { jti: id }
+  const key = id === undefined ? { sid: ends.sid } : { jti: id }
   return createHash('sha256')
-    .update(JSON.stringify([portal, issuer, named]))
+    .update(JSON.stringify([portal, issuer, key]))
     .digest('base64url')
 }

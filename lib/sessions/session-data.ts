@@ -1,12 +1,13 @@
 import bowser from 'bowser'
 import type { Request } from 'express'
+import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { User } from '../users/user-directory.ts'
 
-/** What a person recognises a browser by. Nothing finer is kept. */
+/** Users recognize their sessions by these names. We store no further details of a browser. */
 export interface Device {
   /** such as `Firefox` */
   browser: string | undefined
@@ -14,63 +15,77 @@ export interface Device {
   os: string | undefined
 }
 
-// Longer ones are nobody's browser, and regular expressions look at it.
+/** No browser sends more, and regular expressions run over it. */
 const maxUserAgentLength = 500
 
-/** @param userAgent as the browser sent it, which may be anything */
+/** @param userAgent untrusted header value */
 export function parseUserAgent(userAgent: string | undefined): Device {
   if (!userAgent || userAgent.length > maxUserAgentLength) return { browser: undefined, os: undefined }
   const { browser, os } = bowser.parse(userAgent)
-  return { browser: named(browser.name), os: named(os.name) }
+  return { browser: ifKnown(browser.name), os: ifKnown(os.name) }
 }
 
-const known = new Set<string | undefined>([
+const knownNames = new Set<string | undefined>([
   ...Object.values(bowser.BROWSER_MAP),
   ...Object.values(bowser.OS_MAP),
 ])
 
-/** Of one that it does not know the library repeats what the browser says: a stranger's text, in mails and on pages of ours. */
-function named(name: string | undefined): string | undefined {
-  return known.has(name) ? name : undefined
+/** For unknown browsers the library returns the header's own text, which an attacker could place in our mails and pages. */
+function ifKnown(name: string | undefined): string | undefined {
+  return knownNames.has(name) ? name : undefined
 }
-
-/** Where a request comes from, as far as that may be kept, in one line of bounded length. */
-export type LocationResolver = (req: Request) => string | undefined
 
 /** as long as the column */
 const maxLocationLength = 100
 
-/** @param place the host's function, which may say anything, or throw: nobody is kept out by that */
-export function createLocationResolver(
-  location: (req: Request) => unknown,
-  logger: Logger,
-): LocationResolver {
-  const failed = (error: unknown) =>
-    logger.error({ cause: describeError(error) }, 'the function `session.location` threw')
-  return (req) => {
+/** Finds the location of a request for the list of sessions: what the host's `session.location` returns, or the client address. */
+export class LocationResolver {
+  readonly #logger: Logger
+  readonly #events: Pick<EventLog, 'addressOf'>
+  readonly #location: ((req: Request) => unknown) | undefined
+
+  /** @param location a host function, which may return anything or throw; neither must prevent a sign-in */
+  constructor(
+    core: { logger: Logger },
+    events: Pick<EventLog, 'addressOf'>,
+    location: ((req: Request) => unknown) | undefined,
+  ) {
+    this.#logger = core.logger
+    this.#events = events
+    this.#location = location
+  }
+
+  /** @returns one line of at most 100 characters */
+  locationOf(req: Request): string | undefined {
     try {
-      const said = location(req)
-      // Nobody waits for an async function; what it rejects with would end the process.
-      if (said instanceof Promise) said.catch(failed)
-      return typeof said === 'string' && said !== '' ? sanitizeText(said, maxLocationLength) : undefined
+      const location: unknown = this.#location ? this.#location(req) : this.#events.addressOf(req.ip)
+      // The promise of an async function is not awaited; an unhandled rejection would end the process.
+      if (location instanceof Promise) location.catch((error: unknown) => this.#logFailure(error))
+      return typeof location === 'string' && location !== ''
+        ? sanitizeText(location, maxLocationLength)
+        : undefined
     } catch (error) {
-      failed(error)
+      this.#logFailure(error)
       return undefined
     }
   }
+
+  #logFailure(error: unknown): void {
+    this.#logger.error({ cause: describeError(error) }, 'the function `session.location` threw')
+  }
 }
 
-/** What stands in the session, under Passport's own key. */
+/** Our data in the session, under Passport's own key. */
 export interface SignInSession {
-  /** tells our value from that of a host's own Passport */
+  /** distinguishes our value from that of a host's own Passport */
   portalSso: 1
   portal: string
   userId: string
   /** milliseconds since 1970 */
   since: number
-  /** slug; absent when the host signed the person in by `req.login` */
+  /** slug; absent when the host signed the user in by `req.login` */
   provider?: string
-  /** of that provider at that time: whose the hint is */
+  /** the issuer at that time: `logoutHint` is sent only to it */
   issuer?: string
   subject?: string
   logoutHint?: string
@@ -79,7 +94,7 @@ export interface SignInSession {
   acr?: string
 }
 
-/** The provider that somebody came in by. */
+/** The provider's part of a sign-in. */
 export interface SignedInVia {
   /** slug */
   provider: string
@@ -91,7 +106,7 @@ export interface SignedInVia {
 
 type PassportSession = { passport?: { user?: unknown } }
 
-/** @returns `undefined` also for what a host's own Passport keeps there */
+/** @returns `undefined` also for data of a host's own Passport */
 export function readSignInSession(req: Request): SignInSession | undefined {
   const value = (req.session as PassportSession).passport?.user
   return typeof value === 'object' && value !== null && 'portalSso' in value
@@ -99,8 +114,8 @@ export function readSignInSession(req: Request): SignInSession | undefined {
     : undefined
 }
 
-export function signedInViaOf(signedIn: SignInSession | undefined): SignedInVia | undefined {
-  const { provider, issuer, subject, logoutHint } = signedIn ?? {}
+export function signedInViaOf(signInSession: SignInSession | undefined): SignedInVia | undefined {
+  const { provider, issuer, subject, logoutHint } = signInSession ?? {}
   return provider !== undefined && issuer !== undefined && subject !== undefined
     ? { provider, issuer, subject, logoutHint }
     : undefined
@@ -111,7 +126,7 @@ export function clearSignInSession(req: Request): void {
   if (passport) delete passport.user
 }
 
-/** How somebody came in; what the session needs to know of it later. */
+/** A sign-in with a provider, as far as the session needs it later. */
 export interface NewSignIn {
   user: User
   provider: Provider
@@ -119,7 +134,7 @@ export interface NewSignIn {
   subject: string
   /** the `sid` claim */
   sid?: string | undefined
-  /** the ID token, for the provider's logout and nothing else */
+  /** the ID token, for the provider's logout only */
   logoutHint?: string | undefined
   /** the `auth_time` claim, seconds since 1970 */
   authenticatedAt?: number | undefined
@@ -127,7 +142,7 @@ export interface NewSignIn {
   acr?: string | undefined
 }
 
-/** What stands in the session of somebody who signs in now. @param signIn left out: the host signs them in */
+/** @param signIn omitted when the host signs the user in by `req.login` */
 export function newSignInSession(
   portal: string,
   userId: string,
@@ -135,7 +150,7 @@ export function newSignInSession(
 ): SignInSession {
   const now = Date.now()
   const common = { portalSso: 1, portal, userId, since: now } as const
-  // Whom the host signs in has shown it who they are. A provider that says nothing of when has not.
+  // The host has just authenticated the user. A provider that sends no `auth_time` gives no such guarantee.
   if (!signIn) return { ...common, authenticatedAt: now }
   const { provider, issuer, subject, logoutHint, authenticatedAt, acr } = signIn
   return {

@@ -2,65 +2,64 @@ import type { SessionData } from 'express-session'
 
 /** How long a session lasts. */
 export interface SessionLimits {
-  /** minutes without a request after which a session ends; default 30. It is renewed when a tenth of it has passed, so it ends after 0.9 to 1 of it */
+  /**
+   * minutes without a request after which a session expires; default 30. It is renewed once a tenth of that time has passed, so
+   * it expires after 0.9 to 1 of it
+   */
   idleMinutes: number
-  /** hours after which a session ends whatever happens; default 12 */
+  /** hours after which a session expires, used or not; default 12 */
   absoluteHours: number
 }
 
-/** What is left out is as for all portals. */
+/** Limits of one portal. An omitted limit is the one of all portals. */
 export type PartialLimits = { [name in keyof SessionLimits]?: number | undefined }
 
-/** In milliseconds. */
-export interface Limits {
-  idle: number
-  absolute: number
-  /** a session that was seen longer ago than this is renewed by the next request */
-  renew: number
+/** The limits of one portal's sessions. */
+export interface LimitsMs {
+  idleMs: number
+  absoluteMs: number
+  /** a request renews a session that was last renewed longer ago than this */
+  renewAfterMs: number
 }
 
-/** @param portal `undefined`: of nobody yet */
-export type LimitsOf = (portal: string | undefined) => Limits
+/** The part of a session that its store reads; `session-data.ts` describes the rest. */
+type StoredSession = {
+  passport?: { user?: { portalSso?: unknown; portal?: string; since?: number } | null }
+}
 
-export function createLimitsOf(
-  limits: SessionLimits,
-  portals: Readonly<Record<string, PartialLimits>>,
-): LimitsOf {
-  return (portal) => {
-    const own = portal !== undefined && Object.hasOwn(portals, portal) ? portals[portal] : undefined
-    const idle = (own?.idleMinutes ?? limits.idleMinutes) * 60_000
-    return { idle, absolute: (own?.absoluteHours ?? limits.absoluteHours) * 3_600_000, renew: idle / 10 }
+/** The session limits of every portal. */
+export class LimitsByPortal {
+  /** no session of any portal lasts longer */
+  readonly longestMs: number
+  readonly #common: SessionLimits
+  readonly #portals: Readonly<Record<string, PartialLimits>>
+
+  constructor(common: SessionLimits, portals: Readonly<Record<string, PartialLimits>>) {
+    this.#common = common
+    this.#portals = portals
+    const hours = Object.values(portals).map(({ absoluteHours }) => absoluteHours ?? common.absoluteHours)
+    this.longestMs = Math.max(common.absoluteHours, ...hours) * 3_600_000
   }
-}
 
-/** @returns milliseconds; no session of any portal lasts longer */
-export function longestOf(limits: SessionLimits, portals: Readonly<Record<string, PartialLimits>>): number {
-  const all = Object.values(portals).map(({ absoluteHours }) => absoluteHours ?? limits.absoluteHours)
-  return Math.max(limits.absoluteHours, ...all) * 3_600_000
-}
+  /** @param portal `undefined`: of a visitor who has not signed in */
+  of(portal: string | undefined): LimitsMs {
+    const own =
+      portal !== undefined && Object.hasOwn(this.#portals, portal) ? this.#portals[portal] : undefined
+    const idleMs = (own?.idleMinutes ?? this.#common.idleMinutes) * 60_000
+    const absoluteMs = (own?.absoluteHours ?? this.#common.absoluteHours) * 3_600_000
+    return { idleMs, absoluteMs, renewAfterMs: idleMs / 10 }
+  }
 
-/** How long a session stays in its store without a request, and how long that may go unwritten; both in milliseconds. */
-export interface TimeLeft {
-  /** the idle time of the session's portal, and never beyond its absolute one; 0 or less: it is over */
-  left: number
-  renew: number
-}
-
-export type TimeLeftOf = (session: SessionData) => TimeLeft
-
-/** Read here only as far as a store needs it; what else stands in a session is `portal-session.ts`'s. */
-type Signed = { passport?: { user?: { portalSso?: unknown; portal?: string; since?: number } | null } }
-
-export function createTimeLeftOf(limitsOf: LimitsOf): TimeLeftOf {
-  return (session) => {
-    const user = (session as Signed).passport?.user
-    // A visitor's, or that of a host's own Passport: nobody of ours is signed in.
+  /** How long a session stays in its store without a request: the idle time, but never beyond the absolute limit. */
+  storeTtl(session: SessionData): { ttlMs: number; renewAfterMs: number } {
+    const user = (session as StoredSession).passport?.user
+    // The session of a visitor, or of the host's own Passport.
     if (!user?.portalSso) {
-      const { idle, renew } = limitsOf(undefined)
-      return { left: idle, renew }
+      const { idleMs, renewAfterMs } = this.of(undefined)
+      return { ttlMs: idleMs, renewAfterMs }
     }
     const { portal, since = 0 } = user
-    const { idle, absolute, renew } = limitsOf(portal)
-    return { left: Math.min(idle, since + absolute - Date.now()), renew }
+    const { idleMs, absoluteMs, renewAfterMs } = this.of(portal)
+    return { ttlMs: Math.min(idleMs, since + absoluteMs - Date.now()), renewAfterMs }
   }
 }

@@ -3,7 +3,7 @@ import type { Request } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
 import type { PortalResolver } from '../web/request.ts'
-import type { Ended } from './end-sessions.ts'
+import { type Revocation, revocationTimeoutMs } from './revocation.ts'
 import {
   type LocationResolver,
   type NewSignIn,
@@ -11,114 +11,121 @@ import {
   parseUserAgent,
   type SignInSession,
 } from './session-data.ts'
-import type { LimitsOf } from './session-limits.ts'
+import type { LimitsByPortal } from './session-limits.ts'
 import type { SessionValidity } from './session-validity.ts'
 import type { SessionsTable } from './sessions-table.ts'
 
-/** The row of a session, as its request goes from one session to the next. */
-export interface SessionRow {
-  /** Whose session a request came with. */
-  rememberRequestSession(req: Request, signedIn: SignInSession): void
-  /**
-   * What is to stand in the session, and its row: before it is written, for one that nobody could find again to end it must not be.
-   *
-   * A host calls `req.login` also for who is signed in, whose particulars have changed say: nobody has shown anything then, and what
-   * ends what was begun with a provider still has to find it, at every moment. Else who sends such requests with a stolen session
-   * all the time, or holds one open, would have another one when it is ended.
-   *
-   * @param signIn `undefined`: the host calls `req.login` itself
-   * @throws PortalSsoError where it has ended meanwhile
-   */
-  enter(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession>
-  /** Its row waits until the request is answered, under an id that is no session's, for `enter` to go on with it. */
-  leave(req: Request, sessionId: string): Promise<void>
-}
-
-export interface SessionRowParts {
-  index: SessionsTable
-  /** ends a session, and never rejects */
-  endQuietly: (sessionId: string) => Promise<Ended | undefined>
-  limitsOf: LimitsOf
-  /** milliseconds that leaving waits for the index */
-  patience: number
-  locationOf: LocationResolver
-  portalOf: PortalResolver
-  sessionValidity: SessionValidity
-}
-
-export function createSessionRow(parts: SessionRowParts): SessionRow {
-  const { index, endQuietly, limitsOf, patience, locationOf, portalOf, sessionValidity } = parts
-  const rememberRequestSession = new WeakMap<Request, SignInSession>()
-  /** under which id the row of a session waits that a request has left */
-  const leftAs = new WeakMap<Request, string>()
-
-  async function add(req: Request, { portal, userId, since }: SignInSession, signIn: NewSignIn | undefined) {
-    const { provider, issuer, subject, sid } = signIn ?? {}
-    const came = provider && issuer !== undefined && subject !== undefined
-    await index.add({
-      sessionId: req.sessionID,
-      portal,
-      userId,
-      signedInVia: came ? { providerId: provider.id, provider: provider.slug, issuer, subject } : undefined,
-      sid,
-      ...parseUserAgent(req.get('user-agent')),
-      location: locationOf(req),
-      expiresAt: new Date(since + limitsOf(portal).absolute),
-    })
-  }
-
-  return {
-    rememberRequestSession: (req, signedIn) => void rememberRequestSession.set(req, signedIn),
-
-    async enter(req, userId, signIn) {
-      const [before, left, portal] = [rememberRequestSession.get(req), leftAs.get(req), portalOf(req)]
-      leftAs.delete(req)
-      const now = newSignInSession(portal, userId, signIn)
-      const isSame = !signIn && before?.portal === portal && before.userId === userId
-      if (isSame && left !== undefined && (await index.rename(left, req.sessionID)))
-        return before.provider === undefined ? { ...now, since: before.since } : before
-      const ended = !isSame && left !== undefined && (await endQuietly(left))?.size === 1
-      if (!signIn && before && !ended)
-        throw new PortalSsoError('not_signed_in', 'the session ended meanwhile')
-      await add(req, now, signIn)
-      return now
-    },
-
-    async leave(req, sessionId) {
-      const left = randomUUID()
-      const waits = await withTimeout(patience, index.rename(sessionId, left)).catch(() => false)
-      sessionValidity.forget(sessionId)
-      if (!waits) return
-      leftAs.set(req, left)
-      // What stands in for an answer in the handshake of a WebSocket may emit nothing; then it waits until its idle time is over.
-      req.res?.once?.('close', () => void (leftAs.delete(req) && endQuietly(left)))
-    },
-  }
+interface SessionRowModules {
+  table: SessionsTable
+  validity: SessionValidity
+  revocation: Revocation
+  limits: LimitsByPortal
+  locations: LocationResolver
 }
 
 type Done = (error?: unknown) => void
-type HostEnding = 'destroy' | 'regenerate'
-type Ending = (this: unknown, done: Done) => unknown
+type HostMethod = (this: unknown, done: Done) => unknown
 
 /**
- * A host may end a session by itself: `req.logout`, `req.session.destroy` or `regenerate`. That takes it out of its store, into
- * which a request in flight can write it back; so it is ended here, too, before the host hears that it is over.
+ * Keeps the row of a session attached while a request replaces the session by another one.
  *
- * @param end never rejects
+ * A host may call `req.login` to refresh the signed-in user's data. Passport then regenerates the session: `detach` parks the row
+ * under an id that no session has, and `attach` gives it to the new session, so that a revocation finds it at every moment.
  */
-export function trackHostSessionChanges(
-  req: Request,
-  end: (sessionId: string, way: HostEnding) => Promise<unknown>,
-): void {
-  const { session, sessionID } = req
-  for (const name of ['destroy', 'regenerate'] satisfies HostEnding[]) {
-    const original = session[name] as Ending | undefined
-    if (typeof original !== 'function') continue
-    const value: Ending = function (done) {
-      const ended = end(sessionID, name)
-      return original.call(this, (error) => void ended.then(() => done?.(error)))
+export class SessionRow {
+  readonly #portalOf: PortalResolver
+  readonly #modules: SessionRowModules
+  readonly #requestSessions = new WeakMap<Request, SignInSession>()
+  /** request → id under which the row of its detached session is parked */
+  readonly #parkedAs = new WeakMap<Request, string>()
+
+  constructor(core: { portalOf: PortalResolver }, modules: SessionRowModules) {
+    this.#portalOf = core.portalOf
+    this.#modules = modules
+  }
+
+  /** Notes that the request came with this valid session. */
+  rememberRequestSession(req: Request, signInSession: SignInSession): void {
+    this.#requestSessions.set(req, signInSession)
+  }
+
+  /**
+   * Returns the data for the new session. Its row is written before the store writes the session, so that every session can be
+   * found and revoked. Without a new authentication (`signIn` omitted, same user) the row and the sign-in time are kept.
+   *
+   * @throws PortalSsoError if the request's session was revoked in the meantime: a thief who holds a request open gets no new one
+   */
+  async attach(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession> {
+    const { table, revocation } = this.#modules
+    const portal = this.#portalOf(req)
+    const previous = this.#requestSessions.get(req)
+    const parked = this.#parkedAs.get(req)
+    this.#parkedAs.delete(req)
+    const next = newSignInSession(portal, userId, signIn)
+    const isRefresh = !signIn && previous?.portal === portal && previous.userId === userId
+    if (isRefresh && parked !== undefined && (await table.rename(parked, req.sessionID)))
+      return previous.provider === undefined ? { ...next, since: previous.since } : previous
+    const endedPrevious =
+      !isRefresh && parked !== undefined && (await revocation.endQuietly(parked))?.size === 1
+    if (!signIn && previous && !endedPrevious)
+      throw new PortalSsoError('not_signed_in', 'the session was revoked in the meantime')
+    await this.#add(req, next, signIn)
+    return next
+  }
+
+  /** Parks the row until `attach` takes it over. It is deleted when the response closes without that. */
+  async detach(req: Request, sessionId: string): Promise<void> {
+    const { table, validity, revocation } = this.#modules
+    const parked = randomUUID()
+    const renamed = await withTimeout(revocationTimeoutMs, table.rename(sessionId, parked)).catch(() => false)
+    validity.invalidate(sessionId)
+    if (!renamed) return
+    this.#parkedAs.set(req, parked)
+    // The stand-in response of a WebSocket handshake may emit no events; then the row stays until it expires.
+    req.res?.once?.('close', () => void (this.#parkedAs.delete(req) && revocation.endQuietly(parked)))
+  }
+
+  /**
+   * A host may end a session itself, by `req.logout`, `req.session.destroy` or `regenerate`. A request in flight could write that
+   * session back into its store, so its row is deleted or parked too, before the host's callback runs.
+   */
+  trackHostSessionChanges(req: Request): void {
+    this.#intercept(req, 'destroy', (sessionId) => this.#modules.revocation.endQuietly(sessionId))
+    this.#intercept(req, 'regenerate', (sessionId) => this.detach(req, sessionId))
+  }
+
+  /** @param act never rejects */
+  #intercept(
+    { session, sessionID }: Request,
+    name: 'destroy' | 'regenerate',
+    act: (sessionId: string) => Promise<unknown>,
+  ): void {
+    const original = session[name] as HostMethod | undefined
+    if (typeof original !== 'function') return
+    const value: HostMethod = function (done) {
+      const acted = act(sessionID)
+      return original.call(this, (error) => void acted.then(() => done?.(error)))
     }
-    // Not enumerable: it is no part of what is kept.
+    // Not enumerable, so that it is not stored with the session's data.
     Object.defineProperty(session, name, { value, configurable: true, writable: true })
+  }
+
+  async #add(req: Request, { portal, userId, since }: SignInSession, signIn: NewSignIn | undefined) {
+    const { table, limits, locations } = this.#modules
+    await table.add({
+      sessionId: req.sessionID,
+      portal,
+      userId,
+      signedInVia: signIn && {
+        providerId: signIn.provider.id,
+        provider: signIn.provider.slug,
+        issuer: signIn.issuer,
+        subject: signIn.subject,
+      },
+      sid: signIn?.sid,
+      ...parseUserAgent(req.get('user-agent')),
+      location: locations.locationOf(req),
+      expiresAt: new Date(since + limits.of(portal).absoluteMs),
+    })
   }
 }

@@ -1,80 +1,79 @@
 import type { Request } from 'express'
-import { createStaleCache } from '../shared/cache.ts'
+import { StaleCache } from '../shared/cache.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
-import type { LimitsOf } from './session-limits.ts'
-import { isOurs } from './session-store.ts'
+import type { LimitsByPortal } from './session-limits.ts'
+import { isBuiltInStore } from './session-store.ts'
 import type { SessionsTable } from './sessions-table.ts'
 
-/** Whether a session has not ended meanwhile. */
-export interface SessionValidity {
-  /**
-   * Also notes that it was seen.
-   *
-   * @throws Error when the database is away and this instance does not know the session from a while ago
-   */
-  isValid(req: Request, portal: string): Promise<boolean>
-  /** Asks the row itself, whatever was remembered. */
-  isRunning(sessionId: string): Promise<boolean>
-  /** It has ended, by what this instance did. */
-  forget(sessionId: string): void
-}
+/** How long signed-in users may continue while the database is down. */
+export const staleIfErrorMs = 10 * 60_000
+const readTimeoutMs = 5000
+const renewTimeoutMs = 1000
 
-export interface SessionValidityParts {
-  index: SessionsTable
-  limitsOf: LimitsOf
-  logger: Logger
-  /** milliseconds that an answer of the index counts */
-  fresh: number
-}
-
-/** milliseconds that a running session goes on while the database is away */
-export const spare = 10 * 60_000
-/** milliseconds that a request waits for the index to note that it came */
-const patience = 1000
-
-interface Seen {
+interface LastSeen {
   /** milliseconds since 1970 */
   at: number
 }
 
-export function createSessionValidity({
-  index,
-  limitsOf,
-  logger,
-  fresh,
-}: SessionValidityParts): SessionValidity {
-  async function ask(sessionId: string, before?: Seen): Promise<Seen | undefined> {
-    const lastSeen = await withTimeout(5 * patience, index.lastSeen(sessionId))
-    // What was seen here while the database was away could not be noted, and counts all the same.
-    return lastSeen && { at: Math.max(lastSeen.getTime(), before?.at ?? 0) }
-  }
-  // What our stores have ended is gone from them at once. A host's own store may be written to by a request in flight, so there
-  // the row is asked every time.
-  const ours = createStaleCache<Seen | undefined>(ask, { fresh, spare })
+/** Tells whether a session still has its row, and renews the row. */
+export class SessionValidity {
+  readonly #logger: Logger
+  readonly #table: SessionsTable
+  readonly #limits: LimitsByPortal
+  // For sessions in our own stores only: a request in flight may write a revoked session back into a host's own store, so there
+  // every request reads the row.
+  readonly #cache: StaleCache<LastSeen | undefined>
 
-  async function renew(sessionId: string, seen: Seen): Promise<void> {
-    // Noted here first: of many requests at once one writes.
-    seen.at = Date.now()
-    await withTimeout(patience, index.renew(sessionId)).catch((error: unknown) =>
-      logger.warn({ cause: describeError(error) }, 'it could not be noted that a session goes on'),
+  /** @param freshForMs how long a row that was read is not read again */
+  constructor(core: { logger: Logger }, table: SessionsTable, limits: LimitsByPortal, freshForMs: number) {
+    this.#logger = core.logger
+    this.#table = table
+    this.#limits = limits
+    this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
+      ttlMs: freshForMs,
+      staleIfErrorMs: staleIfErrorMs,
+    })
+  }
+
+  /**
+   * Also renews the session's row when it is due.
+   *
+   * @throws Error when the database is down and this instance has not read the row recently
+   */
+  async isValid({ sessionID, sessionStore }: Request, portal: string): Promise<boolean> {
+    const { idleMs, renewAfterMs } = this.#limits.of(portal)
+    const unusedMs = ({ at }: LastSeen) => Date.now() - at
+    let lastSeen = await (isBuiltInStore(sessionStore) ? this.#cache.get(sessionID) : this.#read(sessionID))
+    // Another instance may have renewed it since: the cache alone never expires a session.
+    if (lastSeen && unusedMs(lastSeen) >= idleMs) lastSeen = await this.#read(sessionID)
+    if (!lastSeen || unusedMs(lastSeen) >= idleMs) return false
+    if (unusedMs(lastSeen) >= renewAfterMs) await this.#renew(sessionID, lastSeen)
+    return true
+  }
+
+  /** Reads the row itself, never the cache. */
+  async hasRow(sessionId: string): Promise<boolean> {
+    return (await this.#read(sessionId)) !== undefined
+  }
+
+  /** This instance has deleted or renamed the row. */
+  invalidate(sessionId: string): void {
+    this.#cache.delete(sessionId)
+  }
+
+  async #read(sessionId: string, previous?: LastSeen): Promise<LastSeen | undefined> {
+    const lastSeen = await withTimeout(readTimeoutMs, this.#table.lastSeen(sessionId))
+    // Requests that came while the database was down could not renew the row, but they count.
+    return lastSeen && { at: Math.max(lastSeen.getTime(), previous?.at ?? 0) }
+  }
+
+  async #renew(sessionId: string, lastSeen: LastSeen): Promise<void> {
+    // Before the write, so that only one of many concurrent requests writes.
+    lastSeen.at = Date.now()
+    await withTimeout(renewTimeoutMs, this.#table.renew(sessionId)).catch((error: unknown) =>
+      this.#logger.warn({ cause: describeError(error) }, 'a session could not be renewed'),
     )
-  }
-
-  return {
-    async isValid(req, portal) {
-      const { sessionID, sessionStore } = req
-      const { idle, renew: due } = limitsOf(portal)
-      const unseen = ({ at }: Seen) => Date.now() - at
-      let seen = await (isOurs(sessionStore) ? ours.get(sessionID) : ask(sessionID))
-      // Another instance may have seen it since: what was kept here ends no session.
-      if (seen && unseen(seen) >= idle) seen = await ask(sessionID)
-      if (!seen || unseen(seen) >= idle) return false
-      if (unseen(seen) >= due) await renew(sessionID, seen)
-      return true
-    },
-    isRunning: async (sessionId) => (await ask(sessionId)) !== undefined,
-    forget: (sessionId) => ours.forget(sessionId),
   }
 }

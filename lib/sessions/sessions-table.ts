@@ -2,33 +2,11 @@ import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Seal } from '../shared/seal.ts'
 import type { Device } from './session-data.ts'
-import type { LimitsOf } from './session-limits.ts'
+import type { LimitsByPortal } from './session-limits.ts'
 
 /**
- * The sessions that run, wherever their store is. A session lasts as long as its row: whoever deletes that has ended it on every
- * instance and in every store, also where a request in flight writes it back.
- */
-export interface SessionsTable {
-  add(session: NewSession): Promise<void>
-  /** @returns `undefined`: it has ended */
-  lastSeen(sessionId: string): Promise<Date | undefined>
-  /** Notes that it was seen just now; one that has ended stays so. */
-  renew(sessionId: string): Promise<void>
-  /** Gives one another id, under which it is found to be ended at every moment. @returns `false`: it has ended */
-  rename(sessionId: string, to: string): Promise<boolean>
-  /** Those that run, the newest first: also one that its store forgot has ended when its idle time is over. @param most default 1000 */
-  list(match: SessionMatch, most?: number): Promise<SessionInfo[]>
-  /** How many of these there are. */
-  count(match: SessionMatch): Promise<number>
-  /** Ends them. @returns all of them, to be taken out of their store; also those whose idle time is over */
-  remove(match: SessionMatch): AsyncIterable<RemovedSession[]>
-  /** Ends them without a word of which they were. @param on a transaction. @returns how many */
-  removeQuietly(match: SessionMatch, on?: Knex): Promise<number>
-}
-
-/**
- * One session, by its own id or that of its row; all of a user; all that were begun with a provider, or with one session of it; or those that a provider can
- * speak of (OpenID Connect Back-Channel Logout 1.0, 2.4): its own session, or a person.
+ * Selects one session by its own id or its row's; all of a user; all started with a provider, or with one session at it; or those
+ * that a logout token can name (OpenID Connect Back-Channel Logout 1.0, 2.4): a provider's session or a subject.
  */
 export type SessionMatch =
   | { sessionId: string }
@@ -49,7 +27,7 @@ export interface NewSession extends Device {
   sessionId: string
   portal: string
   userId: string
-  /** absent when the host signed the person in by `req.login` */
+  /** absent when the host signed the user in by `req.login` */
   signedInVia: { providerId: string; provider: string; issuer: string; subject: string } | undefined
   /** the `sid` claim */
   sid: string | undefined
@@ -57,9 +35,9 @@ export interface NewSession extends Device {
   expiresAt: Date
 }
 
-/** What may be shown of a session: nothing by which somebody could take it over. */
+/** The public data of a session: nothing by which an attacker could take it over. */
 export interface SessionInfo extends Device {
-  /** names it, and opens nothing */
+  /** identifies the session, but cannot be used to open it */
   id: string
   userId: string
   /** slug */
@@ -67,131 +45,163 @@ export interface SessionInfo extends Device {
   location: string | undefined
   /** ISO 8601 */
   startedAt: string
-  /** ISO 8601; noted when a tenth of the idle time has passed */
+  /** ISO 8601; updated once a tenth of the idle time has passed */
   lastSeenAt: string
 }
 
 export interface RemovedSession {
-  /** `undefined`: it was sealed under a secret that is gone, which signed its cookie, too */
+  /** `undefined`: it was sealed under a retired secret, which also signed its cookie */
   sessionId: string | undefined
   userId: string
-  /** its idle time was not over */
-  ran: boolean
+  /** its idle time had not expired */
+  wasValid: boolean
 }
 
-/** rows of one statement */
-const batch = 500
+const batchSize = 500
 
-export function createSessionsTable(knex: Knex, seal: Seal, limitsOf: LimitsOf): SessionsTable {
-  const now = () => new Date(Date.now()).toISOString()
+/**
+ * The sessions of signed-in users, in whatever store they are. A session is valid as long as its row exists: deleting the row
+ * revokes it on every instance and in every store, even if a request in flight writes it back.
+ */
+export class SessionsTable {
+  readonly #knex: Knex
+  readonly #seal: Seal
+  readonly #limits: LimitsByPortal
 
-  function matching(match: SessionMatch, on = knex): Knex.QueryBuilder {
-    const running = on('sso_sessions').where('expires_at', '>', now())
-    if ('sessionId' in match) return running.where({ id: sessionDigest(match.sessionId) })
-    const { except, provider, sid, id, userId, ...rest } = { ...none, ...match }
-    const named = { id, user_id: userId, provider, ...rest }
-    const given = Object.entries(named).filter(([, value]) => value !== undefined)
-    running.where(Object.fromEntries(given))
-    if (sid !== undefined)
-      running.where((which) => {
-        which.where({ sid: sid })
-        // Of which one it hangs on the provider has not said: the person is named, and may be meant.
-        if ('subject' in rest && rest.subject !== undefined) which.orWhereNull('sid')
-      })
-    return except === undefined ? running : running.whereNot('id', except)
+  constructor(knex: Knex, seal: Seal, limits: LimitsByPortal) {
+    this.#knex = knex
+    this.#seal = seal
+    this.#limits = limits
   }
 
-  /** ISO 8601: what was last seen before has ended */
-  function idleSince(portal: string | undefined): string {
-    const { idle } = limitsOf(portal)
-    return new Date(Date.now() - idle).toISOString()
+  async add({ sessionId, portal, userId, signedInVia, sid, ...client }: NewSession): Promise<void> {
+    const id = sessionDigest(sessionId)
+    await this.#knex('sso_sessions').insert({
+      id,
+      portal,
+      user_id: userId,
+      provider_id: signedInVia?.providerId ?? null,
+      provider: signedInVia?.provider ?? null,
+      issuer: signedInVia?.issuer ?? null,
+      subject: signedInVia?.subject ?? null,
+      sid: sid ?? null,
+      // Sealed, so that a copy of the database cannot be used to take over sessions.
+      session: await this.#seal.close(sessionId, id),
+      browser: client.browser ?? null,
+      os: client.os ?? null,
+      location: client.location ?? null,
+      created_at: now(),
+      last_seen_at: now(),
+      expires_at: client.expiresAt.toISOString(),
+    })
   }
 
-  const running = (match: SessionMatch) =>
-    matching(match).where('last_seen_at', '>', idleSince('portal' in match ? match.portal : undefined))
+  /** @returns `undefined` if the session was revoked or has expired */
+  async lastSeen(sessionId: string): Promise<Date | undefined> {
+    const row: { last_seen_at: string } | undefined = await this.#matching({ sessionId })
+      .select('last_seen_at')
+      .first()
+    return row && new Date(row.last_seen_at)
+  }
 
-  async function* remove(match: SessionMatch): AsyncIterable<RemovedSession[]> {
-    for (let found = batch; found === batch; ) {
-      const rows: SealedRow[] = await matching(match)
+  /** Sets the time of the last request. It does not bring back a revoked session. */
+  async renew(sessionId: string): Promise<void> {
+    await this.#matching({ sessionId }).update({ last_seen_at: now() })
+  }
+
+  /**
+   * Gives a session another id in one statement, so that a revocation always finds it.
+   *
+   * @returns `false` if the session was revoked or has expired
+   */
+  async rename(sessionId: string, newSessionId: string): Promise<boolean> {
+    const id = sessionDigest(newSessionId)
+    const session = await this.#seal.close(newSessionId, id)
+    return (await this.#matching({ sessionId }).update({ id, session })) === 1
+  }
+
+  /** Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists. */
+  async list(match: SessionMatch, limit = 1000): Promise<SessionInfo[]> {
+    const rows: Row[] = await this.#valid(match).select(columns).orderBy('created_at', 'desc').limit(limit)
+    return rows.map((row) => ({
+      id: row.id,
+      userId: row.user_id,
+      provider: row.provider ?? undefined,
+      browser: row.browser ?? undefined,
+      os: row.os ?? undefined,
+      location: row.location ?? undefined,
+      startedAt: row.created_at,
+      lastSeenAt: row.last_seen_at,
+    }))
+  }
+
+  /** The number of sessions that `list` would return without a limit. */
+  async count(match: SessionMatch): Promise<number> {
+    const row = await this.#valid(match).count({ sessions: '*' }).first()
+    return Number(row?.sessions)
+  }
+
+  /** Deletes rows, also of sessions whose idle time has expired. @returns them in batches, to be destroyed in their store */
+  async *remove(match: SessionMatch): AsyncIterable<RemovedSession[]> {
+    for (let found = batchSize; found === batchSize; ) {
+      const rows: SealedRow[] = await this.#matching(match)
         .select('id', 'session', 'user_id', 'last_seen_at', 'portal')
-        .limit(batch)
+        .limit(batchSize)
       const ids = rows.map(({ id }) => id)
-      const deleted = await knex('sso_sessions').whereIn('id', ids).delete()
-      // One that was renamed in between is there still.
-      found = deleted < rows.length ? batch : rows.length
-      // Of two who end them at once, one has done it; the other goes on, for neither returns before all are over.
+      const deleted = await this.#knex('sso_sessions').whereIn('id', ids).delete()
+      // Fewer: a row may have been renamed in between and still exists, so go round again.
+      found = deleted < rows.length ? batchSize : rows.length
+      // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted === 0) continue
-      yield await Promise.all(
-        rows.map(async ({ id, session, user_id: userId, last_seen_at, portal }) => ({
-          sessionId: (await seal.open(session, id)) as string | undefined,
-          userId,
-          ran: last_seen_at > idleSince(portal),
-        })),
-      )
+      yield await Promise.all(rows.map((row) => this.#open(row)))
     }
   }
 
-  return {
-    async add({ sessionId, portal, userId, signedInVia, sid, location, browser, os, expiresAt }) {
-      const id = sessionDigest(sessionId)
-      await knex('sso_sessions').insert({
-        id,
-        portal,
-        user_id: userId,
-        provider_id: signedInVia?.providerId ?? null,
-        provider: signedInVia?.provider ?? null,
-        issuer: signedInVia?.issuer ?? null,
-        subject: signedInVia?.subject ?? null,
-        sid: sid ?? null,
-        // Sealed, not plain: a copy of the database must not be a bunch of sessions.
-        session: await seal.close(sessionId, id),
-        browser: browser ?? null,
-        os: os ?? null,
-        location: location ?? null,
-        created_at: now(),
-        last_seen_at: now(),
-        expires_at: expiresAt.toISOString(),
+  /** Deletes rows without touching any store. @param on a transaction. @returns how many */
+  async removeQuietly(match: SessionMatch, on?: Knex): Promise<number> {
+    return await this.#matching(match, on).delete()
+  }
+
+  async #open({ id, session, user_id, last_seen_at, portal }: SealedRow): Promise<RemovedSession> {
+    const sessionId = (await this.#seal.open(session, id)) as string | undefined
+    return { sessionId, userId: user_id, wasValid: last_seen_at > this.#idleSince(portal) }
+  }
+
+  #valid(match: SessionMatch): Knex.QueryBuilder {
+    const portal = 'portal' in match ? match.portal : undefined
+    return this.#matching(match).where('last_seen_at', '>', this.#idleSince(portal))
+  }
+
+  #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
+    const query = on('sso_sessions').where('expires_at', '>', now())
+    if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
+    const { except, provider, sid, id, userId, ...rest } = { ...noFilter, ...match }
+    const columnsToMatch = { id, user_id: userId, provider, ...rest }
+    const given = Object.entries(columnsToMatch).filter(([, value]) => value !== undefined)
+    query.where(Object.fromEntries(given))
+    if (sid !== undefined)
+      query.where((either) => {
+        either.where({ sid })
+        // Include sessions whose `sid` is unknown: the token names their subject.
+        if ('subject' in rest && rest.subject !== undefined) either.orWhereNull('sid')
       })
-    },
-    async lastSeen(sessionId) {
-      const row: { last_seen_at: string } | undefined = await matching({ sessionId })
-        .select('last_seen_at')
-        .first()
-      return row && new Date(row.last_seen_at)
-    },
-    async renew(sessionId) {
-      await matching({ sessionId }).update({ last_seen_at: now() })
-    },
-    async rename(sessionId, to) {
-      const id = sessionDigest(to)
-      return (await matching({ sessionId }).update({ id, session: await seal.close(to, id) })) === 1
-    },
-    async list(match, most = 1000) {
-      const rows: Row[] = await running(match).select(columns).orderBy('created_at', 'desc').limit(most)
-      return rows.map((row) => ({
-        id: row.id,
-        userId: row.user_id,
-        provider: row.provider ?? undefined,
-        browser: row.browser ?? undefined,
-        os: row.os ?? undefined,
-        location: row.location ?? undefined,
-        startedAt: row.created_at,
-        lastSeenAt: row.last_seen_at,
-      }))
-    },
-    async count(match) {
-      const row = await running(match).count({ sessions: '*' }).first()
-      return Number(row?.sessions)
-    },
-    remove,
-    removeQuietly: async (match, on) => await matching(match, on).delete(),
+    return except === undefined ? query : query.whereNot('id', except)
+  }
+
+  /** ISO 8601; a session that was last seen before this has expired */
+  #idleSince(portal: string | undefined): string {
+    return new Date(Date.now() - this.#limits.of(portal).idleMs).toISOString()
   }
 }
 
-/** A digest in base64url; nothing else that somebody may have entered is asked of the database. */
+function now(): string {
+  return new Date(Date.now()).toISOString()
+}
+
+/** A digest in base64url. Other input never reaches the database. */
 export const sessionDigestPattern = /^[\w-]{43}$/
 
-/** What is shown in place of a session's id. */
+/** The public id of a session, and the id of its row. */
 export function sessionDigest(sessionId: string): string {
   return createHash('sha256').update(sessionId).digest('base64url')
 }
@@ -212,5 +222,5 @@ const columns: (keyof Row)[] = [
   'last_seen_at',
 ]
 
-/** every name by which a match may ask */
-const none: { [name in 'except' | 'provider' | 'sid' | 'id' | 'userId']?: string | undefined } = {}
+/** Lets TypeScript read these fields of any kind of match. */
+const noFilter: { [name in 'except' | 'provider' | 'sid' | 'id' | 'userId']?: string | undefined } = {}

@@ -1,246 +1,317 @@
 import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
-import type { PassportStatic } from 'passport'
+import type { Store } from 'express-session'
+import type { Knex } from 'knex'
+import { Passport } from 'passport'
 import { Strategy } from 'passport-strategy'
+import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import type { Logger } from '../shared/logger.ts'
+import { deriveKey, type Seal } from '../shared/seal.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { PortalResolver } from '../web/request.ts'
-import type { Ended, EndSessions, SessionStores } from './end-sessions.ts'
+import { cookieName } from '../web/sealed-cookie.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import { LogoutTokensTable } from './logout-tokens-table.ts'
+import { Revocation, type RevokedSessions, SessionStores } from './revocation.ts'
 import {
   clearSignInSession,
-  type LocationResolver,
+  LocationResolver,
   type NewSignIn,
   readSignInSession,
   type SignedInVia,
   type SignInSession,
   signedInViaOf,
 } from './session-data.ts'
-import type { LimitsOf } from './session-limits.ts'
-import { createSessionRow, trackHostSessionChanges } from './session-row.ts'
-import type { SessionValidity } from './session-validity.ts'
-import type { SessionsTable } from './sessions-table.ts'
+import { LimitsByPortal, type PartialLimits, type SessionLimits } from './session-limits.ts'
+import { SessionRow } from './session-row.ts'
+import { createCookieSession, createSessionStore, type RedisLike } from './session-store.ts'
+import { SessionValidity } from './session-validity.ts'
+import { type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
 
-/** Passport's own would wipe out what a host's Passport keeps under the same key; this one leaves foreign values alone. */
-export class PortalSessionStrategy extends Strategy {
-  private readonly userOf: (req: Request) => Promise<User | undefined>
-
-  constructor(userOf: (req: Request) => Promise<User | undefined>) {
-    super()
-    this.userOf = userOf
-  }
-
-  override authenticate(req: Request): void {
-    const ours = readSignInSession(req) !== undefined
-    this.userOf(req)
-      .then((user) => {
-        // A host's own deserializer may have put somebody there whom we refuse.
-        if (ours) req.user = user
-        this.pass()
-      })
-      // Also hears what is thrown further down the road: nothing may become a rejection that nobody hears.
-      .catch((error: unknown) => this.error(error as Error))
-  }
-}
-
-/** When and how the person of a session showed who they are. */
+/** When and how the user of a session last authenticated. */
 export interface Authentication {
-  /** milliseconds since 1970; `undefined`: the provider did not say */
+  /** milliseconds since 1970; `undefined` if the provider sent no `auth_time` */
   at: number | undefined
-  /** Authentication Context Class Reference, as the provider said it */
+  /** Authentication Context Class Reference, as the provider sent it */
   acr: string | undefined
 }
 
-/** What signing out needs to know of the session that ended. */
+/** The data of an ended session that signing out needs. */
 export interface EndedSession {
-  /** which may be another one than the request's */
+  /** may differ from the request's portal */
   portal: string
   userId: string
   signedInVia: SignedInVia | undefined
 }
 
-export interface PortalSessions {
-  /** Puts the signed-in user into `req.user`; harmless when done twice. */
-  readonly identify: RequestHandler
-  /** Once more, for who took their time to send what they post: the session may have ended meanwhile, or its user be switched off. */
-  readonly revalidate: RequestHandler
-  /** The only place where somebody becomes signed in. */
-  start(req: Request, signIn: NewSignIn): Promise<void>
-  end(req: Request): Promise<EndedSession | undefined>
-  /** of the session that runs */
-  signedInVia(req: Request): SignedInVia | undefined
-  /** of the session that runs */
-  authentication(req: Request): Authentication | undefined
-}
-
-/** milliseconds that signing out waits for the index */
-const patience = 1000
-
-export interface PortalSessionsParts {
-  passport: InstanceType<PassportStatic['Passport']>
-  endSessions: EndSessions
-  index: SessionsTable
-  /** whether it asks to be signed out, for which nobody has to be known */
-  isSignOut: (req: Request) => boolean
-  sessionStores: SessionStores
-  userCache: UserCache
-  limitsOf: LimitsOf
-  locationOf: LocationResolver
+type SessionsCore = {
+  knex: Knex
+  logger: Logger
   portalOf: PortalResolver
-  sessionValidity: SessionValidity
+  urls: PortalUrls
+  secure: boolean
+  seal(purpose: string): Seal
 }
 
-export function createPortalSessions(parts: PortalSessionsParts): PortalSessions {
-  const { passport, endSessions, index, sessionStores, userCache } = parts
-  const { isSignOut, limitsOf, locationOf, portalOf, sessionValidity } = parts
-  const signIns = new WeakMap<Request, NewSignIn>()
-  const identified = new WeakSet<Request>()
-  const { rememberRequestSession, enter, leave } = createSessionRow({
-    index,
-    endQuietly,
-    limitsOf,
-    patience,
-    locationOf,
-    portalOf,
-    sessionValidity,
+type SessionsSettings = {
+  session: SessionLimits & {
+    portals: Readonly<Record<string, PartialLimits>>
+    userCacheSeconds: number
+    location?: ((req: Request) => unknown) | undefined
+  }
+  redis: RedisLike | undefined
+  /** newest first */
+  secrets: readonly string[]
+}
+
+/**
+ * The sessions of signed-in users: starts, checks, lists and revokes them, and signs users out whom a provider has signed out.
+ * It does not depend on how a user signs in, and sends no pages.
+ */
+export class Sessions {
+  /** Our own instance, so that a host's Passport keeps its strategies and serializers. */
+  readonly passport = new Passport()
+  readonly table: SessionsTable
+  readonly logoutTokens: LogoutTokensTable
+  readonly #core: SessionsCore
+  readonly #users: UserCache
+  readonly #secrets: readonly string[]
+  readonly #limits: LimitsByPortal
+  readonly #locations: LocationResolver
+  readonly #validity: SessionValidity
+  readonly #stores = new SessionStores()
+  readonly #redisStore: Store | undefined
+  readonly #revocation: Revocation
+  readonly #row: SessionRow
+  readonly #signIns = new WeakMap<Request, NewSignIn>()
+  readonly #identified = new WeakSet<Request>()
+  readonly #initialize = this.passport.initialize({ compat: false })
+  readonly #restore = this.passport.authenticate('session') as RequestHandler
+
+  constructor(
+    core: SessionsCore,
+    users: UserCache,
+    events: Pick<EventLog, 'addressOf'>,
+    { session, redis, secrets }: SessionsSettings,
+  ) {
+    this.#core = core
+    this.#users = users
+    this.#secrets = secrets
+    this.#limits = new LimitsByPortal(session, session.portals)
+    this.#locations = new LocationResolver(core, events, session.location)
+    this.table = new SessionsTable(core.knex, core.seal('session-index'), this.#limits)
+    this.logoutTokens = new LogoutTokensTable(core.knex)
+    this.#validity = new SessionValidity(core, this.table, this.#limits, session.userCacheSeconds * 1000)
+    this.#revocation = new Revocation(core, this.table, this.#validity, this.#stores)
+    this.#row = new SessionRow(core, {
+      table: this.table,
+      validity: this.#validity,
+      revocation: this.#revocation,
+      limits: this.#limits,
+      locations: this.#locations,
+    })
+    this.#redisStore = redis && createSessionStore(core, this.#limits, redis)
+    // Sessions that this instance revokes before its first request are destroyed in Redis, too.
+    if (this.#redisStore) this.#stores.add(this.#redisStore)
+    this.passport.use('session', new PortalSessionStrategy(this))
+    this.#serializeUser()
+  }
+
+  /** express-session with our store and cookie. */
+  cookieSession(): RequestHandler {
+    const { secure } = this.#core
+    const store = this.#redisStore ?? createSessionStore(this.#core, this.#limits, undefined)
+    this.#stores.add(store)
+    return createCookieSession({
+      store,
+      maxAgeMs: this.#limits.longestMs,
+      secrets: this.#secrets.map((secret) =>
+        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
+      ),
+      cookieName: cookieName('portal-sso', secure),
+      secure,
+    })
+  }
+
+  /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
+  readonly identify: RequestHandler = (req, res, next) => {
+    if (this.#identified.has(req)) return next()
+    this.#identified.add(req)
+    if (!req.session)
+      return next(
+        new ConfigurationError(
+          'mount `app.use(sso.session())`, or your own express-session, before this route',
+        ),
+      )
+    if (req.sessionStore) this.#stores.add(req.sessionStore)
+    if (readSignInSession(req)) this.#row.trackHostSessionChanges(req)
+    this.#restore(req, res, next)
+  }
+
+  /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
+  readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
+    const signInSession = readSignInSession(req)
+    // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
+    if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
+      req.user = undefined
+      await this.#discardSession(req)
+    }
+    next()
   })
 
-  // Also runs when the host calls `req.login(user)` itself, as a classic login kept for the operator does; at that moment the
-  // session has its new id.
-  passport.serializeUser(
-    (req: Request, user: Express.User, done: (error: unknown, value?: SignInSession) => void) => {
-      enter(req, String((user as User).id), signIns.get(req)).then(
-        (signedIn) => done(null, signedIn),
-        (error: unknown) => done(error),
-      )
-    },
-  )
-
-  /** The user of this request's session, or nobody: wrong portal, too old, ended, gone, or switched off. */
-  async function userOf(req: Request): Promise<User | undefined> {
-    const signedIn = readSignInSession(req)
-    if (!signedIn || signedIn.portal !== portalOf(req)) return undefined
-    const { portal, since, userId } = signedIn
-    const isValid =
-      Date.now() - since < limitsOf(portal).absolute && (await sessionValidity.isValid(req, portal))
-    const user = isValid ? await userCache.findById(userId, portal) : undefined
-    if (user && isActive(user)) {
-      rememberRequestSession(req, signedIn)
-      return user
+  /** Starts the session of a user who has signed in with a provider. */
+  async start(req: Request, signIn: NewSignIn): Promise<void> {
+    assertSecure(req)
+    this.#signIns.set(req, signIn)
+    this.#bindPassport(req)
+    // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
+    const keepSessionInfo = readSignInSession(req) !== undefined && isSameUser(req.user, signIn.user)
+    try {
+      // Passport creates a new session id, so that a planted id is worthless (session fixation).
+      await promisify<void>((done) => req.login(signIn.user, { session: true, keepSessionInfo }, done))()
+    } catch (error) {
+      // A store write that timed out may still succeed, so the final write at the end of the response must name no user.
+      clearSignInSession(req)
+      await this.#revocation.endQuietly(req.sessionID)
+      await promisify(req.logout.bind(req))().catch(() => {})
+      throw error
     }
-    await discardSession(req)
-    return undefined
+    this.#users.forget(signIn.user.id, signIn.provider.portal)
   }
 
-  async function isStillValid({ sessionID }: Request, { portal, userId }: SignInSession): Promise<boolean> {
-    if (!(await sessionValidity.isRunning(sessionID))) return false
-    const user = await userCache.findById(userId, portal)
-    return user !== undefined && isActive(user)
+  /** Signs the user of this request out here. */
+  async end(req: Request): Promise<EndedSession | undefined> {
+    const signInSession = readSignInSession(req)
+    const { sessionID } = req
+    this.#bindPassport(req)
+    if (signInSession) await this.#revocation.endQuietly(sessionID)
+    await promisify(req.logout.bind(req))()
+    if (!signInSession) return undefined
+    const { portal, userId } = signInSession
+    return { portal, userId, signedInVia: signedInViaOf(signInSession) }
   }
 
-  /** With all that the host kept in it: whoever holds the cookie of a session that is over is to find nothing there. */
-  async function discardSession(req: Request): Promise<void> {
-    clearSignInSession(req)
-    await endQuietly(req.sessionID)
-    await promisify(req.session.regenerate.bind(req.session))()
+  /**
+   * Revokes sessions on every instance. Afterwards none of them admits anybody; other instances, and sessions in a store of ours
+   * that is down, follow within the user cache time.
+   */
+  async endAll(match: SessionMatch): Promise<RevokedSessions> {
+    return await this.#revocation.revoke(match)
   }
 
-  /** Over is over, also while the database is away: a row that outlives its session opens nothing. */
-  async function endQuietly(sessionId: string): Promise<Ended | undefined> {
-    return await withTimeout(patience, endSessions({ sessionId })).catch(() => undefined)
+  async list(match: SessionMatch, limit?: number): Promise<SessionInfo[]> {
+    return await this.table.list(match, limit)
   }
 
-  /** Whoever wants to leave must not have to wait for the database: the next person at a shared machine does not. */
-  async function userUnlessSigningOut(req: Request): Promise<User | undefined> {
-    return await userOf(req).catch((error: unknown) => {
-      if (isSignOut(req)) return undefined
+  async count(match: SessionMatch): Promise<number> {
+    return await this.table.count(match)
+  }
+
+  /** The provider that started this request's session. */
+  signedInVia(req: Request): SignedInVia | undefined {
+    return signedInViaOf(readSignInSession(req))
+  }
+
+  authentication(req: Request): Authentication | undefined {
+    const signInSession = readSignInSession(req)
+    return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
+  }
+
+  locationOf(req: Request): string | undefined {
+    return this.#locations.locationOf(req)
+  }
+
+  /** Signing out must work while the database is down, or the next person at a shared computer would be signed in. */
+  async userUnlessSigningOut(req: Request): Promise<User | undefined> {
+    return await this.#userOf(req).catch((error: unknown) => {
+      if (this.#isSignOut(req)) return undefined
       throw error
     })
   }
 
-  passport.use('session', new PortalSessionStrategy(userUnlessSigningOut))
-  const restore = passport.authenticate('session') as RequestHandler
-  const initialize = passport.initialize({ compat: false })
-
-  /** `req.login` and `req.logout` go through our Passport, though a host's may have put its own on the request meanwhile. */
-  function bind(req: Request): void {
-    initialize(req, req.res as Response, () => {})
+  #isSignOut({ method, originalUrl }: Request): boolean {
+    return method === 'POST' && originalUrl.split('?')[0] === this.#core.urls.path('/logout')
   }
 
-  return {
-    identify(req, res, next) {
-      if (identified.has(req)) return next()
-      identified.add(req)
-      if (!req.session)
-        return next(
-          new ConfigurationError(
-            'mount `app.use(sso.session())`, or express-session of your own, before this route',
-          ),
+  /** @returns `undefined` if the session is of another portal, expired or revoked, or its user is deleted or inactive */
+  async #userOf(req: Request): Promise<User | undefined> {
+    const signInSession = readSignInSession(req)
+    if (!signInSession || signInSession.portal !== this.#core.portalOf(req)) return undefined
+    const { portal, since, userId } = signInSession
+    const isValid =
+      Date.now() - since < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
+    const user = isValid ? await this.#users.findById(userId, portal) : undefined
+    if (user && isActive(user)) {
+      this.#row.rememberRequestSession(req, signInSession)
+      return user
+    }
+    await this.#discardSession(req)
+    return undefined
+  }
+
+  async #isStillValid({ sessionID }: Request, { portal, userId }: SignInSession): Promise<boolean> {
+    if (!(await this.#validity.hasRow(sessionID))) return false
+    const user = await this.#users.findById(userId, portal)
+    return user !== undefined && isActive(user)
+  }
+
+  /** Also drops the host's data, so that the holder of an old cookie cannot read it. */
+  async #discardSession(req: Request): Promise<void> {
+    clearSignInSession(req)
+    await this.#revocation.endQuietly(req.sessionID)
+    await promisify(req.session.regenerate.bind(req.session))()
+  }
+
+  /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
+  #serializeUser(): void {
+    this.passport.serializeUser(
+      (req: Request, user: Express.User, done: (error: unknown, value?: SignInSession) => void) => {
+        this.#row.attach(req, String((user as User).id), this.#signIns.get(req)).then(
+          (signInSession) => done(null, signInSession),
+          (error: unknown) => done(error),
         )
-      if (req.sessionStore) sessionStores.note(req.sessionStore)
-      if (readSignInSession(req))
-        trackHostSessionChanges(req, (id, way) => (way === 'destroy' ? endQuietly(id) : leave(req, id)))
-      restore(req, res, next)
-    },
+      },
+    )
+  }
 
-    revalidate: asyncHandler(async (req, _res, next) => {
-      const signedIn = readSignInSession(req)
-      // Nobody is kept from signing out because it cannot be asked; what else is posted needs the same database.
-      if (req.user && signedIn && !(await isStillValid(req, signedIn).catch(() => true))) {
-        req.user = undefined
-        await discardSession(req)
-      }
-      next()
-    }),
-
-    async start(req, signIn) {
-      refuseInsecure(req)
-      signIns.set(req, signIn)
-      bind(req)
-      const before = readSignInSession(req)
-      // Who shows anew who they are goes on with what the portal keeps for them; nobody else's goes along.
-      const keepSessionInfo = before !== undefined && isOf(req.user, signIn.user)
-      try {
-        // Passport makes a new session id: who planted the old one into this browser is left with nothing (session fixation), and
-        // who signs in again leaves no session behind.
-        await promisify<void>((done) => req.login(signIn.user, { session: true, keepSessionInfo }, done))()
-      } catch (error) {
-        // A write to the store that was given up on may still land, so what is written last, at the end of this answer, has to
-        // name nobody.
-        clearSignInSession(req)
-        await endQuietly(req.sessionID)
-        await promisify(req.logout.bind(req))().catch(() => {})
-        throw error
-      }
-      userCache.forget(signIn.user.id, signIn.provider.portal)
-    },
-
-    async end(req) {
-      const signedIn = readSignInSession(req)
-      const { sessionID } = req
-      bind(req)
-      if (signedIn) await endQuietly(sessionID)
-      await promisify(req.logout.bind(req))()
-      return (
-        signedIn && { portal: signedIn.portal, userId: signedIn.userId, signedInVia: signedInViaOf(signedIn) }
-      )
-    },
-
-    signedInVia: (req) => signedInViaOf(readSignInSession(req)),
-    authentication(req) {
-      const signedIn = readSignInSession(req)
-      return signedIn && { at: signedIn.authenticatedAt, acr: signedIn.acr }
-    },
+  /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
+  #bindPassport(req: Request): void {
+    this.#initialize(req, req.res as Response, () => {})
   }
 }
 
-function isOf(now: Express.User | undefined, user: User): boolean {
-  return now !== undefined && String((now as User).id) === String(user.id)
+/** Passport's own strategy would delete data that a host's Passport keeps under the same key. This one leaves it alone. */
+class PortalSessionStrategy extends Strategy {
+  // Passport works on `Object.create(strategy)`, on which `#` fields do not exist.
+  private readonly sessions: Sessions
+
+  constructor(sessions: Sessions) {
+    super()
+    this.sessions = sessions
+  }
+
+  override authenticate(req: Request): void {
+    const isOurs = readSignInSession(req) !== undefined
+    this.sessions
+      .userUnlessSigningOut(req)
+      .then((user) => {
+        // A host's own deserializer may have set a user whom we refuse.
+        if (isOurs) req.user = user
+        this.pass()
+      })
+      // Also catches errors that later handlers throw synchronously; they must not become unhandled rejections.
+      .catch((error: unknown) => this.error(error as Error))
+  }
 }
 
-// Behind a proxy that does not say it spoke TLS the Secure cookie is not sent, and the person goes round in circles.
-function refuseInsecure(req: Request): void {
+function isSameUser(current: Express.User | undefined, user: User): boolean {
+  return current !== undefined && String((current as User).id) === String(user.id)
+}
+
+/** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */
+function assertSecure(req: Request): void {
   if (req.session.cookie.secure !== true || req.secure) return
   if (req.get('x-forwarded-proto')?.split(',')[0]?.trim() === 'https') return
   throw new PortalSsoError(

@@ -1,78 +1,79 @@
 import { LRUCache } from 'lru-cache'
+import { SECOND } from './time.ts'
 
-/** What a slower part said a moment ago. */
-export interface StaleCache<T> {
-  get(key: string): Promise<T>
-  forget(key: string): void
-}
-
-export interface CacheLimits {
-  /** milliseconds that an answer counts; 0: every time anew, and nothing is kept */
-  fresh: number
-  /** milliseconds that the last answer counts while the part is away */
-  spare: number
-}
-
-/** entries; the longest unused go first */
-const most = 20_000
-/** milliseconds: who is away is not asked for every request, each of which would wait for it */
-const pause = 2000
+const maxEntries = 20_000
+/** Without this pause every request would wait for a source that is down. */
+const retryDelayMs = 2 * SECOND
 
 interface Entry<T> {
   value: T
-  /** milliseconds since 1970, when it was asked for */
-  at: number
-  askAgain: number
+  /** when the source was asked */
+  loadedAt: number
+  retryAt: number
 }
 
-interface Asking<T> {
-  answer: Promise<T>
-  at: number
+interface Load<T> {
+  result: Promise<T>
+  startedAt: number
 }
 
-/** @param ask is told what was known before, if anything is */
-export function createStaleCache<T>(
-  ask: (key: string, before?: T) => Promise<T>,
-  { fresh, spare }: CacheLimits,
-): StaleCache<T> {
-  const entries = new LRUCache<string, Entry<T>>({ max: most })
-  const underWay = new Map<string, Asking<T>>()
+/** Remembers values of a slower source, and serves the last value while the source fails. */
+export class StaleCache<T> {
+  readonly #load: (key: string, previous?: T) => Promise<T>
+  readonly #ttlMs: number
+  readonly #staleIfErrorMs: number
+  readonly #entries = new LRUCache<string, Entry<T>>({ max: maxEntries })
+  readonly #inFlight = new Map<string, Load<T>>()
 
-  /** Many at once share a question, unless it was asked so long ago that its answer would be too old for those who come now. */
-  async function shared(key: string, known: T | undefined): Promise<T> {
-    const now = Date.now()
-    const before = underWay.get(key)
-    if (before && now - before.at < fresh) return await before.answer
-    const asking: Asking<T> = { answer: ask(key, known), at: now }
-    underWay.set(key, asking)
-    // An answer from before something was forgotten must not come back after it, nor one that a later question overtook.
-    const isLast = () => underWay.get(key) === asking
+  /**
+   * @param load reads a value from the source; it receives the cached value, if there is one
+   * @param limits `ttlMs` 0 disables the cache; `staleIfErrorMs` counts from the last successful load
+   */
+  constructor(
+    load: (key: string, previous?: T) => Promise<T>,
+    { ttlMs, staleIfErrorMs }: { ttlMs: number; staleIfErrorMs: number },
+  ) {
+    this.#load = load
+    this.#ttlMs = ttlMs
+    this.#staleIfErrorMs = staleIfErrorMs
+  }
+
+  async get(key: string): Promise<T> {
+    if (this.#ttlMs === 0) return await this.#load(key)
+    const cached = this.#entries.get(key)
+    if (cached && Date.now() < cached.retryAt) return cached.value
     try {
-      const value = await asking.answer
-      if (isLast()) entries.set(key, { value, at: now, askAgain: now + fresh })
-      return value
-    } finally {
-      if (isLast()) underWay.delete(key)
+      return await this.#loadOnce(key, cached?.value)
+    } catch (error) {
+      // An entry that was deleted or replaced while we waited no longer counts.
+      const isUsable =
+        cached && this.#entries.get(key) === cached && Date.now() - cached.loadedAt <= this.#staleIfErrorMs
+      if (!isUsable) throw error
+      cached.retryAt = Date.now() + retryDelayMs
+      return cached.value
     }
   }
 
-  return {
-    async get(key) {
-      if (fresh === 0) return await ask(key)
-      const known = entries.get(key)
-      if (known && Date.now() < known.askAgain) return known.value
-      try {
-        return await shared(key, known?.value)
-      } catch (error) {
-        // What was forgotten while we waited does not count any more, whoever has asked again since.
-        if (!known || entries.get(key) !== known || Date.now() - known.at > spare) throw error
-        known.askAgain = Date.now() + pause
-        return known.value
-      }
-    },
-    forget(key) {
-      underWay.delete(key)
-      entries.delete(key)
-    },
+  delete(key: string): void {
+    this.#inFlight.delete(key)
+    this.#entries.delete(key)
+  }
+
+  /** Concurrent callers share a load, unless it started so long ago that its result would be stale for them. */
+  async #loadOnce(key: string, previous: T | undefined): Promise<T> {
+    const now = Date.now()
+    const running = this.#inFlight.get(key)
+    if (running && now - running.startedAt < this.#ttlMs) return await running.result
+    const load: Load<T> = { result: this.#load(key, previous), startedAt: now }
+    this.#inFlight.set(key, load)
+    // A load that started before `delete`, or that a later one overtook, must not store its result.
+    const isCurrent = () => this.#inFlight.get(key) === load
+    try {
+      const value = await load.result
+      if (isCurrent()) this.#entries.set(key, { value, loadedAt: now, retryAt: now + this.#ttlMs })
+      return value
+    } finally {
+      if (isCurrent()) this.#inFlight.delete(key)
+    }
   }
 }

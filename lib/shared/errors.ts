@@ -1,4 +1,4 @@
-/** HTTP status of every problem that a person can be shown; the sentences live in `views/locales`. */
+/** HTTP status of every problem that a user can see. The texts are in `views/locales`. */
 export const problemStatus = {
   provider_unknown: 404,
   answer_malformed: 400,
@@ -36,8 +36,8 @@ export const problemStatus = {
 export type ProblemCode = keyof typeof problemStatus
 
 /**
- * A refusal or a failure with two voices: `code` selects the sentence that the person reads, `message` and `cause` are
- * for the operator's log only. Neither may carry a token, a code or a secret.
+ * A refused or failed request. `code` selects the text that the user reads; `message` and `cause` appear in the operator's
+ * log only. Neither may contain a token, a code or a secret.
  */
 export class PortalSsoError extends Error {
   readonly code: ProblemCode
@@ -51,12 +51,6 @@ export class PortalSsoError extends Error {
   }
 }
 
-/** One problem of an input, by the path of the setting, such as `emailDomains.0`. Without a path: the input as a whole. */
-export interface Issue {
-  path?: string | undefined
-  message: string
-}
-
 /** A wrong option, argument or environment variable. The message says what to write instead; only administrators see it. */
 export class ConfigurationError extends Error {
   readonly code = 'invalid_configuration'
@@ -67,12 +61,18 @@ export class ConfigurationError extends Error {
   }
 }
 
+/** One problem of an input, by the path of the setting, such as `emailDomains.0`. Without a path: the input as a whole. */
+export interface Issue {
+  path?: string | undefined
+  message: string
+}
+
 export type ManagementErrorCode = 'not_found' | 'conflict' | 'invalid' | 'test_failed' | 'not_allowed'
 
 /** An administrator's request that cannot be carried out. Nothing was changed, unless the message says so. */
 export class ManagementError extends Error {
   readonly code: ManagementErrorCode
-  /** Problems by setting. Forms show each beside its field, the CLI beside its flag. */
+  /** Problems by setting. Forms show each beside its field, the command line beside its option. */
   readonly issues: readonly Issue[]
 
   constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions) {
@@ -88,41 +88,40 @@ function describeIssue({ path, message }: Issue): string {
   return path === undefined ? message : `${path}: ${message}`
 }
 
-/** Thrown by `UserDirectory.create` when another registration took the address a moment before. */
+/** Thrown by `UserDirectory.create` if another registration took the address in the meantime. */
 export class EmailTakenError extends Error {
   readonly code = 'email_taken'
 
   constructor(options?: ErrorOptions) {
-    super('the e-mail address already belongs to a user', options)
+    super('the e-mail address belongs to a user already', options)
     this.name = 'EmailTakenError'
   }
 }
 
-/** What openid-client says before a cause that says it all. */
+/** openid-client's message around a more specific cause. */
 const genericMessage = 'something went wrong'
 
-/** The messages of an error and its causes in one line, without the causes' payloads (they may hold tokens). */
+const maxCauses = 5
+
+/** @returns the messages of an error and its causes in one line, without other properties: they may hold tokens */
 export function describeError(error: unknown): string {
   const messages: string[] = []
-  for (let at = error, depth = 0; at && depth < 5; depth++) {
+  for (let at = error, depth = 0; at && depth < maxCauses; depth++) {
     const { name, message, code, cause } = at as {
       [member in 'name' | 'message' | 'code' | 'cause']?: unknown
     }
     if (typeof message !== 'string') break
-    const told = stripSql(message)
-    const known = typeof code === 'string' && !told.includes(code) ? ` (${code})` : ''
-    // V8 quotes what it could not parse, and that may be a token.
+    const text = stripSql(message)
+    const suffix = typeof code === 'string' && !text.includes(code) ? ` (${code})` : ''
+    // V8 quotes the text that it could not parse, which may be a token.
     if (message !== genericMessage || !cause)
-      messages.push(name === 'SyntaxError' ? 'not valid JSON' : told + known)
+      messages.push(name === 'SyntaxError' ? 'not valid JSON' : text + suffix)
     at = cause
   }
   return messages.join(': ') || String(error)
 }
 
-/**
- * Knex puts the statement with all its values in front of what the database says: addresses, names, subjects, which are nothing
- * for a log, and would hide what has happened.
- */
+/** Removes the SQL statement that Knex puts in front of a database error: its values are personal data. */
 export function stripSql(message: string): string {
   return message.replace(/^(?:select|insert into|update|delete from|with) [\s\S]* - /, '')
 }

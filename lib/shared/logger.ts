@@ -1,40 +1,47 @@
 import { sanitizeText } from './sanitize-text.ts'
 
-/** The shape that pino has; give your own as the option `logger`. */
+/** The subset of pino's interface that we use. */
 export interface Logger {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
 
-/** One line of JSON per message on stderr: line breaks in a value cannot forge a line of their own. */
+/** Writes one line of JSON per message to stderr, so that a line break in a value cannot forge a log line. */
 export const consoleLogger: Logger = {
   info: (fields, message) => write('info', fields, message),
   warn: (fields, message) => write('warn', fields, message),
   error: (fields, message) => write('error', fields, message),
 }
 
+const maxDepth = 3
+const maxListItems = 20
+const maxFieldNameLength = 100
+
 /**
- * A logger that gets nothing but what is fit for one, so that no caller has to remember. One that throws is not heard: who tells
- * it of a failure has nobody else to tell, and a rejection that nobody hears would end the process.
+ * Sanitizes everything that the host's logger receives. Errors of that logger are ignored: there is no other place to report
+ * them, and an unhandled rejection would end the process.
  */
 export function sanitizingLogger(logger: Logger): Logger {
   const line = (level: keyof Logger) => (fields: object, message: string) => {
     try {
-      logger[level](cleaned(fields, 3) as object, sanitizeText(message))
+      logger[level](sanitize(fields, maxDepth) as object, sanitizeText(message))
     } catch {}
   }
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }
 
-function cleaned(value: unknown, depth: number): unknown {
+function sanitize(value: unknown, depth: number): unknown {
   if (typeof value === 'string') return sanitizeText(value)
   if (typeof value !== 'object' || value === null) return value
-  // An error carries along whatever somebody hung onto it: answers, headers, tokens.
+  // Libraries attach responses, headers and tokens to their errors: log the message only.
   if (depth === 0 || value instanceof Error) return sanitizeText(String(value))
-  if (Array.isArray(value)) return value.slice(0, 20).map((each) => cleaned(each, depth - 1))
+  if (Array.isArray(value)) return value.slice(0, maxListItems).map((item) => sanitize(item, depth - 1))
   return Object.fromEntries(
-    Object.entries(value).map(([name, each]) => [sanitizeText(name, 100), cleaned(each, depth - 1)]),
+    Object.entries(value).map(([name, field]) => [
+      sanitizeText(name, maxFieldNameLength),
+      sanitize(field, depth - 1),
+    ]),
   )
 }
 

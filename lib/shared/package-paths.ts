@@ -1,7 +1,4 @@
 import path from 'node:path'
 
-/** The package's own templates, beside `lib` as well as beside the built `dist`. */
+/** Our templates. The path is the same from `lib` and from the built `dist`. */
 export const viewsDirectory: string = path.resolve(import.meta.dirname, '../../views')
-
-/** What to do in each provider's console, as Markdown. */
-export const guidesDirectory: string = path.resolve(import.meta.dirname, '../../docs/providers')

@@ -1,19 +1,16 @@
-// Controls, formats (they turn the direction of text), halves of characters, and the two separators that are line breaks.
-const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
-// JOSE's compact forms begin so: `{"` in base64url. Parts of a token are as good as gone, too.
+// Control and format characters, unpaired surrogates, and the two Unicode line separators.
+const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+// Compact JWTs and JWEs start with `{"` in base64url. Fragments of a token are removed, too.
 const token = /\beyJ[\w-]{8,}(?:\.[\w-]*)*/g
 
 /**
- * Text from outside, fit for a log, an event and the terminal that somebody reads them in: one line of bounded length. A line
- * break would forge a line of its own in a host's plain-text log, an escape sequence would rewrite the operator's screen. What
- * is not seen is written out, so that an attack can be read; what looks like a token is left out, whoever quoted it.
- *
- * @param longest characters
+ * Makes untrusted text safe for logs, events and terminals: one line of bounded length, without tokens. A line break could
+ * forge a log line, and an escape sequence could rewrite the operator's screen, so such characters are written as escapes.
  */
-export function sanitizeText(text: string, longest = 1000): string {
+export function sanitizeText(text: string, maxLength = 1000): string {
   const line = text
-    .slice(0, longest + 1)
-    .replace(unseen, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+    .slice(0, maxLength + 1)
+    .replace(invisible, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
     .replace(token, 'eyJ…')
-  return line.length > longest ? `${line.slice(0, longest - 1)}…` : line
+  return line.length > maxLength ? `${line.slice(0, maxLength - 1)}…` : line
 }

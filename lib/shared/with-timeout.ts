@@ -1,16 +1,11 @@
-/**
- * Waits, but not for long.
- *
- * @param limit milliseconds
- * @throws Error when there is no answer in time; one that comes later is heard and forgotten
- */
-export async function withTimeout<T>(limit: number, answer: Promise<T>): Promise<T> {
+/** @throws Error if the promise does not settle in time; its late result or rejection is ignored */
+export async function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit)
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
   })
   try {
-    return await Promise.race([answer, late])
+    return await Promise.race([promise, timeout])
   } finally {
     clearTimeout(timer)
   }

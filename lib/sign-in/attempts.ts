@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Seal } from '../shared/seal.ts'
-import { cookieName, cookiesOf, createSealedCookies, headerLength } from '../web/sealed-cookie.ts'
+import { cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** One click on a provider until its answer came back. */
 export interface Attempt {
@@ -78,8 +78,8 @@ type Sealed = { attempt: Attempt; until: number } | { spent: true; returnTo?: st
  * answer (login CSRF) lacks the victim's cookie.
  */
 export function createAttempts(seal: Seal, secure: boolean): Attempts {
-  const cookies = createSealedCookies<Sealed>(seal, { lifetime: remembered, secure })
-  const marks = createSealedCookies<Sealed>(seal, { lifetime, secure })
+  const cookies = new SealedCookies<Sealed>(seal, { ttlSeconds: remembered, secure })
+  const marks = new SealedCookies<Sealed>(seal, { ttlSeconds: lifetime, secure })
   const prefix = cookieName('sso-attempt-', secure)
 
   /** The oldest go first, so that somebody who opens many tabs keeps the newest ones. */

@@ -3,8 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { WasSignedOut } from '../sessions/logout-tokens-table.ts'
-import type { PortalSessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
@@ -16,7 +15,7 @@ export interface Linking {
   provider: Provider
   identity: Identity
   userId: string
-  /** it was found again by what stays the same when a provider gives out new subjects */
+  /** found by the Entra account, see `findEntraUser` */
   relinked?: boolean | undefined
 }
 
@@ -33,8 +32,8 @@ export async function link(
   gone: string | undefined,
 ): Promise<boolean> {
   const { id: providerId, portal } = provider
-  const { issuer, subject, email, directory } = identity
-  const linked = { portal, userId, providerId, issuer, subject, email, directory, relinked }
+  const { issuer, subject, email, entra } = identity
+  const linked = { portal, userId, providerId, issuer, subject, email, entra, relinked }
   const { userId: linkedTo, made } = await identities.link(linked, gone)
   if (linkedTo !== userId)
     throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
@@ -54,7 +53,7 @@ export interface SignInResult {
 }
 
 export interface CompleteSignInParts {
-  sessions: PortalSessions
+  sessions: Sessions
   identities: IdentitiesTable
   events: EventLog
   lastUsed: LastProvider
@@ -65,7 +64,6 @@ export interface CompleteSignInParts {
   signedOutMarker: SignedOutMarker
   table: ProvidersTable
   notifySignInMethodChange: NotifySignInMethodChange
-  wasSignedOut: WasSignedOut
 }
 
 /** Links where that is due, starts the session and sends the person on. */
@@ -73,7 +71,7 @@ export type CompleteSignIn = (req: Request, res: Response, admission: SignInResu
 
 export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn {
   const { sessions, identities, events, lastUsed, homePath, clearPendingRegistration } = parts
-  const { offerAccountLink, signedOutMarker, table, notifySignInMethodChange, wasSignedOut } = parts
+  const { offerAccountLink, signedOutMarker, table, notifySignInMethodChange } = parts
 
   /**
    * Links are taken back and providers disabled with the sessions of who came by them, and a provider ends what runs: the session
@@ -83,7 +81,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
     const { portal, slug, id, version } = provider
     try {
       const now = await table.find(portal, slug)
-      // Who takes such links back stops first that more are made, and then looks for them: one made after that takes itself back.
+      // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
       if (how === 'relinked' && !(now?.id === id && now.version === version))
         await identities.unlinkRelinked(portal, identity)
       if (!(now?.id === id && now.enabled))
@@ -91,7 +89,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
       const used = { ...identity, userId: String(user.id), providerId: id }
       if (!(await identities.touch(portal, used)))
         throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
-      if (await wasSignedOut(provider, identity))
+      if (await sessions.logoutTokens.wasSignedOut(provider, identity))
         throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')
     } catch (error) {
       await sessions.end(req)
@@ -107,7 +105,7 @@ export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn
     const linking = { provider, identity, userId, relinked: how === 'relinked' }
     const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
     if (how !== 'known' && (await link(identities, linking, gone))) {
-      await events.record({ kind: how === 'relinked' ? 'identity-rebound' : how, ...about })
+      await events.record({ kind: how === 'relinked' ? 'identity-relinked' : how, ...about })
       if (how === 'linked') notifySignInMethodChange(req, { user, provider, what: 'linked' })
     }
     const offer = await offerAccountLink(req, res, { portal, user, proving })

@@ -32,15 +32,13 @@ export function createProviderClients(table: ProvidersTable, outbound: HttpClien
 
   async function build(provider: Provider): Promise<ProviderClient> {
     const credentials = {
-      ...(await table.clientSecrets(provider)),
+      clientSecret: await table.clientSecret(provider),
       signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
     }
     const client = await createProviderClient(
       provider,
       credentials,
-      outbound.of(provider.id, provider),
-      // A note for whoever looks, and for other instances: none of it is worth a failed sign-in.
-      { secretTaken: (secret) => void table.noteSecretInUse(provider, secret).catch(() => {}) },
+      outbound.clientFor(provider.id, provider),
     ).catch((cause: unknown) => {
       throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
     })

@@ -7,8 +7,8 @@ import { isActive, type User, type UserDirectory } from '../users/user-directory
 export type Decision =
   /** linked before: sign in */
   | { turn: 'known'; user: User }
-  /** the address, which is certain, is that of a user; or the person was found `again` under a new subject: link, sign in */
-  | { turn: 'link'; user: User; again?: true }
+  /** the address, which is certain, is that of a user; or `relinked`: the user has the same Entra account: link, sign in */
+  | { turn: 'link'; user: User; relinked?: true }
   /** no address is certain: the person has to prove one */
   | { turn: 'prove' }
   /** the address is certain, and new: registration form */
@@ -20,7 +20,7 @@ export interface DecisionInput {
   address: string | undefined
   /** whom the identity is linked to */
   linkedUser: User | undefined
-  /** who the identity was before its provider gave out new subjects, while an administrator has people found again */
+  /** the user who has the same Entra account under another subject */
   relinkedUser?: User | undefined
   /** who has the address */
   userWithAddress: User | undefined
@@ -38,7 +38,7 @@ export function decide({
 }: DecisionInput): Decision {
   if (linkedUser) return unlessInactive('known', linkedUser)
   // Before any address: those can change hands.
-  if (relinkedUser) return unlessInactive('link', relinkedUser, { again: true })
+  if (relinkedUser) return unlessInactive('link', relinkedUser, { relinked: true })
   // Never a link on an address that nobody vouches for: at many providers anybody can enter anybody's (nOAuth). And never
   // a registration with one, which its owner would walk into later. Known or not, the answer is the same.
   if (address === undefined) return { turn: 'prove' }
@@ -48,7 +48,7 @@ export function decide({
     : { turn: 'refuse', reason: 'registration_closed' }
 }
 
-function unlessInactive(turn: 'known' | 'link', user: User, how: { again?: true } = {}): Decision {
+function unlessInactive(turn: 'known' | 'link', user: User, how: { relinked?: true } = {}): Decision {
   return isActive(user) ? { turn, user, ...how } : { turn: 'refuse', reason: 'user_inactive' }
 }
 
@@ -77,13 +77,11 @@ export interface ResolveIdentityParts {
  * Asks the tables what they know of an identity, and decides.
  *
  * @param proven address that the person proved by a code
- * @param rebindingSince the provider's, of an identity that was judged just now: its people are found again under new subjects
  */
 export type ResolveIdentity = (
   identity: Identity,
   portal: string,
   proven?: string,
-  rebindingSince?: string,
 ) => Promise<ResolvedIdentity>
 
 export function createResolveIdentity({
@@ -91,28 +89,12 @@ export function createResolveIdentity({
   users,
   registration,
 }: ResolveIdentityParts): ResolveIdentity {
-  /**
-   * Who it was before its provider gave out new subjects. Tenant and object id name a person to whoever runs the tenant, and
-   * nobody else can present them: they stood in a token with the provider's signature, of the same issuer as the link from
-   * before. Both have to be equal, and there has to be one such user: in doubt the person goes the ordinary way.
-   */
-  async function findRebound(
-    { issuer, directory }: Identity,
-    portal: string,
-    since: string | undefined,
-  ): Promise<User | undefined> {
-    if (!directory || since === undefined) return undefined
-    const userIds = await identities.findUserIdsBefore(portal, { issuer, ...directory }, since)
-    const [userId] = userIds
-    return userId !== undefined && userIds.length === 1 ? await users.findById(userId, portal) : undefined
-  }
-
-  return async (identity, portal, proven, rebindingSince) => {
+  return async (identity, portal, proven) => {
     const linkedId = await identities.findUserId(portal, identity)
     const linkedUser = linkedId === undefined ? undefined : await users.findById(linkedId, portal)
-    // One that was linked is never rebound, also when its user is gone.
+    // A linked subject is never relinked, even if its user was deleted.
     const relinkedUser =
-      linkedId === undefined ? await findRebound(identity, portal, rebindingSince) : undefined
+      linkedId === undefined ? await findEntraUser(identity, portal, { identities, users }) : undefined
     const address = trustedEmail(identity, proven)
     // No table is asked about an address before it is certain: so neither what a page says nor how long it takes can tell
     // who has an account here.
@@ -128,6 +110,20 @@ export function createResolveIdentity({
       gone: linkedUser ? undefined : linkedId,
     }
   }
+}
+
+/**
+ * Both ids come from a token that the issuer signed, and they are compared within that issuer, which names the tenant: an attacker
+ * in another tenant cannot present them. If several users have the account, or the user was deleted, nothing is found.
+ */
+export async function findEntraUser(
+  { issuer, entra }: Identity,
+  portal: string,
+  { identities, users }: Pick<ResolveIdentityParts, 'identities' | 'users'>,
+): Promise<User | undefined> {
+  if (!entra) return undefined
+  const [userId, other] = await identities.findUserIdsByEntra(portal, issuer, entra)
+  return userId === undefined || other !== undefined ? undefined : await users.findById(userId, portal)
 }
 
 /** A host's database that compares loosely (collations) would hand over the account of a look-alike. */

@@ -1,7 +1,9 @@
 import type { Request } from 'express'
-import type { SendMethodMail } from '../mail/sign-in-method-mail.ts'
+import type { Mail } from '../mail/mail.ts'
+import { sendMethodMail } from '../mail/sign-in-method-mail.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type LocationResolver, parseUserAgent } from '../sessions/session-data.ts'
+import { parseUserAgent } from '../sessions/session-data.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { User } from '../users/user-directory.ts'
@@ -21,23 +23,24 @@ export interface NotifySignInMethodChangeParts {
   urls: PortalUrls
   logger: Logger
   pages: Pages
-  locationOf: LocationResolver
-  /** left out: there is nothing to send it with */
-  sendMethodMail: SendMethodMail | undefined
+  sessions: Sessions
+  /** undefined without a mailer */
+  mail: Mail | undefined
 }
 
 export function createNotifySignInMethodChange(
   parts: NotifySignInMethodChangeParts,
 ): NotifySignInMethodChange {
-  const { urls, logger, pages, locationOf, sendMethodMail } = parts
+  const { urls, logger, pages, sessions, mail } = parts
   return (req, { user, provider: { displayName, portal }, what }) => {
-    sendMethodMail?.(pages.locale(req), {
+    if (!mail) return
+    sendMethodMail(mail, pages.locale(req), {
       to: user.email,
       what,
       provider: displayName,
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
-      location: locationOf(req),
+      location: sessions.locationOf(req),
       href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
       logger.error({ portal, userId: user.id, cause: describeError(error) }, 'a user was not told by mail'),

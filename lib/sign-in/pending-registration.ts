@@ -8,7 +8,7 @@ import type { Seal } from '../shared/seal.ts'
 import type { User } from '../users/user-directory.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { PortalResolver } from '../web/request.ts'
-import { cookieName, createSealedCookies } from '../web/sealed-cookie.ts'
+import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Refuse } from './refuse.ts'
 
@@ -62,7 +62,7 @@ const dispensable = ['logoutHint', 'returnTo', 'name'] as const
  */
 export function createPendingRegistrations(seal: Seal, secure: boolean): PendingRegistrations {
   const name = cookieName('sso-registration', secure)
-  const cookies = createSealedCookies<PendingRegistration>(seal, { lifetime, secure })
+  const cookies = new SealedCookies<PendingRegistration>(seal, { ttlSeconds: lifetime, secure })
 
   async function keep(res: Response, pending: PendingRegistration): Promise<void> {
     await cookies.set(res, name, fitted(pending))

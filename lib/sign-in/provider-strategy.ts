@@ -5,11 +5,12 @@ import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm } from '../oidc/id-token.ts'
 import { type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
-import { clockTolerance, type ProviderClient } from '../oidc/provider-client.ts'
-import { entraCode, isConsentRequired, quote, redact } from '../oidc/provider-error.ts'
+import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
+import { entraCode, isConsentRequired, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import { ownParameters, type Provider } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
+import { reservedParameters } from '../providers/setting-values.ts'
 import { describeError, PortalSsoError } from '../shared/errors.ts'
 import type {
   Attempt,
@@ -111,7 +112,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   override authorizationParams({ nonce, codeChallenge, fresh }: RequestParameters): object {
     // A row must not be able to weaken the request, whoever wrote it.
     const extra = Object.entries(this.provider.authorizationParameters).filter(
-      ([name]) => !ownParameters.includes(name),
+      ([name]) => !reservedParameters.includes(name),
     )
     return {
       ...Object.fromEntries(extra),
@@ -208,13 +209,13 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       trace?.({ userInfo })
       return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
         now: Date.now() / 1000,
-        tolerance: clockTolerance,
+        tolerance: clockToleranceSeconds,
         askedAt,
       })
     } catch (error) {
       const code = answer.parameters.get('code') ?? ''
       const secrets = [code, answer.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error, quoted: (said) => quote(said, secrets) })
+      trace?.({ failure: error, quoted: (said) => quoteRedacted(said, secrets) })
       throw refusalOf(error, secrets)
     }
   }
@@ -257,7 +258,7 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const number = entraCode(described)
     return new PortalSsoError(
       isConsentRequired(name, described) ? 'consent_missing' : denied,
-      `the provider answered with the error ${quote(name, secrets)}${number ? ` (${number})` : ''}`,
+      `the provider answered with the error ${quoteRedacted(name, secrets)}${number ? ` (${number})` : ''}`,
     )
   }
   if (error instanceof client.ResponseBodyError) {
@@ -270,7 +271,7 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const refused = own ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
       isConsentRequired(error.error, described) ? 'consent_missing' : refused,
-      `the token endpoint refused (status ${error.status}): ${quote(said, secrets)}`,
+      `the token endpoint refused (status ${error.status}): ${quoteRedacted(said, secrets)}`,
     )
   }
   const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'

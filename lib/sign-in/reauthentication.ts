@@ -1,10 +1,10 @@
 import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
-import { clockTolerance } from '../oidc/provider-client.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Authentication, PortalSessions } from '../sessions/sessions.ts'
+import type { Authentication, Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
@@ -87,7 +87,9 @@ export function assertReauthenticated(
 
 /** @param at milliseconds since 1970 */
 function isRecent(at: number | undefined, maxAge: number | undefined): boolean {
-  return maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockTolerance) * 1000)
+  return (
+    maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockToleranceSeconds) * 1000)
+  )
 }
 
 function isOneOf(acr: string | undefined, wanted: readonly string[] | undefined): boolean {
@@ -111,7 +113,7 @@ export interface RequireReauthenticationParts {
   identities: Pick<IdentitiesTable, 'findUserId'>
   pages: Pages
   portalOf: PortalResolver
-  sessions: PortalSessions
+  sessions: Sessions
   table: ProvidersTable
 }
 
@@ -149,7 +151,7 @@ export function createRequireReauthentication(parts: RequireReauthenticationPart
     }
     const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')
     const login = urls.path(page, reauthenticationQuery(demanded))
-    await pages.problem(req, res, problem, { reference: newReference(), ways: [], login })
+    await pages.problem(req, res, problem, { reference: newReference(), nextSteps: [], login })
     return false
   }
 }

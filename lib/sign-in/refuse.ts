@@ -48,7 +48,7 @@ export function createRefuse({ urls, homePath, pages, events, logger }: RefusePa
       'a sign-in was refused',
     )
     await events.record({
-      kind: 'refused',
+      kind: 'sign-in-failed',
       portal,
       provider,
       reference,
@@ -56,15 +56,15 @@ export function createRefuse({ urls, homePath, pages, events, logger }: RefusePa
       detail: { code: problem.code, reason },
     })
 
-    const words = { provider: row?.displayName ?? '' }
+    const placeholders = { provider: row?.displayName ?? '' }
     await pages.problem(req, res, problem, {
       reference,
-      ways: [
+      nextSteps: [
         ...nextStepsFor(problem.code, { portal, provider, row, returnTo, fresh, back }),
         // Who only had to show anew who they are is signed in as before.
         ...(fresh && back === undefined && req.user ? [{ label: 'home', href: homePath } as const] : []),
       ],
-      words,
+      placeholders,
     })
   }
 

@@ -9,38 +9,37 @@ import type { TestRecorder, TestStep } from './recorder.ts'
 /** What an administrator can do about a step that failed. */
 const remedies: Readonly<Record<TestStep, string>> = {
   provider:
-    'Test the connection: this server has to reach the discovery document and all endpoints, and the issuer has to be spelled as the document spells it.',
+    'Test the connection. This server must reach the discovery document and all endpoints, and the issuer must match the document exactly.',
   answer:
-    'Rehearse once more. If it stays: compare the issuer with that of the discovery document; something between browser and portal may also rewrite addresses.',
-  code: 'The token endpoint has to answer this server within 5 s, as JSON, with an access token and an ID token.',
+    'Test the sign-in again. If it still fails, compare the issuer with the one in the discovery document. A proxy between browser and portal may also rewrite URLs.',
+  code: 'The token endpoint must respond to this server within 5 s, as JSON, with an access token and an ID token.',
   algorithm:
-    'Have ID tokens signed with the algorithm of the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
-  times: 'Compare the clocks of this server and of the provider (NTP); 30 s are tolerated.',
-  issuer: 'Enter the issuer exactly as the ID token names it.',
-  audience:
-    'Enter the client id of this very application at the provider, which the ID token has to be issued to.',
-  nonce: 'The provider has to put the nonce of the request into the ID token (OpenID Connect Core 3.1.2.1).',
+    'Configure the provider to sign ID tokens with the algorithm in the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
+  times: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
+  issuer: 'Enter the issuer exactly as it appears in the ID token.',
+  audience: 'Enter the client ID of this application at the provider. The ID token must be issued to it.',
+  nonce: 'The provider must put the nonce of the request into the ID token (OpenID Connect Core 3.1.2.1).',
   signature:
-    'Test the connection: the key set of the provider has to hold the key that signs, under the id (kid) that the token names.',
-  form: 'Tell the provider: this is not an ID token by the standard.',
+    'Test the connection. The key set of the provider must contain the signing key, under the key ID (kid) in the token.',
+  form: 'Report this to the provider. The ID token does not follow the standard.',
   userinfo:
-    'The UserInfo endpoint has to take the access token and to speak of the same person. Or have the provider put the e-mail claim into the ID token.',
-  identity: 'Tell the provider: a claim that says who signed in cannot be relied on.',
-  clock: 'Compare the clocks of this server and of the provider (NTP); 30 s are tolerated.',
+    'The UserInfo endpoint must accept the access token and return the same subject. Or configure the provider to put the e-mail claim into the ID token.',
+  identity: 'Report this to the provider. A claim that identifies the user is not reliable.',
+  clock: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
 }
 
 /** Errors that providers answer with (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 3.1.2.6), by name. */
 const answers: Readonly<Record<string, string>> = {
   access_denied:
-    'You cancelled, or your account is not assigned to this application at the provider, or nobody has consented to it there.',
-  consent_required: 'An administrator has to consent to this application at the provider.',
+    'You cancelled, or your account is not assigned to this application at the provider, or consent is missing there.',
+  consent_required: 'An administrator must consent to this application at the provider.',
   unauthorized_client: 'Allow this application the authorization code flow at the provider.',
   invalid_scope: 'Allow this application the scopes openid, email and profile at the provider.',
   invalid_client:
-    'The client id or the client secret is wrong or has expired, or the provider takes it in another way: enter the secret again, or try another authentication method.',
+    'The client ID or the client secret is wrong or has expired, or the provider expects another authentication method. Enter the secret again, or try another method.',
   invalid_grant:
-    'The redirect URI at the provider has to be exactly the one that the settings show. Then rehearse once more: a code is good once.',
-  unsupported_grant_type: 'Switch the authorization code flow on for this application at the provider.',
+    'The redirect URI at the provider must be exactly the one shown in the settings. Correct it, then test the sign-in again. A code works only once.',
+  unsupported_grant_type: 'Enable the authorization code flow for this application at the provider.',
 }
 
 /** What is said of a token whose tenant does not come in. */
@@ -54,16 +53,17 @@ export function remedyFor(
 ): string {
   const error = failure?.error
   if (ofAnotherTenant.test(said))
-    return 'Rehearse with an account of a tenant that the settings name; or add this one, if its people may come in.'
+    return 'Test with an account of a tenant that is listed in the settings. Or add this tenant, if its people may sign in.'
   const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)
   if (Object.hasOwn(answers, named)) return answers[named] as string
   // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
   if (tokenStatus === 401) return answers.invalid_client as string
-  if (named) return 'Look the error up at the provider: it is about the settings of this application there.'
+  if (named)
+    return 'Look up this error in the provider’s documentation. It is about the settings of this application there.'
   if (step === 'signature' && isUnreachable(error))
-    return 'The key set of the provider has to answer this server within 5 s.'
+    return 'The provider’s key set must respond to this server within 5 s.'
   return step === 'audience' && said.includes('additional untrusted')
-    ? 'The ID token has to be issued to this application alone.'
+    ? 'The ID token must be issued to this application only.'
     : remedies[step]
 }
 
@@ -156,16 +156,16 @@ function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecor
   const { error, quoted } = failure
   if (error instanceof client.AuthorizationResponseError)
     return error.error_description && `The provider says ${quoted(error.error_description)}`
-  if (tokenStatus !== 200) return `The token endpoint answered with status ${tokenStatus}.`
+  if (tokenStatus !== 200) return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
   if (typeof header?.alg === 'string')
-    return `The ID token says ${shown(header.alg)}, the settings say ${shown(provider.signingAlgorithm)}.`
+    return `The ID token uses ${shown(header.alg)}, but the settings expect ${shown(provider.signingAlgorithm)}.`
   const name = claimIn(describeError(error)) ?? ''
   // Never of a nonce: that is a secret of the attempt.
   if (token?.[name] === undefined || !comparable.includes(name)) return undefined
   const expected = { iss: provider.issuer, aud: provider.clientId }[name]
-  return `The ID token says ${shown(token[name])}${expected ? `, the settings say ${shown(expected)}` : ''}.`
+  return `The ID token has ${shown(token[name])}${expected ? `, but the settings expect ${shown(expected)}` : ''}.`
 }
 
 const comparable = ['iss', 'aud', 'azp', 'exp', 'nbf', 'iat']

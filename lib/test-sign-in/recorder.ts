@@ -1,6 +1,6 @@
 import type { Claims } from '../oidc/identity.ts'
 import type { Trace } from '../oidc/trace.ts'
-import type { SecretEncoding } from '../providers/provider.ts'
+import type { SecretEncoding } from '../providers/setting-values.ts'
 
 /** What a sign-in looks at, in this order: behind one that failed nothing was looked at. */
 export const testSteps = [
@@ -32,18 +32,18 @@ export interface ReportLine {
 }
 
 export const stepTitles: Readonly<Record<TestStep, string>> = {
-  provider: 'The provider was reached',
-  answer: 'Its answer came back to this browser',
-  code: 'The code was redeemed',
+  provider: 'Provider reached',
+  answer: 'Authorization response received',
+  code: 'Code redeemed',
   algorithm: 'ID token: algorithm',
   times: 'ID token: times',
   issuer: 'ID token: issuer',
   audience: 'ID token: audience',
   nonce: 'ID token: nonce',
   signature: 'ID token: signature',
-  form: 'ID token: form',
+  form: 'ID token: format',
   userinfo: 'UserInfo',
-  identity: 'Who it is',
+  identity: 'Identity',
   clock: 'Clocks',
 }
 

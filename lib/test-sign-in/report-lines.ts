@@ -1,7 +1,8 @@
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
-import { clockTolerance } from '../oidc/provider-client.ts'
-import type { Provider, SecretEncoding } from '../providers/provider.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { SecretEncoding } from '../providers/setting-values.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { domainOf } from '../users/email-address.ts'
 import { emailVerifiedClaim } from './claims-table.ts'
@@ -40,17 +41,19 @@ function findings(
     provider: () => ({ finding: `The discovery document of ${provider.issuer} was read.` }),
     answer: () => ({
       finding: answer?.parameters.has('iss')
-        ? 'It belongs to the attempt that was begun here (state), and names the issuer (iss).'
-        : 'It belongs to the attempt that was begun here (state). It does not name the issuer (iss), and has not promised to.',
+        ? 'It belongs to the sign-in that started here (state) and names the issuer (iss).'
+        : 'It belongs to the sign-in that started here (state). It does not name the issuer (iss), and the provider does not announce that it will.',
     }),
     code: () => ({ finding: codeFinding(provider, recorder.encoding) }),
-    algorithm: () => ({ finding: `It is signed with ${provider.signingAlgorithm}, as the settings say.` }),
-    times: () => ({ finding: 'It has not expired (exp), and is not for later (nbf).' }),
+    algorithm: () => ({
+      finding: `It is signed with ${provider.signingAlgorithm}, as the settings require.`,
+    }),
+    times: () => ({ finding: 'It has not expired (exp) and is already valid (nbf).' }),
     issuer: () => ({ finding: idClaims ? said(idClaims.iss) : provider.issuer }),
     audience: () => ({ finding: provider.clientId }),
-    nonce: () => ({ finding: 'It holds the nonce of this very attempt.' }),
-    signature: () => ({ finding: 'It was verified with a key that the provider publishes now.' }),
-    form: () => ({ finding: 'It is an ID token to the letter.' }),
+    nonce: () => ({ finding: 'It contains the nonce of this sign-in.' }),
+    signature: () => ({ finding: 'It was verified with a key that the provider currently publishes.' }),
+    form: () => ({ finding: 'It is a well-formed ID token.' }),
     userinfo: () => ({ finding: userInfoFinding(provider, userInfoAsked, userInfo !== undefined) }),
     identity: () => ({ finding: `Subject ${said(idClaims?.sub)}` }),
     clock: () => clockFinding(Number(idClaims?.iat) - recorder.passedAt),
@@ -60,27 +63,27 @@ function findings(
 function userInfoFinding({ emailClaim }: Provider, asked: boolean, answered: boolean): string {
   if (!asked) return 'It was not needed.'
   return answered
-    ? `It was asked, for the ID token has no "${emailClaim}"; it speaks of the same person.`
-    : 'It was asked, and said nothing.'
+    ? `It was requested because the ID token has no "${emailClaim}". Its subject matches.`
+    : 'It was requested, but returned nothing.'
 }
 
 /** @param ahead seconds that the provider's clock is ahead; the way of the answer makes it a little less */
 function clockFinding(ahead: number): Found {
   const seconds = Math.round(Math.abs(ahead))
-  if (seconds <= 5) return { finding: 'They agree.' }
-  const finding = `The provider's is ${seconds} s ${ahead > 0 ? 'ahead' : 'behind'}; ${clockTolerance} s are tolerated.`
+  if (seconds <= 5) return { finding: 'The clocks agree.' }
+  const finding = `The provider's clock is ${seconds} s ${ahead > 0 ? 'ahead' : 'behind'}. ${clockToleranceSeconds} s are tolerated.`
   return {
     result: 'warning',
     finding,
-    remedy: 'Have both clocks set by NTP, before honest sign-ins are refused.',
+    remedy: 'Synchronise both clocks with NTP. Otherwise valid sign-ins may be refused.',
   }
 }
 
-const unvouched = 'Until then everybody has to prove the address by a code once.'
+const unvouched = 'Until then everyone must confirm their address once with a code.'
 
 /** What the address is worth. Nothing of it is a fault: without one that is vouched for a code proves it. */
 export function addressLines(provider: Provider, identity: Identity | undefined): ReportLine[] {
-  const [address, vouched, domain] = ['E-mail address', 'It is vouched for', 'Its domain is allowed']
+  const [address, vouched, domain] = ['E-mail address', 'E-mail address verified', 'E-mail domain allowed']
   const notReached = (title: string): ReportLine => ({ title, result: 'not reached' })
   if (!identity) return [address, vouched, domain].map(notReached)
   const { email, emailTrusted } = identity
@@ -89,8 +92,8 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
       {
         title: address,
         result: 'warning',
-        finding: `The claim "${provider.emailClaim}" holds no e-mail address.`,
-        remedy: `Have the provider send it, or name another claim. ${unvouched}`,
+        finding: `The claim "${provider.emailClaim}" contains no e-mail address.`,
+        remedy: `Configure the provider to send it, or choose another claim. ${unvouched}`,
       },
       notReached(vouched),
       notReached(domain),
@@ -107,29 +110,31 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
       : {
           title: vouched,
           result: 'warning',
-          finding: `The provider does not say that the address was verified (${emailVerifiedClaim(provider)}).`,
-          remedy: `Have it say so; or, where an administrator of yours gives out these addresses, trust them in the settings${provider.preset === 'entra' ? ', which have to name the tenants' : ''}. ${unvouched}`,
+          finding: `The provider does not confirm that the address was verified (${emailVerifiedClaim(provider)}).`,
+          remedy: `Configure the provider to send it. Or, if your own administrators assign these addresses, trust them in the settings${provider.preset === 'entra' ? ', which must then list the tenants' : ''}. ${unvouched}`,
         },
     allowed
       ? {
           title: domain,
           result: 'ok',
           finding:
-            provider.emailDomains.length === 0 ? 'All are.' : `${domainOf(email)} is one of the settings.`,
+            provider.emailDomains.length === 0
+              ? 'All domains are allowed.'
+              : `${domainOf(email)} is listed in the settings.`,
         }
       : {
           title: domain,
           result: 'warning',
-          finding: `${domainOf(email)} is none of ${provider.emailDomains.join(', ')}: the provider may not vouch for it.`,
-          remedy: `Add it to the domains of the settings if the provider may. ${unvouched}`,
+          finding: `${domainOf(email)} is not one of ${provider.emailDomains.join(', ')}, so the address is not trusted.`,
+          remedy: `Add it to the e-mail domains in the settings if you trust the provider for it. ${unvouched}`,
         },
   ]
 }
 
 function vouchedBy({ trustsEmail }: Provider): string {
   return trustsEmail
-    ? 'By the settings: every address from this provider is trusted.'
-    : 'By the provider, in this sign-in.'
+    ? 'The settings trust every address from this provider.'
+    : 'The provider confirmed it in this sign-in.'
 }
 
 function said(claim: unknown): string {
@@ -137,9 +142,8 @@ function said(claim: unknown): string {
 }
 
 function codeFinding({ clientAuthentication, secretEncoding }: Provider, taken?: SecretEncoding): string {
-  const finding = `The provider took the code with its PKCE verifier, and knew this portal by ${clientAuthentication}.`
+  const finding = `The provider accepted the code with its PKCE verifier and authenticated this portal by ${clientAuthentication}.`
   if (taken === undefined || taken === secretEncoding) return finding
-  const spelled =
-    taken === 'raw' ? 'as they are (raw), not form-encoded' : 'form-encoded, not as they are (raw)'
-  return `${finding} It reads id and secret ${spelled}: from now on they are sent so.`
+  const spelled = taken === 'raw' ? 'unencoded (raw), not form-encoded' : 'form-encoded, not unencoded (raw)'
+  return `${finding} It reads the client ID and secret ${spelled}. From now on they are sent like this.`
 }

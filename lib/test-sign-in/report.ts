@@ -33,32 +33,32 @@ export function predictOutcome(
 ): PredictedOutcome {
   switch (turn.turn) {
     case 'known':
-      return { sentence: 'This account is linked: it would come in as', user: turn.user }
+      return { sentence: 'This account is linked. It would be signed in as', user: turn.user }
     case 'link':
       return {
-        sentence: turn.again
-          ? 'The person was known before, and has a new subject: this account would be linked anew and come in as'
-          : `${email} belongs to a user: this account would be linked and come in as`,
+        sentence: turn.relinked
+          ? 'This Entra account is linked under another subject. Its new subject would be linked and signed in as'
+          : `${email} belongs to a user. This account would be linked and signed in as`,
         user: turn.user,
       }
     case 'register':
-      return { sentence: `${turn.email} is new here: the registration form would show.` }
+      return { sentence: `${turn.email} is new here. The registration form would be shown.` }
     case 'prove':
       return canVerifyEmail
         ? {
-            sentence: `The provider does not vouch for ${email ?? 'an address'}: it would have to be proven by a code first.`,
+            sentence: `The provider did not verify ${email ?? 'an e-mail address'}. The user would have to confirm it with a code first.`,
           }
         : {
             sentence:
-              'It would be refused: the provider does not vouch for the address, and the portal has no mailer to prove it with a code.',
+              'The sign-in would be refused. The provider did not verify the address, and the portal has no mailer to send a code.',
             refused: 'address_unproven',
           }
     case 'refuse':
       return {
         sentence:
           turn.reason === 'user_inactive'
-            ? 'It would be refused: the user is switched off.'
-            : `It would be refused: ${email} is new here, and the portal does not let it register.`,
+            ? 'The sign-in would be refused. The user is deactivated.'
+            : `The sign-in would be refused. ${email} is new here, and the portal does not let it register.`,
         refused: turn.reason,
       }
   }
@@ -91,11 +91,8 @@ export function createReport(parts: ReportParts): Report {
   const { events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks } = parts
 
   /** Asks what would happen, and does nothing of it. */
-  async function lookAhead(
-    identity: Identity,
-    { portal, rebindingSince }: Provider,
-  ): Promise<PredictedOutcome> {
-    const { turn } = await resolveIdentity(identity, portal, undefined, rebindingSince)
+  async function lookAhead(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
+    const { turn } = await resolveIdentity(identity, portal)
     return predictOutcome(turn, identity, canVerifyEmail)
   }
 
@@ -112,9 +109,9 @@ export function createReport(parts: ReportParts): Report {
         'error' in outcome ? describeError(outcome.error) : 'the portal does not let this person in'
       logger.warn({ portal, provider: slug, actor, code: reason, cause }, 'a rehearsal failed')
     }
-    if (ticket !== undefined) await oneTimeLinks.note(ticket, became)
+    if (ticket !== undefined) await oneTimeLinks.setOutcome(ticket, became)
     await events.record({
-      kind: 'provider-rehearsed',
+      kind: 'provider-sign-in-tested',
       portal,
       provider: slug,
       actor,
@@ -164,6 +161,6 @@ function here(req: Request, { user }: PredictedOutcome): string | undefined {
   const now = req.user as User | undefined
   if (!user || !now) return undefined
   return String(user.id) === String(now.id)
-    ? 'That is who you are here now.'
-    : `That is not who you are here now: you are signed in as ${now.name} (${now.email}).`
+    ? 'You are signed in as this user now.'
+    : `This is a different user. You are signed in as ${now.name} (${now.email}).`
 }

@@ -1,11 +1,10 @@
 import { domainToASCII } from 'node:url'
 
 /**
- * The normal form in which addresses are kept and compared: trimmed, ASCII letters (only those) lower-cased, the domain in
- * its ASCII form. Unicode case folding would turn the KELVIN SIGN into a `k` and hand over somebody else's account, so
- * look-alikes stay different addresses.
+ * Normalizes an address: trimmed, ASCII letters in lower case, the domain in ASCII form. Look-alikes stay different addresses:
+ * Unicode case folding would turn the KELVIN SIGN into a `k`, and an attacker could take over another user's account.
  *
- * @returns `undefined` when it is not an address
+ * @returns `undefined` for text that is no address
  */
 export function normaliseEmail(text: unknown): string | undefined {
   if (typeof text !== 'string' || text.length > 1000) return undefined
@@ -14,9 +13,8 @@ export function normaliseEmail(text: unknown): string | undefined {
   const local = lowerAscii(trimmed.slice(0, at))
   const domain = asciiDomain(trimmed.slice(at + 1))
   if (at < 1 || domain === undefined) return undefined
-  // Quoted local parts and comments are left out: two spellings of one mailbox would be two addresses here. So is what
-  // cannot be seen (an administrator would read somebody else's address), and half a surrogate pair, which becomes U+FFFD
-  // on its way into a database, whichever half it was.
+  // No quoted local parts or comments: one mailbox would have two spellings. No invisible characters: an administrator would
+  // read another user's address. No unpaired surrogates: every one becomes U+FFFD in the database.
   if (!/^[^\s\p{Cc}\p{Cf}\p{Cs}"(),:;<>@[\\\]]+$/u.test(local) || local.length > 64) return undefined
   const email = `${local}@${domain}`
   return Buffer.byteLength(email) <= 254 ? email : undefined
@@ -32,7 +30,7 @@ function lowerAscii(text: string): string {
 }
 
 function asciiDomain(text: string): string | undefined {
-  // domainToASCII reads like a URL's host: anything a host cannot hold must not get that far.
+  // domainToASCII parses a URL's host, so characters that no host name has must not reach it.
   if (!/^[\p{L}\p{M}\p{N}.-]+$/u.test(text)) return undefined
   const ascii = /^\p{ASCII}*$/u.test(text) ? lowerAscii(text) : domainToASCII(text)
   const labels = ascii.split('.')

@@ -1,17 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import type { Core } from '../web/core.ts'
 
-/** Who somebody is at a provider. */
+/** Identifies a person at a provider (OpenID Connect Core 5.7). */
 export interface Subject {
   readonly issuer: string
   readonly subject: string
 }
 
-/** Who somebody is in a directory behind the provider, for all its applications (Entra: `tid` and `oid`). */
-export interface DirectoryObject {
-  readonly tenant: string
-  readonly object: string
+/** The `tid` and `oid` claims: the same in every app registration of an Entra tenant, where `sub` differs. */
+export interface EntraAccount {
+  readonly tenantId: string
+  readonly objectId: string
 }
 
 export interface Link extends Subject {
@@ -19,8 +20,8 @@ export interface Link extends Subject {
   readonly userId: string
   readonly providerId: string
   readonly email: string | undefined
-  readonly directory?: DirectoryObject | undefined
-  /** linked by what stays the same when a provider gives out new subjects; default false */
+  readonly entra?: EntraAccount | undefined
+  /** created because another link has the same Entra account; default false */
   readonly relinked?: boolean | undefined
 }
 
@@ -28,155 +29,175 @@ export interface LinkedIdentity extends Subject {
   readonly id: string
   readonly providerId: string
   readonly email: string | undefined
-  readonly directory: DirectoryObject | undefined
+  readonly entra: EntraAccount | undefined
   /** ISO 8601 */
   readonly linkedAt: string
   /** ISO 8601 */
   readonly lastUsedAt: string
 }
 
-export interface IdentitiesTable {
-  /** The newest first. */
-  listOf(portal: string, userId: string): Promise<LinkedIdentity[]>
-  /**
-   * Takes one away from its user, unless it is the last one that lets them in: of two that are taken away at once, on whatever
-   * instances, one stays.
-   *
-   * @param lasts whether somebody can go on signing in with it, beside all that is linked
-   * @returns what it was, or why it stays
-   */
-  unlink(
-    portal: string,
-    userId: string,
-    id: string,
-    lasts: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
-  ): Promise<LinkedIdentity | 'last' | 'gone'>
-  /** @returns the user's id */
-  findUserId(portal: string, who: Subject): Promise<string | undefined>
-  /**
-   * Whom a person in a directory was linked to before a moment.
-   *
-   * @param before ISO 8601
-   * @returns at most two ids: with two it is not certain who it is
-   */
-  findUserIdsBefore(
-    portal: string,
-    who: DirectoryObject & Pick<Subject, 'issuer'>,
-    before: string,
-  ): Promise<string[]>
-  /**
-   * Links, unless linked already.
-   *
-   * @param gone a user that it is still linked to but who exists no more: that link is replaced
-   * @returns the id of the user that it is linked to now, the caller's or a faster one's, and whether this call made it
-   */
-  link(link: Link, gone?: string): Promise<{ userId: string; made: boolean }>
-  /** Takes back a link that a rebinding made. */
-  unlinkRelinked(portal: string, who: Subject): Promise<void>
-  /**
-   * Notes that it was used just now, by which provider, and who it is in the directory where that was not known: what is there
-   * stays.
-   *
-   * @returns whether it is linked to that user (still)
-   */
-  touch(
-    portal: string,
-    who: Pick<Link, 'issuer' | 'subject' | 'userId' | 'providerId' | 'directory'>,
-  ): Promise<boolean>
+type Row = Omit<LinkedIdentity, 'email' | 'entra'> & Record<'email' | 'tenantId' | 'objectId', string | null>
+
+export function isSameEntraAccount(one: LinkedIdentity, other: LinkedIdentity): boolean {
+  return (
+    one.entra !== undefined &&
+    one.issuer === other.issuer &&
+    one.entra.tenantId === other.entra?.tenantId &&
+    one.entra.objectId === other.entra.objectId
+  )
 }
 
-type Found = Omit<LinkedIdentity, 'email' | 'directory'> &
-  Record<'email' | 'tenant' | 'object', string | null>
+/** Links from identities at providers to users, `sso_identities`. */
+export class IdentitiesTable {
+  readonly #knex: Knex
 
-export function createIdentitiesTable(knex: Knex): IdentitiesTable {
-  const rows = () => knex('sso_identities')
+  constructor({ knex }: Pick<Core, 'knex'>) {
+    this.#knex = knex
+  }
 
-  async function findUserId(portal: string, { issuer, subject }: Subject): Promise<string | undefined> {
-    const row: { user_id: string } | undefined = await rows()
+  /** @returns the identities of a user, newest first */
+  async listOf(portal: string, userId: string): Promise<LinkedIdentity[]> {
+    const rows: Row[] = await identitiesOf(this.#knex, portal, userId)
+    return rows.map(fromRow)
+  }
+
+  /** @returns the id of the linked user */
+  async findUserId(portal: string, { issuer, subject }: Subject): Promise<string | undefined> {
+    const row: { user_id: string } | undefined = await this.#rows()
       .select('user_id')
       .where({ portal, issuer, subject })
       .first()
     return row?.user_id
   }
 
-  async function listOf(portal: string, userId: string, on?: Knex.Transaction): Promise<LinkedIdentity[]> {
-    const query = (on ?? knex)('sso_identities')
-      .select('id', 'issuer', 'subject', 'email', {
-        providerId: 'provider_id',
-        linkedAt: 'linked_at',
-        lastUsedAt: 'last_used_at',
-        tenant: 'tenant_id',
-        object: 'object_id',
-      })
-      .where({ portal, user_id: userId })
-      .orderBy([{ column: 'linked_at', order: 'desc' }, { column: 'id' }])
-    // Whoever else takes one away waits here until this is done (PostgreSQL; SQLite has one writer at a time).
-    const found: Found[] = await (on ? query.forUpdate() : query)
-    return found.map(({ email, tenant, object, ...identity }) => ({
-      ...identity,
-      email: email ?? undefined,
-      directory: tenant !== null && object !== null ? { tenant, object } : undefined,
-    }))
+  /** @returns at most two user ids: two mean that the account does not identify one user */
+  async findUserIdsByEntra(
+    portal: string,
+    issuer: string,
+    { tenantId, objectId }: EntraAccount,
+  ): Promise<string[]> {
+    return await this.#rows()
+      .distinct()
+      .where({ portal, issuer, tenant_id: tenantId, object_id: objectId })
+      .limit(2)
+      .pluck('user_id')
   }
 
-  return {
-    findUserId,
-    listOf: (portal, userId) => listOf(portal, userId),
-    async unlink(portal, userId, id, lasts) {
-      return await knex.transaction(async (transaction) => {
-        const linked = await listOf(portal, userId, transaction)
-        const identity = linked.find((each) => each.id === id)
-        if (!identity) return 'gone'
-        if (!linked.some((each) => each.id !== id && lasts(each, linked))) return 'last'
-        await transaction('sso_identities').where({ id }).delete()
-        return identity
+  /**
+   * Links an identity, unless it is linked already.
+   *
+   * @param staleUserId a deleted user: a link to it is replaced
+   * @returns the id of the linked user, perhaps of a concurrent call, and whether this call made the link
+   */
+  async link(
+    { portal, userId, providerId, issuer, subject, email, entra, relinked = false }: Link,
+    staleUserId?: string,
+  ): Promise<{ userId: string; made: boolean }> {
+    if (staleUserId !== undefined)
+      await this.#rows().where({ portal, issuer, subject, user_id: staleUserId }).delete()
+    const now = new Date().toISOString()
+    try {
+      await this.#rows().insert({
+        id: randomUUID(),
+        portal,
+        user_id: userId,
+        provider_id: providerId,
+        issuer,
+        subject,
+        email: email ?? null,
+        tenant_id: entra?.tenantId ?? null,
+        object_id: entra?.objectId ?? null,
+        linked_at: now,
+        last_used_at: now,
+        relinked_at: relinked ? now : null,
       })
-    },
-    async findUserIdsBefore(portal, { issuer, tenant, object }, before) {
-      return await rows()
-        .distinct()
-        .where({ portal, issuer, tenant_id: tenant, object_id: object })
-        .where('linked_at', '<', before)
-        .limit(2)
-        .pluck('user_id')
-    },
-    async link({ portal, userId, providerId, issuer, subject, email, directory, relinked = false }, gone) {
-      if (gone !== undefined) await rows().where({ portal, issuer, subject, user_id: gone }).delete()
-      const now = new Date().toISOString()
-      try {
-        await rows().insert({
-          id: randomUUID(),
-          portal,
-          user_id: userId,
-          provider_id: providerId,
-          issuer,
-          subject,
-          email: email ?? null,
-          tenant_id: directory?.tenant ?? null,
-          object_id: directory?.object ?? null,
-          linked_at: now,
-          last_used_at: now,
-          relinked_at: relinked ? now : null,
-        })
-        return { userId, made: true }
-      } catch (error) {
-        if (!isUniqueViolation(error)) throw error
-        return { userId: (await findUserId(portal, { issuer, subject })) ?? userId, made: false }
-      }
-    },
-    async unlinkRelinked(portal, { issuer, subject }) {
-      await rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
-    },
-    async touch(portal, { issuer, subject, userId, providerId, directory }) {
-      // Where they are known already they stay: both are set at once.
-      const known = directory && {
-        tenant_id: knex.raw('coalesce(tenant_id, ?)', [directory.tenant]),
-        object_id: knex.raw('coalesce(object_id, ?)', [directory.object]),
-      }
-      const used = await rows()
-        .where({ portal, issuer, subject, user_id: userId })
-        .update({ last_used_at: new Date().toISOString(), provider_id: providerId, ...known })
-      return used === 1
-    },
+      return { userId, made: true }
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      return { userId: (await this.findUserId(portal, { issuer, subject })) ?? userId, made: false }
+    }
+  }
+
+  /**
+   * Removes an identity with all links of the same Entra account, which would bring it back at the next sign-in. Refuses to
+   * remove the user's last sign-in method, also in concurrent calls on different instances.
+   *
+   * @param isUsable whether the user can still sign in with an identity, given everything that is linked
+   * @returns the identity and every subject whose link was removed, or why nothing was removed
+   */
+  async unlink(
+    portal: string,
+    userId: string,
+    id: string,
+    isUsable: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
+  ): Promise<{ identity: LinkedIdentity; subjects: string[] } | 'last' | 'gone'> {
+    return await this.#knex.transaction(async (transaction) => {
+      // Concurrent calls wait here for this transaction (PostgreSQL; SQLite has one writer at a time).
+      const rows: Row[] = await identitiesOf(transaction, portal, userId).forUpdate()
+      const linked = rows.map(fromRow)
+      const identity = linked.find((each) => each.id === id)
+      if (!identity) return 'gone'
+      const links = linked.filter((each) => each === identity || isSameEntraAccount(each, identity))
+      if (!linked.some((each) => !links.includes(each) && isUsable(each, linked))) return 'last'
+      const ids = links.map((each) => each.id)
+      await transaction('sso_identities').whereIn('id', ids).delete()
+      return { identity, subjects: links.map(({ subject }) => subject) }
+    })
+  }
+
+  /** Removes a link that relinking made. */
+  async unlinkRelinked(portal: string, { issuer, subject }: Subject): Promise<void> {
+    await this.#rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
+  }
+
+  /**
+   * Records the use of an identity, its provider, and its Entra account if that was unknown.
+   *
+   * @returns whether it is still linked to that user
+   */
+  async touch(
+    portal: string,
+    {
+      issuer,
+      subject,
+      userId,
+      providerId,
+      entra,
+    }: Pick<Link, 'issuer' | 'subject' | 'userId' | 'providerId' | 'entra'>,
+  ): Promise<boolean> {
+    // Known ids stay: both are always set together.
+    const ids = entra && {
+      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
+      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
+    }
+    const updated = await this.#rows()
+      .where({ portal, issuer, subject, user_id: userId })
+      .update({ last_used_at: new Date().toISOString(), provider_id: providerId, ...ids })
+    return updated === 1
+  }
+
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_identities')
+  }
+}
+
+function identitiesOf(knex: Knex, portal: string, userId: string): Knex.QueryBuilder {
+  return knex('sso_identities')
+    .select('id', 'issuer', 'subject', 'email', {
+      providerId: 'provider_id',
+      linkedAt: 'linked_at',
+      lastUsedAt: 'last_used_at',
+      tenantId: 'tenant_id',
+      objectId: 'object_id',
+    })
+    .where({ portal, user_id: userId })
+    .orderBy([{ column: 'linked_at', order: 'desc' }, { column: 'id' }])
+}
+
+function fromRow({ email, tenantId, objectId, ...identity }: Row): LinkedIdentity {
+  return {
+    ...identity,
+    email: email ?? undefined,
+    entra: tenantId !== null && objectId !== null ? { tenantId, objectId } : undefined,
   }
 }

@@ -2,13 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { EmailTakenError } from '../shared/errors.ts'
-import type { User, UserDirectory } from './user-directory.ts'
-
-export interface UsersTable extends UserDirectory {
-  list(portal: string): Promise<User[]>
-  /** @returns whether there is one of that id */
-  setActive(id: string, active: boolean, portal: string): Promise<boolean>
-}
+import type { Core } from '../web/core.ts'
+import type { Registration, User, UserDirectory } from './user-directory.ts'
 
 interface Row {
   id: string
@@ -17,43 +12,59 @@ interface Row {
   active: boolean | number
 }
 
-/** The built-in directory. */
-export function createUsersTable(knex: Knex): UsersTable {
-  const rows = () => knex('sso_users')
-  const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
+const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
 
-  async function find(where: Record<string, string>): Promise<User | undefined> {
-    const row: Row | undefined = await rows().select(columns).where(where).first()
+/** The built-in user directory, `sso_users`. */
+export class UsersTable implements UserDirectory {
+  readonly #knex: Knex
+
+  constructor({ knex }: Pick<Core, 'knex'>) {
+    this.#knex = knex
+  }
+
+  async findById(id: string, portal: string): Promise<User | undefined> {
+    return await this.#find({ id, portal })
+  }
+
+  async findByEmail(email: string, portal: string): Promise<User | undefined> {
+    return await this.#find({ email, portal })
+  }
+
+  async create({ email, name, fields }: Registration, portal: string): Promise<User> {
+    const id = randomUUID()
+    try {
+      await this.#rows().insert({
+        id,
+        portal,
+        email,
+        name,
+        active: true,
+        fields: JSON.stringify(fields),
+        created_at: new Date().toISOString(),
+      })
+    } catch (error) {
+      throw isUniqueViolation(error) ? new EmailTakenError({ cause: error }) : error
+    }
+    return { id, email, name, active: true }
+  }
+
+  async list(portal: string): Promise<User[]> {
+    const rows: Row[] = await this.#rows().select(columns).where({ portal }).orderBy('email')
+    return rows.map(fromRow)
+  }
+
+  /** @returns whether the user exists */
+  async setActive(id: string, active: boolean, portal: string): Promise<boolean> {
+    return (await this.#rows().where({ id, portal }).update({ active })) > 0
+  }
+
+  async #find(where: Record<string, string>): Promise<User | undefined> {
+    const row: Row | undefined = await this.#rows().select(columns).where(where).first()
     return row && fromRow(row)
   }
 
-  return {
-    findById: (id, portal) => find({ id, portal }),
-    findByEmail: (email, portal) => find({ email, portal }),
-    async create({ email, name, fields }, portal) {
-      const id = randomUUID()
-      try {
-        await rows().insert({
-          id,
-          portal,
-          email,
-          name,
-          active: true,
-          fields: JSON.stringify(fields),
-          created_at: new Date().toISOString(),
-        })
-      } catch (error) {
-        throw isUniqueViolation(error) ? new EmailTakenError({ cause: error }) : error
-      }
-      return { id, email, name, active: true }
-    },
-    async setActive(id, active, portal) {
-      return (await rows().where({ id, portal }).update({ active })) > 0
-    },
-    async list(portal) {
-      const all: Row[] = await rows().select(columns).where({ portal }).orderBy('email')
-      return all.map(fromRow)
-    },
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_users')
   }
 }
 

@@ -1,27 +1,27 @@
-import type { RequestHandler } from 'express'
+import type { Request, RequestHandler } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
+import type { Core } from './core.ts'
 
 /**
- * Refuses posts that another site made this browser send (CSRF): to sign somebody out, or to finish a registration for
- * them. Browsers say where a post comes from in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; a post that
- * says neither is refused.
- *
- * @param originOf the public origin of the request's portal
+ * CSRF protection: another site must not sign a user out, or finish a registration for them. Browsers send `Sec-Fetch-Site`
+ * (Fetch Metadata), older ones `Origin`. A POST with neither is refused.
  */
-export function refuseCrossSitePosts(
-  originOf: (req: Parameters<RequestHandler>[0]) => string,
-): RequestHandler {
+export function refuseCrossSitePosts({ urls, portalOf }: Pick<Core, 'urls' | 'portalOf'>): RequestHandler {
   return (req, _res, next) => {
     const site = req.get('sec-fetch-site')
-    const same = site === undefined ? req.get('origin') === originOf(req) : site === 'same-origin'
+    const isSameOrigin =
+      site === undefined ? req.get('origin') === urls.origin(portalOf(req)) : site === 'same-origin'
     next(
-      same
+      isSameOrigin
         ? undefined
-        : new PortalSsoError('cross_site_request', `a post from ${describe(site, req.get('origin'))}`),
+        : new PortalSsoError('cross_site_request', `a post from ${describeSender(req)}`),
     )
   }
 }
 
-function describe(site: string | undefined, origin: string | undefined): string {
-  return JSON.stringify({ site: site?.slice(0, 40), origin: origin?.slice(0, 200) })
+function describeSender(req: Request): string {
+  return JSON.stringify({
+    site: req.get('sec-fetch-site')?.slice(0, 40),
+    origin: req.get('origin')?.slice(0, 200),
+  })
 }

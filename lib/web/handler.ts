@@ -1,17 +1,17 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
 
-/** Express 4 does not hear a rejected promise: every asynchronous handler of ours goes through here. */
+/** Passes rejections to `next`: Express 4 ignores the promise of a handler. */
 export function asyncHandler(
-  act: (req: Request, res: Response, next: NextFunction) => Promise<void>,
+  handle: (req: Request, res: Response, next: NextFunction) => Promise<void>,
 ): RequestHandler {
   return (req, res, next) => {
-    act(req, res, next).catch(next)
+    handle(req, res, next).catch(next)
   }
 }
 
 /**
- * What every answer of ours says, redirects and errors too: that no cache keeps it, that its address, which may hold a code
- * or a deep link, is told to no other site (Referrer Policy; RFC 9700, 4.2.4), and that it is what its type says.
+ * Headers of all our responses, including redirects and errors. Our URLs may hold a code or a deep link, so they must not
+ * reach a cache or another site (Referrer Policy; RFC 9700, 4.2.4).
  */
 export function setPrivateHeaders(res: Response): void {
   res.set({

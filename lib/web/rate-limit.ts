@@ -1,134 +1,136 @@
 import { createHash } from 'node:crypto'
-import type { Request, RequestHandler, Response } from 'express'
+import type { Request } from 'express'
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { MINUTE, SECOND } from '../shared/time.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
-import { asyncHandler } from './handler.ts'
+import type { Core } from './core.ts'
 import { clientNetwork } from './request.ts'
 
 /**
- * How many requests a minute one client address (of IPv6 one /64) may make to each kind of route. The defaults let all of a
- * company of 1,000 people, who share one address, come in the same minute, and once more.
+ * Requests per minute from one client address (IPv6: one /64) to each kind of route. With the defaults, 1,000 colleagues
+ * behind one address can all sign in within the same minute, twice.
  */
 export interface RateLimits {
-  /** clicks on a provider; default 2000 */
+  /** starts of a sign-in; default 2000 */
   start: number
-  /** answers of providers; default 2000: a posted one comes twice */
+  /** authorization responses; default 2000: a posted one takes two requests */
   callback: number
-  /** the registration form and the account page; default 2000: shown, and sent */
+  /** the registration form and the account page; default 2000: shown and sent */
   registration: number
-  /** entering or asking for an e-mailed code; default 200: each costs a mail or a try */
+  /** entering or requesting an e-mailed code; default 200: each costs a mail or an attempt */
   code: number
-  /** signing out; default 2000: a provider that signs everybody out comes from one address */
+  /** signing out; default 2000: the back-channel logouts of a provider come from one address */
   logout: number
 }
 
-/** What limits count with in Redis. */
+/** The Redis command that the limits need. */
 export interface RedisCounter {
   eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
 }
 
 export interface Limit {
-  /** also names its counters */
+  /** also names the counters */
   name: string
-  /** requests in one window */
-  most: number
-  /** seconds that a window lasts */
-  window: number
-  /** requests with the same key count together; those without one are not counted */
-  keyOf: (req: Request) => string | undefined
+  maxRequests: number
+  windowSeconds: number
 }
 
-export interface RateLimiterParts {
-  /** where all instances count together; left out: in this process */
-  redis: RedisCounter | undefined
-  logger: Logger
-  /**
-   * Answers a request that is over a limit; `Retry-After` is set.
-   *
-   * @param first whether it is the first one of its key and window: who floods us must not fill a table or a log by it
-   */
-  tooMany: (req: Request, res: Response, over: { limit: string; first: boolean }) => Promise<void>
+export interface RateLimitResult {
+  isOver: boolean
+  /** True for the first request over the limit. Only that one is logged, so that a flood cannot fill a log or a table. */
+  isFirstOver: boolean
+  retryAfterSeconds: number
 }
 
-/** milliseconds that a request waits for Redis before it is counted here */
-const patience = 500
-/** milliseconds between two lines in the log that Redis cannot count */
-const quiet = 60_000
+const redisTimeoutMs = SECOND / 2
+const warningIntervalMs = MINUTE
 
-/** Makes the middleware of a limit. It stands before everything that costs. */
-export function createRateLimiter({
-  redis,
-  logger,
-  tooMany,
-}: RateLimiterParts): (limit: Limit) => RequestHandler {
-  let warned = 0
+interface Counters {
+  local: RateLimiterMemory
+  shared: RateLimiterRedis | undefined
+}
 
-  function warn(error: unknown): void {
-    if (Date.now() - warned < quiet) return
-    warned = Date.now()
-    logger.warn({ cause: describeError(error) }, 'Redis cannot count: rate limits hold in this process only')
+/** Counts requests, in Redis for all instances together, else in this process. */
+export class RateLimiter {
+  readonly #logger: Logger
+  readonly #redis: RedisCounter | undefined
+  readonly #counters = new Map<string, Counters>()
+  #warnedAt = 0
+
+  constructor({ logger }: Pick<Core, 'logger'>, redis: RedisCounter | undefined) {
+    this.#logger = logger
+    this.#redis = redis
   }
 
-  return ({ name, most, window, keyOf }) => {
-    const settings = { points: most, duration: window, keyPrefix: `portal-sso:limit:${name}` }
-    const here = new RateLimiterMemory(settings)
-    const everywhere =
-      redis &&
+  /** @param key requests with the same key count together */
+  async consume(limit: Limit, key: string): Promise<RateLimitResult> {
+    const { local, shared } = this.#counters.get(limit.name) ?? this.#addCounters(limit)
+    let counted: Consumption | undefined
+    try {
+      if (shared) counted = await withTimeout(redisTimeoutMs, consumption(shared.consume(key)))
+    } catch (error) {
+      // Neither fails open nor closed: while Redis is down, every instance counts alone.
+      this.#warn(error)
+    }
+    const { isOver, state } = counted ?? (await consumption(local.consume(key)))
+    return {
+      isOver,
+      isFirstOver: isOver && state.consumedPoints === limit.maxRequests + 1,
+      retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / SECOND)),
+    }
+  }
+
+  #addCounters({ name, maxRequests, windowSeconds }: Limit): Counters {
+    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: `portal-sso:limit:${name}` }
+    const shared =
+      this.#redis &&
       new RateLimiterRedis({
         ...settings,
-        storeClient: redis,
+        storeClient: this.#redis,
         useRedisPackage: true,
-        // A client that is not connected queues what it is asked: that would be a wait, and a queue, for each request.
+        // A disconnected client would queue the command of every request.
         rejectIfRedisNotReady: true,
-        // Who is over the limit costs Redis nothing for the rest of the window.
-        inMemoryBlockOnConsumed: most + 1,
+        // A client over its limit causes no more Redis commands in this window.
+        inMemoryBlockOnConsumed: maxRequests + 1,
       })
+    const counters = { local: new RateLimiterMemory(settings), shared }
+    this.#counters.set(name, counters)
+    return counters
+  }
 
-    async function count(key: string): Promise<Counted> {
-      if (!everywhere) return await counted(here.consume(key))
-      try {
-        return await withTimeout(patience, counted(everywhere.consume(key)))
-      } catch (error) {
-        // Fails neither open nor shut: while Redis is away every instance counts for itself.
-        warn(error)
-        return await counted(here.consume(key))
-      }
-    }
-
-    return asyncHandler(async (req, res, next) => {
-      const key = keyOf(req)
-      if (key === undefined) return next()
-      const { over, state } = await count(key)
-      if (!over) return next()
-      res.set('retry-after', String(Math.max(1, Math.ceil(state.msBeforeNext / 1000))))
-      await tooMany(req, res, { limit: name, first: state.consumedPoints === most + 1 })
-    })
+  #warn(error: unknown): void {
+    if (Date.now() - this.#warnedAt < warningIntervalMs) return
+    this.#warnedAt = Date.now()
+    this.#logger.warn(
+      { cause: describeError(error) },
+      'Redis cannot count: rate limits hold in this process only',
+    )
   }
 }
 
-interface Counted {
-  over: boolean
+interface Consumption {
+  isOver: boolean
   state: RateLimiterRes
 }
 
-/** The library refuses by rejecting; other rejections are failures. */
-async function counted(consumption: Promise<RateLimiterRes>): Promise<Counted> {
+/** The library rejects with a `RateLimiterRes` over the limit; other rejections are failures. */
+async function consumption(consumed: Promise<RateLimiterRes>): Promise<Consumption> {
   try {
-    return { over: false, state: await consumption }
-  } catch (refusal) {
-    if (refusal instanceof RateLimiterRes) return { over: true, state: refusal }
-    throw refusal
+    return { isOver: false, state: await consumed }
+  } catch (error) {
+    if (error instanceof RateLimiterRes) return { isOver: true, state: error }
+    throw error
   }
 }
 
-/** @returns the client's address, of IPv6 its /64: that is what one household or server has. All without one share a key */
+/** @returns the client's address; of IPv6 its /64, which one household or server has. Clients without an address share a key */
 export function clientKey(req: Request): string {
   return clientNetwork(req.ip, { ipv4: 32, ipv6: 64 }) ?? 'unknown'
 }
 
-/** A key of bounded length that gives nothing of the value away. */
+/** @returns a key of bounded length that does not reveal the value */
 export function digestKey(value: string): string {
   return createHash('sha256').update(value).digest('base64url')
 }

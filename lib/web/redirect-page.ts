@@ -2,12 +2,10 @@ import type { Request, Response } from 'express'
 import type { Pages } from './pages.ts'
 
 /**
- * Leads from a posted form to another site: Chrome applies the `form-action` of the page that holds the form, which may be the
- * host's, to every redirect after the post. A page that goes on by itself is none. It says where in its body: an ID token goes along,
- * and a proxy that gives all headers together 4 KB (nginx) would answer in our place, without what they set.
+ * Sends the browser from a posted form to another site. Chrome applies the form's `form-action` to redirects after a POST, so
+ * this page navigates instead. The URL is in the body, because proxies limit headers (nginx: 4 KB) and it may hold an ID token.
  *
- * @param href as `URL` spells it; or a path of ours that leads there
- * @param name of who is there
+ * @param name of the destination, as the user knows it
  */
 export async function sendRedirectPage(
   pages: Pages,

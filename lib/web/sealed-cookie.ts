@@ -1,51 +1,49 @@
 import { randomBytes } from 'node:crypto'
 import { parseCookie } from 'cookie'
-import type { Request, Response } from 'express'
+import type { CookieOptions, Request, Response } from 'express'
 import type { Seal } from '../shared/seal.ts'
+import { MINUTE, SECOND } from '../shared/time.ts'
+import type { Core } from './core.ts'
 
-/** Cookies that only we can write and read, under a name each; what a visitor's sign-in needs lives there and not here. */
-export interface SealedCookies<T> {
-  /** @returns the characters that it takes in the `Cookie` header of the requests to come */
-  set(res: Response, name: string, value: T): Promise<number>
-  get(req: Request, name: string): Promise<T | undefined>
-  clear(res: Response, name: string): void
-}
+/** Cookies that only we can write and read. They hold the state of a visitor's sign-in, so that no server has to. */
+export class SealedCookies<T> {
+  readonly #seal: Seal
+  readonly #ttlMs: number
+  readonly #attributes: CookieOptions
 
-export interface CookieOptions {
-  /** seconds that the value is good for */
-  lifetime: number
-  /** true on https */
-  secure: boolean
-}
+  constructor(seal: Seal, { ttlSeconds, secure }: { ttlSeconds: number; secure: boolean }) {
+    this.#seal = seal
+    this.#ttlMs = ttlSeconds * SECOND
+    // SameSite=Lax: sent when the provider redirects the browser back, but not with a POST from another site.
+    this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
+  }
 
-export function createSealedCookies<T>(seal: Seal, { lifetime, secure }: CookieOptions): SealedCookies<T> {
-  // SameSite=Lax: comes along when the provider sends the browser back, never with a post from elsewhere.
-  const attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' } as const
-  return {
-    async set(res, name, value) {
-      const sealed = await seal.close({ value, until: Date.now() + lifetime * 1000 }, name)
-      res.cookie(name, sealed, { ...attributes, maxAge: lifetime * 1000 })
-      return headerLength(name, sealed)
-    },
-    async get(req, name) {
-      const sealed = cookiesOf(req)[name]
-      if (sealed === undefined) return undefined
-      const opened = (await seal.open(sealed, name)) as { value: T; until: number } | undefined
-      // Max-Age is only a wish to the browser.
-      return opened && opened.until > Date.now() ? opened.value : undefined
-    },
-    clear(res, name) {
-      res.clearCookie(name, attributes)
-    },
+  /** @returns the length that the cookie will take in the `Cookie` header */
+  async set(res: Response, name: string, value: T): Promise<number> {
+    const sealed = await this.#seal.close({ value, until: Date.now() + this.#ttlMs }, name)
+    res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
+    return headerLength(name, sealed)
+  }
+
+  async get(req: Request, name: string): Promise<T | undefined> {
+    const sealed = cookiesOf(req)[name]
+    if (sealed === undefined) return undefined
+    const opened = (await this.#seal.open(sealed, name)) as { value: T; until: number } | undefined
+    // A client can ignore Max-Age.
+    return opened && opened.until > Date.now() ? opened.value : undefined
+  }
+
+  clear(res: Response, name: string): void {
+    res.clearCookie(name, this.#attributes)
   }
 }
 
-/** `__Host-` pins a cookie to this host and path `/` over TLS, so that no sibling domain can plant one (RFC 6265bis, 4.1.3). */
+/** Adds `__Host-`, which pins a cookie to this host: a sibling domain cannot plant one (RFC 6265bis, 4.1.3). */
 export function cookieName(name: string, secure: boolean): string {
   return secure ? `__Host-${name}` : name
 }
 
-/** With what stands between it and its neighbours: `name=value; `. */
+/** The length of `name=value; `. */
 export function headerLength(name: string, value: string): number {
   return name.length + value.length + 3
 }
@@ -54,48 +52,39 @@ export function cookiesOf(req: Request): Record<string, string | undefined> {
   return parseCookie(req.headers.cookie ?? '')
 }
 
+const cookieNames = { logout: 'sso-logout', 'admin-consent': 'sso-consent' } as const
+
+const stateTtlSeconds = (10 * MINUTE) / SECOND
+
 /**
- * Ways to a provider's page, for something else than a sign-in, and back. In a sealed cookie of that browser: a link from elsewhere
- * to our page cannot make it say that a session has ended which goes on, or that an organisation has consented.
+ * Binds a round trip to a provider's page, other than a sign-in, to this browser. A link from another site can therefore not
+ * make our page claim that a session has ended, or that an organisation has consented.
  */
-export interface StateCookie {
+export class StateCookie {
+  readonly #cookies: SealedCookies<{ state: string; kept: string }>
+  readonly #name: string
+
+  constructor({ seal, secure }: Pick<Core, 'seal' | 'secure'>, purpose: keyof typeof cookieNames) {
+    this.#cookies = new SealedCookies(seal(purpose), { ttlSeconds: stateTtlSeconds, secure })
+    this.#name = cookieName(cookieNames[purpose], secure)
+  }
+
   /**
-   * @param kept what is to be known on the way back
-   * @returns the `state` to send along
+   * @param kept a value for the way back
+   * @returns the `state` parameter of the request
    */
-  begin(res: Response, kept: string): Promise<string>
-  /** @returns what was kept, once, when this browser comes back from there */
-  end(req: Request, res: Response, state: unknown): Promise<string | undefined>
-}
+  async begin(res: Response, kept: string): Promise<string> {
+    const state = randomBytes(24).toString('base64url')
+    await this.#cookies.set(res, this.#name, { state, kept })
+    return state
+  }
 
-interface UnderWay {
-  state: string
-  kept: string
-}
-
-/** seconds that a person has there */
-const lifetime = 600
-
-/** @param cookie one name for each kind of way */
-export function createStateCookie(
-  seal: Seal,
-  secure: boolean,
-  cookie: 'sso-logout' | 'sso-consent',
-): StateCookie {
-  const cookies = createSealedCookies<UnderWay>(seal, { lifetime, secure })
-  const name = cookieName(cookie, secure)
-  return {
-    async begin(res, kept) {
-      const state = randomBytes(24).toString('base64url')
-      await cookies.set(res, name, { state, kept })
-      return state
-    },
-    async end(req, res, state) {
-      const underWay = await cookies.get(req, name)
-      // A wrong one leaves it alone, else any site could take the right one's place beforehand.
-      if (underWay === undefined || underWay.state !== state) return undefined
-      cookies.clear(res, name)
-      return underWay.kept
-    },
+  /** @returns the kept value, once, if this browser returns with its `state` */
+  async end(req: Request, res: Response, state: unknown): Promise<string | undefined> {
+    const trip = await this.#cookies.get(req, this.#name)
+    // A wrong state keeps the cookie: another site must not be able to cancel the round trip.
+    if (trip === undefined || trip.state !== state) return undefined
+    this.#cookies.clear(res, this.#name)
+    return trip.kept
   }
 }

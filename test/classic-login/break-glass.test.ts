@@ -72,7 +72,7 @@ describe('a break-glass link', () => {
     expect(url).toMatch(new RegExp(`^${portal.url}/login/break-glass\\?ticket=[\\w-]{43}$`))
     expect(Math.abs(expiresAt.getTime() - Date.now() - 15 * 60_000)).toBeLessThan(60_000)
     const page = await visitor.get(url)
-    expect(textOf(page.body)).toContain('It helps only those who have a password here.')
+    expect(textOf(page.body)).toContain('You need a password for it.')
     const answer = await press(scene(), url)
     expect(answer).toMatchObject({ status: 303, location: `${portal.url}/login` })
     expect(answer.headers.getSetCookie().join()).toMatch(
@@ -126,7 +126,7 @@ describe('who would open the classic login', () => {
       expect([guess, (await use(guess)).status]).toEqual([guess, 410])
     expect((await visitor.post(`${portal.url}/login/break-glass`)).status).toBe(410)
     expect(await classic()).toEqual(shut)
-    const refused = await portal.knex('sso_events').where({ kind: 'refused' }).pluck('detail')
+    const refused = await portal.knex('sso_events').where({ kind: 'sign-in-failed' }).pluck('detail')
     expect(refused.filter((detail: string) => detail.includes('ticket_gone'))).toHaveLength(8)
   })
 

@@ -81,7 +81,7 @@ async function rehearse(screen: string): Promise<Seen> {
 describe('beside a running portal', () => {
   it('who is connected by a command is on the login page at once, and people come in', async () => {
     expect(await loginPage()).toBe('the classic login')
-    await run(...flags('--name', 'Acme AG', '--without-rehearsal'))
+    await run(...flags('--name', 'Acme AG', '--without-test-sign-in'))
     expect(await loginPage()).toContain('Acme AG')
     expect(await signsIn()).toBe(true)
   })
@@ -96,7 +96,7 @@ describe('beside a running portal', () => {
     await portal.connect(provider)
     expect(await signsIn()).toBe(true)
     expect(await run('providers', 'disable', 'acme')).toBe(
-      'acme is disabled; nobody can sign in with it from now on. 1 person has signed in with it, 1 of them with nothing else. 1 session runs that began with it.\n',
+      'acme is disabled. Nobody can sign in with it now. 1 person has signed in with it, 1 of them have no other sign-in method. 1 active session started with it.\n',
     )
     expect(await loginPage()).toBe('the classic login')
     expect(await signsIn()).toBe(false)
@@ -115,18 +115,18 @@ describe('a rehearsal from the terminal', () => {
     const { code, screen } = await cli.converse(
       flags(),
       [
-        ['Rehearse a sign-in now', '\r'],
-        ['Waiting for the rehearsal', rehearse],
+        ['Test a sign-in now', '\r'],
+        ['Waiting for the test sign-in', rehearse],
       ],
       here().env,
     )
     expect(code).toBe(0)
-    expect(screen).toContain('The rehearsal passed.')
+    expect(screen).toContain('The test sign-in passed.')
     expect(screen).toContain('acme is connected and on the login page.')
     expect(screen).not.toContain(provider.clientSecret)
     expect(await signsIn()).toBe(true)
     expect(await knex('sso_events').where({ kind: 'provider-changed' }).pluck('detail')).toEqual([
-      '{"change":"enabled","rehearsal":"passed"}',
+      '{"change":"enabled","testSignIn":"passed"}',
     ])
   })
 
@@ -134,27 +134,27 @@ describe('a rehearsal from the terminal', () => {
     await portal.connect(provider, { enabled: false })
     provider.faults.claims = { aud: 'somebody-else' }
     const { code, screen } = await cli.converse(
-      ['providers', 'rehearse', 'acme'],
-      [['Waiting for the rehearsal', rehearse]],
+      ['providers', 'test-sign-in', 'acme'],
+      [['Waiting for the test sign-in', rehearse]],
       here().env,
     )
     expect(code).toBe(1)
-    expect(screen).toContain('The rehearsal failed.')
+    expect(screen).toContain('The test sign-in failed.')
     expect(await portal.sso.providers.list()).toMatchObject([{ enabled: false }])
   })
 
   it('is asked for before a provider is enabled; who goes without is written down', async () => {
     await portal.connect(provider, { enabled: false })
     expect(await cli.refusal(['providers', 'enable', 'acme'])).toMatch(/rehears/)
-    await run('providers', 'enable', 'acme', '--without-rehearsal')
+    await run('providers', 'enable', 'acme', '--without-test-sign-in')
     expect(await knex('sso_events').where({ kind: 'provider-changed' }).select('actor', 'detail')).toEqual([
-      { actor: expect.stringMatching(/^cli/), detail: '{"change":"enabled","rehearsal":"overridden"}' },
+      { actor: expect.stringMatching(/^cli/), detail: '{"change":"enabled","testSignIn":"overridden"}' },
     ])
   })
 
   it('is a link for a script that does not wait', async () => {
     await portal.connect(provider, { enabled: false })
-    const said = await json('providers', 'rehearse', 'acme', '--no-wait')
+    const said = await json('providers', 'test-sign-in', 'acme', '--no-wait')
     expect(said).toEqual({
       url: expect.stringContaining(`${portal.url}/login/acme/rehearsal?ticket=`),
       expiresAt: expect.stringMatching(/^\d{4}-.*Z$/),
@@ -167,9 +167,9 @@ describe('parting', () => {
     await portal.connect(provider)
     expect(await signsIn()).toBe(true)
     const question =
-      '1 person has signed in with it, 1 of them with nothing else. 1 session runs that began with it. Remove acme?'
+      '1 person has signed in with it, 1 of them have no other sign-in method. 1 active session started with it. Remove acme?'
     const stays = await cli.converse(['providers', 'remove', 'acme'], [[question, 'no\r']])
-    expect(stays).toMatchObject({ code: 0, screen: expect.stringContaining('acme stays') })
+    expect(stays).toMatchObject({ code: 0, screen: expect.stringContaining('acme was not removed') })
     expect(await signsIn()).toBe(true)
     expect(await cli.refusal(['providers', 'remove', 'acme'])).toContain('give --yes')
     expect(await json('providers', 'remove', 'acme', '--yes')).toEqual({
@@ -181,7 +181,7 @@ describe('parting', () => {
     })
     expect(await signsIn()).toBe(false)
     expect(await json('providers', 'removed')).toMatchObject([{ slug: 'acme', displayName: 'Acme' }])
-    expect(await run('providers', 'restore', 'acme')).toBe('acme is back, disabled\n')
+    expect(await run('providers', 'restore', 'acme')).toBe('acme is restored. It is disabled.\n')
     expect(await json('providers', 'list')).toMatchObject([{ slug: 'acme', enabled: false }])
   })
 
@@ -192,24 +192,10 @@ describe('parting', () => {
       `acme retires on ${day}T00:00:00.000Z.`,
     )
     expect(await json('providers', 'show', 'acme')).toMatchObject({ retireAt: `${day}T00:00:00.000Z` })
-    expect(await run('providers', 'keep', 'acme')).toBe('acme stays\n')
+    expect(await run('providers', 'cancel-retirement', 'acme')).toBe('acme stays enabled\n')
     expect(await cli.refusal(['providers', 'retire', 'acme', '--at', 'soon'])).toBe(
-      '--at: write a date such as 2027-01-31, not "soon"',
+      '--at: enter a date such as 2027-01-31, not "soon"',
     )
-  })
-
-  it('rebind says who would be found again, and changes nothing by that', async () => {
-    await portal.connect(provider)
-    expect(await signsIn()).toBe(true)
-    expect(await json('providers', 'rebind', 'acme', 'plan')).toMatchObject({
-      people: 1,
-      findable: 0,
-      orphans: [{ email: 'ada@example.com' }],
-    })
-    await run('providers', 'rebind', 'acme', 'start')
-    expect(await run('providers', 'rebind', 'acme', 'plan')).toContain('Rebinding since')
-    await run('providers', 'rebind', 'acme', 'stop')
-    expect(await json('providers', 'rebind', 'acme', 'undo', '--yes')).toEqual({ slug: 'acme', undone: 0 })
   })
 })
 
@@ -226,7 +212,7 @@ describe('keys and secrets', () => {
     })
     expect(Object.keys(first.keys[0]!).sort()).toEqual(['alg', 'from', 'kid', 'state'])
     expect(await run('providers', 'keys', 'acme', '--rotate')).toMatch(
-      /^The key \S+ is published; it signs from /,
+      /^The key \S+ is published\. It signs from /,
     )
     expect(await run('providers', 'keys', 'acme')).toMatch(/signing[\s\S]*next|next[\s\S]*signing/)
   })
@@ -239,7 +225,7 @@ describe('keys and secrets', () => {
     expect(rotated).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(rotated.stdout)).toEqual({ providers: 1 })
     const again = await cli.run(['secrets', 'rotate'], both)
-    expect(again.stdout).toBe('All secrets and keys are sealed under the first secret already.\n')
+    expect(again.stdout).toBe('All secrets and keys are already encrypted with the first secret.\n')
     const newOnly = { env: { SSO_SECRET: next } }
     expect(await cli.run(['providers', 'test', 'acme'], newOnly)).toMatchObject({ code: 0 })
     expect(await cli.run(['providers', 'test', 'acme'])).toMatchObject({ code: 1 })
@@ -250,7 +236,7 @@ describe('portal-sso break-glass', () => {
   it('makes a link that opens the classic login to one browser, and says that this is recorded', async () => {
     await portal.connect(provider)
     const said = await run('break-glass')
-    expect(said).toContain('is recorded')
+    expect(said).toContain('is logged')
     const visitor = new Visitor()
     const opened = await press(/http:\S+/.exec(said)![0], visitor)
     expect((await visitor.follow(opened)).body).toBe('the classic login')
@@ -289,7 +275,7 @@ describe('portal-sso sessions', () => {
     })
     expect([await isIn(first), await isIn(second)]).toEqual([true, false])
     expect(await cli.refusal(['sessions', 'end', '--', newest.id])).toBe(
-      'no session of that id runs in this portal',
+      'this portal has no active session with that ID',
     )
   })
 
@@ -297,18 +283,18 @@ describe('portal-sso sessions', () => {
     await portal.connect(provider)
     const visitors = [await comeIn(), await comeIn()]
     const refused = await cli.refusal(['sessions', 'end-all', '--user', 'ada@example.com'])
-    expect(refused).toMatch(/^ada@example.com: 2 sessions run\. End all of them\? .*: give --yes$/)
+    expect(refused).toMatch(/^ada@example.com: 2 active sessions\. End all of them\? .*: give --yes$/)
     expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
     const { code, stdout } = await cli.run(['sessions', 'end-all', '--provider', 'acme', '--yes'], here())
     expect([code, stdout]).toEqual([
       0,
-      expect.stringMatching(/^2 are ended. Instances that run notice within/),
+      expect.stringMatching(/^2 sessions ended. Running instances notice this within/),
     ])
     expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
     expect(await json('events', '--kind', 'sessions-ended')).toMatchObject([
       { provider: 'acme', actor: expect.stringMatching(/^cli/), detail: { sessions: 2 } },
     ])
-    expect(await run('sessions', 'end-all', '--provider', 'acme')).toBe('No session runs.\n')
+    expect(await run('sessions', 'end-all', '--provider', 'acme')).toBe('No active sessions.\n')
   })
 
   it('ends none when it is not said whose, or nobody is found', async () => {
@@ -322,10 +308,10 @@ describe('portal-sso sessions', () => {
         cli.refusal(['sessions', 'end-all', '--user', 'nobody@example.com', '--yes']),
       ]),
     ).toEqual([
-      'give --user or --provider, one of them',
-      'give --user or --provider, one of them',
-      'no provider is called "acmee" in the portal "default", and no session was begun with one',
-      '--user: nobody in the table of users has the address nobody@example.com; with a directory of your own give the id',
+      'give either --user or --provider',
+      'give either --user or --provider',
+      'no provider is called "acmee" in the portal "default", and no session was started with one',
+      '--user: no user in the built-in table has the address nobody@example.com; if you use your own directory, give the user ID',
     ])
     expect(await isIn(visitor)).toBe(true)
   })
@@ -334,7 +320,7 @@ describe('portal-sso sessions', () => {
     await portal.connect(provider)
     const visitor = await comeIn()
     expect(await run('users', 'deactivate', 'ada@example.com')).toBe(
-      'ada@example.com is switched off; sessions that ended: 1\n',
+      'ada@example.com is deactivated; sessions ended: 1\n',
     )
     expect(await isIn(visitor)).toBe(false)
     expect(await signsIn()).toBe(false)
@@ -343,7 +329,7 @@ describe('portal-sso sessions', () => {
     expect(await json('users', 'activate', 'ada@example.com')).toMatchObject({ active: true, ended: 0 })
     expect(await signsIn()).toBe(true)
     expect(await cli.refusal(['users', 'deactivate', 'nobody'])).toBe(
-      'no user "nobody" is in the table of the portal "default"',
+      'the portal "default" has no user "nobody"',
     )
   })
 })
@@ -354,10 +340,10 @@ describe('portal-sso events', () => {
 
   it('shows what happened, newest first, by what is asked for', async () => {
     await happened('signed-in', { provider: 'acme', user_id: 'ada' })
-    await happened('refused', { reference: '7KQ2M4XW' }, '2026-03-01T00:00:00.000Z')
+    await happened('sign-in-failed', { reference: '7KQ2M4XW' }, '2026-03-01T00:00:00.000Z')
     expect((await run('events')).split('\n').map((line) => line.split(/ {2,}/).slice(0, 2))).toEqual([
       ['AT', 'KIND'],
-      ['2026-03-01T00:00:00.000Z', 'refused'],
+      ['2026-03-01T00:00:00.000Z', 'sign-in-failed'],
       ['2026-01-02T03:04:05.000Z', 'signed-in'],
       [''],
     ])
@@ -371,7 +357,7 @@ describe('portal-sso events', () => {
         kinds('--to', '2026-02-01'),
         kinds('--most', '1'),
       ]),
-    ).toEqual([['refused'], ['signed-in'], ['refused'], ['signed-in'], ['refused']])
+    ).toEqual([['sign-in-failed'], ['signed-in'], ['sign-in-failed'], ['signed-in'], ['sign-in-failed']])
   })
 
   it('as CSV holds all of them, page after page, and no formula that a spreadsheet runs', async () => {
@@ -379,7 +365,7 @@ describe('portal-sso events', () => {
       id: crypto.randomUUID(),
       portal: 'default',
       at: new Date(Date.UTC(2026, 0, 1) + at).toISOString(),
-      kind: 'refused',
+      kind: 'sign-in-failed',
       provider: '=HYPERLINK("https://attacker.example")',
       detail: '{"code":"a, b"}',
     }))
@@ -387,7 +373,7 @@ describe('portal-sso events', () => {
     const lines = (await run('events', '--csv')).split('\r\n')
     expect(lines[0]).toBe('at,kind,provider,userId,by,reference,clientAddress,detail')
     expect(lines[1]).toBe(
-      `${rows.at(-1)!.at},refused,"'=HYPERLINK(""https://attacker.example"")",,,,,"{""code"":""a, b""}"`,
+      `${rows.at(-1)!.at},sign-in-failed,"'=HYPERLINK(""https://attacker.example"")",,,,,"{""code"":""a, b""}"`,
     )
     expect(lines).toHaveLength(1200 + 2)
   })
@@ -402,10 +388,10 @@ describe('portal-sso events', () => {
         cli.refusal(['events', '--csv', '--json']).then((said) => JSON.parse(said)),
       ]),
     ).toEqual([
-      '--from: write a date such as 2027-01-31, not "yesterday"',
-      '--from: write a date such as 2027-01-31, not "2026-02-30"',
+      '--from: enter a date such as 2027-01-31, not "yesterday"',
+      '--from: enter a date such as 2027-01-31, not "2026-02-30"',
       expect.stringContaining('Allowed choices are signed-in, '),
-      '--most: write a number from 1 to 100000',
+      '--most: enter a number from 1 to 100000',
       { error: 'give --csv or --json, not both' },
     ])
   })

@@ -8,20 +8,20 @@ import { providersCommand } from '../../lib/cli/providers-command.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { providerSettingsSchema } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { freePort } from '../support/services/server.ts'
 
 const clientSecret = 'the client secret+of/the portal%'
-const secondSecret = 'the other secret of the portal'
+const newSecret = 'the other secret of the portal'
 
 let provider: FaultyProvider
 let cli: Cli
 
 beforeAll(async () => {
   provider = await startFaultyProvider({ clientSecret })
-  cli = await startCli(clientSecret, secondSecret)
+  cli = await startCli(clientSecret, newSecret)
 })
 afterAll(async () => {
   cli.close()
@@ -57,12 +57,12 @@ function file(name: string, text: string): string {
   return to
 }
 
-/** Both secrets of a row, in the clear. */
-const secretsOf = (slug: string) =>
+/** The unsealed client secret of a row. */
+const secretOf = (slug: string) =>
   cli.withDatabase(async (knex) => {
-    const table = createProvidersTable(knex, createSecretBox([cliSecret]))
+    const table = createProvidersTable(knex, new SecretBox([cliSecret]))
     const row = await table.existing('default', slug)
-    return Object.values(await table.clientSecrets(row))
+    return await table.clientSecret(row)
   })
 
 describe('portal-sso providers add', () => {
@@ -71,7 +71,7 @@ describe('portal-sso providers add', () => {
     const secretFile = ['--client-secret-file', file('secret', `${clientSecret}\n`)]
     const [fromFile, fromInput] = await Promise.all([
       cli.run(
-        flags('acme', ...more, '--email-domain', 'acme.example', '--without-rehearsal', ...secretFile),
+        flags('acme', ...more, '--email-domain', 'acme.example', '--without-test-sign-in', ...secretFile),
         {
           env: {
             BASE_URL: 'https://portal.example.com',
@@ -90,7 +90,7 @@ describe('portal-sso providers add', () => {
     expect(fromFile.stdout).toContain('✓ the issuer is')
     expect(fromFile.stdout).toContain('acme is connected and on the login page.')
     expect(fromInput).toMatchObject({ code: 0, stderr })
-    expect(fromInput.stdout).toContain('second is connected, not enabled yet.')
+    expect(fromInput.stdout).toContain('second is connected, but not enabled yet.')
     for (const { stdout } of [fromFile, fromInput]) expect(stdout).not.toContain(clientSecret)
 
     const connected = await list()
@@ -107,7 +107,7 @@ describe('portal-sso providers add', () => {
       },
       { slug: 'second', displayName: 'second', trustsEmail: false, emailDomains: [], enabled: false },
     ])
-    for (const { slug } of connected) expect(await secretsOf(slug)).toEqual([clientSecret, undefined])
+    for (const { slug } of connected) expect(await secretOf(slug)).toBe(clientSecret)
   })
 
   it('run by a script leaves a draft, since nobody has come in with it, and says how to go on', async () => {
@@ -115,7 +115,7 @@ describe('portal-sso providers add', () => {
     const { code, stdout } = await cli.run(flags('acme'), { env })
     expect(code).toBe(0)
     expect(stdout.trimEnd().split('\n').at(-1)).toBe(
-      'acme is connected, not enabled yet. Go on with `portal-sso providers rehearse acme`, then `portal-sso providers enable acme`.',
+      'acme is connected, but not enabled yet. Next, run `portal-sso providers test-sign-in acme`, then `portal-sso providers enable acme`.',
     )
     expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
@@ -130,7 +130,7 @@ describe('portal-sso providers add', () => {
     expect(JSON.parse(first.stdout)).toMatchObject({
       provider: { slug: 'acme', enabled: false, lastTest: { checks: expect.any(Array) } },
       urls: { redirectUri: 'http://localhost:3000/login/acme/callback' },
-      next: ['portal-sso providers rehearse acme', 'portal-sso providers enable acme'],
+      next: ['portal-sso providers test-sign-in acme', 'portal-sso providers enable acme'],
     })
     expect(first.stdout).not.toContain(clientSecret)
     expect(wrong).toMatchObject({ code: 1, stdout: '' })
@@ -212,9 +212,7 @@ describe('the flags', () => {
       tenants: 'allowedTenant',
       authorizationParameters: 'authorizationParameter',
       clientSecret: 'clientSecretFile',
-      secondClientSecret: 'secondClientSecretFile',
       clientSecretExpiresAt: 'clientSecretExpires',
-      secondClientSecretExpiresAt: 'secondClientSecretExpires',
       certificateAuthority: 'certificateAuthorityFile',
     }
     const names = options.map((option) => option.attributeName())
@@ -242,20 +240,20 @@ describe('portal-sso providers at a terminal', () => {
     const { code, screen, answered } = await cli.converse(
       ['providers', 'add'],
       [
-        ['Name in addresses', 'Acme AG\r'],
-        ['Name in addresses', 'acme\r'],
+        ['Name in URLs', 'Acme AG\r'],
+        ['Name in URLs', 'acme\r'],
         ['Issuer:', 'id.acme.com\r'],
         ['Issuer:', `${provider.issuer}\r`],
-        ['Client id:', `${provider.clientId}\r`],
-        ['Client secret (not shown):', `${clientSecret}\r`],
-        ['Rehearse a sign-in now', 'no\r'],
+        ['Client ID:', `${provider.clientId}\r`],
+        ['Client secret (hidden):', `${clientSecret}\r`],
+        ['Test a sign-in now', 'no\r'],
       ],
     )
     expect({ code, answered }).toEqual({ code: 0, answered: 7 })
     expect(screen).toContain('write 1 to 40 lower-case letters')
     expect(screen).toContain('for example https://id.acme.com')
     expect(screen).toContain('✓ the issuer is')
-    expect(screen).toContain('acme is connected, not enabled yet.')
+    expect(screen).toContain('acme is connected, but not enabled yet.')
     expect(screen).not.toContain(clientSecret)
     expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
@@ -266,19 +264,19 @@ describe('portal-sso providers at a terminal', () => {
       ['providers', 'add', '--slug', 'acme', '--disabled'],
       [
         ['Issuer:', `${nobody}\r`],
-        ['Client id:', `${provider.clientId}\r`],
-        ['Client secret (not shown):', `${clientSecret}\r`],
-        ['Go through the answers again?', '\r'],
+        ['Client ID:', `${provider.clientId}\r`],
+        ['Client secret (hidden):', `${clientSecret}\r`],
+        ['Change your answers and try again?', '\r'],
         [`Issuer [${nobody}]:`, `${provider.issuer}\r`],
-        ['Client id [', '\r'],
-        ['Client secret (not shown', '\r'],
+        ['Client ID [', '\r'],
+        ['Client secret (hidden', '\r'],
       ],
     )
     expect(code).toBe(0)
     expect(screen).toContain(`no usable discovery document at ${nobody}`)
     expect(screen).not.toContain(clientSecret)
     expect(await list()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])
-    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+    expect(await secretOf('acme')).toBe(clientSecret)
   })
 
   it('that is left by Ctrl-C has failed and changed nothing', async () => {
@@ -287,7 +285,7 @@ describe('portal-sso providers at a terminal', () => {
       [['Issuer:', '\u0003']],
     )
     expect(code).toBe(1)
-    expect(screen).toContain('stopped; nothing is changed')
+    expect(screen).toContain('stopped; nothing was changed')
     expect(await list()).toEqual([])
   })
 })
@@ -326,7 +324,7 @@ describe('portal-sso providers list and show', () => {
     for (const said of [
       'Acme AG',
       provider.issuer,
-      'disabled, not rehearsed',
+      'disabled, sign-in not tested',
       'Trusts e-mail             no',
       '/login/acme/callback',
       '✓ the issuer is',
@@ -376,7 +374,7 @@ describe('portal-sso providers test', () => {
     expect(lines.length).toBeGreaterThanOrEqual(6)
   })
 
-  it.each<[what: string, faults: Faults, finding: string, remedy: string]>([
+  it.each<[what: string, faults: Faults, message: string, hint: string]>([
     [
       'is another issuer',
       { discovery: { issuer: 'https://other.example' } },
@@ -386,19 +384,19 @@ describe('portal-sso providers test', () => {
     [
       'publishes no keys',
       { jwksResponse: { status: 500, body: 'out of order' } },
-      'the keys cannot be used: the key set answered with status 500',
-      'must answer with a JSON key set',
+      'the keys cannot be used: the key set responded with status 500',
+      'must respond with a JSON key set',
     ],
-  ])('says what is wrong with one that %s, and what to do', async (_what, faults, finding, remedy) => {
+  ])('says what is wrong with one that %s, and what to do', async (_what, faults, message, hint) => {
     await connect('acme')
     Object.assign(provider.faults, faults)
     const { code, stdout, stderr } = await cli.run(['providers', 'test', 'acme'])
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'Testing acme …\n' })
     const lines = stdout.split('\n')
     const failed = lines.findIndex((line) => line.startsWith('  ✗ '))
-    expect(lines[failed]).toContain(finding)
+    expect(lines[failed]).toContain(message)
     expect(lines[failed + 1]).toMatch(/^ {4}→ /)
-    expect(lines[failed + 1]).toContain(remedy)
+    expect(lines[failed + 1]).toContain(hint)
   })
 
   it('shows what a provider says so that a terminal obeys none of it, as JSON too', async () => {
@@ -415,9 +413,9 @@ describe('portal-sso providers test', () => {
     }
     expect(text.stdout).not.toMatch(/^ {2}✓ forged/m)
     expect(json.stderr).toBe('')
-    const { ok, checks } = JSON.parse(json.stdout) as { ok: boolean; checks: { finding: string }[] }
+    const { ok, checks } = JSON.parse(json.stdout) as { ok: boolean; checks: { message: string }[] }
     expect(ok).toBe(false)
-    expect(checks.some(({ finding }) => finding.includes('forged'))).toBe(true)
+    expect(checks.some(({ message }) => message.includes('forged'))).toBe(true)
   })
 
   it('JSON on the screen is what it was when it is read', () => {
@@ -473,39 +471,18 @@ describe('portal-sso providers update', () => {
       authorizationParameters: {},
     }
     expect(await list()).toMatchObject([{ ...changed, ...taken }])
-    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
+    expect(await secretOf('acme')).toBe(clientSecret)
   })
 
-  it('takes secrets from files only, two of them while they are exchanged, and none back', async () => {
+  it('reads a new client secret from a file, and never prints it', async () => {
     await connect('acme')
-    const second = file('second', secondSecret)
-    const update = (...more: string[]) => cli.run(['providers', 'update', 'acme', ...more])
-    const added = await update('--second-client-secret-file', second)
-    expect(await secretsOf('acme')).toEqual([clientSecret, secondSecret])
-    const taken = await update('--unset', 'second-client-secret')
-    expect(await secretsOf('acme')).toEqual([clientSecret, undefined])
-    for (const ended of [added, taken]) {
-      expect(ended).toMatchObject({ code: 0 })
-      expect(ended.stdout + ended.stderr).not.toContain(secondSecret)
-    }
-  })
-
-  it('ends an exchange of secrets: the second becomes the only one, and need not be typed again', async () => {
-    await connect('acme')
-    const dates = ['--second-client-secret-expires', '2028-01-31', '--client-secret-expires', '2027-01-31']
-    const second = ['--second-client-secret-file', file('second', secondSecret), ...dates]
-    await cli.run(['providers', 'update', 'acme', ...second])
-    provider.faults.clientSecrets = [secondSecret]
-    const promoted = await cli.run(['providers', 'update', 'acme', '--promote-second-secret'])
-    expect(promoted).toMatchObject({ code: 0 })
-    expect(promoted.stdout + promoted.stderr).not.toContain(secondSecret)
-    expect(await secretsOf('acme')).toEqual([secondSecret, undefined])
-    expect(await list()).toMatchObject([
-      { clientSecretExpiresAt: '2028-01-31T00:00:00.000Z', secondClientSecretExpiresAt: undefined },
-    ])
-    expect(await cli.refusal(['providers', 'update', 'acme', '--promote-second-secret'])).toBe(
-      '"acme" has no second client secret that could take the first one\'s place',
-    )
+    provider.faults.clientSecrets = [newSecret]
+    const changes = ['--client-secret-file', file('new', newSecret), '--client-secret-expires', '2028-01-31']
+    const ended = await cli.run(['providers', 'update', 'acme', ...changes])
+    expect(ended).toMatchObject({ code: 0 })
+    expect(ended.stdout + ended.stderr).not.toContain(newSecret)
+    expect(await secretOf('acme')).toBe(newSecret)
+    expect(await list()).toMatchObject([{ clientSecretExpiresAt: '2028-01-31T00:00:00.000Z' }])
   })
 
   it('refuses in one sentence what is no setting, what cannot be missing, and a move that takes the secret along', async () => {
@@ -520,8 +497,8 @@ describe('portal-sso providers update', () => {
         update('--client-secret-expires', 'soon'),
       ]),
     ).toEqual([
-      expect.stringContaining('say what to change'),
-      expect.stringMatching(/^--unset: "colour" is no setting; they are name, issuer, /),
+      expect.stringContaining('nothing to change'),
+      expect.stringMatching(/^--unset: "colour" is not a setting; the settings are name, issuer, /),
       '--issuer: a provider cannot do without it',
       '--client-secret-file: give the client secret again when the issuer moves',
       expect.stringContaining('write a date such as `2027-01-31`'),
@@ -538,7 +515,7 @@ describe('portal-sso providers enable, recommend and reorder', () => {
       expect(await cli.run(['providers', ...args])).toMatchObject({ code: 0, stderr: '' })
       return (await list()).map(({ slug, enabled, recommended }) => [slug, enabled, recommended])
     }
-    expect(await act('enable', 'acme', '--without-rehearsal')).toEqual([
+    expect(await act('enable', 'acme', '--without-test-sign-in')).toEqual([
       ['acme', true, false],
       ['second', true, false],
     ])

@@ -77,7 +77,7 @@ describe('portal-sso users', () => {
       cli.refusal(add('ada')),
       cli.run(['users', 'list']),
     ])
-    expect(again).toBe('ada@example.com is there already')
+    expect(again).toBe('ada@example.com already exists')
     expect(noAddress).toBe('--email: "ada" is not an e-mail address')
     expect(table.stdout).toMatch(/^ada@example\.com {2}Ada Lovelace {2}yes/m)
   })
@@ -85,7 +85,7 @@ describe('portal-sso users', () => {
 
 describe('portal-sso doctor', () => {
   const failures = (stdout: string) =>
-    [...stdout.matchAll(/^ {2}✗ (.*)\n {4}→ (.*)$/gm)].map(([, finding, remedy]) => [finding, remedy])
+    [...stdout.matchAll(/^ {2}✗ (.*)\n {4}→ (.*)$/gm)].map(([, message, hint]) => [message, hint])
 
   it('finds that all is well', async () => {
     await connect('acme')
@@ -97,9 +97,9 @@ describe('portal-sso doctor', () => {
       },
     })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toContain('Redis answers')
+    expect(stdout).toContain('Redis responds')
     expect(stdout).toContain('Provider acme')
-    expect(stdout).toContain('All is well.')
+    expect(stdout).toContain('No problems found.')
     expect(stdout).not.toMatch(/[✗!→]/)
     const json = await cli.run(['doctor', '--json'])
     expect(JSON.parse(json.stdout)).toMatchObject({
@@ -137,17 +137,17 @@ describe('portal-sso doctor', () => {
         expect.stringContaining('/.well-known/openid-configuration'),
       ],
       [
-        'no enabled provider passes its test: nobody may be able to sign in',
+        'no enabled provider passes its test, so people may be unable to sign in',
         expect.stringContaining('`portal-sso break-glass` opens the classic login'),
       ],
     ])
     expect(failures(noOrigin.stdout)[0]).toEqual([
-      'BASE_URL is portal.example.com, which is no origin',
+      'BASE_URL is portal.example.com, which is not an origin',
       expect.stringContaining('https://portal.example.com'),
     ])
     for (const { code, stdout, stderr } of [noSecret, noDatabase, noRedisNorProvider]) {
       expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
-      expect(stdout).toMatch(/\n\d things? to mend\.\n$/)
+      expect(stdout).toMatch(/\n\d problems? found\.\n$/)
       expect(stdout).not.toMatch(/^\s+at /m)
     }
   })
@@ -167,8 +167,8 @@ describe('what is wrong with the environment', () => {
     ).toEqual([
       expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
       expect.stringMatching(/Unable to open .*\/nowhere\/portal\.sqlite/),
-      'SSO_SECRET: each has 32 characters or more, and a space begins another one',
-      'ALLOWED_ADDRESSES: write addresses or ranges such as `10.20.0.0/16`',
+      'SSO_SECRET: each secret needs at least 32 characters; separate several with spaces',
+      'ALLOWED_ADDRESSES: set it to IP addresses or ranges, such as `10.20.0.0/16`',
       'no provider is called "acme" in the portal "default"',
     ])
   })

@@ -73,7 +73,7 @@ describe('a row', () => {
       'of Google that trusts what Google does not verify',
       { ...google, ...trusting, ...bounded },
       unverified,
-      /take trustsEmail back/,
+      /turn off trustsEmail/,
     ],
     [
       'of Entra for one tenant, trusted with every address',
@@ -97,11 +97,11 @@ describe('a row', () => {
       ['tenant', 'edov-false', 'edov-text'],
       /preset entra/,
     ]),
-  ])('%s lets through what it is told to, with what to change', (_row, row, names, remedy) => {
+  ])('%s lets through what it is told to, with what to change', (_row, row, names, hint) => {
     expect(letThrough(row)).toEqual(names)
     for (const check of play(row).filter(({ result }) => result === 'failed')) {
-      expect(check.finding).toContain('let in as the owner of the address')
-      expect(check.remedy).toMatch(remedy)
+      expect(check.message).toContain('signed in as the owner of the address')
+      expect(check.hint).toMatch(hint)
     }
   })
 
@@ -109,21 +109,21 @@ describe('a row', () => {
     expect(play(trusting)).toContainEqual({
       name: 'trust',
       result: 'warning',
-      finding: expect.stringMatching(
-        /without emailDomains\): whoever sets addresses there can come in as anybody/,
+      message: expect.stringMatching(
+        /without emailDomains\): anyone who can set addresses there can sign in as anyone/,
       ),
-      remedy: expect.stringContaining('name the domains'),
+      hint: expect.stringContaining('list the domains'),
     })
     expect(play({ ...trusting, ...bounded })).toContainEqual({
       name: 'trust',
       result: 'ok',
-      finding: expect.stringMatching(/for acme\.example only$/),
+      message: expect.stringMatching(/for acme\.example only$/),
     })
     expect(play({}).map(({ name }) => name)).not.toContain('trust')
   })
 
   it('is attacked with an address of its own domains where that has to be verified, and of another where it has not', () => {
-    const names = play(bounded).map(({ name, finding }) => [name, finding.split(': ').at(-1)])
+    const names = play(bounded).map(({ name, message }) => [name, message.split(': ').at(-1)])
     expect(names).toContainEqual(['unverified', 'stopped, a code goes to the owner of the address'])
     expect(names).toContainEqual(['other-domain', 'stopped, a code goes to the owner of the address'])
     // With the domain that the attack takes for another one, it takes yet another.
@@ -131,8 +131,8 @@ describe('a row', () => {
   })
 
   it('whose attacker only gets what is his own says so', () => {
-    const { finding } = play({}).find(({ name }) => name === 'username')!
-    expect(finding).toMatch(/stopped, he is nobody but himself$/)
+    const { message } = play({}).find(({ name }) => name === 'username')!
+    expect(message).toMatch(/stopped, the attacker only gets an account of their own$/)
   })
 })
 
@@ -188,10 +188,10 @@ describe('portal-sso doctor noauth', () => {
     )
     const { code, stdout, stderr } = await run()
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toContain('Provider acme (Acme AG)\n  ✓ an address that is not verified')
+    expect(stdout).toContain('Provider acme (Acme AG)\n  ✓ an unverified address')
     expect(stdout).toContain('Provider second (second, disabled)\n')
-    expect(stdout).toContain('a verified address of a domain that the row does not name: stopped')
-    expect(stdout).toMatch(/\nNo row lets an attack through\.\n$/)
+    expect(stdout).toContain('a verified address of a domain that the settings do not list: stopped')
+    expect(stdout).toMatch(/\nNo provider lets an attack through\.\n$/)
     expect(stdout).not.toMatch(/[✗!→]/)
   })
 
@@ -199,10 +199,10 @@ describe('portal-sso doctor noauth', () => {
     await connect({}, { slug: 'loose', portal: 'shop', trustsEmail: true })
     const { code, stdout } = await run()
     expect(code).toBe(1)
-    expect(stdout).toContain('Provider loose of portal shop (loose)\n  ✗ an address that is not verified')
-    expect(stdout.match(/→ name the domains that it may vouch for/g)).toHaveLength(1)
-    expect(stdout).toContain('! it is trusted with every address')
-    expect(stdout).toMatch(/\nLet through by loose\.\n$/)
+    expect(stdout).toContain('Provider loose of portal shop (loose)\n  ✗ an unverified address')
+    expect(stdout.match(/→ list the domains that you trust it for/g)).toHaveLength(1)
+    expect(stdout).toContain('! every address is trusted')
+    expect(stdout).toMatch(/\nThese providers let an attack through: loose\.\n$/)
     // Of the other portal alone, there is nothing to say.
     expect((await run('--portal', 'default')).code).toBe(0)
   })
@@ -217,8 +217,8 @@ describe('portal-sso doctor noauth', () => {
     expect(row).toHaveProperty('checks.0', {
       name: 'unverified',
       result: 'failed',
-      finding: expect.stringMatching(/let in as the owner of the address$/),
-      remedy: expect.any(String),
+      message: expect.stringMatching(/signed in as the owner of the address$/),
+      hint: expect.any(String),
     })
   })
 
@@ -226,7 +226,7 @@ describe('portal-sso doctor noauth', () => {
     await connect()
     expect(await run()).toEqual({
       code: 0,
-      stdout: 'No provider is connected, so there is nothing to attack.\n',
+      stdout: 'No provider is connected, so there is nothing to check.\n',
       stderr: '',
     })
   })

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { migrate } from '../../lib/database/migrate.ts'
-import { createHistory, type EventFilter } from '../../lib/events/event-history.ts'
-import { createEventLog } from '../../lib/events/event-log.ts'
+import { type EventFilter, EventHistory } from '../../lib/events/event-history.ts'
+import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider } from '../support/providers.ts'
@@ -17,7 +17,7 @@ const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000).to
 describe.each(databases)('the history on %s', (name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
-  /** Each test has a portal of its own. */
+  /** Each test uses its own portal. */
   let portal: string
   let count = 0
 
@@ -34,15 +34,15 @@ describe.each(databases)('the history on %s', (name, fresh) => {
     portal = `portal-${count++}`
   })
 
-  const history = () => createHistory({ knex })
+  const history = () => new EventHistory({ knex })
   const list = (filter: EventFilter = {}) => history().list(filter, portal)
 
   async function record(event: Record<string, unknown>): Promise<void> {
-    const log = createEventLog(knex, quiet, { clientAddress: 'full' })
+    const log = new EventLog({ knex, logger: quiet }, { clientAddress: 'full' })
     await log.record({ portal, ...event } as unknown as PortalEvent)
   }
 
-  /** As it was written then. */
+  /** Inserts an event with a past date. */
   async function happened(at: string, event: Record<string, unknown>): Promise<string> {
     const id = randomUUID()
     const { detail = {}, ...rest } = event
@@ -51,15 +51,15 @@ describe.each(databases)('the history on %s', (name, fresh) => {
   }
 
   async function connected(slug: string, createdAt = days(100)): Promise<void> {
-    const table = createProvidersTable(knex, createSecretBox([testSecret]))
+    const table = createProvidersTable(knex, new SecretBox([testSecret]))
     await table.insert(newProvider({ portal, slug }))
     await knex('sso_providers').where({ portal, slug }).update({ created_at: createdAt })
   }
 
-  describe('lists what happened', () => {
-    it('with all that was written of it', async () => {
+  describe('list', () => {
+    it('returns all fields of an event', async () => {
       await record({
-        kind: 'refused',
+        kind: 'sign-in-failed',
         provider: 'acme',
         reference: 'ABCD2345',
         clientAddress: '203.0.113.7',
@@ -70,10 +70,10 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       const { events, next } = await list()
       expect(next).toBeUndefined()
       expect(events).toHaveLength(3)
-      expect(events.find(({ kind }) => kind === 'refused')).toStrictEqual({
+      expect(events.find(({ kind }) => kind === 'sign-in-failed')).toStrictEqual({
         id: expect.any(String),
         at: expect.stringMatching(/^\d{4}-.*Z$/),
-        kind: 'refused',
+        kind: 'sign-in-failed',
         portal,
         userId: undefined,
         provider: 'acme',
@@ -86,7 +86,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect(events.find(({ kind }) => kind === 'signed-in')).toMatchObject({ userId: 'ada' })
     })
 
-    it('newest first, page by page, each event once, though many share a millisecond and others come meanwhile', async () => {
+    it('pages newest first, with each event once, although many share a millisecond and others are added in between', async () => {
       const moments = [days(3), days(2), days(1)]
       const ids: string[] = []
       for (let n = 0; n < 21; n++)
@@ -105,32 +105,32 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect(at).toEqual([...at].sort().reverse())
     })
 
-    it('has no next page after one that is just full', async () => {
+    it('has no next page after a page that is exactly full', async () => {
       await happened(days(2), { kind: 'signed-in' })
       await happened(days(1), { kind: 'signed-in' })
       expect(await list({ most: 2 })).toMatchObject({ next: undefined })
       expect(await list({ most: 1 })).toMatchObject({ next: expect.any(String) })
     })
 
-    it('of one kind, provider, user, reference or time only, and of this portal', async () => {
+    it('filters by kind, provider, user, reference, date and portal', async () => {
       await happened(days(5), { kind: 'signed-in', user_id: 'ada', provider: 'acme' })
-      await happened(days(3), { kind: 'refused', provider: 'acme', reference: 'ABCD2345' })
+      await happened(days(3), { kind: 'sign-in-failed', provider: 'acme', reference: 'ABCD2345' })
       await happened(days(1), { kind: 'signed-in', user_id: 'bob', provider: 'other' })
       await happened(days(1), { kind: 'signed-in', user_id: 'ada', provider: 'acme', portal: 'elsewhere' })
       const found = async (filter: EventFilter) => {
         const { events } = await list(filter)
         return events.map(({ kind, provider }) => `${kind} ${provider}`)
       }
-      expect(await found({ kind: 'refused' })).toEqual(['refused acme'])
-      expect(await found({ provider: 'acme' })).toEqual(['refused acme', 'signed-in acme'])
+      expect(await found({ kind: 'sign-in-failed' })).toEqual(['sign-in-failed acme'])
+      expect(await found({ provider: 'acme' })).toEqual(['sign-in-failed acme', 'signed-in acme'])
       expect(await found({ provider: 'acme', kind: 'signed-in' })).toEqual(['signed-in acme'])
       expect(await found({ userId: 'bob' })).toEqual(['signed-in other'])
-      expect(await found({ reference: 'ABCD2345' })).toEqual(['refused acme'])
-      expect(await found({ from: days(4), to: days(2) })).toEqual(['refused acme'])
+      expect(await found({ reference: 'ABCD2345' })).toEqual(['sign-in-failed acme'])
+      expect(await found({ from: days(4), to: days(2) })).toEqual(['sign-in-failed acme'])
       expect(await found({ from: '2100-01-01' })).toEqual([])
     })
 
-    it('at most a thousand at once, and fifty unless asked', async () => {
+    it('returns 50 events by default, and at most 1,000', async () => {
       const row = () => ({ id: randomUUID(), portal, at: days(1), kind: 'signed-in', detail: '{}' })
       await knex.batchInsert('sso_events', Array.from({ length: 1010 }, row), 50)
       expect((await list()).events).toHaveLength(50)
@@ -139,63 +139,75 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect((await list({ most: Number.NaN })).events).toHaveLength(1)
     })
 
-    it('refuses with a sentence what is no moment and no place', async () => {
-      await expect(list({ from: 'yesterday' })).rejects.toThrow('from: write a moment such as')
-      await expect(list({ before: "x'; drop table" })).rejects.toThrow('before: give what `next` said')
-      await expect(list({ before: `x_${randomUUID()}` })).rejects.toThrow('before: write a moment')
+    it('refuses invalid dates and cursors', async () => {
+      await expect(list({ from: 'yesterday' })).rejects.toThrow('from: write a date such as')
+      await expect(list({ before: "x'; drop table" })).rejects.toThrow('before: use the `next` value')
+      await expect(list({ before: `x_${randomUUID()}` })).rejects.toThrow('before: write a date')
       expect(await list({ reference: 'a\0b' })).toEqual({ events: [], next: undefined })
     })
   })
 
-  describe('tells of each provider', () => {
+  describe('activity', () => {
     const consentMissing = { code: 'consent_missing', reason: 'AADSTS65001' }
     const activity = async (slug = 'acme') => (await history().activity(portal)).get(slug)
 
-    it('nothing yet, where nobody has signed in', async () => {
+    it('is empty before the first sign-in', async () => {
       await connected('acme')
       expect(await history().activity(portal)).toEqual(
         new Map([['acme', { lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined }]]),
       )
     })
 
-    it('when somebody signed in last, and how often in 30 days', async () => {
+    it('has the last sign-in, and the sign-ins of 30 days', async () => {
       await connected('acme')
       await connected('other')
       const last = days(2)
       for (const at of [days(40), days(31), days(29), last])
         await happened(at, { kind: 'signed-in', provider: 'acme' })
-      await happened(days(1), { kind: 'refused', provider: 'acme', detail: { code: 'provider_denied' } })
+      await happened(days(1), {
+        kind: 'sign-in-failed',
+        provider: 'acme',
+        detail: { code: 'provider_denied' },
+      })
       await happened(days(1), { kind: 'signed-in', provider: 'other' })
       await happened(days(1), { kind: 'signed-in', provider: 'acme', portal: 'elsewhere' })
       expect(await activity()).toEqual({ lastSignInAt: last, signIns: 2, consentMissingAt: undefined })
       expect(await activity('other')).toMatchObject({ signIns: 1 })
     })
 
-    it('that consent is missing, until somebody gets in or a rehearsal passes, whatever a browser says of a consent', async () => {
+    it('reports missing consent until a sign-in or a test sign-in passes, whatever a browser claims about consent', async () => {
       await connected('acme')
       const at = days(5)
-      await happened(days(6), { kind: 'refused', provider: 'acme', detail: consentMissing })
-      await happened(at, { kind: 'refused', provider: 'acme', detail: consentMissing })
+      await happened(days(6), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
+      await happened(at, { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
       const refusedConsent = { outcome: 'refused', tenant: 'x' }
       await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: refusedConsent })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
       await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: { outcome: 'granted' } })
-      await happened(days(4), { kind: 'provider-rehearsed', provider: 'acme', detail: { outcome: 'failed' } })
+      await happened(days(4), {
+        kind: 'provider-sign-in-tested',
+        provider: 'acme',
+        detail: { outcome: 'failed' },
+      })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
-      await happened(days(3), { kind: 'provider-rehearsed', provider: 'acme', detail: { outcome: 'passed' } })
+      await happened(days(3), {
+        kind: 'provider-sign-in-tested',
+        provider: 'acme',
+        detail: { outcome: 'passed' },
+      })
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
-      await happened(days(2), { kind: 'refused', provider: 'acme', detail: consentMissing })
+      await happened(days(2), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
       expect(await activity()).toMatchObject({ consentMissingAt: expect.any(String) })
       await happened(days(1), { kind: 'signed-in', provider: 'acme' })
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
     })
 
-    it('is not told of a missing consent by what a provider writes into its error', async () => {
+    it('does not report missing consent because of a provider’s error text', async () => {
       await connected('acme')
       const reason = 'said {"code":"consent_missing"}'
       await record({
-        kind: 'refused',
+        kind: 'sign-in-failed',
         provider: 'acme',
         reference: 'X',
         detail: { code: 'provider_error', reason },
@@ -203,22 +215,22 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
     })
 
-    it('nothing of what another one of the same slug did before it', async () => {
+    it('ignores events of an earlier provider with the same slug', async () => {
       await happened(days(5), { kind: 'signed-in', provider: 'acme' })
-      await happened(days(5), { kind: 'refused', provider: 'acme', detail: consentMissing })
+      await happened(days(5), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
       await connected('acme', days(4))
       expect(await activity()).toEqual({ lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined })
     })
   })
 
   if (name === 'PostgreSQL')
-    it('reads an index for each question, not the table, with a hundred thousand events', async () => {
+    it('uses an index for each query, with 100,000 events', async () => {
       await connected('acme')
       await knex.raw(
         `insert into sso_events (id, portal, at, kind, provider, user_id, reference, detail)
          select gen_random_uuid()::text, ?,
            to_char(now() at time zone 'utc' - n * interval '20 seconds', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-           case when n % 5 = 0 then 'refused' else 'signed-in' end,
+           case when n % 5 = 0 then 'sign-in-failed' else 'signed-in' end,
            case when n % 3 = 0 then 'acme' else 'other' end, 'user-' || n % 1000, 'R' || n, '{}'
          from generate_series(1, 100000) n`,
         [portal],
@@ -228,11 +240,11 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       const watched = knexModule(database.config)
       watched.on('query', ({ sql, bindings }: (typeof asked)[number]) => asked.push({ sql, bindings }))
       try {
-        const reading = createHistory({ knex: watched })
+        const reading = new EventHistory({ knex: watched })
         const { next } = await reading.list({ most: 10 }, portal)
         await reading.list({ most: 10, before: next }, portal)
         await reading.list({ kind: 'provider-removed' }, portal)
-        await reading.list({ provider: 'acme', kind: 'refused' }, portal)
+        await reading.list({ provider: 'acme', kind: 'sign-in-failed' }, portal)
         await reading.list({ userId: 'user-7' }, portal)
         await reading.list({ reference: 'R77' }, portal)
         await reading.activity(portal)

@@ -19,7 +19,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
   await portal.connect(provider)
 }
 
-/** Hears all of a kind. */
+/** Collects the events of a kind. */
 function hear<Kind extends EventKind>(kind: Kind): EventOf<Kind>[] {
   const heard: EventOf<Kind>[] = []
   const listen = (event: PortalEvent) => heard.push(event as EventOf<Kind>)
@@ -30,15 +30,15 @@ function hear<Kind extends EventKind>(kind: Kind): EventOf<Kind>[] {
 const all = [
   'signed-in',
   'signed-out',
-  'refused',
+  'sign-in-failed',
   'linked',
   'registered',
   'provider-changed',
   'provider-removed',
 ] as const
 
-describe('what happens is one row and one event', () => {
-  it('a registration, a sign-out, a link, a refusal, a provider changed and removed', async () => {
+describe('every action is one row and one event', () => {
+  it('a registration, a sign-out, a link, a failed sign-in, a changed and a removed provider', async () => {
     await open()
     const heard: string[] = []
     for (const kind of all) portal.sso.events.on(kind, () => heard.push(kind))
@@ -58,7 +58,7 @@ describe('what happens is one row and one event', () => {
       'signed-out',
       'linked',
       'signed-in',
-      'refused',
+      'sign-in-failed',
       'provider-changed',
       'provider-removed',
     ])
@@ -66,12 +66,12 @@ describe('what happens is one row and one event', () => {
     expect(rows.sort()).toEqual(heard.sort())
   })
 
-  it('has the fields of its kind, for a listener in TypeScript without a cast', async () => {
+  it('has the fields of its kind in TypeScript, without a cast', async () => {
     await open()
     const codes: (ProblemCode | 'logout_token_invalid')[] = []
     const users: string[] = []
     const changes: string[] = []
-    portal.sso.events.on('refused', (event) => codes.push(event.detail.code))
+    portal.sso.events.on('sign-in-failed', (event) => codes.push(event.detail.code))
     portal.sso.events.on('signed-in', (event) => users.push(event.userId))
     portal.sso.events.on('provider-changed', (event) => changes.push(event.provider + event.detail.change))
     const ada = await portal.sso.users.create(
@@ -91,14 +91,14 @@ describe('what happens is one row and one event', () => {
   it.each([
     ['a post from another site', '/logout', 'cross_site_request', { 'sec-fetch-site': 'cross-site' }],
     ['a post to the classic login', '/password-login', 'classic_login_off', {}],
-  ])('a refusal, too, of %s', async (_what, path, code, headers) => {
+  ])('a refusal of %s', async (_what, path, code, headers) => {
     await open({
       mount(app, sso) {
         mountDefault(app, sso)
         app.post('/password-login', sso.classicLoginGate())
       },
     })
-    const heard = hear('refused')
+    const heard = hear('sign-in-failed')
     const { status, body } = await new Visitor().post(portal.url + path, {}, headers)
     expect(status).toBe(403)
     expect(heard).toMatchObject([{ portal: 'default', clientAddress: '127.0.0.0/24', detail: { code } }])
@@ -106,9 +106,9 @@ describe('what happens is one row and one event', () => {
     expect(await portal.knex('sso_events').where({ reference: heard[0]!.reference })).toHaveLength(1)
   })
 
-  it('names the exact reason of a refusal under the reference that the person saw', async () => {
+  it('has the exact reason under the reference that the user saw', async () => {
     await open()
-    const heard = hear('refused')
+    const heard = hear('sign-in-failed')
     provider.faults.signature = 'bad'
     const { body } = await new Visitor().open(`${portal.url}/login/acme`)
     expect(heard).toHaveLength(1)
@@ -120,17 +120,17 @@ describe('what happens is one row and one event', () => {
   })
 })
 
-describe('of the address of the client', () => {
+describe('the client address', () => {
   const behindProxy: TestPortalOptions = {
     mount(app, sso) {
       app.set('trust proxy', 'loopback')
       mountDefault(app, sso)
     },
   }
-  /** What is written and heard of one refusal, registration, sign-in and sign-out from there. */
+  /** Addresses in the rows and events of a failed sign-in, a registration, a sign-in and a sign-out. */
   async function keptOf(address: string, options: TestPortalOptions): Promise<unknown[]> {
     await open({ ...behindProxy, ...options })
-    const heard = [hear('refused'), hear('registered'), hear('signed-in'), hear('signed-out')]
+    const heard = [hear('sign-in-failed'), hear('registered'), hear('signed-in'), hear('signed-out')]
     const visitor = new Visitor({ 'x-forwarded-for': address })
     await visitor.get(`${portal.url}/login/nope`)
     await visitor.open(`${portal.url}/login/acme`)
@@ -157,19 +157,19 @@ describe('of the address of the client', () => {
     ['2001:DB8:12:34:56:78:9a:bc', 'full', '2001:db8:12:34:56:78:9a:bc'],
     ['2001:db8:12:34:56:78:9a:bc', 'none', null],
     ["'; drop table sso_events --", 'full', null],
-  ] as const)('%s, with the option %s, %s is kept', async (address, clientAddress, kept) => {
+  ] as const)('%s, with the option %s, is stored as %s', async (address, clientAddress, kept) => {
     const events = clientAddress && { clientAddress }
     expect(await keptOf(address, events ? { events } : {})).toEqual([kept])
   })
 })
 
-describe('text from outside', () => {
+describe('untrusted text', () => {
   const nasty =
     'x\r\n2026-01-01 [admin] signed in\u001b[2J\u001b]0;pwned\u0007\u2028\u2029\u0085\u202e\u0000\ud800'
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not be there
   const unseen = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u200b-\u200f\ud800-\udfff]/
 
-  /** A host's logger that writes lines of plain text, as many do. */
+  /** A host's logger that writes plain text. */
   function plainLogger() {
     const lines: string[] = []
     const write = (fields: object, message: string) => {
@@ -182,10 +182,10 @@ describe('text from outside', () => {
     return { lines, logger: { info: write, warn: write, error: write } }
   }
 
-  it('never breaks out of its line in a log, nor out of an event, wherever it is put in', async () => {
+  it('cannot forge log lines or events', async () => {
     const { lines, logger } = plainLogger()
     await open({ logger, portal: (req) => (req.get('x-portal') ? nasty : 'default') })
-    const heard = hear('refused')
+    const heard = hear('sign-in-failed')
     const written = encodeURIComponent(nasty.slice(0, -1))
     const visitor = new Visitor({ 'user-agent': 'x\u0085\u009b2J' })
     await visitor.get(`${portal.url}/login/${written}`)
@@ -216,7 +216,7 @@ describe('text from outside', () => {
     expect(lines.length).toBeGreaterThan(heard.length)
     expect(texts.filter((text) => unseen.test(text))).toEqual([])
     expect(texts.filter((text) => text.length > 2000)).toEqual([])
-    // It can still be read that somebody tried.
+    // The attempt is still readable.
     expect(texts.some((text) => text.includes('[admin]'))).toBe(true)
   })
 })

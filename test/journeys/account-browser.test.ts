@@ -95,8 +95,8 @@ describe('on the account page, in a real browser', () => {
     await signIn(there)
     await signIn(here)
     expect(await here.reads()).toContain('This session')
-    await here.choose(/^End the session on Chrome/)
-    expect(await here.reads()).toContain('Nobody is signed in there any more.')
+    await here.choose(/^Sign out on Chrome/)
+    expect(await here.reads()).toContain('Signed out on that device.')
     expect(await here.page.getByText('Last active').count()).toBe(1)
     await there.page.reload()
     expect(await there.title()).toBe('Bei Equipment Portal anmelden')
@@ -110,16 +110,16 @@ describe('on the account page, in a real browser', () => {
     await ada.choose('Add Tailspin Accounts')
     // An ordinary sign-in says nothing of when: the provider asks once more.
     await ada.choose(/^Ada Lovelace/)
-    expect(await ada.reads()).toContain('Please choose once more what you wanted to do.')
+    expect(await ada.reads()).toContain('Please repeat what you wanted to do.')
     await ada.choose('Add Tailspin Accounts')
     await ada.choose(/^The Countess/)
     expect(await ada.title()).toBe('Connect Tailspin Accounts?')
     expect(await ada.reads()).toContain('countess@home.example (not confirmed)')
     expect(await flaws(ada)).toEqual([])
-    await ada.choose('Yes, it is mine: connect')
+    await ada.choose('Connect this account')
     expect(await ada.title()).toBe('Sign-in and sessions')
     const told = await ada.reads()
-    expect(told).toContain('Added. From now on you can sign in with it, too.')
+    expect(told).toContain('Added. You can now sign in with it, too.')
     expect(told).toContain('countess@home.example')
     expect(told).toContain('Add another account at Tailspin Accounts')
 
@@ -128,7 +128,7 @@ describe('on the account page, in a real browser', () => {
     expect(await elsewhere.reads()).toContain('ada@example.com')
 
     await ada.choose('Remove Northwind ID')
-    expect(await ada.reads()).toContain('Nobody can sign in with it as you any more.')
+    expect(await ada.reads()).toContain('It can no longer be used to sign in as you.')
     expect(await ada.page.getByRole('button', { name: /^Remove / }).count()).toBe(0)
     await leave(ada, elsewhere)
   })
@@ -138,7 +138,7 @@ describe('on the account page, in a real browser', () => {
     const [ada, other] = [await person(), await person()]
     await signIn(other)
     await signIn(ada)
-    const end = ada.page.getByRole('button', { name: /^End the session on/ })
+    const end = ada.page.getByRole('button', { name: /^Sign out on/ })
     for (
       let presses = 0;
       presses < 30 && !(await end.evaluate((it) => it === document.activeElement));
@@ -146,7 +146,7 @@ describe('on the account page, in a real browser', () => {
     )
       await ada.page.keyboard.press('Tab')
     await ada.page.keyboard.press('Enter')
-    await ada.page.getByText('Nobody is signed in there any more.').waitFor()
+    await ada.page.getByText('Signed out on that device.').waitFor()
     await leave(ada, other)
   })
 

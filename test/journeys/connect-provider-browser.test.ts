@@ -92,7 +92,7 @@ async function connectTailspin(person: Person): Promise<void> {
   await page.getByLabel('Issuer').fill('http://127.0.0.1:9/')
   await page.getByLabel('Client ID').fill('equipment-portal')
   await page.getByLabel('Client secret', { exact: false }).first().fill(clientSecret)
-  await page.getByLabel('Name in addresses').fill('tailspin')
+  await page.getByLabel('Name in URLs').fill('tailspin')
   await person.choose('Test and save as draft')
   expect(person.status).toBe(422)
   expect(await person.reads()).toContain('No usable discovery document at http://127.0.0.1:9/')
@@ -127,15 +127,15 @@ describe('an administrator at a real browser', () => {
       await person.choose('Test connection')
       expect(await person.reads()).toContain('Tested just now.')
 
-      await person.choose('Rehearse sign-in')
+      await person.choose('Test sign-in')
       await person.choose(/^Ada Lovelace/)
-      expect(await person.title()).toBe('The rehearsal with Tailspin Accounts passed')
-      await person.choose('Back to where you began')
+      expect(await person.title()).toBe('The test sign-in with Tailspin Accounts passed')
+      await person.choose('Back to provider')
       expect(page.url()).toBe(`${portal.url}/admin/sso/tailspin`)
       expect(await offered()).toEqual(['Northwind ID'])
 
       await person.choose('Enable')
-      expect(await person.reads()).toContain('everybody can sign in with it from now on')
+      expect(await person.reads()).toContain('Everyone can sign in with it now.')
       expect(await offered()).toEqual(['Northwind ID', 'Tailspin Accounts'])
       await withPerson({}, async (somebody) => {
         await somebody.page.goto(`${portal.url}/login?returnTo=/portal`)
@@ -147,7 +147,7 @@ describe('an administrator at a real browser', () => {
       await person.choose('Disable')
       expect(await person.title()).toBe('Disable Tailspin Accounts?')
       await person.choose('Disable')
-      expect(await person.reads()).toContain('it is gone from the login page')
+      expect(await person.reads()).toContain('It is no longer on the login page')
       expect(await offered()).toEqual(['Northwind ID'])
 
       await person.choose('Remove this provider')
@@ -162,7 +162,7 @@ describe('an administrator at a real browser', () => {
       async (person) => {
         const { page } = person
         await page.goto(`${portal.url}/admin/sso/new/generic`)
-        await page.getByLabel('Name in addresses').fill('acme')
+        await page.getByLabel('Name in URLs').fill('acme')
         await person.choose('Copy Redirect URI')
         await page.getByText('Copied').waitFor()
         expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
@@ -179,7 +179,6 @@ describe('an administrator at a real browser', () => {
     ['a provider', '/northwind', 'Northwind ID'],
     ['its form', '/northwind/edit', 'Edit Northwind ID'],
     ['the question before it is removed', '/northwind/remove', 'Remove Northwind ID?'],
-    ['finding people again', '/northwind/rebinding', 'Find people again'],
     ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
     ['the sessions', '/sessions', 'Sessions'],

@@ -197,7 +197,7 @@ describe('the example portal, in a real browser', () => {
       await person.choose('Yes, sign out')
       expect(person.page.url()).toContain(`${url}/logout/done?state=`)
       expect(await person.title()).toBe('You are signed out')
-      expect(await person.reads()).toContain('back from Northwind ID')
+      expect(await person.reads()).toContain('also signed out of Northwind ID')
       // Nobody is known there any more: whoever comes next is asked.
       await person.page.goto(`${url}/login`)
       await person.choose('Northwind ID')

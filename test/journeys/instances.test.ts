@@ -3,7 +3,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
-import { createUsersTable } from '../../lib/users/users-table.ts'
+import { UsersTable } from '../../lib/users/users-table.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
@@ -30,7 +30,7 @@ beforeAll(async () => {
   url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`
   // Both at once, on an empty database.
   ;[north, south] = await Promise.all([startInstance(url, database), startInstance(url, database)])
-  await createUsersTable(knex).create(
+  await new UsersTable({ knex }).create(
     { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} },
     'default',
   )
@@ -160,7 +160,7 @@ describe('two instances with one Redis and one database', () => {
     expect((await click(south)).status).toBe(404)
     expect((await on(south, () => visitor.open(answer))).status).toBe(404)
     expect(await signedInOn(south)).toBeUndefined()
-    await north.act('enable', 'acme', { withoutRehearsal: true })
+    await north.act('enable', 'acme', { withoutTestSignIn: true })
     expect((await click(south)).status).toBe(302)
   })
 

@@ -81,7 +81,7 @@ beforeAll(async () => {
     for (const [slug, settings] of Object.entries(slugs)) await connect(provider, `${slug}-${lane}`, settings)
     await connect(provider, `never-seen-${lane}`, {})
   }
-}, 60_000)
+})
 afterAll(async () => {
   child.kill('SIGKILL')
   await Promise.all([...lanes, attacker].map((server) => server.close()))
@@ -138,5 +138,5 @@ describe('after 2,000 hostile sign-ins', () => {
     expect(late / early).toBeLessThan(1.1)
     expect(stderr).toBe('')
     expect(child.exitCode).toBeNull()
-  }, 120_000)
+  }, 900_000)
 })

@@ -270,7 +270,14 @@ beforeAll(async () => {
   redis = createClient({ url: server.url })
   await redis.connect()
   portal = await startPortal({ redis, rateLimits: { logout: 3 } })
-  for (const kind of ['signed-in', 'signed-out', 'refused', 'linked', 'registered', 'rate-limited'] as const)
+  for (const kind of [
+    'signed-in',
+    'signed-out',
+    'sign-in-failed',
+    'linked',
+    'registered',
+    'rate-limited',
+  ] as const)
     portal.sso.events.on(kind, (event: object) => heard.push(event))
   await portal.connect(provider)
   await portal.connect(provider, { slug: 'post', clientAuthentication: 'client_secret_post' })
@@ -322,14 +329,15 @@ it('a run of all that can happen', async () => {
     misbehave(faults)
     await click()
   }
-  // The secret is wrong at the provider, and the provider changes.
+  // The provider replaces its secret, and the portal follows.
   misbehave({ clientSecrets: ['another secret of the provider'] })
   keepSecret('client secret', 'another secret of the provider')
   await click()
-  await portal.sso.providers.update('acme', { secondClientSecret: 'another secret of the provider' })
+  const { clientSecret } = provider
+  await portal.sso.providers.update('acme', { clientSecret: 'another secret of the provider' })
   await click()
   misbehave({})
-  await portal.sso.providers.update('acme', { secondClientSecret: null })
+  await portal.sso.providers.update('acme', { clientSecret })
   await portal.sso.providers.remove('post')
   // Somebody is on the way all the time: at the provider, and on the form.
   await new WatchedVisitor().get(`${portal.url}/login/acme`)

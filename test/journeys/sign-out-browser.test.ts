@@ -20,9 +20,7 @@ beforeAll(async () => {
       mountDefault(app, sso)
       app.get('/host', (_req, res) => {
         res.set('content-security-policy', "default-src 'none'; img-src 'self' data:; form-action 'self'")
-        res.send(
-          '<!doctype html><link rel="icon" href="data:,"><form method="post" action="/logout"><button>Leave</button></form>',
-        )
+        res.send('<!doctype html><form method="post" action="/logout"><button>Leave</button></form>')
       })
     },
   })
@@ -99,7 +97,7 @@ async function signOutThere(person: Person): Promise<void> {
   expect(await person.title()).toBe('Sign out of Northwind ID?')
   await person.choose('Yes, sign out')
   await person.page.waitForURL(`${portal.url}/logout/done?state=*`)
-  expect(await person.reads()).toContain('are back from Northwind ID')
+  expect(await person.reads()).toContain('are also signed out of Northwind ID')
 }
 
 /** What a click on the provider leads to. */
@@ -132,7 +130,7 @@ describe('leaving, in a real browser', () => {
       await signInBehind(person, 'ask')
       await person.choose('Leave')
       expect(await person.title()).toBe('You are signed out')
-      expect(await person.reads()).toContain('Your session at Northwind ID goes on')
+      expect(await person.reads()).toContain('You are still signed in to Northwind ID')
       await person.choose('Sign out of Northwind ID too')
       await signOutThere(person)
     }))
@@ -154,7 +152,7 @@ describe('leaving, in a real browser', () => {
       await person.choose('Sign out of Equipment Portal only')
       await person.page.waitForURL(`${portal.url}/logout/done`)
       await person.page.goto(`${portal.url}/login`)
-      expect(await person.reads()).toContain('will ask who you are')
+      expect(await person.reads()).toContain('You may be asked to choose your account again.')
       // Also those who look and go away again.
       expect(await isAskedWhoItIs(person)).toBe(true)
       expect(await isAskedWhoItIs(person)).toBe(true)
@@ -174,14 +172,16 @@ describe('leaving, in a real browser', () => {
 
       await holdOnward(page)
       await person.choose('Sign out')
-      expect(await person.title()).toBe('On to Northwind ID')
+      expect(await person.title()).toBe('Continue to Northwind ID')
       expect(await flaws(person)).toEqual([])
       await person.choose('Continue')
       await signOutThere(person)
       expect(await flaws(person)).toEqual([])
 
       await page.goto(`${portal.url}/login`)
-      expect(await page.getByRole('status').innerText()).toContain('will ask who you are')
+      expect(await page.getByRole('status').innerText()).toContain(
+        'You may be asked to choose your account again.',
+      )
       expect(await flaws(person)).toEqual([])
 
       await connectNorthwind('ask')

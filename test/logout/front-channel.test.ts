@@ -96,7 +96,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     await open()
     const visitor = await signIn()
     // The version is another one: its metadata is to be read anew.
-    await portal.sso.providers.update('acme', { prompt: 'login' }, { withoutRehearsal: true } as object)
+    await portal.sso.providers.update('acme', { prompt: 'login' }, { withoutTestSignIn: true } as object)
     provider.faults.discoveryResponse = { status: 500 }
     const seen = await frame()
     expect(seen.status).toBe(200)
@@ -337,7 +337,7 @@ describe('the option', () => {
     const before = await providers.find('acme')
     const after = await providers.update('acme', { frontChannelLogout: true })
     expect(after).toMatchObject({ frontChannelLogout: true, testSignInAt: before!.testSignInAt })
-    expect(JSON.stringify(await providers.exportProviders())).toContain('"frontChannelLogout":true')
+    expect(JSON.stringify(await providers.export())).toContain('"frontChannelLogout":true')
     expect((await providers.update('acme', { frontChannelLogout: null })).frontChannelLogout).toBe(false)
     expect(providers.frontChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/frontchannel`)
   })

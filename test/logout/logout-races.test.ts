@@ -4,7 +4,7 @@ import knexModule from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
-import { createLogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
+import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases } from '../support/databases.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -73,7 +73,7 @@ describe('somebody who leaves at the provider while a sign-in is under way', () 
     const seen = await signInWhile(async () => {
       expect(await deliver(await logoutToken(claims))).toBe(200)
     }, visitor)
-    expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out meanwhile')])
+    expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out')])
     expect([await isIn(visitor), await sessions()]).toEqual([false, []])
     expect(portal.logs.at(-1)!.fields.cause).toMatch(/^the provider ended its session meanwhile/)
     // And is not kept out: what was begun afterwards counts.
@@ -191,7 +191,7 @@ describe.each(databases)('what providers said has ended (%s)', (_name, fresh) =>
     open.push({ close: drop })
     const started = await startPortal({ database: knexModule(config) })
     open.push(started, { close: () => started.knex.destroy() })
-    const table = createLogoutTokensTable(started.knex)
+    const table = new LogoutTokensTable(started.knex)
     const { issuer } = acme
     expect(await table.wasSignedOut(acme, ada())).toBe(false)
     const hours = 3_600_000
@@ -199,12 +199,12 @@ describe.each(databases)('what providers said has ended (%s)', (_name, fresh) =>
     expect(await table.wasSignedOut(acme, ada({ askedAt: Date.now() - 4 * hours - 1 }))).toBe(true)
     expect(await table.wasSignedOut(acme, ada({ askedAt: undefined as never }))).toBe(true)
 
-    const told = { portal: 'default', issuer, id: 'a token', ends: { subject: 'ada' } }
+    const notice = { portal: 'default', issuer, id: 'a token', ends: { subject: 'ada' } }
     const before = ada()
-    expect([await table.note(told), await table.note(told)]).toEqual([true, true])
-    await table.obeyed(told)
-    expect(await table.note(told)).toBe(false)
-    expect(await table.note({ ...told, portal: 'south' })).toBe(true)
+    expect([await table.record(notice), await table.record(notice)]).toEqual([true, true])
+    await table.markProcessed(notice)
+    expect(await table.record(notice)).toBe(false)
+    expect(await table.record({ ...notice, portal: 'south' })).toBe(true)
     expect(await table.wasSignedOut(acme, before)).toBe(true)
     const [{ received_at, expires_at }] = await started.knex('sso_logout_tokens').where({ portal: 'default' })
     expect(Date.parse(expires_at) - Date.parse(received_at)).toBe(4 * hours)

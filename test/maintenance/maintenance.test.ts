@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../../lib/index.ts'
-import { createMaintenance } from '../../lib/maintenance/scheduler.ts'
+import { Maintenance } from '../../lib/maintenance/maintenance.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { sanitizingLogger } from '../../lib/shared/logger.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
@@ -17,7 +17,7 @@ const inDays = (count: number) => new Date(Date.now() + count * day).toISOString
 
 const long = '2020-01-01T00:00:00.000Z'
 const portal = 'default'
-/** Rows that run out: after how many hours, counted from which column, and what finds them. */
+/** Rows that expire: the column with the date, the hours for which they are kept, and the index that finds them. */
 const aging = {
   sso_events: {
     column: 'at',
@@ -34,7 +34,7 @@ const aging = {
   sso_email_verifications: {
     column: 'sent_at',
     keep: 2,
-    index: 'sso_proofs_sent_at',
+    index: 'sso_email_verifications_age',
     row: {
       portal,
       registration: 'one',
@@ -53,13 +53,13 @@ const aging = {
   sso_one_time_links: {
     column: 'expires_at',
     keep: 24,
-    index: 'sso_tickets_age',
+    index: 'sso_one_time_links_age',
     row: { portal, kind: 'rehearsal', detail: '{}', created_at: long },
   },
 }
 
-describe('upkeep whose logger throws', () => {
-  it('goes on with the next task, and the next time', async () => {
+describe('maintenance with a logger that throws', () => {
+  it('continues with the next task and the next run', async () => {
     const loud = () => {
       throw new Error('the disk of the log is full')
     }
@@ -68,7 +68,7 @@ describe('upkeep whose logger throws', () => {
     const failing = async () => {
       throw new Error('away')
     }
-    const maintenance = createMaintenance({ failing, other: async () => void done.push('other') }, logger)
+    const maintenance = new Maintenance({ logger }, { failing, other: async () => void done.push('other') })
     await maintenance.run()
     await maintenance.run()
     expect(done).toEqual(['other', 'other'])
@@ -76,7 +76,7 @@ describe('upkeep whose logger throws', () => {
   })
 })
 
-describe.each(databases)('upkeep on %s', (_name, fresh) => {
+describe.each(databases)('maintenance on %s', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let mailServer: MailServer
@@ -104,83 +104,69 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     return started
   }
 
-  const table = () => createProvidersTable(knex, createSecretBox([testSecret]))
+  const table = () => createProvidersTable(knex, new SecretBox([testSecret]))
   async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
     const rows = await knex('sso_events').where({ kind }).orderBy('at')
     return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))
   }
 
-  describe('warns of a client secret that runs out', () => {
-    const told = async () =>
-      (await events('client-secret-expiring')).map(({ secret, days }) => [secret, days])
-    /** As if so many days had gone by since. */
-    const endsIn = (days: number, column = 'client_secret_expires_at') =>
-      knex('sso_providers').update({ [column]: inDays(days) })
+  describe('warns before a client secret expires', () => {
+    const warnedDays = async () => (await events('client-secret-expiring')).map(({ days }) => days)
+    const expiresIn = (days: number) =>
+      knex('sso_providers').update({ client_secret_expires_at: inDays(days) })
 
     it('at 60, 30, 7 and 1 days, once each, in the log and as an event', async () => {
       const end = inDays(61)
       await table().insert(newProvider({ clientSecretExpiresAt: end }))
       const portal = await instance()
       await portal.sso.runMaintenance()
-      expect(await told()).toEqual([])
+      expect(await warnedDays()).toEqual([])
       for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
-        // The same end, seen from another day.
-        const moved = { first: { end: inDays(days), days: await lastWarned() } }
-        const warned = moved.first.days === undefined ? null : JSON.stringify(moved)
+        // Moves the same expiry date, as if days had passed.
+        const [end, lastDays] = [inDays(days), await lastWarnedDays()]
         await knex('sso_providers').update({
-          client_secret_expires_at: moved.first.end,
-          expiry_warned: warned,
+          client_secret_expires_at: end,
+          expiry_warned: lastDays === undefined ? null : JSON.stringify({ end, days: lastDays }),
         })
         await portal.sso.runMaintenance()
         await portal.sso.runMaintenance()
       }
-      expect(await told()).toEqual([
-        ['first', 60],
-        ['first', 30],
-        ['first', 7],
-        ['first', 1],
-      ])
-      const warnings = portal.logs.filter(({ message }) => message === 'a client secret runs out')
+      expect(await warnedDays()).toEqual([60, 30, 7, 1])
+      const warnings = portal.logs.filter(({ message }) => message.startsWith('a client secret is about to'))
       expect(warnings).toHaveLength(4)
-      expect(warnings[0]).toMatchObject({ level: 'warn', fields: { provider: 'acme', secret: 'first' } })
+      expect(warnings[0]).toMatchObject({ level: 'warn', fields: { provider: 'acme' } })
 
-      async function lastWarned(): Promise<number | undefined> {
+      async function lastWarnedDays(): Promise<number | undefined> {
         const { expiry_warned } = await knex('sso_providers').first()
-        return JSON.parse(expiry_warned ?? '{}').first?.days
+        return JSON.parse(expiry_warned ?? '{}').days
       }
     })
 
-    it('once, however many instances look at the same time', async () => {
+    it('once, even if several instances run the task at the same time', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const instances = await Promise.all([instance(), instance(), instance()])
       await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
-      expect(await told()).toEqual([['first', 5]])
+      expect(await warnedDays()).toEqual([5])
     })
 
-    it('anew when it got another end, and of the second one by itself', async () => {
+    it('again when the expiry date changes', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       const { sso } = await instance()
       await sso.runMaintenance()
-      await endsIn(6)
-      await sso.runMaintenance()
-      await endsIn(20, 'second_client_secret_expires_at')
+      await expiresIn(6)
       await sso.runMaintenance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([
-        ['first', 5],
-        ['first', 6],
-        ['second', 20],
-      ])
+      expect(await warnedDays()).toEqual([5, 6])
     })
 
-    it('also when it has run out already, with 0 days', async () => {
+    it('also when it has expired already, with 0 days', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
       const { sso } = await instance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([['first', 0]])
+      expect(await warnedDays()).toEqual([0])
     })
 
-    it('of the last one of many, too: those that ran out long ago stand in nobody’s way', async () => {
+    it('for every provider, even behind a thousand that expired long ago', async () => {
       await table().insert(newProvider({ enabled: false, clientSecretExpiresAt: inDays(-400) }))
       const row = await knex('sso_providers').first()
       const others = Array.from({ length: 1000 }, (_, at) => ({
@@ -195,35 +181,35 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         .update({ id: 'z'.repeat(36) })
       const { sso } = await instance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([['first', 5]])
+      expect(await warnedDays()).toEqual([5])
     })
 
     it.each([
       ['is disabled', { enabled: false }],
-      ['signs with a key of its own', { clientAuthentication: 'private_key_jwt' as const }],
-      ['has no end noted', { clientSecretExpiresAt: undefined }],
+      ['authenticates the portal by a key', { clientAuthentication: 'private_key_jwt' as const }],
+      ['has no expiry date', { clientSecretExpiresAt: undefined }],
       ['has a long time left', { clientSecretExpiresAt: inDays(300) }],
     ])('not where the provider %s', async (_what, more) => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
       const { sso } = await instance()
       await sso.runMaintenance()
-      expect(await told()).toEqual([])
+      expect(await warnedDays()).toEqual([])
     })
 
-    it('not where the provider retires before, or was removed', async () => {
+    it('not where the provider retires before, or is removed', async () => {
       const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       await knex('sso_providers').update({ retire_at: inDays(4) })
       const { sso } = await instance()
       await sso.runMaintenance()
       await table().remove(acme)
       await sso.runMaintenance()
-      expect(await told()).toEqual([])
+      expect(await warnedDays()).toEqual([])
     })
 
     describe('by mail', () => {
       const mailing = { adminMail: ['one@example.com', 'two@example.com'], branding: { name: 'Portal <b>' } }
 
-      it('to every administrator by itself, with what to do, and no secret', async () => {
+      it('to each administrator separately, with instructions, without the secret', async () => {
         const acme = newProvider({
           displayName: 'Acme\r\nBcc: x@evil.example',
           clientSecretExpiresAt: inDays(0.5),
@@ -235,26 +221,26 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         const to = mailServer.mails.map(({ recipients }) => recipients)
         expect(to).toEqual([['one@example.com'], ['two@example.com']])
         const [mail] = mailServer.mails
-        const subject = 'Portal <b>: the client secret of Acme Bcc: x@evil.example runs out in 1 day'
+        const subject = 'Portal <b>: the client secret of Acme Bcc: x@evil.example expires in 1 day'
         expect(Object.fromEntries(mail!.headers)).toMatchObject({ subject })
         for (const body of [mail!.text, mail!.html]) {
-          expect(body).toContain('runs out in 1 day')
+          expect(body).toContain('expires in 1 day')
           expect(body).toContain(acme.clientSecretExpiresAt!.slice(0, 10))
-          expect(body).toContain('Make a new client secret at the provider.')
+          expect(body).toContain('Create a new client secret at the provider.')
           expect(body).not.toContain('the secret itself')
         }
         expect(mail!.html).toContain('Portal &lt;b&gt;')
       })
 
-      it('or, where it cannot be sent, says so in the log; the event is there all the same', async () => {
+      it('and logs a mail that cannot be sent; the event is recorded anyway', async () => {
         await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
         mailServer.faults.refuse = true
         const { sso, logs } = await instance({ ...mailing, mailer: mailServer.transport })
         await sso.runMaintenance()
-        const failures = logs.filter(({ message }) => message === 'the warning was not mailed')
+        const failures = logs.filter(({ message }) => message === 'the warning could not be sent by mail')
         expect(failures).toHaveLength(2)
         expect(String(failures[0]!.fields.cause)).toMatch(/the mail could not be sent: .+refused/)
-        expect(await told()).toEqual([['first', 5]])
+        expect(await warnedDays()).toEqual([5])
       })
 
       it('and, where the mail server hangs, leaves the rest for the next time: sessions have to end meanwhile', async () => {
@@ -270,9 +256,9 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
           }
           const { sso } = await instance({ ...mailing, mailer })
           await sso.runMaintenance()
-          expect((await told()).length).toBeLessThan(5)
+          expect((await warnedDays()).length).toBeLessThan(5)
           for (let minute = 0; minute < 4; minute++) await sso.runMaintenance()
-          expect(await told()).toHaveLength(5)
+          expect(await warnedDays()).toHaveLength(5)
         } finally {
           now.mockRestore()
         }
@@ -288,8 +274,8 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
     })
   })
 
-  describe('forgets', () => {
-    it('a provider 30 days after it was removed, with its secret, and says so once', async () => {
+  describe('deletes', () => {
+    it('a removed provider after 30 days, with its secret, and records one event', async () => {
       for (const slug of ['old', 'young', 'there'])
         await table().insert(newProvider({ slug }), { clientSecret: 'x' })
       await knex('sso_providers')
@@ -301,13 +287,13 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       const instances = await Promise.all([instance(), instance()])
       await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
       expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
-      expect(await events('provider-forgotten')).toEqual([{ provider: 'old', actor: 'upkeep' }])
+      expect(await events('provider-purged')).toEqual([{ provider: 'old', actor: 'maintenance' }])
       await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
         'after 30 days it is forgotten',
       )
     })
 
-    describe.each(Object.entries(aging))('of %s', (of, { column, row, keep, index }) => {
+    describe.each(Object.entries(aging))('from %s', (of, { column, row, keep, index }) => {
       const hours = 3_600_000
       const old = (id: string, ago: number) => ({
         ...row,
@@ -315,7 +301,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         [column]: new Date(Date.now() - ago * hours).toISOString(),
       })
 
-      it('what is over, whichever of several instances looks, and keeps what still counts', async () => {
+      it('expired rows, with several instances, and keeps the others', async () => {
         const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
         await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
         const instances = await Promise.all([instance(), instance()])
@@ -325,11 +311,11 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
         expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
       })
 
-      it('what is over is found by an index', async () => {
+      it('rows that an index finds', async () => {
         const asked = knex(of).where(column, '<', '2020').orderBy(column).limit(1000).select('id').toString()
         const sqlite = database.config.client !== 'pg'
         const plan = await knex.transaction(async (trx) => {
-          // A table of a few rows is faster to read from end to end.
+          // PostgreSQL would scan a small table instead.
           if (!sqlite) await trx.raw('set local enable_seqscan = off')
           return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${asked}`))
         })
@@ -337,7 +323,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
       })
     })
 
-    it('no more in one run than 20,000 rows of a table, the oldest first; the next run goes on', async () => {
+    it('at most 20,000 rows of a table per run, oldest first; the next run continues', async () => {
       const rows = Array.from({ length: 20_300 }, (_, n) => ({
         ...aging.sso_logout_tokens.row,
         id: `token ${n}`,
@@ -398,7 +384,7 @@ describe.each(databases)('upkeep on %s', (_name, fresh) => {
   })
 })
 
-describe('upkeep', () => {
+describe('Maintenance', () => {
   const logs: { fields: object; message: string }[] = []
   const logger = {
     info() {},
@@ -406,38 +392,38 @@ describe('upkeep', () => {
     error: (fields: object, message: string) => void logs.push({ fields, message }),
   }
 
-  it('goes on with the rest when a task fails, and says which', async () => {
+  it('continues after a failed task, and logs it', async () => {
     const done: string[] = []
-    const maintenance = createMaintenance(
+    const maintenance = new Maintenance(
+      { logger },
       {
         first: async () => {
           throw new Error('the database is away')
         },
         second: async () => void done.push('second'),
       },
-      logger,
     )
     await maintenance.run()
     expect(done).toEqual(['second'])
     expect(logs).toEqual([
       {
         fields: { task: 'first', cause: 'the database is away' },
-        message: 'upkeep failed, and is tried again in a minute',
+        message: 'a maintenance task failed; it will run again in a minute',
       },
     ])
   })
 
-  it('comes about once a minute from the start on, and not after the end', async () => {
+  it('runs about once a minute between start and stop', async () => {
     jest.useFakeTimers()
     try {
       let runs = 0
-      const maintenance = createMaintenance(
+      const maintenance = new Maintenance(
+        { logger },
         {
           async task() {
             runs += 1
           },
         },
-        logger,
       )
       maintenance.start()
       maintenance.start()
@@ -455,11 +441,12 @@ describe('upkeep', () => {
     }
   })
 
-  it('never runs twice at once in one instance, and not at all once it was stopped', async () => {
+  it('never runs concurrently in one instance, and never after stop', async () => {
     let running = 0
     let most = 0
     let runs = 0
-    const maintenance = createMaintenance(
+    const maintenance = new Maintenance(
+      { logger },
       {
         async task() {
           runs += 1
@@ -468,7 +455,6 @@ describe('upkeep', () => {
           running -= 1
         },
       },
-      logger,
     )
     await Promise.all([maintenance.run(), maintenance.run(), maintenance.run()])
     expect([runs, most]).toEqual([3, 1])

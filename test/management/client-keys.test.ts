@@ -123,7 +123,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     const draft = await portal.sso.providers.testUnsaved({ slug: 'acme', issuer, clientId })
     expect(credentials(draft.checks)).toMatchObject({
       result: 'warning',
-      finding: expect.stringMatching(/^not tried yet/),
+      finding: expect.stringMatching(/^not tested yet/),
     })
     await connect()
     expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
@@ -133,7 +133,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     provider.faults.clientKeysAt = `${portal.url}/login/nobody/jwks.json`
     expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
       result: 'failed',
-      remedy: expect.stringMatching(/enter the address of the public keys/),
+      remedy: expect.stringMatching(/Enter the JWKS URI/),
     })
   })
 

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { createEventLog } from '../../lib/events/event-log.ts'
+import { EventLog } from '../../lib/events/event-log.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
-import type { ProviderSettings } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import type { ProviderSettings } from '../../lib/providers/settings.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
-import { createSecretBox } from '../../lib/shared/seal.ts'
-import { createPortalUrls } from '../../lib/web/urls.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
+import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
   type Faults,
@@ -92,7 +92,7 @@ describe('connecting a provider', () => {
     await portal.connect(provider, { slug: 'second', enabled: false })
     expect(await slugs()).toEqual(['acme'])
     expect((await click('second')).status).toBe(404)
-    await portal.sso.providers.enable('second', { withoutRehearsal: true })
+    await portal.sso.providers.enable('second', { withoutTestSignIn: true })
     expect(await slugs()).toEqual(['acme', 'second'])
     expect(await signsIn('second')).toBe(true)
   })
@@ -147,9 +147,13 @@ describe('connecting a provider', () => {
   })
 
   it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
-    ['both ways to sign out', { backchannel_logout_supported: true }, [/leads on/, /can say when/]],
-    ['neither', { end_session_endpoint: undefined }, [/portal session only/, /does not announce/]],
-    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/portal session only/, /not/]],
+    [
+      'both ways to sign out',
+      { backchannel_logout_supported: true },
+      [/also ends the session at the provider/, /reports when/],
+    ],
+    ['neither', { end_session_endpoint: undefined }, [/only the portal session/, /does not announce/]],
+    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/only the portal session/, /not/]],
   ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
     provider.faults.discovery = discovery
     await portal.connect(provider)
@@ -157,7 +161,7 @@ describe('connecting a provider', () => {
     expect(ok).toBe(true)
     const found = checks.filter(({ name }) => name === 'logout' || name === 'back-channel')
     expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
-    for (const [at, finding] of findings.entries()) expect(found[at]!.finding).toMatch(finding)
+    for (const [at, message] of findings.entries()) expect(found[at]!.message).toMatch(message)
   })
 })
 
@@ -229,14 +233,14 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     [
       'an endpoint on plain http elsewhere',
       { discovery: { userinfo_endpoint: 'http://elsewhere.example/userinfo' } },
-      /userinfo_endpoint is not an https address/,
+      /userinfo_endpoint is not an https URL/,
     ],
     [
       'an empty key set',
       { jwksResponse: { body: '{"keys":[]}' } },
-      /the key set holds no usable key for RS256/,
+      /the key set contains no usable key for RS256/,
     ],
-    ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set answered with status 500/],
+    ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set responded with status 500/],
     ['a key set that is not one', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
     [
       'keys of another kind only',
@@ -259,17 +263,17 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       { discovery: { response_types_supported: ['id_token'] } },
       /does not announce the response type "code"/,
     ],
-    ['no secret', {}, /give the client secret/, { clientSecret: undefined }],
+    ['no secret', {}, /enter the client secret/, { clientSecret: undefined }],
     [
       'no secret, and nothing announced',
       { sparseDiscovery: true },
-      /give the client secret/,
+      /enter the client secret/,
       { clientSecret: undefined },
     ],
     [
       'no secret for a method that needs one',
       {},
-      /client_secret_post needs a client secret .* give the client secret/,
+      /client_secret_post needs a client secret .* enter the client secret/,
       { clientSecret: undefined, clientAuthentication: 'client_secret_post' },
     ],
   ])('a provider with %s', async (_what, faults, sentence, settings = {}) => {
@@ -324,11 +328,14 @@ describe('Microsoft Entra ID', () => {
       return Response.json(metadata)
     }
     providers = createProviders({
-      table: createProvidersTable(portal.knex, createSecretBox([testSecret])),
-      events: createEventLog(portal.knex, consoleLogger, { clientAddress: 'none' }),
-      urls: createPortalUrls(portal.url, '/'),
+      table: createProvidersTable(portal.knex, new SecretBox([testSecret])),
+      events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
+      urls: new PortalUrls(portal.url, '/'),
       endSessions: async () => {},
-      outbound: { ...outbound, of: () => ({ ...outbound, fetch: answer, fetchMoved: answer }) },
+      outbound: {
+        ...outbound,
+        clientFor: () => ({ ...outbound, fetch: answer, fetchFollowingRedirects: answer }),
+      },
     })
   })
   afterEach(() => outbound.close())
@@ -348,7 +355,7 @@ describe('Microsoft Entra ID', () => {
     ['nothing', undefined],
   ])('is refused with %s instead, asking nobody', async (_what, entered) => {
     await expect(providers.connect({ ...entra, tenant: entered })).rejects.toThrow(
-      'tenant: write the Directory (tenant) ID, a GUID, from the overview page of the app registration',
+      'tenant: enter the Directory (tenant) ID, a GUID, from the overview page of the app registration',
     )
     expect(asked).toEqual([])
     expect(await connected()).toEqual([])
@@ -484,7 +491,7 @@ describe('the work that a click causes', () => {
   })
 
   it('stays right with more providers than are kept ready', async () => {
-    const table = createProvidersTable(portal.knex, createSecretBox([testSecret]))
+    const table = createProvidersTable(portal.knex, new SecretBox([testSecret]))
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)
@@ -514,7 +521,7 @@ describe('the picker', () => {
     ])
     await portal.sso.providers.recommend('two')
     expect((await picker()).filter(({ recommended }) => recommended).map(({ slug }) => slug)).toEqual(['two'])
-    await portal.sso.providers.recommend(undefined)
+    await portal.sso.providers.clearRecommended()
     expect((await picker()).some(({ recommended }) => recommended)).toBe(false)
     await expect(portal.sso.providers.recommend('nobody')).rejects.toThrow('no provider is called "nobody"')
   })

@@ -13,7 +13,7 @@ let acme: FaultyProvider
 let other: FaultyProvider
 let portal: TestPortal
 let ada: User
-/** the test's host believes a header */
+/** sends the header by which the test host recognizes administrators */
 let admin: Visitor
 
 beforeAll(async () => {
@@ -46,7 +46,7 @@ async function open(options: Partial<PortalSsoOptions> = {}): Promise<void> {
   )
 }
 
-async function comeIn(slug = 'acme', headers: Record<string, string> = {}): Promise<Visitor> {
+async function startSession(slug = 'acme', headers: Record<string, string> = {}): Promise<Visitor> {
   const visitor = new Visitor(headers)
   await signIn({ portal, visitor }, slug)
   expect(await isIn(visitor)).toBe(true)
@@ -61,9 +61,9 @@ const ended = async () =>
   )
 
 describe('sso.sessions', () => {
-  it('lists those of a user or of a provider, the newest first, with what a person knows them by', async () => {
-    await comeIn('acme', { 'user-agent': firefox })
-    await comeIn('other')
+  it('lists the sessions of a user or a provider, newest first, with what a user recognizes them by', async () => {
+    await startSession('acme', { 'user-agent': firefox })
+    await startSession('other')
     const sessions = await list()
     expect(sessions.map(({ provider }) => provider)).toEqual(['other', 'acme'])
     expect(sessions[1]).toEqual({
@@ -80,8 +80,8 @@ describe('sso.sessions', () => {
     expect(await portal.sso.sessions.count({ userId: ada.id })).toBe(2)
   })
 
-  it('gives ids that open nothing', async () => {
-    const visitor = await comeIn()
+  it('returns ids that cannot be used to open a session', async () => {
+    const visitor = await startSession()
     const [session] = await list()
     const cookie = visitor.cookies.get(new URL(portal.url).origin)!.get('portal-sso')!
     expect(decodeURIComponent(cookie)).not.toContain(session!.id)
@@ -89,9 +89,9 @@ describe('sso.sessions', () => {
     expect(await isIn(thief)).toBe(false)
   })
 
-  it('ends one, and says whether it ran; the others go on', async () => {
-    const first = await comeIn()
-    const second = await comeIn()
+  it('ends one session and returns whether it was valid; the others stay valid', async () => {
+    const first = await startSession()
+    const second = await startSession()
     const [newest] = await list()
     expect(await portal.sso.sessions.end(newest!.id, { actor: 'root' })).toBe(true)
     expect([await isIn(first), await isIn(second)]).toEqual([true, false])
@@ -101,10 +101,10 @@ describe('sso.sessions', () => {
     ])
   })
 
-  it('ends all of a user who was switched off, at once', async () => {
+  it('ends all sessions of a deactivated user at once', async () => {
     await portal.close()
     await open({ session: { userCacheSeconds: 60 } })
-    const visitors = [await comeIn(), await comeIn('other')]
+    const visitors = [await startSession(), await startSession('other')]
     await portal.knex('sso_users').update({ active: false })
     expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
     expect(await portal.sso.sessions.endAll({ userId: ada.id })).toBe(2)
@@ -114,32 +114,32 @@ describe('sso.sessions', () => {
     ])
   })
 
-  it('ends all that were begun with a provider, and nobody else’s, also after it was disabled or removed', async () => {
-    const stays = await comeIn('other')
-    for (const partWith of ['disable', 'remove'] as const) {
-      const goes = await comeIn()
-      await portal.sso.providers[partWith]('acme')
+  it('ends exactly the sessions started with a provider, also after it was disabled or removed', async () => {
+    const stays = await startSession('other')
+    for (const act of ['disable', 'remove'] as const) {
+      const goes = await startSession()
+      await portal.sso.providers[act]('acme')
       expect(await isIn(goes)).toBe(true)
       expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(1)
       expect(await isIn(goes)).toBe(false)
-      if (partWith === 'disable') await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+      if (act === 'disable') await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     }
     expect(await isIn(stays)).toBe(true)
     expect((await ended()).map(({ provider }) => provider)).toEqual(['acme', 'acme'])
   })
 
-  it('ends those of an older provider of that name, too, when the one of now is disabled with its sessions', async () => {
-    const before = await comeIn()
+  it('also ends the sessions of an older provider with the same slug when the current one is disabled', async () => {
+    const before = await startSession()
     await portal.sso.providers.remove('acme')
     await portal.connect(acme)
-    const after = await comeIn()
+    const after = await startSession()
     expect(await portal.sso.sessions.count({ provider: 'acme' })).toBe(2)
     await portal.sso.providers.disable('acme', { endSessions: true })
     expect([await isIn(before), await isIn(after)]).toEqual([false, false])
   })
 
-  it('of one portal neither lists nor ends those of another', async () => {
-    const visitor = await comeIn()
+  it('neither lists nor ends sessions of another portal', async () => {
+    const visitor = await startSession()
     const [session] = await list()
     expect(await portal.sso.sessions.list({ userId: ada.id, portal: 'south' })).toEqual([])
     expect(await portal.sso.sessions.end(session!.id, { portal: 'south' })).toBe(false)
@@ -152,30 +152,30 @@ describe('sso.sessions', () => {
   })
 
   it.each([
-    ['nothing', {}],
-    ['nobody', undefined],
+    ['empty', {}],
+    ['missing', undefined],
     ['a user whose id is missing', { userId: undefined }],
     ['an empty id', { userId: '' }],
-    ['no text', { userId: { $ne: '' } }],
+    ['not a text', { userId: { $ne: '' } }],
     ['a NUL', { userId: 'a\0' }],
-    ['both', { userId: 'ada', provider: 'acme' }],
-    ['a provider that is mistyped', { provider: 'acmee' }],
-  ])('ends nobody’s session when it is given %s, and says so', async (_what, whose) => {
-    const visitor = await comeIn()
-    await expect(portal.sso.sessions.endAll(whose as never)).rejects.toMatchObject({
+    ['a user and a provider', { userId: 'ada', provider: 'acme' }],
+    ['a mistyped provider', { provider: 'acmee' }],
+  ])('ends no session and throws when the filter is %s', async (_what, filter) => {
+    const visitor = await startSession()
+    await expect(portal.sso.sessions.endAll(filter as never)).rejects.toMatchObject({
       name: 'ConfigurationError',
     })
     expect(await portal.sso.sessions.end('a\0')).toBe(false)
     expect(await isIn(visitor)).toBe(true)
   })
 
-  it('counts only those that run: who left hours ago without signing out is nowhere any more', async () => {
+  it('counts valid sessions only, not those whose idle time has expired', async () => {
     const clock = takeClock()
     try {
-      await comeIn('acme')
+      await startSession('acme')
       clock.pass(31 * 60_000)
       const [dead] = await portal.knex('sso_sessions').pluck('id')
-      const visitor = await comeIn('acme')
+      const visitor = await startSession('acme')
       const whose = { provider: 'acme' }
       expect(await portal.sso.sessions.list(whose)).toHaveLength(1)
       expect(await portal.sso.sessions.count(whose)).toBe(1)
@@ -187,7 +187,7 @@ describe('sso.sessions', () => {
     }
   })
 
-  it('ends more than one statement holds', async () => {
+  it('ends more sessions than one statement takes', async () => {
     const at = new Date().toISOString()
     const later = new Date(Date.now() + 3_600_000).toISOString()
     const rows = Array.from({ length: 1200 }, (_, number) => ({
@@ -219,55 +219,58 @@ describe('the page of sessions', () => {
   }
   const text = ({ body }: Seen) => textOf(body)
 
-  it('is found by address, by id, and by provider; no address of a person stands in an address of ours', async () => {
-    await comeIn('acme', { 'user-agent': firefox })
+  it('finds sessions by e-mail address, user id and provider; no e-mail address appears in a URL', async () => {
+    await startSession('acme', { 'user-agent': firefox })
     for (const user of [' Ada@Example.com ', ada.id]) {
       const seen = await done('/sessions', { user })
       expect(seen.url).toBe(`${portal.url}/admin/sso/sessions?user=${ada.id}`)
       expect(text(seen)).toContain('Ada Lovelace ada@example.com')
       expect(text(seen)).toContain('Firefox, Windows 127.0.0.0/24 acme')
     }
-    expect(text(await done('/sessions', { provider: 'acme' }))).toContain('1 session runs')
+    expect(text(await done('/sessions', { provider: 'acme' }))).toContain('1 active session')
   })
 
   it.each([
-    ['nobody', { user: 'nobody@example.com' }, 'Nobody has this address or ID'],
-    ['nobody of that id', { user: 'nobody' }, 'Nobody has this address or ID'],
-    ['what no database takes', { user: 'a\0b' }, 'the id of a user'],
-    ['no provider', { provider: 'acmee' }, 'No provider is called'],
-    ['both', { user: 'ada@example.com', provider: 'acme' }, 'one of the two'],
-    ['nothing', {}, 'one of the two'],
-  ])('says so when it is asked for %s', async (_what, form, said) => {
+    ['an unknown e-mail address', { user: 'nobody@example.com' }, 'No user with this address or ID'],
+    ['an unknown user id', { user: 'nobody' }, 'No user with this address or ID'],
+    ['text that databases reject', { user: 'a\0b' }, 'the id of a user'],
+    ['an unknown provider', { provider: 'acmee' }, 'No provider is called'],
+    ['a user and a provider', { user: 'ada@example.com', provider: 'acme' }, 'either a user or a provider'],
+    ['empty', {}, 'either a user or a provider'],
+  ])('shows a message when the input is %s', async (_what, form, message) => {
     const seen = await admin.follow(await post('/sessions', form as Record<string, string>))
     expect(seen.status).toBe(422)
-    expect(text(seen)).toMatch(new RegExp(said))
+    expect(text(seen)).toMatch(new RegExp(message))
   })
 
-  it('ends one with a click, and says when it had ended already', async () => {
-    const goes = await comeIn()
+  it('ends one session with a click, and reports if it had already ended', async () => {
+    const goes = await startSession()
     const [session] = await list()
-    const stays = await comeIn()
+    const stays = await startSession()
     const form = { user: ada.id, id: session!.id }
-    expect(text(await done('/sessions/end', form))).toContain('The session is ended')
+    expect(text(await done('/sessions/end', form))).toContain('The session has ended')
     expect([await isIn(goes), await isIn(stays)]).toEqual([false, true])
-    expect(text(await done('/sessions/end', form))).toContain('It had ended already.')
+    expect(text(await done('/sessions/end', form))).toContain('This session had already ended.')
   })
 
-  it.each(['user', 'provider'])('ends all of a %s after a question that says how many', async (name) => {
-    const visitors = [await comeIn(), await comeIn()]
-    const whose = { [name]: name === 'user' ? ada.id : 'acme' }
-    const asked = await page(`/sessions/end?${new URLSearchParams(whose)}`)
-    expect(text(asked)).toContain('Sessions that run 2')
-    expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
-    const seen = await done('/sessions/end', whose)
-    expect(text(seen)).toMatch(/They are ended.* No session runs/)
-    expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
-    expect(await ended()).toMatchObject([{ actor: 'admin', detail: '{"sessions":2}' }])
-    expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*sessions: 2/)
-  })
+  it.each(['user', 'provider'])(
+    'ends all sessions of a %s after a confirmation that shows their number',
+    async (name) => {
+      const visitors = [await startSession(), await startSession()]
+      const whose = { [name]: name === 'user' ? ada.id : 'acme' }
+      const asked = await page(`/sessions/end?${new URLSearchParams(whose)}`)
+      expect(text(asked)).toContain('Active sessions 2')
+      expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
+      const seen = await done('/sessions/end', whose)
+      expect(text(seen)).toMatch(/The sessions have ended.* No active sessions/)
+      expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
+      expect(await ended()).toMatchObject([{ actor: 'admin', detail: '{"sessions":2}' }])
+      expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*sessions: 2/)
+    },
+  )
 
-  it('ends nothing when it is not said whose, nor by a post from another site', async () => {
-    const visitor = await comeIn()
+  it('ends nothing without a filter, nor by a POST from another site', async () => {
+    const visitor = await startSession()
     expect((await post('/sessions/end', {})).status).toBe(422)
     expect((await post('/sessions/end', { user: ada.id, provider: 'acme' })).status).toBe(422)
     const elsewhere = { 'sec-fetch-site': 'cross-site', origin: 'https://attacker.example' }
@@ -276,8 +279,8 @@ describe('the page of sessions', () => {
     expect(await isIn(visitor)).toBe(true)
   })
 
-  it('of one portal shows and ends no session of another', async () => {
-    const visitor = await comeIn()
+  it('shows and ends no session of another portal', async () => {
+    const visitor = await startSession()
     const [session] = await list()
     const south = { 'x-portal': 'south' }
     const shown = await admin.get(`${portal.url}/admin/sso/sessions?user=${ada.id}`, south)
@@ -290,7 +293,7 @@ describe('the page of sessions', () => {
   })
 
   it('is for administrators only', async () => {
-    const visitor = await comeIn()
+    const visitor = await startSession()
     const [session] = await list()
     for (const path of ['/sessions', `/sessions?user=${ada.id}`, `/sessions/end?user=${ada.id}`])
       expect((await visitor.get(`${portal.url}/admin/sso${path}`)).status).toBe(404)
@@ -299,10 +302,10 @@ describe('the page of sessions', () => {
     expect(await isIn(visitor)).toBe(true)
   })
 
-  it('is a text, whatever a user agent or the name of a person says', async () => {
+  it('escapes markup in user agents and user names', async () => {
     const markup = '<img src=x onerror=alert(1)>'
     await portal.knex('sso_users').update({ name: markup })
-    await comeIn('acme', { 'user-agent': `${markup}/1.0` })
+    await startSession('acme', { 'user-agent': `${markup}/1.0` })
     await portal.knex('sso_sessions').update({ browser: markup, location: markup })
     for (const path of [
       `/sessions?user=${ada.id}`,
@@ -315,13 +318,13 @@ describe('the page of sessions', () => {
     }
   })
 
-  it('is led to from the event log and from a provider, which say how many there are', async () => {
-    await comeIn()
+  it('is linked from the event log and from a provider, which shows the number of sessions', async () => {
+    await startSession()
     expect((await page('/events')).body).toContain(`/admin/sso/sessions?user=${ada.id}`)
     const { body } = await page('/acme')
     expect(body).toContain('/admin/sso/sessions?provider=acme')
-    expect(textOf(body)).toContain('Sessions that run 1')
+    expect(textOf(body)).toContain('Active sessions 1')
     for (const act of ['disable', 'remove'])
-      expect(textOf((await page(`/acme/${act}`)).body)).toContain('(1 session runs)')
+      expect(textOf((await page(`/acme/${act}`)).body)).toContain('(1 active session)')
   })
 })

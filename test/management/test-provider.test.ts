@@ -20,16 +20,16 @@ afterEach(() => portal.close())
 
 type Lines = Record<string, Check>
 
-/** Each check under its name. */
+/** Runs the connection test and returns each check by its name. */
 async function testUnsaved(settings: Partial<ProviderInput> = {}): Promise<Lines> {
   const { issuer, clientId, clientSecret } = provider
   const input = { slug: 'acme', issuer, clientId, clientSecret, ...settings }
   const { ok, checks } = await portal.sso.providers.testUnsaved(input)
   expect(ok).toBe(checks.every(({ result }) => result !== 'failed'))
-  // Nothing is saved, whatever came of it.
+  // Nothing is saved, whatever the result.
   expect(await portal.sso.providers.list()).toEqual([])
-  for (const { result, remedy } of checks)
-    expect([result, remedy !== undefined]).toEqual([result, result !== 'ok'])
+  for (const { result, hint } of checks)
+    expect([result, hint !== undefined]).toEqual([result, result !== 'ok'])
   return Object.fromEntries(checks.map((check) => [check.name, check]))
 }
 
@@ -40,7 +40,7 @@ const named = (lines: Lines, result: Check['result']) =>
 const tokenRequests = () => provider.requests.filter(({ path }) => path === '/token')
 
 describe('a test of a provider', () => {
-  it('has a line for each thing that is looked at, and all are well with one that is', async () => {
+  it('lists every check, and all pass for a valid provider', async () => {
     const lines = await testUnsaved()
     expect(Object.keys(lines)).toEqual([
       'reached',
@@ -90,14 +90,20 @@ describe('a test of a provider', () => {
       'signing',
       /does not announce RS256 for ID tokens, only HS256/,
     ],
-    ['a dead host', {}, () => ({ issuer: 'http://127.0.0.1:1' }), 'reached', /127\.0\.0\.1:1 gave no answer/],
+    [
+      'a dead host',
+      {},
+      () => ({ issuer: 'http://127.0.0.1:1' }),
+      'reached',
+      /127\.0\.0\.1:1 did not respond/,
+    ],
     ['a host without TLS', {}, () => ({ issuer: 'http://id.example' }), 'reached', /is not https/],
     [
       'a private address',
       {},
       () => ({ issuer: 'https://10.0.0.1' }),
       'reached',
-      /: https:\/\/10\.0\.0\.1 gave no answer: .*10\.0\.0\.1 is not a public one/,
+      /: https:\/\/10\.0\.0\.1 did not respond: .*10\.0\.0\.1 is not a public one/,
     ],
     [
       'a host that redirects to another',
@@ -137,7 +143,7 @@ describe('a test of a provider', () => {
       },
       () => ({}),
       'authentication',
-      /no algorithm of ours for private_key_jwt, only HS256/,
+      /none of our algorithms for private_key_jwt, only HS256/,
     ],
     ['a token endpoint that hangs up', { tokenDrop: true }, () => ({}), 'credentials', /cannot be reached/],
     [
@@ -145,7 +151,7 @@ describe('a test of a provider', () => {
       { tokenResponse: { status: 200, body: '{"access_token":"a","id_token":"b"}' } },
       () => ({}),
       'credentials',
-      /gives tokens for a code that it never gave out/,
+      /issues tokens for an invented code/,
     ],
     [
       'a wrong secret at Keycloak',
@@ -154,34 +160,34 @@ describe('a test of a provider', () => {
       'credentials',
       /status 401, unauthorized_client/,
     ],
-  ])('fails in a line of its own for %s, and is refused at saving with it', async (...row) => {
+  ])('fails one check for %s, and saving fails with its message', async (...row) => {
     const [, faults, settings, failed, says] = row
     Object.assign(provider.faults, faults)
     const lines = await testUnsaved(settings())
     expect(named(lines, 'failed')).toEqual([failed])
-    expect(lines[failed]!.finding).toMatch(says)
+    expect(lines[failed]!.message).toMatch(says)
     const error: unknown = await portal.connect(provider, settings()).catch((thrown: unknown) => thrown)
-    expect((error as Error).message).toBe(`${lines[failed]!.finding} – ${lines[failed]!.remedy}`)
+    expect((error as Error).message).toBe(`${lines[failed]!.message} – ${lines[failed]!.hint}`)
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
   it.each<[what: string, faults: Faults, warned: string]>([
     ['PKCE is not announced', { noPkceInMetadata: true }, 'pkce'],
     ['UserInfo is not announced', { discovery: { userinfo_endpoint: undefined } }, 'userinfo'],
-    ['the answer is a page', { tokenResponse: { status: 200, body: '<html>' } }, 'credentials'],
+    ['the response is a page', { tokenResponse: { status: 200, body: '<html>' } }, 'credentials'],
     ['the provider is overloaded', { tokenResponse: { status: 503, body: 'later' } }, 'credentials'],
     [
-      'the provider complains of the request before it looks at the client',
+      'the provider refuses the request before it authenticates the client',
       { tokenError: { body: { error: 'invalid_request' } } },
       'credentials',
     ],
-  ])('warns where %s', async (_what, faults, warned) => {
+  ])('warns if %s', async (_what, faults, warned) => {
     Object.assign(provider.faults, faults)
     const lines = await testUnsaved()
     expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], [warned]])
   })
 
-  it('asks for tokens once, with a code and a verifier that nobody gave out', async () => {
+  it('requests tokens once, with an invented code and verifier', async () => {
     await testUnsaved()
     const [request, ...more] = tokenRequests()
     expect(more).toEqual([])
@@ -192,18 +198,18 @@ describe('a test of a provider', () => {
   })
 
   it.each<[what: string, faults: Faults]>([
-    ['is not who was entered', { discovery: { issuer: 'https://other.example' } }],
+    ['names another issuer', { discovery: { issuer: 'https://other.example' } }],
     [
-      'takes no method of ours',
+      'supports none of our methods',
       { discovery: { token_endpoint_auth_methods_supported: ['tls_client_auth'] } },
     ],
-  ])('sends no secret to one that %s', async (_what, faults) => {
+  ])('sends no secret to a provider that %s', async (_what, faults) => {
     Object.assign(provider.faults, faults)
     expect(await testUnsaved()).not.toHaveProperty('credentials')
     expect(tokenRequests()).toEqual([])
   })
 
-  it('repeats nothing that a provider quotes of the secret, and bounds what it says', async () => {
+  it('shows no secret that a provider quotes, and limits the length of its messages', async () => {
     const { clientSecret } = provider
     provider.faults.clientSecrets = ['x']
     provider.faults.tokenResponse = {
@@ -212,9 +218,9 @@ describe('a test of a provider', () => {
     }
     provider.faults.discovery = { id_token_signing_alg_values_supported: Array(1000).fill('H\u001b[2J') }
     const lines = await testUnsaved()
-    expect(lines.credentials!.finding).toContain('(status 401, AADSTS7000215)')
+    expect(lines.credentials!.message).toContain('(status 401, AADSTS7000215)')
     expect(JSON.stringify(lines)).not.toContain(clientSecret)
-    expect(lines.signing!.finding).toHaveLength(500)
+    expect(lines.signing!.message).toHaveLength(500)
     expect(JSON.stringify(lines)).not.toContain('\\u001b[')
   })
 
@@ -223,7 +229,7 @@ describe('a test of a provider', () => {
     ['code_challenge_methods_supported', {}, ['pkce']],
     ['code_challenge_methods_supported', [{ toString: 1 }, 'S256'], []],
     ['prompt_values_supported', [{ toString: 1 }], []],
-  ])('goes on where the metadata announce %s as %j', async (member, value, warned) => {
+  ])('works with the metadata member %s set to %j', async (member, value, warned) => {
     provider.faults.discovery = { [member]: value }
     const lines = await testUnsaved()
     expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], warned])
@@ -233,7 +239,7 @@ describe('a test of a provider', () => {
     ['response_types_supported', 'flow'],
     ['id_token_signing_alg_values_supported', 'signing'],
     ['token_endpoint_auth_methods_supported', 'authentication'],
-  ])('fails in one line where %s of the metadata holds what cannot become text', async (member, failed) => {
+  ])('fails one check if %s holds an object that cannot be converted to a string', async (member, failed) => {
     provider.faults.discovery = { [member]: [{ toString: 1 }] }
     expect(named(await testUnsaved(), 'failed')).toEqual([failed])
   })
@@ -243,8 +249,8 @@ describe('a test of a provider', () => {
     [-20, 'ok', 'the clocks agree'],
     [100, 'warning', /clock is (99|100|101) s ahead of ours/],
     [-100, 'warning', /clock is (99|100|101) s behind ours/],
-    [-3600, 'failed', /clock is 3\d\d\d s behind ours; 30 s are tolerated/],
-  ])('sees a clock that is %d seconds off: %s', async (seconds, result, finding) => {
+    [-3600, 'failed', /clock is 3\d\d\d s behind ours; up to 30 s are tolerated/],
+  ])('detects a clock that is %d seconds off: %s', async (seconds, result, message) => {
     const headers = { date: new Date(Date.now() + seconds * 1000).toUTCString() }
     Object.assign(provider.faults, {
       discoveryResponse: { headers },
@@ -253,15 +259,15 @@ describe('a test of a provider', () => {
     } satisfies Faults)
     const { clock } = await testUnsaved()
     expect(clock).toMatchObject({ result })
-    expect(clock!.finding).toMatch(finding)
+    expect(clock!.message).toMatch(message)
   })
 
-  it('takes a document that a cache has kept for no sign of a slow clock', async () => {
+  it('does not take a cached document for a slow clock', async () => {
     provider.faults.discoveryResponse = { headers: { date: 'Tue, 01 Jan 2019 00:00:00 GMT' } }
     expect((await testUnsaved()).clock).toMatchObject({ result: 'ok' })
   })
 
-  it('fails often, and the provider that is in use is not left alone for it', async () => {
+  it('does not block sign-ins when it fails repeatedly', async () => {
     await portal.connect(provider)
     provider.faults.tokenDrop = true
     for (let n = 0; n < 6; n++) expect((await portal.sso.providers.test('acme')).ok).toBe(false)
@@ -271,7 +277,7 @@ describe('a test of a provider', () => {
     expect(tokenRequests().length).toBe(before + 1)
   })
 
-  it('of one that is saved stands in its row, and disturbs nobody', async () => {
+  it('is stored in the row without a new version', async () => {
     await portal.connect(provider)
     const [before] = await portal.sso.providers.list()
     provider.faults.clientSecrets = ['exchanged at the provider']

@@ -18,7 +18,7 @@ import { startPortal } from '../support/portal.ts'
 import { selfSigned } from '../support/self-signed.ts'
 import { Visitor } from '../support/visitor.ts'
 
-/** What the server at 127.0.0.1 saw, and at which of its addresses. */
+/** The requests that the local server received, with the address that each was sent to. */
 let requests: { path: string; at: string | undefined }[]
 let connections: Socket[]
 let answer: http.RequestListener
@@ -27,7 +27,7 @@ let port: number
 const open: HttpClients[] = []
 
 beforeAll(async () => {
-  // All of 127.0.0.0/8 leads here.
+  // Listens on all of 127.0.0.0/8.
   server = http.createServer((req, res) => {
     requests.push({ path: req.url!, at: req.socket.localAddress })
     answer(req, res)
@@ -71,7 +71,7 @@ const get = (outbound: HttpClients, path = '/', host = '127.0.0.1') =>
   outbound.fetch(`http://${host}:${port}${path}`, options)
 const read = async (answered: Promise<Response>) => await (await answered).text()
 
-/** A name that answers with these addresses, one list after the other. */
+/** Resolves every name to these lists of addresses, one after the other. */
 function resolvesTo(...answers: string[][]): Resolve & { asked: number } {
   const resolve = async () => {
     const urls = answers[Math.min(resolve.asked++, answers.length - 1)]!
@@ -87,24 +87,24 @@ const refusedAddress = expect.objectContaining({
   }),
 })
 
-describe('an address is refused, because it is', () => {
+describe('an address is refused because it is', () => {
   const rules = createAddressRules([])
   it.each([
     ['this machine', '127.0.0.1'],
     ['this machine', '127.255.255.254'],
     ['this machine in IPv6', '::1'],
-    ['this machine in IPv6 clothes', '::ffff:127.0.0.1'],
-    ['this machine in IPv6 clothes, in hex', '::ffff:7f00:1'],
-    ['this machine in the old IPv6 clothes', '::127.0.0.1'],
+    ['this machine, mapped to IPv6', '::ffff:127.0.0.1'],
+    ['this machine, mapped to IPv6, in hex', '::ffff:7f00:1'],
+    ['this machine, IPv4-compatible', '::127.0.0.1'],
     ['any address of this machine', '0.0.0.0'],
     ['any address of this machine in IPv6', '::'],
     ['private (RFC 1918)', '10.0.0.1'],
     ['private (RFC 1918)', '172.16.0.1'],
     ['private (RFC 1918)', '172.31.255.255'],
     ['private (RFC 1918)', '192.168.1.1'],
-    ['private in IPv6 clothes', '::ffff:10.0.0.1'],
-    ['private behind a translator (RFC 6052)', '64:ff9b::10.0.0.1'],
-    ['behind a translator of one’s own (RFC 8215)', '64:ff9b:1::808:808'],
+    ['private, mapped to IPv6', '::ffff:10.0.0.1'],
+    ['private, behind NAT64 (RFC 6052)', '64:ff9b::10.0.0.1'],
+    ['behind a local NAT64 (RFC 8215)', '64:ff9b:1::808:808'],
     ['private in IPv6 (RFC 4193)', 'fd12:3456::1'],
     ['site-local', 'fec0::1'],
     ['link-local', '169.254.10.10'],
@@ -116,23 +116,23 @@ describe('an address is refused, because it is', () => {
     ['the platform inside of Azure', '168.63.129.16'],
     ['shared by a carrier (RFC 6598)', '100.64.0.1'],
     ['for benchmarks (RFC 2544)', '198.18.0.1'],
-    ['for documents (RFC 5737)', '192.0.2.1'],
-    ['for documents (RFC 3849)', '2001:db8::1'],
+    ['for documentation (RFC 5737)', '192.0.2.1'],
+    ['for documentation (RFC 3849)', '2001:db8::1'],
     ['of a tunnel (6to4)', '2002:7f00:1::'],
     ['of a tunnel (Teredo)', '2001::1'],
     ['of an old tunnel (RFC 4291, 2.5.5.1)', '::a00:1'],
-    ['never given out', '4000::1'],
-    ['for many', '224.0.0.1'],
-    ['for everybody', '255.255.255.255'],
+    ['unassigned', '4000::1'],
+    ['multicast', '224.0.0.1'],
+    ['broadcast', '255.255.255.255'],
     ['reserved', '240.0.0.1'],
-    ['none', 'nonsense'],
-    ['none', ''],
+    ['not an address', 'nonsense'],
+    ['not an address', ''],
   ])('%s: %s', (_what, address) => {
     expect(rules(address)).toBe(false)
   })
 
   it.each(['8.8.8.8', '20.190.151.7', '2606:4700::1111', '64:ff9b::8.8.8.8', '::ffff:8.8.8.8'])(
-    'and %s is public',
+    'but %s is public',
     (address) => {
       expect(rules(address)).toBe(true)
     },
@@ -145,13 +145,13 @@ describe('an address is refused, because it is', () => {
     ['fd12::/16', 'fd12::1', 'fd13::1'],
     ['::1', '::1', '127.0.0.1'],
     ['::ffff:10.0.0.1', '10.0.0.1', '10.0.0.2'],
-  ])('and where %s is allowed, %s is fine and %s is not', (allowed, fine, other) => {
+  ])('if %s is allowed, %s is allowed and %s is not', (allowed, inside, outside) => {
     const some = createAddressRules([allowed])
-    expect([some(fine), some(other), some('8.8.8.8')]).toEqual([true, false, true])
+    expect([some(inside), some(outside), some('8.8.8.8')]).toEqual([true, false, true])
   })
 })
 
-describe('nothing inside is reached (SSRF)', () => {
+describe('the private network cannot be reached (SSRF)', () => {
   it.each([
     'http://127.0.0.1',
     'http://localhost',
@@ -170,23 +170,23 @@ describe('nothing inside is reached (SSRF)', () => {
     'https://①②⑦.0.0.1',
     'https://localhost',
     'http://[::1]',
-  ])('not by the spelling %s', async (origin) => {
+  ])('by the URL %s', async (origin) => {
     const outbound = outboundWith({ allowedAddresses: [] })
     await expect(outbound.fetch(`${origin}:${port}/`, options)).rejects.toEqual(refusedAddress)
     expect(connections).toEqual([])
   })
 
-  it('not by a name that leads there', async () => {
+  it('by a name that resolves to it', async () => {
     const outbound = outboundWith({ allowedAddresses: [] }, resolvesTo(['127.0.0.1', '10.0.0.1', '::1']))
     await expect(outbound.fetch(`https://public.example:${port}/`, options)).rejects.toEqual(refusedAddress)
     expect(connections).toEqual([])
   })
 
-  it('not by a name that leads there one moment later (DNS rebinding)', async () => {
+  it('by a name that resolves to it a moment later (DNS rebinding)', async () => {
     const resolve = resolvesTo(['127.0.0.2'], ['127.0.0.1'])
     const outbound = outboundWith({ allowedAddresses: ['127.0.0.2'] }, resolve)
     answer = (_req, res) => res.setHeader('connection', 'close').end('fine')
-    // http goes to names of this machine only, so the name is that.
+    // Plain http is allowed for loopback names only.
     expect(await read(get(outbound, '/one', 'localhost'))).toBe('fine')
     expect(resolve.asked).toBe(1)
     await expect(get(outbound, '/two', 'localhost')).rejects.toEqual(refusedAddress)
@@ -194,7 +194,7 @@ describe('nothing inside is reached (SSRF)', () => {
     expect(connections).toHaveLength(1)
   })
 
-  it('not by a name with a good address among bad ones: only the good one is connected to', async () => {
+  it('by a name with allowed and forbidden addresses: only an allowed one is used', async () => {
     const outbound = outboundWith(
       { allowedAddresses: ['127.0.0.3'] },
       resolvesTo(['127.0.0.1', '10.0.0.1', '127.0.0.3', '::1']),
@@ -203,14 +203,14 @@ describe('nothing inside is reached (SSRF)', () => {
     expect(requests).toEqual([{ path: '/', at: '127.0.0.3' }])
   })
 
-  it('not in plain text anywhere but on this machine, whatever its name resolves to', async () => {
+  it('in plain http, except on this machine, whatever its name resolves to', async () => {
     const anywhere = outboundWith({ allowedAddresses: ['0.0.0.0/0'] }, resolvesTo(['93.184.216.34']))
     await expect(get(anywhere, '/', 'localhost')).rejects.toEqual(refusedAddress)
     for (const address of ['http://example.com/', 'ftp://127.0.0.1/', 'file:///etc/passwd', 'data:,x'])
       await expect(anywhere.fetch(address, options)).rejects.toThrow('is not https')
   })
 
-  it('not with somebody’s name and password in the address', async () => {
+  it('with a user name and password in the URL', async () => {
     await expect(get(outboundWith(), '/', 'user:password@127.0.0.1')).rejects.toThrow('is not https')
   })
 })
@@ -220,7 +220,7 @@ describe('TLS is verified', () => {
     delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
   })
 
-  it('also where the environment says not to', async () => {
+  it('even if the environment disables it', async () => {
     let reached = 0
     const secure = https.createServer(selfSigned('provider.example'), (_req, res) => {
       reached += 1
@@ -239,20 +239,20 @@ describe('TLS is verified', () => {
   })
 })
 
-describe('an answer', () => {
+describe('a response', () => {
   it.each<[what: string, send: http.RequestListener]>([
-    ['never comes', () => {}],
+    ['never arrives', () => {}],
     [
-      'trickles',
+      'trickles in',
       (_req, res) => {
         const drip = setInterval(() => res.write(' '), 50)
         res.once('close', () => clearInterval(drip))
       },
     ],
     ['breaks off', (_req, res) => res.writeHead(200, { 'content-length': 100 }).end('half') && res.destroy()],
-    ['is no HTTP', (_req, res) => res.socket!.end('GIF89a')],
-    ['has headers without end', (_req, res) => res.setHeader('x', 'y'.repeat(200_000)).end()],
-  ])('that %s ends the exchange in time', async (_what, send) => {
+    ['is not HTTP', (_req, res) => res.socket!.end('GIF89a')],
+    ['has endless headers', (_req, res) => res.setHeader('x', 'y'.repeat(200_000)).end()],
+  ])('that %s is aborted in time', async (_what, send) => {
     answer = send
     const failure: unknown = await get(outboundWith({ timeoutSeconds: 1 })).catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(UnreachableError)
@@ -261,15 +261,15 @@ describe('an answer', () => {
 
   it.each<[what: string, headers: http.OutgoingHttpHeaders, body: Buffer]>([
     ['plain', {}, Buffer.alloc(1024 * 1024 + 1)],
-    ['packed', { 'content-encoding': 'gzip' }, gzipSync(Buffer.alloc(50 * 1024 * 1024))],
+    ['compressed', { 'content-encoding': 'gzip' }, gzipSync(Buffer.alloc(50 * 1024 * 1024))],
   ])('of more than a megabyte is refused, %s', async (_what, headers, body) => {
     answer = (_req, res) => res.writeHead(200, headers).end(body)
     const failure: unknown = await get(outboundWith()).catch((error: unknown) => error)
-    expect(failure).toMatchObject({ message: 'the answer is larger than 1048576 bytes' })
+    expect(failure).toMatchObject({ message: 'the response is larger than 1048576 bytes' })
     expect(isUnreachable(failure)).toBe(false)
   })
 
-  it('of just a megabyte, packed, is read', async () => {
+  it('of exactly one megabyte, compressed, is read', async () => {
     answer = (_req, res) =>
       res.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(1024 * 1024)))
     const { headers, status } = await get(outboundWith())
@@ -278,7 +278,8 @@ describe('an answer', () => {
 })
 
 describe('a redirect', () => {
-  const moved = (outbound: HttpClients) => outbound.fetchMoved(`http://127.0.0.1:${port}/0`, options)
+  const moved = (outbound: HttpClients) =>
+    outbound.fetchFollowingRedirects(`http://127.0.0.1:${port}/0`, options)
   const redirecting =
     (to: (path: string) => string | undefined): http.RequestListener =>
     (req, res) => {
@@ -287,13 +288,13 @@ describe('a redirect', () => {
       else res.writeHead(302, { location }).end()
     }
 
-  it('is not followed where it could carry a secret away', async () => {
+  it('is not followed for a request that carries a secret', async () => {
     answer = redirecting(() => '/elsewhere')
     expect((await get(outboundWith())).status).toBe(302)
     expect(requests).toHaveLength(1)
   })
 
-  it('is followed by public documents, three times, within their origin', async () => {
+  it('is followed three times for public documents, within their origin', async () => {
     answer = redirecting((path) => (path === '/3' ? undefined : String(Number(path.slice(1)) + 1)))
     expect(await read(moved(outboundWith()))).toBe('there')
     answer = redirecting((path) => `/${Number(path.slice(1)) + 1}`)
@@ -307,24 +308,24 @@ describe('a redirect', () => {
     ['another host without a scheme', () => `//127.0.0.2:${port}/`],
     ['a file', () => 'file:///etc/passwd'],
     ['the metadata service', () => 'http://169.254.169.254/latest/meta-data/'],
-    ['no address', () => 'http://['],
-  ])('to %s is refused, and nobody is asked there', async (_where, location) => {
+    ['an invalid URL', () => 'http://['],
+  ])('to %s is refused, and not requested', async (_where, location) => {
     answer = redirecting(() => location())
     await expect(moved(outboundWith({ allowedAddresses: ['127.0.0.1'] }))).rejects.toThrow('redirects to')
     expect(requests).toHaveLength(1)
   })
 })
 
-describe('a provider that is busy or dead', () => {
-  it('is asked over the same connections, again and again', async () => {
+describe('a busy or unreachable provider', () => {
+  it('is requested over the same connections', async () => {
     const outbound = outboundWith()
     for (let n = 0; n < 20; n++) await read(get(outbound))
     expect(requests).toHaveLength(20)
-    // The next request may be there before the last one's connection is noted as free.
+    // A request may start before the previous connection is marked as free.
     expect(connections.length).toBeLessThanOrEqual(3)
   })
 
-  it('is never asked more at a time than it is allowed to be', async () => {
+  it('never gets more concurrent requests than allowed', async () => {
     let now = 0
     let most = 0
     answer = (_req, res) => {
@@ -340,18 +341,18 @@ describe('a provider that is busy or dead', () => {
     expect(most).toBe(3)
   })
 
-  it('answers one provider though another one, who says that it is his, holds all connections to it', async () => {
+  it('responds to its own client while a hostile provider that names its endpoint holds all connections', async () => {
     const outbound = outboundWith({ concurrency: 2 })
     answer = (req, res) => (req.url === '/slow' ? undefined : res.end('fine'))
     const ask = (owner: string, path: string) =>
-      outbound.of(owner).fetch(`http://127.0.0.1:${port}${path}`, options)
+      outbound.clientFor(owner).fetch(`http://127.0.0.1:${port}${path}`, options)
     const held = Array.from({ length: 5 }, () => ask('hostile', '/slow').catch(() => {}))
     expect(await read(ask('good', '/token'))).toBe('fine')
     server.closeAllConnections()
     await Promise.all(held)
   })
 
-  it('is left alone after five failures in a row, and tried once more after ten seconds', async () => {
+  it('gets no request for ten seconds after five failures in a row, then one', async () => {
     const outbound = outboundWith()
     answer = (_req, res) => res.destroy()
     for (let n = 0; n < 5; n++) await expect(get(outbound, '/token')).rejects.toBeInstanceOf(UnreachableError)
@@ -359,7 +360,7 @@ describe('a provider that is busy or dead', () => {
     answer = (_req, res) => res.end('fine')
     for (let n = 0; n < 5; n++) await expect(get(outbound, '/token')).rejects.toBeInstanceOf(UnreachableError)
     expect(requests).toHaveLength(failures)
-    // What else it has goes on.
+    // Its other endpoints are not affected.
     expect(await read(get(outbound, '/jwks'))).toBe('fine')
 
     const now = Date.now()
@@ -377,22 +378,25 @@ describe('a provider that is busy or dead', () => {
     expect(await read(get(outbound, '/token'))).toBe('fine')
   })
 
-  it('is not left alone because another provider says that it is his, and has us hang up on it', async () => {
+  it('is not blocked by another provider that names its endpoint and makes the portal abort requests', async () => {
     const outbound = outboundWith()
     answer = () => {}
     const hostile = () =>
       outbound
-        .of('hostile')
+        .clientFor('hostile')
         .fetch(`http://127.0.0.1:${port}/token`, { ...options, signal: AbortSignal.timeout(50) })
     for (let n = 0; n < 5; n++) await expect(hostile()).rejects.toBeInstanceOf(UnreachableError)
     answer = (_req, res) => res.end('fine')
     await expect(hostile()).rejects.toBeInstanceOf(UnreachableError)
-    expect(await read(outbound.of('good').fetch(`http://127.0.0.1:${port}/token`, options))).toBe('fine')
+    expect(await read(outbound.clientFor('good').fetch(`http://127.0.0.1:${port}/token`, options))).toBe(
+      'fine',
+    )
   })
 
-  it('is not left alone because somebody asks more of it than it can answer in time', async () => {
+  it('is not blocked by more requests than it can answer in time', async () => {
     const outbound = outboundWith({ timeoutSeconds: 1, concurrency: 1 })
-    answer = (_req, res) => setTimeout(() => res.end('fine'), 150)
+    // The first response comes at once, so that one comes in time on a busy machine too.
+    answer = (_req, res) => setTimeout(() => res.end('fine'), requests.length === 1 ? 0 : 150)
     const flood = await Promise.allSettled(Array.from({ length: 20 }, () => get(outbound, '/token')))
     const late = flood.filter(({ status }) => status === 'rejected').length
     expect(late).toBeGreaterThan(5)
@@ -400,14 +404,14 @@ describe('a provider that is busy or dead', () => {
     expect(await read(get(outbound, '/token'))).toBe('fine')
   })
 
-  it('is not left alone because somebody makes it answer with errors: those cost nothing', async () => {
+  it('is not blocked by error responses', async () => {
     const outbound = outboundWith()
     answer = (_req, res) => res.writeHead(400).end('no')
     for (let n = 0; n < 20; n++) expect((await get(outbound, '/token')).status).toBe(400)
     expect(requests).toHaveLength(20)
   })
 
-  it('whose name server never answers keeps one thread busy, not all', async () => {
+  it('whose name server never answers occupies one thread, not all', async () => {
     let asked = 0
     const never: Resolve = () => {
       asked += 1
@@ -422,7 +426,7 @@ describe('a provider that is busy or dead', () => {
 describe('a portal in production', () => {
   const baseUrl = 'https://portal.example.com'
 
-  it('cannot be given a provider inside its own network: the sentence says how to allow one', async () => {
+  it('refuses a provider in its own network, and explains how to allow one', async () => {
     const provider = await startFaultyProvider()
     const portal = await startPortal({ baseUrl, outbound: {} })
     await expect(portal.connect(provider)).rejects.toThrow(/127\.0\.0\.1 .*`outbound\.allowedAddresses`/)
@@ -433,12 +437,12 @@ describe('a portal in production', () => {
   })
 
   it.each(['token_endpoint', 'jwks_uri', 'userinfo_endpoint'])(
-    'takes nothing to an address inside that a provider names as its %s',
+    'sends no request to a private address that a provider names as its %s',
     async (endpoint) => {
       const provider = await startFaultyProvider()
       const portal = await startPortal({ baseUrl, outbound: { allowedAddresses: ['127.0.0.1'] } })
       await portal.connect(provider)
-      // Changed after it was connected and tested, as a hostile one would.
+      // A hostile provider changes its metadata after the connection test.
       provider.faults.discovery = { [endpoint]: `http://127.0.0.2:${port}/inside` }
       provider.faults.claimsInUserinfoOnly = true
       const visitor = new Visitor({ 'x-forwarded-proto': 'https' })

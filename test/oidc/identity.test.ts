@@ -27,7 +27,7 @@ interface Given {
 const identity = ({ claims = {}, userInfo, row = {}, token = 'e.e.e' }: Given = {}) =>
   identityFrom({ ...acme, ...row }, token, { ...ada, ...claims }, userInfo, clock)
 
-it('an identity is who a provider says it is, and nothing else', () => {
+it('an identity has only the claims that the portal uses', () => {
   expect(identity({ claims: { name: 'Ada Lovelace', sid: 'a session', roles: ['admin'] } })).toEqual({
     issuer: 'https://id.example',
     subject: 'ada',
@@ -40,16 +40,16 @@ it('an identity is who a provider says it is, and nothing else', () => {
   })
 })
 
-describe('when somebody authenticated', () => {
+describe('the time of authentication', () => {
   const at = (auth_time: unknown) => identity({ claims: { auth_time } }).authenticatedAt
 
-  it('is what the provider says, up to now', () => {
+  it('is auth_time, up to now', () => {
     const latest = clock.now + clock.tolerance
     expect([0, 1_799_999_000, latest].map(at)).toEqual([0, 1_799_999_000, latest])
   })
 
-  it('is not known where that is no moment, or one that lies ahead and would count as just now until then', () => {
-    const said = [
+  it('is unknown if auth_time is invalid or in the future', () => {
+    const values = [
       undefined,
       null,
       '1799999000',
@@ -59,20 +59,20 @@ describe('when somebody authenticated', () => {
       {},
       1_800_000_000 + clock.tolerance + 1,
     ]
-    expect(said.map(at)).toEqual(said.map(() => undefined))
+    expect(values.map(at)).toEqual(values.map(() => undefined))
   })
 })
 
-describe('how somebody authenticated', () => {
-  const how = (acr: unknown) => identity({ claims: { acr } }).acr
+describe('the authentication context', () => {
+  const acrOf = (acr: unknown) => identity({ claims: { acr } }).acr
 
-  it('is what the provider says', () => {
-    for (const acr of ['mfa', 'urn:mace:incommon:iap:silver', 'x'.repeat(255)]) expect(how(acr)).toBe(acr)
+  it('is acr', () => {
+    for (const acr of ['mfa', 'urn:mace:incommon:iap:silver', 'x'.repeat(255)]) expect(acrOf(acr)).toBe(acr)
   })
 
-  it('is not known where that is no text that fits into a session', () => {
-    const said = [undefined, null, 2, '', ['mfa'], {}, 'x'.repeat(256), 'm\u0000fa', 'm\u00fcfa']
-    expect(said.map(how)).toEqual(said.map(() => undefined))
+  it('is unknown if acr is not a short ASCII string', () => {
+    const values = [undefined, null, 2, '', ['mfa'], {}, 'x'.repeat(256), 'm\u0000fa', 'm\u00fcfa']
+    expect(values.map(acrOf)).toEqual(values.map(() => undefined))
   })
 })
 
@@ -104,90 +104,90 @@ describe('a token', () => {
     expect(() => identity({ claims: { azp } })).toThrow('issued to another client (azp)')
   })
 
-  it('that was issued to us is taken', () => {
+  it('that was issued to us is accepted', () => {
     expect(identity({ claims: { azp: 'portal' } }).subject).toBe('ada')
   })
 
   it.each([clock.now + 31, undefined])('that was issued at %j is refused', (iat) => {
-    expect(() => identity({ claims: { iat } })).toThrow(/issued in the future|iat is no moment/)
+    expect(() => identity({ claims: { iat } })).toThrow(/issued in the future|iat is not a valid time/)
   })
 
-  it.each([clock.now + 30, clock.now, 0])('that was issued at %j is taken', (iat) => {
+  it.each([clock.now + 30, clock.now, 0])('that was issued at %j is accepted', (iat) => {
     expect(identity({ claims: { iat } }).subject).toBe('ada')
   })
 
-  it('is kept as the hint for a logout up to 8192 characters', () => {
+  it('is the logout hint if it has at most 8192 characters', () => {
     expect(identity({ token: 'x'.repeat(8192) }).logoutHint).toBe('x'.repeat(8192))
     expect(identity({ token: 'x'.repeat(8193) }).logoutHint).toBe('')
   })
 })
 
-describe('a provider vouches for an address', () => {
+describe('an address is trusted', () => {
   it.each<[string, Given, boolean]>([
-    ['that it calls verified', {}, true],
-    ['that it calls verified in text', { claims: { email_verified: 'true' } }, true],
-    ['that it calls unverified: no', { claims: { email_verified: false } }, false],
-    ['that it says nothing of: no', { claims: { email_verified: undefined } }, false],
-    ['with a word that only looks true: no', { claims: { email_verified: 'TRUE' } }, false],
-    ['with 1 for true: no', { claims: { email_verified: 1 } }, false],
+    ['if it is verified', {}, true],
+    ['if email_verified is the string true', { claims: { email_verified: 'true' } }, true],
+    ['not if it is unverified', { claims: { email_verified: false } }, false],
+    ['not without email_verified', { claims: { email_verified: undefined } }, false],
+    ['not if email_verified is TRUE', { claims: { email_verified: 'TRUE' } }, false],
+    ['not if email_verified is 1', { claims: { email_verified: 1 } }, false],
     [
-      'that it calls unverified, where it is trusted',
+      'if it is unverified, but the provider is trusted',
       { claims: { email_verified: false }, row: { trustsEmail: true } },
       true,
     ],
-    ['of a domain that is its own', { row: { emailDomains: ['example.org', 'example.com'] } }, true],
-    ['of a domain that is not its own: no', { row: { emailDomains: ['example.org'] } }, false],
+    ['if its domain is listed', { row: { emailDomains: ['example.org', 'example.com'] } }, true],
+    ['not if its domain is not listed', { row: { emailDomains: ['example.org'] } }, false],
     [
-      'of a domain under its own: no',
+      'not if its domain is a subdomain of a listed one',
       { claims: { email: 'ada@a.example.com' }, row: { emailDomains: ['example.com'] } },
       false,
     ],
     [
-      'of a domain that is not its own, where it is trusted: no',
+      'not if its domain is not listed, even if the provider is trusted',
       { row: { emailDomains: ['example.org'], trustsEmail: true } },
       false,
     ],
     [
-      'in another claim than `email`, of which `email_verified` does not speak: no',
+      'not in another claim than `email`, which `email_verified` is about',
       { claims: { upn: 'ada@example.com' }, row: { emailClaim: 'upn' } },
       false,
     ],
     [
-      'in another claim, where it is trusted',
+      'in another claim, if the provider is trusted',
       { claims: { upn: 'ada@example.com' }, row: { emailClaim: 'upn', trustsEmail: true } },
       true,
     ],
-    ['that is none: no', { claims: { email: 'ada' }, row: { trustsEmail: true } }, false],
-  ])('%s', (_what, given, vouched) => {
-    expect(identity(given).emailTrusted).toBe(vouched)
+    ['not if it is invalid', { claims: { email: 'ada' }, row: { trustsEmail: true } }, false],
+  ])('%s', (_what, given, trusted) => {
+    expect(identity(given).emailTrusted).toBe(trusted)
   })
 })
 
 describe('an address comes from', () => {
   it.each<[string, Given, string | undefined]>([
-    ['the token, in normal form', { claims: { email: ' Ada@EXAMPLE.com' } }, 'ada@example.com'],
+    ['the token, normalized', { claims: { email: ' Ada@EXAMPLE.com' } }, 'ada@example.com'],
     [
       'the claim that the row names',
       { claims: { upn: 'a@example.com' }, row: { emailClaim: 'upn' } },
       'a@example.com',
     ],
     [
-      'UserInfo, where the token has none',
+      'UserInfo, if the token has none',
       { claims: { email: undefined }, userInfo: { email: 'u@example.com' } },
       'u@example.com',
     ],
-    ['the token, where both have one', { userInfo: { email: 'u@example.com' } }, 'ada@example.com'],
+    ['the token, if both have one', { userInfo: { email: 'u@example.com' } }, 'ada@example.com'],
     [
-      'nowhere, where the token has a bad one',
+      'nowhere, if the token has an invalid one',
       { claims: { email: 'ada' }, userInfo: { email: 'u@example.com' } },
       undefined,
     ],
-    ['nowhere, where nobody gives one', { claims: { email: undefined } }, undefined],
+    ['nowhere, if there is none', { claims: { email: undefined } }, undefined],
   ])('%s', (_where, given, email) => {
     expect(identity(given).email).toBe(email)
   })
 
-  it('the same hand as the word that it is verified: the two are never mixed', () => {
+  it('the same source as email_verified', () => {
     const claims = { email: undefined, email_verified: true }
     expect(identity({ claims, userInfo: { email: 'u@example.com' } }).emailTrusted).toBe(false)
     const both = { email: 'u@example.com', email_verified: true }
@@ -195,7 +195,7 @@ describe('an address comes from', () => {
     expect(identity({ claims: { email_verified: false }, userInfo: both }).emailTrusted).toBe(false)
   })
 
-  it('UserInfo only where the token lacks it', () => {
+  it('UserInfo only if the token lacks it', () => {
     expect(lacksEmail(acme, ada)).toBe(false)
     expect(lacksEmail(acme, { ...ada, email: undefined })).toBe(true)
     expect(lacksEmail({ ...acme, emailClaim: 'upn' }, ada)).toBe(true)
@@ -206,29 +206,37 @@ describe('an address comes from', () => {
 describe('a name', () => {
   it.each<[string, Given, string | undefined]>([
     ['is `name`', { claims: { name: 'Ada', given_name: 'Augusta' } }, 'Ada'],
-    ['is else made of its parts', { claims: { given_name: 'Ada', family_name: 'Lovelace' } }, 'Ada Lovelace'],
-    ['is else the one part that is there', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
-    ['leaves out a part that is empty', { claims: { given_name: ' ', family_name: 'Lovelace' } }, 'Lovelace'],
-    ['comes from UserInfo where the token has none', { userInfo: { name: 'Ada' } }, 'Ada'],
     [
-      'comes from the token where both have one',
+      'is otherwise made of its parts',
+      { claims: { given_name: 'Ada', family_name: 'Lovelace' } },
+      'Ada Lovelace',
+    ],
+    ['is otherwise the only part', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
+    ['omits an empty part', { claims: { given_name: ' ', family_name: 'Lovelace' } }, 'Lovelace'],
+    ['comes from UserInfo if the token has none', { userInfo: { name: 'Ada' } }, 'Ada'],
+    [
+      'comes from the token if both have one',
       { claims: { name: 'Ada' }, userInfo: { name: 'Augusta' } },
       'Ada',
     ],
-    ['may be left out', {}, undefined],
-    ['is text', { claims: { name: ['Ada'], given_name: 42 } }, undefined],
-    ['is more than spaces', { claims: { name: ' \u200b ' } }, undefined],
-    ['has nothing around it', { claims: { name: ' Ada\n' } }, 'Ada'],
-    ['hides nothing', { claims: { name: 'A\u0000d\u202ea\u200b\u2028 L\u2029\u0085' } }, 'Ada L'],
-    ['has up to 200 characters', { claims: { name: 'x'.repeat(200) } }, 'x'.repeat(200)],
-    ['has no more than that', { claims: { name: 'x'.repeat(201) } }, undefined],
+    ['may be absent', {}, undefined],
+    ['is a string', { claims: { name: ['Ada'], given_name: 42 } }, undefined],
+    ['is not blank', { claims: { name: ' \u200b ' } }, undefined],
+    ['is trimmed', { claims: { name: ' Ada\n' } }, 'Ada'],
     [
-      'has no more than that in parts either',
+      'has no invisible characters',
+      { claims: { name: 'A\u0000d\u202ea\u200b\u2028 L\u2029\u0085' } },
+      'Ada L',
+    ],
+    ['has up to 200 characters', { claims: { name: 'x'.repeat(200) } }, 'x'.repeat(200)],
+    ['has no more', { claims: { name: 'x'.repeat(201) } }, undefined],
+    [
+      'has no more if made of parts',
       { claims: { given_name: 'x'.repeat(100), family_name: 'y'.repeat(99) } },
       `${'x'.repeat(100)} ${'y'.repeat(99)}`,
     ],
     [
-      'leaves out parts that are too long',
+      'omits parts that are too long',
       { claims: { given_name: 'x'.repeat(101), family_name: 'y'.repeat(100) } },
       undefined,
     ],
@@ -237,35 +245,35 @@ describe('a name', () => {
   })
 })
 
-describe('a moment', () => {
+describe('a time', () => {
   const names = ['exp', 'iat', 'nbf']
 
-  it.each(names)('may be from 1970 to the last that there is (%s)', (name) => {
+  it.each(names)('may be from 1970 to the last that a Date can hold (%s)', (name) => {
     const far = { ...clock, now: 9e12 }
-    for (const moment of [0, 8.64e12])
-      expect(identityFrom(acme, 'e.e.e', { ...ada, [name]: moment }, undefined, far).subject).toBe('ada')
+    for (const time of [0, 8.64e12])
+      expect(identityFrom(acme, 'e.e.e', { ...ada, [name]: time }, undefined, far).subject).toBe('ada')
   })
 
-  it.each(names)('may not be a number or a text that is none (%s)', (name) => {
-    for (const moment of [-1, 8.64e12 + 1, Number.POSITIVE_INFINITY, String(clock.now), null])
-      expect(() => identity({ claims: { [name]: moment } })).toThrow(
-        `the ID token's ${name} is no moment in time`,
+  it.each(names)('may not be out of range or a string (%s)', (name) => {
+    for (const time of [-1, 8.64e12 + 1, Number.POSITIVE_INFINITY, String(clock.now), null])
+      expect(() => identity({ claims: { [name]: time } })).toThrow(
+        `the ID token's ${name} is not a valid time`,
       )
   })
 
-  it('may be left out but for `iat`', () => {
+  it('may be absent, except `iat`', () => {
     expect(identity({ claims: { exp: undefined, nbf: undefined } }).subject).toBe('ada')
   })
 })
 
 describe('the address that may be looked up', () => {
-  it('is the one that the provider vouches for, whatever else was proved', () => {
+  it('is the trusted one, whatever else was verified', () => {
     expect(trustedEmail({ email: 'ada@example.com', emailTrusted: true }, 'other@example.com')).toBe(
       'ada@example.com',
     )
   })
 
-  it('is else the one that was proved, never the one that is only claimed', () => {
+  it('is otherwise the one that the user verified, never an untrusted one', () => {
     expect(trustedEmail({ email: 'ada@example.com', emailTrusted: false }, 'other@example.com')).toBe(
       'other@example.com',
     )
@@ -273,7 +281,7 @@ describe('the address that may be looked up', () => {
   })
 })
 
-it('a session at the provider has a name of up to 255 characters', () => {
+it('a sid has at most 255 characters', () => {
   expect(identity({ claims: { sid: 'x'.repeat(255) } }).sid).toBe('x'.repeat(255))
   expect(identity({ claims: { sid: 'x'.repeat(256) } }).sid).toBeUndefined()
   expect(identity({ claims: { sid: 42 } }).sid).toBeUndefined()
@@ -294,11 +302,11 @@ describe('of Microsoft Entra ID', () => {
   const claims = { iss: issuerOf(tenant), tid: tenant, oid: object, email_verified: undefined }
 
   it.each<[what: string, row: Partial<Provider>, more: Claims, boolean]>([
-    ['an address is not vouched for, `email_verified` or not', one, { email_verified: true }, false],
-    ['nor is one of many tenants', several, {}, false],
-    ['it is where one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
-    ['it is where listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
-    ['it is not where everybody is', { ...any, trustsEmail: true }, {}, false],
+    ['an address is not trusted, even with email_verified', one, { email_verified: true }, false],
+    ['nor is one of several tenants', several, {}, false],
+    ['it is if one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
+    ['it is if listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
+    ['it is not if all tenants are trusted', { ...any, trustsEmail: true }, {}, false],
     ['it is with xms_edov: true', any, { xms_edov: true }, true],
     ['it is with xms_edov: 1', any, { xms_edov: 1 }, true],
     ['it is with xms_edov: "1"', any, { xms_edov: '1' }, true],
@@ -313,44 +321,43 @@ describe('of Microsoft Entra ID', () => {
       false,
     ],
     [
-      'it is not outside of the domains',
+      'it is not outside the listed domains',
       { ...one, trustsEmail: true, emailDomains: ['example.org'] },
       { xms_edov: true },
       false,
     ],
-  ])('%s', (_what, row, more, vouched) => {
-    expect(identity({ claims: { ...claims, ...more }, row }).emailTrusted).toBe(vouched)
+  ])('%s', (_what, row, more, trusted) => {
+    expect(identity({ claims: { ...claims, ...more }, row }).emailTrusted).toBe(trusted)
   })
 
-  it('xms_edov says nothing at another provider', () => {
+  it('xms_edov is ignored at another provider', () => {
     const row = { ...any, preset: 'generic' }
     expect(identity({ claims: { ...claims, xms_edov: true }, row }).emailTrusted).toBe(false)
   })
 
-  it('who it is in the directory is told by two GUIDs, or not at all', () => {
-    const directoryOf = (more: Claims, row = one) =>
-      identity({ claims: { ...claims, ...more }, row }).directory
-    expect(directoryOf({})).toEqual({ tenant, object })
+  it('the Entra account is two GUIDs or undefined', () => {
+    const entraOf = (more: Claims, row = one) => identity({ claims: { ...claims, ...more }, row }).entra
+    expect(entraOf({})).toEqual({ tenantId: tenant, objectId: object })
     for (const oid of [undefined, 'ada', 42, object!.toUpperCase(), `${object} `])
-      expect(directoryOf({ oid })).toBeUndefined()
-    expect(directoryOf({ tid: undefined })).toBeUndefined()
-    expect(directoryOf({}, { ...one, preset: 'generic' })).toBeUndefined()
-    expect(directoryOf({ tid: 'x' }, { ...one, preset: 'generic' })).toBeUndefined()
+      expect(entraOf({ oid })).toBeUndefined()
+    expect(entraOf({ tid: undefined })).toBeUndefined()
+    expect(entraOf({}, { ...one, preset: 'generic' })).toBeUndefined()
+    expect(entraOf({ tid: 'x' }, { ...one, preset: 'generic' })).toBeUndefined()
   })
 
   it.each<[what: string, row: Partial<Provider>, more: Claims]>([
     ['of another tenant', one, { tid: other }],
     ['of a tenant that is not listed', several, { tid: other, iss: issuerOf(other) }],
     ['of a tenant that its issuer does not name', several, { iss: issuerOf(other) }],
-    ['of no tenant, where many come in', any, { tid: undefined }],
+    ['of no tenant, if several are allowed', any, { tid: undefined }],
     ['of no tenant, with the issuer of all', any, { tid: undefined, iss: issuerOf('organizations') }],
-    ['of a tenant that is none', any, { tid: 'organizations', iss: issuerOf('organizations') }],
-    ['of a row whose issuer is no tenant’s', of('common'), { iss: issuerOf('common') }],
+    ['of an invalid tenant', any, { tid: 'organizations', iss: issuerOf('organizations') }],
+    ['of a row whose issuer is not a tenant', of('common'), { iss: issuerOf('common') }],
   ])('a token %s is refused', (_what, row, more) => {
     expect(() => identity({ claims: { ...claims, ...more }, row })).toThrow(/does not come in by this row/)
   })
 
-  it('a token of the one tenant need not say so', () => {
+  it('a token of the only tenant need not name it', () => {
     expect(identity({ claims: { ...claims, tid: undefined }, row: one }).subject).toBe('ada')
     expect(identity({ claims, row: any }).issuer).toBe(issuerOf(tenant))
   })

@@ -3,18 +3,18 @@ import { CompactSign, type CryptoKey, createLocalJWKSet, exportJWK, generateKeyP
 import { LogoutTokenError, readLogoutToken } from '../../lib/oidc/logout-token.ts'
 import { logoutEvent } from '../support/logout-token.ts'
 
-// What each clause is for, the refusals over HTTP say. Here is where each limit lies, to the second and to the character.
+// The refusals over HTTP explain each clause. These tests check each limit, to the second and to the character.
 const now = 1_800_000_000
-const judge = {
+const provider = {
   preset: 'generic',
   issuer: 'https://id.example',
   tenants: [],
   clientId: 'portal',
   signingAlgorithm: 'RS256',
 } as const
-const right = {
-  iss: judge.issuer,
-  aud: judge.clientId,
+const validClaims = {
+  iss: provider.issuer,
+  aud: provider.clientId,
   iat: now,
   exp: now + 120,
   jti: 'a token',
@@ -39,7 +39,7 @@ async function signed(payload: Uint8Array | string, header: object = {}): Promis
 }
 
 const token = (claims: object = {}, header: object = {}) =>
-  signed(JSON.stringify({ ...right, ...claims }), header)
+  signed(JSON.stringify({ ...validClaims, ...claims }), header)
 
 async function read(text: string) {
   fetched = 0
@@ -47,10 +47,10 @@ async function read(text: string) {
     fetched++
     return keys
   }
-  return await readLogoutToken(text, judge, counted, now)
+  return await readLogoutToken(text, provider, counted, now)
 }
 
-/** Sees the whole sentence, which is all that the operator gets. */
+/** Compares the whole message, because the operator sees nothing else. */
 async function expectRefusal(text: string, message: string): Promise<Error> {
   const error: unknown = await read(text).catch((caught: unknown) => caught)
   expect(error).toBeInstanceOf(LogoutTokenError)
@@ -58,10 +58,10 @@ async function expectRefusal(text: string, message: string): Promise<Error> {
   return error as Error
 }
 
-describe('a logout token is believed', () => {
-  it('as it should be: it ends a session', async () => {
+describe('a logout token is accepted', () => {
+  it('and names a session to end', async () => {
     const ends = { sid: 'session-1', subject: 'ada' }
-    expect(await read(await token())).toEqual({ id: 'a token', issuer: right.iss, ends })
+    expect(await read(await token())).toEqual({ id: 'a token', issuer: validClaims.iss, ends })
     expect(fetched).toBe(1)
   })
 
@@ -116,7 +116,7 @@ describe('a logout token is refused', () => {
     [{ sub: 'x'.repeat(256) }, 'its sub is not 1 to 255 ASCII characters'],
     [{ sid: 42 }, 'its sid is not 1 to 255 ASCII characters'],
     [{ sid: null }, 'its sid is not 1 to 255 ASCII characters'],
-    [{ sub: undefined, sid: undefined }, 'it names neither a person (sub) nor a session (sid)'],
+    [{ sub: undefined, sid: undefined }, 'it names neither a subject (sub) nor a session (sid)'],
     [{ events: undefined }, 'its events are not a JSON object'],
     [{ events: null }, 'its events are not a JSON object'],
     [{ events: [logoutEvent] }, 'its events are not a JSON object'],
@@ -132,10 +132,10 @@ describe('a logout token is refused', () => {
     await expectRefusal(await token(claims), message)
   })
 
-  it('with a moment that JSON can hold and a clock cannot', async () => {
+  it('with an infinite time (1e999)', async () => {
     for (const name of ['iat', 'exp'])
       await expectRefusal(
-        await signed(JSON.stringify({ ...right, [name]: 0 }).replace(`"${name}":0`, `"${name}":1e999`)),
+        await signed(JSON.stringify({ ...validClaims, [name]: 0 }).replace(`"${name}":0`, `"${name}":1e999`)),
         { iat: 'it does not say when it was issued (iat)', exp: 'it does not say when it expires (exp)' }[
           name
         ]!,
@@ -146,16 +146,20 @@ describe('a logout token is refused', () => {
     ['another algorithm', { alg: 'RS384' }, 'its alg is not the registered RS256'],
     ['no algorithm', { alg: undefined }, 'its alg is not the registered RS256'],
     ['extensions', { crit: ['x'] }, 'it has extensions that must be understood (crit)'],
-    ['no list of extensions', { crit: null }, 'it has extensions that must be understood (crit)'],
+    ['invalid extensions', { crit: null }, 'it has extensions that must be understood (crit)'],
     ['the type of another token', { typ: 'at+jwt' }, 'its typ is that of another kind of token'],
-    ['a type around the right one', { typ: 'x/application/jwt' }, 'its typ is that of another kind of token'],
+    [
+      'a type that contains the right one',
+      { typ: 'x/application/jwt' },
+      'its typ is that of another kind of token',
+    ],
     [
       'a type with the right one in parts',
       { typ: 'logout+application/jwt' },
       'its typ is that of another kind of token',
     ],
     ['an empty type', { typ: '' }, 'its typ is that of another kind of token'],
-    ['a type that is no text', { typ: ['jwt'] }, 'its typ is that of another kind of token'],
+    ['a type that is not a string', { typ: ['jwt'] }, 'its typ is that of another kind of token'],
   ])('with %s in its header, before any key is fetched', async (_what, header, message) => {
     const [, payload, signature] = (await token()).split('.')
     const encoded = Buffer.from(JSON.stringify({ alg: 'RS256', kid: 'a key', ...header })).toString(
@@ -165,7 +169,7 @@ describe('a logout token is refused', () => {
     expect(fetched).toBe(0)
   })
 
-  it('with a header that cannot be read, and says why', async () => {
+  it('with a malformed header, with the reason as its cause', async () => {
     for (const header of ['e30e', 'W10']) {
       const { cause } = await expectRefusal(`${header}.e30.AAAA`, 'its header cannot be read')
       expect(cause).toHaveProperty('message')
@@ -185,11 +189,11 @@ describe('a logout token is refused', () => {
     'a+.b.c',
     'a.b/.c',
     'a.b.c.d.e',
-  ])('when it is spelt %j', async (text) => {
+  ])('in the encoding %j', async (text) => {
     await expectRefusal(text, 'it is not a JWS in three parts')
   })
 
-  it('when its signature is not that of the provider, and says why', async () => {
+  it('with a signature of another key, with the reason as its cause', async () => {
     const [header, payload] = (await token()).split('.')
     const [, , another] = (await token({ sub: 'grace' })).split('.')
     const { cause } = await expectRefusal(
@@ -200,11 +204,11 @@ describe('a logout token is refused', () => {
     await expectRefusal(await token({}, { kid: 'another key' }), 'its signature is not that of the provider')
   })
 
-  it.each(['null', '[]', '"text"', '42', 'true'])('when its payload is %s', async (payload) => {
+  it.each(['null', '[]', '"text"', '42', 'true'])('with the payload %s', async (payload) => {
     await expectRefusal(await signed(payload), 'its payload is not a JSON object')
   })
 
-  it('when its payload cannot be read, and says why', async () => {
+  it('with a malformed payload, with the reason as its cause', async () => {
     for (const payload of ['text', Buffer.from('{"sub":"\xff"}', 'latin1')]) {
       const { cause } = await expectRefusal(await signed(payload), 'its payload cannot be read')
       expect(cause).toHaveProperty('message')
@@ -212,7 +216,7 @@ describe('a logout token is refused', () => {
   })
 })
 
-it('a key set that cannot be fetched is no fault of the token', async () => {
+it('a key set that cannot be fetched is not an error of the token', async () => {
   const failing = () => Promise.reject(new Error('the provider is away'))
-  await expect(readLogoutToken(await token(), judge, failing, now)).rejects.toThrow('the provider is away')
+  await expect(readLogoutToken(await token(), provider, failing, now)).rejects.toThrow('the provider is away')
 })

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { type ProviderInput, readInput } from '../../lib/management/provider-input.ts'
-import type { ProviderChanges } from '../../lib/providers/provider.ts'
+import type { ProviderChanges } from '../../lib/providers/settings.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import {
   contoso,
@@ -162,7 +162,7 @@ describe('refused: a token of Entra', () => {
     [
       'that names the row’s own issuer, and no tenant',
       any,
-      /an issuer that nobody has/,
+      /the issuer of no tenant/,
       {},
       (origin) => ({ claims: { iss: ownIssuer(origin), tid: undefined } }),
     ],
@@ -265,10 +265,10 @@ describe('a row for Entra', () => {
   })
 
   it.each<[what: string, tenant: string, settings: Partial<ProviderInput>, sentence: RegExp]>([
-    ['every tenant and all personal accounts', 'common', {}, /^tenant: write the Directory \(tenant\) ID/],
-    ['personal accounts', 'consumers', {}, /^tenant: write the Directory/],
-    ['a domain name', 'contoso.onmicrosoft.com', {}, /^tenant: write the Directory/],
-    ['a GUID and a word', `${contoso} organizations`, {}, /^tenant: write the Directory/],
+    ['every tenant and all personal accounts', 'common', {}, /^tenant: enter the Directory \(tenant\) ID/],
+    ['personal accounts', 'consumers', {}, /^tenant: enter the Directory/],
+    ['a domain name', 'contoso.onmicrosoft.com', {}, /^tenant: enter the Directory/],
+    ['a GUID and a word', `${contoso} organizations`, {}, /^tenant: enter the Directory/],
     ['the tenant of all personal accounts', personalAccounts, {}, /^tenant: personal Microsoft accounts/],
     ['it among others', `${contoso} ${personalAccounts}`, {}, /^tenant: personal Microsoft accounts/],
     [
@@ -279,8 +279,13 @@ describe('a row for Entra', () => {
     ],
     ['another issuer', contoso, { issuer: 'https://id.acme.example' }, /^issuer: of Microsoft Entra ID/],
     ['the issuer of all', contoso, { issuer: 'https://login.microsoftonline.com/common/v2.0' }, /^issuer: /],
-    ['a list beside one tenant', contoso, { tenants: [fabrikam] }, /^tenants: the issuer is that of one/],
-    ['trust in everybody', 'organizations', { trustsEmail: true }, /^trustsEmail: anybody can have a tenant/],
+    [
+      'a list beside one tenant',
+      contoso,
+      { tenants: [fabrikam] },
+      /^tenants: the issuer belongs to one tenant/,
+    ],
+    ['trust in everybody', 'organizations', { trustsEmail: true }, /^trustsEmail: anyone can have a tenant/],
   ])('is refused with %s, asking nobody', async (_what, tenant, settings, sentence) => {
     portal = await startPortal()
     const input = { preset: 'entra', tenant, issuer: undefined, ...settings }
@@ -445,10 +450,10 @@ describe('a provider that wants consent first', () => {
     Object.assign(entra.faults, faults)
     const seen = await click()
     expect(seen.status).toBe(403)
-    expect(seen.body).toContain('Contoso lets you sign in here only after an administrator')
-    expect(seen.body).toContain('I am the administrator')
+    expect(seen.body).toContain('You can sign in with Contoso only after an administrator')
+    expect(seen.body).toContain('I’m an administrator')
     expect(seen.body).not.toMatch(/AADSTS|Something is not|Trace/)
-    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code: 'consent_missing' })
     const [, way = ''] = /href="([^"]*admin-consent)"/.exec(seen.body) ?? []
     expect((await visitor.get(portal.url + way)).location).toMatch(/\/v2\.0\/adminconsent\?/)
@@ -476,7 +481,7 @@ describe('a provider that wants consent first', () => {
     await open(contoso)
     Object.assign(entra.faults, faults)
     await click()
-    const [event] = await portal.knex('sso_events').where({ kind: 'refused' })
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code })
   })
 
@@ -535,7 +540,7 @@ describe('an administrator consents for everybody', () => {
     await open(contoso)
     const seen = await consents()
     expect(seen.status).toBe(200)
-    expect(seen.body).toContain('Your organisation has agreed')
+    expect(seen.body).toContain('Your organisation has approved this')
     expect(seen.body).toMatch(/href="\/login\/entra"[^>]*>Test the sign-in/)
     expect(await events()).toEqual([{ provider: 'entra', outcome: 'granted', tenant: contoso }])
   })
@@ -544,7 +549,7 @@ describe('an administrator consents for everybody', () => {
     await open(contoso, { enabled: false })
     const seen = await consents()
     expect(seen.status).toBe(200)
-    expect(seen.body).toContain('not switched on here yet')
+    expect(seen.body).toContain('not enabled here yet')
     expect(seen.body).not.toContain('href="/login/entra"')
   })
 
@@ -553,7 +558,7 @@ describe('an administrator consents for everybody', () => {
     entra.consent = entraError('access_denied', 65004, 'A sentence of somebody’s.').authorizeError
     const seen = await consents()
     expect(seen.status).toBe(403)
-    expect(seen.body).toContain('The consent was not recorded')
+    expect(seen.body).toContain('The approval was not recorded')
     expect(seen.body).toContain('href="/login/entra/admin-consent"')
     expect(seen.body).not.toMatch(/AADSTS|somebody/)
     expect(causeOf(seen)).toContain('the provider answered with the error "access_denied" (AADSTS65004)')
@@ -600,7 +605,7 @@ describe('an administrator consents for everybody', () => {
     change(url)
     const seen = await visitor.get(url.href)
     expect(seen.status).toBe(403)
-    expect(await portal.knex('sso_events').where({ kind: 'refused' })).toHaveLength(1)
+    expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toHaveLength(1)
     // Who was not sent there says nothing of any administrator.
     const solicited = !what.endsWith('state') && !what.endsWith('states')
     expect(await events()).toEqual(solicited ? [{ provider: 'entra', outcome: 'refused' }] : [])

@@ -493,7 +493,7 @@ describe('refused: logout token', () => {
     const token = await make()
     portal.logs.length = 0
     const reference = await expectRefusal(await deliver(token), reason, visitor)
-    const [refusal, ...more] = await portal.knex('sso_events').where({ kind: 'refused', reference })
+    const [refusal, ...more] = await portal.knex('sso_events').where({ kind: 'sign-in-failed', reference })
     expect(more).toEqual([])
     expect(refusal).toMatchObject({ portal: 'default', provider: 'acme', user_id: null })
     const { code, reason: written } = JSON.parse(refusal.detail)
@@ -588,7 +588,7 @@ describe('refused: logout request', () => {
   it('writes down no name that is no provider’s: it may be anything that somebody pasted', async () => {
     const answer = await post(await one(), { slug: 'nobody-of-this-name' })
     await expectRefusal(answer, /^it comes from no/, visitor)
-    const written = await portal.knex('sso_events').where({ kind: 'refused' })
+    const written = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.stringify([portal.logs, written])).not.toContain('nobody-of-this-name')
   })
 })

@@ -3,16 +3,16 @@ import { Socket } from 'node:net'
 import { describe, expect, it } from '@jest/globals'
 import express, { type Request, type Response } from 'express'
 import fc from 'fast-check'
-import { createSeal } from '../../lib/shared/seal.ts'
+import { Seal } from '../../lib/shared/seal.ts'
 import { type Attempt, type CompletedAttempt, createAttempts } from '../../lib/sign-in/attempts.ts'
-import { createSealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { SealedCookies } from '../../lib/web/sealed-cookie.ts'
 import { effort, textOf } from '../support/properties.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
-const seal = createSeal([secret], 'tests')
+const seal = new Seal([secret], 'tests')
 const foreign = [
-  createSeal([secret], 'other tests'),
-  createSeal(['a secret of somebody else, longer than 32 characters'], 'tests'),
+  new Seal([secret], 'other tests'),
+  new Seal(['a secret of somebody else, longer than 32 characters'], 'tests'),
 ]
 const json = fc.jsonValue({ stringUnit: 'binary' })
 const anything = textOf([
@@ -116,7 +116,7 @@ const pairsOf = (res: Response) =>
   [res.getHeader('set-cookie') ?? []].flat().map((line) => String(line).split(';')[0]!)
 
 describe('a browser with any cookies', () => {
-  const cookies = createSealedCookies<string>(seal, { lifetime: 60, secure: false })
+  const cookies = new SealedCookies<string>(seal, { ttlSeconds: 60, secure: false })
 
   async function sealedCookie(name: string): Promise<string> {
     const { res } = exchange('')

@@ -19,6 +19,8 @@ interface Slow {
 }
 
 const begun = new Map<string, Promise<Slow>>()
+/** A sign-in beside them at a provider that responds at once: the time that this machine takes. */
+let quick: Promise<Slow>
 const providers: FaultyProvider[] = []
 
 // All at once, each at a provider of its own: waiting costs no more for eight than for one.
@@ -31,7 +33,8 @@ beforeAll(async () => {
     Object.assign(provider.faults, { [fault]: true, claimsInUserinfoOnly: true })
     begun.set(fault, wait({ ...scene, visitor: new Visitor() }, slug))
   }
-  await Promise.allSettled(begun.values())
+  quick = wait({ ...scene, visitor: new Visitor() }, 'acme')
+  await Promise.allSettled([...begun.values(), quick])
   await Promise.all(providers.map((provider) => provider.close()))
 })
 
@@ -45,7 +48,7 @@ describe('refused: an answer that takes for ever, within 10 s', () => {
   it.each(rows)('$endpoint that $how (ours)', async ({ fault }) => {
     const { part, seen, took } = await begun.get(fault)!
     await expectRefusal(part, seen, { status: 502, cause: /./ })
-    expect(took).toBeLessThan(10)
+    expect(took).toBeLessThan(10 + (await quick).took)
   })
 })
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
 import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
-import { createSeal } from '../../lib/shared/seal.ts'
+import { Seal } from '../../lib/shared/seal.ts'
 import { createPendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
 
 /** What the form says to a post, with the keys in place of the sentences. */
@@ -110,7 +110,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
     ['long deep link, usual ID token', 1500, 1300],
     ['long deep link, long ID token', 1500, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
-    const seal = createSeal(['a secret for tests that is longer than 32 characters'], 'tests')
+    const seal = new Seal(['a secret for tests that is longer than 32 characters'], 'tests')
     const pendingRegistrations = createPendingRegistrations(seal, false)
     const returnTo = '/'.padEnd(pathLength, 'x')
     const app = express()

@@ -240,7 +240,7 @@ describe('registration is refused', () => {
     await toForm()
     await portal.sso.providers.disable('acme')
     expect((await send({ name: 'Grace' })).status).toBe(409)
-    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     expect((await send({ name: 'Grace' })).status).toBe(409)
     expect(await users()).toHaveLength(0)
   })

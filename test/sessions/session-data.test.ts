@@ -1,13 +1,13 @@
 import { describe, expect, it } from '@jest/globals'
 import { MemoryStore } from 'express-session'
-import { createSessionStores } from '../../lib/sessions/end-sessions.ts'
+import { SessionStores } from '../../lib/sessions/revocation.ts'
 import { parseUserAgent } from '../../lib/sessions/session-data.ts'
-import { createLimitsOf, createTimeLeftOf, longestOf } from '../../lib/sessions/session-limits.ts'
+import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
 
 const minute = 60_000
 const hour = 60 * minute
 
-describe('a device is told', () => {
+describe('a user agent', () => {
   it.each([
     [
       'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0',
@@ -21,19 +21,19 @@ describe('a device is told', () => {
       'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36',
       { browser: 'Chrome', os: 'Linux' },
     ],
-  ])('by browser and system, and nothing finer: %s', (userAgent, device) => {
+  ])('is reduced to browser and operating system: %s', (userAgent, device) => {
     expect(parseUserAgent(userAgent)).toEqual(device)
   })
 
   it.each([
-    ['nothing', undefined],
-    ['an empty text', ''],
-    ['more than any browser sends', `Mozilla/5.0 ${'x'.repeat(500)} Firefox/128.0`],
-  ])('by nobody who sends %s', (_what, userAgent) => {
+    ['missing', undefined],
+    ['empty', ''],
+    ['longer than any browser sends', `Mozilla/5.0 ${'x'.repeat(500)} Firefox/128.0`],
+  ])('gives neither browser nor operating system if it is %s', (_what, userAgent) => {
     expect(parseUserAgent(userAgent)).toEqual({ browser: undefined, os: undefined })
   })
 
-  it('on one short line, whatever was sent', () => {
+  it('gives one short line, even from hostile input', () => {
     for (const hostile of [
       '\u202e<script>alert(1)</script>/1.0',
       `${'a'.repeat(400)}/1`,
@@ -48,43 +48,54 @@ describe('a device is told', () => {
 describe('the limits of a session', () => {
   const limits = { idleMinutes: 30, absoluteHours: 12 }
   const portals = { north: { idleMinutes: 5 }, south: { absoluteHours: 24 } }
-  const limitsOf = createLimitsOf(limits, portals)
+  const limitsByPortal = new LimitsByPortal(limits, portals)
 
-  it('are those of its portal, and where that says nothing those of all', () => {
-    expect(limitsOf('north')).toEqual({ idle: 5 * minute, absolute: 12 * hour, renew: minute / 2 })
-    expect(limitsOf('south')).toEqual({ idle: 30 * minute, absolute: 24 * hour, renew: 3 * minute })
+  it('are those of its portal, and default to those of all portals', () => {
+    expect(limitsByPortal.of('north')).toEqual({
+      idleMs: 5 * minute,
+      absoluteMs: 12 * hour,
+      renewAfterMs: minute / 2,
+    })
+    expect(limitsByPortal.of('south')).toEqual({
+      idleMs: 30 * minute,
+      absoluteMs: 24 * hour,
+      renewAfterMs: 3 * minute,
+    })
     for (const other of ['default', 'constructor', '__proto__', undefined])
-      expect(limitsOf(other)).toEqual({ idle: 30 * minute, absolute: 12 * hour, renew: 3 * minute })
+      expect(limitsByPortal.of(other)).toEqual({
+        idleMs: 30 * minute,
+        absoluteMs: 12 * hour,
+        renewAfterMs: 3 * minute,
+      })
   })
 
-  it('let a cookie live as long as any session can', () => {
-    expect(longestOf(limits, portals)).toBe(24 * hour)
-    expect(longestOf(limits, { north: { absoluteHours: 1 } })).toBe(12 * hour)
+  it('give the cookie the longest absolute limit of all portals', () => {
+    expect(limitsByPortal.longestMs).toBe(24 * hour)
+    expect(new LimitsByPortal(limits, { north: { absoluteHours: 1 } }).longestMs).toBe(12 * hour)
   })
 
-  it('leave a session in its store for its idle time, and never beyond its end', () => {
-    const timeLeftOf = createTimeLeftOf(limitsOf)
-    const leftOf = (passport?: object) => timeLeftOf({ passport } as never).left
+  it('keep a session in its store for its idle time, but never beyond its absolute limit', () => {
+    const ttlMsOf = (passport?: object) => limitsByPortal.storeTtl({ passport } as never).ttlMs
     const of = (portal: string, ago: number) => ({
       user: { portalSso: 1, portal, since: Date.now() - ago },
     })
-    expect(leftOf(of('north', 0))).toBe(5 * minute)
-    expect(leftOf(of('south', 0))).toBe(30 * minute)
-    expect(Math.round(leftOf(of('north', 12 * hour - minute)) / 1000)).toBe(60)
-    expect(leftOf(of('north', 13 * hour))).toBeLessThan(0)
-    // Nobody of ours is signed in.
+    expect(ttlMsOf(of('north', 0))).toBe(5 * minute)
+    expect(ttlMsOf(of('south', 0))).toBe(30 * minute)
+    expect(Math.round(ttlMsOf(of('north', 12 * hour - minute)) / 1000)).toBe(60)
+    expect(ttlMsOf(of('north', 13 * hour))).toBeLessThan(0)
+    // Sessions without a sign-in of ours.
     for (const other of [undefined, {}, { user: 'id of a host' }, { user: null }, { user: { id: 1 } }])
-      expect(leftOf(other)).toBe(30 * minute)
+      expect(ttlMsOf(other)).toBe(30 * minute)
   })
 })
 
-describe('the stores that sessions are in', () => {
-  it('are each known once, and no more than eight: the oldest goes', () => {
-    const known = createSessionStores()
+describe('the known session stores', () => {
+  it('are eight different ones at most, of which the oldest is dropped', () => {
+    const known = new SessionStores()
     const stores = Array.from({ length: 9 }, () => new MemoryStore())
-    for (const store of [...stores.slice(0, 8), ...stores.slice(0, 8)]) known.note(store)
+    for (const store of [...stores.slice(0, 8), ...stores.slice(0, 8)]) known.add(store)
     expect(known.all()).toHaveLength(8)
-    known.note(stores[8]!)
+    known.add(stores[8]!)
     expect(known.all()).toHaveLength(8)
     expect(known.all()).toContain(stores[8])
     expect(known.all()).not.toContain(stores[0])

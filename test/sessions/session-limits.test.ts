@@ -54,7 +54,7 @@ const status = async (visitor: Visitor, { url }: { url: string }) =>
 const sessionId = (visitor: Visitor, portal: TestPortal) =>
   decodeURIComponent(visitor.cookies.get(portal.url)!.get('portal-sso')!).slice(2).split('.')[0]!
 
-/** The host's own express-session, which knows no limit. */
+/** The host's own express-session, which has no limits. */
 const hostsOwn: TestPortalOptions = {
   mount(app, sso) {
     app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false }))
@@ -70,7 +70,7 @@ const stores: [string, () => TestPortalOptions][] = [
 ]
 
 describe.each(stores)('a session %s', (_where, options) => {
-  it('goes on as long as it is used, and ends when it was not for its idle time', async () => {
+  it('stays valid while it is used, and expires after its idle time', async () => {
     const portal = await portalWithAda({ ...options(), session: { idleMinutes: 10 } })
     const [used, unused] = [await signIn(portal), await signIn(portal)]
     for (const pause of [4, 4, 9, 9]) {
@@ -82,7 +82,7 @@ describe.each(stores)('a session %s', (_where, options) => {
     expect(await status(used, portal)).toBe(302)
   })
 
-  it('ends after its absolute time, however busy it is', async () => {
+  it('expires after its absolute limit, even while it is used', async () => {
     const portal = await portalWithAda({ ...options(), session: { idleMinutes: 40, absoluteHours: 1 } })
     const visitor = await signIn(portal)
     for (const pause of [30, 29]) {
@@ -119,7 +119,7 @@ describe.each(stores)('a session %s', (_where, options) => {
 })
 
 describe.each(stores.slice(1))('a session %s', (_where, options) => {
-  it('that another instance has seen since goes on in the one that has not', async () => {
+  it('stays valid on an instance that has not seen it if another instance has', async () => {
     const both = { ...options(), session: { idleMinutes: 10, userCacheSeconds: 60 } }
     const portal = await portalWithAda(both)
     const visitor = await signIn(portal)
@@ -132,7 +132,7 @@ describe.each(stores.slice(1))('a session %s', (_where, options) => {
 })
 
 describe('a visitor who has not signed in', () => {
-  it('has what the host keeps for them until the idle time is over', async () => {
+  it('keeps the host’s session data until the idle time expires', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(sso.session())
@@ -156,7 +156,7 @@ describe('a visitor who has not signed in', () => {
 })
 
 describe('a session in Redis', () => {
-  /** What is sent to Redis, command for command. */
+  /** Counts the commands sent to Redis. */
   function counting(): { client: RedisLike; sent: (command: string) => number; reset: () => void } {
     const commands: string[] = []
     const client = new Proxy(redis, {
@@ -176,7 +176,7 @@ describe('a session in Redis', () => {
     }
   }
 
-  it('costs one write at most for fifty requests in a row, and one for each tenth of its idle time', async () => {
+  it('costs at most one write for fifty consecutive requests, and one for each tenth of its idle time', async () => {
     const counted = counting()
     const portal = await portalWithAda({ redis: counted.client })
     const visitor = await signIn(portal)
@@ -193,7 +193,7 @@ describe('a session in Redis', () => {
     expect(await requests(10)).toEqual({ get: 10, set: 0, expire: 0 })
   })
 
-  it('costs another instance one write, which did not know of the last one', async () => {
+  it('costs one write on another instance, which does not know of the last one', async () => {
     const portal = await portalWithAda({ redis })
     const counted = counting()
     const other = await startPortal({ redis: counted.client, database: portal.knex, baseUrl: portal.url })
@@ -204,7 +204,7 @@ describe('a session in Redis', () => {
     expect(counted.sent('expire')).toBe(1)
   })
 
-  it('is tried again to be kept longer when Redis would not', async () => {
+  it('is renewed again by the next request if Redis refused to renew it', async () => {
     let refusals = 0
     const client = {
       get: redis.get.bind(redis),
@@ -225,7 +225,7 @@ describe('a session in Redis', () => {
     expect(refusals).toBe(2)
   })
 
-  it('stays there for the idle time of its portal, and never beyond what is left of the absolute one', async () => {
+  it('stays there for the idle time of its portal, but never beyond the absolute limit', async () => {
     const portal = await portalWithAda({
       redis,
       session: { absoluteHours: 1, portals: { default: { idleMinutes: 20 } } },
@@ -242,7 +242,7 @@ describe('a session in Redis', () => {
     expect(await left()).toBeLessThanOrEqual(600)
   })
 
-  it('has a cookie that lives as long as any session can, and comes once', async () => {
+  it('has a cookie that lasts as long as any session can, and is set once', async () => {
     const portal = await portalWithAda({
       redis,
       session: { absoluteHours: 10, portals: { north: { absoluteHours: 20 } } },
@@ -258,10 +258,10 @@ describe('a session in Redis', () => {
   })
 })
 
-describe('a user who is switched off', () => {
+describe('a deactivated user', () => {
   const switchOff = (portal: TestPortal) => portal.knex('sso_users').update({ active: false })
 
-  it('is out within the user cache time, 5 s if nothing else is said', async () => {
+  it('is refused after the user cache time, by default 5 s', async () => {
     const portal = await portalWithAda({ session: { userCacheSeconds: undefined as never } })
     const visitor = await signIn(portal)
     await switchOff(portal)
@@ -271,14 +271,14 @@ describe('a user who is switched off', () => {
     expect(await status(visitor, portal)).toBe(302)
   })
 
-  it('is out at the next request where the time is 0', async () => {
+  it('is refused at the next request if the user cache time is 0', async () => {
     const portal = await portalWithAda({ session: { userCacheSeconds: 0 } })
     const visitor = await signIn(portal)
     await switchOff(portal)
     expect(await status(visitor, portal)).toBe(302)
   })
 
-  it('and on again comes in at once, and stays in on an instance that has seen them off', async () => {
+  it('who is reactivated signs in at once, and stays signed in on an instance that saw the deactivation', async () => {
     const both = { redis, session: { userCacheSeconds: 60 } }
     const north = await portalWithAda(both)
     const south = await startPortal({ ...both, database: north.knex, baseUrl: north.url })
@@ -295,19 +295,19 @@ describe('a user who is switched off', () => {
     expect(await atSouth()).toBe(200)
   })
 
-  it('never signs in, whatever is remembered of them', async () => {
+  it('never signs in, whatever is cached', async () => {
     const portal = await portalWithAda({ session: { userCacheSeconds: 60 } })
     const visitor = await signIn(portal)
     await switchOff(portal)
     expect((await new Visitor().open(`${portal.url}/login/acme`)).status).toBe(403)
-    // Of whom is out anyway the running session may go on for that long.
+    // The existing session may stay valid for the cache time.
     expect(await status(visitor, portal)).toBe(200)
     clock.pass(60 * second)
     expect(await status(visitor, portal)).toBe(302)
   })
 })
 
-describe('what a request notes on its user', () => {
+describe('a change that a request makes to `req.user`', () => {
   class Person {
     readonly roles: string[] = []
     readonly id = '7'
@@ -324,7 +324,7 @@ describe('what a request notes on its user', () => {
     ['an object with a class of its own', () => new Person()],
     ['a plain object with a part that has a class', () => ({ ...plain, roles: [], owner: new Person() })],
     ['a plain object with a function', () => ({ ...plain, roles: [], can: () => false })],
-  ])('is not for the next one, nor for one that runs at the same time: %s', async (_what, user) => {
+  ])('is not visible to other requests, later or concurrent: %s', async (_what, user) => {
     const users: UserDirectory = {
       findById: async () => user(),
       findByEmail: async () => user(),
@@ -345,19 +345,19 @@ describe('what a request notes on its user', () => {
       },
     })
     const visitor = await signIn(portal)
-    const seen = async () => (await visitor.get(`${portal.url}/portal`)).body
-    expect(await Promise.all([seen(), seen(), seen()])).toEqual(Array(3).fill('[1,1]'))
-    expect(await seen()).toBe('[1,1]')
+    const bodyOf = async () => (await visitor.get(`${portal.url}/portal`)).body
+    expect(await Promise.all([bodyOf(), bodyOf(), bodyOf()])).toEqual(Array(3).fill('[1,1]'))
+    expect(await bodyOf()).toBe('[1,1]')
   })
 })
 
-describe('while the database is away', () => {
-  const away = (portal: TestPortal) => portal.knex.destroy()
+describe('while the database is down', () => {
+  const disconnect = (portal: TestPortal) => portal.knex.destroy()
 
-  it('running sessions go on for ten minutes from what is remembered, and nobody signs in', async () => {
+  it('cached sessions stay valid for ten minutes, and nobody can sign in', async () => {
     const portal = await portalWithAda({ redis, session: { userCacheSeconds: 5 } })
     const visitor = await signIn(portal)
-    await away(portal)
+    await disconnect(portal)
     clock.pass(9 * minute)
     expect(await status(visitor, portal)).toBe(200)
     expect((await new Visitor().open(`${portal.url}/login/acme`)).status).toBe(503)
@@ -365,42 +365,42 @@ describe('while the database is away', () => {
     expect(await status(visitor, portal)).toBe(503)
   })
 
-  it('no session goes on where nothing may be remembered', async () => {
+  it('no session is valid if nothing may be cached', async () => {
     const portal = await portalWithAda({ redis, session: { userCacheSeconds: 0 } })
     const visitor = await signIn(portal)
-    await away(portal)
+    await disconnect(portal)
     expect(await status(visitor, portal)).toBe(503)
   })
 
-  it("no session in a host's own store goes on: it may have ended", async () => {
+  it("no session in a host's own store is valid, since it may have been revoked", async () => {
     const portal = await portalWithAda({ ...hostsOwn, session: { userCacheSeconds: 60 } })
     const visitor = await signIn(portal)
-    await away(portal)
+    await disconnect(portal)
     expect(await status(visitor, portal)).toBe(503)
   })
 
-  it('who is busy all the time is not out when it is back, for what could not be noted of them', async () => {
+  it('requests keep a session alive, although its row could not be renewed', async () => {
     const portal = await portalWithAda({ redis, session: { userCacheSeconds: 5, idleMinutes: 10 } })
     const [busy, idle] = [await signIn(portal), await signIn(portal)]
-    await portal.knex.schema.renameTable('sso_sessions', 'away')
+    await portal.knex.schema.renameTable('sso_sessions', 'renamed')
     for (const minutes of [4, 4]) {
       clock.pass(minutes * minute)
       expect(await status(busy, portal)).toBe(200)
     }
-    await portal.knex.schema.renameTable('away', 'sso_sessions')
+    await portal.knex.schema.renameTable('renamed', 'sso_sessions')
     clock.pass(3 * minute)
     for (const visitor of [busy, busy]) expect(await status(visitor, portal)).toBe(200)
     expect(await status(idle, portal)).toBe(302)
-    // And is ended as ever.
+    // It can still be revoked.
     await portal.knex('sso_sessions').delete()
     clock.pass(5 * second)
     expect(await status(busy, portal)).toBe(302)
   })
 
-  it('one that is over by what is remembered does not go on', async () => {
+  it('a session that has expired according to the cache is not valid', async () => {
     const portal = await portalWithAda({ redis, session: { userCacheSeconds: 60, idleMinutes: 2 } })
     const visitor = await signIn(portal)
-    await away(portal)
+    await disconnect(portal)
     clock.pass(3 * minute)
     expect(await status(visitor, portal)).toBe(503)
   })

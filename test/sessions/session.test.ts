@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import session from 'express-session'
@@ -5,6 +6,7 @@ import { Passport } from 'passport'
 import { createClient } from 'redis'
 import request from 'supertest'
 import { EmailTakenError, normaliseEmail, type User, type UserDirectory } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -12,6 +14,7 @@ import { connectRedis, startOwnRedis } from '../support/redis.ts'
 import { signal } from '../support/signal.ts'
 import { Visitor } from '../support/visitor.ts'
 
+const minute = 60_000
 let provider: FaultyProvider
 const open = closedAfterEach()
 
@@ -39,7 +42,7 @@ const status = async (visitor: Visitor, portal: TestPortal) =>
   (await visitor.get(`${portal.url}/portal`)).status
 
 describe('a session', () => {
-  it('gets a new id at sign-in, so that a planted one is worth nothing (session fixation)', async () => {
+  it('gets a new id at sign-in, so that a planted one is worthless (session fixation)', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(sso.session())
@@ -61,7 +64,7 @@ describe('a session', () => {
     )
   })
 
-  it('has an HttpOnly, SameSite=Lax cookie; on https a Secure one with the __Host- prefix', async () => {
+  it('has an HttpOnly, SameSite=Lax cookie, which on https is Secure with the __Host- prefix', async () => {
     const portal = await portalWithAda({ baseUrl: 'https://portal.example' })
     const start = await request(portal.app).get('/login/acme').set('x-forwarded-proto', 'https')
     const [attempt] = start.headers['set-cookie'] as unknown as string[]
@@ -83,7 +86,7 @@ describe('a session', () => {
     )
   })
 
-  it('is not begun where a proxy hides that it spoke TLS: a page that says so instead of a circle', async () => {
+  it('is not started behind a proxy that does not report TLS: an error page instead of a redirect loop', async () => {
     const portal = await portalWithAda({ baseUrl: 'https://portal.example' })
     const start = await request(portal.app).get('/login/acme')
     const callback = new URL((await new Visitor().get(start.headers.location!)).location!)
@@ -94,7 +97,7 @@ describe('a session', () => {
     expect(portal.logs.at(-1)!.fields.cause).toContain('X-Forwarded-Proto: https')
   })
 
-  it('is never built from the Host header', async () => {
+  it('never depends on the Host header', async () => {
     const portal = await portalWithAda()
     const { headers } = await request(portal.app)
       .get('/login/acme')
@@ -113,7 +116,7 @@ describe('a session', () => {
     expect(await status(visitor, portal)).toBe(200)
   })
 
-  it('of an attempt begun in one portal cannot be finished in another', async () => {
+  it('cannot be started in another portal than the one where the sign-in began', async () => {
     const portal = await portalWithAda({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
     const visitor = new Visitor()
@@ -124,20 +127,20 @@ describe('a session', () => {
     expect(portal.logs.at(-1)!.fields.cause).toContain('another provider')
   })
 
-  it('ends at the next request when the user is switched off or removed', async () => {
+  it('ends at the next request when the user is deactivated or deleted', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await portal.knex('sso_users').update({ active: false })
     expect(await status(visitor, portal)).toBe(302)
     await portal.knex('sso_users').update({ active: true })
-    // It is gone for good, not asleep.
+    // Reactivating the user does not bring it back.
     expect(await status(visitor, portal)).toBe(302)
     const again = await signIn(portal)
     await portal.knex('sso_users').delete()
     expect(await status(again, portal)).toBe(302)
   })
 
-  it('that is over leaves nothing to whoever holds its cookie of what the host kept in it', async () => {
+  it('that was revoked shows the holder of its cookie none of the host’s session data', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(sso.session())
@@ -160,7 +163,7 @@ describe('a session', () => {
       expect((await each.get(`${portal.url}/note`)).body).not.toContain('Ada')
   })
 
-  it('is refused to a user who is switched off', async () => {
+  it('is refused to a deactivated user', async () => {
     const portal = await portalWithAda()
     await signIn(portal)
     await portal.knex('sso_users').update({ active: false })
@@ -170,7 +173,7 @@ describe('a session', () => {
   })
 
   it.each([false, 0, null, 'false', 'no'])(
-    'is refused, and ends, where the directory says active: %j',
+    'is refused, and ends, when the directory returns active: %j',
     async (active) => {
       let now: unknown = true
       const ada = () => ({ id: '7', email: 'ada@example.com', name: 'Ada', active: now }) as User
@@ -188,7 +191,7 @@ describe('a session', () => {
     },
   )
 
-  it('is not begun for somebody whom the directory makes, but who waits for approval', async () => {
+  it('is not started for a new user who still waits for approval', async () => {
     const waiting: User[] = []
     const users: UserDirectory = {
       findById: async (id) => waiting.find((each) => each.id === id),
@@ -206,38 +209,42 @@ describe('a session', () => {
     expect(await portal.knex('sso_events').orderByRaw('rowid').pluck('kind')).toEqual([
       'provider-connected',
       'registered',
-      'refused',
+      'sign-in-failed',
     ])
     expect((await visitor.open(`${portal.url}/login/acme`)).status).toBe(403)
   })
 
-  it('is not begun by a sign-in that failed because Redis was late, even when the write lands after all', async () => {
+  it('is not started by a sign-in that failed because Redis was slow, even if the write succeeds later', async () => {
     const client = await connectRedis()
     open.push({ close: () => client.close() })
-    let late = 0
+    const writes: Promise<unknown>[] = []
+    let held: Promise<void> | undefined
     const redis = {
       get: (key: string) => client.get(key),
       del: (keys: string[]) => client.del(keys),
       eval: () => Promise.reject(new Error('not asked for')),
       expire: (key: string, seconds: number) => client.expire(key, seconds),
       async set(...args: Parameters<typeof client.set>) {
-        await new Promise((resolve) => setTimeout(resolve, late))
-        return await client.set(...args)
+        const write = (held ?? Promise.resolve()).then(() => client.set(...args))
+        writes.push(write)
+        return await write
       },
     }
     const portal = await portalWithAda({ redis })
     const visitor = new Visitor()
     const start = await visitor.get(`${portal.url}/login/acme`)
     const callback = (await visitor.get(start.location!)).location!
-    late = 2300
+    const goOn = signal()
+    held = goOn.given
     expect((await visitor.get(callback)).status).toBe(503)
-    late = 0
-    await new Promise((resolve) => setTimeout(resolve, 2600))
+    held = undefined
+    goOn.give()
+    await Promise.all(writes)
     expect(await status(visitor, portal)).toBe(302)
     expect(await portal.knex('sso_sessions')).toHaveLength(0)
   })
 
-  it('leaves nothing behind in the index when its person signs in again', async () => {
+  it('leaves no row behind when its user signs in again', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await signIn(portal, visitor)
@@ -245,7 +252,7 @@ describe('a session', () => {
     expect(await portal.knex('sso_sessions')).toHaveLength(1)
   })
 
-  it('keeps no ID token that is larger than a logout needs', async () => {
+  it('does not store a large ID token', async () => {
     const redis = await connectRedis()
     open.push({ close: () => redis.close() })
     const portal = await portalWithAda({ redis })
@@ -259,7 +266,7 @@ describe('a session', () => {
     ['in the process', async () => undefined],
     ['in Redis', connectRedis],
   ])(
-    'kept %s that has ended does not come back by a request that was running meanwhile and writes into it',
+    'kept %s that was revoked is not recreated by a concurrent request that writes into it',
     async (_where, connect) => {
       const redis = await connect()
       if (redis) open.push({ close: () => redis.close() })
@@ -290,30 +297,38 @@ describe('a session', () => {
       goOn.give()
       expect((await slow).body).toBe('written')
       expect(await status(thief, portal)).toBe(302)
-      // One that goes on keeps what is written into it.
+      // A valid session keeps what is written into it.
       await signIn(portal, visitor)
       await visitor.get(`${portal.url}/slow`)
       expect((await visitor.get(`${portal.url}/basket`)).body).toBe('1')
     },
   )
 
-  it('ends after its absolute time, however busy it is', async () => {
-    const portal = await portalWithAda({ session: { absoluteHours: 1 / 3600 } })
+  it('expires after its absolute limit, even while it is used', async () => {
+    const portal = await portalWithAda({ session: { absoluteHours: 2, idleMinutes: 90 } })
     const visitor = await signIn(portal)
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    clock.pass(60 * minute)
     expect(await status(visitor, portal)).toBe(200)
-    await new Promise((resolve) => setTimeout(resolve, 1100))
+    clock.pass(59 * minute)
+    expect(await status(visitor, portal)).toBe(200)
+    clock.pass(2 * minute)
     expect(await status(visitor, portal)).toBe(302)
   })
 
-  it('ends after its idle time', async () => {
-    const portal = await portalWithAda({ session: { idleMinutes: 1 / 60 } })
+  it('expires after its idle time', async () => {
+    const portal = await portalWithAda({ session: { idleMinutes: 10 } })
     const visitor = await signIn(portal)
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    clock.pass(9 * minute)
     expect(await status(visitor, portal)).toBe(200)
-    await new Promise((resolve) => setTimeout(resolve, 1100))
+    clock.pass(11 * minute)
     expect(await status(visitor, portal)).toBe(302)
   })
 
-  it('is indexed while it runs, without its id in plain', async () => {
+  it('has a row while it is valid, without its id in plain text', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const [row] = await portal.knex('sso_sessions')
@@ -324,7 +339,7 @@ describe('a session', () => {
     expect(await portal.knex('sso_sessions')).toHaveLength(0)
   })
 
-  it('in the process says so loudly, and is refused in production', async () => {
+  it('in the process is logged as a warning, and refused in production', async () => {
     const portal = await portalWithAda()
     expect(portal.logs.some(({ message }) => message.startsWith('SESSIONS ARE KEPT IN THIS PROCESS'))).toBe(
       true,
@@ -341,7 +356,7 @@ describe('a session', () => {
 })
 
 describe('the guard', () => {
-  it('sends pages to the picker and back, without letting them be stored', async () => {
+  it('redirects pages to the sign-in page and back, and prevents caching', async () => {
     const portal = await portalWithAda()
     const { status, headers } = await request(portal.app).get('/portal/a?b=1').set('accept', 'text/html')
     expect(status).toBe(302)
@@ -349,7 +364,7 @@ describe('the guard', () => {
     expect(headers['cache-control']).toBe('no-store')
   })
 
-  it('answers clients that want JSON with 401 and a problem', async () => {
+  it('responds to JSON clients with 401 and a problem document', async () => {
     const portal = await portalWithAda()
     const { status, headers, body } = await request(portal.app)
       .get('/portal')
@@ -359,7 +374,7 @@ describe('the guard', () => {
     expect(body).toMatchObject({ status: 401, code: 'not_signed_in', login: '/login' })
   })
 
-  it("answers a page's own script with 401, though it accepts anything", async () => {
+  it("responds to a page's own script with 401, although it accepts anything", async () => {
     const portal = await portalWithAda()
     const { status } = await request(portal.app)
       .get('/portal')
@@ -367,18 +382,23 @@ describe('the guard', () => {
     expect(status).toBe(401)
   })
 
-  it('keeps no deep link to a post, which could not be asked for again', async () => {
+  it('keeps no deep link to a POST, which cannot be repeated', async () => {
     const portal = await portalWithAda()
     const { status, headers } = await request(portal.app).post('/portal/order').set('accept', 'text/html')
     expect([status, headers.location]).toEqual([303, '/login'])
   })
 
-  it("keeps quiet where the host's own time limit has answered already", async () => {
-    let slow = 0
+  it("does nothing if the host's own time limit has already responded", async () => {
+    const asked = signal()
+    const goOn = signal()
+    let slow = false
     const ada = { id: '7', email: 'ada@example.com', name: 'Ada' }
     const users: UserDirectory = {
       findById: async () => {
-        await new Promise((resolve) => setTimeout(resolve, slow))
+        if (slow) {
+          asked.give()
+          await goOn.given
+        }
         return ada
       },
       findByEmail: async () => ada,
@@ -390,7 +410,7 @@ describe('the guard', () => {
         app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false }))
         app.use(sso.router())
         app.use((_req, res, next) => {
-          setTimeout(() => res.headersSent || res.status(503).end('too slow'), 100)
+          if (slow) asked.given.then(() => res.status(503).end('too slow')).catch(next)
           next()
         })
         app.use('/portal', sso.guard(), (_req, res) => {
@@ -399,14 +419,14 @@ describe('the guard', () => {
       },
     })
     const visitor = await signIn(portal)
-    slow = 300
+    slow = true
     expect(await visitor.get(`${portal.url}/portal`)).toMatchObject({ status: 503, body: 'too slow' })
-    await new Promise((resolve) => setTimeout(resolve, 400))
-    slow = 0
+    slow = false
+    goOn.give()
     expect(await status(visitor, portal)).toBe(200)
   })
 
-  it('says what to mount when there is no session', async () => {
+  it('names the missing middleware when there is no session', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use('/portal', sso.guard())
@@ -417,7 +437,7 @@ describe('the guard', () => {
     expect(portal.logs.at(-1)!.fields.cause).toContain('mount `app.use(sso.session())`')
   })
 
-  it('works where the router is mounted below a path', async () => {
+  it('works when the router is mounted below a path', async () => {
     const portal = await portalWithAda({
       mountPath: '/auth',
       mount(app, sso) {
@@ -439,7 +459,7 @@ describe('the guard', () => {
 })
 
 describe('signing out', () => {
-  it('ends the session here, and leads to a page that says so', async () => {
+  it('ends the session here, and shows a page that says so', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const thief = visitor.clone()
@@ -463,8 +483,8 @@ describe('signing out', () => {
     ['another site', { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }],
     ['a sibling domain', { 'sec-fetch-site': 'same-site', origin: 'https://blog.portal.example' }],
     ['an old browser on another site', { 'sec-fetch-site': undefined, origin: 'https://evil.example' }],
-    ['who does not say', { 'sec-fetch-site': undefined, origin: undefined }],
-  ])('is not for %s to do (CSRF)', async (_who, headers) => {
+    ['a request without origin headers', { 'sec-fetch-site': undefined, origin: undefined }],
+  ])('is refused to %s (CSRF)', async (_who, headers) => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const cookie = [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
@@ -474,7 +494,7 @@ describe('signing out', () => {
     expect(await status(visitor, portal)).toBe(200)
   })
 
-  it('works in an old browser that says only Origin', async () => {
+  it('works in an old browser that sends only Origin', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const cookie = [...visitor.cookies.get(portal.url)!].map(([name, value]) => `${name}=${value}`).join('; ')
@@ -487,7 +507,7 @@ describe('signing out', () => {
 })
 
 describe('sessions in Redis', () => {
-  it('live there with the idle time as their time to live', async () => {
+  it('have the idle time as their time to live', async () => {
     const redis = await connectRedis()
     open.push({ close: () => redis.close() })
     const portal = await portalWithAda({ redis })
@@ -499,7 +519,7 @@ describe('sessions in Redis', () => {
     expect(seconds).toBeLessThanOrEqual(1800)
   })
 
-  it('and while Redis is away guarded pages say 503 within 2 s and never "signed out"; then all is as before', async () => {
+  it('make guarded pages answer 503 within 2 s, never "signed out", while Redis is down; they recover on their own', async () => {
     const server = await startOwnRedis()
     open.push({ close: () => server.stop() })
     const redis = createClient({ url: server.url, socket: { reconnectStrategy: 50 } })
@@ -509,27 +529,20 @@ describe('sessions in Redis', () => {
     const portal = await portalWithAda({ redis })
     const visitor = await signIn(portal)
     await server.stop()
-    const away = await visitor.get(`${portal.url}/portal`)
-    expect(away.status).toBe(503)
-    expect(away.headers.get('retry-after')).toBe('5')
+    const during = await visitor.get(`${portal.url}/portal`)
+    expect(during.status).toBe(503)
+    expect(during.headers.get('retry-after')).toBe('5')
     expect(portal.logs.at(-1)!.fields.code).toBe('session_unavailable')
     await server.start()
-    // An in-memory Redis comes back empty: what counts is that the portal is back by itself.
-    const back = async () => {
-      for (let attempts = 0; attempts < 100; attempts++) {
-        const { status } = await visitor.get(`${portal.url}/portal`)
-        if (status !== 503) return status
-        await new Promise((resolve) => setTimeout(resolve, 100))
-      }
-      return 503
-    }
-    expect(await back()).toBe(302)
+    // The in-memory Redis restarts empty, so the old session is gone; the portal reconnects by itself.
+    while ((await status(visitor, portal)) === 503) await sleep(50)
+    expect(await status(visitor, portal)).toBe(302)
     expect(await status(await signIn(portal, visitor), portal)).toBe(200)
   })
 })
 
-describe('a host of its own kind', () => {
-  it('keeps its own express-session', async () => {
+describe('a host', () => {
+  it('can keep its own express-session', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false, name: 'hosts' }))
@@ -544,7 +557,7 @@ describe('a host of its own kind', () => {
     expect(await status(visitor, portal)).toBe(200)
   })
 
-  it('has who is signed in before each of its own pages, too, from its own express-session alone', async () => {
+  it('gets `req.user` on its own pages from its own express-session alone', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use('/bare', sso.session({ own: true }))
@@ -561,10 +574,10 @@ describe('a host of its own kind', () => {
     expect(visitor.cookieNames(portal.url)).not.toContain('portal-sso')
     expect(portal.logs.filter(({ message }) => message.startsWith('SESSIONS ARE KEPT'))).toEqual([])
     expect((await visitor.get(`${portal.url}/bare`)).status).toBe(500)
-    expect(portal.logs.at(-1)!.fields.cause).toContain('or express-session of your own, before this')
+    expect(portal.logs.at(-1)!.fields.cause).toContain('or your own express-session, before this')
   })
 
-  it('keeps its own Passport: what that keeps in the session is left alone', async () => {
+  it('can keep its own Passport, whose session data stays untouched', async () => {
     const own = new Passport()
     own.serializeUser((user, done) => done(null, (user as User).id))
     own.deserializeUser((id, done) =>
@@ -587,12 +600,12 @@ describe('a host of its own kind', () => {
     })
     const classic = new Visitor()
     await classic.post(`${portal.url}/classic`)
-    // Our middleware meets the host's value twice and leaves it alone.
+    // Our middleware sees the host's value twice and leaves it alone.
     await classic.get(`${portal.url}/login`)
     expect(JSON.parse((await classic.get(`${portal.url}/whoami`)).body)).toMatchObject({ id: 'classic' })
   })
 
-  it('initializes its own Passport in between, and the session is still ours: bound, and over when she is switched off', async () => {
+  it('can initialize its own Passport in between: the session still works, and ends when the user is deactivated', async () => {
     const own = new Passport()
     own.serializeUser((user, done) => done(null, (user as User).id))
     own.deserializeUser((id, done) => done(null, { id: String(id), email: 'ada@example.com' }))
@@ -612,7 +625,7 @@ describe('a host of its own kind', () => {
     expect(await status(visitor, portal)).toBe(302)
   })
 
-  it('signs somebody in by req.login, as its classic login does, and the guard lets them pass', async () => {
+  it('can sign in a user by req.login, as a classic login does, and the guard admits them', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(sso.session())
@@ -628,7 +641,7 @@ describe('a host of its own kind', () => {
     expect(await status(visitor, portal)).toBe(200)
   })
 
-  it('keeps its own users, with ids and fields of its own', async () => {
+  it('can keep its own users, with its own ids and fields', async () => {
     const people = new Map<string, User & { department: string }>([
       ['7', { id: '7', email: 'ada@example.com', name: 'Ada', department: 'Research' }],
     ])
@@ -646,7 +659,7 @@ describe('a host of its own kind', () => {
     const { user } = JSON.parse((await visitor.get(`${portal.url}/portal`)).body) as { user: object }
     expect(user).toMatchObject({ id: '7', department: 'Research' })
     expect(await portal.knex('sso_users')).toHaveLength(0)
-    // HR removes her and enters her anew: the link to the old entry does not lock her out.
+    // The host deletes the user and creates her again: the link to the deleted user does not lock her out.
     people.clear()
     people.set('99', { id: '99', email: 'ada@example.com', name: 'Ada', department: 'Board' })
     const again = await signIn(portal)
@@ -654,7 +667,7 @@ describe('a host of its own kind', () => {
     expect(await portal.knex('sso_identities').pluck('user_id')).toEqual(['99'])
   })
 
-  it('has numbers for ids: everybody signs in, twice at once too, as one user', async () => {
+  it('can have numeric ids: two concurrent sign-ins give the same user', async () => {
     const ada = { id: 7 as never as string, email: 'ada@example.com', name: 'Ada' }
     const users: UserDirectory = {
       findById: async (id) => (String(id) === '7' ? ada : undefined),
@@ -669,7 +682,7 @@ describe('a host of its own kind', () => {
     expect(await portal.knex('sso_identities').pluck('user_id')).toEqual(['7'])
   })
 
-  it('whose database compares addresses loosely does not hand over the account of a look-alike', async () => {
+  it('whose database compares addresses loosely does not hand over another user’s account', async () => {
     const users: UserDirectory = {
       findById: async (id) => ({ id, email: 'ada@example.com', name: 'Ada' }),
       findByEmail: async () => ({ id: '7', email: 'ada@example.com', name: 'Ada' }),
@@ -682,7 +695,7 @@ describe('a host of its own kind', () => {
     expect(await status(await signIn(portal), portal)).toBe(302)
   })
 
-  it('mounts it into Express without leaving anything in other routes', async () => {
+  it('can mount it into Express without effects on other routes', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(sso.session())

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { createStaleCache } from '../../lib/shared/cache.ts'
+import { StaleCache } from '../../lib/shared/cache.ts'
 
-/** A part that is asked, and answers when it is told to. */
-function slowPart() {
+/** A source that answers when the test tells it to. */
+function slowSource() {
   const questions: { answer: (value: string) => void; fail: () => void }[] = []
   const ask = () =>
     new Promise<string>((resolve, reject) => {
@@ -23,10 +23,10 @@ afterEach(() => {
   jest.restoreAllMocks()
 })
 
-describe('what a part said a moment ago', () => {
-  it('counts as long as it is fresh, from when it was asked for', async () => {
+describe('a cached value', () => {
+  it('is used until its time to live has passed, counted from the start of the load', async () => {
     let asked = 0
-    const cached = createStaleCache(async () => `answer ${++asked}`, { fresh: 5000, spare: 60_000 })
+    const cached = new StaleCache(async () => `answer ${++asked}`, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     expect(await cached.get('ada')).toBe('answer 1')
     pass(4999)
     expect(await cached.get('ada')).toBe('answer 1')
@@ -35,9 +35,9 @@ describe('what a part said a moment ago', () => {
     expect(await cached.get('ada')).toBe('answer 3')
   })
 
-  it('is one question for many who ask at once, but not for those who come when its answer would be too old', async () => {
-    const { ask, questions } = slowPart()
-    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
+  it('is loaded once for concurrent callers, but again for callers to whom the result would be stale', async () => {
+    const { ask, questions } = slowSource()
+    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const early = [cached.get('ada'), cached.get('ada'), cached.get('ada')]
     expect(questions).toHaveLength(1)
     pass(5000)
@@ -47,15 +47,15 @@ describe('what a part said a moment ago', () => {
     expect(await late).toBe('new')
     questions[0]!.answer('old')
     expect(await Promise.all(early)).toEqual(['old', 'old', 'old'])
-    // An answer that was overtaken is not kept.
+    // The result of an overtaken load is not kept.
     expect(await cached.get('ada')).toBe('new')
   })
 
-  it('does not come back after it was forgotten, also by a question that was under way', async () => {
-    const { ask, questions } = slowPart()
-    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
+  it('does not come back after it was deleted, even by a load in flight', async () => {
+    const { ask, questions } = slowSource()
+    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const before = cached.get('ada')
-    cached.forget('ada')
+    cached.delete('ada')
     const after = cached.get('ada')
     expect(questions).toHaveLength(2)
     questions[0]!.answer('runs')
@@ -65,18 +65,18 @@ describe('what a part said a moment ago', () => {
     expect(await cached.get('ada')).toBe('has ended')
   })
 
-  it('is kept though something else is forgotten meanwhile', async () => {
-    const { ask, questions } = slowPart()
-    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
+  it('is kept while another key is deleted', async () => {
+    const { ask, questions } = slowSource()
+    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const asking = cached.get('ada')
-    cached.forget('grace')
+    cached.delete('grace')
     questions[0]!.answer('ada')
     await asking
     expect(await cached.get('ada')).toBe('ada')
     expect(questions).toHaveLength(1)
   })
 
-  it('serves while the part is away, for a while, and the part is not asked for every request', async () => {
+  it('is served for a while after the source fails, without asking the source at every request', async () => {
     let away = false
     let asked = 0
     const ask = async () => {
@@ -84,7 +84,7 @@ describe('what a part said a moment ago', () => {
       if (away) throw new Error('away')
       return 'ada'
     }
-    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
+    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     await cached.get('ada')
     away = true
     pass(59_000)
@@ -95,15 +95,15 @@ describe('what a part said a moment ago', () => {
     await expect(cached.get('ada')).rejects.toThrow('away')
   })
 
-  it('does not serve those who waited in vain, once it was forgotten and the part has said something else', async () => {
-    const { ask, questions } = slowPart()
-    const cached = createStaleCache(ask, { fresh: 5000, spare: 60_000 })
+  it('is not served after a failed load if it was deleted and replaced in the meantime', async () => {
+    const { ask, questions } = slowSource()
+    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const first = cached.get('ada')
     questions[0]!.answer('runs')
     await first
     pass(5000)
     const waiting = cached.get('ada')
-    cached.forget('ada')
+    cached.delete('ada')
     const anew = cached.get('ada')
     questions[2]!.answer('has ended')
     await anew
@@ -112,9 +112,9 @@ describe('what a part said a moment ago', () => {
     expect(await cached.get('ada')).toBe('has ended')
   })
 
-  it('never counts where nothing may: each asks for itself, and nothing is kept for when the part is away', async () => {
-    const { ask, questions } = slowPart()
-    const cached = createStaleCache(ask, { fresh: 0, spare: 60_000 })
+  it('is never kept with a time to live of 0, not even for a failing source', async () => {
+    const { ask, questions } = slowSource()
+    const cached = new StaleCache(ask, { ttlMs: 0, staleIfErrorMs: 60_000 })
     const both = [cached.get('ada'), cached.get('ada')]
     expect(questions).toHaveLength(2)
     for (const question of questions) question.answer('ada')

@@ -9,8 +9,8 @@ import {
 } from '../../lib/shared/errors.ts'
 import { toProblem } from '../../lib/web/pages.ts'
 
-describe('an error is explained in one line', () => {
-  it('with its causes, and the codes that their messages do not name', () => {
+describe('describeError', () => {
+  it('joins the messages of all causes, with the codes that the messages lack', () => {
     const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' })
     const failed = Object.assign(new Error('fetch failed', { cause: refused }), { code: 'FETCH' })
     expect(describeError(new PortalSsoError('provider_unavailable', 'the provider', { cause: failed }))).toBe(
@@ -18,7 +18,7 @@ describe('an error is explained in one line', () => {
     )
   })
 
-  it('without what the errors carry along, which may hold tokens', () => {
+  it('leaves out other properties of errors, which may hold tokens', () => {
     const payload = { id_token: 'a-token', headers: { authorization: 'a-token' } }
     const library = Object.assign(new Error('unexpected claims', { cause: payload }), {
       response: payload,
@@ -30,7 +30,7 @@ describe('an error is explained in one line', () => {
     expect(text).toBe('the answer (answer_invalid): unexpected claims')
   })
 
-  it('without the values of a statement that the database refused: a host’s Knex quotes them, too', async () => {
+  it('leaves out the values of a failed SQL statement, also from a Knex instance of the host', async () => {
     const knex = knexModule(sqliteConfig(':memory:'))
     const row = { email: 'ada@example.com', name: 'Ada - Lovelace' }
     for (const refused of [
@@ -44,7 +44,7 @@ describe('an error is explained in one line', () => {
     await knex.destroy()
   })
 
-  it('that ends, for an error that is its own cause', () => {
+  it('ends for an error that is its own cause', () => {
     const error = new Error('again')
     error.cause = error
     expect(describeError(error)).toBe('again: again: again: again: again')
@@ -56,13 +56,13 @@ describe('an error is explained in one line', () => {
     [null, 'null'],
     [new Error(''), 'Error'],
     [{ id_token: 'a-token' }, '[object Object]'],
-  ])('even %p, which is hardly one', (thrown, text) => {
+  ])('accepts a thrown %p', (thrown, text) => {
     expect(describeError(thrown)).toBe(text)
   })
 })
 
-describe('what a person is told of an error', () => {
-  it('is our own problem, as it is', () => {
+describe('toProblem', () => {
+  it('returns our own errors unchanged', () => {
     const problem = new PortalSsoError('user_inactive', 'for the log')
     expect(toProblem(problem)).toBe(problem)
     expect(problem.status).toBe(403)
@@ -82,12 +82,12 @@ describe('what a person is told of an error', () => {
     [{ status: 500 }, 'internal'],
     [{ code: '23505' }, 'internal'],
     [{}, 'internal'],
-  ])('of %j is %s', (properties, code) => {
+  ])('turns %j into %s', (properties, code) => {
     expect(toProblem(Object.assign(new Error('secret detail'), properties))).toMatchObject({ code })
   })
 
   it.each([undefined, null, 'a text', 42, new ConfigurationError('write this'), new EmailTakenError()])(
-    'of %p is that something went wrong, and no more',
+    'turns %p into a general error without details',
     (thrown) => {
       expect(toProblem(thrown)).toMatchObject({
         code: 'internal',

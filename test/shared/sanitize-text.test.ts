@@ -9,16 +9,16 @@ it.each([
   ['a\u2028b\u202ec', 'a\\u{2028}b\\u{202e}c'],
   ['half \ud83d', 'half \\u{d83d}'],
   ['got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl back', 'got eyJ… back'],
-])('text is made fit for a log: %j', (text, line) => {
+])('sanitizes text for logs: %j', (text, line) => {
   expect(sanitizeText(text)).toBe(line)
 })
 
-it('text of any length is made one of 1,000 characters at most', () => {
+it('truncates text to 1,000 characters', () => {
   expect(sanitizeText('x'.repeat(2000))).toBe(`${'x'.repeat(999)}…`)
   expect(sanitizeText('\u0000'.repeat(2000)).length).toBe(1000)
 })
 
-it('so is text deep in the fields of a log line, and of an error nothing is left but its message', () => {
+it('sanitizes nested fields of a log line, and keeps only the message of an error', () => {
   const lines: string[] = []
   const write = (fields: object, message: string) => {
     lines.push(JSON.stringify({ ...fields, message }))

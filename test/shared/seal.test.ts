@@ -1,48 +1,48 @@
 import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
-import { createSeal, deriveKey } from '../../lib/shared/seal.ts'
-import { cookieName, createSealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { deriveKey, Seal } from '../../lib/shared/seal.ts'
+import { cookieName, SealedCookies } from '../../lib/web/sealed-cookie.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
 const older = 'the secret before that one, longer than 32 characters'
-const seal = createSeal([secret], 'tests')
+const seal = new Seal([secret], 'tests')
 const value = { text: 'Ada ✓', list: [1, null, true] }
 
 describe('a sealed value', () => {
-  it('opens again, whatever it was', async () => {
+  it('opens to the same value, whatever its type', async () => {
     for (const each of [value, 'text', '', 0, false, null, []])
       expect(await seal.open(await seal.close(each, 'here'), 'here')).toEqual(each)
   })
 
-  it('opens with another seal of the same secret and purpose, as another instance has', async () => {
-    expect(await createSeal([secret], 'tests').open(await seal.close(value, 'here'), 'here')).toEqual(value)
+  it('opens with the same secret and purpose on another instance', async () => {
+    expect(await new Seal([secret], 'tests').open(await seal.close(value, 'here'), 'here')).toEqual(value)
   })
 
   it.each([
     ['in another context', seal, 'there'],
-    ['for another purpose', createSeal([secret], 'other tests'), 'here'],
-    ['under another secret', createSeal([older], 'tests'), 'here'],
+    ['for another purpose', new Seal([secret], 'other tests'), 'here'],
+    ['under another secret', new Seal([older], 'tests'), 'here'],
   ])('does not open %s', async (_where, other, context) => {
     expect(await other.open(await seal.close(value, 'here'), context)).toBeUndefined()
   })
 
-  it('does not open with any one of its characters changed', async () => {
+  it('does not open after a change of any character', async () => {
     const sealed = await seal.close(value, 'here')
     for (let at = 0; at < sealed.length; at++) {
-      // Not by one: the last character of a part has bits that say nothing.
+      // Some bits of the last character of a part are unused, so a change by one could be no change.
       const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'f' : 'A') + sealed.slice(at + 1)
       expect(await seal.open(changed, 'here')).toBeUndefined()
     }
   })
 
-  it('does not open when it is cut off anywhere', async () => {
+  it('does not open after truncation at any length', async () => {
     const sealed = await seal.close(value, 'here')
     for (let length = 0; length < sealed.length; length++)
       expect(await seal.open(sealed.slice(0, length), 'here')).toBeUndefined()
   })
 
-  it('does not open when parts of two are put together', async () => {
+  it('does not open when it is assembled from parts of two values', async () => {
     const one = (await seal.close('one', 'here')).split('.')
     const two = (await seal.close('two', 'here')).split('.')
     for (const part of [2, 3, 4]) {
@@ -59,11 +59,11 @@ describe('a sealed value', () => {
     '{}',
     'eyJhbGciOiJub25lIn0.e30.',
     'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAA.AAAA.AAAA',
-  ])('is not %j', async (text) => {
+  ])('cannot be %j', async (text) => {
     expect(await seal.open(text, 'here')).toBeUndefined()
   })
 
-  it('never looks the same twice, and shows neither the value nor its context', async () => {
+  it('differs each time, and reveals neither the value nor its context', async () => {
     const one = await seal.close('the value', 'the context')
     const two = await seal.close('the value', 'the context')
     expect(one).not.toBe(two)
@@ -76,30 +76,30 @@ describe('a sealed value', () => {
   })
 })
 
-describe('when the secret is rotated', () => {
-  const rotated = createSeal([secret, older], 'tests')
+describe('after a rotation of the secret', () => {
+  const rotated = new Seal([secret, older], 'tests')
 
-  it('what the older one sealed still opens', async () => {
-    expect(await rotated.open(await createSeal([older], 'tests').close(value, 'here'), 'here')).toEqual(value)
+  it('values sealed with the older secret still open', async () => {
+    expect(await rotated.open(await new Seal([older], 'tests').close(value, 'here'), 'here')).toEqual(value)
   })
 
-  it('only the newer one seals', async () => {
+  it('only the newer secret seals', async () => {
     const sealed = await rotated.close(value, 'here')
-    expect(await createSeal([secret], 'tests').open(sealed, 'here')).toEqual(value)
-    expect(await createSeal([older], 'tests').open(sealed, 'here')).toBeUndefined()
+    expect(await new Seal([secret], 'tests').open(sealed, 'here')).toEqual(value)
+    expect(await new Seal([older], 'tests').open(sealed, 'here')).toBeUndefined()
   })
 
-  it('nothing opens that was sealed under one that is gone', async () => {
-    const gone = createSeal(['the secret long ago, longer than 32 characters'], 'tests')
+  it('values sealed with a removed secret do not open', async () => {
+    const gone = new Seal(['the secret long ago, longer than 32 characters'], 'tests')
     expect(await rotated.open(await gone.close(value, 'here'), 'here')).toBeUndefined()
   })
 
-  it('one secret at least is there', () => {
-    expect(() => createSeal([], 'tests')).toThrow('at least one secret')
+  it('at least one secret is required', () => {
+    expect(() => new Seal([], 'tests')).toThrow('at least one secret')
   })
 })
 
-it('a key is 32 bytes, and another one for every purpose and secret', () => {
+it('derives a key of 32 bytes that differs for every purpose and secret', () => {
   const keys = [deriveKey(secret, 'one'), deriveKey(secret, 'two'), deriveKey(older, 'one')]
   for (const key of keys) expect(key).toHaveLength(32)
   expect(new Set(keys.map((key) => Buffer.from(key).toString('hex'))).size).toBe(3)
@@ -107,13 +107,13 @@ it('a key is 32 bytes, and another one for every purpose and secret', () => {
 })
 
 describe('a sealed cookie', () => {
-  /** Sets a cookie and gives back what a browser would send along, as it stands and in full. */
+  /** Sets a cookie. @returns the pair that a browser sends back, and the complete header line */
   async function set(
     lifetime: number,
     secure = false,
     name = 'note',
   ): Promise<{ sent: string; line: string }> {
-    const cookies = createSealedCookies<string>(seal, { lifetime, secure })
+    const cookies = new SealedCookies<string>(seal, { ttlSeconds: lifetime, secure })
     const app = express().get('/', (_req, res) => {
       cookies.set(res, name, 'the value').then(
         () => res.end(),
@@ -126,7 +126,7 @@ describe('a sealed cookie', () => {
   }
 
   async function read(cookie: string, name = 'note'): Promise<unknown> {
-    const cookies = createSealedCookies<string>(seal, { lifetime: 60, secure: false })
+    const cookies = new SealedCookies<string>(seal, { ttlSeconds: 60, secure: false })
     const app = express().get('/', (req, res) => {
       cookies.get(req, name).then(
         (read) => res.json({ read }),
@@ -138,7 +138,7 @@ describe('a sealed cookie', () => {
     return (body as { read?: unknown }).read
   }
 
-  it('comes back as it was set', async () => {
+  it('returns the value that was set', async () => {
     expect(await read((await set(60)).sent)).toBe('the value')
   })
 
@@ -147,20 +147,20 @@ describe('a sealed cookie', () => {
     expect(line).toMatch(/; Max-Age=60; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/)
   })
 
-  it('is worth nothing after its time, whatever the browser thinks', async () => {
+  it('is rejected after its time to live, even if the browser still sends it', async () => {
     expect(await read((await set(0)).sent)).toBeUndefined()
   })
 
-  it('is worth nothing under another name', async () => {
+  it('is rejected under another name', async () => {
     const { sent } = await set(60)
     expect(await read(sent.replace('note=', 'other='), 'other')).toBeUndefined()
   })
 
-  it.each(['note=', 'note=forged', 'note', ''])('is not what anybody makes up: %j', async (cookie) => {
+  it.each(['note=', 'note=forged', 'note', ''])('is rejected when it is forged: %j', async (cookie) => {
     expect(await read(cookie)).toBeUndefined()
   })
 
-  it('is pinned to its host by its name, where there is TLS', () => {
+  it('has a `__Host-` name with TLS', () => {
     expect(cookieName('note', true)).toBe('__Host-note')
     expect(cookieName('note', false)).toBe('note')
   })

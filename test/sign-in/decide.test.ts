@@ -32,22 +32,22 @@ describe('an identity', () => {
       { turn: 'refuse', reason: 'user_inactive' },
     ],
     [
-      'that was found again under a new subject is linked to its user, whoever has its address by now',
+      'of an Entra account that a user has is linked to that user, even if another user has its address',
       { relinkedUser: linked, userWithAddress: holder },
-      { turn: 'link', user: linked, again: true },
+      { turn: 'link', user: linked, relinked: true },
     ],
     [
-      'that was found again is linked though no address is certain and registration is closed',
+      'of an Entra account that a user has is linked although no address is certain and registration is closed',
       { relinkedUser: linked, address: undefined, registrationOpen: false },
-      { turn: 'link', user: linked, again: true },
+      { turn: 'link', user: linked, relinked: true },
     ],
     [
-      'that was found again as an inactive user is refused, even if an active one has its address',
+      'of an Entra account that an inactive user has is refused, even if an active user has its address',
       { relinkedUser: inactive(linked), userWithAddress: holder },
       { turn: 'refuse', reason: 'user_inactive' },
     ],
     [
-      'that is linked is not somebody found again',
+      'that is linked signs its user in, even if another user has the same Entra account',
       { linkedUser: linked, relinkedUser: holder },
       { turn: 'known', user: linked },
     ],

@@ -126,7 +126,7 @@ describe('a guard with maxAge', () => {
     [
       'asked nobody',
       { auth_time: ago(16) },
-      'Please sign in once more',
+      'A new sign-in is required',
       ['Try again', 'Choose a provider', 'Back to Portal'],
       'older than max_age',
     ],
@@ -212,7 +212,7 @@ describe('a guard with maxAge', () => {
     const picker = await visitor.open(`${portal.url}/recent`)
     expect(picker.url).toBe(`${portal.url}/login?returnTo=%2Frecent&max_age=900`)
     expect(picker.body).toContain('href="/login/second?returnTo=%2Frecent&amp;max_age=900"')
-    expect(picker.body).toContain('You are signed in, but what you want to do needs a fresh sign-in.')
+    expect(picker.body).toContain('For your security, please sign in again to continue.')
   })
 
   it('has the picker say why it shows to nobody who only has to sign in', async () => {
@@ -275,14 +275,14 @@ describe('a guard with acr', () => {
     const visitor = await signIn(portal)
     provider.faults.claims = claims
     const refused = await visitor.open(`${portal.url}/strong`)
-    expect([refused.status, refused.body.includes('This sign-in is not enough')]).toEqual([403, true])
+    expect([refused.status, refused.body.includes('Extra verification is required')]).toEqual([403, true])
     expect(causeOf(portal)).toContain('acr')
   })
 
   it('has the picker say that it asks for more than signing in', async () => {
     const portal = await portalWithAda()
     const picker = await new Visitor().open(`${portal.url}/strong`)
-    expect(picker.body).toContain('asks for a stronger sign-in')
+    expect(picker.body).toContain('requires an extra verification step')
   })
 
   it('believes nothing that the browser says of it', async () => {

@@ -189,7 +189,7 @@ describe('docs/errors.md', () => {
 describe('docs/security.md', () => {
   const rows = read('docs', 'security.md')
     .split('\n')
-    .filter((line) => line.startsWith('| ') && !line.startsWith('| who'))
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| attack |'))
 
   it('names a test in each row', () => {
     expect(rows.length).toBeGreaterThan(30)
@@ -253,13 +253,14 @@ describe('the views', () => {
     .map((file) => ({ file, text: read('views', file) }))
 
   it('print nothing unescaped but other views', () => {
+    const partial = /^<%- include\('(admin\/)?partials\/\w+'[^+]*\) %>$/
+    // Rendered when the package is built, and checked against a list of elements in test/admin/guides.test.ts.
+    const guide = /^<%- include\(`admin\/guides\/\$\{preset\.name\}`\) %>$/
     const raw = views.flatMap(({ file, text }) =>
       [...text.matchAll(/<%-[\s\S]*?%>/g)].map(([tag]) => ({ file, tag })),
     )
     expect(raw.length).toBeGreaterThan(5)
-    expect(raw.filter(({ tag }) => !/^<%- include\('(admin\/)?partials\/\w+'[^+]*\) %>$/.test(tag))).toEqual(
-      [],
-    )
+    expect(raw.filter(({ tag }) => !guide.test(tag) && !partial.test(tag))).toEqual([])
   })
 
   /** In a mail no policy of ours counts, and mail programs read inline styles only. */

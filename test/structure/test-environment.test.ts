@@ -57,7 +57,7 @@ beforeAll(async () => {
   const [answer] = await Promise.all([text(child.stdout), once(child, 'exit')])
   outcome = JSON.parse(answer) as Outcome
   await fs.rm(project, { recursive: true })
-}, 60_000)
+})
 
 describe('a file of tests that pass, but leave behind', () => {
   it.each(Object.keys(files))('%s', (name) => {

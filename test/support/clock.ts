@@ -1,33 +1,47 @@
 import { jest } from '@jest/globals'
 
-/** Shifts the time of day; timers, and servers beside the test, keep theirs. */
+/** Shifts the time of day; timers, and servers in other processes, keep theirs. */
 export interface Clock {
   pass(milliseconds: number): void
   back(): void
 }
 
+const untouched = [
+  'cancelAnimationFrame',
+  'cancelIdleCallback',
+  'clearImmediate',
+  'clearInterval',
+  'hrtime',
+  'nextTick',
+  'performance',
+  'queueMicrotask',
+  'requestAnimationFrame',
+  'requestIdleCallback',
+  'setImmediate',
+  'setInterval',
+] as const
+
 export function takeClock(): Clock {
-  jest.useFakeTimers({
-    doNotFake: [
-      'cancelAnimationFrame',
-      'cancelIdleCallback',
-      'clearImmediate',
-      'clearInterval',
-      'clearTimeout',
-      'hrtime',
-      'nextTick',
-      'performance',
-      'queueMicrotask',
-      'requestAnimationFrame',
-      'requestIdleCallback',
-      'setImmediate',
-      'setInterval',
-      'setTimeout',
-    ],
-    now: Date.now(),
-  })
+  jest.useFakeTimers({ doNotFake: [...untouched, 'clearTimeout', 'setTimeout'], now: Date.now() })
   return {
     pass: (milliseconds) => void jest.setSystemTime(Date.now() + milliseconds),
     back: () => void jest.useRealTimers(),
+  }
+}
+
+/** Time limits end only by `pass`, however slow the machine is; the time of day keeps running. */
+export function takeTimers(): Clock {
+  jest.useFakeTimers({ doNotFake: [...untouched, 'Date'] })
+  const native = jest.spyOn(AbortSignal, 'timeout').mockImplementation((milliseconds) => {
+    const controller = new AbortController()
+    setTimeout(() => controller.abort(new DOMException('Timed out', 'TimeoutError')), milliseconds)
+    return controller.signal
+  })
+  return {
+    pass: (milliseconds) => void jest.advanceTimersByTime(milliseconds),
+    back() {
+      native.mockRestore()
+      jest.useRealTimers()
+    },
   }
 }

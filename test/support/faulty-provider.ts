@@ -194,6 +194,11 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const { faults } = provider
 
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    // The browser asks for it by itself, so `requests` leaves it out.
+    if (req.url === '/favicon.ico') {
+      res.writeHead(204).end()
+      return
+    }
     const request = await received(req)
     provider.requests.push(request)
     const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined

@@ -1,12 +1,14 @@
 import { once } from 'node:events'
 import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { arrived } from './http-requests.ts'
 import type { TestPortal } from './portal.ts'
 import type { Visitor } from './visitor.ts'
 
 /**
- * A post of which the head is sent, and looked at.
+ * Sends the head of a post and waits until the portal asks for its body, so the portal has authenticated the user by then.
  *
- * @returns sends the rest
+ * @returns sends the body
  */
 export async function holdPost(
   portal: TestPortal,
@@ -26,9 +28,10 @@ export async function holdPost(
       'content-length': body.length,
     },
   })
+  const received = arrived(path)
   sent.flushHeaders()
-  // Until it has been looked at who it is.
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  const request = await received
+  while (!request.readableFlowing) await sleep(5)
   return async () => {
     sent.end(body)
     const [answer] = (await once(sent, 'response')) as [http.IncomingMessage]

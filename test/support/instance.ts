@@ -45,5 +45,6 @@ app.get('/test/heap', async (_req, res) => {
   const { heapUsed, external } = process.memoryUsage()
   res.json(heapUsed + external)
 })
+app.get('/favicon.ico', (_req, res) => void res.sendStatus(204))
 mountDefault(app, sso)
 app.listen(Number(PORT), '127.0.0.1', () => console.log('ready'))

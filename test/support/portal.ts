@@ -65,6 +65,8 @@ export async function startPortal({
     database: knex,
   })
   const app = express()
+  // Hosts serve this; a browser asks for it on every page that names no icon.
+  app.get('/favicon.ico', (_req, res) => void res.sendStatus(204))
   mount(app, sso)
   server.on('request', app)
   return {

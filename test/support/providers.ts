@@ -22,7 +22,6 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     frontChannelLogout: false,
     secretEncoding: 'form',
     clientSecretExpiresAt: undefined,
-    secondClientSecretExpiresAt: undefined,
     proxy: undefined,
     certificateAuthority: undefined,
     enabled: true,

@@ -143,7 +143,7 @@ export async function expectRefusal(
     cause: expect.stringMatching(cause),
   })
   expect(seen.headers.get('content-type')).toContain('text/html')
-  expect(await portal.knex('sso_events').where({ kind: 'refused', reference })).toHaveLength(1)
+  expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed', reference })).toHaveLength(1)
   expect((await visitor.get(`${portal.url}/portal`)).status).toBe(302)
   expect((await visitor.get(`${portal.url}/login`)).status).toBe(200)
   expect(attacker.heard).toEqual([])

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { domainOf, normaliseEmail } from '../../lib/users/email-address.ts'
 
-describe('an address in normal form', () => {
+describe('normaliseEmail', () => {
   it.each([
     ['ada@example.com', 'ada@example.com'],
     ['  Ada@Example.COM\n', 'ada@example.com'],
@@ -15,11 +15,11 @@ describe('an address in normal form', () => {
     ['ada@bu\u0308cher.example', 'ada@xn--bcher-kva.example'],
     ['ada@\uff45xample.com', 'ada@example.com'],
     ['j\u00f6rg@example.com', 'j\u00f6rg@example.com'],
-  ])('%j is %j', (text, email) => {
+  ])('turns %j into %j', (text, email) => {
     expect(normaliseEmail(text)).toBe(email)
   })
 
-  it('stays as it is when normalised again', () => {
+  it('is idempotent', () => {
     for (const text of ['Ada@Example.COM', 'J\u00d6RG@B\u00dcCHER.example', 'K\u212a@example.com']) {
       const email = normaliseEmail(text)
       expect(email).toBeDefined()
@@ -27,12 +27,12 @@ describe('an address in normal form', () => {
     }
   })
 
-  it('has a domain', () => {
+  it('returns the domain', () => {
     expect(domainOf('ada@example.com')).toBe('example.com')
   })
 })
 
-describe('a look-alike is another address', () => {
+describe('a look-alike stays a different address', () => {
   it.each([
     ['the KELVIN SIGN', 'mi\u212ae@example.com', 'mike@example.com'],
     ['a full-width letter', '\uff4dike@example.com', 'mike@example.com'],
@@ -50,7 +50,7 @@ describe('a look-alike is another address', () => {
   })
 })
 
-describe('no address is', () => {
+describe('an invalid address', () => {
   it.each([
     '',
     '@',
@@ -101,7 +101,7 @@ describe('no address is', () => {
     expect(normaliseEmail(value)).toBeUndefined()
   })
 
-  it('one that is longer than mail allows', () => {
+  it('exceeds the limits of mail addresses', () => {
     const label = 'x'.repeat(63)
     const domain = `${label}.${label}.${label}`
     expect(normaliseEmail(`${'a'.repeat(64)}@example.com`)).toBeDefined()

@@ -1,13 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import express from 'express'
 import knexModule from 'knex'
 import request from 'supertest'
 import { databases } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
@@ -29,7 +30,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 
 const get = (address: string) => request(portal.app).get(address).set('accept', 'text/html')
 
-/** Posts half a form and hangs up; until the log tells of it. */
+/** Posts half a form, aborts, and waits for the log line. */
 async function brokenOff(path: string): Promise<void> {
   const logged = portal.logs.length
   const { hostname, port } = new URL(portal.url)
@@ -39,15 +40,15 @@ async function brokenOff(path: string): Promise<void> {
   await new Promise<void>((resolve) => {
     post.write('state=', () => resolve())
   })
-  // Read half, and waited for.
+  // By now the server waits for the rest of the form.
   await get('/login')
   post.destroy()
   while (portal.logs.length === logged) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-describe('every page of ours', () => {
+describe('every page', () => {
   it.each(['/login', '/login/nope', '/register', '/logout/done'])(
-    '%s runs nothing inline, cannot be framed, leaks no address and is not stored',
+    '%s has no inline code, and forbids framing, referrers and caching',
     async (address) => {
       await open()
       const { headers, text } = await get(address)
@@ -66,14 +67,38 @@ describe('every page of ours', () => {
     },
   )
 
-  it('is in the language of its reader, English when there is none of theirs', async () => {
+  it('names its icon, so that no browser asks the host for /favicon.ico', async () => {
+    const views = path.resolve(import.meta.dirname, '../../views')
+    const folders = [views, path.join(views, 'admin')]
+    const templates = folders.flatMap((folder) =>
+      readdirSync(folder).flatMap((name) => (name.endsWith('.ejs') ? path.join(folder, name) : [])),
+    )
+    expect(templates.length).toBeGreaterThan(20)
+    for (const template of templates)
+      expect(readFileSync(template, 'utf8')).toMatch(/include\('(admin\/)?partials\/head'/)
+    await open({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.use('/admin/sso', sso.admin({ authorize: () => true }))
+      },
+    })
+    for (const address of ['/login', '/admin/sso/']) {
+      const { text } = await get(address)
+      const [, icon] = /<link rel="icon" href="([^"]+)"/.exec(text)!
+      expect((await get(icon!)).status).toBe(200)
+    }
+    const bare = express().use(portal.sso.router())
+    expect((await request(bare).get('/favicon.ico')).status).toBe(404)
+  })
+
+  it('is in the reader’s language, else in English', async () => {
     await open()
     const german = await get('/login').set('accept-language', 'de-CH,de;q=0.9,en;q=0.5')
     expect(german.text).toContain('<html lang="de"')
     expect((await get('/login').set('accept-language', 'xx')).text).toContain('<html lang="en"')
   })
 
-  it('carries the name, logo and stylesheet of the portal, and the policy lets just those load', async () => {
+  it('has the portal’s name, logo and stylesheet, and the policy allows exactly these', async () => {
     await open({
       branding: {
         name: 'Acme & Söhne',
@@ -89,7 +114,7 @@ describe('every page of ours', () => {
     expect(headers['content-security-policy']).toContain("img-src 'self' data: https://cdn.example")
   })
 
-  it("can be replaced by the host's own template, a partial alone too", async () => {
+  it("can be replaced by the host's own template, or by a single partial", async () => {
     const viewsDir = mkdtempSync(path.join(tmpdir(), 'views-'))
     mkdirSync(path.join(viewsDir, 'partials'))
     writeFileSync(
@@ -106,7 +131,7 @@ describe('every page of ours', () => {
     rmSync(viewsDir, { recursive: true })
   })
 
-  it('shows names from administrators as text', async () => {
+  it('shows administrators’ texts as text', async () => {
     await open()
     await portal.sso.providers.update('acme', { displayName: '<b onclick=x>Acme</b>' })
     expect((await get('/login')).text).not.toContain('<b onclick')
@@ -114,7 +139,7 @@ describe('every page of ours', () => {
 })
 
 describe('assets', () => {
-  it('are cached for long, under an address that changes with them', async () => {
+  it('are cached for a year, under a URL that changes with their content', async () => {
     await open()
     const [, href] = /href="([^"]*portal-sso\.css[^"]*)"/.exec((await get('/login')).text)!
     const { status, headers } = await get(href!.replaceAll('&amp;', '&'))
@@ -127,7 +152,7 @@ describe('assets', () => {
     '/login/assets/../../package.json',
     '/login/assets/%2e%2e/picker.ejs',
     '/login/assets/..%2fpicker.ejs',
-  ])('%s leads nowhere', async (address) => {
+  ])('%s is not found', async (address) => {
     await open()
     const { status, text } = await get(address)
     expect(status).toBeGreaterThanOrEqual(400)
@@ -135,8 +160,8 @@ describe('assets', () => {
   })
 })
 
-describe('trouble', () => {
-  it('with the database: 503 with a page and Retry-After, the cause only in the log', async () => {
+describe('a failure', () => {
+  it('of the database: 503 with a page and Retry-After, the cause only in the log', async () => {
     await open()
     await portal.knex.destroy()
     const { status, headers, text } = await get('/login')
@@ -146,27 +171,30 @@ describe('trouble', () => {
     portal.knex.initialize()
   })
 
-  it.each(databases)('with what somebody sends: a page, the process alive, on %s', async (_name, fresh) => {
-    const database = await fresh()
-    const knex = knexModule(database.config)
-    closing.push(() => knex.destroy(), database.drop)
-    await open({ database: knex })
-    for (const address of [
-      '/login/%ff',
-      '/login/%00',
-      '/login/%00/callback?code=x&state=x',
-      `/login/${'x'.repeat(5000)}`,
-      '/login?returnTo[a]=1',
-      '/login?email=%00',
-    ])
-      expect((await get(address)).status).toBeLessThan(500)
-    const huge = await request(portal.app)
-      .post('/login/acme/callback')
-      .type('form')
-      .send(`state=${'x'.repeat(100_000)}`)
-    expect(huge.status).toBe(400)
-    await brokenOff('/login/acme/callback')
-    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', fields: { code: 'request_invalid' } })
-    expect((await get('/login')).status).toBe(200)
-  })
+  it.each(databases)(
+    'of a malformed request: a page, and the process survives, on %s',
+    async (_name, fresh) => {
+      const database = await fresh()
+      const knex = knexModule(database.config)
+      closing.push(() => knex.destroy(), database.drop)
+      await open({ database: knex })
+      for (const address of [
+        '/login/%ff',
+        '/login/%00',
+        '/login/%00/callback?code=x&state=x',
+        `/login/${'x'.repeat(5000)}`,
+        '/login?returnTo[a]=1',
+        '/login?email=%00',
+      ])
+        expect((await get(address)).status).toBeLessThan(500)
+      const huge = await request(portal.app)
+        .post('/login/acme/callback')
+        .type('form')
+        .send(`state=${'x'.repeat(100_000)}`)
+      expect(huge.status).toBe(400)
+      await brokenOff('/login/acme/callback')
+      expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', fields: { code: 'request_invalid' } })
+      expect((await get('/login')).status).toBe(200)
+    },
+  )
 })

@@ -4,6 +4,7 @@ import net from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
 import type { RateLimits } from '../../lib/web/rate-limit.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -19,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => provider.close())
 beforeEach(async () => {
   provider.reset()
-  // Redis is everybody's: what another test counted, or an earlier run, is not ours.
+  // All tests share this Redis: remove the counters of earlier tests and runs.
   const redis = await connectRedis()
   for await (const keys of redis.scanIterator({ MATCH: 'portal-sso:limit:*' }))
     if (keys.length > 0) await redis.del(keys)
@@ -39,7 +40,7 @@ async function portalWith(
   return portal
 }
 
-/** The statuses of so many requests, one after the other. */
+/** Statuses of sequential requests. */
 async function statuses(times: number, ask: () => Promise<{ status: number }>): Promise<number[]> {
   const seen: number[] = []
   for (let n = 0; n < times; n++) seen.push((await ask()).status)
@@ -48,7 +49,7 @@ async function statuses(times: number, ask: () => Promise<{ status: number }>): 
 
 const events = (portal: TestPortal) => portal.knex('sso_events').where({ kind: 'rate-limited' })
 
-/** Behind a proxy that says where requests come from. */
+/** The portal trusts the proxy's `X-Forwarded-For`. */
 const trusting: TestPortalOptions = {
   mount(app, sso) {
     app.set('trust proxy', 'loopback')
@@ -57,14 +58,14 @@ const trusting: TestPortalOptions = {
 }
 const from = (address: string) => new Visitor({ 'x-forwarded-for': address })
 
-describe('a client that makes too many requests', () => {
+describe('a client over a limit', () => {
   it.each([
     ['start', '/login/acme', 302],
     ['callback', '/login/acme/callback?code=x&state=x', 400],
     ['registration', '/register', 400],
     ['logout', '/logout', 303],
     ['logout', '/logout/acme/frontchannel?sid=x', 404],
-  ] as const)('is turned away at %s', async (limit, path, before) => {
+  ] as const)('is refused at %s', async (limit, path, before) => {
     const portal = await portalWith({ [limit]: 3 })
     const visitor = new Visitor()
     expect(await statuses(5, () => visitor.get(portal.url + path))).toEqual([
@@ -82,13 +83,13 @@ describe('a client that makes too many requests', () => {
     ['code', '/register/verify'],
     ['logout', '/logout'],
     ['logout', '/logout/acme/backchannel'],
-  ] as const)('is turned away at %s by POST %s', async (limit, path) => {
+  ] as const)('is refused at %s with POST %s', async (limit, path) => {
     const portal = await portalWith({ [limit]: 2 })
     const seen = await statuses(4, () => new Visitor().post(portal.url + path))
     expect(seen.map((status) => status === 429)).toEqual([false, false, true, true])
   })
 
-  it('is turned away where a host asks for passwords, with a row for each refusal before, and none for those let through', async () => {
+  it('is refused at the host’s classic login, after a row for each refusal before; admitted requests do not count', async () => {
     const portal = await portalWith(
       { start: 3 },
       {
@@ -100,14 +101,14 @@ describe('a client that makes too many requests', () => {
     )
     const post = () => new Visitor().post(`${portal.url}/password-login`)
     expect(await statuses(6, post)).toEqual([403, 403, 403, 429, 429, 429])
-    expect(await portal.knex('sso_events').where({ kind: 'refused' })).toHaveLength(3)
+    expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toHaveLength(3)
     expect(await events(portal)).toHaveLength(1)
     await portal.sso.providers.disable('acme')
     expect(await statuses(6, post)).toEqual([200, 200, 200, 200, 200, 200])
   })
 
   it.each(['/LOGIN/acme', '/login/acme/', '/login/%61cme', '/login/nope', '/login/acme/nothing/here'])(
-    'is counted however the path is spelled: %s',
+    'is counted for every spelling of a path: %s',
     async (path) => {
       const portal = await portalWith({ start: 1 })
       const visitor = new Visitor()
@@ -116,7 +117,7 @@ describe('a client that makes too many requests', () => {
   )
 
   it.each(['/LOGIN/acme/CALLBACK', '/login/acme/callback/', '/login/acme/%63allback'])(
-    'is counted however the path of an answer is spelled: %s',
+    'is counted for every spelling of the callback path: %s',
     async (path) => {
       const portal = await portalWith({ callback: 1, start: 1 })
       const visitor = new Visitor()
@@ -124,7 +125,7 @@ describe('a client that makes too many requests', () => {
     },
   )
 
-  it('reads a page that says when to come back, or a problem; then nothing is asked of database or provider', async () => {
+  it('gets a page or a problem with Retry-After, without a query or a request to the provider', async () => {
     const portal = await portalWith({ start: 1 })
     const visitor = new Visitor()
     await visitor.get(`${portal.url}/login/acme`)
@@ -136,7 +137,7 @@ describe('a client that makes too many requests', () => {
     expect(page.headers.get('cache-control')).toBe('no-store')
     expect(Number(page.headers.get('retry-after'))).toBeGreaterThan(50)
     expect(Number(page.headers.get('retry-after'))).toBeLessThanOrEqual(60)
-    // The one event.
+    // One event only.
     expect(asked).toHaveBeenCalledTimes(1)
     const problem = await visitor.get(`${portal.url}/login/acme`, { accept: 'application/json' })
     expect(problem.headers.get('content-type')).toContain('application/problem+json')
@@ -144,7 +145,7 @@ describe('a client that makes too many requests', () => {
     expect(asked).toHaveBeenCalledTimes(1)
   })
 
-  it('comes back when Retry-After said, and not before', async () => {
+  it('is admitted again after Retry-After, and not before', async () => {
     const portal = await portalWith({ start: 1 })
     const visitor = new Visitor()
     const click = () => visitor.get(`${portal.url}/login/acme`)
@@ -158,7 +159,7 @@ describe('a client that makes too many requests', () => {
     expect((await click()).status).toBe(302)
   })
 
-  it('is one event and one line in the log for each limit and window, whatever it sends', async () => {
+  it('causes one event and one log line for each limit and window', async () => {
     const portal = await portalWith({ start: 1, logout: 1 })
     await statuses(20, () => new Visitor().get(`${portal.url}/login/acme`))
     await statuses(20, () => new Visitor().get(`${portal.url}/logout`))
@@ -174,14 +175,14 @@ describe('a client that makes too many requests', () => {
     expect(await events(portal)).toHaveLength(3)
   })
 
-  it('harms nobody else, behind a proxy that Express trusts', async () => {
+  it('does not affect other clients behind a trusted proxy', async () => {
     const portal = await portalWith({ start: 1 }, trusting)
     const click = (address: string) => from(address).get(`${portal.url}/login/acme`)
     expect(await statuses(2, () => click('203.0.113.7'))).toEqual([302, 429])
     expect((await click('203.0.113.8')).status).toBe(302)
   })
 
-  it('is told from others also where the proxy writes the port behind the address', async () => {
+  it('is distinguished from others even if the proxy appends the port to the address', async () => {
     const portal = await portalWith({ start: 1 }, trusting)
     const click = async (address: string) => (await from(address).get(`${portal.url}/login/acme`)).status
     expect(await click('203.0.113.7:50001')).toBe(302)
@@ -191,13 +192,13 @@ describe('a client that makes too many requests', () => {
     expect(await click('2001:db8::2')).toBe(429)
   })
 
-  it('gains nothing by a header where Express trusts no proxy', async () => {
+  it('gains nothing by `X-Forwarded-For` if Express trusts no proxy', async () => {
     const portal = await portalWith({ start: 1 })
     await from('203.0.113.7').get(`${portal.url}/login/acme`)
     expect((await from('203.0.113.8').get(`${portal.url}/login/acme`)).status).toBe(429)
   })
 
-  it('has one /64 of IPv6 for its own, and as IPv4 written as IPv6 is who it is', async () => {
+  it('is an IPv6 /64; an IPv4-mapped address counts as IPv4', async () => {
     const portal = await portalWith({ start: 1 }, trusting)
     const click = async (address: string) => (await from(address).get(`${portal.url}/login/acme`)).status
     expect(await click('2001:db8:0:1::1')).toBe(302)
@@ -208,7 +209,7 @@ describe('a client that makes too many requests', () => {
     expect(await click('::ffff:203.0.113.8')).toBe(302)
   })
 
-  it('whose address is none shares one count with all the others of that kind', async () => {
+  it('without a valid address shares one counter with all such clients', async () => {
     const portal = await portalWith({ start: 1 }, trusting)
     const click = async (address: string) => (await from(address).get(`${portal.url}/login/acme`)).status
     expect(await click('unknown')).toBe(302)
@@ -217,20 +218,20 @@ describe('a client that makes too many requests', () => {
 })
 
 describe('an attempt', () => {
-  it('whose answer comes again and again is over after ten times, from wherever they come', async () => {
+  it('is refused after ten responses, from any address', async () => {
     const portal = await portalWith({}, trusting)
     const visitor = new Visitor()
     const start = await visitor.get(`${portal.url}/login/acme`)
     const answer = new URL((await visitor.get(start.location!)).location!)
     answer.searchParams.set('code', 'guessed')
     let n = 0
-    // The same cookie each time, as somebody has who copied it; another address each time.
+    // An attacker with a copied cookie, from a different address each time.
     const again = () => visitor.clone().get(answer.href, { 'x-forwarded-for': `203.0.113.${n++}` })
     const seen = await statuses(12, again)
     expect(seen).toEqual([...Array.from({ length: 10 }, () => 400), 429, 429])
     expect(provider.requests.filter(({ body }) => body.includes('code=guessed'))).toHaveLength(10)
     expect(await events(portal)).toMatchObject([{ detail: '{"limit":"attempt"}' }])
-    // Posted, it is the same attempt.
+    // A posted response belongs to the same attempt.
     const posted = await visitor.post(
       `${portal.url}/login/acme/callback`,
       Object.fromEntries(answer.searchParams),
@@ -238,7 +239,7 @@ describe('an attempt', () => {
     expect(posted.status).toBe(429)
   })
 
-  it('is the same one in an address that only the sender of a request can write, not a browser', async () => {
+  it('is recognized in a request target that no browser sends', async () => {
     const portal = await portalWith({})
     const { hostname, port } = new URL(portal.url)
     const ask = async () => {
@@ -250,7 +251,7 @@ describe('an attempt', () => {
     expect((await statuses(12, ask)).slice(9)).toEqual([400, 429, 429])
   })
 
-  it('of somebody else is not touched by it', async () => {
+  it('of another user is not affected', async () => {
     const portal = await portalWith({})
     await statuses(12, () => new Visitor().get(`${portal.url}/login/acme/callback?code=x&state=guessed`))
     expect((await new Visitor().open(`${portal.url}/login/acme`)).url).toBe(`${portal.url}/register`)
@@ -258,8 +259,10 @@ describe('an attempt', () => {
 })
 
 describe('limits', () => {
-  it('let a company of 1,000 behind one address click, come back and sign out within one minute, by default', async () => {
+  it('admit a company of 1,000 behind one address within one minute, by default: starts, responses and sign-outs', async () => {
     const portal = await portalWith(undefined)
+    const clock = takeClock()
+    open.push({ close: () => clock.back() })
     for (const path of ['/login/acme?', '/login/acme/callback?error=x&state=', '/logout?']) {
       for (let n = 0; n < 1000; n += 50) {
         const seen = Array.from({ length: 50 }, (_, at) => new Visitor().get(`${portal.url}${path}${n + at}`))
@@ -268,7 +271,7 @@ describe('limits', () => {
     }
   })
 
-  it('nothing is limited where the option is false', async () => {
+  it('are disabled by the option `false`', async () => {
     const portal = await startPortal({ rateLimits: false })
     open.push(portal)
     const seen = await statuses(250, () => new Visitor().post(`${portal.url}/register/code`))
@@ -285,7 +288,7 @@ describe('with Redis', () => {
     return client
   }
 
-  it('instances count together, and the first one over the limit is one event', async () => {
+  it('instances count together, and the first request over the limit is one event', async () => {
     const redis = [await clientOf(process.env.TEST_REDIS_URL!), await clientOf(process.env.TEST_REDIS_URL!)]
     const north = await portalWith({ start: 4 }, { redis: redis[0] })
     const south = await startPortal({
@@ -301,7 +304,7 @@ describe('with Redis', () => {
     expect(await events(north)).toHaveLength(1)
   })
 
-  it('its keys say nothing of an attempt, are short, and go by themselves', async () => {
+  it('keys reveal nothing about an attempt, are short, and expire', async () => {
     const redis = await clientOf(process.env.TEST_REDIS_URL!)
     const portal = await portalWith({}, { ...trusting, redis: redis })
     const state = 'x'.repeat(5000)
@@ -315,7 +318,7 @@ describe('with Redis', () => {
     }
   })
 
-  it('that goes away, every instance counts for itself at once; back again, they count together', async () => {
+  it('down, every instance counts alone at once; after its return, they count together', async () => {
     const server = await startOwnRedis()
     open.push({ close: () => server.stop() })
     const redis = await clientOf(server.url)
@@ -331,8 +334,8 @@ describe('with Redis', () => {
     expect(await redis.get('portal-sso:limit:start:127.0.0.1')).toBe('3')
   })
 
-  it('that is connected but says nothing costs half a second, and neither the limit nor the page', async () => {
-    // Takes every command and answers none, once it is told to.
+  it('connected but silent, a request waits half a second, and limits and pages still work', async () => {
+    // Accepts commands, but answers none once `silent` is set.
     let silent = false
     const to = new URL(process.env.TEST_REDIS_URL!)
     const door = net.createServer((near) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { safeReturnTo } from '../../lib/web/return-to.ts'
 
-describe('a return path is let through', () => {
+describe('a return path is accepted', () => {
   it.each([
     ['/', '/'],
     ['/portal', '/portal'],
@@ -25,7 +25,7 @@ describe('a return path is let through', () => {
     expect(safeReturnTo(value)).toBe(path)
   })
 
-  it('up to 1500 characters, counted as the browser writes them', () => {
+  it('up to 1,500 characters, counted percent-encoded', () => {
     expect(safeReturnTo(`/${'x'.repeat(1499)}`)).toHaveLength(1500)
     expect(safeReturnTo(`/${'x'.repeat(1500)}`)).toBeUndefined()
     expect(safeReturnTo(`/${'日'.repeat(166)}`)).toHaveLength(1495)
@@ -80,7 +80,7 @@ describe('a return path is refused', () => {
     expect(safeReturnTo(value)).toBeUndefined()
   })
 
-  it('never leads a browser away, whatever is put in front of another host', () => {
+  it('never leads to another host, whatever its prefix', () => {
     const parts = ['/', '\\', '.', '..', '%2f', '%2e', '%5c', '@', ':', ';', '?', '#', '\t', ' ', '\u00a0']
     const starts = parts.flatMap((a) => parts.flatMap((b) => parts.map((c) => `/${a}${b}${c}`)))
     for (const start of starts) {

@@ -82,7 +82,7 @@ describe('a post from another site (CSRF)', () => {
         app.use('/admin/sso', sso.admin(everybody))
       },
     })
-  /** Administrators' too: nobody has more to give away. */
+  /** All POST routes, those of administrators included. */
   const all = () => {
     const admin = posts(portal.sso.admin(everybody).stack as unknown as Layer[])
     return [...ours(), ...admin.map((path) => `/admin/sso${path}`)]
@@ -93,7 +93,7 @@ describe('a post from another site (CSRF)', () => {
     handle: { stack?: Layer[] }
   }
 
-  /** Every path of ours that takes a POST, found in the routers themselves, so that a new one is here, too. */
+  /** Paths that accept a POST, read from the routers themselves, so that new routes are included. */
   function posts(layers: Layer[]): string[] {
     return layers.flatMap(({ route, handle }) => {
       if (route && (route.methods.post || route.methods._all)) return [route.path].flat()
@@ -101,27 +101,27 @@ describe('a post from another site (CSRF)', () => {
     })
   }
 
-  // The sender is the provider's server: no browser, no cookies; the logout token proves it (Back-Channel Logout 1.0, 2.5).
+  // The provider's server sends it, without cookies. The logout token authenticates it (Back-Channel Logout 1.0, 2.5).
   const fromServers = ['/logout/:provider/backchannel']
-  // A tile on a provider's dashboard (Core 4): it does what a link does, and what that is stands in initiate.test.ts.
+  // Third-party initiated login (Core 4) has the effect of a link; initiate.test.ts covers it.
   const fromDashboards = ['/login/initiate']
   const ours = () =>
     posts(portal.sso.router().stack as unknown as Layer[]).filter(
       (path) => !fromServers.includes(path) && !fromDashboards.includes(path),
     )
 
-  it('is refused at every route of ours that takes one', async () => {
+  it('is refused at every route that accepts a POST', async () => {
     await openWithAdmin()
     expect(all()).toEqual(expect.arrayContaining(['/register', '/logout', '/admin/sso/:slug/enable']))
     for (const path of all()) {
       const address = portal.url + path.replace(/:\w+/g, 'acme')
       for (const headers of [
         { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
-        // Another port or subdomain of the same site may be somebody else's.
+        // An attacker may control another port or subdomain of the same site.
         { 'sec-fetch-site': 'same-site', origin: 'https://sibling.example.com' },
         { 'sec-fetch-site': 'none', origin: 'null' },
         { 'sec-fetch-site': 'cross-site', origin: portal.url },
-        // Old browsers say no more than this.
+        // Old browsers send `Origin` only.
         { 'sec-fetch-site': '', origin: 'https://evil.example' },
         { 'sec-fetch-site': '', origin: 'null' },
         { 'sec-fetch-site': '', origin: `${portal.url}.evil.example` },
@@ -135,7 +135,7 @@ describe('a post from another site (CSRF)', () => {
     }
   })
 
-  it('is refused when it does not say where it comes from', async () => {
+  it('is refused without `Sec-Fetch-Site` and `Origin`', async () => {
     await openWithAdmin()
     await signIn()
     for (const path of all()) {
@@ -145,7 +145,7 @@ describe('a post from another site (CSRF)', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('of an answer, which is the provider’s to post, signs nobody in without an attempt of this browser', async () => {
+  it('of an authorization response signs nobody in without an attempt in this browser', async () => {
     await open()
     const stolen = await answer()
     const victim = new Visitor()
@@ -154,14 +154,14 @@ describe('a post from another site (CSRF)', () => {
       Object.fromEntries(stolen.searchParams),
       { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
     )
-    // The page that posts it once more, from our own origin; and there is no attempt then either.
+    // This page posts the response again from our own origin, where the attempt is missing as well.
     expect(seen.status).toBe(200)
     const fields = { ...Object.fromEntries(stolen.searchParams), portal_sso_posted_again: '1' }
     expect((await victim.post(`${portal.url}/login/acme/callback`, fields)).status).toBe(400)
     expect((await victim.get(`${portal.url}/portal`)).status).toBe(302)
   })
 
-  it('nor does a GET change anything: a link, an image, a prefetch', async () => {
+  it('is not needed for a GET, which changes nothing: a link, an image, a prefetch', async () => {
     await open()
     await signIn()
     for (const path of ['/logout', '/logout?confirm=1', '/logout/done', '/register', '/logout?_method=POST'])
@@ -170,7 +170,7 @@ describe('a post from another site (CSRF)', () => {
   })
 })
 
-describe('an address of another site as returnTo (open redirect)', () => {
+describe('another site as returnTo (open redirect)', () => {
   const evil = [
     'https://evil.example/',
     '//evil.example/',
@@ -189,7 +189,7 @@ describe('an address of another site as returnTo (open redirect)', () => {
     '.evil.example',
   ]
 
-  /** Wherever it leads, it is a page of the portal. */
+  /** Every link and redirect leads to the portal. */
   function expectAtHome(seen: Seen): void {
     const links = [...seen.body.matchAll(/\s(?:href|action|src)="([^"]*)"/g)].map(([, link = '']) => link)
     for (const link of [...links, seen.location ?? '/']) {
@@ -199,7 +199,7 @@ describe('an address of another site as returnTo (open redirect)', () => {
     }
   }
 
-  it.each(evil)('leads nobody away: %j', async (returnTo) => {
+  it.each(evil)('is ignored: %j', async (returnTo) => {
     await open()
     const query = `?returnTo=${encodeURIComponent(returnTo)}`
     // On the picker.
@@ -212,11 +212,11 @@ describe('an address of another site as returnTo (open redirect)', () => {
     const again = await visitor.get(`${portal.url}/login${query}`)
     expect(again.status).toBe(303)
     expectAtHome(again)
-    // The answer once more, from the back button.
+    // The same response again, after the back button.
     expectAtHome(await visitor.get(finished.url))
-    // On the page of a refusal.
+    // On the page of a refused sign-in.
     expectAtHome(await visitor.get(`${portal.url}/login/nope${query}`))
-    // Through a registration, and out of it.
+    // Before and after a registration.
     visitor = new Visitor()
     provider.person = { ...newcomer }
     const form = await visitor.follow(await answerOf(`${portal.url}/login/acme${query}`))
@@ -237,7 +237,7 @@ describe('an address of another site as returnTo (open redirect)', () => {
     '/portal//evil.example',
     '/portal/..//evil.example',
     '/portal\\@evil.example',
-  ])('is not made by the guard out of %s', async (target) => {
+  ])('is not constructed by the guard from %s', async (target) => {
     await open({
       mount(app, sso) {
         app.use(sso.session())
@@ -254,7 +254,7 @@ describe('an address of another site as returnTo (open redirect)', () => {
   })
 })
 
-describe('headers that claim another host', () => {
+describe('a forged host', () => {
   const claims = {
     host: 'evil.example',
     'x-forwarded-host': 'evil.example',
@@ -278,7 +278,7 @@ describe('headers that claim another host', () => {
     '/register',
     '/logout',
     '/logout/done',
-  ])('are in nothing that %s answers, also where Express trusts a proxy', async (path) => {
+  ])('in a header does not appear in the response of %s, even if Express trusts a proxy', async (path) => {
     for (const trust of [false, true]) {
       await open({
         mount(app, sso) {
@@ -295,7 +295,7 @@ describe('headers that claim another host', () => {
   })
 
   it.each(['/login', '/login/acme', '/login/acme/callback?code=x&state=x', '/portal', '/logout'])(
-    'nor does a target in absolute form: GET http://evil.example%s',
+    'in an absolute request target does not appear in the response: GET http://evil.example%s',
     async (path) => {
       await open()
       const seen = await raw('GET', `http://evil.example${path}`)
@@ -305,8 +305,8 @@ describe('headers that claim another host', () => {
   )
 })
 
-describe('every answer of ours', () => {
-  it('is kept by no cache, told to no other site, and shown in no frame: pages, redirects, errors, problems', async () => {
+describe('every response', () => {
+  it('forbids caching, referrers to other sites and framing: pages, redirects, errors, problems', async () => {
     await open({ registrationFields: [{ name: 'phone', label: 'Phone', required: true }] })
     const seen: [what: string, Seen][] = []
     const see = (what: string, one: Seen) => {
@@ -369,7 +369,7 @@ describe('every answer of ours', () => {
     }
   })
 
-  it('sets cookies that are ours alone: __Host-, Secure, HttpOnly, SameSite=Lax, on the whole site, for no domain', async () => {
+  it('sets cookies with __Host-, Secure, HttpOnly, SameSite=Lax and Path=/, without a domain', async () => {
     await open({ baseUrl: 'https://portal.example.com' })
     visitor = new Visitor({ 'x-forwarded-proto': 'https' })
     const set: string[] = []
@@ -410,11 +410,11 @@ describe('every answer of ours', () => {
     }
   })
 
-  it('that may be kept is kept by the browser alone, for it brings the cookie of a session (shared cache)', async () => {
+  it('that may be cached is `private`, because it can carry a session cookie (shared cache)', async () => {
     await open({
       mount(app, sso) {
         app.use(sso.session())
-        // As hosts do: what is new in the session brings its cookie with every answer.
+        // A changed session sends its cookie with every response.
         app.use((req, _res, next) => {
           Object.assign(req.session, { pages: Number((req.session as { pages?: number }).pages ?? 0) + 1 })
           next()
@@ -437,7 +437,7 @@ describe('every answer of ours', () => {
 
 describe('the Cookie header', () => {
   const longest = { text: '漢'.repeat(160), plain: 'x'.repeat(1490) }
-  /** all that a provider can say of somebody, as long as it can be */
+  /** claims of the maximum length */
   const wordy = {
     sub: '"'.repeat(255),
     sid: '漢'.repeat(255),
@@ -458,7 +458,7 @@ describe('the Cookie header', () => {
     return { newest, largest }
   }
 
-  it('stays below 7 KB with 60 tabs, long deep links, a wordy registration, a session and TLS; the newest tab finishes', async () => {
+  it('stays below 7 KB with 60 tabs, long deep links, a long registration, a session and TLS; the newest tab still works', async () => {
     await open({ baseUrl: 'https://portal.example.com' })
     visitor = new Visitor({ 'x-forwarded-proto': 'https' })
     const finish = async (start: string) => {
@@ -482,7 +482,7 @@ describe('the Cookie header', () => {
     expect([landed.status, landed.location]).toEqual([303, expect.stringContaining('/portal/59/')])
   })
 
-  it('of a newcomer with 60 tabs still holds the registration, which finishes', async () => {
+  it('keeps the pending registration of a new user with 60 tabs', async () => {
     await open()
     provider.person = { ...wordy }
     await signIn(`/portal/${longest.plain}`)
@@ -492,7 +492,7 @@ describe('the Cookie header', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('with the longest deep link that is kept holds it in one cookie that no browser drops', async () => {
+  it('keeps the longest deep link in one cookie below the limit of browsers', async () => {
     await open()
     await visitor.get(`${portal.url}/login/acme?returnTo=/portal/${longest.plain}`)
     for (const [name, value] of visitor.cookies.get(portal.url)!)
@@ -509,7 +509,7 @@ describe('the Cookie header', () => {
       'sso-last=<script>; sso-last=//evil.example',
       Array.from({ length: 150 }, (_, n) => `sso-attempt-${n}=${'x'.repeat(60)}`).join('; '),
     ].map((cookie) => [cookie.slice(0, 60), cookie]),
-  )('that somebody made up harms nothing: %s', async (_start, cookie) => {
+  )('may be forged without harm: %s', async (_start, cookie) => {
     await open()
     for (const path of [
       '/login',
@@ -525,7 +525,7 @@ describe('the Cookie header', () => {
   })
 })
 
-describe('line breaks in what somebody sends (response splitting)', () => {
+describe('line breaks in a request (response splitting)', () => {
   const injected = [
     '%0d%0ax-injected:%201',
     '%0ax-injected:%201',
@@ -533,7 +533,7 @@ describe('line breaks in what somebody sends (response splitting)', () => {
     '%c0%8dx-injected:1',
   ]
 
-  it.each(injected)('become no header: %s', async (text) => {
+  it.each(injected)('do not become a header: %s', async (text) => {
     await open()
     const paths = [
       `/login?returnTo=/portal${text}`,
@@ -552,14 +552,14 @@ describe('line breaks in what somebody sends (response splitting)', () => {
       expect([path, status < 500]).toEqual([path, true])
       expect(headers).not.toHaveProperty('x-injected')
     }
-    // Signed in, the deep link is where a redirect leads.
+    // For a signed-in user, the deep link is the target of a redirect.
     await signIn(decodeURIComponent(encodeURIComponent('/portal/\r\nx-injected: 1')))
     const { headers } = await raw('GET', `/login?returnTo=/portal${text}`, { cookie: cookieOf(visitor) })
     expect(headers).not.toHaveProperty('x-injected')
   })
 })
 
-describe('markup in what comes from a provider or a person (XSS)', () => {
+describe('markup from a provider or a user (XSS)', () => {
   const markup = `"><script>alert(1)</script><img src=x onerror=alert(1)>'<b onclick="x">{{7*7}}<%= 7*7 %>`
 
   function expectHarmless({ body }: Seen): void {
@@ -568,7 +568,7 @@ describe('markup in what comes from a provider or a person (XSS)', () => {
     expect(body).not.toMatch(/\s(href|action|src|value|class)="[^"]*<(?!wbr)/)
   }
 
-  it('is text on every page that shows it', async () => {
+  it('is shown as text on every page', async () => {
     await open({
       registrationFields: [
         { name: 'team', label: markup.slice(0, 100), type: 'text' },
@@ -597,7 +597,7 @@ describe('markup in what comes from a provider or a person (XSS)', () => {
       `/logout/done?x=${encoded}`,
     ])
       expectHarmless(await visitor.get(portal.url + path))
-    // An answer posted, which is shown once more as a form.
+    // A posted response, which the page repeats as a form.
     const posted = await visitor.post(`${portal.url}/login/acme/callback`, {
       code: markup,
       state: markup,
@@ -605,7 +605,7 @@ describe('markup in what comes from a provider or a person (XSS)', () => {
     })
     expect(posted.body).toContain('&lt;script&gt;')
     expectHarmless(posted)
-    // In each claim of somebody new, and in what they type.
+    // In each claim of a new user, and in the form fields.
     provider.person = {
       sub: markup,
       email: `"<b>x"@example.com`,
@@ -632,13 +632,13 @@ describe('markup in what comes from a provider or a person (XSS)', () => {
     })
     expect(mistakes.status).toBe(422)
     expectHarmless(mistakes)
-    // In what the provider says when it refuses.
+    // In the provider's error.
     provider.faults.authorizeError = { error: markup, error_description: markup }
     expectHarmless(await visitor.open(`${portal.url}/login/acme?returnTo=/${encoded}`))
   })
 })
 
-describe('a path that is spelled in a way of its own', () => {
+describe('an unusual spelling of a path', () => {
   it.each(
     [
       '//login',
@@ -672,7 +672,7 @@ describe('a path that is spelled in a way of its own', () => {
       '/login/acme/callback?code=%ff&state=%ff',
       '/login/acme/callback?%',
     ].map((path) => [path.slice(0, 60), path]),
-  )('reaches no more than a page: %s', async (_start, path) => {
+  )('leads to a page at most: %s', async (_start, path) => {
     await open()
     const { status, headers } = await raw('GET', path)
     expect(status).toBeGreaterThanOrEqual(300)
@@ -681,7 +681,7 @@ describe('a path that is spelled in a way of its own', () => {
       expect(new URL(headers.location, portal.url).origin).toBe(portal.url)
   })
 
-  it('is the same provider where it is the same slug, and its answer comes to the one configured address', async () => {
+  it('reaches the same provider, whose response comes to the one configured redirect URI', async () => {
     await open()
     for (const path of ['/login/%61cme', '/login/acme/', '/LOGIN/acme']) {
       const seen = await visitor.get(portal.url + path)
@@ -703,7 +703,7 @@ describe('a path that is spelled in a way of its own', () => {
     '/%70ortal',
     '/portal%2f',
     '/portal;x',
-  ])('is not a way around the guard: %s', async (path) => {
+  ])('does not bypass the guard: %s', async (path) => {
     await open()
     const { status, body } = await raw('GET', path)
     expect([302, 404]).toContain(status)
@@ -711,7 +711,7 @@ describe('a path that is spelled in a way of its own', () => {
   })
 
   it.each(['HEAD', 'OPTIONS', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'PROPFIND'])(
-    'by %s signs nobody in or out and registers nobody',
+    'with the method %s signs nobody in or out and registers nobody',
     async (method) => {
       await open()
       await signIn()
@@ -727,7 +727,7 @@ describe('a path that is spelled in a way of its own', () => {
       ]) {
         const { status, body } = await raw(method, path, { cookie })
         expect([path, status < 500]).toEqual([path, true])
-        // TRACE that echoes would show HttpOnly cookies to a script.
+        // An echoing TRACE would show HttpOnly cookies to a script.
         expect(body).not.toContain(cookie)
       }
       expect(await isSignedIn()).toBe(true)
@@ -736,8 +736,8 @@ describe('a path that is spelled in a way of its own', () => {
   )
 })
 
-describe('more than anybody needs', () => {
-  it('of headers is refused, and the portal goes on', async () => {
+describe('an oversized request', () => {
+  it('with long headers is refused, and the portal still responds', async () => {
     await open()
     expect((await raw('GET', '/login', { 'x-long': 'x'.repeat(20_000) })).status).toBe(431)
     expect((await raw('GET', '/login', { cookie: `a=${'x'.repeat(12_000)}` })).status).toBe(200)
@@ -747,7 +747,7 @@ describe('more than anybody needs', () => {
     ['a field', { name: 'x'.repeat(60_000) }, 422],
     ['a body', { name: 'x'.repeat(70_000) }, 400],
     ['fields', Object.fromEntries(Array.from({ length: 150 }, (_, n) => [`f${n}`, 'x'])), 400],
-  ])('of %s is refused with a page', async (_what, form, status) => {
+  ])('with too large %s is refused with a page', async (_part, form, status) => {
     await open()
     await toForm()
     const seen = await visitor.post(`${portal.url}/register`, form)
@@ -756,11 +756,14 @@ describe('more than anybody needs', () => {
     expect((await visitor.post(`${portal.url}/register`, { name: 'Grace' })).status).toBe(303)
   })
 
-  it.each(['/login/acme/callback', '/logout'])('of a body at %s is refused with a page', async (path) => {
-    await open()
-    const seen = await visitor.post(portal.url + path, { state: 'x'.repeat(70_000) })
-    expect([seen.status, seen.headers.get('content-type')]).toEqual([400, expect.stringContaining('html')])
-  })
+  it.each(['/login/acme/callback', '/logout'])(
+    'with a large body at %s is refused with a page',
+    async (path) => {
+      await open()
+      const seen = await visitor.post(portal.url + path, { state: 'x'.repeat(70_000) })
+      expect([seen.status, seen.headers.get('content-type')]).toEqual([400, expect.stringContaining('html')])
+    },
+  )
 })
 
 describe('a parameter', () => {
@@ -777,7 +780,7 @@ describe('a parameter', () => {
       },
     })
 
-  it('that comes twice is nobody’s choice: no deep link, no name, no answer', async () => {
+  it('that appears twice is ignored or refused: no deep link, no name, no response', async () => {
     await open()
     const seen = await visitor.get(`${portal.url}/login?returnTo=/portal/a&returnTo=/portal/b`)
     expect(seen.body).toContain('href="/login/acme"')
@@ -792,7 +795,7 @@ describe('a parameter', () => {
   })
 
   it.each(['simple', 'extended'])(
-    'that names a prototype changes none, in query, form or field (parser of the host: %s)',
+    'cannot pollute a prototype, in query, form or field (parser of the host: %s)',
     async (parser) => {
       await open({
         registrationFields: [
@@ -833,7 +836,7 @@ describe('a parameter', () => {
     ],
     ['application/x-www-form-urlencoded; charset=utf-7', 'name=Mallory'],
     ['application/xml', '<name>Mallory</name>'],
-  ])('in a body of %s is not read by a form of ours', async (type, body) => {
+  ])('in a body of type %s is not read', async (type, body) => {
     await open()
     await toForm()
     for (const path of ['/register', '/login/acme/callback', '/logout']) {
@@ -843,7 +846,7 @@ describe('a parameter', () => {
     expect(await users()).toEqual(['ada@example.com'])
   })
 
-  it('that is an object, because the host parses JSON before us, registers nobody and ends nothing', async () => {
+  it('that is an object, because the host parses JSON first, registers nobody and ends nothing', async () => {
     await open({
       mount(app, sso) {
         app.use(express.json({ strict: false }), express.urlencoded({ extended: true }))

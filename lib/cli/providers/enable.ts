@@ -10,28 +10,28 @@ export function addEnableCommands(providers: Command): void {
   subcommand(
     providers,
     'enable <slug>',
-    'show it on the login page, after a rehearsal that passed',
+    'show a provider on the login page, after a passed test sign-in',
     'providers enable acme',
   )
-    .option('--without-rehearsal', 'though nobody has come in with it yet; recorded as such')
-    .action((slug: string, flags: Common & { withoutRehearsal?: boolean }) =>
+    .option('--without-test-sign-in', 'enable without a test sign-in (logged)')
+    .action((slug: string, flags: Common & { withoutTestSignIn?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
-        const { portal, withoutRehearsal } = flags
-        await sso.providers.enable(slug, { portal, actor, withoutRehearsal })
-        printResult(flags, { slug, enabled: true }, `${slug} is enabled; it is on the login page from now on`)
+        const { portal, withoutTestSignIn } = flags
+        await sso.providers.enable(slug, { portal, actor, withoutTestSignIn })
+        printResult(flags, { slug, enabled: true }, `${slug} is enabled. It is now on the login page.`)
       }),
     )
 
   subcommand(
     providers,
     'disable <slug>',
-    'take it off the login page; says how many people have only this way in',
+    'remove a provider from the login page; shows how many people have no other sign-in method',
     'providers disable acme',
     'providers disable acme --end-sessions',
   )
     .option(
       '--end-sessions',
-      'sign out who came by it, within seconds; left out: they stay until their time is over',
+      'sign out users who signed in with it; default: they stay signed in until their sessions expire',
     )
     .action((slug: string, flags: Common & { endSessions?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
@@ -42,7 +42,7 @@ export function addEnableCommands(providers: Command): void {
         printResult(
           flags,
           { slug, enabled: false, ...counts },
-          `${slug} is disabled; nobody can sign in with it from now on. ${sentence} ${endSessions ? 'Its sessions have ended.' : sessions}`,
+          `${slug} is disabled. Nobody can sign in with it now. ${sentence} ${endSessions ? 'Its sessions have ended.' : sessions}`,
         )
       }),
     )
@@ -50,17 +50,19 @@ export function addEnableCommands(providers: Command): void {
   subcommand(
     providers,
     'recommend [slug]',
-    'show it first, with a badge',
+    'show a provider first, with a badge',
     'providers recommend acme',
     'providers recommend --none',
   )
-    .option('--none', 'recommend nobody any more')
+    .option('--none', 'recommend no provider')
     .action((slug: string | undefined, flags: Common & { none?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
         if ((slug === undefined) !== (flags.none === true))
-          throw new ConfigurationError('give the name of one provider, or --none')
-        await sso.providers.recommend(slug, { portal: flags.portal, actor })
-        const sentence = slug === undefined ? 'No provider is recommended any more' : `${slug} is recommended`
+          throw new ConfigurationError('give one slug, or --none')
+        const options = { portal: flags.portal, actor }
+        if (slug === undefined) await sso.providers.clearRecommended(options)
+        else await sso.providers.recommend(slug, options)
+        const sentence = slug === undefined ? 'No provider is recommended now' : `${slug} is recommended`
         printResult(flags, { recommended: slug ?? null }, sentence)
       }),
     )
@@ -68,13 +70,13 @@ export function addEnableCommands(providers: Command): void {
   subcommand(
     providers,
     'reorder <slugs...>',
-    'their order on the login page; the others come after them',
+    'set the order on the login page; all other providers come last',
     'providers reorder acme google',
   ).action((slugs: string[], flags: Common) =>
     withSsoContext(async ({ sso, actor }) => {
       await sso.providers.reorder(slugs, { portal: flags.portal, actor })
-      const order = (await sso.providers.list(flags.portal)).map(({ slug }) => slug)
-      printResult(flags, { order }, `The order is ${order.join(', ')} (a recommended one comes first)`)
+      const order = (await sso.providers.list({ portal: flags.portal })).map(({ slug }) => slug)
+      printResult(flags, { order }, `The order is ${order.join(', ')} (a recommended provider comes first)`)
     }),
   )
 }

@@ -7,13 +7,13 @@ export function addKeys(providers: Command): void {
   subcommand(
     providers,
     'keys <slug>',
-    'the public keys of private_key_jwt, and where the provider fetches them',
+    'show the public keys for private_key_jwt and the URL where the provider fetches them',
     'providers keys acme',
     'providers keys acme --rotate',
   )
     .option(
       '--rotate',
-      'publish a new key now; it signs an hour later, and the old one stays for a day after that',
+      'publish a new key now; it is used after one hour, and the old one stays published for one more day',
     )
     .action((slug: string, flags: Common & { rotate?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
@@ -23,15 +23,15 @@ export function addKeys(providers: Command): void {
           return printResult(
             flags,
             { slug, kid, from },
-            `The key ${kid} is published; it signs from ${from} on.`,
+            `The key ${kid} is published. It signs from ${from}.`,
           )
         }
-        const keys = await sso.providers.clientKeys(slug, portal)
-        const jwksUri = sso.providers.jwksUri(slug, portal)
+        const keys = await sso.providers.clientKeys(slug, { portal })
+        const jwksUri = sso.providers.jwksUri(slug, { portal })
         if (flags.json) return printJson({ slug, jwksUri, keys })
         print(`JWKS URI  ${jwksUri}`)
         if (keys.length === 0)
-          return console.log('There are none: it does not authenticate with private_key_jwt.')
+          return console.log('There are no keys, because it does not authenticate with private_key_jwt.')
         printTable(
           ['KEY', 'ALGORITHM', 'STATE', 'SIGNS FROM'],
           keys.map(({ kid, alg, state, from }) => [kid, alg, state, from]),

@@ -2,22 +2,22 @@ import type { Command } from 'commander'
 import type { PortalSso } from '../../create-portal-sso.ts'
 import { type Common, on, parseDate, subcommand } from '../command.ts'
 import { withSsoContext } from '../environment.ts'
-import { printJson, printResult, printTable } from '../output.ts'
+import { printResult } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { sessionsThat } from '../sessions-command.ts'
 
 /** Who would stand before the door without this provider, and who is in by it. */
 export async function dependents({ providers, sessions }: PortalSso, slug: string, portal: string) {
   const [who, running] = await Promise.all([
-    providers.usage(slug, portal),
+    providers.usage(slug, { portal }),
     sessions.count({ provider: slug, portal }),
   ])
   const { people, onlyWayIn } = who
   const signedIn = people === 1 ? '1 person has' : `${people} people have`
   return {
     counts: { ...who, sessions: running },
-    sentence: `${signedIn} signed in with it, ${onlyWayIn} of them with nothing else.`,
-    sessions: `${sessionsThat(running)} that began with it.`,
+    sentence: `${signedIn} signed in with it, ${onlyWayIn} of them have no other sign-in method.`,
+    sessions: `${sessionsThat(running)} started with it.`,
   }
 }
 
@@ -26,7 +26,7 @@ export function addRemoveCommands(providers: Command): void {
   subcommand(
     providers,
     'retire <slug>',
-    'on a day to come it is disabled and its sessions end; the login page says so until then',
+    'schedule removal from the login page',
     'providers retire acme --at 2027-01-31',
   )
     .requiredOption('--at <date>', 'such as 2027-01-31, or 2027-01-31T18:00:00Z')
@@ -37,7 +37,7 @@ export function addRemoveCommands(providers: Command): void {
         const { counts, sentence } = await dependents(sso, slug, portal)
         await sso.providers.retire(slug, at, { portal, actor })
         const until = at.toISOString()
-        const back = `\`portal-sso providers keep ${slug}${on(portal)}\` takes it back.`
+        const back = `Run \`portal-sso providers cancel-retirement ${slug}${on(portal)}\` to cancel.`
         printResult(
           flags,
           { slug, retireAt: until, ...counts },
@@ -48,37 +48,38 @@ export function addRemoveCommands(providers: Command): void {
 
   subcommand(
     providers,
-    'keep <slug>',
-    'take a retirement back, as long as the day has not come',
-    'providers keep acme',
+    'cancel-retirement <slug>',
+    'cancel a scheduled retirement',
+    'providers cancel-retirement acme',
   ).action((slug: string, flags: Common) =>
     withSsoContext(async ({ sso, actor }) => {
-      await sso.providers.keep(slug, { portal: flags.portal, actor })
-      printResult(flags, { slug, retireAt: null }, `${slug} stays`)
+      await sso.providers.cancelRetirement(slug, { portal: flags.portal, actor })
+      printResult(flags, { slug, retireAt: null }, `${slug} stays enabled`)
     }),
   )
 
   subcommand(
     providers,
     'remove <slug>',
-    'forget it after 30 days; users and links stay; says how many have only this way in, and asks',
+    'remove a provider, and delete it after 30 days; users and links stay; shows how many people have no other sign-in method, and asks',
     'providers remove acme',
     'providers remove acme --yes',
   )
     .option('--yes', 'do not ask')
     .option(
       '--end-sessions',
-      'sign out who came by it, within seconds; left out: they stay until their time is over',
+      'sign out users who signed in with it; default: they stay signed in until their sessions expire',
     )
     .action((slug: string, flags: Common & { yes?: boolean; endSessions?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
         const { portal, endSessions } = flags
         const { counts, sentence, sessions } = await dependents(sso, slug, portal)
         const question = `${sentence} ${sessions} Remove ${slug}?`
-        if (!flags.yes && !(await confirm(question, { flag: '--yes' }))) return console.log(`${slug} stays`)
+        if (!flags.yes && !(await confirm(question, { flag: '--yes' })))
+          return console.log(`${slug} was not removed`)
         const how = { portal, actor, endSessions }
         await sso.providers.remove(slug, how)
-        const back = `\`portal-sso providers restore ${slug}${on(portal)}\` brings it back.`
+        const back = `Run \`portal-sso providers restore ${slug}${on(portal)}\` to restore it.`
         printResult(flags, { slug, removed: true, ...counts }, `${slug} is removed. ${back}`)
       }),
     )
@@ -86,25 +87,12 @@ export function addRemoveCommands(providers: Command): void {
   subcommand(
     providers,
     'restore <slug>',
-    'bring a removed one back, disabled',
+    'restore a removed provider, disabled',
     'providers restore acme',
   ).action((slug: string, flags: Common) =>
     withSsoContext(async ({ sso, actor }) => {
       await sso.providers.restore(slug, { portal: flags.portal, actor })
-      printResult(flags, { slug, restored: true }, `${slug} is back, disabled`)
+      printResult(flags, { slug, restored: true }, `${slug} is restored. It is disabled.`)
     }),
-  )
-
-  subcommand(providers, 'removed', 'what was removed and can be restored', 'providers removed').action(
-    (flags: Common) =>
-      withSsoContext(async ({ sso }) => {
-        const all = await sso.providers.removed(flags.portal)
-        if (flags.json) return printJson(all)
-        if (all.length === 0) return console.log('Nothing can be restored.')
-        printTable(
-          ['SLUG', 'NAME', 'REMOVED'],
-          all.map(({ slug, displayName, removedAt }) => [slug, displayName, removedAt]),
-        )
-      }),
   )
 }

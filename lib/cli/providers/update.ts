@@ -1,17 +1,13 @@
 import type { Command } from 'commander'
-import type { ProviderChanges } from '../../providers/provider.ts'
+import type { ProviderChanges } from '../../providers/settings.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
 import { type Common, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { printCheck, printResult, progress } from '../output.ts'
-import { readSecrets } from '../read-secret.ts'
-import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './flags.ts'
+import { addSettingFlags, type Flags, resetFlags, settingsFrom, withFlagNames } from './flags.ts'
 
 interface UpdateFlags extends Common, Flags {
-  clientSecretFile?: string
-  secondClientSecretFile?: string
   public?: boolean
-  promoteSecondSecret?: boolean
   unset?: string
 }
 
@@ -19,49 +15,36 @@ export function addUpdate(providers: Command): void {
   const command = subcommand(
     providers,
     'update <slug>',
-    'change settings; it is tested as when it was connected, and counts from the next click on',
+    'change settings; the provider is tested first, and the change applies immediately',
     'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
-    'providers update acme --second-client-secret-file new.txt --second-client-secret-expires 2027-01-31',
-    'providers update acme --promote-second-secret',
+    'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
     'providers update acme --unset prompt,proxy',
   )
   addSettingFlags(command)
-    .option(
-      '--unset <settings>',
-      'take settings back to what they are when left out: names of flags, with commas',
-    )
-    .option('--promote-second-secret', 'ends the exchange: the second client secret becomes the only one')
+    .option('--unset <settings>', 'reset settings to their defaults: flag names, separated by commas')
     .action((slug: string, flags: UpdateFlags) => withSsoContext((context) => update(context, slug, flags)))
 }
 
 async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFlags): Promise<void> {
   const { portal } = flags
   const changes: ProviderChanges = {
-    ...(flags.unset !== undefined && takenBack(flags.unset)),
-    ...settingsFrom(flags),
-    ...(await secrets(flags)),
+    ...(flags.unset !== undefined && resetFlags(flags.unset)),
+    ...(await settingsFrom(flags)),
+    ...(flags.public && { clientSecret: null }),
   }
   const names = Object.keys(changes)
-  const { promoteSecondSecret: promote } = flags
-  if (promote && names.length > 0) throw new ConfigurationError('--promote-second-secret: give it alone')
-  if (!promote && names.length === 0)
+  if (names.length === 0)
     throw new ConfigurationError(
-      'say what to change: `portal-sso providers update --help` lists all settings',
+      'nothing to change; run `portal-sso providers update --help` to list all settings',
     )
   progress(flags, 'Testing the provider …')
-  if (promote) await sso.providers.promoteSecondSecret(slug, { portal, actor })
-  else await inFlags(sso.providers.update(slug, changes, { portal, actor }))
-  const provider = await sso.providers.find(slug, portal)
+  await withFlagNames(sso.providers.update(slug, changes, { portal, actor }))
+  const provider = await sso.providers.find(slug, { portal })
   if (!flags.json) provider?.lastTest?.checks.forEach(printCheck)
-  const unrehearsed = provider && !provider.enabled && !provider.testSignInAt
+  const untested = provider && !provider.enabled && !provider.testSignInAt
   printResult(
     flags,
-    { provider, changed: promote ? ['clientSecret'] : names },
-    `${slug} is changed (${promote ? 'its second client secret is the only one now' : names.join(', ')}).${unrehearsed ? ' Rehearse it before you enable it.' : ''}`,
+    { provider, changed: names },
+    `${slug} is changed (${names.join(', ')}).${untested ? ' Test a sign-in before you enable it.' : ''}`,
   )
-}
-
-/** Files only: a variable that was left in the environment must not replace a secret unseen. */
-async function secrets(flags: UpdateFlags): Promise<ProviderChanges> {
-  return flags.public ? { clientSecret: null, secondClientSecret: null } : await readSecrets(flags)
 }

@@ -66,7 +66,7 @@ async function createProviders(knex: Knex): Promise<void> {
     table.text('last_test').comment('JSON: time and checks of the last connection test')
     table
       .text('expiry_warned')
-      .comment('JSON: secret → the expiry date that was warned of, and how many days before')
+      .comment('JSON: the expiry date of the last warning, and how many days before it')
     table.string('retire_at', 24).comment('disabled from then on')
     table.string('removed_at', 24).comment('can be restored until it is purged')
     table.integer('version').notNullable()
@@ -105,7 +105,9 @@ async function createIdentities(knex: Knex): Promise<void> {
     table.string('object_id', 64)
     table.string('linked_at', 24).notNullable()
     table.string('last_used_at', 24).notNullable()
-    table.string('relinked_at', 24).comment('linked again under a new subject')
+    table
+      .string('relinked_at', 24)
+      .comment('set if the link was made because another link has the same Entra account')
     // OpenID Connect Core 5.7: only issuer and subject together identify a person.
     table.unique(['portal', 'issuer', 'subject'], { indexName: 'sso_identities_subject' })
     table.index(['portal', 'user_id'], 'sso_identities_user')

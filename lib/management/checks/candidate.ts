@@ -1,31 +1,31 @@
 import type { Credentials } from '../../oidc/provider-client.ts'
-import type { Check, ProviderSettings } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { ProviderSettings } from '../../providers/settings.ts'
 
-export const ok = (name: string, finding: string): Check => ({ name, result: 'ok', finding })
+export const ok = (name: string, message: string): Check => ({ name, result: 'ok', message })
 
-/** Nothing that stops a sign-in for certain. */
-export const warning = (name: string, finding: string, remedy: string): Check => ({
+/** A problem that may not prevent sign-ins. */
+export const warning = (name: string, message: string, hint: string): Check => ({
   name,
   result: 'warning',
-  finding,
-  remedy,
+  message,
+  hint,
 })
 
-/** With this nobody would get in: such a provider is not saved. */
-export const failed = (name: string, finding: string, remedy: string): Check => ({
+/** Nobody could sign in: such a provider is not saved. */
+export const failed = (name: string, message: string, hint: string): Check => ({
   name,
   result: 'failed',
-  finding,
-  remedy,
+  message,
+  hint,
 })
 
-/** What is tested: the settings of a provider, saved or not. */
+/** The settings to test, saved or not. */
 export type TestInput = Pick<
   ProviderSettings,
   | 'issuer'
   | 'clientId'
   | 'clientSecret'
-  | 'secondClientSecret'
   | 'secretEncoding'
   | 'clientAuthentication'
   | 'signingAlgorithm'
@@ -33,8 +33,8 @@ export type TestInput = Pick<
   | 'certificateAuthority'
 > & {
   preset: string
-  /** the key that signs at the moment; none before the provider was connected */
+  /** returns the key that signs at the moment; absent before the provider is connected */
   signingKey?: Credentials['signingKey']
-  /** where answers go; some providers look at it before they look at the client */
+  /** some providers check it before they authenticate the client */
   redirectUri?: string | undefined
 }

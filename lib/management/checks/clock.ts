@@ -1,43 +1,47 @@
 import type { HttpClient } from '../../oidc/http-client.ts'
-import { clockTolerance } from '../../oidc/provider-client.ts'
+import { clockToleranceSeconds } from '../../oidc/provider-client.ts'
 import type { Check } from '../../providers/provider.ts'
 import { failed, ok, warning } from './candidate.ts'
 
-/** seconds; a token from that far ahead is refused, one from that far behind may be over as soon as it is made */
-const tooFar = 300
+/** from here on sign-ins fail: a token would be issued in the future, or expire at once */
+const maxOffsetSeconds = 300
 
 export interface Clock {
-  /** the same way out, whose answers are looked at for the time in them */
+  /** the same client, which also reads the time of each response */
   outbound: HttpClient
   check(): Check
 }
 
-/** Compares the provider's clock (`Date`, RFC 9110, 6.6.1) with ours, in whatever it answers. */
+/** Compares the provider's clock (`Date`, RFC 9110, 6.6.1) with ours. */
 export function createClock(outbound: HttpClient): Clock {
-  let nearest: number | undefined
-  const heard = (act: HttpClient['fetch']): HttpClient['fetch'] => {
-    return async (...asked) => {
-      const response = await act(...asked)
+  let smallestOffset: number | undefined
+  const observe = (send: HttpClient['fetch']): HttpClient['fetch'] => {
+    return async (...request) => {
+      const response = await send(...request)
       const theirs = Date.parse(response.headers.get('date') ?? '')
-      const seconds = Math.round((theirs - Date.now()) / 1000)
-      // A document that some cache has kept tells an old time: the nearest answer is right.
-      if (!Number.isNaN(seconds) && Math.abs(seconds) <= Math.abs(nearest ?? Number.POSITIVE_INFINITY))
-        nearest = seconds
+      const offset = Math.round((theirs - Date.now()) / 1000)
+      // A cached document has an old time, so the smallest offset is the right one.
+      if (!Number.isNaN(offset) && Math.abs(offset) <= Math.abs(smallestOffset ?? Number.POSITIVE_INFINITY))
+        smallestOffset = offset
       return response
     }
   }
   return {
-    outbound: { ...outbound, fetch: heard(outbound.fetch), fetchMoved: heard(outbound.fetchMoved) },
-    check: () => verdict(nearest),
+    outbound: {
+      ...outbound,
+      fetch: observe(outbound.fetch),
+      fetchFollowingRedirects: observe(outbound.fetchFollowingRedirects),
+    },
+    check: () => checkOffset(smallestOffset),
   }
 }
 
-function verdict(seconds: number | undefined): Check {
+function checkOffset(seconds: number | undefined): Check {
   if (seconds === undefined)
-    return warning('clock', 'the provider does not tell the time', 'nothing, if a sign-in works')
-  const apart = Math.abs(seconds)
-  if (apart <= clockTolerance) return ok('clock', 'the clocks agree')
-  const finding = `the provider’s clock is ${apart} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; ${clockTolerance} s are tolerated`
-  const remedy = 'have both servers set their clocks by NTP'
-  return (apart > tooFar ? failed : warning)('clock', finding, remedy)
+    return warning('clock', 'the provider does not send its time', 'do nothing if a sign-in works')
+  const distance = Math.abs(seconds)
+  if (distance <= clockToleranceSeconds) return ok('clock', 'the clocks agree')
+  const message = `the provider’s clock is ${distance} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; up to ${clockToleranceSeconds} s are tolerated`
+  const hint = 'synchronize the clocks of both servers (NTP)'
+  return (distance > maxOffsetSeconds ? failed : warning)('clock', message, hint)
 }

@@ -2,29 +2,22 @@ import { randomBytes } from 'node:crypto'
 import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
-import { credentialsOf, isSpelledTheSame, withSecret } from '../../oidc/provider-client.ts'
-import {
-  type Check,
-  type ClientAuthentication,
-  type SecretEncoding,
-  secretEncodings,
-} from '../../providers/provider.ts'
+import { alternateEncoding, clientCredential } from '../../oidc/provider-client.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { ClientAuthentication, SecretEncoding } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
-/** What an answer to a made-up code tells of the client. */
-export interface TokenEndpointResult {
-  /**
-   * `known`: only the code was wrong; `unknown client`: the id or what proves it; `reckless`: there are tokens; `silent`: no
-   * answer at all; `unclear`: something else
-   */
-  said: 'known' | 'unknown client' | 'reckless' | 'silent' | 'unclear'
-  /** fit for everybody's eyes: a provider may quote our secret in its answer, and this is kept and shown */
-  quoted: string
+/** The token endpoint's response to an invented code. */
+interface TokenEndpointResult {
+  /** `known_client`: only the code was wrong; `unknown_client`: the client id or the credential was wrong */
+  verdict: 'known_client' | 'unknown_client' | 'issues_tokens_for_fake_code' | 'no_response' | 'unclear'
+  /** contains known words only: it is stored and shown, and a provider may quote our secret in its response */
+  detail: string
 }
 
-// RFC 6749, 5.2. Nothing else is repeated.
-const errors = [
+// RFC 6749, 5.2. No other error is quoted.
+const errorCodes = [
   'invalid_client',
   'invalid_grant',
   'invalid_request',
@@ -33,179 +26,134 @@ const errors = [
   'unsupported_grant_type',
 ]
 
-export async function classify(ask: () => Promise<Response>): Promise<TokenEndpointResult> {
+async function classify(send: () => Promise<Response>): Promise<TokenEndpointResult> {
   let response: Response
   try {
-    response = await ask()
+    response = await send()
   } catch (error) {
-    return { said: 'silent', quoted: describeError(error) }
+    return { verdict: 'no_response', detail: describeError(error) }
   }
   const body: unknown = await response.json().catch(() => undefined)
   const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
-  const described = typeof error_description === 'string' ? error_description : ''
-  const [microsoft] = /\bAADSTS\d{4,7}\b/.exec(described) ?? []
-  const named = errors.find((known) => known === error)
-  const quoted = [`status ${response.status}`, named, microsoft].filter(Boolean).join(', ')
-  if (access_token !== undefined || id_token !== undefined) return { said: 'reckless', quoted }
-  if (named === 'invalid_grant') return { said: 'known', quoted }
-  // Keycloak says `unauthorized_client` of a wrong secret, with 401.
-  const refused = named === 'invalid_client' || named === 'unauthorized_client' || response.status === 401
-  return { said: refused ? 'unknown client' : 'unclear', quoted }
+  const description = typeof error_description === 'string' ? error_description : ''
+  const [entraCode] = /\bAADSTS\d{4,7}\b/.exec(description) ?? []
+  const errorCode = errorCodes.find((code) => code === error)
+  const detail = [`status ${response.status}`, errorCode, entraCode].filter(Boolean).join(', ')
+  if (access_token !== undefined || id_token !== undefined)
+    return { verdict: 'issues_tokens_for_fake_code', detail }
+  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
+  // Keycloak sends `unauthorized_client` with 401 for a wrong secret.
+  const refused =
+    errorCode === 'invalid_client' || errorCode === 'unauthorized_client' || response.status === 401
+  return { verdict: refused ? 'unknown_client' : 'unclear', detail }
 }
 
 export interface CheckedCredentials {
   check: Check
-  /** the spelling that the provider takes, and the secret that it knows, where that was found out */
+  /** the encoding of the client secret that the provider accepted, if any */
   secretEncoding?: SecretEncoding | undefined
-  secretInUse?: 'first' | 'second' | undefined
 }
 
 const name = 'credentials'
 
 /**
- * Asks for tokens with a made-up code. Who we are is looked at before the code is (RFC 6749, 3.2.1), so what the provider says of
- * the code tells that it knows us. One request for each secret and spelling that there is, and none after one that fails.
+ * Requests tokens with an invented code. The provider authenticates the client before it looks at the code (RFC 6749, 3.2.1), so
+ * an error about the code proves that it knows the client. Tries the other encoding of the secret if the first is refused.
  */
 export async function checkCredentials(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  candidate: TestInput,
+  input: TestInput,
   outbound: HttpClient,
 ): Promise<CheckedCredentials> {
-  const ask = (authenticate: ClientAuth) => askWith(authenticate, metadata, candidate, outbound)
-  if (method === 'client_secret_basic' || method === 'client_secret_post')
-    return await checkSecrets(method, candidate, ask)
-  if (method === 'private_key_jwt' && !candidate.signingKey) return { check: notTriedYet }
-  const [proof] = credentialsOf(
-    { ...candidate, clientAuthentication: method, secretEncoding: 'form' },
-    { signingKey: candidate.signingKey },
-  )
-  const answer = proof ? await ask(proof.authenticate) : undefined
-  return { check: verdict(answer, method === 'none' ? ofPublic : ofKey) }
+  if (method === 'private_key_jwt' && !input.signingKey) return { check: notTestedYet }
+  const client = {
+    clientId: input.clientId,
+    clientAuthentication: method,
+    secretEncoding: input.secretEncoding ?? 'form',
+  }
+  const send = async (secretEncoding: SecretEncoding) => {
+    const credential = clientCredential({ ...client, secretEncoding }, input)
+    return { secretEncoding, ...(await requestTokens(credential, metadata, input, outbound)) }
+  }
+  let result = await send(client.secretEncoding)
+  const other = alternateEncoding(client, input)
+  if (result.verdict === 'unknown_client' && other) {
+    const second = await send(other)
+    if (second.verdict !== 'unknown_client') result = second
+  }
+  const { verdict, secretEncoding } = result
+  const detectsEncoding = verdict === 'known_client' && method.startsWith('client_secret')
+  return {
+    check: checkFor(result, textsFor(method, secretEncoding)),
+    ...(detectsEncoding && { secretEncoding }),
+  }
 }
 
-/** How the provider would know us, what else is wrong, and what to do then. */
-interface Words {
-  actor: string
-  wrong: string
-  remedy: string
+interface Texts {
+  /** how the provider recognizes the client */
+  knownBy: string
+  cause: string
+  hint: string
 }
 
-const ofPublic: Words = {
-  actor: 'by its id alone',
-  wrong: 'the client ID is wrong, or the client is not a public one',
-  remedy:
-    'look at the client ID; register a public client (PKCE, no secret) at the provider, or give the client secret',
+function textsFor(method: ClientAuthentication, secretEncoding: SecretEncoding): Texts {
+  switch (method) {
+    case 'none':
+      return {
+        knownBy: 'by its id alone',
+        cause: 'the client ID is wrong, or the client is not a public one',
+        hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
+      }
+    case 'private_key_jwt':
+      return {
+        knownBy: 'by its key',
+        cause: 'the client ID is wrong, or the provider has not fetched the public keys',
+        hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
+      }
+    default:
+      return {
+        knownBy: `by its secret${secretEncoding === 'raw' ? ', which it reads without form encoding' : ''}`,
+        cause: 'the client secret or the client ID is wrong',
+        hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
+      }
+  }
 }
 
-const ofKey: Words = {
-  actor: 'by its key',
-  wrong: 'the client ID is wrong, or the provider has not read the public keys',
-  remedy:
-    'look at the client ID; enter the address of the public keys at the provider, or have it fetch them anew',
-}
-
-const ofSecret: Words = {
-  actor: 'by its secret',
-  wrong: 'the client secret or the client ID is wrong',
-  remedy:
-    'copy the value of the client secret (not its ID) from the provider anew, and look whether it has run out',
-}
-
-const ofTwoSecrets: Words = { ...ofSecret, wrong: 'both client secrets or the client ID are wrong' }
-
-const notTriedYet = warning(
+const notTestedYet = warning(
   name,
-  'not tried yet: the provider has to read the public keys first',
-  'save it, enter the address of the public keys at the provider, then test again',
+  'not tested yet: the provider must fetch the public keys first',
+  'save, enter the URL of the public keys at the provider, then test again',
 )
 
-interface Tried {
-  secret: 'first' | 'second'
-  answer: TokenEndpointResult
-  encoding: SecretEncoding
-}
-
-async function checkSecrets(
-  method: 'client_secret_basic' | 'client_secret_post',
-  candidate: TestInput,
-  ask: (authenticate: ClientAuth) => Promise<TokenEndpointResult>,
-): Promise<CheckedCredentials> {
-  let encoding = candidate.secretEncoding ?? 'form'
-  let withDefaults = method === 'client_secret_post'
-  const tried: Tried[] = []
-  const secrets = { first: candidate.clientSecret, second: candidate.secondClientSecret }
-  for (const secret of ['first', 'second'] as const) {
-    const text = secrets[secret]
-    if (text === undefined) continue
-    const same = isSpelledTheSame(candidate.clientId, text)
-    const others = withDefaults || same ? [] : secretEncodings.filter((each) => each !== encoding)
-    for (const each of [encoding, ...others]) {
-      const last = { secret, encoding: each, answer: await ask(withSecret(method, text, each)) }
-      tried.push(last)
-      if (last.answer.said !== 'unknown client') break
-    }
-    const found = tried.at(-1)
-    if (found?.answer.said === 'known') {
-      encoding = found.encoding
-      withDefaults ||= !same
-    }
-    if (found?.answer.said === 'silent') break
-  }
-  const known = tried.filter(({ answer }) => answer.said === 'known')
-  return {
-    check: ofSecrets(tried, known, secrets.first !== undefined && secrets.second !== undefined),
-    ...(known[0] && { secretEncoding: known[0].encoding, secretInUse: known[0].secret }),
-  }
-}
-
-function ofSecrets(tried: Tried[], known: Tried[], two: boolean): Check {
-  const [one, other] = known
-  const spelling = one?.encoding === 'raw' ? ', which it reads as it is (not form-encoded)' : ''
-  if (!one) {
-    const telling = tried.find(({ answer }) => answer.said !== 'unknown client') ?? tried[0]
-    return verdict(telling?.answer, two ? ofTwoSecrets : ofSecret)
-  }
-  if (!two) return ok(name, `the provider knows the client by its secret${spelling}`)
-  if (other) return ok(name, `the provider knows the client by both of its secrets${spelling}`)
-  const wrong = one.secret === 'first' ? 'second' : 'first'
-  const quoted = tried.findLast(({ secret }) => secret === wrong)?.answer.quoted ?? 'not tried'
-  return warning(
-    name,
-    `the provider knows the client by its ${one.secret} secret${spelling}, and does not take the ${wrong} one (${quoted})`,
-    `sign-ins work; give the ${wrong} secret anew, or take it away`,
-  )
-}
-
-function verdict(answer: TokenEndpointResult | undefined, { actor, wrong, remedy }: Words): Check {
-  const quoted = answer?.quoted ? ` (${answer.quoted})` : ''
-  switch (answer?.said) {
-    case 'known':
-      return ok(name, `the provider knows the client ${actor}`)
-    case 'unknown client':
-      return failed(name, `the provider does not know the client: ${wrong}${quoted}`, remedy)
-    case 'reckless':
+function checkFor({ verdict, detail }: TokenEndpointResult, { knownBy, cause, hint }: Texts): Check {
+  switch (verdict) {
+    case 'known_client':
+      return ok(name, `the provider knows the client ${knownBy}`)
+    case 'unknown_client':
+      return failed(name, `the provider does not know the client: ${cause} (${detail})`, hint)
+    case 'issues_tokens_for_fake_code':
       return failed(
         name,
-        'the provider gives tokens for a code that it never gave out',
-        'do not use it: anybody could come in with it',
+        'the provider issues tokens for an invented code',
+        'do not use it: anybody could sign in with it',
       )
-    case 'silent':
+    case 'no_response':
       return failed(
         name,
-        `the token endpoint cannot be reached${quoted}`,
-        'look whether this server may reach it: the name, the firewall, the proxy and the certificate',
+        `the token endpoint cannot be reached (${detail})`,
+        'check whether this server can reach it: host name, firewall, proxy and certificate',
       )
-    default:
+    case 'unclear':
       return warning(
         name,
-        `whether the provider knows the client could not be found out${quoted}`,
-        'sign in with it once before it is shown to everybody',
+        `the test cannot tell whether the provider knows the client (${detail})`,
+        'do a test sign-in before you enable it',
       )
   }
 }
 
-async function askWith(
+async function requestTokens(
   authenticate: ClientAuth,
   metadata: ProviderMetadata,
   { clientId, redirectUri }: TestInput,

@@ -1,7 +1,8 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
-import type { Check, SigningAlgorithm } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { SigningAlgorithm } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
 import { failed, ok } from './candidate.ts'
 
@@ -17,14 +18,14 @@ export async function checkKeys(
       body: undefined,
       redirect: 'manual',
     })
-    if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
+    if (response.status !== 200) throw new Error(`the key set responded with status ${response.status}`)
     await findKey((await response.json()) as JSONWebKeySet, algorithm)
-    return ok('keys', `the key set holds a usable key for ${algorithm}`)
+    return ok('keys', `the key set contains a usable key for ${algorithm}`)
   } catch (error) {
     return failed(
       'keys',
       `the keys cannot be used: ${describeError(error)}`,
-      `open ${metadata.jwks_uri} from this server; it must answer with a JSON key set`,
+      `open ${metadata.jwks_uri} from this server; it must respond with a JSON key set`,
     )
   }
 }
@@ -36,7 +37,7 @@ async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey)
       throw new Error(`the key set holds no usable key for ${alg}`)
-    // Several are fine: each token says by its `kid` which one.
+    // Several are fine: each token names its key (`kid`).
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
   }
 }

@@ -1,5 +1,6 @@
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
-import { type Check, type SigningAlgorithm, signingAlgorithms } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { failed, ok, warning } from './candidate.ts'
 
 export function checkFlow(metadata: ProviderMetadata): Check {
@@ -9,26 +10,26 @@ export function checkFlow(metadata: ProviderMetadata): Check {
   return failed(
     'flow',
     `the provider does not announce the response type "code", only ${types.join(', ')}`,
-    'switch the authorization code flow on at the provider',
+    'enable the authorization code flow at the provider',
   )
 }
 
-/** Never a fault: signing out here works without either. */
+/** Always `ok`: signing out of the portal works without either. */
 export function checkLogout(metadata: ProviderMetadata): Check[] {
   return [
     ok(
       'logout',
       metadata.end_session_endpoint === undefined
-        ? 'signing out ends the portal session only: the provider announces no usable end_session_endpoint'
-        : 'signing out leads on to the provider, which ends its own session too',
+        ? 'signing out ends only the portal session: the provider announces no usable end_session_endpoint'
+        : 'signing out also ends the session at the provider',
     ),
     ok(
       'back-channel',
       metadata.backchannel_logout_supported === true
-        ? 'the provider can say when its own session ends (back-channel logout)'
+        ? 'the provider reports when its session ends (back-channel logout)'
         : `the provider does not announce back-channel logout${
             metadata.frontchannel_logout_supported === true
-              ? ', but front-channel logout, which you can switch on here'
+              ? ', but front-channel logout, which you can enable here'
               : ''
           }`,
     ),
@@ -40,34 +41,37 @@ export function checkPkce(metadata: ProviderMetadata): Check {
   if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
   return warning(
     'pkce',
-    'the provider does not announce PKCE with S256; it is sent all the same',
-    'nothing, if a sign-in works: many providers support it without saying so',
+    'the provider does not announce PKCE with S256; the portal sends it anyway',
+    'do nothing if a sign-in works: many providers support it without announcing it',
   )
 }
 
 export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
   const announced = metadata.id_token_signing_alg_values_supported
-  return (Array.isArray(announced) && signingAlgorithms.find((known) => announced.includes(known))) || 'RS256'
+  return (
+    (Array.isArray(announced) && signingAlgorithms.find((supported) => announced.includes(supported))) ||
+    'RS256'
+  )
 }
 
 export function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgorithm): Check {
   const announced = metadata.id_token_signing_alg_values_supported
   if (!Array.isArray(announced) || announced.includes(algorithm))
-    return ok('signing', `ID tokens are to be signed with ${algorithm}`)
+    return ok('signing', `ID tokens must be signed with ${algorithm}`)
   return failed(
     'signing',
     `the provider does not announce ${algorithm} for ID tokens, only ${announced.join(', ')}`,
-    `have ID tokens signed with an asymmetric algorithm (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
+    `configure an asymmetric algorithm for ID tokens at the provider (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
   )
 }
 
-/** UserInfo is asked only where the ID token holds no address. */
+/** The portal fetches UserInfo only if the ID token holds no e-mail address. */
 export function checkUserInfo(metadata: ProviderMetadata): Check {
   if (metadata.userinfo_endpoint !== undefined)
-    return ok('userinfo', 'UserInfo can be asked for the e-mail address where the ID token lacks it')
+    return ok('userinfo', 'UserInfo can supply the e-mail address if the ID token lacks it')
   return warning(
     'userinfo',
-    'the provider announces no UserInfo endpoint: the e-mail address has to be in the ID token',
-    'nothing, if it is; else have the provider put it there',
+    'the provider announces no UserInfo endpoint: the ID token must contain the e-mail address',
+    'do nothing if it does; otherwise configure that at the provider',
   )
 }

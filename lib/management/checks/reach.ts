@@ -6,18 +6,18 @@ import { failed, ok, type TestInput } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
 
-/** Reads the metadata. What was found stands in `checks`, which end there when there is nothing to go on with. */
+/** Fetches the metadata. Without them no further check is possible. */
 export async function reach(
   { issuer, preset }: Pick<TestInput, 'issuer' | 'preset'>,
   outbound: HttpClient,
 ): Promise<Reached> {
   const failures: unknown[] = []
-  // Administrators lose or add the last slash; the provider's own spelling is the one that is kept.
-  for (const spelling of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
+  // Administrators drop or add a trailing slash; the issuer is saved as the provider writes it.
+  for (const variant of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
     try {
-      const metadata = await discover({ issuer: spelling, preset }, outbound)
-      const finding = `the discovery document of ${metadata.issuer} was read`
-      return { metadata, checks: [ok('reached', finding), checkIssuer(metadata.issuer, issuer)] }
+      const metadata = await discover({ issuer: variant, preset }, outbound)
+      const message = `the discovery document of ${metadata.issuer} was read`
+      return { metadata, checks: [ok('reached', message), checkIssuer(metadata.issuer, issuer)] }
     } catch (error) {
       failures.push(error)
     }
@@ -26,11 +26,9 @@ export async function reach(
   const other = otherIssuer(failures[0])
   if (other !== undefined)
     return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
-  const finding = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
-  const remedy = isFetchable(new URL(issuer))
-    ? remedyFor(failures[0], document)
-    : 'write the issuer with https'
-  return { checks: [failed('reached', finding, remedy)] }
+  const message = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
+  const hint = isFetchable(new URL(issuer)) ? remedyFor(failures[0], document) : 'use an https issuer'
+  return { checks: [failed('reached', message, hint)] }
 }
 
 function checkIssuer(named: string, entered: string): Check {
@@ -42,20 +40,20 @@ function checkIssuer(named: string, entered: string): Check {
   )
 }
 
-/** The issuer that a document names, where that is all that is wrong with it. */
+/** Returns the issuer that the document names, if that is its only problem. */
 function otherIssuer(error: unknown): string | undefined {
-  for (let at = error, depth = 0; at && depth < 5; depth++) {
-    const { attribute, body, cause } = at as { attribute?: unknown; body?: unknown; cause?: unknown }
+  for (let current = error, depth = 0; current && depth < 5; depth++) {
+    const { attribute, body, cause } = current as { attribute?: unknown; body?: unknown; cause?: unknown }
     const named = (body as { issuer?: unknown } | null | undefined)?.issuer
     if (attribute === 'issuer' && typeof named === 'string') return named
-    at = cause
+    current = cause
   }
   return undefined
 }
 
 function remedyFor(error: unknown, document: string): string {
   if (isUnreachable(error))
-    return `open ${document} from this server; look at the name, the firewall, the proxy and the certificate`
+    return `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
   return `open ${document} and compare its "issuer" with what you entered`
 }
 

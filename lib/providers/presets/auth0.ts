@@ -17,8 +17,8 @@ export const auth0: Preset = {
   defaults: { clientAuthentication: 'client_secret_post' },
   logo: 'auth0',
   hints: [
-    'With a custom domain, people sign in and tokens are issued under it: write it, not the auth0.com one.',
-    'Where the tenant lets people sign up by themselves, anybody can have an account there.',
+    'If you use a custom domain, enter it instead of the auth0.com domain. Tokens are issued under it.',
+    'If the tenant allows sign-up, anyone can have an account there.',
   ],
   guide: 'auth0.md',
 }

@@ -1,5 +1,5 @@
-import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import type { Issue } from '../../shared/errors.ts'
+import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import type { ProviderSettings } from '../settings.ts'
 import type { Preset, Question } from './preset.ts'
 

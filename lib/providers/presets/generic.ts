@@ -6,7 +6,7 @@ export const generic: Preset = {
   asks: [],
   defaults: {},
   hints: [
-    'Any provider that speaks OpenID Connect: its issuer is the address before /.well-known/openid-configuration.',
+    'Any provider that supports OpenID Connect. Its issuer is the URL before /.well-known/openid-configuration.',
   ],
   guide: 'generic.md',
 }

@@ -7,7 +7,7 @@ export const gitlab: Preset = {
     {
       name: 'address',
       label: 'Address of GitLab',
-      hint: 'of your own server; left out: https://gitlab.com',
+      hint: 'of your own server; default: https://gitlab.com',
       example: 'https://gitlab.example.com',
       required: false,
       read: readAddress('https://gitlab.example.com'),
@@ -17,8 +17,8 @@ export const gitlab: Preset = {
   defaults: {},
   logo: 'gitlab',
   hints: [
-    'Anybody can have an account at gitlab.com: name the e-mail domains that it may vouch for.',
-    'Signing out of the portal leaves people signed in at GitLab, which has no address to sign out at.',
+    'Anyone can have an account at gitlab.com. List the e-mail domains that you trust it for.',
+    'People who sign out of the portal stay signed in at GitLab, because it has no sign-out URL.',
   ],
   guide: 'gitlab.md',
 }

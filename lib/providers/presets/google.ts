@@ -7,7 +7,7 @@ export const google: Preset = {
     {
       name: 'workspace',
       label: 'Google Workspace domain',
-      hint: 'the primary domain of your organisation; left out: any Google account',
+      hint: 'the primary domain of your organisation; default: any Google account',
       example: 'example.com',
       required: false,
       read: readDomain('example.com'),
@@ -23,8 +23,8 @@ export const google: Preset = {
   choosesAccount: true,
   logo: 'google',
   hints: [
-    'Anybody can have a Google account: with a Workspace domain, Google vouches for the addresses of that domain only.',
-    'Signing out of the portal leaves people signed in at Google, which has no address to sign out at.',
+    'Anyone can have a Google account. If you enter a Workspace domain, only addresses of that domain are trusted.',
+    'People who sign out of the portal stay signed in at Google, because it has no sign-out URL.',
   ],
   guide: 'google.md',
 }

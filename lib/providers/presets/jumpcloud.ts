@@ -7,7 +7,7 @@ export const jumpcloud: Preset = {
     {
       name: 'region',
       label: 'Region',
-      hint: 'eu or in where your console is console.eu.jumpcloud.com or console.in.jumpcloud.com; left out: us',
+      hint: 'eu or in if your console is console.eu.jumpcloud.com or console.in.jumpcloud.com; default: us',
       example: 'eu',
       required: false,
       read: readChoice(['us', 'eu', 'in']),
@@ -19,8 +19,8 @@ export const jumpcloud: Preset = {
   // It announces an end_session_endpoint, but its form takes no address to come back to: people would end at an error there.
   defaults: { logout: 'portal' },
   hints: [
-    'All organisations of a region share one issuer: whom you gave the application to gets in, and nobody else.',
-    'Signing out of the portal leaves people signed in at JumpCloud, whose form takes no post-logout redirect URI.',
+    'All organisations of a region share one issuer. Only people with access to the application can sign in.',
+    'People who sign out of the portal stay signed in at JumpCloud, because it accepts no post-logout redirect URI.',
   ],
   guide: 'jumpcloud.md',
 }

@@ -7,31 +7,28 @@ export const keycloak: Preset = {
     {
       name: 'address',
       label: 'Address of Keycloak',
-      hint: 'what stands before /realms/ in its addresses; up to version 16 it ends with /auth',
+      hint: 'the part before /realms/ in its URLs; up to version 16 it ends with /auth',
       example: 'https://id.example.com',
       read: readAddress('https://id.example.com', ({ pathname }) =>
         /\/(realms|admin)(\/|$)/.test(pathname)
-          ? 'write only what stands before `/realms/`, and the realm by itself'
+          ? 'enter only the part before `/realms/`, and the realm separately'
           : undefined,
       ),
     },
     {
       name: 'realm',
       label: 'Realm',
-      hint: 'its name in addresses, capitals as they are',
+      hint: 'its name in URLs, case-sensitive',
       example: 'acme',
-      read: readName(
-        /^\w[\w.~-]{0,99}$/,
-        'write the name of the realm as it stands in addresses, such as `acme`',
-      ),
+      read: readName(/^\w[\w.~-]{0,99}$/, 'enter the name of the realm as in URLs, such as `acme`'),
     },
   ],
   settings: ({ address, realm }) => ({ issuer: `${address}/realms/${realm}` }),
   defaults: {},
   logo: 'keycloak',
   hints: [
-    'Never connect the realm master: whoever administers Keycloak lives there, not the people of the portal.',
-    'Keycloak vouches for an address once "Email verified" is on for the person.',
+    'Never connect the realm master. It contains the administrators of Keycloak, not the users of the portal.',
+    'Keycloak reports an address as verified once “Email verified” is on for the user.',
   ],
   guide: 'keycloak.md',
 }

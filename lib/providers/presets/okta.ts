@@ -11,20 +11,17 @@ export const okta: Preset = {
       example: 'example.okta.com',
       read: readDomain('example.okta.com', (domain) =>
         /-admin\.okta[a-z-]*\.com$/.test(domain)
-          ? 'write the domain without `-admin`: that one is the Admin Console'
+          ? 'enter the domain without `-admin`, which is the Admin Console'
           : undefined,
       ),
     },
     {
       name: 'server',
       label: 'Authorization server ID',
-      hint: 'only where the application is to use a custom one, such as `default`; left out: that of the organisation',
+      hint: 'only for a custom authorization server, such as `default`; default: the one of the organisation',
       example: 'default',
       required: false,
-      read: readName(
-        /^[A-Za-z0-9]{1,64}$/,
-        'write the ID as it stands at the end of the Issuer URI, such as `default`',
-      ),
+      read: readName(/^[A-Za-z0-9]{1,64}$/, 'enter the ID at the end of the Issuer URI, such as `default`'),
     },
   ],
   settings: ({ domain, server }) => ({
@@ -32,6 +29,6 @@ export const okta: Preset = {
   }),
   defaults: {},
   logo: 'okta',
-  hints: ['Leave the authorization server out unless somebody set one up for this portal.'],
+  hints: ['Leave the authorization server empty unless someone set one up for this portal.'],
   guide: 'okta.md',
 }

@@ -7,7 +7,7 @@ export const onelogin: Preset = {
     {
       name: 'subdomain',
       label: 'Subdomain',
-      hint: 'what stands before .onelogin.com in your addresses',
+      hint: 'the part before .onelogin.com in your URLs',
       example: 'acme',
       read: readSubdomain('onelogin.com'),
     },
@@ -15,7 +15,7 @@ export const onelogin: Preset = {
   settings: ({ subdomain }) => ({ issuer: `https://${subdomain}.onelogin.com/oidc/2` }),
   defaults: {},
   hints: [
-    'OneLogin does not say whether an address is verified: people prove theirs by a code, unless you trust it for your domains.',
+    'OneLogin does not report whether an address is verified. People confirm theirs with a code, unless you trust OneLogin for your domains.',
   ],
   guide: 'onelogin.md',
 }

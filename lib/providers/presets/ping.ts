@@ -9,12 +9,12 @@ export const ping: Preset = {
       label: 'Environment ID',
       hint: 'under Settings > Environment Properties, a GUID',
       example: '00000000-0000-0000-0000-000000000000',
-      read: readGuid('write the Environment ID, a GUID, from Settings > Environment Properties'),
+      read: readGuid('enter the Environment ID, a GUID, from Settings > Environment Properties'),
     },
     {
       name: 'region',
       label: 'Region',
-      hint: 'how the addresses of your console end: com (North America), ca, eu, com.au, sg or asia; left out: com',
+      hint: 'the ending of your console URL: com (North America), ca, eu, com.au, sg or asia; default: com',
       example: 'eu',
       required: false,
       read: readChoice(['com', 'ca', 'eu', 'com.au', 'sg', 'asia']),
@@ -24,6 +24,6 @@ export const ping: Preset = {
     issuer: `https://auth.pingone.${region}/${environment}/as`,
   }),
   defaults: {},
-  hints: ['With a custom domain, or for PingFederate, take the preset generic and write the issuer.'],
+  hints: ['For a custom domain or PingFederate, use the preset generic and enter the issuer.'],
   guide: 'ping.md',
 }

@@ -23,9 +23,7 @@ export interface Preset {
   /** none: the issuer itself is asked for */
   asks: readonly Question[]
   /** @param answers of all required questions, read */
-  settings?(
-    answers: Readonly<Record<string, string>>,
-  ): Partial<ProviderSettings>
+  settings?(answers: Readonly<Record<string, string>>): Partial<ProviderSettings>
   defaults: Partial<ProviderSettings>
   /** Settings that a provider of this preset cannot have. */
   objections?(settings: ProviderSettings): Issue[]
@@ -70,7 +68,7 @@ export function readDomain(example: string, refused?: (domain: string) => string
   return (answer) => {
     const read = bare(answer)
     if (read.length > 253 || !domain.test(read) || !isHost(read))
-      return { wrong: `write a domain only, such as \`${example}\`` }
+      return { wrong: `enter only a domain, such as \`${example}\`` }
     const wrong = refused?.(read)
     return wrong === undefined ? { answer: read } : { wrong }
   }
@@ -86,7 +84,7 @@ export function readAddress(example: string, refused?: (address: URL) => string 
   return (answer) => {
     const whole = withoutSlashes(answer.includes('://') ? answer.trim() : `https://${answer.trim()}`)
     if (!address.test(whole) || !URL.canParse(whole))
-      return { wrong: `write an address without anything after its path, such as \`${example}\`` }
+      return { wrong: `enter a URL with nothing after its path, such as \`${example}\`` }
     const url = new URL(whole)
     const wrong = refused?.(url)
     return wrong === undefined ? { answer: withoutSlashes(url.href) } : { wrong }
@@ -108,7 +106,7 @@ export function readGuid(sentence: string): Read {
 export function readChoice(choices: readonly string[]): Read {
   return (answer) => {
     const read = answer.trim().toLowerCase()
-    return choices.includes(read) ? { answer: read } : { wrong: `write one of ${choices.join(', ')}` }
+    return choices.includes(read) ? { answer: read } : { wrong: `enter one of ${choices.join(', ')}` }
   }
 }
 
@@ -120,7 +118,7 @@ export function readSubdomain(parent: string): Read {
     const name = read.endsWith(`.${parent}`) ? read.slice(0, -parent.length - 1) : read
     return oneLabel.test(name) && isHost(`${name}.${parent}`)
       ? { answer: name }
-      : { wrong: `write what stands before \`.${parent}\`, such as \`acme\`` }
+      : { wrong: `enter the part before \`.${parent}\`, such as \`acme\`` }
   }
 }
 

@@ -10,12 +10,15 @@ import { guard, SetUpError } from './server.ts'
 const run = promisify(execFile)
 const modules = path.resolve(import.meta.dirname, '../../../node_modules')
 
-/** Chromium from npm brings the libraries it needs, in a folder beside it. */
-const ownLibraries = (executablePath: string): string => path.join(path.dirname(executablePath), 'al2023/lib')
+/** The pinned Chromium needs the libraries that it was unpacked with. */
+function withLibraries(executablePath: string): NodeJS.ProcessEnv {
+  const libraries = path.join(path.dirname(executablePath), 'al2023/lib')
+  return { ...process.env, ...(fs.existsSync(libraries) && { LD_LIBRARY_PATH: libraries }) }
+}
 
 /**
- * Chromium from npm brings a font, too, but a list of fonts that names other folders: every text would be 0 pixels wide.
- * Here it is its font first, the same on every machine, and then what the system has for other scripts.
+ * The font list of @sparticuz/chromium names folders that do not exist here, so every text would be 0 pixels wide.
+ * This list prefers the bundled font, which is the same on every machine, and falls back to the system's fonts.
  */
 function ownFonts(executablePath: string): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chromium-fonts-'))
@@ -38,8 +41,8 @@ function ownFonts(executablePath: string): string {
 }
 
 /**
- * Unpacks the Chromium of @sparticuz/chromium into TMPDIR, the place it insists on. In a process of its own, as
- * it changes the environment; the variable makes it unpack its libraries, too.
+ * @sparticuz/chromium always unpacks to TMPDIR and changes the environment, so it runs in a process of its own.
+ * AWS_EXECUTION_ENV makes it unpack its libraries too.
  */
 async function unpackInto(folder: string): Promise<string> {
   const script = `import c from '@sparticuz/chromium'; process.stdout.write(await c.executablePath())`
@@ -50,7 +53,8 @@ async function unpackInto(folder: string): Promise<string> {
   return stdout
 }
 
-async function chromiumFromNpm(): Promise<string | undefined> {
+/** The browser of the lockfile: Debian's newest differs from month to month, and so would the results. */
+async function pinnedChromium(): Promise<string | undefined> {
   const manifest = path.join(modules, '@sparticuz/chromium/package.json')
   if (process.platform !== 'linux' || process.arch !== 'x64' || !fs.existsSync(manifest)) return undefined
   const { version } = JSON.parse(fs.readFileSync(manifest, 'utf8')) as { version: string }
@@ -63,7 +67,7 @@ async function chromiumFromNpm(): Promise<string | undefined> {
     fs.mkdirSync(cache, { recursive: true })
     folder = fs.mkdtempSync(`${kept}-`)
   } catch {
-    // The modules belong to somebody else: unpack it for this run only.
+    // This user may not write to node_modules: unpack for this run only.
     return unpackInto(fs.mkdtempSync(path.join(os.tmpdir(), 'chromium-')))
   }
   const unguard = guard(folder)
@@ -71,7 +75,7 @@ async function chromiumFromNpm(): Promise<string | undefined> {
     await unpackInto(folder)
     fs.chmodSync(folder, 0o755)
     fs.chmodSync(path.join(folder, 'chromium'), 0o755)
-    // Moved when it is whole: it takes any file of its name for itself, also one that another run is writing.
+    // @sparticuz/chromium reuses any file of its name, even a half-written one, so publish only a complete folder.
     fs.renameSync(folder, kept)
   } catch (error) {
     if (!isProgram(path.join(kept, 'chromium'))) throw error
@@ -81,27 +85,36 @@ async function chromiumFromNpm(): Promise<string | undefined> {
   return path.join(kept, 'chromium')
 }
 
+/** False where its libraries or the machine do not fit, as on Alpine. */
+async function starts(executablePath: string): Promise<boolean> {
+  const started = run(executablePath, ['--version'], { env: withLibraries(executablePath) })
+  return await started.then(
+    () => true,
+    () => false,
+  )
+}
+
 export const chromium = {
   name: 'Chromium',
   variable: 'CHROMIUM_PATH',
   debianPackage: 'chromium',
 
   async find() {
+    const pinned = await pinnedChromium().catch(() => undefined)
+    if (pinned && (await starts(pinned))) return pinned
     const installed = findOnPath('chromium', 'google-chrome', 'google-chrome-stable')
-    // A snap sees neither this run's temporary folder nor, in a container, any way to start.
-    if (installed && !fs.realpathSync(installed).includes('/snap')) return installed
-    return chromiumFromNpm().catch(() => undefined)
+    // A snap cannot read this run's temporary folder and does not start in a container.
+    return installed && !fs.realpathSync(installed).includes('/snap') ? installed : undefined
   },
 
   async start(executablePath: string) {
-    const libraries = ownLibraries(executablePath)
-    const own = fs.existsSync(libraries)
-      ? { LD_LIBRARY_PATH: libraries, FONTCONFIG_FILE: ownFonts(executablePath) }
-      : {}
+    const env = withLibraries(executablePath)
+    if (fs.existsSync(path.join(path.dirname(executablePath), 'fonts')))
+      env.FONTCONFIG_FILE = ownFonts(executablePath)
     const server = await browserType.launchServer({
       executablePath,
-      env: { ...process.env, ...own },
-      // The run's guardian does this; playwright's handlers would keep the process alive after SIGTERM.
+      env,
+      // guard() ends the browser; playwright's handlers would keep this process alive after SIGTERM.
       handleSIGINT: false,
       handleSIGTERM: false,
       handleSIGHUP: false,

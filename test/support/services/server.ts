@@ -102,7 +102,7 @@ export async function startServer(
   }
   child.unref()
   const stop = guard(folder, child.pid, signal)
-  const late = Date.now() + 30_000
+  const late = Date.now() + 120_000
   for (;;) {
     const text = fs.readFileSync(log, 'utf8')
     if (/ready to accept connections/i.test(text)) return stop

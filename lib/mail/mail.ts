@@ -1,0 +1,91 @@
+import { describeError } from '../shared/errors.ts'
+import { SECOND } from '../shared/time.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
+import type { Branding, Pages, Views } from '../web/pages.ts'
+
+/** A mail as nodemailer takes it. */
+export interface MailMessage {
+  /** default: the transport's own */
+  from?: string | undefined
+  to: string
+  subject: string
+  text: string
+  html: string
+}
+
+/** Sends mail: a transport of nodemailer (`createTransport(…)`), or a function with the same effect. */
+export type Mailer =
+  | { sendMail(message: MailMessage): Promise<unknown> }
+  | ((message: MailMessage) => Promise<unknown>)
+
+/** A mail was not sent, or not in time. The message is for the operator's log and quotes nothing of the mail. */
+export class MailError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'MailError'
+  }
+}
+
+/** Limits how long a user waits; the mail may still be sent later. */
+const sendTimeoutMs = 10 * SECOND
+const maxReasonLength = 200
+
+/** Renders mails and passes them to the host's mailer. It knows no users and no providers. */
+export class Mail {
+  readonly branding: Branding
+  readonly #views: Views
+  readonly #mailer: Mailer
+  readonly #from: string | undefined
+
+  /** @param from default: the transport's own */
+  constructor({ views, branding }: Pages, mailer: Mailer, from: string | undefined) {
+    this.branding = branding
+    this.#views = views
+    this.#mailer = mailer
+    this.#from = from && oneLine(from)
+  }
+
+  /**
+   * @param view below `views/mail`, with a text and an HTML version
+   * @param secret part of the mail that must not appear in a log, such as a code
+   * @throws MailError
+   */
+  async send(
+    view: string,
+    { to, subject, locals }: { to: string; subject: string; locals: object },
+    secret?: string,
+  ): Promise<void> {
+    const given = { subject, ...locals }
+    const [text, html] = await Promise.all([
+      this.#views.render(`mail/${view}.txt`, given, (value) => String(value)),
+      this.#views.render(`mail/${view}.html`, given),
+    ])
+    const headers = { to: oneLine(to), subject: oneLine(subject), ...(this.#from && { from: this.#from }) }
+    try {
+      await withTimeout(sendTimeoutMs, this.#deliver({ ...headers, text, html }))
+    } catch (error) {
+      throw new MailError(`the mail could not be sent: ${redactedReason(describeError(error), secret)}`)
+    }
+  }
+
+  async #deliver(message: MailMessage): Promise<void> {
+    const mailer = this.#mailer
+    await (typeof mailer === 'function' ? mailer(message) : mailer.sendMail(message))
+  }
+}
+
+/** Removes line breaks: in a name, they could add headers such as further recipients. */
+export function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim()
+}
+
+/**
+ * Mail servers and libraries quote what they received. Keep the first line only, without long runs, which may be encoded text;
+ * and nothing if it contains the secret.
+ */
+function redactedReason(reason: string, secret: string | undefined): string {
+  const [line = ''] = reason.split(/[\r\n]/)
+  const normalize = (text: string) => text.replace(/[^A-Za-z0-9]/g, '').toUpperCase()
+  const isQuoted = secret !== undefined && normalize(reason).includes(normalize(secret))
+  return isQuoted ? '(the reason quotes the mail)' : line.replace(/\S{40,}/g, '…').slice(0, maxReasonLength)
+}

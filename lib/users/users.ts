@@ -1,0 +1,55 @@
+import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
+import { MINUTE, SECOND } from '../shared/time.ts'
+import { withTimeout } from '../shared/with-timeout.ts'
+import type { Core } from '../web/core.ts'
+import { IdentitiesTable } from './identities-table.ts'
+import { type Registration, type User, UserCache, type UserDirectory } from './user-directory.ts'
+import { UsersTable } from './users-table.ts'
+
+/** Every page of a signed-in user needs the directory, which may be a host's own database that hangs. */
+const directoryTimeoutMs = 5 * SECOND
+/** Signed-in users can go on for this time while the directory fails. */
+const staleIfErrorMs = 10 * MINUTE
+
+/**
+ * The portal's users and the identities linked to them. It reads the host's directory, if there is one, with a time limit. It
+ * knows nothing about sessions.
+ */
+export class Users implements UserDirectory {
+  readonly identities: IdentitiesTable
+  /** for requests of signed-in users; a sign-in reads the directory itself */
+  readonly cache: UserCache
+  readonly #directory: UserDirectory
+
+  /** @param options.directory the host's; default the table `sso_users` */
+  constructor(
+    core: Pick<Core, 'knex'>,
+    { directory, cacheSeconds }: { directory: UserDirectory | undefined; cacheSeconds: number },
+  ) {
+    this.identities = new IdentitiesTable(core)
+    this.#directory = directory ?? new UsersTable(core)
+    const ttlMs = cacheSeconds * SECOND
+    this.cache = new UserCache(this, { ttlMs, staleIfErrorMs })
+  }
+
+  async findById(id: string, portal: string): Promise<User | undefined> {
+    return await limitTime(async () => await this.#directory.findById(id, portal))
+  }
+
+  async findByEmail(email: string, portal: string): Promise<User | undefined> {
+    return await limitTime(async () => await this.#directory.findByEmail(email, portal))
+  }
+
+  async create(registration: Registration, portal: string): Promise<User> {
+    return await limitTime(async () => await this.#directory.create(registration, portal))
+  }
+}
+
+async function limitTime<T>(query: () => Promise<T>): Promise<T> {
+  try {
+    return await withTimeout(directoryTimeoutMs, query())
+  } catch (cause) {
+    if (cause instanceof EmailTakenError) throw cause
+    throw new PortalSsoError('database_unavailable', 'the user directory', { cause })
+  }
+}

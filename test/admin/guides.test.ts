@@ -1,0 +1,116 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { renderGuide, renderGuides } from '../../docs/guides.ts'
+import { presets } from '../../lib/providers/presets/presets.ts'
+
+const folder = path.resolve(import.meta.dirname, '../../views/admin/guides')
+const committed = () =>
+  new Map(fs.readdirSync(folder).map((file) => [file, fs.readFileSync(path.join(folder, file), 'utf8')]))
+
+const guidePages = presets.map(({ name }) => name).join('|')
+const openingTags = [
+  '(?:h[123]|p|ul|ol|li|em|strong|code|thead|tbody|tr|td)',
+  'pre class="admin-code"',
+  'div class="admin-scroll" role="region" aria-label="[^"<>]+" tabindex="0"',
+  'table class="admin-table"',
+  'th scope="col"',
+  `a class="admin-link" href="(?:https:\\/\\/[^"<>\\s]+|<%= base %>\\/new\\/(?:${guidePages})\\/guide)"`,
+]
+const closingTag = '\\/(?:h[123]|p|ul|ol|li|em|strong|code|thead|tbody|tr|td|pre|div|table|th|a)'
+const allowedTag = new RegExp(`<(?:${openingTags.join('|')}|${closingTag})>`, 'g')
+
+/** What is left of a guide without its allowed tags: any `<` or `>` in it is markup that is not allowed. */
+const forbiddenMarkup = (guide: string) => guide.replace(allowedTag, '').match(/[^\n]*[<>][^\n]*/g) ?? []
+
+describe('the rendered guides', () => {
+  it('match the Markdown in docs/providers (if not, run `npm run guides`)', () => {
+    expect(committed()).toEqual(renderGuides())
+  })
+
+  it.each(presets.map(({ name }) => [name]))('%s contains only allowed elements and links', (name) => {
+    const guide = committed().get(`${name}.ejs`)!
+    expect(guide).toMatch(/^<h1>/)
+    expect(forbiddenMarkup(guide)).toEqual([])
+  })
+})
+
+describe('renderGuide', () => {
+  it('renders headings, lists, tables, code and links to other guides', () => {
+    const markdown = [
+      '# Okta',
+      '#### Deep',
+      'Two lines',
+      'of **one** paragraph, see [Google](google.md).',
+      '1. First `code`',
+      '   continued',
+      '2. *Second*',
+      '',
+      '| a | *b* |',
+      '|---|---|',
+      '| `x` | y |',
+      '',
+      '- Third',
+      '',
+      '  ```json',
+      '  { "a": 1 }',
+      '  ```',
+      '',
+      '---',
+    ].join('\n')
+    expect(renderGuide(markdown).split('\n')).toEqual([
+      '<h1>Okta</h1>',
+      '<h3>Deep</h3>',
+      '<p>Two lines',
+      'of <strong>one</strong> paragraph, see <a class="admin-link" href="<%= base %>/new/google/guide">Google</a>.</p>',
+      '<ol>',
+      '<li>First <code>code</code>',
+      'continued</li>',
+      '<li><em>Second</em></li>',
+      '</ol>',
+      '<div class="admin-scroll" role="region" aria-label="a, b" tabindex="0">',
+      '<table class="admin-table">',
+      '<thead><tr><th scope="col">a</th><th scope="col"><em>b</em></th></tr></thead>',
+      '<tbody>',
+      '<tr><td><code>x</code></td><td>y</td></tr>',
+      '</tbody>',
+      '</table>',
+      '</div>',
+      '<ul>',
+      '<li><p>Third</p>',
+      '<pre class="admin-code"><code>{ &#34;a&#34;: 1 }</code></pre>',
+      '</li>',
+      '</ul>',
+      '',
+    ])
+  })
+
+  it.each([
+    '<script>alert(1)</script>',
+    'text <img src=x onerror=alert(1)> text',
+    '<div onclick="alert(1)">\n\n*text*\n\n</div>',
+    '<!-- comment --> text',
+    '<pre><script>alert(1)</script></pre>',
+    '![image](https://example.com/x.png)',
+    '[label](javascript:alert(1))',
+    '[label](http://example.com)',
+    '[label](//example.com)',
+    '[label](../security.md)',
+    '[label](#heading)',
+    '[label](https://example.com/"onclick="alert(1))',
+    '[label](https://example.com "title")',
+    '[label](https://example.com/<%=process.exit()%>)',
+    '<javascript:alert(1)>',
+    '<%= process.exit() %>',
+    'text `<%- include("x") %>` text',
+    '```\n<%= process.exit() %>\n```',
+    '# <%= process.exit() %>',
+    '| <b>" onclick="x | <%= x %> |\n|---|---|\n| <b>x</b> | <%- x %> |',
+  ])('turns %j into text or into allowed markup', (markdown) => {
+    const guide = renderGuide(markdown)
+    expect(guide.trim()).not.toBe('')
+    expect(forbiddenMarkup(guide)).toEqual([])
+    // The only EJS tag is the start of a link to another guide.
+    expect(guide).not.toMatch(/<%|%>/)
+  })
+})
