@@ -28,7 +28,7 @@ export async function measureRequests(): Promise<{ start: RequestCost; callback:
   profiler.connect()
   try {
     await portal.connect(provider)
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
     await new Visitor().open(`${portal.url}/login/acme?returnTo=/portal`)
 
     await profiler.post('Profiler.enable')

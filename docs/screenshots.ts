@@ -44,7 +44,7 @@ async function start({ slug, displayName }: { slug: string; displayName: string 
 const inDays = (days: number) => new Date(Date.now() + days * 24 * 3_600_000).toISOString()
 
 async function connectAll(): Promise<void> {
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   for (const { slug, displayName, running } of providers)
     await portal.sso.providers.connect({
       slug,

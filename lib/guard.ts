@@ -5,11 +5,11 @@ import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
 import { isValidAcrList, maxAgeLimitSeconds, reauthenticationQuery } from './sign-in/reauthentication.ts'
 import type { SignIn } from './sign-in/sign-in.ts'
+import type { Core } from './web/core.ts'
 import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
-import { acceptsHtml, isSafeMethod, type PortalResolver } from './web/request.ts'
+import { acceptsHtml, isSafeMethod } from './web/request.ts'
 import { safeReturnTo } from './web/return-to.ts'
-import type { PortalUrls } from './web/urls.ts'
 
 export interface GuardOptions {
   /**
@@ -28,17 +28,11 @@ export interface GuardOptions {
  * @throws ConfigurationError when an option is invalid
  */
 export function guard(
-  modules: {
-    urls: PortalUrls
-    errorHandler: ErrorHandler
-    portalOf: PortalResolver
-    pages: Pages
-    sessions: Sessions
-    signIn: SignIn
-  },
+  { portalOf, urls }: Core,
+  modules: { errorHandler: ErrorHandler; pages: Pages; sessions: Sessions; signIn: SignIn },
   options: GuardOptions = {},
 ): RequestHandler {
-  const { urls, errorHandler, portalOf, pages, sessions, signIn } = modules
+  const { errorHandler, pages, sessions, signIn } = modules
   const required = readGuardOptions(options)
   const returnPathOf = (req: Request) => returnPath(req, urls.origin(portalOf(req)))
   // With the requirement, so that the user does not have to sign in twice.

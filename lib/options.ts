@@ -6,6 +6,7 @@ import type { EventSettings } from './events/event-log.ts'
 import type { Mailer } from './mail/mail.ts'
 import { isAddressRange } from './oidc/address-rules.ts'
 import { isLoopback, type OutboundSettings } from './oidc/http-client.ts'
+import type { SecretReferenceOptions } from './providers/secret-references.ts'
 import type { RegistrationField } from './registration/registration-form.ts'
 import type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
 import type { RedisLike } from './sessions/session-store.ts'
@@ -64,6 +65,11 @@ export interface PortalSsoOptions {
   mailFrom?: string | undefined
   /** where warnings go by the mailer, such as of a client secret that runs out: one address or several; left out: no mail */
   adminMail?: string | string[] | undefined
+  /**
+   * Which references to client secrets (`env:NAME`, `file:/path`) code and the command line may set; default: none. A
+   * reference is read only where this allows it.
+   */
+  secretReferences?: SecretReferenceOptions | undefined
   /** how providers are reached; default 5 s, and no addresses of private networks */
   outbound?: Partial<OutboundSettings> | undefined
   /**
@@ -115,6 +121,7 @@ export interface Settings {
   mailer: Mailer | undefined
   mailFrom: string | undefined
   adminMail: string[]
+  secretReferences: SecretReferenceOptions
   outbound: OutboundSettings
   rateLimits: RateLimits | false
   events: EventSettings
@@ -230,6 +237,12 @@ const schema = z.strictObject({
     )
     .optional(),
   mailFrom: z.string().min(3).max(300).optional(),
+  secretReferences: z
+    .strictObject({
+      env: z.instanceof(RegExp, { error: 'give a regular expression such as `/SSO_\\w+/`' }).optional(),
+      directories: z.array(z.string().startsWith('/', 'give absolute paths')).optional(),
+    })
+    .default({}),
   adminMail: z.union([mailAddress, z.array(mailAddress).max(20)], { error: writeAddress }).optional(),
   outbound: z
     .strictObject({

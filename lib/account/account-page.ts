@@ -23,7 +23,7 @@ interface AccountPageModules {
   readonly methods: SignInMethods
   readonly pages: Pages
   readonly sessions: Sessions
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 export class AccountPage {
@@ -37,13 +37,13 @@ export class AccountPage {
 
   async show(req: Request, res: Response, notice: Notice | undefined): Promise<void> {
     const { homePath, portalOf, urls } = this.#core
-    const { methods, pages, sessions, table } = this.#modules
+    const { methods, pages, sessions, providersTable } = this.#modules
     const portal = portalOf(req)
     const user = req.user as User
     const userId = String(user.id)
     const { lang } = pages.locale(req)
     const time = timeFormat(lang)
-    const providers = await table.list(portal)
+    const providers = await providersTable.list(portal)
     const nameOf = (slug: string | undefined) =>
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
     const listed = await sessions.list({ portal, userId }, maxListedSessions)

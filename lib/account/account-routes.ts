@@ -33,11 +33,11 @@ export function accountRoutes(
     posted: RequestHandler[]
     sessions: Sessions
     signIn: SignIn
-    table: ProvidersTable
+    providersTable: ProvidersTable
   },
 ): Router {
   const { urls } = core
-  const { account, events, guard, pages, posted, sessions, signIn, table } = modules
+  const { account, events, guard, pages, posted, sessions, signIn, providersTable } = modules
 
   const show = asyncHandler(
     async (req, res) => await account.page.show(req, res, readNotice(req.query.notice)),
@@ -58,7 +58,7 @@ export function accountRoutes(
 
   const link = asyncHandler(async (req, res) => {
     const { portal, userId } = requesterOf(req)
-    const provider = await findEnabled(portal, readField(req, 'provider'), table)
+    const provider = await findEnabled(portal, readField(req, 'provider'), providersTable)
     if (!(await isRecentlyAuthenticated(req, res))) return
     const href = await signIn.connectedProviders.connect(provider).begin(req, res, {
       purpose: { kind: 'link-account', userId },
@@ -115,11 +115,11 @@ export function accountRoutes(
   return router
 }
 
-async function findEnabled(portal: string, name: string, table: ProvidersTable): Promise<Provider> {
+async function findEnabled(portal: string, name: string, providersTable: ProvidersTable): Promise<Provider> {
   const slug = slugSchema.safeParse(name).data
-  const provider = slug === undefined ? undefined : await table.find(portal, slug)
+  const provider = slug === undefined ? undefined : await providersTable.find(portal, slug)
   if (!provider?.enabled)
-    throw new PortalSsoError('provider_unknown', 'no enabled provider of this name can be linked')
+    throw new PortalSsoError('provider_not_found', 'no enabled provider of this name can be linked')
   return provider
 }
 

@@ -25,15 +25,15 @@ export class Account {
       pages: Pages
       sessions: Sessions
       signIn: SignIn
-      table: ProvidersTable
+      providersTable: ProvidersTable
       users: Users
     },
   ) {
-    const { pages, sessions, table, users } = modules
+    const { pages, sessions, providersTable, users } = modules
     this.#core = core
     this.#modules = modules
-    this.methods = new SignInMethods(users.identities, table)
-    this.page = new AccountPage(core, { methods: this.methods, pages, sessions, table })
+    this.methods = new SignInMethods(users.identities, providersTable)
+    this.page = new AccountPage(core, { methods: this.methods, pages, sessions, providersTable })
   }
 
   /**
@@ -52,7 +52,7 @@ export class Account {
     const { urls } = this.#core
     const { signIn, users } = this.#modules
     if (!req.user || String((req.user as User).id) !== userId)
-      throw new PortalSsoError('attempt_gone', 'another user, or nobody, is signed in now')
+      throw new PortalSsoError('attempt_expired', 'another user, or nobody, is signed in now')
     const linkedTo = await users.identities.findUserId(portal, identity)
     if (linkedTo === userId) return res.redirect(303, urls.path('/account/security', { notice: 'known' }))
     const holder =

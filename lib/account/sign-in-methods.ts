@@ -37,9 +37,9 @@ export class SignInMethods {
   readonly #identities: IdentitiesTable
   readonly #table: ProvidersTable
 
-  constructor(identities: IdentitiesTable, table: ProvidersTable) {
+  constructor(identities: IdentitiesTable, providersTable: ProvidersTable) {
     this.#identities = identities
-    this.#table = table
+    this.#table = providersTable
   }
 
   async list(portal: string, userId: string): Promise<SignInMethod[]> {

@@ -5,8 +5,8 @@ import { administratorsOnly } from './authorize.ts'
 import type { AdminContext } from './context.ts'
 import { eventsRoutes } from './events-routes.ts'
 import { guideRoute } from './guide-route.ts'
-import { createConnectRoutes } from './provider-create-routes.ts'
-import { createEditRoutes } from './provider-edit-routes.ts'
+import { providerCreateRoutes } from './provider-create-routes.ts'
+import { providerEditRoutes } from './provider-edit-routes.ts'
 import { providerRoutes } from './provider-routes.ts'
 import { providersListRoutes } from './providers-list-routes.ts'
 import { sessionsRoutes } from './sessions-routes.ts'
@@ -16,7 +16,7 @@ export interface AdminOptions {
   authorize: (req: Request) => boolean | Promise<boolean>
 }
 
-const pageUnknown = () => new PortalSsoError('page_unknown', 'there is no such page')
+const pageUnknown = () => new PortalSsoError('not_found', 'there is no such page')
 
 /**
  * The administrators' pages, on top of `management/`. They change providers and sessions only through the API that code
@@ -33,13 +33,13 @@ export function adminRouter(given: AdminContext, options: AdminOptions): Router 
   const context = { ...given, posted: [...given.posted, guard] }
   const router = createRouter()
   router.use(guard)
-  router.use(providersListRoutes(context), createConnectRoutes(context), guideRoute(context))
+  router.use(providersListRoutes(context), providerCreateRoutes(context), guideRoute(context))
   router.use(eventsRoutes(context), sessionsRoutes(context))
   // Query only valid slugs: PostgreSQL fails on a NUL character.
   router.use('/:slug', (req, _res, next) =>
     slugSchema.safeParse(req.params.slug).success ? next() : next(pageUnknown()),
   )
-  router.use(createEditRoutes(context), providerRoutes(context))
+  router.use(providerEditRoutes(context), providerRoutes(context))
   router.use((_req, _res, next) => next(pageUnknown()))
   router.use(given.errorHandler.handle)
   return router

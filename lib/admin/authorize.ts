@@ -10,7 +10,7 @@ export function administratorsOnly(authorize: (req: Request) => unknown): Reques
   return asyncHandler(async (req, res, next) => {
     setPrivateHeaders(res)
     if ((await callAuthorize(authorize, req)) !== true)
-      throw new PortalSsoError('page_unknown', '`authorize` did not return `true`')
+      throw new PortalSsoError('not_found', '`authorize` did not return `true`')
     next()
   })
 }
@@ -19,6 +19,6 @@ async function callAuthorize(authorize: (req: Request) => unknown, req: Request)
   try {
     return await authorize(req)
   } catch (error) {
-    throw new PortalSsoError('page_unknown', '`authorize` failed', { cause: error })
+    throw new PortalSsoError('not_found', '`authorize` failed', { cause: error })
   }
 }

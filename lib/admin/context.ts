@@ -1,11 +1,10 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from '../events/error-handler.ts'
 import type { EventHistory } from '../events/event-history.ts'
-import type { ClientKeys } from '../management/client-keys.ts'
-import type { Providers } from '../management/providers-api.ts'
-import type { Retirement } from '../management/retire-provider.ts'
+import type { ProvidersApi } from '../management/providers-api.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { ResolvedActOptions } from '../shared/act-options.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -13,9 +12,6 @@ import type { Pages } from '../web/pages.ts'
 import type { PortalResolver } from '../web/request.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
-
-/** The management API behind the pages, the same that code and the command line use. */
-export type AdminProviders = Providers & ClientKeys & Retirement
 
 /** The modules behind the admin pages. */
 export interface AdminContext {
@@ -27,17 +23,17 @@ export interface AdminContext {
   portalOf: PortalResolver
   /** middleware of every POST: refuses cross-site requests, then reads the body */
   posted: RequestHandler[]
-  providers: AdminProviders
+  providers: ProvidersApi
   testSignIns: TestSignIns
   sessionsApi: SessionsApi
   users: UserDirectory
 }
 
-/** The portal and the actor, for the event that records the act. */
-export function actOptions(req: Request, portalOf: PortalResolver): { portal: string; actor: string } {
+/** The portal and the actor of an action. Its values come from a form, so they cannot set a secret reference. */
+export function actOptions(req: Request, portalOf: PortalResolver): ResolvedActOptions {
   const id = (req.user as { id?: unknown } | undefined)?.id
   const actor = typeof id === 'string' || typeof id === 'number' ? String(id) : 'admin'
-  return { portal: portalOf(req), actor }
+  return { portal: portalOf(req), actor, source: 'form' }
 }
 
 /** One text value of a form or query. Duplicate and nested values count as empty. */
@@ -54,15 +50,10 @@ export function withProvider(
   handler: ProviderHandler,
 ): RequestHandler {
   return asyncHandler(async (req, res, next) => {
-    const provider = await providers.find(String(req.params.slug), portalOf(req))
+    const provider = await providers.find(String(req.params.slug), { portal: portalOf(req) })
     if (!provider) return next()
     await handler(req, res, provider)
   })
-}
-
-/** Used by the two provider forms only: call `withProvider` instead. */
-export function createWithProvider(context: AdminContext): (handler: ProviderHandler) => RequestHandler {
-  return (handler) => withProvider(context, handler)
 }
 
 /** Confirmations by the key in `?done=`. The list is fixed, so that a crafted link cannot show an attacker's text. */
@@ -113,11 +104,4 @@ export async function showAdminPage(
   const common = { lang: 'en', base: req.baseUrl, homeHref: homePath, message, problem: undefined }
   res.status(status)
   await pages.show(req, res, `admin/${view}`, { ...viewHelpers, ...common, ...locals })
-}
-
-type ShowAdmin = (req: Request, res: Response, view: string, locals: object, status?: number) => Promise<void>
-
-/** Used by the two provider forms only: call `showAdminPage` instead. */
-export function createShowAdmin(context: AdminContext): ShowAdmin {
-  return (req, res, view, locals, status = 200) => showAdminPage(context, req, res, { view, locals, status })
 }

@@ -1,6 +1,6 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
-import { type Entries, type EntryErrors, entriesOf } from './form.ts'
+import { enteredValues, type FormErrors, type FormValues } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
   'signed-in': 'Signed in',
@@ -52,18 +52,18 @@ const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, m
 
 interface ParsedFilter {
   /** as entered, to fill in the form again */
-  entries: Entries
-  errors: EntryErrors
+  entries: FormValues
+  errors: FormErrors
   filter: EventFilter
 }
 
 /** @param query `from` and `to` are days in UTC, both inclusive */
 export function parseFilter(query: unknown): ParsedFilter {
-  const entries = entriesOf(
+  const entries = enteredValues(
     query,
     filterNames.map((name) => ({ name })),
   )
-  const errors: EntryErrors = {}
+  const errors: FormErrors = {}
   for (const name of filterNames) {
     const [pattern, message] = patterns[name] ?? []
     const entry = entries[name] ?? ''

@@ -29,7 +29,7 @@ async function showEvents(context: AdminContext, req: Request, res: Response): P
   const isInvalid = Object.keys(errors).length > 0
   const [page, all] = await Promise.all([
     isInvalid ? { events: [], next: undefined } : listEvents(history, filter, portal),
-    providers.list(portal),
+    providers.list({ portal }),
   ])
   const href = (path: string, more: Record<string, string> = {}) => {
     const query = Object.entries({ ...entries, before: '', ...more }).filter(([, value]) => value !== '')

@@ -3,112 +3,111 @@ import type { ProviderInput } from '../management/provider-input.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
+import type { ProviderSettings } from '../providers/settings.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { type AdminContext, actOptions, createShowAdmin, textOf } from './context.ts'
+import { type AdminContext, actOptions, showAdminPage, textOf } from './context.ts'
 import {
-  allOf,
   connectFields,
-  type Entries,
-  type EntryErrors,
-  entriesFrom,
-  entriesOf,
-  type Field,
+  enteredValues,
   type FilledForm,
+  type FormErrors,
+  type FormField,
+  type FormValues,
   formView,
   formWithErrors,
-  readSettings,
+  readForm,
+  sectionsOf,
+  toFormValues,
 } from './form.ts'
 import { sentence } from './format.ts'
 import { addressesFor } from './provider-urls.ts'
 
-const slugField: Field = {
+const slugField: FormField = {
   name: 'slug',
-  label: 'Name in URLs',
-  hint: 'Lower-case letters, digits and dashes. You cannot change it later, because it is part of the URLs above.',
+  label: 'Name in addresses',
+  control: 'text',
+  hint: 'Its slug: lower-case letters, digits and dashes. It cannot be changed later: it is part of the addresses above.',
   required: true,
 }
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
-export function createConnectRoutes(parts: AdminContext): Router {
-  const { portalOf, posted, providers } = parts
-  const show = createShowAdmin(parts)
+export function providerCreateRoutes(context: AdminContext): Router {
+  const { portalOf, posted, providers } = context
 
   async function showForm(req: Request, res: Response, preset: Preset, form: FilledForm): Promise<void> {
-    const { entries } = form
+    const { values } = form
     const { locals, status } = formView(form)
-    const fields = connectFields(preset.name, preset.settings !== undefined)
-    const slug = slugSchema.safeParse(entries.slug).success ? String(entries.slug) : preset.name
-    await show(
-      req,
-      res,
-      'connect',
-      {
+    const slug = slugSchema.safeParse(values.slug).success ? String(values.slug) : preset.name
+    await showAdminPage(context, req, res, {
+      view: 'connect',
+      locals: {
         preset,
         questions: [...questionsOf(preset), slugField],
-        ...fields,
+        ...sectionsOf(connectFields(preset)),
         ...locals,
-        urls: addressesFor(parts, slug, portalOf(req), {
+        urls: addressesFor(context, slug, portalOf(req), {
           preset: preset.name,
-          signsKeys: entries.clientAuthentication === 'private_key_jwt',
-          frontChannelLogout: Boolean(entries.frontChannelLogout),
+          signsKeys: values.clientAuthentication === 'private_key_jwt',
+          frontChannelLogout: Boolean(values.frontChannelLogout),
         }),
       },
-      status,
-    )
+      status: status,
+    })
   }
 
-  async function proposed(req: Request, preset: Preset): Promise<Entries> {
+  async function proposed(req: Request, preset: Preset): Promise<FormValues> {
     const portal = portalOf(req)
-    // One that was removed has its name as long as it can be restored: who takes that forgets it.
-    const taken = [...(await providers.list(portal)), ...(await providers.removed(portal))].map(
-      ({ slug }) => slug,
-    )
+    // Reusing the slug of a removed provider would make it impossible to restore that one.
+    const connected = await providers.list({ portal })
+    const taken = [...connected, ...(await providers.listRemoved({ portal }))].map(({ slug }) => slug)
     const base = preset.name === 'generic' ? 'sso' : preset.name
     let slug = base
     for (let next = 2; taken.includes(slug); next++) slug = `${base}-${next}`
     const displayName = preset.name === 'generic' ? '' : preset.displayName
-    return { ...entriesFrom({ displayName, ...preset.defaults }), slug }
+    const defaults: Partial<ProviderSettings> = { displayName, ...preset.defaults }
+    return { ...toFormValues(defaults, connectFields(preset)), slug }
   }
 
   async function connect(req: Request, res: Response, preset: Preset): Promise<void> {
-    const { portal, actor } = actOptions(req, portalOf)
-    const fields = allOf(connectFields(preset.name, preset.settings !== undefined))
+    const options = actOptions(req, portalOf)
+    const fields = connectFields(preset)
     const questions = [...questionsOf(preset), slugField]
-    const entries = entriesOf(req.body, [...fields, ...questions])
-    const { settings, errors } = readSettings(req.body, fields)
-    Object.assign(errors, wrongAnswers(preset, entries), wrongSlug(entries))
-    if (Object.keys(errors).length > 0) return await showForm(req, res, preset, { entries, errors })
+    const values = enteredValues(req.body, [...fields, ...questions])
+    const { settings, errors } = readForm(req.body, fields)
+    Object.assign(errors, wrongAnswers(preset, values), wrongSlug(values))
+    if (Object.keys(errors).length > 0) return await showForm(req, res, preset, { values, errors })
     const input: ProviderInput = {
       ...settings,
-      slug: String(entries.slug),
+      slug: String(values.slug),
       preset: preset.name,
-      portal,
-      answers: answersOf(preset, entries),
+      answers: answersOf(preset, values),
       enabled: false,
     }
     try {
       if (textOf(req.body, 'act') === 'test') {
-        const { checks } = await providers.testUnsaved(input)
-        return await showForm(req, res, preset, { entries, checks })
+        const { checks } = await providers.testUnsaved(input, options)
+        return await showForm(req, res, preset, { values, checks })
       }
-      const { slug } = await providers.connect(input, actor)
+      const { slug } = await providers.connect(input, options)
       res.redirect(303, `${req.baseUrl}/${slug}?done=connected`)
     } catch (error) {
-      await showForm(req, res, preset, formWithErrors(entries, error, [...fields, ...questions]))
+      await showForm(req, res, preset, formWithErrors(values, error, [...fields, ...questions]))
     }
   }
 
   const router = Router()
   router.get(
     '/new',
-    asyncHandler(async (req, res) => await show(req, res, 'choose', { presets })),
+    asyncHandler(
+      async (req, res) => await showAdminPage(context, req, res, { view: 'choose', locals: { presets } }),
+    ),
   )
   router.get(
     '/new/:preset',
     asyncHandler(async (req, res, next) => {
       const preset = presetOf(String(req.params.preset))
       if (!preset) return next()
-      await showForm(req, res, preset, { entries: await proposed(req, preset) })
+      await showForm(req, res, preset, { values: await proposed(req, preset) })
     }),
   )
   router.post(
@@ -123,25 +122,26 @@ export function createConnectRoutes(parts: AdminContext): Router {
   return router
 }
 
-function questionsOf({ asks }: Preset): Field[] {
+function questionsOf({ asks }: Preset): FormField[] {
   return asks.map(({ name, label, hint, example, required = true }) => ({
     name: `answer.${name}`,
     label,
+    control: 'text',
     hint: hint && sentence(hint),
     example,
     required,
   }))
 }
 
-function answersOf({ asks }: Preset, entries: Entries): Record<string, string> {
-  const given = asks.map(({ name }) => [name, entries[`answer.${name}`] ?? ''] as const)
+function answersOf({ asks }: Preset, values: FormValues): Record<string, string> {
+  const given = asks.map(({ name }) => [name, values[`answer.${name}`] ?? ''] as const)
   return Object.fromEntries(given.filter(([, answer]) => answer !== ''))
 }
 
-function wrongAnswers({ asks }: Preset, entries: Entries): EntryErrors {
-  const errors: EntryErrors = {}
+function wrongAnswers({ asks }: Preset, values: FormValues): FormErrors {
+  const errors: FormErrors = {}
   for (const { name, label, required = true, read } of asks) {
-    const answer = entries[`answer.${name}`] ?? ''
+    const answer = values[`answer.${name}`] ?? ''
     if (answer === '') {
       if (required) errors[`answer.${name}`] = `Enter the ${label}.`
       continue
@@ -152,7 +152,7 @@ function wrongAnswers({ asks }: Preset, entries: Entries): EntryErrors {
   return errors
 }
 
-function wrongSlug({ slug }: Entries): EntryErrors {
+function wrongSlug({ slug }: FormValues): FormErrors {
   const { error } = slugSchema.safeParse(slug)
   return error ? { slug: sentence(error.issues[0]?.message ?? 'choose another one') } : {}
 }

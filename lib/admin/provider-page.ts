@@ -1,8 +1,10 @@
 import type { Request, Response } from 'express'
+import type { ProvidersApi } from '../management/providers-api.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
-import { ConfigurationError } from '../shared/errors.ts'
-import { type AdminContext, type AdminProviders, showAdminPage } from './context.ts'
+import { settingFacts } from '../providers/settings.ts'
+import { ManagementError } from '../shared/errors.ts'
+import { type AdminContext, showAdminPage } from './context.ts'
 import { providerBadge, sentence } from './format.ts'
 import { providerStates } from './provider-status.ts'
 import { addressesFor, hasAdminConsent } from './provider-urls.ts'
@@ -27,13 +29,14 @@ export async function showProvider(
   const signsKeys = provider.clientAuthentication === 'private_key_jwt'
   const [activities, dependents, sessions, keys] = await Promise.all([
     history.activity(portal),
-    providers.usage(slug, portal),
-    sessionsApi.count({ provider: slug, portal }),
+    providers.usage(slug, { portal }),
+    sessionsApi.count({ provider: slug }, { portal }),
     signsKeys ? readKeys(providers, slug, portal) : { keys: [] },
   ])
   const activity = activities.get(slug)
   const locals = {
     provider,
+    settingFacts,
     presetName: presetOf(preset)?.displayName ?? preset,
     mark: providerBadge(provider),
     states: providerStates(provider, activity, new Date()),
@@ -55,11 +58,11 @@ export async function showProvider(
 }
 
 /** Keys that can no longer be unsealed must not hide the page on which the provider can be removed. */
-async function readKeys(providers: AdminProviders, slug: string, portal: string) {
+async function readKeys(providers: ProvidersApi, slug: string, portal: string) {
   try {
-    return { keys: await providers.clientKeys(slug, portal) }
+    return { keys: await providers.clientKeys(slug, { portal }) }
   } catch (error) {
-    if (!(error instanceof ConfigurationError)) throw error
+    if (!(error instanceof ManagementError)) throw error
     return { keys: [], problem: sentence(error.message) }
   }
 }

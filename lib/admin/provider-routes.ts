@@ -1,11 +1,11 @@
 import { type Request, type RequestHandler, Router } from 'express'
+import type { ProvidersApi } from '../management/providers-api.ts'
 import { ProviderTestError } from '../management/test-provider.ts'
 import type { Provider } from '../providers/provider.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+import { ManagementError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
 import {
   type AdminContext,
-  type AdminProviders,
   actOptions,
   type Message,
   showAdminPage,
@@ -15,9 +15,9 @@ import {
 import { sentence } from './format.ts'
 import { showProvider } from './provider-page.ts'
 
-/** An act that takes one click. @throws ConfigurationError that explains why it cannot be done */
+/** An act that takes one click. @throws ManagementError that explains why it cannot be done */
 type ProviderAct = (
-  providers: AdminProviders,
+  providers: ProvidersApi,
   slug: string,
   options: { portal: string; actor: string },
   form: Request['body'],
@@ -26,12 +26,12 @@ type ProviderAct = (
 /** By the last part of the path: `POST /:slug/enable`. */
 const providerActs: Record<string, ProviderAct> = {
   async test(providers, slug, { portal }) {
-    await providers.test(slug, portal)
+    await providers.test(slug, { portal })
     return 'tested'
   },
   async enable(providers, slug, options, form) {
-    const withoutRehearsal = textOf(form, 'withoutRehearsal') === 'yes'
-    await providers.enable(slug, { ...options, withoutRehearsal })
+    const withoutTestSignIn = textOf(form, 'withoutTestSignIn') === 'yes'
+    await providers.enable(slug, { ...options, withoutTestSignIn })
     return 'enabled'
   },
   async disable(providers, slug, options, form) {
@@ -40,12 +40,13 @@ const providerActs: Record<string, ProviderAct> = {
   },
   async recommend(providers, slug, options, form) {
     const off = textOf(form, 'recommended') === 'no'
-    await providers.recommend(off ? undefined : slug, options)
+    if (off) await providers.clearRecommended(options)
+    else await providers.recommend(slug, options)
     return off ? 'notRecommended' : 'recommended'
   },
   async move(providers, slug, options, form) {
     const order = reordered(
-      (await providers.list(options.portal)).map((provider) => provider.slug),
+      (await providers.list(options)).map((provider) => provider.slug),
       slug,
       textOf(form, 'direction') === 'up' ? -1 : 1,
     )
@@ -58,12 +59,12 @@ const providerActs: Record<string, ProviderAct> = {
   },
   async retire(providers, slug, options, form) {
     const at = new Date(textOf(form, 'at'))
-    if (Number.isNaN(at.getTime())) throw new ConfigurationError('enter the end date')
+    if (Number.isNaN(at.getTime())) throw new ManagementError('invalid', 'enter the end date')
     await providers.retire(slug, at, options)
     return 'retiring'
   },
   async keep(providers, slug, options) {
-    await providers.keep(slug, options)
+    await providers.cancelRetirement(slug, options)
     return 'kept'
   },
   async remove(providers, slug, options, form) {
@@ -79,7 +80,7 @@ const providerActs: Record<string, ProviderAct> = {
 function reordered(slugs: readonly string[], slug: string, step: -1 | 1): string[] {
   const order = [...slugs]
   const from = order.indexOf(slug)
-  if (from < 0) throw new ConfigurationError(`no provider is called "${slug}"`)
+  if (from < 0) throw new ManagementError('not_found', `no provider is called "${slug}"`)
   const to = from + step
   if (to < 0 || to >= order.length) return order
   order.splice(to, 0, ...order.splice(from, 1))
@@ -109,7 +110,7 @@ export function providerRoutes(context: AdminContext): Router {
       }),
     )
   router.post(
-    '/:slug/rehearse',
+    '/:slug/test-sign-in',
     ...posted,
     withProvider(context, async (req, res, provider) => {
       const returnTo = `${req.baseUrl}/${provider.slug}`
@@ -123,8 +124,8 @@ export function providerRoutes(context: AdminContext): Router {
 
 async function countAffected({ providers, sessionsApi }: AdminContext, { slug }: Provider, portal: string) {
   const [dependents, sessions] = await Promise.all([
-    providers.usage(slug, portal),
-    sessionsApi.count({ provider: slug, portal }),
+    providers.usage(slug, { portal }),
+    sessionsApi.count({ provider: slug }, { portal }),
   ])
   return { dependents, sessions }
 }
@@ -138,10 +139,10 @@ function actHandler(context: AdminContext, name: string, act: ProviderAct): Requ
       const message = await act(providers, slug, options, req.body)
       res.redirect(303, `${req.baseUrl}${pathAfter(name, slug, req.body)}?done=${message}`)
     } catch (error) {
-      if (!(error instanceof ConfigurationError)) throw error
-      const provider = await providers.find(slug, options.portal)
+      if (!(error instanceof ManagementError)) throw error
+      const provider = await providers.find(slug, options)
       if (!provider) return next()
-      const problem = sentence(error.message.replace(/^[a-z]\w*: /i, ''))
+      const problem = sentence(error.issues.map(({ message }) => message).join('; '))
       const checks = error instanceof ProviderTestError ? { checks: error.checks } : {}
       await showProvider(context, req, res, { provider, problem, ...checks })
     }

@@ -39,7 +39,7 @@ export function addressesFor(
     [
       'Redirect URI',
       'Required. Some consoles call it the callback URL.',
-      providers.redirectUri(slug, portal),
+      providers.redirectUri(slug, { portal }),
     ],
     [
       'Admin-consent redirect URI',
@@ -49,19 +49,23 @@ export function addressesFor(
     [
       'Post-logout redirect URI',
       'People return here after they sign out.',
-      providers.postLogoutRedirectUri(portal),
+      providers.postLogoutRedirectUri({ portal }),
     ],
     [
       'Back-channel logout URI',
       'Optional. Signing out at the provider then ends the session here.',
-      providers.backChannelLogoutUri(slug, portal),
+      providers.backChannelLogoutUri(slug, { portal }),
     ],
     [
       'Front-channel logout URI',
       'Does the same through the browser. Tick “The provider’s pages may end sessions here” (Advanced) first.',
-      showsFrontChannelLogout(features) && providers.frontChannelLogoutUri(slug, portal),
+      showsFrontChannelLogout(features) && providers.frontChannelLogoutUri(slug, { portal }),
     ],
-    ['JWKS URI', 'The provider fetches our public keys here.', signsKeys && providers.jwksUri(slug, portal)],
+    [
+      'JWKS URI',
+      'The provider fetches our public keys here.',
+      signsKeys && providers.jwksUri(slug, { portal }),
+    ],
   ]
   return all.flatMap(([label, hint, value]) =>
     value ? [{ label, hint, value, template: value.replace(slugInUrl, '/$1/{slug}/$2') }] : [],

@@ -1,7 +1,8 @@
 import { type Request, type Response, Router } from 'express'
-import { ConfigurationError } from '../shared/errors.ts'
+import type { ProvidersApi } from '../management/providers-api.ts'
+import { ManagementError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { type AdminContext, type AdminProviders, showAdminPage } from './context.ts'
+import { type AdminContext, showAdminPage } from './context.ts'
 import { providerBadge } from './format.ts'
 import { allEnabledFailed, providerStates } from './provider-status.ts'
 
@@ -30,9 +31,9 @@ async function showProviders(context: AdminContext, req: Request, res: Response)
   const { history, portalOf, providers } = context
   const portal = portalOf(req)
   const [all, activities, removed] = await Promise.all([
-    providers.list(portal),
+    providers.list({ portal }),
     history.activity(portal),
-    providers.removed(portal),
+    providers.listRemoved({ portal }),
   ])
   const now = new Date()
   const rows = all.map((provider, at) => ({
@@ -49,8 +50,8 @@ async function showProviders(context: AdminContext, req: Request, res: Response)
 }
 
 /** @returns false if the time was not enough for all providers */
-async function testAll(providers: AdminProviders, portal: string): Promise<boolean> {
-  const waiting = (await providers.list(portal)).map(({ slug }) => slug)
+async function testAll(providers: ProvidersApi, portal: string): Promise<boolean> {
+  const waiting = (await providers.list({ portal })).map(({ slug }) => slug)
   const until = Date.now() + testAllTimeoutMs
   // Four at a time: a test may take seconds, and sign-ins need connections, too.
   const testSome = async () => {
@@ -61,11 +62,11 @@ async function testAll(providers: AdminProviders, portal: string): Promise<boole
   return waiting.length === 0
 }
 
-async function testOne(providers: AdminProviders, slug: string, portal: string): Promise<void> {
+async function testOne(providers: ProvidersApi, slug: string, portal: string): Promise<void> {
   try {
-    await providers.test(slug, portal)
+    await providers.test(slug, { portal })
   } catch (error) {
     // The provider has just been removed, or its secret cannot be unsealed. Test the others anyway.
-    if (!(error instanceof ConfigurationError)) throw error
+    if (!(error instanceof ManagementError)) throw error
   }
 }

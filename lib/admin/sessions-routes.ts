@@ -1,6 +1,6 @@
 import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express'
 import type { SessionFilter } from '../management/sessions-api.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+import { ManagementError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { type AdminContext, actOptions, type Message, showAdminPage, textOf } from './context.ts'
@@ -29,7 +29,7 @@ function withErrorsOnForm(context: AdminContext, handler: Handler): RequestHandl
     try {
       await handler(context, req, res, next)
     } catch (error) {
-      if (!(error instanceof ConfigurationError)) throw error
+      if (!(error instanceof ManagementError)) throw error
       await showForm(context, req, res, sentence(error.message))
     }
   })
@@ -37,7 +37,7 @@ function withErrorsOnForm(context: AdminContext, handler: Handler): RequestHandl
 
 async function showForm(context: AdminContext, req: Request, res: Response, problem?: string): Promise<void> {
   const { portalOf, providers } = context
-  const slugs = (await providers.list(portalOf(req))).map(({ slug }) => slug)
+  const slugs = (await providers.list({ portal: portalOf(req) })).map(({ slug }) => slug)
   const asked = { user: textOf(req.body, 'user'), provider: textOf(req.body, 'provider') }
   await showAdminPage(context, req, res, {
     view: 'sessions',
@@ -52,8 +52,8 @@ async function showSessions(context: AdminContext, req: Request, res: Response):
   const { portalOf, sessionsApi } = context
   const portal = portalOf(req)
   const [sessions, all] = await Promise.all([
-    sessionsApi.list({ ...filter, portal }),
-    sessionsApi.count({ ...filter, portal }),
+    sessionsApi.list(filter, { portal }),
+    sessionsApi.count(filter, { portal }),
   ])
   const locals = {
     ...(await describeFilter(context, filter, portal)),
@@ -83,7 +83,7 @@ async function findUserId(
   const userByEmail = email === undefined ? undefined : await users.findByEmail(email, portal)
   if (userByEmail) return userByEmail.id
   // Count before asking the directory: counting refuses text that a database cannot store.
-  if ((await sessionsApi.count({ userId: text, portal })) > 0) return text
+  if ((await sessionsApi.count({ userId: text }, { portal })) > 0) return text
   return (await users.findById(text, portal))?.id
 }
 
@@ -96,7 +96,7 @@ async function confirmEnd(
   const filter = readSessionFilter(req.query)
   if (!filter) return next()
   const portal = context.portalOf(req)
-  const all = await context.sessionsApi.count({ ...filter, portal })
+  const all = await context.sessionsApi.count(filter, { portal })
   const locals = { ...(await describeFilter(context, filter, portal)), all }
   await showAdminPage(context, req, res, { view: 'end-sessions', locals })
 }
@@ -119,7 +119,7 @@ async function endSessions(context: AdminContext, req: Request, res: Response): 
 async function describeFilter({ providers, users }: AdminContext, filter: SessionFilter, portal: string) {
   const { userId, provider: slug } = filter
   const person = userId === undefined ? undefined : await users.findById(userId, portal)
-  const provider = slug === undefined ? undefined : await providers.find(slug, portal)
+  const provider = slug === undefined ? undefined : await providers.find(slug, { portal })
   const name = provider?.displayName ?? slug ?? person?.name ?? userId
   return { whose: filter, name, person, query: filterQuery(filter) }
 }

@@ -94,7 +94,7 @@ function retryContext(
 
 export function assertEnabled({ enabled, slug }: Provider): void {
   if (!enabled)
-    throw new PortalSsoError('provider_unknown', `the provider ${JSON.stringify(slug)} is disabled`)
+    throw new PortalSsoError('provider_not_found', `the provider ${JSON.stringify(slug)} is disabled`)
 }
 
 async function repostFromOwnOrigin(
@@ -112,6 +112,6 @@ async function repostFromOwnOrigin(
 
 /** The attempt expired or was finished in another tab, or the back button repeated its response. */
 function handleUsedAttempt(req: Request, res: Response, href: string): void {
-  if (!req.user) throw new PortalSsoError('attempt_gone', 'this browser has no such attempt (any more)')
+  if (!req.user) throw new PortalSsoError('attempt_expired', 'this browser has no such attempt (any more)')
   res.redirect(303, href)
 }

@@ -27,23 +27,23 @@ export function breakGlassRoutes(
 ): Router {
   const { logger, portalOf, urls } = core
   const { classicLogin, events, oneTimeLinks, pages, posted } = modules
-  const expired = () => new PortalSsoError('ticket_gone', 'the link to the classic login is not valid')
+  const expired = () => new PortalSsoError('link_expired', 'the link to the classic login is not valid')
 
   const ask = asyncHandler(async (req, res) => {
-    const { ticket } = req.query
-    if (!(await oneTimeLinks.find(portalOf(req), 'break-glass', ticket))) throw expired()
+    const { token } = req.query
+    if (!(await oneTimeLinks.find(portalOf(req), 'break-glass', token))) throw expired()
     await pages.show(req, res, 'break-glass', {
       action: urls.path(path),
       cancelHref: urls.path('/login'),
       minutes: openMinutes,
-      ticket,
+      token,
     })
   })
 
   const open = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
-    const { ticket } = (req.body ?? {}) as { ticket?: unknown }
-    const link = await oneTimeLinks.take(portal, 'break-glass', ticket)
+    const { token } = (req.body ?? {}) as { token?: unknown }
+    const link = await oneTimeLinks.take(portal, 'break-glass', token)
     if (!link) throw expired()
     const by = { portal, actor: link.detail.actor, clientAddress: req.ip }
     logger.warn(by, 'the classic login was opened to one browser')

@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
-import type { ActOptions } from '../shared/act-options.ts'
+import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
 import type { Core } from '../web/core.ts'
 import type { PortalResolver } from '../web/request.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
@@ -19,16 +19,33 @@ export class BreakGlass {
   }
 
   /** Creates a single-use URL that expires after 15 minutes. Its user still needs a password of the classic login. */
-  async link({ portal = 'default', actor = 'code' }: ActOptions = {}): Promise<{
+  async link({ portal, actor }: ResolvedActOptions): Promise<{
     url: string
     expiresAt: Date
   }> {
     const { logger, urls } = this.#core
     const origin = urls.origin(portal)
-    const { token: ticket, expiresAt } = await this.#oneTimeLinks.create(portal, 'break-glass', { actor })
+    const { token, expiresAt } = await this.#oneTimeLinks.create(portal, 'break-glass', { actor })
     logger.warn({ portal, actor }, 'a link was created that opens the classic login')
     await this.#events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
-    return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }
+    return { url: origin + urls.path('/login/break-glass', { token }), expiresAt }
+  }
+}
+
+/** Emergency access, for code and the command line. */
+export class BreakGlassApi {
+  readonly #breakGlass: BreakGlass
+  readonly #portal: string
+
+  /** @internal */
+  constructor(breakGlass: BreakGlass, portal = 'default') {
+    this.#breakGlass = breakGlass
+    this.#portal = portal
+  }
+
+  /** A URL that opens the classic login to one browser for half an hour. It works once and expires after 15 minutes. */
+  async link(options: ActOptions = {}): Promise<{ url: string; expiresAt: Date }> {
+    return await this.#breakGlass.link(resolveActOptions(options, this.#portal))
   }
 }
 

@@ -12,7 +12,7 @@ interface ClassicLoginModules {
   /** the host's own exceptions */
   readonly allowsClassic: (req: Request) => boolean
   readonly errorHandler: ErrorHandler
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 /** Closes the host's password login while a provider is enabled, with the operator's exceptions. */
@@ -41,11 +41,11 @@ export class ClassicLogin {
    * @param limitRefusals passes a limited number of refusals per client, because programs try many passwords
    */
   gate(limitRefusals: RequestHandler): RequestHandler {
-    const { errorHandler, table } = this.#modules
+    const { errorHandler, providersTable } = this.#modules
     const gate = asyncHandler(async (req, _res, next) => {
-      if (!(await this.isAllowed(req)) && (await table.anyEnabled(this.#core.portalOf(req))))
+      if (!(await this.isAllowed(req)) && (await providersTable.anyEnabled(this.#core.portalOf(req))))
         throw new PortalSsoError(
-          'classic_login_off',
+          'classic_login_disabled',
           'the classic login is disabled while a provider is enabled',
         )
       next()

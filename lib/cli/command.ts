@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander'
-import { moment } from '../providers/provider.ts'
+import { timestamp } from '../providers/setting-values.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 
 /** @throws ConfigurationError for what is no date of ISO 8601; one without a time is midnight, UTC */
 export function parseDate(text: string, flag: string): Date {
-  const { data } = moment.safeParse(text)
+  const { data } = timestamp.safeParse(text)
   if (data !== undefined) return new Date(data)
   throw new ConfigurationError(`${flag}: enter a date such as 2027-01-31, not "${text}"`)
 }

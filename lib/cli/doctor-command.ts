@@ -1,14 +1,14 @@
 import { count } from '../admin/format.ts'
-import type { PortalSso } from '../create-portal-sso.ts'
 import { connectDatabase } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { isOrigin } from '../options.ts'
+import type { PortalSso } from '../portal-sso.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { type Environment, withSso } from './environment.ts'
 import { printCheck, printHeading, printResult } from './output.ts'
 
-type Finding = Pick<Check, 'result' | 'finding' | 'remedy'>
+type Finding = Pick<Check, 'result' | 'message' | 'hint'>
 
 /** Looks at everything a sign-in needs and says what is wrong and what to do. @returns whether all is well */
 export async function doctor(environment: Environment, { json }: { json?: boolean } = {}): Promise<boolean> {
@@ -29,7 +29,7 @@ export async function doctor(environment: Environment, { json }: { json?: boolea
   } else {
     found('Providers', {
       result: 'warning',
-      finding: 'not checked, because this needs the database and the secret',
+      message: 'not checked, because this needs the database and the secret',
     })
   }
   const failed = looked.flatMap(({ findings }) => findings).filter(({ result }) => result === 'failed').length
@@ -42,13 +42,13 @@ export async function doctor(environment: Environment, { json }: { json?: boolea
 }
 
 function checkSecret({ secrets }: Environment): Finding {
-  const remedy = 'set SSO_SECRET, for example to the output of `openssl rand -base64 32`'
-  if (secrets.length === 0) return { result: 'failed', finding: 'SSO_SECRET is not set', remedy }
+  const hint = 'set SSO_SECRET, for example to the output of `openssl rand -base64 32`'
+  if (secrets.length === 0) return { result: 'failed', message: 'SSO_SECRET is not set', hint }
   if (secrets.some((secret) => secret.length < 32))
-    return { result: 'failed', finding: 'SSO_SECRET is shorter than 32 characters', remedy }
+    return { result: 'failed', message: 'SSO_SECRET is shorter than 32 characters', hint }
   return {
     result: 'ok',
-    finding: `SSO_SECRET is set${secrets.length > 1 ? ` (${secrets.length}; new data is encrypted with the first)` : ''}`,
+    message: `SSO_SECRET is set${secrets.length > 1 ? ` (${secrets.length}; new data is encrypted with the first)` : ''}`,
   }
 }
 
@@ -56,14 +56,14 @@ function checkBaseUrl({ baseUrl }: Environment): Finding {
   if (!isOrigin(baseUrl))
     return {
       result: 'failed',
-      finding: `BASE_URL is ${baseUrl}, which is not an origin`,
-      remedy: 'set it to the public origin, such as `https://portal.example.com`, without a path',
+      message: `BASE_URL is ${baseUrl}, which is not an origin`,
+      hint: 'set it to the public origin, such as `https://portal.example.com`, without a path',
     }
-  if (baseUrl.startsWith('https://')) return { result: 'ok', finding: `BASE_URL is ${baseUrl}` }
+  if (baseUrl.startsWith('https://')) return { result: 'ok', message: `BASE_URL is ${baseUrl}` }
   return {
     result: 'warning',
-    finding: `BASE_URL is ${baseUrl}, without TLS`,
-    remedy: 'this is fine for development; set the public https origin in production',
+    message: `BASE_URL is ${baseUrl}, without TLS`,
+    hint: 'this is fine for development; set the public https origin in production',
   }
 }
 
@@ -73,11 +73,11 @@ async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
     try {
       const pending = await pendingMigrations(database.knex)
       if (pending.length === 0)
-        return { result: 'ok', finding: 'the database responds and its tables are up to date' }
+        return { result: 'ok', message: 'the database responds and its tables are up to date' }
       return {
         result: 'failed',
-        finding: `tables are missing: ${pending.join(', ')}`,
-        remedy: 'run `portal-sso migrate`',
+        message: `tables are missing: ${pending.join(', ')}`,
+        hint: 'run `portal-sso migrate`',
       }
     } finally {
       await database.close()
@@ -85,8 +85,8 @@ async function checkDatabase({ databaseUrl }: Environment): Promise<Finding> {
   } catch (error) {
     return {
       result: 'failed',
-      finding: `the database cannot be used: ${describeError(error)}`,
-      remedy: 'check DATABASE_URL and that the server is running',
+      message: `the database cannot be used: ${describeError(error)}`,
+      hint: 'check DATABASE_URL and that the server is running',
     }
   }
 }
@@ -95,8 +95,8 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
   if (redisUrl === undefined)
     return {
       result: 'warning',
-      finding: 'REDIS_URL is not set, so sessions would be kept in the process',
-      remedy: 'this is fine for development; production refuses it',
+      message: 'REDIS_URL is not set, so sessions would be kept in the process',
+      hint: 'this is fine for development; production refuses it',
     }
   try {
     const { createClient } = await import('redis')
@@ -105,21 +105,21 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
     await client.connect()
     await client.ping()
     await client.close()
-    return { result: 'ok', finding: 'Redis responds' }
+    return { result: 'ok', message: 'Redis responds' }
   } catch (error) {
     return {
       result: 'failed',
-      finding: `Redis cannot be used: ${describeError(error)}`,
-      remedy: 'check REDIS_URL, that the server is running, and that the package `redis` is installed',
+      message: `Redis cannot be used: ${describeError(error)}`,
+      hint: 'check REDIS_URL, that the server is running, and that the package `redis` is installed',
     }
   }
 }
 
 async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[string, Finding[]][]> {
-  const all = (await Promise.all(portals.map((portal) => providers.list(portal)))).flat()
-  const remedy = 'run `portal-sso providers add`'
+  const all = (await Promise.all(portals.map((portal) => providers.list({ portal })))).flat()
+  const hint = 'run `portal-sso providers add`'
   if (all.length === 0)
-    return [['Providers', [{ result: 'warning', finding: 'no provider is connected', remedy }]]]
+    return [['Providers', [{ result: 'warning', message: 'no provider is connected', hint }]]]
   const results = await Promise.all(
     all.map(async (provider) => ({ provider, findings: await findingsOf(providers, provider) })),
   )
@@ -134,9 +134,9 @@ async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[
 
 async function findingsOf(providers: PortalSso['providers'], { slug, portal }: Provider): Promise<Finding[]> {
   try {
-    return (await providers.test(slug, portal)).checks
+    return (await providers.test(slug, { portal })).checks
   } catch (error) {
-    return [{ result: 'failed', finding: describeError(error) }]
+    return [{ result: 'failed', message: describeError(error) }]
   }
 }
 
@@ -146,10 +146,10 @@ function lockedOut(results: { provider: Provider; findings: Finding[] }[]): [str
   const broken = enabled.filter(({ findings }) => findings.some(({ result }) => result === 'failed'))
   const [first] = enabled
   if (!first || broken.length < enabled.length) return []
-  const finding = 'no enabled provider passes its test, so people may be unable to sign in'
-  const remedy =
+  const message = 'no enabled provider passes its test, so people may be unable to sign in'
+  const hint =
     '`portal-sso break-glass` opens the classic login for one browser; disabling every provider with `portal-sso providers disable` opens it for everyone'
-  return [[`Portal ${first.provider.portal}`, [{ result: 'failed', finding, remedy }]]]
+  return [[`Portal ${first.provider.portal}`, [{ result: 'failed', message, hint }]]]
 }
 
 async function checkProviders(environment: Environment): Promise<[string, Finding[]][]> {
@@ -158,7 +158,7 @@ async function checkProviders(environment: Environment): Promise<[string, Findin
     const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
     return await withSso(environment, database.knex, (sso) => checkEach(sso, portals))
   } catch (error) {
-    return [['Providers', [{ result: 'failed', finding: describeError(error) }]]]
+    return [['Providers', [{ result: 'failed', message: describeError(error) }]]]
   } finally {
     await database.close()
   }

@@ -122,12 +122,12 @@ export function playNoauth(provider: Provider): Check[] {
 function play(attack: Attack, provider: Provider): Check {
   const victim = `victim@${(attack.victim ?? vouchedDomain)(provider)}`
   const { result, what } = outcome(attack, provider, victim)
-  const finding = `${attack.with}: ${what}`
+  const message = `${attack.with}: ${what}`
   return {
     name: attack.name,
     result,
-    finding,
-    ...(result !== 'ok' && { remedy: remedyFor(attack, provider) }),
+    message,
+    ...(result !== 'ok' && { hint: remedyFor(attack, provider) }),
   }
 }
 
@@ -192,17 +192,16 @@ function aboutTrust({ trustsEmail, emailDomains }: Provider): Check[] {
       {
         name,
         result: 'ok',
-        finding: `every address is trusted, verified or not, for ${emailDomains.join(', ')} only`,
+        message: `every address is trusted, verified or not, for ${emailDomains.join(', ')} only`,
       },
     ]
   return [
     {
       name,
       result: 'warning',
-      finding:
+      message:
         'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone',
-      remedy:
-        'list the domains whose addresses your own administrators assign there, or turn off trustsEmail',
+      hint: 'list the domains whose addresses your own administrators assign there, or turn off trustsEmail',
     },
   ]
 }
@@ -268,7 +267,9 @@ async function doctorNoauth({ knex, sso }: SsoContext, { portal, json }: Flags):
   const portals = portal
     ? [portal]
     : await knex('sso_providers').distinct('portal').orderBy('portal').pluck('portal')
-  const providers = (await Promise.all(portals.map((name: string) => sso.providers.list(name)))).flat()
+  const providers = (
+    await Promise.all(portals.map((name: string) => sso.providers.list({ portal: name })))
+  ).flat()
   const played = providers.map((provider): Played => {
     const { slug, displayName, enabled } = provider
     return { portal: provider.portal, slug, displayName, enabled, checks: playNoauth(provider) }
@@ -289,9 +290,9 @@ function print({ portal, slug, displayName, enabled, checks }: Played): void {
   const where = portal === 'default' ? '' : ` of portal ${portal}`
   printHeading(`Provider ${slug}${where} (${displayName}${enabled ? '' : ', disabled'})`)
   const said = new Set<string>()
-  for (const { remedy, ...check } of checks) {
-    // Many attacks, one remedy: once is enough.
-    printCheck(remedy === undefined || said.has(remedy) ? check : { ...check, remedy })
-    if (remedy !== undefined) said.add(remedy)
+  for (const { hint, ...check } of checks) {
+    // Many attacks, one hint: once is enough.
+    printCheck(hint === undefined || said.has(hint) ? check : { ...check, hint })
+    if (hint !== undefined) said.add(hint)
   }
 }

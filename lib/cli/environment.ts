@@ -1,9 +1,11 @@
 import { userInfo } from 'node:os'
 import type { Knex } from 'knex'
-import { createPortalSso, type PortalSso } from '../create-portal-sso.ts'
+import { createPortalSso } from '../create-portal-sso.ts'
 import { connectDatabase } from '../database/connect.ts'
 import { isAddressRange } from '../oidc/address-rules.ts'
 import { isOrigin } from '../options.ts'
+import type { PortalSso } from '../portal-sso.ts'
+import type { SecretReferenceOptions } from '../providers/secret-references.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { UsersTable } from '../users/users-table.ts'
 
@@ -19,6 +21,10 @@ export interface Environment {
   secrets: string[]
   /** `REDIS_URL` */
   redisUrl: string | undefined
+  /** `SECRET_REFERENCES_ENV`: names of environment variables that a secret reference may name, as a regular expression. */
+  secretReferencesEnv: string | undefined
+  /** `SECRET_REFERENCES_DIRECTORIES`: folders with files that a secret reference may name, separated by spaces. */
+  secretReferencesDirectories: string[]
   /** `ALLOWED_ADDRESSES`: the portal's `outbound.allowedAddresses`, separated by spaces or commas */
   allowedAddresses: string[]
 }
@@ -30,6 +36,8 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     mountPath: env.MOUNT_PATH || '/',
     secrets: (env.SSO_SECRET ?? '').split(/\s+/).filter((secret) => secret !== ''),
     redisUrl: env.REDIS_URL || undefined,
+    secretReferencesEnv: env.SECRET_REFERENCES_ENV || undefined,
+    secretReferencesDirectories: wordsOf(env.SECRET_REFERENCES_DIRECTORIES),
     allowedAddresses: wordsOf(env.ALLOWED_ADDRESSES),
   }
 }
@@ -81,15 +89,17 @@ function operator(): string {
 }
 
 export async function withSso<T>(
-  { baseUrl, mountPath, secrets, allowedAddresses }: Environment,
+  environment: Environment,
   knex: Knex,
   act: (sso: PortalSso) => Promise<T>,
 ): Promise<T> {
+  const { baseUrl, mountPath, secrets, allowedAddresses } = environment
   const sso = await createPortalSso({
     baseUrl,
     mountPath,
     secret: secrets,
     outbound: { allowedAddresses },
+    secretReferences: secretReferencesOf(environment),
     database: knex,
     migrate: false,
   })
@@ -97,6 +107,18 @@ export async function withSso<T>(
     return await act(sso)
   } finally {
     await sso.close()
+  }
+}
+
+/** The portal's option `secretReferences`, for references that commands set or read. */
+function secretReferencesOf(environment: Environment): SecretReferenceOptions {
+  const { secretReferencesEnv: env, secretReferencesDirectories: directories } = environment
+  try {
+    return { env: env === undefined ? undefined : new RegExp(env), directories }
+  } catch (cause) {
+    throw new ConfigurationError('SECRET_REFERENCES_ENV: write a regular expression such as `SSO_\\w+`', {
+      cause,
+    })
   }
 }
 

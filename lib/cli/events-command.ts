@@ -45,7 +45,7 @@ export function addEvents(program: Command): void {
     .action((flags: EventFlags) =>
       withSsoContext(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        const pages = sso.history.pages(filterOf(flags), flags.portal, mostOf(flags))
+        const pages = sso.history.pages(filterOf(flags), { portal: flags.portal, maxEvents: mostOf(flags) })
         await show(pages, flags)
       }),
     )

@@ -3,9 +3,9 @@ import { sanitizeText } from '../shared/sanitize-text.ts'
 
 const marks = { ok: '✓', warning: '!', failed: '✗' } as const
 
-export function printCheck({ result, finding, remedy }: Pick<Check, 'result' | 'finding' | 'remedy'>): void {
-  const advice = result !== 'ok' && remedy ? `\n    → ${sanitizeText(remedy)}` : ''
-  print(`  ${marks[result]} ${sanitizeText(finding)}${advice}`)
+export function printCheck({ result, message, hint }: Pick<Check, 'result' | 'message' | 'hint'>): void {
+  const advice = result !== 'ok' && hint ? `\n    → ${sanitizeText(hint)}` : ''
+  print(`  ${marks[result]} ${sanitizeText(message)}${advice}`)
 }
 
 /** One line, whatever is in it. */

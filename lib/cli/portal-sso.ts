@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
-import { ConfigurationError, describeError } from '../shared/errors.ts'
+import { ConfigurationError, describeError, ManagementError } from '../shared/errors.ts'
 import { addBreakGlass } from './break-glass-command.ts'
 import { doctor } from './doctor-command.ts'
 import { doctorNoauthCommand } from './doctor-noauth.ts'
@@ -77,7 +77,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 program.parseAsync().catch((error: unknown) => {
-  const expected = error instanceof ConfigurationError
+  const expected = error instanceof ConfigurationError || error instanceof ManagementError
   const said = expected
     ? error.message
     : `Failed: ${describeError(error)}. Run \`portal-sso doctor\` to check the setup.`

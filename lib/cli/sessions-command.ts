@@ -31,8 +31,8 @@ export function sessionsCommand(): Command {
       const whose = await whoseOf(context, flags, portal)
       const { sessions } = context.sso
       const [list, all] = await Promise.all([
-        sessions.list({ ...whose, portal }),
-        sessions.count({ ...whose, portal }),
+        sessions.list(whose, { portal }),
+        sessions.count(whose, { portal }),
       ])
       if (json) return printJson(list)
       if (all === 0) return print('No active sessions.')
@@ -80,7 +80,7 @@ export function sessionsCommand(): Command {
         const { portal } = flags
         const { actor, sso } = context
         const whose = await whoseOf(context, flags, portal)
-        const running = await sso.sessions.count({ ...whose, portal })
+        const running = await sso.sessions.count(whose, { portal })
         const question = `${flags.user ?? flags.provider}: ${sessionsThat(running)}. End all of them?`
         if (running > 0 && !flags.yes && !(await confirm(question, { flag: '--yes' })))
           return printResult(flags, { ended: 0 }, 'No session was ended.')
@@ -125,7 +125,7 @@ async function userIdOf({ sso, users }: SsoContext, user: string, portal: string
   const found = await users.findByEmail(email, portal)
   if (found) return found.id
   // The ids of a host's directory may be addresses.
-  if ((await sso.sessions.count({ userId: user, portal })) > 0) return user
+  if ((await sso.sessions.count({ userId: user }, { portal })) > 0) return user
   throw new ConfigurationError(
     `--user: no user in the built-in table has the address ${email}; if you use your own directory, give the user ID`,
   )

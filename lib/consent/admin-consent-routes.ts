@@ -57,11 +57,11 @@ export function adminConsentRoutes(
     events: EventLog
     pages: Pages
     refusals: Refusals
-    table: ProvidersTable
+    providersTable: ProvidersTable
   },
 ): Router {
   const { portalOf, urls } = core
-  const { consentState, events, pages, refusals, table } = modules
+  const { consentState, events, pages, refusals, providersTable } = modules
 
   async function ask(_req: Request, res: Response, provider: Provider, endpoint: string): Promise<void> {
     const url = new URL(endpoint)
@@ -100,10 +100,10 @@ export function adminConsentRoutes(
   ): RequestHandler {
     return asyncHandler(async (req, res) => {
       const portal = portalOf(req)
-      const provider = await table.find(portal, req.params.provider)
+      const provider = await providersTable.find(portal, req.params.provider)
       const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)
       if (provider && endpoint !== undefined) return await act(req, res, provider, endpoint)
-      const error = new PortalSsoError('provider_unknown', 'no provider of this name asks for consent')
+      const error = new PortalSsoError('provider_not_found', 'no provider of this name asks for consent')
       await refusals.refuse(req, res, error, { portal })
     })
   }

@@ -103,7 +103,7 @@ export interface AdminConsentEvent extends CommonFields {
 
 export interface ProviderConnectedEvent extends ProviderFields {
   kind: 'provider-connected'
-  detail: { issuer: string; enabled: string; rehearsal?: 'overridden' | undefined }
+  detail: { issuer: string; enabled: string; testSignIn?: 'overridden' | undefined }
 }
 
 export interface ProviderChangedEvent extends ProviderFields {
@@ -114,7 +114,7 @@ export interface ProviderChangedEvent extends ProviderFields {
     before?: string | undefined
     after?: string | undefined
     /** on enabling: whether a test sign-in had passed */
-    rehearsal?: 'passed' | 'overridden' | undefined
+    testSignIn?: 'passed' | 'overridden' | undefined
   }
 }
 

@@ -16,7 +16,7 @@ interface BackChannelModules {
   /** parses a form of limited size */
   readonly form: RequestHandler
   readonly logout: Logout
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 /**
@@ -24,12 +24,12 @@ interface BackChannelModules {
  * there is no cookie that a cross-site post could use: only the token's signature counts.
  */
 export function backChannelRoute(core: Core, modules: BackChannelModules): Router {
-  const { form, logout, table } = modules
+  const { form, logout, providersTable } = modules
 
   const receive = asyncHandler(async (req, res) => {
     const slug = slugSchema.safeParse(req.params.provider).data
     // A disabled provider admits nobody, but may still end sessions.
-    const provider = slug && (await table.find(core.portalOf(req), slug))
+    const provider = slug && (await providersTable.find(core.portalOf(req), slug))
     if (!provider) throw new LogoutTokenError('no provider of this portal sent it')
     try {
       const token = await readToken(req, provider, modules.connectedProviders)

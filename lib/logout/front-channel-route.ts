@@ -26,8 +26,8 @@ export function frontChannelRoute(
   {
     connectedProviders,
     logout,
-    table,
-  }: { connectedProviders: ConnectedProviders; logout: Logout; table: ProvidersTable },
+    providersTable,
+  }: { connectedProviders: ConnectedProviders; logout: Logout; providersTable: ProvidersTable },
 ): Router {
   const { logger, portalOf } = core
 
@@ -35,7 +35,7 @@ export function frontChannelRoute(
     ignoreSession(req)
     const slug = slugSchema.safeParse(req.params.provider).data
     // A disabled provider admits nobody, but may still end sessions.
-    const provider = slug === undefined ? undefined : await table.find(portalOf(req), slug)
+    const provider = slug === undefined ? undefined : await providersTable.find(portalOf(req), slug)
     if (!provider?.frontChannelLogout) return sendFrame(res, 404, "'none'")
     const status = await end(req, provider)
     sendFrame(res, status, [...(await originsOf(provider, connectedProviders))].join(' '))

@@ -12,7 +12,7 @@ interface LogoutModules {
   readonly events: EventLog
   readonly sessions: Sessions
   readonly signIn: SignIn
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 /** Ends sessions here when the user signs out, or when the provider says that its session has ended. */
@@ -25,8 +25,8 @@ export class Logout {
 
   /** @returns where the session's provider signs the user out; `undefined` if it cannot, or must not */
   async findProviderLogout(portal: string, signedInVia: SignedInVia): Promise<ProviderLogout | undefined> {
-    const { signIn, table } = this.#modules
-    return await findProviderLogout({ portal, signedInVia }, table, signIn.connectedProviders)
+    const { signIn, providersTable } = this.#modules
+    return await findProviderLogout({ portal, signedInVia }, providersTable, signIn.connectedProviders)
   }
 
   /**

@@ -23,19 +23,19 @@ const maxUrlLength = 4096
  */
 export async function findProviderLogout(
   session: { portal: string; signedInVia: SignedInVia },
-  table: ProvidersTable,
+  providersTable: ProvidersTable,
   connectedProviders: ConnectedProviders,
 ): Promise<ProviderLogout | undefined> {
-  const search = find(session, table, connectedProviders)
+  const search = find(session, providersTable, connectedProviders)
   return await withTimeout(discoveryTimeoutMs, search).catch(() => undefined)
 }
 
 async function find(
   { portal, signedInVia }: { portal: string; signedInVia: SignedInVia },
-  table: ProvidersTable,
+  providersTable: ProvidersTable,
   connectedProviders: ConnectedProviders,
 ): Promise<ProviderLogout | undefined> {
-  const provider = await table.find(portal, signedInVia.provider)
+  const provider = await providersTable.find(portal, signedInVia.provider)
   if (!provider?.enabled || provider.logout === 'portal') return undefined
   // Another provider may have the slug now, and the hint is an ID token: it is only for its own issuer.
   if (!isIssuerOf(provider, signedInVia.issuer)) return undefined

@@ -1,11 +1,19 @@
+import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
-import { createRetirementRows } from '../management/retire-provider.ts'
 import type { SessionsTable } from '../sessions/sessions-table.ts'
 import { SECOND } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 
 /** A sign-in that passed the check just before the retirement has its session within seconds, so that it is found and ended. */
 const graceMs = 15 * SECOND
+const rowsPerRun = 100
+
+interface DueProvider {
+  id: string
+  portal: string
+  slug: string
+  retireAt: string
+}
 
 /** Disables providers whose retirement date has passed, and ends their sessions. */
 export async function retireDueProviders(
@@ -13,12 +21,15 @@ export async function retireDueProviders(
   events: EventLog,
   sessionsTable: SessionsTable,
 ): Promise<void> {
-  const rows = createRetirementRows(knex)
-  for (const provider of await rows.due(new Date(Date.now() - graceMs).toISOString())) {
+  const due: DueProvider[] = await knex('sso_providers')
+    .select('id', 'portal', 'slug', { retireAt: 'retire_at' })
+    .where('retire_at', '<=', new Date(Date.now() - graceMs).toISOString())
+    .limit(rowsPerRun)
+  for (const provider of due) {
     const { portal, slug } = provider
     // One transaction: if this instance dies in between, no other one would end the sessions.
     const sessions = await knex.transaction(async (transaction) =>
-      (await rows.retire(provider, transaction))
+      (await disable(transaction, provider))
         ? await sessionsTable.removeQuietly({ portal, provider: slug }, transaction)
         : undefined,
     )
@@ -31,4 +42,17 @@ export async function retireDueProviders(
       detail: { sessions },
     })
   }
+}
+
+/** @returns false when another instance did it, or the date has changed */
+async function disable(knex: Knex, { id, retireAt }: DueProvider): Promise<boolean> {
+  const updated = await knex('sso_providers')
+    .where({ id, retire_at: retireAt })
+    .update({
+      enabled: false,
+      retire_at: null,
+      version: knex.raw('version + 1'),
+      updated_at: new Date().toISOString(),
+    })
+  return updated === 1
 }

@@ -1,30 +1,30 @@
 import { deleteInBatches } from '../database/delete-in-batches.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Mail } from '../mail/mail.ts'
-import type { SessionsTable } from '../sessions/sessions-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { DAY, HOUR } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import type { Task } from './maintenance.ts'
+import { Maintenance } from './maintenance.ts'
 import { purgeRemovedProviders } from './purge-removed-providers.ts'
 import { retireDueProviders } from './retire-due-providers.ts'
 import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
 
-/** @returns all tasks in the order in which they run; expired rows are kept as long as a rule or a slow clock needs them */
-export function maintenanceTasks(
+/** The tasks in the order in which they run. Expired rows are kept as long as a rule or a slow clock needs them. */
+export function createMaintenance(
   core: Core,
   modules: {
     events: EventLog
-    sessionsTable: SessionsTable
+    sessions: Sessions
     mail: Mail | undefined
     adminMail: readonly string[]
     /** days for which events are kept */
     retentionDays: number
   },
-): Readonly<Record<string, Task>> {
+): Maintenance {
   const { knex } = core
-  const { events, sessionsTable, mail, adminMail, retentionDays } = modules
-  return {
-    'retire providers': () => retireDueProviders(core, events, sessionsTable),
+  const { events, sessions, mail, adminMail, retentionDays } = modules
+  return new Maintenance(core, {
+    'retire providers': () => retireDueProviders(core, events, sessions.table),
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
     'purge removed providers': () => purgeRemovedProviders(core, events),
     'delete sessions': () => deleteInBatches(knex, 'sso_sessions', 'expires_at', HOUR),
@@ -33,5 +33,5 @@ export function maintenanceTasks(
     'delete logout tokens': () => deleteInBatches(knex, 'sso_logout_tokens', 'expires_at', HOUR),
     'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
     'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
-  }
+  })
 }

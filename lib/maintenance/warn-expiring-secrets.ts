@@ -2,7 +2,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import { sendExpiryMail } from '../mail/secret-expiry-mail.ts'
 import type { Provider } from '../providers/provider.ts'
-import { columns, fromRow, type Row } from '../providers/settings.ts'
+import { type ProviderRow, providerColumns, providerFromRow } from '../providers/providers-table.ts'
 import { describeError } from '../shared/errors.ts'
 import { DAY, SECOND } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -13,7 +13,7 @@ interface Warning {
   /** the threshold that was reached */
   days: number
 }
-type WarnedRow = Row & { expiry_warned: string | null }
+type WarnedRow = ProviderRow & { expiry_warned: string | null }
 
 const rowsPerQuery = 500
 /** leaves the rest for the next run, so that a mail server that hangs does not block the other tasks */
@@ -39,7 +39,7 @@ export async function warnExpiringSecrets(core: Core, modules: WarningModules): 
   ) {
     for (const row of rows) {
       if (Date.now() > deadline) return
-      const provider = fromRow(row)
+      const provider = providerFromRow(row)
       const warning = dueWarning(provider, JSON.parse(row.expiry_warned ?? 'null') as Warning | null)
       if (warning && (await recordWarning(core, row, warning))) await warn(core, modules, provider)
     }
@@ -51,7 +51,7 @@ export async function warnExpiringSecrets(core: Core, modules: WarningModules): 
 async function findExpiring({ knex }: Core, afterId: string): Promise<WarnedRow[]> {
   const latest = new Date(Date.now() + Math.max(...thresholdDays) * DAY).toISOString()
   return await knex('sso_providers')
-    .select(...columns, 'expiry_warned')
+    .select(...providerColumns(), 'expiry_warned')
     .whereNull('removed_at')
     .where('client_secret_expires_at', '<=', latest)
     .where('id', '>', afterId)

@@ -1,51 +1,42 @@
-import type { EventLog } from '../events/event-log.ts'
-import type { HttpClients } from '../oidc/http-client.ts'
 import { makeClientKey } from '../providers/client-key.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import { withDefaults } from '../providers/settings.ts'
-import { ConfigurationError } from '../shared/errors.ts'
-import type { PortalUrls } from '../web/urls.ts'
+import { slugTaken } from '../providers/providers-table.ts'
+import type { ResolvedActOptions } from '../shared/act-options.ts'
+import type { ManagementContext } from './context.ts'
 import { type ProviderInput, readInput } from './provider-input.ts'
+import { assertMayReference } from './secret-reference-rules.ts'
 import { testAndResolve } from './test-provider.ts'
 
-export interface ConnectParts {
-  urls: Pick<PortalUrls, 'callback'>
-  events: EventLog
-  outbound: HttpClients
-  table: ProvidersTable
-}
-
-export type ConnectProvider = (input: ProviderInput, actor?: string) => Promise<Provider>
-
-/** check → discover → test → save: the act behind admin pages, CLI and code. */
-export function createConnectProvider({ urls, events, outbound, table }: ConnectParts): ConnectProvider {
-  return async (input, actor = 'code') => {
-    const { slug, portal, preset, enabled, settings } = readInput(input)
-    if (await table.find(portal, slug))
-      throw new ConfigurationError(
-        `slug: a provider called "${slug}" is connected already: choose another slug, or update that one`,
-      )
-    const { found, keyAlgorithm, checks } = await testAndResolve(
-      { ...settings, preset },
-      urls.callback(slug, portal),
-      outbound,
-    )
-    const { clientSecret, ...others } = found
-    // The first one signs at once: there is none before it that the provider could have kept.
-    const clientKeys = keyAlgorithm && [await makeClientKey(keyAlgorithm, Date.now())]
-    const provider = await table.insert(
-      { portal, slug, preset, enabled, ...withDefaults(others) },
-      { clientSecret, clientKeys },
-    )
-    await table.recordConnectionTest(provider, checks)
-    // Connected and enabled in one is the operator's own word that it works.
-    const detail = {
-      issuer: provider.issuer,
-      enabled: String(enabled),
-      ...(enabled && { rehearsal: 'overridden' as const }),
-    }
-    await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
-    return provider
+/** Checks, discovers, tests and saves: the action behind admin pages, command line and code. */
+export async function connectProvider(
+  { urls, events, outbound, providersTable }: ManagementContext,
+  input: ProviderInput,
+  { portal, actor, source }: ResolvedActOptions,
+): Promise<Provider> {
+  const { slug, preset, enabled, settings: given } = readInput(input)
+  if (await providersTable.find(portal, slug)) throw slugTaken(slug)
+  assertMayReference(given, source)
+  const { clientSecretReference: reference, clientSecret } = given
+  const secret = reference === undefined ? clientSecret : providersTable.readSecretReference(reference)
+  const test = { preset, redirectUri: urls.callback(slug, portal) }
+  const { settings, keyAlgorithm, checks } = await testAndResolve(
+    { ...given, clientSecret: secret },
+    test,
+    outbound,
+  )
+  // The first key signs at once: the provider cannot have cached an earlier one.
+  const clientKeys = keyAlgorithm && [await makeClientKey(keyAlgorithm, Date.now())]
+  const provider = await providersTable.insert(
+    { ...settings, portal, slug, preset, enabled },
+    { clientSecret, clientKeys },
+  )
+  await providersTable.recordConnectionTest(provider, checks)
+  const detail = {
+    issuer: provider.issuer,
+    enabled: String(enabled),
+    // Enabled without a test sign-in, on the operator's responsibility.
+    ...(enabled && { testSignIn: 'overridden' as const }),
   }
+  await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
+  return provider
 }

@@ -1,114 +1,110 @@
-import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { ActOptions } from '../shared/act-options.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
+import { ManagementError } from '../shared/errors.ts'
+import { HOUR } from '../shared/time.ts'
+import type { ManagementContext } from './context.ts'
 
-/** hours */
-const fresh = 12
+export interface EnableOptions extends ActOptions {
+  /** Enable it although no test sign-in has passed. The event log records it. Default false. */
+  withoutTestSignIn?: boolean | undefined
+}
+
+export interface DisableOptions extends ActOptions {
+  /** Also end the sessions that started with it. Default false: they last until they expire. */
+  endSessions?: boolean | undefined
+}
+
+export async function enableProvider(
+  { events, providersTable }: ManagementContext,
+  slug: string,
+  { portal, actor, withoutTestSignIn = false }: ResolvedActOptions & EnableOptions,
+): Promise<void> {
+  const provider = await providersTable.get(portal, slug)
+  // Enabling an enabled provider reads its metadata again and changes nothing for users.
+  if (!provider.enabled && !withoutTestSignIn)
+    assertTestedSignIn(provider, !(await providersTable.anyEnabled(portal)))
+  await providersTable.setEnabled(provider, true)
+  const testSignIn = withoutTestSignIn ? ('overridden' as const) : ('passed' as const)
+  const detail = { change: 'enabled', ...(!provider.enabled && { testSignIn }) }
+  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
+}
+
+export async function disableProvider(
+  { sessions, events, providersTable }: ManagementContext,
+  slug: string,
+  { portal, actor, endSessions = false }: ResolvedActOptions & DisableOptions,
+): Promise<void> {
+  const provider = await providersTable.get(portal, slug)
+  await providersTable.setEnabled(provider, false, endSessions ? 'end' : undefined)
+  if (endSessions) await sessions.endAll({ portal, provider: slug })
+  const detail = { change: endSessions ? 'disabled, its sessions end' : 'disabled' }
+  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
+}
+
+export async function removeProvider(
+  { sessions, events, providersTable }: ManagementContext,
+  slug: string,
+  { portal, actor, endSessions = false }: ResolvedActOptions & DisableOptions,
+): Promise<void> {
+  const provider = await providersTable.get(portal, slug)
+  await providersTable.remove(provider, endSessions ? 'end' : undefined)
+  if (endSessions) await sessions.endAll({ portal, provider: slug })
+  await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
+}
+
+/** @param slug `undefined`: no provider is recommended */
+export async function recommendProvider(
+  { events, providersTable }: ManagementContext,
+  slug: string | undefined,
+  { portal, actor }: ResolvedActOptions,
+): Promise<void> {
+  if (slug !== undefined) await providersTable.get(portal, slug)
+  const before = (await providersTable.list(portal)).filter(({ recommended }) => recommended)
+  await providersTable.recommend(portal, slug)
+  const changed = (provider: string, change: string) =>
+    events.record({ kind: 'provider-changed', portal, provider, actor, detail: { change } })
+  if (slug !== undefined) await changed(slug, 'recommended')
+  for (const { slug: other } of before) if (other !== slug) await changed(other, 'no longer recommended')
+}
+
+export async function reorderProviders(
+  { events, providersTable }: ManagementContext,
+  slugs: readonly string[],
+  { portal, actor }: ResolvedActOptions,
+): Promise<void> {
+  for (const slug of slugs) await providersTable.get(portal, slug)
+  await providersTable.reorder(portal, slugs)
+  const [provider] = slugs
+  if (provider === undefined) return
+  const detail = { change: `order: ${slugs.join(', ')}` }
+  await events.record({ kind: 'provider-changed', portal, provider, actor, detail })
+}
+
+const maxTestAgeHours = 12
 
 /**
- * Nobody should find out at the login page that a provider does not work. With the first one of a portal the classic login goes
- * off, and whoever set it up wrong would be locked out with everybody else: so there somebody has to have come in just now.
+ * The first provider of a portal replaces the classic login: with a wrong one, its administrator would be locked out with
+ * everybody else. So its test sign-in must be recent and end with an existing user.
  *
  * @param first whether no other provider of the portal is enabled
- * @throws ConfigurationError that says what to do
+ * @throws ManagementError `not_allowed` that says what to do
  */
 export function assertTestedSignIn(
   { slug, testSignInAt, testSignInUserId }: Pick<Provider, 'slug' | 'testSignInAt' | 'testSignInUserId'>,
   first: boolean,
 ): void {
-  const how = `rehearse a sign-in with it (admin pages, or \`portal-sso providers rehearse ${slug}\`), or enable it without a rehearsal on purpose`
+  const instead = `run a test sign-in (admin pages, or \`portal-sso providers test-sign-in ${slug}\`), or enable it without one on purpose`
+  const refused = (message: string) => new ManagementError('not_allowed', message)
   if (testSignInAt === undefined)
-    throw new ConfigurationError(`"${slug}" has not been rehearsed with its settings of now: ${how}`)
+    throw refused(`no test sign-in has passed with the current settings of "${slug}": ${instead}`)
   if (!first) return
-  const lockOut = 'it would be the only way in, and replace the classic login'
-  if (Date.now() - Date.parse(testSignInAt) > fresh * 3_600_000)
-    throw new ConfigurationError(
-      `"${slug}" was rehearsed more than ${fresh} hours ago, but ${lockOut}: ${how}`,
+  const lockOut = 'it would be the only sign-in method and replace the classic login'
+  if (Date.now() - Date.parse(testSignInAt) > maxTestAgeHours * HOUR)
+    throw refused(
+      `the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`,
     )
   if (testSignInUserId === undefined)
-    throw new ConfigurationError(
-      `the rehearsal of "${slug}" ended with nobody who has an account here, but ${lockOut}: rehearse it with an account whose address the provider vouches for and the portal knows, or enable it without a rehearsal on purpose`,
+    throw refused(
+      `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and the portal knows, or enable it without a test sign-in on purpose`,
     )
-}
-
-export interface EnableOptions extends ActOptions {
-  /** show it though nobody has come in with it yet; default false. The event says so */
-  withoutRehearsal?: boolean | undefined
-}
-
-export interface DisableOptions extends ActOptions {
-  /** end the sessions of those who came by it, too; default false: they go on until they run out */
-  endSessions?: boolean | undefined
-}
-
-export interface EnableApiParts {
-  /** those that were begun with a provider of that name */
-  endSessions: (match: { portal: string; provider: string }) => Promise<unknown>
-  events: EventLog
-  table: ProvidersTable
-}
-
-/** What takes one click: whether and where a provider stands on the login page. */
-export interface EnableApi {
-  /** @throws ConfigurationError when no rehearsal sign-in has passed since it was changed; with the first provider a fresh one */
-  enable(slug: string, how?: EnableOptions): Promise<void>
-  disable(slug: string, how?: DisableOptions): Promise<void>
-  /** @param slug `undefined`: none is recommended any more */
-  recommend(slug: string | undefined, how?: ActOptions): Promise<void>
-  /** @param slugs in their new order on the login page; the others come after them */
-  reorder(slugs: readonly string[], how?: ActOptions): Promise<void>
-  /** It can be restored for 30 days. */
-  remove(slug: string, how?: DisableOptions): Promise<void>
-}
-
-export function createEnableApi({ endSessions: endAll, events, table }: EnableApiParts): EnableApi {
-  async function changed(portal: string, provider: string, actor: string, change: string): Promise<void> {
-    await events.record({ kind: 'provider-changed', portal, provider, actor, detail: { change } })
-  }
-
-  return {
-    async enable(slug, { portal = 'default', actor = 'code', withoutRehearsal = false } = {}) {
-      const provider = await table.existing(portal, slug)
-      // Who enables again what is enabled has it read anew, and changes nothing for anybody.
-      if (!provider.enabled && !withoutRehearsal)
-        assertTestedSignIn(provider, !(await table.anyEnabled(portal)))
-      await table.setEnabled(provider, true)
-      const rehearsal = withoutRehearsal ? 'overridden' : 'passed'
-      await events.record({
-        kind: 'provider-changed',
-        portal,
-        provider: slug,
-        actor,
-        detail: { change: 'enabled', ...(!provider.enabled && { rehearsal }) },
-      })
-    },
-    async disable(slug, { portal = 'default', actor = 'code', endSessions = false } = {}) {
-      const provider = await table.existing(portal, slug)
-      await table.setEnabled(provider, false, endSessions ? 'sessions' : undefined)
-      if (endSessions) await endAll({ portal, provider: slug })
-      await changed(portal, slug, actor, endSessions ? 'disabled, its sessions end' : 'disabled')
-    },
-    async recommend(slug, { portal = 'default', actor = 'code' } = {}) {
-      if (slug !== undefined) await table.existing(portal, slug)
-      const before = (await table.list(portal)).filter(({ recommended }) => recommended)
-      await table.recommend(portal, slug)
-      if (slug !== undefined) await changed(portal, slug, actor, 'recommended')
-      for (const { slug: other } of before)
-        if (other !== slug) await changed(portal, other, actor, 'no longer recommended')
-    },
-    async reorder(slugs, { portal = 'default', actor = 'code' } = {}) {
-      for (const slug of slugs) await table.existing(portal, slug)
-      await table.reorder(portal, slugs)
-      const [first] = slugs
-      if (first !== undefined) await changed(portal, first, actor, `order: ${slugs.join(', ')}`)
-    },
-    async remove(slug, { portal = 'default', actor = 'code', endSessions = false } = {}) {
-      const provider = await table.existing(portal, slug)
-      await table.remove(provider, endSessions ? 'sessions' : undefined)
-      if (endSessions) await endAll({ portal, provider: slug })
-      await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
-    },
-  }
 }

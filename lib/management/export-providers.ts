@@ -1,63 +1,36 @@
-import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import { settingsOf } from '../providers/settings.ts'
-import type { ActOptions } from '../shared/act-options.ts'
-import { sealUnderPassphrase } from './passphrase-seal.ts'
-import { digestOf, format, type ProviderFile, type ProviderInFile, version } from './provider-file.ts'
+import { settingNamesWhere, settingsOf } from '../providers/settings.ts'
+import type { ResolvedActOptions } from '../shared/act-options.ts'
+import type { ManagementContext } from './context.ts'
+import { fileFormat, fileVersion, type ProviderFile, type ProviderInFile } from './provider-file.ts'
 
-export interface ExportOptions extends ActOptions {
-  /** seals the client secrets into the file; left out: they stay here */
-  passphrase?: string | undefined
+/**
+ * Settings as a file for another portal or stage. It contains no secrets, only references to them; every portal makes its own
+ * keys of `private_key_jwt`.
+ *
+ * @param slugs empty: all providers of the portal
+ */
+export async function exportProviders(
+  { providersTable }: ManagementContext,
+  slugs: readonly string[],
+  { portal }: ResolvedActOptions,
+): Promise<ProviderFile> {
+  for (const slug of slugs) await providersTable.get(portal, slug)
+  const all = await providersTable.list(portal)
+  const chosen = slugs.length === 0 ? all : all.filter(({ slug }) => slugs.includes(slug))
+  return { format: fileFormat, version: fileVersion, providers: chosen.map(inFile) }
 }
 
-/** @param slugs left out or empty: all of the portal */
-export type ExportProviders = (slugs?: readonly string[], how?: ExportOptions) => Promise<ProviderFile>
-
-/** What a file may tell whoever opens it. */
-export interface SealedSecrets {
-  /** of the providers as they stand in the file */
-  digest: string
-  bySlug: Record<string, { clientSecret: string | undefined }>
-}
-
-/** Keys of `private_key_jwt` are never among the secrets: every portal makes its own. */
-export function createExportProviders(parts: { events: EventLog; table: ProvidersTable }): ExportProviders {
-  const { events, table } = parts
-  return async (slugs = [], { portal = 'default', actor = 'code', passphrase } = {}) => {
-    for (const slug of slugs) await table.existing(portal, slug)
-    const all = await table.list(portal)
-    const chosen = slugs.length === 0 ? all : all.filter(({ slug }) => slugs.includes(slug))
-    const withSecrets = passphrase !== undefined
-    const providers = chosen.map((provider) => inFile(provider, withSecrets))
-    const file: ProviderFile = { format, version, providers }
-    if (!withSecrets) return file
-    const bySlug: SealedSecrets['bySlug'] = {}
-    for (const provider of chosen)
-      bySlug[provider.slug] = { clientSecret: await table.clientSecret(provider) }
-    const sealed: SealedSecrets = { digest: digestOf(providers), bySlug }
-    const secrets = await sealUnderPassphrase(sealed, passphrase)
-    // Secrets that leave the house are told, whoever takes them.
-    for (const { slug } of chosen)
-      await events.record({
-        kind: 'provider-exported',
-        portal,
-        provider: slug,
-        actor,
-        detail: { secrets: 'sealed' },
-      })
-    return { ...file, secrets }
-  }
-}
-
-function inFile(provider: Provider, withSecrets: boolean): ProviderInFile {
-  const { clientSecretExpiresAt, ...settings } = settingsOf(provider)
-  // The expiry date belongs to the secret, and another stage has another secret.
-  const exported = withSecrets ? { ...settings, clientSecretExpiresAt } : settings
+function inFile(provider: Provider): ProviderInFile {
   const { slug, preset } = provider
+  const local = settingNamesWhere((setting) => setting.local)
+  const exported = Object.entries(settingsOf(provider)).filter(
+    ([name]) => !local.some((each) => each === name),
+  )
+  // `null` overrides the preset's default where the file is imported.
   return {
     slug,
     preset,
-    settings: Object.fromEntries(Object.entries(exported).map(([name, value]) => [name, value ?? null])),
+    settings: Object.fromEntries(exported.map(([name, value]) => [name, value ?? null])),
   }
 }

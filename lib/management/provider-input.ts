@@ -1,38 +1,38 @@
 import { z } from 'zod'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
+import { slugSchema } from '../providers/provider.ts'
 import {
+  isSecret,
   type ProviderChanges,
   type ProviderSettings,
-  providerSettingsSchema,
-  slugSchema,
-} from '../providers/provider.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+  type SettingName,
+  type SettingsInput,
+  settingsSchema,
+  settings as settingsTable,
+} from '../providers/settings.ts'
+import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { portalName } from '../web/request.ts'
 
 /**
- * What `connect` takes: a slug, a preset with what it asks for, and the settings; the issuer may come from the preset.
- * `null` is not even the preset's default.
+ * What `connect` takes: a slug, a preset with the answers that it asks for, and settings. The issuer may come from the
+ * preset. `null` overrides the preset's default.
  */
-export type ProviderInput = { [K in keyof ProviderSettings]?: ProviderSettings[K] | null | undefined } & {
-  /** name in addresses, unique in the portal: `/login/acme` */
+export type ProviderInput = { [Name in SettingName]?: SettingsInput[Name] | null | undefined } & {
+  /** Name in URLs, unique in the portal: `/login/acme`. */
   slug: string
-  /** default `generic` */
+  /** Default `generic`. */
   preset?: string | undefined
-  /** default `default` */
-  portal?: string | undefined
-  /** what the preset asks for in place of an issuer, by name; not needed where the issuer itself is given */
+  /** Answers to the preset's questions, by name. Not needed where the issuer is given. */
   answers?: Readonly<Record<string, string>> | undefined
-  /** preset `entra`: the Directory (tenant) ID, or several, or `organizations`; short for `answers: { tenant }` */
+  /** Preset `entra`: the Directory (tenant) ID, several of them, or `organizations`. Short for `answers: { tenant }`. */
   tenant?: string | undefined
-  /** default true */
+  /** Default true. */
   enabled?: boolean | undefined
 }
 
 export interface ReadInput {
   slug: string
-  portal: string
   preset: string
   enabled: boolean
   settings: ProviderSettings
@@ -40,23 +40,23 @@ export interface ReadInput {
 
 const inputSchema = z.looseObject({
   slug: slugSchema,
-  portal: z.string().regex(portalName, 'write the name of a portal in lower case').default('default'),
   preset: z.enum(presets.map(({ name }) => name)).default('generic'),
   enabled: z.boolean().default(true),
   answers: z.record(z.string(), z.string()).default({}),
   tenant: z.string().optional(),
 })
 
-/** @throws ConfigurationError with a sentence for all that is wrong */
+/** @throws ManagementError `invalid` with an issue for everything that is wrong */
 export function readInput(input: ProviderInput): ReadInput {
-  const { slug, portal, preset: name, enabled, answers, tenant, ...given } = parse(inputSchema, input)
+  const { slug, preset: name, enabled, answers, tenant, ...given } = parse(inputSchema, input)
   const preset = presetOf(name) as Preset
-  const all = { ...answers, ...(tenant !== undefined && { tenant }) }
-  const asks = Object.keys(all).length > 0 || given.issuer === undefined
-  // Of a preset that asks for nothing, too: what is answered all the same is told, not passed over.
-  const answered = asks ? readAnswers(preset, all) : undefined
+  const allAnswers = { ...answers, ...(tenant !== undefined && { tenant }) }
+  const answered =
+    Object.keys(allAnswers).length > 0 || given.issuer === undefined
+      ? readAnswers(preset, allAnswers)
+      : undefined
   const settings = parse(
-    providerSettingsSchema,
+    settingsSchema(),
     withoutNull({
       displayName: name === 'generic' ? slug : preset.displayName,
       ...(answered && preset.settings?.(answered)),
@@ -65,60 +65,95 @@ export function readInput(input: ProviderInput): ReadInput {
     }),
   )
   assertFits(name, settings)
-  return { slug, portal, preset: name, enabled, settings }
+  return { slug, preset: name, enabled, settings }
 }
 
-/** @throws ConfigurationError for what cannot be one */
-export function slugOf(slug: string): string {
+/** @throws ManagementError `invalid` */
+export function readSlug(slug: string): string {
   return parse(inputSchema.pick({ slug: true }), { slug }).slug
 }
 
-/** @throws ConfigurationError for settings that a row of this preset cannot have, whatever else is right */
+/** @throws ManagementError `invalid` for settings that a provider of this preset cannot have */
 export function assertFits(preset: string, settings: ProviderSettings): void {
-  const objections = presetOf(preset)?.objections?.(settings) ?? []
-  if (objections.length > 0) throw new ConfigurationError(objections.join('; '))
+  const issues = [...(presetOf(preset)?.objections?.(settings) ?? [])]
+  if (settings.clientSecret !== undefined && settings.clientSecretReference !== undefined)
+    issues.push({
+      path: 'clientSecretReference',
+      message: 'give either the client secret or a reference to it',
+    })
+  if (issues.length > 0) throw new ManagementError('invalid', issues)
 }
 
 function readAnswers(preset: Preset, given: Record<string, string>): Record<string, string> {
-  const wrong = Object.keys(given)
+  const issues: Issue[] = Object.keys(given)
     .filter((name) => !preset.asks.some((question) => question.name === name))
-    .map((name) => `${name}: the preset ${preset.name} does not ask for it`)
+    .map((name) => ({ path: name, message: `the preset ${preset.name} does not ask for it` }))
   const answers: Record<string, string> = {}
   for (const { name, label, hint, required = true, read } of preset.asks) {
     const answer = given[name]?.trim() ?? ''
-    const outcome = answer === '' ? undefined : read(answer)
-    if (outcome === undefined && required)
-      wrong.push(`${name}: enter the ${[label, hint].filter(Boolean).join(', ')}`)
-    else if (outcome && 'wrong' in outcome) wrong.push(`${name}: ${outcome.wrong}`)
-    else if (outcome) answers[name] = outcome.answer
+    if (answer === '') {
+      if (required)
+        issues.push({ path: name, message: `enter the ${[label, hint].filter(Boolean).join(', ')}` })
+      continue
+    }
+    const outcome = read(answer)
+    if ('wrong' in outcome) issues.push({ path: name, message: outcome.wrong })
+    else answers[name] = outcome.answer
   }
-  if (wrong.length > 0) throw new ConfigurationError(wrong.join('; '))
+  if (issues.length > 0) throw new ManagementError('invalid', issues)
   return answers
+}
+
+/**
+ * The changed settings with their new values; a reset one has its default.
+ *
+ * @throws ManagementError `invalid`
+ */
+export function readChanges(changes: ProviderChanges): Partial<ProviderSettings> {
+  const issues: Issue[] = []
+  const read: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === undefined) continue
+    const setting = Object.hasOwn(settingsTable, name) ? settingsTable[name as SettingName] : undefined
+    const result = setting?.schema.safeParse(value ?? undefined)
+    if (!result) issues.push({ path: name, message: 'is not a setting' })
+    else if (result.success) read[name] = result.data
+    else if (value === null) issues.push({ path: name, message: 'is required' })
+    else issues.push(...issuesOf(result.error, name))
+  }
+  if (issues.length > 0) throw new ManagementError('invalid', sanitized(issues))
+  return read
+}
+
+/** Without the values: only their names leave the process. */
+export const secretsIn = (settings: object): string[] => Object.keys(settings).filter(isSecret)
+
+/** @throws ManagementError `invalid` with an issue for everything that is wrong */
+export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  throw new ManagementError('invalid', sanitized(issuesOf(result.error)))
+}
+
+function issuesOf(error: z.ZodError, name?: string): Issue[] {
+  return error.issues.map(({ path, message }) => ({
+    path: [...(name === undefined ? [] : [name]), ...path].join('.') || undefined,
+    message,
+  }))
+}
+
+/** Names may come from a file: a line break in one would forge a line of its own in a terminal. */
+function sanitized(issues: readonly Issue[]): Issue[] {
+  return issues.map(({ path, message }) => ({
+    path: path && sanitizeText(path, 100),
+    message: sanitizeText(message),
+  }))
 }
 
 function withoutNull(settings: object): object {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null))
 }
 
-/** What is to change, and what is to be as if it had been left out. */
-export function readChanges(changes: ProviderChanges): {
-  changed: Partial<ProviderSettings>
-  takenBack: (keyof ProviderSettings)[]
-} {
-  const names = Object.keys(changes) as (keyof ProviderSettings)[]
-  const takenBack = names.filter((name) => changes[name] === null)
-  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== null))
-  return { changed: defined(parse(providerSettingsSchema.partial(), given)), takenBack }
-}
-
-export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  // Names are quoted, and may be a file's: a line of their own in a terminal would speak in our name.
-  const told = result.error.issues.map(({ path, message }) => `${path.join('.') || 'provider'}: ${message}`)
-  throw new ConfigurationError(told.map((each) => sanitizeText(each)).join('; '))
-}
-
-function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as never
+function defined(value: object): object {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined))
 }

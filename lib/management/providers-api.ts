@@ -1,97 +1,245 @@
-import type { HttpClients } from '../oidc/http-client.ts'
 import { signingKeyOf } from '../providers/client-key.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider, ProviderChanges } from '../providers/provider.ts'
-import type { PortalUrls } from '../web/urls.ts'
-import { createConnectProvider } from './connect-provider.ts'
-import { createEnableApi, type EnableApi, type EnableApiParts } from './enable-provider.ts'
-import { createExportProviders, type ExportProviders } from './export-providers.ts'
-import { createImportProviders, type ImportProviders } from './import-providers.ts'
-import { type ProviderInput, readInput, slugOf } from './provider-input.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProviderChanges } from '../providers/settings.ts'
+import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
+import { listClientKeys, type PublishedKey, rotateClientKey } from './client-keys.ts'
+import { connectProvider } from './connect-provider.ts'
+import type { ManagementContext } from './context.ts'
+import {
+  type DisableOptions,
+  disableProvider,
+  type EnableOptions,
+  enableProvider,
+  recommendProvider,
+  removeProvider,
+  reorderProviders,
+} from './enable-provider.ts'
+import { exportProviders } from './export-providers.ts'
+import { type ImportOptions, type ImportResult, importProviders } from './import-providers.ts'
+import type { ProviderFile } from './provider-file.ts'
+import { type ProviderInput, readInput, readSlug } from './provider-input.ts'
+import {
+  cancelRetirement,
+  listRemovedProviders,
+  type ProviderUsage,
+  providerUsage,
+  type RemovedProvider,
+  restoreProvider,
+  retireProvider,
+} from './retire-provider.ts'
+import { assertMayReference } from './secret-reference-rules.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
-import { createUpdateProvider, type UpdateOptions } from './update-provider.ts'
+import { type UpdateOptions, updateProvider } from './update-provider.ts'
 
-/** Providers of a portal, from code; admin pages and CLI do the same acts. `portal` is `default` wherever it is left out. */
-export interface Providers extends EnableApi {
-  /** Checks, discovers, tests, saves. @throws ConfigurationError that says what to do; nothing is saved then */
-  connect(input: ProviderInput, actor?: string): Promise<Provider>
-  list(portal?: string): Promise<Provider[]>
-  find(slug: string, portal?: string): Promise<Provider | undefined>
-  /** Tests it anew; what was found stands in its row, and how it reads the client secret. */
-  test(slug: string, portal?: string): Promise<ProviderTest>
-  /** Tests what is not saved. @throws ConfigurationError for input that cannot be tested */
-  testUnsaved(input: ProviderInput): Promise<ProviderTest>
-  /** @throws ConfigurationError also when `version` is no longer that of the row: somebody else changed it meanwhile */
-  update(slug: string, changes: ProviderChanges, how?: UpdateOptions): Promise<Provider>
-  /** Settings as a file for another portal or stage; client secrets only under a passphrase. */
-  exportProviders: ExportProviders
-  importProviders: ImportProviders
-  /** the redirect URI to enter at the provider */
-  redirectUri(slug: string, portal?: string): string
-  /** the redirect URI of the admin consent to enter at the provider; `undefined` for one that has no such thing */
-  adminConsentUri(slug: string, portal?: string): Promise<string | undefined>
-  /** the back-channel logout URI to enter at the provider, where it has such a thing */
-  backChannelLogoutUri(slug: string, portal?: string): string
-  /** the front-channel logout URI to enter at the provider; good for something with the setting `frontChannelLogout` only */
-  frontChannelLogoutUri(slug: string, portal?: string): string
-  /** the post-logout redirect URI to enter at the provider, the same for all of a portal */
-  postLogoutRedirectUri(portal?: string): string
-}
+/**
+ * The providers of a portal. Admin pages and command line call the same methods. Each takes `{ portal, actor }` as its last
+ * argument and throws `ManagementError` with a `code` and, for wrong input, `issues` by setting.
+ */
+export class ProvidersApi {
+  readonly #context: ManagementContext
+  readonly #portal: string
 
-export interface ProvidersParts extends EnableApiParts {
-  urls: Pick<
-    PortalUrls,
-    'callback' | 'adminConsent' | 'backChannelLogout' | 'frontChannelLogout' | 'loggedOut'
-  >
-  outbound: HttpClients
-}
-
-export function createProviders(parts: ProvidersParts): Providers {
-  const { urls, events, outbound, table } = parts
-  const connect = createConnectProvider(parts)
-  const update = createUpdateProvider(parts)
-
-  /** How the provider reads the client secret: with the other spelling nobody came in, so that the new version disturbs nobody. */
-  async function remember(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
-    if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
-    const updated = await table.update(provider, { secretEncoding })
-    const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
-    const { portal, slug } = provider
-    await events.record({ kind: 'provider-changed', portal, provider: slug, actor: 'test', detail })
-    return updated
+  /** @internal */
+  constructor(context: ManagementContext, portal = 'default') {
+    this.#context = context
+    this.#portal = portal
   }
 
-  return {
-    connect,
-    list: (portal = 'default') => table.list(portal),
-    find: (slug, portal = 'default') => table.find(portal, slug),
-    async test(slug, portal = 'default') {
-      const provider = await table.existing(portal, slug)
-      const redirectUri = urls.callback(slug, portal)
-      const clientSecret = await table.clientSecret(provider)
-      const keys = await table.clientKeys(provider)
-      const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
-      const test = await testProvider({ ...provider, clientSecret, signingKey, redirectUri }, outbound)
-      const remembered = await remember(provider, test)
-      await table.recordConnectionTest(remembered, test.checks)
-      return test
-    },
-    async testUnsaved(input) {
-      const { slug, portal, preset, settings } = readInput(input)
-      const candidate = { ...settings, preset, redirectUri: urls.callback(slug, portal) }
-      return await testProvider(candidate, outbound)
-    },
-    update,
-    exportProviders: createExportProviders(parts),
-    importProviders: createImportProviders({ connect, table, update }),
-    ...createEnableApi(parts),
-    redirectUri: (slug, portal = 'default') => urls.callback(slugOf(slug), portal),
-    async adminConsentUri(slug, portal = 'default') {
-      const { preset } = await table.existing(portal, slug)
-      return presetOf(preset)?.adminConsent && urls.adminConsent(slug, portal)
-    },
-    backChannelLogoutUri: (slug, portal = 'default') => urls.backChannelLogout(slugOf(slug), portal),
-    frontChannelLogoutUri: (slug, portal = 'default') => urls.frontChannelLogout(slugOf(slug), portal),
-    postLogoutRedirectUri: (portal = 'default') => urls.loggedOut(portal),
+  /** All connected providers, in the order of the login page. */
+  async list(options: ActOptions = {}): Promise<Provider[]> {
+    return await this.#context.providersTable.list(this.#resolve(options).portal)
+  }
+
+  /** @throws ManagementError `not_found` */
+  async get(slug: string, options: ActOptions = {}): Promise<Provider> {
+    return await this.#context.providersTable.get(this.#resolve(options).portal, slug)
+  }
+
+  /** `undefined`: no such provider. */
+  async find(slug: string, options: ActOptions = {}): Promise<Provider | undefined> {
+    return await this.#context.providersTable.find(this.#resolve(options).portal, slug)
+  }
+
+  /**
+   * Checks the input, discovers the provider, tests the connection and saves. Everybody can use it at once, unless
+   * `enabled: false`.
+   *
+   * @throws ManagementError `invalid`, `conflict`, `test_failed` (with `checks`), `not_allowed`; nothing is saved then
+   */
+  async connect(input: ProviderInput, options: ActOptions = {}): Promise<Provider> {
+    return await connectProvider(this.#context, input, this.#resolve(options))
+  }
+
+  /** Tests the connection again. The provider page shows the result; a detected secret encoding is saved. */
+  async test(slug: string, options: ActOptions = {}): Promise<ProviderTest> {
+    const { portal } = this.#resolve(options)
+    const { outbound, providersTable, urls } = this.#context
+    const provider = await providersTable.get(portal, slug)
+    const clientSecret = await providersTable.clientSecret(provider)
+    const keys = await providersTable.clientKeys(provider)
+    const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
+    const redirectUri = urls.callback(slug, portal)
+    const test = await testProvider({ ...provider, clientSecret, signingKey, redirectUri }, outbound)
+    const updated = await this.#saveEncoding(provider, test)
+    await providersTable.recordConnectionTest(updated, test.checks)
+    return test
+  }
+
+  /** Tests settings without saving them. @throws ManagementError `invalid`, `not_allowed` */
+  async testUnsaved(input: ProviderInput, options: ActOptions = {}): Promise<ProviderTest> {
+    const { portal, source } = this.#resolve(options)
+    const { outbound, providersTable, urls } = this.#context
+    const { slug, preset, settings } = readInput(input)
+    assertMayReference(settings, source)
+    const { clientSecretReference: reference } = settings
+    const clientSecret =
+      reference === undefined ? settings.clientSecret : providersTable.readSecretReference(reference)
+    const redirectUri = urls.callback(slug, portal)
+    return await testProvider({ ...settings, clientSecret, preset, redirectUri }, outbound)
+  }
+
+  /**
+   * Changes settings, after the same test as `connect`. The change applies immediately, on every instance.
+   *
+   * @throws ManagementError as `connect`; `conflict` when `version` is no longer current; `not_found`
+   */
+  async update(slug: string, changes: ProviderChanges, options: UpdateOptions = {}): Promise<Provider> {
+    const { version } = options
+    return await updateProvider(this.#context, slug, changes, { ...this.#resolve(options), version })
+  }
+
+  /**
+   * @throws ManagementError `not_allowed` when no test sign-in has passed with the current settings; for the first provider
+   *   of a portal it must be at most 12 hours old and have ended with an existing user
+   */
+  async enable(slug: string, options: EnableOptions = {}): Promise<void> {
+    await enableProvider(this.#context, slug, { ...options, ...this.#resolve(options) })
+  }
+
+  /** Hides it from the login page immediately. */
+  async disable(slug: string, options: DisableOptions = {}): Promise<void> {
+    await disableProvider(this.#context, slug, { ...options, ...this.#resolve(options) })
+  }
+
+  /** Shows it first on the login page, with a badge. One per portal; no user is forced to use it. */
+  async recommend(slug: string, options: ActOptions = {}): Promise<void> {
+    await recommendProvider(this.#context, slug, this.#resolve(options))
+  }
+
+  /** No provider is recommended. */
+  async clearRecommended(options: ActOptions = {}): Promise<void> {
+    await recommendProvider(this.#context, undefined, this.#resolve(options))
+  }
+
+  /** @param slugs in their new order on the login page; the others follow */
+  async reorder(slugs: readonly string[], options: ActOptions = {}): Promise<void> {
+    await reorderProviders(this.#context, slugs, this.#resolve(options))
+  }
+
+  /** Removes it. It can be restored for 30 days. */
+  async remove(slug: string, options: DisableOptions = {}): Promise<void> {
+    await removeProvider(this.#context, slug, { ...options, ...this.#resolve(options) })
+  }
+
+  /** Removed providers that can still be restored, the newest first. */
+  async listRemoved(options: ActOptions = {}): Promise<RemovedProvider[]> {
+    return await listRemovedProviders(this.#context, this.#resolve(options))
+  }
+
+  /** Restores a removed provider, disabled. @throws ManagementError `not_found`, `conflict` when its slug is taken */
+  async restore(slug: string, options: ActOptions = {}): Promise<void> {
+    await restoreProvider(this.#context, slug, this.#resolve(options))
+  }
+
+  /** How many users depend on it. Ask before you disable or remove it. */
+  async usage(slug: string, options: ActOptions = {}): Promise<ProviderUsage> {
+    return await providerUsage(this.#context, slug, this.#resolve(options))
+  }
+
+  /**
+   * From `at` on it is disabled and its sessions end; until then the login page announces it.
+   *
+   * @param at in the future, within a year
+   * @throws ManagementError `invalid` for another date, `conflict` when the provider is disabled
+   */
+  async retire(slug: string, at: Date, options: ActOptions = {}): Promise<void> {
+    await retireProvider(this.#context, slug, at, this.#resolve(options))
+  }
+
+  /** @throws ManagementError `conflict` when the date has passed */
+  async cancelRetirement(slug: string, options: ActOptions = {}): Promise<void> {
+    await cancelRetirement(this.#context, slug, this.#resolve(options))
+  }
+
+  /** Settings as a file for another portal or stage, without secrets. @param slugs empty: all */
+  async export(slugs: readonly string[] = [], options: ActOptions = {}): Promise<ProviderFile> {
+    return await exportProviders(this.#context, slugs, this.#resolve(options))
+  }
+
+  /**
+   * Connects the providers of an exported file as drafts.
+   *
+   * @param text content of the file
+   * @throws ManagementError `invalid` for a file with any mistake; nothing is changed then
+   */
+  async import(text: string, options: ImportOptions = {}): Promise<ImportResult[]> {
+    return await importProviders(this.#context, text, { ...options, ...this.#resolve(options) })
+  }
+
+  /** Public halves of the keys of `private_key_jwt`. */
+  async clientKeys(slug: string, options: ActOptions = {}): Promise<PublishedKey[]> {
+    return await listClientKeys(this.#context, slug, this.#resolve(options))
+  }
+
+  /** Publishes a new key. It signs an hour later, so that the provider has time to fetch it. */
+  async rotateClientKey(slug: string, options: ActOptions = {}): Promise<PublishedKey> {
+    return await rotateClientKey(this.#context, slug, this.#resolve(options))
+  }
+
+  /** Redirect URI to enter at the provider. */
+  redirectUri(slug: string, options: ActOptions = {}): string {
+    return this.#context.urls.callback(readSlug(slug), this.#resolve(options).portal)
+  }
+
+  /** Redirect URI of the admin consent. `undefined`: the provider has none. */
+  async adminConsentUri(slug: string, options: ActOptions = {}): Promise<string | undefined> {
+    const { portal, preset } = await this.get(slug, options)
+    return presetOf(preset)?.adminConsent && this.#context.urls.adminConsent(slug, portal)
+  }
+
+  /** Post-logout redirect URI to enter at the provider, the same for all of a portal. */
+  postLogoutRedirectUri(options: ActOptions = {}): string {
+    return this.#context.urls.loggedOut(this.#resolve(options).portal)
+  }
+
+  /** Back-channel logout URI to enter at the provider. */
+  backChannelLogoutUri(slug: string, options: ActOptions = {}): string {
+    return this.#context.urls.backChannelLogout(readSlug(slug), this.#resolve(options).portal)
+  }
+
+  /** Front-channel logout URI to enter at the provider, for the setting `frontChannelLogout`. */
+  frontChannelLogoutUri(slug: string, options: ActOptions = {}): string {
+    return this.#context.urls.frontChannelLogout(readSlug(slug), this.#resolve(options).portal)
+  }
+
+  /** Where the provider fetches the public keys of `private_key_jwt`. */
+  jwksUri(slug: string, options: ActOptions = {}): string {
+    return this.#context.urls.clientKeys(readSlug(slug), this.#resolve(options).portal)
+  }
+
+  #resolve(options: ActOptions): ResolvedActOptions {
+    return resolveActOptions(options, this.#portal)
+  }
+
+  /** With the other encoding nobody could sign in, so the new version disturbs nobody. */
+  async #saveEncoding(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
+    if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
+    const { events, providersTable } = this.#context
+    const updated = await providersTable.update(provider, { secretEncoding })
+    const { portal, slug } = provider
+    const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
+    await events.record({ kind: 'provider-changed', portal, provider: slug, actor: 'test', detail })
+    return updated
   }
 }

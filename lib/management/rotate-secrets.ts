@@ -1,25 +1,8 @@
-import type { Knex } from 'knex'
-import type { EventLog } from '../events/event-log.ts'
-import { keysOf } from '../providers/providers-table.ts'
-import type { ActOptions } from '../shared/act-options.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+import { clientKeysContext } from '../providers/providers-table.ts'
+import type { ResolvedActOptions } from '../shared/act-options.ts'
+import { ManagementError } from '../shared/errors.ts'
 import type { SecretBox } from '../shared/seal.ts'
-
-/**
- * Seals all client secrets and keys under the first of the operator's secrets, in one transaction, while instances run with both
- * secrets. Those that are sealed so already stay as they are, so that it may be run again.
- *
- * @returns how many rows were sealed anew
- * @throws ConfigurationError when one opens under none of the secrets; then all stay as they were. One of a provider that was
- *   removed is passed over: nobody could set it again
- */
-export type RotateSecrets = (how?: Pick<ActOptions, 'actor'>) => Promise<{ providers: number }>
-
-export interface RotateSecretsParts {
-  events: EventLog
-  knex: Knex
-  secretBox: SecretBox
-}
+import type { ManagementContext } from './context.ts'
 
 interface SealedRow {
   id: string
@@ -32,59 +15,66 @@ interface SealedRow {
 
 const sealedColumns = ['client_secret', 'client_keys'] as const
 
-export function createRotateSecrets({ events, knex, secretBox }: RotateSecretsParts): RotateSecrets {
-  /** What of a row is to be sealed anew. */
-  async function resealed(row: SealedRow): Promise<Partial<SealedRow>> {
-    const changes: Partial<SealedRow> = {}
-    for (const column of sealedColumns) {
-      const sealed = row[column]
-      if (sealed === null) continue
-      const context = column === 'client_keys' ? keysOf(row.id) : row.id
-      // Opened in any case: what nobody can read is told now, and not at the first sign-in without the old secret.
-      const secret = await opened(row, sealed, context)
-      if (secret !== undefined && !secretBox.isCurrent(sealed))
-        changes[column] = await secretBox.close(secret, context)
+/**
+ * Encrypts all client secrets and keys of all portals under the first of the operator's secrets, in one transaction, while
+ * instances run with both secrets. It may be repeated: rows that are already current stay as they are.
+ *
+ * @returns how many rows were encrypted again
+ * @throws ManagementError when a value opens under none of the secrets; then nothing changes. Removed providers are skipped
+ */
+export async function rotateSecrets(
+  { events, knex, providersTable }: ManagementContext,
+  { actor }: Pick<ResolvedActOptions, 'actor'>,
+): Promise<{ providers: number }> {
+  const portals = await knex.transaction(async (transaction) => {
+    const rows = () => transaction('sso_providers')
+    // Locks all rows in every database: a concurrent writer waits, and then overwrites ours with what is newer.
+    await rows().update({ id: transaction.ref('id') })
+    const all: SealedRow[] = await rows().select('id', 'portal', 'slug', 'removed_at', ...sealedColumns)
+    const changed: string[] = []
+    for (const row of all) {
+      const changes = await reseal(providersTable.secretBox, row)
+      if (Object.keys(changes).length === 0) continue
+      await rows().where({ id: row.id }).update(changes)
+      changed.push(row.portal)
     }
-    return changes
+    return changed
+  })
+  for (const portal of new Set(portals.length > 0 ? portals : ['default'])) {
+    const providers = String(portals.filter((each) => each === portal).length)
+    await events.record({ kind: 'secrets-rotated', portal, actor, detail: { providers } })
   }
+  return { providers: portals.length }
+}
 
-  async function opened(
-    { slug, portal, removed_at }: SealedRow,
-    sealed: string,
-    context: string,
-  ): Promise<string | undefined> {
-    try {
-      return await secretBox.open(sealed, context)
-    } catch (cause) {
-      if (removed_at !== null) return undefined
-      throw new ConfigurationError(
-        `a client secret or key of "${slug}" in the portal "${portal}" opens under none of the secrets, so all stay as ` +
-          'they were: add the one that it was sealed under (secret: [new, old]), or set the client secret again',
-        { cause },
-      )
-    }
+async function reseal(secretBox: SecretBox, row: SealedRow): Promise<Partial<SealedRow>> {
+  const changes: Partial<SealedRow> = {}
+  for (const column of sealedColumns) {
+    const sealed = row[column]
+    if (sealed === null) continue
+    const context = column === 'client_keys' ? clientKeysContext(row.id) : row.id
+    // Opened in any case: an unreadable value is reported now, not at the first sign-in without the old secret.
+    const secret = await open(secretBox, row, { sealed, context })
+    if (secret !== undefined && !secretBox.isCurrent(sealed))
+      changes[column] = await secretBox.close(secret, context)
   }
+  return changes
+}
 
-  return async ({ actor = 'code' } = {}) => {
-    const portals = await knex.transaction(async (transaction) => {
-      const rows = () => transaction('sso_providers')
-      // Locks all rows, in whatever database: who changes one now waits, and writes over ours what is newer. Readers wait for
-      // nobody. A row that is added meanwhile is sealed by an instance that runs with the new secret already.
-      await rows().update({ id: transaction.ref('id') })
-      const all: SealedRow[] = await rows().select('id', 'portal', 'slug', 'removed_at', ...sealedColumns)
-      const changed: string[] = []
-      for (const row of all) {
-        const changes = await resealed(row)
-        if (Object.keys(changes).length === 0) continue
-        await rows().where({ id: row.id }).update(changes)
-        changed.push(row.portal)
-      }
-      return changed
-    })
-    for (const portal of new Set(portals.length > 0 ? portals : ['default'])) {
-      const providers = String(portals.filter((each) => each === portal).length)
-      await events.record({ kind: 'secrets-rotated', portal, actor, detail: { providers } })
-    }
-    return { providers: portals.length }
+async function open(
+  secretBox: SecretBox,
+  { slug, portal, removed_at }: SealedRow,
+  { sealed, context }: { sealed: string; context: string },
+): Promise<string | undefined> {
+  try {
+    return await secretBox.open(sealed, context)
+  } catch (cause) {
+    if (removed_at !== null) return undefined
+    throw new ManagementError(
+      'conflict',
+      `a client secret or key of "${slug}" in the portal "${portal}" opens under none of the secrets, so nothing was ` +
+        'changed: add the secret that it was encrypted under (secret: [new, old]), or set the client secret again',
+      { cause },
+    )
   }
 }

@@ -1,9 +1,7 @@
-import type { EventLog } from '../events/event-log.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Sessions } from '../sessions/sessions.ts'
 import { type SessionInfo, type SessionMatch, sessionDigestPattern } from '../sessions/sessions-table.ts'
-import type { ActOptions } from '../shared/act-options.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
+import { ManagementError } from '../shared/errors.ts'
+import type { ManagementContext } from './context.ts'
 
 /** Selects the sessions of a user, or those started with a provider: exactly one of the two, within one portal. */
 export type SessionFilter =
@@ -11,48 +9,46 @@ export type SessionFilter =
   /** slug; also of a disabled or removed provider */
   | { provider: string; userId?: undefined }
 
-/** Lists and ends sessions for administrators. The portal defaults to `default`. */
-export class SessionsApi {
-  readonly #sessions: Sessions
-  readonly #events: EventLog
-  readonly #providers: Pick<ProvidersTable, 'find'>
+type SessionsApiContext = Pick<ManagementContext, 'events' | 'providersTable' | 'sessions'>
 
-  constructor(sessions: Sessions, events: EventLog, providers: Pick<ProvidersTable, 'find'>) {
-    this.#sessions = sessions
-    this.#events = events
-    this.#providers = providers
+/** The sessions of a portal: lists and ends them. */
+export class SessionsApi {
+  readonly #context: SessionsApiContext
+  readonly #portal: string
+
+  /** @internal */
+  constructor(context: SessionsApiContext, portal = 'default') {
+    this.#context = context
+    this.#portal = portal
   }
 
   /**
    * Returns the newest 1000 sessions at most, newest first; `count` returns the total.
    *
-   * @throws ConfigurationError when the filter is invalid, or names a provider that never existed
+   * @throws ManagementError when the filter is invalid, or names a provider that never existed
    */
-  async list({
-    portal = 'default',
-    ...filter
-  }: SessionFilter & { portal?: string | undefined }): Promise<SessionInfo[]> {
-    return await this.#sessions.list(await this.#matching(readFilter(filter), portal))
+  async list(filter: SessionFilter, options: ActOptions = {}): Promise<SessionInfo[]> {
+    const { portal } = resolveActOptions(options, this.#portal)
+    return await this.#context.sessions.list(await this.#matching(readFilter(filter), portal))
   }
 
-  /** @throws ConfigurationError as `list` */
-  async count({
-    portal = 'default',
-    ...filter
-  }: SessionFilter & { portal?: string | undefined }): Promise<number> {
-    return await this.#sessions.count(await this.#matching(readFilter(filter), portal))
+  /** @throws ManagementError as `list` */
+  async count(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
+    const { portal } = resolveActOptions(options, this.#portal)
+    return await this.#context.sessions.count(await this.#matching(readFilter(filter), portal))
   }
 
   /**
    * @param id as in `list`: it identifies a session, but cannot be used to open it
    * @returns whether it was a valid session of this portal
    */
-  async end(id: string, { portal = 'default', actor = 'code' }: ActOptions = {}): Promise<boolean> {
+  async end(id: string, options: ActOptions = {}): Promise<boolean> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
     if (!sessionDigestPattern.test(id)) return false
-    const [ended] = await this.#sessions.endAll({ portal, id })
+    const [ended] = await this.#context.sessions.endAll({ portal, id })
     if (!ended) return false
     const [userId, sessions] = ended
-    await this.#events.record({ kind: 'sessions-ended', portal, userId, actor, detail: { sessions } })
+    await this.#context.events.record({ kind: 'sessions-ended', portal, userId, actor, detail: { sessions } })
     return true
   }
 
@@ -61,17 +57,21 @@ export class SessionsApi {
    * deactivate the user or disable the provider first.
    *
    * @returns how many valid sessions it ended
-   * @throws ConfigurationError as `list`, so that a missing filter ends no session
+   * @throws ManagementError as `list`, so that a missing filter ends no session
    */
-  async endAll(
-    filter: SessionFilter,
-    { portal = 'default', actor = 'code' }: ActOptions = {},
-  ): Promise<number> {
+  async endAll(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
     const read = readFilter(filter)
-    const ended = await this.#sessions.endAll(await this.#matching(read, portal))
+    const ended = await this.#context.sessions.endAll(await this.#matching(read, portal))
     const sessions = [...ended.values()].reduce((sum, count) => sum + count, 0)
     if (sessions > 0)
-      await this.#events.record({ kind: 'sessions-ended', portal, ...read, actor, detail: { sessions } })
+      await this.#context.events.record({
+        kind: 'sessions-ended',
+        portal,
+        ...read,
+        actor,
+        detail: { sessions },
+      })
     return sessions
   }
 
@@ -79,8 +79,12 @@ export class SessionsApi {
   async #matching({ userId, provider }: SessionFilter, portal: string): Promise<SessionMatch> {
     if (provider === undefined) return { portal, userId }
     const match = { portal, provider }
-    if (!(await this.#providers.find(portal, provider)) && (await this.#sessions.count(match)) === 0)
-      throw new ConfigurationError(
+    if (
+      !(await this.#context.providersTable.find(portal, provider)) &&
+      (await this.#context.sessions.count(match)) === 0
+    )
+      throw new ManagementError(
+        'not_found',
         `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`,
       )
     return match
@@ -91,12 +95,12 @@ export class SessionsApi {
 function readFilter(filter: { userId?: unknown; provider?: unknown } | undefined): SessionFilter {
   const { userId, provider } = filter ?? {}
   if ((userId === undefined) === (provider === undefined))
-    throw new ConfigurationError('select the sessions by either `userId` or `provider`')
+    throw new ManagementError('invalid', 'select the sessions by either `userId` or `provider`')
   if (provider === undefined) return { userId: readText(userId, 'userId', 'the id of a user') }
   return { provider: readText(provider, 'provider', 'the slug of a provider, such as `acme`') }
 }
 
 function readText(value: unknown, name: string, what: string): string {
   if (typeof value === 'string' && /^[^\p{Cc}]{1,255}$/u.test(value)) return value
-  throw new ConfigurationError(`${name}: give ${what}`)
+  throw new ManagementError('invalid', [{ path: name, message: `give ${what}` }])
 }

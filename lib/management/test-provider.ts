@@ -1,13 +1,9 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientKeyAlgorithm, keyAlgorithmFor } from '../providers/client-key.ts'
-import type {
-  Check,
-  ClientAuthentication,
-  ProviderSettings,
-  SecretEncoding,
-  SigningAlgorithm,
-} from '../providers/provider.ts'
-import { ConfigurationError } from '../shared/errors.ts'
+import type { Check } from '../providers/provider.ts'
+import type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from '../providers/setting-values.ts'
+import type { ProviderSettings, StoredSettings } from '../providers/settings.ts'
+import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthentication, chooseAuthentication } from './checks/authentication.ts'
 import type { TestInput } from './checks/candidate.ts'
@@ -24,46 +20,49 @@ import {
 } from './checks/metadata.ts'
 import { reach } from './checks/reach.ts'
 
-/** A provider that cannot work is not saved: names each failed check and says what to do. */
-export class ProviderTestError extends ConfigurationError {
+/** A provider that cannot work is not saved. Names each failed check and what to do. */
+export class ProviderTestError extends ManagementError {
   readonly checks: readonly Check[]
 
   constructor(checks: readonly Check[]) {
     const failed = checks.filter(({ result }) => result === 'failed')
-    super(failed.map(({ finding, remedy }) => (remedy ? `${finding} – ${remedy}` : finding)).join('; '))
-    this.name = 'FailedTest'
+    super(
+      'test_failed',
+      failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })),
+    )
+    this.name = 'ProviderTestError'
     this.checks = checks
   }
 }
 
-/** What can be seen of a provider from outside, before anybody signs in. */
+/** Result of the connection test: everything that can be found out before anyone signs in. */
 export interface ProviderTest {
-  /** no check failed */
+  /** No check failed. */
   ok: boolean
   checks: Check[]
-  /** as the provider's own document spells it; `undefined` when it could not be read */
+  /** As the provider's own metadata spell it. `undefined`: they could not be read. */
   issuer?: string
   clientAuthentication?: ClientAuthentication
   signingAlgorithm?: SigningAlgorithm
-  /** the spelling of `client_secret_basic` that the provider took */
+  /** The encoding of `client_secret_basic` that the provider accepted. */
   secretEncoding?: SecretEncoding | undefined
-  /** of a key for `private_key_jwt` */
+  /** For a key of `private_key_jwt`. */
   clientKeyAlgorithm?: ClientKeyAlgorithm | undefined
 }
 
-/** Over the network that the candidate names; what goes wrong there counts for no provider that is in use. */
-export async function testProvider(candidate: TestInput, outbound: HttpClients): Promise<ProviderTest> {
-  const clock = createClock(outbound.clientFor('candidate', candidate))
-  const { metadata, checks: reached } = await reach(candidate, clock.outbound)
-  if (!metadata) return told({ checks: reached })
-  const clientAuthentication = candidate.clientAuthentication ?? chooseAuthentication(metadata, candidate)
-  const signingAlgorithm = candidate.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
-  const authentication = checkAuthentication(metadata, clientAuthentication, candidate)
+/** Failures here do not count against a provider that is in use: the test has connections and limits of its own. */
+export async function testProvider(input: TestInput, http: HttpClients): Promise<ProviderTest> {
+  const clock = createClock(http.clientFor('candidate', input))
+  const { metadata, checks: reached } = await reach(input, clock.outbound)
+  if (!metadata) return sanitized({ checks: reached })
+  const clientAuthentication = input.clientAuthentication ?? chooseAuthentication(metadata, input)
+  const signingAlgorithm = input.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
+  const authentication = checkAuthentication(metadata, clientAuthentication, input)
   const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
-  // A secret goes to nobody who is not who was entered.
-  const trusted = [...reached, authentication].every(({ result }) => result !== 'failed')
-  const { check: credentials, ...found }: Partial<CheckedCredentials> = trusted
-    ? await checkCredentials(metadata, clientAuthentication, candidate, clock.outbound)
+  // The secret is sent only to a provider whose identity was verified.
+  const verified = [...reached, authentication].every(({ result }) => result !== 'failed')
+  const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
+    ? await checkCredentials(metadata, clientAuthentication, input, clock.outbound)
     : {}
   const checks: Check[] = [
     ...reached,
@@ -77,7 +76,7 @@ export async function testProvider(candidate: TestInput, outbound: HttpClients):
     ...checkLogout(metadata),
     clock.check(),
   ]
-  return told({
+  return sanitized({
     checks,
     issuer: metadata.issuer,
     clientAuthentication,
@@ -87,37 +86,42 @@ export async function testProvider(candidate: TestInput, outbound: HttpClients):
   })
 }
 
-/** Kept and shown: what the provider says of itself is one line of bounded length. */
-function told(test: Omit<ProviderTest, 'ok'>): ProviderTest {
-  const checks = test.checks.map(({ finding, remedy, ...check }) => ({
+/** Checks are stored and shown: what a provider reports about itself becomes one line of bounded length. */
+function sanitized(test: Omit<ProviderTest, 'ok'>): ProviderTest {
+  const checks = test.checks.map(({ message, hint, ...check }) => ({
     ...check,
-    finding: sanitizeText(finding, 500),
-    ...(remedy !== undefined && { remedy: sanitizeText(remedy, 500) }),
+    message: sanitizeText(message, 500),
+    ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
 }
 
+export interface Resolved {
+  settings: StoredSettings
+  /** For a provider that authenticates with `private_key_jwt`; otherwise no key is needed, and none is made. */
+  keyAlgorithm: ClientKeyAlgorithm | undefined
+  checks: Check[]
+}
+
 /**
- * The settings with what the test found out: the issuer as the provider spells it, how to authenticate and sign where that was
- * left open, and how the provider reads the client secret.
+ * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
+ * signing algorithm and the secret encoding.
  *
- * @param redirectUri where answers go
- * @throws FailedTest
+ * @throws ProviderTestError
  */
 export async function testAndResolve(
-  { preset, signingKey, ...settings }: ProviderSettings & Pick<TestInput, 'preset' | 'signingKey'>,
-  redirectUri: string,
-  outbound: HttpClients,
-) {
-  const test = await testProvider({ ...settings, preset, signingKey, redirectUri }, outbound)
-  const { issuer, clientAuthentication, signingAlgorithm } = test
-  if (!test.ok || !issuer || !clientAuthentication || !signingAlgorithm)
-    throw new ProviderTestError(test.checks)
-  const { secretEncoding = settings.secretEncoding, clientKeyAlgorithm, checks } = test
+  settings: ProviderSettings,
+  test: Pick<TestInput, 'preset' | 'signingKey' | 'redirectUri'>,
+  http: HttpClients,
+): Promise<Resolved> {
+  const { clientSecret: _secret, ...stored } = settings
+  const found = await testProvider({ ...settings, ...test }, http)
+  const { issuer, clientAuthentication, signingAlgorithm, checks } = found
+  if (!found.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new ProviderTestError(checks)
+  const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
   return {
-    found: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
-    // None is needed, and none is made, for any other way to authenticate.
-    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? clientKeyAlgorithm : undefined,
+    settings: { ...stored, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
+    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? found.clientKeyAlgorithm : undefined,
     checks,
   }
 }

@@ -13,15 +13,18 @@ export interface AuthorizationResponse {
  */
 const codePattern = /^[\u0020-\u007e]{1,4096}$/
 
-/** @throws PortalSsoError `answer_malformed` for duplicate parameters, and for a response that is neither a code nor an error */
+/** @throws PortalSsoError `response_malformed` for duplicate parameters, and for a response that is neither a code nor an error */
 export function readAuthorizationResponse(req: Request): AuthorizationResponse {
   const parameters = req.method === 'POST' ? fromForm(req.body) : fromQuery(req)
   const state = parameters.get('state')
-  if (!state) throw new PortalSsoError('answer_malformed', 'the authorization response has no state')
+  if (!state) throw new PortalSsoError('response_malformed', 'the authorization response has no state')
   if (parameters.has('code') === parameters.has('error'))
-    throw new PortalSsoError('answer_malformed', 'the authorization response is neither a code nor an error')
+    throw new PortalSsoError(
+      'response_malformed',
+      'the authorization response is neither a code nor an error',
+    )
   if (parameters.has('code') && !codePattern.test(String(parameters.get('code'))))
-    throw new PortalSsoError('answer_malformed', 'the code is empty, too long, or not in ASCII')
+    throw new PortalSsoError('response_malformed', 'the code is empty, too long, or not in ASCII')
   return { state, parameters }
 }
 
@@ -47,7 +50,7 @@ function fromForm(body: unknown): URLSearchParams {
 
 function duplicate(name: string): PortalSsoError {
   return new PortalSsoError(
-    'answer_malformed',
+    'response_malformed',
     `the parameter ${JSON.stringify(name.slice(0, 40))} was sent twice`,
   )
 }

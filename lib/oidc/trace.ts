@@ -1,4 +1,4 @@
-import type { SecretEncoding } from '../providers/provider.ts'
+import type { SecretEncoding } from '../providers/setting-values.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import type { Claims } from './identity.ts'
 import type { FetchWrapper } from './provider-client.ts'

@@ -4,7 +4,7 @@ import { MINUTE } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { digestKey } from '../web/rate-limit.ts'
 
-export type OneTimeLinkKind = 'rehearsal' | 'break-glass'
+export type OneTimeLinkKind = 'test-sign-in' | 'break-glass'
 
 export interface OneTimeLink {
   /** digest of the token */

@@ -32,7 +32,7 @@ export const clientKeyAlgorithms = [
 ] as const
 export type ClientKeyAlgorithm = (typeof clientKeyAlgorithms)[number]
 
-/** milliseconds from publishing a key to signing with it: providers keep a key set for minutes, seldom for longer */
+/** milliseconds from publishing a key to signing with it: providers cancel-retirement a key set for minutes, seldom for longer */
 export const leadTime = 3_600_000
 /** milliseconds that a key stays published after another one signs */
 const afterTime = 24 * 3_600_000

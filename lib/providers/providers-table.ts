@@ -1,266 +1,369 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { ConfigurationError } from '../shared/errors.ts'
-import type { SecretBox } from '../shared/seal.ts'
+import { ManagementError } from '../shared/errors.ts'
+import { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
-import { type Check, type Provider, type SecretEncoding, slugSchema } from './provider.ts'
-import { columns, fromRow, type NewProvider, needsRetest, type Row, toColumns } from './settings.ts'
+import { type Check, type Provider, slugSchema } from './provider.ts'
+import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
+import type { SecretEncoding } from './setting-values.ts'
+import {
+  changedSettings,
+  fromColumns,
+  needsRetest,
+  type StoredSettings,
+  settingColumns,
+  toColumns,
+} from './settings.ts'
 
-/** Left out: stays as it is; `null`: none any more. */
+/** Omitted: unchanged. `null`: removed. */
 export interface SecretChanges {
   clientSecret?: string | null | undefined
-  /** keys of `private_key_jwt` */
+  /** Keys of `private_key_jwt`. */
   clientKeys?: readonly ClientKey[] | undefined
 }
 
+export type NewProvider = StoredSettings & Pick<Provider, 'portal' | 'slug' | 'preset' | 'enabled'>
+
 export interface PassedTestSignIn {
-  /** of the active user that it ended with, if it did */
+  /** Id of the active user as whom it would have signed in. */
   userId: string | undefined
-  /** how the provider takes the client secret: from now on it is spelled so */
+  /** The encoding that the provider accepted; it is used from now on. */
   secretEncoding: SecretEncoding | undefined
 }
 
-export interface ProvidersTable {
-  /** in the order of the picker */
-  list(portal: string): Promise<Provider[]>
-  /** enabled ones, in the order of the picker */
-  listEnabled(portal: string): Promise<Provider[]>
-  anyEnabled(portal: string): Promise<boolean>
-  /** @param slug whatever somebody wrote: what can be none is not for the database, which may choke on it (PostgreSQL on a NUL) */
-  find(portal: string, slug: unknown): Promise<Provider | undefined>
-  /** @throws ConfigurationError when there is none of that name */
-  existing(portal: string, slug: string): Promise<Provider>
-  /** The secret of exactly this version: a newer row's secret must not be sent to an older row's endpoints. */
-  clientSecret(provider: Provider): Promise<string | undefined>
-  /** of the row as it is now: a new key counts without a new version */
-  clientKeys(provider: Pick<Provider, 'id'>): Promise<ClientKey[]>
-  /** @throws ConfigurationError when somebody else changed them meanwhile */
-  changeClientKeys(provider: Provider, change: (keys: ClientKey[]) => readonly ClientKey[]): Promise<void>
-  insert(provider: NewProvider, secrets?: SecretChanges): Promise<Provider>
-  /** Changes that matter to a sign-in have to be rehearsed anew. @throws ConfigurationError when the row is another one by now */
-  update(provider: Provider, changes: Partial<NewProvider>, secrets?: SecretChanges): Promise<Provider>
-  /**
-   * @param ends left out: sessions that were begun with it go on
-   * @throws ConfigurationError when one to enable is another by now; disabled is whatever it has become
-   */
-  setEnabled(provider: Provider, enabled: boolean, ends?: 'sessions'): Promise<void>
-  /** @param slug left out: nobody is recommended any more */
-  recommend(portal: string, slug?: string): Promise<void>
-  /** @param slugs in their new order; the others come after them */
-  reorder(portal: string, slugs: readonly string[]): Promise<void>
-  /** What a test found; no change, so nobody's sign-in is disturbed. */
-  recordConnectionTest(provider: Provider, checks: readonly Check[]): Promise<void>
-  /**
-   * A rehearsal sign-in passed.
-   *
-   * @returns false when the row is another one by now
-   */
-  recordTestSignIn(provider: Provider, passed: PassedTestSignIn): Promise<boolean>
-  /** It is seen nowhere any more, but kept for a while, so that it can be restored. */
-  remove(provider: Provider, ends?: 'sessions'): Promise<void>
+/** A row without secrets. */
+export type ProviderRow = StateColumns & Record<string, unknown>
+
+interface StateColumns {
+  id: string
+  portal: string
+  slug: string
+  preset: string
+  enabled: boolean | number
+  recommended: boolean | number
+  position: number
+  test_sign_in_at: string | null
+  test_sign_in_user_id: string | null
+  retire_at: string | null
+  last_test: string | null
+  version: number
 }
 
-/** What keys are bound to: one that was copied to where a client secret belongs does not open, and is not sent anywhere. */
-export function keysOf(id: string): string {
-  return `${id} client-keys`
-}
+const stateColumns: (keyof StateColumns)[] = [
+  'id',
+  'portal',
+  'slug',
+  'preset',
+  'enabled',
+  'recommended',
+  'position',
+  'test_sign_in_at',
+  'test_sign_in_user_id',
+  'retire_at',
+  'last_test',
+  'version',
+]
 
-export function createProvidersTable(knex: Knex, secretBox: SecretBox): ProvidersTable {
-  const rows = () => knex('sso_providers').whereNull('removed_at')
-  const inOrder = [
-    { column: 'recommended', order: 'desc' },
-    { column: 'position' },
-    { column: 'display_name' },
-    { column: 'slug' },
-  ]
+export const providerColumns = (): string[] => [...stateColumns, ...settingColumns()]
 
-  async function find(portal: string, given: unknown): Promise<Provider | undefined> {
-    const slug = slugSchema.safeParse(given).data
-    if (slug === undefined) return undefined
-    const row: Row | undefined = await rows().select(columns).where({ portal, slug }).first()
-    return row && fromRow(row)
+const pickerOrder = [
+  { column: 'recommended', order: 'desc' },
+  { column: 'position' },
+  { column: 'display_name' },
+  { column: 'slug' },
+]
+
+/** Rows of `sso_providers` that are not removed. */
+export class ProvidersTable {
+  readonly #knex: Knex
+  readonly secretBox: SecretBox
+  readonly #secretReferences: SecretReferences
+
+  constructor(knex: Knex, secretBox: SecretBox, secretReferences: SecretReferences) {
+    this.#knex = knex
+    this.secretBox = secretBox
+    this.#secretReferences = secretReferences
   }
 
-  async function existing(portal: string, slug: string): Promise<Provider> {
-    const provider = await find(portal, slug)
-    if (!provider) throw new ConfigurationError(`no provider is called "${slug}" in the portal "${portal}"`)
+  /** In the order of the login page. */
+  async list(portal: string): Promise<Provider[]> {
+    return (await this.#select().where({ portal }).orderBy(pickerOrder)).map(providerFromRow)
+  }
+
+  /** Enabled ones, in the order of the login page. */
+  async listEnabled(portal: string): Promise<Provider[]> {
+    const rows: ProviderRow[] = await this.#select().where({ portal, enabled: true }).orderBy(pickerOrder)
+    return rows.map(providerFromRow).filter(({ enabled }) => enabled)
+  }
+
+  async anyEnabled(portal: string): Promise<boolean> {
+    return (await this.listEnabled(portal)).length > 0
+  }
+
+  /** @param slug untrusted: text that cannot be a slug never reaches the database (PostgreSQL fails on a NUL) */
+  async find(portal: string, slug: unknown): Promise<Provider | undefined> {
+    const { data } = slugSchema.safeParse(slug)
+    if (data === undefined) return undefined
+    const row = await this.#select().where({ portal, slug: data }).first()
+    return row && providerFromRow(row)
+  }
+
+  /** @throws ManagementError `not_found` */
+  async get(portal: string, slug: string): Promise<Provider> {
+    const provider = await this.find(portal, slug)
+    if (!provider)
+      throw new ManagementError('not_found', `no provider is called "${slug}" in the portal "${portal}"`)
     return provider
   }
 
-  async function listEnabled(portal: string): Promise<Provider[]> {
-    const switchedOn: Row[] = await rows().select(columns).where({ portal, enabled: true }).orderBy(inOrder)
-    return switchedOn.map(fromRow).filter(({ enabled }) => enabled)
+  /**
+   * The client secret of the version that was read: a newer secret must not be sent to the older row's endpoints.
+   *
+   * @throws ManagementError where the reference is not allowed or cannot be read
+   */
+  async clientSecret({ id, version, clientSecretReference }: Provider): Promise<string | undefined> {
+    if (clientSecretReference !== undefined) return this.#secretReferences.read(clientSecretReference)
+    const row = await this.#rows().select('client_secret').where({ id, version }).first()
+    return row?.client_secret ? await this.secretBox.open(row.client_secret, id) : undefined
   }
 
-  async function sealed(
+  /** @throws ManagementError where the reference is not allowed or cannot be read */
+  readSecretReference(reference: string): string {
+    return this.#secretReferences.read(reference)
+  }
+
+  /** Keys of the current row: a new key needs no new version. */
+  async clientKeys({ id }: Pick<Provider, 'id'>): Promise<ClientKey[]> {
+    const row = await this.#rows().select('client_keys').where({ id }).first()
+    return await this.#openKeys(row?.client_keys, id)
+  }
+
+  /** @throws ManagementError `conflict` when somebody else changed them at the same time */
+  async changeClientKeys(
+    { id, slug }: Provider,
+    change: (keys: ClientKey[]) => readonly ClientKey[],
+  ): Promise<void> {
+    const row = await this.#rows().select('client_keys').where({ id }).first()
+    const sealed: string | null = row?.client_keys ?? null
+    const client_keys = await this.#closeKeys(change(await this.#openKeys(sealed, id)), id)
+    const changed = await this.#rows().where({ id, client_keys: sealed }).update({ client_keys })
+    // Of two concurrent changes one key would be lost, although the provider may have read it.
+    if (changed === 0)
+      throw new ManagementError('conflict', `the keys of "${slug}" were changed at the same time: try again`)
+  }
+
+  /** @throws ManagementError `conflict` when the slug is taken */
+  async insert(provider: NewProvider, secrets: SecretChanges = {}): Promise<Provider> {
+    const id = randomUUID()
+    const now = new Date().toISOString()
+    const { portal, slug, preset, enabled } = provider
+    const last = await this.#rows().where({ portal }).max({ position: 'position' }).first()
+    const row = {
+      ...toColumns(provider),
+      ...(await this.#seal(secrets, id)),
+      id,
+      portal,
+      slug,
+      preset,
+      enabled,
+      recommended: false,
+      position: Number(last?.position ?? 0) + 1,
+      version: 1,
+      created_at: now,
+      updated_at: now,
+    }
+    try {
+      await this.#knex.transaction(async (transaction) => {
+        // A new provider takes over the slug of a removed one, which can then no longer be restored.
+        await transaction('sso_providers').where({ portal, slug }).whereNotNull('removed_at').delete()
+        await transaction('sso_providers').insert(row)
+      })
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      throw slugTaken(slug, error)
+    }
+    return await this.get(portal, slug)
+  }
+
+  /** @throws ManagementError `conflict` when the row has changed since it was read */
+  async update(
+    provider: Provider,
+    changes: Partial<StoredSettings>,
+    secrets: SecretChanges = {},
+  ): Promise<Provider> {
+    const sealed = await this.#seal(secrets, provider.id)
+    const retest = Object.keys(sealed).length > 0 || needsRetest(changedSettings(provider, changes))
+    const updated = await this.#rows()
+      .where({ id: provider.id, version: provider.version })
+      .update({
+        ...toColumns(changes),
+        ...sealed,
+        ...(retest && { test_sign_in_at: null, test_sign_in_user_id: null }),
+        version: this.#knex.raw('version + 1'),
+        updated_at: new Date().toISOString(),
+      })
+    // Settings that were tested together must be saved together.
+    if (updated === 0) throw changedByOthers(provider)
+    return await this.get(provider.portal, provider.slug)
+  }
+
+  /**
+   * @param sessions `end`: sessions that started with the provider must end, also those that are just starting
+   * @throws ManagementError `conflict` when a provider to enable has changed; disabling works in any case
+   */
+  async setEnabled(provider: Provider, enabled: boolean, sessions?: 'end'): Promise<void> {
+    const { id, version } = provider
+    const now = new Date().toISOString()
+    const updated = await this.#rows()
+      .where({ id, ...(enabled && { version }) })
+      .update({
+        enabled,
+        // Enabling cancels a retirement date that has passed; a future one stays.
+        ...(enabled && {
+          retire_at: this.#knex.raw('case when retire_at > ? then retire_at end', [now]),
+        }),
+        ...(sessions && { retire_at: now }),
+        version: this.#knex.raw('version + 1'),
+        updated_at: now,
+      })
+    // Users must meet what was tested.
+    if (enabled && updated === 0) throw changedByOthers(provider)
+  }
+
+  /** @param slug omitted: no provider is recommended */
+  async recommend(portal: string, slug?: string): Promise<void> {
+    // One statement: two concurrent administrators cannot leave two recommended providers.
+    const recommended =
+      slug === undefined ? false : this.#knex.raw('case when slug = ? then true else false end', [slug])
+    await this.#rows().where({ portal }).update({ recommended })
+  }
+
+  /** @param slugs in their new order; the others follow */
+  async reorder(portal: string, slugs: readonly string[]): Promise<void> {
+    await this.#knex.transaction(async (transaction) => {
+      const rows = () => transaction('sso_providers').where({ portal }).whereNull('removed_at')
+      const all: string[] = await rows().orderBy(pickerOrder).pluck('slug')
+      const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
+      for (const [at, slug] of ordered.entries())
+        await rows()
+          .where({ slug })
+          .update({ position: at + 1 })
+    })
+  }
+
+  /** Stores the result of a connection test. Not a change of the provider: it disturbs no sign-in. */
+  async recordConnectionTest({ id, version }: Provider, checks: readonly Check[]): Promise<void> {
+    const last_test = JSON.stringify({ at: new Date().toISOString(), checks })
+    await this.#rows().where({ id, version }).update({ last_test })
+  }
+
+  /** @returns false when the row has changed since the test sign-in began */
+  async recordTestSignIn(provider: Provider, passed: PassedTestSignIn): Promise<boolean> {
+    const { id, version, secretEncoding: current } = provider
+    const { userId, secretEncoding = current } = passed
+    const recorded = await this.#rows()
+      .where({ id, version })
+      .update({
+        test_sign_in_at: new Date().toISOString(),
+        test_sign_in_user_id: userId ?? null,
+        ...(secretEncoding !== current && {
+          secret_encoding: secretEncoding,
+          version: this.#knex.raw('version + 1'),
+        }),
+      })
+    return recorded === 1
+  }
+
+  /** Hides the provider everywhere. It is kept for a while, so that it can be restored. */
+  async remove({ id }: Provider, sessions?: 'end'): Promise<void> {
+    const now = new Date().toISOString()
+    await this.#rows()
+      .where({ id })
+      .update({
+        enabled: false,
+        recommended: false,
+        removed_at: now,
+        ...(sessions && { retire_at: now }),
+        version: this.#knex.raw('version + 1'),
+        updated_at: now,
+      })
+  }
+
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_providers').whereNull('removed_at')
+  }
+
+  #select(): Knex.QueryBuilder {
+    return this.#rows().select(...providerColumns())
+  }
+
+  async #seal(
     { clientSecret, clientKeys }: SecretChanges,
     id: string,
   ): Promise<Record<string, string | null>> {
     return {
       ...(clientSecret !== undefined && {
-        client_secret: clientSecret === null ? null : await secretBox.close(clientSecret, id),
+        client_secret: clientSecret && (await this.secretBox.close(clientSecret, id)),
       }),
-      ...(clientKeys !== undefined && { client_keys: await closeKeys(clientKeys, id) }),
+      ...(clientKeys !== undefined && { client_keys: await this.#closeKeys(clientKeys, id) }),
     }
   }
 
-  const closeKeys = (keys: readonly ClientKey[], id: string) =>
-    secretBox.close(JSON.stringify(keys), keysOf(id))
-
-  async function openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
-    return sealed ? (JSON.parse(await secretBox.open(sealed, keysOf(id))) as ClientKey[]) : []
+  #closeKeys(keys: readonly ClientKey[], id: string): Promise<string> {
+    return this.secretBox.close(JSON.stringify(keys), clientKeysContext(id))
   }
 
-  return {
-    async list(portal) {
-      const all: Row[] = await rows().select(columns).where({ portal }).orderBy(inOrder)
-      return all.map(fromRow)
-    },
-    listEnabled,
-    async anyEnabled(portal) {
-      return (await listEnabled(portal)).length > 0
-    },
-    find,
-    existing,
-    async clientSecret({ id, version }) {
-      const row = await rows().select('client_secret').where({ id, version }).first()
-      return row?.client_secret ? await secretBox.open(row.client_secret, id) : undefined
-    },
-    async clientKeys({ id }) {
-      const row = await rows().select('client_keys').where({ id }).first()
-      return await openKeys(row?.client_keys, id)
-    },
-    async changeClientKeys({ id, slug }, change) {
-      const row = await rows().select('client_keys').where({ id }).first()
-      const sealed: string | null = row?.client_keys ?? null
-      const client_keys = await closeKeys(change(await openKeys(sealed, id)), id)
-      const changed = await rows().where({ id, client_keys: sealed }).update({ client_keys })
-      // Of two at once one would be lost, though the provider has perhaps read it.
-      if (changed === 0)
-        throw new ConfigurationError(
-          `the keys of "${slug}" were changed by somebody else meanwhile: try again`,
-        )
-    },
-    async insert(provider, secrets = {}) {
-      const id = randomUUID()
-      const now = new Date().toISOString()
-      const { portal, slug } = provider
-      const last = await rows().where({ portal }).max({ position: 'position' }).first()
-      const row = {
-        ...toColumns(provider),
-        ...(await sealed(secrets, id)),
-        id,
-        recommended: false,
-        position: Number(last?.position ?? 0) + 1,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-      }
-      try {
-        await knex.transaction(async (transaction) => {
-          // A removed one gives its name away, and with it the way back.
-          await transaction('sso_providers').where({ portal, slug }).whereNotNull('removed_at').delete()
-          await transaction('sso_providers').insert(row)
-        })
-      } catch (error) {
-        if (!isUniqueViolation(error)) throw error
-        throw new ConfigurationError(
-          `slug: a provider called "${provider.slug}" is connected already: choose another slug, or update that one`,
-          { cause: error },
-        )
-      }
-      return await existing(provider.portal, provider.slug)
-    },
-    async update(provider, changes, secrets = {}) {
-      const replaced = await sealed(secrets, provider.id)
-      const anew = Object.keys(replaced).length > 0 || needsRetest(provider, changes)
-      const updated = await rows()
-        .where({ id: provider.id, version: provider.version })
-        .update({
-          ...toColumns(changes),
-          ...replaced,
-          ...(anew && { test_sign_in_at: null, test_sign_in_user_id: null }),
-          version: knex.raw('version + 1'),
-          updated_at: new Date().toISOString(),
-        })
-      // What was tested together must be saved together.
-      if (updated === 0) throw changedMeanwhile(provider)
-      return await existing(provider.portal, changes.slug ?? provider.slug)
-    },
-    async setEnabled(provider, enabled, ends) {
-      const { id, version } = provider
-      const now = new Date().toISOString()
-      const updated = await rows()
-        .where({ id, ...(enabled && { version }) })
-        .update({
-          enabled,
-          // Enabled after its last day, it has none any more; one that is still to come stays.
-          ...(enabled && { retire_at: knex.raw('case when retire_at > ? then retire_at end', [now]) }),
-          ...(ends && { retire_at: now }),
-          version: knex.raw('version + 1'),
-          updated_at: now,
-        })
-      // What was rehearsed is what people are to meet.
-      if (enabled && updated === 0) throw changedMeanwhile(provider)
-    },
-    async recommend(portal, slug) {
-      // One statement, so that two administrators at once cannot leave two recommended ones.
-      await rows()
-        .where({ portal })
-        .update({
-          recommended:
-            slug === undefined ? false : knex.raw('case when slug = ? then true else false end', [slug]),
-        })
-    },
-    async reorder(portal, slugs) {
-      await knex.transaction(async (transaction) => {
-        const all: string[] = await transaction('sso_providers')
-          .where({ portal })
-          .whereNull('removed_at')
-          .orderBy(inOrder)
-          .pluck('slug')
-        const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
-        for (const [at, slug] of ordered.entries())
-          await transaction('sso_providers')
-            .where({ portal, slug })
-            .update({ position: at + 1 })
-      })
-    },
-    async recordConnectionTest(provider, checks) {
-      await rows()
-        .where({ id: provider.id, version: provider.version })
-        .update({ last_test: JSON.stringify({ at: new Date().toISOString(), checks }) })
-    },
-    async recordTestSignIn({ id, version, secretEncoding: spelled }, { userId, secretEncoding = spelled }) {
-      const noted = await rows()
-        .where({ id, version })
-        .update({
-          test_sign_in_at: new Date().toISOString(),
-          test_sign_in_user_id: userId ?? null,
-          ...(secretEncoding !== spelled && {
-            secret_encoding: secretEncoding,
-            version: knex.raw('version + 1'),
-          }),
-        })
-      return noted === 1
-    },
-    async remove(provider, ends) {
-      const now = new Date().toISOString()
-      await rows()
-        .where({ id: provider.id })
-        .update({
-          enabled: false,
-          recommended: false,
-          removed_at: now,
-          ...(ends && { retire_at: now }),
-          version: knex.raw('version + 1'),
-          updated_at: now,
-        })
-    },
+  async #openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
+    return sealed ? (JSON.parse(await this.secretBox.open(sealed, clientKeysContext(id))) as ClientKey[]) : []
   }
 }
 
-function changedMeanwhile({ slug }: Provider): ConfigurationError {
-  return new ConfigurationError(`"${slug}" was changed by somebody else meanwhile: try again`)
+/** @param options.secrets at least one, newest first */
+export function openProvidersTable(
+  { knex }: { knex: Knex },
+  options: { secrets: readonly string[]; secretReferences: SecretReferenceOptions },
+): ProvidersTable {
+  return new ProvidersTable(
+    knex,
+    new SecretBox(options.secrets),
+    new SecretReferences(options.secretReferences),
+  )
+}
+
+/** Keys are bound to their column: copied into that of the client secret they do not open, and are sent nowhere. */
+export function clientKeysContext(id: string): string {
+  return `${id} client-keys`
+}
+
+export function slugTaken(slug: string, cause?: unknown): ManagementError {
+  const message = `a provider called "${slug}" is already connected: choose another slug, or update that one`
+  return new ManagementError('conflict', [{ path: 'slug', message }], { cause })
+}
+
+function changedByOthers({ slug }: Provider): ManagementError {
+  return new ManagementError('conflict', `"${slug}" was changed by somebody else: look at it and try again`)
+}
+
+export function providerFromRow(row: ProviderRow): Provider {
+  return {
+    ...fromColumns(row),
+    id: row.id,
+    portal: row.portal,
+    slug: row.slug,
+    preset: row.preset,
+    enabled: isEnabled(row),
+    recommended: Boolean(row.recommended),
+    position: row.position,
+    testSignInAt: row.test_sign_in_at ?? undefined,
+    testSignInUserId: row.test_sign_in_user_id ?? undefined,
+    retireAt: row.retire_at ?? undefined,
+    lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
+    version: row.version,
+  }
+}
+
+/** The only place that decides it: after its retirement date a provider is disabled on every instance, whatever its row says. */
+function isEnabled({ enabled, retire_at }: StateColumns): boolean {
+  return Boolean(enabled) && (retire_at === null || retire_at > new Date().toISOString())
 }

@@ -1,226 +1,425 @@
-import { logoutReaches, type Provider, type ProviderSettings } from './provider.ts'
-
-/** What an administrator settles; the rest of a provider is what has become of it. */
-export type NewProvider = Omit<
-  Provider,
-  | 'id'
-  | 'position'
-  | 'version'
-  | 'recommended'
-  | 'testSignInAt'
-  | 'testSignInUserId'
-  | 'retireAt'
-  | 'lastTest'
->
-
-/** A row of `sso_providers`, without what is sealed. */
-export interface Row {
-  id: string
-  portal: string
-  slug: string
-  display_name: string
-  preset: string
-  issuer: string
-  client_id: string
-  client_authentication: string
-  signing_algorithm: string
-  response_mode: string | null
-  prompt: string | null
-  authorization_parameters: string
-  email_claim: string
-  trusts_email: boolean | number
-  email_domains: string
-  tenants: string | null
-  logout: string | null
-  front_channel_logout: boolean | number | null
-  secret_encoding: string | null
-  client_secret_expires_at: string | null
-  proxy: string | null
-  certificate_authority: string | null
-  enabled: boolean | number
-  recommended: boolean | number
-  position: number
-  test_sign_in_at: string | null
-  test_sign_in_user_id: string | null
-  retire_at: string | null
-  last_test: string | null
-  version: number
-}
-
-export const columns: (keyof Row)[] = [
-  'id',
-  'portal',
-  'slug',
-  'display_name',
-  'preset',
-  'issuer',
-  'client_id',
-  'client_authentication',
-  'signing_algorithm',
-  'response_mode',
-  'prompt',
-  'authorization_parameters',
-  'email_claim',
-  'trusts_email',
-  'email_domains',
-  'tenants',
-  'logout',
-  'front_channel_logout',
-  'secret_encoding',
-  'client_secret_expires_at',
-  'proxy',
-  'certificate_authority',
-  'enabled',
-  'recommended',
-  'position',
-  'test_sign_in_at',
-  'test_sign_in_user_id',
-  'retire_at',
-  'last_test',
-  'version',
-]
+import { z } from 'zod'
+import { secretReference } from './secret-references.ts'
+import {
+  authorizationParameters,
+  certificates,
+  claimName,
+  clientAuthentications,
+  domain,
+  issuerUrl,
+  logoutReaches,
+  printable,
+  prompts,
+  proxyUrl,
+  secretEncodings,
+  signingAlgorithms,
+  tenantId,
+  timestamp,
+} from './setting-values.ts'
 
 /**
- * The only place that says whether people may sign in: one whose last day is over counts as disabled at once, on every
- * instance, whatever its row still says.
+ * One setting of a provider. Everything that knows the settings is derived from this table: the row, input validation, the
+ * form and the provider page, CLI flags, export and import, "what changed" and "needs a new test sign-in".
  */
-function isEnabled({ enabled, retire_at }: Row): boolean {
-  return Boolean(enabled) && (retire_at === null || retire_at > new Date().toISOString())
+export interface Setting<Value = unknown> {
+  /** Validates the administrator's input. `.default()` fills in omitted values. */
+  schema: z.ZodType<Value>
+  column: string
+  /** Default: the value unchanged. `sealed`: a secret, encrypted at rest and never part of a `Provider`. */
+  storedAs?: 'json' | 'boolean' | 'sealed'
+  /** Read from a row that has no value. */
+  fallback?: NoInfer<Value>
+  /** Whether a change needs a new test sign-in. */
+  affectsSignIn: boolean
+  /** Whether the value decides whose identities are trusted. An imported file cannot change it while the provider is enabled. */
+  decidesTrust?: true
+  /** Whether a change requires the client secret again: it must not be sent to a server that somebody else chose. */
+  decidesSecretRecipient?: true
+  /** Whether only code and the command line may set it: forms do not show it, and files cannot change it. */
+  codeOnly?: true
+  /** Whether export files leave it out: it belongs to one installation. */
+  local?: true
+  /** Option of `providers add` and `providers update`. One that ends in `-file` reads the value from a file. */
+  flag: string
+  label: string
+  hint?: string
+  /** Shown beside the control; the administrator should read it before choosing. */
+  warning?: string
+  example?: string
+  /** How the form shows it; default `text`. `list`: separated by commas; `parameters`: lines of name=value. */
+  control?: 'text' | 'password' | 'date' | 'select' | 'checkbox' | 'list' | 'parameters' | 'textarea'
+  choices?: readonly string[]
+  /** Label of the empty choice. */
+  emptyChoice?: string
+  required?: true
+  /** Where the form shows it. */
+  section: 'basic' | 'protocol' | 'email' | 'network'
+  /** Only forms of these presets show it. */
+  presets?: readonly string[]
 }
 
-export function fromRow(row: Row): Provider {
-  return {
-    id: row.id,
-    portal: row.portal,
-    slug: row.slug,
-    displayName: row.display_name,
-    preset: row.preset,
-    issuer: row.issuer,
-    clientId: row.client_id,
-    clientAuthentication: row.client_authentication as Provider['clientAuthentication'],
-    signingAlgorithm: row.signing_algorithm as Provider['signingAlgorithm'],
-    responseMode: row.response_mode === 'form_post' ? 'form_post' : undefined,
-    prompt: (row.prompt as Provider['prompt'] | null) ?? undefined,
-    authorizationParameters: JSON.parse(row.authorization_parameters) as Record<string, string>,
-    emailClaim: row.email_claim,
-    trustsEmail: Boolean(row.trusts_email),
-    emailDomains: JSON.parse(row.email_domains) as string[],
-    tenants: JSON.parse(row.tenants ?? '[]') as string[],
-    logout: logoutReaches.find((reach) => reach === row.logout) ?? 'provider',
-    frontChannelLogout: Boolean(row.front_channel_logout),
-    secretEncoding: row.secret_encoding === 'raw' ? 'raw' : 'form',
-    clientSecretExpiresAt: row.client_secret_expires_at ?? undefined,
-    proxy: row.proxy ?? undefined,
-    certificateAuthority: row.certificate_authority ?? undefined,
-    enabled: isEnabled(row),
-    recommended: Boolean(row.recommended),
-    position: row.position,
-    testSignInAt: row.test_sign_in_at ?? undefined,
-    testSignInUserId: row.test_sign_in_user_id ?? undefined,
-    retireAt: row.retire_at ?? undefined,
-    lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
-    version: row.version,
-  }
+const setting = <Value>(definition: Setting<Value>): Setting<Value> => definition
+
+/** THE table. A new setting needs a row here, its column in a migration, and the code that uses it. */
+export const settings = {
+  /** Name on the login page. */
+  displayName: setting({
+    schema: printable.trim().min(1).max(100, 'is too long'),
+    column: 'display_name',
+    affectsSignIn: false,
+    flag: '--name <text>',
+    label: 'Display name',
+    hint: 'Shown on the login page.',
+    example: 'Acme',
+    required: true,
+    section: 'basic',
+  }),
+  /** The provider's issuer identifier, character by character (OpenID Connect Discovery 1.0, 4.3). */
+  issuer: setting({
+    schema: issuerUrl,
+    column: 'issuer',
+    affectsSignIn: true,
+    decidesTrust: true,
+    decidesSecretRecipient: true,
+    flag: '--issuer <url>',
+    label: 'Issuer',
+    hint: 'The address before /.well-known/openid-configuration.',
+    example: 'https://id.example.com',
+    required: true,
+    section: 'basic',
+  }),
+  clientId: setting({
+    schema: printable.min(1).max(255, 'is too long'),
+    column: 'client_id',
+    affectsSignIn: true,
+    decidesTrust: true,
+    flag: '--client-id <id>',
+    label: 'Client ID',
+    required: true,
+    section: 'basic',
+  }),
+  /** Encrypted at rest and never returned. Omitted: a public client, or one that authenticates with keys. */
+  clientSecret: setting({
+    schema: printable.min(1).max(2000, 'is too long').optional(),
+    column: 'client_secret',
+    storedAs: 'sealed',
+    affectsSignIn: true,
+    flag: '--client-secret-file <file>',
+    label: 'Client secret',
+    hint: 'The secret’s value, not its ID. Leave it empty only if the authentication method is none or private_key_jwt.',
+    control: 'password',
+    section: 'basic',
+  }),
+  /** Where the client secret is read from, in place of `clientSecret`: `env:NAME` or `file:/path`. See `secretReferences`. */
+  clientSecretReference: setting({
+    schema: secretReference.optional(),
+    column: 'client_secret_reference',
+    affectsSignIn: true,
+    codeOnly: true,
+    flag: '--client-secret-reference <reference>',
+    label: 'Client secret from',
+    hint: 'env:NAME or file:/path, where the option secretReferences allows it.',
+    section: 'basic',
+  }),
+  /** When the client secret expires at the provider. ISO 8601. */
+  clientSecretExpiresAt: setting({
+    schema: timestamp.optional(),
+    column: 'client_secret_expires_at',
+    affectsSignIn: false,
+    local: true,
+    flag: '--client-secret-expires <date>',
+    label: 'Client secret expires',
+    hint: 'As shown in the provider’s console. We warn you 60, 30, 7 and 1 days before.',
+    control: 'date',
+    section: 'basic',
+  }),
+  /** How the portal authenticates to the provider. Omitted: chosen from the provider's metadata. */
+  clientAuthentication: setting({
+    schema: z.enum(clientAuthentications).optional(),
+    column: 'client_authentication',
+    affectsSignIn: true,
+    flag: '--client-authentication <method>',
+    label: 'Authentication method',
+    control: 'select',
+    choices: clientAuthentications,
+    emptyChoice: 'As the provider announces',
+    section: 'protocol',
+  }),
+  /** How `client_secret_basic` encodes id and secret. Omitted: found by the connection test. */
+  secretEncoding: setting({
+    schema: z.enum(secretEncodings).optional(),
+    column: 'secret_encoding',
+    fallback: 'form',
+    affectsSignIn: true,
+    flag: '--secret-encoding <encoding>',
+    label: 'Secret encoding',
+    hint: 'Only for client_secret_basic. Empty: the connection test finds it.',
+    control: 'select',
+    choices: secretEncodings,
+    emptyChoice: 'As the connection test finds',
+    section: 'protocol',
+  }),
+  /** The one algorithm that may sign ID tokens (OpenID Connect Core 3.1.3.7, 7). Omitted: chosen from the metadata. */
+  signingAlgorithm: setting({
+    schema: z.enum(signingAlgorithms).optional(),
+    column: 'signing_algorithm',
+    affectsSignIn: true,
+    decidesTrust: true,
+    flag: '--signing-algorithm <algorithm>',
+    label: 'Signing algorithm of ID tokens',
+    control: 'select',
+    choices: signingAlgorithms,
+    emptyChoice: 'As the provider announces',
+    section: 'protocol',
+  }),
+  /** How the authorization response returns. Omitted: the provider's default, `query`. */
+  responseMode: setting({
+    schema: z.enum(['query', 'form_post']).optional(),
+    column: 'response_mode',
+    affectsSignIn: true,
+    flag: '--response-mode <mode>',
+    label: 'Response mode',
+    control: 'select',
+    choices: ['query', 'form_post'],
+    emptyChoice: 'Default (query)',
+    section: 'protocol',
+  }),
+  /** What the provider asks at every sign-in. Omitted: nothing, if the user is signed in there. */
+  prompt: setting({
+    schema: z.enum(prompts).optional(),
+    column: 'prompt',
+    affectsSignIn: true,
+    flag: '--prompt <prompt>',
+    label: 'Prompt',
+    control: 'select',
+    choices: prompts,
+    emptyChoice: 'None, if the user is signed in there',
+    section: 'protocol',
+  }),
+  /** Sent with every authorization request. They can never replace a parameter that the plugin sets. */
+  authorizationParameters: setting({
+    schema: authorizationParameters.default({}),
+    column: 'authorization_parameters',
+    storedAs: 'json',
+    affectsSignIn: true,
+    flag: '--authorization-parameter <name=value...>',
+    label: 'Extra authorization parameters',
+    hint: 'One per line: name=value.',
+    example: 'domain_hint=example.com',
+    control: 'parameters',
+    section: 'protocol',
+  }),
+  /** The claim that contains the e-mail address. Default `email`. */
+  emailClaim: setting({
+    schema: claimName.default('email'),
+    column: 'email_claim',
+    affectsSignIn: true,
+    decidesTrust: true,
+    flag: '--email-claim <claim>',
+    label: 'E-mail claim',
+    hint: 'Empty: email.',
+    example: 'email',
+    section: 'email',
+  }),
+  /** The provider vouches for addresses of these domains only. Default `[]`: any domain. */
+  emailDomains: setting({
+    schema: z.array(domain).max(100).default([]),
+    column: 'email_domains',
+    storedAs: 'json',
+    affectsSignIn: true,
+    decidesTrust: true,
+    flag: '--email-domain <domain...>',
+    label: 'E-mail domains',
+    hint: 'Addresses of other domains are never trusted. Empty: any domain.',
+    example: 'example.com, example.org',
+    control: 'list',
+    section: 'email',
+  }),
+  /** Whether every address from this provider is trusted, although the provider does not say that it is verified. Default false. */
+  trustsEmail: setting({
+    schema: z.boolean().default(false),
+    column: 'trusts_email',
+    storedAs: 'boolean',
+    affectsSignIn: true,
+    decidesTrust: true,
+    flag: '--trusts-email',
+    label: 'Trust every e-mail address from this provider',
+    warning:
+      'Anyone who can set an e-mail address at this provider can then sign in as its owner here. Select it only if your own administrators assign the addresses there.',
+    control: 'checkbox',
+    section: 'email',
+  }),
+  /** Entra: tenants whose users are admitted, where the issuer serves many. Default `[]`: the issuer's own, or any. */
+  tenants: setting({
+    schema: z.array(tenantId).max(100).default([]),
+    column: 'tenants',
+    storedAs: 'json',
+    affectsSignIn: true,
+    decidesTrust: true,
+    flag: '--allowed-tenant <guid...>',
+    label: 'Tenants',
+    hint: 'Directory (tenant) IDs whose users are admitted, if the issuer serves many tenants. Empty: any.',
+    control: 'list',
+    section: 'email',
+    presets: ['entra'],
+  }),
+  /** What sign-out ends. Default `provider`: the portal session, then the provider's. */
+  logout: setting({
+    schema: z.enum(logoutReaches).default('provider'),
+    column: 'logout',
+    affectsSignIn: false,
+    flag: '--logout <reach>',
+    label: 'Sign-out ends',
+    hint: 'provider: both sessions; portal: only ours; ask: the user chooses.',
+    control: 'select',
+    choices: logoutReaches,
+    emptyChoice: 'Default (provider)',
+    section: 'network',
+  }),
+  /** Whether the provider's pages may end sessions here (OpenID Connect Front-Channel Logout 1.0). Default false. */
+  frontChannelLogout: setting({
+    schema: z.boolean().default(false),
+    column: 'front_channel_logout',
+    storedAs: 'boolean',
+    affectsSignIn: false,
+    flag: '--front-channel-logout',
+    label: 'Front-channel logout',
+    hint: 'For a provider without back-channel logout. Its ID tokens must contain sid.',
+    control: 'checkbox',
+    section: 'network',
+  }),
+  /** http(s) address of the proxy through which the provider is reached. */
+  proxy: setting({
+    schema: proxyUrl.optional(),
+    column: 'proxy',
+    affectsSignIn: true,
+    flag: '--proxy <url>',
+    label: 'Proxy',
+    hint: 'Only if the provider is reached through one.',
+    example: 'http://proxy.example.com:3128',
+    section: 'network',
+  }),
+  /** PEM certificates that verify the provider's TLS, instead of the system's. */
+  certificateAuthority: setting({
+    schema: certificates.optional(),
+    column: 'certificate_authority',
+    affectsSignIn: true,
+    decidesTrust: true,
+    decidesSecretRecipient: true,
+    flag: '--certificate-authority-file <pem>',
+    label: 'Certificate authority',
+    hint: 'PEM certificates that verify the provider’s TLS, instead of the system’s.',
+    example: '-----BEGIN CERTIFICATE-----',
+    control: 'textarea',
+    section: 'network',
+  }),
 }
 
-/** Only what is given; a setting that is there but `undefined` is taken back. */
-export function toColumns(provider: Partial<NewProvider>): Record<string, unknown> {
-  const all = {
-    portal: provider.portal,
-    slug: provider.slug,
-    display_name: provider.displayName,
-    preset: provider.preset,
-    issuer: provider.issuer,
-    client_id: provider.clientId,
-    client_authentication: provider.clientAuthentication,
-    signing_algorithm: provider.signingAlgorithm,
-    response_mode: orNull(provider, 'responseMode'),
-    prompt: orNull(provider, 'prompt'),
-    authorization_parameters:
-      provider.authorizationParameters && JSON.stringify(provider.authorizationParameters),
-    email_claim: provider.emailClaim,
-    trusts_email: provider.trustsEmail,
-    email_domains: provider.emailDomains && JSON.stringify(provider.emailDomains),
-    tenants: provider.tenants && JSON.stringify(provider.tenants),
-    logout: provider.logout,
-    front_channel_logout: provider.frontChannelLogout,
-    secret_encoding: provider.secretEncoding,
-    client_secret_expires_at: orNull(provider, 'clientSecretExpiresAt'),
-    proxy: orNull(provider, 'proxy'),
-    certificate_authority: orNull(provider, 'certificateAuthority'),
-    enabled: provider.enabled,
-  }
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+type Settings = typeof settings
+type ValueOf<Name extends keyof Settings> = Settings[Name] extends Setting<infer Value> ? Value : never
+
+export type SettingName = keyof Settings
+
+/** An administrator's settings, validated, with defaults filled in. */
+export type ProviderSettings = { [Name in SettingName]: ValueOf<Name> }
+
+/** What an administrator enters. Omitted or `undefined`: the default. */
+export type SettingsInput = { [Name in SettingName]?: ValueOf<Name> | undefined }
+
+/** Omitted: unchanged. `null`: reset to the default. */
+export type ProviderChanges = { [Name in SettingName]?: ValueOf<Name> | null | undefined }
+
+/** Resolved by the connection test where the administrator left them open. */
+export type DetectedName = 'clientAuthentication' | 'signingAlgorithm' | 'secretEncoding'
+type SecretName = 'clientSecret'
+
+/** The settings of a connected provider; secrets are not part of it. */
+export type StoredSettings = Omit<ProviderSettings, DetectedName | SecretName> & {
+  [Name in DetectedName]: NonNullable<ValueOf<Name>>
 }
 
-function orNull(provider: Partial<NewProvider>, name: keyof NewProvider): unknown {
-  return name in provider ? (provider[name] ?? null) : undefined
+// Functions, not constants: a test adds a setting to the table and expects it everywhere.
+export const settingEntries = (): [SettingName, Setting][] =>
+  Object.entries(settings) as unknown as [SettingName, Setting][]
+
+export const isSecret = (name: string): boolean =>
+  (settings as Record<string, Setting>)[name]?.storedAs === 'sealed'
+
+const storedEntries = () => settingEntries().filter(([name]) => !isSecret(name))
+
+export const settingNamesWhere = (matches: (setting: Setting) => unknown): SettingName[] =>
+  settingEntries()
+    .filter(([, each]) => matches(each))
+    .map(([name]) => name)
+
+export const settingsSchema = (): z.ZodType<ProviderSettings> =>
+  z.strictObject(
+    Object.fromEntries(settingEntries().map(([name, { schema }]) => [name, schema])),
+  ) as unknown as z.ZodType<ProviderSettings>
+
+/** The settings of a provider as they can be entered again. */
+export function settingsOf(provider: StoredSettings): StoredSettings {
+  return Object.fromEntries(
+    storedEntries().map(([name]) => [name, provider[name as keyof StoredSettings]]),
+  ) as unknown as StoredSettings
 }
 
-/** All that an administrator settles of a provider, but for what it is called in addresses and which portal it belongs to. */
-export type DefaultedSettings = Omit<NewProvider, 'portal' | 'slug' | 'preset' | 'enabled'>
+export const settingColumns = (): string[] => storedEntries().map(([, { column }]) => column)
 
-type Decided = Omit<ProviderSettings, 'clientSecret'> & {
-  clientAuthentication: Provider['clientAuthentication']
-  signingAlgorithm: Provider['signingAlgorithm']
-}
-
-/** Fills in what an absent setting means. */
-export function withDefaults(settings: Decided): DefaultedSettings {
-  return {
-    displayName: settings.displayName,
-    issuer: settings.issuer,
-    clientId: settings.clientId,
-    clientAuthentication: settings.clientAuthentication,
-    signingAlgorithm: settings.signingAlgorithm,
-    // `query` is what a provider does anyway.
-    responseMode: settings.responseMode === 'form_post' ? 'form_post' : undefined,
-    prompt: settings.prompt,
-    authorizationParameters: settings.authorizationParameters ?? {},
-    emailClaim: settings.emailClaim ?? 'email',
-    trustsEmail: settings.trustsEmail ?? false,
-    emailDomains: settings.emailDomains ?? [],
-    tenants: settings.tenants ?? [],
-    logout: settings.logout ?? 'provider',
-    frontChannelLogout: settings.frontChannelLogout ?? false,
-    secretEncoding: settings.secretEncoding ?? 'form',
-    clientSecretExpiresAt: settings.clientSecretExpiresAt,
-    proxy: settings.proxy,
-    certificateAuthority: settings.certificateAuthority,
-  }
-}
-
-/** What a sign-in does not notice. */
-const unnoticed: readonly string[] = ['displayName', 'logout', 'frontChannelLogout', 'clientSecretExpiresAt']
-
-/** Whether a sign-in could fail, or let somebody else in, that did not before: it has to be rehearsed anew then. */
-export function needsRetest(before: Provider, changes: Partial<NewProvider>): boolean {
-  return Object.entries(changes).some(
-    ([name, value]) =>
-      !unnoticed.includes(name) && JSON.stringify(value) !== JSON.stringify(before[name as keyof Provider]),
+/** Columns of `sso_providers` for the given settings; secrets are left out. */
+export function toColumns(given: Partial<StoredSettings>): Record<string, unknown> {
+  return Object.fromEntries(
+    storedEntries()
+      .filter(([name]) => name in given)
+      .map(([name, { column, storedAs }]) => {
+        const value = given[name as keyof StoredSettings] ?? null
+        return [column, storedAs === 'json' ? JSON.stringify(value) : value]
+      }),
   )
 }
 
-/** Of a row, as they may be given again; the secrets are not among them. */
-export function settingsOf(provider: Provider): Decided {
-  return {
-    displayName: provider.displayName,
-    issuer: provider.issuer,
-    clientId: provider.clientId,
-    clientAuthentication: provider.clientAuthentication,
-    signingAlgorithm: provider.signingAlgorithm,
-    responseMode: provider.responseMode,
-    prompt: provider.prompt,
-    authorizationParameters: { ...provider.authorizationParameters },
-    emailClaim: provider.emailClaim,
-    trustsEmail: provider.trustsEmail,
-    emailDomains: [...provider.emailDomains],
-    tenants: [...provider.tenants],
-    logout: provider.logout,
-    frontChannelLogout: provider.frontChannelLogout,
-    secretEncoding: provider.secretEncoding,
-    clientSecretExpiresAt: provider.clientSecretExpiresAt,
-    proxy: provider.proxy,
-    certificateAuthority: provider.certificateAuthority,
-  }
+export function fromColumns(row: Record<string, unknown>): StoredSettings {
+  return Object.fromEntries(
+    storedEntries().map(([name, each]) => [name, readColumn(each, row[each.column])]),
+  ) as unknown as StoredSettings
+}
+
+function readColumn({ schema, storedAs, fallback }: Setting, value: unknown): unknown {
+  // A row from before the column existed.
+  if (value === null || value === undefined) return schema.safeParse(undefined).data ?? fallback
+  if (storedAs === 'json') return JSON.parse(String(value)) as unknown
+  return storedAs === 'boolean' ? Boolean(value) : value
+}
+
+/** The stored settings in which two providers, or a provider and an update, differ. */
+export function changedSettings(before: StoredSettings, after: Partial<StoredSettings>): SettingName[] {
+  const differs = (name: keyof StoredSettings) =>
+    name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null)
+  return storedEntries()
+    .map(([name]) => name)
+    .filter((name) => differs(name as keyof StoredSettings))
+}
+
+export const needsRetest = (changed: readonly SettingName[]): boolean =>
+  changed.some((name) => settings[name].affectsSignIn)
+
+/** One line of text, as the provider page, the CLI and reports of changes show a value. */
+function displayValue(value: unknown): string {
+  if (value === undefined || value === null || value === '') return '–'
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (Array.isArray(value)) return value.join(', ') || '–'
+  if (typeof value === 'object')
+    return (
+      Object.entries(value)
+        .map(([name, each]) => `${name}=${each}`)
+        .join(', ') || '–'
+    )
+  return String(value)
+}
+
+/** Label and value of every stored setting, as the provider page and the command line show them. */
+export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+  return storedEntries()
+    .filter(([, { presets }]) => !presets || presets.includes((provider as { preset?: string }).preset ?? ''))
+    .map(([name, { label }]) => [label, displayValue(provider[name as keyof StoredSettings])])
 }

@@ -25,10 +25,10 @@ export class EmailVerificationPages {
   readonly #pages: Pages
   readonly #table: ProvidersTable
 
-  constructor(core: Core, pages: Pages, table: ProvidersTable) {
+  constructor(core: Core, pages: Pages, providersTable: ProvidersTable) {
     this.#core = core
     this.#pages = pages
-    this.#table = table
+    this.#table = providersTable
   }
 
   async showAddress(

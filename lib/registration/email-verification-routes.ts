@@ -141,7 +141,7 @@ export function emailVerificationRoutes(
         pendingRegistrations.clear(res)
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')
       case 'verify-email':
-        throw new PortalSsoError('address_unproven', 'the verified address was not accepted')
+        throw new PortalSsoError('email_unverified', 'the verified address was not accepted')
     }
   }
 

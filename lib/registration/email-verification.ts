@@ -37,8 +37,8 @@ export class EmailVerifications {
   readonly #keys: Uint8Array[]
 
   /** @param secrets at least one, newest first: it writes, all read */
-  constructor(table: EmailVerificationsTable, secrets: readonly string[]) {
-    this.#table = table
+  constructor(providersTable: EmailVerificationsTable, secrets: readonly string[]) {
+    this.#table = providersTable
     this.#keys = secrets.map((secret) => deriveKey(secret, 'address-proof'))
   }
 

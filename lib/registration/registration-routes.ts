@@ -72,7 +72,7 @@ export function registrationRoutes(
     if (registrationEmail(pending) !== undefined)
       return await showForm(req, res, step, { input: readForm({ name: identity.name }, form), errors: {} })
     const verification = registration.emailVerification?.pages
-    if (!verification) throw new PortalSsoError('address_unproven', 'no provider vouches for the address')
+    if (!verification) throw new PortalSsoError('email_unverified', 'no provider vouches for the address')
     if (sent && req.query.address !== 'other') {
       const again = req.query.sent === 'again'
       return await verification.showCode(req, res, step, { email: sent.email, again })

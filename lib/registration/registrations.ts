@@ -28,7 +28,7 @@ export class Registrations {
   /** left out without a mailer */
   readonly emailVerification: EmailVerification | undefined
   readonly #core: Core
-  readonly #modules: { signIn: SignIn; table: ProvidersTable }
+  readonly #modules: { signIn: SignIn; providersTable: ProvidersTable }
 
   constructor(
     core: Core,
@@ -39,16 +39,16 @@ export class Registrations {
       /** left out without a mailer */
       mail: Mail | undefined
       signIn: SignIn
-      table: ProvidersTable
+      providersTable: ProvidersTable
     },
   ) {
-    const { form, pages, mail, secrets, table } = modules
+    const { form, pages, mail, secrets, providersTable } = modules
     this.#core = core
     this.#modules = modules
     this.form = form
     this.emailVerification = mail && {
       codes: new EmailVerifications(new EmailVerificationsTable(core.knex), secrets),
-      pages: new EmailVerificationPages(core, pages, table),
+      pages: new EmailVerificationPages(core, pages, providersTable),
       mail,
     }
   }
@@ -75,7 +75,7 @@ export class Registrations {
         }
         // A request of a user who has signed out since must not become the next user's registration.
         if (!pending || (pending.requestedByUser && !belongsTo))
-          throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
+          throw new PortalSsoError('registration_expired', 'this browser has no pending registration')
         await act(req, res, pending, await this.#unchangedProvider(pending))
       } catch (error) {
         const provider = slug === undefined ? undefined : { slug }
@@ -87,7 +87,7 @@ export class Registrations {
   /** A provider that was disabled or changed since does not vouch for the identity any more. */
   async #unchangedProvider(pending: PendingRegistration): Promise<Provider> {
     const { portal, provider: slug, providerId, version } = pending
-    const provider = await this.#modules.table.find(portal, slug)
+    const provider = await this.#modules.providersTable.find(portal, slug)
     if (!provider?.enabled || provider.id !== providerId || provider.version !== version)
       throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
     return provider

@@ -1,30 +1,30 @@
 /** HTTP status of every problem that a user can see. The texts are in `views/locales`. */
 export const problemStatus = {
-  provider_unknown: 404,
-  answer_malformed: 400,
-  answer_invalid: 400,
+  provider_not_found: 404,
+  response_malformed: 400,
+  response_invalid: 400,
   provider_unavailable: 502,
   provider_denied: 403,
   provider_error: 502,
   consent_missing: 403,
   consent_refused: 403,
   provider_changed: 409,
-  attempt_gone: 400,
+  attempt_expired: 400,
   identity_taken: 409,
-  signed_out_meanwhile: 403,
-  address_unproven: 403,
+  signed_out_during_sign_in: 403,
+  email_unverified: 403,
   user_inactive: 403,
   registration_closed: 403,
-  registration_gone: 400,
-  ticket_gone: 410,
-  classic_login_off: 403,
+  registration_expired: 400,
+  link_expired: 410,
+  classic_login_disabled: 403,
   cross_site_request: 403,
   not_signed_in: 401,
   reauthentication_required: 401,
   authentication_stale: 403,
   authentication_unproven: 403,
   authentication_too_weak: 403,
-  page_unknown: 404,
+  not_found: 404,
   session_unavailable: 503,
   database_unavailable: 503,
   insecure_connection: 500,
@@ -53,14 +53,45 @@ export class PortalSsoError extends Error {
 
 /** A wrong option, argument or environment variable. The message says what to write instead; only administrators see it. */
 export class ConfigurationError extends Error {
+  readonly code = 'invalid_configuration'
+
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'ConfigurationError'
   }
 }
 
+/** One problem of an input, by the path of the setting, such as `emailDomains.0`. Without a path: the input as a whole. */
+export interface Issue {
+  path?: string | undefined
+  message: string
+}
+
+export type ManagementErrorCode = 'not_found' | 'conflict' | 'invalid' | 'test_failed' | 'not_allowed'
+
+/** An administrator's request that cannot be carried out. Nothing was changed, unless the message says so. */
+export class ManagementError extends Error {
+  readonly code: ManagementErrorCode
+  /** Problems by setting. Forms show each beside its field, the command line beside its option. */
+  readonly issues: readonly Issue[]
+
+  constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions) {
+    const issues = typeof problem === 'string' ? [{ message: problem }] : problem
+    super(issues.map(describeIssue).join('; '), options)
+    this.name = 'ManagementError'
+    this.code = code
+    this.issues = issues
+  }
+}
+
+function describeIssue({ path, message }: Issue): string {
+  return path === undefined ? message : `${path}: ${message}`
+}
+
 /** Thrown by `UserDirectory.create` if another registration took the address in the meantime. */
 export class EmailTakenError extends Error {
+  readonly code = 'email_taken'
+
   constructor(options?: ErrorOptions) {
     super('the e-mail address belongs to a user already', options)
     this.name = 'EmailTakenError'

@@ -39,7 +39,7 @@ interface CompletionModules {
   readonly resolver: IdentityResolver
   readonly sessions: Sessions
   readonly signedOutMarker: SignedOutMarker
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
   /** whether the portal can send codes */
   readonly canVerifyEmail: boolean
 }
@@ -78,7 +78,7 @@ export class SignInCompletion {
       }
       case 'verify-email':
         if (!canVerifyEmail)
-          throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
+          throw new PortalSsoError('email_unverified', 'the provider does not vouch for the e-mail address')
         break
     }
     await this.#assertProviderUnchanged(provider)
@@ -129,7 +129,7 @@ export class SignInCompletion {
     const link = { portal, userId, providerId, issuer, subject, email, entra, relinked }
     const { userId: linkedTo, made } = await this.#modules.identities.link(link, staleUserId)
     if (linkedTo !== userId)
-      throw new PortalSsoError('attempt_gone', 'a concurrent request linked the identity to another user')
+      throw new PortalSsoError('attempt_expired', 'a concurrent request linked the identity to another user')
     return made
   }
 
@@ -148,7 +148,7 @@ export class SignInCompletion {
   }
 
   async #assertProviderUnchanged({ id, portal, slug, version }: Provider): Promise<void> {
-    const current = await this.#modules.table.find(portal, slug)
+    const current = await this.#modules.providersTable.find(portal, slug)
     if (!current?.enabled || current.id !== id || current.version !== version)
       throw new PortalSsoError('provider_changed', 'the provider was changed while it was answering')
   }

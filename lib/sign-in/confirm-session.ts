@@ -18,7 +18,7 @@ export interface StartedSession {
 interface ConfirmationModules {
   readonly identities: IdentitiesTable
   readonly sessions: Sessions
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 /**
@@ -73,9 +73,9 @@ export class SessionConfirmation {
   }
 
   async #findReason({ provider, identity, userId, relinked }: StartedSession): Promise<PortalSsoError> {
-    const { identities, table } = this.#modules
+    const { identities, providersTable } = this.#modules
     const { portal, slug, id, version } = provider
-    const current = await table.find(portal, slug)
+    const current = await providersTable.find(portal, slug)
     const isUnchanged = current?.id === id && current.version === version
     // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
     if (relinked && !isUnchanged) await identities.unlinkRelinked(portal, identity)
@@ -83,6 +83,9 @@ export class SessionConfirmation {
       return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')
     if ((await identities.findUserId(portal, identity)) !== userId)
       return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
-    return new PortalSsoError('signed_out_meanwhile', 'the provider ended its session during the sign-in')
+    return new PortalSsoError(
+      'signed_out_during_sign_in',
+      'the provider ended its session during the sign-in',
+    )
   }
 }

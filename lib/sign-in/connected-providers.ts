@@ -45,7 +45,7 @@ export class ConnectedProviders {
    */
   readonly route = asyncHandler(async (req, res, next) => {
     const portal = this.#core.portalOf(req)
-    const provider = await this.#context.table.find(portal, req.params.provider)
+    const provider = await this.#context.providersTable.find(portal, req.params.provider)
     if (provider) {
       this.connect(provider).router(req, res, next)
       return
@@ -53,7 +53,7 @@ export class ConnectedProviders {
     // Only a slug is fit for the log: a user may have pasted anything else, a code for example.
     const slug = slugSchema.safeParse(req.params.provider).data
     const name = slug === undefined ? 'of this name' : JSON.stringify(slug)
-    const error = new PortalSsoError('provider_unknown', `no provider ${name}`)
+    const error = new PortalSsoError('provider_not_found', `no provider ${name}`)
     await this.#refusals.refuse(req, res, error, { portal, returnTo: safeReturnTo(req.query.returnTo) })
   })
 }

@@ -17,12 +17,12 @@ export function initiateRoutes(
   {
     form,
     signIn,
-    table,
+    providersTable,
   }: {
     /** parses a posted form */
     form: RequestHandler
     signIn: SignIn
-    table: ProvidersTable
+    providersTable: ProvidersTable
   },
 ): Router {
   const { homePath, portalOf, urls } = core
@@ -32,12 +32,12 @@ export function initiateRoutes(
     const { iss, login_hint, target_link_uri } = readParameters(req)
     const returnTo = localPath(target_link_uri, urls.origin(portal))
     if (req.user) return res.redirect(303, returnTo ?? homePath)
-    const matching = (await table.listEnabled(portal)).filter(
+    const matching = (await providersTable.listEnabled(portal)).filter(
       (provider) => iss !== undefined && (provider.issuer === iss || isIssuerOf(provider, iss)),
     )
     const [provider, ...others] = matching
     if (!provider) {
-      const error = new PortalSsoError('provider_unknown', 'no enabled provider has the issuer `iss`')
+      const error = new PortalSsoError('provider_not_found', 'no enabled provider has the issuer `iss`')
       return await signIn.refusals.refuse(req, res, error, { portal, returnTo })
     }
     // The user chooses among several.

@@ -18,20 +18,20 @@ export function pickerRoute(
     allowsClassic,
     pages,
     signIn,
-    table,
+    providersTable,
   }: {
     /** the operator's exceptions */
     allowsClassic: (req: Request) => Promise<boolean>
     pages: Pages
     signIn: SignIn
-    table: ProvidersTable
+    providersTable: ProvidersTable
   },
 ): RequestHandler {
   const { lastProvider, pendingRegistrations, signedOutMarker } = signIn
 
   return asyncHandler(async (req, res, next) => {
     // One query and no cache: a provider that was connected on any instance appears at the next request.
-    const providers = await table.listEnabled(portalOf(req))
+    const providers = await providersTable.listEnabled(portalOf(req))
     if (providers.length === 0 || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)

@@ -20,7 +20,7 @@ const strategyGraceMs = 60_000
 export interface ConnectionContext {
   readonly urls: PortalUrls
   readonly attempts: Attempts
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
   readonly outbound: HttpClients
   readonly passport: InstanceType<PassportStatic['Passport']>
   buildRouter(connection: ProviderConnection): Router
@@ -85,7 +85,7 @@ export class ProviderConnection {
     return await new Promise((resolve, reject) => {
       const step = { ...received, step: 'finish' } satisfies Finish
       const done = (error: unknown, identity?: unknown) => {
-        if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
+        if (error || !identity) reject(error ?? new PortalSsoError('response_invalid', 'the strategy failed'))
         else resolve(identity as Identity)
       }
       const { passport } = this.#context
@@ -102,10 +102,10 @@ export class ProviderConnection {
 
   async #buildClient(): Promise<ProviderClient> {
     const { provider } = this
-    const { attempts, outbound, passport, table, urls } = this.#context
+    const { attempts, outbound, passport, providersTable, urls } = this.#context
     const credentials = {
-      clientSecret: await table.clientSecret(provider),
-      signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
+      clientSecret: await providersTable.clientSecret(provider),
+      signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
     }
     const httpClient = outbound.clientFor(provider.id, provider)
     const client = await createProviderClient(provider, credentials, httpClient).catch((cause: unknown) => {

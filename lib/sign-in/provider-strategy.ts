@@ -9,7 +9,8 @@ import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-cli
 import { entraCode, isConsentRequired, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import { ownParameters, type Provider } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
+import { reservedParameters } from '../providers/setting-values.ts'
 import { describeError, PortalSsoError } from '../shared/errors.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
 
@@ -102,7 +103,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   override authorizationParams({ nonce, codeChallenge, reauthentication }: RequestParameters): object {
     // A row cannot weaken the request, even if an attacker wrote it.
     const extra = Object.entries(this.provider.authorizationParameters).filter(
-      ([name]) => !ownParameters.includes(name),
+      ([name]) => !reservedParameters.includes(name),
     )
     const { acr, maxAge } = reauthentication ?? {}
     return {
@@ -168,7 +169,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   private async finish({ response, attempt, trace }: Finish): Promise<void> {
     if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
-      throw new PortalSsoError('answer_invalid', 'the attempt belongs to another provider (mix-up)')
+      throw new PortalSsoError('response_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
     const identity = await this.validate(response, attempt, trace)
@@ -261,12 +262,12 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const text = typeof description === 'string' ? `${error.error}: ${description}` : error.error
     const isConfigurationError =
       /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
-    const code = isConfigurationError ? 'provider_error' : 'answer_invalid'
+    const code = isConfigurationError ? 'provider_error' : 'response_invalid'
     return new PortalSsoError(
       isConsentRequired(error.error, description) ? 'consent_missing' : code,
       `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
-  const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'
+  const code = isUnreachable(error) ? 'provider_unavailable' : 'response_invalid'
   return new PortalSsoError(code, redact(describeError(error), secrets))
 }

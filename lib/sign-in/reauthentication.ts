@@ -94,7 +94,7 @@ interface ReauthenticationModules {
   readonly identities: Pick<IdentitiesTable, 'findUserId'>
   readonly pages: Pages
   readonly sessions: Sessions
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 /** Makes a signed-in user authenticate again, unless they did recently. */
@@ -144,11 +144,11 @@ export class Reauthentication {
    * a sign-in there would link it again or lead to a registration.
    */
   async #sessionProvider(req: Request): Promise<Provider | undefined> {
-    const { identities, sessions, table } = this.#modules
+    const { identities, sessions, providersTable } = this.#modules
     const signedInVia = sessions.signedInVia(req)
     if (!signedInVia) return undefined
     const portal = this.#core.portalOf(req)
-    const provider = await table.find(portal, signedInVia.provider)
+    const provider = await providersTable.find(portal, signedInVia.provider)
     if (!provider?.enabled || !isIssuerOf(provider, signedInVia.issuer)) return undefined
     const userId = await identities.findUserId(portal, signedInVia)
     return userId === String((req.user as User).id) ? provider : undefined

@@ -44,7 +44,7 @@ export class SignIn {
       pages: Pages
       registrationPolicy: RegistrationPolicy
       sessions: Sessions
-      table: ProvidersTable
+      providersTable: ProvidersTable
       users: Users
     },
   ) {

@@ -1,6 +1,6 @@
 import type { Claims } from '../oidc/identity.ts'
 import type { Trace } from '../oidc/trace.ts'
-import type { SecretEncoding } from '../providers/provider.ts'
+import type { SecretEncoding } from '../providers/setting-values.ts'
 
 /** The checks of a sign-in, in this order. It stops at the first one that fails. */
 export const testSteps = [

@@ -52,7 +52,7 @@ export function predictOutcome(
         : {
             sentence:
               'The sign-in would be refused. The provider did not verify the address, and the portal has no mailer to send a code.',
-            refused: 'address_unproven',
+            refused: 'email_unverified',
           }
     case 'refuse':
       return {
@@ -79,7 +79,7 @@ interface ReportModules {
   readonly oneTimeLinks: OneTimeLinks
   readonly pages: Pages
   readonly signIn: SignIn
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
 }
 
 /** Records the result of a test sign-in, and shows it. */
@@ -93,7 +93,7 @@ export class TestReports {
   }
 
   async show(req: Request, res: Response, result: TestResult): Promise<void> {
-    const { pages, table } = this.#modules
+    const { pages, providersTable } = this.#modules
     const { provider, returnTo, response, recorder, outcome } = result
     const identity = 'identity' in outcome ? outcome.identity : undefined
     const error = 'error' in outcome ? outcome.error : undefined
@@ -102,12 +102,15 @@ export class TestReports {
     const passed = reason === undefined
     const userId = predicted?.user && String(predicted.user.id)
     // A test of settings that have changed since has not passed.
-    if (passed && !(await table.recordTestSignIn(provider, { userId, secretEncoding: recorder.encoding })))
+    if (
+      passed &&
+      !(await providersTable.recordTestSignIn(provider, { userId, secretEncoding: recorder.encoding }))
+    )
       throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
     await this.#record(req, result, reason)
 
     const failure = error && diagnose(error, provider, recorder)
-    await pages.show(req, res, 'rehearsal', {
+    await pages.show(req, res, 'test-sign-in', {
       ...pages.locale(),
       provider: { displayName: provider.displayName, enabled: provider.enabled },
       passed,

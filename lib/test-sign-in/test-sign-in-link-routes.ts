@@ -9,7 +9,7 @@ import type { Pages } from '../web/pages.ts'
 import type { TestSignIns } from './test-sign-in.ts'
 
 /**
- * `GET|POST /login/:provider/rehearsal`: the page of a link from a terminal. Opening it changes nothing, because mail and chat
+ * `GET|POST /login/:provider/test-sign-in`: the page of a link from a terminal. Opening it changes nothing, because mail and chat
  * programs open links too. Its button uses the link up.
  */
 export function testSignInLinkRoutes(
@@ -19,45 +19,45 @@ export function testSignInLinkRoutes(
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
-    table: ProvidersTable
+    providersTable: ProvidersTable
     testSignIns: TestSignIns
   },
 ): Router {
-  const { oneTimeLinks, pages, posted, table, testSignIns } = modules
-  const expired = () => new PortalSsoError('ticket_gone', 'the link to a test sign-in is not valid')
+  const { oneTimeLinks, pages, posted, providersTable, testSignIns } = modules
+  const expired = () => new PortalSsoError('link_expired', 'the link to a test sign-in is not valid')
 
   /** Does not use the link up. */
-  async function findProvider(req: Request, ticket: unknown): Promise<Provider> {
+  async function findProvider(req: Request, token: unknown): Promise<Provider> {
     const portal = portalOf(req)
-    const link = await oneTimeLinks.find(portal, 'rehearsal', ticket)
+    const link = await oneTimeLinks.find(portal, 'test-sign-in', token)
     const slug = link?.detail.provider
     const isSame = slug !== undefined && slug === req.params.provider
-    const provider = isSame ? await table.find(portal, slug) : undefined
+    const provider = isSame ? await providersTable.find(portal, slug) : undefined
     if (!provider) throw expired()
     return provider
   }
 
   const ask = asyncHandler(async (req, res) => {
-    const { ticket } = req.query
-    const { displayName, slug } = await findProvider(req, ticket)
-    await pages.show(req, res, 'rehearsal-begin', {
+    const { token } = req.query
+    const { displayName, slug } = await findProvider(req, token)
+    await pages.show(req, res, 'test-sign-in-begin', {
       ...pages.locale(),
       provider: { displayName },
-      action: urls.path(`/login/${slug}/rehearsal`),
-      ticket,
+      action: urls.path(`/login/${slug}/test-sign-in`),
+      token,
     })
   })
 
   const begin = asyncHandler(async (req, res) => {
-    const { ticket } = (req.body ?? {}) as { ticket?: unknown }
-    const provider = await findProvider(req, ticket)
-    const link = await oneTimeLinks.take(portalOf(req), 'rehearsal', ticket)
+    const { token } = (req.body ?? {}) as { token?: unknown }
+    const provider = await findProvider(req, token)
+    const link = await oneTimeLinks.take(portalOf(req), 'test-sign-in', token)
     if (!link) throw expired()
     await testSignIns.begin(req, res, { provider, actor: link.detail.actor, oneTimeLinkId: link.id })
   })
 
   const router = Router()
-  router.get('/login/:provider/rehearsal', ask)
-  router.post('/login/:provider/rehearsal', ...posted, begin)
+  router.get('/login/:provider/test-sign-in', ask)
+  router.post('/login/:provider/test-sign-in', ...posted, begin)
   return router
 }

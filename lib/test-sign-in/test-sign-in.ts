@@ -4,7 +4,7 @@ import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { ActOptions } from '../shared/act-options.ts'
+import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { CompletedAttempt, TestPurpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/provider-connection.ts'
@@ -31,7 +31,14 @@ interface TestSignInModules {
   readonly oneTimeLinks: OneTimeLinks
   readonly pages: Pages
   readonly signIn: SignIn
-  readonly table: ProvidersTable
+  readonly providersTable: ProvidersTable
+}
+
+export interface TestSignInLink {
+  url: string
+  /** Identifies it to `outcome`. */
+  token: string
+  expiresAt: Date
 }
 
 /** Real sign-ins that end in a report: they start no session, create no user and link nothing. */
@@ -96,21 +103,18 @@ export class TestSignIns {
   }
 
   /** Creates a single-use URL for a terminal. It expires after 15 minutes; an administrator opens it in a browser. */
-  async link(
-    slug: string,
-    { portal = 'default', actor = 'code' }: ActOptions = {},
-  ): Promise<{ url: string; ticket: string; expiresAt: Date }> {
-    const { oneTimeLinks, table } = this.#modules
+  async link(slug: string, { portal, actor }: ResolvedActOptions): Promise<TestSignInLink> {
+    const { oneTimeLinks, providersTable } = this.#modules
     const { urls } = this.#core
-    await table.existing(portal, slug)
+    await providersTable.get(portal, slug)
     const detail = { actor, provider: slug }
-    const { token: ticket, expiresAt } = await oneTimeLinks.create(portal, 'rehearsal', detail)
-    const path = urls.path(`/login/${slug}/rehearsal`, { ticket })
-    return { url: urls.origin(portal) + path, ticket, expiresAt }
+    const { token, expiresAt } = await oneTimeLinks.create(portal, 'test-sign-in', detail)
+    const path = urls.path(`/login/${slug}/test-sign-in`, { token })
+    return { url: urls.origin(portal) + path, token, expiresAt }
   }
 
-  /** The outcome of the test sign-in that was started with this ticket. */
-  async outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
-    return await this.#modules.oneTimeLinks.outcome(ticket)
+  /** The outcome of the test sign-in that was started with this token. */
+  async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
+    return await this.#modules.oneTimeLinks.outcome(token)
   }
 }

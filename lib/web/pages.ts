@@ -62,7 +62,7 @@ export interface NextStep {
 
 // Problems that users cannot solve themselves: their page names the support contact.
 const showsSupportContact = new Set<ProblemCode>([
-  'address_unproven',
+  'email_unverified',
   'user_inactive',
   'registration_closed',
   'insecure_connection',
@@ -73,6 +73,12 @@ const showsSupportContact = new Set<ProblemCode>([
 ])
 
 const retryAfterSeconds = 5
+
+export interface PagesOptions {
+  branding: Branding
+  /** The host's folder with templates. */
+  viewsDir: string | undefined
+}
 
 /** Renders all pages, with their headers, language and branding. It records and logs nothing. */
 export class Pages {
@@ -86,10 +92,7 @@ export class Pages {
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
 
-  constructor(
-    { urls }: Pick<Core, 'urls'>,
-    { branding, viewsDir }: { branding: Branding; viewsDir: string | undefined },
-  ) {
+  constructor({ urls }: Pick<Core, 'urls'>, { branding, viewsDir }: PagesOptions) {
     const assetsDirectory = path.join(viewsDirectory, 'assets')
     this.#urls = urls
     this.branding = branding

@@ -8,7 +8,7 @@ import { type FaultyProvider, startFaultyProvider } from '../support/faulty-prov
 import { holdPost } from '../support/held-post.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
-import { textOf } from '../support/rehearse.ts'
+import { textOf } from '../support/test-sign-in.ts'
 import { formIn, next, type Seen, Visitor } from '../support/visitor.ts'
 
 const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
@@ -41,7 +41,7 @@ async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPo
   await portal.connect(provider)
   await portal.connect(other, { slug: 'other', displayName: 'Other' })
   for (const name of ['ada', 'grace'])
-    await portal.sso.users.create({ email: `${name}@example.com`, name, fields: {} }, 'default')
+    await portal.sso.users.create({ email: `${name}@example.com`, name, fields: {} })
   return portal
 }
 
@@ -206,7 +206,7 @@ describe('sessions of one’s own', () => {
   it('never end for another user or portal, whatever id is posted', async () => {
     const portal = await portalWithPeople({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'south')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, { portal: 'south' })
     const south = new Visitor({ 'x-portal': 'south' })
     await signIn(portal, south)
     isThere(provider, 'grace')

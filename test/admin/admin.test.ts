@@ -121,7 +121,7 @@ describe('a request by a non-administrator', () => {
     }
     expect((await post('/acme/disable')).status).toBe(404)
     expect((await acme()).enabled).toBe(true)
-    expect(portal.logs.at(-1)!.fields.code).toBe('page_unknown')
+    expect(portal.logs.at(-1)!.fields.code).toBe('not_found')
   })
 
   it('cannot tell an existing page from a missing one', async () => {
@@ -247,7 +247,7 @@ describe('the list of providers', () => {
 
   it('shows the status and the recent sign-ins of each provider', async () => {
     await openWithAcme()
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     await portal.connect(other, { slug: 'draft', displayName: 'Draft', enabled: false })
     const text = textOf(await page('/'))
@@ -290,7 +290,7 @@ describe('the list of providers', () => {
 describe('the status of a provider', () => {
   const ready = { enabled: true, testSignInAt: '2026-11-01T00:00:00.000Z' } as Provider
   const now = new Date('2026-11-25T12:00:00.000Z')
-  const failed = (name: string): Check => ({ name, result: 'failed', finding: 'x' })
+  const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
 
@@ -463,7 +463,7 @@ describe('connecting a provider', () => {
       'Signature: failed The provider does not announce RS256 for ID tokens, only HS256.',
     ],
   ])(
-    'shows the failed check and its remedy for a provider %s, and saves nothing',
+    'shows the failed check and its hint for a provider %s, and saves nothing',
     async (_what, faults, line) => {
       await open()
       Object.assign(provider.faults, faults)
@@ -728,7 +728,7 @@ describe('an act of an administrator', () => {
     const { providers } = portal.sso
     await providers.recommend('acme', { actor: 'ada' })
     await providers.recommend('other', { actor: 'bob' })
-    await providers.recommend(undefined, { actor: 'eve' })
+    await providers.clearRecommended({ actor: 'eve' })
     const acts = await portal.knex('sso_events').where({ kind: 'provider-changed' }).orderBy('at')
     expect(acts.map(({ provider: slug, actor, detail }) => [slug, actor, JSON.parse(detail).change])).toEqual(
       expect.arrayContaining([
@@ -751,7 +751,7 @@ describe('an act of an administrator', () => {
     await signIn({ portal, visitor: admin }, 'acme')
     await done('/new/generic', { ...entries(other), act: 'save' })
     await done('/northwind/recommend', { recommended: 'yes' })
-    await done('/northwind/enable', { withoutRehearsal: 'yes' })
+    await done('/northwind/enable', { withoutTestSignIn: 'yes' })
     await done('/northwind/disable')
     await done('/northwind/remove')
     const acts = await portal.knex('sso_events').where({ provider: 'northwind' }).select('kind', 'actor')
@@ -767,7 +767,7 @@ describe('an act of an administrator', () => {
     expect(seen.body).toContain('role="alert"')
     expect(textOf(seen)).toMatch(/rehears/i)
     expect((await acme()).enabled).toBe(false)
-    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/enable', { withoutTestSignIn: 'yes' })
     expect((await acme()).enabled).toBe(true)
   })
 
@@ -777,7 +777,7 @@ describe('an act of an administrator', () => {
     await portal.connect(other, { slug: 'other', displayName: 'Other', enabled: false })
     const offered = async () => (await new Visitor().get(`${portal.url}/login`)).body.includes('/login/other')
     expect(await offered()).toBe(false)
-    await done('/other/enable', { withoutRehearsal: 'yes' })
+    await done('/other/enable', { withoutTestSignIn: 'yes' })
     expect(await offered()).toBe(true)
     expect(textOf(await page('/other/disable'))).toContain('People with no other sign-in method')
     await done('/other/disable')
@@ -786,7 +786,7 @@ describe('an act of an administrator', () => {
 
   it('that removes a provider is confirmed first, shows how many users are affected, and can be undone', async () => {
     await openWithAcme()
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     expect(textOf(await page('/acme/remove'))).toMatch(
       /People who have signed in with it 1 People with no other sign-in method 1 /,
@@ -803,13 +803,13 @@ describe('an act of an administrator', () => {
   it('that disables a provider ends its sessions only if the checkbox is ticked', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     const ada = new Visitor()
     await signIn({ portal, visitor: ada }, 'acme')
     const isIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
     await done('/acme/disable')
     expect(await isIn()).toBe(true)
-    await done('/acme/enable', { withoutRehearsal: 'yes' })
+    await done('/acme/enable', { withoutTestSignIn: 'yes' })
     await done('/acme/disable', { endSessions: 'on' })
     expect(await isIn()).toBe(false)
   })
@@ -855,7 +855,7 @@ describe('the event log', () => {
         kind: 'sign-in-failed',
         provider: 'acme',
         reference: 'K7QX2M9P',
-        detail: JSON.stringify({ code: 'answer_invalid', reason: 'the nonce is another one' }),
+        detail: JSON.stringify({ code: 'response_invalid', reason: 'the nonce is another one' }),
       },
     ])
     expect(textOf(await page('/events?user=ada'))).toMatch(/2026-11-01 12:00:00 Signed in acme ada /)

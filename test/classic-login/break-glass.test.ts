@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import express from 'express'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
-import { press, textOf } from '../support/rehearse.ts'
+import { press, textOf } from '../support/test-sign-in.ts'
 import { Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
@@ -41,9 +41,9 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 
 const scene = () => ({ portal, visitor })
 const link = async (how = {}) => (await portal.sso.breakGlass.link({ actor: 'cli', ...how })).url
-const ticketIn = (url: string) => new URL(url).searchParams.get('ticket')!
-const use = (ticket: string, who = visitor, headers = {}) =>
-  who.post(`${portal.url}/login/break-glass`, { ticket }, headers)
+const ticketIn = (url: string) => new URL(url).searchParams.get('token')!
+const use = (token: string, who = visitor, headers = {}) =>
+  who.post(`${portal.url}/login/break-glass`, { token }, headers)
 
 /** What somebody who comes with these cookies sees and may do. */
 async function classic(who = visitor, headers = {}): Promise<{ sees: boolean; may: boolean }> {
@@ -69,7 +69,7 @@ describe('a break-glass link', () => {
     await open({ events: { clientAddress: 'full' } })
     expect(await classic()).toEqual(shut)
     const { url, expiresAt } = await portal.sso.breakGlass.link({ actor: 'cli' })
-    expect(url).toMatch(new RegExp(`^${portal.url}/login/break-glass\\?ticket=[\\w-]{43}$`))
+    expect(url).toMatch(new RegExp(`^${portal.url}/login/break-glass\\?token=[\\w-]{43}$`))
     expect(Math.abs(expiresAt.getTime() - Date.now() - 15 * 60_000)).toBeLessThan(60_000)
     const page = await visitor.get(url)
     expect(textOf(page.body)).toContain('You need a password for it.')
@@ -119,15 +119,15 @@ describe('a break-glass link', () => {
 describe('an attacker who tries to open the classic login', () => {
   it('by a guessed link, or one from the database: refused, with an event', async () => {
     await open()
-    const ticket = ticketIn(await link())
+    const token = ticketIn(await link())
     const [row] = await portal.knex('sso_one_time_links')
-    expect(JSON.stringify(row)).not.toContain(ticket)
-    for (const guess of ['', 'x', row.id, ticket.slice(0, -1), `${ticket}x`, ticket.toLowerCase(), '%00'])
+    expect(JSON.stringify(row)).not.toContain(token)
+    for (const guess of ['', 'x', row.id, token.slice(0, -1), `${token}x`, token.toLowerCase(), '%00'])
       expect([guess, (await use(guess)).status]).toEqual([guess, 410])
     expect((await visitor.post(`${portal.url}/login/break-glass`)).status).toBe(410)
     expect(await classic()).toEqual(shut)
     const refused = await portal.knex('sso_events').where({ kind: 'sign-in-failed' }).pluck('detail')
-    expect(refused.filter((detail: string) => detail.includes('ticket_gone'))).toHaveLength(8)
+    expect(refused.filter((detail: string) => detail.includes('link_expired'))).toHaveLength(8)
   })
 
   it('tries as many tickets as fit into a minute: no more than the limit of all routes below /login', async () => {
@@ -149,9 +149,9 @@ describe('an attacker who tries to open the classic login', () => {
 
   it('uses it at the same time as nine others: one gets it', async () => {
     await open()
-    const ticket = ticketIn(await link())
+    const token = ticketIn(await link())
     const crowd = Array.from({ length: 10 }, () => new Visitor())
-    const statuses = await Promise.all(crowd.map(async (each) => (await use(ticket, each)).status))
+    const statuses = await Promise.all(crowd.map(async (each) => (await use(token, each)).status))
     expect(statuses.sort()).toEqual([303, ...Array.from({ length: 9 }, () => 410)])
     const seen = await Promise.all(crowd.map((each) => classic(each)))
     expect(seen.filter(({ may }) => may)).toHaveLength(1)
@@ -176,30 +176,30 @@ describe('an attacker who tries to open the classic login', () => {
 
   it('has a victim’s browser use his own link, from another site (CSRF)', async () => {
     await open()
-    const ticket = ticketIn(await link())
+    const token = ticketIn(await link())
     for (const headers of [
       { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
       { 'sec-fetch-site': '', origin: 'null' },
     ])
-      expect((await use(ticket, visitor, headers)).status).toBe(403)
+      expect((await use(token, visitor, headers)).status).toBe(403)
     expect(await classic()).toEqual(shut)
-    expect((await use(ticket)).status).toBe(303)
+    expect((await use(token)).status).toBe(303)
   })
 
   it('uses the link, or the cookie, of one portal at another', async () => {
     await open()
-    const ticket = ticketIn(await link())
+    const token = ticketIn(await link())
     const south = { 'x-portal': 'south' }
-    expect((await use(ticket, visitor, south)).status).toBe(410)
-    expect((await use(ticket)).status).toBe(303)
+    expect((await use(token, visitor, south)).status).toBe(410)
+    expect((await use(token)).status).toBe(303)
     expect(await classic()).toEqual(opened)
     expect(await classic(visitor, south)).toEqual(shut)
   })
 
   it('with the link to a test sign-in', async () => {
     await open()
-    const { ticket } = await portal.sso.testSignIns.link('acme')
-    expect((await use(ticket)).status).toBe(410)
+    const { token } = await portal.sso.testSignIns.link('acme')
+    expect((await use(token)).status).toBe(410)
   })
 
   it('forges the cookie, or takes another sealed one for it', async () => {

@@ -76,7 +76,7 @@ describe('the classic login', () => {
     const { status, body } = await request(portal.app)
       .post('/password-login')
       .set('accept', 'application/json')
-    expect([status, (body as { code: string }).code]).toEqual([403, 'classic_login_off'])
+    expect([status, (body as { code: string }).code]).toEqual([403, 'classic_login_disabled'])
   })
 
   it.each(['PORTAL.example', 'portal.example.', 'nobody.example'])(

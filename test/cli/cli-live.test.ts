@@ -31,7 +31,7 @@ beforeEach(async () => {
       app.get('/login', (_req, res) => res.send('the classic login'))
     },
   })
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 })
 afterEach(async () => {
   await portal.close()
@@ -73,7 +73,7 @@ async function press(url: string, visitor = new Visitor()): Promise<Seen> {
 /** As an administrator does who was given the link: up to the report. */
 async function rehearse(screen: string): Promise<Seen> {
   const visitor = new Visitor()
-  const [url = ''] = /http:\S+\/login\/acme\/rehearsal\?ticket=\S+/.exec(screen) ?? []
+  const [url = ''] = /http:\S+\/login\/acme\/rehearsal\?token=\S+/.exec(screen) ?? []
   const page = await press(url, visitor)
   return await visitor.open(next(page)!)
 }
@@ -81,7 +81,7 @@ async function rehearse(screen: string): Promise<Seen> {
 describe('beside a running portal', () => {
   it('who is connected by a command is on the login page at once, and people come in', async () => {
     expect(await loginPage()).toBe('the classic login')
-    await run(...flags('--name', 'Acme AG', '--without-rehearsal'))
+    await run(...flags('--name', 'Acme AG', '--without-test-sign-in'))
     expect(await loginPage()).toContain('Acme AG')
     expect(await signsIn()).toBe(true)
   })
@@ -126,7 +126,7 @@ describe('a rehearsal from the terminal', () => {
     expect(screen).not.toContain(provider.clientSecret)
     expect(await signsIn()).toBe(true)
     expect(await knex('sso_events').where({ kind: 'provider-changed' }).pluck('detail')).toEqual([
-      '{"change":"enabled","rehearsal":"passed"}',
+      '{"change":"enabled","testSignIn":"passed"}',
     ])
   })
 
@@ -134,7 +134,7 @@ describe('a rehearsal from the terminal', () => {
     await portal.connect(provider, { enabled: false })
     provider.faults.claims = { aud: 'somebody-else' }
     const { code, screen } = await cli.converse(
-      ['providers', 'rehearse', 'acme'],
+      ['providers', 'test-sign-in', 'acme'],
       [['Waiting for the test sign-in', rehearse]],
       here().env,
     )
@@ -146,17 +146,17 @@ describe('a rehearsal from the terminal', () => {
   it('is asked for before a provider is enabled; who goes without is written down', async () => {
     await portal.connect(provider, { enabled: false })
     expect(await cli.refusal(['providers', 'enable', 'acme'])).toMatch(/rehears/)
-    await run('providers', 'enable', 'acme', '--without-rehearsal')
+    await run('providers', 'enable', 'acme', '--without-test-sign-in')
     expect(await knex('sso_events').where({ kind: 'provider-changed' }).select('actor', 'detail')).toEqual([
-      { actor: expect.stringMatching(/^cli/), detail: '{"change":"enabled","rehearsal":"overridden"}' },
+      { actor: expect.stringMatching(/^cli/), detail: '{"change":"enabled","testSignIn":"overridden"}' },
     ])
   })
 
   it('is a link for a script that does not wait', async () => {
     await portal.connect(provider, { enabled: false })
-    const said = await json('providers', 'rehearse', 'acme', '--no-wait')
+    const said = await json('providers', 'test-sign-in', 'acme', '--no-wait')
     expect(said).toEqual({
-      url: expect.stringContaining(`${portal.url}/login/acme/rehearsal?ticket=`),
+      url: expect.stringContaining(`${portal.url}/login/acme/test-sign-in?token=`),
       expiresAt: expect.stringMatching(/^\d{4}-.*Z$/),
     })
   })
@@ -192,7 +192,7 @@ describe('parting', () => {
       `acme retires on ${day}T00:00:00.000Z.`,
     )
     expect(await json('providers', 'show', 'acme')).toMatchObject({ retireAt: `${day}T00:00:00.000Z` })
-    expect(await run('providers', 'keep', 'acme')).toBe('acme stays enabled\n')
+    expect(await run('providers', 'cancel-retirement', 'acme')).toBe('acme stays enabled\n')
     expect(await cli.refusal(['providers', 'retire', 'acme', '--at', 'soon'])).toBe(
       '--at: enter a date such as 2027-01-31, not "soon"',
     )
@@ -324,7 +324,7 @@ describe('portal-sso sessions', () => {
     )
     expect(await isIn(visitor)).toBe(false)
     expect(await signsIn()).toBe(false)
-    const { id } = (await portal.sso.users.findByEmail('ada@example.com', 'default'))!
+    const { id } = (await portal.sso.users.findByEmail('ada@example.com'))!
     expect(await run('events', '--kind', 'sessions-ended')).toMatch(new RegExp(`${id} +cli:`))
     expect(await json('users', 'activate', 'ada@example.com')).toMatchObject({ active: true, ended: 0 })
     expect(await signsIn()).toBe(true)

@@ -71,7 +71,7 @@ describe('portal-sso providers add', () => {
     const secretFile = ['--client-secret-file', file('secret', `${clientSecret}\n`)]
     const [fromFile, fromInput] = await Promise.all([
       cli.run(
-        flags('acme', ...more, '--email-domain', 'acme.example', '--without-rehearsal', ...secretFile),
+        flags('acme', ...more, '--email-domain', 'acme.example', '--without-test-sign-in', ...secretFile),
         {
           env: {
             BASE_URL: 'https://portal.example.com',
@@ -115,7 +115,7 @@ describe('portal-sso providers add', () => {
     const { code, stdout } = await cli.run(flags('acme'), { env })
     expect(code).toBe(0)
     expect(stdout.trimEnd().split('\n').at(-1)).toBe(
-      'acme is connected, but not enabled yet. Next, run `portal-sso providers rehearse acme`, then `portal-sso providers enable acme`.',
+      'acme is connected, but not enabled yet. Next, run `portal-sso providers test-sign-in acme`, then `portal-sso providers enable acme`.',
     )
     expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
@@ -130,7 +130,7 @@ describe('portal-sso providers add', () => {
     expect(JSON.parse(first.stdout)).toMatchObject({
       provider: { slug: 'acme', enabled: false, lastTest: { checks: expect.any(Array) } },
       urls: { redirectUri: 'http://localhost:3000/login/acme/callback' },
-      next: ['portal-sso providers rehearse acme', 'portal-sso providers enable acme'],
+      next: ['portal-sso providers test-sign-in acme', 'portal-sso providers enable acme'],
     })
     expect(first.stdout).not.toContain(clientSecret)
     expect(wrong).toMatchObject({ code: 1, stdout: '' })
@@ -374,7 +374,7 @@ describe('portal-sso providers test', () => {
     expect(lines.length).toBeGreaterThanOrEqual(6)
   })
 
-  it.each<[what: string, faults: Faults, finding: string, remedy: string]>([
+  it.each<[what: string, faults: Faults, message: string, hint: string]>([
     [
       'is another issuer',
       { discovery: { issuer: 'https://other.example' } },
@@ -387,16 +387,16 @@ describe('portal-sso providers test', () => {
       'the keys cannot be used: the key set responded with status 500',
       'must respond with a JSON key set',
     ],
-  ])('says what is wrong with one that %s, and what to do', async (_what, faults, finding, remedy) => {
+  ])('says what is wrong with one that %s, and what to do', async (_what, faults, message, hint) => {
     await connect('acme')
     Object.assign(provider.faults, faults)
     const { code, stdout, stderr } = await cli.run(['providers', 'test', 'acme'])
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'Testing acme …\n' })
     const lines = stdout.split('\n')
     const failed = lines.findIndex((line) => line.startsWith('  ✗ '))
-    expect(lines[failed]).toContain(finding)
+    expect(lines[failed]).toContain(message)
     expect(lines[failed + 1]).toMatch(/^ {4}→ /)
-    expect(lines[failed + 1]).toContain(remedy)
+    expect(lines[failed + 1]).toContain(hint)
   })
 
   it('shows what a provider says so that a terminal obeys none of it, as JSON too', async () => {
@@ -413,9 +413,9 @@ describe('portal-sso providers test', () => {
     }
     expect(text.stdout).not.toMatch(/^ {2}✓ forged/m)
     expect(json.stderr).toBe('')
-    const { ok, checks } = JSON.parse(json.stdout) as { ok: boolean; checks: { finding: string }[] }
+    const { ok, checks } = JSON.parse(json.stdout) as { ok: boolean; checks: { message: string }[] }
     expect(ok).toBe(false)
-    expect(checks.some(({ finding }) => finding.includes('forged'))).toBe(true)
+    expect(checks.some(({ message }) => message.includes('forged'))).toBe(true)
   })
 
   it('JSON on the screen is what it was when it is read', () => {
@@ -515,7 +515,7 @@ describe('portal-sso providers enable, recommend and reorder', () => {
       expect(await cli.run(['providers', ...args])).toMatchObject({ code: 0, stderr: '' })
       return (await list()).map(({ slug, enabled, recommended }) => [slug, enabled, recommended])
     }
-    expect(await act('enable', 'acme', '--without-rehearsal')).toEqual([
+    expect(await act('enable', 'acme', '--without-test-sign-in')).toEqual([
       ['acme', true, false],
       ['second', true, false],
     ])

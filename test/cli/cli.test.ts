@@ -85,7 +85,7 @@ describe('portal-sso users', () => {
 
 describe('portal-sso doctor', () => {
   const failures = (stdout: string) =>
-    [...stdout.matchAll(/^ {2}✗ (.*)\n {4}→ (.*)$/gm)].map(([, finding, remedy]) => [finding, remedy])
+    [...stdout.matchAll(/^ {2}✗ (.*)\n {4}→ (.*)$/gm)].map(([, message, hint]) => [message, hint])
 
   it('finds that all is well', async () => {
     await connect('acme')

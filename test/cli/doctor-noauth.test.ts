@@ -97,11 +97,11 @@ describe('a row', () => {
       ['tenant', 'edov-false', 'edov-text'],
       /preset entra/,
     ]),
-  ])('%s lets through what it is told to, with what to change', (_row, row, names, remedy) => {
+  ])('%s lets through what it is told to, with what to change', (_row, row, names, hint) => {
     expect(letThrough(row)).toEqual(names)
     for (const check of play(row).filter(({ result }) => result === 'failed')) {
-      expect(check.finding).toContain('signed in as the owner of the address')
-      expect(check.remedy).toMatch(remedy)
+      expect(check.message).toContain('signed in as the owner of the address')
+      expect(check.hint).toMatch(hint)
     }
   })
 
@@ -109,21 +109,21 @@ describe('a row', () => {
     expect(play(trusting)).toContainEqual({
       name: 'trust',
       result: 'warning',
-      finding: expect.stringMatching(
+      message: expect.stringMatching(
         /without emailDomains\): anyone who can set addresses there can sign in as anyone/,
       ),
-      remedy: expect.stringContaining('list the domains'),
+      hint: expect.stringContaining('list the domains'),
     })
     expect(play({ ...trusting, ...bounded })).toContainEqual({
       name: 'trust',
       result: 'ok',
-      finding: expect.stringMatching(/for acme\.example only$/),
+      message: expect.stringMatching(/for acme\.example only$/),
     })
     expect(play({}).map(({ name }) => name)).not.toContain('trust')
   })
 
   it('is attacked with an address of its own domains where that has to be verified, and of another where it has not', () => {
-    const names = play(bounded).map(({ name, finding }) => [name, finding.split(': ').at(-1)])
+    const names = play(bounded).map(({ name, message }) => [name, message.split(': ').at(-1)])
     expect(names).toContainEqual(['unverified', 'stopped, a code goes to the owner of the address'])
     expect(names).toContainEqual(['other-domain', 'stopped, a code goes to the owner of the address'])
     // With the domain that the attack takes for another one, it takes yet another.
@@ -131,8 +131,8 @@ describe('a row', () => {
   })
 
   it('whose attacker only gets what is his own says so', () => {
-    const { finding } = play({}).find(({ name }) => name === 'username')!
-    expect(finding).toMatch(/stopped, the attacker only gets an account of their own$/)
+    const { message } = play({}).find(({ name }) => name === 'username')!
+    expect(message).toMatch(/stopped, the attacker only gets an account of their own$/)
   })
 })
 
@@ -217,8 +217,8 @@ describe('portal-sso doctor noauth', () => {
     expect(row).toHaveProperty('checks.0', {
       name: 'unverified',
       result: 'failed',
-      finding: expect.stringMatching(/signed in as the owner of the address$/),
-      remedy: expect.any(String),
+      message: expect.stringMatching(/signed in as the owner of the address$/),
+      hint: expect.any(String),
     })
   })
 

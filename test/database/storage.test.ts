@@ -629,7 +629,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           provider: 'acme',
           reference: 'ABCD2345',
           clientAddress: '203.0.113.77',
-          detail: { code: 'answer_invalid', reason: 'the signature' },
+          detail: { code: 'response_invalid', reason: 'the signature' },
         } as const
         await events.record(event)
         await events.record({ kind: 'signed-out', portal, userId: 'ada' })

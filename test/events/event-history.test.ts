@@ -63,7 +63,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
         provider: 'acme',
         reference: 'ABCD2345',
         clientAddress: '203.0.113.7',
-        detail: { code: 'answer_invalid', reason: 'a "quoted" reason' },
+        detail: { code: 'response_invalid', reason: 'a "quoted" reason' },
       })
       await record({ kind: 'provider-removed', provider: 'acme', actor: 'cli' })
       await record({ kind: 'signed-in', userId: 'ada', provider: 'acme' })
@@ -80,7 +80,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
         reference: 'ABCD2345',
         actor: undefined,
         clientAddress: '203.0.113.7',
-        detail: { code: 'answer_invalid', reason: 'a "quoted" reason' },
+        detail: { code: 'response_invalid', reason: 'a "quoted" reason' },
       })
       expect(events.find(({ kind }) => kind === 'provider-removed')).toMatchObject({ actor: 'cli' })
       expect(events.find(({ kind }) => kind === 'signed-in')).toMatchObject({ userId: 'ada' })

@@ -82,7 +82,7 @@ describe('every action is one row and one event', () => {
     await new Visitor().get(`${portal.url}/login/acme/callback?code=x&state=x`)
     await portal.sso.providers.disable('acme')
     expect({ codes, users, changes }).toEqual({
-      codes: ['attempt_gone'],
+      codes: ['attempt_expired'],
       users: [ada.id],
       changes: ['acmedisabled'],
     })
@@ -90,7 +90,7 @@ describe('every action is one row and one event', () => {
 
   it.each([
     ['a post from another site', '/logout', 'cross_site_request', { 'sec-fetch-site': 'cross-site' }],
-    ['a post to the classic login', '/password-login', 'classic_login_off', {}],
+    ['a post to the classic login', '/password-login', 'classic_login_disabled', {}],
   ])('a refusal of %s', async (_what, path, code, headers) => {
     await open({
       mount(app, sso) {
@@ -114,7 +114,7 @@ describe('every action is one row and one event', () => {
     expect(heard).toHaveLength(1)
     expect(body).toContain(heard[0]!.reference)
     expect(heard[0]!.detail).toMatchObject({
-      code: 'answer_invalid',
+      code: 'response_invalid',
       reason: expect.stringMatching(/signature/),
     })
   })

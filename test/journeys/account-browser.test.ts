@@ -60,8 +60,8 @@ async function start(name: string, slug: string): Promise<void> {
 async function withUser(email: string): Promise<void> {
   await portal.knex('sso_identities').delete()
   await portal.knex('sso_sessions').delete()
-  if (!(await portal.sso.users.findByEmail(email, 'default')))
-    await portal.sso.users.create({ email, name: 'Ada Lovelace', fields: {} }, 'default')
+  if (!(await portal.sso.users.findByEmail(email)))
+    await portal.sso.users.create({ email, name: 'Ada Lovelace', fields: {} })
 }
 
 async function person(options: BrowserContextOptions = {}): Promise<Person> {

@@ -27,7 +27,7 @@ beforeAll(async () => {
   })
   northwind = await start('Northwind ID', 'northwind')
   tailspin = await start('Tailspin Accounts', 'tailspin')
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   await portal.sso.providers.connect({
     slug: 'northwind',
     displayName: 'Northwind ID',

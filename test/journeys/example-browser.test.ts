@@ -369,7 +369,7 @@ describe('an answer that is posted from another site, in a real browser', () => 
     provider.faults.discovery = { authorization_endpoint: authorization.href }
     portal = await startPortal()
     await portal.connect(provider, { responseMode: 'form_post' })
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   })
   afterEach(async () => {
     await portal.close()

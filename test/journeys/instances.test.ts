@@ -160,7 +160,7 @@ describe('two instances with one Redis and one database', () => {
     expect((await click(south)).status).toBe(404)
     expect((await on(south, () => visitor.open(answer))).status).toBe(404)
     expect(await signedInOn(south)).toBeUndefined()
-    await north.act('enable', 'acme', { withoutRehearsal: true })
+    await north.act('enable', 'acme', { withoutTestSignIn: true })
     expect((await click(south)).status).toBe(302)
   })
 

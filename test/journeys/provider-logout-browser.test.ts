@@ -169,7 +169,7 @@ describe('a page of the provider that frames us when somebody signs out there', 
     open.push(portal)
     const { url, sso } = portal
     await portal.connect(provider, { frontChannelLogout: true })
-    await sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     const page = await newPage()
     await page.goto(`${url}/login/acme?returnTo=/portal`)
     expect(await isIn(page, url)).toBe(true)

@@ -41,7 +41,7 @@ beforeAll(async () => {
     ['ada@example.com', 'Ada Lovelace'],
     ['grace@example.com', 'Grace Hopper'],
   ] as const)
-    await portal.sso.users.create({ email, name, fields: {} }, 'default')
+    await portal.sso.users.create({ email, name, fields: {} })
 })
 afterAll(async () => {
   await browser.close()

@@ -22,7 +22,7 @@ afterEach(() => portal.close())
 async function open(settings = {}, options: TestPortalOptions = {}): Promise<void> {
   portal = await startPortal(options)
   await portal.connect(provider, { frontChannelLogout: true, ...settings })
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
 }
 
 async function signIn(sid = 'session-1', slug = 'acme'): Promise<Visitor> {
@@ -96,7 +96,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     await open()
     const visitor = await signIn()
     // The version is another one: its metadata is to be read anew.
-    await portal.sso.providers.update('acme', { prompt: 'login' }, { withoutRehearsal: true } as object)
+    await portal.sso.providers.update('acme', { prompt: 'login' }, { withoutTestSignIn: true } as object)
     provider.faults.discoveryResponse = { status: 500 }
     const seen = await frame()
     expect(seen.status).toBe(200)
@@ -292,7 +292,7 @@ describe('Microsoft Entra ID, which sends no iss,', () => {
     await open()
     const row = { slug: 'entra', frontChannelLogout: true, ...entra.row(tenant) }
     await portal.connect(entra, row)
-    await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} })
     const ada = await signInFrom(contoso)
     const sid = `session-of-${contoso}`
     expect((await frame({ sid: 'another' }, undefined, 'entra')).status).toBe(200)
@@ -310,7 +310,7 @@ describe('Microsoft Entra ID, which sends no iss,', () => {
   it('ends no session of the same id that came from elsewhere, and none that is just beginning outlives it', async () => {
     await open()
     await portal.connect(entra, { slug: 'entra', frontChannelLogout: true, ...entra.row('organizations') })
-    await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} })
     const elsewhere = await signIn('session-1')
     let goOn = () => {}
     entra.faults.tokenWaitsFor = new Promise<void>((resolve) => {
@@ -337,7 +337,7 @@ describe('the option', () => {
     const before = await providers.find('acme')
     const after = await providers.update('acme', { frontChannelLogout: true })
     expect(after).toMatchObject({ frontChannelLogout: true, testSignInAt: before!.testSignInAt })
-    expect(JSON.stringify(await providers.exportProviders())).toContain('"frontChannelLogout":true')
+    expect(JSON.stringify(await providers.export())).toContain('"frontChannelLogout":true')
     expect((await providers.update('acme', { frontChannelLogout: null })).frontChannelLogout).toBe(false)
     expect(providers.frontChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/frontchannel`)
   })

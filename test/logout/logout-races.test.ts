@@ -31,7 +31,7 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
   open.push(started)
   if (!options.database || !(await started.sso.providers.find('acme'))) {
     await started.connect(provider)
-    await started.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await started.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   }
   return started
 }

@@ -35,7 +35,7 @@ async function emptyPortal(options: TestPortalOptions = {}): Promise<TestPortal>
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
   const portal = await emptyPortal(options)
   await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   return portal
 }
 
@@ -247,7 +247,7 @@ describe('signing out at the provider too', () => {
       mount(app, sso) {
         app.use(sso.session())
         app.post('/classic', async (req, res) => {
-          req.login((await sso.users.findByEmail('ada@example.com', 'default'))!, () => res.send('in'))
+          req.login((await sso.users.findByEmail('ada@example.com'))!, () => res.send('in'))
         })
         mountDefault(app, sso)
       },
@@ -390,7 +390,7 @@ describe('after signing out, on a machine that others use too', () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await portal.sso.providers.disable('acme', { endSessions: true })
-    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     expect(next(await leave(visitor, `${portal.url}/logout`))).toBe(`${portal.url}/logout/done`)
     expect(await promptAt(portal, visitor)).toBe('login')
   })
@@ -406,7 +406,7 @@ describe('after signing out, on a machine that others use too', () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await portal.sso.providers.disable('acme', { endSessions: true })
-    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     expect(await isIn(visitor, portal)).toBe(false)
     expect(await promptAt(portal, visitor)).toBeNull()
   })
@@ -452,8 +452,8 @@ describe('a logout token', () => {
     open.push(other)
     await portal.connect(other, { slug: 'other', displayName: 'Other' })
     await portal.connect(provider, { portal: 'south' })
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'south')
-    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, { portal: 'south' })
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
 
     const adas = [await signIn(portal, { sid: 'one' }), await signIn(portal, { sid: 'two' })]
     const elsewhere = new Visitor()
@@ -481,7 +481,7 @@ describe('a logout token', () => {
 
   it('that names a session and a subject also ends the subject’s sessions without a session id', async () => {
     const portal = await portalWithAda()
-    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
     const other = await signIn(portal, { sid: 'two' })
     delete provider.person.sid
     const untold = await signIn(portal)

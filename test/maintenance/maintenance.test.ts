@@ -54,7 +54,7 @@ const aging = {
     column: 'expires_at',
     keep: 24,
     index: 'sso_one_time_links_age',
-    row: { portal, kind: 'rehearsal', detail: '{}', created_at: long },
+    row: { portal, kind: 'test-sign-in', detail: '{}', created_at: long },
   },
 }
 
@@ -349,19 +349,15 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
     })
 
     it('tickets a day after they ran out', async () => {
-      const ticket = (id: string, expires: number) => ({
+      const token = (id: string, expires: number) => ({
         id,
         portal: 'default',
-        kind: 'rehearsal',
+        kind: 'test-sign-in',
         detail: '{}',
         created_at: inDays(-3),
         expires_at: inDays(expires),
       })
-      await knex('sso_one_time_links').insert([
-        ticket('old', -1.01),
-        ticket('over', -0.9),
-        ticket('good', 0.01),
-      ])
+      await knex('sso_one_time_links').insert([token('old', -1.01), token('over', -0.9), token('good', 0.01)])
       const { sso } = await instance()
       await sso.runMaintenance()
       expect(await knex('sso_one_time_links').orderBy('id').pluck('id')).toEqual(['good', 'over'])

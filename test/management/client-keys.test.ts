@@ -18,7 +18,7 @@ afterAll(() => provider.close())
 beforeEach(async () => {
   provider.reset()
   portal = await startPortal()
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 })
 afterEach(async () => {
   jest.restoreAllMocks()

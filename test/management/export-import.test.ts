@@ -44,10 +44,10 @@ const all = {
   logout: 'portal',
 } as const
 
-const exported = (passphrase?: string) => from.sso.providers.exportProviders([], { passphrase })
+const exported = (passphrase?: string) => from.sso.providers.export([], { passphrase })
 
 const imported = (file: object, how: object = {}) =>
-  to.sso.providers.importProviders(JSON.stringify(file), how) as Promise<Imported[]>
+  to.sso.providers.import(JSON.stringify(file), how) as Promise<Imported[]>
 
 const outcomes = (report: Imported[]) => report.map(({ slug, outcome }) => [slug, outcome])
 
@@ -55,7 +55,7 @@ const outcomes = (report: Imported[]) => report.map(({ slug, outcome }) => [slug
 async function refused(file: object | string, how: object = {}): Promise<string> {
   const text = typeof file === 'string' ? file : JSON.stringify(file)
   const before = await to.sso.providers.list()
-  const error: unknown = await to.sso.providers.importProviders(text, how).catch((thrown: unknown) => thrown)
+  const error: unknown = await to.sso.providers.import(text, how).catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(ConfigurationError)
   expect(await to.sso.providers.list()).toEqual(before)
   return (error as Error).message
@@ -99,11 +99,9 @@ describe('an export', () => {
   it('holds just those that are named; a name that nobody has is refused', async () => {
     await connect(from, 'acme')
     await connect(from, 'second')
-    const { providers } = await from.sso.providers.exportProviders(['second'])
+    const { providers } = await from.sso.providers.export(['second'])
     expect(providers.map(({ slug }) => slug)).toEqual(['second'])
-    await expect(from.sso.providers.exportProviders(['third'])).rejects.toThrow(
-      'no provider is called "third"',
-    )
+    await expect(from.sso.providers.export(['third'])).rejects.toThrow('no provider is called "third"')
   })
 
   it('seals secrets under a passphrase that costs 600 000 rounds a guess, and tells in the event log', async () => {
@@ -216,7 +214,9 @@ describe('an import', () => {
     await connect(from)
     await imported(await exported(passphrase), { passphrase, portal: 'other' })
     expect(await to.sso.providers.list()).toEqual([])
-    expect(await to.sso.providers.list('other')).toMatchObject([{ slug: 'acme', portal: 'other' }])
+    expect(await to.sso.providers.list({ portal: 'other' })).toMatchObject([
+      { slug: 'acme', portal: 'other' },
+    ])
   })
 })
 

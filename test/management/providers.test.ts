@@ -3,8 +3,8 @@ import { EventLog } from '../../lib/events/event-log.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
-import type { ProviderSettings } from '../../lib/providers/provider.ts'
 import { createProvidersTable } from '../../lib/providers/providers-table.ts'
+import type { ProviderSettings } from '../../lib/providers/settings.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
 import { SecretBox } from '../../lib/shared/seal.ts'
@@ -29,7 +29,7 @@ afterAll(() => provider.close())
 beforeEach(async () => {
   provider.reset()
   portal = await startPortal()
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   visitor = new Visitor()
 })
 afterEach(async () => {
@@ -92,7 +92,7 @@ describe('connecting a provider', () => {
     await portal.connect(provider, { slug: 'second', enabled: false })
     expect(await slugs()).toEqual(['acme'])
     expect((await click('second')).status).toBe(404)
-    await portal.sso.providers.enable('second', { withoutRehearsal: true })
+    await portal.sso.providers.enable('second', { withoutTestSignIn: true })
     expect(await slugs()).toEqual(['acme', 'second'])
     expect(await signsIn('second')).toBe(true)
   })
@@ -161,7 +161,7 @@ describe('connecting a provider', () => {
     expect(ok).toBe(true)
     const found = checks.filter(({ name }) => name === 'logout' || name === 'back-channel')
     expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
-    for (const [at, finding] of findings.entries()) expect(found[at]!.finding).toMatch(finding)
+    for (const [at, message] of findings.entries()) expect(found[at]!.message).toMatch(message)
   })
 })
 
@@ -521,7 +521,7 @@ describe('the picker', () => {
     ])
     await portal.sso.providers.recommend('two')
     expect((await picker()).filter(({ recommended }) => recommended).map(({ slug }) => slug)).toEqual(['two'])
-    await portal.sso.providers.recommend(undefined)
+    await portal.sso.providers.clearRecommended()
     expect((await picker()).some(({ recommended }) => recommended)).toBe(false)
     await expect(portal.sso.providers.recommend('nobody')).rejects.toThrow('no provider is called "nobody"')
   })

@@ -152,18 +152,22 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
 
     it('is kept after all, as long as the day has not come', async () => {
       await portal.sso.providers.retire('acme', inHours(1))
-      await portal.sso.providers.keep('acme', { actor: 'root' })
+      await portal.sso.providers.cancelRetirement('acme', { actor: 'root' })
       expect((await new Visitor().get(`${portal.url}/login`)).body).not.toContain('Available until')
       expect((await events('provider-changed')).at(-1)).toEqual({ actor: 'root', detail: { change: 'kept' } })
-      await expect(portal.sso.providers.keep('acme')).rejects.toThrow('no last day that is still to come')
+      await expect(portal.sso.providers.cancelRetirement('acme')).rejects.toThrow(
+        'no last day that is still to come',
+      )
       await lastDayWas(1)
-      await expect(portal.sso.providers.keep('acme')).rejects.toThrow('if it is disabled, enable it')
+      await expect(portal.sso.providers.cancelRetirement('acme')).rejects.toThrow(
+        'if it is disabled, enable it',
+      )
     })
 
     it('works again when it is enabled after its last day, and its sessions go on', async () => {
       const visitor = await signIn()
       await lastDayWas(60_000)
-      await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+      await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
       await portal.sso.runMaintenance()
       expect(await isIn(visitor)).toBe(true)
       expect(await isIn(await signIn())).toBe(true)
@@ -174,7 +178,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const at = inHours(1)
       await portal.sso.providers.retire('acme', at)
       await portal.sso.providers.disable('acme')
-      await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+      await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
       expect((await row()).retire_at).toBe(at.toISOString())
     })
 
@@ -293,25 +297,25 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect((await new Visitor().get(`${portal.url}/login`)).body).not.toContain('/login/acme')
       expect((await new Visitor().get(`${portal.url}/login/acme`)).status).toBe(404)
       for (const act of [
-        portal.sso.providers.enable('acme', { withoutRehearsal: true }),
+        portal.sso.providers.enable('acme', { withoutTestSignIn: true }),
         portal.sso.providers.update('acme', { displayName: 'X' }),
         portal.sso.providers.usage('acme'),
         portal.sso.providers.reorder(['acme']),
         portal.sso.providers.recommend('acme'),
       ])
         await expect(act).rejects.toThrow('no provider is called "acme"')
-      expect(await portal.sso.providers.removed()).toEqual([
+      expect(await portal.sso.providers.listRemoved()).toEqual([
         { slug: 'acme', displayName: 'Acme', removedAt: expect.stringMatching(/^\d{4}-.*Z$/) },
       ])
       await portal.sso.providers.restore('acme', { actor: 'root' })
-      expect(await portal.sso.providers.removed()).toEqual([])
+      expect(await portal.sso.providers.listRemoved()).toEqual([])
       expect(await portal.sso.providers.find('acme')).toMatchObject({
         id,
         enabled: false,
         recommended: false,
       })
       expect((await row()).client_secret).toBe(client_secret)
-      await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+      await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
       expect(await isIn(await signIn())).toBe(true)
       expect((await events('provider-changed')).map(({ detail }) => detail)).toContainEqual({
         change: 'restored, disabled',
@@ -341,7 +345,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await portal.sso.providers.remove('acme')
       acme.faults.discoveryResponse = { status: 500 }
       await expect(portal.connect(acme)).rejects.toThrow()
-      expect(await portal.sso.providers.removed()).toHaveLength(1)
+      expect(await portal.sso.providers.listRemoved()).toHaveLength(1)
     })
 
     it('cannot be restored in another portal, nor one that never was', async () => {
@@ -350,7 +354,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
         'no removed provider is called "acme" in the portal "north"',
       )
       await expect(portal.sso.providers.restore('nope')).rejects.toThrow('no removed provider')
-      expect(await portal.sso.providers.removed('north')).toEqual([])
+      expect(await portal.sso.providers.listRemoved({ portal: 'north' })).toEqual([])
     })
   })
 
@@ -377,7 +381,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect(await dependents()).toMatchObject({ onlyWayIn: 0 })
       await portal.sso.providers.disable('other')
       expect(await dependents()).toMatchObject({ onlyWayIn: 1 })
-      await portal.sso.providers.enable('other', { withoutRehearsal: true })
+      await portal.sso.providers.enable('other', { withoutTestSignIn: true })
       expect(await dependents()).toMatchObject({ onlyWayIn: 0 })
       await knex('sso_providers')
         .where({ slug: 'other' })

@@ -65,7 +65,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
   it('seals all of them anew while people sign in; an instance that knows the new one only reads them all', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    await old.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+    await old.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
     const before = await dump(old)
     const during = await start(testSecret, newSecret)
     const rotating = await start(newSecret, testSecret)

@@ -3,8 +3,8 @@ import type { PortalSsoOptions, User } from '../../lib/index.ts'
 import { takeClock } from '../support/clock.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
-import { textOf } from '../support/rehearse.ts'
 import { signIn } from '../support/scene.ts'
+import { textOf } from '../support/test-sign-in.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
 const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0'
@@ -122,7 +122,7 @@ describe('sso.sessions', () => {
       expect(await isIn(goes)).toBe(true)
       expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(1)
       expect(await isIn(goes)).toBe(false)
-      if (act === 'disable') await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+      if (act === 'disable') await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     }
     expect(await isIn(stays)).toBe(true)
     expect((await ended()).map(({ provider }) => provider)).toEqual(['acme', 'acme'])
@@ -141,7 +141,7 @@ describe('sso.sessions', () => {
   it('neither lists nor ends sessions of another portal', async () => {
     const visitor = await startSession()
     const [session] = await list()
-    expect(await portal.sso.sessions.list({ userId: ada.id, portal: 'south' })).toEqual([])
+    expect(await portal.sso.sessions.list({ userId: ada.id }, { portal: 'south' })).toEqual([])
     expect(await portal.sso.sessions.end(session!.id, { portal: 'south' })).toBe(false)
     expect(await portal.sso.sessions.endAll({ userId: ada.id }, { portal: 'south' })).toBe(0)
     await expect(portal.sso.sessions.endAll({ provider: 'acme' }, { portal: 'south' })).rejects.toThrow(

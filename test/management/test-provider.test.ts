@@ -28,8 +28,8 @@ async function testUnsaved(settings: Partial<ProviderInput> = {}): Promise<Lines
   expect(ok).toBe(checks.every(({ result }) => result !== 'failed'))
   // Nothing is saved, whatever the result.
   expect(await portal.sso.providers.list()).toEqual([])
-  for (const { result, remedy } of checks)
-    expect([result, remedy !== undefined]).toEqual([result, result !== 'ok'])
+  for (const { result, hint } of checks)
+    expect([result, hint !== undefined]).toEqual([result, result !== 'ok'])
   return Object.fromEntries(checks.map((check) => [check.name, check]))
 }
 
@@ -165,9 +165,9 @@ describe('a test of a provider', () => {
     Object.assign(provider.faults, faults)
     const lines = await testUnsaved(settings())
     expect(named(lines, 'failed')).toEqual([failed])
-    expect(lines[failed]!.finding).toMatch(says)
+    expect(lines[failed]!.message).toMatch(says)
     const error: unknown = await portal.connect(provider, settings()).catch((thrown: unknown) => thrown)
-    expect((error as Error).message).toBe(`${lines[failed]!.finding} – ${lines[failed]!.remedy}`)
+    expect((error as Error).message).toBe(`${lines[failed]!.message} – ${lines[failed]!.hint}`)
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
@@ -218,9 +218,9 @@ describe('a test of a provider', () => {
     }
     provider.faults.discovery = { id_token_signing_alg_values_supported: Array(1000).fill('H\u001b[2J') }
     const lines = await testUnsaved()
-    expect(lines.credentials!.finding).toContain('(status 401, AADSTS7000215)')
+    expect(lines.credentials!.message).toContain('(status 401, AADSTS7000215)')
     expect(JSON.stringify(lines)).not.toContain(clientSecret)
-    expect(lines.signing!.finding).toHaveLength(500)
+    expect(lines.signing!.message).toHaveLength(500)
     expect(JSON.stringify(lines)).not.toContain('\\u001b[')
   })
 
@@ -250,7 +250,7 @@ describe('a test of a provider', () => {
     [100, 'warning', /clock is (99|100|101) s ahead of ours/],
     [-100, 'warning', /clock is (99|100|101) s behind ours/],
     [-3600, 'failed', /clock is 3\d\d\d s behind ours; up to 30 s are tolerated/],
-  ])('detects a clock that is %d seconds off: %s', async (seconds, result, finding) => {
+  ])('detects a clock that is %d seconds off: %s', async (seconds, result, message) => {
     const headers = { date: new Date(Date.now() + seconds * 1000).toUTCString() }
     Object.assign(provider.faults, {
       discoveryResponse: { headers },
@@ -259,7 +259,7 @@ describe('a test of a provider', () => {
     } satisfies Faults)
     const { clock } = await testUnsaved()
     expect(clock).toMatchObject({ result })
-    expect(clock!.finding).toMatch(finding)
+    expect(clock!.message).toMatch(message)
   })
 
   it('does not take a cached document for a slow clock', async () => {

@@ -28,7 +28,7 @@ beforeEach(async () => {
   proxy = await startConnectProxy()
   portal = await startPortal()
   outbound = createHttpClients({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.1'], concurrency: 4 })
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 })
 afterEach(async () => {
   await outbound.close()

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { type ProviderInput, readInput } from '../../lib/management/provider-input.ts'
-import type { ProviderChanges } from '../../lib/providers/provider.ts'
+import type { ProviderChanges } from '../../lib/providers/settings.ts'
 import { ConfigurationError } from '../../lib/shared/errors.ts'
 import {
   contoso,
@@ -40,7 +40,7 @@ async function open(
 ): Promise<void> {
   portal = await startPortal(options)
   await portal.connect(entra, { slug: 'entra', displayName: 'Contoso', ...entra.row(tenant), ...settings })
-  await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} })
 }
 
 const click = () => visitor.open(`${portal.url}/login/entra?returnTo=/portal`)
@@ -463,7 +463,7 @@ describe('a provider that wants consent first', () => {
     [
       'a second factor',
       { tokenError: entraError('interaction_required', 50076).tokenError },
-      'answer_invalid',
+      'response_invalid',
     ],
     ['nobody', { authorizeError: { error: 'access_denied' } }, 'provider_denied'],
     [

@@ -18,7 +18,7 @@ beforeAll(async () => {
   other = await startFaultyProvider()
   portal = await startPortal()
   await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
 })
 afterAll(async () => {
   await portal.close()

@@ -121,7 +121,7 @@ describe('whatever comes back from a provider through the browser', () => {
       } catch (error) {
         if (!(error instanceof PortalSsoError)) throw error
         seen.refused++
-        expect(error.code).toBe('answer_malformed')
+        expect(error.code).toBe('response_malformed')
       }
     })
     fc.assert(property, effort(5))
@@ -145,7 +145,7 @@ describe('over HTTP', () => {
     for (const [at, provider] of providers.entries())
       await portal.connect(provider, { slug: at === 0 ? 'acme' : `acme-${at}`, displayName: `Acme ${at}` })
     for (const sub of people) {
-      await portal.sso.users.create({ email: `${sub}@example.com`, name: sub, fields: {} }, 'default')
+      await portal.sso.users.create({ email: `${sub}@example.com`, name: sub, fields: {} })
       for (const at of providers.keys()) expect(await signIn(at, person(sub))).toBe(`${sub}@example.com`)
     }
   })

@@ -67,7 +67,7 @@ async function open(options: TestPortalOptions = {}): Promise<TestPortal> {
   portal = await startInstance(options)
   await portal.connect(provider)
   await portal.connect(usual, { slug: 'usual', displayName: 'Usual' })
-  await portal.sso.users.create(ada, 'default')
+  await portal.sso.users.create(ada)
   return portal
 }
 
@@ -468,7 +468,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     provider.person = claimed('mallory', 'shared@example.com')
     await toCode('shared@example.com')
     await enter(mailServer.codeTo('shared@example.com'))
-    await portal.sso.users.create({ ...ada, email: 'shared@example.com' }, 'default')
+    await portal.sso.users.create({ ...ada, email: 'shared@example.com' })
     const seen = await visitor.post(`${portal.url}/register`, { name: 'Mallory' })
     expect(seen.location).toContain('/login/acme')
     expect((await visitor.follow(seen)).body).toContain('name="email"')
@@ -508,7 +508,7 @@ describe('look-alikes', () => {
     ['a domain with a DOTLESS I', 'kim@k\u0131m.example', 'kim@xn--km-hpa.example'],
   ])('with %s get a mail at their own address and never the account', async (_what, typed, address) => {
     await open()
-    await portal.sso.users.create({ ...ada, email: 'kim@example.com' }, 'default')
+    await portal.sso.users.create({ ...ada, email: 'kim@example.com' })
     await toCode(typed)
     expect(mailServer.codes.map(({ recipients }) => recipients)).toEqual([[address]])
     const seen = await visitor.follow(await enter(mailServer.codeTo(address)))
@@ -882,7 +882,7 @@ describe('the steps of a verification', () => {
   it('belong to one portal', async () => {
     await open({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
-    await portal.sso.users.create(ada, 'south')
+    await portal.sso.users.create(ada, { portal: 'south' })
     await toCode()
     const code = mailServer.codeTo(ada.email)
     const south = { 'x-portal': 'south' }
@@ -1028,7 +1028,7 @@ describe('signing in with a linked method', () => {
 
   it('counts for the user who did, not for the next one in this browser', async () => {
     await open()
-    await portal.sso.users.create({ ...ada, email: 'bob@example.com' }, 'default')
+    await portal.sso.users.create({ ...ada, email: 'bob@example.com' })
     await start()
     await proveByUsual()
     const proved = visitor.clone()

@@ -169,7 +169,7 @@ describe('an abandoned registration', () => {
     await open()
     await toForm()
     provider.person = { sub: 'bob', email: 'bob@example.com', email_verified: true, name: 'Bob' }
-    await portal.sso.users.create({ email: 'bob@example.com', name: 'Bob', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'bob@example.com', name: 'Bob', fields: {} })
   }
 
   it('is deleted once another user has signed in', async () => {
@@ -208,7 +208,7 @@ describe('registration is refused', () => {
     const seen = await toForm()
     expect(seen.status).toBe(403)
     expect(portal.logs.at(-1)!.fields.code).toBe('registration_closed')
-    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
     expect((await toForm()).url).toBe(`${portal.url}/portal/new`)
   })
 
@@ -232,7 +232,7 @@ describe('registration is refused', () => {
     await open()
     provider.person = person
     expect((await toForm()).status).toBe(403)
-    expect(portal.logs.at(-1)!.fields.code).toBe('address_unproven')
+    expect(portal.logs.at(-1)!.fields.code).toBe('email_unverified')
   })
 
   it('when the provider was disabled or changed between form and post', async () => {
@@ -240,7 +240,7 @@ describe('registration is refused', () => {
     await toForm()
     await portal.sso.providers.disable('acme')
     expect((await send({ name: 'Grace' })).status).toBe(409)
-    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     expect((await send({ name: 'Grace' })).status).toBe(409)
     expect(await users()).toHaveLength(0)
   })

@@ -114,7 +114,7 @@ async function start({ redis, store, gate }: InstanceOptions, more: TestPortalOp
         req.login(req.user, (error) => (error ? next(error) : res.send('in')))
       })
       app.post('/classic', sso.session({ own: true }), async (req, res) => {
-        const user = await sso.users.findByEmail('ada@example.com', 'default')
+        const user = await sso.users.findByEmail('ada@example.com')
         req.login(user!, () => res.send('in'))
       })
     },
@@ -129,7 +129,7 @@ async function startBoth(setup: StoreSetup, gate?: Gate, database?: TestPortalOp
   const shared = { redis: setup.redis, store: setup.newStore?.(), gate }
   const north = await start(shared, { ...(database && { database }) })
   await north.connect(provider)
-  await north.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  await north.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   const isShared = shared.redis !== undefined || shared.store !== undefined
   const south = isShared ? await start(shared, { database: north.knex, baseUrl: north.url }) : north
   return { north, south, instances: [...new Set([north, south])] }
@@ -231,7 +231,7 @@ describe('a session that the host refreshes, by `req.login` of the signed-in use
     const idleMinutes = 600
     const portal = await start({}, { session: { idleMinutes: 5, portals: { default: { idleMinutes } } } })
     await portal.connect(provider)
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     const visitor = new Visitor()
     await visitor.open(`${portal.url}/login/acme`)
     const tenMinutesAgo = new Date(Date.now() - 600_000).toISOString()

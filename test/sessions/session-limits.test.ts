@@ -37,8 +37,7 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
   const portal = await startPortal(options)
   open.push(portal)
   await portal.connect(provider)
-  if (!options.users)
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  if (!options.users) await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   return portal
 }
 

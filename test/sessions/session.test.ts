@@ -28,8 +28,7 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
   const portal = await startPortal(options)
   open.push(portal)
   await portal.connect(provider)
-  if (!options.users)
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  if (!options.users) await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   return portal
 }
 
@@ -630,7 +629,7 @@ describe('a host', () => {
       mount(app, sso) {
         app.use(sso.session())
         app.post('/classic', async (req, res) => {
-          const user = await sso.users.findByEmail('ada@example.com', 'default')
+          const user = await sso.users.findByEmail('ada@example.com')
           req.login(user!, () => res.send('in'))
         })
         mountDefault(app, sso)

@@ -26,8 +26,8 @@ describe('describeError', () => {
       claims: payload,
       code: payload,
     })
-    const text = describeError(new PortalSsoError('answer_invalid', 'the answer', { cause: library }))
-    expect(text).toBe('the answer (answer_invalid): unexpected claims')
+    const text = describeError(new PortalSsoError('response_invalid', 'the answer', { cause: library }))
+    expect(text).toBe('the answer (response_invalid): unexpected claims')
   })
 
   it('leaves out the values of a failed SQL statement, also from a Knex instance of the host', async () => {

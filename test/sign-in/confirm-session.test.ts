@@ -68,7 +68,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
   }
   const providerChanged = 'provider_changed: the provider was changed during the sign-in'
   const linkDeleted = 'provider_changed: the link was deleted during the sign-in'
-  const signedOut = 'signed_out_meanwhile: the provider ended its session during the sign-in'
+  const signedOut = 'signed_out_during_sign_in: the provider ended its session during the sign-in'
   const expectEnded = async (confirmed: Promise<string>, message: string) => {
     expect([await confirmed, endedSessions]).toEqual([message, 1])
   }

@@ -24,7 +24,7 @@ beforeEach(async () => {
   entra.reset()
   portal = await startPortal()
   await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   visitor = new Visitor()
 })
 afterEach(() => portal.close())
@@ -109,7 +109,7 @@ describe('the issuer that is named', () => {
     const seen = await initiate({ ...asked, target_link_uri: `${portal.url}/portal` })
     expect(seen.status).toBe(404)
     expect(seen.body).toContain('href="/login?returnTo=%2Fportal"')
-    expect(portal.logs.at(-1)!.fields.code).toBe('provider_unknown')
+    expect(portal.logs.at(-1)!.fields.code).toBe('provider_not_found')
   })
 
   it('of a disabled provider is refused', async () => {

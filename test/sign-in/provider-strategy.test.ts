@@ -17,7 +17,7 @@ beforeAll(async () => {
   provider = await startFaultyProvider()
   portal = await startPortal({ rateLimits: false })
   await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 })
 afterAll(async () => {
   await portal.close()
@@ -181,7 +181,7 @@ describe('an attempt is valid only for what it was started for', () => {
       expectRefusal(
         await signInWith(changes),
         400,
-        'answer_invalid',
+        'response_invalid',
         /belongs to another provider \(mix-up\)/,
       )
       expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
@@ -199,11 +199,16 @@ describe('an attempt is valid only for what it was started for', () => {
   })
 
   it('with another nonce', async () => {
-    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'answer_invalid', /nonce/)
+    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'response_invalid', /nonce/)
   })
 
   it('with another verifier', async () => {
-    expectRefusal(await signInWith({ codeVerifier: 'x'.repeat(43) }), 400, 'answer_invalid', /invalid_grant/)
+    expectRefusal(
+      await signInWith({ codeVerifier: 'x'.repeat(43) }),
+      400,
+      'response_invalid',
+      /invalid_grant/,
+    )
   })
 })
 
@@ -218,7 +223,7 @@ it.each([
     const { state } = await asked()
     const answer = { state: state!, iss: provider.issuer, code }
     const seen = await visitor.post(`${portal.url}/login/acme/callback`, answer)
-    expectRefusal(seen, 400, 'answer_malformed', /the code is/)
+    expectRefusal(seen, 400, 'response_malformed', /the code is/)
     expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
   },
 )
@@ -244,7 +249,7 @@ describe('UserInfo', () => {
     await portal.connect(provider, { slug: 'sparse' })
     expect((await signIn('sparse')).url).not.toBe(`${portal.url}/portal`)
     expect(asksUserInfo()).toBe(false)
-    expect(causes()).not.toMatch(/userinfo|answer_invalid/i)
+    expect(causes()).not.toMatch(/userinfo|response_invalid/i)
   })
 
   it.each(['\u0000token', 'to\nken', 'token\u00e4'])(
@@ -252,7 +257,7 @@ describe('UserInfo', () => {
     async (text) => {
       provider.faults.claimsInUserinfoOnly = true
       provider.faults.tokenAnswer = { access_token: text }
-      expectRefusal(await signIn(), 400, 'answer_invalid', /the access token is not in ASCII/)
+      expectRefusal(await signIn(), 400, 'response_invalid', /the access token is not in ASCII/)
       expect(asksUserInfo()).toBe(false)
     },
   )
@@ -260,7 +265,7 @@ describe('UserInfo', () => {
   it('must have the same subject', async () => {
     provider.faults.claimsInUserinfoOnly = true
     provider.faults.userinfoClaims = { sub: 'grace' }
-    expectRefusal(await signIn(), 400, 'answer_invalid', /sub/)
+    expectRefusal(await signIn(), 400, 'response_invalid', /sub/)
   })
 })
 
@@ -301,10 +306,10 @@ describe('a refusal tells whose fault it is', () => {
     ['invalid_scope', 502, 'provider_error'],
     ['unsupported_grant_type', 502, 'provider_error'],
     ['consent_required', 403, 'consent_missing'],
-    ['invalid_grant', 400, 'answer_invalid'],
-    ['invalid_request', 400, 'answer_invalid'],
-    ['not_invalid_client', 400, 'answer_invalid'],
-    ['invalid_clients', 400, 'answer_invalid'],
+    ['invalid_grant', 400, 'response_invalid'],
+    ['invalid_request', 400, 'response_invalid'],
+    ['not_invalid_client', 400, 'response_invalid'],
+    ['invalid_clients', 400, 'response_invalid'],
   ])('the token endpoint refuses with %s', async (error, status, code) => {
     provider.faults.tokenError = { body: { error, error_description: 'so it is' } }
     expectRefusal(
@@ -326,7 +331,7 @@ describe('a refusal tells whose fault it is', () => {
 
   it('a token endpoint that only sends an error code', async () => {
     provider.faults.tokenError = { body: { error: 'invalid_grant' } }
-    expectRefusal(await signIn(), 400, 'answer_invalid', /: "invalid_grant"/)
+    expectRefusal(await signIn(), 400, 'response_invalid', /: "invalid_grant"/)
   })
 
   it('and never repeats a code that a provider quotes', async () => {
@@ -336,7 +341,7 @@ describe('a refusal tells whose fault it is', () => {
     const error_description = `the code ${code} is used up, get another one than ${code}`
     provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
     const seen = await visitor.open(answer)
-    expectRefusal(seen, 400, 'answer_invalid', /the code … is used up, get another one than …/)
+    expectRefusal(seen, 400, 'response_invalid', /the code … is used up, get another one than …/)
     expect(causes()).not.toContain(code)
   })
 
@@ -346,12 +351,12 @@ describe('a refusal tells whose fault it is', () => {
     answer.searchParams.set('code', 'k0d3')
     const error_description = `neither k0d3 nor ${provider.clientSecret}, please`
     provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
-    expectRefusal(await visitor.open(answer.href), 400, 'answer_invalid', /: neither … nor …, please"/)
+    expectRefusal(await visitor.open(answer.href), 400, 'response_invalid', /: neither … nor …, please"/)
   })
 
   it('an invalid token', async () => {
     provider.faults.claims = { sub: '' }
-    expectRefusal(await signIn(), 400, 'answer_invalid', /sub/)
+    expectRefusal(await signIn(), 400, 'response_invalid', /sub/)
   })
 
   it.each([
@@ -379,7 +384,7 @@ describe('a refusal tells whose fault it is', () => {
     ['that answers with no JSON', { tokenResponse: { body: 'x' } }],
   ])('a provider %s', async (_what, faults) => {
     Object.assign(provider.faults, faults)
-    expectRefusal(await signIn(), 400, 'answer_invalid', /./)
+    expectRefusal(await signIn(), 400, 'response_invalid', /./)
   })
 })
 

@@ -25,7 +25,7 @@ function mountGuarded(app: Express, sso: PortalSso): void {
     res.json((req.session as { basket?: string }).basket ?? null)
   })
   app.post('/classic', async (req, res) => {
-    req.login((await sso.users.findByEmail('ada@example.com', 'default'))!, () => res.send('in'))
+    req.login((await sso.users.findByEmail('ada@example.com'))!, () => res.send('in'))
   })
   app.use('/recent', sso.guard({ maxAge: '15m' }), (req, res) => void res.json(req.user))
   app.use('/strong', sso.guard({ acr: [multiFactor, 'mfa'] }), (req, res) => void res.json(req.user))
@@ -38,7 +38,7 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
   open.push(portal)
   await portal.connect(provider)
   for (const name of ['ada', 'grace'])
-    await portal.sso.users.create({ email: `${name}@example.com`, name, fields: {} }, 'default')
+    await portal.sso.users.create({ email: `${name}@example.com`, name, fields: {} })
   return portal
 }
 

@@ -10,7 +10,7 @@ import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from '../
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
-import { rehearse, textOf } from '../support/rehearse.ts'
+import { rehearse, textOf } from '../support/test-sign-in.ts'
 import { Visitor } from '../support/visitor.ts'
 
 const bobsOid = 'bbbbbbbb-0000-4000-8000-000000000b0b'
@@ -61,7 +61,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
 
   const providers = () => portal.sso.providers
   const identities = () => portal.knex('sso_identities')
-  const user = (email: string) => portal.sso.users.create({ email, name: email, fields: {} }, 'default')
+  const user = (email: string) => portal.sso.users.create({ email, name: email, fields: {} })
 
   /** Returns the guarded page, which contains the user's id, or the page at which the sign-in ended. */
   async function signIn(visitor = new Visitor(), slug = 'acme'): Promise<string> {

@@ -16,7 +16,7 @@ beforeEach(async () => {
   provider.reset()
   portal = await startPortal()
   await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   visitor = new Visitor()
 })
 afterEach(() => portal.close())

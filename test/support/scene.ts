@@ -96,7 +96,7 @@ export function useScene(): Scene {
       await scene.portal.connect(scene.provider, { slug, displayName: slug, ...settings })
     await scene.portal.connect(scene.other, { slug: 'other', displayName: 'Other' })
     const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }
-    await scene.portal.sso.users.create(ada, 'default')
+    await scene.portal.sso.users.create(ada)
   })
   afterAll(async () => {
     await scene.portal.close()

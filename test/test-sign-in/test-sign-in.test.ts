@@ -10,7 +10,7 @@ import {
 } from '../support/entra-look-alike.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
-import { linesOf, onward, press, rehearse, rehearseBy, textOf } from '../support/rehearse.ts'
+import { linesOf, onward, press, rehearse, rehearseBy, textOf } from '../support/test-sign-in.ts'
 import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
@@ -38,7 +38,7 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
     mount(app, sso) {
       mountDefault(app, sso)
       // What an administrator's page does.
-      app.post('/admin/rehearse', express.urlencoded(), (req, res, next) => {
+      app.post('/admin/test-sign-in', express.urlencoded(), (req, res, next) => {
         const testSignIns = sso.testSignIns as unknown as TestSignIns
         const { slug, returnTo } = req.body as Record<string, string>
         sso.providers
@@ -51,7 +51,7 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
   })
   await portal.connect(other)
   await portal.connect(provider, { slug: 'draft', displayName: 'Draft', enabled: false, ...draft })
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 }
 
 const scene = () => ({ portal, visitor })
@@ -151,11 +151,11 @@ describe('a test sign-in', () => {
     await open()
     await visitor.open(`${portal.url}/login/acme`)
     const begin = () =>
-      visitor.post(`${portal.url}/admin/rehearse`, { slug: 'draft', returnTo: '/admin/sso/draft' })
+      visitor.post(`${portal.url}/admin/test-sign-in`, { slug: 'draft', returnTo: '/admin/sso/draft' })
     const own = await onward(scene(), await begin())
     expect(own.body).toContain('href="/admin/sso/draft"')
     expect(outlookIn(own)).toContain('You are signed in as this user now.')
-    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
     provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
     const others = await onward(scene(), await begin())
     expect(outlookIn(others)).toContain('signed in as Grace (grace@example.com).')
@@ -201,7 +201,7 @@ describe('a test sign-in', () => {
     ['is switched off', {}, { email: 'off@example.com' }, false, 'The user is deactivated'],
   ])('says what would happen to one who %s', async (_what, options, person, passed, outlook) => {
     await open(options)
-    await portal.sso.users.create({ email: 'off@example.com', name: 'Off', fields: {} }, 'default')
+    await portal.sso.users.create({ email: 'off@example.com', name: 'Off', fields: {} })
     await portal.knex('sso_users').where({ email: 'off@example.com' }).update({ active: false })
     provider.person = { ...provider.person, ...person }
     const report = await rehearse(scene())
@@ -214,7 +214,7 @@ describe('a test sign-in', () => {
 
   it('names the user who is linked already', async () => {
     await open()
-    await portal.sso.providers.enable('draft', { withoutRehearsal: true })
+    await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     await visitor.open(`${portal.url}/login/draft`)
     visitor = new Visitor()
     provider.person = { ...provider.person, email: 'elsewhere@example.com' }
@@ -450,7 +450,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     await open()
     await portal.sso.providers.update('draft', { displayName: 'Draft 2' })
     provider.faults.discoveryDrop = true
-    const { url, ticket } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
+    const { url, token } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
     const report = await rehearseBy(scene(), url)
     expect(linesOf(report)[0]).toMatchObject({ title: 'Provider reached', result: 'failed' })
     expect(
@@ -460,7 +460,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
           .map(({ result }) => result),
       ),
     ).toEqual(new Set(['not-reached']))
-    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('failed')
+    expect(await portal.sso.testSignIns.outcome(token)).toBe('failed')
     expect(await events()).toEqual([
       { slug: 'draft', actor: 'cli', outcome: 'failed', reason: 'provider_unavailable' },
     ])
@@ -572,7 +572,7 @@ describe('the claims in a report', () => {
 describe('an attacker who tries to sign in by a test sign-in', () => {
   it('does not begin one by an address: the start of a draft is shut, and no query makes an attempt one', async () => {
     await open()
-    for (const query of ['', '?rehearsal=1', '?rehearsal[by]=x', '?ticket=x'])
+    for (const query of ['', '?rehearsal=1', '?rehearsal[by]=x', '?token=x'])
       expect((await visitor.get(`${portal.url}/login/draft${query}`)).status).toBe(404)
     const landed = await visitor.open(`${portal.url}/login/acme?rehearsal=1&returnTo=/portal`)
     expect(landed.url).toBe(`${portal.url}/portal`)
@@ -580,7 +580,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
 
   it('cannot use a draft’s callback without an attempt, or with one that is no test', async () => {
     await open()
-    await portal.sso.providers.enable('draft', { withoutRehearsal: true })
+    await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     const { location } = await visitor.get(`${portal.url}/login/draft`)
     await portal.sso.providers.disable('draft')
     expect((await visitor.open(location!)).status).toBe(404)
@@ -592,7 +592,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
   it('is not signed in by a test sign-in whose provider is enabled in the meantime', async () => {
     await open()
     const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
-    await portal.sso.providers.enable('draft', { withoutRehearsal: true })
+    await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     expect((await onward(scene(), page)).status).toBe(409)
     await expectNothingChanged()
   })
@@ -646,37 +646,37 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
 describe('a link to a test sign-in', () => {
   it('is not used up by opening it, and works once', async () => {
     await open()
-    const { url, ticket, expiresAt } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
-    expect(url).toBe(`${portal.url}/login/draft/rehearsal?ticket=${ticket}`)
+    const { url, token, expiresAt } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
+    expect(url).toBe(`${portal.url}/login/draft/test-sign-in?token=${token}`)
     expect(expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(15 * 60_000)
     for (let at = 0; at < 3; at++) expect((await new Visitor().get(url)).status).toBe(200)
-    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('waiting')
+    expect(await portal.sso.testSignIns.outcome(token)).toBe('waiting')
     await rehearseBy(scene(), url)
-    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('passed')
+    expect(await portal.sso.testSignIns.outcome(token)).toBe('passed')
     expect((await visitor.get(url)).status).toBe(410)
-    expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
+    expect((await visitor.post(`${portal.url}/login/draft/test-sign-in`, { token })).status).toBe(410)
     expect(await events()).toMatchObject([{ actor: 'cli', outcome: 'passed' }])
   })
 
   it('works for one of ten who press the button at once', async () => {
     await open()
-    const { ticket } = await portal.sso.testSignIns.link('draft')
+    const { token } = await portal.sso.testSignIns.link('draft')
     const statuses = await Promise.all(
       Array.from({ length: 10 }, async () => {
-        return (await new Visitor().post(`${portal.url}/login/draft/rehearsal`, { ticket })).status
+        return (await new Visitor().post(`${portal.url}/login/draft/test-sign-in`, { token })).status
       }),
     )
     expect(statuses.sort()).toEqual([200, ...Array.from({ length: 9 }, () => 410)])
   })
 
   it.each<[what: string, change: (url: URL) => void]>([
-    ['another ticket', (url) => url.searchParams.set('ticket', 'A'.repeat(43))],
-    ['two tickets', (url) => url.searchParams.append('ticket', 'x')],
-    ['none', (url) => url.searchParams.delete('ticket')],
+    ['another token', (url) => url.searchParams.set('token', 'A'.repeat(43))],
+    ['two tickets', (url) => url.searchParams.append('token', 'x')],
+    ['none', (url) => url.searchParams.delete('token')],
     [
       'another provider',
       (url) => {
-        url.pathname = '/login/acme/rehearsal'
+        url.pathname = '/login/acme/test-sign-in'
       },
     ],
   ])('is not good with %s, and that is an event', async (_what, change) => {
@@ -684,36 +684,36 @@ describe('a link to a test sign-in', () => {
     const url = new URL((await portal.sso.testSignIns.link('draft')).url)
     change(url)
     expect((await visitor.get(url.href)).status).toBe(410)
-    const ticket = url.searchParams.get('ticket') ?? ''
-    expect((await visitor.post(url.origin + url.pathname, { ticket })).status).toBe(
+    const token = url.searchParams.get('token') ?? ''
+    expect((await visitor.post(url.origin + url.pathname, { token })).status).toBe(
       _what === 'two tickets' ? 200 : 410,
     )
     expect(await events('sign-in-failed')).toMatchObject(
-      Array.from({ length: _what === 'two tickets' ? 1 : 2 }, () => ({ code: 'ticket_gone' })),
+      Array.from({ length: _what === 'two tickets' ? 1 : 2 }, () => ({ code: 'link_expired' })),
     )
   })
 
   it('expires after 15 minutes, and so does a test that was started with it and never finished', async () => {
     await open()
-    const { url, ticket } = await portal.sso.testSignIns.link('draft')
+    const { url, token } = await portal.sso.testSignIns.link('draft')
     const past = new Date(Date.now() - 1000).toISOString()
     await portal.knex('sso_one_time_links').update({ expires_at: past })
     expect((await visitor.get(url)).status).toBe(410)
-    expect((await visitor.post(`${portal.url}/login/draft/rehearsal`, { ticket })).status).toBe(410)
-    expect(await portal.sso.testSignIns.outcome(ticket)).toBe('expired')
+    expect((await visitor.post(`${portal.url}/login/draft/test-sign-in`, { token })).status).toBe(410)
+    expect(await portal.sso.testSignIns.outcome(token)).toBe('expired')
     const begun = await portal.sso.testSignIns.link('draft')
     await press(scene(), begun.url)
-    expect(await portal.sso.testSignIns.outcome(begun.ticket)).toBe('waiting')
+    expect(await portal.sso.testSignIns.outcome(begun.token)).toBe('waiting')
     const longAgo = new Date(Date.now() - 16 * 60_000).toISOString()
     await portal.knex('sso_one_time_links').whereNotNull('used_at').update({ used_at: longAgo })
-    expect(await portal.sso.testSignIns.outcome(begun.ticket)).toBe('expired')
+    expect(await portal.sso.testSignIns.outcome(begun.token)).toBe('expired')
     expect(await portal.sso.testSignIns.outcome('nobody made this')).toBe('expired')
   })
 
   it('is in the database as a digest only', async () => {
     await open()
-    const { ticket } = await portal.sso.testSignIns.link('draft')
-    expect(JSON.stringify(await portal.knex('sso_one_time_links'))).not.toContain(ticket)
+    const { token } = await portal.sso.testSignIns.link('draft')
+    expect(JSON.stringify(await portal.knex('sso_one_time_links'))).not.toContain(token)
   })
 
   it('is made for no provider that is not there', async () => {
@@ -727,7 +727,7 @@ describe('enabling', () => {
 
   it('requires a passed test sign-in, and tells what to do', async () => {
     await open()
-    await expect(enable()).rejects.toThrow(/"draft" has not been rehearsed.*providers rehearse draft/)
+    await expect(enable()).rejects.toThrow(/"draft" has not been rehearsed.*providers test-sign-in draft/)
     provider.faults.signature = 'bad'
     await rehearse(scene())
     await expect(enable()).rejects.toThrow('has not been rehearsed')
@@ -736,7 +736,7 @@ describe('enabling', () => {
     await enable({ actor: 'grace' })
     expect(await draft()).toMatchObject({ enabled: true, testSignInAt: expect.any(String) })
     expect(await events('provider-changed')).toEqual([
-      { slug: 'draft', actor: 'grace', change: 'enabled', rehearsal: 'passed' },
+      { slug: 'draft', actor: 'grace', change: 'enabled', testSignIn: 'passed' },
     ])
   })
 
@@ -764,15 +764,15 @@ describe('enabling', () => {
 
   it('can be done without, and the event says so; so does that of a provider connected from code', async () => {
     await open()
-    await enable({ withoutRehearsal: true, actor: 'grace' })
+    await enable({ withoutTestSignIn: true, actor: 'grace' })
     expect(await events('provider-changed')).toEqual([
-      { slug: 'draft', actor: 'grace', change: 'enabled', rehearsal: 'overridden' },
+      { slug: 'draft', actor: 'grace', change: 'enabled', testSignIn: 'overridden' },
     ])
     expect(await events('provider-connected')).toMatchObject([
-      { slug: 'acme', enabled: 'true', rehearsal: 'overridden' },
+      { slug: 'acme', enabled: 'true', testSignIn: 'overridden' },
       { slug: 'draft', enabled: 'false' },
     ])
-    expect((await events('provider-connected'))[1]).not.toHaveProperty('rehearsal')
+    expect((await events('provider-connected'))[1]).not.toHaveProperty('test-sign-in')
   })
 
   it('an enabled provider requires nothing', async () => {
@@ -807,7 +807,7 @@ describe('the first provider of a portal, with which the classic login goes off'
     await rehearse(scene())
     await expect(enable()).rejects.toThrow(/ended with nobody who has an account here.*only way in/)
     // Beside another one it would be.
-    await portal.sso.providers.enable('acme', { withoutRehearsal: true })
+    await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     await enable()
   })
 

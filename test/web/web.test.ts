@@ -23,7 +23,7 @@ afterEach(() => portal.close())
 async function open(options: TestPortalOptions = {}): Promise<void> {
   portal = await startPortal(options)
   await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
 }
 
 const newcomer = { sub: 'grace', email: 'grace@example.com', email_verified: true, name: 'Grace Hopper' }

@@ -2,27 +2,26 @@ import { Argument, type Command, Option } from 'commander'
 import type { ProviderInput } from '../../management/provider-input.ts'
 import type { Preset } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
-import { type Provider, providerSettingsSchema, slugSchema } from '../../providers/provider.ts'
-import { ConfigurationError } from '../../shared/errors.ts'
+import { type Provider, slugSchema } from '../../providers/provider.ts'
+import { type ProviderSettings, settings as settingsTable } from '../../providers/settings.ts'
+import { ConfigurationError, ManagementError } from '../../shared/errors.ts'
 import { type Common, on, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printCheck, printResult, progress } from '../output.ts'
 import { ask, atTerminal, confirm, type Read } from '../prompt.ts'
-import { readClientSecret } from '../read-secret.ts'
-import { addSettingFlags, type Flags, inFlags, settingsFrom } from './flags.ts'
+import { addSettingFlags, type Flags, settingsFrom, withFlagNames } from './flags.ts'
 import { printUrls, urlsOf } from './list.ts'
-import { rehearse } from './test-sign-in.ts'
+import { testSignIn } from './test-sign-in.ts'
 
 export interface QuestionFlags extends Common, Flags {
   slug?: string
   issuer?: string
   clientId?: string
-  clientSecretFile?: string
 }
 
 export type Answers = Pick<ProviderInput, 'issuer' | 'answers' | 'clientId' | 'clientSecret'>
 
-/** What presets ask for, each name once, unless it is the flag of a setting already. */
+/** An option for every preset question that is not already the option of a setting. */
 export function questionFlags(command: Command): Option[] {
   const taken = new Set(command.options.map(({ long }) => long))
   const uses = new Map<string, string[]>()
@@ -30,16 +29,16 @@ export function questionFlags(command: Command): Option[] {
     for (const { name, label } of asks) uses.set(name, [...(uses.get(name) ?? []), `${preset}: ${label}`])
   return [...uses]
     .filter(([name]) => !taken.has(`--${name}`))
-    .map(([name, says]) => new Option(`--${name} <text>`, says.join('; ')))
+    .map(([name, labels]) => new Option(`--${name} <text>`, labels.join('; ')))
 }
 
 export async function askSlug({ sso }: SsoContext, preset: Preset, portal: string): Promise<string> {
   const proposed = preset.name === 'generic' ? undefined : preset.name
-  // A script gets what a person would be offered; that it is taken is told when it is connected.
+  // A script uses the proposal; `connect` refuses a slug that is taken.
   if (proposed && !atTerminal()) return proposed
-  const free = async (slug: string) => !(await sso.providers.find(slug, portal))
-  // Who takes the name of a removed one forgets that: not by pressing Enter.
-  const removed = (await sso.providers.removed(portal)).map(({ slug }) => slug)
+  const free = async (slug: string) => !(await sso.providers.find(slug, { portal }))
+  // Reusing the slug of a removed provider deletes that one, so it must be typed.
+  const removed = (await sso.providers.listRemoved({ portal })).map(({ slug }) => slug)
   return await ask({
     question: 'Name in URLs (slug)',
     flag: '--slug',
@@ -54,29 +53,30 @@ export async function askSlug({ sso }: SsoContext, preset: Preset, portal: strin
 }
 
 /**
- * All that a provider cannot do without, from flags or from the person.
+ * Required values, from options or questions.
  *
- * @param before what was answered the last time, which an empty answer keeps
+ * @param before previous answers, which an empty answer keeps
  */
 export async function answer(
   preset: Preset,
   flags: QuestionFlags,
-  clientAuthentication: string | undefined,
+  settings: Partial<ProviderSettings>,
   before: Answers = {},
 ): Promise<Answers> {
+  const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
   return {
-    ...(await whereItIs(preset, flags, before)),
+    ...(await askLocation(preset, flags, before)),
     clientId:
       flags.clientId ??
       (await ask({ question: 'Client ID', flag: '--client-id', otherwise: before.clientId ?? undefined })),
-    ...(await secrets(flags, clientAuthentication, before)),
+    ...(await askSecret(settings, clientAuthentication, before)),
   }
 }
 
-/** The issuer, or what the preset makes it of. */
-async function whereItIs(preset: Preset, flags: QuestionFlags, before: Answers): Promise<Answers> {
+/** The issuer, or the answers from which the preset builds it. */
+async function askLocation(preset: Preset, flags: QuestionFlags, before: Answers): Promise<Answers> {
   const given = givenAnswers(flags)
-  // The issuer itself says all that the questions are for; what was answered all the same is judged with it.
+  // The issuer replaces the questions. Answers that are given anyway are validated with it.
   if (flags.issuer !== undefined)
     return { issuer: flags.issuer, ...(Object.keys(given).length > 0 && { answers: given }) }
   if (!preset.settings) return { issuer: await askIssuer(before.issuer ?? undefined) }
@@ -89,7 +89,7 @@ async function whereItIs(preset: Preset, flags: QuestionFlags, before: Answers):
   return { answers }
 }
 
-/** Those of other presets too: that this one does not ask for them is told, not passed over. */
+/** Answers to questions of any preset: `connect` reports those that this preset does not ask. */
 function givenAnswers(flags: QuestionFlags): Record<string, string> {
   const given = presets
     .flatMap(({ asks }) => asks)
@@ -103,19 +103,18 @@ async function askIssuer(otherwise: string | undefined): Promise<string> {
     flag: '--issuer',
     example: 'https://id.acme.com',
     otherwise,
-    read: (given) => reading(providerSettingsSchema.shape.issuer, given),
+    read: (given) => reading(settingsTable.issuer.schema, given),
   })
 }
 
-/** Never from the argument list, where every process on the machine can read it. */
-async function secrets(
-  flags: QuestionFlags,
+async function askSecret(
+  settings: Partial<ProviderSettings>,
   clientAuthentication: string | undefined,
   before: Answers,
 ): Promise<Answers> {
-  const given = await readClientSecret(flags)
   const needsNone = clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt'
-  if (given.clientSecret !== undefined || needsNone) return given
+  if (settings.clientSecret !== undefined || settings.clientSecretReference !== undefined || needsNone)
+    return {}
   const clientSecret =
     process.env.PORTAL_SSO_CLIENT_SECRET ||
     (await ask({
@@ -138,7 +137,7 @@ function reading(schema: Schema, given: string): Read {
 
 interface AddFlags extends QuestionFlags {
   disabled?: boolean
-  withoutRehearsal?: boolean
+  withoutTestSignIn?: boolean
 }
 
 export function addAdd(providers: Command): void {
@@ -148,7 +147,7 @@ export function addAdd(providers: Command): void {
     'connect a provider: check, discover, test and save it; then test a sign-in and enable it',
     'providers add',
     'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
-    'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-rehearsal',
+    'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-test-sign-in',
   )
     .addArgument(
       new Argument('[preset]', 'provider type').choices(presets.map(({ name }) => name)).default('generic'),
@@ -156,12 +155,12 @@ export function addAdd(providers: Command): void {
     .option('--slug <slug>', 'name in URLs: /login/<slug>')
   addSettingFlags(command)
     .option('--disabled', 'only save it as a draft')
-    .option('--without-rehearsal', 'enable without a test sign-in (logged)')
+    .option('--without-test-sign-in', 'enable without a test sign-in (logged)')
     .addHelpText(
       'after',
       `
 You are asked for missing values. The client secret is never an argument: you are asked for it, or it is read from
---client-secret-file or PORTAL_SSO_CLIENT_SECRET. Without a terminal the provider stays a draft unless you give --without-rehearsal.`,
+--client-secret-file or PORTAL_SSO_CLIENT_SECRET. Without a terminal the provider stays a draft unless you give --without-test-sign-in.`,
     )
   for (const option of questionFlags(command)) command.addOption(option)
   command.action((preset: string, flags: AddFlags) =>
@@ -172,43 +171,45 @@ You are asked for missing values. The client secret is never an argument: you ar
 async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promise<void> {
   const { sso } = context
   const { portal } = flags
-  const person = atTerminal() && !flags.json
-  if (person) introduce(preset)
-  const settings = settingsFrom(flags)
+  const interactive = isInteractive(flags)
+  if (interactive) introduce(preset)
+  const settings = await settingsFrom(flags)
   const slug = flags.slug ?? (await askSlug(context, preset, portal))
   const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
-  // Before the questions: the provider's console asks for these, and only then gives a client id.
+  // Before the questions: the provider's console asks for these URLs first, and then shows a client ID.
   if (!flags.json) printUrls(urlsOf(context, { slug, portal, preset: preset.name, clientAuthentication }))
-  const enabled = flags.withoutRehearsal === true && !flags.disabled
-  const input = { ...settings, slug, preset: preset.name, portal, enabled }
-  const ask = (before?: Answers) => answer(preset, flags, clientAuthentication, before)
-  await connect(context, input, ask, person, flags)
-  const provider = (await sso.providers.find(slug, portal)) as Provider
+  const enabled = flags.withoutTestSignIn === true && !flags.disabled
+  const input = { ...settings, slug, preset: preset.name, enabled }
+  const ask = (before?: Answers) => answer(preset, flags, settings, before)
+  await connect(context, input, ask, flags)
+  const provider = (await sso.providers.find(slug, { portal })) as Provider
   if (!flags.json) provider.lastTest?.checks.forEach(printCheck)
-  const offered = person && !enabled && !flags.disabled && (await offerRehearsal(context, slug, flags))
+  const offered = interactive && !enabled && !flags.disabled && (await offerTestSignIn(context, slug, flags))
   conclude(context, { ...provider, enabled: enabled || offered }, flags)
 }
+
+const isInteractive = ({ json }: Common) => atTerminal() && !json
 
 function introduce({ displayName, hints, guide }: Preset): void {
   print(`${displayName}. The guide is docs/providers/${guide} in this package.`)
   for (const hint of hints) print(`  ${hint}`)
 }
 
-/** Once for a script; a person may go through the answers again. */
+/** A script tries once; at a terminal the answers can be corrected. */
 async function connect(
   { sso, actor }: SsoContext,
   input: ProviderInput,
   ask: (before?: Answers) => Promise<Answers>,
-  person: boolean,
   flags: AddFlags,
 ): Promise<void> {
+  const interactive = isInteractive(flags)
   for (let answers = await ask(); ; answers = await ask(answers)) {
     progress(flags, 'Testing the provider …')
     try {
-      await inFlags(sso.providers.connect({ ...input, ...answers }, actor))
+      await withFlagNames(sso.providers.connect({ ...input, ...answers }, { portal: flags.portal, actor }))
       return
     } catch (error) {
-      if (!person || !(error instanceof ConfigurationError)) throw error
+      if (!interactive || !(error instanceof ManagementError)) throw error
       print(`  ✗ ${error.message}`)
       if (!(await confirm('Change your answers and try again?', { flag: '--slug', otherwise: 'yes' })))
         throw new ConfigurationError('no provider was connected')
@@ -217,19 +218,21 @@ async function connect(
 }
 
 /** @returns whether it is on the login page now */
-async function offerRehearsal(context: SsoContext, slug: string, flags: AddFlags): Promise<boolean> {
+async function offerTestSignIn(context: SsoContext, slug: string, flags: AddFlags): Promise<boolean> {
   const { sso, actor } = context
   const stopped = `stopped; ${slug} is connected, but not enabled yet`
   const question = 'Test a sign-in now, and enable the provider if it passes?'
   if (!(await confirm(question, { flag: '--disabled', stopped, otherwise: 'yes' }))) return false
-  const outcome = await rehearse(context, slug, flags)
+  const outcome = await testSignIn(context, slug, flags)
   if (outcome === 'passed') await sso.providers.enable(slug, { portal: flags.portal, actor })
   return outcome === 'passed'
 }
 
 function conclude(context: SsoContext, provider: Provider, flags: AddFlags): void {
   const { slug, enabled } = provider
-  const next = ['rehearse', 'enable'].map((name) => `portal-sso providers ${name} ${slug}${on(flags.portal)}`)
+  const next = ['test-sign-in', 'enable'].map(
+    (name) => `portal-sso providers ${name} ${slug}${on(flags.portal)}`,
+  )
   printResult(
     flags,
     { provider, urls: urlsOf(context, provider), ...(!enabled && { next }) },

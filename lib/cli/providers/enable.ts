@@ -13,11 +13,11 @@ export function addEnableCommands(providers: Command): void {
     'show a provider on the login page, after a passed test sign-in',
     'providers enable acme',
   )
-    .option('--without-rehearsal', 'enable without a test sign-in (logged)')
-    .action((slug: string, flags: Common & { withoutRehearsal?: boolean }) =>
+    .option('--without-test-sign-in', 'enable without a test sign-in (logged)')
+    .action((slug: string, flags: Common & { withoutTestSignIn?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
-        const { portal, withoutRehearsal } = flags
-        await sso.providers.enable(slug, { portal, actor, withoutRehearsal })
+        const { portal, withoutTestSignIn } = flags
+        await sso.providers.enable(slug, { portal, actor, withoutTestSignIn })
         printResult(flags, { slug, enabled: true }, `${slug} is enabled. It is now on the login page.`)
       }),
     )
@@ -59,7 +59,9 @@ export function addEnableCommands(providers: Command): void {
       withSsoContext(async ({ sso, actor }) => {
         if ((slug === undefined) !== (flags.none === true))
           throw new ConfigurationError('give one slug, or --none')
-        await sso.providers.recommend(slug, { portal: flags.portal, actor })
+        const options = { portal: flags.portal, actor }
+        if (slug === undefined) await sso.providers.clearRecommended(options)
+        else await sso.providers.recommend(slug, options)
         const sentence = slug === undefined ? 'No provider is recommended now' : `${slug} is recommended`
         printResult(flags, { recommended: slug ?? null }, sentence)
       }),
@@ -73,7 +75,7 @@ export function addEnableCommands(providers: Command): void {
   ).action((slugs: string[], flags: Common) =>
     withSsoContext(async ({ sso, actor }) => {
       await sso.providers.reorder(slugs, { portal: flags.portal, actor })
-      const order = (await sso.providers.list(flags.portal)).map(({ slug }) => slug)
+      const order = (await sso.providers.list({ portal: flags.portal })).map(({ slug }) => slug)
       printResult(flags, { order }, `The order is ${order.join(', ')} (a recommended provider comes first)`)
     }),
   )

@@ -1,183 +1,89 @@
 import { type Command, Option } from 'commander'
 import { presets } from '../../providers/presets/presets.ts'
 import {
-  clientAuthentications,
-  logoutReaches,
+  isSecret,
   type ProviderChanges,
   type ProviderSettings,
-  prompts,
-  secretEncodings,
-  signingAlgorithms,
-} from '../../providers/provider.ts'
-import { ConfigurationError } from '../../shared/errors.ts'
-import { readText } from '../read-secret.ts'
+  type Setting,
+  type SettingName,
+  settingEntries,
+} from '../../providers/settings.ts'
+import { ConfigurationError, type Issue, ManagementError } from '../../shared/errors.ts'
+import { readSecret, readText } from '../read-secret.ts'
 
 export type Flags = Record<string, unknown>
 
-interface SettingFlag {
-  setting: keyof ProviderSettings
-  flag: string
-  says: string
-  choices?: readonly string[]
-  /** from what was written to what the setting is */
-  read?: (given: never) => unknown
-}
-
-const settingFlags: readonly SettingFlag[] = [
-  { setting: 'displayName', flag: '--name <text>', says: 'name on the login page' },
-  { setting: 'issuer', flag: '--issuer <url>', says: 'issuer URL, exactly as the provider gives it' },
-  { setting: 'clientId', flag: '--client-id <id>', says: 'client ID from the provider' },
-  {
-    setting: 'clientSecretExpiresAt',
-    flag: '--client-secret-expires <date>',
-    says: 'when the client secret expires at the provider, such as 2027-01-31',
-  },
-  {
-    setting: 'secretEncoding',
-    flag: '--secret-encoding <how>',
-    says: 'how client_secret_basic encodes ID and secret; default: form (RFC 6749)',
-    choices: secretEncodings,
-  },
-  {
-    setting: 'clientAuthentication',
-    flag: '--client-authentication <method>',
-    says: 'client authentication method; default: chosen from what the provider announces',
-    choices: clientAuthentications,
-  },
-  {
-    setting: 'signingAlgorithm',
-    flag: '--signing-algorithm <alg>',
-    says: 'ID token signing algorithm; default: chosen from what the provider announces',
-    choices: signingAlgorithms,
-  },
-  {
-    setting: 'responseMode',
-    flag: '--response-mode <mode>',
-    says: 'response mode of the authorization response; default: query',
-    choices: ['query', 'form_post'],
-  },
-  {
-    setting: 'prompt',
-    flag: '--prompt <prompt>',
-    says: 'prompt parameter of every sign-in; default: none',
-    choices: prompts,
-  },
-  {
-    setting: 'authorizationParameters',
-    flag: '--authorization-parameter <name=value...>',
-    says: 'extra parameter for every sign-in, such as hd=example.com',
-    read: readParameters,
-  },
-  { setting: 'emailClaim', flag: '--email-claim <claim>', says: 'claim with the e-mail address' },
-  {
-    setting: 'trustsEmail',
-    flag: '--trusts-email',
-    says: 'trust every e-mail address from this provider',
-  },
-  {
-    setting: 'emailDomains',
-    flag: '--email-domain <domain...>',
-    says: 'trust addresses of these domains only',
-  },
-  {
-    setting: 'tenants',
-    flag: '--allowed-tenant <guid...>',
-    says: 'entra with organizations: tenants that may sign in',
-  },
-  {
-    setting: 'logout',
-    flag: '--logout <reach>',
-    says: 'what sign-out ends: provider (both, default), portal, ask',
-    choices: logoutReaches,
-  },
-  {
-    setting: 'frontChannelLogout',
-    flag: '--front-channel-logout',
-    says: 'allow front-channel logout, for a provider without back-channel logout',
-  },
-  { setting: 'proxy', flag: '--proxy <url>', says: 'proxy for connections to the provider' },
-  {
-    setting: 'certificateAuthority',
-    flag: '--certificate-authority-file <pem>',
-    says: 'certificates that verify its TLS',
-    read: (file: string) => readText(file, '--certificate-authority-file'),
-  },
-]
-
-const secretFlag: SettingFlag = {
-  setting: 'clientSecret',
-  flag: '--client-secret-file <file>',
-  says: 'file that holds the client secret; - for standard input',
-}
-
-/** Adds a flag for every setting, and one for the file that holds the client secret. */
+/** An option for every setting. */
 export function addSettingFlags(command: Command): Command {
-  for (const { flag, says, choices } of [...settingFlags, secretFlag]) {
-    const option = new Option(flag, says)
+  for (const [, { flag, label, hint, choices, control }] of settingEntries()) {
+    const option = new Option(flag, hint ? `${label}: ${hint}` : label)
     command.addOption(choices ? option.choices([...choices]) : option)
+    if (control === 'checkbox') command.option(`--no-${longName(flag)}`, `not: ${label}`)
   }
-  return command
-    .option('--no-trusts-email', 'trust only addresses that the provider verified')
-    .option('--no-front-channel-logout', 'do not allow front-channel logout')
-    .option('--public', 'a public client without a secret')
+  return command.option('--public', 'a public client without a secret')
 }
 
-/** @throws ConfigurationError for what cannot be read; whether a value will do is the act's to judge */
-export function settingsFrom(flags: Flags): Partial<ProviderSettings> {
-  const given = settingFlags.flatMap(({ setting, flag, read }) => {
-    const value = flags[nameOf(flag)]
-    return value === undefined ? [] : [[setting, read ? read(value as never) : value]]
-  })
-  return { ...Object.fromEntries(given), ...(flags.public === true && { clientAuthentication: 'none' }) }
+/**
+ * The settings that were given, secrets included; whether a value is valid is checked where it is saved.
+ *
+ * @throws ConfigurationError for a file that cannot be read
+ */
+export async function settingsFrom(flags: Flags): Promise<Partial<ProviderSettings>> {
+  const given: [SettingName, unknown][] = []
+  for (const [name, setting] of settingEntries()) {
+    const value = flags[attributeName(setting.flag)]
+    if (value !== undefined) given.push([name, await readFlag(name, setting, value)])
+  }
+  const settings = Object.fromEntries(given) as Partial<ProviderSettings>
+  return { ...settings, ...(flags.public === true && { clientAuthentication: 'none' }) }
 }
 
-/** @param list names of flags, separated by commas: `prompt,proxy` */
-export function takenBack(list: string): ProviderChanges {
-  const known = new Map(
-    [...settingFlags, secretFlag].map(({ setting, flag }) => [longName(flag).replace(/-file$/, ''), setting]),
-  )
+async function readFlag(name: SettingName, { flag, control }: Setting, value: unknown): Promise<unknown> {
+  // Never in the argument list, where every process of the machine could read it.
+  if (isSecret(name)) return await readSecret(String(value), `--${longName(flag)}`)
+  if (longName(flag).endsWith('-file')) return readText(String(value), `--${longName(flag)}`)
+  return control === 'parameters' ? readParameters(value as string[], longName(flag)) : value
+}
+
+/** @param list names of options, separated by commas: `prompt,proxy` */
+export function resetFlags(list: string): ProviderChanges {
+  const names = new Map(settingEntries().map(([name, { flag }]) => [withoutFile(longName(flag)), name]))
   const entries = list.split(',').map((given) => {
-    const name = given.trim().replace(/^--/, '')
-    const setting = known.get(name.replace(/-file$/, ''))
-    if (!setting)
-      throw new ConfigurationError(
-        `--unset: "${name}" is not a setting; the settings are ${[...known.keys()].join(', ')}`,
-      )
-    return [setting, null]
+    const flag = given.trim().replace(/^--/, '')
+    const name = names.get(withoutFile(flag))
+    if (!name)
+      throw new ConfigurationError(`--unset: "${flag}" is not a setting; use ${[...names.keys()].join(', ')}`)
+    return [name, null]
   })
   return Object.fromEntries(entries) as ProviderChanges
 }
 
-/** An act speaks of settings; whoever typed flags reads of those: `emailDomains.0: …` becomes `--email-domain: …`. */
-export async function inFlags<T>(act: Promise<T>): Promise<T> {
+/** Problems name settings; on the command line they name the options: `emailDomains.0` becomes `--email-domain`. */
+export async function withFlagNames<T>(action: Promise<T>): Promise<T> {
   try {
-    return await act
+    return await action
   } catch (error) {
-    if (error instanceof ConfigurationError)
-      error.message = error.message.replace(/(^|; )([a-zA-Z]+)(?:\.[\w-]+)?(?=: )/g, (all, before, name) => {
-        const flag = flagOf(name)
-        return flag ? `${before}--${flag}` : all
-      })
-    throw error
+    if (!(error instanceof ManagementError) || error.code === 'test_failed') throw error
+    throw new ManagementError(error.code, error.issues.map(withFlagName), { cause: error })
   }
 }
 
-function flagOf(name: string): string | undefined {
-  const setting = [...settingFlags, secretFlag].find((each) => each.setting === name)
-  if (setting) return longName(setting.flag)
-  return name === 'slug' || presets.some(({ asks }) => asks.some((question) => question.name === name))
-    ? name
-    : undefined
+function withFlagName({ path, message }: Issue): Issue {
+  const name = path?.replace(/\..*/, '')
+  const setting = settingEntries().find(([each]) => each === name)?.[1]
+  const isOption = name === 'slug' || presets.some(({ asks }) => asks.some((each) => each.name === name))
+  const flag = setting ? longName(setting.flag) : isOption ? name : undefined
+  return { path: flag === undefined ? path : `--${flag}`, message }
 }
 
-function readParameters(given: string[]): Record<string, string> {
+function readParameters(given: readonly string[], flag: string): Record<string, string> {
   const pairs = given.map((pair): [string, string] => {
     const at = pair.indexOf('=')
-    if (at < 1) throw new ConfigurationError(`--authorization-parameter: write name=value, not "${pair}"`)
+    if (at < 1) throw new ConfigurationError(`--${flag}: write name=value, not "${pair}"`)
     return [pair.slice(0, at), pair.slice(at + 1)]
   })
   if (new Set(pairs.map(([name]) => name)).size < pairs.length)
-    throw new ConfigurationError('--authorization-parameter: a name was given twice')
+    throw new ConfigurationError(`--${flag}: a name was given twice`)
   return Object.fromEntries(pairs)
 }
 
@@ -186,7 +92,11 @@ function longName(flag: string): string {
   return flag.replace(/^--/, '').replace(/ .*/, '')
 }
 
-/** → `emailDomain`, as Commander hands it over */
-function nameOf(flag: string): string {
+function withoutFile(name: string): string {
+  return name.replace(/-file$/, '')
+}
+
+/** → `emailDomain`, the property in which Commander returns it */
+function attributeName(flag: string): string {
   return new Option(flag).attributeName()
 }

@@ -1,18 +1,16 @@
 import type { Command } from 'commander'
-import type { Imported } from '../../management/import-providers.ts'
-import { longestFile } from '../../management/provider-file.ts'
+import type { ImportResult } from '../../management/import-providers.ts'
+import { maxFileLength } from '../../management/provider-file.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
 import { sanitizeText } from '../../shared/sanitize-text.ts'
 import { type Common, on, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printJson, progress } from '../output.ts'
 import { ask, atTerminal } from '../prompt.ts'
-import { readSecret, readText } from '../read-secret.ts'
+import { readText } from '../read-secret.ts'
 
 interface ImportFlags extends Common {
-  passphraseFile?: string
   clientSecretsFile?: string
-  secrets: boolean
   update?: boolean
   dryRun?: boolean
 }
@@ -27,25 +25,21 @@ export function addImport(providers: Command): void {
   )
     .option('--dry-run', 'show what would happen, without contacting any provider')
     .option('--update', 'also update providers that are already connected')
-    .option('--passphrase-file <file>', 'opens the secrets of the file; left out: it is asked for')
-    .option('--no-secrets', 'leave the secrets of the file sealed')
     .option(
       '--client-secrets-file <file>',
-      'JSON of client secrets by slug: {"acme": "…"}; default: ask for them',
+      'JSON of client secrets or references by slug: {"acme": "env:ACME_SECRET"}; default: ask for them',
     )
     .action((file: string, flags: ImportFlags) => withSsoContext((context) => run(context, file, flags)))
 }
 
 async function run({ sso, actor }: SsoContext, file: string, flags: ImportFlags): Promise<void> {
   const { portal, update, dryRun } = flags
-  const text = readText(file, 'the file', longestFile)
+  const text = readText(file, 'the file', maxFileLength)
   const clientSecrets = readClientSecrets(flags)
-  const withoutSecrets = !flags.secrets
-  const passphrase = withoutSecrets ? undefined : await passphraseFor(text, flags)
-  const how = { portal, actor, update, passphrase, withoutSecrets }
-  const first = await sso.providers.importProviders(text, { ...how, clientSecrets, dryRun: true })
+  const options = { portal, actor, update }
+  const first = await sso.providers.import(text, { ...options, clientSecrets, dryRun: true })
   if (dryRun) return conclude(first, flags)
-  // Each secret is asked for once it is certain that the file is good.
+  // Ask for secrets only after the whole file was found to be valid.
   if (atTerminal() && !flags.json)
     for (const { slug } of first.filter(({ needsSecret }) => needsSecret))
       clientSecrets[slug] = await ask({
@@ -54,7 +48,7 @@ async function run({ sso, actor }: SsoContext, file: string, flags: ImportFlags)
         hidden: true,
       })
   progress(flags, 'Testing the providers …')
-  conclude(await sso.providers.importProviders(text, { ...how, clientSecrets }), flags)
+  conclude(await sso.providers.import(text, { ...options, clientSecrets }), flags)
 }
 
 function readClientSecrets({ clientSecretsFile: file }: ImportFlags): Record<string, string> {
@@ -71,24 +65,13 @@ function readClientSecrets({ clientSecretsFile: file }: ImportFlags): Record<str
   throw new ConfigurationError(wrong)
 }
 
-/** @returns undefined where the file holds no secrets, or is none: then the import says what it is */
-async function passphraseFor(text: string, { passphraseFile }: ImportFlags): Promise<string | undefined> {
-  if (passphraseFile !== undefined) return await readSecret(passphraseFile, '--passphrase-file')
-  if (!/"secrets"\s*:/.test(text)) return undefined
-  return await ask({
-    question: 'Passphrase of the file',
-    flag: '--passphrase-file, or --no-secrets to leave the secrets sealed',
-    hidden: true,
-  })
-}
-
-function conclude(report: Imported[], flags: ImportFlags): void {
+function conclude(report: ImportResult[], flags: ImportFlags): void {
   if (report.some(({ outcome }) => outcome === 'failed')) process.exitCode = 1
   if (flags.json) printJson({ dryRun: flags.dryRun === true, providers: report })
   else printReport(report, flags)
 }
 
-function printReport(report: Imported[], flags: ImportFlags): void {
+function printReport(report: ImportResult[], flags: ImportFlags): void {
   if (report.length === 0) print('The file contains no providers.')
   for (const imported of report) {
     print(sentence(imported, flags))
@@ -102,16 +85,16 @@ function short(value: unknown): string {
 }
 
 function sentence(
-  { slug, outcome, reason, changes = {} }: Imported,
+  { slug, outcome, reason, changes = {} }: ImportResult,
   { dryRun, portal }: ImportFlags,
 ): string {
   const differs = Object.keys(changes).length > 0
   const sentences = {
     connected: dryRun
       ? 'would be connected, as a draft'
-      : `is connected as a draft; next, run \`portal-sso providers rehearse ${slug}${on(portal)}\``,
+      : `is connected as a draft; next, run \`portal-sso providers test-sign-in ${slug}${on(portal)}\``,
     updated: dryRun ? 'would be updated' : 'is updated',
-    left: differs
+    unchanged: differs
       ? 'is already connected and was not changed (use --update to change it)'
       : 'is already connected with these settings',
     failed: `${dryRun ? 'would fail' : 'failed'}: ${reason}`,

@@ -26,8 +26,8 @@ export function addKeys(providers: Command): void {
             `The key ${kid} is published. It signs from ${from}.`,
           )
         }
-        const keys = await sso.providers.clientKeys(slug, portal)
-        const jwksUri = sso.providers.jwksUri(slug, portal)
+        const keys = await sso.providers.clientKeys(slug, { portal })
+        const jwksUri = sso.providers.jwksUri(slug, { portal })
         if (flags.json) return printJson({ slug, jwksUri, keys })
         print(`JWKS URI  ${jwksUri}`)
         if (keys.length === 0)

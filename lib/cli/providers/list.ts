@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
-import type { PortalSso } from '../../create-portal-sso.ts'
+import type { PortalSso } from '../../portal-sso.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
-import { ConfigurationError } from '../../shared/errors.ts'
+import { settingFacts } from '../../providers/settings.ts'
 import { PortalUrls } from '../../web/urls.ts'
 import { type Common, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printCheck, printJson, printPairs, printTable, progress } from '../output.ts'
 
-/** What is to be entered at the provider. */
+/** What the administrator enters at the provider. */
 export interface Urls {
   redirectUri: string
   /** a second redirect URI, for the consent of an administrator, with a preset that knows such a thing */
@@ -31,12 +31,12 @@ export function urlsOf({ sso, environment }: SsoContext, provider: Described): U
   const { providers } = sso
   const urls = new PortalUrls(environment.baseUrl, environment.mountPath)
   return {
-    redirectUri: providers.redirectUri(slug, portal),
+    redirectUri: providers.redirectUri(slug, { portal }),
     ...(presetOf(preset)?.adminConsent && { adminConsentUri: urls.adminConsent(slug, portal) }),
-    postLogoutRedirectUri: providers.postLogoutRedirectUri(portal),
-    backChannelLogoutUri: providers.backChannelLogoutUri(slug, portal),
-    ...(frontChannelLogout && { frontChannelLogoutUri: providers.frontChannelLogoutUri(slug, portal) }),
-    ...(clientAuthentication === 'private_key_jwt' && { jwksUri: providers.jwksUri(slug, portal) }),
+    postLogoutRedirectUri: providers.postLogoutRedirectUri({ portal }),
+    backChannelLogoutUri: providers.backChannelLogoutUri(slug, { portal }),
+    ...(frontChannelLogout && { frontChannelLogoutUri: providers.frontChannelLogoutUri(slug, { portal }) }),
+    ...(clientAuthentication === 'private_key_jwt' && { jwksUri: providers.jwksUri(slug, { portal }) }),
   }
 }
 
@@ -65,52 +65,17 @@ function stateOf({ enabled, recommended, testSignInAt, retireAt }: Provider): st
   return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
 }
 
-const labels: Partial<Record<keyof Provider, string>> = {
-  displayName: 'Name',
-  preset: 'Preset',
-  issuer: 'Issuer',
-  clientId: 'Client ID',
-  clientAuthentication: 'Client authentication',
-  secretEncoding: 'Secret encoding',
-  clientSecretExpiresAt: 'Client secret expires',
-  signingAlgorithm: 'Signing algorithm',
-  responseMode: 'Response mode',
-  prompt: 'Prompt',
-  authorizationParameters: 'Authorization parameters',
-  emailClaim: 'E-mail claim',
-  trustsEmail: 'Trusts e-mail',
-  emailDomains: 'E-mail domains',
-  tenants: 'Allowed tenants',
-  logout: 'Sign-out ends',
-  frontChannelLogout: 'Front-channel logout',
-  proxy: 'Proxy',
-  certificateAuthority: 'Certificate authority',
-}
-
 /** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
 export function printProvider(context: SsoContext, provider: Provider): void {
-  const names = Object.keys(labels) as (keyof Provider)[]
   printPairs([
     ['Slug', provider.slug],
     ['State', stateOf(provider)],
-    ...names.map((name) => [labels[name] ?? name, spelled(provider[name])] as const),
+    ['Preset', provider.preset],
+    ...settingFacts(provider),
   ])
   printUrls(urlsOf(context, provider))
   print(provider.lastTest ? `Tested ${provider.lastTest.at}:` : 'Not tested yet.')
   provider.lastTest?.checks.forEach(printCheck)
-}
-
-function spelled(value: unknown): string {
-  if (value === undefined) return '–'
-  if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  if (Array.isArray(value)) return value.join(', ') || '–'
-  if (typeof value === 'object' && value !== null)
-    return (
-      Object.entries(value)
-        .map(([name, each]) => `${name}=${each}`)
-        .join(', ') || '–'
-    )
-  return String(value)
 }
 
 export function addPresets(providers: Command): void {
@@ -143,31 +108,45 @@ function described({ name, displayName, asks, hints, guide }: (typeof presets)[n
   }
 }
 
-/** The commands that decide nothing. */
+async function listRemoved(sso: PortalSso, { portal, json }: Common): Promise<void> {
+  const removed = await sso.providers.listRemoved({ portal })
+  if (json) return printJson(removed)
+  if (removed.length === 0) return print('No removed provider can be restored.')
+  printTable(
+    ['SLUG', 'NAME', 'REMOVED'],
+    removed.map(({ slug, displayName, removedAt }) => [slug, displayName, removedAt]),
+  )
+}
+
+/** Commands that only read. */
 export function addListCommands(providers: Command): void {
   subcommand(
     providers,
     'list',
     'list all providers of a portal, in the order of the login page',
     'providers list',
-  ).action((flags: Common) =>
-    withSsoContext(async ({ sso }) => {
-      const all = await sso.providers.list(flags.portal)
-      if (flags.json) return printJson(all)
-      if (all.length === 0)
-        return console.log('No provider is connected. Run `portal-sso providers add` to connect one.')
-      printTable(
-        ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'],
-        all.map(({ slug, displayName, enabled, recommended, issuer }) => [
-          slug,
-          displayName,
-          enabled ? 'yes' : 'no',
-          recommended ? 'yes' : '',
-          issuer,
-        ]),
-      )
-    }),
+    'providers list --removed',
   )
+    .option('--removed', 'list removed providers that can be restored')
+    .action((flags: Common & { removed?: boolean }) =>
+      withSsoContext(async ({ sso }) => {
+        if (flags.removed) return await listRemoved(sso, flags)
+        const all = await sso.providers.list({ portal: flags.portal })
+        if (flags.json) return printJson(all)
+        if (all.length === 0)
+          return console.log('No provider is connected. Run `portal-sso providers add` to connect one.')
+        printTable(
+          ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'],
+          all.map(({ slug, displayName, enabled, recommended, issuer }) => [
+            slug,
+            displayName,
+            enabled ? 'yes' : 'no',
+            recommended ? 'yes' : '',
+            issuer,
+          ]),
+        )
+      }),
+    )
 
   subcommand(
     providers,
@@ -176,7 +155,7 @@ export function addListCommands(providers: Command): void {
     'providers show acme',
   ).action((slug: string, flags: Common) =>
     withSsoContext(async (context) => {
-      const provider = await existing(context.sso, slug, flags.portal)
+      const provider = await context.sso.providers.get(slug, { portal: flags.portal })
       if (flags.json) printJson({ ...provider, urls: urlsOf(context, provider) })
       else printProvider(context, provider)
     }),
@@ -190,16 +169,10 @@ export function addListCommands(providers: Command): void {
   ).action((slug: string, flags: Common) =>
     withSsoContext(async ({ sso }) => {
       progress(flags, `Testing ${slug} …`)
-      const test = await sso.providers.test(slug, flags.portal)
+      const test = await sso.providers.test(slug, { portal: flags.portal })
       if (flags.json) printJson(test)
       else test.checks.forEach(printCheck)
       if (!test.ok) process.exitCode = 1
     }),
   )
-}
-
-export async function existing({ providers }: PortalSso, slug: string, portal: string): Promise<Provider> {
-  const provider = await providers.find(slug, portal)
-  if (!provider) throw new ConfigurationError(`no provider is called "${slug}" in the portal "${portal}"`)
-  return provider
 }

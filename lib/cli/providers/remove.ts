@@ -1,16 +1,16 @@
 import type { Command } from 'commander'
-import type { PortalSso } from '../../create-portal-sso.ts'
+import type { PortalSso } from '../../portal-sso.ts'
 import { type Common, on, parseDate, subcommand } from '../command.ts'
 import { withSsoContext } from '../environment.ts'
-import { printJson, printResult, printTable } from '../output.ts'
+import { printResult } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { sessionsThat } from '../sessions-command.ts'
 
 /** Who would stand before the door without this provider, and who is in by it. */
 export async function dependents({ providers, sessions }: PortalSso, slug: string, portal: string) {
   const [who, running] = await Promise.all([
-    providers.usage(slug, portal),
-    sessions.count({ provider: slug, portal }),
+    providers.usage(slug, { portal }),
+    sessions.count({ provider: slug }, { portal }),
   ])
   const { people, onlyWayIn } = who
   const signedIn = people === 1 ? '1 person has' : `${people} people have`
@@ -37,7 +37,7 @@ export function addRemoveCommands(providers: Command): void {
         const { counts, sentence } = await dependents(sso, slug, portal)
         await sso.providers.retire(slug, at, { portal, actor })
         const until = at.toISOString()
-        const back = `Run \`portal-sso providers keep ${slug}${on(portal)}\` to cancel.`
+        const back = `Run \`portal-sso providers cancel-retirement ${slug}${on(portal)}\` to cancel.`
         printResult(
           flags,
           { slug, retireAt: until, ...counts },
@@ -46,12 +46,16 @@ export function addRemoveCommands(providers: Command): void {
       }),
     )
 
-  subcommand(providers, 'keep <slug>', 'cancel a scheduled retirement', 'providers keep acme').action(
-    (slug: string, flags: Common) =>
-      withSsoContext(async ({ sso, actor }) => {
-        await sso.providers.keep(slug, { portal: flags.portal, actor })
-        printResult(flags, { slug, retireAt: null }, `${slug} stays enabled`)
-      }),
+  subcommand(
+    providers,
+    'cancel-retirement <slug>',
+    'cancel a scheduled retirement',
+    'providers cancel-retirement acme',
+  ).action((slug: string, flags: Common) =>
+    withSsoContext(async ({ sso, actor }) => {
+      await sso.providers.cancelRetirement(slug, { portal: flags.portal, actor })
+      printResult(flags, { slug, retireAt: null }, `${slug} stays enabled`)
+    }),
   )
 
   subcommand(
@@ -90,18 +94,5 @@ export function addRemoveCommands(providers: Command): void {
       await sso.providers.restore(slug, { portal: flags.portal, actor })
       printResult(flags, { slug, restored: true }, `${slug} is restored. It is disabled.`)
     }),
-  )
-
-  subcommand(providers, 'removed', 'list removed providers that can be restored', 'providers removed').action(
-    (flags: Common) =>
-      withSsoContext(async ({ sso }) => {
-        const all = await sso.providers.removed(flags.portal)
-        if (flags.json) return printJson(all)
-        if (all.length === 0) return console.log('Nothing can be restored.')
-        printTable(
-          ['SLUG', 'NAME', 'REMOVED'],
-          all.map(({ slug, displayName, removedAt }) => [slug, displayName, removedAt]),
-        )
-      }),
   )
 }

@@ -1,14 +1,12 @@
 import type { Command } from 'commander'
-import type { ProviderChanges } from '../../providers/provider.ts'
+import type { ProviderChanges } from '../../providers/settings.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
 import { type Common, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { printCheck, printResult, progress } from '../output.ts'
-import { readClientSecret } from '../read-secret.ts'
-import { addSettingFlags, type Flags, inFlags, settingsFrom, takenBack } from './flags.ts'
+import { addSettingFlags, type Flags, resetFlags, settingsFrom, withFlagNames } from './flags.ts'
 
 interface UpdateFlags extends Common, Flags {
-  clientSecretFile?: string
   public?: boolean
   unset?: string
 }
@@ -30,9 +28,9 @@ export function addUpdate(providers: Command): void {
 async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFlags): Promise<void> {
   const { portal } = flags
   const changes: ProviderChanges = {
-    ...(flags.unset !== undefined && takenBack(flags.unset)),
-    ...settingsFrom(flags),
-    ...(await secrets(flags)),
+    ...(flags.unset !== undefined && resetFlags(flags.unset)),
+    ...(await settingsFrom(flags)),
+    ...(flags.public && { clientSecret: null }),
   }
   const names = Object.keys(changes)
   if (names.length === 0)
@@ -40,18 +38,13 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
       'nothing to change; run `portal-sso providers update --help` to list all settings',
     )
   progress(flags, 'Testing the provider …')
-  await inFlags(sso.providers.update(slug, changes, { portal, actor }))
-  const provider = await sso.providers.find(slug, portal)
+  await withFlagNames(sso.providers.update(slug, changes, { portal, actor }))
+  const provider = await sso.providers.find(slug, { portal })
   if (!flags.json) provider?.lastTest?.checks.forEach(printCheck)
-  const unrehearsed = provider && !provider.enabled && !provider.testSignInAt
+  const untested = provider && !provider.enabled && !provider.testSignInAt
   printResult(
     flags,
     { provider, changed: names },
-    `${slug} is changed (${names.join(', ')}).${unrehearsed ? ' Test a sign-in before you enable it.' : ''}`,
+    `${slug} is changed (${names.join(', ')}).${untested ? ' Test a sign-in before you enable it.' : ''}`,
   )
-}
-
-/** Files only: a variable that was left in the environment must not replace a secret unseen. */
-async function secrets(flags: UpdateFlags): Promise<ProviderChanges> {
-  return flags.public ? { clientSecret: null } : await readClientSecret(flags)
 }

@@ -39,6 +39,7 @@ async function createProviders(knex: Knex): Promise<void> {
     table.string('issuer', 255).notNullable()
     table.string('client_id', 255).notNullable()
     table.text('client_secret').comment('sealed; null for public clients')
+    table.string('client_secret_reference', 510).comment('env:NAME or file:/path, in place of client_secret')
     table.string('client_secret_expires_at', 24)
     table.string('secret_encoding', 10).comment('form (null) or raw')
     table.text('client_keys').comment('sealed; JSON of the private keys for private_key_jwt')

@@ -1,6 +1,7 @@
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import { clientKeyAlgorithms, keyAlgorithmFor } from '../../providers/client-key.ts'
-import type { Check, ClientAuthentication } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { failed, ok, type TestInput } from './candidate.ts'
 
 export function chooseAuthentication(metadata: ProviderMetadata, input: TestInput): ClientAuthentication {

@@ -1,22 +1,23 @@
 import type { Credentials } from '../../oidc/provider-client.ts'
-import type { Check, ProviderSettings } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { ProviderSettings } from '../../providers/settings.ts'
 
-export const ok = (name: string, finding: string): Check => ({ name, result: 'ok', finding })
+export const ok = (name: string, message: string): Check => ({ name, result: 'ok', message })
 
 /** A problem that may not prevent sign-ins. */
-export const warning = (name: string, finding: string, remedy: string): Check => ({
+export const warning = (name: string, message: string, hint: string): Check => ({
   name,
   result: 'warning',
-  finding,
-  remedy,
+  message,
+  hint,
 })
 
 /** Nobody could sign in: such a provider is not saved. */
-export const failed = (name: string, finding: string, remedy: string): Check => ({
+export const failed = (name: string, message: string, hint: string): Check => ({
   name,
   result: 'failed',
-  finding,
-  remedy,
+  message,
+  hint,
 })
 
 /** The settings to test, saved or not. */

@@ -41,7 +41,7 @@ function checkOffset(seconds: number | undefined): Check {
     return warning('clock', 'the provider does not send its time', 'do nothing if a sign-in works')
   const distance = Math.abs(seconds)
   if (distance <= clockToleranceSeconds) return ok('clock', 'the clocks agree')
-  const finding = `the provider’s clock is ${distance} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; up to ${clockToleranceSeconds} s are tolerated`
-  const remedy = 'synchronize the clocks of both servers (NTP)'
-  return (distance > maxOffsetSeconds ? failed : warning)('clock', finding, remedy)
+  const message = `the provider’s clock is ${distance} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; up to ${clockToleranceSeconds} s are tolerated`
+  const hint = 'synchronize the clocks of both servers (NTP)'
+  return (distance > maxOffsetSeconds ? failed : warning)('clock', message, hint)
 }

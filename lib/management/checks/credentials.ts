@@ -3,7 +3,8 @@ import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
 import { alternateEncoding, clientCredential } from '../../oidc/provider-client.ts'
-import type { Check, ClientAuthentication, SecretEncoding } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { ClientAuthentication, SecretEncoding } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
@@ -93,7 +94,7 @@ interface Texts {
   /** how the provider recognizes the client */
   knownBy: string
   cause: string
-  remedy: string
+  hint: string
 }
 
 function textsFor(method: ClientAuthentication, secretEncoding: SecretEncoding): Texts {
@@ -102,22 +103,19 @@ function textsFor(method: ClientAuthentication, secretEncoding: SecretEncoding):
       return {
         knownBy: 'by its id alone',
         cause: 'the client ID is wrong, or the client is not a public one',
-        remedy:
-          'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
+        hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
       }
     case 'private_key_jwt':
       return {
         knownBy: 'by its key',
         cause: 'the client ID is wrong, or the provider has not fetched the public keys',
-        remedy:
-          'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
+        hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
       }
     default:
       return {
         knownBy: `by its secret${secretEncoding === 'raw' ? ', which it reads without form encoding' : ''}`,
         cause: 'the client secret or the client ID is wrong',
-        remedy:
-          'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
+        hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
       }
   }
 }
@@ -128,12 +126,12 @@ const notTestedYet = warning(
   'save, enter the URL of the public keys at the provider, then test again',
 )
 
-function checkFor({ verdict, detail }: TokenEndpointResult, { knownBy, cause, remedy }: Texts): Check {
+function checkFor({ verdict, detail }: TokenEndpointResult, { knownBy, cause, hint }: Texts): Check {
   switch (verdict) {
     case 'known_client':
       return ok(name, `the provider knows the client ${knownBy}`)
     case 'unknown_client':
-      return failed(name, `the provider does not know the client: ${cause} (${detail})`, remedy)
+      return failed(name, `the provider does not know the client: ${cause} (${detail})`, hint)
     case 'issues_tokens_for_fake_code':
       return failed(
         name,

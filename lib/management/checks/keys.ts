@@ -1,7 +1,8 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
-import type { Check, SigningAlgorithm } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import type { SigningAlgorithm } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
 import { failed, ok } from './candidate.ts'
 

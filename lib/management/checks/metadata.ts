@@ -1,5 +1,6 @@
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
-import { type Check, type SigningAlgorithm, signingAlgorithms } from '../../providers/provider.ts'
+import type { Check } from '../../providers/provider.ts'
+import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { failed, ok, warning } from './candidate.ts'
 
 export function checkFlow(metadata: ProviderMetadata): Check {

@@ -16,8 +16,8 @@ export async function reach(
   for (const variant of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
     try {
       const metadata = await discover({ issuer: variant, preset }, outbound)
-      const finding = `the discovery document of ${metadata.issuer} was read`
-      return { metadata, checks: [ok('reached', finding), checkIssuer(metadata.issuer, issuer)] }
+      const message = `the discovery document of ${metadata.issuer} was read`
+      return { metadata, checks: [ok('reached', message), checkIssuer(metadata.issuer, issuer)] }
     } catch (error) {
       failures.push(error)
     }
@@ -26,9 +26,9 @@ export async function reach(
   const other = otherIssuer(failures[0])
   if (other !== undefined)
     return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
-  const finding = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
-  const remedy = isFetchable(new URL(issuer)) ? remedyFor(failures[0], document) : 'use an https issuer'
-  return { checks: [failed('reached', finding, remedy)] }
+  const message = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
+  const hint = isFetchable(new URL(issuer)) ? remedyFor(failures[0], document) : 'use an https issuer'
+  return { checks: [failed('reached', message, hint)] }
 }
 
 function checkIssuer(named: string, entered: string): Check {

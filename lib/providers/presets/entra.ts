@@ -1,16 +1,17 @@
+import type { Issue } from '../../shared/errors.ts'
 import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
-import type { ProviderSettings } from '../provider.ts'
+import type { ProviderSettings } from '../settings.ts'
 import type { Preset, Question } from './preset.ts'
 
 const host = 'https://login.microsoftonline.com'
 
 const whatToWrite =
-  'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration; several IDs, separated by spaces; or the word `organizations` for every organisation'
+  'write the Directory (tenant) ID, a GUID, from the overview page of the app registration; several of them, with spaces between; or the word `organizations` for every organisation'
 
 const tenant: Question = {
   name: 'tenant',
   label: 'Directory (tenant) ID',
-  hint: 'a GUID, from the overview page of the app registration; or several, separated by spaces; or `organizations`',
+  hint: 'a GUID, from the overview page of the app registration; or several with spaces between, or `organizations`',
   example: '00000000-0000-0000-0000-000000000000',
   read(answer) {
     const named = [
@@ -28,7 +29,7 @@ const tenant: Question = {
   },
 }
 
-const personal = 'personal Microsoft accounts belong to no organisation and cannot sign in'
+const personal = 'personal Microsoft accounts are nobody’s tenant, and cannot come in'
 
 const [issuerOfOne, issuerOfMany] = [(id: string) => `${host}/${id}/v2.0`, `${host}/${organizations}/v2.0`]
 
@@ -45,41 +46,56 @@ export const entra: Preset = {
   },
   defaults: { clientAuthentication: 'client_secret_post' },
   objections: (settings) => [...aboutTenants(settings), ...aboutEmail(settings)],
+  fields: {
+    clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
+    clientSecret: { hint: 'The secret’s value, not its ID.' },
+  },
   choosesAccount: true,
   // Microsoft documents it beside the issuer: {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
   // As others have found: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
   frontChannelWithoutIssuer: true,
   hints: [
-    'For one tenant, keep the supported account types at “this organizational directory only”. For several tenants or `organizations`, choose “any organizational directory”.',
-    'Under Authentication, enter three redirect URIs for the platform Web: for sign-in, for admin consent, and for the return after sign-out.',
-    'An e-mail address is trusted only from a tenant that you list and trust, or with the optional claim xms_edov. Otherwise the user confirms it with a code.',
-    'A client secret expires after at most two years. Enter its expiry date here to be reminded.',
+    'One tenant: leave the supported account types at “this organizational directory only”. Several, or `organizations`: choose “any organizational directory”.',
+    'Enter three redirect URIs under Authentication, as platform Web: of the sign-in, of the admin consent, and of the way back after signing out.',
+    'An e-mail address counts only from a tenant that you name and trust, or with the optional claim xms_edov: otherwise a code is sent to it.',
+    'A client secret runs out after two years at the latest: note the day here, and you will be reminded.',
   ],
   guide: 'entra.md',
 }
 
-function aboutTenants({ issuer, tenants = [] }: ProviderSettings): string[] {
+function aboutTenants({ issuer, tenants }: ProviderSettings): Issue[] {
   const named = tenantIn(issuer)
   if (named === undefined)
     return [
-      `issuer: of Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not accepted`,
+      {
+        path: 'issuer',
+        message: `for Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not accepted`,
+      },
     ]
-  if (named === personalAccounts || tenants.includes(personalAccounts)) return [`tenants: ${personal}`]
+  if (named === personalAccounts || tenants.includes(personalAccounts))
+    return [{ path: 'tenants', message: personal }]
   if (named !== organizations && tenants.length > 0)
     return [
-      'tenants: the issuer belongs to one tenant. Leave the tenants out, or use the issuer of `organizations`',
+      {
+        path: 'tenants',
+        message: 'the issuer is that of one tenant: leave them out, or use the issuer of `organizations`',
+      },
     ]
   return []
 }
 
 /**
- * `email` can be set to anything by whoever administers a tenant, and anybody can have a tenant (nOAuth): trusting it from
- * anywhere would hand over every account of the portal.
+ * Attacker (nOAuth): anyone can have a tenant, and its administrator can set any `email`. Trusting it from any tenant would
+ * hand over every account of the portal.
  */
-function aboutEmail({ issuer, tenants = [], trustsEmail }: ProviderSettings): string[] {
+function aboutEmail({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
   if (!trustsEmail || pinsTenants({ preset: entra.name, issuer, tenants })) return []
   return [
-    'trustsEmail: anyone can have a tenant and claim any address there. List the tenants that you trust, or add the optional claim xms_edov',
+    {
+      path: 'trustsEmail',
+      message:
+        'anyone can have a tenant and claim any address there: name the tenants that you trust, or have the optional claim xms_edov sent',
+    },
   ]
 }

@@ -1,4 +1,5 @@
-import type { ProviderSettings } from '../provider.ts'
+import type { Issue } from '../../shared/errors.ts'
+import type { ProviderSettings, Setting, SettingName } from '../settings.ts'
 
 /** Something that an administrator finds in the provider's console, in place of an issuer. */
 export interface Question {
@@ -22,12 +23,12 @@ export interface Preset {
   /** none: the issuer itself is asked for */
   asks: readonly Question[]
   /** @param answers of all required questions, read */
-  settings?(
-    answers: Readonly<Record<string, string>>,
-  ): Pick<ProviderSettings, 'issuer'> & Partial<ProviderSettings>
+  settings?(answers: Readonly<Record<string, string>>): Partial<ProviderSettings>
   defaults: Partial<ProviderSettings>
-  /** what cannot be in a row of this preset, one sentence each */
-  objections?(settings: ProviderSettings): string[]
+  /** Settings that a provider of this preset cannot have. */
+  objections?(settings: ProviderSettings): Issue[]
+  /** What its form shows instead of the general label, hint and requirement. */
+  fields?: { [Name in SettingName]?: Partial<Pick<Setting, 'label' | 'hint' | 'required'>> }
   /**
    * Where an administrator consents for a whole organisation; left out: the provider has no such page.
    *

@@ -1,0 +1,37 @@
+import type { Provider } from '../providers/provider.ts'
+import { type ProviderSettings, type SettingName, settingNamesWhere } from '../providers/settings.ts'
+import type { ActOptions } from '../shared/act-options.ts'
+import { type Issue, ManagementError } from '../shared/errors.ts'
+
+type Source = ActOptions['source']
+
+/**
+ * Attacker: an administrator of one portal who enters `file:/run/secrets/db` and an issuer of their own. Only code and the
+ * command line may therefore set a reference, or choose who receives the secret of a provider that has one.
+ *
+ * @param before omitted: a new provider
+ * @throws ManagementError `not_allowed`
+ */
+export function assertMayReference(
+  settings: Partial<ProviderSettings>,
+  source: Source,
+  before?: Provider,
+): void {
+  if (source === undefined || source === 'code') return
+  const guarded: SettingName[] = ['clientSecretReference']
+  if (before?.clientSecretReference !== undefined)
+    guarded.push('clientSecret', ...settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient))
+  const issues: Issue[] = guarded
+    .filter(
+      (name) =>
+        name in settings && settings[name] !== (before as Partial<ProviderSettings> | undefined)?.[name],
+    )
+    .map((path) => ({
+      path,
+      message:
+        before?.clientSecretReference === undefined
+          ? 'only code and the command line can set a reference'
+          : 'only code and the command line can change it, because the client secret of this provider is a reference',
+    }))
+  if (issues.length > 0) throw new ManagementError('not_allowed', issues)
+}

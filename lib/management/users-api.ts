@@ -1,0 +1,33 @@
+import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
+import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
+
+/** The users of a portal: those of the host's directory, or of the table `sso_users`. */
+export class UsersApi {
+  readonly #directory: UserDirectory
+  readonly #portal: string
+
+  /** @internal */
+  constructor(directory: UserDirectory, portal = 'default') {
+    this.#directory = directory
+    this.#portal = portal
+  }
+
+  /** `undefined`: no such user. @throws PortalSsoError `database_unavailable` when the directory fails */
+  async find(id: string, options: ActOptions = {}): Promise<User | undefined> {
+    return await this.#directory.findById(id, this.#portalOf(options))
+  }
+
+  /** @param email normalised, see `normaliseEmail`. @throws PortalSsoError `database_unavailable` */
+  async findByEmail(email: string, options: ActOptions = {}): Promise<User | undefined> {
+    return await this.#directory.findByEmail(email, this.#portalOf(options))
+  }
+
+  /** @throws EmailTakenError when the address belongs to a user. @throws PortalSsoError `database_unavailable` */
+  async create(registration: Registration, options: ActOptions = {}): Promise<User> {
+    return await this.#directory.create(registration, this.#portalOf(options))
+  }
+
+  #portalOf(options: ActOptions): string {
+    return resolveActOptions(options, this.#portal).portal
+  }
+}

@@ -1,0 +1,135 @@
+import { X509Certificate } from 'node:crypto'
+import { z } from 'zod'
+
+/** How the portal authenticates to a provider's token endpoint (OpenID Connect Core 9). */
+export const clientAuthentications = [
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'none',
+] as const
+export type ClientAuthentication = (typeof clientAuthentications)[number]
+
+/** Asymmetric only: with an HMAC, anyone who learns the client secret could sign tokens. */
+export const signingAlgorithms = [
+  'RS256',
+  'PS256',
+  'ES256',
+  'EdDSA',
+  'RS384',
+  'RS512',
+  'PS384',
+  'PS512',
+  'ES384',
+  'ES512',
+  'Ed25519',
+] as const
+export type SigningAlgorithm = (typeof signingAlgorithms)[number]
+
+export const prompts = ['login', 'select_account', 'consent'] as const
+export type Prompt = (typeof prompts)[number]
+
+/** Sign-out ends the portal session, then the provider's; or the portal's only; or the user chooses. */
+export const logoutReaches = ['provider', 'portal', 'ask'] as const
+export type LogoutReach = (typeof logoutReaches)[number]
+
+/** `client_secret_basic` with form-encoded id and secret (RFC 6749, 2.3.1), or with both as they are. */
+export const secretEncodings = ['form', 'raw'] as const
+export type SecretEncoding = (typeof secretEncodings)[number]
+
+/** Parameters of the authorization request that the plugin sets itself. */
+export const reservedParameters = [
+  'client_id',
+  'client_secret',
+  'code_challenge',
+  'code_challenge_method',
+  'nonce',
+  'redirect_uri',
+  'request',
+  'request_uri',
+  'response_mode',
+  'response_type',
+  'scope',
+  'state',
+]
+
+export const printable = z.string().regex(/^\P{Cc}*$/u, 'must not contain control characters')
+
+export const domain = z
+  .string()
+  .trim()
+  .toLowerCase()
+  .regex(
+    /^[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    'write a domain such as `example.com` (internationalised ones as `xn--…`)',
+  )
+
+/** ISO 8601. Refuses dates that the calendar lacks: `Date` reads 30 February as 2 March. A date without a time is midnight, UTC. */
+export const timestamp = z
+  .string()
+  .refine(
+    (text) => z.iso.date().safeParse(text.slice(0, 10)).success && !Number.isNaN(Date.parse(text)),
+    'write a date such as `2027-01-31`',
+  )
+  .transform((text) => new Date(text).toISOString())
+
+/** A GUID only: the issuer in the tokens contains it, whatever domain name the tenant uses. */
+export const tenantId = z
+  .guid('write the Directory (tenant) ID, a GUID, from the overview page of the app registration')
+  .toLowerCase()
+
+/** Consoles show the address of the metadata more often than the issuer. */
+export const issuerUrl = z
+  .url({ protocol: /^https?$/, error: 'write a whole address such as `https://id.example.com`' })
+  .max(255, 'is too long')
+  .transform((issuer) => issuer.replace(/\/\.well-known\/openid-configuration\/?$/, ''))
+
+export const claimName = z.string().regex(/^[\w.:/-]{1,40}$/, 'write the name of a claim, such as `email`')
+
+export const authorizationParameters = z
+  .record(
+    z.string().regex(/^[\w.-]{1,64}$/, 'a name has up to 64 letters, digits, dots, dashes and underscores'),
+    printable.max(1000, 'a value has at most 1000 characters'),
+  )
+  .refine((record) => !Object.keys(record).some((name) => reservedParameters.includes(name)), {
+    error: `must not contain ${reservedParameters.join(', ')}: the plugin sets those`,
+  })
+
+/** No user and no password: they would be stored and logged in the clear. Normalised, so that nothing invisible is stored. */
+export const proxyUrl = z
+  .url({ protocol: /^https?$/, error: 'write an address such as `http://proxy.example.com:3128`' })
+  .max(255, 'is too long')
+  .refine((address) => !hasUserInfo(address), {
+    error: 'write it without a user and a password: a proxy that requires them is not supported',
+  })
+  .transform((address) => new URL(address).origin)
+
+/** Line breaks are normalised: the same certificates must not count as a change. */
+export const certificates = z
+  .string()
+  .max(20_000, 'is too long')
+  .refine(areCertificates, 'give PEM certificates, each from BEGIN CERTIFICATE to END CERTIFICATE')
+  .transform((text) => `${text.replace(/\r\n?/g, '\n').trim()}\n`)
+
+/** `URL` decides: `http:////user@proxy` contains a user, too. */
+function hasUserInfo(address: string): boolean {
+  if (!URL.canParse(address)) return false
+  const { username, password } = new URL(address)
+  return username !== '' || password !== ''
+}
+
+const pem = /^\s*(-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----\s*)+$/
+
+/** PEM certificates and nothing else: a private key pasted along must not be stored. */
+function areCertificates(text: string): boolean {
+  if (!pem.test(text)) return false
+  return (text.match(/-----BEGIN[\s\S]+?END CERTIFICATE-----/g) ?? []).every(isCertificate)
+}
+
+function isCertificate(text: string): boolean {
+  try {
+    return new X509Certificate(text).raw.length > 0
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,93 @@
+import { type Request, type RequestHandler, Router } from 'express'
+import type { Modules } from './modules.ts'
+import { readAuthorizationResponse } from './oidc/authorization-response.ts'
+import { PortalSsoError } from './shared/errors.ts'
+import { asyncHandler } from './web/handler.ts'
+import { type NextStep, newReference } from './web/pages.ts'
+import { clientKey, digestKey, type Limit, type RateLimits } from './web/rate-limit.ts'
+
+type RateLimitModules = Pick<Modules, 'core' | 'events' | 'form' | 'pages' | 'rateLimiter' | 'rateLimits'>
+
+/**
+ * The limited routes. They come before all others, so that a flood costs a counter each, but no query, no mail, and no request
+ * to a provider, whose own limits would then lock out every user.
+ */
+export function rateLimitRoutes(modules: RateLimitModules): Router {
+  const { form, rateLimits } = modules
+  const routes = Router()
+  if (!rateLimits) return routes
+  const perClient = (name: keyof RateLimits) =>
+    limitRequests(modules, { name, maxRequests: rateLimits[name], windowSeconds: 60 }, clientKey)
+  // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
+  const perAttempt = limitRequests(
+    modules,
+    { name: 'attempt', maxRequests: 10, windowSeconds: 600 },
+    attemptKey,
+  )
+  const [start, callback] = [perClient('start'), perClient('callback')]
+  const [registration, code] = [perClient('registration'), perClient('code')]
+  const counted: RequestHandler = (_req, _res, next) => next('router')
+
+  // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
+  const signIns = Router()
+  signIns.use('/callback', callback, form, perAttempt, counted)
+  signIns.use(start)
+  const registrations = Router()
+  registrations.use(
+    ['/code', '/verify'],
+    (req, res, next) => (req.method === 'POST' ? code : registration)(req, res, next),
+    counted,
+  )
+  registrations.use(registration)
+
+  routes.use('/login/:provider', signIns)
+  routes.use('/register', registrations)
+  routes.use('/account/security', registration)
+  routes.use('/logout', perClient('logout'))
+  return routes
+}
+
+/** Limits refusals of the host's own login page: each of them costs a row. */
+export function limitRefusals(modules: RateLimitModules): RequestHandler {
+  const { rateLimits } = modules
+  if (!rateLimits) return (_req, _res, next) => next()
+  return limitRequests(
+    modules,
+    { name: 'start', maxRequests: rateLimits.start, windowSeconds: 60 },
+    clientKey,
+  )
+}
+
+/** @param keyOf requests without a key are not counted */
+function limitRequests(
+  { core: { urls, logger, portalOf }, events, pages, rateLimiter }: RateLimitModules,
+  limit: Limit,
+  keyOf: (req: Request) => string | undefined,
+): RequestHandler {
+  return asyncHandler(async (req, res, next) => {
+    const key = keyOf(req)
+    if (key === undefined) return next()
+    const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, key)
+    if (!isOver) return next()
+    res.set('retry-after', String(retryAfterSeconds))
+    const reference = isFirstOver ? newReference() : undefined
+    if (reference) {
+      const portal = portalOf(req)
+      const detail = { limit: limit.name }
+      logger.warn({ reference, portal, ...detail }, 'a client makes too many requests')
+      await events.record({ kind: 'rate-limited', portal, clientAddress: req.ip, reference, detail })
+    }
+    const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)
+    const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
+    await pages.problem(req, res, problem, { reference, nextSteps })
+  })
+}
+
+/** Parsed exactly as the sign-in parses it. A request that is no authorization response is not counted here: it costs nothing. */
+function attemptKey(req: Request): string | undefined {
+  try {
+    return digestKey(readAuthorizationResponse(req).state)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,32 @@
+import type { RequestHandler } from 'express'
+import type { Knex } from 'knex'
+import { type Core, type CoreOptions, createCore } from './core.ts'
+import { refuseCrossSitePosts } from './csrf.ts'
+import { Pages, type PagesOptions } from './pages.ts'
+import { RateLimiter, type RedisCounter } from './rate-limit.ts'
+import { StateCookie } from './sealed-cookie.ts'
+
+/** The modules of this folder. */
+export interface WebModules {
+  core: Core
+  pages: Pages
+  rateLimiter: RateLimiter
+  consentState: StateCookie
+  logoutState: StateCookie
+  refuseCrossSitePosts: RequestHandler
+}
+
+export function createWebModules(
+  options: CoreOptions & PagesOptions & { redis: RedisCounter | undefined },
+  knex: Knex,
+): WebModules {
+  const core = createCore(options, knex)
+  return {
+    core,
+    pages: new Pages(core, options),
+    rateLimiter: new RateLimiter(core, options.redis),
+    consentState: new StateCookie(core, 'admin-consent'),
+    logoutState: new StateCookie(core, 'logout'),
+    refuseCrossSitePosts: refuseCrossSitePosts(core),
+  }
+}
