@@ -312,7 +312,7 @@ describe('portal-sso providers list and show', () => {
     }
   })
 
-  it('show says all settings, what to enter at the provider, and what the last test found; no secrets', async () => {
+  it('show prints all settings, the URLs to enter at the provider and the last test, but no secrets', async () => {
     await connect('acme', { displayName: 'Acme AG', enabled: false })
     const [text, json, none] = await Promise.all([
       cli.run(['providers', 'show', 'acme']),
@@ -323,7 +323,7 @@ describe('portal-sso providers list and show', () => {
       'Acme AG',
       provider.issuer,
       'disabled, sign-in not tested',
-      'Trusts e-mail             no',
+      'Trust every e-mail address from this provider  no',
       '/login/acme/callback',
       '✓ the issuer is',
     ])
@@ -483,7 +483,7 @@ describe('portal-sso providers update', () => {
     expect(await list()).toMatchObject([{ clientSecretExpiresAt: '2028-01-31T00:00:00.000Z' }])
   })
 
-  it('refuses in one sentence what is no setting, what cannot be missing, and a move that takes the secret along', async () => {
+  it('refuses with one sentence an unknown setting, a missing required one, and a new issuer without the client secret', async () => {
     await connect('acme')
     const update = (...more: string[]) => cli.refusal(['providers', 'update', 'acme', ...more])
     expect(
@@ -496,9 +496,9 @@ describe('portal-sso providers update', () => {
       ]),
     ).toEqual([
       expect.stringContaining('nothing to change'),
-      expect.stringMatching(/^--unset: "colour" is not a setting; the settings are name, issuer, /),
-      '--issuer: a provider cannot do without it',
-      '--client-secret-file: give the client secret again when the issuer moves',
+      expect.stringMatching(/^--unset: "colour" is not a setting; use name, issuer, /),
+      '--issuer: is required',
+      '--client-secret-file: enter the client secret again, because the issuer changes',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
     expect(await list()).toMatchObject([{ version: 1 }])
