@@ -26,7 +26,9 @@ Environment:
   BASE_URL           public origin of the portal (default http://localhost:3000)
   MOUNT_PATH         where sso.router() is mounted (default /)
   REDIS_URL          checked by doctor
-  ALLOWED_ADDRESSES  addresses of providers in a private network, such as 10.20.0.0/16`,
+  ALLOWED_ADDRESSES  addresses of providers in a private network, such as 10.20.0.0/16
+  SECRET_REFERENCES_ENV          names of variables that env:NAME may refer to, a regular expression
+  SECRET_REFERENCES_DIRECTORIES  folders of files that file:/path may refer to, separated by spaces`,
   )
 
 program

@@ -17,7 +17,7 @@ export async function connectProvider(
   if (await providersTable.find(portal, slug)) throw slugTaken(slug)
   assertMayReference(given, source)
   const { clientSecretReference: reference, clientSecret } = given
-  const secret = reference === undefined ? clientSecret : providersTable.readSecretReference(reference)
+  const secret = reference === undefined ? clientSecret : await providersTable.readSecretReference(reference)
   const test = { preset, redirectUri: urls.callback(slug, portal) }
   const { settings, keyAlgorithm, checks } = await testAndResolve(
     { ...given, clientSecret: secret },

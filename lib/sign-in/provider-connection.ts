@@ -33,7 +33,7 @@ export class ProviderConnection {
   /** Passport gets strategies by name: given an instance, it would mix up concurrent requests. */
   readonly strategyName: string
   readonly #context: ConnectionContext
-  #client: { building: Promise<ProviderClient>; expiresAt: number } | undefined
+  #client: { building: Promise<ProviderClient>; expiresAt: number; referencedSecret?: string | undefined } | undefined
   #dropped = false
 
   constructor(provider: Provider, strategyName: string, context: ConnectionContext) {
@@ -45,12 +45,16 @@ export class ProviderConnection {
 
   /**
    * Reads the provider's metadata when it is first needed. Concurrent callers share one build; a failed one is not kept.
+   * A secret that the row only refers to is read at each use, so that a rotated or no longer allowed one applies at once.
    *
-   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata, or its secret cannot be read
    */
   async client(): Promise<ProviderClient> {
-    if (this.#client && Date.now() < this.#client.expiresAt) return await this.#client.building
-    const current = { building: this.#buildClient(), expiresAt: Date.now() + metadataTtlMs }
+    const referencedSecret = await this.#readReferencedSecret()
+    const kept = this.#client
+    if (kept && Date.now() < kept.expiresAt && kept.referencedSecret === referencedSecret) return await kept.building
+    const building = this.#buildClient(referencedSecret)
+    const current = { building, expiresAt: Date.now() + metadataTtlMs, referencedSecret }
     this.#client = current
     try {
       return await current.building
@@ -100,11 +104,21 @@ export class ProviderConnection {
     setTimeout(() => this.#context.passport.unuse(this.strategyName), strategyGraceMs).unref()
   }
 
-  async #buildClient(): Promise<ProviderClient> {
+  async #readReferencedSecret(): Promise<string | undefined> {
+    const { clientSecretReference } = this.provider
+    if (clientSecretReference === undefined) return undefined
+    try {
+      return await this.#context.providersTable.readSecretReference(clientSecretReference)
+    } catch (cause) {
+      throw new PortalSsoError('provider_unavailable', 'the client secret cannot be read', { cause })
+    }
+  }
+
+  async #buildClient(referencedSecret: string | undefined): Promise<ProviderClient> {
     const { provider } = this
     const { attempts, outbound, passport, providersTable, urls } = this.#context
     const credentials = {
-      clientSecret: await providersTable.clientSecret(provider),
+      clientSecret: referencedSecret ?? (await providersTable.clientSecret(provider)),
       signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
     }
     const httpClient = outbound.clientFor(provider.id, provider)

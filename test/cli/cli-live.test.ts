@@ -145,7 +145,7 @@ describe('a rehearsal from the terminal', () => {
 
   it('is asked for before a provider is enabled; who goes without is written down', async () => {
     await portal.connect(provider, { enabled: false })
-    expect(await cli.refusal(['providers', 'enable', 'acme'])).toMatch(/rehears/)
+    expect(await cli.refusal(['providers', 'enable', 'acme'])).toContain('no test sign-in has passed')
     await run('providers', 'enable', 'acme', '--without-test-sign-in')
     expect(await knex('sso_events').where({ kind: 'provider-changed' }).select('actor', 'detail')).toEqual([
       { actor: expect.stringMatching(/^cli/), detail: '{"change":"enabled","testSignIn":"overridden"}' },
@@ -180,12 +180,14 @@ describe('parting', () => {
       sessions: 2,
     })
     expect(await signsIn()).toBe(false)
-    expect(await json('providers', 'removed')).toMatchObject([{ slug: 'acme', displayName: 'Acme' }])
+    expect(await json('providers', 'list', '--removed')).toMatchObject([
+      { slug: 'acme', displayName: 'Acme' },
+    ])
     expect(await run('providers', 'restore', 'acme')).toBe('acme is restored. It is disabled.\n')
     expect(await json('providers', 'list')).toMatchObject([{ slug: 'acme', enabled: false }])
   })
 
-  it('retire says when, and keep takes it back', async () => {
+  it('retire names the date, and cancel-retirement cancels it', async () => {
     await portal.connect(provider)
     const day = new Date(Date.now() + 30 * 86_400_000).toISOString().slice(0, 10)
     expect(await run('providers', 'retire', 'acme', '--at', day)).toContain(
@@ -371,7 +373,7 @@ describe('portal-sso events', () => {
     }))
     await knex.batchInsert('sso_events', rows, 50)
     const lines = (await run('events', '--csv')).split('\r\n')
-    expect(lines[0]).toBe('at,kind,provider,userId,by,reference,clientAddress,detail')
+    expect(lines[0]).toBe('at,kind,provider,userId,actor,reference,clientAddress,detail')
     expect(lines[1]).toBe(
       `${rows.at(-1)!.at},sign-in-failed,"'=HYPERLINK(""https://attacker.example"")",,,,,"{""code"":""a, b""}"`,
     )

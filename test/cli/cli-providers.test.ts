@@ -6,11 +6,10 @@ import { printJson } from '../../lib/cli/output.ts'
 import { addSettingFlags } from '../../lib/cli/providers/flags.ts'
 import { providersCommand } from '../../lib/cli/providers-command.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
-import { providerSettingsSchema } from '../../lib/providers/provider.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
+import { settings } from '../../lib/providers/settings.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { openProvidersTable } from '../support/providers.ts'
 import { freePort } from '../support/services/server.ts'
 
 const clientSecret = 'the client secret+of/the portal%'
@@ -60,8 +59,8 @@ function file(name: string, text: string): string {
 /** The unsealed client secret of a row. */
 const secretOf = (slug: string) =>
   cli.withDatabase(async (knex) => {
-    const table = createProvidersTable(knex, new SecretBox([cliSecret]))
-    const row = await table.existing('default', slug)
+    const table = openProvidersTable(knex, cliSecret)
+    const row = await table.get('default', slug)
     return await table.clientSecret(row)
   })
 
@@ -216,8 +215,7 @@ describe('the flags', () => {
       certificateAuthority: 'certificateAuthorityFile',
     }
     const names = options.map((option) => option.attributeName())
-    for (const setting of Object.keys(providerSettingsSchema.shape))
-      expect(names).toContain(odd[setting] ?? setting)
+    for (const setting of Object.keys(settings)) expect(names).toContain(odd[setting] ?? setting)
   })
 
   it('are there for whatever a preset asks', () => {
@@ -314,7 +312,7 @@ describe('portal-sso providers list and show', () => {
     }
   })
 
-  it('show says all settings, what to enter at the provider, and what the last test found; no secrets', async () => {
+  it('show prints all settings, the URLs to enter at the provider and the last test, but no secrets', async () => {
     await connect('acme', { displayName: 'Acme AG', enabled: false })
     const [text, json, none] = await Promise.all([
       cli.run(['providers', 'show', 'acme']),
@@ -325,7 +323,7 @@ describe('portal-sso providers list and show', () => {
       'Acme AG',
       provider.issuer,
       'disabled, sign-in not tested',
-      'Trusts e-mail             no',
+      'Trust every e-mail address from this provider  no',
       '/login/acme/callback',
       '✓ the issuer is',
     ])
@@ -485,7 +483,7 @@ describe('portal-sso providers update', () => {
     expect(await list()).toMatchObject([{ clientSecretExpiresAt: '2028-01-31T00:00:00.000Z' }])
   })
 
-  it('refuses in one sentence what is no setting, what cannot be missing, and a move that takes the secret along', async () => {
+  it('refuses with one sentence an unknown setting, a missing required one, and a new issuer without the client secret', async () => {
     await connect('acme')
     const update = (...more: string[]) => cli.refusal(['providers', 'update', 'acme', ...more])
     expect(
@@ -498,9 +496,9 @@ describe('portal-sso providers update', () => {
       ]),
     ).toEqual([
       expect.stringContaining('nothing to change'),
-      expect.stringMatching(/^--unset: "colour" is not a setting; the settings are name, issuer, /),
-      '--issuer: a provider cannot do without it',
-      '--client-secret-file: give the client secret again when the issuer moves',
+      expect.stringMatching(/^--unset: "colour" is not a setting; use name, issuer, /),
+      '--issuer: is required',
+      '--client-secret-file: enter the client secret again, because the issuer changes',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
     expect(await list()).toMatchObject([{ version: 1 }])

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { type ProviderInput, readInput } from '../../lib/management/provider-input.ts'
 import type { ProviderChanges } from '../../lib/providers/settings.ts'
-import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { ManagementError } from '../../lib/shared/errors.ts'
 import {
   contoso,
   type EntraClaims,
@@ -277,7 +277,7 @@ describe('a row for Entra', () => {
       { tenants: [personalAccounts] },
       /^tenants: personal Microsoft accounts/,
     ],
-    ['another issuer', contoso, { issuer: 'https://id.acme.example' }, /^issuer: of Microsoft Entra ID/],
+    ['another issuer', contoso, { issuer: 'https://id.acme.example' }, /^issuer: for Microsoft Entra ID/],
     ['the issuer of all', contoso, { issuer: 'https://login.microsoftonline.com/common/v2.0' }, /^issuer: /],
     [
       'a list beside one tenant',
@@ -290,7 +290,7 @@ describe('a row for Entra', () => {
     portal = await startPortal()
     const input = { preset: 'entra', tenant, issuer: undefined, ...settings }
     const error: unknown = await portal.connect(entra, input).catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(ConfigurationError)
+    expect(error).toBeInstanceOf(ManagementError)
     expect((error as Error).message).toMatch(sentence)
     expect(await portal.sso.providers.list()).toEqual([])
     expect(entra.requests).toEqual([])
