@@ -21,7 +21,6 @@ const kindLabels: Record<EventKind, string> = {
   'provider-sign-in-tested': 'Sign-in tested',
   'provider-retiring': 'Provider retiring',
   'provider-retired': 'Provider retired',
-  'provider-exported': 'Provider exported',
   'client-secret-expiring': 'Client secret expiring',
   'secrets-rotated': 'Secrets rotated',
   'admin-consent': 'Admin consent',

@@ -27,8 +27,8 @@ Environment:
   MOUNT_PATH         where sso.router() is mounted (default /)
   REDIS_URL          checked by doctor
   ALLOWED_ADDRESSES  addresses of providers in a private network, such as 10.20.0.0/16
-  SECRET_REFERENCES_ENV          which variables a secret reference may name, as a regular expression
-  SECRET_REFERENCES_DIRECTORIES  folders with files that a secret reference may name, separated by spaces`,
+  SECRET_REFERENCES_ENV          names of variables that env:NAME may refer to, a regular expression
+  SECRET_REFERENCES_DIRECTORIES  folders of files that file:/path may refer to, separated by spaces`,
   )
 
 program

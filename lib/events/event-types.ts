@@ -141,12 +141,6 @@ export interface BreakGlassEvent extends CommonFields {
   detail: { step: 'made' | 'used' }
 }
 
-/** The settings of a provider were exported, with its client secrets encrypted under a passphrase. */
-export interface ProviderExportedEvent extends ProviderFields {
-  kind: 'provider-exported'
-  detail: { secrets: 'sealed' }
-}
-
 export interface ProviderRemovedEvent extends ProviderFields {
   kind: 'provider-removed'
 }
@@ -201,7 +195,6 @@ export type PortalEvent =
   | AdminConsentEvent
   | ProviderConnectedEvent
   | ProviderChangedEvent
-  | ProviderExportedEvent
   | ProviderRemovedEvent
   | SecretsRotatedEvent
   | ProviderRetiringEvent

@@ -9,7 +9,12 @@ import { testAndResolve } from './test-provider.ts'
 
 /** Checks, discovers, tests and saves: the action behind admin pages, command line and code. */
 export async function connectProvider(
-  { urls, events, http, providersTable }: ManagementContext,
+  {
+    urls,
+    events,
+    http,
+    providersTable,
+  }: Pick<ManagementContext, 'urls' | 'events' | 'http' | 'providersTable'>,
   input: ProviderInput,
   { portal, actor, source }: ResolvedActOptions,
 ): Promise<Provider> {
@@ -17,7 +22,7 @@ export async function connectProvider(
   if (await providersTable.find(portal, slug)) throw slugTaken(slug)
   assertMayReference(given, source)
   const { clientSecretReference: reference, clientSecret } = given
-  const secret = reference === undefined ? clientSecret : providersTable.readSecretReference(reference)
+  const secret = reference === undefined ? clientSecret : await providersTable.readSecretReference(reference)
   const test = { preset, redirectUri: urls.callback(slug, portal) }
   const { settings, keyAlgorithm, checks } = await testAndResolve(
     { ...given, clientSecret: secret },

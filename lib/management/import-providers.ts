@@ -11,6 +11,7 @@ import { connectProvider } from './connect-provider.ts'
 import type { ManagementContext } from './context.ts'
 import { type ProviderInFile, readProviderFile } from './provider-file.ts'
 import { type ProviderInput, readChanges, readInput } from './provider-input.ts'
+import { assertMayReference } from './secret-reference-rules.ts'
 import { updateProvider } from './update-provider.ts'
 
 export interface ImportOptions extends ActOptions {
@@ -93,30 +94,29 @@ type StepOptions = ResolvedActOptions & ImportOptions & { given: GivenSecret }
 function connectStep(
   context: ManagementContext,
   { slug, preset, settings }: ProviderInFile,
-  { given, source, ...options }: StepOptions,
+  { given, ...options }: StepOptions,
 ): Step {
+  // A file cannot set a reference: its author would choose which of our secrets is sent to the issuer.
   const { clientSecretReference: inFile, ...rest } = settings
+  const { clientSecretReference: named } = readChanges({ clientSecretReference: inFile } as ProviderChanges)
   const input: ProviderInput = { ...rest, ...given, slug, preset, enabled: false }
-  const read = readInput(input).settings
-  if (needsSecret(read)) {
-    // A file cannot set a reference: its author would choose which of our files is sent to the issuer.
-    const reason = inFile
-      ? `its client secret is missing; the file names ${String(inFile)}, which only you can confirm`
+  if (needsSecret(readInput(input).settings)) {
+    const reason = named
+      ? `its client secret is missing; to read it from ${named}, as the file says, give that reference in \`clientSecrets\``
       : 'its client secret is missing'
     return { slug, outcome: 'failed', needsSecret: true, reason }
   }
-  const run = () => connectProvider(context, input, { ...options, source: sourceOf(given, source) })
-  return { slug, outcome: 'connected', run }
+  return { slug, outcome: 'connected', run: () => connectProvider(context, input, options) }
 }
 
 function updateStep(
   context: ManagementContext,
   existing: Provider,
   inFile: ProviderInFile,
-  { given, source, ...options }: StepOptions,
+  { given, ...options }: StepOptions,
 ): Step {
   const { slug } = existing
-  const fileChanges = inFile.settings as ProviderChanges
+  const fileChanges = changesIn(inFile, given)
   const differences = differencesOf(existing, fileChanges)
   const nothing = Object.keys(differences).length === 0 && Object.keys(given).length === 0
   if (!options.update || nothing) return { slug, outcome: 'unchanged', changes: differences }
@@ -125,27 +125,37 @@ function updateStep(
       'conflict',
       `is connected with the preset ${existing.preset} here, and has ${inFile.preset} in the file: remove it first`,
     )
-  const trust = existing.enabled
-    ? settingNamesWhere(({ decidesTrust }) => decidesTrust).filter((name) => name in differences)
-    : []
-  if (trust.length > 0) {
-    // Of a draft these are reviewed and tested first. Of an enabled provider the author of the file could sign in as anyone.
-    const reason = `a file cannot change whose identities are trusted (${trust.join(', ')}) while the provider is enabled: disable it first, or change that by hand`
-    return { slug, outcome: 'failed', changes: differences, reason }
-  }
-  const changes = { ...fileChanges, ...given }
-  const run = () =>
-    updateProvider(context, slug, changes, {
-      ...options,
-      version: existing.version,
-      source: sourceOf(given, source),
-    })
+  const reason = refusalOf(fileChanges, existing, differences)
+  if (reason !== undefined) return { slug, outcome: 'failed', changes: differences, reason }
+  const { version } = existing
+  const run = () => updateProvider(context, slug, { ...fileChanges, ...given }, { ...options, version })
   return { slug, outcome: 'updated', changes: differences, run }
 }
 
-/** The caller's own secret or reference is as trusted as the caller; everything else comes from the file. */
-function sourceOf(given: GivenSecret, source: ActOptions['source']): ResolvedActOptions['source'] {
-  return given.clientSecretReference === undefined ? 'file' : (source ?? 'code')
+/** The given secret or reference replaces the file's reference. */
+function changesIn({ settings }: ProviderInFile, given: GivenSecret): ProviderChanges {
+  const { clientSecretReference: _, ...rest } = settings
+  return (Object.keys(given).length > 0 ? rest : settings) as ProviderChanges
+}
+
+/** Why a file may not change this: its author could sign in as anyone, or receive a client secret. */
+function refusalOf(
+  fileChanges: ProviderChanges,
+  existing: Provider,
+  differences: NonNullable<ImportResult['changes']>,
+): string | undefined {
+  const trust = existing.enabled
+    ? settingNamesWhere(({ decidesTrust }) => decidesTrust).filter((name) => name in differences)
+    : []
+  // A draft is reviewed and tested before it is enabled.
+  if (trust.length > 0)
+    return `a file cannot change whose identities are trusted (${trust.join(', ')}) while the provider is enabled: disable it first, or change that by hand`
+  try {
+    assertMayReference(readChanges(fileChanges), 'file', existing)
+    return undefined
+  } catch (error) {
+    return describeError(error)
+  }
 }
 
 function readGivenSecret(secret: string | undefined): GivenSecret {

@@ -94,7 +94,7 @@ export class ProvidersApi {
     assertMayReference(settings, source)
     const { clientSecretReference: reference } = settings
     const clientSecret =
-      reference === undefined ? settings.clientSecret : providersTable.readSecretReference(reference)
+      reference === undefined ? settings.clientSecret : await providersTable.readSecretReference(reference)
     const redirectUri = urls.callback(slug, portal)
     return await testProvider({ ...settings, clientSecret, preset, redirectUri }, http)
   }

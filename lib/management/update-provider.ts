@@ -38,11 +38,12 @@ export async function updateProvider(
   const provider = await providersTable.get(portal, slug)
   if (version !== undefined && version !== provider.version)
     throw new ManagementError('conflict', `"${slug}" was changed by somebody else: look at it and try again`)
-  const changed = withOneSecret(readChanges(changes))
-  assertMayReference(changed, source, provider)
+  const entered = readChanges(changes)
+  assertMayReference(entered, source, provider)
+  const changed = withOneSecret(entered, provider)
   const asked = { ...settingsOf(provider), ...changed } as ProviderSettings
   assertFits(provider.preset, asked)
-  const clientSecret = await secretFor(context, provider, changed)
+  const clientSecret = await secretFor(context, provider, changed, asked.clientSecretReference)
   const test = {
     preset: provider.preset,
     redirectUri: urls.callback(slug, portal),
@@ -59,13 +60,15 @@ export async function updateProvider(
 }
 
 /** A new secret replaces a reference, and a new reference replaces the secret. */
-function withOneSecret(changed: Partial<ProviderSettings>): Partial<ProviderSettings> {
-  const { clientSecret, clientSecretReference } = changed
-  if (clientSecret !== undefined && clientSecretReference === undefined)
+function withOneSecret(
+  changed: Partial<ProviderSettings>,
+  before: Pick<Provider, 'clientSecretReference'>,
+): Partial<ProviderSettings> {
+  const { clientSecret, clientSecretReference: reference } = changed
+  if (clientSecret !== undefined && reference === undefined)
     return { ...changed, clientSecretReference: undefined }
-  if (clientSecretReference !== undefined && clientSecret === undefined)
-    return { ...changed, clientSecret: undefined }
-  return changed
+  const isNew = reference !== undefined && reference !== before.clientSecretReference
+  return isNew && clientSecret === undefined ? { ...changed, clientSecret: undefined } : changed
 }
 
 /**
@@ -76,13 +79,15 @@ async function secretFor(
   { providersTable }: ManagementContext,
   provider: Provider,
   changed: Partial<ProviderSettings>,
+  reference: string | undefined,
 ): Promise<string | undefined> {
-  if (changed.clientSecretReference !== undefined)
-    return providersTable.readSecretReference(changed.clientSecretReference)
+  if (reference !== undefined) return await providersTable.readSecretReference(reference)
   if ('clientSecret' in changed) return changed.clientSecret
+  // The reference is removed, and a provider that has one has no stored secret.
+  if (provider.clientSecretReference !== undefined) return undefined
   const stored = await providersTable.clientSecret(provider)
   const moved = newRecipient(provider, changed)
-  if (stored !== undefined && moved !== undefined && provider.clientSecretReference === undefined)
+  if (stored !== undefined && moved !== undefined)
     throw new ManagementError('invalid', [
       {
         path: 'clientSecret',

@@ -123,14 +123,14 @@ export class ProvidersTable {
    * @throws ManagementError where the reference is not allowed or cannot be read
    */
   async clientSecret({ id, version, clientSecretReference }: Provider): Promise<string | undefined> {
-    if (clientSecretReference !== undefined) return this.#secretReferences.read(clientSecretReference)
+    if (clientSecretReference !== undefined) return await this.readSecretReference(clientSecretReference)
     const row = await this.#rows().select('client_secret').where({ id, version }).first()
     return row?.client_secret ? await this.#secretBox.open(row.client_secret, id) : undefined
   }
 
   /** @throws ManagementError where the reference is not allowed or cannot be read */
-  readSecretReference(reference: string): string {
-    return this.#secretReferences.read(reference)
+  async readSecretReference(reference: string): Promise<string> {
+    return await this.#secretReferences.read(reference)
   }
 
   /** Keys of the current row: a new key needs no new version. */

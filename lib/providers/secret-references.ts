@@ -1,20 +1,21 @@
-import { readFileSync, realpathSync, statSync } from 'node:fs'
+import { constants } from 'node:fs'
+import { type FileHandle, open, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import { z } from 'zod'
 import { ManagementError } from '../shared/errors.ts'
 
 /** Which references to client secrets are allowed. Default: none. */
 export interface SecretReferenceOptions {
-  /** Names of environment variables, such as `/SSO_[A-Z_]+/`. It must match the whole name. */
+  /** Names of environment variables, such as `/\w+_CLIENT_SECRET/`. It must match the whole name. */
   env?: RegExp | undefined
-  /** Folders whose files may be read, such as `/run/secrets`. Links that lead out of them are refused. */
+  /** Absolute paths of folders whose files may be read, such as `/run/secrets`. Links that lead out of them are refused. */
   directories?: readonly string[] | undefined
 }
 
 /** `env:NAME`, or `file:` and an absolute path without `.` and `..`. */
 export const secretReference = z
   .string()
-  .max(500)
+  .max(500, 'is too long')
   .regex(/^(env:[A-Za-z_]\w*|file:\/\P{Cc}+)$/u, 'write `env:NAME` or `file:/path`')
 
 const maxSecretBytes = 10_000
@@ -29,14 +30,14 @@ export class SecretReferences {
   readonly #directories: readonly string[]
 
   constructor({ env, directories = [] }: SecretReferenceOptions = {}) {
-    this.#env = env && new RegExp(`^(?:${env.source})$`, env.flags.replace(/[gy]/g, ''))
+    this.#env = env && new RegExp(`^(?:${env.source})$`, env.flags.replace(/[gmy]/g, ''))
     this.#directories = directories
   }
 
   /** @throws ManagementError `not_allowed` or `invalid`, without the content */
-  read(reference: string): string {
+  async read(reference: string): Promise<string> {
     const [, kind, name = ''] = /^(env|file):([\s\S]+)$/.exec(reference) ?? []
-    const secret = kind === 'env' ? this.#readVariable(name) : this.#readFile(name)
+    const secret = (kind === 'env' ? this.#readVariable(name) : await this.#readFile(name)).trim()
     if (secret === '' || /\p{Cc}/u.test(secret))
       throw refused('invalid', `${reference} contains no client secret`)
     return secret
@@ -47,39 +48,50 @@ export class SecretReferences {
       throw refused('not_allowed', `the option secretReferences.env does not allow env:${name}`)
     const value = process.env[name]
     if (value === undefined) throw refused('invalid', `the environment variable ${name} is not set`)
-    return value.trim()
+    return value
   }
 
-  #readFile(file: string): string {
-    const real = attempt(() => realpathSync(file))
-    if (
-      path.normalize(file) !== file ||
-      real === undefined ||
-      !this.#directories.some((each) => contains(each, real))
-    )
+  async #readFile(file: string): Promise<string> {
+    const real = path.normalize(file) === file ? await realpath(file).catch(() => undefined) : undefined
+    if (real === undefined || !(await this.#contains(real)))
       throw refused(
         'not_allowed',
         `the option secretReferences.directories does not allow file:${file}, or it does not exist`,
       )
-    const content = attempt(() =>
-      statSync(real).size > maxSecretBytes ? undefined : readFileSync(real, 'utf8'),
-    )
-    if (content === undefined) throw refused('invalid', `file:${file} cannot be read, or is too large`)
-    return content.trim()
+    const content = await readRegularFile(real).catch(() => undefined)
+    if (content === undefined)
+      throw refused(
+        'invalid',
+        `file:${file} cannot be read, is no file, or is larger than ${maxSecretBytes} bytes`,
+      )
+    return content
+  }
+
+  async #contains(real: string): Promise<boolean> {
+    for (const each of this.#directories) {
+      const directory = await realpath(each).catch(() => undefined)
+      if (directory !== undefined && real.startsWith(path.join(directory, path.sep))) return true
+    }
+    return false
   }
 }
 
-function contains(directory: string, file: string): boolean {
-  const real = attempt(() => realpathSync(directory))
-  return real !== undefined && file.startsWith(real.endsWith(path.sep) ? real : real + path.sep)
-}
-
-function attempt<T>(read: () => T): T | undefined {
+/** @returns undefined for a pipe or a device, which could block or never end, and for a file that is too large */
+async function readRegularFile(file: string): Promise<string | undefined> {
+  // Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   try {
-    return read()
-  } catch {
-    return undefined
+    return await readBounded(handle)
+  } finally {
+    await handle.close()
   }
+}
+
+async function readBounded(handle: FileHandle): Promise<string | undefined> {
+  if (!(await handle.stat()).isFile()) return undefined
+  // Files below /proc have no size, so the size alone is no bound.
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(maxSecretBytes + 1))
+  return bytesRead > maxSecretBytes ? undefined : buffer.toString('utf8', 0, bytesRead)
 }
 
 function refused(code: 'not_allowed' | 'invalid', message: string): ManagementError {

@@ -25,14 +25,27 @@ const lifetime = 3_600_000
 
 export function createProviderClients(table: ProvidersTable, outbound: HttpClients): ProviderClients {
   const pending = new Map<string, Promise<ProviderClient>>()
-  const built = new LRUCache<string, { version: number; client: ProviderClient }>({
+  const built = new LRUCache<
+    string,
+    { version: number; client: ProviderClient; referenced: string | undefined }
+  >({
     max: mostProviders,
     ttl: lifetime,
   })
 
-  async function build(provider: Provider): Promise<ProviderClient> {
+  /** Read at each use, so that a rotated secret applies at once, and a reference that is no longer allowed is refused. */
+  async function readReference({ clientSecretReference }: Provider): Promise<string | undefined> {
+    if (clientSecretReference === undefined) return undefined
+    try {
+      return await table.readSecretReference(clientSecretReference)
+    } catch (cause) {
+      throw new PortalSsoError('provider_unavailable', 'the client secret cannot be read', { cause })
+    }
+  }
+
+  async function build(provider: Provider, referenced?: string): Promise<ProviderClient> {
     const credentials = {
-      clientSecret: await table.clientSecret(provider),
+      clientSecret: referenced ?? (await table.clientSecret(provider)),
       signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
     }
     const client = await createProviderClient(
@@ -42,17 +55,18 @@ export function createProviderClients(table: ProvidersTable, outbound: HttpClien
     ).catch((cause: unknown) => {
       throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
     })
-    built.set(provider.id, { version: provider.version, client })
+    built.set(provider.id, { version: provider.version, client, referenced })
     return client
   }
 
   return {
     /** One build serves all who ask meanwhile; a failed one is forgotten, so the next to ask tries anew. */
     async of(provider) {
+      const referenced = await readReference(provider)
       const kept = built.get(provider.id)
-      if (kept?.version === provider.version) return kept.client
+      if (kept?.version === provider.version && kept.referenced === referenced) return kept.client
       const key = `${provider.id}@${provider.version}`
-      const building = pending.get(key) ?? build(provider).finally(() => pending.delete(key))
+      const building = pending.get(key) ?? build(provider, referenced).finally(() => pending.delete(key))
       pending.set(key, building)
       return await building
     },

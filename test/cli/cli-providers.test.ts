@@ -6,11 +6,10 @@ import { printJson } from '../../lib/cli/output.ts'
 import { addSettingFlags } from '../../lib/cli/providers/flags.ts'
 import { providersCommand } from '../../lib/cli/providers-command.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
-import { providerSettingsSchema } from '../../lib/providers/provider.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
+import { settings } from '../../lib/providers/settings.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { openProvidersTable } from '../support/providers.ts'
 import { freePort } from '../support/services/server.ts'
 
 const clientSecret = 'the client secret+of/the portal%'
@@ -60,8 +59,8 @@ function file(name: string, text: string): string {
 /** The unsealed client secret of a row. */
 const secretOf = (slug: string) =>
   cli.withDatabase(async (knex) => {
-    const table = createProvidersTable(knex, new SecretBox([cliSecret]))
-    const row = await table.existing('default', slug)
+    const table = openProvidersTable(knex, cliSecret)
+    const row = await table.get('default', slug)
     return await table.clientSecret(row)
   })
 
@@ -216,8 +215,7 @@ describe('the flags', () => {
       certificateAuthority: 'certificateAuthorityFile',
     }
     const names = options.map((option) => option.attributeName())
-    for (const setting of Object.keys(providerSettingsSchema.shape))
-      expect(names).toContain(odd[setting] ?? setting)
+    for (const setting of Object.keys(settings)) expect(names).toContain(odd[setting] ?? setting)
   })
 
   it('are there for whatever a preset asks', () => {

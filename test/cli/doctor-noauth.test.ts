@@ -154,7 +154,7 @@ describe('portal-sso doctor noauth', () => {
     databaseUrl = `sqlite:${path.join(fs.mkdtempSync(path.join(folder, 'portal-')), 'sqlite')}`
   })
 
-  async function connect(...rows: Partial<ProviderInput>[]): Promise<void> {
+  async function connect(...rows: (Partial<ProviderInput> & { portal?: string })[]): Promise<void> {
     const { knex, close } = connectDatabase(configFromUrl(databaseUrl))
     try {
       await migrate(knex)
@@ -164,8 +164,8 @@ describe('portal-sso doctor noauth', () => {
         database: knex,
       })
       const { issuer, clientId, clientSecret } = provider
-      for (const row of rows)
-        await providers.connect({ slug: 'acme', issuer, clientId, clientSecret, ...row })
+      for (const { portal, ...row } of rows)
+        await providers.connect({ slug: 'acme', issuer, clientId, clientSecret, ...row }, { portal })
     } finally {
       await close()
     }

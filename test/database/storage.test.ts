@@ -4,8 +4,7 @@ import knexModule, { type Knex } from 'knex'
 import { isUniqueViolation } from '../../lib/database/connect.ts'
 import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import type { NewProvider } from '../../lib/providers/settings.ts'
+import type { NewProvider } from '../../lib/providers/providers-table.ts'
 import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
 import {
   type NewSession,
@@ -15,12 +14,12 @@ import {
 } from '../../lib/sessions/sessions-table.ts'
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
-import { Seal, SecretBox } from '../../lib/shared/seal.ts'
+import { Seal } from '../../lib/shared/seal.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
-import { newProvider } from '../support/providers.ts'
+import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 const allMigrations = ['001-initial']
 const settings = { clientAddress: 'shortened' } as const
@@ -185,8 +184,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
     })
 
     describe('providers', () => {
-      const table = (...secrets: string[]) =>
-        createProvidersTable(knex, new SecretBox(secrets.length > 0 ? secrets : [testSecret]))
+      const table = (...secrets: string[]) => openProvidersTable(knex, ...secrets)
       const acme = (more: Partial<NewProvider> = {}) => newProvider({ portal, ...more })
       const insertAll = async (...slugs: string[]) => {
         for (const slug of slugs) await table().insert(acme({ slug, displayName: slug }))
@@ -284,7 +282,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await offered()).toEqual({ any: false, slugs: [] })
         expect(await table().list(portal)).toHaveLength(1)
         await expect(table().setEnabled(provider, true)).rejects.toThrow('changed by somebody else')
-        await table().setEnabled(await table().existing(portal, 'acme'), true)
+        await table().setEnabled(await table().get(portal, 'acme'), true)
         expect(await offered()).toEqual({ any: true, slugs: ['acme'] })
         await table().remove(provider)
         expect(await table().list(portal)).toEqual([])

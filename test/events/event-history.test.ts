@@ -5,11 +5,8 @@ import { migrate } from '../../lib/database/migrate.ts'
 import { type EventFilter, EventHistory } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
-import { testSecret } from '../support/portal.ts'
-import { newProvider } from '../support/providers.ts'
+import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 const quiet = { info() {}, warn() {}, error() {} }
 const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000).toISOString()
@@ -51,7 +48,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
   }
 
   async function connected(slug: string, createdAt = days(100)): Promise<void> {
-    const table = createProvidersTable(knex, new SecretBox([testSecret]))
+    const table = openProvidersTable(knex)
     await table.insert(newProvider({ portal, slug }))
     await knex('sso_providers').where({ portal, slug }).update({ created_at: createdAt })
   }

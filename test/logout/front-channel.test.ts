@@ -346,6 +346,6 @@ describe('the option', () => {
     provider.faults.discovery = { frontchannel_logout_supported: true }
     await open()
     const { checks } = await portal.sso.providers.test('acme')
-    expect(checks.find(({ name }) => name === 'back-channel')!.finding).toMatch(/but front-channel logout/)
+    expect(checks.find(({ name }) => name === 'back-channel')!.message).toMatch(/but front-channel logout/)
   })
 })

@@ -3,14 +3,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@je
 import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../../lib/index.ts'
 import { Maintenance } from '../../lib/maintenance/maintenance.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import { sanitizingLogger } from '../../lib/shared/logger.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
-import { newProvider } from '../support/providers.ts'
+import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 const day = 24 * 3_600_000
 const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
@@ -104,7 +102,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
     return started
   }
 
-  const table = () => createProvidersTable(knex, new SecretBox([testSecret]))
+  const table = () => openProvidersTable(knex)
   async function events(kind: EventKind): Promise<Record<string, unknown>[]> {
     const rows = await knex('sso_events').where({ kind }).orderBy('at')
     return rows.map(({ provider, actor, detail }) => ({ provider, actor, ...JSON.parse(detail) }))

@@ -3,7 +3,7 @@ import type { JWK } from 'jose'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { ProviderTestError } from '../../lib/management/test-provider.ts'
 import { keyAlgorithmFor, standing } from '../../lib/providers/client-key.ts'
-import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { ManagementError } from '../../lib/shared/errors.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
 import { formIn, Visitor } from '../support/visitor.ts'
@@ -219,7 +219,7 @@ describe('exchanging the key', () => {
     await expect(portal.sso.providers.rotateClientKey('acme')).rejects.toThrow('is published already')
     await portal.connect(await startFaulty(), { slug: 'other' })
     const without = portal.sso.providers.rotateClientKey('other')
-    await expect(without).rejects.toThrow(ConfigurationError)
+    await expect(without).rejects.toThrow(ManagementError)
     await expect(without).rejects.toThrow('"other" authenticates with client_secret_basic')
   })
 
@@ -277,7 +277,7 @@ describe('a real provider (oidc-provider)', () => {
     })
     await portal.sso.providers.connect({ slug: 'acme', issuer: real.issuer, clientId: 'portal' })
     const { ok, checks } = await portal.sso.providers.test('acme')
-    expect([ok, checks.find(({ name }) => name === 'credentials')!.finding]).toEqual([
+    expect([ok, checks.find(({ name }) => name === 'credentials')!.message]).toEqual([
       true,
       'the provider knows the client by its key',
     ])

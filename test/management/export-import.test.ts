@@ -1,17 +1,13 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { CompactEncrypt, decodeProtectedHeader } from 'jose'
-import type { Imported } from '../../lib/management/import-providers.ts'
-import { digestOf, type ProviderFile, type ProviderInFile } from '../../lib/management/provider-file.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
-import { ConfigurationError } from '../../lib/shared/errors.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
-import { type Cli, cliSecret, startCli } from '../support/cli.ts'
+import type { ImportOptions, ImportResult } from '../../lib/management/import-providers.ts'
+import type { ProviderFile, ProviderInFile } from '../../lib/management/provider-file.ts'
+import { ManagementError } from '../../lib/shared/errors.ts'
+import { type Cli, startCli } from '../support/cli.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
-
-const passphrase = 'correct horse battery staple'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { openProvidersTable } from '../support/providers.ts'
 
 let provider: FaultyProvider
 let from: TestPortal
@@ -44,29 +40,29 @@ const all = {
   logout: 'portal',
 } as const
 
-const exported = (passphrase?: string) => from.sso.providers.export([], { passphrase })
+const exported = () => from.sso.providers.export()
 
-const imported = (file: object, how: object = {}) =>
-  to.sso.providers.import(JSON.stringify(file), how) as Promise<Imported[]>
+const imported = (file: object, options: ImportOptions = {}) =>
+  to.sso.providers.import(JSON.stringify(file), options)
 
-const outcomes = (report: Imported[]) => report.map(({ slug, outcome }) => [slug, outcome])
+const outcomes = (report: ImportResult[]) => report.map(({ slug, outcome }) => [slug, outcome])
 
-/** What it is refused with, and that nothing was changed. */
-async function refused(file: object | string, how: object = {}): Promise<string> {
+/** @returns the message with which a file is refused; nothing was changed */
+async function refused(file: object | string, options: ImportOptions = {}): Promise<string> {
   const text = typeof file === 'string' ? file : JSON.stringify(file)
   const before = await to.sso.providers.list()
-  const error: unknown = await to.sso.providers.import(text, how).catch((thrown: unknown) => thrown)
-  expect(error).toBeInstanceOf(ConfigurationError)
+  const error: unknown = await to.sso.providers.import(text, options).catch((thrown: unknown) => thrown)
+  expect(error).toBeInstanceOf(ManagementError)
   expect(await to.sso.providers.list()).toEqual(before)
   return (error as Error).message
 }
 
 async function secretIn({ knex }: TestPortal, slug = 'acme') {
-  const table = createProvidersTable(knex, new SecretBox([testSecret]))
-  return await table.clientSecret(await table.existing('default', slug))
+  const table = openProvidersTable(knex)
+  return await table.clientSecret(await table.get('default', slug))
 }
 
-/** A file as an export makes it, of one provider. */
+/** An export of one provider. */
 const fileOf = (settings: object = {}, more: Partial<ProviderFile> = {}, slug = 'acme'): ProviderFile => ({
   format: 'express-portal-sso providers',
   version: 1,
@@ -81,7 +77,7 @@ const fileOf = (settings: object = {}, more: Partial<ProviderFile> = {}, slug = 
 })
 
 describe('an export', () => {
-  it('holds all settings in the order of the login page, and no id, no portal, no state, no secret', async () => {
+  it('contains all settings in the order of the login page, but no id, portal, state or secret', async () => {
     await connect(from, 'second')
     await connect(from, 'acme', all)
     await from.sso.providers.recommend('acme')
@@ -92,11 +88,13 @@ describe('an export', () => {
     expect(file.providers[0]).toMatchObject({ preset: 'generic', settings })
     const text = JSON.stringify(file)
     for (const { id } of await from.sso.providers.list()) expect(text).not.toContain(id)
-    expect(text).not.toContain(provider.clientSecret)
+    const sealed: string[] = await from.knex('sso_providers').pluck('client_secret')
+    for (const secret of [provider.clientSecret, ...sealed]) expect(text).not.toContain(secret)
+    expect(text).not.toMatch(/"clientSecret"|"secrets"/)
     expect(text).not.toMatch(/enabled|recommended|"portal":|tested|ecretExpires/)
   })
 
-  it('holds just those that are named; a name that nobody has is refused', async () => {
+  it('contains only the named providers, and refuses an unknown slug', async () => {
     await connect(from, 'acme')
     await connect(from, 'second')
     const { providers } = await from.sso.providers.export(['second'])
@@ -104,39 +102,38 @@ describe('an export', () => {
     await expect(from.sso.providers.export(['third'])).rejects.toThrow('no provider is called "third"')
   })
 
-  it('seals secrets under a passphrase that costs 600 000 rounds a guess, and tells in the event log', async () => {
-    await connect(from, 'acme', all)
-    const file = await exported(passphrase)
-    expect(decodeProtectedHeader(file.secrets!)).toMatchObject({
-      alg: 'PBES2-HS512+A256KW',
-      enc: 'A256GCM',
-      p2c: 600_000,
-    })
-    for (const secret of [provider.clientSecret, passphrase])
-      expect(JSON.stringify(file)).not.toContain(secret)
-    expect(await from.knex('sso_events').where({ kind: 'provider-exported' })).toMatchObject([
-      { provider: 'acme', actor: 'code', detail: '{"secrets":"sealed"}' },
-    ])
-  })
-
-  it('takes no passphrase that is guessed in an afternoon', async () => {
-    await connect(from)
-    await expect(exported('short')).rejects.toThrow('12 characters or more')
+  it('contains the reference to a client secret, but not the secret', async () => {
+    process.env.ACME_CLIENT_SECRET = provider.clientSecret
+    const portal = await startPortal({ database: from.knex, secretReferences: { env: /\w+_CLIENT_SECRET/ } })
+    try {
+      await connect(portal, 'acme', {
+        clientSecret: undefined,
+        clientSecretReference: 'env:ACME_CLIENT_SECRET',
+      })
+      const file = await exported()
+      expect(file.providers[0]!.settings).toMatchObject({ clientSecretReference: 'env:ACME_CLIENT_SECRET' })
+      expect(JSON.stringify(file)).not.toContain(provider.clientSecret)
+    } finally {
+      delete process.env.ACME_CLIENT_SECRET
+      await portal.close()
+    }
   })
 })
 
 describe('an import', () => {
-  it('connects as drafts what is new, with all its settings and secrets, tested', async () => {
+  it('connects new providers as drafts, with all their settings, after a connection test', async () => {
     await connect(from, 'acme', all)
     await connect(from, 'second')
-    const report = await imported(await exported(passphrase), { passphrase, actor: 'cli:ada' })
+    const { clientSecret } = provider
+    const clientSecrets = { acme: clientSecret, second: clientSecret }
+    const report = await imported(await exported(), { clientSecrets, actor: 'cli:ada' })
     expect(outcomes(report)).toEqual([
       ['acme', 'connected'],
       ['second', 'connected'],
     ])
     const [here, there] = await Promise.all([from.sso.providers.find('acme'), to.sso.providers.find('acme')])
     const { id: _, enabled, lastTest, position, ...same } = there!
-    expect(here).toMatchObject(same)
+    expect({ ...here, clientSecretExpiresAt: undefined }).toMatchObject(same)
     expect({ enabled, lastTest, position }).toMatchObject({
       enabled: false,
       lastTest: { checks: expect.any(Array) },
@@ -147,18 +144,18 @@ describe('an import', () => {
     )
   })
 
-  it('brings no default of a preset back that was taken away', async () => {
+  it('does not apply a default of the preset that the file overrides with null', async () => {
     const { providers } = fileOf({ clientAuthentication: null })
     const clientSecrets = { acme: provider.clientSecret }
     await imported(fileOf({}, { providers: [{ ...providers[0]!, preset: 'auth0' }] }), { clientSecrets })
-    // The preset says `client_secret_post`; null says: whatever the provider offers.
+    // The preset's default is `client_secret_post`; null means: as the provider announces.
     expect(await to.sso.providers.find('acme')).toMatchObject({
       preset: 'auth0',
       clientAuthentication: 'client_secret_basic',
     })
   })
 
-  it('without secrets takes those that are given, and says where one is missing', async () => {
+  it('uses the given client secrets, and reports a missing one', async () => {
     await connect(from)
     const file = await exported()
     expect(await imported(file)).toEqual([
@@ -170,7 +167,7 @@ describe('an import', () => {
     expect(await secretIn(to)).toBe(provider.clientSecret)
   })
 
-  it('leaves what is connected already; told to update, it makes it so, and keeps its secret', async () => {
+  it('changes a connected provider only with `update`, and keeps its client secret', async () => {
     await connect(from, 'acme', { displayName: 'New name' })
     await connect(to, 'acme', { displayName: 'Old name', prompt: 'login' })
     const file = await exported()
@@ -178,25 +175,28 @@ describe('an import', () => {
       displayName: { here: 'Old name', file: 'New name' },
       prompt: { here: 'login', file: null },
     }
-    expect(await imported(file)).toEqual([{ slug: 'acme', outcome: 'left', changes }])
+    expect(await imported(file)).toEqual([{ slug: 'acme', outcome: 'unchanged', changes }])
     expect(await to.sso.providers.find('acme')).toMatchObject({ displayName: 'Old name', prompt: 'login' })
     expect(await imported(file, { update: true })).toEqual([{ slug: 'acme', outcome: 'updated', changes }])
     expect(await to.sso.providers.find('acme')).toMatchObject({ displayName: 'New name', prompt: undefined })
     expect(await secretIn(to)).toBe(provider.clientSecret)
-    expect(await imported(file, { update: true })).toEqual([{ slug: 'acme', outcome: 'left', changes: {} }])
+    expect(await imported(file, { update: true })).toEqual([
+      { slug: 'acme', outcome: 'unchanged', changes: {} },
+    ])
   })
 
-  it('as a dry run says the same, changes nothing, and asks no provider', async () => {
+  it('reports the same in a dry run, changes nothing, and sends no request', async () => {
     await connect(from)
-    const file = await exported(passphrase)
+    const file = await exported()
     provider.requests.length = 0
-    const report = await imported(file, { passphrase, dryRun: true })
+    const clientSecrets = { acme: provider.clientSecret }
+    const report = await imported(file, { clientSecrets, dryRun: true })
     expect(outcomes(report)).toEqual([['acme', 'connected']])
     expect(provider.requests).toEqual([])
     expect(await to.sso.providers.list()).toEqual([])
   })
 
-  it('that fails at one provider goes on with the others', async () => {
+  it('imports the other providers if one fails', async () => {
     await connect(from, 'one')
     await connect(from, 'two')
     const { providers, ...file } = await exported()
@@ -210,9 +210,10 @@ describe('an import', () => {
     expect((await to.sso.providers.list()).map(({ slug }) => slug)).toEqual(['two'])
   })
 
-  it('works in another portal than the one that the providers came from', async () => {
+  it('works in another portal than the one of the export', async () => {
     await connect(from)
-    await imported(await exported(passphrase), { passphrase, portal: 'other' })
+    const clientSecrets = { acme: provider.clientSecret }
+    await imported(await exported(), { clientSecrets, portal: 'other' })
     expect(await to.sso.providers.list()).toEqual([])
     expect(await to.sso.providers.list({ portal: 'other' })).toMatchObject([
       { slug: 'acme', portal: 'other' },
@@ -220,173 +221,87 @@ describe('an import', () => {
   })
 })
 
-describe('sealed secrets', () => {
-  /** Anything, sealed as an export seals it. */
-  async function sealed(value: unknown, rounds = 600_000, alg = 'PBES2-HS512+A256KW', enc = 'A256GCM') {
-    return await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(value)))
-      .setProtectedHeader({ alg, enc })
-      .setKeyManagementParameters({ p2c: rounds })
-      .encrypt(new TextEncoder().encode(passphrase))
-  }
-
-  it('open under their passphrase only, however it was typed', async () => {
-    const [composed, decomposed] = ['Übergangslösung', 'U\u0308bergangslo\u0308sung']
-    await connect(from)
-    const file = await exported(composed)
-    expect(await refused(file, { passphrase })).toBe(
-      'the passphrase does not open the secrets of this file, or the file was changed',
-    )
-    expect(outcomes(await imported(file, { passphrase: decomposed }))).toEqual([['acme', 'connected']])
-  })
-
-  it('are asked for: without a passphrase nothing is imported, unless they are left out', async () => {
-    await connect(from)
-    const file = await exported(passphrase)
-    expect(await refused(file)).toContain('give its passphrase, or leave them out')
-    expect(await imported(file, { withoutSecrets: true })).toMatchObject([{ needsSecret: true }])
-  })
-
-  it('go to no issuer that was written into the file after they were sealed', async () => {
-    await connect(from)
-    const attacker = await startFaultyProvider()
-    try {
-      const { providers, ...file } = await exported(passphrase)
-      const moved = providers.map((each) => ({
-        ...each,
-        settings: { ...each.settings, issuer: attacker.issuer },
-      }))
-      expect(await refused({ ...file, providers: moved }, { passphrase })).toContain(
-        'the settings were changed after the secrets were sealed',
-      )
-      expect(attacker.requests).toEqual([])
-    } finally {
-      await attacker.close()
-    }
-  })
-
-  it('of 2^31 rounds, under another algorithm or packed are refused before anything is computed', async () => {
-    const { providers } = fileOf()
-    const header = (change: object) =>
-      Buffer.from(
-        JSON.stringify({
-          alg: 'PBES2-HS512+A256KW',
-          enc: 'A256GCM',
-          p2c: 600_000,
-          p2s: 'c2FsdHNhbHQ',
-          ...change,
-        }),
-      ).toString('base64url')
-    const rest = `${'A'.repeat(54)}.${'A'.repeat(16)}.AAAA.${'A'.repeat(22)}`
-    for (const change of [
-      { p2c: 2 ** 31 },
-      { p2c: 1_000_001 },
-      { alg: 'dir' },
-      { enc: 'A128CBC-HS256' },
-      { zip: 'DEF' },
-    ])
-      expect(
-        await refused(fileOf({}, { providers, secrets: `${header(change)}.${rest}` }), { passphrase }),
-      ).toMatch(
-        /^the (secrets of this file are not sealed as an export|passphrase does not open the secrets)/,
-      )
-    expect(await refused(fileOf({}, { secrets: 'no seal' }), { passphrase })).toContain(
-      'not sealed as an export',
-    )
-  })
-
-  it('that hold something else than secrets are refused', async () => {
-    const file = fileOf()
-    const digest = digestOf(file.providers)
-    for (const value of [null, [], 'text', { digest }, { digest, bySlug: { acme: { clientSecret: 1 } } }])
-      expect(await refused({ ...file, secrets: await sealed(value, 1000) }, { passphrase })).toMatch(/:/)
-  })
-})
-
-describe('a file that is none of ours', () => {
+describe('a malformed or hostile file', () => {
   const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
   const two = (change: (provider: ProviderInFile) => ProviderInFile) => {
     const file = fileOf()
     return { ...file, providers: [...file.providers, change(file.providers[0]!)] }
   }
 
-  it.each<[what: string, file: () => object | string, said: string | RegExp]>([
-    ['is no JSON', () => 'eyJhbGciOiJub25lIn0.e30.', 'the file is not valid JSON'],
+  it.each<[what: string, file: () => object | string, message: string | RegExp]>([
+    ['is not JSON', () => 'eyJhbGciOiJub25lIn0.e30.', 'the file is not valid JSON'],
     ['is empty', () => '', 'the file is not valid JSON'],
-    ['is nested without end', () => nested(200_000), /^the file is not valid JSON|^this is no file/],
+    ['is nested without end', () => nested(200_000), /^the file is not valid JSON|^this is not a file/],
     ['is huge', () => `{"format":"${'x'.repeat(1_048_576)}"}`, 'the file is larger than any export'],
-    ['is null', () => 'null', /^this is no file that/],
-    ['is something else', () => ({ name: 'package.json', version: '1.0.0' }), /^this is no file that/],
+    ['is null', () => 'null', /^this is not a file that/],
+    ['is something else', () => ({ name: 'package.json', version: '1.0.0' }), /^this is not a file that/],
     [
       'is of a later version',
       () => ({ ...fileOf(), version: 2 }),
-      'the file is of version 2; this portal reads version 1',
+      'the file has version 2; this portal reads version 1',
     ],
-    ['holds more than an export', () => ({ ...fileOf(), portal: 'other' }), /Unrecognized key: "portal"/],
+    ['has an unknown property', () => ({ ...fileOf(), portal: 'other' }), /Unrecognized key: "portal"/],
     [
       'pollutes a prototype',
       () => '{"format":"express-portal-sso providers","version":1,"__proto__":{"providers":[]}}',
-      'the file holds the name "__proto__"',
+      'the file contains the name "__proto__"',
     ],
     [
       'pollutes a prototype among the parameters',
       () => JSON.stringify(fileOf({ authorizationParameters: { x: 'y' } })).replace('"x"', '"__proto__"'),
-      'the file holds the name "__proto__"',
+      'the file contains the name "__proto__"',
     ],
-    ['holds wrong types', () => ({ ...fileOf(), providers: { acme: {} } }), /^providers: /],
+    ['has wrong types', () => ({ ...fileOf(), providers: { acme: {} } }), /^providers: /],
     [
-      'holds 201 providers',
+      'has 201 providers',
       () => ({ ...fileOf(), providers: Array(201).fill(fileOf().providers[0]) }),
       /^providers: /,
     ],
-    ['holds one twice', () => two((each) => each), 'acme: is in the file twice'],
-    ['holds a slug that is a path', () => fileOf({}, {}, '../admin'), /slug: /],
-    ['holds a reserved slug', () => fileOf({}, {}, 'callback'), /reserved word/],
+    ['contains a provider twice', () => two((each) => each), 'acme: is in the file twice'],
+    ['contains a slug that is a path', () => fileOf({}, {}, '../admin'), /slug: /],
+    ['contains a reserved slug', () => fileOf({}, {}, 'callback'), /reserved word/],
+    ['names an unknown preset', () => two((each) => ({ ...each, slug: 'b', preset: 'x' })), /^b: preset: /],
     [
-      'holds a preset that nobody knows',
-      () => two((each) => ({ ...each, slug: 'b', preset: 'x' })),
-      /^b: preset: /,
-    ],
-    [
-      'holds a secret in the clear',
+      'contains a client secret',
       () => fileOf({ clientSecret: 'x' }),
-      /^acme: clientSecret: a file holds no secrets/,
+      /^acme: clientSecret: a file must not contain secrets/,
     ],
     [
-      'holds a name that would be a line of its own in a terminal',
+      'contains a name with a line break, which could forge a line in a terminal',
       () => fileOf({ 'x\nacme is connected': 1 }),
-      'acme: x\\u{a}acme is connected: is no setting',
+      'acme: x\\u{a}acme is connected: is not a setting',
     ],
     [
-      'holds such a name deeper inside',
+      'contains such a name deeper inside',
       () => fileOf({ authorizationParameters: { 'x\nacme is connected': 'x' } }),
       /^acme: authorizationParameters\.x\\u\{a\}acme is connected: /,
     ],
-    ['says that it is enabled', () => fileOf({ enabled: true }), 'acme: enabled: is no setting'],
-    ['says whose portal it is', () => fileOf({ portal: 'other' }), 'acme: portal: is no setting'],
-    ['holds a wrong setting', () => fileOf({ trustsEmail: 'yes' }), /^acme: trustsEmail: /],
+    ['enables a provider', () => fileOf({ enabled: true }), 'acme: enabled: is not a setting'],
+    ['chooses the portal', () => fileOf({ portal: 'other' }), 'acme: portal: is not a setting'],
+    ['contains an invalid setting', () => fileOf({ trustsEmail: 'yes' }), /^acme: trustsEmail: /],
     ['lacks an issuer', () => fileOf({ issuer: null }), /^acme: issuer: /],
     [
-      'replaces a parameter of ours',
+      'replaces a parameter that the plugin sets',
       () => fileOf({ authorizationParameters: { redirect_uri: 'https://attacker.example' } }),
-      /^acme: authorizationParameters: must not hold/,
+      /^acme: authorizationParameters: must not contain/,
     ],
-  ])('%s: it is refused in a sentence, and nothing is changed', async (_what, file, said) => {
+  ])('which %s is refused with one sentence, and nothing is changed', async (_what, file, expected) => {
     await connect(to, 'bystander')
     const message = await refused(file(), { update: true })
-    if (typeof said === 'string') expect(message).toBe(said)
-    else expect(message).toMatch(said)
+    if (typeof expected === 'string') expect(message).toBe(expected)
+    else expect(message).toMatch(expected)
     expect(message).not.toContain('\n')
     expect(({} as Record<string, unknown>).providers).toBeUndefined()
   })
 
-  it('names all that is wrong, and connects not even what is right', async () => {
+  it('is refused as a whole, so not even its valid providers are connected', async () => {
     const file = two((each) => ({ ...each, slug: 'other', settings: { ...each.settings, prompt: 'dance' } }))
     expect(await refused(file, { clientSecrets: { acme: provider.clientSecret } })).toMatch(
       /^other: prompt: /,
     )
   })
 
-  it('takes no issuer elsewhere with the secret that is here', async () => {
+  it('cannot move the stored client secret to another issuer', async () => {
     await connect(to)
     const attacker = await startFaultyProvider()
     try {
@@ -395,7 +310,7 @@ describe('a file that is none of ours', () => {
       expect(report).toMatchObject([
         {
           outcome: 'failed',
-          reason: 'clientSecret: give the client secret again when the issuer moves',
+          reason: 'clientSecret: enter the client secret again, because the issuer changes',
         },
       ])
       expect(attacker.requests).toEqual([])
@@ -407,33 +322,38 @@ describe('a file that is none of ours', () => {
 
   it.each([
     ['its issuer', () => ({ issuer: 'https://id.attacker.example' })],
-    ['the client that its tokens are for', () => ({ clientId: 'attackers-own' })],
-    ['whose addresses it vouches for', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
-    ['the claim that holds the address', () => ({ emailClaim: 'preferred_username' })],
-  ])('does not change who is believed of a provider that people use: %s', async (_what, settings) => {
-    // One without a secret that could stay behind.
-    provider.faults.publicClient = true
-    await connect(to, 'acme', { clientSecret: undefined, clientAuthentication: 'none' })
-    const before = await to.sso.providers.list()
-    provider.requests.length = 0
-    const report = await imported(fileOf({ ...settings(), prompt: 'login' }), { update: true })
-    const names = Object.keys(settings()).join(', ')
-    expect(report).toMatchObject([
-      {
-        outcome: 'failed',
-        reason: expect.stringContaining(`who is believed (${names}) while it is enabled`),
-      },
-    ])
-    expect(await to.sso.providers.list()).toEqual(before)
-    expect(provider.requests).toEqual([])
-  })
+    ['its client ID', () => ({ clientId: 'attackers-own' })],
+    ['the addresses that it is trusted for', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
+    ['the claim of the address', () => ({ emailClaim: 'preferred_username' })],
+  ])(
+    'cannot change whose identities are trusted while the provider is enabled: %s',
+    async (_what, settings) => {
+      // Without a client secret, nothing else protects the provider.
+      provider.faults.publicClient = true
+      await connect(to, 'acme', { clientSecret: undefined, clientAuthentication: 'none' })
+      const before = await to.sso.providers.list()
+      provider.requests.length = 0
+      const report = await imported(fileOf({ ...settings(), prompt: 'login' }), { update: true })
+      const names = Object.keys(settings()).join(', ')
+      expect(report).toMatchObject([
+        {
+          outcome: 'failed',
+          reason: expect.stringContaining(
+            `whose identities are trusted (${names}) while the provider is enabled`,
+          ),
+        },
+      ])
+      expect(await to.sso.providers.list()).toEqual(before)
+      expect(provider.requests).toEqual([])
+    },
+  )
 
-  it('makes no provider one of another preset', async () => {
+  it('cannot change the preset of a provider', async () => {
     await connect(to)
     const { providers, ...file } = fileOf({ displayName: 'Other' })
     const other = { ...file, providers: [{ ...providers[0]!, preset: 'auth0' }] }
     expect(await refused(other, { update: true })).toBe(
-      'acme: is connected as generic here, and is auth0 in the file: remove it first',
+      'acme: is connected with the preset generic here, and has auth0 in the file: remove it first',
     )
   })
 })
@@ -442,7 +362,7 @@ describe('portal-sso providers export and import', () => {
   let cli: Cli
 
   beforeAll(async () => {
-    cli = await startCli(provider.clientSecret, passphrase)
+    cli = await startCli(provider.clientSecret)
   })
   afterAll(() => cli.close())
   beforeEach(() => cli.renew())
@@ -463,33 +383,35 @@ describe('portal-sso providers export and import', () => {
       }),
     )
 
-  it('move settings and secrets from one database to another', async () => {
+  it('move settings from one database to another, with a client secret by reference', async () => {
+    const env = { ACME_CLIENT_SECRET: provider.clientSecret, SECRET_REFERENCES_ENV: '\\w+_CLIENT_SECRET' }
     await prepare()
-    const passphraseFile = ['--passphrase-file', file('passphrase', `${passphrase}\n`)]
-    const { stdout, stderr, code } = await cli.run(['providers', 'export', ...passphraseFile])
+    const { stdout, stderr, code } = await cli.run(['providers', 'export'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).not.toContain(provider.clientSecret)
     const at = file('providers.json', stdout)
+    const secrets = ['--client-secrets-file', file('secrets.json', '{"acme":"env:ACME_CLIENT_SECRET"}')]
     await cli.withDatabase((knex) => knex('sso_providers').delete())
 
-    const dry = await cli.run(['providers', 'import', at, '--dry-run', ...passphraseFile])
+    const dry = await cli.run(['providers', 'import', at, '--dry-run', ...secrets], { env })
     expect(dry).toMatchObject({ code: 0, stdout: 'acme would be connected, as a draft\n' })
     expect(await connected()).toEqual([])
-    const done = await cli.run(['providers', 'import', at, ...passphraseFile, '--json'])
+    const done = await cli.run(['providers', 'import', at, ...secrets, '--json'], { env })
     expect(done).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(done.stdout)).toEqual({
       dryRun: false,
       providers: [{ slug: 'acme', outcome: 'connected' }],
     })
-    expect(await connected()).toMatchObject([{ slug: 'acme', enabled: false }])
-    const [secret] = await cli.withDatabase(async (knex) => {
-      const table = createProvidersTable(knex, new SecretBox([cliSecret]))
-      return [await table.clientSecret(await table.existing('default', 'acme'))]
+    expect(await connected()).toMatchObject([
+      { slug: 'acme', enabled: false, clientSecretReference: 'env:ACME_CLIENT_SECRET' },
+    ])
+    const again = await cli.run(['providers', 'export'])
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      providers: [{ settings: { clientSecretReference: 'env:ACME_CLIENT_SECRET' } }],
     })
-    expect(secret).toBe(provider.clientSecret)
   })
 
-  it('without secrets takes them from a file of their own, and fails where one is missing', async () => {
+  it('read client secrets from a separate file, and fail if one is missing', async () => {
     await prepare()
     const { stdout } = await cli.run(['providers', 'export', 'acme'])
     const at = file('providers.json', stdout)
@@ -509,24 +431,20 @@ describe('portal-sso providers export and import', () => {
     expect(again).toMatchObject({ code: 0, stdout: 'acme is already connected with these settings\n' })
   })
 
-  it('say in one sentence what is wrong: passphrase, file, secrets', async () => {
+  it('refuse with one sentence an unreadable file, an invalid file and invalid client secrets', async () => {
     await prepare()
-    const { stdout } = await cli.run(['providers', 'export', '--passphrase-file', '-'], { input: passphrase })
+    const { stdout } = await cli.run(['providers', 'export'])
     const at = file('providers.json', stdout)
     const run = (...more: string[]) => cli.refusal(['providers', 'import', ...more])
     const quoted = file('quoted.json', `{"acme": ${provider.clientSecret}}`)
     expect(
       await Promise.all([
-        run(at, '--passphrase-file', file('wrong', 'another passphrase')),
-        run(at),
         run(file('nowhere')),
         run(file('text', 'no JSON')),
         run(file('huge', ' '.repeat(1_048_577))),
-        run(at, '--no-secrets', '--client-secrets-file', quoted),
+        run(at, '--client-secrets-file', quoted),
       ]),
     ).toEqual([
-      'the passphrase does not open the secrets of this file, or the file was changed',
-      'Passphrase of the file: give --passphrase-file, or --no-secrets to leave the secrets sealed',
       expect.stringMatching(/^the file: .*nowhere cannot be read$/),
       'the file is not valid JSON',
       expect.stringMatching(/^the file: .*huge is larger than 1048576 bytes$/),
@@ -534,32 +452,17 @@ describe('portal-sso providers export and import', () => {
     ])
   })
 
-  it('ask at a terminal for the passphrase, twice when it seals, and show it never', async () => {
+  it('ask at a terminal for missing client secrets, without echoing them', async () => {
     await prepare()
-    const typed = `${passphrase}\r`
-    const question = 'Passphrase for the secrets'
-    const exporting = await cli.converse(
-      ['providers', 'export', '--with-secrets'],
-      [
-        [`${question} (hidden)`, typed],
-        [`${question}, again`, typed],
-      ],
-    )
-    expect(exporting).toMatchObject({ code: 0, answered: 2 })
-    const at = file('providers.json', exporting.screen.slice(exporting.screen.indexOf('{')))
+    const { stdout } = await cli.run(['providers', 'export'])
+    const at = file('providers.json', stdout)
     await cli.withDatabase((knex) => knex('sso_providers').delete())
-    const importing = await cli.converse(['providers', 'import', at], [['Passphrase of the file', typed]])
-    expect(importing).toMatchObject({ code: 0, answered: 1 })
-    expect(importing.screen).toContain('acme is connected as a draft')
-    for (const { screen } of [exporting, importing]) expect(screen).not.toContain(passphrase)
-    const differing = await cli.converse(
-      ['providers', 'export', '--with-secrets'],
-      [
-        [`${question} (hidden)`, typed],
-        [`${question}, again`, 'another one, alas\r'],
-      ],
+    const { code, answered, screen } = await cli.converse(
+      ['providers', 'import', at],
+      [['Client secret of acme (hidden)', `${provider.clientSecret}\r`]],
     )
-    expect(differing.code).toBe(1)
-    expect(differing.screen).toContain('the two passphrases differ; nothing is exported')
+    expect({ code, answered }).toEqual({ code: 0, answered: 1 })
+    expect(screen).toContain('acme is connected as a draft')
+    expect(screen).not.toContain(provider.clientSecret)
   })
 })

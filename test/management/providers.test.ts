@@ -1,13 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { EventLog } from '../../lib/events/event-log.ts'
+import { connectProvider } from '../../lib/management/connect-provider.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
-import { createProviders, type Providers } from '../../lib/management/providers-api.ts'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
-import { createProvidersTable } from '../../lib/providers/providers-table.ts'
 import type { ProviderSettings } from '../../lib/providers/settings.ts'
-import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { ManagementError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
 import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
@@ -15,7 +13,8 @@ import {
   type FaultyProvider,
   startFaultyProvider,
 } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
+import { openProvidersTable } from '../support/providers.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
@@ -168,7 +167,7 @@ describe('connecting a provider', () => {
 describe('connecting is refused with a sentence, and saves nothing:', () => {
   async function refusal(settings: object = {}): Promise<string> {
     const error = await portal.connect(provider, settings).catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(ConfigurationError)
+    expect(error).toBeInstanceOf(ManagementError)
     expect(await connected()).toEqual([])
     const { message } = error as Error
     expect(message).not.toContain('\n')
@@ -316,7 +315,7 @@ describe('Microsoft Entra ID', () => {
   }
   let asked: string[]
   let outbound: HttpClients
-  let providers: Providers
+  let connect: (tenant: string | undefined) => Promise<unknown>
 
   /** Entra itself is out of reach: its addresses are answered here, its keys by the test's provider. */
   beforeEach(() => {
@@ -327,21 +326,22 @@ describe('Microsoft Entra ID', () => {
       if (address === metadata.jwks_uri) return await outbound.fetch(`${provider.issuer}/jwks`, options)
       return Response.json(metadata)
     }
-    providers = createProviders({
-      table: createProvidersTable(portal.knex, new SecretBox([testSecret])),
+    const context = {
+      providersTable: openProvidersTable(portal.knex),
       events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
       urls: new PortalUrls(portal.url, '/'),
-      endSessions: async () => {},
-      outbound: {
+      http: {
         ...outbound,
         clientFor: () => ({ ...outbound, fetch: answer, fetchFollowingRedirects: answer }),
       },
-    })
+    }
+    const options = { portal: 'default', actor: 'code', source: 'code' } as const
+    connect = (tenant) => connectProvider(context, { ...entra, tenant }, options)
   })
   afterEach(() => outbound.close())
 
   it.each([tenant, tenant.toUpperCase()])('has its issuer made of the tenant’s GUID %s', async (entered) => {
-    await providers.connect({ ...entra, tenant: entered })
+    await connect(entered)
     expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`, `${issuer}/token`])
     expect(await connected()).toMatchObject([
       { issuer, displayName: 'Microsoft Entra ID', clientAuthentication: 'client_secret_post' },
@@ -354,7 +354,7 @@ describe('Microsoft Entra ID', () => {
     ['a path', `${tenant}/../other`],
     ['nothing', undefined],
   ])('is refused with %s instead, asking nobody', async (_what, entered) => {
-    await expect(providers.connect({ ...entra, tenant: entered })).rejects.toThrow(
+    await expect(connect(entered)).rejects.toThrow(
       'tenant: enter the Directory (tenant) ID, a GUID, from the overview page of the app registration',
     )
     expect(asked).toEqual([])
@@ -372,7 +372,7 @@ describe('updating a provider', () => {
       { signingAlgorithm: 'ES512' },
       { authorizationParameters: { nonce: 'x' } },
     ] as Partial<ProviderSettings>[])
-      await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(ConfigurationError)
+      await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(ManagementError)
     await expect(portal.sso.providers.update('nobody', {})).rejects.toThrow('no provider is called "nobody"')
     expect(await connected()).toEqual(before)
     expect(await signsIn()).toBe(true)
@@ -491,7 +491,7 @@ describe('the work that a click causes', () => {
   })
 
   it('stays right with more providers than are kept ready', async () => {
-    const table = createProvidersTable(portal.knex, new SecretBox([testSecret]))
+    const table = openProvidersTable(portal.knex)
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { connectDatabase, type Database } from '../../lib/database/connect.ts'
-import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { ManagementError } from '../../lib/shared/errors.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -145,7 +145,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     const before = await dump(old)
     const rotating = await start(newSecret, testSecret)
     const failure: unknown = await rotating.sso.rotateSecrets().catch((error: unknown) => error)
-    expect(failure).toBeInstanceOf(ConfigurationError)
+    expect(failure).toBeInstanceOf(ManagementError)
     expect((failure as Error).message).toMatch(
       /"stray" in the portal "south" opens under none of the secrets, so all stay as they were/,
     )

@@ -163,7 +163,7 @@ describe('sso.sessions', () => {
   ])('ends no session and throws when the filter is %s', async (_what, filter) => {
     const visitor = await startSession()
     await expect(portal.sso.sessions.endAll(filter as never)).rejects.toMatchObject({
-      name: 'ConfigurationError',
+      name: 'ManagementError',
     })
     expect(await portal.sso.sessions.end('a\0')).toBe(false)
     expect(await isIn(visitor)).toBe(true)

@@ -8,7 +8,7 @@ const now = 1_800_000_000
 const provider = {
   preset: 'generic',
   issuer: 'https://id.example',
-  tenants: [],
+  tenants: [] as string[],
   clientId: 'portal',
   signingAlgorithm: 'RS256',
 } as const

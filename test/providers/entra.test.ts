@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { type ProviderInput, readInput } from '../../lib/management/provider-input.ts'
 import type { ProviderChanges } from '../../lib/providers/settings.ts'
-import { ConfigurationError } from '../../lib/shared/errors.ts'
+import { ManagementError } from '../../lib/shared/errors.ts'
 import {
   contoso,
   type EntraClaims,
@@ -290,7 +290,7 @@ describe('a row for Entra', () => {
     portal = await startPortal()
     const input = { preset: 'entra', tenant, issuer: undefined, ...settings }
     const error: unknown = await portal.connect(entra, input).catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(ConfigurationError)
+    expect(error).toBeInstanceOf(ManagementError)
     expect((error as Error).message).toMatch(sentence)
     expect(await portal.sso.providers.list()).toEqual([])
     expect(entra.requests).toEqual([])

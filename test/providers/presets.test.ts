@@ -251,7 +251,7 @@ describe('whatever is answered, the issuer', () => {
           if (lacks) return
           made++
           const { issuer } = settings!(Object.fromEntries(good))
-          const url = new URL(issuer)
+          const url = new URL(issuer!)
           expect([issuer, `${issuer}/`]).toContain(url.href)
           expect([url.username, url.password, url.search, url.hash]).toEqual(['', '', '', ''])
           expect(url.host).toMatch(hosts[name] ?? /^[a-z0-9.-]+(:\d+)?$/)

@@ -5,6 +5,7 @@ import express, { type Express } from 'express'
 import knexModule, { type Knex } from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import { createPortalSso, type PortalSso, type PortalSsoOptions } from '../../lib/index.ts'
+import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import type { FaultyProvider } from './faulty-provider.ts'
 
 export interface LogLine {
@@ -20,10 +21,7 @@ export interface TestPortal {
   knex: Knex
   logs: LogLine[]
   /** Connects a provider that was started for the test. */
-  connect(
-    provider: FaultyProvider,
-    settings?: Partial<Parameters<PortalSso['providers']['connect']>[0]>,
-  ): Promise<void>
+  connect(provider: FaultyProvider, settings?: Partial<ProviderInput> & { portal?: string }): Promise<void>
   close(): Promise<void>
 }
 
@@ -75,15 +73,10 @@ export async function startPortal({
     sso,
     knex,
     logs,
-    async connect(provider, settings = {}) {
-      await sso.providers.connect({
-        slug: 'acme',
-        displayName: 'Acme',
-        issuer: provider.issuer,
-        clientId: provider.clientId,
-        clientSecret: provider.clientSecret,
-        ...settings,
-      })
+    async connect(provider, { portal, ...settings } = {}) {
+      const { issuer, clientId, clientSecret } = provider
+      const input = { slug: 'acme', displayName: 'Acme', issuer, clientId, clientSecret, ...settings }
+      await sso.providers.connect(input, { portal })
     },
     async close() {
       server.closeAllConnections()

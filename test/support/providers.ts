@@ -1,6 +1,16 @@
-import type { NewProvider } from '../../lib/providers/settings.ts'
+import type { Knex } from 'knex'
+import { type NewProvider, ProvidersTable } from '../../lib/providers/providers-table.ts'
+import { SecretReferences } from '../../lib/providers/secret-references.ts'
+import { SecretBox } from '../../lib/shared/seal.ts'
+import { testSecret } from './portal.ts'
 
-/** A row of a provider that nobody ever asks. */
+/** The table as a portal with these secrets reads it. */
+export function openProvidersTable(knex: Knex, ...secrets: string[]): ProvidersTable {
+  const secretBox = new SecretBox(secrets.length > 0 ? secrets : [testSecret])
+  return new ProvidersTable(knex, secretBox, new SecretReferences())
+}
+
+/** A row of a provider to which no request is sent. */
 export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
   return {
     portal: 'default',
@@ -21,6 +31,7 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     logout: 'provider',
     frontChannelLogout: false,
     secretEncoding: 'form',
+    clientSecretReference: undefined,
     clientSecretExpiresAt: undefined,
     proxy: undefined,
     certificateAuthority: undefined,

@@ -30,7 +30,7 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
   const changes: ProviderChanges = {
     ...(flags.unset !== undefined && readResets(flags.unset)),
     ...(await readSettings(flags)),
-    ...(flags.public && { clientSecret: null }),
+    ...(flags.public && { clientSecret: null, clientSecretReference: null }),
   }
   const names = Object.keys(changes)
   if (names.length === 0)
