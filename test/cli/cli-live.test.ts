@@ -1,3 +1,4 @@
+/** @slow runs a process for each command */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Knex } from 'knex'
 import { configFromUrl, connectDatabase } from '../../lib/database/connect.ts'

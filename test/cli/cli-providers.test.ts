@@ -1,3 +1,4 @@
+/** @slow runs a process for each command */
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'

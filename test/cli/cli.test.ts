@@ -1,3 +1,4 @@
+/** @slow runs a process for each command */
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { pendingMigrations } from '../../lib/database/migrate.ts'

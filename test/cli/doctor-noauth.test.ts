@@ -1,3 +1,4 @@
+/** @slow runs a process for each command */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { type Cli, startCli } from '../support/cli.ts'
