@@ -3,7 +3,7 @@ import { Writable } from 'node:stream'
 import { ConfigurationError } from '../shared/errors.ts'
 import { sanitizeForTerminal } from './output.ts'
 
-export interface Question {
+interface Prompt {
   question: string
   /** the flag that replaces the question in scripts */
   flag: string
@@ -33,13 +33,13 @@ export function atTerminal(): boolean {
  *
  * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
  */
-export async function ask(question: Question): Promise<string> {
-  const { flag, hint, example, defaultAnswer, read = (answer) => ({ answer }) } = question
-  if (!atTerminal()) throw new ConfigurationError(`${question.question}: give ${flag}`)
+export async function ask(prompt: Prompt): Promise<string> {
+  const { flag, hint, example, defaultAnswer, read = (answer) => ({ answer }) } = prompt
+  if (!atTerminal()) throw new ConfigurationError(`${prompt.question}: give ${flag}`)
   const help = [hint, example && `for example ${example}`].filter(Boolean).join('; ')
   if (help) writeLine(`  (${help})`)
   for (;;) {
-    const input = (await readInput(question)) || defaultAnswer
+    const input = (await readInput(prompt)) || defaultAnswer
     if (input === defaultAnswer && input !== undefined) return input
     const result = input === undefined ? { wrong: 'please enter a value' } : await read(input)
     if ('answer' in result) return result.answer
@@ -66,7 +66,7 @@ export async function confirm(
   return /^y/i.test(await ask({ question: withChoices, flag, defaultAnswer, read, stoppedMessage }))
 }
 
-async function readInput({ question, hidden, defaultAnswer, stoppedMessage }: Question): Promise<string> {
+async function readInput({ question, hidden, defaultAnswer, stoppedMessage }: Prompt): Promise<string> {
   const output = hidden ? discardOutput() : process.stderr
   const terminal = createInterface({ input: process.stdin, output, terminal: true })
   // After Ctrl-C or Ctrl-D `question()` never settles, and the command would exit with code 0.

@@ -3,10 +3,9 @@ import { ConfigurationError } from '../shared/errors.ts'
 import { ask, atTerminal } from './prompt.ts'
 
 /**
- * Reads a secret from a file, standard input or the terminal, without echo. A secret is never an argument, because every
- * process on the machine can read those.
+ * Reads a secret, never from an argument: every process on the machine can read those.
  *
- * @param file path, or `-` for standard input
+ * @param file path, or `-` for standard input; at a terminal the input is not echoed
  */
 export async function readSecret(file: string, flag: string): Promise<string> {
   if (file === '-' && atTerminal()) return await ask({ question: `${flag}, the secret`, flag, hidden: true })
