@@ -80,7 +80,7 @@ async function printEvents(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: 
   if (json) return printJson(all)
   if (all.length === 0) return console.log('No matching events.')
   printTable(
-    ['AT', 'KIND', 'PROVIDER', 'USER', 'BY', 'REFERENCE', 'DETAIL'],
+    ['AT', 'KIND', 'PROVIDER', 'USER', 'ACTOR', 'REFERENCE', 'DETAIL'],
     all.map(({ at, kind, provider, actor, userId, reference, detail }) => [
       at,
       kind,
