@@ -165,7 +165,7 @@ function readParameters(text: string): Record<string, string> | ManagementError 
     if (line.trim() === '') continue
     const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(line) ?? []
     if (name === undefined || value === undefined)
-      return new ManagementError('invalid', `line ${at + 1}: write name=value`)
+      return new ManagementError('invalid', `line ${at + 1}: enter name=value`)
     if (parameters.has(name))
       return new ManagementError('invalid', `line ${at + 1}: ${name} is already there`)
     parameters.set(name, value.trim())

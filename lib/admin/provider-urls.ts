@@ -58,7 +58,7 @@ export function addressesFor(
     ],
     [
       'Front-channel logout URI',
-      'Does the same through the browser. Tick “The provider’s pages may end sessions here” (Advanced) first.',
+      'Does the same through the browser. Turn on “Front-channel logout” (Advanced) first.',
       showsFrontChannelLogout(features) && providers.frontChannelLogoutUri(slug, { portal }),
     ],
     [

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { ManagementError } from '../shared/errors.ts'
+import { describeError, ManagementError } from '../shared/errors.ts'
 import type { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
 import { type Check, type Provider, slugSchema } from './provider.ts'
@@ -125,7 +125,7 @@ export class ProvidersTable {
   async clientSecret({ id, version, clientSecretReference }: Provider): Promise<string | undefined> {
     if (clientSecretReference !== undefined) return await this.readSecretReference(clientSecretReference)
     const row = await this.#rows().select('client_secret').where({ id, version }).first()
-    return row?.client_secret ? await this.#secretBox.open(row.client_secret, id) : undefined
+    return row?.client_secret ? await this.#open(row.client_secret, id) : undefined
   }
 
   /** @throws ManagementError where the reference is not allowed or cannot be read */
@@ -310,14 +310,20 @@ export class ProvidersTable {
     }
   }
 
+  async #open(sealed: string, context: string): Promise<string> {
+    try {
+      return await this.#secretBox.open(sealed, context)
+    } catch (error) {
+      throw new ManagementError('conflict', describeError(error))
+    }
+  }
+
   #closeKeys(keys: readonly ClientKey[], id: string): Promise<string> {
     return this.#secretBox.close(JSON.stringify(keys), clientKeysContext(id))
   }
 
   async #openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
-    return sealed
-      ? (JSON.parse(await this.#secretBox.open(sealed, clientKeysContext(id))) as ClientKey[])
-      : []
+    return sealed ? (JSON.parse(await this.#open(sealed, clientKeysContext(id))) as ClientKey[]) : []
   }
 }
 

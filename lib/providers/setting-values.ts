@@ -75,12 +75,12 @@ export const timestamp = z
 
 /** A GUID only: the issuer in the tokens contains it, whatever domain name the tenant uses. */
 export const tenantId = z
-  .guid('write the Directory (tenant) ID, a GUID, from the overview page of the app registration')
+  .guid('enter the Directory (tenant) ID, a GUID, from the overview page of the app registration')
   .toLowerCase()
 
 /** Consoles show the address of the metadata more often than the issuer. */
 export const issuerUrl = z
-  .url({ protocol: /^https?$/, error: 'write a whole address such as `https://id.example.com`' })
+  .url({ protocol: /^https?$/, error: 'enter a full URL such as `https://id.example.com`' })
   .max(255, 'is too long')
   .transform((issuer) => issuer.replace(/\/\.well-known\/openid-configuration\/?$/, ''))
 

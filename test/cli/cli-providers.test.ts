@@ -337,7 +337,7 @@ describe('portal-sso providers list and show', () => {
       'Acme AG',
       provider.issuer,
       'disabled, sign-in not tested',
-      'Trusts e-mail             no',
+      'Trust every e-mail address from this provider  no',
       '/login/acme/callback',
       '✓ the issuer is',
     ])
@@ -516,9 +516,9 @@ describe('portal-sso providers update', () => {
       ]),
     ).toEqual([
       expect.stringContaining('nothing to change'),
-      expect.stringMatching(/^--unset: "colour" is not a setting; the settings are name, issuer, /),
-      '--issuer: a provider cannot do without it',
-      '--client-secret-file: give the client secret again when the issuer moves',
+      expect.stringMatching(/^--unset: "colour" is not a setting; use name, issuer, /),
+      '--issuer: is required',
+      '--client-secret-file: enter the client secret again, because the issuer changes',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
     expect(await listProviders()).toMatchObject([{ version: 1 }])

@@ -296,7 +296,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(values).toHaveLength(1)
         expect(errors.map((error) => (error as Error).message)).toEqual(
           Array(9).fill(
-            'slug: a provider called "acme" is connected already: choose another slug, or update that one',
+            'slug: a provider called "acme" is already connected: choose another slug, or update that one',
           ),
         )
         const elsewhere = await table().insert(acme({ portal: `${portal}-elsewhere` }), {

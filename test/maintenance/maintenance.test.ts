@@ -286,9 +286,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       await Promise.all(instances.map(({ sso }) => sso.runMaintenance()))
       expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['there', 'young'])
       expect(await events('provider-purged')).toEqual([{ provider: 'old', actor: 'maintenance' }])
-      await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow(
-        'after 30 days it is forgotten',
-      )
+      await expect(instances[0]!.sso.providers.restore('old')).rejects.toThrow('after 30 days it is deleted')
     })
 
     describe.each(Object.entries(aging))('from %s', (of, { column, row, keep, index }) => {

@@ -123,12 +123,12 @@ describe('a provider that is connected with private_key_jwt', () => {
     const draft = await portal.sso.providers.testUnsaved({ slug: 'acme', issuer, clientId })
     expect(credentials(draft.checks)).toMatchObject({
       result: 'warning',
-      finding: expect.stringMatching(/^not tested yet/),
+      message: expect.stringMatching(/^not tested yet/),
     })
     await connect()
     expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
       result: 'ok',
-      finding: 'the provider knows the client by its key',
+      message: 'the provider knows the client by its key',
     })
     provider.faults.clientKeysAt = `${portal.url}/login/nobody/jwks.json`
     expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
@@ -147,18 +147,18 @@ describe('a provider that is connected with private_key_jwt', () => {
     expect(lastTest!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
   })
 
-  it('can be one that had a secret before; the key stays when it is changed to and fro', async () => {
+  it('can have had a client secret before, and keeps its key when the method changes back and forth', async () => {
     await portal.connect(provider)
     provider.faults.clientKeysAt = keysAt()
-    const { update } = portal.sso.providers
-    await update('acme', { clientAuthentication: 'private_key_jwt' })
+    const { providers } = portal.sso
+    await providers.update('acme', { clientAuthentication: 'private_key_jwt' })
     const keys = await published()
     expect(await signsIn()).toBe(true)
     delete provider.faults.clientKeysAt
-    await update('acme', { clientAuthentication: 'client_secret_post' })
+    await providers.update('acme', { clientAuthentication: 'client_secret_post' })
     expect(await signsIn()).toBe(true)
     provider.faults.clientKeysAt = keysAt()
-    await update('acme', { clientAuthentication: 'private_key_jwt', clientSecret: null })
+    await providers.update('acme', { clientAuthentication: 'private_key_jwt', clientSecret: null })
     expect(await published()).toEqual(keys)
     expect(await signsIn()).toBe(true)
   })
@@ -216,7 +216,7 @@ describe('exchanging the key', () => {
     const both = await Promise.allSettled([1, 2].map(() => portal.sso.providers.rotateClientKey('acme')))
     expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
     expect(await published()).toHaveLength(2)
-    await expect(portal.sso.providers.rotateClientKey('acme')).rejects.toThrow('is published already')
+    await expect(portal.sso.providers.rotateClientKey('acme')).rejects.toThrow('is already published')
     await portal.connect(await startFaulty(), { slug: 'other' })
     const without = portal.sso.providers.rotateClientKey('other')
     await expect(without).rejects.toThrow(ManagementError)

@@ -86,7 +86,7 @@ describe('a client secret', () => {
     provider.requests.length = 0
     for (const issuer of [other.issuer, `${provider.issuer}/mallory`, `${provider.issuer}/mallory/`])
       await expect(portal.sso.providers.update('acme', { issuer })).rejects.toThrow(
-        'clientSecret: give the client secret again when the issuer moves',
+        'clientSecret: enter the client secret again, because the issuer changes',
       )
     expect([...provider.requests, ...other.requests]).toEqual([])
     // A trailing slash makes no difference.

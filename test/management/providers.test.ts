@@ -164,7 +164,7 @@ describe('connecting a provider', () => {
   })
 })
 
-describe('connecting is refused with a sentence, and saves nothing:', () => {
+describe('connecting is refused with one sentence, and saves nothing:', () => {
   async function refusal(settings: object = {}): Promise<string> {
     const error = await portal.connect(provider, settings).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(ManagementError)
@@ -190,11 +190,15 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
       { issuer: 'http://id.acme.example' },
       /http:\/\/id\.acme\.example is not https \(http is for loopback only\)/,
     ],
-    ['our state among the parameters', { authorizationParameters: { state: 'x' } }, /must not hold .*state/],
+    [
+      'our state among the parameters',
+      { authorizationParameters: { state: 'x' } },
+      /must not contain .*state/,
+    ],
     [
       'our redirect_uri among the parameters',
       { authorizationParameters: { acr_values: '2', redirect_uri: 'https://evil.example' } },
-      /must not hold .*redirect_uri/,
+      /must not contain .*redirect_uri/,
     ],
     [
       'a day that no calendar has',
@@ -208,7 +212,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     ['a tenant where none is asked for', { tenant: 'acme' }, /tenant/],
   ])('%s', async (_what, settings, sentence) => {
     expect(await refusal(settings)).toMatch(sentence)
-    expect(provider.requests).toEqual([]) // the input is looked at before anybody is asked
+    expect(provider.requests).toEqual([]) // the input is validated before any request
   })
 
   it.each<[what: string, faults: Faults, sentence: RegExp, settings?: object]>([
@@ -292,7 +296,7 @@ describe('connecting is refused with a sentence, and saves nothing:', () => {
     await portal.connect(provider)
     const before = await connected()
     await expect(portal.connect(provider, { displayName: 'Another' })).rejects.toThrow(
-      'slug: a provider called "acme" is connected already: choose another slug, or update that one',
+      'slug: a provider called "acme" is already connected: choose another slug, or update that one',
     )
     expect(await connected()).toEqual(before)
     await portal.connect(provider, { portal: 'another-portal' })

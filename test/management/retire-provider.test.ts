@@ -154,9 +154,12 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await portal.sso.providers.retire('acme', inHours(1))
       await portal.sso.providers.cancelRetirement('acme', { actor: 'root' })
       expect((await new Visitor().get(`${portal.url}/login`)).body).not.toContain('Available until')
-      expect((await events('provider-changed')).at(-1)).toEqual({ actor: 'root', detail: { change: 'kept' } })
+      expect((await events('provider-changed')).at(-1)).toEqual({
+        actor: 'root',
+        detail: { change: 'retirement cancelled' },
+      })
       await expect(portal.sso.providers.cancelRetirement('acme')).rejects.toThrow(
-        'no last day that is still to come',
+        'no retirement date in the future',
       )
       await lastDayWas(1)
       await expect(portal.sso.providers.cancelRetirement('acme')).rejects.toThrow(
@@ -188,13 +191,13 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       ['that is none', () => new Date('x')],
     ])('not on a day %s', async (_what, at) => {
       await expect(portal.sso.providers.retire('acme', at())).rejects.toThrow(
-        'at: give a moment that is to come, within a year',
+        'at: choose a date in the future, within a year',
       )
     })
 
     it('not when it is disabled already, or not there', async () => {
       await portal.sso.providers.disable('acme')
-      await expect(portal.sso.providers.retire('acme', inHours(1))).rejects.toThrow('disabled already')
+      await expect(portal.sso.providers.retire('acme', inHours(1))).rejects.toThrow('already disabled')
       await expect(portal.sso.providers.retire('nope', inHours(1))).rejects.toThrow('no provider is called')
     })
   })

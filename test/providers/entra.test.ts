@@ -277,7 +277,7 @@ describe('a row for Entra', () => {
       { tenants: [personalAccounts] },
       /^tenants: personal Microsoft accounts/,
     ],
-    ['another issuer', contoso, { issuer: 'https://id.acme.example' }, /^issuer: of Microsoft Entra ID/],
+    ['another issuer', contoso, { issuer: 'https://id.acme.example' }, /^issuer: for Microsoft Entra ID/],
     ['the issuer of all', contoso, { issuer: 'https://login.microsoftonline.com/common/v2.0' }, /^issuer: /],
     [
       'a list beside one tenant',

@@ -36,7 +36,7 @@ async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void
     await createLocalJWKSet(keys)({ alg })
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey)
-      throw new Error(`the key set holds no usable key for ${alg}`)
+      throw new Error(`the key set contains no usable key for ${alg}`)
     // Several are fine: each token names its key (`kid`).
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
   }

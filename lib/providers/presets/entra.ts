@@ -6,12 +6,12 @@ import type { Preset, Question } from './preset.ts'
 const host = 'https://login.microsoftonline.com'
 
 const whatToWrite =
-  'write the Directory (tenant) ID, a GUID, from the overview page of the app registration; several of them, with spaces between; or the word `organizations` for every organisation'
+  'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration; several IDs, separated by spaces; or the word `organizations` for every organisation'
 
 const tenant: Question = {
   name: 'tenant',
   label: 'Directory (tenant) ID',
-  hint: 'a GUID, from the overview page of the app registration; or several with spaces between, or `organizations`',
+  hint: 'a GUID, from the overview page of the app registration; or several, separated by spaces; or `organizations`',
   example: '00000000-0000-0000-0000-000000000000',
   read(answer) {
     const named = [
@@ -29,7 +29,7 @@ const tenant: Question = {
   },
 }
 
-const personal = 'personal Microsoft accounts are nobody’s tenant, and cannot come in'
+const personal = 'personal Microsoft accounts belong to no organisation and cannot sign in'
 
 const [issuerOfOne, issuerOfMany] = [(id: string) => `${host}/${id}/v2.0`, `${host}/${organizations}/v2.0`]
 
@@ -56,10 +56,10 @@ export const entra: Preset = {
   // As others have found: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
   frontChannelWithoutIssuer: true,
   hints: [
-    'One tenant: leave the supported account types at “this organizational directory only”. Several, or `organizations`: choose “any organizational directory”.',
-    'Enter three redirect URIs under Authentication, as platform Web: of the sign-in, of the admin consent, and of the way back after signing out.',
-    'An e-mail address counts only from a tenant that you name and trust, or with the optional claim xms_edov: otherwise a code is sent to it.',
-    'A client secret runs out after two years at the latest: note the day here, and you will be reminded.',
+    'For one tenant, keep the supported account types at “this organizational directory only”. For several tenants or `organizations`, choose “any organizational directory”.',
+    'Under Authentication, enter three redirect URIs for the platform Web: for sign-in, for admin consent, and for the return after sign-out.',
+    'An e-mail address is trusted only from a tenant that you list and trust, or with the optional claim xms_edov. Otherwise the user confirms it with a code.',
+    'A client secret expires after at most two years. Enter its expiry date here to be reminded.',
   ],
   guide: 'entra.md',
 }
@@ -79,7 +79,8 @@ function aboutTenants({ issuer, tenants }: ProviderSettings): Issue[] {
     return [
       {
         path: 'tenants',
-        message: 'the issuer is that of one tenant: leave them out, or use the issuer of `organizations`',
+        message:
+          'the issuer belongs to one tenant: leave the tenants out, or use the issuer of `organizations`',
       },
     ]
   return []
@@ -95,7 +96,7 @@ function aboutEmail({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[]
     {
       path: 'trustsEmail',
       message:
-        'anyone can have a tenant and claim any address there: name the tenants that you trust, or have the optional claim xms_edov sent',
+        'anyone can have a tenant and claim any address there: list the tenants that you trust, or add the optional claim xms_edov',
     },
   ]
 }
