@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Common, subcommand } from './command.ts'
+import { type CommonFlags, subcommand } from './command.ts'
 import { withSsoContext } from './environment.ts'
 import { printResult } from './output.ts'
 
@@ -14,15 +14,15 @@ export function addBreakGlass(program: Command): void {
       'after',
       '\nThis works only if the portal has a classic login. Anyone with the link can open it, so share it securely.',
     )
-    .action((flags: Common) =>
+    .action((flags: CommonFlags) =>
       withSsoContext(async ({ sso, actor }) => {
-        const { url, expiresAt } = await sso.breakGlass.link({ portal: flags.portal, actor })
-        const until = expiresAt.toISOString()
+        const link = await sso.breakGlass.link({ portal: flags.portal, actor })
+        const expiresAt = link.expiresAt.toISOString()
         printResult(
           flags,
-          { url, expiresAt: until },
-          `Open this link in one browser. It works once, until ${until}:
-  ${url}
+          { url: link.url, expiresAt },
+          `Open this link in one browser. It works once, until ${expiresAt}:
+  ${link.url}
 It opens the classic login in that browser for a limited time. Creating and using the link is logged.`,
         )
       }),

@@ -2,20 +2,13 @@ import { type Command, Option } from 'commander'
 import { timestamp } from '../providers/setting-values.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 
-/** @throws ConfigurationError for what is no date of ISO 8601; one without a time is midnight, UTC */
-export function parseDate(text: string, flag: string): Date {
-  const { data } = timestamp.safeParse(text)
-  if (data !== undefined) return new Date(data)
-  throw new ConfigurationError(`${flag}: enter a date such as 2027-01-31, not "${text}"`)
-}
-
-/** What every command on a portal takes. */
-export interface Common {
+/** The flags of every command that works on one portal. */
+export interface CommonFlags {
   portal: string
   json?: boolean
 }
 
-/** A command that says which portal, speaks JSON to scripts, and shows how it is used. */
+/** Adds a command with `--portal`, `--json` and examples in its help. */
 export function subcommand(
   parent: Command,
   usage: string,
@@ -31,7 +24,17 @@ export function subcommand(
     .addHelpText('after', `\n${heading}:\n${examples.map((line) => `  $ portal-sso ${line}`).join('\n')}`)
 }
 
-/** For a command that is to be typed next. */
-export function on(portal: string): string {
+/** The `--portal` flag of a suggested command; empty for the default portal. */
+export function portalFlag(portal: string): string {
   return portal === 'default' ? '' : ` --portal ${portal}`
+}
+
+/**
+ * @param text an ISO 8601 date; without a time it means midnight UTC
+ * @throws ConfigurationError naming the flag
+ */
+export function parseDate(text: string, flag: string): Date {
+  const { data } = timestamp.safeParse(text)
+  if (data !== undefined) return new Date(data)
+  throw new ConfigurationError(`${flag}: enter a date such as 2027-01-31, not "${text}"`)
 }

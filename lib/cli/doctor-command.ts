@@ -9,33 +9,36 @@ import { type Environment, withSso } from './environment.ts'
 import { printCheck, printHeading, printResult } from './output.ts'
 
 type Finding = Pick<Check, 'result' | 'message' | 'hint'>
+type Section = [heading: string, checks: Finding[]]
 
-/** Looks at everything a sign-in needs and says what is wrong and what to do. @returns whether all is well */
+/**
+ * Checks everything that a sign-in needs, and prints each problem with its fix.
+ *
+ * @returns true if there are no problems
+ */
 export async function doctor(environment: Environment, { json }: { json?: boolean } = {}): Promise<boolean> {
-  const looked: { heading: string; findings: Finding[] }[] = []
-  const found = (heading: string, ...findings: Finding[]) => {
-    looked.push({ heading, findings })
+  const sections: { heading: string; checks: Finding[] }[] = []
+  const report = (...[heading, checks]: Section) => {
+    sections.push({ heading, checks })
     if (json) return
     printHeading(heading)
-    findings.forEach(printCheck)
+    checks.forEach(printCheck)
   }
 
-  found('Settings', checkSecret(environment), checkBaseUrl(environment))
+  report('Settings', [checkSecret(environment), checkBaseUrl(environment)])
   const database = await checkDatabase(environment)
-  found('Database', database)
-  found('Sessions', await checkRedis(environment))
+  report('Database', [database])
+  report('Sessions', [await checkRedis(environment)])
   if (database.result === 'ok' && environment.secrets.length > 0) {
-    for (const [heading, checks] of await checkProviders(environment)) found(heading, ...checks)
+    for (const section of await checkProviders(environment)) report(...section)
   } else {
-    found('Providers', {
-      result: 'warning',
-      message: 'not checked, because this needs the database and the secret',
-    })
+    const message = 'not checked, because this needs the database and the secret'
+    report('Providers', [{ result: 'warning', message }])
   }
-  const failed = looked.flatMap(({ findings }) => findings).filter(({ result }) => result === 'failed').length
+  const failed = sections.flatMap(({ checks }) => checks).filter(({ result }) => result === 'failed').length
   printResult(
     { json },
-    { ok: failed === 0, looked },
+    { ok: failed === 0, sections },
     failed === 0 ? '\nNo problems found.' : `\n${count(failed, 'problem', 'problems')} found.`,
   )
   return failed === 0
@@ -101,7 +104,7 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
   try {
     const { createClient } = await import('redis')
     const client = createClient({ url: redisUrl, socket: { reconnectStrategy: false, connectTimeout: 3000 } })
-    client.on('error', () => {}) // reported by connect()
+    client.on('error', () => {}) // `connect()` reports it.
     await client.connect()
     await client.ping()
     await client.close()
@@ -115,51 +118,57 @@ async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
   }
 }
 
-async function checkEach({ providers }: PortalSso, portals: string[]): Promise<[string, Finding[]][]> {
+async function checkProviders(environment: Environment): Promise<Section[]> {
+  const database = connectDatabase(environment.databaseUrl)
+  try {
+    const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
+    return await withSso(environment, database.knex, (sso) => testProviders(sso, portals))
+  } catch (error) {
+    return [['Providers', [{ result: 'failed', message: describeError(error) }]]]
+  } finally {
+    await database.close()
+  }
+}
+
+interface TestedProvider {
+  provider: Provider
+  checks: Finding[]
+}
+
+async function testProviders({ providers }: PortalSso, portals: string[]): Promise<Section[]> {
   const all = (await Promise.all(portals.map((portal) => providers.list({ portal })))).flat()
   const hint = 'run `portal-sso providers add`'
   if (all.length === 0)
     return [['Providers', [{ result: 'warning', message: 'no provider is connected', hint }]]]
-  const results = await Promise.all(
-    all.map(async (provider) => ({ provider, findings: await findingsOf(providers, provider) })),
-  )
+  const tested = await Promise.all(all.map((provider) => testProvider(providers, provider)))
   return [
-    ...results.map(({ provider: { slug, displayName, enabled }, findings }): [string, Finding[]] => [
-      `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`,
-      findings,
-    ]),
-    ...portals.flatMap((portal) => lockedOut(results.filter(({ provider }) => provider.portal === portal))),
+    ...tested.map(
+      ({ provider: { slug, displayName, enabled }, checks }): Section => [
+        `Provider ${slug} (${displayName}${enabled ? '' : ', disabled'})`,
+        checks,
+      ],
+    ),
+    ...portals.flatMap((portal) => checkLockout(tested.filter(({ provider }) => provider.portal === portal))),
   ]
 }
 
-async function findingsOf(providers: PortalSso['providers'], { slug, portal }: Provider): Promise<Finding[]> {
+async function testProvider(providers: PortalSso['providers'], provider: Provider): Promise<TestedProvider> {
+  const { slug, portal } = provider
   try {
-    return (await providers.test(slug, { portal })).checks
+    return { provider, checks: (await providers.test(slug, { portal })).checks }
   } catch (error) {
-    return [{ result: 'failed', message: describeError(error) }]
+    return { provider, checks: [{ result: 'failed', message: describeError(error) }] }
   }
 }
 
-/** Where nobody can come in any more, it is said how to get back. */
-function lockedOut(results: { provider: Provider; findings: Finding[] }[]): [string, Finding[]][] {
-  const enabled = results.filter(({ provider }) => provider.enabled)
-  const broken = enabled.filter(({ findings }) => findings.some(({ result }) => result === 'failed'))
+/** Reports a portal where every enabled provider fails, so that nobody can sign in. */
+function checkLockout(tested: TestedProvider[]): Section[] {
+  const enabled = tested.filter(({ provider }) => provider.enabled)
+  const broken = enabled.filter(({ checks }) => checks.some(({ result }) => result === 'failed'))
   const [first] = enabled
   if (!first || broken.length < enabled.length) return []
   const message = 'no enabled provider passes its test, so people may be unable to sign in'
   const hint =
     '`portal-sso break-glass` opens the classic login for one browser; disabling every provider with `portal-sso providers disable` opens it for everyone'
   return [[`Portal ${first.provider.portal}`, [{ result: 'failed', message, hint }]]]
-}
-
-async function checkProviders(environment: Environment): Promise<[string, Finding[]][]> {
-  const database = connectDatabase(environment.databaseUrl)
-  try {
-    const portals: string[] = await database.knex('sso_providers').distinct('portal').pluck('portal')
-    return await withSso(environment, database.knex, (sso) => checkEach(sso, portals))
-  } catch (error) {
-    return [['Providers', [{ result: 'failed', message: describeError(error) }]]]
-  } finally {
-    await database.close()
-  }
 }

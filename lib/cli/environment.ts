@@ -9,7 +9,7 @@ import type { SecretReferenceOptions } from '../providers/secret-references.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { UsersTable } from '../users/users-table.ts'
 
-/** What the commands need to know, from the environment. */
+/** The settings of all commands, from environment variables. */
 export interface Environment {
   /** `DATABASE_URL`, default `sqlite:portal-sso.sqlite3` in this folder */
   databaseUrl: string
@@ -21,9 +21,9 @@ export interface Environment {
   secrets: string[]
   /** `REDIS_URL` */
   redisUrl: string | undefined
-  /** `SECRET_REFERENCES_ENV`: names of environment variables that a secret reference may name, as a regular expression. */
+  /** `SECRET_REFERENCES_ENV`: which environment variables a secret reference may name, as a regular expression */
   secretReferencesEnv: string | undefined
-  /** `SECRET_REFERENCES_DIRECTORIES`: folders with files that a secret reference may name, separated by spaces. */
+  /** `SECRET_REFERENCES_DIRECTORIES`: folders with files that a secret reference may name, separated by spaces or commas */
   secretReferencesDirectories: string[]
   /** `ALLOWED_ADDRESSES`: the portal's `outbound.allowedAddresses`, separated by spaces or commas */
   allowedAddresses: string[]
@@ -37,28 +37,41 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     secrets: (env.SSO_SECRET ?? '').split(/\s+/).filter((secret) => secret !== ''),
     redisUrl: env.REDIS_URL || undefined,
     secretReferencesEnv: env.SECRET_REFERENCES_ENV || undefined,
-    secretReferencesDirectories: wordsOf(env.SECRET_REFERENCES_DIRECTORIES),
-    allowedAddresses: wordsOf(env.ALLOWED_ADDRESSES),
+    secretReferencesDirectories: splitList(env.SECRET_REFERENCES_DIRECTORIES),
+    allowedAddresses: splitList(env.ALLOWED_ADDRESSES),
   }
 }
 
-function wordsOf(text = ''): string[] {
+function splitList(text = ''): string[] {
   return text.split(/[\s,]+/).filter((word) => word !== '')
 }
 
-/** The parts of the code API that the commands call: both run the same acts. */
+/** The API that the commands call. A host application uses the same one. */
 export interface SsoContext {
   environment: Environment
   knex: Knex
   sso: PortalSso
   users: UsersTable
-  /** who does it, for the event log: `cli:` and the name of the system's user, so that several operators can be told apart */
+  /** `cli:` and the name of the system user, for the event log */
   actor: string
 }
 
-/** Runs a command with everything open, and closes it again. */
-export async function withSsoContext(act: (context: SsoContext) => Promise<void>): Promise<void> {
+/**
+ * Runs a command with an open database, and closes it afterwards.
+ *
+ * @throws ConfigurationError for a wrong environment variable
+ */
+export async function withSsoContext(action: (context: SsoContext) => Promise<void>): Promise<void> {
   const environment = readEnvironment()
+  assertValid(environment)
+  await withDatabase(environment, async (knex) => {
+    await withSso(environment, knex, (sso) =>
+      action({ environment, knex, sso, users: new UsersTable({ knex }), actor: currentActor() }),
+    )
+  })
+}
+
+function assertValid(environment: Environment): void {
   if (environment.secrets.length === 0)
     throw new ConfigurationError('SSO_SECRET: set it to the secret of the portal')
   if (environment.secrets.some((secret) => secret.length < 32))
@@ -73,25 +86,20 @@ export async function withSsoContext(act: (context: SsoContext) => Promise<void>
     throw new ConfigurationError(
       'ALLOWED_ADDRESSES: set it to IP addresses or ranges, such as `10.20.0.0/16`',
     )
-  await withDatabase(environment, async (knex) => {
-    await withSso(environment, knex, (sso) =>
-      act({ environment, knex, sso, users: new UsersTable({ knex }), actor: operator() }),
-    )
-  })
 }
 
-function operator(): string {
+function currentActor(): string {
   try {
     return `cli:${userInfo().username}`
   } catch {
-    return 'cli' // a container's user may have no name
+    return 'cli' // The user of a container may have no name.
   }
 }
 
 export async function withSso<T>(
   environment: Environment,
   knex: Knex,
-  act: (sso: PortalSso) => Promise<T>,
+  action: (sso: PortalSso) => Promise<T>,
 ): Promise<T> {
   const { baseUrl, mountPath, secrets, allowedAddresses } = environment
   const sso = await createPortalSso({
@@ -99,19 +107,19 @@ export async function withSso<T>(
     mountPath,
     secret: secrets,
     outbound: { allowedAddresses },
-    secretReferences: secretReferencesOf(environment),
+    secretReferences: readSecretReferences(environment),
     database: knex,
     migrate: false,
   })
   try {
-    return await act(sso)
+    return await action(sso)
   } finally {
     await sso.close()
   }
 }
 
-/** The portal's option `secretReferences`, for references that commands set or read. */
-function secretReferencesOf(environment: Environment): SecretReferenceOptions {
+/** Builds the option `secretReferences`. */
+function readSecretReferences(environment: Environment): SecretReferenceOptions {
   const { secretReferencesEnv: env, secretReferencesDirectories: directories } = environment
   try {
     return { env: env === undefined ? undefined : new RegExp(env), directories }
@@ -124,11 +132,11 @@ function secretReferencesOf(environment: Environment): SecretReferenceOptions {
 
 export async function withDatabase(
   { databaseUrl }: Environment,
-  act: (knex: Knex) => Promise<void>,
+  action: (knex: Knex) => Promise<void>,
 ): Promise<void> {
   const database = connectDatabase(databaseUrl)
   try {
-    await act(database.knex)
+    await action(database.knex)
   } finally {
     await database.close()
   }

@@ -4,22 +4,22 @@ import { csvLine, eventCells, eventColumns } from '../admin/events-csv.ts'
 import { type EventFilter, maxExportedEvents, type StoredEvent } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { type Common, parseDate, subcommand } from './command.ts'
+import { type CommonFlags, parseDate, subcommand } from './command.ts'
 import { withSsoContext } from './environment.ts'
 import { printJson, printTable } from './output.ts'
 
-interface EventFlags extends Common {
+interface EventFlags extends CommonFlags {
   kind?: EventKind
   provider?: string
   from?: string
   to?: string
   user?: string
   reference?: string
-  most?: string
+  limit?: string
   csv?: boolean
 }
 
-const shown = 50
+const defaultLimit = 50
 
 export function addEvents(program: Command): void {
   subcommand(
@@ -38,20 +38,19 @@ export function addEvents(program: Command): void {
     .option('--user <id>', 'only events of this user')
     .option('--reference <reference>', 'the reference on the error page')
     .option(
-      '--most <number>',
-      `maximum number of events; default: ${shown}, with --json and --csv ${maxExportedEvents}`,
+      '--limit <number>',
+      `maximum number of events; default: ${defaultLimit}, with --json and --csv ${maxExportedEvents}`,
     )
     .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
     .action((flags: EventFlags) =>
       withSsoContext(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        const pages = sso.history.pages(filterOf(flags), { portal: flags.portal, maxEvents: mostOf(flags) })
-        await show(pages, flags)
+        await printEvents(sso.history.pages(readFilter(flags), { portal: flags.portal, maxEvents: readLimit(flags) }), flags)
       }),
     )
 }
 
-function filterOf(flags: EventFlags): EventFilter {
+function readFilter(flags: EventFlags): EventFilter {
   return {
     kind: flags.kind,
     provider: flags.provider,
@@ -62,14 +61,14 @@ function filterOf(flags: EventFlags): EventFilter {
   }
 }
 
-function mostOf({ most, csv, json }: EventFlags): number {
-  if (most === undefined) return csv || json ? maxExportedEvents : shown
-  const number = Number(most)
+function readLimit({ limit, csv, json }: EventFlags): number {
+  if (limit === undefined) return csv || json ? maxExportedEvents : defaultLimit
+  const number = Number(limit)
   if (Number.isInteger(number) && number > 0 && number <= maxExportedEvents) return number
-  throw new ConfigurationError(`--most: enter a number from 1 to ${maxExportedEvents}`)
+  throw new ConfigurationError(`--limit: enter a number from 1 to ${maxExportedEvents}`)
 }
 
-async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
+async function printEvents(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
   if (csv) {
     process.stdout.write(csvLine(eventColumns))
     for await (const events of pages)
@@ -81,7 +80,7 @@ async function show(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFl
   if (json) return printJson(all)
   if (all.length === 0) return console.log('No matching events.')
   printTable(
-    ['AT', 'KIND', 'PROVIDER', 'USER', 'BY', 'REFERENCE', 'DETAIL'],
+    ['AT', 'KIND', 'PROVIDER', 'USER', 'ACTOR', 'REFERENCE', 'DETAIL'],
     all.map(({ at, kind, provider, actor, userId, reference, detail }) => [
       at,
       kind,

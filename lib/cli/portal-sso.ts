@@ -1,20 +1,20 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
-import { ConfigurationError, describeError, ManagementError } from '../shared/errors.ts'
+import { ConfigurationError } from '../shared/errors.ts'
 import { addBreakGlass } from './break-glass-command.ts'
 import { doctor } from './doctor-command.ts'
 import { doctorNoauthCommand } from './doctor-noauth.ts'
 import { readEnvironment, withDatabase } from './environment.ts'
 import { addEvents } from './events-command.ts'
-import { sanitizeForTerminal } from './output.ts'
+import { formatError } from './output.ts'
 import { providersCommand } from './providers-command.ts'
 import { secretsCommand } from './secrets-command.ts'
 import { sessionsCommand } from './sessions-command.ts'
 import { usersCommand } from './users-command.ts'
 
 const program = new Command('portal-sso')
-  // Else `doctor` would take `--json` from `doctor noauth`.
+  // Otherwise `doctor` would consume the `--json` of `doctor noauth`.
   .enablePositionalOptions()
   .description('Single sign-on for a portal: manage providers, users and sessions, and check the setup.')
   .addHelpText(
@@ -62,27 +62,27 @@ program
   })
   .addCommand(doctorNoauthCommand())
 
-/** An error of a script's is JSON, whoever finds it: Commander writes those of the arguments by itself. */
-const asJson = process.argv.includes('--json')
-const spoken = (said: string) =>
-  asJson ? JSON.stringify({ error: said.trim().replace(/^error: /, '') }) : said.trimEnd()
-function speakJson(command: Command): void {
-  command.configureOutput({ outputError: (said, write) => write(`${spoken(said)}\n`) })
-  command.commands.forEach(speakJson)
-}
-speakJson(program)
+const json = process.argv.includes('--json')
 
-// `portal-sso doctor | head` is no failure.
+/** Commander prints wrong arguments itself, so give its errors the same format. */
+function formatArgumentErrors(command: Command): void {
+  command.configureOutput({
+    outputError(text, write) {
+      const message = json ? text.replace(/^error: /, '') : text
+      write(`${formatError(new ConfigurationError(message.trim()), { json })}\n`)
+    },
+  })
+  command.commands.forEach(formatArgumentErrors)
+}
+formatArgumentErrors(program)
+
+// `portal-sso doctor | head` closes the pipe early; this is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   process.exit()
 })
 
 program.parseAsync().catch((error: unknown) => {
-  const expected = error instanceof ConfigurationError || error instanceof ManagementError
-  const said = expected
-    ? error.message
-    : `Failed: ${describeError(error)}. Run \`portal-sso doctor\` to check the setup.`
-  console.error(spoken(sanitizeForTerminal(said)))
+  console.error(formatError(error, { json }))
   process.exitCode = 1
 })

@@ -3,69 +3,84 @@ import { Writable } from 'node:stream'
 import { ConfigurationError } from '../shared/errors.ts'
 import { sanitizeForTerminal } from './output.ts'
 
-export interface Question {
+interface Prompt {
   question: string
-  /** what to give instead where nobody can be asked */
+  /** the flag that replaces the question in scripts */
   flag: string
-  /** where to find it */
+  /** where to find the value */
   hint?: string | undefined
   example?: string | undefined
-  /** not shown while it is typed; default false */
+  /** do not echo the input; default false */
   hidden?: boolean | undefined
-  /** what no answer means; left out: there has to be one */
-  otherwise?: string | undefined
-  /** the answer in its normal form, or what to write instead: then it is asked again */
-  read?(answer: string): Read | Promise<Read>
-  /** said when the person leaves by Ctrl-C; default: that nothing is changed */
-  stopped?: string | undefined
+  /** used for an empty input; default: the input must not be empty */
+  defaultAnswer?: string | undefined
+  /** Validates the input and returns it in its normal form. */
+  read?(input: string): ReadResult | Promise<ReadResult>
+  /** printed after Ctrl-C or Ctrl-D; default: nothing was changed */
+  stoppedMessage?: string | undefined
 }
 
-export type Read = { answer: string } | { wrong: string }
+/** `wrong`: what to enter instead. The question is then repeated. */
+export type ReadResult = { answer: string } | { wrong: string }
 
-/** Whether a person is there to be asked. */
+/** True if someone can answer questions. */
 export function atTerminal(): boolean {
   return process.stdin.isTTY === true
 }
 
-/** Asks the person at the terminal until the answer will do. @throws ConfigurationError when nobody is there, naming the flag */
-export async function ask(asked: Question): Promise<string> {
-  const { question, flag, hint, example, otherwise, read = (answer) => ({ answer }) } = asked
-  if (!atTerminal()) throw new ConfigurationError(`${question}: give ${flag}`)
+/**
+ * Asks until the answer is valid.
+ *
+ * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
+ */
+export async function ask(prompt: Prompt): Promise<string> {
+  const { flag, hint, example, defaultAnswer, read = (answer) => ({ answer }) } = prompt
+  if (!atTerminal()) throw new ConfigurationError(`${prompt.question}: give ${flag}`)
   const help = [hint, example && `for example ${example}`].filter(Boolean).join('; ')
-  if (help) tell(`  (${help})`)
+  if (help) writeLine(`  (${help})`)
   for (;;) {
-    const answer = (await answerTo(asked)) || otherwise
-    if (answer === otherwise && answer !== undefined) return answer
-    const outcome = answer === undefined ? { wrong: 'please enter a value' } : await read(answer)
-    if ('answer' in outcome) return outcome.answer
-    tell(`  ${outcome.wrong}`)
+    const input = (await readInput(prompt)) || defaultAnswer
+    if (input === defaultAnswer && input !== undefined) return input
+    const result = input === undefined ? { wrong: 'please enter a value' } : await read(input)
+    if ('answer' in result) return result.answer
+    writeLine(`  ${result.wrong}`)
   }
 }
 
-/** Asks for a yes. @throws ConfigurationError when nobody is there, naming the flag */
+/**
+ * Asks a yes-or-no question.
+ *
+ * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
+ */
 export async function confirm(
   question: string,
-  { flag, stopped, otherwise = 'no' }: { flag: string; stopped?: string; otherwise?: 'yes' | 'no' },
+  {
+    flag,
+    stoppedMessage,
+    defaultAnswer = 'no',
+  }: { flag: string; stoppedMessage?: string; defaultAnswer?: 'yes' | 'no' },
 ): Promise<boolean> {
-  const read = (answer: string): Read =>
-    /^(y|yes|n|no)$/i.test(answer) ? { answer } : { wrong: 'please enter yes or no' }
-  const suggested = `${question} [yes/no, default ${otherwise}]`
-  return /^y/i.test(await ask({ question: suggested, flag, otherwise, read, stopped }))
+  const read = (input: string): ReadResult =>
+    /^(y|yes|n|no)$/i.test(input) ? { answer: input } : { wrong: 'please enter yes or no' }
+  const withChoices = `${question} [yes/no, default ${defaultAnswer}]`
+  return /^y/i.test(await ask({ question: withChoices, flag, defaultAnswer, read, stoppedMessage }))
 }
 
-async function answerTo({ question, hidden, otherwise, stopped }: Question): Promise<string> {
-  const output = hidden ? silence() : process.stderr
+async function readInput({ question, hidden, defaultAnswer, stoppedMessage }: Prompt): Promise<string> {
+  const output = hidden ? discardOutput() : process.stderr
   const terminal = createInterface({ input: process.stdin, output, terminal: true })
-  // Ctrl-C and Ctrl-D: the question alone would then never be answered, and the command end as if all were well.
-  const left = new Promise<never>((_, reject) => {
-    const why = `\n${stopped ?? 'stopped; nothing was changed'}`
-    terminal.once('close', () => reject(new ConfigurationError(why)))
+  // After Ctrl-C or Ctrl-D `question()` never settles, and the command would exit with code 0.
+  const closed = new Promise<never>((_, reject) => {
+    terminal.once('close', () =>
+      reject(new ConfigurationError(`\n${stoppedMessage ?? 'stopped; nothing was changed'}`)),
+    )
   })
-  const shown = otherwise && !/default/.test(question) ? `${question} [${otherwise}]` : question
+  const withDefault = defaultAnswer && !/default/.test(question) ? `${question} [${defaultAnswer}]` : question
   try {
-    process.stderr.write(hidden ? `${question} (hidden${otherwise ? ', leave empty to keep it' : ''}): ` : '')
-    const asked = terminal.question(hidden ? '' : `${sanitizeForTerminal(shown)}: `)
-    const answer = await Promise.race([asked, left])
+    if (hidden)
+      process.stderr.write(`${question} (hidden${defaultAnswer ? ', leave empty to keep it' : ''}): `)
+    const input = terminal.question(hidden ? '' : `${sanitizeForTerminal(withDefault)}: `)
+    const answer = await Promise.race([input, closed])
     if (hidden) process.stderr.write('\n')
     return answer.trim()
   } finally {
@@ -73,11 +88,11 @@ async function answerTo({ question, hidden, otherwise, stopped }: Question): Pro
   }
 }
 
-function tell(text: string): void {
+function writeLine(text: string): void {
   process.stderr.write(`${sanitizeForTerminal(text)}\n`)
 }
 
-function silence(): Writable {
+function discardOutput(): Writable {
   return new Writable({
     write(_chunk, _encoding, done) {
       done()

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { count } from '../admin/format.ts'
 import { withSsoContext } from './environment.ts'
-import { printResult, progress } from './output.ts'
+import { printProgress, printResult } from './output.ts'
 
 export function secretsCommand(): Command {
   const command = new Command('secrets').description('data encrypted with SSO_SECRET')
@@ -22,7 +22,7 @@ Example:
     )
     .action((flags: { json?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
-        progress(flags, 'Encrypting …')
+        printProgress(flags, 'Encrypting …')
         const { providers } = await sso.rotateSecrets({ actor })
         printResult(
           flags,

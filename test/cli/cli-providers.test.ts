@@ -1,3 +1,4 @@
+/** @slow runs a process for each command */
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
@@ -42,22 +43,22 @@ const connect = (slug: string, more: { displayName?: string; enabled?: boolean }
     }),
   )
 
-const list = () => cli.fromCode(({ providers }) => providers.list())
+const listProviders = () => cli.fromCode(({ providers }) => providers.list())
 
-const flags = (slug: string, ...more: string[]) => [
+const addArguments = (slug: string, ...more: string[]) => [
   ...['providers', 'add', '--slug', slug, '--issuer', provider.issuer, '--client-id', provider.clientId],
   ...more,
 ]
 
-/** A file in the test's folder. */
-function file(name: string, text: string): string {
+/** Creates a file in the test's folder. @returns its path */
+function writeFile(name: string, text: string): string {
   const to = path.join(cli.folder, name)
   fs.writeFileSync(to, text)
   return to
 }
 
-/** The unsealed client secret of a row. */
-const secretOf = (slug: string) =>
+/** The decrypted client secret of a row. */
+const readClientSecret = (slug: string) =>
   cli.withDatabase(async (knex) => {
     const table = openProvidersTable(knex, cliSecret)
     const row = await table.get('default', slug)
@@ -65,12 +66,19 @@ const secretOf = (slug: string) =>
   })
 
 describe('portal-sso providers add', () => {
-  it('connects with the secret from a file or from standard input, which it never says again', async () => {
+  it('reads the client secret from a file or standard input, and never prints it', async () => {
     const more = ['--name', 'Acme AG', '--trusts-email', '--prompt', 'login']
-    const secretFile = ['--client-secret-file', file('secret', `${clientSecret}\n`)]
+    const secretFile = ['--client-secret-file', writeFile('secret', `${clientSecret}\n`)]
     const [fromFile, fromInput] = await Promise.all([
       cli.run(
-        flags('acme', ...more, '--email-domain', 'acme.example', '--without-test-sign-in', ...secretFile),
+        addArguments(
+          'acme',
+          ...more,
+          '--email-domain',
+          'acme.example',
+          '--without-test-sign-in',
+          ...secretFile,
+        ),
         {
           env: {
             BASE_URL: 'https://portal.example.com',
@@ -79,7 +87,9 @@ describe('portal-sso providers add', () => {
           },
         },
       ),
-      cli.run(flags('second', '--disabled', '--client-secret-file', '-'), { input: `${clientSecret}\n` }),
+      cli.run(addArguments('second', '--disabled', '--client-secret-file', '-'), {
+        input: `${clientSecret}\n`,
+      }),
     ])
     const stderr = 'Testing the provider …\n'
     expect(fromFile).toMatchObject({ code: 0, stderr })
@@ -92,7 +102,7 @@ describe('portal-sso providers add', () => {
     expect(fromInput.stdout).toContain('second is connected, but not enabled yet.')
     for (const { stdout } of [fromFile, fromInput]) expect(stdout).not.toContain(clientSecret)
 
-    const connected = await list()
+    const connected = await listProviders()
     expect(connected.sort((a, b) => (a.slug < b.slug ? -1 : 1))).toMatchObject([
       {
         slug: 'acme',
@@ -106,24 +116,24 @@ describe('portal-sso providers add', () => {
       },
       { slug: 'second', displayName: 'second', trustsEmail: false, emailDomains: [], enabled: false },
     ])
-    for (const { slug } of connected) expect(await secretOf(slug)).toBe(clientSecret)
+    for (const { slug } of connected) expect(await readClientSecret(slug)).toBe(clientSecret)
   })
 
-  it('run by a script leaves a draft, since nobody has come in with it, and says how to go on', async () => {
+  it('in a script saves a draft without a test sign-in, and prints the next commands', async () => {
     const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
-    const { code, stdout } = await cli.run(flags('acme'), { env })
+    const { code, stdout } = await cli.run(addArguments('acme'), { env })
     expect(code).toBe(0)
     expect(stdout.trimEnd().split('\n').at(-1)).toBe(
       'acme is connected, but not enabled yet. Next, run `portal-sso providers test-sign-in acme`, then `portal-sso providers enable acme`.',
     )
-    expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
+    expect(await listProviders()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
 
-  it('speaks JSON: the provider and what to enter there, or the error, and nothing else', async () => {
+  it('with --json prints only the provider and its URLs, or the error with code and issues', async () => {
     const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
     const [first, wrong] = await Promise.all([
-      cli.run(flags('acme', '--json'), { env }),
-      cli.run(flags('Not A Slug', '--json'), { env }),
+      cli.run(addArguments('acme', '--json'), { env }),
+      cli.run(addArguments('Not A Slug', '--json'), { env }),
     ])
     expect(first).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(first.stdout)).toMatchObject({
@@ -133,24 +143,28 @@ describe('portal-sso providers add', () => {
     })
     expect(first.stdout).not.toContain(clientSecret)
     expect(wrong).toMatchObject({ code: 1, stdout: '' })
-    expect(JSON.parse(wrong.stderr)).toEqual({ error: expect.stringContaining('lower-case letters') })
+    expect(JSON.parse(wrong.stderr)).toEqual({
+      error: expect.stringMatching(/^--slug: .*lower-case letters/),
+      code: 'invalid',
+      issues: [{ path: '--slug', message: expect.stringContaining('lower-case letters') }],
+    })
   })
 
-  it('writes down who connected it', async () => {
-    await cli.run(flags('acme'), { env: { PORTAL_SSO_CLIENT_SECRET: clientSecret } })
+  it('logs the system user who connected the provider', async () => {
+    await cli.run(addArguments('acme'), { env: { PORTAL_SSO_CLIENT_SECRET: clientSecret } })
     expect(await cli.withDatabase((knex) => knex('sso_events').select('kind', 'actor'))).toEqual([
       { kind: 'provider-connected', actor: expect.stringMatching(/^cli:\S/) },
     ])
   })
 
-  it('takes no secret from the arguments, where every process on the machine could read it', async () => {
-    expect(await cli.refusal(flags('acme', '--client-secret', 'in-the-arguments'))).toContain(
+  it('accepts no secret as an argument, because every process on the machine can read those', async () => {
+    expect(await cli.refusal(addArguments('acme', '--client-secret', 'in-the-arguments'))).toContain(
       '--client-secret',
     )
-    expect(await list()).toEqual([])
+    expect(await listProviders()).toEqual([])
   })
 
-  it('without a terminal names the flag that is missing', async () => {
+  it('without a terminal names the missing flag', async () => {
     const given = ['--slug', 'acme', '--issuer', provider.issuer, '--client-id', 'portal']
     const add = (...args: string[]) => cli.refusal(['providers', 'add', ...args])
     expect(await Promise.all([add(), add(...given), add('entra', '--client-id', 'portal')])).toEqual([
@@ -160,7 +174,7 @@ describe('portal-sso providers add', () => {
     ])
   })
 
-  it('takes what a preset asks for from flags, and says what is wrong with it', async () => {
+  it('reads the answers for a preset from flags, and names the flag of an invalid one', async () => {
     const add = (...more: string[]) =>
       cli.refusal(['providers', 'add', ...more, '--client-id', 'portal'], {
         env: { PORTAL_SSO_CLIENT_SECRET: clientSecret },
@@ -182,15 +196,15 @@ describe('portal-sso providers add', () => {
     ])
   })
 
-  it('refuses in one sentence what cannot work, and saves nothing', async () => {
+  it('refuses invalid input in one sentence, and saves nothing', async () => {
     provider.faults.discovery = { id_token_signing_alg_values_supported: ['HS256'] }
     const fromInput = ['--client-secret-file', '-']
     expect(
       await Promise.all([
-        cli.refusal(flags('acme', ...fromInput), { input: clientSecret }),
-        cli.refusal(flags('acme', '--client-secret-file', path.join(cli.folder, 'nowhere'))),
+        cli.refusal(addArguments('acme', ...fromInput), { input: clientSecret }),
+        cli.refusal(addArguments('acme', '--client-secret-file', path.join(cli.folder, 'nowhere'))),
         cli.refusal(['providers', 'add', 'nobody-knows-it', '--slug', 'acme']),
-        cli.refusal(flags('acme', '--authorization-parameter', 'no-value', ...fromInput)),
+        cli.refusal(addArguments('acme', '--authorization-parameter', 'no-value', ...fromInput)),
       ]),
     ).toEqual([
       expect.stringContaining('HS256 and none are refused'),
@@ -198,14 +212,14 @@ describe('portal-sso providers add', () => {
       expect.stringContaining('Allowed choices are entra'),
       '--authorization-parameter: write name=value, not "no-value"',
     ])
-    expect(await list()).toEqual([])
+    expect(await listProviders()).toEqual([])
   })
 })
 
-describe('the flags', () => {
-  it('are there for every setting, but for the secrets, which come from files', () => {
+describe('the flags of portal-sso providers', () => {
+  it('cover every setting; secrets are read from files', () => {
     const { options } = addSettingFlags(new Command('add'))
-    const odd: Record<string, string> = {
+    const differentNames: Record<string, string> = {
       displayName: 'name',
       emailDomains: 'emailDomain',
       tenants: 'allowedTenant',
@@ -215,16 +229,16 @@ describe('the flags', () => {
       certificateAuthority: 'certificateAuthorityFile',
     }
     const names = options.map((option) => option.attributeName())
-    for (const setting of Object.keys(settings)) expect(names).toContain(odd[setting] ?? setting)
+    for (const setting of Object.keys(settings)) expect(names).toContain(differentNames[setting] ?? setting)
   })
 
-  it('are there for whatever a preset asks', () => {
+  it('cover every question of every preset', () => {
     const add = providersCommand().commands.find((command) => command.name() === 'add')!
     for (const { asks } of presets)
       for (const { name } of asks) expect(add.options.map(({ long }) => long)).toContain(`--${name}`)
   })
 
-  it('and each command, have an example in their help', () => {
+  it('are explained with an example in the help of each command', () => {
     for (const command of providersCommand().commands) {
       let help = ''
       command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp()
@@ -234,7 +248,7 @@ describe('the flags', () => {
 })
 
 describe('portal-sso providers at a terminal', () => {
-  it('asks for what is missing, again where an answer will not do, and does not show the secret', async () => {
+  it('asks for missing values, repeats the question after an invalid answer, and hides the secret', async () => {
     const { code, screen, answered } = await cli.converse(
       ['providers', 'add'],
       [
@@ -253,10 +267,10 @@ describe('portal-sso providers at a terminal', () => {
     expect(screen).toContain('✓ the issuer is')
     expect(screen).toContain('acme is connected, but not enabled yet.')
     expect(screen).not.toContain(clientSecret)
-    expect(await list()).toMatchObject([{ slug: 'acme', enabled: false }])
+    expect(await listProviders()).toMatchObject([{ slug: 'acme', enabled: false }])
   })
 
-  it('goes through the answers again when a check fails; those that are left empty stay', async () => {
+  it('asks again if the test fails, and keeps the answers that are left empty', async () => {
     const nobody = `http://127.0.0.1:${await freePort()}`
     const { code, screen } = await cli.converse(
       ['providers', 'add', '--slug', 'acme', '--disabled'],
@@ -273,23 +287,23 @@ describe('portal-sso providers at a terminal', () => {
     expect(code).toBe(0)
     expect(screen).toContain(`no usable discovery document at ${nobody}`)
     expect(screen).not.toContain(clientSecret)
-    expect(await list()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])
-    expect(await secretOf('acme')).toBe(clientSecret)
+    expect(await listProviders()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])
+    expect(await readClientSecret('acme')).toBe(clientSecret)
   })
 
-  it('that is left by Ctrl-C has failed and changed nothing', async () => {
+  it('exits with 1 after Ctrl-C, and changes nothing', async () => {
     const { code, screen } = await cli.converse(
       ['providers', 'add', '--slug', 'acme'],
       [['Issuer:', '\u0003']],
     )
     expect(code).toBe(1)
     expect(screen).toContain('stopped; nothing was changed')
-    expect(await list()).toEqual([])
+    expect(await listProviders()).toEqual([])
   })
 })
 
 describe('portal-sso providers list and show', () => {
-  it('list shows them in the order of the login page, also as JSON, and nothing of a secret', async () => {
+  it('list shows providers in the order of the login page, as text and JSON, without secrets', async () => {
     await connect('acme', { displayName: 'Acme AG', enabled: false })
     await connect('second', { displayName: 'Second' })
     await cli.fromCode(({ providers }) => providers.recommend('second'))
@@ -312,14 +326,14 @@ describe('portal-sso providers list and show', () => {
     }
   })
 
-  it('show prints all settings, the URLs to enter at the provider and the last test, but no secrets', async () => {
+  it('show prints all settings, the URLs and the last test, without secrets', async () => {
     await connect('acme', { displayName: 'Acme AG', enabled: false })
     const [text, json, none] = await Promise.all([
       cli.run(['providers', 'show', 'acme']),
       cli.run(['providers', 'show', 'acme', '--json']),
       cli.run(['providers', 'show', 'nobody', '--json']),
     ])
-    for (const said of [
+    for (const expected of [
       'Acme AG',
       provider.issuer,
       'disabled, sign-in not tested',
@@ -327,7 +341,7 @@ describe('portal-sso providers list and show', () => {
       '/login/acme/callback',
       '✓ the issuer is',
     ])
-      expect(text.stdout).toContain(said)
+      expect(text.stdout).toContain(expected)
     expect(JSON.parse(json.stdout)).toMatchObject({
       slug: 'acme',
       enabled: false,
@@ -335,22 +349,23 @@ describe('portal-sso providers list and show', () => {
     })
     for (const { stdout } of [text, json]) expect(stdout).not.toContain(clientSecret)
     expect(none).toMatchObject({ code: 1, stdout: '' })
-    expect(JSON.parse(none.stderr)).toEqual({
+    expect(JSON.parse(none.stderr)).toMatchObject({
       error: 'no provider is called "nobody" in the portal "default"',
+      code: 'not_found',
     })
   })
 
-  it('a preset that knows the consent of an administrator has a redirect URI for it, before it is connected', async () => {
+  it('add prints the admin-consent redirect URI of a preset before it connects the provider', async () => {
     provider.faults.discovery = { issuer: 'https://nobody.example' }
     const env = { BASE_URL: 'https://portal.example.com', MOUNT_PATH: '/sso', PORTAL_SSO_CLIENT_SECRET: 'x' }
-    const said = (preset: string) => cli.run([...flags('acme'), preset], { env })
-    const [entra, generic] = await Promise.all([said('entra'), said('generic')])
+    const addWith = (preset: string) => cli.run([...addArguments('acme'), preset], { env })
+    const [entra, generic] = await Promise.all([addWith('entra'), addWith('generic')])
     const address = 'https://portal.example.com/sso/login/acme/admin-consent/callback'
     expect(entra.stdout).toContain(`Admin-consent redirect URI  ${address}`)
     expect(generic.stdout).not.toContain(address)
   })
 
-  it('presets says what each asks for', async () => {
+  it('presets lists the questions of each preset', async () => {
     const [text, json] = await Promise.all([
       cli.run(['providers', 'presets']),
       cli.run(['providers', 'presets', '--json']),
@@ -363,7 +378,7 @@ describe('portal-sso providers list and show', () => {
 })
 
 describe('portal-sso providers test', () => {
-  it('says line by line that all is well', async () => {
+  it('prints one line per check, each passed', async () => {
     await connect('acme')
     const { code, stdout } = await cli.run(['providers', 'test', 'acme'])
     expect(code).toBe(0)
@@ -374,7 +389,7 @@ describe('portal-sso providers test', () => {
 
   it.each<[what: string, faults: Faults, message: string, hint: string]>([
     [
-      'is another issuer',
+      'has another issuer',
       { discovery: { issuer: 'https://other.example' } },
       'the discovery document names another issuer: "https://other.example"',
       'compare its "issuer" with what you entered',
@@ -385,7 +400,7 @@ describe('portal-sso providers test', () => {
       'the keys cannot be used: the key set responded with status 500',
       'must respond with a JSON key set',
     ],
-  ])('says what is wrong with one that %s, and what to do', async (_what, faults, message, hint) => {
+  ])('reports a provider that %s, with a hint', async (_what, faults, message, hint) => {
     await connect('acme')
     Object.assign(provider.faults, faults)
     const { code, stdout, stderr } = await cli.run(['providers', 'test', 'acme'])
@@ -397,7 +412,7 @@ describe('portal-sso providers test', () => {
     expect(lines[failed + 1]).toContain(hint)
   })
 
-  it('shows what a provider says so that a terminal obeys none of it, as JSON too', async () => {
+  it('escapes control characters in the metadata of a provider, as text and as JSON', async () => {
     await connect('acme')
     const hostile = '\u001b[2J\u009b31m\n  ✓ forged\u202e'
     provider.faults.discovery = { response_types_supported: [hostile] }
@@ -416,14 +431,14 @@ describe('portal-sso providers test', () => {
     expect(checks.some(({ message }) => message.includes('forged'))).toBe(true)
   })
 
-  it('JSON on the screen is what it was when it is read', () => {
+  it('prints JSON that is unchanged after parsing, although control characters are escaped', () => {
     const hostile = '\u001b[2J\u009b31m\n\u202e\u{e0001}\u2028'
     const log = jest.spyOn(console, 'log').mockImplementation(() => {})
     try {
       printJson({ hostile })
-      const [[said]] = log.mock.calls as [[string]]
-      expect(said).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}]/u)
-      expect(JSON.parse(said)).toEqual({ hostile })
+      const [[printed]] = log.mock.calls as [[string]]
+      expect(printed).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}]/u)
+      expect(JSON.parse(printed)).toEqual({ hostile })
     } finally {
       log.mockRestore()
     }
@@ -431,7 +446,7 @@ describe('portal-sso providers test', () => {
 })
 
 describe('portal-sso providers update', () => {
-  it('changes what is given, leaves the rest, and takes settings back', async () => {
+  it('changes the given settings, keeps all others, and resets settings to their defaults', async () => {
     await connect('acme')
     const first = await cli.run([
       ...['providers', 'update', 'acme', '--name', 'Acme AG', '--prompt', 'login', '--trusts-email'],
@@ -455,35 +470,40 @@ describe('portal-sso providers update', () => {
       clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
       issuer: provider.issuer,
     }
-    expect(await list()).toMatchObject([changed])
+    expect(await listProviders()).toMatchObject([changed])
     const second = await cli.run([
       ...['providers', 'update', 'acme', '--no-trusts-email', '--no-front-channel-logout', '--json'],
       ...['--unset', 'prompt,email-domain,authorization-parameter'],
     ])
     expect(second).toMatchObject({ code: 0, stderr: '' })
-    const taken = {
+    const reset = {
       prompt: undefined,
       trustsEmail: false,
       frontChannelLogout: false,
       emailDomains: [],
       authorizationParameters: {},
     }
-    expect(await list()).toMatchObject([{ ...changed, ...taken }])
-    expect(await secretOf('acme')).toBe(clientSecret)
+    expect(await listProviders()).toMatchObject([{ ...changed, ...reset }])
+    expect(await readClientSecret('acme')).toBe(clientSecret)
   })
 
   it('reads a new client secret from a file, and never prints it', async () => {
     await connect('acme')
     provider.faults.clientSecrets = [newSecret]
-    const changes = ['--client-secret-file', file('new', newSecret), '--client-secret-expires', '2028-01-31']
-    const ended = await cli.run(['providers', 'update', 'acme', ...changes])
-    expect(ended).toMatchObject({ code: 0 })
-    expect(ended.stdout + ended.stderr).not.toContain(newSecret)
-    expect(await secretOf('acme')).toBe(newSecret)
-    expect(await list()).toMatchObject([{ clientSecretExpiresAt: '2028-01-31T00:00:00.000Z' }])
+    const changes = [
+      '--client-secret-file',
+      writeFile('new', newSecret),
+      '--client-secret-expires',
+      '2028-01-31',
+    ]
+    const result = await cli.run(['providers', 'update', 'acme', ...changes])
+    expect(result).toMatchObject({ code: 0 })
+    expect(result.stdout + result.stderr).not.toContain(newSecret)
+    expect(await readClientSecret('acme')).toBe(newSecret)
+    expect(await listProviders()).toMatchObject([{ clientSecretExpiresAt: '2028-01-31T00:00:00.000Z' }])
   })
 
-  it('refuses with one sentence an unknown setting, a missing required one, and a new issuer without the client secret', async () => {
+  it('refuses unknown settings, a missing required setting, and a new issuer with the old client secret', async () => {
     await connect('acme')
     const update = (...more: string[]) => cli.refusal(['providers', 'update', 'acme', ...more])
     expect(
@@ -501,19 +521,19 @@ describe('portal-sso providers update', () => {
       '--client-secret-file: enter the client secret again, because the issuer changes',
       expect.stringContaining('write a date such as `2027-01-31`'),
     ])
-    expect(await list()).toMatchObject([{ version: 1 }])
+    expect(await listProviders()).toMatchObject([{ version: 1 }])
   })
 })
 
 describe('portal-sso providers enable, recommend and reorder', () => {
-  it('do so', async () => {
+  it('change the provider and the order of the login page', async () => {
     await connect('acme', { enabled: false })
     await connect('second')
-    const act = async (...args: string[]) => {
+    const runAndList = async (...args: string[]) => {
       expect(await cli.run(['providers', ...args])).toMatchObject({ code: 0, stderr: '' })
-      return (await list()).map(({ slug, enabled, recommended }) => [slug, enabled, recommended])
+      return (await listProviders()).map(({ slug, enabled, recommended }) => [slug, enabled, recommended])
     }
-    expect(await act('enable', 'acme', '--without-test-sign-in')).toEqual([
+    expect(await runAndList('enable', 'acme', '--without-test-sign-in')).toEqual([
       ['acme', true, false],
       ['second', true, false],
     ])
@@ -521,25 +541,25 @@ describe('portal-sso providers enable, recommend and reorder', () => {
       ['second', true, false],
       ['acme', true, false],
     ]
-    expect(await act('reorder', 'second', 'acme')).toEqual(reordered)
-    expect(await act('recommend', 'acme')).toEqual([
+    expect(await runAndList('reorder', 'second', 'acme')).toEqual(reordered)
+    expect(await runAndList('recommend', 'acme')).toEqual([
       ['acme', true, true],
       ['second', true, false],
     ])
-    expect(await act('recommend', '--none')).toEqual(reordered)
+    expect(await runAndList('recommend', '--none')).toEqual(reordered)
     expect(await cli.refusal(['providers', 'recommend'])).toContain('or --none')
   })
 
-  it('say so as JSON', async () => {
+  it('print their result as JSON', async () => {
     await connect('acme')
-    const said = async (...args: string[]) => {
+    const resultOf = async (...args: string[]) => {
       const { stdout, stderr } = await cli.run(['providers', ...args, '--json'])
       expect(stderr).toBe('')
       return JSON.parse(stdout) as unknown
     }
-    expect(await said('enable', 'acme')).toEqual({ slug: 'acme', enabled: true })
-    expect(await said('recommend', 'acme')).toEqual({ recommended: 'acme' })
-    expect(await said('recommend', '--none')).toEqual({ recommended: null })
-    expect(await said('reorder', 'acme')).toEqual({ order: ['acme'] })
+    expect(await resultOf('enable', 'acme')).toEqual({ slug: 'acme', enabled: true })
+    expect(await resultOf('recommend', 'acme')).toEqual({ recommended: 'acme' })
+    expect(await resultOf('recommend', '--none')).toEqual({ recommended: null })
+    expect(await resultOf('reorder', 'acme')).toEqual({ order: ['acme'] })
   })
 })

@@ -1,3 +1,4 @@
+/** @slow runs a process for each command */
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { pendingMigrations } from '../../lib/database/migrate.ts'
@@ -32,7 +33,7 @@ const connect = (slug: string) =>
   )
 
 describe('portal-sso migrate', () => {
-  it('makes the tables, and says so; run again, it says that they are up to date', async () => {
+  it('creates the tables; a second run reports that they are up to date', async () => {
     const file = path.join(cli.folder, 'new.sqlite')
     cli.databaseUrl = `sqlite:${file}`
     expect(await cli.run(['migrate'])).toEqual({
@@ -48,16 +49,16 @@ describe('portal-sso migrate', () => {
     })
   })
 
-  it('run twice at once on one new file: one makes the tables, the other waits', async () => {
+  it('waits if another process is migrating the same database', async () => {
     cli.databaseUrl = `sqlite:${path.join(cli.folder, 'new.sqlite')}`
-    const ended = await Promise.all([cli.run(['migrate']), cli.run(['migrate'])])
-    expect(ended.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
+    const results = await Promise.all([cli.run(['migrate']), cli.run(['migrate'])])
+    expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
       Array(2).fill({ code: 0, stderr: '' }),
     )
-    expect(ended.map(({ stdout }) => stdout.split(' ')[0]).sort()).toEqual(['Ran', 'The'])
+    expect(results.map(({ stdout }) => stdout.split(' ')[0]).sort()).toEqual(['Ran', 'The'])
   })
 
-  it('has not run: the other commands say so', async () => {
+  it('is named by other commands if it has not run', async () => {
     cli.databaseUrl = `sqlite:${path.join(cli.folder, 'new.sqlite')}`
     expect(await cli.refusal(['providers', 'list'])).toMatch(
       /^the tables are not up to date .* `portal-sso migrate`$/,
@@ -66,7 +67,7 @@ describe('portal-sso migrate', () => {
 })
 
 describe('portal-sso users', () => {
-  it('add keeps an address in its normal form and once; list shows it', async () => {
+  it('add normalises the e-mail address and refuses one that exists; list shows it', async () => {
     const add = (email: string) => ['users', 'add', '--email', email, '--name', ' Ada Lovelace ']
     expect(await cli.run(add(' Ada@Example.COM '))).toMatchObject({
       code: 0,
@@ -87,7 +88,7 @@ describe('portal-sso doctor', () => {
   const failures = (stdout: string) =>
     [...stdout.matchAll(/^ {2}✗ (.*)\n {4}→ (.*)$/gm)].map(([, message, hint]) => [message, hint])
 
-  it('finds that all is well', async () => {
+  it('finds no problems, as text and as JSON', async () => {
     await connect('acme')
     const { code, stdout, stderr } = await cli.run(['doctor'], {
       env: {
@@ -104,18 +105,18 @@ describe('portal-sso doctor', () => {
     const json = await cli.run(['doctor', '--json'])
     expect(JSON.parse(json.stdout)).toMatchObject({
       ok: true,
-      looked: expect.arrayContaining([{ heading: 'Provider acme (acme)', findings: expect.any(Array) }]),
+      sections: expect.arrayContaining([{ heading: 'Provider acme (acme)', checks: expect.any(Array) }]),
     })
   })
 
-  it('finds all that is wrong at once, each with what to do', async () => {
-    const nobody = `127.0.0.1:${await freePort()}`
+  it('reports every problem in one run, each with its fix', async () => {
+    const unusedAddress = `127.0.0.1:${await freePort()}`
     await connect('acme')
     provider.faults.discoveryDrop = true
     const [noSecret, noDatabase, noRedisNorProvider, noOrigin] = await Promise.all([
       cli.run(['doctor'], { env: { SSO_SECRET: undefined } }),
-      cli.run(['doctor'], { env: { DATABASE_URL: `postgres://postgres@${nobody}/portal` } }),
-      cli.run(['doctor'], { env: { REDIS_URL: `redis://${nobody}` } }),
+      cli.run(['doctor'], { env: { DATABASE_URL: `postgres://postgres@${unusedAddress}/portal` } }),
+      cli.run(['doctor'], { env: { REDIS_URL: `redis://${unusedAddress}` } }),
       cli.run(['doctor'], { env: { BASE_URL: 'portal.example.com' } }),
     ])
     expect(failures(noSecret.stdout)).toEqual([
@@ -153,8 +154,8 @@ describe('portal-sso doctor', () => {
   })
 })
 
-describe('what is wrong with the environment', () => {
-  it('is said in one sentence', async () => {
+describe('a wrong environment variable', () => {
+  it('is reported in one sentence', async () => {
     const withEnv = (env: Record<string, string>) => cli.refusal(['providers', 'test', 'acme'], { env })
     expect(
       await Promise.all([

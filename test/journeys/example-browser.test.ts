@@ -1,3 +1,4 @@
+/** @slow drives Chromium */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'

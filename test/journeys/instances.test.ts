@@ -1,3 +1,4 @@
+/** @slow runs several processes */
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'

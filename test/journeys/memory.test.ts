@@ -1,3 +1,4 @@
+/** @slow measures memory over hundreds of sign-ins */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs/promises'

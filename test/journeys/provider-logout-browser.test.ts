@@ -1,3 +1,4 @@
+/** @slow drives Chromium */
 import { once } from 'node:events'
 import http from 'node:http'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'

@@ -1,3 +1,4 @@
+/** @slow drives Chromium */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, Page } from 'playwright-core'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'

@@ -1,3 +1,4 @@
+/** @slow takes about 30 seconds */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'

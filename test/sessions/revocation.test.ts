@@ -1,3 +1,4 @@
+/** @slow takes about 30 seconds */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { RedisStore } from 'connect-redis'

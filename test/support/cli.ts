@@ -9,61 +9,61 @@ import { configFromUrl, connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { createPortalSso, type PortalSso } from '../../lib/index.ts'
 
-export interface Ended {
+export interface CliResult {
   code: number | null
   stdout: string
   stderr: string
 }
 
-export interface Circumstances {
-  /** `undefined` takes a variable away */
+export interface RunOptions {
+  /** `undefined` removes a variable */
   env?: Record<string, string | undefined>
   input?: string
 }
 
 export interface Conversation {
   code: number | null
-  /** all that was on the screen */
+  /** everything that the terminal displayed */
   screen: string
-  /** how many questions came */
+  /** number of questions that were answered */
   answered: number
 }
 
-/** Spaces would separate several. */
+/** Contains no spaces, because they separate several secrets. */
 export const cliSecret = 'a-secret-for-tests-that-is-longer-than-32-characters'
 
 type Knex = ReturnType<typeof connectDatabase>['knex']
 
-/** The program `portal-sso`, run as a process of its own over a database in a folder of its own. */
+/** Runs `portal-sso` in child processes, with a database in a temporary folder. */
 export interface Cli {
-  /** anew at every `renew` */
+  /** replaced by every `renew` */
   readonly folder: string
   databaseUrl: string
-  /** A new folder with a new database in it, its tables made. */
+  /** Creates a new folder with a migrated database. */
   renew(): Promise<void>
   /** Runs a command without a terminal, as a script does. */
-  run(args: readonly string[], circumstances?: Circumstances): Promise<Ended>
-  /** Runs a command that must refuse. @returns what it said: one sentence, never a stack trace, never one of `secrets` */
-  refusal(args: readonly string[], circumstances?: Circumstances): Promise<string>
-  /** At a terminal: gives an answer as soon as its question is there, or does what is to be done then. */
+  run(args: readonly string[], options?: RunOptions): Promise<CliResult>
+  /** Runs a command that must fail. @returns its error: one sentence, without a stack trace and without `secrets` */
+  refusal(args: readonly string[], options?: RunOptions): Promise<string>
+  /** Runs a command at a terminal. Each answer is typed, or called, as soon as its question is displayed. */
   converse(
     args: string[],
     answers: [question: string, answer: string | ((screen: string) => Promise<unknown>)][],
-    env?: Circumstances['env'],
+    env?: RunOptions['env'],
   ): Promise<Conversation>
-  withDatabase<T>(act: (knex: Knex) => Promise<T>): Promise<T>
-  /** The same acts from code, to prepare what a command meets and to see what it did. */
-  fromCode<T>(act: (sso: PortalSso) => Promise<T>): Promise<T>
+  withDatabase<T>(action: (knex: Knex) => Promise<T>): Promise<T>
+  /** Calls the API directly, to prepare a test and to check its result. */
+  fromCode<T>(action: (sso: PortalSso) => Promise<T>): Promise<T>
   close(): void
 }
 
-/** @param secrets what no refusal may say */
+/** @param secrets that no error may contain */
 export async function startCli(...secrets: string[]): Promise<Cli> {
-  const built = await build()
+  const built = await buildProgram()
   const program = path.join(built, 'lib', 'cli', 'portal-sso.js')
   let folder = ''
 
-  function environment(more: Circumstances['env'] = {}): NodeJS.ProcessEnv {
+  function environment(more: RunOptions['env'] = {}): NodeJS.ProcessEnv {
     const { PATH, HOME, TMPDIR } = process.env
     return { PATH, HOME, TMPDIR, DATABASE_URL: cli.databaseUrl, SSO_SECRET: cliSecret, ...more }
   }
@@ -81,19 +81,19 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
     },
     async run(args, { env, input = '' } = {}) {
       const child = spawn(process.execPath, [program, ...args], { env: environment(env) })
-      child.stdin.on('error', () => {}) // it may have ended without reading
+      child.stdin.on('error', () => {}) // The process may exit without reading.
       child.stdin.end(input)
-      const said = { stdout: '', stderr: '' }
+      const output = { stdout: '', stderr: '' }
       for (const stream of ['stdout', 'stderr'] as const)
         child[stream].setEncoding('utf8').on('data', (text: string) => {
-          said[stream] += text
+          output[stream] += text
         })
       const [code] = (await once(child, 'close')) as [number | null]
-      return { code, ...said }
+      return { code, ...output }
     },
-    async refusal(args, circumstances) {
-      const { code, stdout, stderr } = await cli.run(args, circumstances)
-      // Before it, there may be a line that says what takes a while.
+    async refusal(args, options) {
+      const { code, stdout, stderr } = await cli.run(args, options)
+      // A line about progress may precede the error.
       expect({ code, stderr }).toEqual({
         code: 1,
         stderr: expect.stringMatching(/^(\w+ing .*…\n)?[^\n]+\n$/),
@@ -128,15 +128,15 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
       if (failure) throw failure
       return { code, screen, answered }
     },
-    async withDatabase(act) {
+    async withDatabase(action) {
       const database = connectDatabase(configFromUrl(cli.databaseUrl))
       try {
-        return await act(database.knex)
+        return await action(database.knex)
       } finally {
         await database.close()
       }
     },
-    fromCode: (act) =>
+    fromCode: (action) =>
       cli.withDatabase(async (knex) => {
         const sso = await createPortalSso({
           baseUrl: 'http://localhost:3000',
@@ -144,7 +144,7 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
           database: knex,
         })
         try {
-          return await act(sso)
+          return await action(sso)
         } finally {
           await sso.close()
         }
@@ -156,15 +156,15 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
   return cli
 }
 
-// swc knows an option more than its types do.
+// swc's types do not contain this option.
 const jsc: JscConfig & { rewriteRelativeImportExtensions: true } = {
   target: 'es2023',
   parser: { syntax: 'typescript' },
   rewriteRelativeImportExtensions: true,
 }
 
-/** The program as JavaScript, once for all commands: it starts in half the time. @returns its folder */
-async function build(): Promise<string> {
+/** Compiles the program once, which halves the start time of each command. @returns its folder */
+async function buildProgram(): Promise<string> {
   const to = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-built-'))
   for (const name of ['node_modules', 'package.json', 'views'])
     fs.symlinkSync(path.resolve(name), path.join(to, name))

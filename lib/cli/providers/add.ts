@@ -5,112 +5,117 @@ import { presetOf, presets } from '../../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../../providers/provider.ts'
 import { type ProviderSettings, settings as settingsTable } from '../../providers/settings.ts'
 import { ConfigurationError, ManagementError } from '../../shared/errors.ts'
-import { type Common, on, subcommand } from '../command.ts'
+import { type CommonFlags, portalFlag, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
-import { print, printCheck, printResult, progress } from '../output.ts'
-import { ask, atTerminal, confirm, type Read } from '../prompt.ts'
-import { addSettingFlags, type Flags, settingsFrom, withFlagNames } from './flags.ts'
-import { printUrls, urlsOf } from './list.ts'
+import { print, printCheck, printProgress, printResult } from '../output.ts'
+import { ask, atTerminal, confirm, type ReadResult } from '../prompt.ts'
+import { addSettingFlags, type Flags, readSettings, withFlagNames } from './flags.ts'
+import { printUrls, providerUrls } from './list.ts'
 import { testSignIn } from './test-sign-in.ts'
 
-export interface QuestionFlags extends Common, Flags {
+interface QuestionFlags extends CommonFlags, Flags {
   slug?: string
   issuer?: string
   clientId?: string
 }
 
-export type Answers = Pick<ProviderInput, 'issuer' | 'answers' | 'clientId' | 'clientSecret'>
+type Answers = Pick<ProviderInput, 'issuer' | 'answers' | 'clientId' | 'clientSecret'>
 
-/** An option for every preset question that is not already the option of a setting. */
-export function questionFlags(command: Command): Option[] {
-  const taken = new Set(command.options.map(({ long }) => long))
+/** An option for every preset question that has none among the settings. */
+function questionFlags(command: Command): Option[] {
+  const existing = new Set(command.options.map(({ long }) => long))
   const uses = new Map<string, string[]>()
   for (const { name: preset, asks } of presets)
     for (const { name, label } of asks) uses.set(name, [...(uses.get(name) ?? []), `${preset}: ${label}`])
   return [...uses]
-    .filter(([name]) => !taken.has(`--${name}`))
+    .filter(([name]) => !existing.has(`--${name}`))
     .map(([name, labels]) => new Option(`--${name} <text>`, labels.join('; ')))
 }
 
-export async function askSlug({ sso }: SsoContext, preset: Preset, portal: string): Promise<string> {
-  const proposed = preset.name === 'generic' ? undefined : preset.name
-  // A script uses the proposal; `connect` refuses a slug that is taken.
-  if (proposed && !atTerminal()) return proposed
-  const free = async (slug: string) => !(await sso.providers.find(slug, { portal }))
-  // Reusing the slug of a removed provider deletes that one, so it must be typed.
+async function askSlug({ sso }: SsoContext, preset: Preset, portal: string): Promise<string> {
+  const suggested = preset.name === 'generic' ? undefined : preset.name
+  // A script uses the suggestion; `connect` refuses a slug that is already connected.
+  if (suggested && !atTerminal()) return suggested
+  const isFree = async (slug: string) => !(await sso.providers.find(slug, { portal }))
+  // Reusing the slug of a removed provider deletes that provider, so never suggest it.
   const removed = (await sso.providers.listRemoved({ portal })).map(({ slug }) => slug)
   return await ask({
     question: 'Name in URLs (slug)',
     flag: '--slug',
-    example: proposed ? undefined : 'acme',
-    otherwise: proposed && (await free(proposed)) && !removed.includes(proposed) ? proposed : undefined,
-    async read(answer) {
-      const read = reading(slugSchema, answer)
-      if ('wrong' in read || (await free(read.answer))) return read
-      return { wrong: `"${answer}" is already connected. Choose another name` }
+    example: suggested ? undefined : 'acme',
+    defaultAnswer:
+      suggested && (await isFree(suggested)) && !removed.includes(suggested) ? suggested : undefined,
+    async read(input) {
+      const result = validate(slugSchema, input)
+      if ('wrong' in result || (await isFree(result.answer))) return result
+      return { wrong: `"${input}" is already connected. Choose another name` }
     },
   })
 }
 
 /**
- * Required values, from options or questions.
+ * Reads the required values from flags, and asks for those that are missing.
  *
- * @param before previous answers, which an empty answer keeps
+ * @param previous answers that an empty input keeps
  */
-export async function answer(
+async function readAnswers(
   preset: Preset,
   flags: QuestionFlags,
   settings: Partial<ProviderSettings>,
-  before: Answers = {},
+  previous: Answers = {},
 ): Promise<Answers> {
   const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
   return {
-    ...(await askLocation(preset, flags, before)),
+    ...(await readIssuer(preset, flags, previous)),
     clientId:
       flags.clientId ??
-      (await ask({ question: 'Client ID', flag: '--client-id', otherwise: before.clientId ?? undefined })),
-    ...(await askSecret(settings, clientAuthentication, before)),
+      (await ask({
+        question: 'Client ID',
+        flag: '--client-id',
+        defaultAnswer: previous.clientId ?? undefined,
+      })),
+    ...(await readClientSecret(settings, clientAuthentication, previous)),
   }
 }
 
 /** The issuer, or the answers from which the preset builds it. */
-async function askLocation(preset: Preset, flags: QuestionFlags, before: Answers): Promise<Answers> {
-  const given = givenAnswers(flags)
-  // The issuer replaces the questions. Answers that are given anyway are validated with it.
+async function readIssuer(preset: Preset, flags: QuestionFlags, previous: Answers): Promise<Answers> {
+  const given = answersFromFlags(flags)
+  // The issuer replaces the questions. `connect` validates answers that are given anyway.
   if (flags.issuer !== undefined)
     return { issuer: flags.issuer, ...(Object.keys(given).length > 0 && { answers: given }) }
-  if (!preset.settings) return { issuer: await askIssuer(before.issuer ?? undefined) }
+  if (!preset.settings) return { issuer: await askIssuer(previous.issuer ?? undefined) }
   const answers: Record<string, string> = { ...given }
   for (const { name, label, hint, example, required = true, read } of preset.asks) {
     if (name in given || (!required && !atTerminal())) continue
-    const otherwise = before.answers?.[name] ?? (required ? undefined : '')
-    answers[name] = await ask({ question: label, flag: `--${name}`, hint, example, read, otherwise })
+    const defaultAnswer = previous.answers?.[name] ?? (required ? undefined : '')
+    answers[name] = await ask({ question: label, flag: `--${name}`, hint, example, read, defaultAnswer })
   }
   return { answers }
 }
 
-/** Answers to questions of any preset: `connect` reports those that this preset does not ask. */
-function givenAnswers(flags: QuestionFlags): Record<string, string> {
+/** Answers for any preset: `connect` reports those that this preset does not ask for. */
+function answersFromFlags(flags: QuestionFlags): Record<string, string> {
   const given = presets
     .flatMap(({ asks }) => asks)
     .map(({ name }) => [name, flags[new Option(`--${name} <text>`).attributeName()]] as const)
   return Object.fromEntries(given.filter((pair): pair is [string, string] => typeof pair[1] === 'string'))
 }
 
-async function askIssuer(otherwise: string | undefined): Promise<string> {
+async function askIssuer(defaultAnswer: string | undefined): Promise<string> {
   return await ask({
     question: 'Issuer',
     flag: '--issuer',
     example: 'https://id.acme.com',
-    otherwise,
-    read: (given) => reading(settingsTable.issuer.schema, given),
+    defaultAnswer,
+    read: (input) => validate(settingsTable.issuer.schema, input),
   })
 }
 
-async function askSecret(
+async function readClientSecret(
   settings: Partial<ProviderSettings>,
   clientAuthentication: string | undefined,
-  before: Answers,
+  previous: Answers,
 ): Promise<Answers> {
   const needsNone = clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt'
   if (settings.clientSecret !== undefined || settings.clientSecretReference !== undefined || needsNone)
@@ -121,15 +126,15 @@ async function askSecret(
       question: 'Client secret',
       flag: '--client-secret-file (or --public for a client without one)',
       hidden: true,
-      otherwise: before.clientSecret ?? undefined,
+      defaultAnswer: previous.clientSecret ?? undefined,
     }))
   return { clientSecret }
 }
 
 type Schema = { safeParse(value: string): { data?: string; error?: { issues: { message: string }[] } } }
 
-function reading(schema: Schema, given: string): Read {
-  const { data, error } = schema.safeParse(given)
+function validate(schema: Schema, input: string): ReadResult {
+  const { data, error } = schema.safeParse(input)
   return data === undefined
     ? { wrong: error?.issues[0]?.message ?? 'this value is not valid' }
     : { answer: data }
@@ -172,70 +177,72 @@ async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promis
   const { sso } = context
   const { portal } = flags
   const interactive = isInteractive(flags)
-  if (interactive) introduce(preset)
-  const settings = await settingsFrom(flags)
+  if (interactive) printIntroduction(preset)
+  const settings = await readSettings(flags)
   const slug = flags.slug ?? (await askSlug(context, preset, portal))
   const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
-  // Before the questions: the provider's console asks for these URLs first, and then shows a client ID.
-  if (!flags.json) printUrls(urlsOf(context, { slug, portal, preset: preset.name, clientAuthentication }))
+  // Print the URLs before the questions: the provider's console needs them before it shows a client ID.
+  if (!flags.json)
+    printUrls(providerUrls(context, { slug, portal, preset: preset.name, clientAuthentication }))
   const enabled = flags.withoutTestSignIn === true && !flags.disabled
   const input = { ...settings, slug, preset: preset.name, enabled }
-  const ask = (before?: Answers) => answer(preset, flags, settings, before)
-  await connect(context, input, ask, flags)
+  const askAnswers = (previous?: Answers) => readAnswers(preset, flags, settings, previous)
+  await connect(context, input, askAnswers, flags)
   const provider = (await sso.providers.find(slug, { portal })) as Provider
   if (!flags.json) provider.lastTest?.checks.forEach(printCheck)
-  const offered = interactive && !enabled && !flags.disabled && (await offerTestSignIn(context, slug, flags))
-  conclude(context, { ...provider, enabled: enabled || offered }, flags)
+  const testPassed =
+    interactive && !enabled && !flags.disabled && (await offerTestSignIn(context, slug, flags))
+  printConnected(context, { ...provider, enabled: enabled || testPassed }, flags)
 }
 
-const isInteractive = ({ json }: Common) => atTerminal() && !json
+const isInteractive = ({ json }: CommonFlags) => atTerminal() && !json
 
-function introduce({ displayName, hints, guide }: Preset): void {
+function printIntroduction({ displayName, hints, guide }: Preset): void {
   print(`${displayName}. The guide is docs/providers/${guide} in this package.`)
   for (const hint of hints) print(`  ${hint}`)
 }
 
-/** A script tries once; at a terminal the answers can be corrected. */
+/** Connects the provider. A script tries once; at a terminal the user can correct the answers. */
 async function connect(
   { sso, actor }: SsoContext,
   input: ProviderInput,
-  ask: (before?: Answers) => Promise<Answers>,
+  askAnswers: (previous?: Answers) => Promise<Answers>,
   flags: AddFlags,
 ): Promise<void> {
   const interactive = isInteractive(flags)
-  for (let answers = await ask(); ; answers = await ask(answers)) {
-    progress(flags, 'Testing the provider …')
+  for (let answers = await askAnswers(); ; answers = await askAnswers(answers)) {
+    printProgress(flags, 'Testing the provider …')
     try {
       await withFlagNames(sso.providers.connect({ ...input, ...answers }, { portal: flags.portal, actor }))
       return
     } catch (error) {
       if (!interactive || !(error instanceof ManagementError)) throw error
       print(`  ✗ ${error.message}`)
-      if (!(await confirm('Change your answers and try again?', { flag: '--slug', otherwise: 'yes' })))
+      if (!(await confirm('Change your answers and try again?', { flag: '--slug', defaultAnswer: 'yes' })))
         throw new ConfigurationError('no provider was connected')
     }
   }
 }
 
-/** @returns whether it is on the login page now */
+/** @returns true if the test passed and the provider is enabled now */
 async function offerTestSignIn(context: SsoContext, slug: string, flags: AddFlags): Promise<boolean> {
   const { sso, actor } = context
-  const stopped = `stopped; ${slug} is connected, but not enabled yet`
+  const stoppedMessage = `stopped; ${slug} is connected, but not enabled yet`
   const question = 'Test a sign-in now, and enable the provider if it passes?'
-  if (!(await confirm(question, { flag: '--disabled', stopped, otherwise: 'yes' }))) return false
+  if (!(await confirm(question, { flag: '--disabled', stoppedMessage, defaultAnswer: 'yes' }))) return false
   const outcome = await testSignIn(context, slug, flags)
   if (outcome === 'passed') await sso.providers.enable(slug, { portal: flags.portal, actor })
   return outcome === 'passed'
 }
 
-function conclude(context: SsoContext, provider: Provider, flags: AddFlags): void {
+function printConnected(context: SsoContext, provider: Provider, flags: AddFlags): void {
   const { slug, enabled } = provider
   const next = ['test-sign-in', 'enable'].map(
-    (name) => `portal-sso providers ${name} ${slug}${on(flags.portal)}`,
+    (name) => `portal-sso providers ${name} ${slug}${portalFlag(flags.portal)}`,
   )
   printResult(
     flags,
-    { provider, urls: urlsOf(context, provider), ...(!enabled && { next }) },
+    { provider, urls: providerUrls(context, provider), ...(!enabled && { next }) },
     enabled
       ? `${slug} is connected and on the login page.`
       : `${slug} is connected, but not enabled yet. Next, run \`${next[0]}\`, then \`${next[1]}\`.`,

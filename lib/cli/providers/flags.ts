@@ -13,7 +13,7 @@ import { readSecret, readText } from '../read-secret.ts'
 
 export type Flags = Record<string, unknown>
 
-/** An option for every setting. */
+/** Adds an option for every setting. */
 export function addSettingFlags(command: Command): Command {
   for (const [, { flag, label, hint, choices, control }] of settingEntries()) {
     const option = new Option(flag, hint ? `${label}: ${hint}` : label)
@@ -24,11 +24,11 @@ export function addSettingFlags(command: Command): Command {
 }
 
 /**
- * The settings that were given, secrets included; whether a value is valid is checked where it is saved.
+ * Reads the settings and secrets that were given as flags. `connect` and `update` validate them.
  *
  * @throws ConfigurationError for a file that cannot be read
  */
-export async function settingsFrom(flags: Flags): Promise<Partial<ProviderSettings>> {
+export async function readSettings(flags: Flags): Promise<Partial<ProviderSettings>> {
   const given: [SettingName, unknown][] = []
   for (const [name, setting] of settingEntries()) {
     const value = flags[attributeName(setting.flag)]
@@ -39,14 +39,14 @@ export async function settingsFrom(flags: Flags): Promise<Partial<ProviderSettin
 }
 
 async function readFlag(name: SettingName, { flag, control }: Setting, value: unknown): Promise<unknown> {
-  // Never in the argument list, where every process of the machine could read it.
+  // The argument is a file name: every process on the machine can read arguments.
   if (isSecret(name)) return await readSecret(String(value), `--${longName(flag)}`)
   if (longName(flag).endsWith('-file')) return readText(String(value), `--${longName(flag)}`)
   return control === 'parameters' ? readParameters(value as string[], longName(flag)) : value
 }
 
-/** @param list names of options, separated by commas: `prompt,proxy` */
-export function resetFlags(list: string): ProviderChanges {
+/** @param list flag names, separated by commas: `prompt,proxy` */
+export function readResets(list: string): ProviderChanges {
   const names = new Map(settingEntries().map(([name, { flag }]) => [withoutFile(longName(flag)), name]))
   const entries = list.split(',').map((given) => {
     const flag = given.trim().replace(/^--/, '')
@@ -58,10 +58,10 @@ export function resetFlags(list: string): ProviderChanges {
   return Object.fromEntries(entries) as ProviderChanges
 }
 
-/** Problems name settings; on the command line they name the options: `emailDomains.0` becomes `--email-domain`. */
-export async function withFlagNames<T>(action: Promise<T>): Promise<T> {
+/** Replaces setting names in a `ManagementError` by flags: `emailDomains.0` becomes `--email-domain`. */
+export async function withFlagNames<T>(result: Promise<T>): Promise<T> {
   try {
-    return await action
+    return await result
   } catch (error) {
     if (!(error instanceof ManagementError) || error.code === 'test_failed') throw error
     throw new ManagementError(error.code, error.issues.map(withFlagName), { cause: error })
@@ -70,17 +70,17 @@ export async function withFlagNames<T>(action: Promise<T>): Promise<T> {
 
 function withFlagName({ path, message }: Issue): Issue {
   const name = path?.replace(/\..*/, '')
-  const setting = settingEntries().find(([each]) => each === name)?.[1]
-  const isOption = name === 'slug' || presets.some(({ asks }) => asks.some((each) => each.name === name))
-  const flag = setting ? longName(setting.flag) : isOption ? name : undefined
-  return { path: flag === undefined ? path : `--${flag}`, message }
+  const setting = settingEntries().find(([settingName]) => settingName === name)?.[1]
+  if (setting) return { path: `--${longName(setting.flag)}`, message }
+  const isQuestion = presets.some(({ asks }) => asks.some((question) => question.name === name))
+  return { path: name === 'slug' || isQuestion ? `--${name}` : path, message }
 }
 
 function readParameters(given: readonly string[], flag: string): Record<string, string> {
   const pairs = given.map((pair): [string, string] => {
-    const at = pair.indexOf('=')
-    if (at < 1) throw new ConfigurationError(`--${flag}: write name=value, not "${pair}"`)
-    return [pair.slice(0, at), pair.slice(at + 1)]
+    const separator = pair.indexOf('=')
+    if (separator < 1) throw new ConfigurationError(`--${flag}: write name=value, not "${pair}"`)
+    return [pair.slice(0, separator), pair.slice(separator + 1)]
   })
   if (new Set(pairs.map(([name]) => name)).size < pairs.length)
     throw new ConfigurationError(`--${flag}: a name was given twice`)
@@ -96,7 +96,7 @@ function withoutFile(name: string): string {
   return name.replace(/-file$/, '')
 }
 
-/** → `emailDomain`, the property in which Commander returns it */
+/** `--email-domain <domain...>` → `emailDomain`, Commander's property */
 function attributeName(flag: string): string {
   return new Option(flag).attributeName()
 }

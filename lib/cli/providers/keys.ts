@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Common, subcommand } from '../command.ts'
+import { type CommonFlags, subcommand } from '../command.ts'
 import { withSsoContext } from '../environment.ts'
 import { print, printJson, printResult, printTable } from '../output.ts'
 
@@ -15,16 +15,13 @@ export function addKeys(providers: Command): void {
       '--rotate',
       'publish a new key now; it is used after one hour, and the old one stays published for one more day',
     )
-    .action((slug: string, flags: Common & { rotate?: boolean }) =>
+    .action((slug: string, flags: CommonFlags & { rotate?: boolean }) =>
       withSsoContext(async ({ sso, actor }) => {
         const { portal } = flags
         if (flags.rotate) {
           const { kid, from } = await sso.providers.rotateClientKey(slug, { portal, actor })
-          return printResult(
-            flags,
-            { slug, kid, from },
-            `The key ${kid} is published. It signs from ${from}.`,
-          )
+          const sentence = `The key ${kid} is published. It signs from ${from}.`
+          return printResult(flags, { slug, kid, from }, sentence)
         }
         const keys = await sso.providers.clientKeys(slug, { portal })
         const jwksUri = sso.providers.jwksUri(slug, { portal })

@@ -4,29 +4,29 @@ import { presetOf, presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
 import { settingFacts } from '../../providers/settings.ts'
 import { PortalUrls } from '../../web/urls.ts'
-import { type Common, subcommand } from '../command.ts'
+import { type CommonFlags, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
-import { print, printCheck, printJson, printPairs, printTable, progress } from '../output.ts'
+import { print, printCheck, printJson, printPairs, printProgress, printTable } from '../output.ts'
 
-/** What the administrator enters at the provider. */
-export interface Urls {
+/** The URLs that an administrator enters at the provider. */
+interface ProviderUrls {
   redirectUri: string
-  /** a second redirect URI, for the consent of an administrator, with a preset that knows such a thing */
+  /** for presets with admin consent */
   adminConsentUri?: string
   postLogoutRedirectUri: string
   backChannelLogoutUri: string
-  /** where it is switched on */
+  /** if front-channel logout is enabled */
   frontChannelLogoutUri?: string
-  /** where the provider fetches our keys, with `private_key_jwt` */
+  /** with `private_key_jwt`: where the provider fetches the portal's keys */
   jwksUri?: string
 }
 
-type Described = Pick<Provider, 'slug' | 'portal' | 'preset'> & {
+type UrlInput = Pick<Provider, 'slug' | 'portal' | 'preset'> & {
   clientAuthentication?: string | undefined
   frontChannelLogout?: boolean | undefined
 }
 
-export function urlsOf({ sso, environment }: SsoContext, provider: Described): Urls {
+export function providerUrls({ sso, environment }: SsoContext, provider: UrlInput): ProviderUrls {
   const { slug, portal, preset, clientAuthentication, frontChannelLogout } = provider
   const { providers } = sso
   const urls = new PortalUrls(environment.baseUrl, environment.mountPath)
@@ -40,7 +40,7 @@ export function urlsOf({ sso, environment }: SsoContext, provider: Described): U
   }
 }
 
-const urlLabels: Record<keyof Urls, string> = {
+const urlLabels: Record<keyof ProviderUrls, string> = {
   redirectUri: 'Redirect URI',
   adminConsentUri: 'Admin-consent redirect URI',
   postLogoutRedirectUri: 'Post-logout redirect URI',
@@ -49,31 +49,30 @@ const urlLabels: Record<keyof Urls, string> = {
   jwksUri: 'JWKS URI',
 }
 
-export function printUrls(urls: Urls): void {
+export function printUrls(urls: ProviderUrls): void {
   print('Enter these URLs at the provider:')
-  const names = Object.keys(urls) as (keyof Urls)[]
+  const names = Object.keys(urls) as (keyof ProviderUrls)[]
   printPairs(names.map((name) => [urlLabels[name], urls[name] ?? '']))
 }
 
-/** `enabled`, `disabled`, and what else an operator should know. */
-function stateOf({ enabled, recommended, testSignInAt, retireAt }: Provider): string {
-  const more = [
+function describeState({ enabled, recommended, testSignInAt, retireAt }: Provider): string {
+  const details = [
     recommended && 'recommended',
     testSignInAt ? `sign-in tested ${testSignInAt}` : 'sign-in not tested with these settings',
     retireAt && `retiring on ${retireAt}`,
   ]
-  return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
+  return [enabled ? 'enabled' : 'disabled', ...details.filter(Boolean)].join(', ')
 }
 
-/** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
-export function printProvider(context: SsoContext, provider: Provider): void {
+/** Prints all settings, the URLs and the results of the last test. A `Provider` holds no secrets. */
+function printProvider(context: SsoContext, provider: Provider): void {
   printPairs([
     ['Slug', provider.slug],
-    ['State', stateOf(provider)],
+    ['State', describeState(provider)],
     ['Preset', provider.preset],
     ...settingFacts(provider),
   ])
-  printUrls(urlsOf(context, provider))
+  printUrls(providerUrls(context, provider))
   print(provider.lastTest ? `Tested ${provider.lastTest.at}:` : 'Not tested yet.')
   provider.lastTest?.checks.forEach(printCheck)
 }
@@ -85,7 +84,7 @@ export function addPresets(providers: Command): void {
     .option('--json', 'print JSON, for scripts')
     .addHelpText('after', '\nExample:\n  $ portal-sso providers presets')
     .action(({ json }: { json?: boolean }) => {
-      if (json) return printJson(presets.map(described))
+      if (json) return printJson(presets.map(presetJson))
       for (const { name, displayName, asks, guide, settings } of presets) {
         print(`${name}: ${displayName} (docs/providers/${guide})`)
         if (!settings) print('  --issuer  Issuer')
@@ -98,7 +97,7 @@ export function addPresets(providers: Command): void {
     })
 }
 
-function described({ name, displayName, asks, hints, guide }: (typeof presets)[number]) {
+function presetJson({ name, displayName, asks, hints, guide }: (typeof presets)[number]) {
   return {
     name,
     displayName,
@@ -108,7 +107,7 @@ function described({ name, displayName, asks, hints, guide }: (typeof presets)[n
   }
 }
 
-async function listRemoved(sso: PortalSso, { portal, json }: Common): Promise<void> {
+async function listRemoved(sso: PortalSso, { portal, json }: CommonFlags): Promise<void> {
   const removed = await sso.providers.listRemoved({ portal })
   if (json) return printJson(removed)
   if (removed.length === 0) return print('No removed provider can be restored.')
@@ -118,8 +117,14 @@ async function listRemoved(sso: PortalSso, { portal, json }: Common): Promise<vo
   )
 }
 
-/** Commands that only read. */
+/** Adds the commands that show and test providers. */
 export function addListCommands(providers: Command): void {
+  addList(providers)
+  addShow(providers)
+  addTest(providers)
+}
+
+function addList(providers: Command): void {
   subcommand(
     providers,
     'list',
@@ -128,7 +133,7 @@ export function addListCommands(providers: Command): void {
     'providers list --removed',
   )
     .option('--removed', 'list removed providers that can be restored')
-    .action((flags: Common & { removed?: boolean }) =>
+    .action((flags: CommonFlags & { removed?: boolean }) =>
       withSsoContext(async ({ sso }) => {
         if (flags.removed) return await listRemoved(sso, flags)
         const all = await sso.providers.list({ portal: flags.portal })
@@ -147,28 +152,32 @@ export function addListCommands(providers: Command): void {
         )
       }),
     )
+}
 
+function addShow(providers: Command): void {
   subcommand(
     providers,
     'show <slug>',
     'show all settings, the URLs to enter at the provider, its state and last test; no secrets',
     'providers show acme',
-  ).action((slug: string, flags: Common) =>
+  ).action((slug: string, flags: CommonFlags) =>
     withSsoContext(async (context) => {
       const provider = await context.sso.providers.get(slug, { portal: flags.portal })
-      if (flags.json) printJson({ ...provider, urls: urlsOf(context, provider) })
+      if (flags.json) printJson({ ...provider, urls: providerUrls(context, provider) })
       else printProvider(context, provider)
     }),
   )
+}
 
+function addTest(providers: Command): void {
   subcommand(
     providers,
     'test <slug>',
     'test a connected provider and save the results; the exit code is 1 if a check fails',
     'providers test acme',
-  ).action((slug: string, flags: Common) =>
+  ).action((slug: string, flags: CommonFlags) =>
     withSsoContext(async ({ sso }) => {
-      progress(flags, `Testing ${slug} …`)
+      printProgress(flags, `Testing ${slug} …`)
       const test = await sso.providers.test(slug, { portal: flags.portal })
       if (flags.json) printJson(test)
       else test.checks.forEach(printCheck)

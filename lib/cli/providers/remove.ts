@@ -1,28 +1,39 @@
 import type { Command } from 'commander'
+import { count } from '../../admin/format.ts'
 import type { PortalSso } from '../../portal-sso.ts'
-import { type Common, on, parseDate, subcommand } from '../command.ts'
-import { withSsoContext } from '../environment.ts'
+import { type CommonFlags, parseDate, portalFlag, subcommand } from '../command.ts'
+import { type SsoContext, withSsoContext } from '../environment.ts'
 import { printResult } from '../output.ts'
 import { confirm } from '../prompt.ts'
-import { sessionsThat } from '../sessions-command.ts'
 
-/** Who would stand before the door without this provider, and who is in by it. */
-export async function dependents({ providers, sessions }: PortalSso, slug: string, portal: string) {
-  const [who, running] = await Promise.all([
+interface RemoveFlags extends CommonFlags {
+  yes?: boolean
+  endSessions?: boolean
+}
+
+/** Adds the commands that remove a provider, now or later, and those that undo it. */
+export function addRemoveCommands(providers: Command): void {
+  addRetire(providers)
+  addCancelRetirement(providers)
+  addRemove(providers)
+  addRestore(providers)
+}
+
+/** Describes how many people and sessions depend on a provider. */
+export async function describeUsage({ providers, sessions }: PortalSso, slug: string, portal: string) {
+  const [usage, active] = await Promise.all([
     providers.usage(slug, { portal }),
     sessions.count({ provider: slug }, { portal }),
   ])
-  const { people, onlyWayIn } = who
-  const signedIn = people === 1 ? '1 person has' : `${people} people have`
+  const have = count(usage.people, 'person has', 'people have')
   return {
-    counts: { ...who, sessions: running },
-    sentence: `${signedIn} signed in with it, ${onlyWayIn} of them have no other sign-in method.`,
-    sessions: `${sessionsThat(running)} started with it.`,
+    counts: { ...usage, sessions: active },
+    people: `${have} signed in with it, ${usage.onlyWayIn} of them have no other sign-in method.`,
+    sessions: `${count(active, 'active session', 'active sessions')} started with it.`,
   }
 }
 
-/** Parting with a provider, soon or now, and having it back. */
-export function addRemoveCommands(providers: Command): void {
+function addRetire(providers: Command): void {
   subcommand(
     providers,
     'retire <slug>',
@@ -30,34 +41,34 @@ export function addRemoveCommands(providers: Command): void {
     'providers retire acme --at 2027-01-31',
   )
     .requiredOption('--at <date>', 'such as 2027-01-31, or 2027-01-31T18:00:00Z')
-    .action((slug: string, flags: Common & { at: string }) =>
+    .action((slug: string, flags: CommonFlags & { at: string }) =>
       withSsoContext(async ({ sso, actor }) => {
         const at = parseDate(flags.at, '--at')
         const { portal } = flags
-        const { counts, sentence } = await dependents(sso, slug, portal)
+        const { counts, people } = await describeUsage(sso, slug, portal)
         await sso.providers.retire(slug, at, { portal, actor })
-        const until = at.toISOString()
-        const back = `Run \`portal-sso providers cancel-retirement ${slug}${on(portal)}\` to cancel.`
-        printResult(
-          flags,
-          { slug, retireAt: until, ...counts },
-          `${slug} retires on ${until}. ${sentence} ${back}`,
-        )
+        const retireAt = at.toISOString()
+        const undo = `Run \`portal-sso providers cancel-retirement ${slug}${portalFlag(portal)}\` to cancel.`
+        printResult(flags, { slug, retireAt, ...counts }, `${slug} retires on ${retireAt}. ${people} ${undo}`)
       }),
     )
+}
 
+function addCancelRetirement(providers: Command): void {
   subcommand(
     providers,
     'cancel-retirement <slug>',
     'cancel a scheduled retirement',
     'providers cancel-retirement acme',
-  ).action((slug: string, flags: Common) =>
+  ).action((slug: string, flags: CommonFlags) =>
     withSsoContext(async ({ sso, actor }) => {
       await sso.providers.cancelRetirement(slug, { portal: flags.portal, actor })
       printResult(flags, { slug, retireAt: null }, `${slug} stays enabled`)
     }),
   )
+}
 
+function addRemove(providers: Command): void {
   subcommand(
     providers,
     'remove <slug>',
@@ -70,26 +81,29 @@ export function addRemoveCommands(providers: Command): void {
       '--end-sessions',
       'sign out users who signed in with it; default: they stay signed in until their sessions expire',
     )
-    .action((slug: string, flags: Common & { yes?: boolean; endSessions?: boolean }) =>
-      withSsoContext(async ({ sso, actor }) => {
-        const { portal, endSessions } = flags
-        const { counts, sentence, sessions } = await dependents(sso, slug, portal)
-        const question = `${sentence} ${sessions} Remove ${slug}?`
-        if (!flags.yes && !(await confirm(question, { flag: '--yes' })))
-          return console.log(`${slug} was not removed`)
-        const how = { portal, actor, endSessions }
-        await sso.providers.remove(slug, how)
-        const back = `Run \`portal-sso providers restore ${slug}${on(portal)}\` to restore it.`
-        printResult(flags, { slug, removed: true, ...counts }, `${slug} is removed. ${back}`)
-      }),
+    .action((slug: string, flags: RemoveFlags) =>
+      withSsoContext((context) => removeProvider(context, slug, flags)),
     )
+}
 
+async function removeProvider({ sso, actor }: SsoContext, slug: string, flags: RemoveFlags): Promise<void> {
+  const { portal, endSessions } = flags
+  const { counts, people, sessions } = await describeUsage(sso, slug, portal)
+  const question = `${people} ${sessions} Remove ${slug}?`
+  if (!flags.yes && !(await confirm(question, { flag: '--yes' })))
+    return printResult(flags, { slug, removed: false }, `${slug} was not removed`)
+  await sso.providers.remove(slug, { portal, actor, endSessions })
+  const undo = `Run \`portal-sso providers restore ${slug}${portalFlag(portal)}\` to restore it.`
+  printResult(flags, { slug, removed: true, ...counts }, `${slug} is removed. ${undo}`)
+}
+
+function addRestore(providers: Command): void {
   subcommand(
     providers,
     'restore <slug>',
     'restore a removed provider, disabled',
     'providers restore acme',
-  ).action((slug: string, flags: Common) =>
+  ).action((slug: string, flags: CommonFlags) =>
     withSsoContext(async ({ sso, actor }) => {
       await sso.providers.restore(slug, { portal: flags.portal, actor })
       printResult(flags, { slug, restored: true }, `${slug} is restored. It is disabled.`)

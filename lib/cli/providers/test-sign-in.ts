@@ -1,12 +1,15 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { type Common, on, subcommand } from '../command.ts'
+import { type CommonFlags, portalFlag, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
-import { print, printJson, progress } from '../output.ts'
+import { print, printJson, printProgress } from '../output.ts'
 
-type Outcome = 'passed' | 'failed' | 'expired'
+type TestOutcome = 'passed' | 'failed' | 'expired'
 
-const outcomeTexts: Record<Outcome, string> = {
+const attemptTtlMs = 20 * 60_000
+const pollIntervalMs = 500
+
+const outcomeTexts: Record<TestOutcome, string> = {
   passed: 'The test sign-in passed.',
   failed: 'The test sign-in failed. The page in the browser shows what is wrong and what to do.',
   expired: 'The link expired before a test sign-in.',
@@ -24,22 +27,27 @@ export function addTestSignIn(providers: Command): void {
       '--no-wait',
       'print the link and exit; without it, --json prints one line for the link and one for the outcome',
     )
-    .action((slug: string, flags: Common & { wait: boolean }) =>
+    .action((slug: string, flags: CommonFlags & { wait: boolean }) =>
       withSsoContext(async (context) => {
-        const link = await begin(context, slug, flags)
+        const link = await createLink(context, slug, flags)
         if (!flags.wait) return
-        const outcome = await outcomeOf(context, link, flags)
+        const outcome = await waitForOutcome(context, link, flags)
         if (flags.json) printJson({ outcome }, 0)
         else print(outcomeTexts[outcome])
         if (outcome !== 'passed') process.exitCode = 1
-        else if (!flags.json) print(`Next, run \`portal-sso providers enable ${slug}${on(flags.portal)}\`.`)
+        else if (!flags.json)
+          print(`Next, run \`portal-sso providers enable ${slug}${portalFlag(flags.portal)}\`.`)
       }),
     )
 }
 
-/** Shows the link and waits for the outcome. */
-export async function testSignIn(context: SsoContext, slug: string, flags: Common): Promise<Outcome> {
-  const outcome = await outcomeOf(context, await begin(context, slug, flags), flags)
+/** Prints the link and waits for the outcome. */
+export async function testSignIn(
+  context: SsoContext,
+  slug: string,
+  flags: CommonFlags,
+): Promise<TestOutcome> {
+  const outcome = await waitForOutcome(context, await createLink(context, slug, flags), flags)
   print(outcomeTexts[outcome])
   return outcome
 }
@@ -49,7 +57,11 @@ interface TestLink {
   expiresAt: Date
 }
 
-async function begin({ sso, actor }: SsoContext, slug: string, { portal, json }: Common): Promise<TestLink> {
+async function createLink(
+  { sso, actor }: SsoContext,
+  slug: string,
+  { portal, json }: CommonFlags,
+): Promise<TestLink> {
   const { url, ...link } = await sso.testSignIns.link(slug, { portal, actor })
   const until = link.expiresAt.toISOString()
   if (json) printJson({ url, expiresAt: until }, 0)
@@ -57,18 +69,18 @@ async function begin({ sso, actor }: SsoContext, slug: string, { portal, json }:
   return link
 }
 
-async function outcomeOf(
+async function waitForOutcome(
   { sso }: SsoContext,
   { token, expiresAt }: TestLink,
-  flags: Common,
-): Promise<Outcome> {
-  progress(flags, 'Waiting for the test sign-in … (Ctrl-C only stops waiting)')
-  // The link may be opened at the last moment; the attempt then expires by itself.
-  const deadline = expiresAt.getTime() + 20 * 60_000
+  flags: CommonFlags,
+): Promise<TestOutcome> {
+  printProgress(flags, 'Waiting for the test sign-in … (Ctrl-C only stops waiting)')
+  // The link may be opened just before it expires. The attempt then takes its own time to expire.
+  const deadline = expiresAt.getTime() + attemptTtlMs
   while (Date.now() < deadline) {
     const outcome = await sso.testSignIns.outcome(token)
     if (outcome !== 'waiting') return outcome
-    await setTimeout(500)
+    await setTimeout(pollIntervalMs)
   }
   return 'expired'
 }

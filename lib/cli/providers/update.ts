@@ -1,12 +1,12 @@
 import type { Command } from 'commander'
 import type { ProviderChanges } from '../../providers/settings.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { type Common, subcommand } from '../command.ts'
+import { type CommonFlags, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
-import { printCheck, printResult, progress } from '../output.ts'
-import { addSettingFlags, type Flags, resetFlags, settingsFrom, withFlagNames } from './flags.ts'
+import { printCheck, printProgress, printResult } from '../output.ts'
+import { addSettingFlags, type Flags, readResets, readSettings, withFlagNames } from './flags.ts'
 
-interface UpdateFlags extends Common, Flags {
+interface UpdateFlags extends CommonFlags, Flags {
   public?: boolean
   unset?: string
 }
@@ -28,8 +28,8 @@ export function addUpdate(providers: Command): void {
 async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFlags): Promise<void> {
   const { portal } = flags
   const changes: ProviderChanges = {
-    ...(flags.unset !== undefined && resetFlags(flags.unset)),
-    ...(await settingsFrom(flags)),
+    ...(flags.unset !== undefined && readResets(flags.unset)),
+    ...(await readSettings(flags)),
     ...(flags.public && { clientSecret: null, clientSecretReference: null }),
   }
   const names = Object.keys(changes)
@@ -37,14 +37,14 @@ async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFla
     throw new ConfigurationError(
       'nothing to change; run `portal-sso providers update --help` to list all settings',
     )
-  progress(flags, 'Testing the provider …')
+  printProgress(flags, 'Testing the provider …')
   await withFlagNames(sso.providers.update(slug, changes, { portal, actor }))
   const provider = await sso.providers.find(slug, { portal })
   if (!flags.json) provider?.lastTest?.checks.forEach(printCheck)
-  const untested = provider && !provider.enabled && !provider.testSignInAt
+  const needsTest = provider && !provider.enabled && !provider.testSignInAt
   printResult(
     flags,
     { provider, changed: names },
-    `${slug} is changed (${names.join(', ')}).${untested ? ' Test a sign-in before you enable it.' : ''}`,
+    `${slug} is changed (${names.join(', ')}).${needsTest ? ' Test a sign-in before you enable it.' : ''}`,
   )
 }
