@@ -9,7 +9,7 @@ import {
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import type { ProviderClients } from '../sign-in/connected-providers.ts'
+import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import { slugOf } from './provider-input.ts'
 
@@ -37,12 +37,12 @@ export interface ClientKeys {
 
 export interface ClientKeysParts {
   urls: Pick<PortalUrls, 'clientKeys'>
-  clients: ProviderClients
+  connectedProviders: ConnectedProviders
   events: EventLog
   table: ProvidersTable
 }
 
-export function createClientKeys({ urls, clients, events, table }: ClientKeysParts): ClientKeys {
+export function createClientKeys({ urls, connectedProviders, events, table }: ClientKeysParts): ClientKeys {
   return {
     async clientKeys(slug, portal = 'default') {
       return published(await table.clientKeys(await table.existing(portal, slug)))
@@ -54,7 +54,7 @@ export function createClientKeys({ urls, clients, events, table }: ClientKeysPar
           `"${slug}" authenticates with ${provider.clientAuthentication}: there is no key to exchange`,
         )
       // What the provider takes may have changed since the key before was made.
-      const { metadata } = await clients.of(provider)
+      const { metadata } = await connectedProviders.connect(provider).client()
       const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported)
       if (!alg) throw new ConfigurationError(`"${slug}" takes no algorithm of ours for private_key_jwt`)
       const now = Date.now()
