@@ -2,15 +2,15 @@ import { describe, expect, it } from '@jest/globals'
 import { publishedSecret } from '../support/faulty-signing.ts'
 import { accepts, expectSignedIn, type Right, type Slug, signIn, slugs, useScene } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
-import { thousand } from './tables/keys.ts'
+import { thousandKeys } from './tables/keys.ts'
 
-// Whoever refuses everything is safe, and of no use: what certification asks to be accepted, and what real providers do.
+// The portal must accept all that OpenID certification requires a client to accept, and all that real providers send.
 
 const scene = useScene()
 const now = Math.floor(Date.now() / 1000)
 
-const everyWay: Right[] = [
-  ['a right answer (oidcc-client-test)', 'Core 3.1', {}],
+const everyProvider: Right[] = [
+  ['a valid response (oidcc-client-test)', 'Core 3.1', {}],
   [
     'claims from UserInfo (oidcc-client-test-scope-userinfo-claims)',
     'Core 5.4',
@@ -21,37 +21,37 @@ const everyWay: Right[] = [
 
 const idToken: Right[] = [
   [
-    'the audience as a list (oidcc-client-test-valid-aud-as-array)',
+    'the audience as an array (oidcc-client-test-valid-aud-as-array)',
     'Core 2',
     ({ provider }) => ({ claims: { aud: [provider.clientId] } }),
   ],
-  ['ourselves as azp', 'Core 2', ({ provider }) => ({ claims: { azp: provider.clientId } })],
+  ['our client ID as azp', 'Core 2', ({ provider }) => ({ claims: { azp: provider.clientId } })],
   [
-    'a second audience, ourselves as azp',
+    'a second audience, with our client ID as azp',
     'Core 3.1.3.7 (5)',
     ({ provider }) => ({ claims: { aud: [provider.clientId, 'b'], azp: provider.clientId } }),
   ],
   ['times with a fraction', 'RFC 7519 2', { claims: { iat: now - 0.5, exp: now + 300.5, nbf: now - 0.5 } }],
   ['a clock 25 s ahead', 'RFC 7519 4.1.4', { claims: { iat: now + 25, nbf: now + 25 } }],
   ['no typ', 'RFC 7515 4.1.9', { header: { typ: undefined } }],
-  ['typ written out', 'RFC 7515 4.1.9', { header: { typ: 'application/jwt' } }],
+  ['typ as a full media type', 'RFC 7515 4.1.9', { header: { typ: 'application/jwt' } }],
   [
-    'keys in the header, which nobody asks for',
+    'keys in the header, which the portal does not fetch',
     'Core 2',
     ({ attacker: { url } }) => ({ header: { jku: url, x5u: url, x5t: 'x' } }),
   ],
   [
-    'alg twice, the last one right',
+    'alg twice, the last one valid',
     'RFC 7515 4',
     { rawHeader: (json) => json.replace('{', '{"alg":"none",') },
   ],
   [
-    'the subject twice, the last one right',
+    'the subject twice, the last one valid',
     'RFC 7519 4',
     { rawPayload: (json) => json.replace('{', '{"sub":"victim",') },
   ],
   [
-    'a claim nested 100,000 deep',
+    'a claim nested 100,000 levels deep',
     'RFC 7519 4',
     { rawPayload: (json) => json.replace('{', `{"x":${'['.repeat(1e5)}${']'.repeat(1e5)},`) },
   ],
@@ -59,27 +59,27 @@ const idToken: Right[] = [
 ]
 
 const elsewhere: Right[] = [
-  ['no iss, none promised', 'RFC 9207 2.4', { announceIss: false, omitIss: true }],
+  ['no iss from a provider that does not announce it', 'RFC 9207 2.4', { announceIss: false, omitIss: true }],
   ['a token type in lower case', 'RFC 6749 5.1', { tokenAnswer: { token_type: 'bearer' } }],
-  ['no life of the access token', 'RFC 6749 5.1', { tokenAnswer: { expires_in: undefined } }],
-  ['the life of the access token as text', 'RFC 6749 5.1', { tokenAnswer: { expires_in: '300' } }],
-  ['a member that nobody knows', 'RFC 6749 5.1', { tokenAnswer: { constructor: 'x', admin: true } }],
+  ['no expires_in', 'RFC 6749 5.1', { tokenAnswer: { expires_in: undefined } }],
+  ['expires_in as a string', 'RFC 6749 5.1', { tokenAnswer: { expires_in: '300' } }],
+  ['unknown members', 'RFC 6749 5.1', { tokenAnswer: { constructor: 'x', admin: true } }],
   [
-    'an answer that says it is text',
+    'a token response with the type text/plain',
     'ours',
     { tokenResponse: { headers: { 'Content-Type': 'text/plain' } } },
   ],
-  ['a hint ahead of the answer (103)', 'RFC 8297 2', { tokenInformed: true }],
+  ['an informational response first (103)', 'RFC 8297 2', { tokenInformed: true }],
   [
-    'a key set of its own type',
+    'a key set with the type application/jwk-set+json',
     'RFC 7517 8.5',
     { jwksResponse: { headers: { 'Content-Type': 'application/jwk-set+json' } } },
   ],
-  ['a thousand keys', 'RFC 7517 5', { jwks: thousand }],
-  ['a symmetric key beside the right one', 'RFC 7517 5', { jwks: (keys) => [publishedSecret, ...keys] }],
+  ['a thousand keys', 'RFC 7517 5', { jwks: thousandKeys }],
+  ['a symmetric key beside the valid ones', 'RFC 7517 5', { jwks: (keys) => [publishedSecret, ...keys] }],
   [
     // oidcc-client-test-ignores-unparseable-key-in-jwks
-    'keys that nobody can use, beside the right one',
+    'unusable keys beside the valid ones',
     'RFC 7517 5',
     {
       jwks: (keys) => [
@@ -92,7 +92,7 @@ const elsewhere: Right[] = [
     },
   ],
   [
-    'one name for keys of several types',
+    'one kid for keys of several types',
     'RFC 7517 4.5',
     { jwks: (keys) => keys.map((key) => ({ ...key, kid: 'rsa-0' })) },
   ],
@@ -100,9 +100,9 @@ const elsewhere: Right[] = [
 
 accepts(scene, [
   ...(Object.keys(slugs) as Slug[]).map((slug) => ({
-    name: `sign-in as ${slug}`,
+    name: `sign-in with the provider ${slug}`,
     slug,
-    rows: everyWay.map(actor(slug)),
+    rows: everyProvider.map(withAlgorithmOf(slug)),
   })),
   { name: 'ID token', rows: idToken },
   { name: 'endpoints and keys', discovers: true, rows: elsewhere },
@@ -111,16 +111,16 @@ accepts(scene, [
     discovers: true,
     rows: [
       [
-        'the required members only (oidcc-client-test-discovery-openid-config)',
+        'only the required members (oidcc-client-test-discovery-openid-config)',
         'Discovery 3',
         { sparseDiscovery: true },
       ],
-      ['members that nobody knows', 'Discovery 3', { discovery: { roles: ['admin'], x: { y: [1] } } }],
+      ['unknown members', 'Discovery 3', { discovery: { roles: ['admin'], x: { y: [1] } } }],
     ],
   },
 ])
 
-function actor(slug: Slug) {
+function withAlgorithmOf(slug: Slug) {
   const { signingAlgorithm: alg } = slugs[slug] as { signingAlgorithm?: 'PS256' | 'ES256' | 'EdDSA' }
   return ([what, clause, faults]: Right): Right => [what, clause, alg ? { alg, ...faults } : faults]
 }
@@ -154,7 +154,7 @@ describe('accepted: client authentication', () => {
     expect(sent().headers.authorization).toBeUndefined()
   })
 
-  it('the access token only in the header (RFC 6750 2.1, oidcc-client-test-userinfo-bearer-header)', async () => {
+  it('the access token in the Authorization header only (RFC 6750 2.1, oidcc-client-test-userinfo-bearer-header)', async () => {
     scene.provider.faults.claimsInUserinfoOnly = true
     await signIn(scene, 'acme')
     const asked = scene.provider.requests.find(({ path }) => path === '/userinfo')!
@@ -163,7 +163,7 @@ describe('accepted: client authentication', () => {
   })
 })
 
-describe('accepted: keys that change', () => {
+describe('accepted: a key rotation', () => {
   it('before a sign-in (Core 10.1.1, oidcc-client-test-signing-key-rotation)', async () => {
     await signIn(scene, 'acme')
     await scene.provider.rotateKeys()
@@ -172,7 +172,7 @@ describe('accepted: keys that change', () => {
     await expectSignedIn(scene)
   })
 
-  it('just before signing (Core 10.1.1, oidcc-client-test-signing-key-rotation-just-before-signing)', async () => {
+  it('just before the ID token is signed (Core 10.1.1, oidcc-client-test-signing-key-rotation-just-before-signing)', async () => {
     const { visitor, portal } = scene
     const start = await visitor.get(`${portal.url}/login/acme`)
     const back = await visitor.get(start.location!)
@@ -181,7 +181,7 @@ describe('accepted: keys that change', () => {
     await expectSignedIn(scene)
   })
 
-  it('and come back, time after time (Core 10.1.1)', async () => {
+  it('several times in a row (Core 10.1.1)', async () => {
     for (let time = 0; time < 3; time++) {
       await scene.provider.rotateKeys()
       scene.visitor = new Visitor()
@@ -191,7 +191,7 @@ describe('accepted: keys that change', () => {
   })
 })
 
-describe('accepted: claims beyond identity, which change nothing', () => {
+describe('accepted: claims beyond the identity, which have no effect', () => {
   const claims = {
     roles: ['admin'],
     role: 'admin',
@@ -211,8 +211,8 @@ describe('accepted: claims beyond identity, which change nothing', () => {
     amr: ['mfa'],
   }
 
-  /** All that the portal knows of a person, but for moments and identifiers of the session. */
-  async function known() {
+  /** Everything that the portal stores about the user. */
+  async function storedData() {
     const { portal, visitor } = scene
     const { body } = await visitor.get(`${portal.url}/session`)
     return {
@@ -222,7 +222,7 @@ describe('accepted: claims beyond identity, which change nothing', () => {
     }
   }
 
-  const timeless = (value: object) =>
+  const withoutTimes = (value: object) =>
     JSON.parse(
       JSON.stringify(value, (name, one: unknown) =>
         /(_at|^since|^logoutHint|^cookie|^_csrf)$/.test(name) ? undefined : one,
@@ -232,29 +232,29 @@ describe('accepted: claims beyond identity, which change nothing', () => {
   it.each([
     ['in the ID token (ours)', { claims }],
     ['in UserInfo (ours)', { claimsInUserinfoOnly: true, userinfoClaims: claims }],
-    ['in the answer of the token endpoint (ours)', { tokenAnswer: claims }],
-    ['in the answer through the browser (ours)', { callbackParams: { roles: 'admin', admin: 'true' } }],
-    ['as names and addresses that changed (ours)', { claims: { name: 'Root', email: 'root@example.com' } }],
+    ['in the token response (ours)', { tokenAnswer: claims }],
+    ['in the authorization response (ours)', { callbackParams: { roles: 'admin', admin: 'true' } }],
+    ['a changed name and address (ours)', { claims: { name: 'Root', email: 'root@example.com' } }],
   ])('%s', async (_where, faults) => {
     await signIn(scene, 'acme')
-    const before = await known()
+    const before = await storedData()
     scene.visitor = new Visitor()
     Object.assign(scene.provider.faults, faults)
     await signIn(scene, 'acme')
     await expectSignedIn(scene)
-    expect(timeless(await known())).toEqual(timeless(before))
+    expect(withoutTimes(await storedData())).toEqual(withoutTimes(before))
   })
 })
 
 describe('accepted: an address in another spelling', () => {
-  it.each(['ADA@EXAMPLE.COM', ' ada@example.com '])('%j, vouched for (ours)', async (email) => {
+  it.each(['ADA@EXAMPLE.COM', ' ada@example.com '])('%j, verified by the provider (ours)', async (email) => {
     scene.provider.person = { sub: `sub of ${email}`, email, email_verified: true }
     await signIn(scene, 'acme')
     await expectSignedIn(scene)
   })
 })
 
-describe('accepted: three tabs, answered in the order', () => {
+describe('accepted: sign-ins in three tabs, finished in the order', () => {
   const orders = [
     [0, 1, 2],
     [0, 2, 1],

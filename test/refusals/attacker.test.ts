@@ -5,22 +5,22 @@ import { Visitor } from '../support/visitor.ts'
 
 const scene = useScene()
 
-/** Up to the provider's answer, which is not delivered yet. */
-async function answer(slug = 'acme', who = scene.visitor): Promise<URL> {
-  const start = await who.get(`${scene.portal.url}/login/${slug}`)
-  return new URL((await who.get(start.location!)).location!)
+/** Starts a sign-in and returns the URL of the authorization response, which the browser has not opened yet. */
+async function startSignIn(slug = 'acme', visitor = scene.visitor): Promise<URL> {
+  const start = await visitor.get(`${scene.portal.url}/login/${slug}`)
+  return new URL((await visitor.get(start.location!)).location!)
 }
 
 describe('refused: an attacker who', () => {
-  it('replays the answer in the same browser (RFC 9700 4.5)', async () => {
-    const callback = (await answer()).href
+  it('replays the authorization response in the same browser (RFC 9700 4.5)', async () => {
+    const callback = (await startSignIn()).href
     await scene.visitor.open(callback)
     await scene.visitor.post(`${scene.portal.url}/logout`)
     await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
   })
 
-  it('replays answer and cookies from before, at a provider whose codes are good once (RFC 6749 4.1.2)', async () => {
-    const callback = (await answer()).href
+  it('replays the response with a copy of the cookies, after the provider has redeemed the code (RFC 6749 4.1.2)', async () => {
+    const callback = (await startSignIn()).href
     const thief = scene.visitor.clone()
     await scene.visitor.open(callback)
     await scene.visitor.post(`${scene.portal.url}/logout`)
@@ -28,7 +28,7 @@ describe('refused: an attacker who', () => {
     await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /invalid_grant/ })
   })
 
-  it('keeps an attempt until its time is over (ours)', async () => {
+  it('uses an expired attempt (ours)', async () => {
     const then = Date.now() - 11 * 60_000
     const clock = jest.spyOn(Date, 'now').mockReturnValue(then)
     const start = await scene.visitor.get(`${scene.portal.url}/login/acme`)
@@ -39,9 +39,9 @@ describe('refused: an attacker who', () => {
     })
   })
 
-  it('answers an attempt that another browser began, with that browser gone (ours)', async () => {
+  it('renames the cookie of an own attempt to that of another browser (ours)', async () => {
     const theirs = new Visitor()
-    const callback = (await answer('acme', theirs)).href
+    const callback = (await startSignIn('acme', theirs)).href
     const name = theirs.cookieNames(scene.portal.url)[0]!
     await scene.visitor.get(`${scene.portal.url}/login/acme`)
     const jar = scene.visitor.cookies.get(scene.portal.url)!
@@ -52,12 +52,12 @@ describe('refused: an attacker who', () => {
     })
   })
 
-  it('sends his own answer to a victim: login CSRF (RFC 6749 10.12)', async () => {
-    const callback = (await answer('acme', new Visitor())).href
+  it('sends their own authorization response to a victim: login CSRF (RFC 6749 10.12)', async () => {
+    const callback = (await startSignIn('acme', new Visitor())).href
     await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
   })
 
-  it('forges an error without an attempt, and hopes to be quoted (RFC 6749 10.12)', async () => {
+  it('forges an error response without an attempt, to have its text shown (RFC 6749 10.12)', async () => {
     const seen = await scene.visitor.open(
       `${scene.portal.url}/login/acme/callback?error=access_denied&error_description=Call+0900&state=x`,
     )
@@ -65,51 +65,51 @@ describe('refused: an attacker who', () => {
     expect(seen.body).not.toContain('0900')
   })
 
-  it('sends a bare callback, and hopes for a new round (ours)', async () => {
+  it('sends a callback without parameters, to start a new sign-in (ours)', async () => {
     const seen = await scene.visitor.get(`${scene.portal.url}/login/acme/callback`)
     await expectRefusal(scene, seen, { status: 400, cause: /no state/ })
   })
 
   it.each(['code=stolen', 'error=access_denied', 'code[x]=1', 'error=a&error=b'])(
-    'sends an answer to the start of a sign-in: %s (ours)',
+    'sends an authorization response to the start of a sign-in: %s (ours)',
     async (query) => {
       const seen = await scene.visitor.get(`${scene.portal.url}/login/acme?${query}&state=x`)
-      // Where the host's parser does not read brackets as nesting it is just an unknown parameter.
+      // A query parser that does not support nesting reads this as an unknown parameter.
       if (query.includes('[') && seen.status === 302) return
       await expectRefusal(scene, seen, { status: 400, cause: /start of a sign-in/ })
     },
   )
 
-  it("delivers one provider's answer at another provider's callback: mix-up (RFC 9700 4.4)", async () => {
-    const { search } = await answer('acme')
+  it("delivers one provider's response to another provider's callback: mix-up (RFC 9700 4.4)", async () => {
+    const { search } = await startSignIn('acme')
     const seen = await scene.visitor.open(`${scene.portal.url}/login/other/callback${search}`)
     await expectRefusal(scene, seen, { status: 400, cause: /another provider/ })
   })
 
-  it('delivers the answer of a provider of his under an honest one: mix-up (RFC 9207 2.4)', async () => {
-    const theirs = await answer('other')
-    const ours = await answer('acme')
+  it('puts the code and issuer of their own provider into the response of another: mix-up (RFC 9207 2.4)', async () => {
+    const theirs = await startSignIn('other')
+    const ours = await startSignIn('acme')
     ours.searchParams.set('code', theirs.searchParams.get('code')!)
     ours.searchParams.set('iss', scene.other.issuer)
     await expectRefusal(scene, await scene.visitor.open(ours.href), { status: 400, cause: /iss/ })
   })
 
-  it('injects a stolen code into his own attempt (RFC 7636 1, RFC 9700 4.5)', async () => {
-    const victims = await answer('acme', new Visitor())
-    const own = await answer('acme')
+  it('injects a stolen code into their own attempt (RFC 7636 1, RFC 9700 4.5)', async () => {
+    const victims = await startSignIn('acme', new Visitor())
+    const own = await startSignIn('acme')
     own.searchParams.set('code', victims.searchParams.get('code')!)
     await expectRefusal(scene, await scene.visitor.open(own.href), { status: 400, cause: /invalid_grant/ })
   })
 
-  it('cuts the cookie of an attempt (ours)', async () => {
-    const callback = (await answer()).href
+  it('changes the cookie of an attempt (ours)', async () => {
+    const callback = (await startSignIn()).href
     const jar = scene.visitor.cookies.get(scene.portal.url)!
     for (const [name, value] of [...jar]) jar.set(name, `${value.slice(0, -2)}xx`)
     await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
   })
 
-  it('renames the cookie of one attempt to another (ours)', async () => {
-    const callback = await answer()
+  it('renames the cookie of an attempt (ours)', async () => {
+    const callback = await startSignIn()
     const jar = scene.visitor.cookies.get(scene.portal.url)!
     const [[name, value]] = [...jar] as [[string, string]]
     const renamed = `${name.slice(0, -3)}AAA`
@@ -122,7 +122,7 @@ describe('refused: an attacker who', () => {
     })
   })
 
-  it('claims a known address that nobody vouches for: nOAuth (Core 5.7)', async () => {
+  it("claims a known user's unverified address: nOAuth (Core 5.7)", async () => {
     for (const email_verified of [false, undefined, 'false', 1, 'TRUE', { toString: 'true' }]) {
       scene.visitor = new Visitor()
       scene.provider.person = { sub: 'mallory', email: 'ada@example.com', email_verified, name: 'Mallory' }
@@ -132,7 +132,7 @@ describe('refused: an attacker who', () => {
     expect(await scene.portal.knex('sso_identities').where({ subject: 'mallory' })).toHaveLength(0)
   })
 
-  it('wants to learn from the page who has an account (ours)', async () => {
+  it('compares refusal pages to find out who has an account (ours)', async () => {
     const read = async (email: string) => {
       scene.provider.person = { sub: 'mallory', email, email_verified: false, name: 'Mallory' }
       const { status, body } = await new Visitor().open(`${scene.portal.url}/login/acme`)
@@ -147,7 +147,7 @@ describe('refused: an attacker who', () => {
     'ada+x@example.com',
     'ada@example.com\u0000',
     'ada@example.co',
-  ])('comes with the look-alike %j (ours)', async (email) => {
+  ])('signs in with the look-alike address %j (ours)', async (email) => {
     scene.provider.person = {
       sub: `sub of ${JSON.stringify(email)}`.replace(/[^ -~]/g, '?'),
       email,
@@ -157,7 +157,7 @@ describe('refused: an attacker who', () => {
     expect((await scene.visitor.get(`${scene.portal.url}/portal`)).status).toBe(302)
   })
 
-  it("vouches with one company's provider for an address of another (ours)", async () => {
+  it("asserts an address of one company with another company's provider (ours)", async () => {
     await scene.portal.connect(scene.other, {
       slug: 'limited',
       emailDomains: ['other.example'],
@@ -173,7 +173,7 @@ describe('refused: an attacker who', () => {
 })
 
 describe('accepted: a discovery document', () => {
-  it('with an endpoint that cannot stand in a header (RFC 9110 5.5)', async () => {
+  it('with an endpoint that is not ASCII, which is encoded for the Location header (RFC 9110 5.5)', async () => {
     const odd = await startFaultyProvider()
     odd.faults.discovery = { authorization_endpoint: `${odd.issuer}/autoris\u4e00ation` }
     await scene.portal.connect(odd, { slug: 'odd' })
@@ -182,7 +182,7 @@ describe('accepted: a discovery document', () => {
     await odd.close()
   })
 
-  it('with an endpoint that another parser would read otherwise (RFC 3986 3.2.2)', async () => {
+  it('with a percent-encoded host, which is decoded once (RFC 3986 3.2.2)', async () => {
     const odd = await startFaultyProvider()
     odd.faults.discovery = { authorization_endpoint: 'https://ex%61mple.com/authorize' }
     await scene.portal.connect(odd, { slug: 'percent' })

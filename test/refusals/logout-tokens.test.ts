@@ -10,7 +10,7 @@ import { Visitor } from '../support/visitor.ts'
 let provider: FaultyProvider
 let other: FaultyProvider
 let portal: TestPortal
-/** of the provider's session: one that has ended does not begin again */
+/** ID of the provider's session, new for each test because an ended one stays ended */
 let sid: string
 
 beforeAll(async () => {
@@ -46,7 +46,7 @@ function rightClaims(): Claims {
   }
 }
 
-/** A right one, but for these claims (`undefined` leaves one out) and these faults in how it is signed. */
+/** Signs a valid token with these claims changed (`undefined` removes one) and these faults. */
 const signed = (claims: Claims = {}, faults: SigningFaults = {}) =>
   provider.sign({ ...rightClaims(), ...claims }, faults)
 
@@ -88,17 +88,22 @@ async function expectRefusal(answer: Response, reason: RegExp, visitor: Visitor)
 type Row = [fault: string, clause: string, token: () => Promise<string>, reason: RegExp]
 
 const form: Row[] = [
-  ['encrypted', 'Back-Channel Logout 2.6 (1)', encrypted, /^it is not a JWS in three parts$/],
+  ['an encrypted token', 'Back-Channel Logout 2.6 (1)', encrypted, /^it is not a JWS in three parts$/],
   [
-    'no signature at all',
+    'no signature',
     'Back-Channel Logout 2.6 (2)',
     withFaults({ signature: 'stripped' }),
     /^it is not a JWS in three parts$/,
   ],
-  ['not a token', 'Back-Channel Logout 2.5', async () => 'logout', /^it is not a JWS in three parts$/],
-  ['an empty one', 'Back-Channel Logout 2.5', async () => '', /^it is not a JWS in three parts$/],
+  [
+    'text that is not a token',
+    'Back-Channel Logout 2.5',
+    async () => 'logout',
+    /^it is not a JWS in three parts$/,
+  ],
+  ['an empty token', 'Back-Channel Logout 2.5', async () => '', /^it is not a JWS in three parts$/],
   ['a header that is not JSON', 'RFC 7515 5.2 (3)', withHeader('{'), /^its header cannot be read: /],
-  ['a header that is a list', 'RFC 7515 4', withHeader('[]'), /^its header cannot be read: /],
+  ['a header that is an array', 'RFC 7515 4', withHeader('[]'), /^its header cannot be read: /],
 ]
 
 const signature: Row[] = [
@@ -150,34 +155,24 @@ const signature: Row[] = [
     withFaults({ signature: 'foreign-key' }),
     /^its signature is not/,
   ],
+  ['an unknown kid', 'Core 10.1', withFaults({ kid: 'unknown' }), /^its signature .*no applicable key/],
+  ['no kid, with several matching keys', 'Core 10.1', severalKeys, /^its signature .*multiple matching keys/],
+  ['a key that is no longer published', 'Core 10.1.1', rotatedAway, /^its signature .*no applicable key/],
   [
-    'a kid that nobody knows',
-    'Core 10.1',
-    withFaults({ kid: 'unknown' }),
-    /^its signature .*no applicable key/,
-  ],
-  ['no kid where several keys fit', 'Core 10.1', severalKeys, /^its signature .*multiple matching keys/],
-  ['a key that has been rotated away', 'Core 10.1.1', rotatedAway, /^its signature .*no applicable key/],
-  [
-    'the token of another provider',
+    'a token of another provider',
     'RFC 8725 3.8',
     otherProvider,
     /^its signature is not that of the provider/,
   ],
   ...['jwk', 'jku', 'x5u', 'x5c'].map(
     (member): Row => [
-      `a foreign key, handed over in ${member}`,
+      `a foreign key in ${member}`,
       'RFC 8725 3.10',
       withFaults({ signature: 'foreign-key', header: { [member]: keyFrom(member) } }),
       /^its signature is not that of the provider/,
     ],
   ),
-  [
-    'an extension that must be understood',
-    'RFC 7515 4.1.11',
-    withFaults({ header: { crit: ['x'], x: 1 } }),
-    /\(crit\)$/,
-  ],
+  ['a critical extension', 'RFC 7515 4.1.11', withFaults({ header: { crit: ['x'], x: 1 } }), /\(crit\)$/],
   [
     'an unencoded payload',
     'RFC 7797 7',
@@ -188,13 +183,13 @@ const signature: Row[] = [
 
 const kind: Row[] = [
   [
-    'an access token by its typ',
+    'the typ of an access token',
     'Back-Channel Logout 4.1',
     withFaults({ header: { typ: 'at+jwt' } }),
     /^its typ is that of another/,
   ],
   [
-    'another event by its typ',
+    'the typ of another event',
     'Back-Channel Logout 4.1',
     withFaults({ header: { typ: 'secevent+jwt' } }),
     /^its typ is that of/,
@@ -207,7 +202,7 @@ const kind: Row[] = [
   ],
   ['an ID token', 'Back-Channel Logout 2.4', idToken, /^its events are not a JSON object$/],
   [
-    'an ID token that has events',
+    'an ID token with events',
     'Back-Channel Logout 2.6 (7)',
     withClaims(() => ({ nonce: 'n' })),
     /^it has a nonce/,
@@ -224,12 +219,7 @@ const kind: Row[] = [
     withPayload('logout'),
     /^its payload cannot be read: not valid/,
   ],
-  [
-    'a token within the token',
-    'Back-Channel Logout 2.6 (1)',
-    nested,
-    /^its payload cannot be read: not valid JSON$/,
-  ],
+  ['a nested token', 'Back-Channel Logout 2.6 (1)', nested, /^its payload cannot be read: not valid JSON$/],
   ...['null', '[]', '"logout"', '1'].map(
     (payload): Row => [
       `the payload ${payload}`,
@@ -248,7 +238,7 @@ const claims: Row[] = [
     /\(iss\)/,
   ],
   [
-    'the issuer with a slash more',
+    'the issuer with an extra slash',
     'Back-Channel Logout 2.6 (4)',
     withClaims(() => ({ iss: `${provider.issuer}/` })),
     /\(iss\)/,
@@ -274,7 +264,7 @@ const claims: Row[] = [
     /^it is not meant for us \(aud\)$/,
   ],
   [
-    'an empty list of audiences',
+    'an empty array of audiences',
     'Back-Channel Logout 2.4',
     withClaims(() => ({ aud: [] })),
     /^it is not meant for us \(aud\)$/,
@@ -292,7 +282,7 @@ const claims: Row[] = [
     /^it is meant for others too/,
   ],
   [
-    'further audiences, made for one of them',
+    'further audiences, with one of them as azp',
     'Core 3.1.3.7 (5)',
     withClaims(() => ({ aud: [provider.clientId, 'b'], azp: 'b' })),
     /\(azp\)/,
@@ -310,7 +300,7 @@ const claims: Row[] = [
     /^it does not say when it was issued/,
   ],
   [
-    'iat as text',
+    'iat as a string',
     'Back-Channel Logout 2.4',
     withClaims(() => ({ iat: String(now()) })),
     /^it does not say when it was issued/,
@@ -334,19 +324,19 @@ const claims: Row[] = [
     /^it does not say when it expires/,
   ],
   [
-    'exp as text',
+    'exp as a string',
     'Back-Channel Logout 2.4',
     withClaims(() => ({ exp: String(now() + 120) })),
     /^it does not say when it expires/,
   ],
   [
-    'an expired one',
+    'an expired token',
     'Back-Channel Logout 2.6 (4)',
     withClaims(() => ({ exp: now() - 60 })),
     /^it has expired/,
   ],
-  ['one of later', 'RFC 7519 4.1.5', withClaims(() => ({ nbf: now() + 90 })), /^it is not valid yet/],
-  ['nbf as text', 'RFC 7519 4.1.5', withClaims(() => ({ nbf: 'now' })), /^it is not valid yet/],
+  ['nbf in the future', 'RFC 7519 4.1.5', withClaims(() => ({ nbf: now() + 90 })), /^it is not valid yet/],
+  ['nbf as a string', 'RFC 7519 4.1.5', withClaims(() => ({ nbf: 'now' })), /^it is not valid yet/],
   [
     'neither sub nor sid',
     'Back-Channel Logout 2.6 (5)',
@@ -359,13 +349,13 @@ const claims: Row[] = [
   ['a sub of 256 characters', 'Core 2', withClaims(() => ({ sub: 'a'.repeat(256) })), /^its sub is not/],
   ['a sub with a NUL', 'Core 2', withClaims(() => ({ sub: 'ada\0' })), /^its sub is not/],
   [
-    'a sid that is a list',
+    'a sid that is an array',
     'Back-Channel Logout 2.4',
     withClaims(() => ({ sid: ['session-1'] })),
     /^its sid is not/,
   ],
   [
-    'an empty sid, though there is a sub',
+    'an empty sid beside a sub',
     'Back-Channel Logout 2.4',
     withClaims(() => ({ sid: '' })),
     /^its sid is not/,
@@ -383,13 +373,13 @@ const claims: Row[] = [
     /^its events are not a JSON object$/,
   ],
   [
-    'events as a list',
+    'events as an array',
     'Back-Channel Logout 2.6 (6)',
     withClaims(() => ({ events: [logoutEvent] })),
     /^its events are not a JSON object$/,
   ],
   [
-    'events as text',
+    'events as a string',
     'Back-Channel Logout 2.6 (6)',
     withClaims(() => ({ events: logoutEvent })),
     /^its events are not a JSON object$/,
@@ -422,7 +412,7 @@ const claims: Row[] = [
     withClaims(() => ({ jti: 1 })),
     /^it has no id \(jti\)$/,
   ],
-  ['one that came before', 'Back-Channel Logout 2.6 (8)', replayed, /^it was received before \(jti\)$/],
+  ['a replayed token', 'Back-Channel Logout 2.6 (8)', replayed, /^it was received before \(jti\)$/],
 ]
 
 function withHeader(header: string) {
@@ -453,12 +443,12 @@ async function rotatedAway(): Promise<string> {
   return token
 }
 
-/** With the same client id there, and everything in it as if it came from the first. */
+/** The other provider has given the portal the same client ID, and copies all claims of the first. */
 async function otherProvider(): Promise<string> {
   return await other.sign(rightClaims())
 }
 
-/** What a browser was given at its sign-in, or can get at any time. */
+/** An ID token, which any user of the provider can obtain. */
 async function idToken(): Promise<string> {
   return await signed({ events: undefined, jti: undefined, nonce: 'n' })
 }
@@ -469,7 +459,7 @@ async function inheritedEvent(): Promise<string> {
   return await signed({}, { rawPayload })
 }
 
-/** Recorded when it did its work, for somebody else. */
+/** An attacker has recorded this token when it ended another user's session. */
 async function replayed(): Promise<string> {
   const token = await signed({ sub: 'somebody-else', sid: undefined })
   expect((await deliver(token)).status).toBe(200)
@@ -499,7 +489,7 @@ describe('refused: logout token', () => {
     const { code, reason: written } = JSON.parse(refusal.detail)
     expect(code).toBe('logout_token_invalid')
     expect(written).toMatch(reason)
-    // Nothing of the token, which may be somebody's ID token, is kept.
+    // No part of the token is stored: it could be a user's ID token.
     const kept = JSON.stringify([portal.logs, refusal])
     for (const part of token.split('.').filter(({ length }) => length > 8)) expect(kept).not.toContain(part)
   })
@@ -534,7 +524,7 @@ describe('refused: logout request', () => {
       /^the form does not have exactly one logout_token/,
     ],
     [
-      'the logout token in the address',
+      'the logout token in the URL',
       'Back-Channel Logout 2.5',
       async () => post('', { query: `?${await one()}` }),
       /^the form does not have exactly one logout_token/,
@@ -550,36 +540,36 @@ describe('refused: logout request', () => {
     ],
     [
       'more than 64 KB',
-      'of our own',
+      'ours',
       () => post(new URLSearchParams({ logout_token: 'x'.repeat(70_000) })),
       /too large/,
     ],
     [
       'more than 100 parameters',
-      'of our own',
+      'ours',
       async () => post(new URLSearchParams(`${await one()}${'&a=b'.repeat(101)}`)),
       /too many parameters/,
     ],
     [
-      'the logout token in an encoding that nobody knows',
+      'the logout token in an unknown encoding',
       'RFC 9110 8.4',
       async () => post(await one(), { headers: { 'content-encoding': 'x' } }),
       /unsupported content encoding/,
     ],
     [
-      'the logout token, packed, and then not',
+      'the logout token as gzip that is not',
       'RFC 9110 8.4.1',
       async () => post(await one(), { headers: { 'content-encoding': 'gzip' } }),
       /Z_DATA_ERROR/,
     ],
     [
-      'a provider that is not there',
+      'an unknown provider',
       'Back-Channel Logout 2.2',
       async () => post(await one(), { slug: 'nobody' }),
       /^no provider of this portal sent it/,
     ],
     [
-      'a provider that cannot be',
+      'an impossible slug',
       'Back-Channel Logout 2.2',
       async () => post(await one(), { slug: '%00' }),
       /^no provider of this portal sent it/,
@@ -590,7 +580,7 @@ describe('refused: logout request', () => {
     await expectRefusal(await send(), reason, visitor)
   })
 
-  it('writes down no name that is no provider’s: it may be anything that somebody pasted', async () => {
+  it('never logs an unknown slug, because it could be pasted personal data', async () => {
     const answer = await post(await one(), { slug: 'nobody-of-this-name' })
     await expectRefusal(answer, /^no provider of this portal sent it/, visitor)
     const written = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
@@ -604,12 +594,12 @@ describe('accepted: logout token', () => {
     ['with sub only', 'Back-Channel Logout 2.4', withClaims(() => ({ sid: undefined }))],
     ['with sid only', 'Back-Channel Logout 2.4', withClaims(() => ({ sub: undefined }))],
     [
-      'with our audience in a list',
+      'with our audience in an array',
       'Back-Channel Logout 2.6 (4)',
       withClaims(() => ({ aud: [provider.clientId] })),
     ],
     [
-      'with further audiences, made for us',
+      'with further audiences, and our client ID as azp',
       'Core 3.1.3.7 (4)',
       withClaims(() => ({ aud: ['b', provider.clientId], azp: provider.clientId })),
     ],
@@ -620,25 +610,21 @@ describe('accepted: logout token', () => {
       withFaults({ header: { typ: 'application/LOGOUT+JWT' } }),
     ],
     ['without typ', 'Back-Channel Logout 2.4', withFaults({ header: { typ: undefined } })],
-    ['without kid where one key fits', 'Core 10.1', withFaults({ kid: 'absent' })],
-    ['with a key of now, just after a rotation', 'Core 10.1.1', afterRotation],
+    ['without kid, with one matching key', 'Core 10.1', withFaults({ kid: 'absent' })],
+    ['with the new key just after a rotation', 'Core 10.1.1', afterRotation],
+    ['with unknown claims', 'Back-Channel Logout 2.4', withClaims(() => ({ roles: ['admin'], toe: 'x' }))],
     [
-      'with claims that nobody knows',
-      'Back-Channel Logout 2.4',
-      withClaims(() => ({ roles: ['admin'], toe: 'x' })),
-    ],
-    [
-      'with an event that says more',
+      'with further members in the events',
       'Back-Channel Logout 2.4',
       withClaims(() => ({ events: { [logoutEvent]: { a: 1 }, other: {} } })),
     ],
     [
-      'from a clock that is half a minute ahead',
+      'from a clock that is 20 s ahead',
       'Back-Channel Logout 2.6 (4)',
       withClaims(() => ({ iat: now() + 20 })),
     ],
     [
-      'expired by a clock that is half a minute behind',
+      'expired for 20 s, from a clock that is behind',
       'Back-Channel Logout 2.6 (4)',
       withClaims(() => ({ exp: now() - 20 })),
     ],

@@ -17,8 +17,8 @@ const hostilePath = fc.oneof(
   fc.string({ unit: 'binary' }),
 )
 
-/** What a browser does to an address before it reads it (URL Standard, 4.4, and `\` in special schemes). */
-function cleaned(address: string): string {
+/** Cleans an address like a browser before it parses it (URL Standard, 4.4, and `\` in special schemes). */
+function clean(address: string): string {
   const around = String.fromCharCode(...Array(33).keys())
   let [from, to] = [0, address.length]
   while (from < to && around.includes(address[from]!)) from++
@@ -29,16 +29,16 @@ function cleaned(address: string): string {
     .replaceAll('\\', '/')
 }
 
-describe('whatever is given as a return path', () => {
+describe('any text as a return path', () => {
   const origin = 'https://portal.example'
 
-  it('stays on the portal however often a browser cleans it, or is refused', () => {
+  it('is refused, or leads to the portal, however often a browser cleans it', () => {
     let passed = 0
     const property = fc.property(hostilePath, (text) => {
       const safe = safeReturnTo(text)
       if (safe === undefined) return
       passed++
-      for (const read of [safe, cleaned(safe), cleaned(cleaned(safe))]) {
+      for (const read of [safe, clean(safe), clean(clean(safe))]) {
         expect(read).toMatch(/^\/(?!\/)/)
         expect(new URL(read, `${origin}/login/acme/callback`).origin).toBe(origin)
         expect(new URL(read, 'http://127.0.0.1:8080').origin).toBe('http://127.0.0.1:8080')
@@ -48,7 +48,7 @@ describe('whatever is given as a return path', () => {
     expect(passed).toBeGreaterThan(0)
   })
 
-  it('can stand in a Location header as it is', () => {
+  it('is safe in a Location header without encoding', () => {
     const property = fc.property(hostilePath, (text) => {
       const safe = safeReturnTo(text) ?? '/'
       expect(safe).toMatch(/^[\u0021-\u007e]{1,1500}$/)
@@ -57,7 +57,7 @@ describe('whatever is given as a return path', () => {
     fc.assert(property, effort(5))
   })
 
-  it('is let through a second time as it came out of the first', () => {
+  it('does not change when it is checked again', () => {
     const property = fc.property(hostilePath, (text) => {
       const safe = safeReturnTo(text)
       if (safe !== undefined) expect(safeReturnTo(safe)).toBe(safe)
@@ -65,7 +65,7 @@ describe('whatever is given as a return path', () => {
     fc.assert(property, effort(5))
   })
 
-  it('is refused where it is not text, and never throws', () => {
+  it('is refused if it is not a string, and never throws', () => {
     const property = fc.property(fc.anything(), (value) => {
       if (typeof value !== 'string') expect(safeReturnTo(value)).toBeUndefined()
     })
@@ -90,8 +90,8 @@ const hostileAddress = fc.oneof(
   fc.emailAddress(),
 )
 
-describe('whatever is given as an e-mail address', () => {
-  it('has one @, a domain in ASCII and nothing that cannot be seen, or is refused', () => {
+describe('any text as an e-mail address', () => {
+  it('is refused, or has one @, an ASCII domain and only visible characters', () => {
     let passed = 0
     const property = fc.property(hostileAddress, (text) => {
       const email = normaliseEmail(text)
@@ -106,7 +106,7 @@ describe('whatever is given as an e-mail address', () => {
     expect(passed).toBeGreaterThan(0)
   })
 
-  it('stays as it is when normalised again', () => {
+  it('does not change when it is normalised again', () => {
     const property = fc.property(hostileAddress, (text) => {
       const email = normaliseEmail(text)
       if (email !== undefined) expect(normaliseEmail(email)).toBe(email)
@@ -114,7 +114,7 @@ describe('whatever is given as an e-mail address', () => {
     fc.assert(property, effort(5))
   })
 
-  it('comes back from a database, a cookie and a header as it went in: two never become one', () => {
+  it('survives a round trip through UTF-8 unchanged, so that two addresses never become one', () => {
     const property = fc.property(hostileAddress, (text) => {
       const email = normaliseEmail(text)
       if (email !== undefined) expect(Buffer.from(email).toString()).toBe(email)
@@ -122,7 +122,7 @@ describe('whatever is given as an e-mail address', () => {
     fc.assert(property, effort(5))
   })
 
-  it('keeps every character before the @ but for the case of ASCII letters', () => {
+  it('keeps every character before the @, except the case of ASCII letters', () => {
     const property = fc.property(hostileAddress, (text) => {
       const email = normaliseEmail(text)
       if (email === undefined) return
@@ -135,7 +135,7 @@ describe('whatever is given as an e-mail address', () => {
     fc.assert(property, effort(5))
   })
 
-  it('never becomes the address of somebody whose letters only look like it', () => {
+  it('never becomes another user’s address with look-alike letters', () => {
     const letter = fc.constantFrom(
       ...'kisa',
       '\u212a',
@@ -154,7 +154,7 @@ describe('whatever is given as an e-mail address', () => {
     fc.assert(property, effort())
   })
 
-  it('is refused where it is not text, and never throws', () => {
+  it('is refused if it is not a string, and never throws', () => {
     const property = fc.property(fc.anything(), (value) => {
       if (typeof value !== 'string') expect(normaliseEmail(value)).toBeUndefined()
     })

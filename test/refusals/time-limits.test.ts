@@ -7,23 +7,22 @@ const scene = useScene()
 
 const endpoints = ['discovery', 'token', 'jwks', 'userinfo'] as const
 const rows = endpoints.flatMap((endpoint) => [
-  { endpoint, how: 'never comes', fault: `${endpoint}Hang` as const },
-  { endpoint, how: 'comes byte by byte, without end', fault: `${endpoint}Trickle` as const },
+  { endpoint, how: 'never responds', fault: `${endpoint}Hang` as const },
+  { endpoint, how: 'responds byte by byte, without end', fault: `${endpoint}Trickle` as const },
 ])
 
 interface Slow {
   part: Scene
   seen: Seen
-  /** seconds */
-  took: number
+  seconds: number
 }
 
 const begun = new Map<string, Promise<Slow>>()
-/** A sign-in beside them at a provider that responds at once: the time that this machine takes. */
+/** A simultaneous sign-in with a provider that responds immediately. It measures how slow this machine is. */
 let quick: Promise<Slow>
 const providers: FaultyProvider[] = []
 
-// All at once, each at a provider of its own: waiting costs no more for eight than for one.
+// All sign-ins wait at the same time, each at its own provider.
 beforeAll(async () => {
   for (const [n, { fault }] of rows.entries()) {
     const provider = await startFaultyProvider()
@@ -41,14 +40,14 @@ beforeAll(async () => {
 async function wait(part: Scene, slug: string): Promise<Slow> {
   const start = performance.now()
   const seen = await signIn(part, slug)
-  return { part, seen, took: (performance.now() - start) / 1000 }
+  return { part, seen, seconds: (performance.now() - start) / 1000 }
 }
 
-describe('refused: an answer that takes for ever, within 10 s', () => {
-  it.each(rows)('$endpoint that $how (ours)', async ({ fault }) => {
-    const { part, seen, took } = await begun.get(fault)!
+describe('refused: an endless response, within 10 s', () => {
+  it.each(rows)('$endpoint endpoint that $how (ours)', async ({ fault }) => {
+    const { part, seen, seconds } = await begun.get(fault)!
     await expectRefusal(part, seen, { status: 502, cause: /./ })
-    expect(took).toBeLessThan(10 + (await quick).took)
+    expect(seconds).toBeLessThan(10 + (await quick).seconds)
   })
 })
 

@@ -1,3 +1,5 @@
+import request from 'supertest'
+
 /** A person's browser without the pictures: keeps cookies for each origin, follows redirects, fills in forms. */
 export interface Seen {
   url: string
@@ -19,7 +21,7 @@ export class Visitor {
 
   /** One request, no redirect followed. */
   async get(url: string, headers: Record<string, string> = {}): Promise<Seen> {
-    return await this.request(url, { headers })
+    return await this.send('get', url, headers)
   }
 
   /** Posts a form from a page of the same origin, unless the headers say otherwise. */
@@ -28,11 +30,8 @@ export class Visitor {
     form: Record<string, string> | Form['fields'] = {},
     headers: Record<string, string> = {},
   ): Promise<Seen> {
-    return await this.request(url, {
-      method: 'POST',
-      body: new URLSearchParams(form),
-      headers: { 'sec-fetch-site': 'same-origin', origin: new URL(url).origin, ...headers },
-    })
+    const sameOrigin = { 'sec-fetch-site': 'same-origin', origin: new URL(url).origin }
+    return await this.send('post', url, { ...sameOrigin, ...headers }, `${new URLSearchParams(form)}`)
   }
 
   /** As a browser would: on and on until there is a page. */
@@ -60,26 +59,41 @@ export class Visitor {
     return [...(this.cookies.get(new URL(url).origin)?.keys() ?? [])]
   }
 
-  private async request(url: string, init: RequestInit & { headers: Record<string, string> }): Promise<Seen> {
-    const { origin } = new URL(url)
+  private async send(
+    method: 'get' | 'post',
+    url: string,
+    headers: Record<string, string>,
+    form?: string,
+  ): Promise<Seen> {
+    // supertest sends dot segments of the path as they are, a browser resolves them.
+    const { origin, pathname, search } = new URL(url)
     const jar = this.cookies.get(origin) ?? new Map<string, string>()
     this.cookies.set(origin, jar)
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
-    const response = await fetch(url, {
-      ...init,
-      redirect: 'manual',
-      headers: { ...this.headers, ...(cookie && { cookie }), ...init.headers },
-    })
-    for (const line of response.headers.getSetCookie()) keep(jar, line)
-    const location = response.headers.get('location')
+    // `supertest.agent` would not send Secure cookies over http, so the cookies are kept here.
+    const sent = request(origin)
+      [method](pathname + search)
+      .set({ ...this.headers, ...(cookie && { cookie }), ...headers })
+      .responseType('blob')
+    const response = await (form === undefined ? sent : sent.send(form))
+    const received = headersOf(response)
+    for (const line of received.getSetCookie()) keep(jar, line)
+    const location = received.get('location')
     return {
       url,
       status: response.status,
-      headers: response.headers,
-      body: await response.text(),
+      headers: received,
+      body: (response.body as Buffer).toString(),
       location: location === null ? undefined : new URL(location, url).href,
     }
   }
+}
+
+function headersOf(response: request.Response): Headers {
+  const headers = new Headers()
+  for (const [name, value] of Object.entries(response.headers as Record<string, string | string[]>))
+    for (const line of [value].flat()) headers.append(name, line)
+  return headers
 }
 
 /** Where a browser goes on to by itself: a redirect, or a page that leads on. */

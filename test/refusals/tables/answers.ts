@@ -7,7 +7,7 @@ const malformed = /neither a code nor an error/
 
 const rows: Row[] = [
   ['another issuer', 'RFC 9207 2.4', parameters({ iss: 'https://evil.example' }), /iss/],
-  ['no issuer, though promised', 'RFC 9207 2.4', { omitIss: true }, /iss/],
+  ['no issuer, although the provider announces it', 'RFC 9207 2.4', { omitIss: true }, /iss/],
   ['an empty issuer', 'RFC 9207 2.4', parameters({ iss: '' }), /iss/],
   ['neither a code nor an error', 'RFC 6749 4.1.2', parameters({ code: undefined }), malformed],
   ['a code and an error', 'RFC 6749 4.1.2', parameters({ error: 'x' }), malformed],
@@ -15,11 +15,16 @@ const rows: Row[] = [
   ['an empty error', 'RFC 6749 4.1.2', parameters({ code: undefined, error: '' }), /code/],
   ['a code of another sign-in', 'RFC 6749 10.5', parameters({ code: 'guessed' }), /invalid_grant/],
   ['a code of 8 KB', 'RFC 6749 4.1.2', parameters({ code: 'x'.repeat(8000) }), /the code is empty, too long/],
-  ['a code with line ends', 'RFC 6749 4.1.2', parameters({ code: 'x\r\ny' }), /the code is empty, too long/],
+  [
+    'a code with line breaks',
+    'RFC 6749 4.1.2',
+    parameters({ code: 'x\r\ny' }),
+    /the code is empty, too long/,
+  ],
   ['no state', 'RFC 6749 10.12', parameters({ state: undefined }), /no state/],
   ['an empty state', 'RFC 6749 10.12', parameters({ state: '' }), /no state/],
   [
-    'a state with line ends',
+    'a state with line breaks',
     'RFC 6749 10.12',
     parameters({ state: 'a\r\nset-cookie: b=c' }),
     /no such attempt/,
@@ -31,13 +36,13 @@ const rows: Row[] = [
   ['the issuer twice', 'RFC 6749 3.1', parameters({ iss: ['a', 'b'] }), /"iss" was sent twice/],
   ['an unknown parameter twice', 'RFC 6749 3.1', parameters({ x: ['a', 'b'] }), /"x" was sent twice/],
   ['an ID token', 'Core 3.1.2.5', parameters({ id_token: 'e.e.e' }), /implicit and hybrid/],
-  ['a JARM answer', 'JARM 2.3.1', parameters({ response: 'e.e.e' }), /JARM/],
+  ['a JARM response', 'JARM 2.3.1', parameters({ response: 'e.e.e' }), /JARM/],
   ['the error access_denied', 'RFC 6749 4.1.2.1', fails('access_denied'), /access_denied/, 403],
-  // oidcc-client-test-form-post-error, where it is posted
+  // With form_post, this is oidcc-client-test-form-post-error.
   ['the error login_required', 'Core 3.1.2.6', fails('login_required'), /login_required/, 502],
   ['the error server_error', 'RFC 6749 4.1.2.1', fails('server_error'), /server_error/, 502],
   [
-    'an error that no standard knows',
+    'an unknown error with markup and line breaks',
     'RFC 6749 4.1.2.1',
     fails('<script>\r\nline'),
     /"<script>\\r\\nline"/,
@@ -47,6 +52,6 @@ const rows: Row[] = [
 ]
 
 export const answers: Group[] = [
-  { name: 'answer in the address (query)', rows },
-  { name: 'answer in a form (form_post), over two sites', slug: 'acme-form', rows },
+  { name: 'authorization response in the query', rows },
+  { name: 'authorization response posted from another site (form_post)', slug: 'acme-form', rows },
 ]

@@ -1,53 +1,53 @@
 import type { Faults } from '../../support/faulty-provider.ts'
 import type { Group, Row } from '../../support/scene.ts'
 
-// What the portal fetches, it fetches from a server that may be broken, taken over, or somebody else's by now. It may cost
-// one sign-in and never the process, and never leads anywhere else.
+// The portal fetches from servers that may be broken or taken over. A bad response ends one sign-in, never the process,
+// and never redirects the portal to another server.
 
 type Endpoint = 'discovery' | 'token' | 'jwks' | 'userinfo'
 
-/** The ID token names nobody, so that UserInfo is asked. */
+/** The ID token has no address, so the portal requests UserInfo. */
 const inUserInfo: Faults = { claimsInUserinfoOnly: true }
 
 const html = { headers: { 'Content-Type': 'text/html' }, body: '<!doctype html><title>Log in</title>' }
 const any = /./
 const large = /larger than/
 
-/** What any of the four can answer that is no answer. Where the provider itself has failed the page says so: 502. */
+/** Invalid responses of any of the four endpoints. The status is 502 if the provider itself failed. */
 function everywhere(at: Endpoint, clause: string): Row[] {
   const on = at === 'userinfo' ? inUserInfo : {}
-  const answer = (raw: Faults['tokenResponse']) => ({ ...on, [`${at}Response`]: raw })
-  const body = (text: string) => answer({ body: text })
-  const to = (status: number, location: string) => answer({ status, headers: { Location: location } })
-  const hits = (how: string) => ({ ...on, [`${at}${how}`]: true })
+  const response = (raw: Faults['tokenResponse']) => ({ ...on, [`${at}Response`]: raw })
+  const body = (text: string) => response({ body: text })
+  const redirect = (status: number, location: string) => response({ status, headers: { Location: location } })
+  const delivery = (fault: string) => ({ ...on, [`${at}${fault}`]: true })
   const refusedStatuses = [201, 204, 304, 401, 403, 404, 429]
   const failedStatuses = [500, 503]
   return [
-    ['an empty answer', clause, body(''), any],
-    ['HTML', clause, answer(html), any],
-    ['HTML that says it is JSON', clause, body(html.body), any],
+    ['an empty response', clause, body(''), any],
+    ['HTML', clause, response(html), any],
+    ['HTML with the type application/json', clause, body(html.body), any],
     ['text that is not JSON', clause, body('access_token=x&token_type=bearer'), any],
-    ['JSON that ends in the middle', clause, body('{"issuer":"'), any],
-    ['a list', clause, body('[]'), any],
+    ['truncated JSON', clause, body('{"issuer":"'), any],
+    ['an array', clause, body('[]'), any],
     ['null', clause, body('null'), any],
-    ['text', clause, body('"x"'), any],
+    ['a string', clause, body('"x"'), any],
     ['a number', clause, body('1e999'), any],
     ['an empty object', clause, body('{}'), any],
     ['a million brackets', clause, body('['.repeat(1_000_000)), any],
-    ['bytes that are no text', clause, answer({ body: Buffer.from([0xff, 0xfe, 0, 0xd8]) }), any],
-    ['gzip that is none', clause, answer({ headers: { 'Content-Encoding': 'gzip' } }), any, 502],
-    ['a redirect to an attacker (302)', clause, (s) => to(302, `${s.attacker.url}/keys`), any],
-    ['a redirect to an attacker (307)', clause, (s) => to(307, `${s.attacker.url}/keys`), any],
-    ['a redirect to a file', clause, to(302, 'file:///etc/passwd'), any],
-    ['a redirect to data', clause, to(302, 'data:application/json,{}'), any],
-    ...refusedStatuses.map((status): Row => [`status ${status}`, clause, answer({ status }), any]),
-    ...failedStatuses.map((status): Row => [`status ${status}`, clause, answer({ status }), any, 502]),
-    ['11 MB', 'ours', hits('Huge'), large],
-    ['11 MB, packed', 'ours', hits('Bomb'), large],
-    ['no end', 'ours', hits('Endless'), large],
-    ['a connection that drops', 'ours', hits('Drop'), any, 502],
-    ['a connection that drops in the middle', 'ours', hits('Midway'), any, 502],
-    ['100 KB of headers', 'ours', hits('Headers'), any, 502],
+    ['bytes that are not UTF-8', clause, response({ body: Buffer.from([0xff, 0xfe, 0, 0xd8]) }), any],
+    ['invalid gzip', clause, response({ headers: { 'Content-Encoding': 'gzip' } }), any, 502],
+    ['a redirect to an attacker (302)', clause, (s) => redirect(302, `${s.attacker.url}/keys`), any],
+    ['a redirect to an attacker (307)', clause, (s) => redirect(307, `${s.attacker.url}/keys`), any],
+    ['a redirect to a file: URL', clause, redirect(302, 'file:///etc/passwd'), any],
+    ['a redirect to a data: URL', clause, redirect(302, 'data:application/json,{}'), any],
+    ...refusedStatuses.map((status): Row => [`status ${status}`, clause, response({ status }), any]),
+    ...failedStatuses.map((status): Row => [`status ${status}`, clause, response({ status }), any, 502]),
+    ['11 MB', 'ours', delivery('Huge'), large],
+    ['11 MB, compressed', 'ours', delivery('Bomb'), large],
+    ['an endless body', 'ours', delivery('Endless'), large],
+    ['a dropped connection', 'ours', delivery('Drop'), any, 502],
+    ['a connection that drops in the middle of the body', 'ours', delivery('Midway'), any, 502],
+    ['100 KB of headers', 'ours', delivery('Headers'), any, 502],
   ]
 }
 
@@ -63,62 +63,62 @@ const token: Row[] = [
   ['an access token that is a number', 'RFC 6749 5.1', tokenAnswer({ access_token: 1 }), /access_token/],
   ['no token type', 'RFC 6749 5.1', tokenAnswer({ token_type: undefined }), /token_type/],
   ['an unknown token type', 'RFC 6749 7.1', tokenAnswer({ token_type: 'mac' }), /token_type/],
-  ['a token type that is a list', 'RFC 6749 5.1', tokenAnswer({ token_type: ['Bearer'] }), /token_type/],
-  ['a life of the token that is no number', 'RFC 6749 5.1', tokenAnswer({ expires_in: 'x' }), /expires_in/],
-  ['a scope that is a list', 'RFC 6749 5.1', tokenAnswer({ scope: ['openid'] }), /scope/],
+  ['a token type that is an array', 'RFC 6749 5.1', tokenAnswer({ token_type: ['Bearer'] }), /token_type/],
+  ['expires_in that is not a number', 'RFC 6749 5.1', tokenAnswer({ expires_in: 'x' }), /expires_in/],
+  ['a scope that is an array', 'RFC 6749 5.1', tokenAnswer({ scope: ['openid'] }), /scope/],
   ['a wrong code', 'RFC 6749 5.2', { callbackParams: { code: 'guessed' } }, /invalid_grant/],
   [
-    'an error that the portal is to blame for',
+    'an error that the portal caused',
     'RFC 6749 5.2',
     tokenError(401, { error: 'invalid_client', error_description: '<b>no</b>' }),
     /invalid_client: <b>no<\/b>/,
     502,
   ],
-  ['an error that is none', 'RFC 6749 5.2', tokenError(400, { error: 42 }), any],
+  ['an error that is a number', 'RFC 6749 5.2', tokenError(400, { error: 42 }), any],
   [
-    'an error with a description that is no text',
+    'an error with a description that is an object',
     'RFC 6749 5.2',
     tokenError(400, { error: 'x', error_description: { toString: 1 } }),
     /refused/,
   ],
   ['an error of 500 KB', 'RFC 6749 5.2', tokenError(400, { error: 'x'.repeat(500_000) }), /^.{1,500}$/],
   [
-    'an error that quotes code and verifier',
+    'an error that quotes the code and the verifier',
     'ours',
     { tokenQuotes: true },
     /^(?=.*&code=…)(?=.*&code_verifier=…)(?!.*code\w*=[\w-]{8})/,
   ],
-  ['a challenge', 'RFC 9110 11.6', tokenError(401, {}), any],
+  ['an authentication challenge', 'RFC 9110 11.6', tokenError(401, {}), any],
 ]
 
 const userInfo: Row[] = [
   ['a redirect to itself', 'Core 5.3.3', redirectHome('userinfo'), any],
   ['no subject (oidcc-client-test-userinfo-invalid-sub)', 'Core 5.3.2', says({ sub: undefined }), /sub/],
   ['another subject', 'Core 5.3.2', says({ sub: 'victim' }), /sub/],
-  ['a subject that only begins right', 'Core 5.3.2', says({ sub: 'ada ' }), /sub/],
-  ['a subject that is a list', 'Core 5.3.2', says({ sub: ['ada'] }), /sub/],
+  ['a subject with a trailing space', 'Core 5.3.2', says({ sub: 'ada ' }), /sub/],
+  ['a subject that is an array', 'Core 5.3.2', says({ sub: ['ada'] }), /sub/],
   ['a subject that is null', 'Core 5.3.2', says({ sub: null }), /sub/],
-  ['no address at all', 'ours', says({ email: undefined }), /does not vouch/, 403],
-  ['an address that is a list', 'Core 5.1', says({ email: ['ada@example.com'] }), /does not vouch/, 403],
+  ['no address', 'ours', says({ email: undefined }), /does not vouch/, 403],
+  ['an address that is an array', 'Core 5.1', says({ email: ['ada@example.com'] }), /does not vouch/, 403],
   ['an address of 500 KB', 'ours', says({ email: `${'a'.repeat(500_000)}@example.com` }), any, 403],
-  ['an address that nobody vouches for', 'Core 5.1', says({ email_verified: false }), /does not vouch/, 403],
+  ['an unverified address', 'Core 5.1', says({ email_verified: false }), /does not vouch/, 403],
   [
-    'an access token that no header can hold',
+    'an access token with a line break, which no header can contain',
     'RFC 6750 2.1',
     { ...inUserInfo, ...tokenAnswer({ access_token: 'secret\ntoken' }) },
     /^(?!.*secret).*access token/s,
   ],
-  ['JSON that says it is a JWT', 'Core 5.3.2', asJwt(async () => '{"sub":"ada"}'), any],
+  ['JSON with the type application/jwt', 'Core 5.3.2', asJwt(async () => '{"sub":"ada"}'), any],
   ['a JWT without a signature', 'Core 5.3.2', asJwt((s, c) => s.provider.sign(c, { alg: 'none' })), any],
-  ['a JWT that is signed', 'ours', asJwt((s, c) => s.provider.sign(c)), any],
+  ['a signed JWT', 'ours', asJwt((s, c) => s.provider.sign(c)), any],
   [
-    'a JWT by a foreign key',
+    'a JWT signed with a foreign key',
     'Core 5.3.2',
     asJwt((s, c) => s.provider.sign(c, { signature: 'foreign-key' }), { announced: ['RS256'] }),
     /signature/,
   ],
   [
-    'a JWT without a signature, announced',
+    'a JWT without a signature, as the provider announces',
     'Core 5.3.2',
     asJwt((s, c) => s.provider.sign(c, { alg: 'none' }), { announced: ['none'] }),
     any,
@@ -163,9 +163,9 @@ const discovery: Row[] = [
     /issuer/,
   ],
   ['no issuer', 'Discovery 3', discovered({ issuer: undefined }), /issuer/],
-  ['the issuer as a list', 'Discovery 3', (s) => discovered({ issuer: [s.provider.issuer] }), /issuer/],
+  ['the issuer as an array', 'Discovery 3', (s) => discovered({ issuer: [s.provider.issuer] }), /issuer/],
   [
-    'the issuer with a slash more',
+    'the issuer with an extra slash',
     'Discovery 4.3',
     (s) => discovered({ issuer: `${s.provider.issuer}/` }),
     /issuer/,
@@ -185,21 +185,21 @@ const discovery: Row[] = [
     discovered({ token_endpoint: 'http://evil.example/' }),
     /https/,
   ],
-  ['a key set in a file', 'Discovery 3', discovered({ jwks_uri: 'file:///etc/passwd' }), /https/],
-  ['a key set in itself', 'Discovery 3', discovered({ jwks_uri: 'data:application/json,{}' }), /https/],
+  ['a file: URL as key set', 'Discovery 3', discovered({ jwks_uri: 'file:///etc/passwd' }), /https/],
+  ['a data: URL as key set', 'Discovery 3', discovered({ jwks_uri: 'data:application/json,{}' }), /https/],
   [
-    'a login page of javascript:',
+    'a javascript: URL as authorization endpoint',
     'Discovery 3',
     discovered({ authorization_endpoint: 'javascript:alert(1)' }),
     /https/,
   ],
-  ['an address that is none', 'Discovery 3', discovered({ userinfo_endpoint: 'https://' }), /https/],
+  ['an invalid URL', 'Discovery 3', discovered({ userinfo_endpoint: 'https://' }), /https/],
 ]
 
 export const endpoints: Group[] = [
   { name: 'token endpoint', rows: [...everywhere('token', 'RFC 6749 5.1'), ...token] },
   { name: 'UserInfo', discovers: true, rows: [...everywhere('userinfo', 'Core 5.3.2'), ...userInfo] },
-  { name: 'key set as an answer', rows: everywhere('jwks', 'RFC 7517 5') },
+  { name: 'response of the JWKS endpoint', rows: everywhere('jwks', 'RFC 7517 5') },
   {
     name: 'discovery document',
     discovers: true,
