@@ -50,7 +50,11 @@ import {
 import { createRequireReauthentication } from './sign-in/reauthentication.ts'
 import { createRefuse } from './sign-in/refuse.ts'
 import { createReport } from './test-sign-in/report.ts'
-import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
+import {
+  createFinishTestSignIn,
+  createTestSignIns,
+  type TestSignInLinks,
+} from './test-sign-in/test-sign-in.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { Users } from './users/users.ts'
 import { createCore } from './web/core.ts'
@@ -209,45 +213,55 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   }
 }
 
+/** The plugin of one application. Mount `session()` before everything that needs a user, then `router()`. */
 export interface PortalSso {
-  /** Cookie session, unless the host has its `own`, and `req.user`; before everything that needs a user. */
+  /** Middleware that runs the cookie session (unless the host has its `own`) and sets `req.user`. */
   session(options?: SessionMiddlewareOptions): RequestHandler
-  /** The pages and routes. */
+  /** The login, registration, account and logout pages and the protocol's endpoints. Also starts the maintenance timer. */
   router(): Router
   /**
-   * Lets signed-in users pass; with `maxAge` or `acr` those who showed their provider who they are not long ago, or well enough.
+   * Middleware that admits signed-in users only. Pages redirect all others to the sign-in page and back; other clients get 401.
    *
-   * @throws ConfigurationError when an option is wrong
+   * @throws ConfigurationError when an option is invalid
    */
   guard(options?: GuardOptions): RequestHandler
-  /** Before the host's own password handler: refuses while a provider is enabled. */
+  /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler
-  /** The pages on which an administrator connects providers; mounted where the host likes. */
+  /**
+   * The pages on which administrators manage providers, sessions and events.
+   *
+   * @throws ConfigurationError without `authorize`
+   */
   admin(options: AdminOptions): Router
+  /** Connects and manages providers. */
   readonly providers: ProvidersApi
-  /** The sessions that run: whose they are, and how they are ended. */
+  /** Lists and ends sessions. */
   readonly sessions: SessionsApi
-  readonly testSignIns: Pick<TestSignIns, 'link' | 'outcome'>
+  /** Tests providers with a sign-in that starts no session. */
+  readonly testSignIns: TestSignInLinks
+  /** Access for when every provider fails. */
   readonly breakGlass: BreakGlass
-  /** Seals all client secrets anew, after `secret: [new, old]`. */
+  /** Encrypts all client secrets and keys with the first secret of `secret: [new, old]`. @returns how many providers have some */
   rotateSecrets(options?: Pick<ActOptions, 'actor'>): Promise<{ providers: number }>
+  /** Reads the stored events. */
   readonly history: EventHistory
-  /** The directory in use: the host's, or the built-in one. */
+  /** The directory in use: the option `users`, or the table `sso_users`. */
   readonly users: UserDirectory
+  /** Emits events as they happen. */
   readonly events: PortalEvents
   /**
-   * Does now what is done each minute by itself: retires providers, warns of client secrets that run out, forgets what is over.
-   * For a host that is frozen between requests. Safe on any number of instances.
+   * Runs the maintenance that the router starts every minute: disables retired providers, warns of expiring client secrets and
+   * deletes expired rows. For a host that is frozen between requests. Safe on any number of instances.
    */
   runMaintenance(): Promise<void>
-  /** Closes what was opened here; a host's own Knex and Redis stay open. */
+  /** Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. */
   close(): Promise<void>
 }
 
 /**
- * Brings the tables up to date and puts the parts together.
+ * Migrates the tables (unless `migrate: false`) and returns the plugin.
  *
- * @throws ConfigurationError with a sentence that says what to write, when an option is wrong
+ * @throws ConfigurationError for an invalid option, or outdated tables with `migrate: false`
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)

@@ -8,10 +8,14 @@ import type { PortalResolver } from '../web/request.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
-/** The way in when every provider fails: opens the classic login to one browser, once, for a while, and loudly. */
+/** Break-glass access: opens the host's classic login to one browser when every provider fails. Each use is logged. */
 export interface BreakGlass {
-  /** An address that is good once and for 15 minutes. Whoever has it needs a password of the classic login all the same. */
-  link(how?: ActOptions): Promise<{ url: string; expiresAt: Date }>
+  /**
+   * Creates a link that works once and expires after 15 minutes. The user still needs the password of the classic login.
+   *
+   * @throws ConfigurationError for an unknown portal
+   */
+  link(options?: ActOptions): Promise<{ url: string; expiresAt: Date }>
 }
 
 export interface BreakGlassParts {

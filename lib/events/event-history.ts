@@ -20,7 +20,7 @@ export interface StoredEvent {
   provider: string | undefined
   /** The reference on the user's page and in the log. */
   reference: string | undefined
-  /** Who did it: the id of a user, `cli`, `code` or `provider`. */
+  /** Who did it, such as the id of a user, `cli` or `code`. */
   actor: string | undefined
   /** The client's address, as far as the option `events.clientAddress` keeps it. */
   clientAddress: string | undefined

@@ -17,6 +17,7 @@ export class SessionsApi {
   readonly #events: EventLog
   readonly #providers: Pick<ProvidersTable, 'find'>
 
+  /** @internal */
   constructor(sessions: Sessions, events: EventLog, providers: Pick<ProvidersTable, 'find'>) {
     this.#sessions = sessions
     this.#events = events
@@ -35,7 +36,7 @@ export class SessionsApi {
     return await this.#sessions.list(await this.#matching(readFilter(filter), portal))
   }
 
-  /** @throws ManagementError as `list` */
+  /** Counts the valid sessions. @throws ManagementError as `list` */
   async count({
     portal = 'default',
     ...filter
@@ -44,6 +45,8 @@ export class SessionsApi {
   }
 
   /**
+   * Ends one session. Other instances notice within `session.userCacheSeconds`.
+   *
    * @param id as in `list`: it identifies a session, but cannot be used to open it
    * @returns whether it was a valid session of this portal
    */

@@ -88,6 +88,7 @@ export const settings = {
     required: true,
     section: 'basic',
   }),
+  /** The client identifier that the provider issued (RFC 6749, 2.2). At most 255 characters. */
   clientId: setting({
     schema: printable.min(1).max(255, 'is too long'),
     column: 'client_id',
@@ -315,6 +316,7 @@ export const settings = {
   }),
 }
 
+/** The name of a setting. */
 export type SettingName = keyof ProviderSettings
 
 /** The settings of a provider: validated, with defaults filled in. */

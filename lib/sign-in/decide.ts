@@ -53,8 +53,8 @@ function unlessInactive(turn: 'known' | 'link', user: User, how: { relinked?: tr
 }
 
 /**
- * Who may register: everybody whose address is vouched for or proven by a code, nobody, or whom the host's function lets.
- * The function is given the identity with the address that is certain as its `email`, whatever the provider claimed.
+ * Who may register. `open`: every user with a verified e-mail address. `closed`: nobody. A function decides for each identity,
+ * whose `email` is the verified address; only the value `true` admits the user.
  */
 export type RegistrationPolicy =
   | 'open'

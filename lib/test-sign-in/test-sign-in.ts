@@ -25,16 +25,25 @@ export interface TestSignInRequest {
 }
 
 /** A sign-in for real that ends in a report: no session, no account. */
-export interface TestSignIns {
+/** Test sign-ins from a terminal: an administrator opens a link in a browser, and the terminal waits for the outcome. */
+export interface TestSignInLinks {
+  /**
+   * Creates a link to test the provider `slug`. It works once and expires after 15 minutes.
+   *
+   * @returns `url` for the administrator's browser, and `ticket` for `outcome`
+   * @throws ManagementError `not_found`
+   */
+  link(slug: string, options?: ActOptions): Promise<{ url: string; ticket: string; expiresAt: Date }>
+  /** Returns the outcome of a test sign-in. */
+  outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'>
+}
+
+export interface TestSignIns extends TestSignInLinks {
   /**
    * For the answer to a posted form: sends this browser to the provider. It is a page that leads on by itself, for a form's
    * Content-Security-Policy would stop a redirect to another site.
    */
   begin(req: Request, res: Response, rehearsal: TestSignInRequest): Promise<void>
-  /** For a terminal: an address, good once and for 15 minutes, that an administrator opens in a browser. */
-  link(slug: string, how?: ActOptions): Promise<{ url: string; ticket: string; expiresAt: Date }>
-  /** What has become of it. */
-  outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'>
 }
 
 export interface TestSignInsParts {
