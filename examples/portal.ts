@@ -73,7 +73,7 @@ app.get(['/login', '/classic-login'], (_req, res) => {
 })
 app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async (req, res, next) => {
   const { email, password } = (req.body ?? {}) as Record<string, string>
-  const user = password === 'portal' ? await sso.users.findByEmail(String(email), 'default') : undefined
+  const user = password === 'portal' ? await sso.users.findByEmail(String(email)) : undefined
   if (!user) {
     res.status(401).send(classicLoginPage('E-mail or password is wrong.'))
     return
@@ -83,7 +83,7 @@ app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async 
 
 // Somebody whom the portal knows already.
 await sso.users
-  .create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }, 'default')
+  .create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   .catch((error: unknown) => {
     if (!(error instanceof EmailTakenError)) throw error
   })

@@ -11,14 +11,15 @@ import { newReference, type Pages } from './web/pages.ts'
 import { acceptsHtml, isSafeMethod } from './web/request.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
+/** Options of `sso.guard`: how recently and how strongly the user must have authenticated. */
 export interface GuardOptions {
   /**
-   * The longest time since the user last authenticated at the provider (`auth_time`): seconds, or text such as `'15m'` (`s`, `m`,
-   * `h`), from half a minute to a year, with 30 seconds of clock tolerance. Older or unknown: the user signs in again and comes
-   * back. Omitted: as long as the session lasts
+   * The longest time since the user last authenticated at the provider (`auth_time`, OpenID Connect Core 2): seconds, or text
+   * such as `'15m'` (`s`, `m`, `h`), from 30 seconds to a year, with 30 seconds of clock tolerance. An older or unknown
+   * authentication sends the user to the provider and back. Default: as long as the session lasts.
    */
   maxAge?: number | string | undefined
-  /** Required Authentication Context Class References (`acr`): one of them is enough; together at most 200 characters. Omitted: any */
+  /** Accepted Authentication Context Class References (claim `acr`, OpenID Connect Core 2), at most 200 characters. Default: any. */
   acr?: string | readonly string[] | undefined
 }
 

@@ -1,29 +1,75 @@
 /// <reference types="express-session" preserve="true" />
 /// <reference types="passport" preserve="true" />
+
+// The plugin and its options.
+
 export type { AdminOptions } from './admin/admin.ts'
+export type { BreakGlassApi } from './classic-login/break-glass.ts'
 export { createPortalSso } from './create-portal-sso.ts'
-export type { Activity, EventFilter, EventHistory as History, StoredEvent } from './events/event-history.ts'
-export type { PortalEvents } from './events/event-log.ts'
-export type { EventKind, EventOf, PortalEvent } from './events/event-types.ts'
 export type { GuardOptions } from './guard.ts'
-export type { DisableOptions, EnableOptions } from './management/enable-provider.ts'
-export type { ImportOptions, ImportResult } from './management/import-providers.ts'
-export type { ProviderFile } from './management/provider-file.ts'
-export type { ProviderInput } from './management/provider-input.ts'
-export type { ProvidersApi } from './management/providers-api.ts'
-export type { SessionFilter, SessionsApi } from './management/sessions-api.ts'
-export type { ProviderTest } from './management/test-provider.ts'
-export type { UpdateOptions } from './management/update-provider.ts'
-export type { Identity } from './oidc/identity.ts'
+export type { Mailer, MailMessage } from './mail/mail.ts'
+export type { OutboundSettings } from './oidc/http-client.ts'
 export type { PortalSsoOptions, SessionOptions } from './options.ts'
 export type { PortalApi, PortalSso } from './portal-sso.ts'
-export type { Check, Provider } from './providers/provider.ts'
 export type { SecretReferenceOptions } from './providers/secret-references.ts'
-export type { ProviderChanges, ProviderSettings } from './providers/settings.ts'
 export type { RegistrationField } from './registration/registration-form.ts'
 export type { SessionMiddlewareOptions } from './session.ts'
-export type { SessionInfo } from './sessions/sessions-table.ts'
+export type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
+export type { RedisLike } from './sessions/session-store.ts'
 export type { ActOptions } from './shared/act-options.ts'
+export type { Logger } from './shared/logger.ts'
+export type { RegistrationPolicy } from './sign-in/resolve-identity.ts'
+export type { TestSignInLink } from './test-sign-in/test-sign-in.ts'
+export type { TestSignInsApi } from './test-sign-in/test-sign-ins-api.ts'
+export type { Branding } from './web/pages.ts'
+export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
+
+// Users and identities.
+
+export type { Identity } from './oidc/identity.ts'
+export { normaliseEmail } from './users/email-address.ts'
+export type { UsersApi } from './management/users-api.ts'
+export type { Registration, User, UserDirectory } from './users/user-directory.ts'
+
+// Providers.
+
+export type { PublishedKey } from './management/client-keys.ts'
+export type { DisableOptions, EnableOptions } from './management/enable-provider.ts'
+export type { ImportOptions, ImportResult } from './management/import-providers.ts'
+export type { ProviderFile, ProviderInFile } from './management/provider-file.ts'
+export type { ProviderInput } from './management/provider-input.ts'
+export type { ProvidersApi } from './management/providers-api.ts'
+export type { ProviderUsage, RemovedProvider } from './management/retire-provider.ts'
+export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
+export type { UpdateOptions } from './management/update-provider.ts'
+export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
+export type { Check, Provider } from './providers/provider.ts'
+export type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from './providers/setting-values.ts'
+export type {
+  DetectedSetting,
+  ProviderChanges,
+  ProviderSettings,
+  SecretSetting,
+  SettingName,
+  SettingsInput,
+  StoredSettings,
+} from './providers/settings.ts'
+
+// Sessions.
+
+export type { SessionFilter, SessionsApi } from './management/sessions-api.ts'
+export type { Device } from './sessions/session-data.ts'
+export type { SessionInfo } from './sessions/sessions-table.ts'
+
+// Events.
+
+export type { Activity, EventFilter, StoredEvent } from './events/event-history.ts'
+export type { EventSettings, PortalEvents } from './events/event-log.ts'
+export type * from './events/event-types.ts'
+export type { HistoryApi } from './management/history-api.ts'
+
+// Errors.
+
 export {
   ConfigurationError,
   EmailTakenError,
@@ -33,6 +79,3 @@ export {
   PortalSsoError,
   type ProblemCode,
 } from './shared/errors.ts'
-export type { Logger } from './shared/logger.ts'
-export { normaliseEmail } from './users/email-address.ts'
-export type { Registration, User, UserDirectory } from './users/user-directory.ts'

@@ -19,81 +19,86 @@ import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
+/** Options of `createPortalSso`. Only `baseUrl`, `secret` and `database` are required. */
 export interface PortalSsoOptions {
   /**
-   * Public origin of the application, such as `https://portal.example.com`; with several portals an origin for each,
-   * `{ 'north': 'https://north.example.com', … }`. Callback URLs are built from it, never from the Host header. https, or
-   * http on a loopback address for development.
+   * Public origin of the application, such as `https://portal.example.com`, or one for each of several portals:
+   * `{ 'north': 'https://north.example.com', … }`. Callback URLs are built from it, never from the Host header. https, or http on
+   * a loopback address for development.
    */
   baseUrl: string | Record<string, string>
-  /** 32 or more random characters, no spaces. An array rotates: the first one writes, all read. An `undefined` of `process.env` fails at start. */
+  /**
+   * 32 or more random characters without spaces. To rotate it, give `[new, old]`: the first one encrypts and signs, all are
+   * accepted. `undefined`, such as from `process.env`, is refused at start.
+   */
   secret: string | string[] | undefined
-  /** a Knex instance of the host's, a Knex configuration, or a URL: `postgres://…`, `sqlite:file`. `undefined` fails at start */
+  /** A Knex instance of the host, a Knex configuration, or a URL: `postgres://…`, `sqlite:file`. `undefined` is refused at start. */
   database: Knex | Knex.Config | string | undefined
-  /** bring the tables up to date at start; default true. Otherwise `portal-sso migrate` does */
+  /** Whether to migrate the tables at start. Default true; otherwise run `portal-sso migrate`. */
   migrate?: boolean | undefined
-  /** a connected `redis` client or cluster; left out: sessions in the process, for development only */
+  /** A connected client or cluster of the package `redis`. Default: sessions in the memory of the process, for development only. */
   redis?: RedisLike | undefined
-  /** the host's own users; left out: the table `sso_users` */
+  /** The host's own users. Default: the table `sso_users`. */
   users?: UserDirectory | undefined
-  /** which portal a request is for; left out: one portal, `default` */
+  /** Returns the name of the portal that a request belongs to. Default: one portal, `default`. */
   portal?: ((req: Request) => string) | undefined
-  /** where `sso.router()` is mounted; default `/` */
+  /** Path where `sso.router()` is mounted. Default `/`. */
   mountPath?: string | undefined
-  /** where a sign-in without a deep link leads; default `/` */
+  /** Path where a user without a deep link arrives after the sign-in. Default `/`. */
   homePath?: string | undefined
-  /** who may register; default `open`: everybody whose address is certain, see `RegistrationPolicy` */
+  /** Who may register. Default `open`: every user with a verified e-mail address. */
   registration?: RegistrationPolicy | undefined
-  /** fields added to the registration form; default none */
+  /** Fields added to the registration form, at most 20. Default none. */
   registrationFields?: RegistrationField[] | undefined
-  /** address of the terms to accept at registration; default none */
+  /** URL of the terms that users must accept to register. Default none. */
   registrationTerms?: string | undefined
-  /** default 30 minutes idle, 12 hours absolute, users asked for every 5 s */
+  /** How long sessions last, and how fast changes reach them. */
   session?: Partial<SessionOptions> | undefined
-  /** how the pages look; default the name `Portal` and nothing else */
+  /** Name, logo and stylesheet of the pages. */
   branding?: Partial<Branding> | undefined
-  /** a folder whose templates replace ours of the same name */
+  /** A folder whose EJS templates replace those of the same name in `views`. Default none. */
   viewsDir?: string | undefined
-  /** break glass: requests for which it is true see and may use the host's classic login all the same */
+  /** Requests for which `allow` returns true may use the host's classic login although a provider is enabled. Default none. */
   classicLogin?: { allow: (req: Request) => boolean } | undefined
   /**
-   * sends the codes that prove an address, and tells people that a way to sign in was added or removed: a transport of nodemailer's,
-   * or a function; left out: a sign-in whose address nobody vouches for is refused, and nobody is told
+   * Sends verification codes and security notices. Default none: a sign-in whose e-mail address the provider does not vouch for is
+   * then refused, and users receive no notices.
    */
   mailer?: Mailer | undefined
-  /** sender of these mails, such as `Portal <no-reply@example.com>`; default the transport's own */
+  /** Sender of the mails, such as `Portal <no-reply@example.com>`. Default: the transport's own. */
   mailFrom?: string | undefined
-  /** where warnings go by the mailer, such as of a client secret that runs out: one address or several; left out: no mail */
+  /** Addresses, at most 20, that receive warnings such as of an expiring client secret. Default none. Requires `mailer`. */
   adminMail?: string | string[] | undefined
   /**
-   * Which references to client secrets (`env:NAME`, `file:/path`) code and the command line may set; default: none. A
-   * reference is read only where this allows it.
+   * Which references to client secrets (`env:NAME`, `file:/path`) code and the command line may set. A reference is only read
+   * where this option allows it. Default none.
    */
   secretReferences?: SecretReferenceOptions | undefined
-  /** how providers are reached; default 5 s, and no addresses of private networks */
+  /** Limits for requests to providers. */
   outbound?: Partial<OutboundSettings> | undefined
   /**
-   * requests a minute from one client address, which is `req.ip`: behind a proxy set Express's `trust proxy`, or all share
-   * the proxy's. Default 2000 each, 200 for e-mailed codes; `false`: something in front of the portal limits already
+   * Limits for requests from one client address, which is `req.ip`: behind a proxy, set Express's `trust proxy`, or all clients
+   * share the proxy's address. `false`: something in front of the portal already limits requests.
    */
   rateLimits?: Partial<RateLimits> | false | undefined
-  /** what is written down of each event; default a shortened client address, kept for 365 days */
+  /** What is stored of each event, and for how long. */
   events?: Partial<EventSettings> | undefined
-  /** pino's shape; default one line of JSON on stderr */
+  /** A logger such as pino's. Default: one line of JSON per message on stderr. */
   logger?: Logger | undefined
 }
 
+/** How long sessions last, and how fast changes reach them. */
 export interface SessionOptions extends SessionLimits {
-  /** portals whose limits are others; default none */
+  /** Limits of single portals, by the portal's name. Default none. */
   portals: Readonly<Record<string, PartialLimits>>
   /**
-   * seconds that it may take until a session notices what was changed past it: a user who was switched off in the directory, a
-   * session that was ended from a command line. 0 asks at each request; default 5
+   * Seconds until a running session notices a change made elsewhere, such as a user deactivated in the directory or a session
+   * ended from the command line: 0 to 60, default 5. 0 reads the directory at every request.
    */
   userCacheSeconds: number
   /**
-   * where a request comes from, for the list of somebody's sessions: a town that a CDN tells in a header, say; default the client
-   * address as far as `events.clientAddress` keeps it
+   * Returns where a request comes from, for the list of a user's sessions, such as a city that a CDN sends in a header. Default:
+   * the client address, as far as `events.clientAddress` keeps it.
    */
   location?: ((req: Request) => string | undefined) | undefined
 }

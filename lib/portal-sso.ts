@@ -17,11 +17,17 @@ import { TestSignInsApi } from './test-sign-in/test-sign-ins-api.ts'
 
 /** What administrators and code do in one portal. Every method takes `{ portal, actor }` as its last argument. */
 export class PortalApi {
+  /** Connects and manages providers. */
   readonly providers: ProvidersApi
+  /** Lists and ends sessions. */
   readonly sessions: SessionsApi
+  /** Finds and creates users in the directory in use: the option `users`, or the table `sso_users`. */
   readonly users: UsersApi
+  /** Reads the stored events. */
   readonly history: HistoryApi
+  /** Tests providers with a sign-in that starts no session. */
   readonly testSignIns: TestSignInsApi
+  /** Access for when every provider fails. */
   readonly breakGlass: BreakGlassApi
 
   /** @internal */
@@ -35,9 +41,12 @@ export class PortalApi {
   }
 }
 
-/** Single sign-on for a host application: middleware and routers to mount, and the API of the default portal. */
+/**
+ * The plugin of one application: middleware and routers, and the API of the default portal. Mount `session()` before everything
+ * that needs a user, then `router()`.
+ */
 export class PortalSso extends PortalApi {
-  /** Emits every event after it was stored. */
+  /** Emits events after they were stored. */
   readonly events: PortalEvents
   readonly #modules: Modules
   readonly #close: () => Promise<void>
@@ -51,37 +60,37 @@ export class PortalSso extends PortalApi {
   }
 
   /**
-   * The cookie session and `req.user`. Mount it before everything that needs a user.
+   * Middleware that runs the cookie session and sets `req.user`.
    *
-   * @param options `own: true` where the host mounts its own express-session before
+   * @param options `own: true` if the host mounts its own express-session before it
    */
   session(options?: SessionMiddlewareOptions): RequestHandler {
     return sessionMiddleware(this.#modules, options)
   }
 
-  /** The pages and routes. It also starts the maintenance of this instance, about once a minute. */
+  /** The login, registration, account and logout pages and the protocol's endpoints. Also starts the maintenance timer. */
   router(): Router {
     this.#modules.maintenance.start()
     return portalRouter(this.#modules)
   }
 
   /**
-   * Admits signed-in users only; with `maxAge` or `acr` only those who authenticated recently or strongly enough. A page
-   * request is redirected to the sign-in, any other gets 401 and `application/problem+json`.
+   * Middleware that admits signed-in users only; with `maxAge` or `acr`, only those who authenticated recently or strongly
+   * enough. Pages redirect all others to the sign-in page and back; other clients get 401 as `application/problem+json`.
    *
-   * @throws ConfigurationError when an option is wrong
+   * @throws ConfigurationError if an option is invalid
    */
   guard(options?: GuardOptions): RequestHandler {
     return guard(this.#modules.core, this.#modules, options)
   }
 
-  /** For the host's password handler: refuses the classic login while a provider is enabled. */
+  /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler {
     return this.#modules.classicLogin.gate(limitRefusals(this.#modules))
   }
 
   /**
-   * The pages on which administrators connect providers. Mount them where you like.
+   * The pages on which administrators manage providers, sessions and events. Mount them at any path.
    *
    * @throws ConfigurationError without `authorize`
    */
@@ -98,24 +107,24 @@ export class PortalSso extends PortalApi {
   }
 
   /**
-   * Encrypts all stored client secrets and keys again, after `secret: [new, old]`.
+   * Encrypts all client secrets and keys with the first secret of `secret: [new, old]`.
    *
    * @returns how many providers were changed
-   * @throws ManagementError `conflict` when a value opens under none of the secrets; nothing changes then
+   * @throws ManagementError `conflict` if none of the secrets decrypts a value; nothing changes then
    */
   async rotateSecrets(options: Pick<ActOptions, 'actor'> = {}): Promise<{ providers: number }> {
     return await rotateSecrets(this.#modules.management, resolveActOptions(options, 'default'))
   }
 
   /**
-   * Runs the maintenance now: it retires providers, warns of expiring secrets and deletes expired rows. For hosts that are
-   * frozen between requests. Safe on any number of instances.
+   * Runs the maintenance that the router starts every minute: disables retired providers, warns of expiring client secrets and
+   * deletes expired rows. For a host that is frozen between requests. Safe on any number of instances.
    */
   async runMaintenance(): Promise<void> {
     await this.#modules.maintenance.run()
   }
 
-  /** Stops the maintenance and closes what this instance opened. A host's own Knex and Redis stay open. */
+  /** Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. */
   async close(): Promise<void> {
     await this.#close()
   }

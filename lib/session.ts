@@ -3,8 +3,9 @@ import type { ErrorHandler } from './events/error-handler.ts'
 import type { Sessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
 
+/** Options of `sso.session`. */
 export interface SessionMiddlewareOptions {
-  /** `true`: the host mounts its own express-session before this; default `false`: our own, in Redis */
+  /** Whether the host mounts its own express-session before this. Default false: the plugin's own, in Redis. */
   own?: boolean | undefined
 }
 

@@ -11,8 +11,9 @@ import { providerRoutes } from './provider-routes.ts'
 import { providersListRoutes } from './providers-list-routes.ts'
 import { sessionsRoutes } from './sessions-routes.ts'
 
+/** Options of `sso.admin`. */
 export interface AdminOptions {
-  /** Returns `true` for administrators. All other requests get 404, also if it throws or returns another truthy value. */
+  /** Returns `true` for administrators. Other requests get 404, even if it throws or returns another truthy value. */
   authorize: (req: Request) => boolean | Promise<boolean>
 }
 

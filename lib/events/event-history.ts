@@ -4,41 +4,59 @@ import { DAY } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { EventKind } from './event-types.ts'
 
-/** An event as stored. */
+/** An event as stored. A field that its kind does not have is `undefined`. */
 export interface StoredEvent {
+  /** UUID of the row. */
   id: string
+  /** When it happened. ISO 8601, with milliseconds. */
   at: string
+  /** What happened. */
   kind: EventKind
+  /** Name of the portal. */
   portal: string
+  /** Id of the user. */
   userId: string | undefined
+  /** Slug of the provider. */
   provider: string | undefined
+  /** The reference on the user's page and in the log. */
   reference: string | undefined
+  /** Who did it, such as the id of a user, `cli` or `code`. */
   actor: string | undefined
+  /** The client's address, as far as the option `events.clientAddress` keeps it. */
   clientAddress: string | undefined
+  /** The event's `detail`, at most 1,000 characters per text. */
   detail: Readonly<Record<string, unknown>>
 }
 
+/** Selects events. Omitted: all events, or the newest page of them. */
 export interface EventFilter {
+  /** Only events of this kind. */
   kind?: EventKind | undefined
+  /** Slug of the provider. */
   provider?: string | undefined
+  /** Id of the user. */
   userId?: string | undefined
+  /** The reference that a user reads on the page of a problem. */
   reference?: string | undefined
-  /** ISO 8601; `from` is inclusive, `to` exclusive */
+  /** The earliest time, inclusive. ISO 8601. */
   from?: string | undefined
+  /** The latest time, exclusive. ISO 8601. */
   to?: string | undefined
-  /** `next` of the previous page */
+  /** The previous page's `next`. */
   before?: string | undefined
-  /** events per page; default 50, maximum 1000 */
+  /** Events per page: 1 to 1000, default 50. */
   most?: number | undefined
 }
 
+/** How a provider is used, from its events. */
 export interface Activity {
+  /** ISO 8601. `undefined`: nobody has signed in yet. */
   lastSignInAt: string | undefined
-  /** in the last 30 days */
+  /** Number of sign-ins in the last 30 days. */
   signIns: number
   /**
-   * the newest failure since the last sign-in or passed test sign-in for which an administrator has to consent at the provider,
-   * among the last thousand failures
+   * When the newest sign-in failed because an administrator has to consent at the provider (ISO 8601). `undefined` if one has
+   * passed since, or a test sign-in. Only the last thousand failures count.
    */
   consentMissingAt: string | undefined
 }
@@ -78,10 +96,11 @@ const maxSearchedEvents = 1000
 /** Limit of one export: a spreadsheet holds a million rows, but nobody reads them. */
 export const maxExportedEvents = 100_000
 
-/** Reads the events that `EventLog` writes. An index serves every query: there may be millions of rows. */
+/** Reads the stored events. An index serves every query: there may be millions of rows. */
 export class EventHistory {
   readonly #knex: Knex
 
+  /** @internal */
   constructor({ knex }: Pick<Core, 'knex'>) {
     this.#knex = knex
   }
@@ -89,6 +108,8 @@ export class EventHistory {
   /**
    * Lists the newest events first, in a stable order: each event is on one page only.
    *
+   * @param portal default `default`
+   * @returns `next` for the option `before` of the next page; `undefined` on the last one
    * @throws ConfigurationError for an invalid date or `before`
    */
   async list(
@@ -122,7 +143,12 @@ export class EventHistory {
     return { events, next: rows.length > pageSize ? cursorOf(events.at(-1)) : undefined }
   }
 
-  /** Reads page after page, as fast as the caller consumes them, so that few events are in memory. */
+  /**
+   * Reads page after page, as fast as the caller consumes them, so that few events are in memory.
+   *
+   * @param maxEvents default 100,000
+   * @throws ConfigurationError as `list`
+   */
   async *pages(
     filter: EventFilter,
     portal: string,
@@ -139,7 +165,7 @@ export class EventHistory {
     } while (before !== undefined && left > 0)
   }
 
-  /** @returns the activity of each connected provider by slug, without events of earlier providers with that slug */
+  /** Activity of each connected provider by slug. Events of an earlier provider with that slug do not count. */
   async activity(portal = 'default'): Promise<Map<string, Activity>> {
     const since = new Date(Date.now() - activityDays * DAY).toISOString()
     // One index look-up per provider, instead of grouping all events.

@@ -10,14 +10,15 @@ import type { Core } from '../web/core.ts'
 import { clientNetwork } from '../web/request.ts'
 import type { EventKind, EventOf, PortalEvent } from './event-types.ts'
 
+/** What is stored of each event. */
 export interface EventSettings {
-  /** how much of a client's address is stored: `shortened` keeps a /24, of IPv6 a /48; default `shortened` */
+  /** How much of a client's address is stored. Default `shortened`: its /24 network, of IPv6 its /48. */
   clientAddress: 'full' | 'shortened' | 'none'
-  /** days after which the maintenance deletes an event; default 365 */
+  /** Days after which the maintenance deletes an event: 1 to 3650, default 365. */
   retentionDays: number
 }
 
-/** `events.on('signed-in', (event) => …)` */
+/** Emits each event under its kind: `sso.events.on('signed-in', (event) => …)`. An error in a listener is only logged. */
 export type PortalEvents = EventEmitter<{ [Kind in EventKind]: [EventOf<Kind>] }>
 
 /** Limits how long a user waits for the insert, which may still complete later. */

@@ -1,129 +1,127 @@
 import type { ProblemCode } from '../shared/errors.ts'
 
-/** Fields of every event. No event holds a token, a code or a secret. */
-interface CommonFields {
+/** Fields of every event. No event contains a token, a code or a secret. */
+export interface EventFields<Kind extends string> {
+  /** What happened. */
+  kind: Kind
+  /** Name of the portal. */
   portal: string
-  /** the client's address as far as `events.clientAddress` keeps it; absent without a request */
+  /** The client's address, as far as the option `events.clientAddress` keeps it. Absent without a request. */
   clientAddress?: string | undefined
 }
 
-interface UserFields extends CommonFields {
+/** Fields of the events about one user. */
+export interface UserEventFields<Kind extends string> extends EventFields<Kind> {
+  /** Id of the user. */
   userId: string
-  /** slug; absent if the host signed the user in itself */
+  /** Slug of the provider. Absent if the host signed the user in itself. */
   provider?: string | undefined
 }
 
-interface ProviderFields extends CommonFields {
-  /** slug */
+/** Fields of the events about one provider. */
+export interface ProviderEventFields<Kind extends string> extends EventFields<Kind> {
+  /** Slug of the provider. */
   provider: string
-  /** who did it: the id of a user, `cli`, `code` */
+  /** Who did it: the id of a user, `cli` or `code`. */
   actor: string
 }
 
 /** A session has started. */
-export interface SignedInEvent extends UserFields {
-  kind: 'signed-in'
-}
+export interface SignedInEvent extends UserEventFields<'signed-in'> {}
 
-export interface SignedOutEvent extends UserFields {
-  kind: 'signed-out'
-  /** `provider`: a back-channel or front-channel logout, with the number of sessions */
+/** A user signed out, or the provider ended sessions of the user. */
+export interface SignedOutEvent extends UserEventFields<'signed-out'> {
+  /** `actor: 'provider'` marks a back-channel or front-channel logout. `sessions` is the number of ended sessions. */
   detail?: { actor?: 'provider' | undefined; sessions?: number | undefined } | undefined
 }
 
 /** The user or an operator ended sessions: those of a user, or those that started with a provider. */
-export interface SessionsEndedEvent extends CommonFields {
-  kind: 'sessions-ended'
+export interface SessionsEndedEvent extends EventFields<'sessions-ended'> {
+  /** Id of the user, if the sessions of one user ended. */
   userId?: string | undefined
-  /** slug */
+  /** Slug of the provider, if the sessions that started with one provider ended. */
   provider?: string | undefined
-  /** who did it: the id of a user, `cli`, `code` */
+  /** Who did it: the id of a user, `cli` or `code`. */
   actor: string
+  /** Number of ended sessions. */
   detail: { sessions: number }
 }
 
 /** A sign-in, a registration, a POST from another site, a classic login or a provider's logout token was refused. */
-export interface SignInFailedEvent extends CommonFields {
-  kind: 'sign-in-failed'
-  /** slug; absent if no provider has that name */
+export interface SignInFailedEvent extends EventFields<'sign-in-failed'> {
+  /** Slug of the provider. Absent if no provider has that name. */
   provider?: string | undefined
-  /** the reference on the user's page and in the log */
+  /** The reference on the user's page and in the log. */
   reference: string
-  /** `reason`: the exact cause, for the operator */
+  /** `code` is the problem that the user sees; `reason` is the exact cause, for the operator. */
   detail: { code: ProblemCode | 'logout_token_invalid'; reason: string }
 }
 
 /** An identity was linked to an existing user. */
-export interface IdentityLinkedEvent extends UserFields {
-  kind: 'linked'
-}
+export interface IdentityLinkedEvent extends UserEventFields<'linked'> {}
 
 /** A user removed an identity. */
-export interface IdentityUnlinkedEvent extends UserFields {
-  kind: 'unlinked'
-}
+export interface IdentityUnlinkedEvent extends UserEventFields<'unlinked'> {}
 
 /** A new subject of an Entra account was linked to the user who has this account: same issuer, tenant id and object id. */
-export interface IdentityRelinkedEvent extends UserFields {
-  kind: 'identity-relinked'
-}
+export interface IdentityRelinkedEvent extends UserEventFields<'identity-relinked'> {}
 
 /** A user was created for an identity. */
-export interface UserRegisteredEvent extends UserFields {
-  kind: 'registered'
-}
+export interface UserRegisteredEvent extends UserEventFields<'registered'> {}
 
-/** A code was mailed, verified, or rejected: `reason` says why. */
+/** A verification code was e-mailed, accepted or rejected. */
 export interface EmailVerificationEvent<
   Kind extends 'email-code-sent' | 'email-verified' | 'email-code-failed',
-> extends CommonFields {
-  kind: Kind
+> extends EventFields<Kind> {
+  /** Id of the user, if the user has an account. */
   userId?: string | undefined
+  /** Slug of the provider. */
   provider?: string | undefined
+  /** The reference on the user's page and in the log. */
   reference?: string | undefined
+  /** Why the code was rejected. */
   detail?: { reason?: string | undefined } | undefined
 }
 
 /** A client's first request over a limit. The others of that window are not recorded. */
-export interface RateLimitedEvent extends CommonFields {
-  kind: 'rate-limited'
+export interface RateLimitedEvent extends EventFields<'rate-limited'> {
+  /** The reference on the client's page and in the log. */
   reference: string
-  /** name of the limit: a key of the option `rateLimits`, or `attempt` */
+  /** Name of the limit: a key of the option `rateLimits`, or `attempt`. */
   detail: { limit: string }
 }
 
 /** An administrator returned from the provider's page for admin consent. */
-export interface AdminConsentEvent extends CommonFields {
-  kind: 'admin-consent'
-  /** slug */
+export interface AdminConsentEvent extends EventFields<'admin-consent'> {
+  /** Slug of the provider. */
   provider: string
-  /** a `sign-in-failed` event holds the reason of a refusal; `tenant` is the browser's unverified claim */
+  /** A `sign-in-failed` event contains the reason of a refusal. `tenant` is not verified: the browser sent it. */
   detail: { outcome: 'granted' | 'refused'; tenant?: string | undefined }
 }
 
-export interface ProviderConnectedEvent extends ProviderFields {
-  kind: 'provider-connected'
+/** A provider was connected. */
+export interface ProviderConnectedEvent extends ProviderEventFields<'provider-connected'> {
+  /** `enabled` is `true` or `false`. `testSignIn: 'overridden'`: it was enabled without a test sign-in. */
   detail: { issuer: string; enabled: string; testSignIn?: 'overridden' | undefined }
 }
 
-export interface ProviderChangedEvent extends ProviderFields {
-  kind: 'provider-changed'
-  /** names of the settings; their values before and after, as JSON without secrets */
+/** Settings or the state of a provider changed. */
+export interface ProviderChangedEvent extends ProviderEventFields<'provider-changed'> {
+  /** `change` lists the settings; `before` and `after` are their values as JSON, without secrets. */
   detail: {
     change: string
     before?: string | undefined
     after?: string | undefined
-    /** on enabling: whether a test sign-in had passed */
+    /** When it was enabled: whether a test sign-in had passed. */
     testSignIn?: 'passed' | 'overridden' | undefined
   }
 }
 
 /** An administrator tested the provider with a sign-in, which starts no session. */
-export interface ProviderSignInTestedEvent extends ProviderFields {
-  kind: 'provider-sign-in-tested'
+export interface ProviderSignInTestedEvent extends ProviderEventFields<'provider-sign-in-tested'> {
   /**
-   * `reason`: why it failed, in general; the log and the report hold the exact cause. `secretEncoding`: how the client secret
-   * is encoded from now on, if that changed
+   * `reason` is the problem code of a failure; the log and the report contain the exact cause. `secretEncoding` is set if the
+   * test detected another encoding of the client secret.
    */
   detail: {
     outcome: 'passed' | 'failed'
@@ -133,52 +131,46 @@ export interface ProviderSignInTestedEvent extends ProviderFields {
 }
 
 /** Break-glass access: one browser may use the classic login although a provider is enabled. */
-export interface BreakGlassEvent extends CommonFields {
-  kind: 'break-glass'
-  /** who created the link */
+export interface BreakGlassEvent extends EventFields<'break-glass'> {
+  /** Who created the link: the id of a user, `cli` or `code`. */
   actor: string
-  /** the link was created, or used from `clientAddress` */
+  /** `made`: the link was created. `used`: a browser at `clientAddress` opened it. */
   detail: { step: 'made' | 'used' }
 }
 
-export interface ProviderRemovedEvent extends ProviderFields {
-  kind: 'provider-removed'
-}
+/** A provider was removed. It can be restored for 30 days. */
+export interface ProviderRemovedEvent extends ProviderEventFields<'provider-removed'> {}
 
-/** Client secrets and keys of this many providers were sealed with the portal's new secret. */
-export interface SecretsRotatedEvent extends CommonFields {
-  kind: 'secrets-rotated'
+/** Client secrets and keys were encrypted with the portal's new secret. */
+export interface SecretsRotatedEvent extends EventFields<'secrets-rotated'> {
+  /** Who did it: the id of a user, `cli` or `code`. */
   actor: string
+  /** Number of providers. */
   detail: { providers: string }
 }
 
 /** A retirement was scheduled. Cancelling it is a `provider-changed`. */
-export interface ProviderRetiringEvent extends ProviderFields {
-  kind: 'provider-retiring'
-  /** when the provider will be disabled, ISO 8601 */
+export interface ProviderRetiringEvent extends ProviderEventFields<'provider-retiring'> {
+  /** When the provider will be disabled. ISO 8601. */
   detail: { at: string }
 }
 
 /** A provider was disabled and its sessions ended, on schedule or by an administrator. */
-export interface ProviderRetiredEvent extends ProviderFields {
-  kind: 'provider-retired'
-  /** how many sessions */
+export interface ProviderRetiredEvent extends ProviderEventFields<'provider-retired'> {
+  /** Number of ended sessions. */
   detail: { sessions: number }
 }
 
 /** Recorded 60, 30, 7 and 1 days before a client secret expires at the provider. */
-export interface ClientSecretExpiringEvent extends ProviderFields {
-  kind: 'client-secret-expiring'
-  /** `days` until `end` (ISO 8601), 0 when it has expired */
+export interface ClientSecretExpiringEvent extends ProviderEventFields<'client-secret-expiring'> {
+  /** `days` until `end` (ISO 8601); 0 when it has expired. */
   detail: { days: number; end: string }
 }
 
 /** A removed provider was deleted for good after 30 days. */
-export interface ProviderPurgedEvent extends ProviderFields {
-  kind: 'provider-purged'
-}
+export interface ProviderPurgedEvent extends ProviderEventFields<'provider-purged'> {}
 
-/** One row in `sso_events`, and one call of each listener. */
+/** Any event: one row in `sso_events`, and one call of each listener of `sso.events`. */
 export type PortalEvent =
   | SignedInEvent
   | SignedOutEvent
@@ -204,7 +196,8 @@ export type PortalEvent =
   | ProviderSignInTestedEvent
   | BreakGlassEvent
 
+/** The name of an event, for `sso.events.on`. */
 export type EventKind = PortalEvent['kind']
 
-/** The event of one kind. */
+/** The event of one kind, such as `EventOf<'signed-in'>`. */
 export type EventOf<Kind extends EventKind> = Extract<PortalEvent, { kind: Kind }>

@@ -3,17 +3,21 @@ import { SECOND } from '../shared/time.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
 import type { Branding, Pages, Views } from '../web/pages.ts'
 
-/** A mail as nodemailer takes it. */
+/** A mail, in the shape that nodemailer accepts. */
 export interface MailMessage {
-  /** default: the transport's own */
+  /** Sender, from the option `mailFrom`. Omitted: the transport's own. */
   from?: string | undefined
+  /** Address of the recipient. */
   to: string
+  /** One line of text. */
   subject: string
+  /** The mail as plain text. */
   text: string
+  /** The mail as HTML. */
   html: string
 }
 
-/** Sends mail: a transport of nodemailer (`createTransport(…)`), or a function with the same effect. */
+/** Sends a mail within 10 seconds: a transport of nodemailer (`createTransport(…)`), or a function. It rejects if it cannot. */
 export type Mailer =
   | { sendMail(message: MailMessage): Promise<unknown> }
   | ((message: MailMessage) => Promise<unknown>)

@@ -13,10 +13,13 @@ import type { ManagementContext } from './context.ts'
 
 /** A key of `private_key_jwt`, without its private half. */
 export interface PublishedKey {
+  /** Thumbprint of the public half (RFC 7638). */
   kid: string
+  /** Algorithm of the signature (RFC 7518, 3.1). */
   alg: ClientKeyAlgorithm
+  /** Whether it signs. */
   state: KeyState
-  /** Signs from then on. ISO 8601. */
+  /** Time from which it signs. ISO 8601. */
   from: string
 }
 

@@ -4,11 +4,13 @@ import { ManagementError } from '../shared/errors.ts'
 import { HOUR } from '../shared/time.ts'
 import type { ManagementContext } from './context.ts'
 
+/** Options of `enable`. */
 export interface EnableOptions extends ActOptions {
   /** Enable it although no test sign-in has passed. The event log records it. Default false. */
   withoutTestSignIn?: boolean | undefined
 }
 
+/** Options of `disable` and `remove`. */
 export interface DisableOptions extends ActOptions {
   /** Also end the sessions that started with it. Default false: they last until they expire. */
   endSessions?: boolean | undefined

@@ -14,6 +14,7 @@ import { type ProviderInput, readChanges, readInput } from './provider-input.ts'
 import { assertMayReference } from './secret-reference-rules.ts'
 import { updateProvider } from './update-provider.ts'
 
+/** Options of `import`. */
 export interface ImportOptions extends ActOptions {
   /** Client secrets by slug. A value such as `env:NAME` or `file:/path` is a reference, see `secretReferences`. */
   clientSecrets?: Readonly<Record<string, string>> | undefined
@@ -23,7 +24,9 @@ export interface ImportOptions extends ActOptions {
   dryRun?: boolean | undefined
 }
 
+/** The outcome for one provider of the file. */
 export interface ImportResult {
+  /** Name in URLs. */
   slug: string
   /** `unchanged`: it is already connected. In a dry run: what would happen. */
   outcome: 'connected' | 'updated' | 'unchanged' | 'failed'

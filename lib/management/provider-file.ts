@@ -5,18 +5,23 @@ import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { parse } from './provider-input.ts'
 
-/** Providers for another portal or stage. Without ids, portal and state: those belong to one installation. */
+/** Providers for another portal or stage, without what belongs to one installation: ids, portal, state and secrets. */
 export interface ProviderFile {
-  format: typeof fileFormat
-  version: typeof fileVersion
+  /** Identifies the file format. */
+  format: 'express-portal-sso providers'
+  /** Version of the file format. */
+  version: 1
   /** In the order of the login page. */
   providers: ProviderInFile[]
 }
 
+/** One provider of a file. */
 export interface ProviderInFile {
+  /** Name in URLs. */
   slug: string
+  /** Name of the preset. */
   preset: string
-  /** `null`: none, not even the preset's default. */
+  /** Values by setting, as `ProviderChanges`. `null`: none, not even the preset's default. */
   settings: Record<string, unknown>
 }
 

@@ -15,8 +15,8 @@ import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
 /**
- * What `connect` takes: a slug, a preset with the answers that it asks for, and settings. The issuer may come from the
- * preset. `null` overrides the preset's default.
+ * Input of `connect`: a slug, a preset with answers to its questions, and settings. The preset may supply the issuer. `null`
+ * overrides the preset's default.
  */
 export type ProviderInput = { [Name in SettingName]?: SettingsInput[Name] | null | undefined } & {
   /** Name in URLs, unique in the portal: `/login/acme`. */

@@ -51,12 +51,12 @@ export class ProvidersApi {
     return await this.#context.providersTable.list(this.#resolve(options).portal)
   }
 
-  /** @throws ManagementError `not_found` */
+  /** Returns a connected provider. @throws ManagementError `not_found` */
   async get(slug: string, options: ActOptions = {}): Promise<Provider> {
     return await this.#context.providersTable.get(this.#resolve(options).portal, slug)
   }
 
-  /** `undefined`: no such provider. */
+  /** Returns a connected provider, or `undefined`. */
   async find(slug: string, options: ActOptions = {}): Promise<Provider | undefined> {
     return await this.#context.providersTable.find(this.#resolve(options).portal, slug)
   }
@@ -110,6 +110,8 @@ export class ProvidersApi {
   }
 
   /**
+   * Shows it on the login page immediately.
+   *
    * @throws ManagementError `not_allowed` when no test sign-in has passed with the current settings; for the first provider
    *   of a portal it must be at most 12 hours old and have ended with an existing user
    */
@@ -132,7 +134,7 @@ export class ProvidersApi {
     await recommendProvider(this.#context, undefined, this.#resolve(options))
   }
 
-  /** @param slugs in their new order on the login page; the others follow */
+  /** Changes the order of the login page. @param slugs in their new order; the others follow */
   async reorder(slugs: readonly string[], options: ActOptions = {}): Promise<void> {
     await reorderProviders(this.#context, slugs, this.#resolve(options))
   }
@@ -167,7 +169,7 @@ export class ProvidersApi {
     await retireProvider(this.#context, slug, at, this.#resolve(options))
   }
 
-  /** @throws ManagementError `conflict` when the date has passed */
+  /** Keeps the provider beyond the date of `retire`. @throws ManagementError `conflict` when the date has passed */
   async cancelRetirement(slug: string, options: ActOptions = {}): Promise<void> {
     await cancelRetirement(this.#context, slug, this.#resolve(options))
   }

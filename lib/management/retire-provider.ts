@@ -5,17 +5,21 @@ import { ManagementError } from '../shared/errors.ts'
 import { DAY } from '../shared/time.ts'
 import type { ManagementContext } from './context.ts'
 
+/** How many users depend on a provider. */
 export interface ProviderUsage {
-  /** Users who are linked to it. */
+  /** Number of users who are linked to it. */
   people: number
-  /** Those of them who have no other sign-in method. */
+  /** Number of those without another sign-in method. */
   onlyWayIn: number
 }
 
+/** A removed provider that can still be restored. */
 export interface RemovedProvider {
+  /** Name in URLs. */
   slug: string
+  /** Name on the login page. */
   displayName: string
-  /** ISO 8601. */
+  /** When it was removed. ISO 8601. */
   removedAt: string
 }
 

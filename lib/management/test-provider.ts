@@ -20,8 +20,9 @@ import {
 } from './checks/metadata.ts'
 import { reach } from './checks/reach.ts'
 
-/** A provider that cannot work is not saved. Names each failed check and what to do. */
+/** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
 export class ProviderTestError extends ManagementError {
+  /** All results of the test. */
   readonly checks: readonly Check[]
 
   constructor(checks: readonly Check[]) {
@@ -35,18 +36,21 @@ export class ProviderTestError extends ManagementError {
   }
 }
 
-/** Result of the connection test: everything that can be found out before anyone signs in. */
+/** Result of the connection test: everything that can be tested before a user signs in. */
 export interface ProviderTest {
-  /** No check failed. */
+  /** True if no check failed. */
   ok: boolean
+  /** Results in the order of the checks. */
   checks: Check[]
-  /** As the provider's own metadata spell it. `undefined`: they could not be read. */
+  /** As the provider's metadata spell it. Absent if they could not be read. */
   issuer?: string
+  /** The method to use, as entered or from the metadata. Absent if none fits. */
   clientAuthentication?: ClientAuthentication
+  /** The algorithm of ID tokens, as entered or from the metadata. Absent if none fits. */
   signingAlgorithm?: SigningAlgorithm
   /** The encoding of `client_secret_basic` that the provider accepted. */
   secretEncoding?: SecretEncoding | undefined
-  /** For a key of `private_key_jwt`. */
+  /** The algorithm for a new key of `private_key_jwt`. */
   clientKeyAlgorithm?: ClientKeyAlgorithm | undefined
 }
 

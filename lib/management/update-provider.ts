@@ -22,8 +22,9 @@ import { assertFits, readChanges, secretsIn } from './provider-input.ts'
 import { assertMayReference } from './secret-reference-rules.ts'
 import { testAndResolve } from './test-provider.ts'
 
+/** Options of `update`. */
 export interface UpdateOptions extends ActOptions {
-  /** Version of the row that the changes are based on. A newer row is not overwritten. */
+  /** `Provider.version` that the changes are based on. A newer row is not overwritten. Default: any. */
   version?: number | undefined
 }
 

@@ -6,16 +6,16 @@ import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
 import { createAddressRules } from './address-rules.ts'
 import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
 
-/** Limits for outbound requests to providers. */
+/** Limits for requests to providers. */
 export interface OutboundSettings {
-  /** for a whole exchange: queue, connection, headers and body; default 5, at most 6 */
+  /** Seconds for a whole exchange: queue, connection, headers and body. 1 to 6, default 5. */
   timeoutSeconds: number
   /**
-   * addresses and ranges to allow although they are not public, such as `10.20.0.0/16`; default none. The loopback is allowed,
-   * too, while `baseUrl` is on it
+   * Addresses and ranges, at most 100, that are allowed although they are not public, such as `10.20.0.0/16`. Default none; while
+   * `baseUrl` is on the loopback, that is allowed as well.
    */
   allowedAddresses: string[]
-  /** concurrent requests of one provider to one origin; more are queued; default 32 */
+  /** Concurrent requests of one provider to one origin; further ones are queued. 1 to 1000, default 32. */
   concurrency: number
 }
 

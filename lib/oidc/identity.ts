@@ -2,26 +2,29 @@ import { assertTenant, guid, pinsTenants } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 
-/** The validated result of a sign-in at a provider: the only value that the protocol passes to the portal's rules. */
+/** The validated result of a sign-in at a provider. */
 export interface Identity {
+  /** The `iss` claim. */
   readonly issuer: string
+  /** The `sub` claim: with the issuer, it identifies the user at the provider. At most 255 characters. */
   readonly subject: string
-  /** normalized; `undefined` when the provider sent no valid address */
+  /** Normalized. `undefined` if the provider sent no valid address. */
   readonly email?: string | undefined
-  /** the provider confirms the address, and is trusted to do so */
+  /** Whether the provider confirms the address and is trusted to do so. */
   readonly emailTrusted: boolean
+  /** The `name` claim, else given and family name. */
   readonly name?: string | undefined
   /** Entra only: the `tid` and `oid` claims. They are the same in every app registration; `sub` is not. */
   readonly entra?: { readonly tenantId: string; readonly objectId: string } | undefined
-  /** the `sid` claim */
+  /** The `sid` claim: identifies the session at the provider. */
   readonly sid?: string | undefined
-  /** the ID token, for `id_token_hint` only; empty when it is too long to store */
+  /** The ID token, for `id_token_hint` only. Empty when it is too long to store. */
   readonly logoutHint: string
-  /** when the attempt started, by the portal's clock: milliseconds since 1970 */
+  /** When the attempt started, by the portal's clock. Milliseconds since 1970. */
   readonly askedAt: number
-  /** the `auth_time` claim: when the user last authenticated at the provider; seconds since 1970 */
+  /** The `auth_time` claim: when the user last authenticated at the provider. Seconds since 1970. */
   readonly authenticatedAt?: number | undefined
-  /** the `acr` claim: how the user authenticated */
+  /** The `acr` claim: how the user authenticated. */
   readonly acr?: string | undefined
 }
 

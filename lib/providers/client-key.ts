@@ -10,7 +10,7 @@ export interface ClientKey {
   jwk: JWK
 }
 
-/** `next`: published, signs from `from` on, so that the provider has time to fetch it */
+/** `next`: published but not used yet, so that the provider has time to fetch it. `retired`: still published, signs no more. */
 export type KeyState = 'next' | 'signing' | 'retired'
 
 export interface Standing<Key> {
@@ -30,6 +30,7 @@ export const clientKeyAlgorithms = [
   'PS512',
   'RS512',
 ] as const
+/** Algorithm of a key of `private_key_jwt` (RFC 7518, 3.1). */
 export type ClientKeyAlgorithm = (typeof clientKeyAlgorithms)[number]
 
 /** milliseconds from publishing a key to signing with it: providers cancel-retirement a key set for minutes, seldom for longer */

@@ -3,14 +3,19 @@ import type { StoredSettings } from './settings.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. Its secrets are not part of it and never leave the table. */
 export interface Provider extends Readonly<StoredSettings> {
+  /** UUID of the row. */
   readonly id: string
+  /** Name of the portal. */
   readonly portal: string
-  /** Name in URLs, unique in the portal. */
+  /** Name in URLs, unique in the portal: 1 to 40 lower-case letters, digits and dashes. */
   readonly slug: string
+  /** Name of the preset, such as `entra` or `generic`. */
   readonly preset: string
+  /** Whether the login page shows it and users may sign in with it. */
   readonly enabled: boolean
+  /** Whether the login page shows it first, with a badge. */
   readonly recommended: boolean
-  /** Place on the login page. */
+  /** Place on the login page, in ascending order. */
   readonly position: number
   /** When a test sign-in with these settings passed. ISO 8601. */
   readonly testSignInAt?: string | undefined
@@ -26,10 +31,13 @@ export interface Provider extends Readonly<StoredSettings> {
 
 /** One result of the connection test. */
 export interface Check {
+  /** Name of the check, such as `reach`. */
   name: string
+  /** `failed` prevents saving; a `warning` does not. */
   result: 'ok' | 'warning' | 'failed'
+  /** The result as a sentence. */
   message: string
-  /** What to do. */
+  /** What the administrator should do. */
   hint?: string
 }
 

@@ -6,9 +6,9 @@ import { ManagementError } from '../shared/errors.ts'
 
 /** Which references to client secrets are allowed. Default: none. */
 export interface SecretReferenceOptions {
-  /** Names of environment variables, such as `/\w+_CLIENT_SECRET/`. It must match the whole name. */
+  /** Names of environment variables, such as `/SSO_[A-Z_]+/`. It must match the whole name. Default none. */
   env?: RegExp | undefined
-  /** Absolute paths of folders whose files may be read, such as `/run/secrets`. Links that lead out of them are refused. */
+  /** Absolute paths of folders whose files may be read, such as `/run/secrets`. Links out of them are refused. Default none. */
   directories?: readonly string[] | undefined
 }
 

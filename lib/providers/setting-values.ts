@@ -1,16 +1,16 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 
-/** How the portal authenticates to a provider's token endpoint (OpenID Connect Core 9). */
 export const clientAuthentications = [
   'client_secret_basic',
   'client_secret_post',
   'private_key_jwt',
   'none',
 ] as const
+/** How the portal authenticates to a provider's token endpoint (OpenID Connect Core 9). */
 export type ClientAuthentication = (typeof clientAuthentications)[number]
 
-/** Asymmetric only: with an HMAC, anyone who learns the client secret could sign tokens. */
+// Asymmetric only: with an HMAC, anyone who learns the client secret could sign tokens.
 export const signingAlgorithms = [
   'RS256',
   'PS256',
@@ -24,6 +24,7 @@ export const signingAlgorithms = [
   'ES512',
   'Ed25519',
 ] as const
+/** Algorithm of ID tokens (RFC 7518, 3.1; RFC 8037). All are asymmetric. */
 export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 
 export const prompts = ['login', 'select_account', 'consent'] as const
@@ -33,8 +34,8 @@ export type Prompt = (typeof prompts)[number]
 export const logoutReaches = ['provider', 'portal', 'ask'] as const
 export type LogoutReach = (typeof logoutReaches)[number]
 
-/** `client_secret_basic` with form-encoded id and secret (RFC 6749, 2.3.1), or with both as they are. */
 export const secretEncodings = ['form', 'raw'] as const
+/** How `client_secret_basic` sends id and secret: form-encoded (RFC 6749, 2.3.1), or as they are. */
 export type SecretEncoding = (typeof secretEncodings)[number]
 
 /** Parameters of the authorization request that the plugin sets itself. */

@@ -88,6 +88,7 @@ export const settings = {
     required: true,
     section: 'basic',
   }),
+  /** The client identifier that the provider issued (RFC 6749, 2.2). At most 255 characters. */
   clientId: setting({
     schema: printable.min(1).max(255, 'is too long'),
     column: 'client_id',
@@ -315,27 +316,29 @@ export const settings = {
   }),
 }
 
-type Settings = typeof settings
-type ValueOf<Name extends keyof Settings> = Settings[Name] extends Setting<infer Value> ? Value : never
+/** The name of a setting. */
+export type SettingName = keyof ProviderSettings
 
-export type SettingName = keyof Settings
+/** The settings of a provider: validated, with defaults filled in. */
+export type ProviderSettings = {
+  [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer Value> ? Value : never
+}
 
-/** An administrator's settings, validated, with defaults filled in. */
-export type ProviderSettings = { [Name in SettingName]: ValueOf<Name> }
+/** Settings as an administrator enters them. An omitted setting has its default. */
+export type SettingsInput = { [Name in keyof ProviderSettings]?: ProviderSettings[Name] | undefined }
 
-/** What an administrator enters. Omitted or `undefined`: the default. */
-export type SettingsInput = { [Name in SettingName]?: ValueOf<Name> | undefined }
+/** Changes of settings. An omitted setting keeps its value; `null` resets it to its default. */
+export type ProviderChanges = { [Name in keyof ProviderSettings]?: ProviderSettings[Name] | null | undefined }
 
-/** Omitted: unchanged. `null`: reset to the default. */
-export type ProviderChanges = { [Name in SettingName]?: ValueOf<Name> | null | undefined }
+/** Settings that the connection test detects if they are omitted. */
+export type DetectedSetting = 'clientAuthentication' | 'signingAlgorithm' | 'secretEncoding'
 
-/** Resolved by the connection test where the administrator left them open. */
-export type DetectedName = 'clientAuthentication' | 'signingAlgorithm' | 'secretEncoding'
-type SecretName = 'clientSecret'
+/** Settings that are encrypted at rest and never returned. */
+export type SecretSetting = 'clientSecret'
 
-/** The settings of a connected provider; secrets are not part of it. */
-export type StoredSettings = Omit<ProviderSettings, DetectedName | SecretName> & {
-  [Name in DetectedName]: NonNullable<ValueOf<Name>>
+/** The settings of a connected provider: the detected ones have a value, and secrets are left out. */
+export type StoredSettings = Omit<ProviderSettings, DetectedSetting | SecretSetting> & {
+  [Name in DetectedSetting]: NonNullable<ProviderSettings[Name]>
 }
 
 // Functions, not constants: a test adds a setting to the table and expects it everywhere.

@@ -1,17 +1,18 @@
 import type { Locale } from '../web/locale.ts'
 
-/** A field that the host adds to the registration form. Its value goes to `UserDirectory.create` and nowhere else. */
+/** A field that the host adds to the registration form. Only `UserDirectory.create` receives its value. */
 export interface RegistrationField {
-  /** key in `registration.fields` */
+  /** Key of the value in `Registration.fields`: a letter, then letters, digits and `_`, at most 40 characters. */
   name: string
+  /** Shown beside the field, 1 to 100 characters. */
   label: string
-  /** default `text` */
+  /** Default `text`. */
   type?: 'text' | 'tel' | 'select' | 'checkbox' | undefined
-  /** default false */
+  /** Whether the user must fill it in. Default false. */
   required?: boolean | undefined
-  /** the whole value must match; for `text` and `tel` */
+  /** For `text` and `tel`: must match the whole value. Default: any text of at most 200 characters. */
   pattern?: RegExp | undefined
-  /** for `select` */
+  /** For `select`: the choices. */
   options?: { value: string; label: string }[] | undefined
 }
 

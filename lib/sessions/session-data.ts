@@ -7,11 +7,11 @@ import type { Logger } from '../shared/logger.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { User } from '../users/user-directory.ts'
 
-/** Users recognize their sessions by these names. We store no further details of a browser. */
+/** Names by which users recognize their sessions. No further details of a browser are stored. */
 export interface Device {
-  /** such as `Firefox` */
+  /** Such as `Firefox`. `undefined` if unknown. */
   browser: string | undefined
-  /** such as `Windows` */
+  /** Such as `Windows`. `undefined` if unknown. */
   os: string | undefined
 }
 

@@ -3,15 +3,15 @@ import type { SessionData } from 'express-session'
 /** How long a session lasts. */
 export interface SessionLimits {
   /**
-   * minutes without a request after which a session expires; default 30. It is renewed once a tenth of that time has passed, so
-   * it expires after 0.9 to 1 of it
+   * Minutes without a request after which a session expires: up to 1440, default 30. A session is renewed once a tenth of that
+   * time has passed, so it expires after 0.9 to 1 of it.
    */
   idleMinutes: number
-  /** hours after which a session expires, used or not; default 12 */
+  /** Hours after which a session expires, even if it is used: up to 720, default 12. */
   absoluteHours: number
 }
 
-/** Limits of one portal. An omitted limit is the one of all portals. */
+/** Session limits of one portal. An omitted limit is that of all portals. */
 export type PartialLimits = { [name in keyof SessionLimits]?: number | undefined }
 
 /** The limits of one portal's sessions. */

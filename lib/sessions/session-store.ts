@@ -76,15 +76,19 @@ export class IdleMemoryStore extends MemoryStore {
   }
 }
 
-/** A connected client or cluster of the `redis` package, 5 or newer. */
+/** What the plugin needs of a connected client or cluster of the package `redis`, version 5 or newer. */
 export interface RedisLike extends RedisCounter {
+  /** Redis command GET. */
   get(key: string): Promise<unknown>
+  /** Redis command SET with EX, and XX if `condition` says so. */
   set(
     key: string,
     value: string,
     options: { expiration: { type: 'EX'; value: number }; condition?: 'XX' },
   ): Promise<unknown>
+  /** Redis command DEL. */
   del(keys: string[]): Promise<unknown>
+  /** Redis command EXPIRE. */
   expire(key: string, seconds: number): Promise<unknown>
 }
 

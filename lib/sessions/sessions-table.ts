@@ -37,15 +37,17 @@ export interface NewSession extends Device {
 
 /** The public data of a session: nothing by which an attacker could take it over. */
 export interface SessionInfo extends Device {
-  /** identifies the session, but cannot be used to open it */
+  /** Identifies the session, but cannot be used to open it. */
   id: string
+  /** Id of the user. */
   userId: string
-  /** slug */
+  /** Slug of the provider. `undefined` if the host signed the user in itself. */
   provider: string | undefined
+  /** From the option `session.location`; default the client address as far as `events.clientAddress` keeps it. */
   location: string | undefined
-  /** ISO 8601 */
+  /** When the user signed in. ISO 8601. */
   startedAt: string
-  /** ISO 8601; updated once a tenth of the idle time has passed */
+  /** When the user last sent a request. ISO 8601; updated once a tenth of the idle time has passed. */
   lastSeenAt: string
 }
 

@@ -33,6 +33,7 @@ export const problemStatus = {
   internal: 500,
 } as const
 
+/** The problem of a refused or failed request. `docs/errors.md` describes each. */
 export type ProblemCode = keyof typeof problemStatus
 
 /**
@@ -40,7 +41,9 @@ export type ProblemCode = keyof typeof problemStatus
  * log only. Neither may contain a token, a code or a secret.
  */
 export class PortalSsoError extends Error {
+  /** Selects the text that the user reads. */
   readonly code: ProblemCode
+  /** HTTP status of the response: 4xx or 5xx. */
   readonly status: number
 
   constructor(code: ProblemCode, message: string, options?: ErrorOptions) {
@@ -53,6 +56,7 @@ export class PortalSsoError extends Error {
 
 /** A wrong option, argument or environment variable. The message says what to write instead; only administrators see it. */
 export class ConfigurationError extends Error {
+  /** Always `invalid_configuration`. */
   readonly code = 'invalid_configuration'
 
   constructor(message: string, options?: ErrorOptions) {
@@ -61,16 +65,23 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** One problem of an input, by the path of the setting, such as `emailDomains.0`. Without a path: the input as a whole. */
+/** One problem of an input. */
 export interface Issue {
+  /** Path of the setting, such as `emailDomains.0`. Omitted: the problem concerns the input as a whole. */
   path?: string | undefined
+  /** What is wrong, or what to write instead. It never quotes a secret. */
   message: string
 }
 
+/**
+ * `not_found`: no such provider. `conflict`: its state does not permit the change. `invalid`: see `issues`. `test_failed`: the
+ * connection test failed, see `checks` of `ProviderTestError`. `not_allowed`: a rule of the portal forbids it.
+ */
 export type ManagementErrorCode = 'not_found' | 'conflict' | 'invalid' | 'test_failed' | 'not_allowed'
 
 /** An administrator's request that cannot be carried out. Nothing was changed, unless the message says so. */
 export class ManagementError extends Error {
+  /** The kind of the problem. */
   readonly code: ManagementErrorCode
   /** Problems by setting. Forms show each beside its field, the command line beside its option. */
   readonly issues: readonly Issue[]
@@ -88,8 +99,9 @@ function describeIssue({ path, message }: Issue): string {
   return path === undefined ? message : `${path}: ${message}`
 }
 
-/** Thrown by `UserDirectory.create` if another registration took the address in the meantime. */
+/** Thrown by `UserDirectory.create` if another user has the address, such as from a registration at the same moment. */
 export class EmailTakenError extends Error {
+  /** Always `email_taken`. */
   readonly code = 'email_taken'
 
   constructor(options?: ErrorOptions) {

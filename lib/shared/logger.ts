@@ -1,9 +1,12 @@
 import { sanitizeText } from './sanitize-text.ts'
 
-/** The subset of pino's interface that we use. */
+/** The subset of pino's interface that the plugin uses. Errors that a logger throws are ignored. */
 export interface Logger {
+  /** Logs the normal course of events. @param fields - plain values, without tokens, codes and secrets */
   info(fields: object, message: string): void
+  /** Logs a problem that needs no immediate action, such as a refused sign-in. */
   warn(fields: object, message: string): void
+  /** Logs a failure of the portal, its database, Redis or mailer. */
   error(fields: object, message: string): void
 }
 

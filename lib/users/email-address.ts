@@ -4,7 +4,7 @@ import { domainToASCII } from 'node:url'
  * Normalizes an address: trimmed, ASCII letters in lower case, the domain in ASCII form. Look-alikes stay different addresses:
  * Unicode case folding would turn the KELVIN SIGN into a `k`, and an attacker could take over another user's account.
  *
- * @returns `undefined` for text that is no address
+ * @returns `undefined` for a value that is no address
  */
 export function normaliseEmail(text: unknown): string | undefined {
   if (typeof text !== 'string' || text.length > 1000) return undefined

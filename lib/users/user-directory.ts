@@ -1,15 +1,17 @@
 import { types } from 'node:util'
 import { StaleCache } from '../shared/cache.ts'
 
-/** The fields of a user that the plugin needs; a host's user may have more. It becomes `req.user`. */
+/** The fields of a user that the plugin needs. A host's user may have more. It becomes `req.user`. */
 export interface User {
+  /** Unique and unchanging, at most 255 characters. */
   readonly id: string
-  /** normal form, see `normaliseEmail` */
+  /** Normalized, see `normaliseEmail`. */
   readonly email: string
+  /** The name that pages and mails show. */
   readonly name: string
   /**
-   * false: refused everywhere; running sessions end within `session.userCacheSeconds` (default 5). To end them at once, call
-   * `sso.sessions.endAll({ userId })` after deactivating the user. Left out: active
+   * `false`: sign-ins are refused, and running sessions end within `session.userCacheSeconds` (default 5). To end them at once,
+   * call `sso.sessions.endAll({ userId })` after deactivating the user. Default: active.
    */
   readonly active?: boolean
 }
@@ -21,23 +23,37 @@ export function isActive({ active }: User): boolean {
 
 /** The data of a new account, from the registration form or the provider. */
 export interface Registration {
-  /** normal form */
+  /** Verified and normalized, see `normaliseEmail`. */
   readonly email: string
+  /** As the user confirmed it, 1 to 200 characters. */
   readonly name: string
-  /** values of the host's `registrationFields` */
+  /** Values of the option `registrationFields`, by name: a checkbox gives a boolean, all others text. */
   readonly fields: Readonly<Record<string, string | boolean>>
 }
 
-/** The portal's users; implemented by the host, by default the table `sso_users`. */
+/** The portal's users: implemented by the host, or by default the table `sso_users`. */
 export interface UserDirectory {
   /**
+   * Finds a user by id. A rejection makes the request fail with 503 and ends no session.
+   *
    * @param id may be any text that an administrator entered: return `undefined`, not an error, for an impossible id
-   * @returns `undefined` or `{ active: false }` ends the user's sessions, see `User.active`
+   * @param portal name of the portal
+   * @returns `undefined` or a user with `active: false` ends the user's sessions
    */
   findById(id: string, portal: string): Promise<User | undefined>
-  /** @param email in normal form, which must match exactly (`normaliseEmail` is exported for the host's own table) */
+  /**
+   * Finds a user by e-mail address.
+   *
+   * @param email normalized; it must match exactly (`normaliseEmail` is exported for the host's own table)
+   * @param portal name of the portal
+   */
   findByEmail(email: string, portal: string): Promise<User | undefined>
-  /** @throws EmailTakenError if another user has the address; the plugin then links or refuses */
+  /**
+   * Creates a user after the registration.
+   *
+   * @param portal name of the portal
+   * @throws EmailTakenError if another user has the address; the plugin then links the accounts or refuses
+   */
   create(registration: Registration, portal: string): Promise<User>
 }
 

@@ -43,14 +43,15 @@ export class Views {
   }
 }
 
+/** How the pages and mails present the portal. */
 export interface Branding {
-  /** the portal's name; default `Portal` */
+  /** The portal's name, 1 to 60 characters. Default `Portal`. */
   name: string
-  /** URL of an image, from this site or https */
+  /** URL of an image, on this site or https. Default none. */
   logo?: string | undefined
-  /** URL of a stylesheet loaded after ours, from this site or https */
+  /** URL of a stylesheet that is loaded after the plugin's own, on this site or https. Default none. */
   stylesheet?: string | undefined
-  /** the support contact as shown to users: `it-help@example.com` */
+  /** The support contact that users see, such as `it-help@example.com`: at most 200 characters. Default none. */
   support?: string | undefined
 }
 

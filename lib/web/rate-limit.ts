@@ -9,24 +9,25 @@ import type { Core } from './core.ts'
 import { clientNetwork } from './request.ts'
 
 /**
- * Requests per minute from one client address (IPv6: one /64) to each kind of route. With the defaults, 1,000 colleagues
- * behind one address can all sign in within the same minute, twice.
+ * Requests per minute from one client address (IPv6: one /64) to each kind of route, 1 to 1,000,000. With the defaults, 1,000
+ * colleagues behind one address can all sign in within the same minute, twice.
  */
 export interface RateLimits {
-  /** starts of a sign-in; default 2000 */
+  /** Starts of a sign-in. Default 2000. */
   start: number
-  /** authorization responses; default 2000: a posted one takes two requests */
+  /** Authorization responses. Default 2000: a posted one takes two requests. */
   callback: number
-  /** the registration form and the account page; default 2000: shown and sent */
+  /** Requests to the registration form and the account page. Default 2000. */
   registration: number
-  /** entering or requesting an e-mailed code; default 200: each costs a mail or an attempt */
+  /** Entering or requesting an e-mailed code. Default 200: each costs a mail or an attempt. */
   code: number
-  /** signing out; default 2000: the back-channel logouts of a provider come from one address */
+  /** Sign-outs. Default 2000: all back-channel logouts of a provider come from one address. */
   logout: number
 }
 
-/** The Redis command that the limits need. */
+/** The Redis command that counts requests. */
 export interface RedisCounter {
+  /** Redis command EVAL. */
   eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
 }
 
