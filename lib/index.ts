@@ -26,9 +26,9 @@ export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.
 
+export type { UsersApi } from './management/users-api.ts'
 export type { Identity } from './oidc/identity.ts'
 export { normaliseEmail } from './users/email-address.ts'
-export type { UsersApi } from './management/users-api.ts'
 export type { Registration, User, UserDirectory } from './users/user-directory.ts'
 
 // Providers.

@@ -45,7 +45,10 @@ export function addEvents(program: Command): void {
     .action((flags: EventFlags) =>
       withSsoContext(async ({ sso }) => {
         if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        await printEvents(sso.history.pages(readFilter(flags), { portal: flags.portal, maxEvents: readLimit(flags) }), flags)
+        await printEvents(
+          sso.history.pages(readFilter(flags), { portal: flags.portal, maxEvents: readLimit(flags) }),
+          flags,
+        )
       }),
     )
 }

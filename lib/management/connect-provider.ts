@@ -9,7 +9,12 @@ import { testAndResolve } from './test-provider.ts'
 
 /** Checks, discovers, tests and saves: the action behind admin pages, command line and code. */
 export async function connectProvider(
-  { urls, events, outbound, providersTable }: ManagementContext,
+  {
+    urls,
+    events,
+    outbound,
+    providersTable,
+  }: Pick<ManagementContext, 'urls' | 'events' | 'outbound' | 'providersTable'>,
   input: ProviderInput,
   { portal, actor, source }: ResolvedActOptions,
 ): Promise<Provider> {

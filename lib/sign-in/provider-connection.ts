@@ -33,7 +33,9 @@ export class ProviderConnection {
   /** Passport gets strategies by name: given an instance, it would mix up concurrent requests. */
   readonly strategyName: string
   readonly #context: ConnectionContext
-  #client: { building: Promise<ProviderClient>; expiresAt: number; referencedSecret?: string | undefined } | undefined
+  #client:
+    | { building: Promise<ProviderClient>; expiresAt: number; referencedSecret?: string | undefined }
+    | undefined
   #dropped = false
 
   constructor(provider: Provider, strategyName: string, context: ConnectionContext) {
@@ -52,7 +54,8 @@ export class ProviderConnection {
   async client(): Promise<ProviderClient> {
     const referencedSecret = await this.#readReferencedSecret()
     const kept = this.#client
-    if (kept && Date.now() < kept.expiresAt && kept.referencedSecret === referencedSecret) return await kept.building
+    if (kept && Date.now() < kept.expiresAt && kept.referencedSecret === referencedSecret)
+      return await kept.building
     const building = this.#buildClient(referencedSecret)
     const current = { building, expiresAt: Date.now() + metadataTtlMs, referencedSecret }
     this.#client = current

@@ -135,10 +135,7 @@ describe('a request by a non-administrator', () => {
     ['the user was deactivated', () => portal.knex('sso_users').update({ active: false })],
   ])('is refused if %s while the POST was held open', async (_why, end) => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
-    const { id } = await portal.sso.users.create(
-      { email: 'ada@example.com', name: 'Ada', fields: {} },
-      'default',
-    )
+    const { id } = await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     const visitor = new Visitor()
     await signIn({ portal, visitor }, 'acme')
     expect((await visitor.get(`${portal.url}/admin/sso/acme`)).status).toBe(200)
@@ -741,10 +738,7 @@ describe('an act of an administrator', () => {
 
   it('is recorded with its actor', async () => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
-    const ada = await portal.sso.users.create(
-      { email: 'ada@example.com', name: 'Ada', fields: {} },
-      'default',
-    )
+    const ada = await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     admin = new Visitor()
     await signIn({ portal, visitor: admin }, 'acme')
     await done('/new/generic', { ...entries(other), act: 'save' })

@@ -74,10 +74,7 @@ describe('every action is one row and one event', () => {
     portal.sso.events.on('sign-in-failed', (event) => codes.push(event.detail.code))
     portal.sso.events.on('signed-in', (event) => users.push(event.userId))
     portal.sso.events.on('provider-changed', (event) => changes.push(event.provider + event.detail.change))
-    const ada = await portal.sso.users.create(
-      { email: 'ada@example.com', name: 'Ada', fields: {} },
-      'default',
-    )
+    const ada = await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     await new Visitor().open(`${portal.url}/login/acme`)
     await new Visitor().get(`${portal.url}/login/acme/callback?code=x&state=x`)
     await portal.sso.providers.disable('acme')

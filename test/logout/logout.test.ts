@@ -591,7 +591,7 @@ describe('a real provider (oidc-provider), at which a user signs out in one brow
     open.push(real)
     const clientSecret = 'a secret of the portal at the provider'
     await providers.connect({ slug: 'acme', issuer: real.issuer, clientId: 'portal', clientSecret })
-    await users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'default')
+    await users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     return portal
   }
 

@@ -334,7 +334,7 @@ describe('Microsoft Entra ID', () => {
       providersTable: openProvidersTable(portal.knex),
       events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
       urls: new PortalUrls(portal.url, '/'),
-      http: {
+      outbound: {
         ...outbound,
         clientFor: () => ({ ...outbound, fetch: answer, fetchFollowingRedirects: answer }),
       },

@@ -40,10 +40,7 @@ async function open(options: Partial<PortalSsoOptions> = {}): Promise<void> {
   })
   await portal.connect(acme)
   await portal.connect(other, { slug: 'other', displayName: 'Other' })
-  ada = await portal.sso.users.create(
-    { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} },
-    'default',
-  )
+  ada = await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 }
 
 async function startSession(slug = 'acme', headers: Record<string, string> = {}): Promise<Visitor> {

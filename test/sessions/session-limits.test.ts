@@ -102,7 +102,7 @@ describe.each(stores)('a session %s', (_where, options) => {
     })
     const signInAt = async (name: string) => {
       await portal.connect(provider, { portal: name })
-      await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, name)
+      await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, { portal: name })
       return await signIn(portal, new Visitor({ 'x-portal': name }))
     }
     const [north, south, other] = [await signInAt('north'), await signInAt('south'), await signIn(portal)]

@@ -4,7 +4,8 @@ import knexModule, { type Knex } from 'knex'
 import { migrate } from '../../lib/database/migrate.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
-import { createProvidersTable, type ProvidersTable } from '../../lib/providers/providers-table.ts'
+import { ProvidersTable } from '../../lib/providers/providers-table.ts'
+import { SecretReferences } from '../../lib/providers/secret-references.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import type { Sessions } from '../../lib/sessions/sessions.ts'
 import { SecretBox } from '../../lib/shared/seal.ts'
@@ -17,7 +18,7 @@ import { newProvider } from '../support/providers.ts'
 describe.each(databases)('a session that has just started (%s)', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
-  let table: ProvidersTable
+  let providersTable: ProvidersTable
   let identities: IdentitiesTable
   let logoutTokens: LogoutTokensTable
   let provider: Provider
@@ -34,11 +35,11 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
     await database.drop()
   })
   beforeEach(async () => {
-    table = createProvidersTable(knex, new SecretBox([testSecret]))
+    providersTable = new ProvidersTable(knex, new SecretBox([testSecret]), new SecretReferences())
     identities = new IdentitiesTable({ knex })
     logoutTokens = new LogoutTokensTable(knex)
     endedSessions = 0
-    provider = await table.insert(newProvider({ portal: `portal-${++portals}`, enabled: true }))
+    provider = await providersTable.insert(newProvider({ portal: `portal-${++portals}`, enabled: true }))
     await linkAda()
   })
 
@@ -59,7 +60,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
   }
   const confirm = async (session: Partial<StartedSession> = {}): Promise<string> => {
     const sessions = { end: async () => void endedSessions++, logoutTokens } as unknown as Sessions
-    const confirmation = new SessionConfirmation(knex, { identities, sessions, table })
+    const confirmation = new SessionConfirmation(knex, { identities, sessions, providersTable })
     const started = { provider, identity: ada(), userId: 'ada', relinked: false, ...session }
     return await confirmation.confirmOrEnd({} as Request, started).then(
       () => 'confirmed',

@@ -95,10 +95,7 @@ describe('a person signs in', () => {
       }
     }
     for (let n = 0; n < 200; n++)
-      await portal.sso.users.create(
-        { email: `person-${n}@example.com`, name: `Person ${n}`, fields: {} },
-        'default',
-      )
+      await portal.sso.users.create({ email: `person-${n}@example.com`, name: `Person ${n}`, fields: {} })
 
     // The load decides how long each one waits: no time limit is under test here.
     const timers = takeTimers()
