@@ -174,3 +174,24 @@ describe('a wrong environment variable', () => {
     ])
   })
 })
+
+describe('an error with --json', () => {
+  it('is one line with message, code and issues', async () => {
+    const failWith = async (args: string[], env: Record<string, string | undefined> = {}) =>
+      JSON.parse(await cli.refusal([...args, '--json'], { env })) as unknown
+    const [argument, environment, notFound, unexpected] = await Promise.all([
+      failWith(['providers', 'list', '--unknown']),
+      failWith(['providers', 'list'], { SSO_SECRET: undefined }),
+      failWith(['providers', 'show', 'nobody']),
+      failWith(['providers', 'list'], { DATABASE_URL: 'sqlite:/nowhere/portal.sqlite' }),
+    ])
+    const withCode = (code: string, error: string | RegExp) => {
+      const message = expect.stringMatching(error)
+      return { error: message, code, issues: [{ message }] }
+    }
+    expect(argument).toEqual(withCode('invalid_configuration', /^unknown option '--unknown'$/))
+    expect(environment).toEqual(withCode('invalid_configuration', /^SSO_SECRET: /))
+    expect(notFound).toEqual(withCode('not_found', /^no provider is called "nobody"/))
+    expect(unexpected).toEqual(withCode('internal', /^Failed: .*Run `portal-sso doctor`/))
+  })
+})
