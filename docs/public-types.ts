@@ -70,6 +70,7 @@ function extractorConfig(entry: string, bundle: string): ExtractorConfig {
     lib: ['es2023'],
     types: ['node'],
     strict: true,
+    skipLibCheck: true,
   }
   return ExtractorConfig.prepare({
     configObject: {
