@@ -1,14 +1,14 @@
 import type { Issue } from '../../shared/errors.ts'
 import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import type { ProviderSettings } from '../settings.ts'
-import type { Preset, Question } from './preset.ts'
+import type { Preset, PresetQuestion } from './preset.ts'
 
 const host = 'https://login.microsoftonline.com'
 
 const whatToWrite =
   'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration; several IDs, separated by spaces; or the word `organizations` for every organisation'
 
-const tenant: Question = {
+const tenant: PresetQuestion = {
   name: 'tenant',
   label: 'Directory (tenant) ID',
   hint: 'a GUID, from the overview page of the app registration; or several, separated by spaces; or `organizations`',

@@ -2,7 +2,7 @@ import type { Issue } from '../../shared/errors.ts'
 import type { ProviderSettings, Setting, SettingName } from '../settings.ts'
 
 /** Something that an administrator finds in the provider's console, in place of an issuer. */
-export interface Question {
+export interface PresetQuestion {
   /** as the CLI's flag (`--tenant`), the form's field and `ProviderInput.answers` name it */
   name: string
   /** as the provider's console calls it */
@@ -21,7 +21,7 @@ export interface Preset {
   name: string
   displayName: string
   /** none: the issuer itself is asked for */
-  asks: readonly Question[]
+  asks: readonly PresetQuestion[]
   /** @param answers of all required questions, read */
   settings?(answers: Readonly<Record<string, string>>): Partial<ProviderSettings>
   defaults: Partial<ProviderSettings>
@@ -55,7 +55,7 @@ export interface Preset {
  * what can only be meant one way is brought into its normal form, everything else is refused with what to write. An issuer is
  * made of nothing but what these patterns let through.
  */
-type Read = Question['read']
+type Read = PresetQuestion['read']
 
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 // No user, port, path, query or fragment, and no IP address: the last label begins with a letter.
