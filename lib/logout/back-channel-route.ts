@@ -30,11 +30,11 @@ export function backChannelRoute(core: Core, modules: BackChannelModules): Route
     const slug = slugSchema.safeParse(req.params.provider).data
     // A disabled provider admits nobody, but may still end sessions.
     const provider = slug && (await providersTable.find(core.portalOf(req), slug))
-    if (!provider) throw new LogoutTokenError('no provider of this portal sent it')
+    if (!provider) throw new LogoutTokenError('iss', 'no provider of this portal sent it')
     try {
       const token = await readToken(req, provider, modules.connectedProviders)
       if (!(await logout.applyProviderLogout(provider, token)))
-        throw new LogoutTokenError('it was received before (jti)')
+        throw new LogoutTokenError('jti', 'it was received before (jti)')
       res.status(200).end()
     } catch (error) {
       await refuse(req, res, error, { core, events: modules.events, provider: provider.slug })
@@ -57,7 +57,8 @@ async function readToken(
   connectedProviders: ConnectedProviders,
 ): Promise<LogoutToken> {
   const { logout_token: token } = (req.body ?? {}) as { logout_token?: unknown }
-  if (typeof token !== 'string') throw new LogoutTokenError('the form does not have exactly one logout_token')
+  if (typeof token !== 'string')
+    throw new LogoutTokenError('logout_token', 'the form does not have exactly one logout_token')
   const keys = async () => await (await connectedProviders.connect(provider).client()).keys()
   return await readLogoutToken(token, provider, keys, Date.now() / 1000)
 }

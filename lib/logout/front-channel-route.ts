@@ -4,7 +4,7 @@ import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { describeError } from '../shared/errors.ts'
+import { CheckError, describeError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
@@ -12,7 +12,7 @@ import { asyncHandler } from '../web/handler.ts'
 import type { Logout } from './logout.ts'
 
 /** The request is invalid. The message explains why and quotes nothing of it. */
-class FrontChannelError extends Error {}
+class FrontChannelError extends CheckError {}
 
 /** The provider's page waits for its frames before it redirects. */
 const discoveryTimeoutMs = 2000
@@ -92,11 +92,14 @@ function ignoreSession(req: Request): void {
 function readParameters(req: Request, provider: Provider): { issuer: string | undefined; sid: string } {
   const { iss, sid } = req.query
   if (typeof sid !== 'string' || !identifierPattern.test(sid))
-    throw new FrontChannelError('the request does not have exactly one sid of 1 to 255 ASCII characters')
+    throw new FrontChannelError(
+      'sid',
+      'the request does not have exactly one sid of 1 to 255 ASCII characters',
+    )
   if (iss === undefined && presetOf(provider.preset)?.frontChannelWithoutIssuer)
     return { issuer: undefined, sid }
   if (typeof iss !== 'string' || !isIssuerOf(provider, iss))
-    throw new FrontChannelError('its issuer (iss) is not the provider')
+    throw new FrontChannelError('iss', 'its issuer (iss) is not the provider')
   return { issuer: iss, sid }
 }
 

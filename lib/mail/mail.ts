@@ -24,6 +24,8 @@ export type Mailer =
 
 /** A mail was not sent, or not in time. The message is for the operator's log and quotes nothing of the mail. */
 export class MailError extends Error {
+  readonly code = 'mail_failed'
+
   constructor(message: string) {
     super(message)
     this.name = 'MailError'

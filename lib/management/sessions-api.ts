@@ -32,13 +32,15 @@ export class SessionsApi {
     return await this.#context.sessions.list(await this.#matching(readFilter(filter), portal))
   }
 
-  /** @throws ManagementError as `list` */
+  /** Counts the valid sessions. @throws ManagementError as `list` */
   async count(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
     const { portal } = resolveActOptions(options, this.#portal)
     return await this.#context.sessions.count(await this.#matching(readFilter(filter), portal))
   }
 
   /**
+   * Ends one session.
+   *
    * @param id as in `list`: it identifies a session, but cannot be used to open it
    * @returns whether it was a valid session of this portal
    */

@@ -12,17 +12,17 @@ export class UsersApi {
     this.#portal = portal
   }
 
-  /** `undefined`: no such user. @throws PortalSsoError `database_unavailable` when the directory fails */
+  /** Returns `undefined` if there is no such user. @throws PortalSsoError `database_unavailable` if the directory fails */
   async find(id: string, options: ActOptions = {}): Promise<User | undefined> {
     return await this.#directory.findById(id, this.#portalOf(options))
   }
 
-  /** @param email normalised, see `normaliseEmail`. @throws PortalSsoError `database_unavailable` */
+  /** Returns the user with this address. @param email normalised, see `normaliseEmail`. @throws PortalSsoError `database_unavailable` */
   async findByEmail(email: string, options: ActOptions = {}): Promise<User | undefined> {
     return await this.#directory.findByEmail(email, this.#portalOf(options))
   }
 
-  /** @throws EmailTakenError when the address belongs to a user. @throws PortalSsoError `database_unavailable` */
+  /** Creates a user. @throws EmailTakenError if the address belongs to a user. @throws PortalSsoError `database_unavailable` */
   async create(registration: Registration, options: ActOptions = {}): Promise<User> {
     return await this.#directory.create(registration, this.#portalOf(options))
   }

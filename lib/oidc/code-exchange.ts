@@ -1,6 +1,7 @@
 import * as client from 'openid-client'
 import { isIssuerOf, issuerFor, isTemplated, keysForIssuer, ofAnotherTenant } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
+import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
 
 export interface ExchangedTokens {
@@ -72,7 +73,7 @@ async function findTenant(
   // RFC 9207: if the response names its issuer, the tokens must come from that issuer.
   const named = received.searchParams.get('iss')
   if (named !== null && !isIssuerOf(provider, named))
-    throw new Error('the authorization response comes from another issuer (iss)')
+    throw new CheckError('iss', 'the authorization response comes from another issuer (iss)')
   return named === null ? await peekTenant(provider, factory, received, checks) : { issuer: named }
 }
 
@@ -96,7 +97,7 @@ async function peekTenant(
     return response
   }
   const failure: unknown = await client.authorizationCodeGrant(configuration, received, { ...checks }).then(
-    () => new Error('the ID token names the issuer of no tenant (iss)'),
+    () => new CheckError('iss', 'the ID token names the issuer of no tenant (iss)'),
     (error: unknown) => error,
   )
   if (latest?.status !== 200) throw failure

@@ -1,6 +1,7 @@
 import { lookup as systemLookup } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
+import { CheckError } from '../shared/errors.ts'
 import { type AddressRules, isLoopbackAddress } from './address-rules.ts'
 
 /** The network settings of a provider's row. */
@@ -76,7 +77,8 @@ export function createAgents(
  * names of the loopback, and plain http, which would leave this machine.
  */
 export function assertProxyAllowed(url: URL, rules: AddressRules): void {
-  if (url.protocol !== 'https:') throw new Error(`${url.origin} is not https, and goes through no proxy`)
+  if (url.protocol !== 'https:')
+    throw new CheckError('https', `${url.origin} is not https, and goes through no proxy`)
   const host = withoutBrackets(url.hostname).replace(/\.$/, '')
   const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host
   if (isIP(literal) && !rules(literal)) throw notPublic(literal)
@@ -101,7 +103,8 @@ function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction
 }
 
 function notPublic(addresses: string): Error {
-  return new Error(
+  return new CheckError(
+    'address',
     `the address ${addresses || '(none found)'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
   )
 }

@@ -1,5 +1,6 @@
 import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
+import { CheckError } from '../shared/errors.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
 
 /** Provider metadata in which every endpoint that a sign-in needs exists and may be fetched. */
@@ -28,13 +29,16 @@ export async function discover(
   // Fetched by its full URL: openid-client would otherwise compare its issuer, which is a template here.
   const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
   if (document.issuer !== templateOf(issuer))
-    throw new Error(`the discovery document names another issuer: ${JSON.stringify(document.issuer)}`)
+    throw new CheckError(
+      'issuer',
+      `the discovery document names another issuer: ${JSON.stringify(document.issuer)}`,
+    )
   return assertUsable({ ...document, issuer })
 }
 
 async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {
   if (!isFetchable(server))
-    throw new Error(`the issuer ${server.origin} is not https (http is for loopback only)`)
+    throw new CheckError('issuer', `the issuer ${server.origin} is not https (http is for loopback only)`)
   const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
     [client.customFetch]: outbound.fetchFollowingRedirects,
     timeout: Math.min(discoveryTimeoutSeconds, outbound.timeoutSeconds),
@@ -81,7 +85,8 @@ function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endp
 
 function endpoint(metadata: client.ServerMetadata, name: string): string {
   const value = metadata[name]
-  if (typeof value !== 'string') throw new Error(`the discovery document lacks ${name}`)
-  if (!URL.canParse(value) || !isFetchable(new URL(value))) throw new Error(`${name} is not an https URL`)
+  if (typeof value !== 'string') throw new CheckError(name, `the discovery document lacks ${name}`)
+  if (!URL.canParse(value) || !isFetchable(new URL(value)))
+    throw new CheckError(name, `${name} is not an https URL`)
   return new URL(value).href
 }

@@ -3,6 +3,7 @@ import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWh
 import { LRUCache } from 'lru-cache'
 import type { CustomFetch } from 'openid-client'
 import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
+import { CheckError } from '../shared/errors.ts'
 import { createAddressRules } from './address-rules.ts'
 import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
 
@@ -42,17 +43,18 @@ export interface HttpClient {
 }
 
 /** The provider did not respond, or its circuit breaker is open. */
-export class UnreachableError extends Error {
+export class UnreachableError extends CheckError {
+  override readonly name = 'UnreachableError'
+
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'UnreachableError'
+    super('unreachable', message, options)
   }
 }
 
-class ResponseTooLargeError extends Error {}
+class ResponseTooLargeError extends CheckError {}
 
 /** A request timed out in the queue, while the endpoint responded to other requests. */
-class QueueTimeoutError extends Error {}
+class QueueTimeoutError extends CheckError {}
 
 interface Endpoint {
   breaker: CircuitBreakerPolicy
@@ -120,7 +122,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
       return response
     } catch (cause) {
       if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
-      throw new QueueTimeoutError('it responds to other requests', { cause })
+      throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
     }
   }
 
@@ -182,7 +184,7 @@ export function isLoopback(hostname: string): boolean {
 }
 
 function assertFetchable(url: URL): void {
-  if (!isFetchable(url)) throw new Error(`${url.origin} is not https`)
+  if (!isFetchable(url)) throw new CheckError('https', `${url.origin} is not https`)
 }
 
 /**
@@ -196,7 +198,10 @@ async function withDeadline<T>(
 ): Promise<T> {
   callerSignal?.throwIfAborted()
   const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(new Error(`no response within ${timeoutMs} ms`)), timeoutMs)
+  const timer = setTimeout(
+    () => controller.abort(new CheckError('timeout', `no response within ${timeoutMs} ms`)),
+    timeoutMs,
+  )
   const abort = () => controller.abort(callerSignal?.reason)
   callerSignal?.addEventListener('abort', abort, { once: true })
   try {
@@ -224,7 +229,10 @@ async function readLimitedBody({ body }: UndiciResponse): Promise<Uint8Array<Arr
   for await (const chunk of body ?? []) {
     size += (chunk as Uint8Array).byteLength
     if (size > maxResponseBytes)
-      throw new ResponseTooLargeError(`the response is larger than ${maxResponseBytes} bytes`)
+      throw new ResponseTooLargeError(
+        'response_size',
+        `the response is larger than ${maxResponseBytes} bytes`,
+      )
     chunks.push(chunk as Uint8Array)
   }
   return new Uint8Array(Buffer.concat(chunks))
@@ -252,11 +260,13 @@ function followSameOriginRedirects(fetchOnce: CustomFetch): CustomFetch {
       const response = await fetchOnce(url.href, options)
       const location = response.headers.get('location')
       if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
-      if (redirects === maxRedirects) throw new Error(`${url.origin} redirects too often`)
-      if (!URL.canParse(location, url.href)) throw new Error(`${url.origin} redirects to an invalid URL`)
+      if (redirects === maxRedirects) throw new CheckError('redirect', `${url.origin} redirects too often`)
+      if (!URL.canParse(location, url.href))
+        throw new CheckError('redirect', `${url.origin} redirects to an invalid URL`)
       const target = new URL(location, url)
       // Another origin could serve a document in the provider's name.
-      if (target.origin !== url.origin) throw new Error(`${url.origin} redirects to another origin`)
+      if (target.origin !== url.origin)
+        throw new CheckError('redirect', `${url.origin} redirects to another origin`)
       url = target
     }
   }

@@ -1,5 +1,6 @@
 import { assertTenant, guid, pinsTenants } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
+import { CheckError } from '../shared/errors.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 
 /** The validated result of a sign-in at a provider. */
@@ -52,17 +53,17 @@ export function identityFrom(
 ): Identity {
   const { sub: subject, sid, acr } = idClaims
   if (typeof subject !== 'string' || !identifierPattern.test(subject))
-    throw new Error('the subject is not 1 to 255 ASCII characters')
+    throw new CheckError('sub', 'the subject is not 1 to 255 ASCII characters')
   // Core 3.1.3.7, 5: openid-client checks it only for several audiences.
   const authorizedParty = idClaims.azp
   if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
-    throw new Error('the ID token was issued to another client (azp)')
+    throw new CheckError('azp', 'the ID token was issued to another client (azp)')
   assertTenant(provider, idClaims)
   for (const name of ['exp', 'iat', 'nbf']) assertNumericDate(idClaims, name)
   // Core 3.1.3.7, 10: from a wrong clock, or from an attacker who collects tokens for later.
   const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
-    throw new Error('the ID token was issued in the future')
+    throw new CheckError('iat', 'the ID token was issued in the future')
 
   const source = userInfo && idClaims[provider.emailClaim] === undefined ? userInfo : idClaims
   const email = normaliseEmail(source[provider.emailClaim])
@@ -94,7 +95,7 @@ export function trustedEmail(
 function assertNumericDate(idClaims: Claims, name: string): void {
   const value = idClaims[name]
   if (value !== undefined && !isNumericDate(value))
-    throw new Error(`the ID token's ${name} is not a valid time`)
+    throw new CheckError(name, `the ID token's ${name} is not a valid time`)
 }
 
 /** True for seconds since 1970, up to the last time that a `Date` can hold. */

@@ -1,6 +1,7 @@
 import { type CompactJWSHeaderParameters, compactVerify, decodeProtectedHeader } from 'jose'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
+import { CheckError } from '../shared/errors.ts'
 import { identifierPattern } from './identity.ts'
 import { clockToleranceSeconds, type KeyResolver } from './provider-client.ts'
 
@@ -14,11 +15,8 @@ export interface LogoutToken {
 }
 
 /** Refuses a logout token. The message is for the operator's log and quotes nothing of the token. */
-export class LogoutTokenError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'LogoutTokenError'
-  }
+export class LogoutTokenError extends CheckError {
+  override readonly name = 'LogoutTokenError'
 }
 
 /** an older token is refused, even before its `exp` */
@@ -50,17 +48,19 @@ export async function readLogoutToken(
   checkTimes(claims, now)
   const ends = readEnds(claims)
   checkEvents(claims)
-  if (claims.nonce !== undefined) throw new LogoutTokenError('it has a nonce, as only an ID token may')
+  if (claims.nonce !== undefined)
+    throw new LogoutTokenError('nonce', 'it has a nonce, as only an ID token may')
   return { id: readTokenId(claims), issuer, ends }
 }
 
 /** 2.6 (1): signed, and not encrypted, because the client is not registered for encryption. */
 function readHeader(token: string): CompactJWSHeaderParameters {
-  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw new LogoutTokenError('it is not a JWS in three parts')
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token))
+    throw new LogoutTokenError('jws', 'it is not a JWS in three parts')
   try {
     return decodeProtectedHeader(token) as CompactJWSHeaderParameters
   } catch (cause) {
-    throw new LogoutTokenError('its header cannot be read', { cause })
+    throw new LogoutTokenError('header', 'its header cannot be read', { cause })
   }
 }
 
@@ -70,14 +70,15 @@ function checkHeader(
   { signingAlgorithm }: TokenIssuer,
 ): void {
   if (alg !== signingAlgorithm)
-    throw new LogoutTokenError(`its alg is not the registered ${signingAlgorithm}`)
+    throw new LogoutTokenError('alg', `its alg is not the registered ${signingAlgorithm}`)
   // RFC 7515, 4.1.11: the portal supports no extension.
-  if (crit !== undefined) throw new LogoutTokenError('it has extensions that must be understood (crit)')
+  if (crit !== undefined)
+    throw new LogoutTokenError('crit', 'it has extensions that must be understood (crit)')
   // 2.4: recommended, so it may be absent or general. RFC 8725, 3.11: refuse the type of another token.
   if (typ === undefined) return
   const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : ''
   if (type !== 'logout+jwt' && type !== 'jwt')
-    throw new LogoutTokenError('its typ is that of another kind of token')
+    throw new LogoutTokenError('typ', 'its typ is that of another kind of token')
 }
 
 /** 2.6 (2), with the provider's keys only: keys in the header (`jwk`, `jku`, `x5c`, `x5u`) are ignored. */
@@ -86,46 +87,48 @@ async function verify(token: string, keys: KeyResolver, { signingAlgorithm }: To
   try {
     ;({ payload } = await compactVerify(token, keys, { algorithms: [signingAlgorithm] }))
   } catch (cause) {
-    throw new LogoutTokenError('its signature is not that of the provider', { cause })
+    throw new LogoutTokenError('signature', 'its signature is not that of the provider', { cause })
   }
   try {
     const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
     if (isObject(claims)) return claims
   } catch (cause) {
-    throw new LogoutTokenError('its payload cannot be read', { cause })
+    throw new LogoutTokenError('payload', 'its payload cannot be read', { cause })
   }
-  throw new LogoutTokenError('its payload is not a JSON object')
+  throw new LogoutTokenError('payload', 'its payload is not a JSON object')
 }
 
 /** 2.6 (4), Core 3.1.3.7 (2) */
 function readIssuer({ iss }: Claims, provider: TokenIssuer): string {
   if (typeof iss === 'string' && isIssuerOf(provider, iss)) return iss
-  throw new LogoutTokenError('its issuer (iss) is not the provider')
+  throw new LogoutTokenError('iss', 'its issuer (iss) is not the provider')
 }
 
 /** 2.6 (4), Core 3.1.3.7 (3) to (5), as for ID tokens: several audiences only if `azp` names the portal. */
 function checkAudience({ aud, azp }: Claims, { clientId }: TokenIssuer): void {
   const audiences: unknown[] = Array.isArray(aud) ? aud : [aud]
-  if (!audiences.includes(clientId)) throw new LogoutTokenError('it is not meant for us (aud)')
+  if (!audiences.includes(clientId)) throw new LogoutTokenError('aud', 'it is not meant for us (aud)')
   if (audiences.length > 1 && azp === undefined)
     throw new LogoutTokenError(
+      'azp',
       'it is meant for others too (aud), and does not say for whom it was made (azp)',
     )
   if (azp !== undefined && azp !== clientId)
-    throw new LogoutTokenError('it was made for another client (azp)')
+    throw new LogoutTokenError('azp', 'it was made for another client (azp)')
 }
 
 /** 2.6 (4), Core 3.1.3.7 (9) and (10). `exp` is required since the final text. */
 function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
-  if (!isFiniteNumber(iat)) throw new LogoutTokenError('it does not say when it was issued (iat)')
-  if (iat > now + clockToleranceSeconds) throw new LogoutTokenError('it was issued in the future (iat)')
+  if (!isFiniteNumber(iat)) throw new LogoutTokenError('iat', 'it does not say when it was issued (iat)')
+  if (iat > now + clockToleranceSeconds)
+    throw new LogoutTokenError('iat', 'it was issued in the future (iat)')
   if (iat < now - maxTokenAgeSeconds - clockToleranceSeconds)
-    throw new LogoutTokenError('it was issued too long ago (iat)')
-  if (!isFiniteNumber(exp)) throw new LogoutTokenError('it does not say when it expires (exp)')
-  if (exp <= now - clockToleranceSeconds) throw new LogoutTokenError('it has expired (exp)')
+    throw new LogoutTokenError('iat', 'it was issued too long ago (iat)')
+  if (!isFiniteNumber(exp)) throw new LogoutTokenError('exp', 'it does not say when it expires (exp)')
+  if (exp <= now - clockToleranceSeconds) throw new LogoutTokenError('exp', 'it has expired (exp)')
   if (nbf === undefined) return
   if (!isFiniteNumber(nbf) || nbf > now + clockToleranceSeconds)
-    throw new LogoutTokenError('it is not valid yet (nbf)')
+    throw new LogoutTokenError('nbf', 'it is not valid yet (nbf)')
 }
 
 /** 2.6 (5) */
@@ -134,25 +137,26 @@ function readEnds(claims: Claims): LogoutToken['ends'] {
   const sid = readIdentifier(claims.sid, 'sid')
   if (sid !== undefined) return { sid, subject }
   if (subject !== undefined) return { subject }
-  throw new LogoutTokenError('it names neither a subject (sub) nor a session (sid)')
+  throw new LogoutTokenError('sub', 'it names neither a subject (sub) nor a session (sid)')
 }
 
 /** 2.6 (6) */
 function checkEvents({ events }: Claims): void {
-  if (!isObject(events)) throw new LogoutTokenError('its events are not a JSON object')
-  if (!isObject(events[logoutEvent])) throw new LogoutTokenError('its events are not those of a logout')
+  if (!isObject(events)) throw new LogoutTokenError('events', 'its events are not a JSON object')
+  if (!isObject(events[logoutEvent]))
+    throw new LogoutTokenError('events', 'its events are not those of a logout')
 }
 
 /** 2.4. The caller detects a replay (2.6 (8)). */
 function readTokenId({ jti }: Claims): string {
-  if (typeof jti !== 'string' || jti === '') throw new LogoutTokenError('it has no id (jti)')
+  if (typeof jti !== 'string' || jti === '') throw new LogoutTokenError('jti', 'it has no id (jti)')
   return jti
 }
 
 function readIdentifier(value: unknown, name: string): string | undefined {
   if (value === undefined) return undefined
   if (typeof value === 'string' && identifierPattern.test(value)) return value
-  throw new LogoutTokenError(`its ${name} is not 1 to 255 ASCII characters`)
+  throw new LogoutTokenError(name, `its ${name} is not 1 to 255 ASCII characters`)
 }
 
 function isFiniteNumber(value: unknown): value is number {

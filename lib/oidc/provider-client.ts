@@ -4,6 +4,7 @@ import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type SecretEncoding, signingAlgorithms } from '../providers/setting-values.ts'
+import { CheckError } from '../shared/errors.ts'
 import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
 import { discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
@@ -25,10 +26,10 @@ export function clientCredential(client: ClientSettings, credentials: Credential
   const { clientSecret, signingKey } = credentials
   if (method === 'none') return None()
   if (method === 'private_key_jwt') {
-    if (!signingKey) throw new Error('the provider has no key to sign with')
+    if (!signingKey) throw new CheckError('signing_key', 'the provider has no key to sign with')
     return clientAssertion(signingKey)
   }
-  if (clientSecret === undefined) throw new Error('the provider has no client secret')
+  if (clientSecret === undefined) throw new CheckError('client_secret', 'the provider has no client secret')
   return method === 'client_secret_post'
     ? ClientSecretPost(clientSecret)
     : clientSecretBasic(clientSecret, secretEncoding)
@@ -123,7 +124,10 @@ export async function createProviderClient(
   const metadata = await discover(provider, outbound)
   // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
   if (metadata.issuer !== provider.issuer)
-    throw new Error(`the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`)
+    throw new CheckError(
+      'issuer',
+      `the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`,
+    )
   const server = neededMetadata(metadata)
   const fetchKeys = shareInFlight(() => outbound.fetch(metadata.jwks_uri, keyRequest))
 
@@ -151,7 +155,8 @@ export async function createProviderClient(
     async keys() {
       // Not cached: keys of an hour ago would refuse a valid token just after a rotation.
       const response = (await fetchKeys()).clone()
-      if (response.status !== 200) throw new Error(`the key set answered with status ${response.status}`)
+      if (response.status !== 200)
+        throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
       return keyResolver(provider, (await response.json()) as JSONWebKeySet)
     },
   }

@@ -1,4 +1,5 @@
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose'
+import { CheckError } from '../shared/errors.ts'
 
 /** One key of `private_key_jwt`, with its private half: sealed in the row, and nowhere else. */
 export interface ClientKey {
@@ -85,7 +86,7 @@ export async function signingKeyOf(
   now: number,
 ): Promise<{ key: CryptoKey; kid: string }> {
   const found = standing(keys, now).find(({ state }) => state === 'signing')
-  if (!found) throw new Error('the provider has no key to sign with')
+  if (!found) throw new CheckError('signing_key', 'the provider has no key to sign with')
   const { alg, kid, jwk } = found.key
   return { key: (await importJWK(jwk, alg)) as CryptoKey, kid }
 }

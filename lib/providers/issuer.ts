@@ -1,3 +1,4 @@
+import { CheckError } from '../shared/errors.ts'
 import type { Provider } from './provider.ts'
 
 /** Of a row, what says whose tokens it takes. */
@@ -75,7 +76,7 @@ export function pinsTenants(provider: Tenancy): boolean {
 /**
  * The tenant that a verified token names (`tid`) has to be the one of its issuer.
  *
- * @throws Error for a token of another tenant
+ * @throws CheckError for a token of another tenant
  */
 export function assertTenant(provider: Tenancy, { iss, tid }: Readonly<Record<string, unknown>>): void {
   if (provider.preset !== 'entra') return
@@ -88,5 +89,5 @@ export function assertTenant(provider: Tenancy, { iss, tid }: Readonly<Record<st
 /** Names the tenant, so that an administrator can add it; anything but a GUID may be text of the sender's. */
 export function ofAnotherTenant(tenant: unknown): Error {
   const named = typeof tenant === 'string' && guid.test(tenant) ? ` ${tenant}` : ''
-  return new Error(`the ID token is of a tenant${named} that does not come in by this row (tid)`)
+  return new CheckError('tid', `the ID token is of a tenant${named} that does not come in by this row (tid)`)
 }

@@ -65,6 +65,20 @@ export class ConfigurationError extends Error {
   }
 }
 
+/**
+ * A failed check of what came from outside, as the `cause` in the operator's log. `code` names the claim, parameter or rule.
+ * The message contains no token, code or secret.
+ */
+export class CheckError extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'CheckError'
+    this.code = code
+  }
+}
+
 /** One problem of an input. */
 export interface Issue {
   /** Path of the setting, such as `emailDomains.0`. Omitted: the problem concerns the input as a whole. */
@@ -124,13 +138,18 @@ export function describeError(error: unknown): string {
     }
     if (typeof message !== 'string') break
     const text = stripSql(message)
-    const suffix = typeof code === 'string' && !text.includes(code) ? ` (${code})` : ''
+    // Codes of Node, of the database and of OAuth libraries; ours only repeat the message.
+    const suffix = isForeignCode(code) && !text.includes(code) ? ` (${code})` : ''
     // V8 quotes the text that it could not parse, which may be a token.
     if (message !== genericMessage || !cause)
       messages.push(name === 'SyntaxError' ? 'not valid JSON' : text + suffix)
     at = cause
   }
   return messages.join(': ') || String(error)
+}
+
+function isForeignCode(code: unknown): code is string {
+  return typeof code === 'string' && /^[A-Z0-9_]+$/.test(code)
 }
 
 /** Removes the SQL statement that Knex puts in front of a database error: its values are personal data. */

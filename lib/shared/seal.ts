@@ -1,6 +1,6 @@
 import { createHash, hkdfSync } from 'node:crypto'
 import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose'
-import { ConfigurationError } from './errors.ts'
+import { CheckError, ConfigurationError } from './errors.ts'
 
 interface Key {
   key: Uint8Array
@@ -22,7 +22,7 @@ export class Seal {
       return { key, kid: createHash('sha256').update(key).digest('base64url').slice(0, 8) }
     })
     const [newest] = this.#keys
-    if (!newest) throw new TypeError('a seal needs at least one secret')
+    if (!newest) throw new ConfigurationError('a seal needs at least one secret')
     this.#newest = newest
   }
 
@@ -41,7 +41,7 @@ export class Seal {
         sealed,
         (header) => {
           const found = this.#keys.find(({ kid }) => kid === header.kid)
-          if (!found) throw new Error('sealed under an unknown key')
+          if (!found) throw new CheckError('kid', 'sealed under an unknown key')
           return found.key
         },
         { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] },

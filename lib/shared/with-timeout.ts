@@ -1,8 +1,10 @@
+import { CheckError } from './errors.ts'
+
 /** @throws Error if the promise does not settle in time; its late result or rejection is ignored */
 export async function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    timer = setTimeout(() => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`)), timeoutMs)
   })
   try {
     return await Promise.race([promise, timeout])

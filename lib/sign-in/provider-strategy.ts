@@ -11,7 +11,7 @@ import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
-import { describeError, PortalSsoError } from '../shared/errors.ts'
+import { CheckError, describeError, PortalSsoError } from '../shared/errors.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
 
 export interface Begin {
@@ -95,7 +95,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       case 'finish':
         return await this.finish(step)
       default:
-        throw new TypeError('the route must say which half runs')
+        throw new CheckError('step', 'the route must say which half runs')
     }
   }
 
@@ -222,7 +222,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   ): Promise<Claims | undefined> {
     if (this.client.metadata.userinfo_endpoint === undefined) return undefined
     // RFC 6749, A.12. The error for an invalid header would quote the token, and so would the log.
-    if (!/^[\u0020-\u007e]+$/.test(accessToken)) throw new Error('the access token is not in ASCII')
+    if (!/^[\u0020-\u007e]+$/.test(accessToken))
+      throw new CheckError('access_token', 'the access token is not in ASCII')
     return await client.fetchUserInfo(configuration, accessToken, subject)
   }
 }

@@ -34,10 +34,13 @@ interface TestSignInModules {
   readonly providersTable: ProvidersTable
 }
 
+/** A link that starts a test sign-in. */
 export interface TestSignInLink {
+  /** For the administrator's browser. */
   url: string
   /** Identifies it to `outcome`. */
   token: string
+  /** 15 minutes after it was created. */
   expiresAt: Date
 }
 

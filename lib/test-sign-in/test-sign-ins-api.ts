@@ -21,7 +21,7 @@ export class TestSignInsApi {
     return await this.#testSignIns.link(slug, resolveActOptions(options, this.#portal))
   }
 
-  /** @param token of the link */
+  /** Returns the outcome of a test sign-in. @param token of the link */
   async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
     return await this.#testSignIns.outcome(token)
   }

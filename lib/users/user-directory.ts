@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import { StaleCache } from '../shared/cache.ts'
+import { CheckError } from '../shared/errors.ts'
 
 /** The fields of a user that the plugin needs. A host's user may have more. It becomes `req.user`. */
 export interface User {
@@ -104,12 +105,12 @@ function copyOf(user: User): unknown {
 }
 
 function plainCopy(value: unknown): unknown {
-  if (typeof value === 'function') throw new TypeError('functions cannot be copied')
+  if (typeof value === 'function') throw new CheckError('type', 'functions cannot be copied')
   if (typeof value !== 'object' || value === null) return value
   if (types.isDate(value)) return new Date(value)
   if (Array.isArray(value)) return value.map(plainCopy)
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null)
-    throw new TypeError('instances of classes cannot be copied')
+    throw new CheckError('type', 'instances of classes cannot be copied')
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainCopy(part)]))
 }

@@ -38,7 +38,7 @@ export class Views {
 
   #find(name: string): string {
     const found = this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
-    if (found === undefined) throw new Error(`there is no view "${name}"`)
+    if (found === undefined) throw new ConfigurationError(`there is no view "${name}"`)
     return found
   }
 }

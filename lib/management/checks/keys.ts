@@ -3,7 +3,7 @@ import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { SigningAlgorithm } from '../../providers/setting-values.ts'
-import { describeError } from '../../shared/errors.ts'
+import { CheckError, describeError } from '../../shared/errors.ts'
 import { failed, ok } from './candidate.ts'
 
 export async function checkKeys(
@@ -18,7 +18,8 @@ export async function checkKeys(
       body: undefined,
       redirect: 'manual',
     })
-    if (response.status !== 200) throw new Error(`the key set responded with status ${response.status}`)
+    if (response.status !== 200)
+      throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
     await findKey((await response.json()) as JSONWebKeySet, algorithm)
     return ok('keys', `the key set contains a usable key for ${algorithm}`)
   } catch (error) {
@@ -36,7 +37,7 @@ async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void
     await createLocalJWKSet(keys)({ alg })
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey)
-      throw new Error(`the key set contains no usable key for ${alg}`)
+      throw new CheckError('jwks', `the key set contains no usable key for ${alg}`)
     // Several are fine: each token names its key (`kid`).
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
   }
