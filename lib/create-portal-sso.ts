@@ -41,6 +41,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
 }
 
 /** Wires all modules together: each is built once, from `core` and the modules that it depends on. */
+// Long: one list of all modules, in the order in which they depend on each other.
 function createModules(settings: Settings, knex: Knex, outbound: HttpClients): Modules {
   const web = createWebModules(settings, knex)
   const { core, pages } = web

@@ -1,6 +1,6 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
-import { enteredValues, type FormErrors, type FormValues } from './form.ts'
+import { enteredValues, type FieldErrors, type FormValues } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
   'signed-in': 'Signed in',
@@ -52,7 +52,7 @@ const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, m
 interface ParsedFilter {
   /** as entered, to fill in the form again */
   entries: FormValues
-  errors: FormErrors
+  errors: FieldErrors
   filter: EventFilter
 }
 
@@ -62,7 +62,7 @@ export function parseFilter(query: unknown): ParsedFilter {
     query,
     filterNames.map((name) => ({ name })),
   )
-  const errors: FormErrors = {}
+  const errors: FieldErrors = {}
   for (const name of filterNames) {
     const [pattern, message] = patterns[name] ?? []
     const entry = entries[name] ?? ''

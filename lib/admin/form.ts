@@ -33,7 +33,7 @@ export type SettingField = FormField & { name: SettingName; section: Setting['se
 export type FormValues = Record<string, string>
 
 /** Field name → what to enter instead. */
-export type FormErrors = Record<string, string>
+export type FieldErrors = Record<string, string>
 
 /** The controls of a new provider. Where the preset builds the issuer from answers, it is optional and comes last. */
 export function connectFields(preset: Preset): SettingField[] {
@@ -119,14 +119,14 @@ export interface ReadForm {
   settings: Partial<ProviderSettings>
   /** Those that were left empty. */
   empty: SettingField[]
-  errors: FormErrors
+  errors: FieldErrors
 }
 
 /** Reports everything that is wrong at once. */
-export function readForm(form: unknown, fields: readonly SettingField[]): ReadForm {
+export function readSettingsForm(form: unknown, fields: readonly SettingField[]): ReadForm {
   const settings: Record<string, unknown> = {}
   const empty: SettingField[] = []
-  const errors: FormErrors = {}
+  const errors: FieldErrors = {}
   for (const field of fields) {
     const { name, label, control, required } = field
     const text = textOf(form, name)
@@ -207,8 +207,8 @@ export function resetSettings(form: unknown, empty: readonly SettingField[]): Pr
 export function errorsByField(
   issues: readonly Issue[],
   names: readonly string[],
-): { errors: FormErrors; others: string[] } {
-  const errors: FormErrors = {}
+): { errors: FieldErrors; others: string[] } {
+  const errors: FieldErrors = {}
   const others: string[] = []
   for (const { path, message } of issues) {
     const name = path?.replace(/\..*/, '')
@@ -222,7 +222,7 @@ export function errorsByField(
 /** A form as it was filled in, and what is wrong with it. */
 export interface FilledForm {
   values: FormValues
-  errors?: FormErrors
+  errors?: FieldErrors
   /** Problems that concern no field. */
   others?: string[]
   checks?: readonly Check[] | undefined

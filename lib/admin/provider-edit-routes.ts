@@ -11,7 +11,7 @@ import {
   type FormValues,
   formView,
   formWithErrors,
-  readForm,
+  readSettingsForm,
   resetSettings,
   type SettingField,
   sectionsOf,
@@ -22,36 +22,16 @@ import {
 export function providerEditRoutes(context: AdminContext): Router {
   const { portalOf, posted, providers } = context
 
-  interface ShownForm extends FilledForm {
-    /** Somebody else has saved in between. */
-    conflict?: boolean
-  }
-
-  async function showForm(req: Request, res: Response, provider: Provider, form: ShownForm): Promise<void> {
-    const { values, conflict = false } = form
-    const fields = fieldsOf(provider)
-    const { locals, status } = formView(form)
-    await showAdminPage(context, req, res, {
-      view: 'edit',
-      locals: {
-        provider,
-        ...sectionsOf(fields),
-        ...locals,
-        conflict: conflict ? differences(provider, values, fields) : undefined,
-      },
-      status: conflict ? 409 : status,
-    })
-  }
-
   async function save(req: Request, res: Response, provider: Provider): Promise<void> {
     const { slug } = provider
     const options = actOptions(req, portalOf)
     const fields = fieldsOf(provider)
     const values = enteredValues(req.body, fields)
     const version = Number(textOf(req.body, 'version'))
-    if (version !== provider.version) return await showForm(req, res, provider, { values, conflict: true })
-    const { settings, empty, errors } = readForm(req.body, fields)
-    if (Object.keys(errors).length > 0) return await showForm(req, res, provider, { values, errors })
+    if (version !== provider.version)
+      return await showForm(context, req, res, { provider, values, conflict: true })
+    const { settings, empty, errors } = readSettingsForm(req.body, fields)
+    if (Object.keys(errors).length > 0) return await showForm(context, req, res, { provider, values, errors })
     try {
       const changes = { ...settings, ...resetSettings(req.body, empty) }
       await providers.update(slug, changes, { ...options, version })
@@ -60,8 +40,9 @@ export function providerEditRoutes(context: AdminContext): Router {
       if (!(error instanceof ManagementError)) throw error
       const now = await providers.find(slug, options)
       if (!now) throw new PortalSsoError('not_found', 'the provider was removed', { cause: error })
-      if (now.version !== version) return await showForm(req, res, now, { values, conflict: true })
-      await showForm(req, res, now, formWithErrors(values, error, fields))
+      if (now.version !== version)
+        return await showForm(context, req, res, { provider: now, values, conflict: true })
+      await showForm(context, req, res, { provider: now, ...formWithErrors(values, error, fields) })
     }
   }
 
@@ -69,11 +50,33 @@ export function providerEditRoutes(context: AdminContext): Router {
   router.get(
     '/:slug/edit',
     withProvider(context, (req, res, provider) =>
-      showForm(req, res, provider, { values: toFormValues(provider, fieldsOf(provider)) }),
+      showForm(context, req, res, { provider, values: toFormValues(provider, fieldsOf(provider)) }),
     ),
   )
   router.post('/:slug/edit', ...posted, withProvider(context, save))
   return router
+}
+
+interface ShownForm extends FilledForm {
+  provider: Provider
+  /** Somebody else has saved in between. */
+  conflict?: boolean
+}
+
+async function showForm(context: AdminContext, req: Request, res: Response, form: ShownForm): Promise<void> {
+  const { provider, values, conflict = false } = form
+  const fields = fieldsOf(provider)
+  const { locals, status } = formView(form)
+  await showAdminPage(context, req, res, {
+    view: 'edit',
+    locals: {
+      provider,
+      ...sectionsOf(fields),
+      ...locals,
+      conflict: conflict ? differences(provider, values, fields) : undefined,
+    },
+    status: conflict ? 409 : status,
+  })
 }
 
 function fieldsOf({ preset }: Provider): SettingField[] {

@@ -139,11 +139,15 @@ function signIn(
   try {
     const idClaims = { ...attackerClaims(provider, now), ...attack.claims(victim, provider) }
     const userInfo = attack.userInfo?.(victim, provider)
-    const identity = identityFrom(provider, '', idClaims, userInfo, {
-      now,
-      tolerance: 30,
-      askedAt: now * 1000,
-    })
+    const identity = identityFrom(
+      provider,
+      { idToken: '', idClaims, userInfo },
+      {
+        now,
+        tolerance: 30,
+        askedAt: now * 1000,
+      },
+    )
     const address = trustedEmail(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
     const { kind } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })

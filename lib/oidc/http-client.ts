@@ -86,8 +86,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     // `close` waits for the pending requests.
     dispose: (agent) => void agent.close().catch(() => {}),
   })
-  // Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs.
-  const endpoints = new LRUCache<string, Endpoint>({ max: maxEndpoints, ttl: endpointTtlMs })
+  const endpoints = new Endpoints()
 
   function agentFor(owner: string, network: Network): Dispatcher {
     const existing = agents.get(owner)
@@ -97,35 +96,6 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     return agent
   }
 
-  function endpointFor(owner: string, { origin, pathname }: URL): Endpoint {
-    const key = `${owner} ${origin}${pathname}`
-    const existing = endpoints.get(key)
-    if (existing) return existing
-    const breaker = circuitBreaker(
-      handleWhen((error) => !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)),
-      {
-        halfOpenAfter: retryDelayMs,
-        breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
-      },
-    )
-    const endpoint = { breaker, lastResponseAt: Number.NEGATIVE_INFINITY }
-    endpoints.set(key, endpoint)
-    return endpoint
-  }
-
-  /** An attacker who sends many invented codes makes requests time out in the queue: that must not open the breaker. */
-  async function send(endpoint: Endpoint, ...request: Parameters<typeof exchange>): Promise<Response> {
-    const startedAt = performance.now()
-    try {
-      const response = await exchange(...request)
-      endpoint.lastResponseAt = performance.now()
-      return response
-    } catch (cause) {
-      if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
-      throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
-    }
-  }
-
   function clientFor(id: string, network: Network = {}): HttpClient {
     const owner = id + fingerprint(network)
     const fetchOnce: CustomFetch = async (href, options) => {
@@ -133,8 +103,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
       assertFetchable(url)
       if (network.proxy !== undefined) assertProxyAllowed(url, rules)
       try {
-        const endpoint = endpointFor(owner, url)
-        return await endpoint.breaker.execute(() => send(endpoint, agentFor(owner, network), url, options))
+        return await endpoints.send(owner, url, () => exchange(agentFor(owner, network), url, options))
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
         throw new UnreachableError(`${url.origin} did not respond`, { cause })
@@ -162,6 +131,41 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
   }
 
   return { ...clientFor(''), clientFor, close }
+}
+
+/** The circuit breakers. Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs. */
+class Endpoints {
+  readonly #endpoints = new LRUCache<string, Endpoint>({ max: maxEndpoints, ttl: endpointTtlMs })
+
+  /** An attacker who sends many invented codes makes requests time out in the queue: that must not open the breaker. */
+  async send(owner: string, url: URL, exchange: () => Promise<Response>): Promise<Response> {
+    const endpoint = this.#endpointFor(`${owner} ${url.origin}${url.pathname}`)
+    return await endpoint.breaker.execute(async () => {
+      const startedAt = performance.now()
+      try {
+        const response = await exchange()
+        endpoint.lastResponseAt = performance.now()
+        return response
+      } catch (cause) {
+        if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
+        throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
+      }
+    })
+  }
+
+  #endpointFor(key: string): Endpoint {
+    const existing = this.#endpoints.get(key)
+    if (existing) return existing
+    const isFailure = (error: Error) =>
+      !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)
+    const breaker = circuitBreaker(handleWhen(isFailure), {
+      halfOpenAfter: retryDelayMs,
+      breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
+    })
+    const endpoint = { breaker, lastResponseAt: Number.NEGATIVE_INFINITY }
+    this.#endpoints.set(key, endpoint)
+    return endpoint
+  }
 }
 
 /** Identifies network settings in a cache key; a digest, because certificates are long. */

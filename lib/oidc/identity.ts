@@ -37,18 +37,22 @@ export const identifierPattern = /^[\u0020-\u007e]{1,255}$/
 
 export type Claims = Readonly<Record<string, unknown>>
 
+export interface ReceivedClaims {
+  idToken: string
+  idClaims: Claims
+  /** of the same subject, if fetched */
+  userInfo?: Claims | undefined
+}
+
 /**
  * Reads the claims of an ID token whose signature, times, issuer, audience and nonce are validated. Roles, groups and all
  * other claims are ignored.
  *
- * @param userInfo UserInfo claims of the same subject, if fetched
- * @throws Error when a claim violates OpenID Connect Core in a way that openid-client does not check
+ * @throws CheckError if a claim violates OpenID Connect Core in a way that openid-client does not check
  */
 export function identityFrom(
   provider: Provider,
-  idToken: string,
-  idClaims: Claims,
-  userInfo: Claims | undefined,
+  { idToken, idClaims, userInfo }: ReceivedClaims,
   clock: { now: number; tolerance: number; askedAt: number },
 ): Identity {
   const { sub: subject, sid, acr } = idClaims

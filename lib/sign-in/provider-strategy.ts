@@ -201,11 +201,15 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
         : undefined
       trace?.({ userInfo })
-      return identityFrom(this.provider, String(tokens.id_token), idClaims, userInfo, {
-        now: Date.now() / 1000,
-        tolerance: clockToleranceSeconds,
-        askedAt,
-      })
+      return identityFrom(
+        this.provider,
+        { idToken: String(tokens.id_token), idClaims, userInfo },
+        {
+          now: Date.now() / 1000,
+          tolerance: clockToleranceSeconds,
+          askedAt,
+        },
+      )
     } catch (error) {
       const code = response.parameters.get('code') ?? ''
       const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]

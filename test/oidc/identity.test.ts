@@ -25,7 +25,7 @@ interface Given {
 }
 
 const identity = ({ claims = {}, userInfo, row = {}, token = 'e.e.e' }: Given = {}) =>
-  identityFrom({ ...acme, ...row }, token, { ...ada, ...claims }, userInfo, clock)
+  identityFrom({ ...acme, ...row }, { idToken: token, idClaims: { ...ada, ...claims }, userInfo }, clock)
 
 it('an identity has only the claims that the portal uses', () => {
   expect(identity({ claims: { name: 'Ada Lovelace', sid: 'a session', roles: ['admin'] } })).toEqual({
@@ -251,7 +251,9 @@ describe('a time', () => {
   it.each(names)('may be from 1970 to the last that a Date can hold (%s)', (name) => {
     const far = { ...clock, now: 9e12 }
     for (const time of [0, 8.64e12])
-      expect(identityFrom(acme, 'e.e.e', { ...ada, [name]: time }, undefined, far).subject).toBe('ada')
+      expect(identityFrom(acme, { idToken: 'e.e.e', idClaims: { ...ada, [name]: time } }, far).subject).toBe(
+        'ada',
+      )
   })
 
   it.each(names)('may not be out of range or a string (%s)', (name) => {

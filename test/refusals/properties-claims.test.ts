@@ -58,11 +58,17 @@ describe('whatever claims a provider signs', () => {
     const property = fc.property(provider, claims, userInfo, (row, all, info) => {
       if (areRight(judgedBefore(all), right)) {
         seen.named++
-        const { issuer, subject } = identityFrom(row, 'e.e.e', judged(all), info, clock)
+        const { issuer, subject } = identityFrom(
+          row,
+          { idToken: 'e.e.e', idClaims: judged(all), userInfo: info },
+          clock,
+        )
         expect({ issuer, subject }).toEqual({ issuer: right.iss, subject: all.sub })
       } else {
         seen.refused++
-        expect(() => identityFrom(row, 'e.e.e', all, info, clock)).toThrow(Error)
+        expect(() => identityFrom(row, { idToken: 'e.e.e', idClaims: all, userInfo: info }, clock)).toThrow(
+          Error,
+        )
       }
     })
     fc.assert(property, effort(5))
@@ -81,7 +87,11 @@ describe('whatever claims a provider signs', () => {
   it('vouch for an address only by the words of whoever gave it', () => {
     let vouched = 0
     const property = fc.property(provider, sanitizeForTerminal, userInfo, (row, all, info) => {
-      const { email, emailTrusted } = identityFrom(row, 'e.e.e', all, info, clock)
+      const { email, emailTrusted } = identityFrom(
+        row,
+        { idToken: 'e.e.e', idClaims: all, userInfo: info },
+        clock,
+      )
       if (!emailTrusted) return
       vouched++
       const givers = [all as Claims, ...(lacksEmail(row, all) && info ? [info] : [])]
@@ -106,7 +116,7 @@ describe('whatever claims a provider signs', () => {
       userInfo,
       fc.string(),
       (row, all, info, token) => {
-        const identity = identityFrom(row, token, all, info, clock)
+        const identity = identityFrom(row, { idToken: token, idClaims: all, userInfo: info }, clock)
         const { email, emailTrusted, name, sid, logoutHint, ...rest } = identity
         const { authenticatedAt = 0, acr = 'x', ...who } = rest
         expect(who).toEqual({ issuer: right.iss, subject: 'ada', askedAt: clock.askedAt })
@@ -134,9 +144,9 @@ describe('whatever claims a provider signs', () => {
     )
     const roles = fc.record({ roles: fc.jsonValue(), groups: fc.jsonValue(), admin: fc.jsonValue() })
     const property = fc.property(provider, others, roles, (row, ...more) => {
-      const without = identityFrom(row, 'e.e.e', tolerable, undefined, clock)
+      const without = identityFrom(row, { idToken: 'e.e.e', idClaims: tolerable }, clock)
       const all = Object.assign({}, tolerable, ...more) as Claims
-      expect(identityFrom(row, 'e.e.e', all, undefined, clock)).toEqual(without)
+      expect(identityFrom(row, { idToken: 'e.e.e', idClaims: all }, clock)).toEqual(without)
     })
     fc.assert(property, effort())
   })
