@@ -103,7 +103,9 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
       assertFetchable(url)
       if (network.proxy !== undefined) assertProxyAllowed(url, rules)
       try {
-        return await endpoints.send(owner, url, () => exchange(agentFor(owner, network), url, options))
+        return await endpoints.send(owner, url, () =>
+          exchange(timeoutMs, url, { ...options, dispatcher: agentFor(owner, network) }),
+        )
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
         throw new UnreachableError(`${url.origin} did not respond`, { cause })
@@ -116,14 +118,6 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     }
   }
 
-  async function exchange(dispatcher: Dispatcher, url: URL, options: Parameters<CustomFetch>[1]) {
-    const { signal: callerSignal, method, headers, body } = options
-    return await withDeadline(timeoutMs, callerSignal, async (signal) => {
-      const request = { method, headers, body: body ?? null, signal }
-      return await readResponse(await fetch(url, { ...request, dispatcher, redirect: 'manual' }))
-    })
-  }
-
   async function close(): Promise<void> {
     const open = [...agents.values()]
     await Promise.all(open.map((agent) => agent.destroy()))
@@ -132,6 +126,19 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
 
   return { ...clientFor(''), clientFor, close }
 }
+
+async function exchange(
+  timeoutMs: number,
+  url: URL,
+  { signal: callerSignal, method, headers, body, dispatcher }: RequestOptions,
+): Promise<Response> {
+  return await withDeadline(timeoutMs, callerSignal, async (signal) => {
+    const request = { method, headers, body: body ?? null, signal }
+    return await readResponse(await fetch(url, { ...request, dispatcher, redirect: 'manual' }))
+  })
+}
+
+type RequestOptions = Parameters<CustomFetch>[1] & { dispatcher: Dispatcher }
 
 /** The circuit breakers. Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs. */
 class Endpoints {
