@@ -13,7 +13,7 @@ import { limitRefusals } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
 import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
-import { TestSignInsApi } from './test-sign-in/test-sign-ins-api.ts'
+import { TestSignInsApi } from './test-sign-in/test-sign-in.ts'
 
 /** What administrators and code do in one portal. Every method takes `{ portal, actor }` as its last argument. */
 export class PortalApi {

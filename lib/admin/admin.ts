@@ -1,7 +1,7 @@
-import { Router as createRouter, type Request, type Router } from 'express'
+import { Router as createRouter, type Request, type RequestHandler, type Router } from 'express'
 import { slugSchema } from '../providers/provider.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
-import { administratorsOnly } from './authorize.ts'
+import { asyncHandler, setPrivateHeaders } from '../web/handler.ts'
 import type { AdminContext } from './context.ts'
 import { eventsRoutes } from './events-routes.ts'
 import { guideRoute } from './guide-route.ts'
@@ -44,4 +44,25 @@ export function adminRouter(given: AdminContext, options: AdminOptions): Router 
   router.use((_req, _res, next) => next(pageUnknown()))
   router.use(given.errorHandler.handle)
   return router
+}
+
+/**
+ * Denies by default, for every path and method: an administrator can connect a provider that signs in anyone as anyone.
+ * The 404 is the same for existing and missing pages, so that an attacker learns nothing about them.
+ */
+export function administratorsOnly(authorize: (req: Request) => unknown): RequestHandler {
+  return asyncHandler(async (req, res, next) => {
+    setPrivateHeaders(res)
+    if ((await callAuthorize(authorize, req)) !== true)
+      throw new PortalSsoError('not_found', '`authorize` did not return `true`')
+    next()
+  })
+}
+
+async function callAuthorize(authorize: (req: Request) => unknown, req: Request): Promise<unknown> {
+  try {
+    return await authorize(req)
+  } catch (error) {
+    throw new PortalSsoError('not_found', '`authorize` failed', { cause: error })
+  }
 }

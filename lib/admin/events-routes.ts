@@ -6,7 +6,6 @@ import { ConfigurationError } from '../shared/errors.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { type AdminContext, showAdminPage } from './context.ts'
 import { eventKinds, kindLabel, parseFilter } from './event-filter.ts'
-import { csvLine, eventCells, eventColumns } from './events-csv.ts'
 
 /** `GET /events`: the event log, newest first. `GET /events.csv`: the same as a download. */
 export function eventsRoutes(context: AdminContext): Router {
@@ -98,4 +97,33 @@ function detailRows({ detail }: StoredEvent): { name: string; value: string }[] 
     name,
     value: typeof value === 'string' ? value : JSON.stringify(value),
   }))
+}
+
+/**
+ * One line of CSV (RFC 4180). Strangers write to the log, and a spreadsheet runs a cell such as `=HYPERLINK(…)`, which can
+ * send neighbouring cells away. An apostrophe makes it text, also after `;`, which separates cells in many locales.
+ */
+export function csvLine(cells: readonly string[]): string {
+  return `${cells.map(cell).join(',')}\r\n`
+}
+
+function cell(text: string): string {
+  const escaped = text.replace(/(^|;)(?=[\s"]*[=+\-@＝＋－＠]|[\t\r\n])/g, "$1'")
+  return /[",\r\n]/.test(escaped) ? `"${escaped.replaceAll('"', '""')}"` : escaped
+}
+
+/** Header of the download and of the command's output, so that one script can read both. */
+export const eventColumns = [
+  'at',
+  'kind',
+  'provider',
+  'userId',
+  'actor',
+  'reference',
+  'clientAddress',
+  'detail',
+] as const
+
+export function eventCells(event: StoredEvent): string[] {
+  return eventColumns.map((name) => (name === 'detail' ? JSON.stringify(event.detail) : (event[name] ?? '')))
 }

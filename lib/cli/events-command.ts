@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { eventKinds } from '../admin/event-filter.ts'
-import { csvLine, eventCells, eventColumns } from '../admin/events-csv.ts'
+import { csvLine, eventCells, eventColumns } from '../admin/events-routes.ts'
 import { type EventFilter, maxExportedEvents, type StoredEvent } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
 import { ConfigurationError } from '../shared/errors.ts'

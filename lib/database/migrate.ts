@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { MINUTE } from '../shared/time.ts'
+import { connectDatabase, type Database } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 
 interface Migration {
@@ -92,4 +93,31 @@ function isRace(error: unknown): boolean {
       describeError(error),
     )
   )
+}
+
+/**
+ * Connects and brings the tables up to date.
+ *
+ * @throws ConfigurationError when `migrate` is false and the tables are not up to date
+ */
+export async function openDatabase(options: {
+  database: Knex | Knex.Config | string
+  migrate: boolean
+}): Promise<Database> {
+  const database = connectDatabase(options.database)
+  try {
+    await (options.migrate ? migrate(database.knex) : assertUpToDate(database.knex))
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  return database
+}
+
+async function assertUpToDate(knex: Knex): Promise<void> {
+  const pending = await pendingMigrations(knex)
+  if (pending.length > 0)
+    throw new ConfigurationError(
+      `the tables are not up to date (${pending.join(', ')}): run \`portal-sso migrate\``,
+    )
 }

@@ -2,7 +2,7 @@ import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/time.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 
 /** Where a provider signs users out (OpenID Connect RP-Initiated Logout 1.0). */

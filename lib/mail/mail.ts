@@ -1,6 +1,5 @@
 import { describeError } from '../shared/errors.ts'
-import { SECOND } from '../shared/time.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Branding, Pages, Views } from '../web/pages.ts'
 
 /** A mail, in the shape that nodemailer accepts. */

@@ -1,7 +1,6 @@
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { MINUTE, SECOND } from '../shared/time.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 
 /** Bounded work that several instances may do at the same time. */

@@ -5,7 +5,6 @@ import type { Sessions } from '../sessions/sessions.ts'
 import { DAY, HOUR } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { Maintenance } from './maintenance.ts'
-import { purgeRemovedProviders } from './purge-removed-providers.ts'
 import { retireDueProviders } from './retire-due-providers.ts'
 import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
 
@@ -34,4 +33,23 @@ export function createMaintenance(
     'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
     'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
   })
+}
+
+/** Until then a removed provider can be restored. */
+const retentionMs = 30 * DAY
+const rowsPerRun = 100
+
+/** Deletes providers that were removed 30 days ago, with their encrypted secrets. */
+export async function purgeRemovedProviders({ knex }: Pick<Core, 'knex'>, events: EventLog): Promise<void> {
+  const removedBefore = new Date(Date.now() - retentionMs).toISOString()
+  const old: { id: string; portal: string; slug: string }[] = await knex('sso_providers')
+    .select('id', 'portal', 'slug')
+    .where('removed_at', '<', removedBefore)
+    .limit(rowsPerRun)
+  for (const { id, portal, slug } of old) {
+    // A provider that was just restored stays, and of several instances one records the event.
+    const deleted = await knex('sso_providers').where({ id }).where('removed_at', '<', removedBefore).delete()
+    if (deleted === 1)
+      await events.record({ kind: 'provider-purged', portal, provider: slug, actor: 'maintenance' })
+  }
 }

@@ -8,9 +8,8 @@ import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import { EmailVerifications } from './email-verification.ts'
-import { EmailVerificationPages } from './email-verification-pages.ts'
-import { EmailVerificationsTable } from './email-verifications-table.ts'
+import { EmailVerifications, EmailVerificationsTable } from './email-verification.ts'
+import { EmailVerificationPages } from './email-verification-routes.ts'
 import type { RegistrationFormOptions } from './registration-form.ts'
 
 type Step = (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>

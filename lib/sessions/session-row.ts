@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Request } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/time.ts'
 import type { PortalResolver } from '../web/request.ts'
 import { type Revocation, revocationTimeoutMs } from './revocation.ts'
 import {

@@ -4,7 +4,7 @@ import session, { MemoryStore, type SessionData, type Store } from 'express-sess
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import { withTimeout } from '../shared/time.ts'
 import type { RedisCounter } from '../web/rate-limit.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 

@@ -4,7 +4,7 @@ import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { ResolvedActOptions } from '../shared/act-options.ts'
+import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { CompletedAttempt, TestPurpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/provider-connection.ts'
@@ -119,5 +119,31 @@ export class TestSignIns {
   /** The outcome of the test sign-in that was started with this token. */
   async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
     return await this.#modules.oneTimeLinks.outcome(token)
+  }
+}
+
+/** Test sign-ins, for code and the command line. */
+export class TestSignInsApi {
+  readonly #testSignIns: TestSignIns
+  readonly #portal: string
+
+  /** @internal */
+  constructor(testSignIns: TestSignIns, portal = 'default') {
+    this.#testSignIns = testSignIns
+    this.#portal = portal
+  }
+
+  /**
+   * A URL for an administrator's browser that starts a test sign-in. It works once and expires after 15 minutes.
+   *
+   * @throws ManagementError `not_found`
+   */
+  async link(slug: string, options: ActOptions = {}): Promise<TestSignInLink> {
+    return await this.#testSignIns.link(slug, resolveActOptions(options, this.#portal))
+  }
+
+  /** Returns the outcome of a test sign-in. @param token of the link */
+  async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
+    return await this.#testSignIns.outcome(token)
   }
 }

@@ -1,6 +1,5 @@
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
-import { MINUTE, SECOND } from '../shared/time.ts'
-import { withTimeout } from '../shared/with-timeout.ts'
+import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { IdentitiesTable, type Subject } from './identities-table.ts'
 import { type Registration, type User, UserCache, type UserDirectory } from './user-directory.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
-import { csvLine } from '../../lib/admin/events-csv.ts'
+import { csvLine } from '../../lib/admin/events-routes.ts'
 import { allEnabledFailed, providerStates } from '../../lib/admin/provider-status.ts'
 import type { PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'

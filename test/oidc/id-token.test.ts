@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { assertIdTokenForm } from '../../lib/oidc/id-token.ts'
+import { assertIdTokenForm } from '../../lib/oidc/identity.ts'
 
 const encoded = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const token = (header: object = {}) => `${encoded({ alg: 'RS256', ...header })}.e30.c2ln`

@@ -31,7 +31,17 @@ const layers = [
   ['callback'],
   ['maintenance'],
   ['admin'],
-  ['session.ts', 'guard.ts', 'router.ts', 'options.ts', 'create-portal-sso.ts', 'index.ts'],
+  [
+    'options.ts',
+    'modules.ts',
+    'rate-limit-routes.ts',
+    'session.ts',
+    'guard.ts',
+    'router.ts',
+    'portal-sso.ts',
+    'create-portal-sso.ts',
+    'index.ts',
+  ],
   ['cli'],
 ]
 
@@ -178,6 +188,35 @@ function flat(file: string): Map<string, string> {
 }
 
 const english = flat('en.json')
+
+describe('docs/architecture.md', () => {
+  const text = read('docs', 'architecture.md')
+  const [tree = ''] = /^lib\/\n(?: +\S.*\n)+/m.exec(text) ?? []
+
+  it('lists the folders and files of lib in the order in which they may import each other', () => {
+    const names = [...tree.matchAll(/^ {2}([\w.-]+)\/? /gm)].map(([, name]) => name)
+    expect(names).toEqual(layers.flat())
+  })
+
+  it('lists the folders within folders', () => {
+    const paths: string[] = []
+    let parent = ''
+    for (const [, indent = '', name = ''] of tree.matchAll(/^( {2}| {4})([\w-]+)\/ /gm))
+      if (indent.length === 2) parent = name
+      else paths.push(path.join(parent, name))
+    const found = sources.map(({ file }) => path.dirname(file)).filter((folder) => folder.includes(path.sep))
+    expect(paths.sort()).toEqual([...new Set(found)].sort())
+  })
+
+  it('names files that exist', () => {
+    const named = [...text.matchAll(/`([\w-]+\/[\w/-]+\.\w+)`/g)].map(([, file = '']) => file)
+    expect(named.length).toBeGreaterThan(20)
+    const roots = ['', 'lib']
+    expect(
+      named.filter((file) => !roots.some((folder) => fs.existsSync(path.join(root, folder, file)))),
+    ).toEqual([])
+  })
+})
 
 describe('docs/errors.md', () => {
   it('has every code with its status, and no other', () => {
