@@ -9,7 +9,7 @@ import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import { EmailVerifications, EmailVerificationsTable } from './email-verification.ts'
-import { EmailVerificationPages } from './email-verification-routes.ts'
+import { EmailVerificationPages } from './email-verification-pages.ts'
 import type { RegistrationFormOptions } from './registration-form.ts'
 
 type Step = (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>
