@@ -76,8 +76,8 @@ export function providerEditRoutes(context: AdminContext): Router {
   return router
 }
 
-function fieldsOf({ preset }: Provider): SettingField[] {
-  return editFields(presetOf(preset) as Preset)
+function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
+  return editFields(presetOf(preset) as Preset, clientSecretReference)
 }
 
 /** The saved settings beside what was entered on top of an older version. */
