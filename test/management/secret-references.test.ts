@@ -82,7 +82,7 @@ async function importFile(changes: object): Promise<string> {
 }
 
 const onlyCode = /only code and the command line can change it/i
-const onlyCodeSets = /only code and the command line can set a reference/i
+const onlyCodeSets = /only code and the command line can set it/i
 const messageOf = (action: Promise<unknown>) =>
   action.then(String, (error: Error) => `${(error as { code?: string }).code} ${error.message}`)
 
