@@ -1,18 +1,18 @@
-import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
+import express, { type RequestHandler, type Router } from 'express'
 import type { Knex } from 'knex'
-import { createAccountPage } from './account/account-page.ts'
-import { createEndLinking, createSignInMethods } from './account/sign-in-methods.ts'
+import { Account } from './account/account.ts'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
-import { type BreakGlass, createBreakGlass, createBreakGlassCookie } from './classic-login/break-glass.ts'
-import { createClassicLoginGate } from './classic-login/classic-login-gate.ts'
+import type { CallbackModules } from './callback/handle-callback.ts'
+import { providerRouter } from './callback/provider-router.ts'
+import type { BreakGlass } from './classic-login/break-glass.ts'
+import { ClassicLogin } from './classic-login/classic-login.ts'
 import { connectDatabase } from './database/connect.ts'
 import { migrate, pendingMigrations } from './database/migrate.ts'
 import { ErrorHandler } from './events/error-handler.ts'
 import { EventHistory } from './events/event-history.ts'
 import { EventLog, type PortalEvents } from './events/event-log.ts'
 import { type GuardOptions, guard } from './guard.ts'
-import { createApplyProviderLogout } from './logout/provider-logout.ts'
-import { createFindProviderLogout } from './logout/rp-initiated-logout.ts'
+import { Logout } from './logout/logout.ts'
 import { Mail } from './mail/mail.ts'
 import { Maintenance } from './maintenance/maintenance.ts'
 import { maintenanceTasks } from './maintenance/tasks.ts'
@@ -24,9 +24,7 @@ import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { ProvidersTable } from './providers/providers-table.ts'
 import { SecretReferences } from './providers/secret-references.ts'
-import { createEmailVerifications } from './registration/email-verification.ts'
-import { createEmailVerificationPages } from './registration/email-verification-routes.ts'
-import { createEmailVerificationsTable } from './registration/email-verifications-table.ts'
+import { Registrations } from './registration/registrations.ts'
 import { createRouter, limitRefusals } from './router.ts'
 import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
 import { Sessions } from './sessions/sessions.ts'
@@ -34,23 +32,8 @@ import type { SessionMatch } from './sessions/sessions-table.ts'
 import type { ActOptions } from './shared/act-options.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { SecretBox } from './shared/seal.ts'
-import { createAttempts } from './sign-in/attempts.ts'
-import { createLastProvider, createSignedOutMarker } from './sign-in/browser-hints.ts'
-import { createCompleteSignIn } from './sign-in/complete-sign-in.ts'
-import { createProviderClients, createProviderStrategies } from './sign-in/connected-providers.ts'
-import { createResolveIdentity } from './sign-in/decide.ts'
-import { createNotifySignInMethodChange } from './sign-in/notify-sign-in-method.ts'
-import {
-  createOfferAccountLink,
-  createPendingRegistrations,
-  createRestartSignIn,
-  createStartRegistration,
-  createWithPending,
-} from './sign-in/pending-registration.ts'
-import { createRequireReauthentication } from './sign-in/reauthentication.ts'
-import { createRefuse } from './sign-in/refuse.ts'
-import { createReport } from './test-sign-in/report.ts'
-import { createFinishTestSignIn, createTestSignIns, type TestSignIns } from './test-sign-in/test-sign-in.ts'
+import { SignIn } from './sign-in/sign-in.ts'
+import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import type { UserDirectory } from './users/user-directory.ts'
 import { Users } from './users/users.ts'
 import { createCore } from './web/core.ts'
@@ -64,7 +47,7 @@ import { StateCookie } from './web/sealed-cookie.ts'
  * `…Parts` names.
  */
 export function createPortalParts(settings: Settings, knex: Knex) {
-  const { secrets, secure, homePath, mailer, mailFrom, redis } = settings
+  const { secrets, homePath, mailer, mailFrom, redis } = settings
   const core = createCore(settings, knex)
   const { logger, portalOf, urls } = core
   const events = new EventLog(core, settings.events)
@@ -75,110 +58,67 @@ export function createPortalParts(settings: Settings, knex: Knex) {
   const outbound = createHttpClients(settings.outbound)
   const cacheSeconds = settings.session.userCacheSeconds
   const users = new Users(core, { directory: settings.users, cacheSeconds })
-  const { identities } = users
   const sessions = new Sessions(core, users.cache, events, settings)
-  const pendingRegistrations = createPendingRegistrations(core.seal('registration'), secure)
-  const clearPendingRegistration = (res: Response) => pendingRegistrations.clear(res)
-  const lastUsed = createLastProvider(secure)
-  const signedOutMarker = createSignedOutMarker(secure)
-  const offerAccountLink = createOfferAccountLink(pendingRegistrations, urls)
-  const refuse = createRefuse({ urls, homePath, pages, events, logger })
   const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
-  const clients = createProviderClients(table, outbound)
   const mail = mailer && new Mail(pages, mailer, mailFrom)
-  const notifySignInMethodChange = createNotifySignInMethodChange({
-    urls,
-    logger,
-    pages,
-    sessions,
-    mail,
-  })
-  const proving = mail && {
-    emailVerifications: createEmailVerifications(createEmailVerificationsTable(knex), secrets),
-    mail,
-    emailVerificationPages: createEmailVerificationPages({ urls, pages, table }),
-  }
-  const attempts = createAttempts(core.seal('attempt'), secure)
-  const strategies = createProviderStrategies({ urls, attempts, clients, passport: sessions.passport })
-  const resolveIdentity = createResolveIdentity({ identities, users, registration: settings.registration })
-  const canVerifyEmail = proving !== undefined
   const oneTimeLinks = new OneTimeLinks(core)
-  const report = createReport({ events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks })
-  const testSignIns = createTestSignIns({ urls, pages, report, strategies, table, oneTimeLinks })
-  const breakGlassCookie = createBreakGlassCookie(core.seal('break-glass'), secure, portalOf)
-  const methods = createSignInMethods({ identities, table })
+  const signIn = new SignIn(core, {
+    buildRouter: (connection) => providerRouter(connection, callbackModules),
+    events,
+    mail,
+    outbound,
+    pages,
+    registrationPolicy: settings.registration,
+    sessions,
+    table,
+    users,
+  })
+  const registrationForm = { fields: settings.registrationFields, terms: settings.registrationTerms }
+  const registration = new Registrations(core, {
+    form: registrationForm,
+    mail,
+    pages,
+    secrets,
+    signIn,
+    table,
+  })
+  const logout = new Logout({ events, sessions, signIn, table })
+  const account = new Account(core, { pages, sessions, signIn, table, users })
+  const { allowsClassic } = settings
+  const classicLogin = new ClassicLogin(core, { allowsClassic, errorHandler, events, oneTimeLinks, table })
+  const testSignIns = new TestSignIns(core, { events, oneTimeLinks, pages, signIn, table })
+  const callbackModules: CallbackModules = { core, account, pages, signIn, testSignIns }
   const parts = {
+    core,
     urls,
-    completeSignIn: createCompleteSignIn({
-      sessions,
-      identities,
-      events,
-      lastUsed,
-      homePath,
-      clearPendingRegistration,
-      offerAccountLink,
-      signedOutMarker,
-      table,
-      notifySignInMethodChange,
-    }),
-    allowsClassic: async (req: Request) =>
-      settings.allowsClassic(req) || (await breakGlassCookie.isOpen(req)),
-    attempts,
-    startRegistration: createStartRegistration(pendingRegistrations, urls),
-    breakGlassCookie,
-    clients,
-    requireReauthentication: createRequireReauthentication({
-      urls,
-      identities,
-      pages,
-      portalOf,
-      sessions,
-      table,
-    }),
-    consents: new StateCookie(core, 'admin-consent'),
-    endLinking: createEndLinking({ urls, identities, pendingRegistrations, users }),
-    finishTestSignIn: createFinishTestSignIn({ report, strategies }),
+    account,
+    classicLogin,
+    connectedProviders: signIn.connectedProviders,
+    consentState: new StateCookie(core, 'admin-consent'),
     endSessions: (match: SessionMatch) => sessions.endAll(match),
     errorHandler,
     events,
-    findProviderLogout: createFindProviderLogout({ clients, table }),
-    findPendingRegistrationId: async (req: Request, portal: string) =>
-      (await pendingRegistrations.find(req, portal))?.id,
-    clearPendingRegistration,
     form,
     homePath,
-    identities,
-    knex,
-    lastUsed,
-    logger,
-    resolveIdentity,
-    methods,
-    applyProviderLogout: createApplyProviderLogout({ events, sessions }),
+    identities: users.identities,
     index: sessions.table,
+    knex,
+    logger,
+    logout,
+    logoutState: new StateCookie(core, 'logout'),
+    oneTimeLinks,
     pages,
-    pendingRegistrations,
     portalOf,
     posted: [refuseCrossSitePosts(core), form, sessions.revalidate],
-    canVerifyEmail,
-    proving,
     rateLimits: settings.rateLimits,
     rateLimiter: new RateLimiter(core, redis),
-    refuse,
-    testSignIns,
-    registrationForm: { fields: settings.registrationFields, terms: settings.registrationTerms },
-    returns: new StateCookie(core, 'logout'),
+    registration,
     sessions,
-    showAccountPage: createAccountPage({ urls, homePath, methods, pages, portalOf, sessions, table }),
     sessionsApi: new SessionsApi(sessions, events, table),
-    emailVerificationPages: proving?.emailVerificationPages,
-    signedOutMarker,
-    restartSignIn: createRestartSignIn(pendingRegistrations, urls),
-    strategies,
+    signIn,
     table,
-    notifySignInMethodChange,
-    oneTimeLinks,
+    testSignIns,
     users,
-    withPending: createWithPending({ urls, homePath, pendingRegistrations, portalOf, refuse, table }),
   }
 
   const { adminMail } = settings
@@ -189,7 +129,7 @@ export function createPortalParts(settings: Settings, knex: Knex) {
     events,
     http: outbound,
     providersTable: table,
-    connectedProviders: clients,
+    connectedProviders: signIn.connectedProviders,
     sessions,
     secretBox,
   }
@@ -279,13 +219,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       return createRouter(parts)
     },
     guard: (options) => guard(parts, options),
-    classicLoginGate: () =>
-      createClassicLoginGate({ ...parts, limitRefusals: limitRefusals(parts, settings.rateLimits) }),
+    classicLoginGate: () => parts.classicLogin.gate(limitRefusals(parts, settings.rateLimits)),
     admin: (options) => adminRouter(parts, options),
     providers,
     sessions: sessionsApi,
     testSignIns,
-    breakGlass: createBreakGlass(parts),
+    breakGlass: parts.classicLogin.breakGlass,
     rotateSecrets,
     history,
     users,

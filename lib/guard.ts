@@ -3,12 +3,8 @@ import type { ErrorHandler } from './events/error-handler.ts'
 import type { Sessions } from './sessions/sessions.ts'
 import { ConfigurationError, PortalSsoError } from './shared/errors.ts'
 import type { ReauthenticationRequirement } from './sign-in/attempts.ts'
-import {
-  isValidAcrList,
-  maxAgeLimitSeconds,
-  type RequireReauthentication,
-  reauthenticationQuery,
-} from './sign-in/reauthentication.ts'
+import { isValidAcrList, maxAgeLimitSeconds, reauthenticationQuery } from './sign-in/reauthentication.ts'
+import type { SignIn } from './sign-in/sign-in.ts'
 import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
 import { newReference, type Pages } from './web/pages.ts'
 import { acceptsHtml, isSafeMethod, type PortalResolver } from './web/request.ts'
@@ -38,11 +34,11 @@ export function guard(
     portalOf: PortalResolver
     pages: Pages
     sessions: Sessions
-    requireReauthentication: RequireReauthentication
+    signIn: SignIn
   },
   options: GuardOptions = {},
 ): RequestHandler {
-  const { urls, errorHandler, portalOf, pages, sessions, requireReauthentication } = modules
+  const { urls, errorHandler, portalOf, pages, sessions, signIn } = modules
   const required = readGuardOptions(options)
   const returnPathOf = (req: Request) => returnPath(req, urls.origin(portalOf(req)))
   // With the requirement, so that the user does not have to sign in twice.
@@ -59,7 +55,8 @@ export function guard(
   })
 
   const passIfRecent = asyncHandler(async (req, res, next) => {
-    if (await requireReauthentication(req, res, { ...required, returnTo: returnPathOf(req) })) next()
+    const returnTo = returnPathOf(req)
+    if (await signIn.reauthentication.require(req, res, { ...required, returnTo })) next()
   })
 
   return (req, res, next) => {

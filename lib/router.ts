@@ -1,38 +1,39 @@
 import { type Request, type RequestHandler, Router } from 'express'
-import { type AccountParts, createAccountRoutes } from './account/account-routes.ts'
-import { createProviderRouters, type ProviderRoutersParts } from './callback/provider-router.ts'
-import { type BreakGlassRoutesParts, createBreakGlassRoutes } from './classic-login/break-glass-routes.ts'
-import { type ConsentRoutesParts, createConsentRoutes } from './consent/admin-consent-routes.ts'
+import type { Account } from './account/account.ts'
+import { accountRoutes } from './account/account-routes.ts'
+import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
+import type { ClassicLogin } from './classic-login/classic-login.ts'
+import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
 import type { ErrorHandler } from './events/error-handler.ts'
 import type { EventLog } from './events/event-log.ts'
 import { guard } from './guard.ts'
-import { type BackChannelRouteParts, createBackChannelRoute } from './logout/back-channel-route.ts'
-import { createFrontChannelRoute, type FrontChannelRouteParts } from './logout/front-channel-route.ts'
-import { createLogoutRoutes, type LogoutParts } from './logout/logout-routes.ts'
+import { backChannelRoute } from './logout/back-channel-route.ts'
+import { frontChannelRoute } from './logout/front-channel-route.ts'
+import type { Logout } from './logout/logout.ts'
+import { logoutRoutes } from './logout/logout-routes.ts'
 import { type ClientKeysRouteParts, createClientKeysRoute } from './management/client-keys-route.ts'
 import { readAuthorizationResponse } from './oidc/authorization-response.ts'
-import {
-  createEmailVerificationRoutes,
-  type EmailVerificationRoutesParts,
-} from './registration/email-verification-routes.ts'
-import {
-  createLinkRoutes,
-  createRegistrationRoutes,
-  type LinkRoutesParts,
-  type RegistrationParts,
-} from './registration/registration-routes.ts'
+import type { OneTimeLinks } from './one-time-links/one-time-links.ts'
+import type { ProvidersTable } from './providers/providers-table.ts'
+import { accountLinkRoutes } from './registration/account-link-routes.ts'
+import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
+import { registrationRoutes } from './registration/registration-routes.ts'
+import type { Registrations } from './registration/registrations.ts'
+import type { Sessions } from './sessions/sessions.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
-import { createInitiateRoute, type InitiateParts } from './sign-in/initiate-route.ts'
-import { createPickerRoute, type PickerParts } from './sign-in/picker-route.ts'
-import {
-  createTestSignInLinkRoutes,
-  type TestSignInLinkRoutesParts,
-} from './test-sign-in/test-sign-in-link-routes.ts'
+import { initiateRoutes } from './sign-in/initiate-route.ts'
+import { pickerRoute } from './sign-in/picker-route.ts'
+import type { SignIn } from './sign-in/sign-in.ts'
+import type { TestSignIns } from './test-sign-in/test-sign-in.ts'
+import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-link-routes.ts'
+import type { UserDirectory } from './users/user-directory.ts'
+import type { Core } from './web/core.ts'
 import { asyncHandler, setPrivateHeaders } from './web/handler.ts'
 import { type NextStep, newReference, type Pages } from './web/pages.ts'
 import { clientKey, digestKey, type Limit, type RateLimiter, type RateLimits } from './web/rate-limit.ts'
 import type { PortalResolver } from './web/request.ts'
+import type { StateCookie } from './web/sealed-cookie.ts'
 import type { PortalUrls } from './web/urls.ts'
 
 export interface LimitParts {
@@ -127,39 +128,34 @@ function attemptKey(req: Request): string | undefined {
   }
 }
 
-type GuardModules = Parameters<typeof guard>[0]
-
-export interface RouterParts
-  extends PickerParts,
-    ProviderRoutersParts,
-    InitiateParts,
-    ConsentRoutesParts,
-    RegistrationParts,
-    LinkRoutesParts,
-    LogoutParts,
-    BackChannelRouteParts,
-    FrontChannelRouteParts,
-    ClientKeysRouteParts,
-    GuardModules,
-    Omit<AccountParts, 'guard'>,
-    TestSignInLinkRoutesParts,
-    BreakGlassRoutesParts,
-    LimitParts {
+export interface RouterParts extends ClientKeysRouteParts, LimitParts {
+  core: Core
+  account: Account
+  classicLogin: ClassicLogin
+  consentState: StateCookie
   errorHandler: ErrorHandler
   /** parses forms */
   form: RequestHandler
+  logout: Logout
+  logoutState: StateCookie
+  oneTimeLinks: OneTimeLinks
+  /** parses posts, after refusing those from other sites */
+  posted: RequestHandler[]
   rateLimits: RateLimits | false
-  /** sends and verifies codes; undefined without a mailer */
-  proving:
-    | Pick<EmailVerificationRoutesParts, 'emailVerifications' | 'mail' | 'emailVerificationPages'>
-    | undefined
+  registration: Registrations
+  sessions: Sessions
+  signIn: SignIn
+  table: ProvidersTable
+  testSignIns: TestSignIns
+  users: UserDirectory
 }
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 
 /** All routes, in the order in which a request passes them. */
 export function createRouter(parts: RouterParts): Router {
-  const { errorHandler, form, pages, proving, rateLimits, sessions } = parts
+  const { core, errorHandler, form, pages, rateLimits, registration, sessions, signIn } = parts
+  const { connectedProviders, refusals } = signIn
   const routes = Router()
   routes.use('/login/assets', pages.assets)
   routes.use(ours, (_req, res, next) => {
@@ -168,19 +164,24 @@ export function createRouter(parts: RouterParts): Router {
   })
   if (rateLimits) routes.use(rateLimitRoutes({ ...parts, limits: rateLimits }))
   // Before the session: the provider itself, not a user's browser, calls some of these routes.
-  routes.use(createBackChannelRoute(parts), createFrontChannelRoute(parts))
+  routes.use(backChannelRoute(core, { ...parts, connectedProviders }))
+  routes.use(frontChannelRoute(core, { ...parts, connectedProviders }))
   routes.use(createClientKeysRoute(parts))
   routes.use(ours, sessions.identify)
-  routes.get('/login', createPickerRoute(parts))
-  routes.use(createInitiateRoute(parts), createConsentRoutes(parts))
-  routes.use(createBreakGlassRoutes(parts), createTestSignInLinkRoutes(parts))
+  routes.get(
+    '/login',
+    pickerRoute(core, { ...parts, allowsClassic: (req) => parts.classicLogin.isAllowed(req) }),
+  )
+  routes.use(initiateRoutes(core, parts), adminConsentRoutes(core, { ...parts, refusals }))
+  routes.use(breakGlassRoutes(core, parts), testSignInLinkRoutes(core, parts))
   // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
   // a provider's `form_post` comes from its own origin.
-  routes.use('/login/:provider', form, createProviderRouters(parts))
-  routes.use(createRegistrationRoutes(parts), createLinkRoutes(parts))
-  if (proving) routes.use(createEmailVerificationRoutes({ ...parts, ...proving }))
-  routes.use(createLogoutRoutes(parts))
-  routes.use(createAccountRoutes({ ...parts, guard: guard(parts) }))
+  routes.use('/login/:provider', form, connectedProviders.route)
+  routes.use(registrationRoutes(core, parts), accountLinkRoutes(core, parts))
+  const { emailVerification } = registration
+  if (emailVerification) routes.use(emailVerificationRoutes(core, { ...parts, emailVerification }))
+  routes.use(logoutRoutes(core, parts))
+  routes.use(accountRoutes(core, { ...parts, guard: guard(parts) }))
   routes.use(errorHandler.handle)
   return routes
 }

@@ -3,64 +3,51 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { type SessionInfo, sessionDigest } from '../sessions/sessions-table.ts'
 import type { User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import type { SignInMethods } from './sign-in-methods.ts'
 
-/** What was done a moment ago. In the query, so it is one of these words and nothing else. */
+/** What happened a moment ago. It comes from the query, so only these words are accepted. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
 export type Notice = (typeof notices)[number]
 
-export function noticeOf(word: unknown): Notice | undefined {
+export function readNotice(word: unknown): Notice | undefined {
   return notices.find((notice) => notice === word)
 }
 
-export type ShowAccountPage = (req: Request, res: Response, notice: Notice | undefined) => Promise<void>
+/** The page lists no more; one button ends all of them. */
+const maxListedSessions = 50
 
-export interface ShowAccountParts {
-  urls: PortalUrls
-  homePath: string
-  methods: SignInMethods
-  pages: Pages
-  portalOf: PortalResolver
-  sessions: Sessions
-  table: ProvidersTable
+interface AccountPageModules {
+  readonly methods: SignInMethods
+  readonly pages: Pages
+  readonly sessions: Sessions
+  readonly table: ProvidersTable
 }
 
-/** sessions that are shown; all of them end by one button */
-const most = 50
+export class AccountPage {
+  readonly #core: Core
+  readonly #modules: AccountPageModules
 
-export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
-  const { urls, homePath, methods, pages, portalOf, sessions, table } = parts
+  constructor(core: Core, modules: AccountPageModules) {
+    this.#core = core
+    this.#modules = modules
+  }
 
-  return async (req, res, notice) => {
+  async show(req: Request, res: Response, notice: Notice | undefined): Promise<void> {
+    const { homePath, portalOf, urls } = this.#core
+    const { methods, pages, sessions, table } = this.#modules
     const portal = portalOf(req)
     const user = req.user as User
     const userId = String(user.id)
-    const { lang, t } = pages.locale(req)
-    const when = timesIn(lang)
+    const { lang } = pages.locale(req)
+    const time = timeFormat(lang)
     const providers = await table.list(portal)
     const nameOf = (slug: string | undefined) =>
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
-    const here = sessionDigest(req.sessionID)
-    const listed = await sessions.list({ portal, userId }, most)
-    const linked = await methods.of(portal, userId)
-
-    function shown(session: SessionInfo) {
-      const { id, provider, browser, os, location, startedAt, lastSeenAt } = session
-      const device = browser && os ? t('account.device', { browser, os }) : (browser ?? os)
-      return {
-        id,
-        here: id === here,
-        device: device ?? t('account.unknownDevice'),
-        location,
-        provider: nameOf(provider),
-        started: when(startedAt),
-        lastSeen: when(lastSeenAt),
-      }
-    }
+    const listed = await sessions.list({ portal, userId }, maxListedSessions)
+    const linked = await methods.list(portal, userId)
 
     await pages.show(req, res, 'account', {
       notice,
@@ -71,8 +58,8 @@ export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
       logoutHref: urls.path('/logout'),
       methods: linked.map((method) => ({
         ...method,
-        linked: when(method.linkedAt),
-        lastUsed: when(method.lastUsedAt),
+        linked: time(method.linkedAt),
+        lastUsed: time(method.lastUsedAt),
       })),
       linkable: providers
         .filter(({ enabled }) => enabled)
@@ -81,21 +68,40 @@ export function createAccountPage(parts: ShowAccountParts): ShowAccountPage {
           displayName,
           linked: linked.some((method) => method.provider === slug),
         }))
-        // What is new to the person first.
+        // Providers that the user has not linked yet come first.
         .sort((a, b) => Number(a.linked) - Number(b.linked)),
-      sessions: listed.map(shown).sort((a, b) => Number(b.here) - Number(a.here)),
+      sessions: listed
+        .map((session) => ({
+          ...this.#sessionRow(req, session, time),
+          provider: nameOf(session.provider),
+        }))
+        .sort((a, b) => Number(b.here) - Number(a.here)),
     })
+  }
+
+  #sessionRow(req: Request, session: SessionInfo, time: (at: string) => DisplayedTime) {
+    const { t } = this.#modules.pages.locale(req)
+    const { id, browser, os, location, startedAt, lastSeenAt } = session
+    const device = browser && os ? t('account.device', { browser, os }) : (browser ?? os)
+    return {
+      id,
+      here: id === sessionDigest(req.sessionID),
+      device: device ?? t('account.unknownDevice'),
+      location,
+      started: time(startedAt),
+      lastSeen: time(lastSeenAt),
+    }
   }
 }
 
-interface When {
+interface DisplayedTime {
   /** ISO 8601, for machines */
   at: string
-  /** as the reader writes it; the server does not know their time zone, so it is named */
+  /** in the reader's language, with the time zone, because the server does not know theirs */
   text: string
 }
 
-function timesIn(lang: Locale['lang']): (at: string) => When {
+function timeFormat(lang: Locale['lang']): (at: string) => DisplayedTime {
   const format = new Intl.DateTimeFormat(lang, {
     day: 'numeric',
     month: 'short',

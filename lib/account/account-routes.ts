@@ -5,83 +5,74 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { ProviderStrategies } from '../sign-in/connected-providers.ts'
-import type { NotifySignInMethodChange } from '../sign-in/notify-sign-in-method.ts'
-import type { RequireReauthentication } from '../sign-in/reauthentication.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
-import { type Notice, noticeOf, type ShowAccountPage } from './account-page.ts'
-import type { SignInMethods } from './sign-in-methods.ts'
+import type { Account } from './account.ts'
+import { type Notice, readNotice } from './account-page.ts'
 
-export interface AccountParts {
-  urls: PortalUrls
-  requireReauthentication: RequireReauthentication
-  events: EventLog
-  /** lets signed-in users pass */
-  guard: RequestHandler
-  methods: SignInMethods
-  pages: Pages
-  portalOf: PortalResolver
-  /** reads posts, after refusing those from other sites */
-  posted: RequestHandler[]
-  sessions: Sessions
-  showAccountPage: ShowAccountPage
-  strategies: ProviderStrategies
-  table: ProvidersTable
-  notifySignInMethodChange: NotifySignInMethodChange
-}
+/** An attacker who took over a session must neither add a sign-in method of their own nor remove the user's. */
+const maxAgeSeconds = 15 * 60
 
-/** seconds: who took over a session must not make it last for ever by a way in of their own, nor take away the person's */
-const freshEnough = 15 * 60
+const page = '/account/security'
 
-/** `/account/security`: how somebody signs in, and where they are signed in. */
-export function createAccountRoutes(parts: AccountParts): Router {
-  const { urls, requireReauthentication, events, guard, methods, sessions } = parts
-  const { pages, portalOf, posted, showAccountPage, strategies, table, notifySignInMethodChange } = parts
-  const page = '/account/security'
+/** `/account/security`: the user's sign-in methods and sessions. */
+// Long: one small handler for each route.
+export function accountRoutes(
+  core: Core,
+  modules: {
+    account: Account
+    events: EventLog
+    /** admits signed-in users */
+    guard: RequestHandler
+    pages: Pages
+    /** parses posts, after refusing those from other sites */
+    posted: RequestHandler[]
+    sessions: Sessions
+    signIn: SignIn
+    table: ProvidersTable
+  },
+): Router {
+  const { urls } = core
+  const { account, events, guard, pages, posted, sessions, signIn, table } = modules
 
-  const show = asyncHandler(async (req, res) => await showAccountPage(req, res, noticeOf(req.query.said)))
+  const show = asyncHandler(
+    async (req, res) => await account.page.show(req, res, readNotice(req.query.notice)),
+  )
 
-  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { said: notice }))
+  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { notice }))
 
-  /** Who has to show who they are comes back to the page, and clicks once more. */
-  async function meetsRequirement(req: Request, res: Response): Promise<boolean> {
-    return await requireReauthentication(req, res, {
-      maxAge: freshEnough,
-      returnTo: urls.path(page, { said: 'confirmed' }),
-    })
+  const requesterOf = (req: Request) => {
+    const user = req.user as User
+    return { portal: core.portalOf(req), user, userId: String(user.id) }
+  }
+
+  /** After a re-authentication the user returns to the page and has to click again. */
+  async function isRecentlyAuthenticated(req: Request, res: Response): Promise<boolean> {
+    const returnTo = urls.path(page, { notice: 'confirmed' })
+    return await signIn.reauthentication.require(req, res, { maxAge: maxAgeSeconds, returnTo })
   }
 
   const link = asyncHandler(async (req, res) => {
-    const provider = await enabledOf(req)
-    if (!(await meetsRequirement(req, res))) return
-    const { userId } = whoOf(req)
-    const href = await strategies.begin(req, res, provider, {
+    const { portal, userId } = requesterOf(req)
+    const provider = await findEnabled(portal, readField(req, 'provider'), table)
+    if (!(await isRecentlyAuthenticated(req, res))) return
+    const href = await signIn.connectedProviders.connect(provider).begin(req, res, {
+      purpose: { kind: 'link-account', userId },
       returnTo: undefined,
-      // Whom the provider knows in this browser may be somebody else.
+      // The provider may know another user in this browser.
       otherAccount: true,
-      proving: undefined,
-      linking: userId,
     })
     await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
   })
 
-  async function enabledOf(req: Request): Promise<Provider> {
-    const slug = slugSchema.safeParse(fieldOf(req, 'provider')).data
-    const provider = slug === undefined ? undefined : await table.find(portalOf(req), slug)
-    if (!provider?.enabled)
-      throw new PortalSsoError('provider_unknown', 'no enabled provider of such a name is to be linked')
-    return provider
-  }
-
   const unlink = asyncHandler(async (req, res) => {
-    if (!(await meetsRequirement(req, res))) return
-    const { portal, user, userId } = whoOf(req)
-    const unlinked = await methods.unlink(portal, userId, fieldOf(req, 'method'))
+    if (!(await isRecentlyAuthenticated(req, res))) return
+    const { portal, user, userId } = requesterOf(req)
+    const unlinked = await account.methods.unlink(portal, userId, readField(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
     const { issuer, subjects, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
@@ -89,42 +80,30 @@ export function createAccountRoutes(parts: AccountParts): Router {
     for (const subject of subjects)
       await sessions.endAll({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
-    notifySignInMethodChange(req, { user, provider: { displayName, portal }, what: 'unlinked' })
+    signIn.notifications.notify(req, { user, provider: { displayName, portal }, change: 'unlinked' })
     back(res, 'unlinked')
   })
 
   const endOne = asyncHandler(async (req, res) => {
-    const { portal, userId } = whoOf(req)
-    const id = fieldOf(req, 'session')
-    // Never anybody else's: the id alone names no session.
-    if (sessionDigestPattern.test(id)) await noteEnded(req, await sessions.endAll({ portal, id, userId }))
+    const { portal, userId } = requesterOf(req)
+    const id = readField(req, 'session')
+    // The id alone must not end another user's session.
+    if (sessionDigestPattern.test(id)) await recordEnded(req, await sessions.endAll({ portal, id, userId }))
     back(res, 'ended')
   })
 
   const endOthers = asyncHandler(async (req, res) => {
-    const { portal, userId } = whoOf(req)
-    await noteEnded(req, await sessions.endAll({ portal, userId, except: sessionDigest(req.sessionID) }))
+    const { portal, userId } = requesterOf(req)
+    await recordEnded(req, await sessions.endAll({ portal, userId, except: sessionDigest(req.sessionID) }))
     back(res, 'ended')
   })
 
-  async function noteEnded(req: Request, ended: ReadonlyMap<string, number>): Promise<void> {
-    const { portal, userId } = whoOf(req)
+  async function recordEnded(req: Request, ended: ReadonlyMap<string, number>): Promise<void> {
+    const { portal, userId } = requesterOf(req)
     const count = ended.get(userId)
     if (count === undefined) return
-    const clientAddress = req.ip
-    await events.record({
-      kind: 'sessions-ended',
-      portal,
-      userId,
-      actor: userId,
-      clientAddress,
-      detail: { sessions: count },
-    })
-  }
-
-  function whoOf(req: Request): { portal: string; user: User; userId: string } {
-    const user = req.user as User
-    return { portal: portalOf(req), user, userId: String(user.id) }
+    const by = { portal, userId, actor: userId, clientAddress: req.ip }
+    await events.record({ kind: 'sessions-ended', ...by, detail: { sessions: count } })
   }
 
   const router = Router()
@@ -136,7 +115,15 @@ export function createAccountRoutes(parts: AccountParts): Router {
   return router
 }
 
-function fieldOf(req: Request, name: string): string {
+async function findEnabled(portal: string, name: string, table: ProvidersTable): Promise<Provider> {
+  const slug = slugSchema.safeParse(name).data
+  const provider = slug === undefined ? undefined : await table.find(portal, slug)
+  if (!provider?.enabled)
+    throw new PortalSsoError('provider_unknown', 'no enabled provider of this name can be linked')
+  return provider
+}
+
+function readField(req: Request, name: string): string {
   const value = ((req.body ?? {}) as Record<string, unknown>)[name]
   return typeof value === 'string' && value.length <= 100 ? value : ''
 }

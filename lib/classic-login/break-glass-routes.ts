@@ -2,64 +2,58 @@ import { type RequestHandler, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
-import { type BreakGlassCookie, openFor } from './break-glass.ts'
+import { openMinutes } from './break-glass.ts'
+import type { ClassicLogin } from './classic-login.ts'
 
-export interface BreakGlassRoutesParts {
-  urls: PortalUrls
-  breakGlassCookie: BreakGlassCookie
-  events: EventLog
-  logger: Logger
-  pages: Pages
-  portalOf: PortalResolver
-  /** reads posts, after refusing those from other sites */
-  posted: RequestHandler[]
-  oneTimeLinks: OneTimeLinks
-}
+const path = '/login/break-glass'
 
 /**
- * `GET|POST /login/break-glass`: where a link of `breakGlass.link()` leads. The page changes nothing, for it may be opened by
- * whatever looks into mails and chats; its button uses the link up and opens the classic login to this browser.
+ * `GET|POST /login/break-glass`: the page of a link from `breakGlass.link()`. Opening it changes nothing, because mail and chat
+ * programs open links too. Its button uses the link up.
  */
-export function createBreakGlassRoutes(parts: BreakGlassRoutesParts): Router {
-  const { urls, breakGlassCookie, events, logger, pages, portalOf, posted, oneTimeLinks } = parts
-  const gone = () => new PortalSsoError('ticket_gone', 'no such link to the classic login is good (any more)')
+export function breakGlassRoutes(
+  core: Core,
+  modules: {
+    classicLogin: ClassicLogin
+    events: EventLog
+    oneTimeLinks: OneTimeLinks
+    pages: Pages
+    /** parses posts, after refusing those from other sites */
+    posted: RequestHandler[]
+  },
+): Router {
+  const { logger, portalOf, urls } = core
+  const { classicLogin, events, oneTimeLinks, pages, posted } = modules
+  const expired = () => new PortalSsoError('ticket_gone', 'the link to the classic login is not valid')
 
   const ask = asyncHandler(async (req, res) => {
     const { ticket } = req.query
-    if (!(await oneTimeLinks.find(portalOf(req), 'break-glass', ticket))) throw gone()
+    if (!(await oneTimeLinks.find(portalOf(req), 'break-glass', ticket))) throw expired()
     await pages.show(req, res, 'break-glass', {
-      action: urls.path('/login/break-glass'),
+      action: urls.path(path),
       cancelHref: urls.path('/login'),
-      minutes: openFor,
+      minutes: openMinutes,
       ticket,
     })
   })
 
   const open = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
-    const { ticket: given } = (req.body ?? {}) as { ticket?: unknown }
-    const ticket = await oneTimeLinks.take(portal, 'break-glass', given)
-    if (!ticket) throw gone()
-    const { actor } = ticket.detail
-    logger.warn({ portal, actor, clientAddress: req.ip }, 'the classic login was opened to one browser')
-    await events.record({
-      kind: 'break-glass',
-      portal,
-      actor,
-      clientAddress: req.ip,
-      detail: { step: 'used' },
-    })
-    await breakGlassCookie.open(req, res)
+    const { ticket } = (req.body ?? {}) as { ticket?: unknown }
+    const link = await oneTimeLinks.take(portal, 'break-glass', ticket)
+    if (!link) throw expired()
+    const by = { portal, actor: link.detail.actor, clientAddress: req.ip }
+    logger.warn(by, 'the classic login was opened to one browser')
+    await events.record({ kind: 'break-glass', ...by, detail: { step: 'used' } })
+    await classicLogin.breakGlassCookie.open(req, res)
     res.redirect(303, urls.path('/login'))
   })
 
   const router = Router()
-  router.get('/login/break-glass', ask)
-  router.post('/login/break-glass', ...posted, open)
+  router.get(path, ask)
+  router.post(path, ...posted, open)
   return router
 }

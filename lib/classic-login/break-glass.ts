@@ -2,59 +2,58 @@ import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { ActOptions } from '../shared/act-options.ts'
-import type { Logger } from '../shared/logger.ts'
-import type { Seal } from '../shared/seal.ts'
+import type { Core } from '../web/core.ts'
 import type { PortalResolver } from '../web/request.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
-import type { PortalUrls } from '../web/urls.ts'
 
-/** The way in when every provider fails: opens the classic login to one browser, once, for a while, and loudly. */
-export interface BreakGlass {
-  /** An address that is good once and for 15 minutes. Whoever has it needs a password of the classic login all the same. */
-  link(how?: ActOptions): Promise<{ url: string; expiresAt: Date }>
-}
+/** Emergency access if every provider fails: opens the classic login to one browser, for a limited time, with a warning. */
+export class BreakGlass {
+  readonly #core: Core
+  readonly #events: EventLog
+  readonly #oneTimeLinks: OneTimeLinks
 
-export interface BreakGlassParts {
-  urls: PortalUrls
-  events: EventLog
-  logger: Logger
-  oneTimeLinks: OneTimeLinks
-}
+  constructor(core: Core, events: EventLog, oneTimeLinks: OneTimeLinks) {
+    this.#core = core
+    this.#events = events
+    this.#oneTimeLinks = oneTimeLinks
+  }
 
-export function createBreakGlass({ urls, events, logger, oneTimeLinks }: BreakGlassParts): BreakGlass {
-  return {
-    async link({ portal = 'default', actor = 'code' } = {}) {
-      const origin = urls.origin(portal)
-      const { token: ticket, expiresAt } = await oneTimeLinks.create(portal, 'break-glass', { actor })
-      logger.warn({ portal, actor }, 'a link was made that opens the classic login')
-      await events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
-      return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }
-    },
+  /** Creates a single-use URL that expires after 15 minutes. Its user still needs a password of the classic login. */
+  async link({ portal = 'default', actor = 'code' }: ActOptions = {}): Promise<{
+    url: string
+    expiresAt: Date
+  }> {
+    const { logger, urls } = this.#core
+    const origin = urls.origin(portal)
+    const { token: ticket, expiresAt } = await this.#oneTimeLinks.create(portal, 'break-glass', { actor })
+    logger.warn({ portal, actor }, 'a link was created that opens the classic login')
+    await this.#events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
+    return { url: origin + urls.path('/login/break-glass', { ticket }), expiresAt }
   }
 }
 
-/** Which browsers may use the classic login for a while. It needs no table: it has to work when little else does. */
-export interface BreakGlassCookie {
-  open(req: Request, res: Response): Promise<void>
-  isOpen(req: Request): Promise<boolean>
-}
+/** The classic login stays open to a browser this long. */
+export const openMinutes = 30
 
-/** minutes */
-export const openFor = 30
+/** Marks browsers that may use the classic login. It needs no table, because it has to work when little else does. */
+export class BreakGlassCookie {
+  readonly #cookies: SealedCookies<{ portal: string }>
+  readonly #name: string
+  readonly #portalOf: PortalResolver
 
-export function createBreakGlassCookie(
-  seal: Seal,
-  secure: boolean,
-  portalOf: PortalResolver,
-): BreakGlassCookie {
-  const name = cookieName('sso-break-glass', secure)
-  const cookies = new SealedCookies<{ portal: string }>(seal, { ttlSeconds: openFor * 60, secure })
-  return {
-    open: async (req, res) => void (await cookies.set(res, name, { portal: portalOf(req) })),
-    // Of this portal only: who may open one customer's site has nothing to say in another's.
-    isOpen: async (req) => {
-      const opened = await cookies.get(req, name)
-      return opened !== undefined && opened.portal === portalOf(req)
-    },
+  constructor({ portalOf, seal, secure }: Pick<Core, 'portalOf' | 'seal' | 'secure'>) {
+    this.#cookies = new SealedCookies(seal('break-glass'), { ttlSeconds: openMinutes * 60, secure })
+    this.#name = cookieName('sso-break-glass', secure)
+    this.#portalOf = portalOf
+  }
+
+  async open(req: Request, res: Response): Promise<void> {
+    await this.#cookies.set(res, this.#name, { portal: this.#portalOf(req) })
+  }
+
+  /** Valid for one portal only: access to one customer's site gives none to another's. */
+  async isOpen(req: Request): Promise<boolean> {
+    const opened = await this.#cookies.get(req, this.#name)
+    return opened !== undefined && opened.portal === this.#portalOf(req)
   }
 }

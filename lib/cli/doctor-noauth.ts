@@ -148,10 +148,10 @@ function outcome(
     })
     const address = trustedEmail(identity, undefined)
     const userWithAddress = address === victim ? user : undefined
-    const { turn } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
-    if (turn === 'link') return { result: 'failed', what: 'signed in as the owner of the address' }
+    const { kind } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
+    if (kind === 'link') return { result: 'failed', what: 'signed in as the owner of the address' }
     const stopped =
-      turn === 'prove'
+      kind === 'verify-email'
         ? 'a code goes to the owner of the address'
         : 'the attacker only gets an account of their own'
     return { result: 'ok', what: `stopped, ${stopped}` }

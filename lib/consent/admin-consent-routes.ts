@@ -6,14 +6,13 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { Refuse } from '../sign-in/refuse.ts'
+import type { Refusals } from '../sign-in/refuse.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
 import type { StateCookie } from '../web/sealed-cookie.ts'
-import type { PortalUrls } from '../web/urls.ts'
 
-/** What a provider's page of consent sent back through the browser: unverified, and nobody is let in by it. */
+/** A provider's consent response, sent through the browser: unverified, and it admits nobody. */
 export type Consent = { state: string | undefined } & (
   | { outcome: 'granted'; tenant: string }
   | { outcome: 'refused'; reason: string }
@@ -22,78 +21,77 @@ export type Consent = { state: string | undefined } & (
 /**
  * Reads `admin_consent=True&tenant=…`, or `error=…`. Microsoft sends `admin_consent=True` with errors, too: so those come first.
  *
- * @param provider the row, which says whose administrators are asked at all
+ * @param provider tells which tenants may consent
  */
 export function readConsent(req: Request, provider: Tenancy): Consent {
-  // Not req.query: the host chooses its parser, and that merges or nests what came twice.
+  // Not req.query: the host's parser may merge or nest duplicate parameters.
   const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
-  const only = (name: string) => (parameters.getAll(name).length === 1 ? parameters.get(name) : null)
-  const state = only('state') ?? undefined
+  const single = (name: string) => (parameters.getAll(name).length === 1 ? parameters.get(name) : null)
+  const state = single('state') ?? undefined
   const refused = (reason: string): Consent => ({ state, outcome: 'refused', reason })
 
   if (parameters.has('error')) {
+    const error = quoteRedacted(String(parameters.get('error')), [])
     const code = entraCode(parameters.get('error_description'))
-    return refused(
-      `the provider answered with the error ${quoteRedacted(String(parameters.get('error')), [])}${code ? ` (${code})` : ''}`,
-    )
+    return refused(`the provider answered with the error ${error}${code ? ` (${code})` : ''}`)
   }
-  if (!/^true$/i.test(only('admin_consent') ?? ''))
-    return refused('the answer does not say that anybody consented')
-  const tenant = only('tenant')?.toLowerCase()
+  if (!/^true$/i.test(single('admin_consent') ?? ''))
+    return refused('the response does not say that an administrator consented')
+  const tenant = single('tenant')?.toLowerCase()
   return tenant !== undefined && admits(provider, tenant)
     ? { state, outcome: 'granted', tenant }
-    : refused('the answer is of a tenant that does not come in by this row')
-}
-
-export interface ConsentRoutesParts {
-  urls: PortalUrls
-  consents: StateCookie
-  events: EventLog
-  pages: Pages
-  portalOf: PortalResolver
-  refuse: Refuse
-  table: ProvidersTable
+    : refused('the response is for a tenant that this provider does not admit')
 }
 
 const path = '/login/:provider/admin-consent'
 
 /**
- * `GET /login/:provider/admin-consent` leads an administrator to the provider's page on which they consent for everybody in their
- * organisation; `…/callback` is where they come back. Anybody may go there: who is an administrator is the provider's to know.
- * Disabled providers too, for an administrator consents before people sign in.
+ * `GET /login/:provider/admin-consent` redirects to the page on which an administrator consents for their organisation. It needs
+ * no authorization: the provider knows its administrators. It works for disabled providers, because consent comes first.
  */
-export function createConsentRoutes(parts: ConsentRoutesParts): Router {
-  const { urls, consents, events, pages, portalOf, refuse, table } = parts
+// Long: one small handler for each route.
+export function adminConsentRoutes(
+  core: Core,
+  modules: {
+    consentState: StateCookie
+    events: EventLog
+    pages: Pages
+    refusals: Refusals
+    table: ProvidersTable
+  },
+): Router {
+  const { portalOf, urls } = core
+  const { consentState, events, pages, refusals, table } = modules
 
   async function ask(_req: Request, res: Response, provider: Provider, endpoint: string): Promise<void> {
     const url = new URL(endpoint)
     url.searchParams.set('client_id', provider.clientId)
-    // What a sign-in asks for, and nothing more.
+    // The same scopes as a sign-in.
     url.searchParams.set('scope', 'openid email profile')
     url.searchParams.set('redirect_uri', urls.adminConsent(provider.slug, provider.portal))
-    url.searchParams.set('state', await consents.begin(res, provider.id))
+    url.searchParams.set('state', await consentState.begin(res, provider.id))
     res.redirect(302, url.href)
   }
 
   async function receive(req: Request, res: Response, provider: Provider): Promise<void> {
     const { displayName, enabled, portal, slug } = provider
     const { state, ...consent } = readConsent(req, provider)
-    // Before anything is written down: anybody can come here with an answer of their own.
-    if ((await consents.end(req, res, state)) !== provider.id)
-      return await turnDown(req, res, provider, 'this browser was not sent to the provider (any more)')
+    // Before anything is recorded: an attacker can send any response here.
+    if ((await consentState.end(req, res, state)) !== provider.id)
+      return await refuse(req, res, provider, 'this browser was not sent to the provider (any more)')
     const detail = { outcome: consent.outcome, ...('tenant' in consent && { tenant: consent.tenant }) }
     await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress: req.ip, detail })
-    if (consent.outcome === 'refused') return await turnDown(req, res, provider, consent.reason)
+    if (consent.outcome === 'refused') return await refuse(req, res, provider, consent.reason)
     await pages.show(req, res, 'consent', {
       provider: { displayName },
-      // Nobody gets further than a page that says so while it is switched off.
+      // A sign-in with a disabled provider would only lead to an error page.
       testHref: enabled ? urls.path(`/login/${slug}`) : undefined,
     })
   }
 
-  async function turnDown(req: Request, res: Response, row: Provider, reason: string): Promise<void> {
-    const { portal, slug } = row
-    await refuse(req, res, new PortalSsoError('consent_refused', reason), { portal, provider: slug, row })
+  async function refuse(req: Request, res: Response, provider: Provider, reason: string): Promise<void> {
+    const error = new PortalSsoError('consent_refused', reason)
+    await refusals.refuse(req, res, error, { portal: provider.portal, provider })
   }
 
   /** For a provider of this portal that has such a page. */
@@ -105,8 +103,8 @@ export function createConsentRoutes(parts: ConsentRoutesParts): Router {
       const provider = await table.find(portal, req.params.provider)
       const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)
       if (provider && endpoint !== undefined) return await act(req, res, provider, endpoint)
-      const unknown = new PortalSsoError('provider_unknown', 'no provider of such a name asks for consent')
-      await refuse(req, res, unknown, { portal })
+      const error = new PortalSsoError('provider_unknown', 'no provider of this name asks for consent')
+      await refusals.refuse(req, res, error, { portal })
     })
   }
 

@@ -2,108 +2,99 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { EventLog } from '../events/event-log.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import type { SignedOutMarker } from '../sign-in/browser-hints.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
-import { acceptsHtml, type PortalResolver } from '../web/request.ts'
+import { acceptsHtml } from '../web/request.ts'
 import type { StateCookie } from '../web/sealed-cookie.ts'
-import type { PortalUrls } from '../web/urls.ts'
-import { type FindProviderLogout, logoutRequest, type ProviderLogout } from './rp-initiated-logout.ts'
-
-export interface LogoutParts {
-  urls: PortalUrls
-  events: EventLog
-  findProviderLogout: FindProviderLogout
-  homePath: string
-  /** takes away a registration that waits in this browser, so that the next person does not find it */
-  clearPendingRegistration: (res: Response) => void
-  pages: Pages
-  portalOf: PortalResolver
-  /** reads posts, after refusing those from other sites */
-  posted: RequestHandler[]
-  returns: StateCookie
-  sessions: Sessions
-  signedOutMarker: SignedOutMarker
-}
+import type { Logout } from './logout.ts'
+import { logoutUrl, type ProviderLogout } from './rp-initiated-logout.ts'
 
 /**
- * `POST /logout` ends the portal session, then sends the person on to the provider's; `GET /logout` asks first, so that a
- * mere link signs nobody out.
+ * `POST /logout` ends the portal session, then redirects to the provider's logout. `GET /logout` asks first, so that a link on
+ * another site signs nobody out.
  */
-export function createLogoutRoutes(parts: LogoutParts): Router {
-  const { urls, events, findProviderLogout, clearPendingRegistration } = parts
-  const { homePath, pages, portalOf, posted, returns, sessions, signedOutMarker } = parts
+// Long: one small handler for each route.
+export function logoutRoutes(
+  core: Core,
+  modules: {
+    events: EventLog
+    logout: Logout
+    logoutState: StateCookie
+    pages: Pages
+    /** parses posts, after refusing those from other sites */
+    posted: RequestHandler[]
+    sessions: Sessions
+    signIn: SignIn
+  },
+): Router {
+  const { homePath, portalOf, urls } = core
+  const { events, logout, logoutState, pages, posted, sessions, signIn } = modules
   const done = urls.path('/logout/done')
+  const loginHref = urls.path('/login')
 
   const ask = asyncHandler(async (req, res) => {
     if (!req.user) {
-      signedOutMarker.set(res)
+      signIn.signedOutMarker.set(res)
       return res.redirect(303, done)
     }
     const signedInVia = sessions.signedInVia(req)
-    const there = signedInVia && (await findProviderLogout(portalOf(req), signedInVia))
+    const providerLogout = signedInVia && (await logout.findProviderLogout(portalOf(req), signedInVia))
     await pages.show(req, res, 'sign-out', {
       action: urls.path('/logout'),
       cancelHref: homePath,
-      provider: there?.provider.displayName,
-      chooses: there?.provider.logout === 'ask',
+      provider: providerLogout?.provider.displayName,
+      chooses: providerLogout?.provider.logout === 'ask',
     })
   })
 
   const end = asyncHandler(async (req, res) => {
-    clearPendingRegistration(res)
-    // Also of who finds the session over already: the provider knows them all the same.
-    signedOutMarker.set(res)
-    // First, whatever becomes of the provider's.
+    signIn.pendingRegistrations.clear(res)
+    // Also if the session has expired, because the provider may still know the user.
+    signIn.signedOutMarker.set(res)
+    // The portal's session ends first, whatever happens to the provider's.
     const ended = await sessions.end(req)
     if (!ended) return res.redirect(303, done)
     const { portal, userId, signedInVia } = ended
-    await events.record({
-      kind: 'signed-out',
-      portal,
-      userId,
-      provider: signedInVia?.provider,
-      clientAddress: req.ip,
-    })
+    const provider = signedInVia?.provider
+    await events.record({ kind: 'signed-out', portal, userId, provider, clientAddress: req.ip })
     const { where } = (req.body ?? {}) as { where?: unknown }
-    const there = where !== 'here' && signedInVia ? await findProviderLogout(portal, signedInVia) : undefined
-    if (!there || !signedInVia) return res.redirect(303, done)
-    const href = await wayThere(res, there, signedInVia)
-    const { logout, displayName: name } = there.provider
-    if (logout === 'ask' && where !== 'there') return await offer(req, res, { name, href })
-    // A script follows to where it is led, and comes no further than the portal's own pages let it.
+    const providerLogout =
+      where !== 'here' && signedInVia ? await logout.findProviderLogout(portal, signedInVia) : undefined
+    if (!providerLogout || !signedInVia) return res.redirect(303, done)
+    const href = await hrefOf(res, providerLogout, signedInVia)
+    const { logout: setting, displayName: name } = providerLogout.provider
+    if (setting === 'ask' && where !== 'there')
+      return await pages.show(req, res, 'signed-out', {
+        loginHref,
+        offer: { name, href, declineHref: done },
+      })
+    // A script follows the redirect only as far as the portal's own Content-Security-Policy allows.
     if (acceptsHtml(req)) await sendRedirectPage(pages, req, res, { href, name })
     else res.status(303).set('location', href).end()
   })
 
-  async function wayThere(
+  async function hrefOf(
     res: Response,
-    there: ProviderLogout,
+    providerLogout: ProviderLogout,
     { logoutHint }: SignedInVia,
   ): Promise<string> {
-    const { displayName, portal } = there.provider
-    const state = await returns.begin(res, displayName)
-    return logoutRequest(there, { logoutHint, returnUri: urls.loggedOut(portal), state })
+    const { displayName, portal } = providerLogout.provider
+    const state = await logoutState.begin(res, displayName)
+    return logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })
   }
 
-  /** To whoever signed out by a button that did not say where. */
-  async function offer(req: Request, res: Response, { name, href }: { name: string; href: string }) {
-    await pages.show(req, res, 'signed-out', {
-      loginHref: urls.path('/login'),
-      offer: { name, href, declineHref: done },
-    })
-  }
-
-  const tell = asyncHandler(async (req, res) => {
+  const showDone = asyncHandler(async (req: Request, res: Response) => {
     if (req.user) return res.redirect(303, homePath)
-    const provider = await returns.end(req, res, req.query.state)
-    await pages.show(req, res, 'signed-out', { loginHref: urls.path('/login'), provider })
+    const provider = await logoutState.end(req, res, req.query.state)
+    await pages.show(req, res, 'signed-out', { loginHref, provider })
   })
 
   const router = Router()
   router.get('/logout', ask)
   router.post('/logout', ...posted, end)
-  router.get('/logout/done', tell)
+  router.get('/logout/done', showDone)
   return router
 }

@@ -3,54 +3,51 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
-import type { ProviderClients } from '../sign-in/connected-providers.ts'
+import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 
-/** Where a provider signs people out (OpenID Connect RP-Initiated Logout 1.0). */
+/** Where a provider signs users out (OpenID Connect RP-Initiated Logout 1.0). */
 export interface ProviderLogout {
   provider: Provider
-  /** `end_session_endpoint`, as discovery checked it */
+  /** `end_session_endpoint`, as discovery validated it */
   endpoint: URL
 }
 
-export interface ProviderLogoutParts {
-  clients: ProviderClients
-  table: ProvidersTable
-}
-
-/** milliseconds: nobody is kept from signing out here because it takes long to learn where to sign out there */
-const patience = 2000
+/** A slow provider must not keep a user from signing out here. */
+const discoveryTimeoutMs = 2000
+// Servers refuse longer URLs, and the user would see an error page in place of a question.
+const maxUrlLength = 4096
 
 /**
- * Finds where the provider that somebody came in by signs them out.
- *
- * @returns `undefined` also when the provider is for signing out here only, is down, was disabled or removed, or the database is away
+ * @returns `undefined` also if the provider is down, was disabled or removed, or is configured for a local logout only, or if the
+ * database is unavailable
  */
-export type FindProviderLogout = (
-  portal: string,
-  signedInVia: SignedInVia,
-) => Promise<ProviderLogout | undefined>
-
-export function createFindProviderLogout({ clients, table }: ProviderLogoutParts): FindProviderLogout {
-  async function find(portal: string, signedInVia: SignedInVia): Promise<ProviderLogout | undefined> {
-    const provider = await table.find(portal, signedInVia.provider)
-    // The slug may be another provider's by now, and the hint is an ID token: for its own issuer only.
-    if (!provider?.enabled || provider.logout === 'portal') return undefined
-    if (!isIssuerOf(provider, signedInVia.issuer)) return undefined
-    const { metadata } = await clients.of(provider)
-    const { end_session_endpoint } = metadata
-    return end_session_endpoint === undefined
-      ? undefined
-      : { provider, endpoint: new URL(end_session_endpoint) }
-  }
-  return async (portal, signedInVia) =>
-    await withTimeout(patience, find(portal, signedInVia)).catch(() => undefined)
+export async function findProviderLogout(
+  session: { portal: string; signedInVia: SignedInVia },
+  table: ProvidersTable,
+  connectedProviders: ConnectedProviders,
+): Promise<ProviderLogout | undefined> {
+  const search = find(session, table, connectedProviders)
+  return await withTimeout(discoveryTimeoutMs, search).catch(() => undefined)
 }
 
-// Servers refuse longer ones, and the person would stand before an error page instead of a question.
-const longestAddress = 4096
+async function find(
+  { portal, signedInVia }: { portal: string; signedInVia: SignedInVia },
+  table: ProvidersTable,
+  connectedProviders: ConnectedProviders,
+): Promise<ProviderLogout | undefined> {
+  const provider = await table.find(portal, signedInVia.provider)
+  if (!provider?.enabled || provider.logout === 'portal') return undefined
+  // Another provider may have the slug now, and the hint is an ID token: it is only for its own issuer.
+  if (!isIssuerOf(provider, signedInVia.issuer)) return undefined
+  const { metadata } = await connectedProviders.connect(provider).client()
+  const { end_session_endpoint } = metadata
+  return end_session_endpoint === undefined
+    ? undefined
+    : { provider, endpoint: new URL(end_session_endpoint) }
+}
 
-/** The logout request (2.): the person's browser takes it to the provider. */
-export function logoutRequest(
+/** The URL of the logout request (section 2). */
+export function logoutUrl(
   { provider, endpoint }: ProviderLogout,
   { logoutHint, returnUri, state }: { logoutHint: string | undefined; returnUri: string; state: string },
 ): string {
@@ -59,8 +56,8 @@ export function logoutRequest(
   url.searchParams.set('client_id', provider.clientId)
   url.searchParams.set('post_logout_redirect_uri', returnUri)
   url.searchParams.set('state', state)
-  const plain = url.href
-  if (!logoutHint) return plain
+  const withoutHint = url.href
+  if (!logoutHint) return withoutHint
   url.searchParams.set('id_token_hint', logoutHint)
-  return url.href.length > longestAddress ? plain : url.href
+  return url.href.length > maxUrlLength ? withoutHint : url.href
 }

@@ -42,7 +42,7 @@ export async function rotateClientKey(
       `"${slug}" authenticates with ${provider.clientAuthentication}: it has no key`,
     )
   // The algorithms that the provider accepts may have changed since the previous key.
-  const { metadata } = await connectedProviders.of(provider)
+  const { metadata } = await connectedProviders.connect(provider).client()
   const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported)
   if (!alg)
     throw new ManagementError('conflict', `"${slug}" accepts none of our algorithms for private_key_jwt`)

@@ -4,7 +4,7 @@ import type { HttpClients } from '../oidc/http-client.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { SecretBox } from '../shared/seal.ts'
-import type { ProviderClients } from '../sign-in/connected-providers.ts'
+import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
 /** The modules that administrators' actions work on. */
@@ -14,7 +14,7 @@ export interface ManagementContext {
   events: EventLog
   http: HttpClients
   providersTable: ProvidersTable
-  connectedProviders: ProviderClients
+  connectedProviders: ConnectedProviders
   sessions: Sessions
   secretBox: SecretBox
 }

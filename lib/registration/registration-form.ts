@@ -1,6 +1,6 @@
 import type { Locale } from '../web/locale.ts'
 
-/** A field that the host adds to the registration form; its value goes to `UserDirectory.create` and nowhere else. */
+/** A field that the host adds to the registration form. Its value goes to `UserDirectory.create` and nowhere else. */
 export interface RegistrationField {
   /** key in `registration.fields` */
   name: string
@@ -17,23 +17,23 @@ export interface RegistrationField {
 
 export interface RegistrationFormOptions {
   fields: readonly RegistrationField[]
-  /** address of the terms that have to be accepted */
+  /** URL of the terms that the user has to accept */
   terms?: string | undefined
 }
 
-/** What was typed, kept so that a mistake costs nothing. */
-export interface Typed {
+/** Kept, so that the user does not have to type it again after an error. */
+export interface FormInput {
   name: string
   fields: Record<string, string | boolean>
   terms: boolean
 }
 
-/** field name (`name`, `terms`, or a host's prefixed with `field.`) → translated sentence */
+/** field name (`name`, `terms`, or a host's prefixed with `field.`) → translated message */
 export type FormErrors = Record<string, string>
 
-const longest = 200
+const maxLength = 200
 
-export function readForm(body: unknown, { fields }: RegistrationFormOptions): Typed {
+export function readForm(body: unknown, { fields }: RegistrationFormOptions): FormInput {
   const form = (body ?? {}) as Record<string, unknown>
   const text = (value: unknown) => (typeof value === 'string' ? value.trim() : '')
   return {
@@ -49,26 +49,26 @@ export function readForm(body: unknown, { fields }: RegistrationFormOptions): Ty
 }
 
 export function checkForm(
-  typed: Typed,
+  input: FormInput,
   { fields, terms }: RegistrationFormOptions,
   t: Locale['t'],
 ): FormErrors {
   const errors: FormErrors = {}
-  if (typed.name === '' || /\p{Cc}/u.test(typed.name)) errors.name = t('registration.errors.nameMissing')
-  else if (typed.name.length > longest) errors.name = t('registration.errors.nameTooLong')
+  if (input.name === '' || /\p{Cc}/u.test(input.name)) errors.name = t('registration.errors.nameMissing')
+  else if (input.name.length > maxLength) errors.name = t('registration.errors.nameTooLong')
   for (const field of fields) {
-    const mistake = mistakeIn(field, typed.fields[field.name])
-    if (mistake) errors[`field.${field.name}`] = t(`registration.errors.${mistake}`, { label: field.label })
+    const error = errorOf(field, input.fields[field.name])
+    if (error) errors[`field.${field.name}`] = t(`registration.errors.${error}`, { label: field.label })
   }
-  if (terms !== undefined && !typed.terms) errors.terms = t('registration.errors.termsMissing')
+  if (terms !== undefined && !input.terms) errors.terms = t('registration.errors.termsMissing')
   return errors
 }
 
-function mistakeIn(field: RegistrationField, value: string | boolean | undefined): string | undefined {
+function errorOf(field: RegistrationField, value: string | boolean | undefined): string | undefined {
   if (value === undefined || value === '' || value === false)
     return field.required ? 'fieldMissing' : undefined
   if (typeof value === 'boolean') return undefined
-  if (value.length > longest) return 'fieldTooLong'
+  if (value.length > maxLength) return 'fieldTooLong'
   if (/\p{Cc}/u.test(value)) return 'fieldInvalid'
   if (field.type === 'select')
     return field.options?.some((option) => option.value === value) ? undefined : 'fieldInvalid'

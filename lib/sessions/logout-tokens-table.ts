@@ -54,16 +54,16 @@ export class LogoutTokensTable {
       .update({ processed_at: isoAt(Date.now()) })
   }
 
-  /**
-   * True if a logout notice for the identity's session or subject has arrived since `askedAt`, or if `askedAt` is so long ago that
-   * such a notice may have been deleted.
-   */
-  async wasSignedOut(
-    { portal, issuer: configuredIssuer }: Provider,
+  /** False if the attempt is so old that a notice may have been deleted since, or if its start is unknown. */
+  covers({ askedAt }: Pick<Identity, 'askedAt'>): boolean {
+    return askedAt > Date.now() - retentionMs
+  }
+
+  /** Selects the notices for the identity's session or subject that have arrived since `askedAt`. */
+  noticesFor(
+    { portal, issuer: configuredIssuer }: Pick<Provider, 'portal' | 'issuer'>,
     { issuer, subject, sid, askedAt }: Identity,
-  ): Promise<boolean> {
-    // Negated, so that a missing `askedAt` counts as too old.
-    if (!(askedAt > Date.now() - retentionMs)) return true
+  ): Knex.QueryBuilder {
     const forSubject = (query: Knex.QueryBuilder) => {
       query.where({ subject })
       // A notice for another session of the same subject does not apply. Without a `sid` of our own it may.
@@ -71,17 +71,18 @@ export class LogoutTokensTable {
     }
     const forSession = (query: Knex.QueryBuilder) =>
       query.where({ sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
-    const notice = await this.#rows()
-      .where({ portal })
-      // A notice without an issuer was recorded under the provider's configured one.
-      .whereIn('issuer', [issuer, configuredIssuer])
-      .where('received_at', '>=', isoAt(askedAt))
-      .where((either) => {
-        either.where(forSubject)
-        if (sid !== undefined) either.orWhere(forSession)
-      })
-      .first('id')
-    return notice !== undefined
+    return (
+      this.#rows()
+        .select('id')
+        .where({ portal })
+        // A notice without an issuer was recorded under the provider's configured one.
+        .whereIn('issuer', [issuer, configuredIssuer])
+        .where('received_at', '>=', isoAt(askedAt))
+        .where((either) => {
+          either.where(forSubject)
+          if (sid !== undefined) either.orWhere(forSession)
+        })
+    )
   }
 
   #rows(): Knex.QueryBuilder {

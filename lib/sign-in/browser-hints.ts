@@ -1,44 +1,51 @@
 import type { Request, Response } from 'express'
+import type { Core } from '../web/core.ts'
 import { cookieName, cookiesOf } from '../web/sealed-cookie.ts'
 
-/** Which provider this browser used last. Only marks a row of the picker, so it needs no seal. */
-export interface LastProvider {
-  get(req: Request): string | undefined
-  set(res: Response, slug: string): void
-}
+const hintTtlMs = 365 * 24 * 3_600_000
 
-export const year = 365 * 24 * 3_600_000
+/** The provider that this browser used last. It only marks a row of the picker, so it needs no seal. */
+export class LastProvider {
+  readonly #name: string
+  readonly #secure: boolean
 
-export function createLastProvider(secure: boolean): LastProvider {
-  const name = cookieName('sso-last', secure)
-  return {
-    get: (req) => cookiesOf(req)[name],
-    set(res, slug) {
-      res.cookie(name, slug, { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: year })
-    },
+  constructor({ secure }: Pick<Core, 'secure'>) {
+    this.#name = cookieName('sso-last-provider', secure)
+    this.#secure = secure
+  }
+
+  get(req: Request): string | undefined {
+    return cookiesOf(req)[this.#name]
+  }
+
+  set(res: Response, slug: string): void {
+    const attributes = { httpOnly: true, secure: this.#secure, sameSite: 'lax', path: '/' } as const
+    res.cookie(this.#name, slug, { ...attributes, maxAge: hintTtlMs })
   }
 }
 
 /**
- * That somebody signed out in this browser, and nobody has signed in since. Their provider may well know them still: on a shared
- * machine the next click on it would sign the last person straight back in, so it is asked to ask. Who plants it makes a provider
- * ask once more, and who takes it away is at the machine anyway: it needs no seal.
+ * Set after a sign-out until the next sign-in. On a shared machine the provider would sign the last user straight back in, so
+ * the next request asks for the account. A forged cookie only causes that question, so it needs no seal.
  */
-export interface SignedOutMarker {
-  set(res: Response): void
-  is(req: Request): boolean
-  clear(req: Request, res: Response): void
-}
+export class SignedOutMarker {
+  readonly #name: string
+  readonly #attributes: { httpOnly: true; secure: boolean; sameSite: 'lax'; path: '/' }
 
-export function createSignedOutMarker(secure: boolean): SignedOutMarker {
-  const name = cookieName('sso-left', secure)
-  const attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' } as const
-  const is = (req: Request) => cookiesOf(req)[name] !== undefined
-  return {
-    set: (res) => void res.cookie(name, '1', { ...attributes, maxAge: year }),
-    is,
-    clear(req, res) {
-      if (is(req)) res.clearCookie(name, attributes)
-    },
+  constructor({ secure }: Pick<Core, 'secure'>) {
+    this.#name = cookieName('sso-signed-out', secure)
+    this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
+  }
+
+  set(res: Response): void {
+    res.cookie(this.#name, '1', { ...this.#attributes, maxAge: hintTtlMs })
+  }
+
+  isSet(req: Request): boolean {
+    return cookiesOf(req)[this.#name] !== undefined
+  }
+
+  clear(req: Request, res: Response): void {
+    if (this.isSet(req)) res.clearCookie(this.#name, this.#attributes)
   }
 }

@@ -7,117 +7,149 @@ import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
+import type { Attempt } from './attempts.ts'
 import type { LastProvider, SignedOutMarker } from './browser-hints.ts'
-import type { NotifySignInMethodChange } from './notify-sign-in-method.ts'
-import type { OfferAccountLink } from './pending-registration.ts'
+import type { SessionConfirmation } from './confirm-session.ts'
+import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
+import type { PendingRegistrations } from './pending-registration.ts'
+import type { IdentityResolver } from './resolve-identity.ts'
 
-export interface Linking {
-  provider: Provider
-  identity: Identity
-  userId: string
-  /** found by the Entra account, see `findEntraUser` */
-  relinked?: boolean | undefined
-}
-
-/**
- * Links an identity to a user who was proved to be its owner.
- *
- * @param gone a user that it is still linked to but who exists no more
- * @returns false: it was linked to that user already, as after a double click, and there is nothing to tell anybody
- * @throws PortalSsoError when it was linked to somebody else meanwhile: of two the first one has it
- */
-export async function link(
-  identities: IdentitiesTable,
-  { provider, identity, userId, relinked }: Linking,
-  gone: string | undefined,
-): Promise<boolean> {
-  const { id: providerId, portal } = provider
-  const { issuer, subject, email, entra } = identity
-  const linked = { portal, userId, providerId, issuer, subject, email, entra, relinked }
-  const { userId: linkedTo, made } = await identities.link(linked, gone)
-  if (linkedTo !== userId)
-    throw new PortalSsoError('attempt_gone', 'the identity was linked to another user meanwhile')
-  return made
-}
-
+/** A user who signs in with an identity. */
 export interface SignInResult {
   provider: Provider
   identity: Identity
   user: User
-  /** how the identity and the user came together */
-  how: 'known' | 'relinked' | 'linked' | 'registered'
-  gone?: string | undefined
+  /** how the identity and the user were matched */
+  outcome: 'known' | 'relinked' | 'linked' | 'registered'
+  /** a deleted user that the identity is still linked to */
+  staleUserId?: string | undefined
   returnTo?: string | undefined
-  /** see `Attempt` */
-  proving?: string | undefined
+  /** the pending registration that this sign-in was started for */
+  registrationId?: string | undefined
 }
 
-export interface CompleteSignInParts {
-  sessions: Sessions
-  identities: IdentitiesTable
-  events: EventLog
-  lastUsed: LastProvider
-  homePath: string
-  /** takes away a registration that waits in this browser, so that the next person does not find it */
-  clearPendingRegistration: (res: Response) => void
-  offerAccountLink: OfferAccountLink
-  signedOutMarker: SignedOutMarker
-  table: ProvidersTable
-  notifySignInMethodChange: NotifySignInMethodChange
+interface CompletionModules {
+  readonly confirmation: SessionConfirmation
+  readonly events: EventLog
+  readonly identities: IdentitiesTable
+  readonly lastProvider: LastProvider
+  readonly notifications: SignInMethodNotifications
+  readonly pendingRegistrations: PendingRegistrations
+  readonly resolver: IdentityResolver
+  readonly sessions: Sessions
+  readonly signedOutMarker: SignedOutMarker
+  readonly table: ProvidersTable
+  /** whether the portal can send codes */
+  readonly canVerifyEmail: boolean
 }
 
-/** Links where that is due, starts the session and sends the person on. */
-export type CompleteSignIn = (req: Request, res: Response, admission: SignInResult) => Promise<void>
+/** Decides what happens with an identity, and does it. */
+export class SignInCompletion {
+  readonly #core: Core
+  readonly #modules: CompletionModules
 
-export function createCompleteSignIn(parts: CompleteSignInParts): CompleteSignIn {
-  const { sessions, identities, events, lastUsed, homePath, clearPendingRegistration } = parts
-  const { offerAccountLink, signedOutMarker, table, notifySignInMethodChange } = parts
-
-  /**
-   * Links are taken back and providers disabled with the sessions of who came by them, and a provider ends what runs: the session
-   * that begins just now was not among these. Its row is there by now, so that whoever comes later finds it.
-   */
-  async function confirmOrEnd(req: Request, { provider, identity, user, how }: SignInResult) {
-    const { portal, slug, id, version } = provider
-    try {
-      const now = await table.find(portal, slug)
-      // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
-      if (how === 'relinked' && !(now?.id === id && now.version === version))
-        await identities.unlinkRelinked(portal, identity)
-      if (!(now?.id === id && now.enabled))
-        throw new PortalSsoError('provider_changed', 'the provider was disabled meanwhile')
-      const used = { ...identity, userId: String(user.id), providerId: id }
-      if (!(await identities.touch(portal, used)))
-        throw new PortalSsoError('provider_changed', 'the link was taken back meanwhile')
-      if (await sessions.logoutTokens.wasSignedOut(provider, identity))
-        throw new PortalSsoError('signed_out_meanwhile', 'the provider ended its session meanwhile')
-    } catch (error) {
-      await sessions.end(req)
-      throw error
-    }
+  constructor(core: Core, modules: CompletionModules) {
+    this.#core = core
+    this.#modules = modules
   }
 
-  return async (req, res, admission) => {
-    const { provider, identity, user, how, gone, returnTo, proving } = admission
-    const { portal } = provider
-    // A directory without types may have numbers for ids, which a database may keep as another text (SQLite: `7.0`).
-    const userId = String(user.id)
-    const linking = { provider, identity, userId, relinked: how === 'relinked' }
-    const about = { portal, userId, provider: provider.slug, clientAddress: req.ip }
-    if (how !== 'known' && (await link(identities, linking, gone))) {
-      await events.record({ kind: how === 'relinked' ? 'identity-relinked' : how, ...about })
-      if (how === 'linked') notifySignInMethodChange(req, { user, provider, what: 'linked' })
+  /** For an identity that a provider has just vouched for. */
+  async applyDecision(
+    req: Request,
+    res: Response,
+    { provider, identity, attempt }: { provider: Provider; identity: Identity; attempt: Attempt },
+  ): Promise<void> {
+    const { canVerifyEmail, pendingRegistrations, resolver } = this.#modules
+    const { purpose, returnTo } = attempt
+    const { decision, staleUserId } = await resolver.resolve(identity, provider.portal)
+    const registrationId = purpose.kind === 'prove-account' ? purpose.registrationId : undefined
+    const result = { provider, identity, staleUserId, returnTo, registrationId }
+    switch (decision.kind) {
+      case 'refuse':
+        throw new PortalSsoError(decision.reason, 'the portal does not admit this user')
+      case 'sign-in':
+        return await this.completeSignIn(req, res, { ...result, user: decision.user, outcome: 'known' })
+      case 'link': {
+        // The provider may have lost the operator's trust while it answered: a link would outlive the session.
+        await this.#assertProviderUnchanged(provider)
+        const outcome = decision.relinked ? 'relinked' : 'linked'
+        return await this.completeSignIn(req, res, { ...result, user: decision.user, outcome })
+      }
+      case 'verify-email':
+        if (!canVerifyEmail)
+          throw new PortalSsoError('address_unproven', 'the provider does not vouch for the e-mail address')
+        break
     }
-    const offer = await offerAccountLink(req, res, { portal, user, proving })
-    if (offer === undefined) clearPendingRegistration(res)
-    // A directory may make users who wait for somebody's approval.
+    await this.#assertProviderUnchanged(provider)
+    await pendingRegistrations.begin(res, { provider, identity, returnTo })
+    res.redirect(303, this.#core.urls.path('/register'))
+  }
+
+  /** Links the identity if necessary, starts the session and redirects. */
+  async completeSignIn(req: Request, res: Response, result: SignInResult): Promise<void> {
+    const { confirmation, events, lastProvider, pendingRegistrations, sessions, signedOutMarker } =
+      this.#modules
+    const { provider, identity, user, outcome, returnTo, registrationId } = result
+    const { portal, slug } = provider
+    const userId = String(user.id)
+    if (outcome !== 'known') await this.#link(req, result)
+    const offer = await pendingRegistrations.offerAccountLink(req, res, { portal, user, registrationId })
+    if (offer === undefined) pendingRegistrations.clear(res)
+    // A directory may create users who wait for an approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
-    await confirmOrEnd(req, admission)
-    await events.record({ kind: 'signed-in', ...about })
-    lastUsed.set(res, provider.slug)
+    // Written first, confirmed afterwards: a logout token or a change of the provider at the same time must win.
+    await confirmation.confirmOrEnd(req, { provider, identity, userId, relinked: outcome === 'relinked' })
+    await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
+    lastProvider.set(res, slug)
     signedOutMarker.clear(req, res)
-    res.redirect(303, offer ?? returnTo ?? homePath)
+    res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
+  }
+
+  /**
+   * Links an identity to the user who proved to own it.
+   *
+   * @returns false if it was linked to that user before, as after a double click: then nobody needs to be notified
+   * @throws PortalSsoError if a concurrent request linked it to another user: the first one wins
+   */
+  async linkIdentity({
+    provider,
+    identity,
+    user,
+    outcome,
+    staleUserId,
+  }: Pick<SignInResult, 'provider' | 'identity' | 'user' | 'outcome' | 'staleUserId'>): Promise<boolean> {
+    const { id: providerId, portal } = provider
+    const { issuer, subject, email, entra } = identity
+    // A directory without types may use numbers as ids, which a database may store as another text (SQLite: `7.0`).
+    const userId = String(user.id)
+    const relinked = outcome === 'relinked'
+    const link = { portal, userId, providerId, issuer, subject, email, entra, relinked }
+    const { userId: linkedTo, made } = await this.#modules.identities.link(link, staleUserId)
+    if (linkedTo !== userId)
+      throw new PortalSsoError('attempt_gone', 'a concurrent request linked the identity to another user')
+    return made
+  }
+
+  async #link(req: Request, result: SignInResult): Promise<void> {
+    const { events, notifications } = this.#modules
+    const { provider, user, outcome } = result
+    if (outcome === 'known' || !(await this.linkIdentity(result))) return
+    await events.record({
+      kind: outcome === 'relinked' ? 'identity-relinked' : outcome,
+      portal: provider.portal,
+      userId: String(user.id),
+      provider: provider.slug,
+      clientAddress: req.ip,
+    })
+    if (outcome === 'linked') notifications.notify(req, { user, provider, change: 'linked' })
+  }
+
+  async #assertProviderUnchanged({ id, portal, slug, version }: Provider): Promise<void> {
+    const current = await this.#modules.table.find(portal, slug)
+    if (!current?.enabled || current.id !== id || current.version !== version)
+      throw new PortalSsoError('provider_changed', 'the provider was changed while it was answering')
   }
 }

@@ -1,156 +1,59 @@
-import type { Request, RequestHandler, Response } from 'express'
 import { LRUCache } from 'lru-cache'
-import type { PassportStatic } from 'passport'
-import type { HttpClients } from '../oidc/http-client.ts'
-import type { Identity } from '../oidc/identity.ts'
-import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
-import { signingKeyOf } from '../providers/client-key.ts'
-import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
+import { type Provider, slugSchema } from '../providers/provider.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { PortalUrls } from '../web/urls.ts'
-import type { Attempts } from './attempts.ts'
-import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
+import type { Core } from '../web/core.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { safeReturnTo } from '../web/return-to.ts'
+import { type ConnectionContext, ProviderConnection } from './provider-connection.ts'
+import type { Refusals } from './refuse.ts'
 
-/** The clients of all providers: built when somebody needs one, then shared until the row's version changes. */
-export interface ProviderClients {
-  /** @throws PortalSsoError `provider_unavailable` when the provider gives no metadata that can be used */
-  of(provider: Provider): Promise<ProviderClient>
-}
+/** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
+const maxConnections = 200
 
-/** More providers than this take turns; each costs a few kilobytes and a discovery to build. */
-export const mostProviders = 200
-// Providers move an endpoint now and then: their documents are read again after an hour, in milliseconds.
-const lifetime = 3_600_000
-
-export function createProviderClients(table: ProvidersTable, outbound: HttpClients): ProviderClients {
-  const pending = new Map<string, Promise<ProviderClient>>()
-  const built = new LRUCache<
-    string,
-    { version: number; client: ProviderClient; referenced: string | undefined }
-  >({
-    max: mostProviders,
-    ttl: lifetime,
+/** One router, client and Passport strategy per connected provider, generated from its row and dropped together. */
+export class ConnectedProviders {
+  readonly #connections = new LRUCache<string, ProviderConnection>({
+    max: maxConnections,
+    dispose: (connection) => connection.drop(),
   })
+  readonly #core: Core
+  readonly #context: ConnectionContext
+  readonly #refusals: Refusals
+  #built = 0
 
-  /** Read at each use, so that a rotated secret applies at once, and a reference that is no longer allowed is refused. */
-  async function readReference({ clientSecretReference }: Provider): Promise<string | undefined> {
-    if (clientSecretReference === undefined) return undefined
-    try {
-      return await table.readSecretReference(clientSecretReference)
-    } catch (cause) {
-      throw new PortalSsoError('provider_unavailable', 'the client secret cannot be read', { cause })
-    }
+  constructor(core: Core, refusals: Refusals, context: Omit<ConnectionContext, 'urls'>) {
+    this.#core = core
+    this.#refusals = refusals
+    this.#context = { ...context, urls: core.urls }
   }
 
-  async function build(provider: Provider, referenced?: string): Promise<ProviderClient> {
-    const credentials = {
-      clientSecret: referenced ?? (await table.clientSecret(provider)),
-      signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
-    }
-    const client = await createProviderClient(
-      provider,
-      credentials,
-      outbound.clientFor(provider.id, provider),
-    ).catch((cause: unknown) => {
-      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
-    })
-    built.set(provider.id, { version: provider.version, client, referenced })
-    return client
+  /** @param provider as the row is now: a new version gets a new connection */
+  connect(provider: Provider): ProviderConnection {
+    const { enabled, id, version } = provider
+    const current = this.#connections.get(id)
+    // A retirement disables a provider by the clock, before anything writes a new version.
+    if (current?.provider.version === version && current.provider.enabled === enabled) return current
+    const name = `${id}@${version}#${++this.#built}`
+    const connection = new ProviderConnection(provider, name, this.#context)
+    this.#connections.set(id, connection)
+    return connection
   }
 
-  return {
-    /** One build serves all who ask meanwhile; a failed one is forgotten, so the next to ask tries anew. */
-    async of(provider) {
-      const referenced = await readReference(provider)
-      const kept = built.get(provider.id)
-      if (kept?.version === provider.version && kept.referenced === referenced) return kept.client
-      const key = `${provider.id}@${provider.version}`
-      const building = pending.get(key) ?? build(provider, referenced).finally(() => pending.delete(key))
-      pending.set(key, building)
-      return await building
-    },
-  }
-}
-
-/** The protocol of all providers: one Passport strategy for each row and version, built when somebody needs it. */
-export interface ProviderStrategies {
   /**
-   * Remembers an attempt in this browser.
-   *
-   * @returns where at the provider the browser has to go
-   * @throws PortalSsoError `provider_unavailable` when the provider gives no metadata that can be used
+   * Sends `/login/:provider/…` to that provider's router. It reads the row for each request, so that a change made by any
+   * process applies to the next click.
    */
-  begin(req: Request, res: Response, provider: Provider, step: Omit<Begin, 'step' | 'lead'>): Promise<string>
-  /**
-   * @returns who came back
-   * @throws PortalSsoError when any check fails
-   */
-  finish(req: Request, res: Response, provider: Provider, step: Omit<Finish, 'step'>): Promise<Identity>
-}
-
-export interface ProviderStrategiesParts {
-  urls: PortalUrls
-  attempts: Attempts
-  clients: ProviderClients
-  passport: InstanceType<PassportStatic['Passport']>
-}
-
-interface Built {
-  client: ProviderClient
-  name: string
-}
-
-/** milliseconds */
-const grace = 60_000
-
-export function createProviderStrategies({
-  urls,
-  attempts,
-  clients,
-  passport,
-}: ProviderStrategiesParts): ProviderStrategies {
-  let strategies = 0
-  const built = new LRUCache<string, Built>({
-    max: mostProviders,
-    dispose({ name }) {
-      // An answer that is being judged right now still needs it.
-      setTimeout(() => passport.unuse(name), grace).unref()
-    },
+  readonly route = asyncHandler(async (req, res, next) => {
+    const portal = this.#core.portalOf(req)
+    const provider = await this.#context.table.find(portal, req.params.provider)
+    if (provider) {
+      this.connect(provider).router(req, res, next)
+      return
+    }
+    // Only a slug is fit for the log: a user may have pasted anything else, a code for example.
+    const slug = slugSchema.safeParse(req.params.provider).data
+    const name = slug === undefined ? 'of this name' : JSON.stringify(slug)
+    const error = new PortalSsoError('provider_unknown', `no provider ${name}`)
+    await this.#refusals.refuse(req, res, error, { portal, returnTo: safeReturnTo(req.query.returnTo) })
   })
-
-  async function nameOf(provider: Provider): Promise<string> {
-    const client = await clients.of(provider)
-    const kept = built.get(provider.id)
-    if (kept?.client === client) return kept.name
-    const name = `${provider.id}@${provider.version}#${++strategies}`
-    const callback = urls.callback(provider.slug, provider.portal)
-    passport.use(name, new ProviderStrategy(provider, client, attempts, callback))
-    built.set(provider.id, { client, name })
-    return name
-  }
-
-  return {
-    async begin(req, res, provider, step) {
-      const name = await nameOf(provider)
-      return await new Promise((resolve, reject) => {
-        const asked = { ...step, step: 'begin', onRedirectUrl: resolve } satisfies Begin
-        const run = passport.authenticate(name, asked as object) as RequestHandler
-        run(req, res, reject)
-      })
-    },
-    async finish(req, res, provider, step) {
-      const name = await nameOf(provider)
-      return await new Promise((resolve, reject) => {
-        // By name: handed an instance, Passport writes this request's `success` onto the shared object, and one person's
-        // answer ends in another's request.
-        const asked = { ...step, step: 'finish' } satisfies Finish
-        const run = passport.authenticate(name, asked as object, (error: unknown, identity?: unknown) => {
-          if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
-          else resolve(identity as Identity)
-        }) as RequestHandler
-        run(req, res, reject)
-      })
-    },
-  }
 }

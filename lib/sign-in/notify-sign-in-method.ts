@@ -5,45 +5,56 @@ import type { Provider } from '../providers/provider.ts'
 import { parseUserAgent } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
 import type { User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalUrls } from '../web/urls.ts'
 
-/**
- * Tells a user by mail that there is another way to sign in as them, or one less: who did that in their name cannot keep it from
- * them. Nobody waits for the mail, and one that cannot be sent undoes nothing.
- */
-export type NotifySignInMethodChange = (
-  req: Request,
-  told: { user: User; provider: Pick<Provider, 'displayName' | 'portal'>; what: 'linked' | 'unlinked' },
-) => void
-
-export interface NotifySignInMethodChangeParts {
-  urls: PortalUrls
-  logger: Logger
-  pages: Pages
-  sessions: Sessions
-  /** undefined without a mailer */
-  mail: Mail | undefined
+interface NotificationModules {
+  readonly pages: Pages
+  readonly sessions: Sessions
+  /** left out without a mailer */
+  readonly mail: Mail | undefined
 }
 
-export function createNotifySignInMethodChange(
-  parts: NotifySignInMethodChangeParts,
-): NotifySignInMethodChange {
-  const { urls, logger, pages, sessions, mail } = parts
-  return (req, { user, provider: { displayName, portal }, what }) => {
+/**
+ * Mails a user whose sign-in methods changed, so that an attacker cannot hide such a change from them. Nothing waits for the
+ * mail, and a failure undoes nothing.
+ */
+export class SignInMethodNotifications {
+  readonly #core: Core
+  readonly #modules: NotificationModules
+
+  constructor(core: Core, modules: NotificationModules) {
+    this.#core = core
+    this.#modules = modules
+  }
+
+  notify(
+    req: Request,
+    changed: {
+      user: User
+      provider: Pick<Provider, 'displayName' | 'portal'>
+      change: 'linked' | 'unlinked'
+    },
+  ): void {
+    const { logger, urls } = this.#core
+    const { mail, pages, sessions } = this.#modules
     if (!mail) return
+    const { user, provider, change } = changed
+    const { displayName, portal } = provider
     sendMethodMail(mail, pages.locale(req), {
       to: user.email,
-      what,
+      what: change,
       provider: displayName,
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
       location: sessions.locationOf(req),
       href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
-      logger.error({ portal, userId: user.id, cause: describeError(error) }, 'a user was not told by mail'),
+      logger.error(
+        { portal, userId: user.id, cause: describeError(error) },
+        'no mail was sent about a changed sign-in method',
+      ),
     )
   }
 }

@@ -1,88 +1,132 @@
 import { randomUUID } from 'node:crypto'
-import type { Request, RequestHandler, Response } from 'express'
+import type { Request, Response } from 'express'
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import { PortalSsoError } from '../shared/errors.ts'
-import type { Seal } from '../shared/seal.ts'
 import type { User } from '../users/user-directory.ts'
-import { asyncHandler } from '../web/handler.ts'
-import type { PortalResolver } from '../web/request.ts'
+import type { Core } from '../web/core.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
-import type { Refuse } from './refuse.ts'
 
-/** A code under way: whose it is and where it went. Its id is known to the person's sealed cookie only. */
+/** A code that was sent. Only the sealed cookie of the user's browser contains its id. */
 export interface VerificationCode {
   id: string
   /** normal form */
   email: string
 }
 
-/** A person who came from a provider, but has not registered yet, or has to prove an address first. */
+/** An identity that waits for the registration form, a verified address, or the user's consent to a link. */
 export interface PendingRegistration {
   id: string
   portal: string
-  /** slug, id and version of the provider when it vouched: one connected anew under the same slug is another */
+  /** slug, id and version of the provider when it vouched: the slug may belong to another provider later */
   provider: string
   providerId: string
   version: number
   identity: Identity
   returnTo?: string | undefined
-  /** the code that the person is to enter */
+  /** the code that the user has to enter */
   sent?: VerificationCode | undefined
-  /** the address that the person proved by a code */
-  proven?: string | undefined
-  /** id of the user as whom its owner signed in, to show who they are here */
+  /** the address that the user proved by a code */
+  provenEmail?: string | undefined
+  /** the user who signed in to prove that this identity is theirs */
   provedUserId?: string | undefined
-  /** that user, signed in before, asked for it: good for their yes or no, and for no registration or sign-in */
-  asked?: boolean | undefined
+  /** That user requested it on the account page. It can only be linked to them: it never registers or signs in a user. */
+  requestedByUser?: boolean | undefined
 }
 
-export interface PendingRegistrations {
-  /** In place of one that is there. */
-  begin(res: Response, pending: Omit<PendingRegistration, 'id'>): Promise<void>
-  keep(res: Response, pending: PendingRegistration): Promise<void>
-  /** @returns the one that waits in this browser, of this portal only */
-  find(req: Request, portal: string): Promise<PendingRegistration | undefined>
-  clear(res: Response): void
+interface NewPendingRegistration {
+  provider: Pick<Provider, 'id' | 'portal' | 'slug' | 'version'>
+  identity: Identity
+  returnTo: string | undefined
+  provedUserId?: string
+  requestedByUser?: boolean
 }
 
-/** seconds for each step */
-const lifetime = 1800
-// bytes. Sealing makes a third more of it: with the attempts the header has its bounds, see attempts.ts.
-const longest = 2300
-// What is given up for that, in this order: without the hint a logout asks once more, without the deep link the portal's home
-// shows, and a name is typed in. Who it is stays.
+/** for each step */
+const stepSeconds = 1800
+// Sealing adds a third. See attempts.ts for the limit of all cookies together.
+const maxBytes = 2300
+// Dropped in this order if the value is too long. Without the hint a logout asks once more, without the deep link the user
+// lands on the start page, and a missing name can be typed.
 const dispensable = ['logoutHint', 'returnTo', 'name'] as const
 
 /**
- * In a sealed cookie, not in a session: who planted a session id into this browser would otherwise find the pending
- * registration there and finish it in his own name.
+ * In a sealed cookie, not in a session: an attacker who planted a session id in this browser would find the registration in
+ * that session and finish it in their own name.
  */
-export function createPendingRegistrations(seal: Seal, secure: boolean): PendingRegistrations {
-  const name = cookieName('sso-registration', secure)
-  const cookies = new SealedCookies<PendingRegistration>(seal, { ttlSeconds: lifetime, secure })
+export class PendingRegistrations {
+  readonly #cookies: SealedCookies<PendingRegistration>
+  readonly #name: string
+  readonly #urls: PortalUrls
 
-  async function keep(res: Response, pending: PendingRegistration): Promise<void> {
-    await cookies.set(res, name, fitted(pending))
+  constructor({ seal, secure, urls }: Pick<Core, 'seal' | 'secure' | 'urls'>) {
+    this.#cookies = new SealedCookies(seal('registration'), { ttlSeconds: stepSeconds, secure })
+    this.#name = cookieName('sso-registration', secure)
+    this.#urls = urls
   }
 
-  return {
-    begin: (res, pending) => keep(res, { ...pending, id: randomUUID() }),
-    keep,
-    async find(req, portal) {
-      const pending = await cookies.get(req, name)
-      return pending?.portal === portal ? pending : undefined
-    },
-    clear: (res) => cookies.clear(res, name),
+  /** Replaces the registration that is pending in this browser, if any. */
+  async begin(res: Response, { provider, ...registration }: NewPendingRegistration): Promise<void> {
+    const { id: providerId, portal, slug, version } = provider
+    await this.save(res, {
+      ...registration,
+      id: randomUUID(),
+      portal,
+      provider: slug,
+      providerId,
+      version,
+    })
+  }
+
+  async save(res: Response, pending: PendingRegistration): Promise<void> {
+    await this.#cookies.set(res, this.#name, shorten(pending))
+  }
+
+  /** @returns the registration that is pending in this browser, if it belongs to the portal */
+  async find(req: Request, portal: string): Promise<PendingRegistration | undefined> {
+    const pending = await this.#cookies.get(req, this.#name)
+    return pending?.portal === portal ? pending : undefined
+  }
+
+  clear(res: Response): void {
+    this.#cookies.clear(res, this.#name)
+  }
+
+  /**
+   * For a user who exists by now, because of another tab or a faster registration. The provider is asked again, which costs no
+   * click: a stolen pending registration never signs anybody in as an existing user.
+   */
+  restartSignIn(res: Response, { provider, returnTo }: PendingRegistration): void {
+    this.clear(res)
+    res.redirect(303, this.#urls.path(`/login/${provider}`, { returnTo }))
+  }
+
+  /**
+   * Offers to link the pending registration to the user who signed in to prove their account. On a shared machine it may be
+   * another user's: therefore an ordinary sign-in offers nothing, and this one asks before it links.
+   *
+   * @param proved.registrationId the registration that the sign-in was started for
+   * @returns the page that asks; `undefined` if there is nothing to offer
+   */
+  async offerAccountLink(
+    req: Request,
+    res: Response,
+    proved: { portal: string; user: User; registrationId: string | undefined },
+  ): Promise<string | undefined> {
+    const { portal, user, registrationId } = proved
+    if (registrationId === undefined) return undefined
+    const pending = await this.find(req, portal)
+    // A registration from the account page belongs to the user who requested it.
+    if (pending?.id !== registrationId || pending.requestedByUser) return undefined
+    await this.save(res, { ...pending, provedUserId: String(user.id) })
+    return this.#urls.path('/register/link')
   }
 }
 
-function fitted(pending: PendingRegistration): PendingRegistration {
-  let kept = pending
-  for (const each of dispensable) if (byteLength(kept) > longest) kept = without(kept, each)
-  return kept
+function shorten(pending: PendingRegistration): PendingRegistration {
+  let shortened = pending
+  for (const part of dispensable) if (byteLength(shortened) > maxBytes) shortened = without(shortened, part)
+  return shortened
 }
 
 function byteLength(pending: PendingRegistration): number {
@@ -95,138 +139,15 @@ function without(pending: PendingRegistration, part: (typeof dispensable)[number
 }
 
 /**
- * How the account at the provider is named to a person: on every page that may connect it, for on a shared machine it may be
- * somebody else's. Never by an address alone, which may be a claim that was made to look like the reader's own.
+ * Names the account at the provider on every page that may link it, because on a shared machine it may be another user's. Never
+ * only by the address: an attacker can claim an address that looks like the reader's own.
  */
 export function accountLabel({ identity }: PendingRegistration) {
   const { name, email, emailTrusted, subject } = identity
   return { name: name ?? subject, email, emailTrusted }
 }
 
-/** The address to register with, once it is certain. */
-export function addressOf({ identity, proven }: PendingRegistration): string | undefined {
-  return trustedEmail(identity, proven)
-}
-
-/** Hands a person over to the registration: who is new, or has to prove an address first. */
-export type StartRegistration = (
-  req: Request,
-  res: Response,
-  person: { provider: Provider; identity: Identity; returnTo: string | undefined },
-) => Promise<void>
-
-/** Takes a person over from the sign-in: who they are goes into a sealed cookie, they to the step that is due. */
-export function createStartRegistration(
-  pendingRegistrations: PendingRegistrations,
-  urls: PortalUrls,
-): StartRegistration {
-  return async (_req, res, { provider, identity, returnTo }) => {
-    const { id: providerId, portal, slug, version } = provider
-    await pendingRegistrations.begin(res, { portal, provider: slug, providerId, version, identity, returnTo })
-    res.redirect(303, urls.path('/register'))
-  }
-}
-
-/**
- * There is a user by now: made in another tab, or by a faster registration. Through the provider once more, which costs the
- * person no click: so a pending registration, whoever got hold of it, never signs anybody in as a user who exists.
- */
-export type RestartSignIn = (res: Response, pending: PendingRegistration) => void
-
-export function createRestartSignIn(
-  pendingRegistrations: PendingRegistrations,
-  urls: PortalUrls,
-): RestartSignIn {
-  return (res, { provider, returnTo }) => {
-    pendingRegistrations.clear(res)
-    res.redirect(303, urls.path(`/login/${provider}`, { returnTo }))
-  }
-}
-
-/**
- * Offers the person who has just signed in to link the registration that waits in this browser, if it is the one that the
- * attempt was begun for.
- *
- * @returns the page that asks; `undefined` when there is nothing to offer
- */
-export type OfferAccountLink = (
-  req: Request,
-  res: Response,
-  proved: { portal: string; user: User; proving: string | undefined },
-) => Promise<string | undefined>
-
-/**
- * After a sign-in that was begun from the proof pages. Somebody may have started a registration on a shared machine and
- * walked away: an ordinary sign-in there carries no id and offers nothing, and this one does not link yet, it asks.
- */
-export function createOfferAccountLink(
-  pendingRegistrations: PendingRegistrations,
-  urls: PortalUrls,
-): OfferAccountLink {
-  return async (req, res, { portal, user, proving }) => {
-    if (proving === undefined) return undefined
-    const pending = await pendingRegistrations.find(req, portal)
-    // What somebody who was signed in asked for is theirs alone.
-    if (pending?.id !== proving || pending.asked) return undefined
-    await pendingRegistrations.keep(res, { ...pending, provedUserId: String(user.id) })
-    return urls.path('/register/link')
-  }
-}
-
-export type RegistrationStep = (
-  req: Request,
-  res: Response,
-  pending: PendingRegistration,
-  provider: Provider,
-) => Promise<void>
-
-export interface WithPendingParts {
-  urls: PortalUrls
-  homePath: string
-  pendingRegistrations: PendingRegistrations
-  portalOf: PortalResolver
-  refuse: Refuse
-  table: ProvidersTable
-}
-
-/** Runs a step for whoever has a registration pending; everybody else is told, kindly, that there is none. */
-export type WithPending = (
-  act: RegistrationStep,
-  /** who may take the step although signed in; default: nobody */
-  belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean,
-) => RequestHandler
-
-export function createWithPending(parts: WithPendingParts): WithPending {
-  const { urls, homePath, pendingRegistrations, portalOf, refuse, table } = parts
-
-  /** A provider that was disabled or changed meanwhile vouches for nobody any more. */
-  async function stillAsItWas(pending: PendingRegistration): Promise<Provider> {
-    const { portal, provider: slug, providerId, version } = pending
-    const provider = await table.find(portal, slug)
-    if (!provider?.enabled || provider.id !== providerId || provider.version !== version)
-      throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
-    return provider
-  }
-
-  return (act, belongsTo) =>
-    asyncHandler(async (req, res) => {
-      const portal = portalOf(req)
-      const pending = await pendingRegistrations.find(req, portal)
-      const { asked, provider: slug, returnTo } = pending ?? {}
-      // A try from there would be a sign-in, as somebody else.
-      const back = asked && req.user ? urls.path('/account/security') : undefined
-      try {
-        if (req.user && !(pending && belongsTo?.(req.user, pending))) {
-          // Whose registration it is cannot be told any more.
-          pendingRegistrations.clear(res)
-          return res.redirect(303, homePath)
-        }
-        // What a user asked for who is gone since is no registration of whoever sits there now.
-        if (!pending || (pending.asked && !belongsTo))
-          throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
-        await act(req, res, pending, await stillAsItWas(pending))
-      } catch (error) {
-        await refuse(req, res, error, { portal, provider: slug, returnTo, back })
-      }
-    })
+/** The address to register with, once it is trusted. */
+export function registrationEmail({ identity, provenEmail }: PendingRegistration): string | undefined {
+  return trustedEmail(identity, provenEmail)
 }

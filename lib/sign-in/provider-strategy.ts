@@ -12,62 +12,53 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
 import { describeError, PortalSsoError } from '../shared/errors.ts'
-import type {
-  Attempt,
-  Attempts,
-  CompletedAttempt,
-  ReauthenticationRequirement,
-  TestAttempt,
-} from './attempts.ts'
+import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
 
 export interface Begin {
   step: 'begin'
+  purpose: Purpose
   returnTo: string | undefined
-  /** have the provider ask who it is, though it may know somebody */
+  /** makes the provider ask for the account, even if it knows one */
   otherAccount: boolean
-  /** whom the provider may take it for; theirs to ask */
+  /** untrusted; passed to the provider and never logged */
   loginHint?: string | undefined
-  /** see `Attempt` */
-  proving: string | undefined
-  /** see `Attempt` */
-  linking?: string | undefined
-  /** see `Attempt` */
-  fresh?: ReauthenticationRequirement | undefined
-  /** see `Attempt` */
-  rehearsal?: TestAttempt | undefined
-  /** told where the browser has to go, in place of a redirect */
-  onRedirectUrl?: ((address: string) => void) | undefined
+  reauthentication?: ReauthenticationRequirement | undefined
+  /** receives the URL of the authorization request in place of a redirect */
+  onRedirectUrl?: ((url: string) => void) | undefined
 }
 
 export interface Finish {
   step: 'finish'
-  answer: AuthorizationResponse
+  response: AuthorizationResponse
   attempt: CompletedAttempt
-  /** told what was seen on the way, for a report; it changes nothing */
+  /** observes the checks for a report; it changes nothing */
   trace?: Trace | undefined
 }
 
-/** What the router asks of the strategy: which half runs is the route's to say, never the parameters'. */
+/** The route decides which half runs, never the parameters of the request. */
 export type StrategyStep = Begin | Finish
 
 interface RequestParameters {
   nonce: string
   codeChallenge: string
-  fresh: ReauthenticationRequirement | undefined
+  reauthentication: ReauthenticationRequirement | undefined
 }
 
 /**
- * One provider's Passport strategy. passport-openidconnect builds the authorization request; its answer half checks no
- * signature and is never reached: openid-client judges the answer.
- *
- * TypeScript's `private`, not `#private`: Passport works on `Object.create(strategy)`, which has no private slots.
+ * One provider's Passport strategy. passport-openidconnect builds the authorization request. openid-client validates the
+ * response, because the base class checks no signature. Not `#private`: Passport works on `Object.create(strategy)`.
  */
 export class ProviderStrategy extends OpenIDConnectStrategy {
   private readonly provider: Provider
   private readonly client: ProviderClient
   private readonly callbackUrl: string
 
-  constructor(provider: Provider, providerClient: ProviderClient, attempts: Attempts, callbackUrl: string) {
+  constructor(
+    provider: Provider,
+    providerClient: ProviderClient,
+    attempts: Pick<Attempts, 'begin'>,
+    callbackUrl: string,
+  ) {
     const { metadata } = providerClient
     super(
       {
@@ -77,7 +68,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         userInfoURL: '',
         clientID: provider.clientId,
         clientSecret: '',
-        // Absolute, else the base would build it from the Host header.
+        // Absolute, else the base class would build it from the Host header.
         callbackURL: callbackUrl,
         scope: ['email', 'profile'],
         responseMode: provider.responseMode,
@@ -104,95 +95,98 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       case 'finish':
         return await this.finish(step)
       default:
-        throw new TypeError('the route says which half runs')
+        throw new TypeError('the route must say which half runs')
     }
   }
 
-  /** Parameters of the request beside those that the base writes. */
-  override authorizationParams({ nonce, codeChallenge, fresh }: RequestParameters): object {
-    // A row must not be able to weaken the request, whoever wrote it.
+  /** Parameters of the request in addition to those of the base class. */
+  override authorizationParams({ nonce, codeChallenge, reauthentication }: RequestParameters): object {
+    // A row cannot weaken the request, even if an attacker wrote it.
     const extra = Object.entries(this.provider.authorizationParameters).filter(
       ([name]) => !reservedParameters.includes(name),
     )
+    const { acr, maxAge } = reauthentication ?? {}
     return {
       ...Object.fromEntries(extra),
       nonce,
       code_challenge: codeChallenge,
       code_challenge_method: 'S256',
-      ...(fresh?.maxAge !== undefined && { max_age: fresh.maxAge }),
-      ...(fresh?.acr && { acr_values: fresh.acr.join(' ') }),
+      ...(maxAge !== undefined && { max_age: maxAge }),
+      ...(acr && { acr_values: acr.join(' ') }),
     }
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { returnTo, otherAccount, loginHint, proving, linking, fresh, rehearsal, onRedirectUrl } = step
-    // These two would make the base take the request for an answer, and judge it.
+    const { purpose, returnTo, otherAccount, loginHint, reauthentication, onRedirectUrl } = step
+    // The base class would take these two for an authorization response.
     if (req.query.code !== undefined || req.query.error !== undefined)
-      throw new PortalSsoError('request_invalid', 'an answer was sent to the start of a sign-in')
+      throw new PortalSsoError(
+        'request_invalid',
+        'an authorization response was sent to the start of a sign-in',
+      )
     const codeVerifier = client.randomPKCECodeVerifier()
     const nonce = client.randomNonce()
+    const { id: providerId, portal, prompt, version } = this.provider
     const attempt: Attempt = {
-      portal: this.provider.portal,
-      providerId: this.provider.id,
-      version: this.provider.version,
+      portal,
+      providerId,
+      version,
       nonce,
       codeVerifier,
+      purpose,
       returnTo,
-      proving,
-      linking,
-      fresh,
-      rehearsal,
+      reauthentication,
     }
-    // `this` is of this request alone: Passport makes one for each.
+    // Passport makes a new `this` for each request.
     if (onRedirectUrl) this.redirect = onRedirectUrl
     const parameters: RequestParameters = {
       nonce,
       codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
-      fresh,
+      reauthentication,
     }
-    // Whoever is to choose is not told whom to be; Entra refuses a request with both.
-    const chooses = otherAccount || this.provider.prompt === 'select_account'
-    // A new object: Passport shares its options among all requests.
+    // Entra refuses a request with both a hint and a choice of accounts.
+    const choosesAccount = otherAccount || prompt === 'select_account'
+    // A new object, because Passport shares its options among all requests.
     super.authenticate(req, {
       ...parameters,
       ...(otherAccount && { prompt: this.promptForOtherAccount() }),
-      // Not every provider knows `max_age`.
-      ...(fresh?.maxAge !== undefined && { prompt: 'login' }),
-      ...(loginHint !== undefined && !chooses && { loginHint }),
+      // Not every provider supports `max_age`.
+      ...(reauthentication?.maxAge !== undefined && { prompt: 'login' }),
+      ...(loginHint !== undefined && !choosesAccount && { loginHint }),
       state: attempt,
     } as OpenIDConnectStrategy.AuthenticateOptions)
   }
 
-  /** Core 3.1.2.1: every provider knows `login`, not every one lets the person choose. */
+  /** Core 3.1.2.1: every provider supports `login`, but not every provider lets the user choose an account. */
   private promptForOtherAccount(): string {
-    const known = this.client.metadata.prompt_values_supported
-    const chooses = Array.isArray(known)
-      ? known.includes('select_account')
-      : known === undefined && presetOf(this.provider.preset)?.choosesAccount
-    // A row that has everybody show who they are anew asks for more than to choose.
-    return chooses && this.provider.prompt !== 'login' ? 'select_account' : 'login'
+    const supported = this.client.metadata.prompt_values_supported
+    const choosesAccount = Array.isArray(supported)
+      ? supported.includes('select_account')
+      : supported === undefined && presetOf(this.provider.preset)?.choosesAccount
+    // `login` in the row demands more than a choice of accounts.
+    return choosesAccount && this.provider.prompt !== 'login' ? 'select_account' : 'login'
   }
 
-  private async finish({ answer, attempt, trace }: Finish): Promise<void> {
+  private async finish({ response, attempt, trace }: Finish): Promise<void> {
     if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
       throw new PortalSsoError('answer_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.judge(answer, attempt, trace)
-    // Not a user yet: what becomes of an identity is decided later, by the portal's own rules.
+    const identity = await this.validate(response, attempt, trace)
+    // Not a user yet: the portal's own rules decide later what happens with an identity.
     this.success(identity as unknown as Express.User)
   }
 
-  private async judge(
-    answer: AuthorizationResponse,
+  private async validate(
+    response: AuthorizationResponse,
     { nonce, codeVerifier, startedAt: askedAt }: CompletedAttempt,
     trace: Trace | undefined,
   ): Promise<Identity> {
-    // The configured address plus what came in: the Host header has no say in the redirect_uri.
-    const received = new URL(`${this.callbackUrl}?${answer.parameters}`)
+    // Built from the configured URL: the Host header must not influence the redirect_uri.
+    const received = new URL(`${this.callbackUrl}?${response.parameters}`)
     try {
       const checks: client.AuthorizationCodeGrantChecks = {
-        expectedState: answer.state,
+        expectedState: response.state,
         expectedNonce: nonce,
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
@@ -213,9 +207,9 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         askedAt,
       })
     } catch (error) {
-      const code = answer.parameters.get('code') ?? ''
-      const secrets = [code, answer.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error, quoted: (said) => quoteRedacted(said, secrets) })
+      const code = response.parameters.get('code') ?? ''
+      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
+      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
       throw refusalOf(error, secrets)
     }
   }
@@ -227,20 +221,21 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     subject: string,
   ): Promise<Claims | undefined> {
     if (this.client.metadata.userinfo_endpoint === undefined) return undefined
-    // RFC 6749, A.12. What a header cannot hold would be quoted in the error, and so in the log.
+    // RFC 6749, A.12. The error for an invalid header would quote the token, and so would the log.
     if (!/^[\u0020-\u007e]+$/.test(accessToken)) throw new Error('the access token is not in ASCII')
     return await client.fetchUserInfo(configuration, accessToken, subject)
   }
 }
 
-/** The contract of the base class's `store`, of which the writing half is all that is used. */
-function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
+/** The base class's `store`. Only its writing half is used. */
+function attemptStore(attempts: Pick<Attempts, 'begin'>): OpenIDConnectStrategy.SessionStore {
   return {
-    store(req, _context, state, _meta, done) {
+    store(...args: Parameters<OpenIDConnectStrategy.SessionStore['store']>) {
+      const [req, , state, , done] = args
       attempts
         .begin(req, req.res as Response, state as Attempt)
         .then((state) => done(null, state))
-        // Also hears what `done` throws: the base writes the redirect in it.
+        // Also catches what `done` throws: the base class writes the redirect in it.
         .catch((error: unknown) => done(error as Error))
     },
     verify(_req, _state, done) {
@@ -249,29 +244,28 @@ function attemptStore(attempts: Attempts): OpenIDConnectStrategy.SessionStore {
   }
 }
 
-/** Whose fault it is decides what the person reads; what exactly was wrong is for the log. */
+/** The user reads whose fault it is. The log gets the exact cause. */
 function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   if (error instanceof client.AuthorizationResponseError) {
-    // RFC 6749, 4.1.2.1. Only known words are told apart: the rest is the provider's text.
-    const { error: name, error_description: described } = error
+    // RFC 6749, 4.1.2.1. Only known codes are distinguished: the rest is the provider's text.
+    const { error: name, error_description: description } = error
     const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
-    const number = entraCode(described)
+    const number = entraCode(description)
     return new PortalSsoError(
-      isConsentRequired(name, described) ? 'consent_missing' : denied,
+      isConsentRequired(name, description) ? 'consent_missing' : denied,
       `the provider answered with the error ${quoteRedacted(name, secrets)}${number ? ` (${number})` : ''}`,
     )
   }
   if (error instanceof client.ResponseBodyError) {
-    // As unknown: only `error` has been looked at, and an object need not be able to become text.
-    const described: unknown = error.error_description
-    const said = typeof described === 'string' ? `${error.error}: ${described}` : error.error
-    const own = /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
-      error.error,
-    )
-    const refused = own ? 'provider_error' : 'answer_invalid'
+    // openid-client checked only the type of `error`.
+    const description: unknown = error.error_description
+    const text = typeof description === 'string' ? `${error.error}: ${description}` : error.error
+    const isConfigurationError =
+      /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
+    const code = isConfigurationError ? 'provider_error' : 'answer_invalid'
     return new PortalSsoError(
-      isConsentRequired(error.error, described) ? 'consent_missing' : refused,
-      `the token endpoint refused (status ${error.status}): ${quoteRedacted(said, secrets)}`,
+      isConsentRequired(error.error, description) ? 'consent_missing' : code,
+      `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
   const code = isUnreachable(error) ? 'provider_unavailable' : 'answer_invalid'

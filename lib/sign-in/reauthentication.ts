@@ -8,31 +8,28 @@ import type { Authentication, Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import { setPrivateHeaders } from '../web/handler.ts'
 import { newReference, type Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
-import { acceptsHtml, isSafeMethod, type PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
+import { acceptsHtml, isSafeMethod } from '../web/request.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 
-/** seconds: a year */
+/** a year */
 export const maxAgeLimitSeconds = 366 * 24 * 3600
-/**
- * What a list of authentication context class references may be, as text: it travels in the cookie of an attempt, beside a deep
- * link, and all of those have 3 KB (`attempts.ts`). Browsers drop a cookie of more than 4 KB.
- */
-const references = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
+// The list travels in the cookie of an attempt, which must stay below the 4 KB of browsers and our own limit (attempts.ts).
+const acrListPattern = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
 
-/** Whether a page that starts a sign-in would demand these as they are. */
+/** Whether the page that starts a sign-in would accept these values unchanged. */
 export function isValidAcrList(acr: readonly unknown[]): boolean {
   return (
-    acr.every((each) => typeof each === 'string' && !each.includes(' ')) && references.test(acr.join(' '))
+    acr.every((each) => typeof each === 'string' && !each.includes(' ')) && acrListPattern.test(acr.join(' '))
   )
 }
 
 /**
- * `?max_age=900&acr_values=…` of the page that starts a sign-in. Anybody can write there what they like, and gains nothing by it:
- * whoever demands it looks at the session once more.
+ * Reads `?max_age=900&acr_values=…`. An attacker can change both and gains nothing: the page that demands them checks the
+ * session again.
  */
 export function readReauthentication(
   query: Readonly<Record<string, unknown>>,
@@ -40,45 +37,42 @@ export function readReauthentication(
   const { max_age, acr_values } = query
   const maxAge = typeof max_age === 'string' && /^\d{1,8}$/.test(max_age) ? Number(max_age) : undefined
   const acr =
-    typeof acr_values === 'string' && references.test(acr_values) ? acr_values.split(' ') : undefined
+    typeof acr_values === 'string' && acrListPattern.test(acr_values) ? acr_values.split(' ') : undefined
   if (maxAge === undefined && acr === undefined) return undefined
   return { maxAge: maxAge === undefined ? undefined : Math.min(maxAge, maxAgeLimitSeconds), acr }
 }
 
-/** The same as parameters of a link. */
+/** The requirement as parameters of a link. */
 export function reauthenticationQuery(
-  fresh: ReauthenticationRequirement | undefined,
+  requirement: ReauthenticationRequirement | undefined,
 ): Record<string, string | undefined> {
-  return { max_age: fresh?.maxAge?.toString(), acr_values: fresh?.acr?.join(' ') }
+  return { max_age: requirement?.maxAge?.toString(), acr_values: requirement?.acr?.join(' ') }
 }
 
-/** Whether the person of a session has shown who they are as is demanded. The provider's clock may differ by the tolerance. */
-export function meetsRequirement(
-  { at, acr }: Authentication,
-  demanded: ReauthenticationRequirement,
-): boolean {
-  return isRecent(at, demanded.maxAge) && isOneOf(acr, demanded.acr)
+/** Whether a session's authentication is recent and strong enough. The provider's clock may differ by the tolerance. */
+export function satisfies({ at, acr }: Authentication, requirement: ReauthenticationRequirement): boolean {
+  return isRecent(at, requirement.maxAge) && isOneOf(acr, requirement.acr)
 }
 
 /**
- * Judges what came back (OpenID Connect Core 3.1.2.1 and 3.1.3.7, 12 and 13). The demand went through the browser, so whoever sits
- * there can have taken `prompt=login` and `max_age` out of it: only the signed claims prove that it was met.
+ * OpenID Connect Core 3.1.2.1 and 3.1.3.7, 12 and 13. The user can remove `prompt=login` and `max_age` from the request, so only
+ * the signed claims prove that it was satisfied.
  *
- * @throws PortalSsoError when it was not, so that nobody is sent round in circles between the portal and the provider
+ * @throws PortalSsoError if it was not: a new request would send the user round in circles
  */
 export function assertReauthenticated(
   { authenticatedAt, acr }: Pick<Identity, 'authenticatedAt' | 'acr'>,
-  demanded: ReauthenticationRequirement | undefined,
+  requirement: ReauthenticationRequirement | undefined,
 ): void {
-  const { maxAge, acr: wanted } = demanded ?? {}
+  const { maxAge, acr: accepted } = requirement ?? {}
   if (maxAge !== undefined && authenticatedAt === undefined)
     throw new PortalSsoError(
       'authentication_unproven',
-      'max_age was sent, and the ID token has no auth_time that can be believed',
+      'max_age was sent, and the ID token has no valid auth_time',
     )
   if (!isRecent(authenticatedAt && authenticatedAt * 1000, maxAge))
     throw new PortalSsoError('authentication_stale', 'the auth_time of the ID token is older than max_age')
-  if (!isOneOf(acr, wanted))
+  if (!isOneOf(acr, accepted))
     throw new PortalSsoError(
       'authentication_too_weak',
       acr === undefined ? 'the ID token has no acr' : 'the acr of the ID token is none of acr_values',
@@ -92,66 +86,71 @@ function isRecent(at: number | undefined, maxAge: number | undefined): boolean {
   )
 }
 
-function isOneOf(acr: string | undefined, wanted: readonly string[] | undefined): boolean {
-  return wanted === undefined || (acr !== undefined && wanted.includes(acr))
+function isOneOf(acr: string | undefined, accepted: readonly string[] | undefined): boolean {
+  return accepted === undefined || (acr !== undefined && accepted.includes(acr))
 }
 
-/**
- * Lets somebody who is signed in show anew who they are, unless they did a moment ago: pages lead to the provider that they came
- * by, other clients get 401 and are told where.
- *
- * @returns whether they did; otherwise the request is answered
- */
-export type RequireReauthentication = (
-  req: Request,
-  res: Response,
-  demand: ReauthenticationRequirement & { returnTo: string | undefined },
-) => Promise<boolean>
-
-export interface RequireReauthenticationParts {
-  urls: PortalUrls
-  identities: Pick<IdentitiesTable, 'findUserId'>
-  pages: Pages
-  portalOf: PortalResolver
-  sessions: Sessions
-  table: ProvidersTable
+interface ReauthenticationModules {
+  readonly identities: Pick<IdentitiesTable, 'findUserId'>
+  readonly pages: Pages
+  readonly sessions: Sessions
+  readonly table: ProvidersTable
 }
 
-export function createRequireReauthentication(parts: RequireReauthenticationParts): RequireReauthentication {
-  const { urls, identities, pages, portalOf, sessions, table } = parts
+/** Makes a signed-in user authenticate again, unless they did recently. */
+export class Reauthentication {
+  readonly #core: Core
+  readonly #modules: ReauthenticationModules
+
+  constructor(core: Core, modules: ReauthenticationModules) {
+    this.#core = core
+    this.#modules = modules
+  }
 
   /**
-   * The one that the person came by; otherwise the picker shows: where that is gone, where the host signed the person in itself, or
-   * where they have taken this way to sign in away meanwhile, which would be added again, or lead to a registration.
+   * Redirects a page to the provider of the session. Other clients get 401 and the URL of the sign-in.
+   *
+   * @returns true if the requirement is satisfied; otherwise the request has been answered
    */
-  async function providerOf(req: Request): Promise<Provider | undefined> {
+  async require(
+    req: Request,
+    res: Response,
+    { returnTo, ...requirement }: ReauthenticationRequirement & { returnTo: string | undefined },
+  ): Promise<boolean> {
+    const { pages, sessions } = this.#modules
+    const { urls } = this.#core
+    const authentication = sessions.authentication(req)
+    if (authentication && satisfies(authentication, requirement)) return true
+    const provider = await this.#sessionProvider(req)
+    const page = provider ? `/login/${provider.slug}` : '/login'
+    const query = reauthenticationQuery(requirement)
+    setPrivateHeaders(res)
+    if (!acceptsHtml(req)) {
+      const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')
+      const login = urls.path(page, query)
+      await pages.problem(req, res, problem, { reference: newReference(), nextSteps: [], login })
+      return false
+    }
+    const href = urls.path(page, { returnTo, ...query })
+    const isSafe = isSafeMethod(req)
+    // Chrome would apply the form's `form-action` to a redirect to another site.
+    if (provider && !isSafe) await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
+    else res.redirect(isSafe ? 302 : 303, href)
+    return false
+  }
+
+  /**
+   * `undefined` leads to the picker: the provider is gone, or the host signed the user in, or the user has unlinked it, so that
+   * a sign-in there would link it again or lead to a registration.
+   */
+  async #sessionProvider(req: Request): Promise<Provider | undefined> {
+    const { identities, sessions, table } = this.#modules
     const signedInVia = sessions.signedInVia(req)
     if (!signedInVia) return undefined
-    const portal = portalOf(req)
+    const portal = this.#core.portalOf(req)
     const provider = await table.find(portal, signedInVia.provider)
     if (!provider?.enabled || !isIssuerOf(provider, signedInVia.issuer)) return undefined
     const userId = await identities.findUserId(portal, signedInVia)
     return userId === String((req.user as User).id) ? provider : undefined
-  }
-
-  return async (req, res, { returnTo, ...demanded }) => {
-    const authentication = sessions.authentication(req)
-    if (authentication && meetsRequirement(authentication, demanded)) return true
-    const provider = await providerOf(req)
-    const page = provider ? `/login/${provider.slug}` : '/login'
-    setPrivateHeaders(res)
-    if (acceptsHtml(req)) {
-      const repeatable = isSafeMethod(req)
-      const href = urls.path(page, { returnTo, ...reauthenticationQuery(demanded) })
-      // What leads on to another site must be no redirect after a post.
-      if (provider && !repeatable)
-        await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
-      else res.redirect(repeatable ? 302 : 303, href)
-      return false
-    }
-    const problem = new PortalSsoError('reauthentication_required', 'the sign-in is too old or too weak')
-    const login = urls.path(page, reauthenticationQuery(demanded))
-    await pages.problem(req, res, problem, { reference: newReference(), nextSteps: [], login })
-    return false
   }
 }

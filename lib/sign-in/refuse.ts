@@ -3,7 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, type ProblemCode } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
+import type { Core } from '../web/core.ts'
 import { type NextStep, newReference, type Pages, toProblem } from '../web/pages.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
@@ -11,83 +11,81 @@ import { reauthenticationQuery } from './reauthentication.ts'
 
 export interface RefusalContext {
   portal: string
-  /** slug; left out where trying the same one again leads nowhere */
-  provider?: string | undefined
-  /** its row, where the provider may have refused the portal for want of consent */
-  row?: Provider | undefined
+  /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
+  provider?: (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset'>>) | undefined
   returnTo?: string | undefined
-  /** see `Attempt`; the next try is to meet it, too */
-  fresh?: ReauthenticationRequirement | undefined
-  /** where it was begun, of what signs nobody in: the only way on, for a try from here would be a sign-in */
-  back?: string | undefined
+  /** applies to the next attempt, too */
+  reauthentication?: ReauthenticationRequirement | undefined
+  /** the only next step, for an attempt that would not have started a session: a retry from here would be a sign-in */
+  backHref?: string | undefined
 }
 
-export interface RefuseParts {
-  urls: PortalUrls
-  homePath: string
-  pages: Pages
-  events: EventLog
-  logger: Logger
-}
+// The provider would send the same user straight back: only another account helps.
+const accountProblems = new Set<ProblemCode>(['address_unproven', 'user_inactive', 'registration_closed'])
 
-// The provider would send the same person straight back: only another one gets further.
-const personal = new Set<string>(['address_unproven', 'user_inactive', 'registration_closed'])
+/** Ends a sign-in with a page. The operator finds the exact cause in the log under the page's reference. */
+export class Refusals {
+  readonly #core: Core
+  readonly #pages: Pages
+  readonly #events: EventLog
 
-/** Ends a sign-in that may not or cannot go on: the person reads a page, the operator finds the exact cause under its reference. */
-export type Refuse = (req: Request, res: Response, error: unknown, refused: RefusalContext) => Promise<void>
+  constructor(core: Core, pages: Pages, events: EventLog) {
+    this.#core = core
+    this.#pages = pages
+    this.#events = events
+  }
 
-export function createRefuse({ urls, homePath, pages, events, logger }: RefuseParts): Refuse {
-  return async (req, res, error, { portal, provider, row, returnTo, fresh, back }) => {
+  async refuse(req: Request, res: Response, error: unknown, context: RefusalContext): Promise<void> {
+    const { logger, homePath, urls } = this.#core
+    const { portal, provider, reauthentication, backHref } = context
     const problem = toProblem(error)
+    const { code } = problem
     const reference = newReference()
     const reason = describeError(error)
-    const log = problem.status >= 500 ? logger.error : logger.warn
-    log.call(
-      logger,
-      { reference, portal, provider, code: problem.code, cause: reason },
-      'a sign-in was refused',
-    )
-    await events.record({
+    const entry = { reference, portal, provider: provider?.slug, code, cause: reason }
+    if (problem.status >= 500) logger.error(entry, 'a sign-in was refused')
+    else logger.warn(entry, 'a sign-in was refused')
+    await this.#events.record({
       kind: 'sign-in-failed',
       portal,
-      provider,
+      provider: provider?.slug,
       reference,
       clientAddress: req.ip,
-      detail: { code: problem.code, reason },
+      detail: { code, reason },
     })
 
-    const placeholders = { provider: row?.displayName ?? '' }
-    await pages.problem(req, res, problem, {
+    // A user who only had to authenticate again is still signed in.
+    const staysSignedIn = reauthentication && backHref === undefined && req.user
+    await this.#pages.problem(req, res, problem, {
       reference,
       nextSteps: [
-        ...nextStepsFor(problem.code, { portal, provider, row, returnTo, fresh, back }),
-        // Who only had to show anew who they are is signed in as before.
-        ...(fresh && back === undefined && req.user ? [{ label: 'home', href: homePath } as const] : []),
+        ...nextStepsFor(urls, code, context),
+        ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
-      placeholders,
+      placeholders: { provider: provider?.displayName ?? '' },
     })
   }
+}
 
-  function nextStepsFor(
-    code: ProblemCode,
-    { provider, row, returnTo, fresh, back }: RefusalContext,
-  ): NextStep[] {
-    if (back !== undefined) return [{ label: 'goBack', href: back }]
-    const kept = { returnTo, ...reauthenticationQuery(fresh) }
-    const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', kept) }
-    if (provider === undefined) return [choose]
-    const start = `/login/${provider}`
-    const administrators: NextStep[] =
-      row && presetOf(row.preset)?.adminConsent
-        ? [{ label: 'adminConsent', href: urls.path(`${start}/admin-consent`) }]
-        : []
-    // Their provider will not say more the next time.
-    if (code === 'authentication_unproven') return [choose]
-    if (code === 'consent_refused') return [...administrators, choose]
-    if (personal.has(code))
-      return [{ label: 'otherAccount', href: urls.path(start, { ...kept, account: 'other' }) }, choose]
-    const again: NextStep = { label: 'tryAgain', href: urls.path(start, kept) }
-    // Whoever is no administrator tries again, once theirs has consented.
-    return code === 'consent_missing' ? [again, ...administrators, choose] : [again, choose]
-  }
+function nextStepsFor(
+  urls: PortalUrls,
+  code: ProblemCode,
+  { provider, returnTo, reauthentication, backHref }: RefusalContext,
+): NextStep[] {
+  if (backHref !== undefined) return [{ label: 'goBack', href: backHref }]
+  const query = { returnTo, ...reauthenticationQuery(reauthentication) }
+  const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', query) }
+  // A provider that does not send `auth_time` will not send it next time either.
+  if (provider === undefined || code === 'authentication_unproven') return [choose]
+  const start = `/login/${provider.slug}`
+  const administrators: NextStep[] =
+    provider.preset && presetOf(provider.preset)?.adminConsent
+      ? [{ label: 'adminConsent', href: urls.path(`${start}/admin-consent`) }]
+      : []
+  if (code === 'consent_refused') return [...administrators, choose]
+  if (accountProblems.has(code))
+    return [{ label: 'otherAccount', href: urls.path(start, { ...query, account: 'other' }) }, choose]
+  const retry: NextStep = { label: 'tryAgain', href: urls.path(start, query) }
+  // A user who is no administrator tries again after one has consented.
+  return code === 'consent_missing' ? [retry, ...administrators, choose] : [retry, choose]
 }

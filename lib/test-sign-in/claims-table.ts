@@ -2,7 +2,7 @@ import type { Claims } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
-/** In Entra whoever runs a tenant may write anybody's address: only this claim tells that its domain is theirs. */
+/** In Entra a tenant's administrator can enter any address. Only `xms_edov` says that the tenant owns its domain. */
 export function emailVerifiedClaim({ preset }: Provider): string {
   return preset === 'entra' ? 'xms_edov' : 'email_verified'
 }
@@ -10,34 +10,46 @@ export function emailVerifiedClaim({ preset }: Provider): string {
 export interface ShownClaim {
   name: string
   value: string
-  /** whether the portal reads it; the others are thrown away */
+  /** whether the portal reads it; other claims are discarded */
   read: boolean
-  /** what is to be said of it: where it comes from, and that it is not read; empty where neither is remarkable */
+  /** its source, and whether it is not read; empty if it is read from the ID token */
   note: string
 }
 
-/** A hostile provider may send a megabyte of them. */
-const most = 60
-const longest = 300
+/** A hostile provider may send a megabyte of claims. */
+const maxClaims = 60
+const maxValueLength = 300
 
-// Good for nothing once the token was judged, but parts of an exchange: not for a screenshot in a ticket.
-const ofTheExchange = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
-const readOnes = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', 'name', 'given_name', 'family_name']
+// Useless after the exchange, but not fit for a screenshot either.
+const exchangeClaims = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
+const readClaims = [
+  'iss',
+  'sub',
+  'aud',
+  'azp',
+  'exp',
+  'iat',
+  'nbf',
+  'sid',
+  'name',
+  'given_name',
+  'family_name',
+]
 
-const ofEntra = ['tid', 'oid']
+const entraClaims = ['tid', 'oid']
 
-// A provider that passes on what another one gave it, say.
-const secretive = /token|secret|password|assertion|api_?key/i
+// A provider may pass on tokens of another provider.
+const secretPattern = /token|secret|password|assertion|api_?key/i
 const notShown = '(not shown)'
 
-/** What the provider said of the person, as text that cannot do anything, bounded, and without what looks like a secret. */
+/** The provider's claims as harmless text of limited length, without values that look like secrets. */
 export function claimsTable(
   provider: Provider,
   idClaims: Claims | undefined,
   userInfo: Claims | undefined,
 ): { claims: ShownClaim[]; left: number } {
-  const own = provider.preset === 'entra' ? ofEntra : []
-  const read = new Set([...readOnes, provider.emailClaim, emailVerifiedClaim(provider), ...own])
+  const own = provider.preset === 'entra' ? entraClaims : []
+  const read = new Set([...readClaims, provider.emailClaim, emailVerifiedClaim(provider), ...own])
   const fromUserInfo = new Set([
     provider.emailClaim,
     emailVerifiedClaim(provider),
@@ -47,7 +59,7 @@ export function claimsTable(
   ])
   const shown = (claims: Claims, from: string, reads: ReadonlySet<string>): ShownClaim[] =>
     Object.entries(claims)
-      .filter(([name]) => !ofTheExchange.has(name))
+      .filter(([name]) => !exchangeClaims.has(name))
       .map(([name, value]) => ({
         name: sanitizeText(name, 60),
         value: textOf(name, value),
@@ -58,22 +70,22 @@ export function claimsTable(
     ...(idClaims ? shown(idClaims, '', read) : []),
     ...(userInfo ? shown(userInfo, 'UserInfo', fromUserInfo) : []),
   ]
-  return { claims: all.slice(0, most), left: Math.max(0, all.length - most) }
+  return { claims: all.slice(0, maxClaims), left: Math.max(0, all.length - maxClaims) }
 }
 
 function textOf(name: string, value: unknown): string {
-  if (secretive.test(name)) return notShown
-  // Moments can be read by people, too; a number may be none.
+  if (secretPattern.test(name)) return notShown
+  // A number may be out of range for a date.
   const isMoment = typeof value === 'number' && Math.abs(value) < 8.64e12
   if (isMoment && /^(exp|iat|nbf|auth_time|updated_at)$/.test(name))
     return `${value} (${new Date(value * 1000).toISOString().replace('.000Z', 'Z')})`
-  return sanitizeText(typeof value === 'string' ? value : asJson(value), longest)
+  return sanitizeText(typeof value === 'string' ? value : asJson(value), maxValueLength)
 }
 
-/** Without what is called a secret inside of it. What JSON can hold may be nested deeper than it can be written out again. */
+/** Hides nested secrets. Parsed JSON may be nested too deeply to be serialised again. */
 export function asJson(value: unknown): string {
   try {
-    return JSON.stringify(value, (name, each: unknown) => (secretive.test(name) ? notShown : each))
+    return JSON.stringify(value, (name, each: unknown) => (secretPattern.test(name) ? notShown : each))
   } catch {
     return '(nested too deeply to be shown)'
   }

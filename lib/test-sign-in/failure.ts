@@ -28,8 +28,8 @@ const remedies: Readonly<Record<TestStep, string>> = {
   clock: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
 }
 
-/** Errors that providers answer with (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 3.1.2.6), by name. */
-const answers: Readonly<Record<string, string>> = {
+/** Error codes of providers (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 3.1.2.6). */
+const errorRemedies: Readonly<Record<string, string>> = {
   access_denied:
     'You cancelled, or your account is not assigned to this application at the provider, or consent is missing there.',
   consent_required: 'An administrator must consent to this application at the provider.',
@@ -42,27 +42,27 @@ const answers: Readonly<Record<string, string>> = {
   unsupported_grant_type: 'Enable the authorization code flow for this application at the provider.',
 }
 
-/** What is said of a token whose tenant does not come in. */
-export const ofAnotherTenant = /\(tid\)/
+/** The error of a token whose tenant is not admitted. */
+const otherTenantPattern = /\(tid\)/
 
 export function remedyFor(
   step: TestStep,
   { code }: PortalSsoError,
-  said: string,
+  message: string,
   { failure, tokenStatus }: TestRecorder,
 ): string {
   const error = failure?.error
-  if (ofAnotherTenant.test(said))
+  if (otherTenantPattern.test(message))
     return 'Test with an account of a tenant that is listed in the settings. Or add this tenant, if its people may sign in.'
   const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)
-  if (Object.hasOwn(answers, named)) return answers[named] as string
-  // RFC 6749, 5.2: that is what the status means, whatever else the answer says.
-  if (tokenStatus === 401) return answers.invalid_client as string
+  if (Object.hasOwn(errorRemedies, named)) return errorRemedies[named] as string
+  // RFC 6749, 5.2: the meaning of this status, whatever the body contains.
+  if (tokenStatus === 401) return errorRemedies.invalid_client as string
   if (named)
     return 'Look up this error in the provider’s documentation. It is about the settings of this application there.'
   if (step === 'signature' && isUnreachable(error))
     return 'The provider’s key set must respond to this server within 5 s.'
-  return step === 'audience' && said.includes('additional untrusted')
+  return step === 'audience' && message.includes('additional untrusted')
     ? 'The ID token must be issued to this application only.'
     : remedies[step]
 }
@@ -74,18 +74,18 @@ function nameOf(error: unknown): string {
 }
 
 export interface Failure {
-  /** where it failed */
+  /** the step that failed */
   step: TestStep
-  /** the first step that is not known to have passed; the failed one, or one before it */
+  /** the first step that is not known to have passed: the failed one, or an earlier one */
   unproven: TestStep
-  /** how what was compared was, so that a typing mistake is seen at once */
+  /** the compared values, which make a typing mistake obvious */
   finding: string | undefined
-  /** in the operator's words */
+  /** for administrators */
   cause: string
   remedy: string
 }
 
-/** The claim that an error is about. openid-client names it in quotes. */
+/** By the claim that openid-client names in quotes. */
 const claims: Readonly<Record<string, TestStep>> = {
   exp: 'times',
   nbf: 'times',
@@ -98,57 +98,57 @@ const claims: Readonly<Record<string, TestStep>> = {
 }
 
 /**
- * Which step of a sign-in failed. It says of no step that it passed unless it did: where an error cannot be told apart, the
- * first step that it could belong to is taken.
+ * Finds the step of a sign-in that failed. It never reports a step as passed that may not have been: an ambiguous error belongs
+ * to the first step that can cause it.
  *
- * @param error what ended the sign-in, in the operator's words and without secrets
+ * @param error without secrets
  */
 export function diagnose(error: PortalSsoError, provider: Provider, recorder: TestRecorder): Failure {
-  const said = recorder.failure ? describeError(recorder.failure.error) : ''
-  const { step, unproven = step } = locate(error, said, recorder)
+  const message = recorder.failure ? describeError(recorder.failure.error) : ''
+  const { step, unproven = step } = locate(error, message, recorder)
   const finding = findingOf(provider, recorder)
   return {
     step,
     unproven,
     finding: finding && sanitizeText(finding),
-    // Without our own code, which tells an administrator nothing.
+    // Without our own error code, which does not help an administrator.
     cause: sanitizeText(
       error.cause === undefined ? error.message : `${error.message}: ${describeError(error.cause)}`,
     ),
-    remedy: remedyFor(step, error, said, recorder),
+    remedy: remedyFor(step, error, message, recorder),
   }
 }
 
 function locate(
   error: PortalSsoError,
-  said: string,
+  message: string,
   recorder: TestRecorder,
 ): { step: TestStep; unproven?: TestStep } {
   const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = recorder
   if (!failure) return { step: error.code === 'provider_unavailable' ? 'provider' : 'answer' }
   if (idClaims) {
-    if (/in the future$/.test(said)) return { step: 'clock' }
-    const ofUserInfo = (userInfoAsked && userInfo === undefined) || /access token/.test(said)
+    if (/in the future$/.test(message)) return { step: 'clock' }
+    const ofUserInfo = (userInfoAsked && userInfo === undefined) || /access token/.test(message)
     return { step: ofUserInfo ? 'userinfo' : 'identity' }
   }
   if (!tokenAsked) return { step: 'answer' }
-  if (keysAsked) return { step: /in base64url$|\((?:typ|kid|b64)\)/.test(said) ? 'form' : 'signature' }
+  if (keysAsked) return { step: /in base64url$|\((?:typ|kid|b64)\)/.test(message) ? 'form' : 'signature' }
   if (
     tokenStatus !== 200 ||
     isUnreachable(failure.error) ||
-    /"response" body|content-type|token_type/.test(said)
+    /"response" body|content-type|token_type/.test(message)
   )
     return { step: 'code' }
-  // Of a row for many tenants: told from the token before anything of it was looked at.
-  if (ofAnotherTenant.test(said)) return { step: 'issuer', unproven: 'algorithm' }
-  const claim = claims[claimIn(said) ?? '']
+  // With many tenants, the tenant is read before anything else is validated.
+  if (otherTenantPattern.test(message)) return { step: 'issuer', unproven: 'algorithm' }
+  const claim = claims[claimIn(message) ?? '']
   if (!claim) return { step: 'algorithm' }
-  // Whether all are there, and of which type, is looked at before any is compared.
-  return /claim (?:missing|type)/.test(said) ? { step: claim, unproven: 'times' } : { step: claim }
+  // openid-client checks the presence and type of all claims before it compares any.
+  return /claim (?:missing|type)/.test(message) ? { step: claim, unproven: 'times' } : { step: claim }
 }
 
-function claimIn(said: string): string | undefined {
-  return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(said)?.[1]
+function claimIn(message: string): string | undefined {
+  return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(message)?.[1]
 }
 
 function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecorder): string | undefined {
@@ -162,7 +162,7 @@ function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecor
   if (typeof header?.alg === 'string')
     return `The ID token uses ${shown(header.alg)}, but the settings expect ${shown(provider.signingAlgorithm)}.`
   const name = claimIn(describeError(error)) ?? ''
-  // Never of a nonce: that is a secret of the attempt.
+  // Never the nonce, which is a secret of the attempt.
   if (token?.[name] === undefined || !comparable.includes(name)) return undefined
   const expected = { iss: provider.issuer, aud: provider.clientId }[name]
   return `The ID token has ${shown(token[name])}${expected ? `, but the settings expect ${shown(expected)}` : ''}.`

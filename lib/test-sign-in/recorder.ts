@@ -2,7 +2,7 @@ import type { Claims } from '../oidc/identity.ts'
 import type { Trace } from '../oidc/trace.ts'
 import type { SecretEncoding } from '../providers/setting-values.ts'
 
-/** What a sign-in looks at, in this order: behind one that failed nothing was looked at. */
+/** The checks of a sign-in, in this order. It stops at the first one that fails. */
 export const testSteps = [
   'provider',
   'answer',
@@ -23,11 +23,11 @@ export type TestStep = (typeof testSteps)[number]
 export interface ReportLine {
   title: string
   result: 'ok' | 'warning' | 'failed' | 'not reached'
-  /** what was found */
+  /** the observed value */
   finding?: string | undefined
-  /** the operator's exact words of a failure, as a log has them */
+  /** the exact error, as in the log */
   cause?: string | undefined
-  /** what to do about it */
+  /** what the administrator can do */
   remedy?: string | undefined
 }
 
@@ -47,22 +47,22 @@ export const stepTitles: Readonly<Record<TestStep, string>> = {
   clock: 'Clocks',
 }
 
-/** How far an answer got, and what was seen on the way. */
+/** What was observed during a test sign-in. */
 export interface TestRecorder {
   tokenAsked: boolean
-  /** of the token endpoint's answer, if it gave one */
+  /** of the token response, if there was one */
   tokenStatus: number | undefined
-  /** how the provider took the client secret, once it had */
+  /** the encoding of the client secret that the provider accepted */
   encoding: SecretEncoding | undefined
-  /** comes after all comparisons of the ID token's claims, and before its signature */
+  /** after all claims of the ID token were compared, before its signature was verified */
   keysAsked: boolean
-  /** of an ID token that passed */
+  /** of a valid ID token */
   idClaims: Claims | undefined
-  /** seconds since 1970, when it passed */
+  /** when the ID token was validated: seconds since 1970 */
   passedAt: number
   userInfoAsked: boolean
   userInfo: Claims | undefined
-  failure: { error: unknown; quoted: (said: string) => string } | undefined
+  failure: { error: unknown; quoted: (text: string) => string } | undefined
 }
 
 export function createTestRecorder(): TestRecorder & { trace: Trace } {

@@ -12,11 +12,11 @@ import { type ReportLine, stepTitles, type TestRecorder, type TestStep, testStep
 /** One line for each step of the protocol. */
 export function protocolLines(
   provider: Provider,
-  answer: AuthorizationResponse | undefined,
+  response: AuthorizationResponse | undefined,
   recorder: TestRecorder,
   failed: Failure | undefined,
 ): ReportLine[] {
-  const found = findings(provider, answer, recorder)
+  const found = findings(provider, response, recorder)
   const unproven = failed ? testSteps.indexOf(failed.unproven) : testSteps.length
   return testSteps.map((step, at) => {
     const title = stepTitles[step]
@@ -30,17 +30,17 @@ export function protocolLines(
 
 type Found = Omit<ReportLine, 'title' | 'result'> & { result?: 'warning' }
 
-/** What is said of a step that passed. */
+/** The findings of steps that passed. */
 function findings(
   provider: Provider,
-  answer: AuthorizationResponse | undefined,
+  response: AuthorizationResponse | undefined,
   recorder: TestRecorder,
 ): Record<TestStep, () => Found> {
   const { idClaims, userInfo, userInfoAsked } = recorder
   return {
     provider: () => ({ finding: `The discovery document of ${provider.issuer} was read.` }),
     answer: () => ({
-      finding: answer?.parameters.has('iss')
+      finding: response?.parameters.has('iss')
         ? 'It belongs to the sign-in that started here (state) and names the issuer (iss).'
         : 'It belongs to the sign-in that started here (state). It does not name the issuer (iss), and the provider does not announce that it will.',
     }),
@@ -49,13 +49,13 @@ function findings(
       finding: `It is signed with ${provider.signingAlgorithm}, as the settings require.`,
     }),
     times: () => ({ finding: 'It has not expired (exp) and is already valid (nbf).' }),
-    issuer: () => ({ finding: idClaims ? said(idClaims.iss) : provider.issuer }),
+    issuer: () => ({ finding: idClaims ? claimText(idClaims.iss) : provider.issuer }),
     audience: () => ({ finding: provider.clientId }),
     nonce: () => ({ finding: 'It contains the nonce of this sign-in.' }),
     signature: () => ({ finding: 'It was verified with a key that the provider currently publishes.' }),
     form: () => ({ finding: 'It is a well-formed ID token.' }),
     userinfo: () => ({ finding: userInfoFinding(provider, userInfoAsked, userInfo !== undefined) }),
-    identity: () => ({ finding: `Subject ${said(idClaims?.sub)}` }),
+    identity: () => ({ finding: `Subject ${claimText(idClaims?.sub)}` }),
     clock: () => clockFinding(Number(idClaims?.iat) - recorder.passedAt),
   }
 }
@@ -67,7 +67,7 @@ function userInfoFinding({ emailClaim }: Provider, asked: boolean, answered: boo
     : 'It was requested, but returned nothing.'
 }
 
-/** @param ahead seconds that the provider's clock is ahead; the way of the answer makes it a little less */
+/** @param ahead seconds that the provider's clock is ahead, reduced a little by the transport of the response */
 function clockFinding(ahead: number): Found {
   const seconds = Math.round(Math.abs(ahead))
   if (seconds <= 5) return { finding: 'The clocks agree.' }
@@ -79,9 +79,9 @@ function clockFinding(ahead: number): Found {
   }
 }
 
-const unvouched = 'Until then everyone must confirm their address once with a code.'
+const untilTrusted = 'Until then everyone must confirm their address once with a code.'
 
-/** What the address is worth. Nothing of it is a fault: without one that is vouched for a code proves it. */
+/** How far the address is trusted. None of this is a failure: without a trusted address, a code verifies one. */
 export function addressLines(provider: Provider, identity: Identity | undefined): ReportLine[] {
   const [address, vouched, domain] = ['E-mail address', 'E-mail address verified', 'E-mail domain allowed']
   const notReached = (title: string): ReportLine => ({ title, result: 'not reached' })
@@ -93,7 +93,7 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
         title: address,
         result: 'warning',
         finding: `The claim "${provider.emailClaim}" contains no e-mail address.`,
-        remedy: `Configure the provider to send it, or choose another claim. ${unvouched}`,
+        remedy: `Configure the provider to send it, or choose another claim. ${untilTrusted}`,
       },
       notReached(vouched),
       notReached(domain),
@@ -111,7 +111,7 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
           title: vouched,
           result: 'warning',
           finding: `The provider does not confirm that the address was verified (${emailVerifiedClaim(provider)}).`,
-          remedy: `Configure the provider to send it. Or, if your own administrators assign these addresses, trust them in the settings${provider.preset === 'entra' ? ', which must then list the tenants' : ''}. ${unvouched}`,
+          remedy: `Configure the provider to send it. Or, if your own administrators assign these addresses, trust them in the settings${provider.preset === 'entra' ? ', which must then list the tenants' : ''}. ${untilTrusted}`,
         },
     allowed
       ? {
@@ -126,7 +126,7 @@ export function addressLines(provider: Provider, identity: Identity | undefined)
           title: domain,
           result: 'warning',
           finding: `${domainOf(email)} is not one of ${provider.emailDomains.join(', ')}, so the address is not trusted.`,
-          remedy: `Add it to the e-mail domains in the settings if you trust the provider for it. ${unvouched}`,
+          remedy: `Add it to the e-mail domains in the settings if you trust the provider for it. ${untilTrusted}`,
         },
   ]
 }
@@ -137,7 +137,7 @@ function vouchedBy({ trustsEmail }: Provider): string {
     : 'The provider confirmed it in this sign-in.'
 }
 
-function said(claim: unknown): string {
+function claimText(claim: unknown): string {
   return sanitizeText(String(claim), 255)
 }
 

@@ -6,44 +6,45 @@ import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
-import type { TestAttempt } from '../sign-in/attempts.ts'
-import type { Decision, ResolveIdentity } from '../sign-in/decide.ts'
+import type { TestPurpose } from '../sign-in/attempts.ts'
+import type { Decision } from '../sign-in/decide.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { claimsTable } from './claims-table.ts'
 import { diagnose } from './failure.ts'
 import { stepTitles, type TestRecorder } from './recorder.ts'
 import { addressLines, protocolLines } from './report-lines.ts'
 
-/** What would have come of a sign-in. */
+/** What a real sign-in would have done. */
 export interface PredictedOutcome {
   sentence: string
-  /** whose account it would have been */
+  /** the user who would have been signed in */
   user?: User | undefined
   /** why it would have been refused */
   refused?: ProblemCode | undefined
 }
 
-/** @param provesAddresses whether codes can be sent */
+/** @param canVerifyEmail whether the portal can send codes */
 export function predictOutcome(
-  turn: Decision,
+  decision: Decision,
   { email }: Identity,
   canVerifyEmail: boolean,
 ): PredictedOutcome {
-  switch (turn.turn) {
-    case 'known':
-      return { sentence: 'This account is linked. It would be signed in as', user: turn.user }
+  switch (decision.kind) {
+    case 'sign-in':
+      return { sentence: 'This account is linked. It would be signed in as', user: decision.user }
     case 'link':
       return {
-        sentence: turn.relinked
+        sentence: decision.relinked
           ? 'This Entra account is linked under another subject. Its new subject would be linked and signed in as'
           : `${email} belongs to a user. This account would be linked and signed in as`,
-        user: turn.user,
+        user: decision.user,
       }
     case 'register':
-      return { sentence: `${turn.email} is new here. The registration form would be shown.` }
-    case 'prove':
+      return { sentence: `${decision.email} is new here. The registration form would be shown.` }
+    case 'verify-email':
       return canVerifyEmail
         ? {
             sentence: `The provider did not verify ${email ?? 'an e-mail address'}. The user would have to confirm it with a code first.`,
@@ -56,60 +57,95 @@ export function predictOutcome(
     case 'refuse':
       return {
         sentence:
-          turn.reason === 'user_inactive'
+          decision.reason === 'user_inactive'
             ? 'The sign-in would be refused. The user is deactivated.'
             : `The sign-in would be refused. ${email} is new here, and the portal does not let it register.`,
-        refused: turn.reason,
+        refused: decision.reason,
       }
   }
 }
 
-export interface ReportParts {
-  events: EventLog
-  logger: Logger
-  resolveIdentity: ResolveIdentity
-  pages: Pages
-  canVerifyEmail: boolean
-  table: ProvidersTable
-  oneTimeLinks: OneTimeLinks
-}
-
-export interface Ended {
+export interface TestResult {
   provider: Provider
-  rehearsal: TestAttempt
+  purpose: TestPurpose
   returnTo: string | undefined
-  answer?: AuthorizationResponse | undefined
+  response?: AuthorizationResponse | undefined
   recorder: TestRecorder
-  /** who came back, or why nobody did */
   outcome: { identity: Identity } | { error: PortalSsoError }
 }
 
-/** Writes down what became of a rehearsal, and shows it. */
-export type Report = (req: Request, res: Response, ended: Ended) => Promise<void>
+interface ReportModules {
+  readonly events: EventLog
+  readonly oneTimeLinks: OneTimeLinks
+  readonly pages: Pages
+  readonly signIn: SignIn
+  readonly table: ProvidersTable
+}
 
-export function createReport(parts: ReportParts): Report {
-  const { events, logger, resolveIdentity, pages, canVerifyEmail, table, oneTimeLinks } = parts
+/** Records the result of a test sign-in, and shows it. */
+export class TestReports {
+  readonly #core: Core
+  readonly #modules: ReportModules
 
-  /** Asks what would happen, and does nothing of it. */
-  async function lookAhead(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
-    const { turn } = await resolveIdentity(identity, portal)
-    return predictOutcome(turn, identity, canVerifyEmail)
+  constructor(core: Core, modules: ReportModules) {
+    this.#core = core
+    this.#modules = modules
   }
 
-  async function writeDown(
+  async show(req: Request, res: Response, result: TestResult): Promise<void> {
+    const { pages, table } = this.#modules
+    const { provider, returnTo, response, recorder, outcome } = result
+    const identity = 'identity' in outcome ? outcome.identity : undefined
+    const error = 'error' in outcome ? outcome.error : undefined
+    const predicted = identity && (await this.#predict(identity, provider))
+    const reason = error?.code ?? predicted?.refused
+    const passed = reason === undefined
+    const userId = predicted?.user && String(predicted.user.id)
+    // A test of settings that have changed since has not passed.
+    if (passed && !(await table.recordTestSignIn(provider, { userId, secretEncoding: recorder.encoding })))
+      throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
+    await this.#record(req, result, reason)
+
+    const failure = error && diagnose(error, provider, recorder)
+    await pages.show(req, res, 'rehearsal', {
+      ...pages.locale(),
+      provider: { displayName: provider.displayName, enabled: provider.enabled },
+      passed,
+      wrong: failure && {
+        title: stepTitles[failure.step],
+        finding: failure.finding,
+        remedy: failure.remedy,
+      },
+      lines: [...protocolLines(provider, response, recorder, failure), ...addressLines(provider, identity)],
+      outlook: predicted && { ...predicted, here: compareWithCurrentUser(req, predicted) },
+      ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
+      backHref: returnTo,
+    })
+  }
+
+  /** Decides as a real sign-in would, and applies nothing. */
+  async #predict(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
+    const { signIn } = this.#modules
+    const { decision } = await signIn.resolver.resolve(identity, portal)
+    return predictOutcome(decision, identity, signIn.canVerifyEmail)
+  }
+
+  async #record(
     req: Request,
-    { provider, rehearsal, outcome, recorder }: Ended,
+    { provider, purpose, outcome, recorder }: TestResult,
     reason: PortalSsoError['code'] | undefined,
   ): Promise<void> {
+    const { events, oneTimeLinks } = this.#modules
     const { portal, slug } = provider
-    const { actor, ticket } = rehearsal
-    const became = reason === undefined ? 'passed' : 'failed'
+    const { actor, oneTimeLinkId } = purpose
+    const verdict = reason === undefined ? 'passed' : 'failed'
     if (reason !== undefined) {
-      const cause =
-        'error' in outcome ? describeError(outcome.error) : 'the portal does not let this person in'
-      logger.warn({ portal, provider: slug, actor, code: reason, cause }, 'a rehearsal failed')
+      const cause = 'error' in outcome ? describeError(outcome.error) : 'the portal does not admit this user'
+      const entry = { portal, provider: slug, actor, code: reason, cause }
+      this.#core.logger.warn(entry, 'a test sign-in failed')
     }
-    if (ticket !== undefined) await oneTimeLinks.setOutcome(ticket, became)
+    if (oneTimeLinkId !== undefined) await oneTimeLinks.setOutcome(oneTimeLinkId, verdict)
+    const hasNewEncoding = reason === undefined && recorder.encoding !== provider.secretEncoding
     await events.record({
       kind: 'provider-sign-in-tested',
       portal,
@@ -117,50 +153,19 @@ export function createReport(parts: ReportParts): Report {
       actor,
       clientAddress: req.ip,
       detail: {
-        outcome: became,
+        outcome: verdict,
         reason,
-        ...(reason === undefined &&
-          recorder.encoding !== provider.secretEncoding && { secretEncoding: recorder.encoding }),
+        ...(hasNewEncoding && { secretEncoding: recorder.encoding }),
       },
-    })
-  }
-
-  return async (req, res, ended) => {
-    const { provider, returnTo, answer, recorder, outcome } = ended
-    const identity = 'identity' in outcome ? outcome.identity : undefined
-    const error = 'error' in outcome ? outcome.error : undefined
-    const outlook = identity && (await lookAhead(identity, provider))
-    const reason = error?.code ?? outlook?.refused
-    // What passed with settings that are others by now has not passed.
-    if (
-      reason === undefined &&
-      !(await table.recordTestSignIn(provider, {
-        userId: outlook?.user && String(outlook.user.id),
-        secretEncoding: recorder.encoding,
-      }))
-    )
-      throw new PortalSsoError('provider_changed', 'the provider was changed during the rehearsal')
-    await writeDown(req, ended, reason)
-
-    const failed = error && diagnose(error, provider, recorder)
-    await pages.show(req, res, 'rehearsal', {
-      ...pages.locale(),
-      provider: { displayName: provider.displayName, enabled: provider.enabled },
-      passed: reason === undefined,
-      wrong: failed && { title: stepTitles[failed.step], finding: failed.finding, remedy: failed.remedy },
-      lines: [...protocolLines(provider, answer, recorder, failed), ...addressLines(provider, identity)],
-      outlook: outlook && { ...outlook, here: here(req, outlook) },
-      ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
-      backHref: returnTo,
     })
   }
 }
 
-/** Whether the account is that of who is signed in here: an administrator wants to know that he can come back. */
-function here(req: Request, { user }: PredictedOutcome): string | undefined {
-  const now = req.user as User | undefined
-  if (!user || !now) return undefined
-  return String(user.id) === String(now.id)
+/** Tells administrators whether they could sign in again as themselves. */
+function compareWithCurrentUser(req: Request, { user }: PredictedOutcome): string | undefined {
+  const current = req.user as User | undefined
+  if (!user || !current) return undefined
+  return String(user.id) === String(current.id)
     ? 'You are signed in as this user now.'
-    : `This is a different user. You are signed in as ${now.name} (${now.email}).`
+    : `This is a different user. You are signed in as ${current.name} (${current.email}).`
 }

@@ -3,59 +3,57 @@ import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import type { TestSignIns } from './test-sign-in.ts'
 
-export interface TestSignInLinkRoutesParts {
-  urls: PortalUrls
-  pages: Pages
-  portalOf: PortalResolver
-  /** reads posts, after refusing those from other sites */
-  posted: RequestHandler[]
-  testSignIns: TestSignIns
-  table: ProvidersTable
-  oneTimeLinks: OneTimeLinks
-}
-
 /**
- * `GET|POST /login/:provider/rehearsal`: where a link from a terminal leads. Opening it changes nothing, for it may be opened by
- * whatever looks into mails and chats; the button uses it up.
+ * `GET|POST /login/:provider/rehearsal`: the page of a link from a terminal. Opening it changes nothing, because mail and chat
+ * programs open links too. Its button uses the link up.
  */
-export function createTestSignInLinkRoutes(parts: TestSignInLinkRoutesParts): Router {
-  const { urls, pages, portalOf, posted, testSignIns, table, oneTimeLinks } = parts
+export function testSignInLinkRoutes(
+  { portalOf, urls }: Core,
+  modules: {
+    oneTimeLinks: OneTimeLinks
+    pages: Pages
+    /** parses posts, after refusing those from other sites */
+    posted: RequestHandler[]
+    table: ProvidersTable
+    testSignIns: TestSignIns
+  },
+): Router {
+  const { oneTimeLinks, pages, posted, table, testSignIns } = modules
+  const expired = () => new PortalSsoError('ticket_gone', 'the link to a test sign-in is not valid')
 
-  /** The provider that a good link is about; nothing is used up. */
-  async function found(req: Request, given: unknown): Promise<Provider> {
+  /** Does not use the link up. */
+  async function findProvider(req: Request, ticket: unknown): Promise<Provider> {
     const portal = portalOf(req)
-    const ticket = await oneTimeLinks.find(portal, 'rehearsal', given)
-    const slug = ticket?.detail.provider
-    const provider =
-      slug !== undefined && slug === req.params.provider ? await table.find(portal, slug) : undefined
-    if (!provider) throw gone()
+    const link = await oneTimeLinks.find(portal, 'rehearsal', ticket)
+    const slug = link?.detail.provider
+    const isSame = slug !== undefined && slug === req.params.provider
+    const provider = isSame ? await table.find(portal, slug) : undefined
+    if (!provider) throw expired()
     return provider
   }
 
-  const gone = () => new PortalSsoError('ticket_gone', 'no such link to a rehearsal is good (any more)')
-
   const ask = asyncHandler(async (req, res) => {
-    const { displayName, slug } = await found(req, req.query.ticket)
+    const { ticket } = req.query
+    const { displayName, slug } = await findProvider(req, ticket)
     await pages.show(req, res, 'rehearsal-begin', {
       ...pages.locale(),
       provider: { displayName },
       action: urls.path(`/login/${slug}/rehearsal`),
-      ticket: req.query.ticket,
+      ticket,
     })
   })
 
   const begin = asyncHandler(async (req, res) => {
-    const { ticket: given } = (req.body ?? {}) as { ticket?: unknown }
-    const provider = await found(req, given)
-    const ticket = await oneTimeLinks.take(portalOf(req), 'rehearsal', given)
-    if (!ticket) throw gone()
-    await testSignIns.begin(req, res, { provider, actor: ticket.detail.actor, ticket: ticket.id })
+    const { ticket } = (req.body ?? {}) as { ticket?: unknown }
+    const provider = await findProvider(req, ticket)
+    const link = await oneTimeLinks.take(portalOf(req), 'rehearsal', ticket)
+    if (!link) throw expired()
+    await testSignIns.begin(req, res, { provider, actor: link.detail.actor, oneTimeLinkId: link.id })
   })
 
   const router = Router()

@@ -1,119 +1,116 @@
 import type { Request, Response } from 'express'
+import type { EventLog } from '../events/event-log.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { CompletedAttempt, TestAttempt } from '../sign-in/attempts.ts'
-import type { ProviderStrategies } from '../sign-in/connected-providers.ts'
+import type { CompletedAttempt, TestPurpose } from '../sign-in/attempts.ts'
+import type { ProviderConnection } from '../sign-in/provider-connection.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import { createTestRecorder } from './recorder.ts'
-import type { Report } from './report.ts'
+import { TestReports } from './report.ts'
 
 export interface TestSignInRequest {
   provider: Provider
   /** for the event log */
   actor: string
-  /** the page that the report leads back to; left out: it leads nowhere */
+  /** the page that the report links back to */
   returnTo?: string | undefined
-  /** see `TestAttempt` */
-  ticket?: string | undefined
+  /** set if a terminal waits for the outcome */
+  oneTimeLinkId?: string | undefined
 }
 
-/** A sign-in for real that ends in a report: no session, no account. */
-export interface TestSignIns {
-  /**
-   * For the answer to a posted form: sends this browser to the provider. It is a page that leads on by itself, for a form's
-   * Content-Security-Policy would stop a redirect to another site.
-   */
-  begin(req: Request, res: Response, rehearsal: TestSignInRequest): Promise<void>
-  /** For a terminal: an address, good once and for 15 minutes, that an administrator opens in a browser. */
-  link(slug: string, how?: ActOptions): Promise<{ url: string; ticket: string; expiresAt: Date }>
-  /** What has become of it. */
-  outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'>
+interface TestSignInModules {
+  readonly events: EventLog
+  readonly oneTimeLinks: OneTimeLinks
+  readonly pages: Pages
+  readonly signIn: SignIn
+  readonly table: ProvidersTable
 }
 
-export interface TestSignInsParts {
-  urls: PortalUrls
-  pages: Pages
-  report: Report
-  strategies: ProviderStrategies
-  table: ProvidersTable
-  oneTimeLinks: OneTimeLinks
-}
+/** Real sign-ins that end in a report: they start no session, create no user and link nothing. */
+export class TestSignIns {
+  readonly #core: Core
+  readonly #modules: TestSignInModules
+  readonly #reports: TestReports
 
-export function createTestSignIns(parts: TestSignInsParts): TestSignIns {
-  const { urls, pages, report, strategies, table, oneTimeLinks } = parts
-  return {
-    async begin(req, res, { provider, actor, returnTo: given, ticket }) {
-      const rehearsal = { actor, ticket }
-      const returnTo = safeReturnTo(given)
-      try {
-        const step = { returnTo, otherAccount: false, loginHint: undefined, proving: undefined, rehearsal }
-        const address = await strategies.begin(req, res, provider, step)
-        await sendRedirectPage(pages, req, res, {
-          href: address,
-          name: provider.displayName,
-          locals: pages.locale(),
-        })
-      } catch (error) {
-        // Not even the way there could be found: that is a report, too.
-        if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
-        await report(req, res, {
-          provider,
-          rehearsal,
-          returnTo,
-          recorder: createTestRecorder(),
-          outcome: { error },
-        })
-      }
-    },
-    async link(slug, { portal = 'default', actor = 'code' } = {}) {
-      await table.get(portal, slug)
-      const detail = { actor, provider: slug }
-      const { token: ticket, expiresAt } = await oneTimeLinks.create(portal, 'rehearsal', detail)
-      const path = urls.path(`/login/${slug}/rehearsal`, { ticket })
-      return { url: urls.origin(portal) + path, ticket, expiresAt }
-    },
-    outcome: (ticket) => oneTimeLinks.outcome(ticket),
+  constructor(core: Core, modules: TestSignInModules) {
+    this.#core = core
+    this.#modules = modules
+    this.#reports = new TestReports(core, modules)
   }
-}
 
-/** Ends a rehearsal with a report of all that was seen. It signs nobody in, whatever came back. */
-export type FinishTestSignIn = (
-  req: Request,
-  res: Response,
-  came: {
-    provider: Provider
-    answer: AuthorizationResponse
-    attempt: CompletedAttempt
-    rehearsal: TestAttempt
-  },
-) => Promise<void>
+  /**
+   * Sends the browser to the provider in response to a posted form. It renders a page that navigates, because a form's
+   * Content-Security-Policy would block a redirect to another site.
+   */
+  async begin(req: Request, res: Response, request: TestSignInRequest): Promise<void> {
+    const { pages, signIn } = this.#modules
+    const { provider, actor, oneTimeLinkId } = request
+    const purpose: TestPurpose = { kind: 'test', actor, oneTimeLinkId }
+    const returnTo = safeReturnTo(request.returnTo)
+    try {
+      const connection = signIn.connectedProviders.connect(provider)
+      const href = await connection.begin(req, res, { purpose, returnTo, otherAccount: false })
+      const locals = pages.locale()
+      await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
+    } catch (error) {
+      // An unavailable provider is a result, too.
+      if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
+      const recorder = createTestRecorder()
+      await this.#reports.show(req, res, { provider, purpose, returnTo, recorder, outcome: { error } })
+    }
+  }
 
-export interface FinishTestSignInParts {
-  report: Report
-  strategies: ProviderStrategies
-}
-
-/** The same checks as for everybody, with somebody looking on. */
-export function createFinishTestSignIn({ report, strategies }: FinishTestSignInParts): FinishTestSignIn {
-  return async (req, res, { provider, answer, attempt, rehearsal }) => {
+  /** Runs the same checks as every sign-in, with a recorder, and reports the result. */
+  async finish(
+    req: Request,
+    res: Response,
+    connection: ProviderConnection,
+    received: { response: AuthorizationResponse; attempt: CompletedAttempt; purpose: TestPurpose },
+  ): Promise<void> {
+    const { response, attempt, purpose } = received
+    const { provider } = connection
+    const { id, portal, version } = provider
+    // The administrator may only enable the settings that were tested.
+    if (attempt.portal !== portal || attempt.providerId !== id || attempt.version !== version)
+      throw new PortalSsoError('provider_changed', 'the test sign-in was started with other settings')
     const recorder = createTestRecorder()
     const { trace } = recorder
-    const outcome = await strategies.finish(req, res, provider, { answer, attempt, trace }).then(
+    const outcome = await connection.authenticate(req, res, { response, attempt, trace }).then(
       (identity) => ({ identity }),
       (error: unknown) => {
-        // Anything else is a failure of ours, and says nothing of the provider.
+        // Any other error is our own failure and says nothing about the provider.
         if (error instanceof PortalSsoError) return { error }
         throw error
       },
     )
     const { returnTo } = attempt
-    await report(req, res, { provider, rehearsal, returnTo, answer, recorder, outcome })
+    await this.#reports.show(req, res, { provider, purpose, returnTo, response, recorder, outcome })
+  }
+
+  /** Creates a single-use URL for a terminal. It expires after 15 minutes; an administrator opens it in a browser. */
+  async link(
+    slug: string,
+    { portal = 'default', actor = 'code' }: ActOptions = {},
+  ): Promise<{ url: string; ticket: string; expiresAt: Date }> {
+    const { oneTimeLinks, table } = this.#modules
+    const { urls } = this.#core
+    await table.get(portal, slug)
+    const detail = { actor, provider: slug }
+    const { token: ticket, expiresAt } = await oneTimeLinks.create(portal, 'rehearsal', detail)
+    const path = urls.path(`/login/${slug}/rehearsal`, { ticket })
+    return { url: urls.origin(portal) + path, ticket, expiresAt }
+  }
+
+  /** The outcome of the test sign-in that was started with this ticket. */
+  async outcome(ticket: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
+    return await this.#modules.oneTimeLinks.outcome(ticket)
   }
 }

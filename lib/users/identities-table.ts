@@ -150,32 +150,6 @@ export class IdentitiesTable {
     await this.#rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
   }
 
-  /**
-   * Records the use of an identity, its provider, and its Entra account if that was unknown.
-   *
-   * @returns whether it is still linked to that user
-   */
-  async touch(
-    portal: string,
-    {
-      issuer,
-      subject,
-      userId,
-      providerId,
-      entra,
-    }: Pick<Link, 'issuer' | 'subject' | 'userId' | 'providerId' | 'entra'>,
-  ): Promise<boolean> {
-    // Known ids stay: both are always set together.
-    const ids = entra && {
-      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
-      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
-    }
-    const updated = await this.#rows()
-      .where({ portal, issuer, subject, user_id: userId })
-      .update({ last_used_at: new Date().toISOString(), provider_id: providerId, ...ids })
-    return updated === 1
-  }
-
   #rows(): Knex.QueryBuilder {
     return this.#knex('sso_identities')
   }

@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { EmailTakenError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
+import type { Subject } from './identities-table.ts'
 import type { Registration, User, UserDirectory } from './user-directory.ts'
 
 interface Row {
@@ -24,6 +25,21 @@ export class UsersTable implements UserDirectory {
 
   async findById(id: string, portal: string): Promise<User | undefined> {
     return await this.#find({ id, portal })
+  }
+
+  /** The user that an identity is linked to, in one query. */
+  async findLinked(
+    portal: string,
+    { issuer, subject }: Subject,
+  ): Promise<{ userId: string; user: User | undefined } | undefined> {
+    const row: (Row & { userId: string }) | undefined = await this.#knex({ linked: 'sso_identities' })
+      .leftJoin({ found: 'sso_users' }, (join) =>
+        join.on('found.id', 'linked.user_id').andOn('found.portal', 'linked.portal'),
+      )
+      .where({ 'linked.portal': portal, 'linked.issuer': issuer, 'linked.subject': subject })
+      .select({ userId: 'linked.user_id' }, ...columns.map((column) => `found.${column}`))
+      .first()
+    return row && { userId: row.userId, user: row.id === null ? undefined : fromRow(row) }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {

@@ -2,7 +2,7 @@ import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
 import { withTimeout } from '../shared/with-timeout.ts'
 import type { Core } from '../web/core.ts'
-import { IdentitiesTable } from './identities-table.ts'
+import { IdentitiesTable, type Subject } from './identities-table.ts'
 import { type Registration, type User, UserCache, type UserDirectory } from './user-directory.ts'
 import { UsersTable } from './users-table.ts'
 
@@ -34,6 +34,20 @@ export class Users implements UserDirectory {
 
   async findById(id: string, portal: string): Promise<User | undefined> {
     return await limitTime(async () => await this.#directory.findById(id, portal))
+  }
+
+  /**
+   * The user that an identity is linked to; `user` is undefined if that user was deleted. The built-in directory needs one query
+   * for both.
+   */
+  async findLinked(
+    portal: string,
+    subject: Subject,
+  ): Promise<{ userId: string; user: User | undefined } | undefined> {
+    const directory = this.#directory
+    if (directory instanceof UsersTable) return await limitTime(() => directory.findLinked(portal, subject))
+    const userId = await this.identities.findUserId(portal, subject)
+    return userId === undefined ? undefined : { userId, user: await this.findById(userId, portal) }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {

@@ -64,7 +64,7 @@ const whoIs = async (portal: TestPortal, visitor: Visitor) =>
 const account = (portal: TestPortal, visitor: Visitor) => visitor.get(portal.url + page)
 const act = (portal: TestPortal, visitor: Visitor, what: string, fields: Record<string, string> = {}) =>
   visitor.post(`${portal.url}${page}/${what}`, fields)
-const saidBy = ({ location }: Seen) => new URL(location!).searchParams.get('said')
+const noticeOf = ({ location }: Seen) => new URL(location!).searchParams.get('notice')
 
 /** What stands in the hidden fields of a page, one for each row. */
 async function valuesOf(portal: TestPortal, visitor: Visitor, name: 'method' | 'session'): Promise<string[]> {
@@ -94,7 +94,7 @@ const linkedTo = async (portal: TestPortal) =>
   }[]
 
 describe('the account page', () => {
-  it('is for who is signed in; everybody else is led to the picker, and back', async () => {
+  it('is for signed-in users; all others are led to the picker and back', async () => {
     const portal = await portalWithPeople()
     const visitor = new Visitor()
     const turnedAway = await account(portal, visitor)
@@ -106,7 +106,7 @@ describe('the account page', () => {
       expect((await act(portal, visitor, what)).location).toBe(`${portal.url}/login`)
   })
 
-  it('shows the ways to sign in, and the sessions with this one marked', async () => {
+  it('shows the sign-in methods, and the sessions with this one marked', async () => {
     const portal = await portalWithPeople({ session: { userCacheSeconds: 0, location: () => 'Antwerp' } })
     const before = await signIn(portal, new Visitor({ 'user-agent': firefox }))
     const visitor = await signIn(portal)
@@ -132,14 +132,14 @@ describe('the account page', () => {
     expect((await account(portal, visitor)).body).toContain('Wo Sie angemeldet sind')
   })
 
-  it('shows nothing of what stands in the query but one of its own notices', async () => {
+  it('shows nothing from the query but one of its own notices', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    expect((await visitor.get(`${portal.url}${page}?said=ended`)).body).toContain(
+    expect((await visitor.get(`${portal.url}${page}?notice=ended`)).body).toContain(
       'Signed out on that device.',
     )
-    for (const said of ['constructor', '<b>', '', 'ended&said=ended'])
-      expect((await visitor.get(`${portal.url}${page}?said=${said}`)).body).not.toContain('role="status"')
+    for (const notice of ['constructor', '<b>', '', 'ended&notice=ended'])
+      expect((await visitor.get(`${portal.url}${page}?notice=${notice}`)).body).not.toContain('role="status"')
   })
 
   it('is nothing that another site can post to (CSRF)', async () => {
@@ -155,7 +155,7 @@ describe('the account page', () => {
   })
 })
 
-describe('a host’s function that says where somebody is', () => {
+describe('a host’s function that resolves a location', () => {
   it.each<[what: string, location: () => unknown, shown: unknown]>([
     ['throws', () => assert.fail('no city here'), null],
     ['fails a while later', async () => assert.fail('no city here'), null],
@@ -172,14 +172,14 @@ describe('a host’s function that says where somebody is', () => {
 })
 
 describe('sessions of one’s own', () => {
-  it('end one by one: the other is out at its next click, this one goes on', async () => {
+  it('end one by one: the other ends at its next click, this one stays valid', async () => {
     const portal = await portalWithPeople()
     const other = await signIn(portal)
     const third = await signIn(portal)
     const visitor = await signIn(portal)
     const [, oldest = ''] = await valuesOf(portal, visitor, 'session')
     const ended = await act(portal, visitor, 'end', { session: oldest })
-    expect([ended.status, saidBy(ended)]).toEqual([303, 'ended'])
+    expect([ended.status, noticeOf(ended)]).toEqual([303, 'ended'])
     expect(await Promise.all([other, third, visitor].map((each) => isIn(portal, each)))).toEqual([
       false,
       true,
@@ -203,7 +203,7 @@ describe('sessions of one’s own', () => {
     expect(await valuesOf(portal, visitor, 'session')).toEqual([])
   })
 
-  it('are all that end: never those of somebody else, whatever id is posted, nor of another portal', async () => {
+  it('never end for another user or portal, whatever id is posted', async () => {
     const portal = await portalWithPeople({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, 'south')
@@ -225,8 +225,8 @@ describe('sessions of one’s own', () => {
   })
 })
 
-describe('another way to sign in', () => {
-  it('is added after a sign-in there and a yes; both lead to the same user, who is told by mail', async () => {
+describe('another sign-in method', () => {
+  it('is added after a sign-in there and a yes; both lead to the same user, who is notified by mail', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal, new Visitor({ 'user-agent': firefox }))
     isThere(other, 'lovelace', 'countess')
@@ -235,7 +235,7 @@ describe('another way to sign in', () => {
     expect(textOf(asked.body)).toContain('You have just signed in with this account')
     expect(await linkedTo(portal)).toHaveLength(1)
     const done = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
-    expect(done.url).toBe(`${portal.url}${page}?said=linked`)
+    expect(done.url).toBe(`${portal.url}${page}?notice=linked`)
     expect(await linkedTo(portal)).toEqual(
       expect.arrayContaining([{ issuer: other.issuer, subject: 'countess', email: 'ada@example.com' }]),
     )
@@ -254,7 +254,7 @@ describe('another way to sign in', () => {
     }
   })
 
-  it('is asked for at a provider that has to ask who it is, for it may know somebody else', async () => {
+  it('makes the provider ask for the account, because it may know another user', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     const there = new URL(next(await act(portal, visitor, 'link', { provider: 'other' }))!)
@@ -262,14 +262,14 @@ describe('another way to sign in', () => {
     expect(there.searchParams.get('prompt')).toBe('login')
   })
 
-  it('is added once, and told once, where its person says yes twice', async () => {
+  it('is added once, with one mail, if the user says yes twice', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     isThere(other, 'lovelace', 'countess')
     await begin(portal, visitor)
-    const printResult = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
-    const answers = await Promise.all([visitor, visitor.clone()].map(printResult))
-    expect(answers.map(saidBy)).toEqual(['linked', 'linked'])
+    const answerYes = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
+    const answers = await Promise.all([visitor, visitor.clone()].map(answerYes))
+    expect(answers.map(noticeOf)).toEqual(['linked', 'linked'])
     expect(await linkedTo(portal)).toHaveLength(2)
     expect(await portal.knex('sso_events').where({ kind: 'linked', provider: 'other' })).toHaveLength(1)
     await mailed(portal, 'with Other.')
@@ -277,23 +277,23 @@ describe('another way to sign in', () => {
     expect(mailsOf(portal).filter(({ text }) => text.includes('with Other.'))).toHaveLength(1)
   })
 
-  it('is the one that the page named where a yes was said, whatever waits by then because of another tab', async () => {
+  it('is the one that the page named, even if another tab has replaced the pending one', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     isThere(other, 'lovelace', 'countess')
     const first = await begin(portal, visitor)
     isThere(other, 'colleague', 'colleague')
     const second = await begin(portal, visitor)
-    const printResult = ({ body }: Seen) =>
+    const answerYes = ({ body }: Seen) =>
       visitor.post(`${portal.url}/register/link`, [...formIn(body).fields, ['answer', 'link']])
-    const asked = await visitor.follow(await printResult(first))
+    const asked = await visitor.follow(await answerYes(first))
     expect(textOf(asked.body)).toContain('colleague@example.com')
     expect(await linkedTo(portal)).toHaveLength(1)
-    expect(saidBy(await printResult(second))).toBe('linked')
+    expect(noticeOf(await answerYes(second))).toBe('linked')
     expect((await linkedTo(portal)).map(({ subject }) => subject).sort()).toEqual(['ada', 'colleague'])
   })
 
-  it('is not added where its person says no, or nothing', async () => {
+  it('is not added if the user says no, or nothing', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     isThere(other, 'grace', 'colleague')
@@ -314,7 +314,7 @@ describe('another way to sign in', () => {
     expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
   })
 
-  it('is refused where it is somebody else’s here, without saying whose', async () => {
+  it('is refused if it is another user’s here, without revealing whose', async () => {
     const portal = await portalWithPeople()
     isThere(other, 'grace')
     await signIn(portal, new Visitor(), 'other')
@@ -334,12 +334,14 @@ describe('another way to sign in', () => {
     expect(await linkedTo(portal)).toHaveLength(1)
   })
 
-  it('is added only by who showed a moment ago who they are: a stolen session gets no way in of its own', async () => {
+  it('is added only after a recent authentication: a stolen session gets no sign-in method of its own', async () => {
     const portal = await portalWithPeople()
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
     const visitor = await signIn(portal)
     const sent = await act(portal, visitor, 'link', { provider: 'other' })
-    expect(next(sent)).toContain('/login/acme?returnTo=%2Faccount%2Fsecurity%3Fsaid%3Dconfirmed&max_age=900')
+    expect(next(sent)).toContain(
+      '/login/acme?returnTo=%2Faccount%2Fsecurity%3Fnotice%3Dconfirmed&max_age=900',
+    )
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
     const back = await visitor.follow(sent)
     expect(back.body).toContain('Please repeat what you wanted to do.')
@@ -348,7 +350,7 @@ describe('another way to sign in', () => {
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 
-  it('is worth nothing to who was not the one that began it', async () => {
+  it('is useless to any user but the one who started it', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     const there = next(await act(portal, visitor, 'link', { provider: 'other' }))!
@@ -368,7 +370,7 @@ describe('another way to sign in', () => {
     expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
   })
 
-  it('registers and signs in nobody, once its session is over', async () => {
+  it('registers and signs in nobody once its session has ended', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     isThere(other, 'somebody-new')
@@ -383,7 +385,7 @@ describe('another way to sign in', () => {
     expect(await isIn(portal, visitor)).toBe(false)
   })
 
-  it('is not offered to the next person, who signs in as if to prove an address', async () => {
+  it('is not offered to the next user, who signs in to prove an account', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     isThere(other, 'somebody-new')
@@ -395,7 +397,7 @@ describe('another way to sign in', () => {
     expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
   })
 
-  it('leads back where it began when it is refused: a try from there would be a sign-in, as somebody else', async () => {
+  it('leads back to its start if it is refused: another attempt from there would be a sign-in, as another user', async () => {
     const portal = await portalWithPeople()
     isThere(other, 'grace')
     await signIn(portal, new Visitor(), 'other')
@@ -405,7 +407,7 @@ describe('another way to sign in', () => {
     expect(seen.body).toContain(`href="${page}"`)
   })
 
-  it('leads back, too, where its provider was changed before the yes', async () => {
+  it('leads back, too, if its provider was changed before the yes', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     isThere(other, 'lovelace')
@@ -449,7 +451,7 @@ describe('another way to sign in', () => {
   })
 })
 
-describe('a way to sign in that is removed', () => {
+describe('a removed sign-in method', () => {
   const twoWays = async (options: TestPortalOptions = {}) => {
     const portal = await portalWithPeople(options)
     const visitor = await signIn(portal)
@@ -460,11 +462,11 @@ describe('a way to sign in that is removed', () => {
   const sessionDigest = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
     (await portal.knex('sso_identities').where({ issuer: at.issuer }).first('id'))!.id
 
-  it('lets nobody in as its user any more, ends their sessions but this one, and is told by mail', async () => {
+  it('admits nobody as its user any more, ends their sessions but this one, and causes a mail', async () => {
     const { portal, visitor } = await twoWays()
     const elsewhere = await signIn(portal, new Visitor(), 'other')
     const removed = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
-    expect([removed.status, saidBy(removed)]).toEqual([303, 'unlinked'])
+    expect([removed.status, noticeOf(removed)]).toEqual([303, 'unlinked'])
     expect(await isIn(portal, elsewhere)).toBe(false)
     expect(await isIn(portal, visitor)).toBe(true)
     const there = await new Visitor().open(`${portal.url}/login/other`)
@@ -473,15 +475,15 @@ describe('a way to sign in that is removed', () => {
     expect(await mailed(portal, 'An account at Other can no longer be used')).toBeDefined()
   })
 
-  it('may be the one that this session came by: it goes on', async () => {
+  it('may be the one that started this session, which stays valid', async () => {
     const { portal, visitor } = await twoWays()
     expect(
-      saidBy(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
+      noticeOf(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
     ).toBe('unlinked')
     expect(await isIn(portal, visitor)).toBe(true)
   })
 
-  it('and that this session came by, is not where its person is led to show who they are: that would add it again', async () => {
+  it('that started this session is not used for a re-authentication, which would add it again', async () => {
     const { portal, visitor } = await twoWays()
     const [acme, elsewhere] = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
     await act(portal, visitor, 'unlink', { method: acme })
@@ -500,7 +502,7 @@ describe('a way to sign in that is removed', () => {
     await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
     expect(await valuesOf(portal, visitor, 'method')).toEqual([])
     const kept = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })
-    expect(saidBy(kept)).toBe('last')
+    expect(noticeOf(kept)).toBe('last')
     expect((await visitor.follow(kept)).body).toContain('This is your only sign-in method.')
     expect(await linkedTo(portal)).toHaveLength(1)
   })
@@ -517,35 +519,35 @@ describe('a way to sign in that is removed', () => {
     await change(portal)
     expect(textOf((await account(portal, visitor)).body)).toContain('Currently unavailable')
     expect(
-      saidBy(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
+      noticeOf(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
     ).toBe('last')
     // The one that does not work may go.
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) }))).toBe(
-      'unlinked',
-    )
+    expect(
+      noticeOf(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })),
+    ).toBe('unlinked')
   })
 
-  it('is not the last one that stays, where the other’s provider has a last day', async () => {
+  it('is not the last one that keeps working, if the other’s provider retires', async () => {
     const { portal, visitor } = await twoWays()
     await portal.sso.providers.retire('other', new Date(Date.now() + 86_400_000))
     const [way, retiring] = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
     expect(await valuesOf(portal, visitor, 'method')).toEqual([retiring])
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
   })
 
-  it('is not the last one that works, where the other came by a registration that was replaced: subjects may be others now', async () => {
+  it('is not the last one that works, if the other came from a replaced registration with other subjects', async () => {
     const { portal, visitor } = await twoWays()
     await portal.sso.providers.remove('other')
     await portal.connect(other, { slug: 'other', displayName: 'Other' })
     const way = { method: await sessionDigest(portal, provider) }
-    expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('last')
+    expect(noticeOf(await act(portal, visitor, 'unlink', way))).toBe('last')
     // Whoever comes in by it shows that it works.
     await signIn(portal, new Visitor(), 'other')
-    expect(saidBy(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
+    expect(noticeOf(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
   })
 
-  it('is not the last one that works, where the other is the same account under the subject of before', async () => {
+  it('is not the last one that works, if the other is the same account under an older subject', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     // Another client at the provider, say, or another identifier there: the address leads to the same user.
@@ -555,22 +557,22 @@ describe('a way to sign in that is removed', () => {
     expect(ways).toHaveLength(2)
     const [before, anew] = ways as [string, string]
     expect(await valuesOf(portal, visitor, 'method')).toEqual([before])
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: anew }))).toBe('last')
-    expect(saidBy(await act(portal, visitor, 'unlink', { method: before }))).toBe('unlinked')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: anew }))).toBe('last')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: before }))).toBe('unlinked')
   })
 
-  it('is nobody else’s, and is gone only once', async () => {
+  it('is no other user’s, and is removed only once', async () => {
     const { portal, visitor } = await twoWays()
     isThere(provider, 'grace')
     const grace = await signIn(portal)
     const method = await sessionDigest(portal, other)
-    expect(saidBy(await act(portal, grace, 'unlink', { method }))).toBe('gone')
-    expect(saidBy(await act(portal, visitor, 'unlink', { method }))).toBe('unlinked')
+    expect(noticeOf(await act(portal, grace, 'unlink', { method }))).toBe('gone')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method }))).toBe('unlinked')
     for (const again of [method, '', 'a'.repeat(500)])
-      expect(saidBy(await act(portal, visitor, 'unlink', { method: again }))).toBe('gone')
+      expect(noticeOf(await act(portal, visitor, 'unlink', { method: again }))).toBe('gone')
   })
 
-  it('asks who it is, like one that is added', async () => {
+  it('requires a recent authentication, like one that is added', async () => {
     const { portal, visitor } = await twoWays()
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
     await signIn(portal, visitor)
@@ -598,7 +600,7 @@ describe('a way to sign in that is removed', () => {
           expect((await act(portal, visitor, what, { [name]: text })).status).toBe(303)
     })
 
-    it('at the same moment as the other one, in two browsers, leaves one of them', async () => {
+    it('at the same time as the other one, in two browsers, leaves one of them', async () => {
       const knex = knexModule(database.config)
       open.push({ close: () => knex.destroy() })
       const { portal, visitor } = await twoWays({ database: knex })
@@ -611,13 +613,13 @@ describe('a way to sign in that is removed', () => {
       const left = await knex('sso_identities').select('id')
       expect(left).toHaveLength(1)
       // Who came by the one that was taken away may have been signed out meanwhile.
-      expect(said.filter(({ location }) => location?.endsWith('said=unlinked'))).toHaveLength(1)
+      expect(said.filter(({ location }) => location?.endsWith('notice=unlinked'))).toHaveLength(1)
     })
   })
 })
 
 describe('a stolen session whose request is held open until its owner has ended it', () => {
-  it('takes no way to sign in away, and adds none', async () => {
+  it('removes no sign-in method, and adds none', async () => {
     const portal = await portalWithPeople()
     const owner = await signIn(portal)
     isThere(other, 'lovelace')
@@ -640,11 +642,12 @@ describe('a stolen session whose request is held open until its owner has ended 
 })
 
 describe('the mail', () => {
-  it('that cannot be sent is in the log, and keeps nobody out', async () => {
+  it('that cannot be sent is in the log, and stops no sign-in', async () => {
     mailServer.faults.refuse = true
     const portal = await portalWithPeople()
     await signIn(portal)
-    const isLogged = () => portal.logs.some(({ message }) => message === 'a user was not told by mail')
+    const isLogged = () =>
+      portal.logs.some(({ message }) => message === 'no mail was sent about a changed sign-in method')
     while (!isLogged()) await pause()
   })
 
@@ -675,7 +678,7 @@ describe('the mail', () => {
     expect(text + html).not.toContain('evil')
   })
 
-  it('is none where there is nothing to send it with', async () => {
+  it('is not sent without a mailer', async () => {
     const portal = await portalWithPeople({ mailer: undefined, mailFrom: undefined })
     await signIn(portal)
     await pause()

@@ -86,25 +86,25 @@ describe('a break-glass link', () => {
     ])
     expect(portal.logs.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual(
       expect.arrayContaining([
-        'a link was made that opens the classic login',
+        'a link was created that opens the classic login',
         'the classic login was opened to one browser',
       ]),
     )
   })
 
-  it('reads in the language of whoever opens it', async () => {
+  it('is in the language of its reader', async () => {
     await open()
     visitor = new Visitor({ 'accept-language': 'de' })
     expect((await visitor.get(await link())).body).toContain('Die klassische Anmeldung öffnen?')
   })
 
-  it('leaves the providers where they are', async () => {
+  it('does not change the providers', async () => {
     await open()
     await press(scene(), await link())
     expect((await visitor.get(`${portal.url}/login/acme`)).status).toBe(302)
   })
 
-  it('works while no provider does, which is what it is for', async () => {
+  it('works while no provider does', async () => {
     await open()
     await press(scene(), await link())
     // Even without the table of providers.
@@ -116,8 +116,8 @@ describe('a break-glass link', () => {
   })
 })
 
-describe('who would open the classic login', () => {
-  it('guesses a ticket, or knows what the database holds: refused, and an event', async () => {
+describe('an attacker who tries to open the classic login', () => {
+  it('by a guessed link, or one from the database: refused, with an event', async () => {
     await open()
     const ticket = ticketIn(await link())
     const [row] = await portal.knex('sso_one_time_links')
@@ -165,7 +165,7 @@ describe('who would open the classic login', () => {
     expect((await use(ticketIn(url))).status).toBe(410)
   })
 
-  it('looks into mails and opens what is in them: that uses nothing up, and opens nothing', async () => {
+  it('a program that opens links in mails uses nothing up, and opens nothing', async () => {
     await open()
     const url = await link()
     const scanner = new Visitor()
@@ -196,7 +196,7 @@ describe('who would open the classic login', () => {
     expect(await classic(visitor, south)).toEqual(shut)
   })
 
-  it('uses the link to a rehearsal', async () => {
+  it('with the link to a test sign-in', async () => {
     await open()
     const { ticket } = await portal.sso.testSignIns.link('acme')
     expect((await use(ticket)).status).toBe(410)

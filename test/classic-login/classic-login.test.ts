@@ -80,7 +80,7 @@ describe('the classic login', () => {
   })
 
   it.each(['PORTAL.example', 'portal.example.', 'nobody.example'])(
-    'is not opened by the Host %s, where the portal goes by the host',
+    'is not opened by the Host %s if the portal depends on the host',
     async (host) => {
       await open({
         portal: (req) => req.hostname,
@@ -96,7 +96,7 @@ describe('the classic login', () => {
     },
   )
 
-  it('opens for the operator who breaks the glass, and for nobody else', async () => {
+  it('opens for the operator with break-glass access, and for nobody else', async () => {
     await open({ classicLogin: { allow: (req) => req.get('x-break-glass') === 'yes' } })
     await portal.connect(provider)
     expect((await page().set('x-break-glass', 'yes')).text).toBe('classic login page')

@@ -479,19 +479,6 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(new Set(linkedTo).size).toBe(1)
         expect(await rows()).toHaveLength(1)
       })
-
-      it('record their last use, and may have no address', async () => {
-        await link('ada', undefined, { email: undefined })
-        const used = { ...who, userId: 'ada', providerId: 'used last' }
-        const long = '2020-01-01T00:00:00.000Z'
-        await rows().update({ last_used_at: long, linked_at: long })
-        expect(await table().touch(portal, { ...used, subject: 'grace' })).toBe(false)
-        expect(await table().touch(portal, { ...used, userId: 'grace' })).toBe(false)
-        expect(await table().touch(portal, used)).toBe(true)
-        const [row] = await rows()
-        expect(row).toMatchObject({ email: null, linked_at: long, provider_id: 'used last' })
-        expect(Date.parse(row.last_used_at)).toBeGreaterThan(Date.parse(long))
-      })
     })
 
     describe('the table of sessions', () => {

@@ -156,7 +156,7 @@ describe('on the account page, in a real browser', () => {
     await signIn(other)
     await signIn(ada)
     expect(await flaws(ada)).toEqual([])
-    await ada.page.goto(`${portal.url}/account/security?said=last`)
+    await ada.page.goto(`${portal.url}/account/security?notice=last`)
     expect(await flaws(ada)).toEqual([])
     await leave(ada, other)
   })

@@ -39,7 +39,7 @@ class WatchedVisitor extends Visitor {
   }
   private wrapFetch(seen: Seen): Seen {
     for (const [name, value] of this.cookies.get(portal.url) ?? []) {
-      if (name === 'sso-last' || name === 'sso-left') continue
+      if (name === 'sso-last-provider' || name === 'sso-signed-out') continue
       keepSecret(`the cookie ${name.replace(/attempt-.*/, 'attempt')}`, value, decodeURIComponent(value))
       if (name === 'portal-sso') keepSecret('session id', decodeURIComponent(value).slice(2).split('.')[0])
     }

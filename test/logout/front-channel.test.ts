@@ -59,7 +59,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     ])
   })
 
-  it('is answered the same when there was nothing to end', async () => {
+  it('gets the same response if there was nothing to end', async () => {
     await open()
     await signIn()
     const told = ({ status, body, headers }: Seen) => {
@@ -132,7 +132,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(await isIn(visitor)).toBe(false)
   })
 
-  it('while its session is just about to begin, leaves nobody signed in', async () => {
+  it('while its session is about to start, leaves nobody signed in', async () => {
     await open()
     let goOn = () => {}
     provider.faults.tokenWaitsFor = new Promise<void>((resolve) => {
@@ -148,7 +148,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(await isIn(visitor)).toBe(false)
   })
 
-  it('is to be told again while our database is away', async () => {
+  it('has to be repeated while our database is unavailable', async () => {
     await open()
     const visitor = await signIn()
     await portal.knex.schema.renameTable('sso_logout_tokens', 'away')
@@ -232,8 +232,8 @@ describe('refused: front-channel logout', () => {
   })
 })
 
-describe('cookies, which come along where the provider is on our own site,', () => {
-  it('change nothing: the session that is named ends, the browser’s own goes on, and none is set', async () => {
+describe('cookies, which are sent if the provider is on our own site,', () => {
+  it('change nothing: the named session ends, the browser’s own stays valid, and none is set', async () => {
     await open()
     const [bystander, named] = [await signIn('session-2'), await signIn('session-1')]
     const before = bystander.clone()
@@ -329,7 +329,7 @@ describe('Microsoft Entra ID, which sends no iss,', () => {
 })
 
 describe('the option', () => {
-  it('is off unless somebody switches it on, moves with the provider, and is nothing that a sign-in notices', async () => {
+  it('is off by default, is exported with the provider, and does not affect sign-in', async () => {
     portal = await startPortal()
     await portal.connect(provider)
     const { providers } = portal.sso
@@ -342,7 +342,7 @@ describe('the option', () => {
     expect(providers.frontChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/frontchannel`)
   })
 
-  it('is spoken of by the test, where the provider announces it and nothing else', async () => {
+  it('is mentioned by the connection test if the provider announces only this kind', async () => {
     provider.faults.discovery = { frontchannel_logout_supported: true }
     await open()
     const { checks } = await portal.sso.providers.test('acme')

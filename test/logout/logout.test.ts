@@ -120,21 +120,18 @@ describe('signing out at the provider too', () => {
     ['a host that would let a policy match everything', 'https://*.example/logout'],
     ['credentials', 'https://ada:secret@idp.example/logout'],
     ['a number', 42],
-  ])(
-    'is left out where the provider has %s for it; signing in works all the same',
-    async (_what, endpoint) => {
-      provider.faults.discovery = { end_session_endpoint: endpoint }
-      const portal = await portalWithAda()
-      const visitor = await signIn(portal)
-      const { headers } = await visitor.get(`${portal.url}/logout`)
-      expect(headers.get('content-security-policy')).toContain("form-action 'self';")
-      const sent = await visitor.post(`${portal.url}/logout`)
-      expect(sent.location).toBe(`${portal.url}/logout/done`)
-      expect(await isIn(visitor, portal)).toBe(false)
-      const { body } = await visitor.follow(sent)
-      expect(body).toContain('You may still be signed in at your provider')
-    },
-  )
+  ])('is skipped if the provider has %s for it; signing in still works', async (_what, endpoint) => {
+    provider.faults.discovery = { end_session_endpoint: endpoint }
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const { headers } = await visitor.get(`${portal.url}/logout`)
+    expect(headers.get('content-security-policy')).toContain("form-action 'self';")
+    const sent = await visitor.post(`${portal.url}/logout`)
+    expect(sent.location).toBe(`${portal.url}/logout/done`)
+    expect(await isIn(visitor, portal)).toBe(false)
+    const { body } = await visitor.follow(sent)
+    expect(body).toContain('You may still be signed in at your provider')
+  })
 
   it('leads to the endpoint as URL spells it, with the query that it has', async () => {
     provider.faults.discovery = { end_session_endpoint: 'https://ID%2Eexample/out?p=b2c&state=planted#top' }
@@ -146,7 +143,7 @@ describe('signing out at the provider too', () => {
     expect(there.hash).toBe('')
   })
 
-  it('goes without the hint where that makes the address too long', async () => {
+  it('omits the hint if it makes the URL too long', async () => {
     provider.faults.claims = { groups: Array(120).fill('a group with a long name') }
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
@@ -168,7 +165,7 @@ describe('signing out at the provider too', () => {
     const headers = [...sent.headers].map(([name, value]) => `${name}: ${value}\r\n`).join('')
     // As much again is for what a host sets by helmet.
     expect(headers.length).toBeLessThan(2000)
-    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-left', 'sso-logout']))
+    expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-signed-out', 'sso-logout']))
   })
 
   it.each<[what: string, change: (portal: TestPortal) => Promise<unknown>]>([
@@ -222,7 +219,7 @@ describe('signing out at the provider too', () => {
     expect(await isIn(thief, portal)).toBe(false)
   })
 
-  it('gives the hint to no other provider that took over the name meanwhile', async () => {
+  it('sends the hint to no other provider that has the slug now', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const other = await startFaultyProvider({ clientId: 'other' })
@@ -245,7 +242,7 @@ describe('signing out at the provider too', () => {
     expect(told).toEqual(['default'])
   })
 
-  it('is not for somebody whom the host signed in itself', async () => {
+  it('is skipped for a user whom the host signed in itself', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use(sso.session())
@@ -262,7 +259,7 @@ describe('signing out at the provider too', () => {
     expect(await isIn(visitor, portal)).toBe(false)
   })
 
-  it('needs no page whose policy names the provider: the answer to the post leads on by itself, and has a link', async () => {
+  it('needs no policy that names the provider: the page navigates by itself, and has a link', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const asked = await visitor.get(`${portal.url}/logout`)
@@ -285,7 +282,7 @@ describe('signing out at the provider too', () => {
     expect([status, location]).toEqual([303, expect.stringContaining(`${provider.issuer}/logout?`)])
   })
 
-  it('is left out where the provider’s row says so', async () => {
+  it('is skipped if the provider’s row says so', async () => {
     const portal = await portalWithAda()
     await portal.sso.providers.update('acme', { logout: 'portal' })
     const visitor = await signIn(portal)
@@ -294,7 +291,7 @@ describe('signing out at the provider too', () => {
     expect(done.body).toContain('You may still be signed in at your provider')
   })
 
-  describe('where the row says that the person is asked', () => {
+  describe('if the row says that the user is asked', () => {
     async function asking(): Promise<{ portal: TestPortal; visitor: Visitor; thief: Visitor }> {
       const portal = await portalWithAda()
       await portal.sso.providers.update('acme', { logout: 'ask' })
@@ -364,7 +361,7 @@ describe('after signing out, on a machine that others use too', () => {
     },
   )
 
-  it('a row that has everybody show who they are anew asks for no less', async () => {
+  it('a row with `prompt=login` asks for no less', async () => {
     const portal = await portalWithAda()
     await portal.connect(provider, {
       slug: 'google',
@@ -377,7 +374,7 @@ describe('after signing out, on a machine that others use too', () => {
     expect(await promptAt(portal, visitor, 'google')).toBe('login')
   })
 
-  it('a sign-in that was refused leaves it as it was', async () => {
+  it('a refused sign-in does not change it', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await visitor.post(`${portal.url}/logout`)
@@ -405,7 +402,7 @@ describe('after signing out, on a machine that others use too', () => {
     expect(await promptAt(portal, visitor)).toBeNull()
   })
 
-  it('nobody is asked whose session ended by itself, or elsewhere', async () => {
+  it('a user whose session expired or was revoked is not asked', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await portal.sso.providers.disable('acme', { endSessions: true })
@@ -449,7 +446,7 @@ describe('a logout token', () => {
     ])
   })
 
-  it('that names a person ends all of theirs that came from there, and nobody else’s', async () => {
+  it('that names a subject ends all of its sessions from that provider, and no others', async () => {
     const portal = await portalWithAda({ portal: (req) => req.get('x-portal') ?? 'default' })
     const other = await startFaultyProvider({ clientId: 'other' })
     open.push(other)
@@ -473,7 +470,7 @@ describe('a logout token', () => {
     expect([JSON.parse(told.detail), more]).toEqual([{ actor: 'provider', sessions: 2 }, []])
   })
 
-  it('that names a session and a person ends it only where it is that person’s', async () => {
+  it('that names a session and a subject ends it only if they match', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { sid: 'one' })
     expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'grace' }))).status).toBe(200)
@@ -482,7 +479,7 @@ describe('a logout token', () => {
     expect(await isIn(visitor, portal)).toBe(false)
   })
 
-  it('that names a session and a person ends also those of the person whose session there was never told', async () => {
+  it('that names a session and a subject also ends the subject’s sessions without a session id', async () => {
     const portal = await portalWithAda()
     await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} }, 'default')
     const other = await signIn(portal, { sid: 'two' })
@@ -504,7 +501,7 @@ describe('a logout token', () => {
     expect(await portal.knex('sso_events').where({ kind: 'signed-out' })).toHaveLength(0)
   })
 
-  it('needs no cookie and no origin: nothing that a browser adds changes what it does', async () => {
+  it('needs no cookie and no origin: nothing that a browser adds changes its effect', async () => {
     const portal = await portalWithAda()
     const [ada, bystander] = [await signIn(portal, { sid: 'one' }), await signIn(portal, { sid: 'two' })]
     const [[name, value]] = [...bystander.cookies.get(portal.url)!].filter(
@@ -520,7 +517,7 @@ describe('a logout token', () => {
     expect((await bystander.get(`${portal.url}/logout/acme/backchannel`)).status).toBe(404)
   })
 
-  it('of a provider that was disabled still ends what came from there', async () => {
+  it('of a disabled provider still ends its sessions', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await portal.sso.providers.disable('acme')
@@ -569,12 +566,12 @@ describe('a logout token', () => {
     expect(await isIn(visitor, north)).toBe(false)
     const again = await signIn(north)
     expect((await deliver(north, token)).status).toBe(400)
-    expect(north.logs.at(-1)!.fields.cause).toBe('it has come before (jti)')
+    expect(north.logs.at(-1)!.fields.cause).toBe('it was received before (jti)')
     expect(await isIn(again, north)).toBe(true)
   })
 })
 
-describe('a real provider (oidc-provider), at which somebody signs out in one browser', () => {
+describe('a real provider (oidc-provider), at which a user signs out in one browser', () => {
   type Names = 'session' | 'person'
 
   async function portalWithRealProvider(names: Names): Promise<TestPortal> {
@@ -626,14 +623,14 @@ describe('a real provider (oidc-provider), at which somebody signs out in one br
     await delivered
   }
 
-  it('ends the session in the other one, where it names the person', async () => {
+  it('ends the session in the other one, if it names the subject', async () => {
     const portal = await portalWithRealProvider('person')
     const [one, other] = [await arrive(portal), await arrive(portal)]
     await signOut(portal, one)
     expect(await isIn(other, portal)).toBe(false)
   })
 
-  it('ends what hangs on that session of its own, and no other, where it names the session', async () => {
+  it('ends the sessions of that provider session and no other, if it names the session', async () => {
     const portal = await portalWithRealProvider('session')
     const one = await arrive(portal)
     // The same browser, but a second session here: signed in anew from the provider's session.

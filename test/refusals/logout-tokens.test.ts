@@ -422,7 +422,7 @@ const claims: Row[] = [
     withClaims(() => ({ jti: 1 })),
     /^it has no id \(jti\)$/,
   ],
-  ['one that came before', 'Back-Channel Logout 2.6 (8)', replayed, /^it has come before \(jti\)$/],
+  ['one that came before', 'Back-Channel Logout 2.6 (8)', replayed, /^it was received before \(jti\)$/],
 ]
 
 function withHeader(header: string) {
@@ -519,20 +519,25 @@ describe('refused: logout request', () => {
       'no logout token',
       'Back-Channel Logout 2.5',
       () => post(new URLSearchParams({ token: 'x' })),
-      /^there is not one logout_token/,
+      /^the form does not have exactly one logout_token/,
     ],
-    ['no body', 'Back-Channel Logout 2.5', () => post(''), /^there is not one logout_token/],
+    [
+      'no body',
+      'Back-Channel Logout 2.5',
+      () => post(''),
+      /^the form does not have exactly one logout_token/,
+    ],
     [
       'two logout tokens',
       'RFC 6749 3.1',
       async () => post(new URLSearchParams(`${await one()}&${await one()}`)),
-      /^there is not one logout_token/,
+      /^the form does not have exactly one logout_token/,
     ],
     [
       'the logout token in the address',
       'Back-Channel Logout 2.5',
       async () => post('', { query: `?${await one()}` }),
-      /^there is not one logout_token/,
+      /^the form does not have exactly one logout_token/,
     ],
     [
       'the logout token in JSON',
@@ -541,7 +546,7 @@ describe('refused: logout request', () => {
         post(JSON.stringify({ logout_token: await signed() }), {
           headers: { 'content-type': 'application/json' },
         }),
-      /^there is not one logout_token/,
+      /^the form does not have exactly one logout_token/,
     ],
     [
       'more than 64 KB',
@@ -571,13 +576,13 @@ describe('refused: logout request', () => {
       'a provider that is not there',
       'Back-Channel Logout 2.2',
       async () => post(await one(), { slug: 'nobody' }),
-      /^it comes from no/,
+      /^no provider of this portal sent it/,
     ],
     [
       'a provider that cannot be',
       'Back-Channel Logout 2.2',
       async () => post(await one(), { slug: '%00' }),
-      /^it comes from no/,
+      /^no provider of this portal sent it/,
     ],
   ]
 
@@ -587,7 +592,7 @@ describe('refused: logout request', () => {
 
   it('writes down no name that is no provider’s: it may be anything that somebody pasted', async () => {
     const answer = await post(await one(), { slug: 'nobody-of-this-name' })
-    await expectRefusal(answer, /^it comes from no/, visitor)
+    await expectRefusal(answer, /^no provider of this portal sent it/, visitor)
     const written = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.stringify([portal.logs, written])).not.toContain('nobody-of-this-name')
   })

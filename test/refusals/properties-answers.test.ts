@@ -22,14 +22,7 @@ const name = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.constantFrom(
-      ...[
-        'id_token',
-        'response',
-        'session_state',
-        'error_description',
-        'portal_sso_posted_again',
-        'returnTo',
-      ],
+      ...['id_token', 'response', 'session_state', 'error_description', 'portal_sso_reposted', 'returnTo'],
       ...['__proto__', 'constructor', 'code[]', 'state[x]', 'CODE', '', script],
     ),
   },
@@ -242,7 +235,7 @@ describe('over HTTP', () => {
     function postedOn(html: string): [string, string][] {
       const fields = [...html.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)]
       const all = fields.map(([, each = '', to = '']): [string, string] => [unescaped(each), unescaped(to)])
-      expect(all.pop()).toEqual(['portal_sso_posted_again', '1'])
+      expect(all.pop()).toEqual(['portal_sso_reposted', '1'])
       return all.sort()
     }
 

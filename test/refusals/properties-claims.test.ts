@@ -168,31 +168,31 @@ describe('whatever is known of an identity', () => {
     )
 
   it('lets nobody in who is not active', () => {
-    property((_situation, turn) => {
-      if ('user' in turn) expect(turn.user.active).not.toBe(false)
+    property((_situation, decision) => {
+      if ('user' in decision) expect(decision.user.active).not.toBe(false)
     })
   })
 
   it('links and registers on nothing but an address that is certain', () => {
-    property(({ address }, { turn }) => {
-      if (address === undefined) expect(['known', 'prove', 'refuse']).toContain(turn)
+    property(({ address }, { kind }) => {
+      if (address === undefined) expect(['sign-in', 'verify-email', 'refuse']).toContain(kind)
     })
   })
 
   it('lets in the linked user or nobody, once there is one', () => {
-    property(({ linkedUser }, turn) => {
+    property(({ linkedUser }, decision) => {
       if (!linkedUser) return
-      expect(turn).toEqual(
+      expect(decision).toEqual(
         linkedUser.active === false
-          ? { turn: 'refuse', reason: 'user_inactive' }
-          : { turn: 'known', user: linkedUser },
+          ? { kind: 'refuse', reason: 'user_inactive' }
+          : { kind: 'sign-in', user: linkedUser },
       )
     })
   })
 
   it('makes no second user of an address, and none where the door is closed', () => {
-    property(({ holder, registrationOpen }, { turn }) => {
-      if (holder || !registrationOpen) expect(turn).not.toBe('register')
+    property(({ holder, registrationOpen }, { kind }) => {
+      if (holder || !registrationOpen) expect(kind).not.toBe('register')
     })
   })
 })

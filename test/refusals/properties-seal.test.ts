@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals'
 import express, { type Request, type Response } from 'express'
 import fc from 'fast-check'
 import { Seal } from '../../lib/shared/seal.ts'
-import { type Attempt, type CompletedAttempt, createAttempts } from '../../lib/sign-in/attempts.ts'
+import { type Attempt, Attempts, type CompletedAttempt } from '../../lib/sign-in/attempts.ts'
 import { SealedCookies } from '../../lib/web/sealed-cookie.ts'
 import { effort, textOf } from '../support/properties.ts'
 
@@ -147,14 +147,15 @@ describe('a browser with any cookies', () => {
   })
 })
 
-describe('whatever comes as the state of an answer', () => {
-  const attempts = createAttempts(seal, false)
+describe('any text as the state of an authorization response', () => {
+  const attempts = new Attempts({ seal: () => seal, secure: false })
   const attempt: Attempt = {
     portal: 'default',
     providerId: 'a provider',
     version: 1,
     nonce: 'a nonce',
     codeVerifier: 'a verifier',
+    purpose: { kind: 'sign-in' },
     returnTo: '/portal',
   }
 
@@ -164,7 +165,7 @@ describe('whatever comes as the state of an answer', () => {
     return { state, cookie: pairsOf(res)[0]! }
   }
 
-  it('is unknown unless it is the one of an attempt of this browser', async () => {
+  it('is unknown unless it belongs to an attempt of this browser', async () => {
     const property = fc.asyncProperty(
       fc.oneof(
         anything.map(
@@ -195,25 +196,25 @@ describe('whatever comes as the state of an answer', () => {
         if (state === mine.state && cookie === mine.cookie)
           expect(taken).toEqual({ attempt: { ...attempt, startedAt: expect.any(Number) } })
         else expect(taken).toEqual({ unknown: true })
-        // What is not an attempt of ours leaves no mark: its text must not become a cookie's name.
+        // Other text leaves no marker, because it must not become a cookie's name.
         expect(pairsOf(res)).toHaveLength('attempt' in taken ? 1 : 0)
       },
     )
     await fc.assert(property, effort())
   })
 
-  it('gives its attempt out once', async () => {
+  it('returns its attempt once', async () => {
     const before = Date.now()
     const { state, cookie } = await begin()
     const first = exchange(cookie)
     const taken = await attempts.take(first.req, first.res, state)
     expect(taken).toEqual({ attempt: { ...attempt, startedAt: expect.any(Number) } })
-    // What a provider says has ended counts for what was asked of it before.
+    // A logout notice applies to attempts that started before it.
     const { startedAt } = (taken as { attempt: CompletedAttempt }).attempt
     expect(startedAt - before).toBeGreaterThanOrEqual(0)
     expect(startedAt).toBeLessThanOrEqual(Date.now())
     const second = exchange(pairsOf(first.res).join('; '))
-    expect(await attempts.take(second.req, second.res, state)).toEqual({ spent: true, returnTo: '/portal' })
+    expect(await attempts.take(second.req, second.res, state)).toEqual({ used: true, returnTo: '/portal' })
   })
 
   it('makes room for a new attempt among any cookies', async () => {

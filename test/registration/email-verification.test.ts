@@ -108,8 +108,8 @@ function at(instance: TestPortal): Visitor {
 /** One that has the right form and is not the right one. */
 const wrong = (code: string) => (code.startsWith('2') ? '3' : '2') + code.slice(1)
 
-describe('a person whose address nobody vouches for', () => {
-  it('proves it by a code and is linked with the user who has it, and in, in one response', async () => {
+describe('a user whose address is not trusted', () => {
+  it('proves it by a code, is linked to the user who has it and signed in, in one response', async () => {
     await open()
     const asked = await start()
     expect(asked).toMatchObject({ status: 200, url: `${portal.url}/register` })
@@ -164,7 +164,7 @@ describe('a person whose address nobody vouches for', () => {
     expect((await enter(spelled(mailServer.codeTo(ada.email)))).location).toBe(portal.url + deepLink)
   })
 
-  it('gets the page back for what cannot be a code, and no try is lost', async () => {
+  it('gets the page again for text that is no code, and loses no attempt', async () => {
     await open()
     await toCode()
     for (const typed of ['', '1234', 'O0O0-I1I1', '<b>"x"</b>', 'ſſſſſſſſ', 'x'.repeat(200)]) {
@@ -211,7 +211,7 @@ describe('a person whose address nobody vouches for', () => {
     expect(sent).toMatchObject([{ to: ada.email }])
   })
 
-  it("gets the host's own words where it has a template of the same name", async () => {
+  it("gets the host's own text if it has a template of the same name", async () => {
     const viewsDir = mkdtempSync(path.join(tmpdir(), 'portal-sso-views-'))
     mkdirSync(path.join(viewsDir, 'mail'))
     writeFileSync(path.join(viewsDir, 'mail/code.txt.ejs'), 'Moin! <%= code %> for <%= provider %> & co')
@@ -265,7 +265,7 @@ describe('a person whose address nobody vouches for', () => {
     expect(entered.location).toBe(rotated.url + deepLink)
   })
 
-  it('is told where the registration is closed, after the proof and not before', async () => {
+  it('learns that registration is closed after the verification, not before', async () => {
     await open({ registration: 'closed' })
     const known = await toCode()
     const newcomer = new Visitor()
@@ -277,7 +277,7 @@ describe('a person whose address nobody vouches for', () => {
     expect((await enter(mailServer.codeTo(ada.email))).location).toBe(portal.url + deepLink)
   })
 
-  it("is judged by the host's own function by the address that was proven, not by the one claimed", async () => {
+  it("is accepted by the host's function by the proved address, not by the claimed one", async () => {
     const asked: unknown[] = []
     await open({
       registration: ({ email, emailTrusted }) => {
@@ -308,7 +308,7 @@ function shape({ status, headers, body }: Seen): object {
   }
 }
 
-describe('who wants to know who has an account', () => {
+describe('an attacker who wants to know who has an account', () => {
   /** A directory that notes what it is asked. */
   function watched(knex: Knex, asked: string[]): UserDirectory {
     const table = new UsersTable({ knex })
@@ -354,7 +354,7 @@ describe('who wants to know who has an account', () => {
     expect(asked).toEqual([])
   })
 
-  it('meets the same refusal where no mail can be sent', async () => {
+  it('gets the same refusal if no mail can be sent', async () => {
     await open({ mailer: undefined })
     const known = await start()
     provider.person = claimed('mallory', 'nobody@example.com')
@@ -377,7 +377,7 @@ describe('who wants to know who has an account', () => {
   })
 })
 
-describe('who claims an address that is not theirs (nOAuth)', () => {
+describe('an attacker who claims another person’s address (nOAuth)', () => {
   it('gets no further than the code, which goes to its owner', async () => {
     await open()
     await toCode()
@@ -392,7 +392,7 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
     expect(await users()).toEqual([ada.email])
   })
 
-  it('cannot register it before its owner comes (pre-hijacking), who later gets an account of her own', async () => {
+  it('cannot register it before its owner (pre-hijacking), who later gets her own account', async () => {
     await open()
     provider.person = claimed('mallory', 'grace@example.com')
     await toCode('grace@example.com')
@@ -439,7 +439,7 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
     expect(await links()).toMatchObject([{ subject: 'ada-at-acme' }])
   })
 
-  it('gets nothing by the cookie of before the proof, and the code that was used', async () => {
+  it('gains nothing from the cookie from before the verification and the used code', async () => {
     await open()
     await toCode()
     const thief = visitor.clone()
@@ -451,7 +451,7 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
     expect(await isSignedIn(thief)).toBe(false)
   })
 
-  it('gets nothing by the cookie of after the proof once its owner has registered', async () => {
+  it('gains nothing from the cookie from after the verification once the owner has registered', async () => {
     await open()
     provider.person = claimed('grace', 'grace@example.com')
     await toCode('grace@example.com')
@@ -463,7 +463,7 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
     expect(await isSignedIn(thief)).toBe(false)
   })
 
-  it('does not become the user who took the proven address meanwhile', async () => {
+  it('does not become the user who took the proved address in the meantime', async () => {
     await open()
     provider.person = claimed('mallory', 'shared@example.com')
     await toCode('shared@example.com')
@@ -476,7 +476,7 @@ describe('who claims an address that is not theirs (nOAuth)', () => {
     expect(await links()).toEqual([])
   })
 
-  it('does not become the user whom the identity was linked to meanwhile', async () => {
+  it('does not become the user to whom the identity was linked in the meantime', async () => {
     await open()
     await toCode()
     const earlier = visitor.clone()
@@ -680,7 +680,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
   })
 })
 
-describe('who wants mail to be sent to somebody', () => {
+describe('an attacker who wants mail to be sent to a victim', () => {
   it('cannot have it by a link, an image, or a post from another site', async () => {
     await open()
     await start()
@@ -699,7 +699,7 @@ describe('who wants mail to be sent to somebody', () => {
     expect((await new Visitor().post(`${portal.url}/register/code`, { email: ada.email })).status).toBe(400)
   })
 
-  it('cannot write in it: what he calls himself is not in it, and a name of a provider cannot add a header', async () => {
+  it('cannot write in it: the attacker’s name is not in it, and a provider’s name cannot add a header', async () => {
     await open({ branding: { name: 'Portal' } })
     await portal
       .knex('sso_providers')
@@ -738,7 +738,7 @@ describe('who wants mail to be sent to somebody', () => {
 })
 
 describe('a mail that cannot be sent', () => {
-  it('is told to the person and the operator, without the code, though the server quotes the whole mail', async () => {
+  it('is reported to the user and the operator without the code, even if the server quotes the whole mail', async () => {
     await open()
     await start()
     mailServer.faults.refuse = true
@@ -831,7 +831,7 @@ describe('a mail that cannot be sent', () => {
   })
 })
 
-describe('the steps of a proof', () => {
+describe('the steps of a verification', () => {
   it('show names and claims that are markup as text', async () => {
     const markup = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
     await open()
@@ -940,7 +940,7 @@ async function proveByUsual(who = visitor): Promise<Seen> {
   return await who.open(`${portal.url}/login/usual?returnTo=${encodeURIComponent('/portal/usual')}&proving=1`)
 }
 
-describe('signing in the way one usually does', () => {
+describe('signing in with a linked method', () => {
   const answer = (value: string, who = visitor) => who.post(`${portal.url}/register/link`, { answer: value })
   const subjects = async () => (await links()).map(({ subject }) => subject).sort()
 
@@ -962,7 +962,7 @@ describe('signing in the way one usually does', () => {
     expect((await events()).filter((kind) => kind === 'linked')).toHaveLength(2)
   })
 
-  it('names whose account it is on every page before, so that nobody proves for somebody who walked away', async () => {
+  it('names the account on every page before, so that nobody proves it for a user who walked away', async () => {
     await open()
     const pages = [await start(), await toCode(), await enter('x')]
     for (const { body } of pages) {
@@ -974,16 +974,19 @@ describe('signing in the way one usually does', () => {
     expect((await start(new Visitor())).body).toContain('<bdi>nameless</bdi>')
   })
 
-  it.each(['later', '', 'LINK', 'yes'])('links nothing on the answer %j, and forgets it', async (value) => {
-    await open()
-    await start()
-    await proveByUsual()
-    expect((await answer(value)).location).toBe(portal.url + deepLink)
-    await answer('link')
-    expect(await subjects()).toEqual(['ada'])
-  })
+  it.each(['later', '', 'LINK', 'yes'])(
+    'links nothing on the answer %j, and drops the registration',
+    async (value) => {
+      await open()
+      await start()
+      await proveByUsual()
+      expect((await answer(value)).location).toBe(portal.url + deepLink)
+      await answer('link')
+      expect(await subjects()).toEqual(['ada'])
+    },
+  )
 
-  it('in the ordinary way, on a machine where somebody walked away from a registration, offers and links nothing', async () => {
+  it('ordinarily, on a machine where another user left a registration, offers and links nothing', async () => {
     await open()
     await toCode()
     const seen = await visitor.open(`${portal.url}/login/usual?returnTo=/portal/usual`)
@@ -996,7 +999,7 @@ describe('signing in the way one usually does', () => {
     expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
   })
 
-  it('on a page that somebody else left open asks first, and does nothing by itself', async () => {
+  it('on a page that another user left open asks first, and does nothing by itself', async () => {
     await open()
     await start()
     expect((await proveByUsual()).url).toBe(`${portal.url}/register/link`)
@@ -1043,7 +1046,7 @@ describe('signing in the way one usually does', () => {
     expect(await subjects()).toEqual(['ada', 'bob'])
   })
 
-  it('links nothing where the identity was linked to somebody else meanwhile', async () => {
+  it('links nothing if the identity was linked to another user in the meantime', async () => {
     await open()
     await start()
     const elsewhere = visitor.clone()
@@ -1057,7 +1060,7 @@ describe('signing in the way one usually does', () => {
     expect(email).toBe('mallory@evil.example')
   })
 
-  it('links nothing where the provider was disabled meanwhile', async () => {
+  it('links nothing if the provider was disabled in the meantime', async () => {
     await open()
     await start()
     await proveByUsual()
@@ -1066,7 +1069,7 @@ describe('signing in the way one usually does', () => {
     expect(await subjects()).toEqual(['ada'])
   })
 
-  it('as somebody who is switched off offers nothing', async () => {
+  it('as an inactive user offers nothing', async () => {
     await open()
     await start()
     await portal.knex('sso_users').update({ active: false })

@@ -4,7 +4,8 @@ import express from 'express'
 import request from 'supertest'
 import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
 import { Seal } from '../../lib/shared/seal.ts'
-import { createPendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
+import { PendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
+import { PortalUrls } from '../../lib/web/urls.ts'
 
 /** What the form says to a post, with the keys in place of the sentences. */
 function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
@@ -40,7 +41,7 @@ describe('the name', () => {
 })
 
 describe('the terms', () => {
-  it('have to be accepted where there are some', () => {
+  it('have to be accepted if there are any', () => {
     expect(check({ name: 'Ada' }, [], '/terms')).toEqual({ terms: 'termsMissing' })
     expect(check({ name: 'Ada', terms: 'on' }, [], '/terms')).toEqual({})
   })
@@ -85,14 +86,14 @@ describe('a field of the host', () => {
     expect(check({ name: 'Ada', [`field.${field.name}`]: value }, [field])).toEqual(errors)
   })
 
-  it('gives the same answer every time, though its pattern remembers where it was', () => {
+  it('gives the same result every time, even with a stateful pattern', () => {
     const sticky = { ...number, pattern: /\d{4}/gy }
     for (let time = 0; time < 3; time++)
       expect(check({ name: 'Ada', 'field.number': '1234' }, [sticky])).toEqual({})
   })
 })
 
-it('all mistakes are told at once, and what was typed is kept', () => {
+it('all errors show at once, and the input is kept', () => {
   const fields: RegistrationField[] = [
     { name: 'team', label: 'Team', required: true },
     { name: 'phone', label: 'Phone', type: 'tel', pattern: /\+\d+/ },
@@ -111,7 +112,8 @@ describe('a pending registration is never larger than a cookie may be:', () => {
     ['long deep link, long ID token', 1500, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
     const seal = new Seal(['a secret for tests that is longer than 32 characters'], 'tests')
-    const pendingRegistrations = createPendingRegistrations(seal, false)
+    const urls = new PortalUrls('https://portal.example', '/')
+    const pendingRegistrations = new PendingRegistrations({ seal: () => seal, secure: false, urls })
     const returnTo = '/'.padEnd(pathLength, 'x')
     const app = express()
     app.get('/keep', async (_req, res) => {
@@ -127,10 +129,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
         acr: 'urn:mace:incommon:iap:silver',
       }
       await pendingRegistrations.begin(res, {
-        portal: 'default',
-        provider: 'entra',
-        providerId: randomUUID(),
-        version: 1,
+        provider: { id: randomUUID(), portal: 'default', slug: 'entra', version: 1 },
         identity,
         returnTo,
       })

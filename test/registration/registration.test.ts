@@ -31,7 +31,7 @@ async function toForm(who = visitor, returnTo = '/portal/new'): Promise<Seen> {
 const send = (form: Record<string, string>, who = visitor) => who.post(`${portal.url}/register`, form)
 const users = () => portal.knex('sso_users').select('email', 'name', 'fields')
 
-describe('a person whose e-mail is new', () => {
+describe('a user whose e-mail address is new', () => {
   it('gets a short form, prefilled, with the vouched address read-only, and is in after it', async () => {
     await open()
     const form = await toForm()
@@ -106,7 +106,7 @@ describe('a person whose e-mail is new', () => {
     expect(form.body).not.toContain('<img src=x')
   })
 
-  it('opens the form in a browser without a pending registration: a page with a way on', async () => {
+  it('opens the form in a browser without a pending registration: a page with a next step', async () => {
     await open()
     const seen = await visitor.get(`${portal.url}/register`)
     expect(seen.status).toBe(400)
@@ -151,7 +151,7 @@ describe('two registrations that race', () => {
   })
 })
 
-describe('who gets hold of a pending registration', () => {
+describe('an attacker who gets hold of a pending registration', () => {
   it('cannot sign in with it as the user that was made from it', async () => {
     await open()
     await toForm()
@@ -163,7 +163,7 @@ describe('who gets hold of a pending registration', () => {
   })
 })
 
-describe('a registration that somebody walked away from', () => {
+describe('an abandoned registration', () => {
   /** Ada gets the form on a shared machine; then Bob comes. */
   async function adaLeavesBobComes(): Promise<void> {
     await open()
@@ -172,7 +172,7 @@ describe('a registration that somebody walked away from', () => {
     await portal.sso.users.create({ email: 'bob@example.com', name: 'Bob', fields: {} }, 'default')
   }
 
-  it('is gone once somebody else has signed in', async () => {
+  it('is deleted once another user has signed in', async () => {
     await adaLeavesBobComes()
     await visitor.open(`${portal.url}/login/acme`)
     expect((await send({ name: 'Grace' })).location).toBe(`${portal.url}/`)
@@ -203,7 +203,7 @@ describe('a registration that somebody walked away from', () => {
 })
 
 describe('registration is refused', () => {
-  it('politely where it is closed, while known people still come in', async () => {
+  it('politely if it is closed, while known users still sign in', async () => {
     await open({ registration: 'closed' })
     const seen = await toForm()
     expect(seen.status).toBe(403)

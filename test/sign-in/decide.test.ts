@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals'
-import { type DecisionInput, decide } from '../../lib/sign-in/decide.ts'
+import { type Decision, type DecisionInput, decide } from '../../lib/sign-in/decide.ts'
 import type { User } from '../../lib/users/user-directory.ts'
 
 const email = 'ada@example.com'
 const linked: User = { id: 'linked', email: 'before@example.com', name: 'Ada' }
 const holder: User = { id: 'holder', email, name: 'Ada', active: true }
 const inactive = (user: User): User => ({ ...user, active: false })
-const nobody: DecisionInput = {
+const unknownUser: DecisionInput = {
   address: email,
   linkedUser: undefined,
   userWithAddress: undefined,
@@ -14,132 +14,132 @@ const nobody: DecisionInput = {
 }
 
 describe('an identity', () => {
-  it.each<[string, Partial<DecisionInput>, ReturnType<typeof decide>]>([
-    ['that is linked signs its user in', { linkedUser: linked }, { turn: 'known', user: linked }],
+  it.each<[string, Partial<DecisionInput>, Decision]>([
+    ['linked to a user: signs that user in', { linkedUser: linked }, { kind: 'sign-in', user: linked }],
     [
-      'that is linked signs its user in, whoever has its address by now',
+      'linked to a user: signs that user in, even if another user has the address now',
       { linkedUser: linked, userWithAddress: holder },
-      { turn: 'known', user: linked },
+      { kind: 'sign-in', user: linked },
     ],
     [
-      'that is linked signs its user in, though no address is certain any more',
+      'linked to a user: signs that user in, even if the address is not trusted any more',
       { linkedUser: linked, address: undefined },
-      { turn: 'known', user: linked },
+      { kind: 'sign-in', user: linked },
     ],
     [
-      'that is linked to an inactive user is refused, even if an active one has its address',
+      'linked to an inactive user: is refused, even if an active user has the address',
       { linkedUser: inactive(linked), userWithAddress: holder },
-      { turn: 'refuse', reason: 'user_inactive' },
+      { kind: 'refuse', reason: 'user_inactive' },
     ],
     [
-      'of an Entra account that a user has is linked to that user, even if another user has its address',
+      'with the Entra account of a user: is linked to that user, even if another user has the address now',
       { relinkedUser: linked, userWithAddress: holder },
-      { turn: 'link', user: linked, relinked: true },
+      { kind: 'link', user: linked, relinked: true },
     ],
     [
-      'of an Entra account that a user has is linked although no address is certain and registration is closed',
+      'with the Entra account of a user: is linked although the address is not trusted and registration is closed',
       { relinkedUser: linked, address: undefined, registrationOpen: false },
-      { turn: 'link', user: linked, relinked: true },
+      { kind: 'link', user: linked, relinked: true },
     ],
     [
-      'of an Entra account that an inactive user has is refused, even if an active user has its address',
+      'with the Entra account of an inactive user: is refused, even if an active user has the address',
       { relinkedUser: inactive(linked), userWithAddress: holder },
-      { turn: 'refuse', reason: 'user_inactive' },
+      { kind: 'refuse', reason: 'user_inactive' },
     ],
     [
-      'that is linked signs its user in, even if another user has the same Entra account',
+      'linked to a user: is never relinked',
       { linkedUser: linked, relinkedUser: holder },
-      { turn: 'known', user: linked },
+      { kind: 'sign-in', user: linked },
     ],
     [
-      'with the certain address of a user is linked to that user',
+      'with the trusted address of a user: is linked to that user',
       { userWithAddress: holder },
-      { turn: 'link', user: holder },
+      { kind: 'link', user: holder },
     ],
     [
-      'with the certain address of a user is linked though registration is closed',
+      'with the trusted address of a user: is linked although registration is closed',
       { userWithAddress: holder, registrationOpen: false },
-      { turn: 'link', user: holder },
+      { kind: 'link', user: holder },
     ],
     [
-      'with the certain address of an inactive user is refused',
+      'with the trusted address of an inactive user: is refused',
       { userWithAddress: inactive(holder) },
-      { turn: 'refuse', reason: 'user_inactive' },
+      { kind: 'refuse', reason: 'user_inactive' },
     ],
-    ['with a new, certain address registers', {}, { turn: 'register', email }],
+    ['with a new, trusted address: registers', {}, { kind: 'register', email }],
     [
-      'with a new, certain address is refused where registration is closed',
+      'with a new, trusted address: is refused if registration is closed',
       { registrationOpen: false },
-      { turn: 'refuse', reason: 'registration_closed' },
+      { kind: 'refuse', reason: 'registration_closed' },
     ],
-    ['without a certain address has to prove one', { address: undefined }, { turn: 'prove' }],
+    ['without a trusted address: has to verify one', { address: undefined }, { kind: 'verify-email' }],
     [
-      'without a certain address has to prove one though registration is closed, so that the answer tells nothing',
+      'without a trusted address: has to verify one although registration is closed, which reveals nothing',
       { address: undefined, registrationOpen: false },
-      { turn: 'prove' },
+      { kind: 'verify-email' },
     ],
-  ])('%s', (_sentence, known, turn) => {
-    expect(decide({ ...nobody, ...known })).toEqual(turn)
+  ])('%s', (_title, input, decision) => {
+    expect(decide({ ...unknownUser, ...input })).toEqual(decision)
   })
 })
 
-describe('in every combination of what can be known', () => {
+describe('in every combination of inputs', () => {
   const users = (user: User) => [undefined, user, { ...user, active: true }, inactive(user)]
-  const all: DecisionInput[] = [email, undefined].flatMap((address) =>
+  const inputs: DecisionInput[] = [email, undefined].flatMap((address) =>
     users(linked).flatMap((linkedUser) =>
       users(holder).flatMap((userWithAddress) =>
         [true, false].map((registrationOpen) => ({ address, linkedUser, userWithAddress, registrationOpen })),
       ),
     ),
   )
-  const decisions = all.map((known) => ({ known, turn: decide(known) }))
-  const turns = <T extends ReturnType<typeof decide>['turn']>(name: T) =>
-    decisions.flatMap(({ known, turn }) =>
-      turn.turn === name ? [{ known, turn: turn as Extract<ReturnType<typeof decide>, { turn: T }> }] : [],
+  const decisions = inputs.map((input) => ({ input, decision: decide(input) }))
+  const ofKind = <Kind extends Decision['kind']>(kind: Kind) =>
+    decisions.flatMap(({ input, decision }) =>
+      decision.kind === kind ? [{ input, decision: decision as Extract<Decision, { kind: Kind }> }] : [],
     )
 
-  it('there are 64, and every turn is among them', () => {
-    expect(all).toHaveLength(64)
-    expect([...new Set(decisions.map(({ turn }) => turn.turn))].sort()).toEqual([
-      'known',
+  it('there are 64, and they lead to every decision', () => {
+    expect(inputs).toHaveLength(64)
+    expect([...new Set(decisions.map(({ decision }) => decision.kind))].sort()).toEqual([
       'link',
-      'prove',
       'refuse',
       'register',
+      'sign-in',
+      'verify-email',
     ])
   })
 
-  it('only the linked user is known, and only while active', () => {
-    for (const { known, turn } of turns('known')) {
-      expect(turn.user).toBe(known.linkedUser)
-      expect(turn.user.active).not.toBe(false)
+  it('only the linked user is signed in, and only while active', () => {
+    for (const { input, decision } of ofKind('sign-in')) {
+      expect(decision.user).toBe(input.linkedUser)
+      expect(decision.user.active).not.toBe(false)
     }
   })
 
-  it('a link needs a certain address, and goes to the active user who has it', () => {
-    for (const { known, turn } of turns('link')) {
-      expect(known.linkedUser).toBeUndefined()
-      expect(known.address).toBe(email)
-      expect(turn.user).toBe(known.userWithAddress)
-      expect(turn.user.active).not.toBe(false)
+  it('a link needs a trusted address, and goes to the active user who has it', () => {
+    for (const { input, decision } of ofKind('link')) {
+      expect(input.linkedUser).toBeUndefined()
+      expect(input.address).toBe(email)
+      expect(decision.user).toBe(input.userWithAddress)
+      expect(decision.user.active).not.toBe(false)
     }
   })
 
-  it('a registration needs a certain address that is free, and an open door', () => {
-    for (const { known, turn } of turns('register')) {
-      expect(known).toMatchObject({
+  it('a registration needs a trusted, unused address and open registration', () => {
+    for (const { input, decision } of ofKind('register')) {
+      expect(input).toMatchObject({
         address: email,
         linkedUser: undefined,
         userWithAddress: undefined,
         registrationOpen: true,
       })
-      expect(turn.email).toBe(email)
+      expect(decision.email).toBe(email)
     }
   })
 
-  it('who has to prove an address does not learn whether somebody has it', () => {
-    const asked = all.filter(({ address, linkedUser }) => !linkedUser && address === undefined)
-    expect(asked).toHaveLength(8)
-    for (const known of asked) expect(decide(known)).toEqual({ turn: 'prove' })
+  it('an untrusted address does not reveal whether a user has it', () => {
+    const untrusted = inputs.filter(({ address, linkedUser }) => !linkedUser && address === undefined)
+    expect(untrusted).toHaveLength(8)
+    for (const input of untrusted) expect(decide(input)).toEqual({ kind: 'verify-email' })
   })
 })

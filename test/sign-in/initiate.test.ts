@@ -38,7 +38,7 @@ const isAt = ({ status, location }: Seen, path: string) =>
 const fromElsewhere = { 'sec-fetch-site': 'cross-site', origin: 'https://dashboard.example' }
 
 describe('a tile on a provider’s dashboard', () => {
-  it('signs somebody in, at the page that it names', async () => {
+  it('signs the user in and shows the page that it names', async () => {
     const target_link_uri = `${portal.url}/portal/reports?year=2026#top`
     const seen = await visitor.follow(await initiate({ iss: provider.issuer, target_link_uri }))
     expect(seen.status).toBe(200)
@@ -52,12 +52,12 @@ describe('a tile on a provider’s dashboard', () => {
     expect(JSON.parse(seen.body)).toMatchObject({ path: '/portal' })
   })
 
-  it('leads home where it names no page', async () => {
+  it('leads to the start page if it names no page', async () => {
     const seen = await visitor.follow(await initiate({ iss: provider.issuer }))
     expect(seen.body).toBe('home of ada@example.com')
   })
 
-  it('tells the provider who it takes the person for, as it stands', async () => {
+  it('passes the login hint to the provider unchanged', async () => {
     const login_hint = 'ada+tag@example.com & "Co"'
     const started = await initiate({ iss: provider.issuer, login_hint })
     const { searchParams } = new URL((await visitor.get(started.location!)).location!)
@@ -66,7 +66,7 @@ describe('a tile on a provider’s dashboard', () => {
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain('ada+tag')
   })
 
-  it('leads whoever is signed in straight to the page, and changes nothing', async () => {
+  it('leads a signed-in user straight to the page, and changes nothing', async () => {
     await visitor.follow(await initiate({ iss: provider.issuer }))
     provider.requests.length = 0
     isAt(await initiate({ iss: provider.issuer, target_link_uri: `${portal.url}/portal/x` }), '/portal/x')
@@ -112,7 +112,7 @@ describe('the issuer that is named', () => {
     expect(portal.logs.at(-1)!.fields.code).toBe('provider_unknown')
   })
 
-  it('of a disabled provider is nobody’s', async () => {
+  it('of a disabled provider is refused', async () => {
     await portal.sso.providers.disable('acme')
     expect((await initiate({ iss: provider.issuer })).status).toBe(404)
   })
@@ -147,7 +147,7 @@ describe('a page that a tile names', () => {
   })
 })
 
-describe('a person who is named', () => {
+describe('a login hint', () => {
   const hintOf = async (path: string) => {
     const { location } = await visitor.get(portal.url + path)
     return new URL(location!).searchParams.get('login_hint')
@@ -163,11 +163,11 @@ describe('a person who is named', () => {
     isAt(await initiate({ iss: provider.issuer, login_hint }), '/login/acme')
   })
 
-  it('twice is not told to the provider', async () => {
+  it('that is given twice is not sent to the provider', async () => {
     expect(await hintOf('/login/acme?login_hint=ada&login_hint=grace')).toBeNull()
   })
 
-  it('is not told where the person is to choose', async () => {
+  it('is not sent if the user has to choose an account', async () => {
     expect(await hintOf('/login/acme?login_hint=ada')).toBe('ada')
     expect(await hintOf('/login/acme?login_hint=ada&account=other')).toBeNull()
     await portal.sso.providers.update('acme', { prompt: 'select_account' })

@@ -47,7 +47,7 @@ function expectRefusal(seen: Seen, status: number, code: string, cause: RegExp):
 }
 
 describe('the request that a sign-in starts with', () => {
-  it('holds what is ours to say and nothing else', async () => {
+  it('contains our own parameters and nothing else', async () => {
     const text = expect.stringMatching(/^[\w-]{43}$/)
     expect(await asked()).toEqual({
       response_type: 'code',
@@ -61,7 +61,7 @@ describe('the request that a sign-in starts with', () => {
     })
   })
 
-  it('holds what the row adds, and what it asks of the provider', async () => {
+  it('contains the parameters that the row adds', async () => {
     const authorizationParameters = { domain_hint: 'acme.example', ui_locales: 'de' }
     await portal.connect(provider, {
       slug: 'hinted',
@@ -76,7 +76,7 @@ describe('the request that a sign-in starts with', () => {
     })
   })
 
-  it('cannot be weakened by a row, whoever wrote it into the table', async () => {
+  it('cannot be weakened by a row, even if an attacker wrote it', async () => {
     const evil = {
       ...{
         state: 'evil',
@@ -91,9 +91,9 @@ describe('the request that a sign-in starts with', () => {
     await portal
       .knex('sso_providers')
       .where({ slug: 'weakened' })
-      .update({ authorization_parameters: JSON.stringify({ ...evil, sanitizeForTerminal: 'yes' }) })
+      .update({ authorization_parameters: JSON.stringify({ ...evil, harmless: 'yes' }) })
     const sent = await asked('weakened')
-    expect(sent.sanitizeForTerminal).toBe('yes')
+    expect(sent.harmless).toBe('yes')
     expect(sent).not.toHaveProperty('request')
     expect(Object.values(sent).filter((value) => /evil|plain/.test(value))).toEqual([])
   })
@@ -111,7 +111,7 @@ describe('the request that a sign-in starts with', () => {
     expect((await asked(slug, '?account=mine')).prompt).toBeUndefined()
   })
 
-  it('for another account asks a provider that says nothing of its prompts for what its preset knows, or its row wants', async () => {
+  it('for another account uses the prompt of the preset or the row if the provider announces none', async () => {
     await portal.connect(provider, { slug: 'google', preset: 'google' })
     expect((await asked('google', '?account=other')).prompt).toBe('select_account')
     provider.faults.discovery = { prompt_values_supported: ['login'] }
@@ -124,7 +124,7 @@ describe('the request that a sign-in starts with', () => {
     expect((await asked('agreeing', '?account=other')).prompt).toBe('select_account')
   })
 
-  it('holds what is demanded of the sign-in', async () => {
+  it('contains the required re-authentication', async () => {
     expect(await asked('acme', '?max_age=0')).toMatchObject({ max_age: '0', prompt: 'login' })
     const strong = await asked('acme', '?acr_values=mfa+phr')
     expect(strong).toMatchObject({ acr_values: 'mfa phr' })
@@ -135,7 +135,7 @@ describe('the request that a sign-in starts with', () => {
     })
   })
 
-  it('holds whom the link names, unless the person is to choose', async () => {
+  it('contains the login hint, unless the user has to choose an account', async () => {
     expect((await asked('acme', '?login_hint=ada')).login_hint).toBe('ada')
     expect(await asked('acme', '?login_hint=ada&account=other')).not.toHaveProperty('login_hint')
     await portal.connect(provider, { slug: 'choosing', prompt: 'select_account' })
@@ -143,16 +143,21 @@ describe('the request that a sign-in starts with', () => {
   })
 
   it.each(['code=stolen', 'error=access_denied', 'code=', 'error='])(
-    'is not made of an answer: %s',
+    'refuses the parameters of an authorization response: %s',
     async (query) => {
       const seen = await visitor.get(`${portal.url}/login/acme?${query}`)
-      expectRefusal(seen, 400, 'request_invalid', /an answer was sent to the start of a sign-in/)
+      expectRefusal(
+        seen,
+        400,
+        'request_invalid',
+        /an authorization response was sent to the start of a sign-in/,
+      )
       expect(provider.requests).toEqual([])
     },
   )
 })
 
-describe('an attempt is good only for what it was begun for', () => {
+describe('an attempt is valid only for what it was started for', () => {
   /** What nobody can do who lacks the secret: the attempt of this browser with other words in it. */
   async function signInWith(changes: object): Promise<Seen> {
     const { location } = await visitor.get(`${portal.url}/login/acme?returnTo=/portal`)
@@ -166,7 +171,7 @@ describe('an attempt is good only for what it was begun for', () => {
     return await visitor.open(location!)
   }
 
-  it('as it was begun', async () => {
+  it('unchanged', async () => {
     expect((await signInWith({})).url).toBe(`${portal.url}/portal`)
   })
 
@@ -208,7 +213,7 @@ it.each([
   ['outside of ASCII', 'cödé'],
   ['with a line break', 'a\r\nb'],
 ])(
-  'a code %s is not brought to the provider: who could make it hang up would lock everybody out',
+  'a code %s is not sent to the provider: an attacker who makes it hang up would lock all users out',
   async (_what, code) => {
     const { state } = await asked()
     const answer = { state: state!, iss: provider.issuer, code }
@@ -221,18 +226,18 @@ it.each([
 describe('UserInfo', () => {
   const asksUserInfo = () => provider.requests.some(({ path }) => path === '/userinfo')
 
-  it('is asked where the token has no address', async () => {
+  it('is requested if the token has no address', async () => {
     provider.faults.claimsInUserinfoOnly = true
     expect((await signIn()).url).toBe(`${portal.url}/portal`)
     expect(asksUserInfo()).toBe(true)
   })
 
-  it('is not asked where it has one', async () => {
+  it('is not requested if the token has one', async () => {
     expect((await signIn()).url).toBe(`${portal.url}/portal`)
     expect(asksUserInfo()).toBe(false)
   })
 
-  it('is not asked of a provider that has none: then there is no address', async () => {
+  it('is not requested from a provider without the endpoint: then there is no address', async () => {
     provider.faults.sparseDiscovery = true
     provider.faults.claimsInUserinfoOnly = true
     provider.person = { ...provider.person, sub: 'without an address' }
@@ -243,7 +248,7 @@ describe('UserInfo', () => {
   })
 
   it.each(['\u0000token', 'to\nken', 'token\u00e4'])(
-    'is not asked with an access token like %j',
+    'is not requested with an access token like %j',
     async (text) => {
       provider.faults.claimsInUserinfoOnly = true
       provider.faults.tokenAnswer = { access_token: text }
@@ -252,14 +257,14 @@ describe('UserInfo', () => {
     },
   )
 
-  it('must speak of the same subject', async () => {
+  it('must have the same subject', async () => {
     provider.faults.claimsInUserinfoOnly = true
     provider.faults.userinfoClaims = { sub: 'grace' }
     expectRefusal(await signIn(), 400, 'answer_invalid', /sub/)
   })
 })
 
-describe('a refusal says whose fault it is', () => {
+describe('a refusal tells whose fault it is', () => {
   it.each([
     ['access_denied', 403, 'provider_denied'],
     ['login_required', 502, 'provider_error'],
@@ -277,13 +282,13 @@ describe('a refusal says whose fault it is', () => {
     ['AADSTS65001: nobody has consented', 'consent_missing', '"access_denied" (AADSTS65001)'],
     ['AADSTS50105: not assigned', 'provider_denied', '"access_denied" (AADSTS50105)'],
     ['AADSTS650: no number of theirs', 'provider_denied', '"access_denied"'],
-  ])('and takes the number out of %j, and no word', async (error_description, code, said) => {
+  ])('and takes the number from %j, but no text', async (error_description, code, said) => {
     provider.faults.authorizeError = { error: 'access_denied', error_description }
     expectRefusal(await signIn(), 403, code, /answered with the error/)
     expect(causes()).toBe(`the provider answered with the error ${said} (${code})`)
   })
 
-  it('and bounds and quotes what the provider calls it', async () => {
+  it('and limits and quotes the provider’s error code', async () => {
     provider.faults.authorizeError = { error: `no\n${'way '.repeat(300)}` }
     await signIn()
     expect(causes()).toMatch(/answered with the error "no\\n(way )+/)
@@ -310,7 +315,7 @@ describe('a refusal says whose fault it is', () => {
     )
   })
 
-  it('and bounds what the token endpoint says', async () => {
+  it('and limits the token endpoint’s description', async () => {
     provider.faults.tokenError = {
       body: { error: 'invalid_grant', error_description: 'no way '.repeat(100) },
     }
@@ -319,7 +324,7 @@ describe('a refusal says whose fault it is', () => {
     expect(causes().length).toBeLessThan(400)
   })
 
-  it('a token endpoint that gives no reason but a name', async () => {
+  it('a token endpoint that only sends an error code', async () => {
     provider.faults.tokenError = { body: { error: 'invalid_grant' } }
     expectRefusal(await signIn(), 400, 'answer_invalid', /: "invalid_grant"/)
   })
@@ -344,7 +349,7 @@ describe('a refusal says whose fault it is', () => {
     expectRefusal(await visitor.open(answer.href), 400, 'answer_invalid', /: neither … nor …, please"/)
   })
 
-  it('a token that is not right', async () => {
+  it('an invalid token', async () => {
     provider.faults.claims = { sub: '' }
     expectRefusal(await signIn(), 400, 'answer_invalid', /sub/)
   })
@@ -370,7 +375,7 @@ describe('a refusal says whose fault it is', () => {
   })
 
   it.each([
-    ['that answers with something else', { tokenResponse: { status: 499, body: 'x' } }],
+    ['that answers with another status', { tokenResponse: { status: 499, body: 'x' } }],
     ['that answers with no JSON', { tokenResponse: { body: 'x' } }],
   ])('a provider %s', async (_what, faults) => {
     Object.assign(provider.faults, faults)
@@ -379,20 +384,17 @@ describe('a refusal says whose fault it is', () => {
 })
 
 describe('the strategy itself, run as Passport runs it', () => {
-  let attempts: Attempts
+  let attempts: Pick<Attempts, 'begin'>
   let strategy: ProviderStrategy
   let outbound: HttpClients
 
   beforeEach(async () => {
     const row = (await portal.sso.providers.list()).find(({ slug }) => slug === 'acme')!
-    attempts = {
-      begin: async () => 'the state',
-      take: async () => ({ unknown: true }),
-    }
-    const handed: Attempts = { begin: (...given) => attempts.begin(...given), take: attempts.take }
+    attempts = { begin: async () => 'the state' }
+    const current: Pick<Attempts, 'begin'> = { begin: (...args) => attempts.begin(...args) }
     outbound = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
     const client = await createProviderClient(row, provider, outbound)
-    strategy = new ProviderStrategy(row, client, handed, 'https://portal.example/callback')
+    strategy = new ProviderStrategy(row, client, current, 'https://portal.example/callback')
   })
   afterEach(() => outbound.close())
 
@@ -406,7 +408,7 @@ describe('the strategy itself, run as Passport runs it', () => {
     })
   }
 
-  const begin = { step: 'begin', returnTo: undefined, otherAccount: false }
+  const begin = { step: 'begin', purpose: { kind: 'sign-in' }, returnTo: undefined, otherAccount: false }
 
   it('copies only the metadata that openid-client needs, even if the provider sends much more', async () => {
     provider.faults.discovery = Object.fromEntries(
@@ -428,22 +430,22 @@ describe('the strategy itself, run as Passport runs it', () => {
     expect(Object.keys(configuration.serverMetadata()).length).toBeLessThan(10)
   })
 
-  it('leads to the provider', async () => {
+  it('redirects to the provider', async () => {
     expect(await run(begin)).toMatch(`${provider.issuer}/authorize?`)
   })
 
-  it.each([undefined, {}, { step: 'both' }])('takes no half for granted: %j', async (step) => {
-    expect(await run(step, { code: 'stolen' })).toEqual(new TypeError('the route says which half runs'))
+  it.each([undefined, {}, { step: 'both' }])('assumes no half: %j', async (step) => {
+    expect(await run(step, { code: 'stolen' })).toEqual(new TypeError('the route must say which half runs'))
   })
 
-  it('says so when an attempt cannot be kept, and goes nowhere', async () => {
+  it('fails if the attempt cannot be stored', async () => {
     attempts.begin = async () => {
       throw new Error('no room')
     }
     expect(await run(begin)).toEqual(new Error('no room'))
   })
 
-  it('says so when the redirect cannot be written, instead of ending the process', async () => {
+  it('fails if the redirect cannot be written, instead of ending the process', async () => {
     const failed = new Promise((resolve) => {
       const acts = {
         error: resolve,

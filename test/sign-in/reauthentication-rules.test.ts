@@ -4,9 +4,9 @@ import {
   assertReauthenticated,
   isValidAcrList,
   maxAgeLimitSeconds,
-  meetsRequirement,
   readReauthentication,
   reauthenticationQuery,
+  satisfies,
 } from '../../lib/sign-in/reauthentication.ts'
 
 // What each demand is for, `reauthentication.test.ts` says over HTTP. Here is where each limit lies, to the second and to the
@@ -21,7 +21,7 @@ afterEach(() => {
 
 const longest = 'x'.repeat(200)
 
-describe('what a link demands', () => {
+describe('the requirement of a link', () => {
   it.each([
     [{ max_age: '0' }, { maxAge: 0 }],
     [{ max_age: '99999999' }, { maxAge: maxAgeLimitSeconds }],
@@ -59,7 +59,7 @@ describe('what a link demands', () => {
   })
 })
 
-it('only what a link can say may be demanded', () => {
+it('a requirement must fit into a link', () => {
   for (const acr of [['mfa'], ['mfa', 'phr'], [longest], ['x'.repeat(99), 'x'.repeat(100)]])
     expect(isValidAcrList(acr)).toBe(true)
   for (const acr of [
@@ -79,29 +79,29 @@ it('only what a link can say may be demanded', () => {
 describe('a session', () => {
   const seconds = (ago: number) => ({ at: (now - ago) * 1000, acr: undefined })
 
-  it('is fresh up to the age that is demanded, and the difference of two clocks', () => {
-    expect(meetsRequirement(seconds(900 + clockToleranceSeconds), { maxAge: 900 })).toBe(true)
-    expect(meetsRequirement(seconds(901 + clockToleranceSeconds), { maxAge: 900 })).toBe(false)
-    expect(meetsRequirement(seconds(clockToleranceSeconds), { maxAge: 0 })).toBe(true)
-    expect(meetsRequirement(seconds(0), {})).toBe(true)
+  it('is recent up to the maximum age plus the clock tolerance', () => {
+    expect(satisfies(seconds(900 + clockToleranceSeconds), { maxAge: 900 })).toBe(true)
+    expect(satisfies(seconds(901 + clockToleranceSeconds), { maxAge: 900 })).toBe(false)
+    expect(satisfies(seconds(clockToleranceSeconds), { maxAge: 0 })).toBe(true)
+    expect(satisfies(seconds(0), {})).toBe(true)
   })
 
-  it('of which nobody knows when or how is not what is demanded', () => {
+  it('of unknown time and method does not satisfy a requirement', () => {
     const unknown = { at: undefined, acr: undefined }
-    expect(meetsRequirement(unknown, {})).toBe(true)
-    expect(meetsRequirement(unknown, { maxAge: maxAgeLimitSeconds })).toBe(false)
-    expect(meetsRequirement(unknown, { acr: ['mfa'] })).toBe(false)
+    expect(satisfies(unknown, {})).toBe(true)
+    expect(satisfies(unknown, { maxAge: maxAgeLimitSeconds })).toBe(false)
+    expect(satisfies(unknown, { acr: ['mfa'] })).toBe(false)
   })
 
   it('is to meet all that is demanded', () => {
     const demanded = { maxAge: 900, acr: ['mfa', 'phr'] }
-    expect(meetsRequirement({ ...seconds(0), acr: 'phr' }, demanded)).toBe(true)
-    expect(meetsRequirement({ ...seconds(0), acr: 'pwd' }, demanded)).toBe(false)
-    expect(meetsRequirement({ ...seconds(1000), acr: 'mfa' }, demanded)).toBe(false)
+    expect(satisfies({ ...seconds(0), acr: 'phr' }, demanded)).toBe(true)
+    expect(satisfies({ ...seconds(0), acr: 'pwd' }, demanded)).toBe(false)
+    expect(satisfies({ ...seconds(1000), acr: 'mfa' }, demanded)).toBe(false)
   })
 })
 
-describe('an answer', () => {
+describe('a token', () => {
   const judged = (
     identity: Parameters<typeof assertReauthenticated>[0],
     demanded: Parameters<typeof assertReauthenticated>[1],
@@ -116,20 +116,20 @@ describe('an answer', () => {
   const moment = (ago: number) => ({ authenticatedAt: now - ago, acr: undefined })
   const nothing = { authenticatedAt: undefined, acr: undefined }
 
-  it('need say nothing where nothing is demanded', () => {
+  it('needs no claim if nothing is required', () => {
     expect(judged(nothing, undefined)).toBeUndefined()
     expect(judged(nothing, {})).toBeUndefined()
   })
 
-  it('is to say when, of not too long ago', () => {
-    expect(judged(nothing, { maxAge: 900 })).toContain('no auth_time that can be believed')
+  it('must have a recent auth_time', () => {
+    expect(judged(nothing, { maxAge: 900 })).toContain('no valid auth_time')
     expect(judged(moment(900 + clockToleranceSeconds), { maxAge: 900 })).toBeUndefined()
     expect(judged(moment(901 + clockToleranceSeconds), { maxAge: 900 })).toContain('older than max_age')
     // 1970 is a moment, and long ago.
     expect(judged({ ...nothing, authenticatedAt: 0 }, { maxAge: 900 })).toContain('older than max_age')
   })
 
-  it('is to say how, in one of the ways that are demanded', () => {
+  it('must have one of the required values of acr', () => {
     expect(judged(nothing, { acr: ['mfa'] })).toContain('has no acr')
     expect(judged({ ...nothing, acr: 'pwd' }, { acr: ['mfa'] })).toContain('none of acr_values')
     expect(judged({ ...nothing, acr: 'mfa' }, { acr: ['phr', 'mfa'] })).toBeUndefined()

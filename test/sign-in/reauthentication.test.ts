@@ -63,13 +63,13 @@ async function askedFor(portal: TestPortal, visitor: Visitor, path: string): Pro
 const causeOf = (portal: TestPortal) => portal.logs.at(-1)!.fields.cause
 
 describe('a guard with maxAge', () => {
-  it('lets pass who showed the provider a moment ago who they are', async () => {
+  it('admits a user who authenticated a moment ago', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(10) })
     expect((await visitor.get(`${portal.url}/recent/page`)).status).toBe(200)
   })
 
-  it('has everybody else do so anew, at their own provider, and brings them back', async () => {
+  it('sends all other users to their own provider to authenticate again, and back', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     const asked = await askedFor(portal, visitor, '/recent/page?of=mine')
@@ -87,7 +87,7 @@ describe('a guard with maxAge', () => {
     expect((await visitor.get(`${portal.url}/both`)).status).toBe(302)
   })
 
-  it('asks who came in without a word of when', async () => {
+  it('asks a user whose provider sent no auth_time', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     expect((await visitor.get(`${portal.url}/recent`)).status).toBe(302)
@@ -114,14 +114,14 @@ describe('a guard with maxAge', () => {
       {},
       'We could not confirm who you are',
       ['Choose a provider', 'Back to Portal'],
-      'no auth_time',
+      'no valid auth_time',
     ],
     [
       'speaks of the future',
       { auth_time: ago(-60) },
       'We could not confirm who you are',
       ['Choose a provider', 'Back to Portal'],
-      'no auth_time',
+      'no valid auth_time',
     ],
     [
       'asked nobody',
@@ -131,7 +131,7 @@ describe('a guard with maxAge', () => {
       'older than max_age',
     ],
   ])(
-    'refuses the answer of a provider that %s, once, and the session goes on',
+    'refuses the response of a provider that %s, once, and keeps the session',
     async (_what, claims, title, ways, cause) => {
       const portal = await portalWithAda()
       const visitor = await signIn(portal, { auth_time: ago(20) })
@@ -153,7 +153,7 @@ describe('a guard with maxAge', () => {
     },
   )
 
-  it('is not walked around by who takes the demand out of the address bar, or makes it a weaker one', async () => {
+  it('cannot be bypassed by removing or weakening the requirement in the address bar', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     for (const query of [
@@ -169,7 +169,7 @@ describe('a guard with maxAge', () => {
     }
   })
 
-  it('is not walked around at the provider by who takes `prompt` and `max_age` out of the request on its way', async () => {
+  it('cannot be bypassed by removing `prompt` and `max_age` from the request to the provider', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     const turnedAway = await visitor.get(`${portal.url}/recent`)
@@ -179,7 +179,7 @@ describe('a guard with maxAge', () => {
     expect((await visitor.open(there.href)).status).toBe(403)
   })
 
-  it('tells a client that wants no page what is missing, and where to get it', async () => {
+  it('tells a client that accepts no HTML what is missing and where to sign in', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     const seen = await visitor.get(`${portal.url}/both`, { accept: 'application/json' })
@@ -190,7 +190,7 @@ describe('a guard with maxAge', () => {
     })
   })
 
-  it('leads who posted a form back to the page of ours that it stood on, and to no other site’s', async () => {
+  it('leads back from a posted form to our page with the form, and to no other site', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     const post = async (referer: string) => {
@@ -204,7 +204,7 @@ describe('a guard with maxAge', () => {
       expect(await post(referer)).toEqual([200, null])
   })
 
-  it('shows the picker to whoever came by a provider that is gone, and hands on what is demanded', async () => {
+  it('shows the picker with the requirement if the session’s provider is gone', async () => {
     const portal = await portalWithAda()
     await portal.connect(provider, { slug: 'second', displayName: 'Second' })
     const visitor = await signIn(portal, { auth_time: ago(20) })
@@ -215,14 +215,14 @@ describe('a guard with maxAge', () => {
     expect(picker.body).toContain('For your security, please sign in again to continue.')
   })
 
-  it('has the picker say why it shows to nobody who only has to sign in', async () => {
+  it('explains the picker only to users who have to authenticate again', async () => {
     const portal = await portalWithAda()
     const picker = await new Visitor().open(`${portal.url}/recent`)
     expect(picker.body).toContain('Sign in to Portal')
     expect(picker.body).not.toContain('sso-notice')
   })
 
-  it('shows the picker, too, where another provider has come to stand under that name', async () => {
+  it('shows the picker if another provider has the slug now', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     await portal.knex('sso_providers').update({ issuer: 'https://another.example' })
@@ -242,7 +242,7 @@ describe('a guard with maxAge', () => {
   })
 })
 
-it('a session that the host writes anew, by `req.login` of who is signed in, is no fresher: nobody showed anything', async () => {
+it('`req.login` of the signed-in user by the host is no new authentication', async () => {
   const portal = await portalWithAda()
   const visitor = await signIn(portal, { auth_time: ago(60), acr: 'mfa' })
   await visitor.post(`${portal.url}/classic`)
@@ -252,7 +252,7 @@ it('a session that the host writes anew, by `req.login` of who is signed in, is 
 })
 
 describe('a guard with acr', () => {
-  it('lets pass who signed in by one of these, and has everybody else asked for one of them', async () => {
+  it('admits users who signed in with one of these, and requests one of them from all others', async () => {
     const portal = await portalWithAda()
     for (const acr of ['mfa', multiFactor])
       expect((await (await signIn(portal, { acr })).get(`${portal.url}/strong`)).status).toBe(200)
@@ -293,13 +293,13 @@ describe('a guard with acr', () => {
   })
 })
 
-describe('who shows anew who they are', () => {
+describe('a user who authenticates again', () => {
   const basket = async (portal: TestPortal, visitor: Visitor) =>
     JSON.parse((await visitor.get(`${portal.url}/basket`)).body) as string | null
   const sessionOf = (portal: TestPortal, visitor: Visitor) =>
     visitor.cookies.get(portal.url)!.get('portal-sso')
 
-  it('has a new session with what the portal kept in the old one, which is over', async () => {
+  it('gets a new session with the portal’s data, and the old one ends', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     await visitor.get(`${portal.url}/basket?put=a+lamp`)
@@ -312,7 +312,7 @@ describe('who shows anew who they are', () => {
     expect(await portal.knex('sso_sessions')).toHaveLength(1)
   })
 
-  it('and is somebody else, finds nothing of the last one’s', async () => {
+  it('as another user finds no data of the previous one', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     await visitor.get(`${portal.url}/basket?put=a+lamp`)
@@ -325,7 +325,7 @@ describe('who shows anew who they are', () => {
 })
 
 describe('at a real provider', () => {
-  it('everybody is asked once more, and passes then', async () => {
+  it('users are asked once more, and pass then', async () => {
     const portal = await portalWithAda()
     const clientSecret = 'a secret of the test'
     const real = await startIdentityProvider({
@@ -366,7 +366,7 @@ describe('at a real provider', () => {
   })
 })
 
-it('a client that wants no page is told at once what a sign-in has to be', async () => {
+it('a client that accepts no HTML learns at once what the sign-in requires', async () => {
   const portal = await portalWithAda()
   const seen = await new Visitor().get(`${portal.url}/both`, { accept: 'application/json' })
   const login = '/login?max_age=60&acr_values=mfa'

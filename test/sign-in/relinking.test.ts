@@ -114,7 +114,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
   it('a test sign-in predicts it and links nothing', async () => {
     await changeRegistration()
     const { body } = await rehearse({ portal, visitor: new Visitor() }, 'acme')
-    expect(textOf(body)).toContain('its new subject would be linked, and it would sign in as ada@')
+    expect(textOf(body)).toContain('Its new subject would be linked and signed in as ada@')
     expect(await identities()).toHaveLength(1)
   })
 
@@ -232,7 +232,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
       const { location } = await visitor.post(`${portal.url}/account/security/unlink`, {
         method: String(method),
       })
-      return new URL(String(location)).searchParams.get('said')
+      return new URL(String(location)).searchParams.get('notice')
     }
 
     it('all links of one account are one method, which is removed with all of them and not found again', async () => {
@@ -282,12 +282,12 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
       const slow = await startPortal({
         database: portal.knex,
         users: {
+          findByEmail: (...query) => users.findByEmail(...query),
+          create: (...query) => users.create(...query),
           async findById(...query) {
             await providers().update('acme', { prompt: 'login' })
             return await users.findById(...query)
           },
-          findByEmail: (...query) => users.findByEmail(...query),
-          create: (...user) => users.create(...user),
         },
       })
       const visitor = new Visitor()

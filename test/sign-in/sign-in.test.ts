@@ -161,7 +161,7 @@ describe('real providers differ, and all of this works', () => {
     expect(await signedInAs()).toBe('ada@example.com')
   })
 
-  it('`email_verified` absent, where the administrator trusts the addresses', async () => {
+  it('`email_verified` absent, if the administrator trusts the addresses', async () => {
     await portal.sso.providers.update('acme', { trustsEmail: true })
     const { email_verified: _, ...person } = provider.person
     provider.person = person
@@ -203,7 +203,7 @@ describe('real providers differ, and all of this works', () => {
   })
 })
 
-describe('an answer that is posted (form_post)', () => {
+describe('a posted authorization response (form_post)', () => {
   beforeEach(() => portal.sso.providers.update('acme', { responseMode: 'form_post' }))
 
   /** The provider's page that posts the answer: where to, and what. */
@@ -254,7 +254,7 @@ describe('several tabs, the back button, and time', () => {
     expect((await visitor.open(first.location!)).url).toBe(`${portal.url}/portal/first`)
   })
 
-  it('the back button brings the answer again: signed in, so on to the page', async () => {
+  it('the back button repeats the response: the user is signed in and gets the page', async () => {
     const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
     const answer = (await visitor.get(start.location!)).location!
     await visitor.open(answer)
@@ -262,7 +262,7 @@ describe('several tabs, the back button, and time', () => {
     expect(landed).toMatchObject({ status: 200, url: `${portal.url}/portal/deep` })
   })
 
-  it('the answer comes again after signing out: one button that starts again and keeps the deep link', async () => {
+  it('the response is repeated after signing out: one button starts again and keeps the deep link', async () => {
     const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
     const answer = (await visitor.get(start.location!)).location!
     await visitor.open(answer)
@@ -273,7 +273,7 @@ describe('several tabs, the back button, and time', () => {
     expect(await signedInAs()).toBeUndefined()
   })
 
-  it('an attempt that this browser never began ends on a page with a way on, not on an error wall', async () => {
+  it('an attempt that this browser never started ends on a page with a next step', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     const answer = (await visitor.get(start.location!)).location!
     const stranger = new Visitor()
@@ -320,14 +320,14 @@ describe('several tabs, the back button, and time', () => {
     },
   )
 
-  it('a deep link that is longer than a cookie holds is dropped, the sign-in goes on', async () => {
+  it('a deep link that does not fit into a cookie is dropped, and the sign-in continues', async () => {
     const landed = await visitor.open(`${portal.url}/login/acme?returnTo=/portal/${'x'.repeat(3000)}`)
     expect(landed).toMatchObject({ status: 200, url: `${portal.url}/` })
   })
 })
 
-describe('a provider changes while somebody is at it', () => {
-  it('edited: the answer is refused', async () => {
+describe('a provider changes during a sign-in', () => {
+  it('edited: the response is refused', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     await portal.sso.providers.update('acme', { displayName: 'Acme International' })
     const seen = await visitor.open(start.location!)
@@ -335,7 +335,7 @@ describe('a provider changes while somebody is at it', () => {
     expect(await signedInAs()).toBeUndefined()
   })
 
-  it('disabled: the answer is refused with the picker link', async () => {
+  it('disabled: the response is refused with a link to the picker', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     await portal.sso.providers.disable('acme')
     const seen = await visitor.open(start.location!)

@@ -78,7 +78,7 @@ describe('the folders of lib', () => {
   it('were read', () => {
     expect(sources.length).toBeGreaterThan(40)
     expect(sources.find(({ file }) => file === 'create-portal-sso.ts')!.imports).toContain(
-      'sign-in/complete-sign-in.ts',
+      'sign-in/sign-in.ts',
     )
   })
 

@@ -39,11 +39,11 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
       mountDefault(app, sso)
       // What an administrator's page does.
       app.post('/admin/test-sign-in', express.urlencoded(), (req, res, next) => {
-        const { begin } = sso.testSignIns as unknown as TestSignIns
+        const testSignIns = sso.testSignIns as unknown as TestSignIns
         const { slug, returnTo } = req.body as Record<string, string>
         sso.providers
           .find(slug!)
-          .then((found) => begin(req, res, { provider: found!, actor: 'grace', returnTo }))
+          .then((found) => testSignIns.begin(req, res, { provider: found!, actor: 'grace', returnTo }))
           .catch(next)
       })
     },
@@ -84,7 +84,7 @@ async function expectNoSecrets(page: Seen): Promise<void> {
   for (const secret of [...provider.issued, provider.clientSecret]) expect(told).not.toContain(secret)
 }
 
-describe('a rehearsal sign-in', () => {
+describe('a test sign-in', () => {
   it('goes through a draft for real and ends in a report: no session, no account, no link', async () => {
     await open()
     const before = await draft()
@@ -105,7 +105,7 @@ describe('a rehearsal sign-in', () => {
     expect(Date.parse(after.testSignInAt!)).toBeGreaterThan(Date.now() - 60_000)
   })
 
-  it('has a page that nothing keeps and nothing runs on, in English whoever reads', async () => {
+  it('has a page without caching or scripts, in English for every reader', async () => {
     await open()
     visitor = new Visitor({ 'accept-language': 'de' })
     const { headers, body } = await rehearse(scene())
@@ -115,7 +115,7 @@ describe('a rehearsal sign-in', () => {
     expect(body).not.toMatch(/<script|<style|\sstyle=/)
   })
 
-  it('finds out how the provider reads the client secret, and people come in by what it found', async () => {
+  it('detects the encoding of the client secret, and users sign in with it', async () => {
     await open()
     expect(await draft()).toMatchObject({ secretEncoding: 'form' })
     provider.faults.rawCredentials = true
@@ -132,14 +132,14 @@ describe('a rehearsal sign-in', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('works for answers that the provider posts', async () => {
+  it('works with posted responses', async () => {
     await open({ draft: { responseMode: 'form_post' } })
     const report = await rehearse(scene())
     expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
     await expectNothingChanged()
   })
 
-  it('of an enabled provider signs nobody in either', async () => {
+  it('of an enabled provider starts no session either', async () => {
     await open()
     other.person = { ...other.person, sub: 'ada-at-other' }
     const report = await rehearse(scene(), 'acme')
@@ -147,7 +147,7 @@ describe('a rehearsal sign-in', () => {
     await expectNothingChanged()
   })
 
-  it('begun on a page leads back there, and says whether it is the account of who is here', async () => {
+  it('started on a page leads back there, and tells whether it is the signed-in user’s account', async () => {
     await open()
     await visitor.open(`${portal.url}/login/acme`)
     const begin = () =>
@@ -212,7 +212,7 @@ describe('a rehearsal sign-in', () => {
     expect(await portal.knex('sso_identities')).toEqual([])
   })
 
-  it('says who is linked already', async () => {
+  it('names the user who is linked already', async () => {
     await open()
     await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     await visitor.open(`${portal.url}/login/draft`)
@@ -223,7 +223,7 @@ describe('a rehearsal sign-in', () => {
     )
   })
 
-  it('tells what an address is worth: absent, not vouched for, of a domain that is not allowed', async () => {
+  it('tells whether the address is trusted: absent, not verified, of a domain that is not allowed', async () => {
     await open({ mailer: codes, draft: { emailDomains: ['example.com'] } })
     const addressLines = async (person: object) => {
       provider.person = { sub: 'ada', ...person }
@@ -261,7 +261,7 @@ describe('a rehearsal sign-in', () => {
 
 const now = Math.floor(Date.now() / 1000)
 
-describe('a rehearsal that fails says where, why, and what to do', () => {
+describe('a failed test sign-in tells the step, the cause and the remedy', () => {
   it.each<[what: string, faults: Faults, title: string, why: RegExp, remedy: RegExp]>([
     [
       'the person cancels',
@@ -384,7 +384,7 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
       /does not follow the standard/,
     ],
     [
-      'UserInfo speaks of somebody else',
+      'UserInfo has another subject',
       { claimsInUserinfoOnly: true, userinfoClaims: { sub: 'eve' } },
       'UserInfo',
       /sub/,
@@ -418,10 +418,10 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
     await expectNoSecrets(report)
     expect((await draft()).testSignInAt).toBeUndefined()
     expect(await events()).toMatchObject([{ slug: 'draft', actor: 'grace', outcome: 'failed' }])
-    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a rehearsal failed' })
+    expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a test sign-in failed' })
   })
 
-  it('a client secret that is wrong by now, where the provider answers with a challenge', async () => {
+  it('a client secret that is wrong now, if the provider answers with a challenge', async () => {
     await open()
     provider.faults.tokenResponse = { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } }
     const report = await rehearse(scene())
@@ -467,7 +467,7 @@ describe('a rehearsal that fails says where, why, and what to do', () => {
   })
 })
 
-describe('a rehearsal with Entra', () => {
+describe('a test sign-in with Entra', () => {
   let entra: EntraLookAlike
   beforeAll(async () => {
     entra = await startEntraLookAlike()
@@ -518,7 +518,7 @@ describe('a rehearsal with Entra', () => {
 })
 
 describe('the claims in a report', () => {
-  it('are text, bounded, say what is read, and hold no token and nothing of the exchange', async () => {
+  it('are text of limited length, tell which are read, and contain no token and no value of the exchange', async () => {
     await open()
     const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`claim_${at}`, at]))
     provider.person = {
@@ -547,7 +547,7 @@ describe('the claims in a report', () => {
     await expectNoSecrets(report)
   })
 
-  it('cost nobody the report, whatever moment they name and however deep they are nested', async () => {
+  it('do not break the report, whatever time they contain and however deeply they are nested', async () => {
     await open()
     provider.faults.claims = { updated_at: -1e20 }
     expect(textOf((await rehearse(scene())).body)).toContain('-100000000000000000000')
@@ -561,7 +561,7 @@ describe('the claims in a report', () => {
     expect([status, textOf(body)]).toEqual([200, expect.stringContaining('nested too deeply to be shown')])
   })
 
-  it('cost nobody the report of a token that is refused for one of them', async () => {
+  it('do not break the report of a token that is refused because of one of them', async () => {
     await open()
     provider.faults.claims = { nbf: -1e20 }
     const { status, body } = await rehearse(scene())
@@ -569,7 +569,7 @@ describe('the claims in a report', () => {
   })
 })
 
-describe('who would come in by way of a rehearsal', () => {
+describe('an attacker who tries to sign in by a test sign-in', () => {
   it('does not begin one by an address: the start of a draft is shut, and no query makes an attempt one', async () => {
     await open()
     for (const query of ['', '?rehearsal=1', '?rehearsal[by]=x', '?ticket=x'])
@@ -578,7 +578,7 @@ describe('who would come in by way of a rehearsal', () => {
     expect(landed.url).toBe(`${portal.url}/portal`)
   })
 
-  it('finds the callback of a draft shut without an attempt, and with one that was no rehearsal', async () => {
+  it('cannot use a draft’s callback without an attempt, or with one that is no test', async () => {
     await open()
     await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     const { location } = await visitor.get(`${portal.url}/login/draft`)
@@ -589,7 +589,7 @@ describe('who would come in by way of a rehearsal', () => {
     expect(await events()).toEqual([])
   })
 
-  it('is not signed in by a rehearsal whose provider is enabled meanwhile', async () => {
+  it('is not signed in by a test sign-in whose provider is enabled in the meantime', async () => {
     await open()
     const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
@@ -605,7 +605,7 @@ describe('who would come in by way of a rehearsal', () => {
     expect((await draft()).testSignInAt).toBeUndefined()
   })
 
-  it('has passed nothing with settings that were changed while the answer was judged', async () => {
+  it('passes no test with settings that were changed during it', async () => {
     const ada = { id: '1', email: 'ada@example.com', name: 'Ada' }
     await open({
       users: {
@@ -622,7 +622,7 @@ describe('who would come in by way of a rehearsal', () => {
     expect(await events()).toEqual([])
   })
 
-  it('does not deliver the answer of one provider as the rehearsal of another', async () => {
+  it('cannot use the response of one provider in the test sign-in of another', async () => {
     await open()
     await portal.connect(other, { slug: 'second', enabled: false })
     const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
@@ -632,7 +632,7 @@ describe('who would come in by way of a rehearsal', () => {
     expect(await events()).toEqual([])
   })
 
-  it('does not have a victim end a rehearsal of his own, nor one twice', async () => {
+  it('cannot make a victim finish the attacker’s test sign-in, nor finish one twice', async () => {
     await open()
     const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     const answer = (await visitor.get(next(page)!)).location!
@@ -643,8 +643,8 @@ describe('who would come in by way of a rehearsal', () => {
   })
 })
 
-describe('a link to a rehearsal', () => {
-  it('is not used up by whoever only opens it, and then good once', async () => {
+describe('a link to a test sign-in', () => {
+  it('is not used up by opening it, and works once', async () => {
     await open()
     const { url, ticket, expiresAt } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
     expect(url).toBe(`${portal.url}/login/draft/rehearsal?ticket=${ticket}`)
@@ -658,7 +658,7 @@ describe('a link to a rehearsal', () => {
     expect(await events()).toMatchObject([{ actor: 'cli', outcome: 'passed' }])
   })
 
-  it('is good for one of ten who press the button at once', async () => {
+  it('works for one of ten who press the button at once', async () => {
     await open()
     const { ticket } = await portal.sso.testSignIns.link('draft')
     const statuses = await Promise.all(
@@ -693,7 +693,7 @@ describe('a link to a rehearsal', () => {
     )
   })
 
-  it('is over after 15 minutes, and so is what was begun with it and never ended', async () => {
+  it('expires after 15 minutes, and so does a test that was started with it and never finished', async () => {
     await open()
     const { url, ticket } = await portal.sso.testSignIns.link('draft')
     const past = new Date(Date.now() - 1000).toISOString()
@@ -725,12 +725,14 @@ describe('a link to a rehearsal', () => {
 describe('enabling', () => {
   const enable = (how = {}) => portal.sso.providers.enable('draft', how)
 
-  it('asks for a rehearsal that passed, and says what to do', async () => {
+  it('requires a passed test sign-in, and tells what to do', async () => {
     await open()
-    await expect(enable()).rejects.toThrow(/"draft" has not been rehearsed.*providers test-sign-in draft/)
+    await expect(enable()).rejects.toThrow(
+      /no test sign-in has passed .*"draft".*providers test-sign-in draft/,
+    )
     provider.faults.signature = 'bad'
     await rehearse(scene())
-    await expect(enable()).rejects.toThrow('has not been rehearsed')
+    await expect(enable()).rejects.toThrow('no test sign-in has passed')
     provider.reset()
     await rehearse(scene())
     await enable({ actor: 'grace' })
@@ -740,12 +742,12 @@ describe('enabling', () => {
     ])
   })
 
-  it('asks anew after a change that matters to a sign-in, and only then', async () => {
+  it('requires a new one after a change that affects sign-in, and only then', async () => {
     await open({ mailer: codes })
     await rehearse(scene())
-    const { update } = portal.sso.providers
+    const { providers } = portal.sso
     const soon = '2030-01-31'
-    await update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
+    await providers.update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
     expect((await draft()).testSignInAt).toBeDefined()
     for (const change of [
       { emailClaim: 'upn' },
@@ -756,10 +758,10 @@ describe('enabling', () => {
     ]) {
       await rehearse(scene())
       expect((await draft()).testSignInAt).toBeDefined()
-      await update('draft', change)
+      await providers.update('draft', change)
       expect(await draft()).toMatchObject({ testSignInAt: undefined, testSignInUserId: undefined })
     }
-    await expect(enable()).rejects.toThrow('has not been rehearsed')
+    await expect(enable()).rejects.toThrow('no test sign-in has passed')
   })
 
   it('can be done without, and the event says so; so does that of a provider connected from code', async () => {
@@ -775,7 +777,7 @@ describe('enabling', () => {
     expect((await events('provider-connected'))[1]).not.toHaveProperty('rehearsal')
   })
 
-  it('what is enabled already asks for nothing', async () => {
+  it('an enabled provider requires nothing', async () => {
     await open()
     await portal.sso.providers.enable('acme')
     expect(await events('provider-changed')).toEqual([{ slug: 'acme', actor: 'code', change: 'enabled' }])
@@ -789,7 +791,7 @@ describe('the first provider of a portal, with which the classic login goes off'
     await portal.sso.providers.disable('acme')
   }
 
-  it('is enabled when somebody who has an account has just come in with it', async () => {
+  it('is enabled after a test sign-in of an existing user', async () => {
     await openFirst()
     await rehearse(scene())
     await enable()
@@ -799,13 +801,13 @@ describe('the first provider of a portal, with which the classic login goes off'
   })
 
   it.each([
-    ['nobody whom the portal knows', { email: 'new@example.com' }],
-    ['an address that has to be proven', { email_verified: false }],
+    ['no known user', { email: 'new@example.com' }],
+    ['an address that has to be verified', { email_verified: false }],
   ])('is not when the rehearsal ended with %s', async (_what, person) => {
     await openFirst({ mailer: codes })
     provider.person = { ...provider.person, ...person }
     await rehearse(scene())
-    await expect(enable()).rejects.toThrow(/ended with nobody who has an account here.*only way in/)
+    await expect(enable()).rejects.toThrow(/ended without an existing user.*only sign-in method/)
     // Beside another one it would be.
     await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     await enable()
@@ -820,7 +822,7 @@ describe('the first provider of a portal, with which the classic login goes off'
         .where({ slug: 'draft' })
         .update({ test_sign_in_at: new Date(Date.now() - hours * 3_600_000).toISOString() })
     await rehearsed(12.1)
-    await expect(enable()).rejects.toThrow(/more than 12 hours ago.*only way in/)
+    await expect(enable()).rejects.toThrow(/older than 12 hours.*only sign-in method/)
     await rehearsed(11.9)
     await enable()
   })
@@ -832,6 +834,8 @@ describe('the first provider of a portal, with which the classic login goes off'
       .knex('sso_providers')
       .where({ portal: 'south' })
       .update({ test_sign_in_at: new Date().toISOString() })
-    await expect(portal.sso.providers.enable('acme', { portal: 'south' })).rejects.toThrow('only way in')
+    await expect(portal.sso.providers.enable('acme', { portal: 'south' })).rejects.toThrow(
+      'only sign-in method',
+    )
   })
 })

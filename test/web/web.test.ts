@@ -156,7 +156,7 @@ describe('a post from another site (CSRF)', () => {
     )
     // This page posts the response again from our own origin, where the attempt is missing as well.
     expect(seen.status).toBe(200)
-    const fields = { ...Object.fromEntries(stolen.searchParams), portal_sso_posted_again: '1' }
+    const fields = { ...Object.fromEntries(stolen.searchParams), portal_sso_reposted: '1' }
     expect((await victim.post(`${portal.url}/login/acme/callback`, fields)).status).toBe(400)
     expect((await victim.get(`${portal.url}/portal`)).status).toBe(302)
   })
@@ -335,7 +335,7 @@ describe('every response', () => {
     await post('/logout', {}, { 'sec-fetch-site': 'cross-site' })
     await post('/register', { name: 'x'.repeat(70_000) })
     await post('/login/acme/callback', { code: 'x', state: 'x' })
-    await post('/login/acme/callback', { code: 'x', state: 'x', portal_sso_posted_again: '1' })
+    await post('/login/acme/callback', { code: 'x', state: 'x', portal_sso_reposted: '1' })
     const start = await get('/login/acme?returnTo=/portal/secret')
     const answered = await visitor.get(start.location!)
     const callback = answered.location!.replace(portal.url, '')
@@ -392,10 +392,10 @@ describe('every response', () => {
     expect([...names].sort()).toEqual([
       '__Host-portal-sso',
       '__Host-sso-attempt',
-      '__Host-sso-last',
-      '__Host-sso-left',
+      '__Host-sso-last-provider',
       '__Host-sso-logout',
       '__Host-sso-registration',
+      '__Host-sso-signed-out',
     ])
     for (const line of set) {
       const attributes = line
@@ -474,7 +474,7 @@ describe('the Cookie header', () => {
     provider.reset()
     const { newest, largest } = await openTabs()
     expect(visitor.cookieNames(portal.url)).toEqual(
-      expect.arrayContaining(['__Host-portal-sso', '__Host-sso-last', '__Host-sso-registration']),
+      expect.arrayContaining(['__Host-portal-sso', '__Host-sso-last-provider', '__Host-sso-registration']),
     )
     expect(largest).toBeGreaterThan(5000)
     expect(largest).toBeLessThan(7 * 1024)
@@ -506,7 +506,7 @@ describe('the Cookie header', () => {
       'portal-sso=s%3A; portal-sso=%ff; portal-sso=s%3A..%2f',
       'sso-registration=eyJhbGciOiJkaXIifQ....; __proto__=1; constructor=2; toString=3',
       '=; ;; a; =b; "',
-      'sso-last=<script>; sso-last=//evil.example',
+      'sso-last-provider=<script>; sso-last-provider=//evil.example',
       Array.from({ length: 150 }, (_, n) => `sso-attempt-${n}=${'x'.repeat(60)}`).join('; '),
     ].map((cookie) => [cookie.slice(0, 60), cookie]),
   )('may be forged without harm: %s', async (_start, cookie) => {

@@ -1,0 +1,60 @@
+import type { Request, RequestHandler } from 'express'
+import type { ErrorHandler } from '../events/error-handler.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { Core } from '../web/core.ts'
+import { asyncHandler } from '../web/handler.ts'
+import { BreakGlass, BreakGlassCookie } from './break-glass.ts'
+
+interface ClassicLoginModules {
+  /** the host's own exceptions */
+  readonly allowsClassic: (req: Request) => boolean
+  readonly errorHandler: ErrorHandler
+  readonly table: ProvidersTable
+}
+
+/** Closes the host's password login while a provider is enabled, with the operator's exceptions. */
+export class ClassicLogin {
+  readonly breakGlass: BreakGlass
+  readonly breakGlassCookie: BreakGlassCookie
+  readonly #core: Core
+  readonly #modules: ClassicLoginModules
+
+  constructor(core: Core, modules: ClassicLoginModules & { events: EventLog; oneTimeLinks: OneTimeLinks }) {
+    this.breakGlass = new BreakGlass(core, modules.events, modules.oneTimeLinks)
+    this.breakGlassCookie = new BreakGlassCookie(core)
+    this.#core = core
+    this.#modules = modules
+  }
+
+  /** Whether this browser may use the classic login although a provider is enabled. */
+  async isAllowed(req: Request): Promise<boolean> {
+    return this.#modules.allowsClassic(req) || (await this.breakGlassCookie.isOpen(req))
+  }
+
+  /**
+   * For the host's password handler: an attacker with a stolen password would bypass the provider's second factor. It stays
+   * closed if the database does not answer.
+   *
+   * @param limitRefusals passes a limited number of refusals per client, because programs try many passwords
+   */
+  gate(limitRefusals: RequestHandler): RequestHandler {
+    const { errorHandler, table } = this.#modules
+    const gate = asyncHandler(async (req, _res, next) => {
+      if (!(await this.isAllowed(req)) && (await table.anyEnabled(this.#core.portalOf(req))))
+        throw new PortalSsoError(
+          'classic_login_off',
+          'the classic login is disabled while a provider is enabled',
+        )
+      next()
+    })
+    return (req, res, next) => {
+      gate(req, res, (refusal?: unknown) => {
+        if (!refusal) return next()
+        limitRefusals(req, res, (error?: unknown) => errorHandler.handle(error ?? refusal, req, res, next))
+      })
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import type { Request, RequestHandler, Response } from 'express'
+import type { Mail } from '../mail/mail.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { PendingRegistration } from '../sign-in/pending-registration.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import type { Core } from '../web/core.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { Pages } from '../web/pages.ts'
+import { EmailVerifications } from './email-verification.ts'
+import { EmailVerificationPages } from './email-verification-pages.ts'
+import { EmailVerificationsTable } from './email-verifications-table.ts'
+import type { RegistrationFormOptions } from './registration-form.ts'
+
+type Step = (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>
+
+/** What it takes to send and check codes. */
+export interface EmailVerification {
+  readonly codes: EmailVerifications
+  readonly pages: EmailVerificationPages
+  readonly mail: Mail
+}
+
+/** The steps of a user who is new, or has to prove an address first. Their identity waits in a sealed cookie. */
+export class Registrations {
+  readonly form: RegistrationFormOptions
+  /** left out without a mailer */
+  readonly emailVerification: EmailVerification | undefined
+  readonly #core: Core
+  readonly #modules: { signIn: SignIn; table: ProvidersTable }
+
+  constructor(
+    core: Core,
+    modules: {
+      form: RegistrationFormOptions
+      pages: Pages
+      secrets: readonly string[]
+      /** left out without a mailer */
+      mail: Mail | undefined
+      signIn: SignIn
+      table: ProvidersTable
+    },
+  ) {
+    const { form, pages, mail, secrets, table } = modules
+    this.#core = core
+    this.#modules = modules
+    this.form = form
+    this.emailVerification = mail && {
+      codes: new EmailVerifications(new EmailVerificationsTable(core.knex), secrets),
+      pages: new EmailVerificationPages(core, pages, table),
+      mail,
+    }
+  }
+
+  /**
+   * Runs a step if this browser has a pending registration.
+   *
+   * @param belongsTo who may take the step while signed in; default: nobody
+   */
+  step(act: Step, belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean): RequestHandler {
+    return asyncHandler(async (req, res) => {
+      const { homePath, portalOf, urls } = this.#core
+      const { pendingRegistrations, refusals } = this.#modules.signIn
+      const portal = portalOf(req)
+      const pending = await pendingRegistrations.find(req, portal)
+      const { requestedByUser, provider: slug, returnTo } = pending ?? {}
+      // Another attempt from here would be a sign-in, as another user.
+      const backHref = requestedByUser && req.user ? urls.path('/account/security') : undefined
+      try {
+        if (req.user && !(pending && belongsTo?.(req.user, pending))) {
+          // It may be another user's.
+          pendingRegistrations.clear(res)
+          return res.redirect(303, homePath)
+        }
+        // A request of a user who has signed out since must not become the next user's registration.
+        if (!pending || (pending.requestedByUser && !belongsTo))
+          throw new PortalSsoError('registration_gone', 'this browser has no pending registration')
+        await act(req, res, pending, await this.#unchangedProvider(pending))
+      } catch (error) {
+        const provider = slug === undefined ? undefined : { slug }
+        await refusals.refuse(req, res, error, { portal, provider, returnTo, backHref })
+      }
+    })
+  }
+
+  /** A provider that was disabled or changed since does not vouch for the identity any more. */
+  async #unchangedProvider(pending: PendingRegistration): Promise<Provider> {
+    const { portal, provider: slug, providerId, version } = pending
+    const provider = await this.#modules.table.find(portal, slug)
+    if (!provider?.enabled || provider.id !== providerId || provider.version !== version)
+      throw new PortalSsoError('provider_changed', 'the provider was changed during the registration')
+    return provider
+  }
+}

@@ -1,0 +1,88 @@
+import type { Request } from 'express'
+import type { Knex } from 'knex'
+import type { Identity } from '../oidc/identity.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { IdentitiesTable } from '../users/identities-table.ts'
+
+export interface StartedSession {
+  provider: Provider
+  identity: Identity
+  userId: string
+  /** linked a moment ago because another link has the same Entra account */
+  relinked: boolean
+}
+
+interface ConfirmationModules {
+  readonly identities: IdentitiesTable
+  readonly sessions: Sessions
+  readonly table: ProvidersTable
+}
+
+/**
+ * Ends a session that has just started if its provider, its link or its session at the provider ended in the meantime. The
+ * session's row exists by now, so anything that happens later finds it.
+ */
+export class SessionConfirmation {
+  readonly #knex: Knex
+  readonly #modules: ConfirmationModules
+
+  constructor(knex: Knex, modules: ConfirmationModules) {
+    this.#knex = knex
+    this.#modules = modules
+  }
+
+  async confirmOrEnd(req: Request, session: StartedSession): Promise<void> {
+    try {
+      // Too old for the stored logout notices: the provider may have ended its session.
+      const isConfirmed =
+        this.#modules.sessions.logoutTokens.covers(session.identity) && (await this.#confirm(session))
+      if (!isConfirmed) throw await this.#findReason(session)
+    } catch (error) {
+      await this.#modules.sessions.end(req)
+      throw error
+    }
+  }
+
+  /** Checks all conditions in one statement, and records the use of the link. */
+  async #confirm({ provider, identity, userId }: StartedSession): Promise<boolean> {
+    const { portal, id: providerId } = provider
+    const { issuer, subject, entra } = identity
+    const now = new Date().toISOString()
+    // Both are set at once, and never replaced.
+    const account = entra && {
+      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
+      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
+    }
+    const confirmed = await this.#knex('sso_identities')
+      .where({ portal, issuer, subject, user_id: userId })
+      .whereExists(this.#enabledRow(provider, now))
+      .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
+      .update({ last_used_at: now, provider_id: providerId, ...account })
+    return confirmed === 1
+  }
+
+  #enabledRow({ id, portal, slug, version }: Provider, now: string): Knex.QueryBuilder {
+    return this.#knex('sso_providers')
+      .select('id')
+      .where({ id, portal, slug, version, enabled: true })
+      .whereNull('removed_at')
+      .where((retirement) => retirement.whereNull('retire_at').orWhere('retire_at', '>', now))
+  }
+
+  async #findReason({ provider, identity, userId, relinked }: StartedSession): Promise<PortalSsoError> {
+    const { identities, table } = this.#modules
+    const { portal, slug, id, version } = provider
+    const current = await table.find(portal, slug)
+    const isUnchanged = current?.id === id && current.version === version
+    // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
+    if (relinked && !isUnchanged) await identities.unlinkRelinked(portal, identity)
+    if (!isUnchanged || !current.enabled)
+      return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')
+    if ((await identities.findUserId(portal, identity)) !== userId)
+      return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
+    return new PortalSsoError('signed_out_meanwhile', 'the provider ended its session during the sign-in')
+  }
+}

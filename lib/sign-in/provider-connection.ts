@@ -1,0 +1,135 @@
+import type { Request, RequestHandler, Response, Router } from 'express'
+import type { PassportStatic } from 'passport'
+import type { HttpClients } from '../oidc/http-client.ts'
+import type { Identity } from '../oidc/identity.ts'
+import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
+import { signingKeyOf } from '../providers/client-key.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import type { Attempts } from './attempts.ts'
+import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
+
+/** Providers sometimes move an endpoint. */
+const metadataTtlMs = 3_600_000
+/** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
+const strategyGraceMs = 60_000
+
+/** What the connections of all providers share. */
+export interface ConnectionContext {
+  readonly urls: PortalUrls
+  readonly attempts: Attempts
+  readonly table: ProvidersTable
+  readonly outbound: HttpClients
+  readonly passport: InstanceType<PassportStatic['Passport']>
+  buildRouter(connection: ProviderConnection): Router
+}
+
+/** The router, the client and the Passport strategy of one version of a provider's row. */
+export class ProviderConnection {
+  readonly provider: Provider
+  readonly router: Router
+  /** Passport gets strategies by name: given an instance, it would mix up concurrent requests. */
+  readonly strategyName: string
+  readonly #context: ConnectionContext
+  #client:
+    | { building: Promise<ProviderClient>; expiresAt: number; referenced: string | undefined }
+    | undefined
+  #dropped = false
+
+  constructor(provider: Provider, strategyName: string, context: ConnectionContext) {
+    this.provider = provider
+    this.strategyName = strategyName
+    this.#context = context
+    this.router = context.buildRouter(this)
+  }
+
+  /**
+   * Reads the provider's metadata when it is first needed. Concurrent callers share one build; a failed one is not kept.
+   *
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata, or its secret cannot be read
+   */
+  async client(): Promise<ProviderClient> {
+    const referenced = await this.#readReference()
+    if (this.#client && this.#client.referenced === referenced && Date.now() < this.#client.expiresAt)
+      return await this.#client.building
+    const expiresAt = Date.now() + metadataTtlMs
+    const current = { building: this.#buildClient(referenced), expiresAt, referenced }
+    this.#client = current
+    try {
+      return await current.building
+    } catch (error) {
+      if (this.#client === current) this.#client = undefined
+      throw error
+    }
+  }
+
+  /**
+   * Starts an attempt in this browser.
+   *
+   * @returns the URL of the authorization request
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata
+   */
+  async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
+    await this.client()
+    return await new Promise((resolve, reject) => {
+      const step = { ...request, step: 'begin', onRedirectUrl: resolve } satisfies Begin
+      const run = this.#context.passport.authenticate(this.strategyName, step as object) as RequestHandler
+      run(req, res, reject)
+    })
+  }
+
+  /**
+   * Validates the authorization response and the tokens.
+   *
+   * @throws PortalSsoError if any check fails
+   */
+  async authenticate(req: Request, res: Response, received: Omit<Finish, 'step'>): Promise<Identity> {
+    await this.client()
+    return await new Promise((resolve, reject) => {
+      const step = { ...received, step: 'finish' } satisfies Finish
+      const done = (error: unknown, identity?: unknown) => {
+        if (error || !identity) reject(error ?? new PortalSsoError('answer_invalid', 'the strategy failed'))
+        else resolve(identity as Identity)
+      }
+      const { passport } = this.#context
+      const run = passport.authenticate(this.strategyName, step as object, done) as RequestHandler
+      run(req, res, reject)
+    })
+  }
+
+  /** Unregisters the strategy once no response can be in flight any more. */
+  drop(): void {
+    this.#dropped = true
+    setTimeout(() => this.#context.passport.unuse(this.strategyName), strategyGraceMs).unref()
+  }
+
+  /** Read at each use, so that a rotated secret applies at once, and a reference that is no longer allowed is refused. */
+  async #readReference(): Promise<string | undefined> {
+    const { clientSecretReference } = this.provider
+    if (clientSecretReference === undefined) return undefined
+    try {
+      return await this.#context.table.readSecretReference(clientSecretReference)
+    } catch (cause) {
+      throw new PortalSsoError('provider_unavailable', 'the client secret cannot be read', { cause })
+    }
+  }
+
+  async #buildClient(referenced: string | undefined): Promise<ProviderClient> {
+    const { provider } = this
+    const { attempts, outbound, passport, table, urls } = this.#context
+    const credentials = {
+      clientSecret: referenced ?? (await table.clientSecret(provider)),
+      signingKey: async () => await signingKeyOf(await table.clientKeys(provider), Date.now()),
+    }
+    const httpClient = outbound.clientFor(provider.id, provider)
+    const client = await createProviderClient(provider, credentials, httpClient).catch((cause: unknown) => {
+      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+    })
+    const callbackUrl = urls.callback(provider.slug, provider.portal)
+    passport.use(this.strategyName, new ProviderStrategy(provider, client, attempts, callbackUrl))
+    if (this.#dropped) this.drop()
+    return client
+  }
+}
