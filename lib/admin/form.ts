@@ -51,11 +51,19 @@ export function connectFields(preset: Preset): SettingField[] {
   )
 }
 
-/** The controls of a connected provider. A secret is never filled in. */
-export function editFields(preset: Preset): SettingField[] {
+/**
+ * The controls of a connected provider. A secret is never filled in.
+ *
+ * @param reference where the client secret is read from, if it is not stored
+ */
+export function editFields(preset: Preset, reference?: string): SettingField[] {
+  const hint =
+    reference === undefined
+      ? 'Leave it empty to keep the saved one.'
+      : `It is read from ${reference}. Only code and the command line can change it, the issuer and the certificate authority.`
   return fieldsFor(preset).map((field) =>
     field.control === 'password'
-      ? { ...field, hint: 'Leave it empty to keep the saved one.' }
+      ? { ...field, hint }
       : { ...field, wide: field.wide ?? field.name === 'issuer' },
   )
 }

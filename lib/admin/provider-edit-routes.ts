@@ -79,8 +79,8 @@ async function showForm(context: AdminContext, req: Request, res: Response, form
   })
 }
 
-function fieldsOf({ preset }: Provider): SettingField[] {
-  return editFields(presetOf(preset) as Preset)
+function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
+  return editFields(presetOf(preset) as Preset, clientSecretReference)
 }
 
 /** The saved settings beside what was entered on top of an older version. */

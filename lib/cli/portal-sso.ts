@@ -20,12 +20,12 @@ const program = new Command('portal-sso')
     'after',
     `
 Environment:
-  DATABASE_URL       postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
-  SSO_SECRET         the portal's secret; several, newest first, separated by spaces
-  BASE_URL           public origin of the portal (default http://localhost:3000)
-  MOUNT_PATH         where sso.router() is mounted (default /)
-  REDIS_URL          checked by doctor
-  ALLOWED_ADDRESSES  addresses of providers in a private network, such as 10.20.0.0/16
+  DATABASE_URL                   postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
+  SSO_SECRET                     the portal's secret; several, newest first, separated by spaces
+  BASE_URL                       public origin of the portal (default http://localhost:3000)
+  MOUNT_PATH                     where sso.router() is mounted (default /)
+  REDIS_URL                      checked by doctor
+  ALLOWED_ADDRESSES              addresses of providers in a private network, such as 10.20.0.0/16
   SECRET_REFERENCES_ENV          names of variables that env:NAME may refer to, a regular expression
   SECRET_REFERENCES_DIRECTORIES  folders of files that file:/path may refer to, separated by spaces`,
   )

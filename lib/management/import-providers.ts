@@ -100,9 +100,9 @@ function connectStep(
   { given, ...options }: StepOptions,
 ): Step {
   // A file cannot set a reference: its author would choose which of our secrets is sent to the issuer.
-  const { clientSecretReference: inFile, ...rest } = settings
-  const { clientSecretReference: named } = readChanges({ clientSecretReference: inFile } as ProviderChanges)
-  const input: ProviderInput = { ...rest, ...given, slug, preset, enabled: false }
+  const { clientSecretReference } = settings
+  const { clientSecretReference: named } = readChanges({ clientSecretReference } as ProviderChanges)
+  const input: ProviderInput = { ...withoutCodeOnly(settings), ...given, slug, preset, enabled: false }
   if (needsSecret(readInput(input).settings)) {
     const reason = named
       ? `its client secret is missing; to read it from ${named}, as the file says, give that reference in \`clientSecrets\``
@@ -137,8 +137,12 @@ function updateStep(
 
 /** The given secret or reference replaces the file's reference. */
 function changesIn({ settings }: ProviderInFile, given: GivenSecret): ProviderChanges {
-  const { clientSecretReference: _, ...rest } = settings
-  return (Object.keys(given).length > 0 ? rest : settings) as ProviderChanges
+  return Object.keys(given).length > 0 ? withoutCodeOnly(settings) : settings
+}
+
+function withoutCodeOnly(settings: ProviderInFile['settings']): ProviderChanges {
+  const codeOnly: string[] = settingNamesWhere((setting) => setting.codeOnly)
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => !codeOnly.includes(name)))
 }
 
 /** Why a file may not change this: its author could sign in as anyone, or receive a client secret. */
@@ -157,7 +161,7 @@ function refusalOf(
     assertMayReference(readChanges(fileChanges), 'file', existing)
     return undefined
   } catch (error) {
-    return describeError(error)
+    return reasonOf(error)
   }
 }
 
@@ -191,6 +195,10 @@ async function failureOf(run: () => Promise<unknown>): Promise<Partial<ImportRes
     await run()
     return {}
   } catch (error) {
-    return { outcome: 'failed', reason: describeError(error) }
+    return { outcome: 'failed', reason: reasonOf(error) }
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof ManagementError ? error.message : describeError(error)
 }

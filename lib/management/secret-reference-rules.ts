@@ -18,7 +18,7 @@ export function assertMayReference(
   before?: Provider,
 ): void {
   if (source === undefined || source === 'code') return
-  const guarded: SettingName[] = ['clientSecretReference']
+  const guarded: SettingName[] = settingNamesWhere(({ codeOnly }) => codeOnly)
   if (before?.clientSecretReference !== undefined)
     guarded.push('clientSecret', ...settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient))
   const issues: Issue[] = guarded
@@ -30,7 +30,7 @@ export function assertMayReference(
       path,
       message:
         before?.clientSecretReference === undefined
-          ? 'only code and the command line can set a reference'
+          ? 'only code and the command line can set it'
           : 'only code and the command line can change it, because the client secret of this provider is a reference',
     }))
   if (issues.length > 0) throw new ManagementError('not_allowed', issues)

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { describeError, ManagementError } from '../shared/errors.ts'
+import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
 import { type Check, type Provider, slugSchema } from './provider.ts'
@@ -314,7 +314,8 @@ export class ProvidersTable {
     try {
       return await this.secretBox.open(sealed, context)
     } catch (error) {
-      throw new ManagementError('conflict', describeError(error))
+      if (!(error instanceof ConfigurationError)) throw error
+      throw new ManagementError('conflict', error.message)
     }
   }
 

@@ -133,7 +133,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     provider.faults.clientKeysAt = `${portal.url}/login/nobody/jwks.json`
     expect(credentials((await portal.sso.providers.test('acme')).checks)).toMatchObject({
       result: 'failed',
-      remedy: expect.stringMatching(/Enter the JWKS URI/),
+      hint: expect.stringContaining('enter the URL of the public keys'),
     })
   })
 

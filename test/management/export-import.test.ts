@@ -334,7 +334,7 @@ describe('a malformed or hostile file', () => {
       const before = await to.sso.providers.list()
       provider.requests.length = 0
       const report = await imported(fileOf({ ...settings(), prompt: 'login' }), { update: true })
-      const names = Object.keys(settings()).join(', ')
+      const names = Object.keys(settings()).sort().join(', ')
       expect(report).toMatchObject([
         {
           outcome: 'failed',

@@ -275,7 +275,7 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       const visitor = await signIn('acme', hosts)
       store.destroy = (_sid, done) => done?.(new Error('the store is away'))
       await hosts.sso.providers.disable('acme', { endSessions: true })
-      expect(hosts.logs.some(({ message }) => message.includes('they let nobody in'))).toBe(true)
+      expect(hosts.logs.some(({ message }) => message.includes('they admit nobody'))).toBe(true)
       expect(await isIn(visitor, hosts)).toBe(false)
     })
 

@@ -128,8 +128,8 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
       rotating.sso.rotateSecrets(),
       during.sso.providers.update('acme', { clientSecret: 'a new client secret' }),
       during.sso.providers.rotateClientKey('keys').catch((error: Error) => {
-        // Told, so that it can be done again: never lost.
-        expect(error.message).toContain('meanwhile: try again')
+        // Reported, so that the operator can repeat it; no key is lost.
+        expect(error.message).toContain('at the same time: try again')
       }),
     ])
     provider.faults.clientSecrets = ['a new client secret']

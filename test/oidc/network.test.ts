@@ -124,7 +124,7 @@ describe('a provider behind a proxy, with a CA of its own', () => {
     ['403 Forbidden', /Proxy response \(403\)/],
     ['302 Found', /Proxy response \(302\)/],
     ['nonsense', /Invalid status code/],
-    ['never', /no answer within 1000 ms$/],
+    ['never', /no response within 1000 ms$/],
   ])('fails within the time limit while the proxy responds with %s', async (refuses, reason) => {
     proxy.refuses = refuses
     const failure = await failureOf(ask(discovery(), behind()))
@@ -248,7 +248,7 @@ describe('the network settings of a provider', () => {
     const asked = proxy.asked.length
     const changes = { certificateAuthority: stranger.cert + authority.cert, proxy: proxy.url }
     await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(
-      'clientSecret: give the client secret again when other certificates are believed',
+      'clientSecret: enter the client secret again, because the certificate authority changes',
     )
     expect(proxy.asked).toHaveLength(asked)
     await portal.sso.providers.update('acme', { ...changes, clientSecret: provider.clientSecret })
@@ -258,7 +258,7 @@ describe('the network settings of a provider', () => {
   it('send no stored client secret after the certificate authority is removed', async () => {
     await portal.connect(provider, behind())
     await expect(portal.sso.providers.update('acme', { certificateAuthority: null })).rejects.toThrow(
-      'clientSecret: give the client secret again when other certificates are believed',
+      'clientSecret: enter the client secret again, because the certificate authority changes',
     )
   })
 })

@@ -4,16 +4,13 @@ import knexModule, { type Knex } from 'knex'
 import { migrate } from '../../lib/database/migrate.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
-import { ProvidersTable } from '../../lib/providers/providers-table.ts'
-import { SecretReferences } from '../../lib/providers/secret-references.ts'
+import type { ProvidersTable } from '../../lib/providers/providers-table.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import type { Sessions } from '../../lib/sessions/sessions.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/confirm-session.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
-import { testSecret } from '../support/portal.ts'
-import { newProvider } from '../support/providers.ts'
+import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 describe.each(databases)('a session that has just started (%s)', (_name, fresh) => {
   let database: FreshDatabase
@@ -35,7 +32,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
     await database.drop()
   })
   beforeEach(async () => {
-    providersTable = new ProvidersTable(knex, new SecretBox([testSecret]), new SecretReferences())
+    providersTable = openProvidersTable(knex)
     identities = new IdentitiesTable({ knex })
     logoutTokens = new LogoutTokensTable(knex)
     endedSessions = 0

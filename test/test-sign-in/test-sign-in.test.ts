@@ -727,10 +727,12 @@ describe('enabling', () => {
 
   it('requires a passed test sign-in, and tells what to do', async () => {
     await open()
-    await expect(enable()).rejects.toThrow(/"draft" has not been rehearsed.*providers test-sign-in draft/)
+    await expect(enable()).rejects.toThrow(
+      /no test sign-in has passed .*"draft".*providers test-sign-in draft/,
+    )
     provider.faults.signature = 'bad'
     await rehearse(scene())
-    await expect(enable()).rejects.toThrow('has not been rehearsed')
+    await expect(enable()).rejects.toThrow('no test sign-in has passed')
     provider.reset()
     await rehearse(scene())
     await enable({ actor: 'grace' })
@@ -743,9 +745,9 @@ describe('enabling', () => {
   it('requires a new one after a change that affects sign-in, and only then', async () => {
     await open({ mailer: codes })
     await rehearse(scene())
-    const { update } = portal.sso.providers
+    const { providers } = portal.sso
     const soon = '2030-01-31'
-    await update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
+    await providers.update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
     expect((await draft()).testSignInAt).toBeDefined()
     for (const change of [
       { emailClaim: 'upn' },
@@ -756,10 +758,10 @@ describe('enabling', () => {
     ]) {
       await rehearse(scene())
       expect((await draft()).testSignInAt).toBeDefined()
-      await update('draft', change)
+      await providers.update('draft', change)
       expect(await draft()).toMatchObject({ testSignInAt: undefined, testSignInUserId: undefined })
     }
-    await expect(enable()).rejects.toThrow('has not been rehearsed')
+    await expect(enable()).rejects.toThrow('no test sign-in has passed')
   })
 
   it('can be done without, and the event says so; so does that of a provider connected from code', async () => {
@@ -805,7 +807,7 @@ describe('the first provider of a portal, with which the classic login goes off'
     await openFirst({ mailer: codes })
     provider.person = { ...provider.person, ...person }
     await rehearse(scene())
-    await expect(enable()).rejects.toThrow(/ended with nobody who has an account here.*only way in/)
+    await expect(enable()).rejects.toThrow(/ended without an existing user.*only sign-in method/)
     // Beside another one it would be.
     await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     await enable()
@@ -820,7 +822,7 @@ describe('the first provider of a portal, with which the classic login goes off'
         .where({ slug: 'draft' })
         .update({ test_sign_in_at: new Date(Date.now() - hours * 3_600_000).toISOString() })
     await rehearsed(12.1)
-    await expect(enable()).rejects.toThrow(/more than 12 hours ago.*only way in/)
+    await expect(enable()).rejects.toThrow(/older than 12 hours.*only sign-in method/)
     await rehearsed(11.9)
     await enable()
   })
@@ -832,6 +834,8 @@ describe('the first provider of a portal, with which the classic login goes off'
       .knex('sso_providers')
       .where({ portal: 'south' })
       .update({ test_sign_in_at: new Date().toISOString() })
-    await expect(portal.sso.providers.enable('acme', { portal: 'south' })).rejects.toThrow('only way in')
+    await expect(portal.sso.providers.enable('acme', { portal: 'south' })).rejects.toThrow(
+      'only sign-in method',
+    )
   })
 })
