@@ -86,15 +86,15 @@ async function takeAdminPages(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Test sign-in' }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
   await page.getByRole('heading', { name: /^The test sign-in/ }).waitFor()
-  await picture(page, 'admin-rehearsal')
+  await picture(page, 'admin-test-sign-in')
 }
 
 const account = '/account/security'
 
-async function signedIn(browser: Browser, options: BrowserContextOptions, actor: string): Promise<Page> {
+async function signedIn(browser: Browser, options: BrowserContextOptions, provider: string): Promise<Page> {
   const page = await browser.newPage({ colorScheme: 'light', ...options })
   await page.goto(`${portal.url}/login?returnTo=${account}`)
-  await page.getByRole('link', { name: actor }).click()
+  await page.getByRole('link', { name: provider }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
   await page.waitForURL(portal.url + account)
   return page
