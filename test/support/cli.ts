@@ -16,48 +16,48 @@ export interface Ended {
 }
 
 export interface Circumstances {
-  /** `undefined` takes a variable away */
+  /** `undefined` removes a variable */
   env?: Record<string, string | undefined>
   input?: string
 }
 
 export interface Conversation {
   code: number | null
-  /** all that was on the screen */
+  /** the whole output on the terminal */
   screen: string
-  /** how many questions came */
+  /** number of questions that were answered */
   answered: number
 }
 
-/** Spaces would separate several. */
+/** Without spaces, which would separate several secrets. */
 export const cliSecret = 'a-secret-for-tests-that-is-longer-than-32-characters'
 
 type Knex = ReturnType<typeof connectDatabase>['knex']
 
-/** The program `portal-sso`, run as a process of its own over a database in a folder of its own. */
+/** Runs the program `portal-sso` as a process, with a temporary folder and database. */
 export interface Cli {
-  /** anew at every `renew` */
+  /** changes with every `renew` */
   readonly folder: string
   databaseUrl: string
-  /** A new folder with a new database in it, its tables made. */
+  /** Creates a new folder with a migrated database. */
   renew(): Promise<void>
-  /** Runs a command without a terminal, as a script does. */
+  /** Runs a command without a terminal, like a script. */
   run(args: readonly string[], circumstances?: Circumstances): Promise<Ended>
-  /** Runs a command that must refuse. @returns what it said: one sentence, never a stack trace, never one of `secrets` */
+  /** Runs a command that must fail. @returns its error: one sentence, without a stack trace and without `secrets` */
   refusal(args: readonly string[], circumstances?: Circumstances): Promise<string>
-  /** At a terminal: gives an answer as soon as its question is there, or does what is to be done then. */
+  /** Runs a command at a terminal, and answers each question (or calls a function) as soon as it appears. */
   converse(
     args: string[],
     answers: [question: string, answer: string | ((screen: string) => Promise<unknown>)][],
     env?: Circumstances['env'],
   ): Promise<Conversation>
   withDatabase<T>(act: (knex: Knex) => Promise<T>): Promise<T>
-  /** The same acts from code, to prepare what a command meets and to see what it did. */
+  /** Uses the code API, to prepare a command and to check its effect. */
   fromCode<T>(act: (sso: PortalSso) => Promise<T>): Promise<T>
   close(): void
 }
 
-/** @param secrets what no refusal may say */
+/** @param secrets values that no error may contain */
 export async function startCli(...secrets: string[]): Promise<Cli> {
   const built = await build()
   const program = path.join(built, 'lib', 'cli', 'portal-sso.js')
@@ -81,7 +81,7 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
     },
     async run(args, { env, input = '' } = {}) {
       const child = spawn(process.execPath, [program, ...args], { env: environment(env) })
-      child.stdin.on('error', () => {}) // it may have ended without reading
+      child.stdin.on('error', () => {}) // the command may exit without reading
       child.stdin.end(input)
       const said = { stdout: '', stderr: '' }
       for (const stream of ['stdout', 'stderr'] as const)
@@ -93,7 +93,7 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
     },
     async refusal(args, circumstances) {
       const { code, stdout, stderr } = await cli.run(args, circumstances)
-      // Before it, there may be a line that says what takes a while.
+      // A progress line may precede the error.
       expect({ code, stderr }).toEqual({
         code: 1,
         stderr: expect.stringMatching(/^(\w+ing .*…\n)?[^\n]+\n$/),
@@ -156,14 +156,14 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
   return cli
 }
 
-// swc knows an option more than its types do.
+// This option is missing in swc's types.
 const jsc: JscConfig & { rewriteRelativeImportExtensions: true } = {
   target: 'es2023',
   parser: { syntax: 'typescript' },
   rewriteRelativeImportExtensions: true,
 }
 
-/** The program as JavaScript, once for all commands: it starts in half the time. @returns its folder */
+/** Compiles the program once for all commands, which then start in half the time. @returns the folder */
 async function build(): Promise<string> {
   const to = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-built-'))
   for (const name of ['node_modules', 'package.json', 'views'])

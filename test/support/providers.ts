@@ -1,6 +1,6 @@
 import type { NewProvider } from '../../lib/providers/settings.ts'
 
-/** A row of a provider that nobody ever asks. */
+/** The row of a provider that no test sends requests to. */
 export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
   return {
     portal: 'default',
