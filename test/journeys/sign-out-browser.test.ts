@@ -191,7 +191,7 @@ describe('signing out, in a real browser', () => {
       expect(await flaws(person)).toEqual([])
       await page.goto(`${portal.url}/host`)
       await person.choose('Leave')
-      expect(await person.reads()).toContain('goes on')
+      expect(await person.reads()).toContain('You are still signed in to Northwind ID')
       expect(await flaws(person)).toEqual([])
       await person.choose('Not now')
       expect(await person.reads()).toContain('You may still be signed in at your provider')
