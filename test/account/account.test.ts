@@ -45,9 +45,9 @@ async function portalWithPeople(options: TestPortalOptions = {}): Promise<TestPo
   return portal
 }
 
-/** Who comes from a provider next, and as which subject. */
-function isThere(at: FaultyProvider, who: string, subject = who): void {
-  at.person = { sub: subject, email: `${who}@example.com`, email_verified: true }
+/** Sets the user whom a provider signs in next. */
+function setPerson(at: FaultyProvider, name: string, subject = name): void {
+  at.person = { sub: subject, email: `${name}@example.com`, email_verified: true }
 }
 
 async function signIn(portal: TestPortal, visitor = new Visitor(), slug = 'acme'): Promise<Visitor> {
@@ -58,7 +58,7 @@ async function signIn(portal: TestPortal, visitor = new Visitor(), slug = 'acme'
 
 const isIn = async (portal: TestPortal, visitor: Visitor) =>
   (await visitor.get(`${portal.url}/portal`)).status === 200
-const whoIs = async (portal: TestPortal, visitor: Visitor) =>
+const signedInAs = async (portal: TestPortal, visitor: Visitor) =>
   (JSON.parse((await visitor.get(`${portal.url}/portal`)).body) as { user: { email: string } }).user.email
 
 const account = (portal: TestPortal, visitor: Visitor) => visitor.get(portal.url + page)
@@ -66,19 +66,19 @@ const act = (portal: TestPortal, visitor: Visitor, what: string, fields: Record<
   visitor.post(`${portal.url}${page}/${what}`, fields)
 const noticeOf = ({ location }: Seen) => new URL(location!).searchParams.get('notice')
 
-/** What stands in the hidden fields of a page, one for each row. */
+/** The values of the hidden fields of this name on the account page. */
 async function valuesOf(portal: TestPortal, visitor: Visitor, name: 'method' | 'session'): Promise<string[]> {
   const { body } = await account(portal, visitor)
   return [...body.matchAll(new RegExp(`name="${name}" value="([^"]*)"`, 'g'))].map(([, value = '']) => value)
 }
 
-/** Up to the page that asks whether it is theirs. */
-async function begin(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
+/** Starts to add a method, up to the confirmation page. */
+async function beginLink(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
   return await visitor.follow(await act(portal, visitor, 'link', { provider: slug }))
 }
 
 async function link(portal: TestPortal, visitor: Visitor, slug = 'other'): Promise<Seen> {
-  const asked = await begin(portal, visitor, slug)
+  const asked = await beginLink(portal, visitor, slug)
   expect(asked.url).toBe(`${portal.url}/register/link`)
   return await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'link' }))
 }
@@ -94,11 +94,11 @@ const linkedTo = async (portal: TestPortal) =>
   }[]
 
 describe('the account page', () => {
-  it('is for signed-in users; all others are led to the picker and back', async () => {
+  it('requires a signed-in user, and leads others to the picker and back', async () => {
     const portal = await portalWithPeople()
     const visitor = new Visitor()
-    const turnedAway = await account(portal, visitor)
-    expect([turnedAway.status, turnedAway.location]).toEqual([
+    const redirected = await account(portal, visitor)
+    expect([redirected.status, redirected.location]).toEqual([
       302,
       `${portal.url}/login?returnTo=%2Faccount%2Fsecurity`,
     ])
@@ -117,22 +117,22 @@ describe('the account page', () => {
     expect(text).toContain('Add Other Add another account at Acme')
     expect(text).toMatch(/Unknown device This session Antwerp · with Acme/)
     expect(text).toMatch(/Firefox on Windows Antwerp · with Acme/)
-    // One’s own stands first, though it began before.
+    // The current session is first, although it started earlier.
     expect(textOf((await account(portal, before)).body)).toMatch(
       /Firefox on Windows This session.*Unknown device/,
     )
     const [session] = await portal.knex('sso_sessions')
-    // Neither the id of a session, nor what it is sealed as, is on the page.
+    // The page contains no session ID, sealed or not.
     expect(seen.body).not.toContain(session.session)
   })
 
-  it('speaks the reader’s language', async () => {
+  it('is in the user’s language', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal, new Visitor({ 'accept-language': 'de' }))
     expect((await account(portal, visitor)).body).toContain('Wo Sie angemeldet sind')
   })
 
-  it('shows nothing from the query but one of its own notices', async () => {
+  it('shows only known notices from the query', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     expect((await visitor.get(`${portal.url}${page}?notice=ended`)).body).toContain(
@@ -142,7 +142,7 @@ describe('the account page', () => {
       expect((await visitor.get(`${portal.url}${page}?notice=${notice}`)).body).not.toContain('role="status"')
   })
 
-  it('is nothing that another site can post to (CSRF)', async () => {
+  it('refuses posts from another site (CSRF)', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     const second = await signIn(portal)
@@ -155,14 +155,14 @@ describe('the account page', () => {
   })
 })
 
-describe('a host’s function that resolves a location', () => {
+describe('a failing location function of the host', () => {
   it.each<[what: string, location: () => unknown, shown: unknown]>([
     ['throws', () => assert.fail('no city here'), null],
-    ['fails a while later', async () => assert.fail('no city here'), null],
-    ['says nothing', () => undefined, null],
-    ['says no text', () => ({ city: 'Antwerp' }), null],
-    ['says a novel', () => 'a\n'.repeat(500), expect.stringMatching(/^.{100}$/)],
-  ])('keeps nobody out where it %s', async (_what, location, shown) => {
+    ['rejects', async () => assert.fail('no city here'), null],
+    ['returns undefined', () => undefined, null],
+    ['returns an object', () => ({ city: 'Antwerp' }), null],
+    ['returns a long text', () => 'a\n'.repeat(500), expect.stringMatching(/^.{100}$/)],
+  ])('does not prevent a sign-in if it %s', async (_what, location, shown) => {
     const portal = await portalWithPeople({
       session: { userCacheSeconds: 0, location: location as () => string },
     })
@@ -171,8 +171,8 @@ describe('a host’s function that resolves a location', () => {
   })
 })
 
-describe('sessions of one’s own', () => {
-  it('end one by one: the other ends at its next click, this one stays valid', async () => {
+describe('on the account page, sessions of the user', () => {
+  it('can be ended one by one', async () => {
     const portal = await portalWithPeople()
     const other = await signIn(portal)
     const third = await signIn(portal)
@@ -193,7 +193,7 @@ describe('sessions of one’s own', () => {
     ])
   })
 
-  it('all others end at once', async () => {
+  it('can all be ended, except the current one', async () => {
     const portal = await portalWithPeople()
     const others = [await signIn(portal), await signIn(portal)]
     const visitor = await signIn(portal)
@@ -203,15 +203,15 @@ describe('sessions of one’s own', () => {
     expect(await valuesOf(portal, visitor, 'session')).toEqual([])
   })
 
-  it('never end for another user or portal, whatever id is posted', async () => {
+  it('cannot be ended if they belong to another user or portal', async () => {
     const portal = await portalWithPeople({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} }, { portal: 'south' })
     const south = new Visitor({ 'x-portal': 'south' })
     await signIn(portal, south)
-    isThere(provider, 'grace')
+    setPerson(provider, 'grace')
     const grace = await signIn(portal)
-    isThere(provider, 'ada')
+    setPerson(provider, 'ada')
     const ada = await signIn(portal)
     for (const { id } of await portal.knex('sso_sessions').whereNot({
       user_id: (await portal.knex('sso_users').where({ email: 'ada@example.com', portal: 'default' }).first())
@@ -226,11 +226,11 @@ describe('sessions of one’s own', () => {
 })
 
 describe('another sign-in method', () => {
-  it('is added after a sign-in there and a yes; both lead to the same user, who is notified by mail', async () => {
+  it('is added after a sign-in with it and a confirmation; both methods sign in the same user, who is notified by mail', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal, new Visitor({ 'user-agent': firefox }))
-    isThere(other, 'lovelace', 'countess')
-    const asked = await begin(portal, visitor)
+    setPerson(other, 'lovelace', 'countess')
+    const asked = await beginLink(portal, visitor)
     expect(textOf(asked.body)).toContain('lovelace@example.com')
     expect(textOf(asked.body)).toContain('You have just signed in with this account')
     expect(await linkedTo(portal)).toHaveLength(1)
@@ -239,7 +239,7 @@ describe('another sign-in method', () => {
     expect(await linkedTo(portal)).toEqual(
       expect.arrayContaining([{ issuer: other.issuer, subject: 'countess', email: 'ada@example.com' }]),
     )
-    expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
+    expect(await signedInAs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
     expect(await portal.knex('sso_events').where({ kind: 'linked' }).pluck('provider')).toEqual([
       'acme',
       'other',
@@ -262,13 +262,13 @@ describe('another sign-in method', () => {
     expect(there.searchParams.get('prompt')).toBe('login')
   })
 
-  it('is added once, with one mail, if the user says yes twice', async () => {
+  it('is added once, with one mail, if the user confirms it twice', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'lovelace', 'countess')
-    await begin(portal, visitor)
-    const answerYes = (who: Visitor) => who.post(`${portal.url}/register/link`, { answer: 'link' })
-    const answers = await Promise.all([visitor, visitor.clone()].map(answerYes))
+    setPerson(other, 'lovelace', 'countess')
+    await beginLink(portal, visitor)
+    const confirm = (browser: Visitor) => browser.post(`${portal.url}/register/link`, { answer: 'link' })
+    const answers = await Promise.all([visitor, visitor.clone()].map(confirm))
     expect(answers.map(noticeOf)).toEqual(['linked', 'linked'])
     expect(await linkedTo(portal)).toHaveLength(2)
     expect(await portal.knex('sso_events').where({ kind: 'linked', provider: 'other' })).toHaveLength(1)
@@ -277,64 +277,64 @@ describe('another sign-in method', () => {
     expect(mailsOf(portal).filter(({ text }) => text.includes('with Other.'))).toHaveLength(1)
   })
 
-  it('is the one that the page named, even if another tab has replaced the pending one', async () => {
+  it('is the one on the confirmed page, even if another tab has replaced the pending one', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'lovelace', 'countess')
-    const first = await begin(portal, visitor)
-    isThere(other, 'colleague', 'colleague')
-    const second = await begin(portal, visitor)
-    const answerYes = ({ body }: Seen) =>
+    setPerson(other, 'lovelace', 'countess')
+    const first = await beginLink(portal, visitor)
+    setPerson(other, 'colleague', 'colleague')
+    const second = await beginLink(portal, visitor)
+    const confirm = ({ body }: Seen) =>
       visitor.post(`${portal.url}/register/link`, [...formIn(body).fields, ['answer', 'link']])
-    const asked = await visitor.follow(await answerYes(first))
+    const asked = await visitor.follow(await confirm(first))
     expect(textOf(asked.body)).toContain('colleague@example.com')
     expect(await linkedTo(portal)).toHaveLength(1)
-    expect(noticeOf(await answerYes(second))).toBe('linked')
+    expect(noticeOf(await confirm(second))).toBe('linked')
     expect((await linkedTo(portal)).map(({ subject }) => subject).sort()).toEqual(['ada', 'colleague'])
   })
 
-  it('is not added if the user says no, or nothing', async () => {
+  it('is not added if the user declines', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'grace', 'colleague')
-    await begin(portal, visitor)
+    setPerson(other, 'grace', 'colleague')
+    await beginLink(portal, visitor)
     const no = await visitor.follow(await visitor.post(`${portal.url}/register/link`, { answer: 'later' }))
     expect(no.url).toBe(portal.url + page)
     expect(await linkedTo(portal)).toHaveLength(1)
-    // Nor by a yes that comes later.
+    // A later confirmation does not add it either.
     await visitor.post(`${portal.url}/register/link`, { answer: 'link' })
     expect(await linkedTo(portal)).toHaveLength(1)
   })
 
-  it('may be one that vouches for no address: the person has shown both', async () => {
+  it('may have an unverified address, because the user has signed in with both methods', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     other.person = { sub: 'countess', email: 'grace@example.com', email_verified: false }
     await link(portal, visitor)
-    expect(await whoIs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
+    expect(await signedInAs(portal, await signIn(portal, new Visitor(), 'other'))).toBe('ada@example.com')
   })
 
-  it('is refused if it is another user’s here, without revealing whose', async () => {
+  it('is refused if it is linked to another user, without revealing to whom', async () => {
     const portal = await portalWithPeople()
-    isThere(other, 'grace')
+    setPerson(other, 'grace')
     await signIn(portal, new Visitor(), 'other')
     const visitor = await signIn(portal)
-    const refused = await begin(portal, visitor)
+    const refused = await beginLink(portal, visitor)
     expect(refused.status).toBe(409)
     expect(refused.body).toContain('belongs to another user here')
     expect(refused.body).not.toContain('grace')
-    expect(await whoIs(portal, visitor)).toBe('ada@example.com')
+    expect(await signedInAs(portal, visitor)).toBe('ada@example.com')
   })
 
-  it('that is there already is not added twice', async () => {
+  it('is not added if the user already has it', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    const seen = await begin(portal, visitor, 'acme')
+    const seen = await beginLink(portal, visitor, 'acme')
     expect(seen.body).toContain('You can already sign in with this account.')
     expect(await linkedTo(portal)).toHaveLength(1)
   })
 
-  it('is added only after a recent authentication: a stolen session gets no sign-in method of its own', async () => {
+  it('is added only after a recent authentication, so that a stolen session cannot add one', async () => {
     const portal = await portalWithPeople()
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
     const visitor = await signIn(portal)
@@ -345,22 +345,22 @@ describe('another sign-in method', () => {
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
     const back = await visitor.follow(sent)
     expect(back.body).toContain('Please repeat what you wanted to do.')
-    isThere(other, 'lovelace')
+    setPerson(other, 'lovelace')
     await link(portal, visitor)
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 
-  it('is useless to any user but the one who started it', async () => {
+  it('can be added only by the user who started it', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
     const there = next(await act(portal, visitor, 'link', { provider: 'other' }))!
     const answer = (await visitor.get(there)).location!
-    // Grace takes over the browser, which still has the attempt.
-    isThere(provider, 'grace')
+    // Grace signs in in the browser, which still has the attempt.
+    setPerson(provider, 'grace')
     await signIn(portal, visitor)
     expect((await visitor.get(answer)).status).toBe(400)
-    // So does somebody who is not signed in at all.
-    isThere(provider, 'ada')
+    // Nobody is signed in.
+    setPerson(provider, 'ada')
     await signIn(portal, visitor)
     const again = (await visitor.get(next(await act(portal, visitor, 'link', { provider: 'other' }))!))
       .location!
@@ -370,11 +370,11 @@ describe('another sign-in method', () => {
     expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
   })
 
-  it('registers and signs in nobody once its session has ended', async () => {
+  it('can register and sign in nobody after its session has ended', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'somebody-new')
-    await begin(portal, visitor)
+    setPerson(other, 'somebody-new')
+    await beginLink(portal, visitor)
     await portal.knex('sso_sessions').delete()
     const to = (path: string) => visitor.post(portal.url + path, { name: 'Eve', answer: 'link' })
     expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
@@ -385,33 +385,33 @@ describe('another sign-in method', () => {
     expect(await isIn(portal, visitor)).toBe(false)
   })
 
-  it('is not offered to the next user, who signs in to prove an account', async () => {
+  it('is not offered to the next user of the browser', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'somebody-new')
-    await begin(portal, visitor)
+    setPerson(other, 'somebody-new')
+    await beginLink(portal, visitor)
     await portal.knex('sso_sessions').delete()
-    isThere(provider, 'grace')
+    setPerson(provider, 'grace')
     expect((await visitor.open(`${portal.url}/login/acme?proving=1`)).url).toBe(`${portal.url}/`)
     await visitor.post(`${portal.url}/register/link`, { answer: 'link' })
     expect((await linkedTo(portal)).filter(({ issuer }) => issuer === other.issuer)).toEqual([])
   })
 
-  it('leads back to its start if it is refused: another attempt from there would be a sign-in, as another user', async () => {
+  it('leads back to the account page if it is refused: “try again” would sign in as another user', async () => {
     const portal = await portalWithPeople()
-    isThere(other, 'grace')
+    setPerson(other, 'grace')
     await signIn(portal, new Visitor(), 'other')
-    const seen = await begin(portal, await signIn(portal))
+    const seen = await beginLink(portal, await signIn(portal))
     expect(seen.status).toBe(409)
     expect(seen.body).not.toMatch(/href="\/login(?!\/assets)/)
     expect(seen.body).toContain(`href="${page}"`)
   })
 
-  it('leads back, too, if its provider was changed before the yes', async () => {
+  it('leads back to the account page if its provider was disabled before the confirmation', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'lovelace')
-    await begin(portal, visitor)
+    setPerson(other, 'lovelace')
+    await beginLink(portal, visitor)
     await portal.sso.providers.disable('other')
     for (const seen of [
       await visitor.get(`${portal.url}/register/link`),
@@ -423,26 +423,29 @@ describe('another sign-in method', () => {
     }
   })
 
-  it('is not what an ordinary sign-in ends in, nor the other way round', async () => {
+  it('is never added by an ordinary sign-in, and never signs in another user', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    isThere(other, 'grace')
-    // A sign-in, though somebody is signed in: another session, and nothing of the first one's.
+    setPerson(other, 'grace')
+    // A sign-in of a signed-in user starts a new session.
     await visitor.open(`${portal.url}/login/other?linking=1`)
-    expect(await whoIs(portal, visitor)).toBe('grace@example.com')
-    // A linking: nobody else is signed in by it.
-    isThere(other, 'somebody-new')
-    await begin(portal, visitor)
-    expect(await whoIs(portal, visitor)).toBe('grace@example.com')
+    expect(await signedInAs(portal, visitor)).toBe('grace@example.com')
+    // Adding a method signs nobody else in.
+    setPerson(other, 'somebody-new')
+    await beginLink(portal, visitor)
+    expect(await signedInAs(portal, visitor)).toBe('grace@example.com')
   })
 
-  it.each(['', 'nowhere', 'acme\0', '../admin'])('is none at the provider %j', async (slug) => {
-    const portal = await portalWithPeople()
-    const visitor = await signIn(portal)
-    expect((await act(portal, visitor, 'link', { provider: slug })).status).toBe(404)
-  })
+  it.each(['', 'nowhere', 'acme\0', '../admin'])(
+    'cannot be added with the unknown provider %j',
+    async (slug) => {
+      const portal = await portalWithPeople()
+      const visitor = await signIn(portal)
+      expect((await act(portal, visitor, 'link', { provider: slug })).status).toBe(404)
+    },
+  )
 
-  it('is none at a provider that is disabled', async () => {
+  it('cannot be added with a disabled provider', async () => {
     const portal = await portalWithPeople()
     await portal.sso.providers.disable('other')
     const visitor = await signIn(portal)
@@ -452,20 +455,20 @@ describe('another sign-in method', () => {
 })
 
 describe('a removed sign-in method', () => {
-  const twoWays = async (options: TestPortalOptions = {}) => {
+  const userWithTwoMethods = async (options: TestPortalOptions = {}) => {
     const portal = await portalWithPeople(options)
     const visitor = await signIn(portal)
-    isThere(other, 'lovelace')
+    setPerson(other, 'lovelace')
     await link(portal, visitor)
     return { portal, visitor }
   }
-  const sessionDigest = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
+  const methodId = async (portal: TestPortal, at: FaultyProvider): Promise<string> =>
     (await portal.knex('sso_identities').where({ issuer: at.issuer }).first('id'))!.id
 
-  it('admits nobody as its user any more, ends their sessions but this one, and causes a mail', async () => {
-    const { portal, visitor } = await twoWays()
+  it('can no longer sign in the user, ends their other sessions, and causes a mail', async () => {
+    const { portal, visitor } = await userWithTwoMethods()
     const elsewhere = await signIn(portal, new Visitor(), 'other')
-    const removed = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
+    const removed = await act(portal, visitor, 'unlink', { method: await methodId(portal, other) })
     expect([removed.status, noticeOf(removed)]).toEqual([303, 'unlinked'])
     expect(await isIn(portal, elsewhere)).toBe(false)
     expect(await isIn(portal, visitor)).toBe(true)
@@ -476,16 +479,16 @@ describe('a removed sign-in method', () => {
   })
 
   it('may be the one that started this session, which stays valid', async () => {
-    const { portal, visitor } = await twoWays()
-    expect(
-      noticeOf(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
-    ).toBe('unlinked')
+    const { portal, visitor } = await userWithTwoMethods()
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: await methodId(portal, provider) }))).toBe(
+      'unlinked',
+    )
     expect(await isIn(portal, visitor)).toBe(true)
   })
 
   it('that started this session is not used for a re-authentication, which would add it again', async () => {
-    const { portal, visitor } = await twoWays()
-    const [acme, elsewhere] = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
+    const { portal, visitor } = await userWithTwoMethods()
+    const [acme, elsewhere] = [await methodId(portal, provider), await methodId(portal, other)]
     await act(portal, visitor, 'unlink', { method: acme })
     const clock = takeClock()
     try {
@@ -498,10 +501,10 @@ describe('a removed sign-in method', () => {
   })
 
   it('is never the last one', async () => {
-    const { portal, visitor } = await twoWays()
-    await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
+    const { portal, visitor } = await userWithTwoMethods()
+    await act(portal, visitor, 'unlink', { method: await methodId(portal, other) })
     expect(await valuesOf(portal, visitor, 'method')).toEqual([])
-    const kept = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })
+    const kept = await act(portal, visitor, 'unlink', { method: await methodId(portal, provider) })
     expect(noticeOf(kept)).toBe('last')
     expect((await visitor.follow(kept)).body).toContain('This is your only sign-in method.')
     expect(await linkedTo(portal)).toHaveLength(1)
@@ -515,68 +518,68 @@ describe('a removed sign-in method', () => {
       ({ knex }) => knex('sso_providers').where({ slug: 'other' }).update({ issuer: 'https://id.example' }),
     ],
   ])('is not the last one that works, where the other’s provider is %s', async (_what, change) => {
-    const { portal, visitor } = await twoWays()
+    const { portal, visitor } = await userWithTwoMethods()
     await change(portal)
     expect(textOf((await account(portal, visitor)).body)).toContain('Currently unavailable')
-    expect(
-      noticeOf(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, provider) })),
-    ).toBe('last')
-    // The one that does not work may go.
-    expect(
-      noticeOf(await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })),
-    ).toBe('unlinked')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: await methodId(portal, provider) }))).toBe(
+      'last',
+    )
+    // The unusable method can be removed.
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: await methodId(portal, other) }))).toBe(
+      'unlinked',
+    )
   })
 
   it('is not the last one that keeps working, if the other’s provider retires', async () => {
-    const { portal, visitor } = await twoWays()
+    const { portal, visitor } = await userWithTwoMethods()
     await portal.sso.providers.retire('other', new Date(Date.now() + 86_400_000))
-    const [way, retiring] = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
+    const [way, retiring] = [await methodId(portal, provider), await methodId(portal, other)]
     expect(await valuesOf(portal, visitor, 'method')).toEqual([retiring])
     expect(noticeOf(await act(portal, visitor, 'unlink', { method: way }))).toBe('last')
     expect(noticeOf(await act(portal, visitor, 'unlink', { method: retiring }))).toBe('unlinked')
   })
 
   it('is not the last one that works, if the other came from a replaced registration with other subjects', async () => {
-    const { portal, visitor } = await twoWays()
+    const { portal, visitor } = await userWithTwoMethods()
     await portal.sso.providers.remove('other')
     await portal.connect(other, { slug: 'other', displayName: 'Other' })
-    const way = { method: await sessionDigest(portal, provider) }
+    const way = { method: await methodId(portal, provider) }
     expect(noticeOf(await act(portal, visitor, 'unlink', way))).toBe('last')
-    // Whoever comes in by it shows that it works.
+    // A sign-in with the other method proves that it works.
     await signIn(portal, new Visitor(), 'other')
     expect(noticeOf(await act(portal, visitor, 'unlink', way))).toBe('unlinked')
   })
 
-  it('is not the last one that works, if the other is the same account under an older subject', async () => {
+  it('is not the last one that works, if the other is the same account with an older subject', async () => {
     const portal = await portalWithPeople()
     const visitor = await signIn(portal)
-    // Another client at the provider, say, or another identifier there: the address leads to the same user.
-    isThere(provider, 'ada', 'ada-anew')
+    // The provider has changed the subject, and the verified address has linked it to the same user.
+    setPerson(provider, 'ada', 'ada-new')
     await signIn(portal, new Visitor())
     const ways = await portal.knex('sso_identities').orderBy('subject').pluck('id')
     expect(ways).toHaveLength(2)
-    const [before, anew] = ways as [string, string]
-    expect(await valuesOf(portal, visitor, 'method')).toEqual([before])
-    expect(noticeOf(await act(portal, visitor, 'unlink', { method: anew }))).toBe('last')
-    expect(noticeOf(await act(portal, visitor, 'unlink', { method: before }))).toBe('unlinked')
+    const [older, newer] = ways as [string, string]
+    expect(await valuesOf(portal, visitor, 'method')).toEqual([older])
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: newer }))).toBe('last')
+    expect(noticeOf(await act(portal, visitor, 'unlink', { method: older }))).toBe('unlinked')
   })
 
-  it('is no other user’s, and is removed only once', async () => {
-    const { portal, visitor } = await twoWays()
-    isThere(provider, 'grace')
+  it('can be removed only by its user, and only once', async () => {
+    const { portal, visitor } = await userWithTwoMethods()
+    setPerson(provider, 'grace')
     const grace = await signIn(portal)
-    const method = await sessionDigest(portal, other)
+    const method = await methodId(portal, other)
     expect(noticeOf(await act(portal, grace, 'unlink', { method }))).toBe('gone')
     expect(noticeOf(await act(portal, visitor, 'unlink', { method }))).toBe('unlinked')
     for (const again of [method, '', 'a'.repeat(500)])
       expect(noticeOf(await act(portal, visitor, 'unlink', { method: again }))).toBe('gone')
   })
 
-  it('requires a recent authentication, like one that is added', async () => {
-    const { portal, visitor } = await twoWays()
+  it('requires a recent authentication', async () => {
+    const { portal, visitor } = await userWithTwoMethods()
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 3600 }
     await signIn(portal, visitor)
-    const sent = await act(portal, visitor, 'unlink', { method: await sessionDigest(portal, other) })
+    const sent = await act(portal, visitor, 'unlink', { method: await methodId(portal, other) })
     expect(next(sent)).toContain('/login/acme?')
     expect(await linkedTo(portal)).toHaveLength(2)
   })
@@ -588,10 +591,10 @@ describe('a removed sign-in method', () => {
       open.push({ close: () => database.drop() })
     })
 
-    it('is not found by what no database can hold, nor is a session', async () => {
+    it('is not found by an ID that the database cannot store; neither is a session', async () => {
       const knex = knexModule(database.config)
       open.push({ close: () => knex.destroy() })
-      const { portal, visitor } = await twoWays({ database: knex })
+      const { portal, visitor } = await userWithTwoMethods({ database: knex })
       for (const text of ['\0', '\ud800', '%00', "'"])
         for (const [what, name] of [
           ['unlink', 'method'],
@@ -600,49 +603,49 @@ describe('a removed sign-in method', () => {
           expect((await act(portal, visitor, what, { [name]: text })).status).toBe(303)
     })
 
-    it('at the same time as the other one, in two browsers, leaves one of them', async () => {
+    it('is never the last one, even if two browsers remove both methods at the same time', async () => {
       const knex = knexModule(database.config)
       open.push({ close: () => knex.destroy() })
-      const { portal, visitor } = await twoWays({ database: knex })
+      const { portal, visitor } = await userWithTwoMethods({ database: knex })
       const second = await signIn(portal)
-      const methods = [await sessionDigest(portal, provider), await sessionDigest(portal, other)]
-      const said = await Promise.all([
+      const methods = [await methodId(portal, provider), await methodId(portal, other)]
+      const responses = await Promise.all([
         act(portal, visitor, 'unlink', { method: methods[0]! }),
         act(portal, second, 'unlink', { method: methods[1]! }),
       ])
       const left = await knex('sso_identities').select('id')
       expect(left).toHaveLength(1)
-      // Who came by the one that was taken away may have been signed out meanwhile.
-      expect(said.filter(({ location }) => location?.endsWith('notice=unlinked'))).toHaveLength(1)
+      // The other browser may already be signed out.
+      expect(responses.filter(({ location }) => location?.endsWith('notice=unlinked'))).toHaveLength(1)
     })
   })
 })
 
-describe('a stolen session whose request is held open until its owner has ended it', () => {
+describe('a request that a thief holds open until the owner has ended the stolen session', () => {
   it('removes no sign-in method, and adds none', async () => {
     const portal = await portalWithPeople()
     const owner = await signIn(portal)
-    isThere(other, 'lovelace')
+    setPerson(other, 'lovelace')
     const thief = await signIn(portal)
-    await begin(portal, thief)
-    const goOn = await holdPost(portal, thief, '/register/link', 'answer=link')
+    await beginLink(portal, thief)
+    const sendLink = await holdPost(portal, thief, '/register/link', 'answer=link')
     await act(portal, owner, 'end-others')
-    // Where nobody is signed in any more.
-    expect((await goOn()).headers.location).toBe(page)
+    // The thief is no longer signed in.
+    expect((await sendLink()).headers.location).toBe(page)
     expect(await linkedTo(portal)).toHaveLength(1)
 
     await link(portal, owner)
     const second = await signIn(portal)
     const way = await portal.knex('sso_identities').where({ issuer: other.issuer }).first('id')
-    const unlink = await holdPost(portal, second, `${page}/unlink`, `method=${way!.id}`)
+    const sendUnlink = await holdPost(portal, second, `${page}/unlink`, `method=${way!.id}`)
     await act(portal, owner, 'end-others')
-    expect((await unlink()).headers.location).toMatch(/^\/login/)
+    expect((await sendUnlink()).headers.location).toMatch(/^\/login/)
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 })
 
-describe('the mail', () => {
-  it('that cannot be sent is in the log, and stops no sign-in', async () => {
+describe('the mail about a new sign-in method', () => {
+  it('is logged if it cannot be sent, and does not prevent the sign-in', async () => {
     mailServer.faults.refuse = true
     const portal = await portalWithPeople()
     await signIn(portal)
@@ -651,18 +654,18 @@ describe('the mail', () => {
     while (!isLogged()) await pause()
   })
 
-  it('is not waited for', async () => {
+  it('does not delay the sign-in', async () => {
     mailServer.faults.hang = true
     const portal = await portalWithPeople()
     await signIn(portal)
   })
 
-  it('is sent to nobody who registers, and to nobody who signs in as usual', async () => {
+  it('is not sent for a registration or an ordinary sign-in', async () => {
     const portal = await portalWithPeople()
     await signIn(portal)
     await mailed(portal, 'with Acme.')
     await signIn(portal)
-    isThere(provider, 'katherine')
+    setPerson(provider, 'katherine')
     const visitor = new Visitor()
     await visitor.open(`${portal.url}/login/acme`)
     await visitor.post(`${portal.url}/register`, { name: 'Katherine' })
@@ -671,7 +674,7 @@ describe('the mail', () => {
     expect(mailsOf(portal)).toHaveLength(1)
   })
 
-  it('says nothing that a stranger could write: of a browser only names that we know', async () => {
+  it('contains no text of the user agent, except names of known browsers', async () => {
     const portal = await portalWithPeople()
     await signIn(portal, new Visitor({ 'user-agent': 'win-at-evil.example/1.0 now' }))
     const { text, html } = await mailed(portal, 'with Acme.')
@@ -688,7 +691,7 @@ describe('the mail', () => {
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 20))
 
-/** A mail of an earlier test may still be on its way. */
+/** Ignores late mails of earlier tests. */
 const mailsOf = (portal: TestPortal) => mailServer.mails.filter(({ text }) => text.includes(portal.url))
 
 async function mailed(portal: TestPortal, sentence: string) {

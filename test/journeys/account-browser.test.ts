@@ -16,16 +16,16 @@ const providers: IdentityProvider[] = []
 beforeAll(async () => {
   browser = await openBrowser()
   portal = await startPortal({ branding: { name: 'Equipment Portal', support: 'it-help@example.com' } })
-  await start('Northwind ID', 'northwind')
-  await start('Tailspin Accounts', 'tailspin')
+  await startProvider('Northwind ID', 'northwind')
+  await startProvider('Tailspin Accounts', 'tailspin')
 })
 afterAll(async () => {
   await browser.close()
   await Promise.all([portal.close(), ...providers.map((each) => each.close())])
 })
 
-/** A real OpenID Provider, connected. */
-async function start(name: string, slug: string): Promise<void> {
+/** Starts a real OpenID Provider and connects it. */
+async function startProvider(name: string, slug: string): Promise<void> {
   const provider = await startIdentityProvider({
     name,
     port: 0,
@@ -57,21 +57,21 @@ async function start(name: string, slug: string): Promise<void> {
   await portal.sso.providers.connect({ slug, displayName: name, issuer, clientId: 'portal', clientSecret })
 }
 
-/** A user of their own, so that no test sees another one's sessions. */
-async function withUser(email: string): Promise<void> {
+/** Creates the user, without sessions and links of earlier tests. */
+async function createUser(email: string): Promise<void> {
   await portal.knex('sso_identities').delete()
   await portal.knex('sso_sessions').delete()
   if (!(await portal.sso.users.findByEmail(email)))
     await portal.sso.users.create({ email, name: 'Ada Lovelace', fields: {} })
 }
 
-async function person(options: BrowserContextOptions = {}): Promise<Person> {
+async function openPerson(options: BrowserContextOptions = {}): Promise<Person> {
   return new Person(
     await (await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })).newPage(),
   )
 }
 
-async function leave(...people: Person[]): Promise<void> {
+async function closeAll(...people: Person[]): Promise<void> {
   for (const { page, complaints } of people) {
     expect(complaints).toEqual([])
     await page.context().close()
@@ -79,20 +79,20 @@ async function leave(...people: Person[]): Promise<void> {
 }
 
 async function signIn(
-  who: Person,
+  person: Person,
   provider = 'Northwind ID',
   account: RegExp = /^Ada Lovelace/,
 ): Promise<void> {
-  await who.page.goto(`${portal.url}/login?returnTo=/account/security`)
-  await who.choose(provider)
-  await who.choose(account)
-  await who.page.waitForURL(`${portal.url}/account/security`)
+  await person.page.goto(`${portal.url}/login?returnTo=/account/security`)
+  await person.choose(provider)
+  await person.choose(account)
+  await person.page.waitForURL(`${portal.url}/account/security`)
 }
 
 describe('on the account page, in a real browser', () => {
-  it('somebody ends a session elsewhere: that browser is out at its next click', async () => {
-    await withUser('ada@example.com')
-    const [here, there] = [await person(), await person({ locale: 'de' })]
+  it('a user ends the session of another browser, which is signed out at its next request', async () => {
+    await createUser('ada@example.com')
+    const [here, there] = [await openPerson(), await openPerson({ locale: 'de' })]
     await signIn(there)
     await signIn(here)
     expect(await here.reads()).toContain('This session')
@@ -101,15 +101,15 @@ describe('on the account page, in a real browser', () => {
     expect(await here.page.getByText('Last active').count()).toBe(1)
     await there.page.reload()
     expect(await there.title()).toBe('Bei Equipment Portal anmelden')
-    await leave(here, there)
+    await closeAll(here, there)
   })
 
-  it('somebody adds a second provider, signs in with it, and removes the first; the last one stays', async () => {
-    await withUser('ada@example.com')
-    const ada = await person()
+  it('a user adds a second provider, signs in with it, and removes the first, but cannot remove the last', async () => {
+    await createUser('ada@example.com')
+    const ada = await openPerson()
     await signIn(ada)
     await ada.choose('Add Tailspin Accounts')
-    // An ordinary sign-in says nothing of when: the provider asks once more.
+    // The sign-in had no auth_time, so adding a method requires a re-authentication first.
     await ada.choose(/^Ada Lovelace/)
     expect(await ada.reads()).toContain('Please repeat what you wanted to do.')
     await ada.choose('Add Tailspin Accounts')
@@ -119,24 +119,24 @@ describe('on the account page, in a real browser', () => {
     expect(await flaws(ada)).toEqual([])
     await ada.choose('Connect this account')
     expect(await ada.title()).toBe('Sign-in and sessions')
-    const told = await ada.reads()
-    expect(told).toContain('Added. You can now sign in with it, too.')
-    expect(told).toContain('countess@home.example')
-    expect(told).toContain('Add another account at Tailspin Accounts')
+    const text = await ada.reads()
+    expect(text).toContain('Added. You can now sign in with it, too.')
+    expect(text).toContain('countess@home.example')
+    expect(text).toContain('Add another account at Tailspin Accounts')
 
-    const elsewhere = await person()
+    const elsewhere = await openPerson()
     await signIn(elsewhere, 'Tailspin Accounts', /^The Countess/)
     expect(await elsewhere.reads()).toContain('ada@example.com')
 
     await ada.choose('Remove Northwind ID')
     expect(await ada.reads()).toContain('It can no longer be used to sign in as you.')
     expect(await ada.page.getByRole('button', { name: /^Remove / }).count()).toBe(0)
-    await leave(ada, elsewhere)
+    await closeAll(ada, elsewhere)
   })
 
-  it('nothing is lost to who has no mouse: every act is reached and done by the keyboard', async () => {
-    await withUser('ada@example.com')
-    const [ada, other] = [await person(), await person()]
+  it('a user can end a session with the keyboard alone', async () => {
+    await createUser('ada@example.com')
+    const [ada, other] = [await openPerson(), await openPerson()]
     await signIn(other)
     await signIn(ada)
     const end = ada.page.getByRole('button', { name: /^Sign out on/ })
@@ -148,17 +148,17 @@ describe('on the account page, in a real browser', () => {
       await ada.page.keyboard.press('Tab')
     await ada.page.keyboard.press('Enter')
     await ada.page.getByText('Signed out on that device.').waitFor()
-    await leave(ada, other)
+    await closeAll(ada, other)
   })
 
-  it('axe and a ruler find nothing, in light and dark, on a desktop and on a phone', async () => {
-    await withUser('ada@example.com')
-    const [ada, other] = [await person(), await person()]
+  it('axe finds no problems and no page scrolls sideways, in light and dark mode, on a desktop and on a phone', async () => {
+    await createUser('ada@example.com')
+    const [ada, other] = [await openPerson(), await openPerson()]
     await signIn(other)
     await signIn(ada)
     expect(await flaws(ada)).toEqual([])
     await ada.page.goto(`${portal.url}/account/security?notice=last`)
     expect(await flaws(ada)).toEqual([])
-    await leave(ada, other)
+    await closeAll(ada, other)
   })
 })

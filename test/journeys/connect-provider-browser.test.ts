@@ -13,8 +13,8 @@ let browser: Browser
 let portal: TestPortal
 let northwind: IdentityProvider
 let tailspin: IdentityProvider
-/** of the administrator, signed in with Northwind */
-let signedIn: NonNullable<BrowserContextOptions['storageState']>
+/** the administrator's session */
+let storageState: NonNullable<BrowserContextOptions['storageState']>
 
 beforeAll(async () => {
   browser = await openBrowser()
@@ -26,8 +26,8 @@ beforeAll(async () => {
       app.use('/admin/sso', sso.admin({ authorize: (req) => isAda(req.user) }))
     },
   })
-  northwind = await start('Northwind ID', 'northwind')
-  tailspin = await start('Tailspin Accounts', 'tailspin')
+  northwind = await startProvider('Northwind ID', 'northwind')
+  tailspin = await startProvider('Tailspin Accounts', 'tailspin')
   await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   await portal.sso.providers.connect({
     slug: 'northwind',
@@ -36,7 +36,7 @@ beforeAll(async () => {
     clientId: 'equipment-portal',
     clientSecret,
   })
-  signedIn = await withPerson({}, async (person) => {
+  storageState = await withPerson({}, async (person) => {
     const { page } = person
     await page.goto(`${portal.url}/login/northwind`)
     await person.choose(/^Ada Lovelace/)
@@ -48,8 +48,8 @@ afterAll(async () => {
   await Promise.all([portal.close(), northwind.close(), tailspin.close()])
 })
 
-/** Real OpenID Providers, at which the portal is registered already. */
-async function start(name: string, slug: string): Promise<IdentityProvider> {
+/** Starts a real OpenID Provider at which the portal is registered. */
+async function startProvider(name: string, slug: string): Promise<IdentityProvider> {
   return await startIdentityProvider({
     name,
     port: 0,
@@ -81,9 +81,9 @@ async function withPerson<T>(
 }
 
 const asAdministrator = (act: (person: Person) => Promise<void>, options: BrowserContextOptions = {}) =>
-  withPerson({ ...options, storageState: signedIn }, act)
+  withPerson({ ...options, storageState }, act)
 
-/** Connects, tests, rehearses, enables: all that an administrator does, by the buttons of the pages. */
+/** Enters and saves the provider by the pages, with a mistake at first. */
 async function connectTailspin(person: Person): Promise<void> {
   const { page } = person
   await page.goto(`${portal.url}/admin/sso`)
@@ -98,7 +98,7 @@ async function connectTailspin(person: Person): Promise<void> {
   expect(person.status).toBe(422)
   expect(await person.reads()).toContain('No usable discovery document at http://127.0.0.1:9/')
 
-  // A mistake costs one entry, and the secret.
+  // After a mistake, all input is kept except the secret.
   expect(await page.getByLabel('Redirect URI', { exact: true }).inputValue()).toBe(
     portal.sso.providers.redirectUri('tailspin'),
   )
@@ -110,8 +110,8 @@ async function connectTailspin(person: Person): Promise<void> {
   expect(await person.reads()).toContain('Saved as a draft')
 }
 
-/** What the login page offers to somebody who comes now, in another browser. */
-async function offered(): Promise<string[]> {
+/** The providers on the login page of another browser. */
+async function providersOnLoginPage(): Promise<string[]> {
   return await withPerson({}, async ({ page }) => {
     await page.goto(`${portal.url}/login`)
     return await page.locator('.sso-provider-name').allInnerTexts()
@@ -119,11 +119,11 @@ async function offered(): Promise<string[]> {
 }
 
 describe('an administrator at a real browser', () => {
-  it('connects a second provider, tests, rehearses and enables it; everybody signs in with it at once, until it is disabled', () =>
+  it('connects, tests and enables a second provider, with which users can sign in until it is disabled', () =>
     asAdministrator(async (person) => {
       const { page } = person
       await connectTailspin(person)
-      expect(await offered()).toEqual(['Northwind ID'])
+      expect(await providersOnLoginPage()).toEqual(['Northwind ID'])
 
       await person.choose('Test connection')
       expect(await person.reads()).toContain('Tested just now.')
@@ -133,11 +133,11 @@ describe('an administrator at a real browser', () => {
       expect(await person.title()).toBe('The test sign-in with Tailspin Accounts passed')
       await person.choose('Back to provider')
       expect(page.url()).toBe(`${portal.url}/admin/sso/tailspin`)
-      expect(await offered()).toEqual(['Northwind ID'])
+      expect(await providersOnLoginPage()).toEqual(['Northwind ID'])
 
       await person.choose('Enable')
       expect(await person.reads()).toContain('Everyone can sign in with it now.')
-      expect(await offered()).toEqual(['Northwind ID', 'Tailspin Accounts'])
+      expect(await providersOnLoginPage()).toEqual(['Northwind ID', 'Tailspin Accounts'])
       await withPerson({}, async (somebody) => {
         await somebody.page.goto(`${portal.url}/login?returnTo=/portal`)
         await somebody.choose('Tailspin Accounts')
@@ -149,16 +149,17 @@ describe('an administrator at a real browser', () => {
       expect(await person.title()).toBe('Disable Tailspin Accounts?')
       await person.choose('Disable')
       expect(await person.reads()).toContain('It is no longer on the login page')
-      expect(await offered()).toEqual(['Northwind ID'])
+      expect(await providersOnLoginPage()).toEqual(['Northwind ID'])
 
       await person.choose('Remove this provider')
       await person.choose('Remove')
       expect(await person.title()).toBe('Providers')
     }))
 
-  it('does so without JavaScript', () => asAdministrator(connectTailspin, { javaScriptEnabled: false }))
+  it('connects a provider without JavaScript', () =>
+    asAdministrator(connectTailspin, { javaScriptEnabled: false }))
 
-  it('copies an address, which follows the name that is typed', () =>
+  it('copies a redirect URI, which follows the entered name', () =>
     asAdministrator(
       async (person) => {
         const { page } = person
@@ -178,29 +179,31 @@ describe('an administrator at a real browser', () => {
     ['the presets', '/new', 'Connect a provider'],
     ['the form', '/new/generic', 'Connect an OpenID Connect provider'],
     ['a provider', '/northwind', 'Northwind ID'],
-    ['its form', '/northwind/edit', 'Edit Northwind ID'],
-    ['the question before it is removed', '/northwind/remove', 'Remove Northwind ID?'],
-    ['what is read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
+    ['the form of a provider', '/northwind/edit', 'Edit Northwind ID'],
+    ['the confirmation of a removal', '/northwind/remove', 'Remove Northwind ID?'],
+    ['the claims that are read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
     ['the sessions', '/sessions', 'Sessions'],
-    ['those of a provider', '/sessions?provider=northwind', 'Northwind ID'],
-    ['the question before they end', '/sessions/end?provider=northwind', 'End all sessions of Northwind ID?'],
+    ['the sessions of a provider', '/sessions?provider=northwind', 'Northwind ID'],
+    [
+      'the confirmation before sessions end',
+      '/sessions/end?provider=northwind',
+      'End all sessions of Northwind ID?',
+    ],
     ['a guide', '/new/generic/guide', /./],
-  ])(
-    'finds no fault with %s: axe, contrast in light and dark, nothing that scrolls sideways',
-    (_what, path, title) =>
-      asAdministrator(async (person) => {
-        const { page } = person
-        await page.goto(`${portal.url}/admin/sso${path}`)
-        expect(await person.title()).toMatch(title)
-        // What is folded away is looked at, too.
-        for (const details of await page.locator('details').all())
-          await details.evaluate((element) => element.setAttribute('open', ''))
-        expect(await flaws(person)).toEqual([])
-      }),
+  ])('sees no accessibility problem and no sideways scrolling on: %s', (_what, path, title) =>
+    asAdministrator(async (person) => {
+      const { page } = person
+      await page.goto(`${portal.url}/admin/sso${path}`)
+      expect(await person.title()).toMatch(title)
+      // Check collapsed sections, too.
+      for (const details of await page.locator('details').all())
+        await details.evaluate((element) => element.setAttribute('open', ''))
+      expect(await flaws(person)).toEqual([])
+    }),
   )
 
-  it('finds no fault with the form after a mistake', () =>
+  it('sees no accessibility problem on the form after a mistake', () =>
     asAdministrator(async (person) => {
       const { page } = person
       await page.goto(`${portal.url}/admin/sso/new/generic`)

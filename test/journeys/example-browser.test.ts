@@ -20,8 +20,8 @@ beforeAll(async () => {
 })
 afterAll(() => browser.close())
 
-/** A person at a browser of their own. Whatever the browser finds wrong with a page on the way fails the walk. */
-async function walk(
+/** Opens a separate browser for one user. Errors that the browser reports fail the test. */
+async function withPerson(
   act: (person: Person) => Promise<void>,
   options: BrowserContextOptions = {},
 ): Promise<void> {
@@ -55,7 +55,7 @@ describe('the example portal, in a real browser', () => {
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    await said(program, `Open ${url}/portal`)
+    await printed(program, `Open ${url}/portal`)
   })
   afterAll(async () => {
     if (program.exitCode === null) {
@@ -66,16 +66,16 @@ describe('the example portal, in a real browser', () => {
     fs.rmSync(folder, { recursive: true })
   })
 
-  it('takes somebody from a deep link back to it, signed in, with two clicks', () =>
-    walk(async (person) => {
+  it('signs a user in on the way to a deep link, with two clicks', () =>
+    withPerson(async (person) => {
       await person.signInAsAda(`${url}/portal/requests?state=open`)
       expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
       expect(await person.reads()).toContain('Signed in as Ada Lovelace (ada@example.com)')
       expect(person.clicks).toBe(2)
     }))
 
-  it('does so with JavaScript disabled, and signs out again', () =>
-    walk(
+  it('signs a user in and out with JavaScript disabled', () =>
+    withPerson(
       async (person) => {
         await person.signInAsAda(`${url}/portal/requests?state=open`)
         expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
@@ -87,8 +87,8 @@ describe('the example portal, in a real browser', () => {
       { javaScriptEnabled: false },
     ))
 
-  it('registers a newcomer, whose mistake costs nothing', () =>
-    walk(async (person) => {
+  it('registers a new user, and keeps their input after a mistake', () =>
+    withPerson(async (person) => {
       const { page } = person
       await page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Tailspin Accounts')
@@ -112,8 +112,8 @@ describe('the example portal, in a real browser', () => {
       expect(await person.reads()).toContain('Signed in as Katherine G. Johnson (katherine@example.com)')
     }))
 
-  it('stops Mallory, who claims the address of Ada, at the code that only Ada gets', () =>
-    walk(async (person) => {
+  it('stops an attacker who claims Ada’s address: only Ada gets the code', () =>
+    withPerson(async (person) => {
       const { page } = person
       await toCode(person)
       expect(await person.title()).toBe('Enter the code')
@@ -126,8 +126,8 @@ describe('the example portal, in a real browser', () => {
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
-  it('registers somebody without an address, who proves one by the code that was mailed', () =>
-    walk(async (person) => {
+  it('registers a user without an address, who confirms one with a mailed code', () =>
+    withPerson(async (person) => {
       const { page } = person
       await page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Tailspin Accounts')
@@ -147,15 +147,15 @@ describe('the example portal, in a real browser', () => {
       expect(await person.reads()).toContain('Signed in as Alan Turing (alan@example.com)')
     }))
 
-  it('lets Mallory come back as somebody else, though the provider still has her session, and asks before it connects', () =>
-    walk(async (person) => {
+  it('lets a user choose another account at the provider, and asks before it connects the first one', () =>
+    withPerson(async (person) => {
       const { page } = person
       await page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Northwind ID')
       await person.choose(/^Mallory/)
       await person.choose('Another account at Northwind ID')
       await person.choose(/^Ada Lovelace/)
-      // The provider signs Mallory out first, on a page that sends itself on.
+      // The provider first signs Mallory out, on a page that submits itself.
       await page.waitForURL(`${url}/register/link`)
       expect(await person.reads()).toContain('You are signed in as Ada Lovelace (ada@example.com).')
       expect(await person.reads()).toContain('Mallory\nada@example.com (not confirmed)')
@@ -164,8 +164,8 @@ describe('the example portal, in a real browser', () => {
       expect(await person.reads()).toContain('Signed in as Ada Lovelace')
     }))
 
-  it('lets somebody who cancelled at the provider try again, on the way to the same deep link', () =>
-    walk(async (person) => {
+  it('lets a user who cancelled at the provider try again, and keeps the deep link', () =>
+    withPerson(async (person) => {
       await person.page.goto(`${url}/portal/requests?state=open`)
       await person.choose('Northwind ID')
       await person.choose('Cancel and go back')
@@ -176,20 +176,20 @@ describe('the example portal, in a real browser', () => {
       expect(person.page.url()).toBe(`${url}/portal/requests?state=open`)
     }))
 
-  it('shows nothing of the portal by the back button after signing out', () =>
-    walk(async (person) => {
+  it('shows no guarded page after signing out and pressing the back button', () =>
+    withPerson(async (person) => {
       await person.signInAsAda(`${url}/portal`)
       await person.signOut()
       expect(await person.title()).toBe('You are signed out')
-      // In between lies the provider's question.
+      // The provider's confirmation page is in between.
       await person.page.evaluate(() => history.go(-2))
       await person.page.waitForURL(`${url}/login?*`)
       expect(await person.title()).toBe('Sign in to Equipment Portal')
       expect(await person.reads()).not.toContain('Ada')
     }))
 
-  it('signs somebody out here and at the provider, under the policy of our page, and comes back', () =>
-    walk(async (person) => {
+  it('signs a user out here and at the provider, despite the Content-Security-Policy, and returns', () =>
+    withPerson(async (person) => {
       await person.signInAsAda(`${url}/portal`)
       await person.page.goto(`${url}/logout`)
       expect(await person.reads()).toContain('Then you can sign out of Northwind ID as well.')
@@ -199,14 +199,14 @@ describe('the example portal, in a real browser', () => {
       expect(person.page.url()).toContain(`${url}/logout/done?state=`)
       expect(await person.title()).toBe('You are signed out')
       expect(await person.reads()).toContain('also signed out of Northwind ID')
-      // Nobody is known there any more: whoever comes next is asked.
+      // The provider has no session any more, so it asks the next user.
       await person.page.goto(`${url}/login`)
       await person.choose('Northwind ID')
       expect(await person.title()).toBe('Choose who you are')
     }))
 
-  it('has already signed out here whoever turns back at the provider', () =>
-    walk(async (person) => {
+  it('has ended the session here even if the user goes back at the provider', () =>
+    withPerson(async (person) => {
       await person.signInAsAda(`${url}/portal`)
       await person.choose('Sign out')
       expect(await person.title()).toBe('Sign out of Northwind ID?')
@@ -214,8 +214,8 @@ describe('the example portal, in a real browser', () => {
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
-  it('ends a session in one window when somebody signs out at the provider in another (back-channel)', () =>
-    walk(async (person) => {
+  it('ends a session when the user signs out at the provider in another window (back-channel)', () =>
+    withPerson(async (person) => {
       const { page } = person
       await person.signInAsAda(`${url}/portal`)
       const other = await page.context().newPage()
@@ -226,8 +226,8 @@ describe('the example portal, in a real browser', () => {
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
 
-  it('has admin pages for Ada, who administers it, and for nobody else', () =>
-    walk(async (person) => {
+  it('shows the admin pages only to the administrator', () =>
+    withPerson(async (person) => {
       await person.page.goto(`${url}/admin/sso`)
       expect(person.status).toBe(404)
       await person.signInAsAda(`${url}/portal`)
@@ -237,7 +237,7 @@ describe('the example portal, in a real browser', () => {
     }))
 
   it('refuses the classic login with a page that leads to the picker', () =>
-    walk(async (person) => {
+    withPerson(async (person) => {
       await person.page.goto(url)
       await person.choose('classic login')
       await person.page.getByLabel('Password').fill('portal')
@@ -248,8 +248,8 @@ describe('the example portal, in a real browser', () => {
       expect(person.page.url()).toBe(`${url}/login`)
     }))
 
-  it('marks the provider that this browser used last, and no other', () =>
-    walk(async (person) => {
+  it('marks only the provider that this browser used last', () =>
+    withPerson(async (person) => {
       const { page } = person
       const marked = page.getByRole('listitem').filter({ hasText: 'Last used' })
       await page.goto(`${url}/login`)
@@ -261,22 +261,22 @@ describe('the example portal, in a real browser', () => {
       expect(await marked.innerText()).toContain('Northwind ID')
     }))
 
-  async function toProof(person: Person): Promise<void> {
+  async function openEmailVerification(person: Person): Promise<void> {
     await person.page.goto(`${url}/login/northwind`)
     await person.choose(/^Mallory/)
   }
 
   async function toCode(person: Person): Promise<void> {
-    await toProof(person)
+    await openEmailVerification(person)
     await person.choose('Send code')
   }
 
-  describe('has nothing for axe to find, in light and dark, and never scrolls sideways:', () => {
+  describe('has no accessibility problem and no sideways scrolling on', () => {
     const pages: [string, string, (person: Person) => Promise<unknown>][] = [
       ['the picker', 'Sign in to Equipment Portal', ({ page }) => page.goto(`${url}/login`)],
       ['the registration', 'Complete your registration', toRegistration],
       [
-        'the registration with a mistake',
+        'the registration after a mistake',
         'Complete your registration',
         async (person) => {
           await toRegistration(person)
@@ -284,18 +284,18 @@ describe('the example portal, in a real browser', () => {
           await person.choose('Register and sign in')
         },
       ],
-      ['the proof of an address', 'Confirm your e‑mail address', toProof],
+      ['the email verification', 'Confirm your e‑mail address', openEmailVerification],
       [
-        'the proof of an address with a mistake',
+        'the email verification after a mistake',
         'Confirm your e‑mail address',
         async (person) => {
-          await toProof(person)
+          await openEmailVerification(person)
           await person.page.getByLabel('E-mail address').fill('ada')
           await person.choose('Send code')
         },
       ],
       [
-        'the code, sent anew',
+        'the code form after a second mail',
         'Enter the code',
         async (person) => {
           await toCode(person)
@@ -303,7 +303,7 @@ describe('the example portal, in a real browser', () => {
         },
       ],
       [
-        'the code with a mistake',
+        'the code form after a mistake',
         'Enter the code',
         async (person) => {
           await toCode(person)
@@ -311,17 +311,17 @@ describe('the example portal, in a real browser', () => {
         },
       ],
       [
-        'the question whether to connect',
+        'the question whether to connect an account',
         'Connect Northwind ID?',
         async (person) => {
-          await toProof(person)
+          await openEmailVerification(person)
           await person.choose('Sign in with Tailspin Accounts')
           await person.choose(/^Ada Lovelace/)
         },
       ],
       ['the mailbox', 'Mailbox', ({ page }) => page.goto(`${url}/mailbox`)],
       [
-        'a problem',
+        'an error page',
         'You are not signed in',
         async (person) => {
           await person.page.goto(`${url}/login/tailspin`)
@@ -329,14 +329,14 @@ describe('the example portal, in a real browser', () => {
         },
       ],
       [
-        'signing out',
+        'the sign-out page',
         'Sign out of Equipment Portal?',
         async (person) => {
           await person.signInAsAda(`${url}/login`)
           await person.page.goto(`${url}/logout`)
         },
       ],
-      ['signed out', 'You are signed out', ({ page }) => page.goto(`${url}/logout/done`)],
+      ['the page after signing out', 'You are signed out', ({ page }) => page.goto(`${url}/logout/done`)],
       ['the portal', 'My equipment', (person) => person.signInAsAda(`${url}/portal`)],
       ['the start page', 'What you need to work', ({ page }) => page.goto(url)],
       ['the classic login', 'Classic login', ({ page }) => page.goto(`${url}/classic-login`)],
@@ -349,7 +349,7 @@ describe('the example portal, in a real browser', () => {
     }
 
     it.each(pages)('%s', (_name, title, open) =>
-      walk(async (person) => {
+      withPerson(async (person) => {
         await open(person)
         expect(await person.title()).toBe(title)
         expect(await flaws(person)).toEqual([])
@@ -358,13 +358,13 @@ describe('the example portal, in a real browser', () => {
   })
 })
 
-describe('an answer that is posted from another site, in a real browser', () => {
+describe('an authorization response that is posted from another site, in a real browser', () => {
   let provider: FaultyProvider
   let portal: TestPortal
 
   beforeEach(async () => {
     provider = await startFaultyProvider()
-    // Ports do not tell sites apart, names do: the browser meets the provider as `localhost`, the portal as `127.0.0.1`.
+    // Ports do not make different sites, names do: the provider is at `localhost`, the portal at `127.0.0.1`.
     const authorization = new URL('/authorize', provider.issuer)
     authorization.hostname = 'localhost'
     provider.faults.discovery = { authorization_endpoint: authorization.href }
@@ -377,7 +377,7 @@ describe('an answer that is posted from another site, in a real browser', () => 
     await provider.close()
   })
 
-  /** Whether the attempt's cookie came along, for each post of the answer. */
+  /** For each post of the response: whether it had the attempt's cookie. */
   function cookiesOfPosts({ page }: Person): Promise<boolean>[] {
     const posts: Promise<boolean>[] = []
     page.on('request', (request) => {
@@ -389,8 +389,8 @@ describe('an answer that is posted from another site, in a real browser', () => 
 
   const landed = () => `${portal.url}/portal/reports?year=2026`
 
-  it('signs in with the one click on the picker', () =>
-    walk(async (person) => {
+  it('signs in without a further click', () =>
+    withPerson(async (person) => {
       const posts = cookiesOfPosts(person)
       await person.page.goto(landed())
       await person.choose('Acme')
@@ -399,8 +399,8 @@ describe('an answer that is posted from another site, in a real browser', () => 
       expect(await Promise.all(posts)).toEqual([false, true])
     }))
 
-  it('signs in with JavaScript disabled, by the button', () =>
-    walk(
+  it('signs in by a button with JavaScript disabled', () =>
+    withPerson(
       async (person) => {
         const posts = cookiesOfPosts(person)
         await person.page.goto(landed())
@@ -416,7 +416,7 @@ describe('an answer that is posted from another site, in a real browser', () => 
     ))
 })
 
-/** The first of three in a row: the example's identity providers take the two behind the portal's. */
+/** The first of three consecutive ports: the example's providers use the two after the portal's. */
 async function threeFreePorts(): Promise<number> {
   for (;;) {
     const port = await freePort()
@@ -424,8 +424,8 @@ async function threeFreePorts(): Promise<number> {
   }
 }
 
-/** Waits until a program has printed something; fails with all it printed when it ends before. */
-async function said(program: ChildProcess, text: string): Promise<void> {
+/** Resolves when a program has printed a text. Fails with its output if it exits before. */
+async function printed(program: ChildProcess, text: string): Promise<void> {
   let printed = ''
   await new Promise<void>((resolve, reject) => {
     for (const stream of [program.stdout, program.stderr])

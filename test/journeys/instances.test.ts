@@ -15,7 +15,7 @@ let provider: FaultyProvider
 let database: FreshDatabase
 let knex: Knex
 let front: http.Server
-/** What the browsers see, whichever instance answers. */
+/** public URL of both instances */
 let url: string
 let north: Instance
 let south: Instance
@@ -26,10 +26,10 @@ beforeAll(async () => {
   provider = await startFaultyProvider()
   database = await freshPostgres()
   knex = knexModule(database.config)
-  front = http.createServer(passOn).listen(0, '127.0.0.1')
+  front = http.createServer(forward).listen(0, '127.0.0.1')
   await once(front, 'listening')
   url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`
-  // Both at once, on an empty database.
+  // Both start simultaneously on an empty database.
   ;[north, south] = await Promise.all([startInstance(url, database), startInstance(url, database)])
   await new UsersTable({ knex }).create(
     { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} },
@@ -51,8 +51,8 @@ beforeEach(async () => {
   await north.act('connect', acme())
 })
 
-/** A reverse proxy in one function: to the instance that is serving. */
-function passOn(req: http.IncomingMessage, res: http.ServerResponse): void {
+/** A reverse proxy to the instance that is serving. */
+function forward(req: http.IncomingMessage, res: http.ServerResponse): void {
   const { method, url: target, headers } = req
   const onward = http.request({ host: '127.0.0.1', port: serving.port, method, path: target, headers })
   onward.on('response', (answer) => {
@@ -72,15 +72,15 @@ const acme = (more: object = {}) => ({
   ...more,
 })
 
-/** What a browser gets when this instance is the one that answers. */
-async function on(instance: Instance, see: () => Promise<Seen>): Promise<Seen> {
+/** Sends requests to this instance. */
+async function on(instance: Instance, send: () => Promise<Seen>): Promise<Seen> {
   serving = instance
-  const seen = await see()
+  const seen = await send()
   expect(seen.headers.get('x-instance')).toBe(String(instance.port))
   return seen
 }
 
-/** Who is signed in, as this instance says. */
+/** The address of the user who is signed in on this instance. */
 async function signedInOn(instance: Instance): Promise<string | undefined> {
   const seen = await on(instance, () => visitor.get(`${url}/portal`))
   return seen.status === 200 ? (JSON.parse(seen.body) as { user: { email: string } }).user.email : undefined
@@ -88,13 +88,13 @@ async function signedInOn(instance: Instance): Promise<string | undefined> {
 
 const click = (instance: Instance, slug = 'acme') => on(instance, () => visitor.get(`${url}/login/${slug}`))
 
-/** On to the provider; its answer, on its way back to the portal. */
-const answerTo = async (started: Seen): Promise<string> => (await visitor.get(started.location!)).location!
+/** Follows the redirect to the provider, and returns the URL of its authorization response. */
+const responseUrl = async (started: Seen): Promise<string> => (await visitor.get(started.location!)).location!
 
 const signIn = (instance: Instance) => on(instance, () => visitor.open(`${url}/login/acme`))
 
 describe('two instances with one Redis and one database', () => {
-  it('start at once on an empty database', async () => {
+  it('can start simultaneously on an empty database', async () => {
     expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
     const ran: string[] = await knex('sso_migrations').pluck('name')
     expect(ran.length).toBeGreaterThan(0)
@@ -103,43 +103,43 @@ describe('two instances with one Redis and one database', () => {
       expect((await on(instance, () => visitor.get(`${url}/login`))).status).toBe(200)
   })
 
-  it('a sign-in begun on one is finished on the other, back to the deep link', async () => {
+  it('finish each other’s sign-ins, and keep the deep link', async () => {
     serving = north
     const started = await visitor.get(`${url}/login/acme?returnTo=/portal/deep`)
-    const answer = await answerTo(started)
-    const landed = await on(south, () => visitor.open(answer))
+    const response = await responseUrl(started)
+    const landed = await on(south, () => visitor.open(response))
     expect(landed).toMatchObject({ status: 200, url: `${url}/portal/deep` })
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
-  it('an answer is taken once, also when it comes again at the other', async () => {
-    const answer = await answerTo(await click(north))
+  it('accept an authorization response once, even if it is replayed on the other instance', async () => {
+    const response = await responseUrl(await click(north))
     const stolen = visitor.clone()
-    await on(north, () => visitor.open(answer))
-    // Even from a copy of the cookies from before: the provider gives nothing for a code that is spent.
-    const seen = await on(south, () => stolen.open(answer))
+    await on(north, () => visitor.open(response))
+    // The thief has a copy of the attempt's cookie, but the provider refuses a code that was redeemed.
+    const seen = await on(south, () => stolen.open(response))
     expect(seen.status).toBe(400)
   })
 
-  it('somebody who signed in on one is signed in on the other', async () => {
+  it('share sessions', async () => {
     await signIn(north)
     expect(await signedInOn(north)).toBe('ada@example.com')
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
-  it('somebody who goes to and fro between them with each request signs in all the same', async () => {
+  it('sign a user in even if each request goes to the other instance', async () => {
     let at = await on(north, () => visitor.get(`${url}/portal/reports`))
     at = await on(south, () => visitor.get(at.location!))
     const [, href] = /href="(\/login\/acme[^"]*)"/.exec(at.body) ?? []
     at = await on(north, () => visitor.get(url + href!.replaceAll('&amp;', '&')))
-    const answer = await answerTo(at)
-    at = await on(south, () => visitor.get(answer))
+    const response = await responseUrl(at)
+    at = await on(south, () => visitor.get(response))
     at = await on(north, () => visitor.get(at.location!))
     expect(at).toMatchObject({ status: 200, url: `${url}/portal/reports` })
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
-  it('a provider connected through one is on the picker of the other at the next request, and works there', async () => {
+  it('show a provider on the picker as soon as the other instance has connected it', async () => {
     const pickerOnSouth = () => on(south, () => visitor.get(`${url}/login`))
     expect((await pickerOnSouth()).body).not.toContain('/login/second')
     await north.act('connect', acme({ slug: 'second', displayName: 'Second' }))
@@ -148,24 +148,24 @@ describe('two instances with one Redis and one database', () => {
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
-  it('a provider edited through one counts at the next click at the other, which had it ready', async () => {
+  it('use changed settings of a provider from the next sign-in on, despite their caches', async () => {
     const promptOnSouth = async () => new URL((await click(south)).location!).searchParams.get('prompt')
     expect(await promptOnSouth()).toBeNull()
     await north.act('update', 'acme', { prompt: 'select_account' })
     expect(await promptOnSouth()).toBe('select_account')
   })
 
-  it('a provider disabled through one is refused at the next click at the other, an attempt under way too', async () => {
-    const answer = await answerTo(await click(south))
+  it('refuse a provider as soon as the other instance has disabled it, even for an attempt in progress', async () => {
+    const response = await responseUrl(await click(south))
     await north.act('disable', 'acme')
     expect((await click(south)).status).toBe(404)
-    expect((await on(south, () => visitor.open(answer))).status).toBe(404)
+    expect((await on(south, () => visitor.open(response))).status).toBe(404)
     expect(await signedInOn(south)).toBeUndefined()
     await north.act('enable', 'acme', { withoutTestSignIn: true })
     expect((await click(south)).status).toBe(302)
   })
 
-  it('a provider removed through one and connected anew elsewhere is the new one at the other', async () => {
+  it('use the new provider after the other instance has replaced one with the same slug', async () => {
     const clientOnSouth = async () => new URL((await click(south)).location!).searchParams.get('client_id')
     expect(await clientOnSouth()).toBe(provider.clientId)
     await north.act('remove', 'acme')
@@ -175,39 +175,39 @@ describe('two instances with one Redis and one database', () => {
     await another.close()
   })
 
-  it('signing out on one ends the session on the other', async () => {
+  it('end the session on both when a user signs out on one', async () => {
     await signIn(north)
     expect(await signedInOn(south)).toBe('ada@example.com')
     const before = visitor.clone()
     await on(north, () => visitor.post(`${url}/logout`))
     expect(await signedInOn(south)).toBeUndefined()
-    // Not only this browser's cookie is gone: the session is.
+    // The session itself has ended, not only the cookie.
     visitor = before
     expect(await signedInOn(south)).toBeUndefined()
   })
 
-  it('a provider that tells one of them that somebody has left ends the session on the other, once', async () => {
+  it('apply a logout token on both, once', async () => {
     await signIn(north)
     const logout_token = await signLogoutToken(provider, { sub: 'ada' })
-    const tell = (instance: Instance) =>
+    const deliver = (instance: Instance) =>
       on(instance, () => new Visitor().post(`${url}/logout/acme/backchannel`, { logout_token }))
-    expect((await tell(south)).status).toBe(200)
+    expect((await deliver(south)).status).toBe(200)
     expect(await signedInOn(north)).toBeUndefined()
     await signIn(south)
-    expect((await tell(north)).status).toBe(400)
+    expect((await deliver(north)).status).toBe(400)
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
-  it('when one dies nobody is signed out, and what was begun on it is finished on the other', async () => {
+  it('keep all sessions and attempts when one of them crashes', async () => {
     await signIn(north)
     const other = new Visitor()
     serving = north
-    const answer = await answerTo(await other.get(`${url}/login/acme`))
+    const response = await responseUrl(await other.get(`${url}/login/acme`))
     await north.kill()
     try {
       expect(await signedInOn(south)).toBe('ada@example.com')
       visitor = other
-      await on(south, () => visitor.open(answer))
+      await on(south, () => visitor.open(response))
       expect(await signedInOn(south)).toBe('ada@example.com')
     } finally {
       north = await startInstance(url, database)

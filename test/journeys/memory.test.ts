@@ -12,19 +12,19 @@ import { keys } from '../refusals/tables/keys.ts'
 import { algorithms, signatures } from '../refusals/tables/signatures.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import {
-  faultsOf,
   type Group,
   type Listener,
   type Row,
-  signIn,
+  resolveFaults,
   slugs,
   startListener,
-} from '../support/scene.ts'
+} from '../support/refusals.ts'
+import { signIn } from '../support/scene.ts'
 import { freePort } from '../support/services/server.ts'
 import { Visitor } from '../support/visitor.ts'
 
-/** sign-ins under way at a time, each at a provider of its own, as a provider has one set of faults */
-const atOnce = 4
+/** Simultaneous sign-ins, each with its own provider, because a provider has one set of faults. */
+const laneCount = 4
 
 interface Hostile {
   group: Group
@@ -40,10 +40,10 @@ const table: Hostile[] = [
   ...answers,
 ].flatMap((group) => group.rows.map((row) => ({ group, row })))
 
-/** a prime that does not divide how many there are */
+/** A prime that does not divide the number of rows. */
 const stride = table.length % 97 === 0 ? 89 : 97
 
-// V8's compilers go on writing machine code for minutes, onto the same heap: 3 MB that would be taken for a leak, or hide one.
+// V8's compilers keep adding machine code to the heap for minutes: 3 MB that would look like a leak, or hide one.
 const flags = ['--expose-gc', '--no-opt', '--no-sparkplug', '--no-maglev']
 
 let folder: string
@@ -73,14 +73,14 @@ beforeAll(async () => {
   await Promise.race([
     once(child.stdout!, 'data'),
     once(child, 'exit').then(() => {
-      throw new Error(`the portal ended: ${stderr}`)
+      throw new Error(`the portal exited: ${stderr}`)
     }),
   ])
   attacker = await startListener()
-  lanes = await Promise.all(Array.from({ length: atOnce }, () => startFaultyProvider()))
+  lanes = await Promise.all(Array.from({ length: laneCount }, () => startFaultyProvider()))
   for (const [lane, provider] of lanes.entries()) {
     for (const [slug, settings] of Object.entries(slugs)) await connect(provider, `${slug}-${lane}`, settings)
-    await connect(provider, `never-seen-${lane}`, {})
+    await connect(provider, `undiscovered-${lane}`, {})
   }
 })
 afterAll(async () => {
@@ -100,8 +100,8 @@ async function connect(provider: FaultyProvider, slug: string, settings: object)
   expect([answer.status, slug]).toEqual([200, slug])
 }
 
-/** All rows in turn, but far apart, so that the first 200 are of all kinds like the rest. */
-async function sendHostile(from: number, to: number): Promise<void> {
+/** Sends rows that are far apart in the table, so that the first 200 are as mixed as the rest. */
+async function sendHostileSignIns(from: number, to: number): Promise<void> {
   let due = from
   const lane = async (provider: FaultyProvider, at: number) => {
     while (due < to) {
@@ -117,10 +117,10 @@ async function refuse(provider: FaultyProvider, lane: number, group: Group, row:
   provider.reset()
   Object.assign(
     provider.faults,
-    await faultsOf(faults, { provider, other: lanes[(lane + 1) % atOnce]!, attacker }),
+    await resolveFaults(faults, { provider, other: lanes[(lane + 1) % laneCount]!, attacker }),
   )
-  // A discovery document that was read once is not asked for again: this one is asked for at every click, in vain.
-  const slug = group.name === 'discovery document' ? 'never-seen' : (group.slug ?? 'acme')
+  // The portal caches a valid discovery document, so these rows use a provider that never has one.
+  const slug = group.name === 'discovery document' ? 'undiscovered' : (group.slug ?? 'acme')
   const part = { portal: { url }, visitor: new Visitor() }
   const seen = await signIn(part, `${slug}-${lane}`)
   expect([seen.status >= 400, group.name, fault]).toEqual([true, group.name, fault])
@@ -131,10 +131,10 @@ async function heap(): Promise<number> {
 }
 
 describe('after 2,000 hostile sign-ins', () => {
-  it('the portal holds as much memory as after 200, within 10 %, and has warned of nothing', async () => {
-    await sendHostile(0, 200)
+  it('the portal uses at most 10 % more memory than after 200, and has printed no warning', async () => {
+    await sendHostileSignIns(0, 200)
     const early = await heap()
-    await sendHostile(200, 2000)
+    await sendHostileSignIns(200, 2000)
     const late = await heap()
     expect(late / early).toBeLessThan(1.1)
     expect(stderr).toBe('')

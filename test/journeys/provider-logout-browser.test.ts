@@ -38,14 +38,14 @@ async function isIn(page: Page, url: string): Promise<boolean> {
   return new URL(page.url()).pathname === '/portal'
 }
 
-describe('two browsers, each on an instance of its own (Redis, PostgreSQL), at a real provider (oidc-provider)', () => {
+describe('two browsers on different instances (Redis, PostgreSQL), with a real provider (oidc-provider),', () => {
   const clientSecret = 'a secret of the portal at the provider'
   const redirectUris = (url: string) => ({
     redirectUris: [`${url}/login/acme/callback`],
     postLogoutRedirectUris: [`${url}/logout/done`],
   })
 
-  /** Which instance answers is the browser's to say; what comes without a word, as from the provider, goes to the second. */
+  /** A header of the browser chooses the instance. Requests without it, such as the provider's, go to the second. */
   async function twoInstances(names: 'session' | 'person'): Promise<string> {
     let instances: Instance[] = []
     const front = http.createServer((req, res) => {
@@ -117,7 +117,7 @@ describe('two browsers, each on an instance of its own (Redis, PostgreSQL), at a
     await delivered
   }
 
-  it('sign in as one person: signing out in one signs out the other as soon as the logout token is accepted', async () => {
+  it('sign in as one user: signing out in one signs out the other as soon as the logout token is accepted', async () => {
     const url = await twoInstances('person')
     const [one, other] = await Promise.all([signIn(url, 'first'), signIn(url, 'second')])
     expect([await isIn(one, url), await isIn(other, url)]).toEqual([true, true])
@@ -126,11 +126,11 @@ describe('two browsers, each on an instance of its own (Redis, PostgreSQL), at a
     expect(await isIn(one, url)).toBe(false)
   })
 
-  it('share one session there: who signs out in one is out in the other, and a third with a session of its own stays', async () => {
+  it('share one session at the provider: signing out in one signs out the other, but not a third with a separate session', async () => {
     const url = await twoInstances('session')
     const one = await signIn(url, 'first')
     const profile = await one.context().storageState()
-    // What it has of the provider, but not of the portal: a session of its own here.
+    // The browser has the same session at the provider, but a separate session here.
     const ofProvider = profile.cookies.filter(({ domain }) => domain === 'localhost')
     const [other, third] = [
       await signIn(url, 'second', { storageState: { cookies: ofProvider, origins: [] } }),
@@ -142,16 +142,16 @@ describe('two browsers, each on an instance of its own (Redis, PostgreSQL), at a
   })
 })
 
-describe('a page of the provider that frames us when somebody signs out there', () => {
+describe('a front-channel logout frame on the provider’s page', () => {
   interface Framed {
     url: string
-    /** the cookies that came with each request for the frame */
+    /** the Cookie header of each request for the frame */
     cookies: (string | undefined)[]
     provider: Awaited<ReturnType<typeof startFaultyProvider>>
     frame: string
   }
 
-  /** The portal is another site than the provider, as they are in the wild. */
+  /** The portal and the provider are different sites, as in production. */
   async function signedIn(): Promise<Framed & { page: Page }> {
     const provider = await startFaultyProvider()
     open.push(provider)
@@ -178,12 +178,12 @@ describe('a page of the provider that frames us when somebody signs out there', 
     return { url, cookies, provider, page, frame: `${sso.providers.frontChannelLogoutUri('acme')}?${names}` }
   }
 
-  /** What the browser made of the frames of a page, and why of those that it does not show. */
-  async function look(page: Page, address: string) {
+  /** The frames of a page, and the errors of those that the browser has blocked. */
+  async function openFrames(page: Page, address: string) {
     const refused: string[] = []
     page.on('requestfailed', (request) => refused.push(`${request.failure()?.errorText}`))
     await page.goto(address, { waitUntil: 'load' })
-    // Chromium 156 puts up the error page of a refused frame after the load event.
+    // Chromium 156 shows the error page of a blocked frame after the load event.
     await Promise.all(page.frames().map((frame) => frame.waitForURL(/./)))
     return {
       frames: page
@@ -194,27 +194,27 @@ describe('a page of the provider that frames us when somebody signs out there', 
     }
   }
 
-  it('ends the session, though no cookie comes along, and is shown by the browser', async () => {
+  it('ends the session without a cookie, and is displayed by the browser', async () => {
     const { url, cookies, provider, page, frame } = await signedIn()
     provider.faults.logoutFrames = [frame]
-    const { frames, refused } = await look(await page.context().newPage(), `${provider.issuer}/logout`)
+    const { frames, refused } = await openFrames(await page.context().newPage(), `${provider.issuer}/logout`)
     expect({ frames, refused, cookies }).toEqual({ frames: [frame], refused: [], cookies: [undefined] })
     expect(await isIn(page, url)).toBe(false)
   })
 
-  it('is refused by the browser where a page of another origin frames it, and so is every page of ours', async () => {
+  it('is blocked by the browser on a page of another origin, like every page of ours', async () => {
     const { url, provider, page, frame } = await signedIn()
     const attacker = await startFaultyProvider()
     open.push(attacker)
     const ours = [frame.replace('a+session', 'a+guess'), `${url}/login`, `${url}/logout`, `${url}/register`]
     attacker.faults.logoutFrames = ours
-    const { frames, refused } = await look(page, `${attacker.issuer}/logout`)
+    const { frames, refused } = await openFrames(page, `${attacker.issuer}/logout`)
     expect(frames).toEqual(ours.map(() => 'chrome-error://chromewebdata/'))
     expect(refused).toEqual(ours.map(() => 'net::ERR_BLOCKED_BY_RESPONSE'))
     expect(await isIn(page, url)).toBe(true)
-    // The provider itself may show the one, and none of the others.
+    // The provider's page may display this frame, but no other page of ours.
     provider.faults.logoutFrames = ours
-    const there = await look(page, `${provider.issuer}/logout`)
+    const there = await openFrames(page, `${provider.issuer}/logout`)
     expect(there.frames).toEqual(
       ours.map((address, at) => (at === 0 ? address : 'chrome-error://chromewebdata/')),
     )

@@ -12,32 +12,32 @@ import { type OwnRedis, startOwnRedis } from '../support/redis.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
 /**
- * Everything secret that passes through in a run of all that can happen, looked for wherever something is kept: in the log,
- * in events as they are heard, in every column of every table, and in every key and value of Redis.
+ * Collects every secret of many sign-ins, and searches for them in the log, in events, in every column of the database, and
+ * in every key and value of Redis.
  */
 
 let provider: FaultyProvider
 let portal: TestPortal
 let server: OwnRedis
 let redis: RedisClientType
-/** in a form that a person can read: what it is → its values */
+/** kind of secret → values */
 const secrets = new Map<string, Set<string>>()
-const heard: unknown[] = []
+const events: unknown[] = []
 
-function keepSecret(what: string, ...values: (string | null | undefined)[]): void {
-  const known = secrets.get(what) ?? new Set()
+function keepSecret(kind: string, ...values: (string | null | undefined)[]): void {
+  const known = secrets.get(kind) ?? new Set()
   for (const value of values) if (value) known.add(value)
-  secrets.set(what, known)
+  secrets.set(kind, known)
 }
 
 class WatchedVisitor extends Visitor {
   override async get(...given: Parameters<Visitor['get']>): Promise<Seen> {
-    return this.wrapFetch(await super.get(...given))
+    return this.recordCookies(await super.get(...given))
   }
   override async post(...given: Parameters<Visitor['post']>): Promise<Seen> {
-    return this.wrapFetch(await super.post(...given))
+    return this.recordCookies(await super.post(...given))
   }
-  private wrapFetch(seen: Seen): Seen {
+  private recordCookies(seen: Seen): Seen {
     for (const [name, value] of this.cookies.get(portal.url) ?? []) {
       if (name === 'sso-last-provider' || name === 'sso-signed-out') continue
       keepSecret(`the cookie ${name.replace(/attempt-.*/, 'attempt')}`, value, decodeURIComponent(value))
@@ -47,13 +47,13 @@ class WatchedVisitor extends Visitor {
   }
 }
 
-const click = async (visitor = new WatchedVisitor()): Promise<WatchedVisitor> => {
+const signIn = async (visitor = new WatchedVisitor()): Promise<WatchedVisitor> => {
   await visitor.open(`${portal.url}/login/acme`)
   return visitor
 }
 
-/** What a provider knows of an exchange that it is asked to finish. */
-function quoted(): string {
+/** All secrets that the provider knows during a code exchange. */
+function quoteSecrets(): string {
   const { body, headers } = (provider.requests.findLast(({ path }) => path === '/token') ??
     provider.requests.at(-1)) as ReceivedRequest
   const code = new URLSearchParams(body).get('code')
@@ -61,19 +61,19 @@ function quoted(): string {
   return [
     `code ${code}`,
     `id and secret ${provider.clientId}:${provider.clientSecret}`,
-    `as sent ${headers.authorization} ${body}`,
-    `the latest of mine ${provider.issued.slice(-2).join(' and ')}`,
+    `request ${headers.authorization} ${body}`,
+    `issued ${provider.issued.slice(-2).join(' and ')}`,
     `nonce ${asked.get('nonce')} state ${asked.get('state')}`,
   ].join('; ')
 }
 
-const error = (name: string) => ({ error: name, error_description: quoted() })
-const html = () => `<html><title>Error</title><pre>${quoted()}</pre></html>`
+const error = (name: string) => ({ error: name, error_description: quoteSecrets() })
+const html = () => `<html><title>Error</title><pre>${quoteSecrets()}</pre></html>`
 
-/** A provider that quotes all it knows, wherever it can; getters, because it knows it only when it is asked. */
-const chatter: [where: string, Faults][] = [
+/** Places where a provider can quote secrets. The getters quote those of the current request. */
+const quotes: [place: string, Faults][] = [
   [
-    'the code in an error of the token endpoint',
+    'in an error of the token endpoint',
     {
       tokenError: {
         get body() {
@@ -83,7 +83,7 @@ const chatter: [where: string, Faults][] = [
     },
   ],
   [
-    'the credentials with invalid_client',
+    'in an invalid_client error',
     {
       tokenError: {
         status: 401,
@@ -94,11 +94,11 @@ const chatter: [where: string, Faults][] = [
     },
   ],
   [
-    'in the name of an error',
+    'in an error code',
     {
       tokenError: {
         get body() {
-          return { error: quoted() }
+          return { error: quoteSecrets() }
         },
       },
     },
@@ -126,11 +126,11 @@ const chatter: [where: string, Faults][] = [
     },
   ],
   [
-    'in a token answer that is not JSON',
+    'in a token response that is not JSON',
     {
       tokenResponse: {
         get body() {
-          return `{"id_token": ${quoted()}`
+          return `{"id_token": ${quoteSecrets()}`
         },
       },
     },
@@ -184,18 +184,18 @@ const chatter: [where: string, Faults][] = [
     },
   ],
   [
-    'in UserInfo of somebody else',
+    'in the subject of UserInfo',
     {
       claimsInUserinfoOnly: true,
       userinfoClaims: {
         get sub() {
-          return quoted()
+          return quoteSecrets()
         },
       },
     },
   ],
   [
-    'in keys that are none',
+    'in an invalid key set',
     {
       jwksResponse: {
         get body() {
@@ -209,7 +209,7 @@ const chatter: [where: string, Faults][] = [
     {
       claims: {
         get iss() {
-          return quoted()
+          return quoteSecrets()
         },
       },
     },
@@ -219,7 +219,7 @@ const chatter: [where: string, Faults][] = [
     {
       header: {
         get alg() {
-          return quoted()
+          return quoteSecrets()
         },
       },
     },
@@ -229,7 +229,7 @@ const chatter: [where: string, Faults][] = [
     {
       claims: {
         get sub() {
-          return `${quoted()}\u0000`
+          return `${quoteSecrets()}\u0000`
         },
       },
     },
@@ -239,7 +239,7 @@ const chatter: [where: string, Faults][] = [
     {
       claims: {
         get email() {
-          return `${quoted()}@example.com`
+          return `${quoteSecrets()}@example.com`
         },
         email_verified: true,
       },
@@ -256,7 +256,7 @@ const chatter: [where: string, Faults][] = [
 ]
 
 function challenge(): string {
-  return `Bearer error="invalid_token", error_description="${quoted().replace(/[^ -~]|"/g, '')}"`
+  return `Bearer error="invalid_token", error_description="${quoteSecrets().replace(/[^ -~]|"/g, '')}"`
 }
 
 function state(): string {
@@ -278,7 +278,7 @@ beforeAll(async () => {
     'registered',
     'rate-limited',
   ] as const)
-    portal.sso.events.on(kind, (event: object) => heard.push(event))
+    portal.sso.events.on(kind, (event: object) => events.push(event))
   await portal.connect(provider)
   await portal.connect(provider, { slug: 'post', clientAuthentication: 'client_secret_post' })
   keepSecret('client secret', provider.clientSecret, encodeURIComponent(provider.clientSecret))
@@ -291,14 +291,14 @@ afterAll(async () => {
   await provider.close()
 })
 
-it('a run of all that can happen', async () => {
-  // Registers, signs out, comes again, opens an old answer again.
-  const ada = await click()
+it('users and attackers use every flow', async () => {
+  // A user registers, signs out, signs in again and replays the authorization response.
+  const ada = await signIn()
   await ada.post(`${portal.url}/register`, { name: 'Ada' })
   expect((await ada.get(`${portal.url}/portal`)).status).toBe(200)
   await ada.post(`${portal.url}/logout`)
-  // The provider says that she has left: rightly, and with a claim that only an ID token has.
-  for (const claims of [{}, { nonce: 'n' }]) await sayThatAdaLeft(claims)
+  // The provider sends a valid logout token, and one with a nonce, which is invalid.
+  for (const claims of [{}, { nonce: 'n' }]) await sendLogoutToken(claims)
   const start = await ada.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
   const answer = await ada.get(start.location!)
   await ada.open(answer.location!)
@@ -309,7 +309,7 @@ it('a run of all that can happen', async () => {
     `${portal.url}/login/acme/callback`,
     Object.fromEntries(new URL(answer.location!).searchParams),
   )
-  // Sends a session id, a code and a token to where they do not belong.
+  // A session ID, a code and a token are sent to the wrong places.
   const session = ada.cookies.get(portal.url)!.get('portal-sso')!
   await ada.get(`${portal.url}/login/${session}`)
   await ada.get(`${portal.url}/login/${provider.issued.at(-1)!}`)
@@ -326,41 +326,43 @@ it('a run of all that can happen', async () => {
     { claims: { nonce: 'other' } },
     { rawPayload: 'not json' },
   ] as Faults[]) {
-    misbehave(faults)
-    await click()
+    changeFaults(faults)
+    await signIn()
   }
-  // The provider replaces its secret, and the portal follows.
-  misbehave({ clientSecrets: ['another secret of the provider'] })
+  // The provider changes the client secret, and then the portal does.
+  changeFaults({ clientSecrets: ['another secret of the provider'] })
   keepSecret('client secret', 'another secret of the provider')
-  await click()
+  await signIn()
   const { clientSecret } = provider
   await portal.sso.providers.update('acme', { clientSecret: 'another secret of the provider' })
-  await click()
-  misbehave({})
+  await signIn()
+  changeFaults({})
   await portal.sso.providers.update('acme', { clientSecret })
   await portal.sso.providers.remove('post')
-  // Somebody is on the way all the time: at the provider, and on the form.
+  // One user stays at the provider, another one at the registration form.
   await new WatchedVisitor().get(`${portal.url}/login/acme`)
   provider.person = { sub: 'new', email: 'new@example.com', email_verified: true, name: 'New' }
-  await click()
-  misbehave({})
+  await signIn()
+  changeFaults({})
 })
 
-it.each(chatter)('a provider that quotes what it knows: %s', async (_where, faults) => {
-  misbehave(faults)
-  await click()
+it.each(quotes)('a provider quotes secrets %s', async (_place, faults) => {
+  changeFaults(faults)
+  await signIn()
   expect(provider.requests.some(({ path }) => path === '/authorize')).toBe(true)
 })
 
-async function sayThatAdaLeft(claims: object): Promise<void> {
+async function sendLogoutToken(claims: object): Promise<void> {
   const logout_token = await signLogoutToken(provider, { sub: 'ada', ...claims })
   keepSecret('logout token', logout_token)
-  const told = await new WatchedVisitor().post(`${portal.url}/logout/acme/backchannel`, { logout_token })
-  expect(told.status).toBe('nonce' in claims ? 400 : 200)
+  const { status } = await new WatchedVisitor().post(`${portal.url}/logout/acme/backchannel`, {
+    logout_token,
+  })
+  expect(status).toBe('nonce' in claims ? 400 : 200)
 }
 
-/** Takes down what the provider has received so far, and goes on with other faults. */
-function misbehave(faults: Faults): void {
+/** Records the secrets of all requests so far, and changes the provider's faults. */
+function changeFaults(faults: Faults): void {
   for (const { path, query, headers, body } of provider.requests) {
     const form = new URLSearchParams(body)
     if (path === '/authorize') {
@@ -373,28 +375,28 @@ function misbehave(faults: Faults): void {
   }
   keepSecret('code or token', ...provider.issued)
   provider.reset()
-  // Not Object.assign: that would ask the getters now.
+  // Object.assign would call the getters now.
   Object.defineProperties(provider.faults, Object.getOwnPropertyDescriptors(faults))
 }
 
-/** Which secrets a text holds, or the beginning of: quotes are cut off. */
-function found(texts: string[]): string[] {
+/** Secrets that a text contains. The first 20 characters suffice, because quotes are truncated. */
+function findSecrets(texts: string[]): string[] {
   const whole = texts.join('\n')
   const inJson = whole.replaceAll(/\\(["\\/])/g, '$1')
-  return [...secrets].flatMap(([what, values]) =>
+  return [...secrets].flatMap(([kind, values]) =>
     [...values]
-      // What all of JOSE's compact forms have in front is no secret.
+      // The header of a JWT is no secret.
       .map((value) => value.replace(/^eyJ[\w-]*\.+/, '').slice(0, 20))
       .filter((start) => whole.includes(start) || inJson.includes(start))
-      .map((start) => `${what}: ${start}`),
+      .map((start) => `${kind}: ${start}`),
   )
 }
 
-describe('of all that is secret', () => {
-  beforeAll(() => misbehave({}))
+describe('of all these secrets,', () => {
+  beforeAll(() => changeFaults({}))
 
-  it('there is some of each kind, so that the search can find it', () => {
-    const kinds = [...secrets].filter(([, values]) => values.size > 0).map(([what]) => what)
+  it('the run has used every kind, and the search can find them', () => {
+    const kinds = [...secrets].filter(([, values]) => values.size > 0).map(([kind]) => kind)
     expect(kinds.sort()).toEqual([
       'PKCE verifier',
       'client secret',
@@ -412,20 +414,20 @@ describe('of all that is secret', () => {
       'the cookie sso-registration',
     ])
     for (const [, values] of secrets)
-      expect(found([`a log line with ${[...values][0]} in it`])).not.toEqual([])
+      expect(findSecrets([`a log line with ${[...values][0]} in it`])).not.toEqual([])
   })
 
-  it('nothing is in the log', () => {
+  it('none is in the log', () => {
     expect(portal.logs.length).toBeGreaterThan(25)
-    expect(found(portal.logs.map((line) => JSON.stringify(line)))).toEqual([])
+    expect(findSecrets(portal.logs.map((line) => JSON.stringify(line)))).toEqual([])
   })
 
-  it('nothing is in an event', () => {
-    expect(heard.length).toBeGreaterThan(25)
-    expect(found(heard.map((event) => JSON.stringify(event)))).toEqual([])
+  it('none is in an event', () => {
+    expect(events.length).toBeGreaterThan(25)
+    expect(findSecrets(events.map((event) => JSON.stringify(event)))).toEqual([])
   })
 
-  it('nothing is in the database, in whatever table and column', async () => {
+  it('none is in any table and column of the database', async () => {
     const tables: { name: string }[] = await portal
       .knex('sqlite_master')
       .where({ type: 'table' })
@@ -442,10 +444,10 @@ describe('of all that is secret', () => {
       expect.arrayContaining(['sso_events', 'sso_identities', 'sso_providers', 'sso_sessions', 'sso_users']),
     )
     expect(texts.length).toBeGreaterThan(200)
-    expect(found(texts)).toEqual([])
+    expect(findSecrets(texts)).toEqual([])
   })
 
-  it('nothing is in Redis but the id of a session as its key, and in it the ID token as the hint for a logout', async () => {
+  it('none is in Redis, except session IDs as keys and the ID token as logout hint of the session', async () => {
     const texts: string[] = []
     let sessions = 0
     for await (const keys of redis.scanIterator()) {
@@ -456,16 +458,15 @@ describe('of all that is secret', () => {
           continue
         }
         const session = JSON.parse(value) as { passport?: { user?: { logoutHint?: string } } }
-        // OpenID Connect RP-Initiated Logout 1.0, 2 asks for it (`id_token_hint`).
+        // OpenID Connect RP-Initiated Logout 1.0, 2 recommends it (`id_token_hint`).
         if (session.passport?.user?.logoutHint?.startsWith('eyJ')) sessions++
         delete session.passport?.user?.logoutHint
-        // Whoever reads Redis can take over its sessions, so Redis is to be guarded like them: express-session looks them
-        // up by their id.
+        // The key contains the session ID, because express-session looks sessions up by it. docs/security.md names this limit.
         texts.push(JSON.stringify(session))
       }
     }
     expect(sessions).toBeGreaterThan(1)
     expect(texts.some((text) => text.startsWith('portal-sso:limit:'))).toBe(true)
-    expect(found(texts)).toEqual([])
+    expect(findSecrets(texts)).toEqual([])
   })
 })

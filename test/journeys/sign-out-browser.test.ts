@@ -49,7 +49,7 @@ afterAll(async () => {
   await Promise.all([portal.close(), northwind.close()])
 })
 
-/** Anew each time, so that it is newer than whatever page was served before. */
+/** Connects it again for each test, so that it is newer than any page that was served before. */
 async function connectNorthwind(logout: Logout): Promise<void> {
   const { providers } = portal.sso
   const known = await providers.list()
@@ -83,8 +83,8 @@ async function signIn({ page }: Pick<Person, 'page'>, name = 'Ada Lovelace'): Pr
   await page.waitForURL(`${portal.url}/portal`)
 }
 
-/** The page of a host that has never heard of the provider, which is connected, and signed in with, in another tab. */
-async function signInBehind({ page }: Person, logout: Logout): Promise<void> {
+/** Opens a host page. Then another tab connects the provider and signs in, so the page's policy does not include it. */
+async function signInBehindPage({ page }: Person, logout: Logout): Promise<void> {
   await page.goto(`${portal.url}/host`)
   await connectNorthwind(logout)
   const tab = await page.context().newPage()
@@ -92,8 +92,8 @@ async function signInBehind({ page }: Person, logout: Logout): Promise<void> {
   await tab.close()
 }
 
-/** To the provider, which asks, and back. */
-async function signOutThere(person: Person): Promise<void> {
+/** Confirms the sign-out at the provider, and returns. */
+async function signOutAtProvider(person: Person): Promise<void> {
   await person.page.waitForURL(`${northwind.issuer}/**`)
   expect(await person.title()).toBe('Sign out of Northwind ID?')
   await person.choose('Yes, sign out')
@@ -101,16 +101,16 @@ async function signOutThere(person: Person): Promise<void> {
   expect(await person.reads()).toContain('are also signed out of Northwind ID')
 }
 
-/** What a click on the provider leads to. */
-async function isAskedWhoItIs({ page }: Person): Promise<boolean> {
+/** Starts a sign-in. @returns whether the provider asks for the account */
+async function mustChooseAccount({ page }: Person): Promise<boolean> {
   await page.goto(`${portal.url}/login/northwind?returnTo=/portal`)
   if (page.url() === `${portal.url}/portal`) return false
   expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Choose who you are')
   return true
 }
 
-/** A page that leads on by itself, kept from it. */
-async function holdOnward(page: Page): Promise<void> {
+/** Stops the redirect page from navigating by itself. */
+async function stopRedirectPage(page: Page): Promise<void> {
   await page.route(`${portal.url}/logout`, async (route) => {
     const response = await route.fetch()
     const body = (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '')
@@ -118,34 +118,34 @@ async function holdOnward(page: Page): Promise<void> {
   })
 }
 
-describe('leaving, in a real browser', () => {
-  it('leads from a page under form-action ’self’ to a provider that was connected later, and back', () =>
+describe('signing out, in a real browser', () => {
+  it('leads from a page with form-action ’self’ to a provider that was connected later, and back', () =>
     withPerson(async (person) => {
-      await signInBehind(person, 'provider')
+      await signInBehindPage(person, 'provider')
       await person.choose('Leave')
-      await signOutThere(person)
+      await signOutAtProvider(person)
     }))
 
-  it('asks whoever came by such a page, where the row says so, once they are out here', () =>
+  it('asks after signing out here whether to sign out at the provider, if the row says so and the page did not ask', () =>
     withPerson(async (person) => {
-      await signInBehind(person, 'ask')
+      await signInBehindPage(person, 'ask')
       await person.choose('Leave')
       expect(await person.title()).toBe('You are signed out')
       expect(await person.reads()).toContain('You are still signed in to Northwind ID')
       await person.choose('Sign out of Northwind ID too')
-      await signOutThere(person)
+      await signOutAtProvider(person)
     }))
 
-  it('lets them say beforehand that it is to be both', () =>
+  it('lets the user choose to sign out of both', () =>
     withPerson(async (person) => {
       await connectNorthwind('ask')
       await signIn(person)
       await person.page.goto(`${portal.url}/logout`)
       await person.choose('Sign out of Northwind ID too')
-      await signOutThere(person)
+      await signOutAtProvider(person)
     }))
 
-  it('lets them say that it is to be here only; the provider, which knows them still, asks the next person who it is', () =>
+  it('lets the user choose to sign out here only; then the provider asks the next user for the account', () =>
     withPerson(async (person) => {
       await connectNorthwind('ask')
       await signIn(person)
@@ -154,15 +154,15 @@ describe('leaving, in a real browser', () => {
       await person.page.waitForURL(`${portal.url}/logout/done`)
       await person.page.goto(`${portal.url}/login`)
       expect(await person.reads()).toContain('You may be asked to choose your account again.')
-      // Also those who look and go away again.
-      expect(await isAskedWhoItIs(person)).toBe(true)
-      expect(await isAskedWhoItIs(person)).toBe(true)
+      // Until a user has signed in, the provider asks each time.
+      expect(await mustChooseAccount(person)).toBe(true)
+      expect(await mustChooseAccount(person)).toBe(true)
       await person.choose(/^Grace Hopper/)
       expect(await person.reads()).toContain('grace@example.com')
-      expect(await isAskedWhoItIs(person)).toBe(false)
+      expect(await mustChooseAccount(person)).toBe(false)
     }))
 
-  it('axe and a ruler find nothing, in light and dark, on a desktop and on a phone', () =>
+  it('shows no page with accessibility problems or sideways scrolling, in light and dark mode, on a desktop and on a phone', () =>
     withPerson(async (person) => {
       const { page } = person
       await connectNorthwind('provider')
@@ -171,12 +171,12 @@ describe('leaving, in a real browser', () => {
       expect(await person.title()).toBe('Sign out of Equipment Portal?')
       expect(await flaws(person)).toEqual([])
 
-      await holdOnward(page)
+      await stopRedirectPage(page)
       await person.choose('Sign out')
       expect(await person.title()).toBe('Continue to Northwind ID')
       expect(await flaws(person)).toEqual([])
       await person.choose('Continue')
-      await signOutThere(person)
+      await signOutAtProvider(person)
       expect(await flaws(person)).toEqual([])
 
       await page.goto(`${portal.url}/login`)
@@ -192,7 +192,7 @@ describe('leaving, in a real browser', () => {
       expect(await flaws(person)).toEqual([])
       await page.goto(`${portal.url}/host`)
       await person.choose('Leave')
-      expect(await person.reads()).toContain('goes on')
+      expect(await person.reads()).toContain('You are still signed in to Northwind ID')
       expect(await flaws(person)).toEqual([])
       await person.choose('Not now')
       expect(await person.reads()).toContain('You may still be signed in at your provider')

@@ -38,15 +38,15 @@ const isIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/porta
 type Query = string | string[][] | Record<string, string>
 const right = () => ({ iss: provider.issuer, sid: 'session-1' })
 
-/** As the frame of another site's page does: without a cookie of ours. */
+/** Requests the frame like another site's page: without our cookies. */
 const frame = (query: Query = right(), actor = new Visitor(), slug = 'acme'): Promise<Seen> =>
   actor.get(`${portal.url}/logout/${slug}/frontchannel?${new URLSearchParams(query)}`, {
     'sec-fetch-site': 'cross-site',
     'sec-fetch-dest': 'iframe',
   })
 
-describe('a page of the provider that tells of a sign-out in a frame', () => {
-  it('ends that session, in whatever browser it runs, and no other', async () => {
+describe('a front-channel logout request', () => {
+  it('ends only the named session, in any browser', async () => {
     await open()
     const [one, other] = [await signIn('session-1'), await signIn('session-2')]
     expect((await frame()).status).toBe(200)
@@ -59,19 +59,19 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     ])
   })
 
-  it('gets the same response if there was nothing to end', async () => {
+  it('gets the same response if no session was ended', async () => {
     await open()
     await signIn()
-    const told = ({ status, body, headers }: Seen) => {
+    const withoutDate = ({ status, body, headers }: Seen) => {
       const { date: _, ...others } = Object.fromEntries(headers)
       return { status, body, others }
     }
-    const ended = told(await frame())
-    expect(told(await frame())).toEqual(ended)
-    expect(told(await frame({ ...right(), sid: 'nobodys' }))).toEqual(ended)
+    const ended = withoutDate(await frame())
+    expect(withoutDate(await frame())).toEqual(ended)
+    expect(withoutDate(await frame({ ...right(), sid: 'unknown' }))).toEqual(ended)
   })
 
-  it('gets an empty document that no cache keeps, that sets no cookie, and that only the provider’s pages may show', async () => {
+  it('gets an empty document without caching and cookies, which only the provider’s pages may frame', async () => {
     provider.faults.discovery = { end_session_endpoint: 'https://out.example.com:8443/bye?x=1' }
     await open({}, withHelmetLike)
     const { headers, body } = await frame()
@@ -85,17 +85,17 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(headers.get('content-type')).toContain('text/html')
     expect(headers.getSetCookie()).toEqual([])
     expect(body).toBe('<!doctype html><title>.</title>')
-    // There and only there.
+    // All other pages keep the header.
     for (const path of ['/logout', '/login', '/portal']) {
       const other = await new Visitor().get(portal.url + path)
       expect(other.headers.get('x-frame-options')).toMatch(/^(SAMEORIGIN|DENY)$/)
     }
   })
 
-  it('still ends the session while the provider is away: only its own page may show the frame then', async () => {
+  it('ends the session even if the provider is unavailable: then only its issuer may frame the document', async () => {
     await open()
     const visitor = await signIn()
-    // The version is another one: its metadata is to be read anew.
+    // After an update, the provider's metadata must be read again.
     await portal.sso.providers.update('acme', { prompt: 'login' }, { withoutTestSignIn: true } as object)
     provider.faults.discoveryResponse = { status: 500 }
     const seen = await frame()
@@ -106,7 +106,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(await isIn(visitor)).toBe(false)
   })
 
-  it('is not there of a provider without the option, of none, and by a post', async () => {
+  it('is not found for a provider without the option, for an unknown one, and for a POST', async () => {
     await open({ frontChannelLogout: false })
     const visitor = await signIn()
     for (const slug of ['acme', 'nobody', '%00', 'new']) {
@@ -124,7 +124,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(await isIn(visitor)).toBe(false)
   })
 
-  it('is heard of a provider that was disabled', async () => {
+  it('is accepted for a disabled provider', async () => {
     await open()
     const visitor = await signIn()
     await portal.sso.providers.disable('acme')
@@ -132,7 +132,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(await isIn(visitor)).toBe(false)
   })
 
-  it('while its session is about to start, leaves nobody signed in', async () => {
+  it('stops a sign-in in progress for its session', async () => {
     await open()
     let goOn = () => {}
     provider.faults.tokenWaitsFor = new Promise<void>((resolve) => {
@@ -148,7 +148,7 @@ describe('a page of the provider that tells of a sign-out in a frame', () => {
     expect(await isIn(visitor)).toBe(false)
   })
 
-  it('has to be repeated while our database is unavailable', async () => {
+  it('fails while our database is unavailable, and can be repeated', async () => {
     await open()
     const visitor = await signIn()
     await portal.knex.schema.renameTable('sso_logout_tokens', 'away')
@@ -172,12 +172,12 @@ const withHelmetLike: TestPortalOptions = {
 describe('refused: front-channel logout', () => {
   const iss = () => provider.issuer
   it.each<[fault: string, clause: string, query: () => Query]>([
-    ['nothing at all', 'Front-Channel Logout 2', () => ''],
-    ['no sid: everybody’s, or the browser’s', 'Front-Channel Logout 2', () => ({ iss: iss() })],
-    ['no iss: any provider’s', 'Front-Channel Logout 2', () => ({ sid: 'session-1' })],
+    ['no parameters', 'Front-Channel Logout 2', () => ''],
+    ['no sid', 'Front-Channel Logout 2', () => ({ iss: iss() })],
+    ['no iss', 'Front-Channel Logout 2', () => ({ sid: 'session-1' })],
     ['another issuer', 'Front-Channel Logout 2', () => ({ iss: 'https://evil.example', sid: 'session-1' })],
     [
-      'the issuer with a slash more',
+      'the issuer with an extra slash',
       'Front-Channel Logout 2',
       () => ({ iss: `${iss()}/`, sid: 'session-1' }),
     ],
@@ -186,7 +186,7 @@ describe('refused: front-channel logout', () => {
     ['a sid of 256 characters', 'Core 2', () => ({ iss: iss(), sid: 'x'.repeat(256) })],
     ['a sid with a NUL', 'Core 2', () => ({ iss: iss(), sid: 'session-1\0' })],
     [
-      'two of them',
+      'two sids',
       'RFC 6749 3.1',
       () => [
         ['iss', iss()],
@@ -203,9 +203,9 @@ describe('refused: front-channel logout', () => {
         ['sid', 'session-1'],
       ],
     ],
-    ['a list', 'RFC 6749 3.1', () => ({ iss: iss(), 'sid[]': 'session-1' })],
-    ['an object', 'RFC 6749 3.1', () => ({ iss: iss(), 'sid[$ne]': 'x' })],
-    ['a person in place of a session', 'Front-Channel Logout 2', () => ({ iss: iss(), sub: 'ada' })],
+    ['sid as an array', 'RFC 6749 3.1', () => ({ iss: iss(), 'sid[]': 'session-1' })],
+    ['sid as an object', 'RFC 6749 3.1', () => ({ iss: iss(), 'sid[$ne]': 'x' })],
+    ['a subject instead of a session', 'Front-Channel Logout 2', () => ({ iss: iss(), sub: 'ada' })],
   ])('%s (%s)', async (_fault, _clause, query) => {
     await open()
     const visitor = await signIn()
@@ -214,11 +214,11 @@ describe('refused: front-channel logout', () => {
     expect(await isIn(visitor)).toBe(true)
     expect(await portal.knex('sso_logout_tokens')).toEqual([])
     const line = portal.logs.find(({ message }) => message === 'a front-channel logout was refused')!
-    // Somebody's session is nothing for a log.
+    // The log must not contain session IDs.
     expect(JSON.stringify(line)).not.toContain('session-1')
   })
 
-  it('of the session of another provider, or at another portal', async () => {
+  it('a session of another provider or portal', async () => {
     await open({}, { portal: (req) => req.get('x-portal') ?? 'default' })
     const other = await startFaultyProvider({ clientId: 'other' })
     await portal.connect(other, { slug: 'other', frontChannelLogout: true })
@@ -232,20 +232,20 @@ describe('refused: front-channel logout', () => {
   })
 })
 
-describe('cookies, which are sent if the provider is on our own site,', () => {
-  it('change nothing: the named session ends, the browser’s own stays valid, and none is set', async () => {
+describe('cookies of a front-channel logout request from the same site', () => {
+  it('have no effect: the named session ends, and that of the browser stays valid', async () => {
     await open()
     const [bystander, named] = [await signIn('session-2'), await signIn('session-1')]
     const before = bystander.clone()
     const seen = await frame(right(), bystander)
     expect([seen.status, seen.headers.getSetCookie()]).toEqual([200, []])
     expect([await isIn(before), await isIn(named)]).toEqual([true, false])
-    // Nor does a request without names end what its cookie names.
+    // A request without parameters does not end the browser's session either.
     expect((await frame('', bystander)).status).toBe(400)
     expect(await isIn(bystander)).toBe(true)
   })
 
-  it('change nothing in a host’s own store either, whatever it does with a session that was left', async () => {
+  it('have no effect in the host’s own session store either', async () => {
     await open(
       {},
       {
@@ -269,7 +269,7 @@ describe('cookies, which are sent if the provider is on our own site,', () => {
   })
 })
 
-describe('Microsoft Entra ID, which sends no iss,', () => {
+describe('a front-channel logout request of Microsoft Entra ID, which sends no iss,', () => {
   let entra: EntraLookAlike
 
   beforeAll(async () => {
@@ -287,8 +287,8 @@ describe('Microsoft Entra ID, which sends no iss,', () => {
 
   it.each<[rows: string, tenant: string]>([
     ['one tenant', contoso],
-    ['many', 'organizations'],
-  ])('ends the one session that it names all the same (a row for %s)', async (_rows, tenant) => {
+    ['many tenants', 'organizations'],
+  ])('ends only the named session (a row for %s)', async (_rows, tenant) => {
     await open()
     const row = { slug: 'entra', frontChannelLogout: true, ...entra.row(tenant) }
     await portal.connect(entra, row)
@@ -307,7 +307,7 @@ describe('Microsoft Entra ID, which sends no iss,', () => {
     expect(await isIn(again)).toBe(false)
   })
 
-  it('ends no session of the same id that came from elsewhere, and none that is just beginning outlives it', async () => {
+  it('ends no session with the same ID from another provider, and stops a sign-in in progress', async () => {
     await open()
     await portal.connect(entra, { slug: 'entra', frontChannelLogout: true, ...entra.row('organizations') })
     await portal.sso.users.create({ email: 'ada@contoso.example', name: 'Ada', fields: {} })
@@ -328,7 +328,7 @@ describe('Microsoft Entra ID, which sends no iss,', () => {
   })
 })
 
-describe('the option', () => {
+describe('the option frontChannelLogout', () => {
   it('is off by default, is exported with the provider, and does not affect sign-in', async () => {
     portal = await startPortal()
     await portal.connect(provider)

@@ -43,8 +43,8 @@ async function deliver(token: string, to = portal): Promise<number> {
   return (await fetch(`${to.url}/logout/acme/backchannel`, { method: 'POST', body })).status
 }
 
-/** Signs in; while the provider has not answered with the tokens yet, something else happens. */
-async function signInWhile(happens: () => Promise<void>, visitor = new Visitor()): Promise<Seen> {
+/** Starts a sign-in, and calls `act` before the provider sends the token response. */
+async function signInDuring(act: () => Promise<void>, visitor = new Visitor()): Promise<Seen> {
   let goOn = () => {}
   provider.faults.tokenWaitsFor = new Promise<void>((resolve) => {
     goOn = resolve
@@ -53,7 +53,7 @@ async function signInWhile(happens: () => Promise<void>, visitor = new Visitor()
   const arriving = visitor.open(`${portal.url}/login/acme?returnTo=/portal`)
   try {
     while (!provider.requests.some(({ path }) => path === '/token')) await sleep(5)
-    await happens()
+    await act()
   } finally {
     goOn()
   }
@@ -65,29 +65,29 @@ const sessions = () => portal.knex('sso_sessions').pluck('user_id')
 
 describe('a user who signs out at the provider during a sign-in', () => {
   it.each<[string, Claims]>([
-    ['its session', { sid: 'session-1' }],
-    ['its session and the person', { sid: 'session-1', sub: 'ada' }],
-    ['the person', { sub: 'ada' }],
-  ])('is not signed in by it, where the provider names %s', async (_what, claims) => {
+    ['the session', { sid: 'session-1' }],
+    ['the session and the subject', { sid: 'session-1', sub: 'ada' }],
+    ['the subject', { sub: 'ada' }],
+  ])('is not signed in, if the logout token names %s', async (_what, claims) => {
     const visitor = new Visitor()
-    const seen = await signInWhile(async () => {
+    const seen = await signInDuring(async () => {
       expect(await deliver(await logoutToken(claims))).toBe(200)
     }, visitor)
     expect([seen.status, seen.body]).toEqual([403, expect.stringContaining('You were signed out')])
     expect([await isIn(visitor), await sessions()]).toEqual([false, []])
     expect(portal.logs.at(-1)!.fields.cause).toMatch(/^the provider ended its session during the sign-in/)
-    // And is not kept out: what was begun afterwards counts.
+    // A sign-in that starts afterwards succeeds.
     delete provider.faults.tokenWaitsFor
     await visitor.open(`${portal.url}/login/acme`)
     expect(await isIn(visitor)).toBe(true)
   })
 
   it.each<[string, Claims]>([
-    ['a session and the person', { sid: 'session-1', sub: 'ada' }],
-    ['the person', { sub: 'ada' }],
-  ])('is not signed in by a token without a session id, if the provider names %s', async (_what, claims) => {
+    ['a session and the subject', { sid: 'session-1', sub: 'ada' }],
+    ['the subject', { sub: 'ada' }],
+  ])('is not signed in by an ID token without sid, if the logout token names %s', async (_what, claims) => {
     delete provider.person.sid
-    const seen = await signInWhile(async () => {
+    const seen = await signInDuring(async () => {
       expect(await deliver(await logoutToken(claims))).toBe(200)
     })
     expect([seen.status, await sessions()]).toEqual([403, []])
@@ -95,34 +95,34 @@ describe('a user who signs out at the provider during a sign-in', () => {
 
   it.each<[string, Claims]>([
     ['another session', { sid: 'session-2' }],
-    ['this session of somebody else', { sid: 'session-1', sub: 'grace' }],
-    ['another session of theirs', { sid: 'session-2', sub: 'ada' }],
-    ['somebody else', { sub: 'grace' }],
-  ])('is somebody else: the provider named %s', async (_what, claims) => {
-    const seen = await signInWhile(async () => {
+    ['this session of another subject', { sid: 'session-1', sub: 'grace' }],
+    ['another session of the subject', { sid: 'session-2', sub: 'ada' }],
+    ['another subject', { sub: 'grace' }],
+  ])('is signed in, if the logout token names %s', async (_what, claims) => {
+    const seen = await signInDuring(async () => {
       expect(await deliver(await logoutToken(claims))).toBe(200)
     })
     expect([seen.status, await sessions()]).toEqual([200, [expect.any(String)]])
   })
 
-  it('at the same provider of another portal is none of this one’s', async () => {
+  it('is signed in, if the logout token was sent to another portal', async () => {
     const other = await portalWithAda()
-    const seen = await signInWhile(async () => {
+    const seen = await signInDuring(async () => {
       expect(await deliver(await logoutToken({ sub: 'ada' }), other)).toBe(200)
     })
     expect(seen.status).toBe(200)
   })
 
-  it('cannot be kept out by a token that has done its work, and is sent again and again', async () => {
+  it('is signed in, if the logout token is a replayed one', async () => {
     const token = await logoutToken({ sub: 'ada' })
     expect(await deliver(token)).toBe(200)
-    const seen = await signInWhile(async () => {
+    const seen = await signInDuring(async () => {
       expect(await deliver(token)).toBe(400)
     })
     expect(seen.status).toBe(200)
   })
 
-  it('is not registered into a session either, which may take half an hour more', async () => {
+  it('gets no session by completing a registration that started before', async () => {
     provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true, sid: 'session-1' }
     const visitor = new Visitor()
     const form = await visitor.open(`${portal.url}/login/acme`)
@@ -130,14 +130,14 @@ describe('a user who signs out at the provider during a sign-in', () => {
     const { fields } = formIn(form.body)
     const seen = await visitor.post(`${portal.url}/register`, [...fields, ['name', 'Grace']])
     expect([seen.status, await isIn(visitor), await sessions()]).toEqual([403, false, []])
-    // The account is theirs; they sign in.
+    // The user was created, and can sign in.
     await visitor.open(`${portal.url}/login/acme`)
     expect(await isIn(visitor)).toBe(true)
   })
 })
 
 describe('a logout token', () => {
-  it('that failed here may be repeated, and works then: recording it does not mark it as processed', async () => {
+  it('that failed can be repeated: recording it does not mark it as processed', async () => {
     const visitor = new Visitor()
     await visitor.open(`${portal.url}/login/acme`)
     const token = await logoutToken({ sub: 'ada' })
@@ -153,7 +153,7 @@ describe('a logout token', () => {
     expect(await deliver(token)).toBe(400)
   })
 
-  it('that arrives several times at once ends what it names, and nothing else', async () => {
+  it('that is sent several times at once ends the named sessions, and is stored once', async () => {
     const visitor = new Visitor()
     await visitor.open(`${portal.url}/login/acme`)
     const token = await logoutToken({ sub: 'ada' })
@@ -164,7 +164,7 @@ describe('a logout token', () => {
     expect(await portal.knex('sso_logout_tokens')).toHaveLength(1)
   })
 
-  it('counts once on all instances, also without Redis', async () => {
+  it('is accepted once on all instances, even without Redis', async () => {
     const database = knexModule(sqliteConfig(':memory:'))
     open.push({ close: () => database.destroy() })
     const north = await portalWithAda({ database })
@@ -183,7 +183,7 @@ describe.each(databases)('logout notices (%s)', (_name, fresh) => {
   const ada = (more: Partial<Identity> = {}) =>
     ({ issuer: acme.issuer, subject: 'ada', sid: 's', askedAt: Date.now(), ...more }) as Identity
 
-  it('count for four hours; an older attempt is refused, because they may have been deleted', async () => {
+  it('are kept for four hours; an older attempt is refused, because they may have been deleted', async () => {
     const { config, drop } = await fresh()
     open.push({ close: drop })
     const started = await startPortal({ database: knexModule(config) })

@@ -51,7 +51,7 @@ async function isIn(visitor: Visitor, portal: TestPortal): Promise<boolean> {
   return (await visitor.get(`${portal.url}/portal`)).status === 200
 }
 
-/** A host with its own express-session, and this store. */
+/** Mounts a host with its own express-session and this store. */
 const withStoreOf = (store: session.Store) => (app: Express, sso: PortalSso) => {
   app.use(session({ store, secret: 'of the host', resave: false, saveUninitialized: false, rolling: true }))
   app.use(sso.router())
@@ -63,7 +63,7 @@ const withStoreOf = (store: session.Store) => (app: Express, sso: PortalSso) => 
 const backFrom = 'also signed out of Acme'
 
 describe('signing out at the provider too', () => {
-  it('comes second: the session here has ended when the browser is sent there, with all that the provider needs', async () => {
+  it('happens after the session here has ended, with all parameters that the provider needs', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const thief = visitor.clone()
@@ -87,7 +87,7 @@ describe('signing out at the provider too', () => {
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain(id_token_hint)
   })
 
-  it('is believed once, of the browser that was sent there, and of the state that it was sent with', async () => {
+  it('is confirmed once, only in the same browser and with the same state', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const other = await signIn(portal)
@@ -106,7 +106,7 @@ describe('signing out at the provider too', () => {
     await plain(visitor, `${location}&state=unknown`)
     await plain(other, location!) // another browser's
     await plain(new Visitor(), location!)
-    // None of these has used it up.
+    // None of these has used up the state.
     expect((await visitor.get(location!)).body).toContain(backFrom)
     await plain(visitor, location!) // replayed
   })
@@ -114,10 +114,10 @@ describe('signing out at the provider too', () => {
   it.each<[what: string, endpoint: unknown]>([
     ['none', undefined],
     ['a script', 'javascript:alert(1)'],
-    ['plain http elsewhere', 'http://idp.example/logout'],
+    ['an http URL', 'http://idp.example/logout'],
     ['a path', '/logout'],
-    ['a host that would end the directive of a policy', 'https://idp.example;sandbox/logout'],
-    ['a host that would let a policy match everything', 'https://*.example/logout'],
+    ['a host with a policy delimiter', 'https://idp.example;sandbox/logout'],
+    ['a host with a policy wildcard', 'https://*.example/logout'],
     ['credentials', 'https://ada:secret@idp.example/logout'],
     ['a number', 42],
   ])('is skipped if the provider has %s for it; signing in still works', async (_what, endpoint) => {
@@ -133,7 +133,7 @@ describe('signing out at the provider too', () => {
     expect(body).toContain('You may still be signed in at your provider')
   })
 
-  it('leads to the endpoint as URL spells it, with the query that it has', async () => {
+  it('uses the normalised URL of the endpoint, and keeps its query except our parameters', async () => {
     provider.faults.discovery = { end_session_endpoint: 'https://ID%2Eexample/out?p=b2c&state=planted#top' }
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
@@ -156,14 +156,14 @@ describe('signing out at the provider too', () => {
     expect(new URL(location!).searchParams.has('id_token_hint')).toBe(false)
   })
 
-  it('is led to by the page and not by a header: a proxy that takes 4 KB of those lets the answer and its cookies through', async () => {
+  it('keeps the response headers small enough for a proxy with a limit of 4 KB: the URL is in the page', async () => {
     provider.faults.claims = { groups: Array(75).fill('a group with a long name') }
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const sent = await visitor.post(`${portal.url}/logout`)
     expect(new URL(next(sent)!).searchParams.get('id_token_hint')!.length).toBeGreaterThan(2800)
     const headers = [...sent.headers].map(([name, value]) => `${name}: ${value}\r\n`).join('')
-    // As much again is for what a host sets by helmet.
+    // The rest is for headers that the host sets, for example with helmet.
     expect(headers.length).toBeLessThan(2000)
     expect(visitor.cookieNames(portal.url)).toEqual(expect.arrayContaining(['sso-signed-out', 'sso-logout']))
   })
@@ -172,28 +172,28 @@ describe('signing out at the provider too', () => {
     ['removed', ({ sso }) => sso.providers.remove('acme')],
     ['disabled', ({ sso }) => sso.providers.disable('acme')],
     [
-      'down, and not known since a change',
+      'down, and changed since its metadata was cached',
       async ({ knex }) => {
         await knex('sso_providers').increment('version')
         provider.faults.discoveryDrop = true
       },
     ],
     [
-      'silent, and not known since a change',
+      'not responding, and changed since its metadata was cached',
       async ({ knex }) => {
         await knex('sso_providers').increment('version')
         provider.faults.discoveryHang = true
       },
     ],
     [
-      'out of sight with the whole database',
+      'unknown because the database is down',
       async ({ knex }) => {
         for (const table of ['sso_providers', 'sso_sessions', 'sso_events'])
           await knex.schema.dropTable(table)
       },
     ],
-  ])('keeps nobody from signing out here when the provider is %s', async (_what, change) => {
-    // As it is unless an operator says otherwise: with 0 nobody is known while the database is away.
+  ])('does not prevent signing out here when the provider is %s', async (_what, change) => {
+    // The default. With 0, no user can be loaded while the database is down.
     const portal = await portalWithAda({ session: { userCacheSeconds: 5 } })
     const visitor = await signIn(portal)
     const thief = visitor.clone()
@@ -204,22 +204,25 @@ describe('signing out at the provider too', () => {
   })
 
   it.each<[where: string, options: TestPortalOptions]>([
-    ['nothing may be remembered', { session: { userCacheSeconds: 0 } }],
-    ['the store is the host’s own', { mount: withStoreOf(new session.MemoryStore()) }],
-  ])('waits for no database, though %s: the session is gone when that is back', async (_where, options) => {
-    const portal = await portalWithAda(options)
-    const visitor = await signIn(portal)
-    const thief = visitor.clone()
-    await portal.knex.schema.renameTable('sso_sessions', 'away')
-    // What cannot be asked lets nobody in.
-    expect(await isIn(visitor, portal)).toBe(false)
-    const sent = await visitor.post(`${portal.url}/logout?by=button`)
-    expect([sent.status, next(sent)]).toEqual([200, expect.stringContaining(`${provider.issuer}/logout?`)])
-    await portal.knex.schema.renameTable('away', 'sso_sessions')
-    expect(await isIn(thief, portal)).toBe(false)
-  })
+    ['without a user cache', { session: { userCacheSeconds: 0 } }],
+    ['with the host’s own store', { mount: withStoreOf(new session.MemoryStore()) }],
+  ])(
+    'works while the database is down, %s, and the session stays ended afterwards',
+    async (_where, options) => {
+      const portal = await portalWithAda(options)
+      const visitor = await signIn(portal)
+      const thief = visitor.clone()
+      await portal.knex.schema.renameTable('sso_sessions', 'away')
+      // Without the database, the guard refuses every session.
+      expect(await isIn(visitor, portal)).toBe(false)
+      const sent = await visitor.post(`${portal.url}/logout?by=button`)
+      expect([sent.status, next(sent)]).toEqual([200, expect.stringContaining(`${provider.issuer}/logout?`)])
+      await portal.knex.schema.renameTable('away', 'sso_sessions')
+      expect(await isIn(thief, portal)).toBe(false)
+    },
+  )
 
-  it('sends the hint to no other provider that has the slug now', async () => {
+  it('does not send the hint to another provider that has the same slug now', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const other = await startFaultyProvider({ clientId: 'other' })
@@ -230,7 +233,7 @@ describe('signing out at the provider too', () => {
     expect(sent.location).toBe(`${portal.url}/logout/done`)
   })
 
-  it('names to the provider the client that the hint was for, whichever portal the button is on', async () => {
+  it('sends the client ID to which the hint was issued, even from another portal', async () => {
     const portal = await portalWithAda({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
     await portal.knex('sso_providers').where({ portal: 'south' }).update({ client_id: 'another' })
@@ -238,8 +241,7 @@ describe('signing out at the provider too', () => {
     const sent = await visitor.post(`${portal.url}/logout`, {}, { 'x-portal': 'south' })
     expect(new URL(next(sent)!).searchParams.get('client_id')).toBe(provider.clientId)
     expect(await isIn(visitor, portal)).toBe(false)
-    const told = await portal.knex('sso_events').where({ kind: 'signed-out' }).pluck('portal')
-    expect(told).toEqual(['default'])
+    expect(await portal.knex('sso_events').where({ kind: 'signed-out' }).pluck('portal')).toEqual(['default'])
   })
 
   it('is skipped for a user whom the host signed in itself', async () => {
@@ -259,7 +261,7 @@ describe('signing out at the provider too', () => {
     expect(await isIn(visitor, portal)).toBe(false)
   })
 
-  it('needs no policy that names the provider: the page navigates by itself, and has a link', async () => {
+  it('needs no exception in the Content-Security-Policy: the page navigates by itself, and has a link', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const asked = await visitor.get(`${portal.url}/logout`)
@@ -271,7 +273,7 @@ describe('signing out at the provider too', () => {
       expect(headers.get('content-security-policy')).toContain("form-action 'self';")
   })
 
-  it('sends a script there by a redirect', async () => {
+  it('is a redirect for a script', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const { status, location } = await visitor.post(
@@ -291,16 +293,16 @@ describe('signing out at the provider too', () => {
     expect(done.body).toContain('You may still be signed in at your provider')
   })
 
-  describe('if the row says that the user is asked', () => {
-    async function asking(): Promise<{ portal: TestPortal; visitor: Visitor; thief: Visitor }> {
+  describe('if the row lets the user choose', () => {
+    async function signInAtAskingPortal(): Promise<{ portal: TestPortal; visitor: Visitor; thief: Visitor }> {
       const portal = await portalWithAda()
       await portal.sso.providers.update('acme', { logout: 'ask' })
       const visitor = await signIn(portal)
       return { portal, visitor, thief: visitor.clone() }
     }
 
-    it('goes there, or not, as they say', async () => {
-      const { portal, visitor } = await asking()
+    it('happens only if the user chooses it', async () => {
+      const { portal, visitor } = await signInAtAskingPortal()
       const { body } = await visitor.get(`${portal.url}/logout`)
       expect(body).toContain('name="where" value="there">Sign out of Acme too')
       expect(body).toContain('name="where" value="here">Sign out of Portal only')
@@ -312,10 +314,10 @@ describe('signing out at the provider too', () => {
     })
 
     it.each([{}, { where: 'elsewhere' }])(
-      'has ended the session here when it asks whoever came by a button that said %j',
-      async (said) => {
-        const { portal, visitor, thief } = await asking()
-        const asked = await visitor.post(`${portal.url}/logout`, said as Record<string, string>)
+      'asks after the session here has ended, if the form contained %j',
+      async (form) => {
+        const { portal, visitor, thief } = await signInAtAskingPortal()
+        const asked = await visitor.post(`${portal.url}/logout`, form as Record<string, string>)
         expect(await isIn(thief, portal)).toBe(false)
         expect([asked.status, next(asked)]).toEqual([200, undefined])
         expect(asked.body).toContain('You are still signed in to Acme')
@@ -335,12 +337,12 @@ describe('signing out at the provider too', () => {
   })
 })
 
-describe('after signing out, on a machine that others use too', () => {
+describe('after signing out, on a shared machine,', () => {
   const promptAt = async (portal: TestPortal, visitor: Visitor, slug = 'acme') =>
     new URL((await visitor.get(`${portal.url}/login/${slug}`)).location!).searchParams.get('prompt')
 
   it.each(['provider', 'portal', 'ask'] as const)(
-    'the next sign-in has every provider ask who it is, until somebody has signed in (row: %s)',
+    'every provider must ask for the account, until a user has signed in (row: %s)',
     async (logout) => {
       const portal = await portalWithAda()
       await portal.sso.providers.update('acme', { logout })
@@ -361,7 +363,7 @@ describe('after signing out, on a machine that others use too', () => {
     },
   )
 
-  it('a row with `prompt=login` asks for no less', async () => {
+  it('a row with `prompt=login` keeps this prompt', async () => {
     const portal = await portalWithAda()
     await portal.connect(provider, {
       slug: 'google',
@@ -374,7 +376,7 @@ describe('after signing out, on a machine that others use too', () => {
     expect(await promptAt(portal, visitor, 'google')).toBe('login')
   })
 
-  it('a refused sign-in does not change it', async () => {
+  it('providers still must ask after a refused sign-in', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await visitor.post(`${portal.url}/logout`)
@@ -384,25 +386,28 @@ describe('after signing out, on a machine that others use too', () => {
   })
 
   it.each<[string, (visitor: Visitor, address: string) => Promise<Seen>]>([
-    ['presses the button', (visitor, address) => visitor.post(address)],
-    ['follows the link', (visitor, address) => visitor.get(address)],
-  ])('who %s and finds the session over already is not signed back in either', async (_what, leave) => {
-    const portal = await portalWithAda()
-    const visitor = await signIn(portal)
-    await portal.sso.providers.disable('acme', { endSessions: true })
-    await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
-    expect(next(await leave(visitor, `${portal.url}/logout`))).toBe(`${portal.url}/logout/done`)
-    expect(await promptAt(portal, visitor)).toBe('login')
-  })
+    ['a button', (visitor, address) => visitor.post(address)],
+    ['a link', (visitor, address) => visitor.get(address)],
+  ])(
+    'providers must ask, even if the session was over before the user signed out by %s',
+    async (_what, leave) => {
+      const portal = await portalWithAda()
+      const visitor = await signIn(portal)
+      await portal.sso.providers.disable('acme', { endSessions: true })
+      await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
+      expect(next(await leave(visitor, `${portal.url}/logout`))).toBe(`${portal.url}/logout/done`)
+      expect(await promptAt(portal, visitor)).toBe('login')
+    },
+  )
 
-  it('a link to the question alone changes nothing', async () => {
+  it('providers need not ask, if the user only opened the confirmation page', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await visitor.get(`${portal.url}/logout`)
     expect(await promptAt(portal, visitor)).toBeNull()
   })
 
-  it('a user whose session expired or was revoked is not asked', async () => {
+  it('providers need not ask, if the session expired or was revoked', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     await portal.sso.providers.disable('acme', { endSessions: true })
@@ -414,7 +419,7 @@ describe('after signing out, on a machine that others use too', () => {
 
 const logoutToken = (claims: Claims) => signLogoutToken(provider, claims)
 
-/** As a provider does: no cookies, no browser. */
+/** Sends a logout token like a provider, without cookies. */
 async function deliver(portal: TestPortal, token: string, { slug = 'acme', headers = {} } = {}) {
   return await fetch(`${portal.url}/logout/${slug}/backchannel`, {
     method: 'POST',
@@ -424,7 +429,7 @@ async function deliver(portal: TestPortal, token: string, { slug = 'acme', heade
 }
 
 describe('a logout token', () => {
-  it('that names a session ends that one, and says no more than 200', async () => {
+  it('that names a session ends only that one, and gets an empty response', async () => {
     const portal = await portalWithAda()
     const heard: unknown[] = []
     portal.sso.events.on('signed-out', (each) => heard.push(each))
@@ -484,24 +489,24 @@ describe('a logout token', () => {
     await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
     const other = await signIn(portal, { sid: 'two' })
     delete provider.person.sid
-    const untold = await signIn(portal)
+    const withoutSid = await signIn(portal)
     provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
     const grace = await signIn(portal)
     expect((await deliver(portal, await logoutToken({ sid: 'one', sub: 'ada' }))).status).toBe(200)
-    expect(await isIn(untold, portal)).toBe(false)
+    expect(await isIn(withoutSid, portal)).toBe(false)
     for (const each of [other, grace]) expect(await isIn(each, portal)).toBe(true)
-    // Without the person it is a session of whoever, and no other.
+    // Without a subject, the token names only one session.
     expect((await deliver(portal, await logoutToken({ sid: 'one' }))).status).toBe(200)
     expect(await isIn(grace, portal)).toBe(true)
   })
 
-  it('is thanked for when there was nothing to end', async () => {
+  it('is accepted if no session matches', async () => {
     const portal = await portalWithAda()
     expect((await deliver(portal, await logoutToken({ sub: 'nobody-here' }))).status).toBe(200)
     expect(await portal.knex('sso_events').where({ kind: 'signed-out' })).toHaveLength(0)
   })
 
-  it('needs no cookie and no origin: nothing that a browser adds changes its effect', async () => {
+  it('has the same effect with the cookies and origin of a browser', async () => {
     const portal = await portalWithAda()
     const [ada, bystander] = [await signIn(portal, { sid: 'one' }), await signIn(portal, { sid: 'two' })]
     const [[name, value]] = [...bystander.cookies.get(portal.url)!].filter(
@@ -525,24 +530,24 @@ describe('a logout token', () => {
     expect(await isIn(visitor, portal)).toBe(false)
   })
 
-  it('ends sessions in a store of the host’s own, also while that is away', async () => {
-    class Moody extends MemoryStore {
-      away = false
+  it('ends sessions in the host’s own store, even while it is down', async () => {
+    class FailingStore extends MemoryStore {
+      isDown = false
       override destroy(id: string, done?: (error?: unknown) => void): void {
-        if (this.away) done?.(new Error('away'))
+        if (this.isDown) done?.(new Error('down'))
         else super.destroy(id, done)
       }
     }
-    const store = new Moody()
+    const store = new FailingStore()
     const portal = await portalWithAda({ mount: withStoreOf(store) })
     const visitor = await signIn(portal)
-    store.away = true
+    store.isDown = true
     expect((await deliver(portal, await logoutToken({ sub: 'ada' }))).status).toBe(200)
     expect(await isIn(visitor, portal)).toBe(false)
-    expect(portal.logs.some(({ fields }) => String(fields.cause).endsWith('away'))).toBe(true)
+    expect(portal.logs.some(({ fields }) => String(fields.cause).endsWith('down'))).toBe(true)
   })
 
-  it('is to come again while the provider’s keys cannot be had', async () => {
+  it('fails while the provider’s keys are unavailable, and can be repeated', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const token = await logoutToken({ sub: 'ada' })
@@ -553,7 +558,7 @@ describe('a logout token', () => {
     expect((await deliver(portal, token)).status).toBe(200)
   })
 
-  it('works on any instance, and once on all of them', async () => {
+  it('is accepted on any instance, once', async () => {
     const redis = await connectRedis()
     open.push({ close: async () => redis.destroy() })
     const database = knexModule(sqliteConfig(':memory:'))
@@ -571,7 +576,7 @@ describe('a logout token', () => {
   })
 })
 
-describe('a real provider (oidc-provider), at which a user signs out in one browser', () => {
+describe('a logout token of a real provider (oidc-provider), where a user signs out in one browser,', () => {
   type Names = 'session' | 'person'
 
   async function portalWithRealProvider(names: Names): Promise<TestPortal> {
@@ -595,7 +600,7 @@ describe('a real provider (oidc-provider), at which a user signs out in one brow
     return portal
   }
 
-  /** Presses the button of a provider's page that has this name and value. */
+  /** Presses the button with this name and value on a provider's page. */
   async function press(visitor: Visitor, page: Seen, name: string, value: string): Promise<Seen> {
     const [, action] = /action="([^"]+)"/.exec(page.body)!
     const [, xsrf] = /name="xsrf" value="([^"]+)"/.exec(page.body) ?? []
@@ -623,17 +628,17 @@ describe('a real provider (oidc-provider), at which a user signs out in one brow
     await delivered
   }
 
-  it('ends the session in the other one, if it names the subject', async () => {
+  it('ends the session in the other browser, if it names the subject', async () => {
     const portal = await portalWithRealProvider('person')
     const [one, other] = [await arrive(portal), await arrive(portal)]
     await signOut(portal, one)
     expect(await isIn(other, portal)).toBe(false)
   })
 
-  it('ends the sessions of that provider session and no other, if it names the session', async () => {
+  it('ends only sessions of that provider session, if it names the session', async () => {
     const portal = await portalWithRealProvider('session')
     const one = await arrive(portal)
-    // The same browser, but a second session here: signed in anew from the provider's session.
+    // A second session here that uses the same session at the provider.
     const twin = one.clone()
     twin.cookies.delete(portal.url)
     await arrive(portal, twin)

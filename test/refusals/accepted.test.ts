@@ -1,15 +1,23 @@
 import { describe, expect, it } from '@jest/globals'
 import { publishedSecret } from '../support/faulty-signing.ts'
-import { accepts, expectSignedIn, type Right, type Slug, signIn, slugs, useScene } from '../support/scene.ts'
+import {
+  type AcceptedRow,
+  expectSignedIn,
+  type Slug,
+  slugs,
+  testAcceptance,
+  useRefusalScene,
+} from '../support/refusals.ts'
+import { signIn } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
 import { thousandKeys } from './tables/keys.ts'
 
 // The portal must accept all that OpenID certification requires a client to accept, and all that real providers send.
 
-const scene = useScene()
+const scene = useRefusalScene()
 const now = Math.floor(Date.now() / 1000)
 
-const everyProvider: Right[] = [
+const everyProvider: AcceptedRow[] = [
   ['a valid response (oidcc-client-test)', 'Core 3.1', {}],
   [
     'claims from UserInfo (oidcc-client-test-scope-userinfo-claims)',
@@ -19,7 +27,7 @@ const everyProvider: Right[] = [
   ['no kid where one key fits (oidcc-client-test-kid-absent-single-jwks)', 'Core 10.1', { kid: 'absent' }],
 ]
 
-const idToken: Right[] = [
+const idToken: AcceptedRow[] = [
   [
     'the audience as an array (oidcc-client-test-valid-aud-as-array)',
     'Core 2',
@@ -58,7 +66,7 @@ const idToken: Right[] = [
   ['a claim of 500 KB', 'RFC 7519 4', { claims: { groups: 'x'.repeat(500_000) } }],
 ]
 
-const elsewhere: Right[] = [
+const elsewhere: AcceptedRow[] = [
   ['no iss from a provider that does not announce it', 'RFC 9207 2.4', { announceIss: false, omitIss: true }],
   ['a token type in lower case', 'RFC 6749 5.1', { tokenAnswer: { token_type: 'bearer' } }],
   ['no expires_in', 'RFC 6749 5.1', { tokenAnswer: { expires_in: undefined } }],
@@ -98,17 +106,17 @@ const elsewhere: Right[] = [
   ],
 ]
 
-accepts(scene, [
+testAcceptance(scene, [
   ...(Object.keys(slugs) as Slug[]).map((slug) => ({
     name: `sign-in with the provider ${slug}`,
     slug,
     rows: everyProvider.map(withAlgorithmOf(slug)),
   })),
   { name: 'ID token', rows: idToken },
-  { name: 'endpoints and keys', discovers: true, rows: elsewhere },
+  { name: 'endpoints and keys', rediscovers: true, rows: elsewhere },
   {
     name: 'discovery document',
-    discovers: true,
+    rediscovers: true,
     rows: [
       [
         'only the required members (oidcc-client-test-discovery-openid-config)',
@@ -122,7 +130,11 @@ accepts(scene, [
 
 function withAlgorithmOf(slug: Slug) {
   const { signingAlgorithm: alg } = slugs[slug] as { signingAlgorithm?: 'PS256' | 'ES256' | 'EdDSA' }
-  return ([what, clause, faults]: Right): Right => [what, clause, alg ? { alg, ...faults } : faults]
+  return ([what, clause, faults]: AcceptedRow): AcceptedRow => [
+    what,
+    clause,
+    alg ? { alg, ...faults } : faults,
+  ]
 }
 
 describe('accepted: client authentication', () => {

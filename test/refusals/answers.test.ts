@@ -1,7 +1,7 @@
-import { nothingRemains, refuses, useScene } from '../support/scene.ts'
+import { testAftermath, testRefusals, useRefusalScene } from '../support/refusals.ts'
 import { answers } from './tables/answers.ts'
 
-const scene = useScene()
+const scene = useRefusalScene()
 
-refuses(scene, answers)
-nothingRemains(scene)
+testRefusals(scene, answers)
+testAftermath(scene)

@@ -1,9 +1,9 @@
 import { describe, expect, it, jest } from '@jest/globals'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
-import { expectRefusal, nothingRemains, useScene } from '../support/scene.ts'
+import { expectRefusal, testAftermath, useRefusalScene } from '../support/refusals.ts'
 import { Visitor } from '../support/visitor.ts'
 
-const scene = useScene()
+const scene = useRefusalScene()
 
 /** Starts a sign-in and returns the URL of the authorization response, which the browser has not opened yet. */
 async function startSignIn(slug = 'acme', visitor = scene.visitor): Promise<URL> {
@@ -192,4 +192,4 @@ describe('accepted: a discovery document', () => {
   })
 })
 
-nothingRemains(scene)
+testAftermath(scene)

@@ -1,8 +1,8 @@
-import { nothingRemains, refuses, useScene } from '../support/scene.ts'
+import { testAftermath, testRefusals, useRefusalScene } from '../support/refusals.ts'
 import { endpoints } from './tables/endpoints.ts'
 import { keys } from './tables/keys.ts'
 
-const scene = useScene()
+const scene = useRefusalScene()
 
-refuses(scene, [...endpoints, ...keys])
-nothingRemains(scene)
+testRefusals(scene, [...endpoints, ...keys])
+testAftermath(scene)

@@ -1,8 +1,8 @@
-import { nothingRemains, refuses, useScene } from '../support/scene.ts'
+import { testAftermath, testRefusals, useRefusalScene } from '../support/refusals.ts'
 import { idToken } from './tables/id-token.ts'
 import { algorithms, signatures } from './tables/signatures.ts'
 
-const scene = useScene()
+const scene = useRefusalScene()
 
-refuses(scene, [...signatures, ...algorithms, ...idToken])
-nothingRemains(scene)
+testRefusals(scene, [...signatures, ...algorithms, ...idToken])
+testAftermath(scene)

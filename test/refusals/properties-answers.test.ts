@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { readAuthorizationResponse } from '../../lib/oidc/authorization-response.ts'
 import { PortalSsoError } from '../../lib/shared/errors.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { areRight, type Claims, type Edits, edited, hostileEdits } from '../support/hostile-claims.ts'
+import { applyEdits, areValid, type Claims, type Edits, hostileEdits } from '../support/hostile-claims.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
 import { effort, textOf } from '../support/properties.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -14,7 +14,7 @@ import { Visitor } from '../support/visitor.ts'
 const script = 'reflected"\'><img src=x onerror=alert(1)>'
 const callback = '/login/acme/callback'
 
-/** Stands for the state of an attempt that this very browser has begun. */
+/** Placeholder for the state of an attempt of this browser. */
 const realState = '{the real state}'
 
 const name = fc.oneof(
@@ -62,10 +62,10 @@ const state = fc.oneof({ weight: 2, arbitrary: fc.constant(realState) }, { weigh
 const pair = name.chain((each) =>
   (each === 'state' ? state : value).map((to): [string, string] => [each, to]),
 )
-const written = fc.array(pair, { maxLength: 6 }).map((pairs) => pairs.map(encoded).join('&'))
+const query = fc.array(pair, { maxLength: 6 }).map((pairs) => pairs.map(encode).join('&'))
 const likely = fc
   .tuple(state, fc.constantFrom('code', 'error'), value)
-  .map(([to, kind, said]) => [encoded(['state', to]), encoded([kind, said])].join('&'))
+  .map(([to, kind, text]) => [encode(['state', to]), encode([kind, text])].join('&'))
 const noise = textOf([
   '&',
   '=',
@@ -85,17 +85,17 @@ const noise = textOf([
 ])
 const parameters = fc.oneof(
   likely,
-  written,
+  query,
   fc.tuple(likely, noise).map((both) => both.join('&')),
   noise,
 )
 
-function encoded(both: [string, string]): string {
+function encode(both: [string, string]): string {
   return both.map((text) => encodeURIComponent(text.replace(/\p{Cs}/gu, '\ufffd'))).join('=')
 }
 
-describe('whatever comes back from a provider through the browser', () => {
-  const query = fc.tuple(
+describe('any request to the callback', () => {
+  const url = fc.tuple(
     fc.constantFrom(callback, `http://[${callback}`, `http://x:99999${callback}`, '//'),
     parameters,
   )
@@ -105,10 +105,10 @@ describe('whatever comes back from a provider through the browser', () => {
     fc.constantFrom(undefined, null, 'text'),
   )
 
-  it('is an answer with a state and either a code or an error, or is refused by name', () => {
+  it('is an authorization response with a state and either a code or an error, or is refused with a PortalSsoError', () => {
     const seen = { read: 0, refused: 0 }
     const requests = fc.oneof(
-      query.map(([path, text]) => ({ method: 'GET', originalUrl: `${path}?${text}` })),
+      url.map(([path, text]) => ({ method: 'GET', originalUrl: `${path}?${text}` })),
       body.map((each) => ({ method: 'POST', originalUrl: callback, body: each })),
     )
     const property = fc.property(requests, (req) => {
@@ -130,7 +130,7 @@ describe('whatever comes back from a provider through the browser', () => {
   })
 })
 
-describe('over HTTP', () => {
+describe('a portal with several providers', () => {
   const lanes = 4
   let providers: FaultyProvider[]
   let portal: TestPortal
@@ -155,10 +155,10 @@ describe('over HTTP', () => {
     await Promise.all(providers.map((provider) => provider.close()))
   })
 
-  /** @returns whose portal the browser shows in the end */
-  async function signIn(lane: number, who: Claims, edits: Edits = []): Promise<string | undefined> {
+  /** @returns the address of the signed-in user, if any */
+  async function signIn(lane: number, claims: Claims, edits: Edits = []): Promise<string | undefined> {
     const provider = providers[lane]!
-    provider.person = who as typeof provider.person
+    provider.person = claims as typeof provider.person
     provider.faults.claims = Object.fromEntries(edits)
     const slug = lane === 0 ? 'acme' : `acme-${lane}`
     const seen = await new Visitor().open(`${portal.url}/login/${slug}?returnTo=/portal`)
@@ -167,7 +167,7 @@ describe('over HTTP', () => {
     return (JSON.parse(seen.body) as { user: { email: string } }).user.email
   }
 
-  describe('whatever an answer holds', () => {
+  describe('for any authorization response', () => {
     const method = fc.constantFrom('GET', 'GET', 'POST')
     const target = fc.constantFrom(callback, callback, callback, `http://x:99999${callback}`, `${callback}/`)
     const type = fc.constantFrom(
@@ -175,7 +175,7 @@ describe('over HTTP', () => {
       ...['application/x-www-form-urlencoded; charset=utf-7', 'application/json', 'multipart/form-data', ''],
     )
 
-    it('nobody is signed in by it, and what it says is never shown but as text', async () => {
+    it('signs nobody in without a valid code, and shows its parameters only as text', async () => {
       const before = await signedIn()
       const property = fc.asyncProperty(method, target, type, parameters, async (...given) => {
         const [subcommand, path, contentType, text] = given
@@ -192,7 +192,7 @@ describe('over HTTP', () => {
         expect(seen.headers.location).toBeUndefined()
         expect(seen.body).not.toContain('<img src=x')
         if (seen.status !== 200) expect(seen.body).not.toContain('reflected')
-        else if (wellEscaped(sent)) expect(postedOn(seen.body)).toEqual(formOf(sent))
+        else if (isWellEscaped(sent)) expect(repostedFields(seen.body)).toEqual(formFields(sent))
       })
       await fc.assert(property, effort(1 / 4))
       expect(await signedIn()).toBe(before)
@@ -205,7 +205,7 @@ describe('over HTTP', () => {
       return { state: new URL(location!).searchParams.get('state')!, cookie: `${cookieName}=${sealed}` }
     }
 
-    /** To the letter: `fetch` would tidy the address up. */
+    /** Sends the path unchanged: `fetch` would normalise it. */
     async function send(subcommand: string, path: string, cookie: string, contentType?: string, text = '') {
       const { hostname, port } = new URL(portal.url)
       const headers = { accept: 'text/html', cookie, ...(contentType && { 'content-type': contentType }) }
@@ -218,8 +218,8 @@ describe('over HTTP', () => {
 
     const visible = (letter: string) => encodeURIComponent(/\p{Cs}/u.test(letter) ? '?' : letter)
 
-    /** Every browser writes escapes that are right; what is made of others depends on Express's version. */
-    function wellEscaped(text: string): boolean {
+    /** Express versions decode invalid escapes differently, and browsers never send them. */
+    function isWellEscaped(text: string): boolean {
       try {
         decodeURIComponent(text)
         return true
@@ -229,17 +229,20 @@ describe('over HTTP', () => {
     }
 
     // Express drops fields without a name, and `__proto__`.
-    const formOf = (text: string) =>
+    const formFields = (text: string) =>
       [...new URLSearchParams(text)].filter(([field]) => field !== '' && field !== '__proto__').sort()
 
-    function postedOn(html: string): [string, string][] {
+    function repostedFields(html: string): [string, string][] {
       const fields = [...html.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)]
-      const all = fields.map(([, each = '', to = '']): [string, string] => [unescaped(each), unescaped(to)])
+      const all = fields.map(([, each = '', to = '']): [string, string] => [
+        unescapeHtml(each),
+        unescapeHtml(to),
+      ])
       expect(all.pop()).toEqual(['portal_sso_reposted', '1'])
       return all.sort()
     }
 
-    const unescaped = (text: string) =>
+    const unescapeHtml = (text: string) =>
       text.replace(/&#(\d+);|&(amp|lt|gt|quot);/g, (_, code, entity) =>
         code ? String.fromCharCode(code) : { amp: '&', lt: '<', gt: '>', quot: '"' }[entity as 'amp'],
       )
@@ -247,41 +250,41 @@ describe('over HTTP', () => {
     const signedIn = async () => (await portal.knex('sso_events').where({ kind: 'signed-in' })).length
   })
 
-  describe('whatever claims a provider signs', () => {
-    const who = person('ada')
+  describe('for any claims that a provider signs', () => {
+    const ada = person('ada')
 
-    /** Whom the claims may sign in, by the specification and by the contract of the portal. */
-    function rightful(lane: number, edits: Edits): string | undefined {
+    /** The address of the user whom these claims must sign in, by the specification and the portal's documentation. */
+    function expectedUser(lane: number, edits: Edits): string | undefined {
       const { issuer, clientId } = providers[lane]!
       const now = Math.floor(Date.now() / 1000)
-      const base = { ...who, iss: issuer, aud: clientId, iat: now, exp: now + 300, nonce: 'as asked for' }
-      const claims = edited(base, edits)
+      const base = { ...ada, iss: issuer, aud: clientId, iat: now, exp: now + 300, nonce: 'the nonce' }
+      const claims = applyEdits(base, edits)
       const expected = { iss: issuer, clientId, nonce: base.nonce, now, tolerance: 30 }
-      if (!areRight(claims, expected)) return undefined
-      // UserInfo, asked when the token has no address, speaks of Ada.
-      if (claims.email === undefined && claims.sub !== who.sub) return undefined
+      if (!areValid(claims, expected)) return undefined
+      // The portal requests UserInfo if the token has no address, and UserInfo describes Ada.
+      if (claims.email === undefined && claims.sub !== ada.sub) return undefined
       const linked = people.find((sub) => sub === claims.sub)
-      const { email, email_verified } = claims.email === undefined ? who : claims
-      const vouched = email_verified === true || email_verified === 'true'
-      const holder = people.find((sub) => vouched && alike(email, `${sub}@example.com`))
+      const { email, email_verified } = claims.email === undefined ? ada : claims
+      const verified = email_verified === true || email_verified === 'true'
+      const holder = people.find((sub) => verified && isSameAddress(email, `${sub}@example.com`))
       const found = linked ?? holder
       return found && `${found}@example.com`
     }
 
-    const alike = (given: unknown, email: string) =>
+    const isSameAddress = (given: unknown, email: string) =>
       typeof given === 'string' && given.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase()) === email
 
-    it('they sign in whom they name, when all of them are right, and nobody else ever', async () => {
+    it('signs in the user whom valid claims identify, and never another one', async () => {
       const seen = { in: 0, out: 0 }
       const all = fc.tuple(
         ...providers.map(({ issuer, clientId }) =>
-          hostileEdits({ ...who, iss: issuer, aud: clientId, azp: clientId }, person('grace')),
+          hostileEdits({ ...ada, iss: issuer, aud: clientId, azp: clientId }, person('grace')),
         ),
       )
       const property = fc.asyncProperty(all, async (tokens) => {
-        const expected = tokens.map((edits, lane) => rightful(lane, edits))
-        const found = await Promise.all(tokens.map((edits, lane) => signIn(lane, who, edits)))
-        // Links that the last ones made are not there for the next ones.
+        const expected = tokens.map((edits, lane) => expectedUser(lane, edits))
+        const found = await Promise.all(tokens.map((edits, lane) => signIn(lane, ada, edits)))
+        // The next sign-ins must not use links that these have created.
         await portal.knex('sso_identities').whereNotIn('subject', people).delete()
         expect(found).toEqual(expected)
         for (const email of found) seen[email ? 'in' : 'out']++

@@ -5,16 +5,16 @@ import type { Provider } from '../../lib/providers/provider.ts'
 import { decide } from '../../lib/sign-in/decide.ts'
 import { normaliseEmail } from '../../lib/users/email-address.ts'
 import type { User } from '../../lib/users/user-directory.ts'
-import { areRight, type Claims, edited, hostileEdits } from '../support/hostile-claims.ts'
+import { applyEdits, areValid, type Claims, hostileEdits } from '../support/hostile-claims.ts'
 import { effort } from '../support/properties.ts'
 
 const now = Math.floor(Date.now() / 1000)
 const clock = { now, tolerance: 30, askedAt: now * 1000 }
-const right = { iss: 'https://id.example', clientId: 'portal', nonce: 'the nonce', ...clock }
+const expected = { iss: 'https://id.example', clientId: 'portal', nonce: 'the nonce', ...clock }
 const valid: Claims = {
-  iss: right.iss,
-  aud: right.clientId,
-  nonce: right.nonce,
+  iss: expected.iss,
+  aud: expected.clientId,
+  nonce: expected.nonce,
   iat: now,
   exp: now + 300,
   sub: 'ada',
@@ -26,20 +26,20 @@ const valid: Claims = {
 const victim: Claims = { ...valid, sub: 'grace', email: 'grace@example.com', name: 'Grace Hopper' }
 
 const provider = fc.record({
-  clientId: fc.constant(right.clientId),
+  clientId: fc.constant(expected.clientId),
   emailClaim: fc.constantFrom('email', 'email', 'preferred_username', 'constructor', '__proto__'),
   trustsEmail: fc.boolean(),
   emailDomains: fc.constantFrom([], ['example.com'], ['other.example', 'example.org']),
 }) as unknown as fc.Arbitrary<Provider>
-const claims = hostileEdits(valid, victim).map((edits) => edited(valid, edits))
+const claims = hostileEdits(valid, victim).map((edits) => applyEdits(valid, edits))
 const userInfo = fc.option(
   fc
     .tuple(fc.constantFrom({ sub: 'ada' }, valid, victim), hostileEdits(valid, victim))
-    .map(([base, edits]) => edited(base, edits)),
+    .map(([base, edits]) => applyEdits(base, edits)),
   { nil: undefined },
 )
-/** Issuer, audience, times but for `iat` (`auth_time` keeps nobody out), and nonce have been judged when the claims get this far. */
-const judgedBefore = (all: Claims) => ({
+/** `identityFrom` need not check these claims: openid-client has checked them before. An invalid `auth_time` is ignored. */
+const withCheckedClaims = (all: Claims) => ({
   ...all,
   iss: valid.iss,
   aud: valid.aud,
@@ -49,21 +49,20 @@ const judgedBefore = (all: Claims) => ({
   nonce: valid.nonce,
 })
 
-/** The same, as they are when somebody has judged them. */
-const judged = (all: Claims) => ({ ...all, iss: right.iss, exp: valid.exp, nbf: undefined })
+const withValidTimes = (all: Claims) => ({ ...all, iss: expected.iss, exp: valid.exp, nbf: undefined })
 
-describe('whatever claims a provider signs', () => {
-  it('name somebody only if those that are left to us are right', () => {
-    const seen = { named: 0, refused: 0 }
+describe('any claims that a provider signs', () => {
+  it('identify a user only if the claims that we check ourselves are valid', () => {
+    const seen = { identified: 0, refused: 0 }
     const property = fc.property(provider, claims, userInfo, (row, all, info) => {
-      if (areRight(judgedBefore(all), right)) {
-        seen.named++
+      if (areValid(withCheckedClaims(all), expected)) {
+        seen.identified++
         const { issuer, subject } = identityFrom(
           row,
-          { idToken: 'e.e.e', idClaims: judged(all), userInfo: info },
+          { idToken: 'e.e.e', idClaims: withValidTimes(all), userInfo: info },
           clock,
         )
-        expect({ issuer, subject }).toEqual({ issuer: right.iss, subject: all.sub })
+        expect({ issuer, subject }).toEqual({ issuer: expected.iss, subject: all.sub })
       } else {
         seen.refused++
         expect(() => identityFrom(row, { idToken: 'e.e.e', idClaims: all, userInfo: info }, clock)).toThrow(
@@ -72,87 +71,80 @@ describe('whatever claims a provider signs', () => {
       }
     })
     fc.assert(property, effort(5))
-    expect(seen.named).toBeGreaterThan(0)
+    expect(seen.identified).toBeGreaterThan(0)
     expect(seen.refused).toBeGreaterThan(0)
   })
 
-  const tolerable = { ...valid, iss: right.iss }
-  const sanitizeForTerminal = claims.map((all) => ({
-    ...judged(all),
+  const acceptedClaims = claims.map((all) => ({
+    ...withValidTimes(all),
     sub: 'ada',
     iat: now,
     azp: undefined,
   }))
 
-  it('vouch for an address only by the words of whoever gave it', () => {
-    let vouched = 0
-    const property = fc.property(provider, sanitizeForTerminal, userInfo, (row, all, info) => {
+  it('make an address trusted only if the document that contains it says so', () => {
+    let trusted = 0
+    const property = fc.property(provider, acceptedClaims, userInfo, (row, all, info) => {
       const { email, emailTrusted } = identityFrom(
         row,
         { idToken: 'e.e.e', idClaims: all, userInfo: info },
         clock,
       )
       if (!emailTrusted) return
-      vouched++
-      const givers = [all as Claims, ...(lacksEmail(row, all) && info ? [info] : [])]
-      const giver = givers.find(
+      trusted++
+      const documents = [all as Claims, ...(lacksEmail(row, all) && info ? [info] : [])]
+      const source = documents.find(
         (each) => email !== undefined && normaliseEmail(each[row.emailClaim]) === email,
       )
-      expect(giver).toBeDefined()
+      expect(source).toBeDefined()
       if (row.emailDomains.length > 0) expect(row.emailDomains).toContain(email!.split('@')[1])
       if (!row.trustsEmail) {
         expect(row.emailClaim).toBe('email')
-        expect([true, 'true']).toContain(giver!.email_verified)
+        expect([true, 'true']).toContain(source!.email_verified)
       }
     })
     fc.assert(property, effort(5))
-    expect(vouched).toBeGreaterThan(0)
+    expect(trusted).toBeGreaterThan(0)
   })
 
-  it('become an identity of known parts, each short and visible, whatever else they say', () => {
-    const property = fc.property(
-      provider,
-      sanitizeForTerminal,
-      userInfo,
-      fc.string(),
-      (row, all, info, token) => {
-        const identity = identityFrom(row, { idToken: token, idClaims: all, userInfo: info }, clock)
-        const { email, emailTrusted, name, sid, logoutHint, ...rest } = identity
-        const { authenticatedAt = 0, acr = 'x', ...who } = rest
-        expect(who).toEqual({ issuer: right.iss, subject: 'ada', askedAt: clock.askedAt })
-        expect(authenticatedAt >= 0 && authenticatedAt <= clock.now + clock.tolerance).toBe(true)
-        expect(acr).toMatch(/^[\u0020-\u007e]{1,255}$/)
-        expect(normaliseEmail(email)).toBe(email)
-        expect(typeof emailTrusted).toBe('boolean')
-        expect(['string', 'undefined']).toContain(typeof name)
-        expect(name).not.toBe('')
-        expect(name ?? '').not.toMatch(/[\p{Cc}\p{Cf}]|^\s|\s$/u)
-        expect((name ?? '').length).toBeLessThanOrEqual(200)
-        // A logout token names it to the letter.
-        if (sid !== undefined) expect(sid).toBe((all as Claims).sid)
-        expect(sid ?? 'x').toMatch(/^[\u0020-\u007e]{1,255}$/)
-        expect(logoutHint).toBe(token)
-      },
-    )
+  it('become an identity whose members are known, short and printable', () => {
+    const property = fc.property(provider, acceptedClaims, userInfo, fc.string(), (row, all, info, token) => {
+      const identity = identityFrom(row, { idToken: token, idClaims: all, userInfo: info }, clock)
+      const { email, emailTrusted, name, sid, logoutHint, ...rest } = identity
+      const { authenticatedAt = 0, acr = 'x', ...who } = rest
+      expect(who).toEqual({ issuer: expected.iss, subject: 'ada', askedAt: clock.askedAt })
+      expect(authenticatedAt >= 0 && authenticatedAt <= clock.now + clock.tolerance).toBe(true)
+      expect(acr).toMatch(/^[\u0020-\u007e]{1,255}$/)
+      expect(normaliseEmail(email)).toBe(email)
+      expect(typeof emailTrusted).toBe('boolean')
+      expect(['string', 'undefined']).toContain(typeof name)
+      expect(name).not.toBe('')
+      expect(name ?? '').not.toMatch(/[\p{Cc}\p{Cf}]|^\s|\s$/u)
+      expect((name ?? '').length).toBeLessThanOrEqual(200)
+      // A logout token contains exactly this value.
+      if (sid !== undefined) expect(sid).toBe((all as Claims).sid)
+      expect(sid ?? 'x').toMatch(/^[\u0020-\u007e]{1,255}$/)
+      expect(logoutHint).toBe(token)
+    })
     fc.assert(property, effort(2))
   })
 
-  it('say nothing by roles, groups and whatever else they hold', () => {
+  it('have no effect through roles, groups and other claims', () => {
     const others = fc.dictionary(
       fc.string().map((name) => `x-${name}`),
       fc.jsonValue(),
     )
     const roles = fc.record({ roles: fc.jsonValue(), groups: fc.jsonValue(), admin: fc.jsonValue() })
     const property = fc.property(provider, others, roles, (row, ...more) => {
-      const without = identityFrom(row, { idToken: 'e.e.e', idClaims: tolerable }, clock)
-      const all = Object.assign({}, tolerable, ...more) as Claims
+      const without = identityFrom(row, { idToken: 'e.e.e', idClaims: valid }, clock)
+      const all = Object.assign({}, valid, ...more) as Claims
       expect(identityFrom(row, { idToken: 'e.e.e', idClaims: all }, clock)).toEqual(without)
     })
     fc.assert(property, effort())
   })
 })
 
-describe('whatever is known of an identity', () => {
+describe('the decision about any identity', () => {
   const user = (id: string) =>
     fc.option(
       fc.record(
@@ -161,35 +153,35 @@ describe('whatever is known of an identity', () => {
       ) as fc.Arbitrary<User>,
       { nil: undefined },
     )
-  const known = fc.record({
+  const situations = fc.record({
     linkedUser: user('linked'),
     holder: user('holder'),
     address: fc.option(fc.emailAddress(), { nil: undefined }),
     registrationOpen: fc.boolean(),
   })
-  type Situation = typeof known extends fc.Arbitrary<infer T> ? T : never
+  type Situation = typeof situations extends fc.Arbitrary<infer T> ? T : never
 
-  const turnOf = ({ linkedUser, holder, address, registrationOpen }: Situation) =>
+  const decideFor = ({ linkedUser, holder, address, registrationOpen }: Situation) =>
     decide({ address, linkedUser, userWithAddress: holder, registrationOpen })
-  const property = (check: (situation: Situation, turn: ReturnType<typeof decide>) => void) =>
+  const property = (check: (situation: Situation, decision: ReturnType<typeof decide>) => void) =>
     fc.assert(
-      fc.property(known, (situation) => check(situation, turnOf(situation))),
+      fc.property(situations, (situation) => check(situation, decideFor(situation))),
       effort(),
     )
 
-  it('lets nobody in who is not active', () => {
+  it('never signs in an inactive user', () => {
     property((_situation, decision) => {
       if ('user' in decision) expect(decision.user.active).not.toBe(false)
     })
   })
 
-  it('links and registers on nothing but an address that is certain', () => {
+  it('links and registers only with a trusted address', () => {
     property(({ address }, { kind }) => {
       if (address === undefined) expect(['sign-in', 'verify-email', 'refuse']).toContain(kind)
     })
   })
 
-  it('lets in the linked user or nobody, once there is one', () => {
+  it('signs in the linked user or nobody, if the identity is linked', () => {
     property(({ linkedUser }, decision) => {
       if (!linkedUser) return
       expect(decision).toEqual(
@@ -200,7 +192,7 @@ describe('whatever is known of an identity', () => {
     })
   })
 
-  it('makes no second user of an address, and none where the door is closed', () => {
+  it('registers no second user for an address, and nobody if registration is closed', () => {
     property(({ holder, registrationOpen }, { kind }) => {
       if (holder || !registrationOpen) expect(kind).not.toBe('register')
     })

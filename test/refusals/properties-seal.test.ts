@@ -12,7 +12,7 @@ const secret = 'the secret of these tests, longer than 32 characters'
 const seal = new Seal([secret], 'tests')
 const foreign = [
   new Seal([secret], 'other tests'),
-  new Seal(['a secret of somebody else, longer than 32 characters'], 'tests'),
+  new Seal(['the secret of another portal, longer than 32 characters'], 'tests'),
 ]
 const json = fc.jsonValue({ stringUnit: 'binary' })
 const anything = textOf([
@@ -22,7 +22,7 @@ const anything = textOf([
 
 type Mutation = (sealed: string, other: string) => string
 
-/** One act of somebody who holds two sealed values and wants a third one. */
+/** One change by an attacker who has two sealed values and wants to forge a third. */
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.tuple(fc.nat(), anything).map(
     ([at, text]): Mutation =>
@@ -58,12 +58,12 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   ),
 )
 
-/** The bytes that a sealed text stands for: base64url leaves bits at the end of a part without a meaning. */
-const meaning = (sealed: string) =>
+/** The bytes of a sealed text: the last character of a base64url part can have unused bits. */
+const decodedParts = (sealed: string) =>
   sealed.split('.').map((part) => Buffer.from(part, 'base64url').toString('hex'))
 
-describe('whatever is sealed', () => {
-  it('opens again as it was', async () => {
+describe('any sealed value', () => {
+  it('is unchanged when it is opened', async () => {
     const property = fc.asyncProperty(json, fc.string({ unit: 'binary' }), async (value, context) => {
       expect(await seal.open(await seal.close(value, context), context)).toEqual(
         JSON.parse(JSON.stringify(value)),
@@ -72,7 +72,7 @@ describe('whatever is sealed', () => {
     await fc.assert(property, effort())
   })
 
-  it('opens in no other context and for nobody else', async () => {
+  it('cannot be opened in another context, for another purpose or with another secret', async () => {
     const text = fc.string({ unit: 'binary' })
     const property = fc.asyncProperty(json, text, text, async (value, context, other) => {
       const sealed = await seal.close(value, context)
@@ -85,13 +85,15 @@ describe('whatever is sealed', () => {
     await fc.assert(property, effort(1 / 2))
   })
 
-  it('never opens as anything but what was sealed, however it is changed', async () => {
+  it('never opens as another value, however it is changed', async () => {
     const property = fc.asyncProperty(
       fc.array(mutation, { minLength: 1, maxLength: 3 }),
       async (mutations) => {
         const [one, two] = [await seal.close({ it: 'one' }, 'here'), await seal.close({ it: 'two' }, 'here')]
         const changed = mutations.reduce((text, mutate) => mutate(text, two), one)
-        const same = [one, two].find((sealed) => String(meaning(sealed)) === String(meaning(changed)))
+        const same = [one, two].find(
+          (sealed) => String(decodedParts(sealed)) === String(decodedParts(changed)),
+        )
         const expected = same === undefined ? undefined : { it: same === one ? 'one' : 'two' }
         const opened = await seal.open(changed, 'here')
         if (opened !== undefined) expect(opened).toEqual(expected)
@@ -111,7 +113,7 @@ function exchange(cookie: string): { req: Request; res: Response } {
   return { req: req as Request, res: Object.assign(res, { req }) as unknown as Response }
 }
 
-/** `name=value` of what was set. */
+/** `name=value` of each cookie that was set. */
 const pairsOf = (res: Response) =>
   [res.getHeader('set-cookie') ?? []].flat().map((line) => String(line).split(';')[0]!)
 
@@ -124,7 +126,7 @@ describe('a browser with any cookies', () => {
     return pairsOf(res)[0]!.slice(name.length + 1)
   }
 
-  it('finds a value under the name that it was set under, and nothing else', async () => {
+  it('has a value only under the name with which it was set', async () => {
     const property = fc.asyncProperty(mutation, fc.boolean(), async (mutate, swap) => {
       const [one, two] = [await sealedCookie('one'), await sealedCookie('two')]
       const { req } = exchange(
@@ -137,7 +139,7 @@ describe('a browser with any cookies', () => {
     await fc.assert(property, effort(1 / 2))
   })
 
-  it('never makes reading them throw', async () => {
+  it('never causes an exception while they are read', async () => {
     const property = fc.asyncProperty(anything, async (header) => {
       expect(await cookies.get(exchange(header).req, 'one')).toBeUndefined()
       for (const name of ['__proto__', 'constructor', 'toString', ''])

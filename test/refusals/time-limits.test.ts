@@ -1,9 +1,10 @@
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { expectRefusal, nothingRemains, type Scene, signIn, useScene } from '../support/scene.ts'
+import { expectRefusal, type RefusalScene, testAftermath, useRefusalScene } from '../support/refusals.ts'
+import { signIn } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-const scene = useScene()
+const scene = useRefusalScene()
 
 const endpoints = ['discovery', 'token', 'jwks', 'userinfo'] as const
 const rows = endpoints.flatMap((endpoint) => [
@@ -12,7 +13,7 @@ const rows = endpoints.flatMap((endpoint) => [
 ])
 
 interface Slow {
-  part: Scene
+  part: RefusalScene
   seen: Seen
   seconds: number
 }
@@ -37,7 +38,7 @@ beforeAll(async () => {
   await Promise.all(providers.map((provider) => provider.close()))
 })
 
-async function wait(part: Scene, slug: string): Promise<Slow> {
+async function wait(part: RefusalScene, slug: string): Promise<Slow> {
   const start = performance.now()
   const seen = await signIn(part, slug)
   return { part, seen, seconds: (performance.now() - start) / 1000 }
@@ -51,4 +52,4 @@ describe('refused: an endless response, within 10 s', () => {
   })
 })
 
-nothingRemains(scene)
+testAftermath(scene)

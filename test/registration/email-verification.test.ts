@@ -18,7 +18,7 @@ import { signal } from '../support/signal.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
 const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }
-/** An address that anybody could have entered at the provider. */
+/** A user of the provider with an unverified address. */
 const claimed = (sub: string, email?: string): Person => ({
   sub,
   name: 'Mallory',
@@ -63,7 +63,7 @@ function connect(config: Knex.Config): Knex {
   return knex
 }
 
-/** A portal with a mailer that knows Ada, who usually signs in with `usual`, and one provider that vouches for nobody. */
+/** Starts a portal with a mailer, the user Ada of the provider `usual`, and a provider without verified addresses. */
 async function open(options: TestPortalOptions = {}): Promise<TestPortal> {
   portal = await startInstance(options)
   await portal.connect(provider)
@@ -93,24 +93,24 @@ const users = async (): Promise<string[]> =>
 const events = async (): Promise<string[]> =>
   (await portal.knex('sso_events').orderBy('at')).map(({ kind }) => kind)
 
-/** Up to the page that asks for the code. */
+/** Starts a sign-in, up to the page that asks for the code. */
 async function toCode(email = ada.email, who = visitor): Promise<Seen> {
   await start(who)
   return await who.follow(await send(email, who))
 }
 
-/** The same browser before another instance for the same site. */
+/** The same browser, sending its requests to another instance of the portal. */
 function at(instance: TestPortal): Visitor {
   const twin = visitor.clone()
   twin.cookies.set(instance.url, new Map(visitor.cookies.get(portal.url)))
   return twin
 }
 
-/** One that has the right form and is not the right one. */
+/** Another code of the valid format. */
 const wrong = (code: string) => (code.startsWith('2') ? '3' : '2') + code.slice(1)
 
 describe('a user whose address is not trusted', () => {
-  it('proves it by a code, is linked to the user who has it and signed in, in one response', async () => {
+  it('verifies it with a code, which links and signs in the existing user in one response', async () => {
     await open()
     const asked = await start()
     expect(asked).toMatchObject({ status: 200, url: `${portal.url}/register` })
@@ -165,7 +165,7 @@ describe('a user whose address is not trusted', () => {
     expect((await enter(spelled(mailServer.codeTo(ada.email)))).location).toBe(portal.url + deepLink)
   })
 
-  it('gets the page again for text that is no code, and loses no attempt', async () => {
+  it('loses no try by entering text that cannot be a code', async () => {
     await open()
     await toCode()
     for (const typed of ['', '1234', 'O0O0-I1I1', '<b>"x"</b>', 'ſſſſſſſſ', 'x'.repeat(200)]) {
@@ -201,7 +201,7 @@ describe('a user whose address is not trusted', () => {
     expect(mail!.html).toContain('<html lang="de"')
   })
 
-  it('is served by a mailer that is a function, too', async () => {
+  it('gets mail from a mailer that is a function', async () => {
     const sent: { to: string; text: string }[] = []
     await open({
       mailer: async (mail) => {
@@ -227,7 +227,7 @@ describe('a user whose address is not trusted', () => {
     }
   })
 
-  it('may take another address, and a new code, and give up', async () => {
+  it('can enter another address, request a new code, and cancel', async () => {
     await open()
     const page = await toCode('adda@example.com')
     expect(page.body).toContain('href="/register?address=other"')
@@ -240,7 +240,7 @@ describe('a user whose address is not trusted', () => {
     expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
   })
 
-  it('loses nothing on an address that is none', async () => {
+  it('sees the form again with the input if the address is invalid', async () => {
     await open()
     await start()
     const back = await send('ada at "example"')
@@ -249,7 +249,7 @@ describe('a user whose address is not trusted', () => {
     expect(back.body).toContain('aria-invalid="true"')
   })
 
-  it('keeps the code over a change of the secret', async () => {
+  it('can use a code after the portal’s secret was rotated', async () => {
     const knex = connect(sqliteConfig(':memory:'))
     await open({ database: knex })
     await toCode()
@@ -278,7 +278,7 @@ describe('a user whose address is not trusted', () => {
     expect((await enter(mailServer.codeTo(ada.email))).location).toBe(portal.url + deepLink)
   })
 
-  it("is accepted by the host's function by the proved address, not by the claimed one", async () => {
+  it("is passed to the host's registration function with the verified address, not with the claimed one", async () => {
     const asked: unknown[] = []
     await open({
       registration: ({ email, emailTrusted }) => {
@@ -293,7 +293,7 @@ describe('a user whose address is not trusted', () => {
   })
 })
 
-/** A page without what differs from person to person: the address, and what was typed for a code. */
+/** A response without the parts that differ between users: the address and the entered code. */
 function shape({ status, headers, body }: Seen): object {
   const personal = ['date', 'etag', 'content-length', 'set-cookie']
   const cookies = headers
@@ -309,8 +309,8 @@ function shape({ status, headers, body }: Seen): object {
   }
 }
 
-describe('an attacker who wants to know who has an account', () => {
-  /** A directory that notes what it is asked. */
+describe('an attacker who tries to find out who has an account', () => {
+  /** A directory that records the queries. */
   function watched(knex: Knex, asked: string[]): UserDirectory {
     const table = new UsersTable({ knex })
     return {
@@ -323,7 +323,7 @@ describe('an attacker who wants to know who has an account', () => {
     }
   }
 
-  it('sees the same pages and mails for a known, an unknown and a switched-off address; no table is asked', async () => {
+  it('sees the same pages and mails for the address of an active, an inactive and no user, and causes no query for it', async () => {
     const knex = connect(sqliteConfig(':memory:'))
     const asked: string[] = []
     await open({ database: knex, users: watched(knex, asked) })
@@ -355,7 +355,7 @@ describe('an attacker who wants to know who has an account', () => {
     expect(asked).toEqual([])
   })
 
-  it('gets the same refusal if no mail can be sent', async () => {
+  it('sees the same error if no mail can be sent', async () => {
     await open({ mailer: undefined })
     const known = await start()
     provider.person = claimed('mallory', 'nobody@example.com')
@@ -367,7 +367,7 @@ describe('an attacker who wants to know who has an account', () => {
       expect((await visitor.post(portal.url + path, { email: ada.email })).status).toBe(404)
   })
 
-  it('learns that an account is switched off only by owning its address', async () => {
+  it('learns that a user is inactive only with access to the address', async () => {
     await open()
     await portal.knex('sso_users').update({ active: false })
     await toCode()
@@ -379,7 +379,7 @@ describe('an attacker who wants to know who has an account', () => {
 })
 
 describe('an attacker who claims another person’s address (nOAuth)', () => {
-  it('gets no further than the code, which goes to its owner', async () => {
+  it('cannot continue without the code, which is mailed to the owner', async () => {
     await open()
     await toCode()
     expect(mailServer.codes.map(({ recipients }) => recipients)).toEqual([[ada.email]])
@@ -393,7 +393,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await users()).toEqual([ada.email])
   })
 
-  it('cannot register it before its owner (pre-hijacking), who later gets her own account', async () => {
+  it('cannot register it before its owner (pre-hijacking), who can register later', async () => {
     await open()
     provider.person = claimed('mallory', 'grace@example.com')
     await toCode('grace@example.com')
@@ -405,19 +405,19 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     await grace.post(`${portal.url}/register`, { name: 'Grace Hopper' })
     expect(await isSignedIn(grace)).toBe(true)
     expect(await links()).toMatchObject([{ subject: 'grace' }])
-    // Nor afterwards, with what he has.
+    // The attacker's cookie is useless afterwards, too.
     await visitor.post(`${portal.url}/register`, { name: 'Grace' })
     expect(await isSignedIn()).toBe(false)
   })
 
-  it('cannot put the address in after a code for his own was sent', async () => {
+  it('cannot enter it after a code for another address was sent', async () => {
     await open()
     await toCode('mallory@evil.example')
     const own = visitor.clone()
     const code = mailServer.codeTo('mallory@evil.example')
     await send(ada.email)
     expect((await enter(code)).status).toBe(422)
-    // The cookie of before does not help either: the later code took the place of the earlier one.
+    // An earlier cookie does not help either, because the later code has replaced the earlier one.
     expect((await enter(code, own)).status).toBe(422)
     const forged = await visitor.post(`${portal.url}/register/verify`, {
       code,
@@ -428,7 +428,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await links()).toEqual([])
   })
 
-  it('cannot use a code that was sent for another attempt, though to the same address', async () => {
+  it('cannot use a code that was sent to the same address for another registration', async () => {
     await open()
     await toCode()
     const owner = new Visitor()
@@ -440,7 +440,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await links()).toMatchObject([{ subject: 'ada-at-acme' }])
   })
 
-  it('gains nothing from the cookie from before the verification and the used code', async () => {
+  it('gains nothing from a cookie from before the verification and a used code', async () => {
     await open()
     await toCode()
     const thief = visitor.clone()
@@ -452,7 +452,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await isSignedIn(thief)).toBe(false)
   })
 
-  it('gains nothing from the cookie from after the verification once the owner has registered', async () => {
+  it('gains nothing from a cookie from after the verification, once the owner has registered', async () => {
     await open()
     provider.person = claimed('grace', 'grace@example.com')
     await toCode('grace@example.com')
@@ -464,7 +464,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await isSignedIn(thief)).toBe(false)
   })
 
-  it('does not become the user who took the proved address in the meantime', async () => {
+  it('is not signed in as a user who has registered the verified address in the meantime', async () => {
     await open()
     provider.person = claimed('mallory', 'shared@example.com')
     await toCode('shared@example.com')
@@ -477,7 +477,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await links()).toEqual([])
   })
 
-  it('does not become the user to whom the identity was linked in the meantime', async () => {
+  it('is not signed in as a user to whom the identity was linked in the meantime', async () => {
     await open()
     await toCode()
     const earlier = visitor.clone()
@@ -488,7 +488,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     expect(await isSignedIn(earlier)).toBe(false)
   })
 
-  it('gets nothing by an expired code', async () => {
+  it('cannot use an expired code', async () => {
     await open()
     await toCode()
     const moments = await portal.knex('sso_email_verifications').first()
@@ -501,7 +501,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
   })
 })
 
-describe('look-alikes', () => {
+describe('look-alike addresses', () => {
   it.each([
     ['a CYRILLIC A', '\u0430da@example.com', '\u0430da@example.com'],
     ['a DOTLESS I', 'k\u0131m@example.com', 'k\u0131m@example.com'],
@@ -543,7 +543,7 @@ describe('look-alikes', () => {
     expect((await enter(mailServer.codeTo(ada.email))).location).toBe(portal.url + deepLink)
   })
 
-  it('are read by one rule each, addresses and codes', () => {
+  it('and codes are parsed by one rule each', () => {
     expect(provableEmail(' Ada@Example.com ')).toBe(ada.email)
     expect(provableEmail(['ada@example.com'])).toBeUndefined()
     expect(readCode('abcd-2345')).toBe('ABCD2345')
@@ -552,7 +552,7 @@ describe('look-alikes', () => {
   })
 })
 
-describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
+describe.each(databases)('guessing codes and flooding mailboxes (%s)', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let second: TestPortal
@@ -561,7 +561,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     database = await fresh()
     knex = connect(database.config)
     await open({ database: knex })
-    // Another instance, with a connection of its own, for the same site.
+    // A second instance of the same portal, with a separate connection.
     second = await startInstance({ database: knex, baseUrl: portal.url })
   })
   afterEach(async () => {
@@ -574,7 +574,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     return at(instance).post(`${instance.url}/register/verify`, { code }, { origin: portal.url })
   }
 
-  it('ends with the fifth try, also for the right code', async () => {
+  it('is limited to five tries; then even the right code is refused', async () => {
     await toCode()
     const code = mailServer.codeTo(ada.email)
     for (let n = 1; n <= 5; n++) {
@@ -589,7 +589,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await events()).filter((kind) => kind === 'email-code-failed')).toHaveLength(6)
   })
 
-  it('has no sixth try in parallel, on two instances', async () => {
+  it('allows no sixth try, even in parallel on two instances', async () => {
     await toCode()
     const code = mailServer.codeTo(ada.email)
     const seen = await Promise.all(Array.from({ length: 20 }, (_, n) => guess(wrong(code), n)))
@@ -599,7 +599,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await enter(code)).status).toBe(422)
   })
 
-  it('gets one admission out of a code that is entered ten times at once', async () => {
+  it('admits one browser if a code is entered ten times in parallel', async () => {
     await toCode()
     const code = mailServer.codeTo(ada.email)
     const seen = await Promise.all(Array.from({ length: 10 }, (_, n) => guess(code, n)))
@@ -607,7 +607,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await events()).filter((kind) => kind === 'email-verified')).toHaveLength(1)
   })
 
-  it('voids a code by the next one, and sends no more than three for one attempt, copies of its cookie included', async () => {
+  it('replaces a code by the next one, and sends at most three for one registration, even to copies of its cookie', async () => {
     await toCode()
     const first = mailServer.codeTo(ada.email)
     const copy = visitor.clone()
@@ -624,13 +624,13 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await enter(mailServer.codeTo('other@example.com'), copy)).status).toBe(303)
   })
 
-  it('sends no more than five mails an hour to one address, over all attempts at once, and others are served', async () => {
+  it('sends at most five mails an hour to one address, even in parallel, without affecting other addresses', async () => {
     const browsers = Array.from({ length: 8 }, () => new Visitor())
     for (const each of browsers) await start(each)
     const sent = await Promise.all(browsers.map((each) => send(' ADA@example.com', each)))
     expect(mailServer.codes.length).toBeLessThanOrEqual(5)
     expect(sent.map(({ status }) => status)).toEqual(sent.map(({ status }) => (status === 303 ? 303 : 429)))
-    // Those who got in each other's way may ask again; then it is five, and it stays five.
+    // Parallel requests can refuse each other. After retries, exactly five mails were sent.
     for (const each of browsers) await send(ada.email, each)
     for (const each of browsers) await send(ada.email, each)
     expect(mailServer.codes).toHaveLength(5)
@@ -645,7 +645,7 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await send(ada.email, later)).status).toBe(303)
   })
 
-  it('sends no more to one mailbox by all the addresses that it has', async () => {
+  it('counts all spellings of a mailbox’s address together', async () => {
     const sent: number[] = []
     for (const email of ['ada+1@', 'ada+2@', 'a.da@', 'ad.a+x.y@', 'ADA@', 'ada+3@', 'a.d.a@']) {
       const browser = new Visitor()
@@ -659,21 +659,21 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
     expect((await send('adam@example.com', other)).status).toBe(303)
   })
 
-  it('sends no more than ten an hour for one identity, to however many people, and others are served', async () => {
-    const sendAnew = async (n: number) => {
+  it('sends at most ten mails an hour for one identity, without affecting other identities', async () => {
+    const sendFromNewBrowser = async (n: number) => {
       const browser = new Visitor()
       await start(browser)
       return (await send(`person-${n}@example.com`, browser)).status
     }
     const sent: number[] = []
-    for (let n = 0; n < 12; n++) sent.push(await sendAnew(n))
+    for (let n = 0; n < 12; n++) sent.push(await sendFromNewBrowser(n))
     expect(sent).toEqual([...Array(10).fill(303), 429, 429])
     expect(mailServer.codes).toHaveLength(10)
     provider.person = { ...provider.person, sub: 'somebody-else' }
-    expect(await sendAnew(12)).toBe(303)
+    expect(await sendFromNewBrowser(12)).toBe(303)
   })
 
-  it('leaves the database without a code and without an address', async () => {
+  it('stores neither codes nor addresses in clear text', async () => {
     await toCode('secretive@example.com')
     const code = mailServer.codeTo('secretive@example.com')
     const rows = JSON.stringify(await knex('sso_email_verifications')).toUpperCase()
@@ -681,8 +681,8 @@ describe.each(databases)('guessing and bombing, on %s,', (_name, fresh) => {
   })
 })
 
-describe('an attacker who wants mail to be sent to a victim', () => {
-  it('cannot have it by a link, an image, or a post from another site', async () => {
+describe('an attacker who tries to send mail to a victim', () => {
+  it('cannot cause it with a link, an image, or a post from another site', async () => {
     await open()
     await start()
     for (const path of [
@@ -700,7 +700,7 @@ describe('an attacker who wants mail to be sent to a victim', () => {
     expect((await new Visitor().post(`${portal.url}/register/code`, { email: ada.email })).status).toBe(400)
   })
 
-  it('cannot write in it: the attacker’s name is not in it, and a provider’s name cannot add a header', async () => {
+  it('cannot write in it: it does not contain the attacker’s name, and a provider’s name cannot add a header', async () => {
     await open({ branding: { name: 'Portal' } })
     await portal
       .knex('sso_providers')
@@ -718,7 +718,7 @@ describe('an attacker who wants mail to be sent to a victim', () => {
     expect(mail!.text).not.toMatch(/^Bcc/m)
   })
 
-  it('cannot add a header by the name of the portal or the sender, whatever the mailer makes of it', async () => {
+  it('cannot add a header with the name of the portal or the sender, with any mailer', async () => {
     const handed: MailMessage[] = []
     const mailer = async (mail: MailMessage) => {
       handed.push(mail)
@@ -765,7 +765,7 @@ describe('a mail that cannot be sent', () => {
       'in small letters without the dash',
       (code: string) => `refused: ${code.replace('-', '').toLowerCase()}`,
     ],
-    ['broken by line ends', (code: string) => `refused:\n${code.replace('-', '=\n')}`],
+    ['broken by line breaks', (code: string) => `refused:\n${code.replace('-', '=\n')}`],
     ['encoded', (code: string) => `refused: ${Buffer.from(`${'x'.repeat(40)}${code}`).toString('base64')}`],
   ])('leaves no code in the log that a mailer quotes %s', async (_how, quote) => {
     let code = ''
@@ -788,7 +788,7 @@ describe('a mail that cannot be sent', () => {
     )
   })
 
-  it('is given up after ten seconds when the server never answers', async () => {
+  it('is abandoned after ten seconds if the server does not respond', async () => {
     const asked = signal()
     await open({
       mailer(mail) {
@@ -814,7 +814,7 @@ describe('a mail that cannot be sent', () => {
     expect(portal.logs.findLast(({ level }) => level === 'error')!.fields.cause).toContain('no answer within')
   })
 
-  it('by a mailer that throws at once is no different', async () => {
+  it('causes the same error if the mailer throws synchronously', async () => {
     await open({
       mailer: () => {
         throw new TypeError('no connection')
@@ -824,7 +824,7 @@ describe('a mail that cannot be sent', () => {
     expect((await send(ada.email)).status).toBe(502)
   })
 
-  it('counts all the same, for it may arrive', async () => {
+  it('counts against the limits, because it may arrive', async () => {
     await open()
     await start()
     mailServer.faults.refuse = true
@@ -832,8 +832,8 @@ describe('a mail that cannot be sent', () => {
   })
 })
 
-describe('the steps of a verification', () => {
-  it('show names and claims that are markup as text', async () => {
+describe('the steps of an email verification', () => {
+  it('show markup in names and claims as text', async () => {
     const markup = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
     await open()
     await portal.sso.providers.update('acme', { displayName: markup })
@@ -859,13 +859,13 @@ describe('the steps of a verification', () => {
     ['disabled', () => portal.sso.providers.disable('acme')],
     ['changed', () => portal.sso.providers.update('acme', { displayName: 'Acme AG' })],
     [
-      'connected anew',
+      'replaced',
       async () => {
         await portal.sso.providers.remove('acme')
         await portal.connect(provider)
       },
     ],
-  ])('stop where the provider was %s in between', async (_how, change) => {
+  ])('are refused if the provider was %s in the meantime', async (_how, change) => {
     await open()
     await toCode()
     const code = mailServer.codeTo(ada.email)
@@ -880,7 +880,7 @@ describe('the steps of a verification', () => {
     expect(await links()).toEqual([])
   })
 
-  it('belong to one portal', async () => {
+  it('are valid for one portal', async () => {
     await open({ portal: (req) => req.get('x-portal') ?? 'default' })
     await portal.connect(provider, { portal: 'south' })
     await portal.sso.users.create(ada, { portal: 'south' })
@@ -897,7 +897,7 @@ describe('the steps of a verification', () => {
     expect((await enter(code)).status).toBe(303)
   })
 
-  it('cannot be taken from another site (CSRF), though the browser sends the cookies', async () => {
+  it('are refused from another site (CSRF), even with cookies', async () => {
     await open()
     await toCode()
     const crossSite = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
@@ -910,7 +910,7 @@ describe('the steps of a verification', () => {
     expect((await links()).map(({ subject }) => subject)).toEqual(['ada'])
   })
 
-  it('fit into a cookie that browsers keep, however long everything is', async () => {
+  it('fit into a cookie, even with all values at their maximum length', async () => {
     await open()
     provider.person = {
       sub: 's'.repeat(255),
@@ -924,7 +924,7 @@ describe('the steps of a verification', () => {
     expect((await visitor.get(`${portal.url}/register`)).body).toContain('one-time-code')
   })
 
-  it('put no code and no id of a proof into a page, a log or an event', async () => {
+  it('write no code and no verification ID to a page, a log or an event', async () => {
     await open()
     const page = await toCode()
     const code = mailServer.codeTo(ada.email)
@@ -936,16 +936,16 @@ describe('the steps of a verification', () => {
   })
 })
 
-/** Ada signs in the way she usually does, from the page that asks for the proof. */
+/** Ada signs in with her linked method, from the page that asks for the code. */
 async function proveByUsual(who = visitor): Promise<Seen> {
   return await who.open(`${portal.url}/login/usual?returnTo=${encodeURIComponent('/portal/usual')}&proving=1`)
 }
 
-describe('signing in with a linked method', () => {
+describe('signing in with a linked method, instead of entering a code,', () => {
   const answer = (value: string, who = visitor) => who.post(`${portal.url}/register/link`, { answer: value })
   const subjects = async () => (await links()).map(({ subject }) => subject).sort()
 
-  it('is offered to everybody, and links after a clear yes', async () => {
+  it('is offered to every user, and links after a confirmation', async () => {
     await open()
     const page = await start()
     const [, way] = /href="([^"]*login\/usual[^"]*)"/.exec(page.body)!
@@ -963,7 +963,7 @@ describe('signing in with a linked method', () => {
     expect((await events()).filter((kind) => kind === 'linked')).toHaveLength(2)
   })
 
-  it('names the account on every page before, so that nobody proves it for a user who walked away', async () => {
+  it('names the account on every page before, so that nobody confirms it for another user of the machine', async () => {
     await open()
     const pages = [await start(), await toCode(), await enter('x')]
     for (const { body } of pages) {
@@ -976,7 +976,7 @@ describe('signing in with a linked method', () => {
   })
 
   it.each(['later', '', 'LINK', 'yes'])(
-    'links nothing on the answer %j, and drops the registration',
+    'links nothing if the form contains %j, and deletes the registration',
     async (value) => {
       await open()
       await start()
@@ -987,7 +987,7 @@ describe('signing in with a linked method', () => {
     },
   )
 
-  it('ordinarily, on a machine where another user left a registration, offers and links nothing', async () => {
+  it('does not offer a registration that another user of the machine left', async () => {
     await open()
     await toCode()
     const seen = await visitor.open(`${portal.url}/login/usual?returnTo=/portal/usual`)
@@ -1000,7 +1000,7 @@ describe('signing in with a linked method', () => {
     expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
   })
 
-  it('on a page that another user left open asks first, and does nothing by itself', async () => {
+  it('asks for a confirmation, in case another user left the page open', async () => {
     await open()
     await start()
     expect((await proveByUsual()).url).toBe(`${portal.url}/register/link`)
@@ -1010,11 +1010,11 @@ describe('signing in with a linked method', () => {
     expect(await subjects()).toEqual(['ada'])
   })
 
-  it('offers only the registration that it was begun for, whatever the query says', async () => {
+  it('offers only the registration for which it was started, whatever the query contains', async () => {
     await open()
     await start()
     const begun = await visitor.get(`${portal.url}/login/usual?proving=1`)
-    // Another one takes its place while Ada is at her provider.
+    // Another registration replaces it while Ada is at her provider.
     provider.person = claimed('eve', 'eve@example.com')
     await start()
     expect((await visitor.follow(begun)).url).toBe(`${portal.url}/`)
@@ -1022,12 +1022,12 @@ describe('signing in with a linked method', () => {
     expect(await subjects()).toEqual(['ada'])
   })
 
-  it('without a waiting registration is a sign-in like any other', async () => {
+  it('is an ordinary sign-in if no registration is pending', async () => {
     await open()
     expect((await proveByUsual()).url).toBe(`${portal.url}/portal/usual`)
   })
 
-  it('counts for the user who did, not for the next one in this browser', async () => {
+  it('links the user who signed in, not the next user of this browser', async () => {
     await open()
     await portal.sso.users.create({ ...ada, email: 'bob@example.com' })
     await start()
@@ -1035,12 +1035,12 @@ describe('signing in with a linked method', () => {
     const proved = visitor.clone()
     usual.person = { sub: 'bob', email: 'bob@example.com', email_verified: true }
     await visitor.open(`${portal.url}/login/usual`)
-    // Bob's session, and Ada's cookie of before.
+    // Bob's session, and Ada's earlier cookie.
     const cookies = visitor.cookies.get(portal.url)!
     cookies.set('sso-registration', proved.cookies.get(portal.url)!.get('sso-registration')!)
     await answer('link')
     expect(await subjects()).toEqual(['ada', 'bob'])
-    // Nor without any session.
+    // The cookie is useless without a session, too.
     cookies.delete('portal-sso')
     cookies.set('sso-registration', proved.cookies.get(portal.url)!.get('sso-registration')!)
     expect((await answer('link')).location).toBe(`${portal.url}/register`)
@@ -1070,7 +1070,7 @@ describe('signing in with a linked method', () => {
     expect(await subjects()).toEqual(['ada'])
   })
 
-  it('as an inactive user offers nothing', async () => {
+  it('offers nothing to an inactive user', async () => {
     await open()
     await start()
     await portal.knex('sso_users').update({ active: false })

@@ -7,7 +7,7 @@ import { Seal } from '../../lib/shared/seal.ts'
 import { PendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
 import { PortalUrls } from '../../lib/web/urls.ts'
 
-/** What the form says to a post, with the keys in place of the sentences. */
+/** The errors of a posted form, with the keys of the sentences. */
 function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
   const options = { fields, terms }
   const t = (key: string, { label }: Record<string, string | number> = {}) =>
@@ -15,39 +15,39 @@ function check(body: unknown, fields: RegistrationField[] = [], terms?: string):
   return checkForm(readForm(body, options), options, t)
 }
 
-describe('the name', () => {
+describe('the name in the registration form', () => {
   it.each(['Ada Lovelace', 'X', '李', "Ó'Brien-Smith, Jr.", 'x'.repeat(200), '  Ada  '])(
-    '%j is one',
+    '%j is valid',
     (name) => {
       expect(check({ name })).toEqual({})
     },
   )
 
-  it.each(['', '   ', '\n', 'Ada\nLovelace', 'Ada\u0000', 'Ada\u0085'])('%j is none', (name) => {
+  it.each(['', '   ', '\n', 'Ada\nLovelace', 'Ada\u0000', 'Ada\u0085'])('%j is invalid', (name) => {
     expect(check({ name })).toEqual({ name: 'nameMissing' })
   })
 
-  it.each([[undefined], [['Ada', 'Eve']], [{ first: 'Ada' }]])('%j is none', (name) => {
+  it.each([[undefined], [['Ada', 'Eve']], [{ first: 'Ada' }]])('%j is invalid', (name) => {
     expect(check({ name })).toEqual({ name: 'nameMissing' })
   })
 
-  it('is missing in a post of nothing', () => {
+  it('is missing if there is no body', () => {
     expect(check(undefined)).toEqual({ name: 'nameMissing' })
   })
 
-  it('may be too long', () => {
+  it('must not exceed 200 characters', () => {
     expect(check({ name: 'x'.repeat(201) })).toEqual({ name: 'nameTooLong' })
   })
 })
 
-describe('the terms', () => {
-  it('have to be accepted if there are any', () => {
+describe('the terms in the registration form', () => {
+  it('must be accepted if there are any', () => {
     expect(check({ name: 'Ada' }, [], '/terms')).toEqual({ terms: 'termsMissing' })
     expect(check({ name: 'Ada', terms: 'on' }, [], '/terms')).toEqual({})
   })
 })
 
-describe('a field of the host', () => {
+describe('a custom field in the registration form', () => {
   const text: RegistrationField = { name: 'team', label: 'Team' }
   const size: RegistrationField = {
     name: 'size',
@@ -62,25 +62,25 @@ describe('a field of the host', () => {
   const number: RegistrationField = { name: 'number', label: 'Number', pattern: /[a-z]|\d{4}/i }
 
   it.each<[string, RegistrationField, unknown, string | undefined]>([
-    ['may be left out', text, undefined, undefined],
-    ['may be left empty', text, '', undefined],
-    ['may hold anything printable', text, 'R & D – “north”', undefined],
-    ['may not hold control characters', text, 'a\u0000b', 'fieldInvalid'],
-    ['may not be longer than 200', text, 'x'.repeat(201), 'fieldTooLong'],
-    ['does not count when it comes twice', { ...text, required: true }, ['a', 'b'], 'fieldMissing'],
-    ['has to be filled in when required', { ...text, required: true }, '  ', 'fieldMissing'],
-    ['takes what one can choose', size, 'm', undefined],
-    ['takes nothing else', size, 'xxl', 'fieldInvalid'],
-    ['takes nothing of an object either', size, '__proto__', 'fieldInvalid'],
-    ['has to be chosen when required', { ...size, required: true }, '', 'fieldMissing'],
-    ['may be left unchecked', keys, undefined, undefined],
-    ['has to be checked when required', { ...keys, required: true }, undefined, 'fieldMissing'],
+    ['may be missing', text, undefined, undefined],
+    ['may be empty', text, '', undefined],
+    ['may contain any printable characters', text, 'R & D – “north”', undefined],
+    ['must not contain control characters', text, 'a\u0000b', 'fieldInvalid'],
+    ['must not exceed 200 characters', text, 'x'.repeat(201), 'fieldTooLong'],
+    ['is ignored if it appears twice', { ...text, required: true }, ['a', 'b'], 'fieldMissing'],
+    ['must be filled in if it is required', { ...text, required: true }, '  ', 'fieldMissing'],
+    ['accepts its options', size, 'm', undefined],
+    ['accepts only its options', size, 'xxl', 'fieldInvalid'],
+    ['accepts no inherited property as an option', size, '__proto__', 'fieldInvalid'],
+    ['must be chosen if it is required', { ...size, required: true }, '', 'fieldMissing'],
+    ['may be unchecked', keys, undefined, undefined],
+    ['must be checked if it is required', { ...keys, required: true }, undefined, 'fieldMissing'],
     ['is checked by any value', { ...keys, required: true }, 'on', undefined],
     ['matches its pattern', number, '1234', undefined],
     ['matches its pattern with its flags', number, 'Q', undefined],
     ['matches its pattern as a whole', number, '12345', 'fieldInvalid'],
     ['matches each alternative of its pattern as a whole', number, 'q1234', 'fieldInvalid'],
-    ['need not match its pattern when it is empty', number, '', undefined],
+    ['need not match its pattern if it is empty', number, '', undefined],
   ])('%s', (_sentence, field, value, mistake) => {
     const errors = mistake ? { [`field.${field.name}`]: `${mistake} ${field.label}` } : {}
     expect(check({ name: 'Ada', [`field.${field.name}`]: value }, [field])).toEqual(errors)
@@ -93,7 +93,7 @@ describe('a field of the host', () => {
   })
 })
 
-it('all errors show at once, and the input is kept', () => {
+it('the registration form shows all errors at once, and keeps the input', () => {
   const fields: RegistrationField[] = [
     { name: 'team', label: 'Team', required: true },
     { name: 'phone', label: 'Phone', type: 'tel', pattern: /\+\d+/ },
@@ -103,7 +103,7 @@ it('all errors show at once, and the input is kept', () => {
   expect(readForm(body, { fields })).toEqual({ name: '', fields: { team: '', phone: '12' }, terms: false })
 })
 
-describe('a pending registration is never larger than a cookie may be:', () => {
+describe('a pending registration fits into a cookie with', () => {
   it.each([
     ['short deep link, short ID token', 30, 900],
     ['short deep link, long ID token', 30, 4000],
@@ -140,7 +140,7 @@ describe('a pending registration is never larger than a cookie may be:', () => {
     })
     const { headers } = await request(app).get('/keep')
     const [cookie = ''] = (headers['set-cookie'] as unknown as string[])[0]!.split(';')
-    // RFC 6265bis, 5.6: name and value together.
+    // RFC 6265bis, 5.6, limits name and value together.
     expect(cookie.length).toBeLessThanOrEqual(4096)
     const found = await request(app).get('/find').set('cookie', cookie)
     expect(found.body).toMatchObject({ returnTo, identity: { email: 'katherine.johnson@northwind.example' } })

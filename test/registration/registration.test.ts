@@ -23,7 +23,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
   await portal.connect(provider)
 }
 
-/** To the form, by way of the provider. */
+/** Signs in at the provider, up to the registration form. */
 async function toForm(who = visitor, returnTo = '/portal/new'): Promise<Seen> {
   return await who.open(`${portal.url}/login/acme?returnTo=${returnTo}`)
 }
@@ -32,7 +32,7 @@ const send = (form: Record<string, string>, who = visitor) => who.post(`${portal
 const users = () => portal.knex('sso_users').select('email', 'name', 'fields')
 
 describe('a user whose e-mail address is new', () => {
-  it('gets a short form, prefilled, with the vouched address read-only, and is in after it', async () => {
+  it('gets a short, prefilled form with the verified address read-only, and is signed in after it', async () => {
     await open()
     const form = await toForm()
     expect(form).toMatchObject({ status: 200, url: `${portal.url}/register` })
@@ -44,7 +44,7 @@ describe('a user whose e-mail address is new', () => {
     expect(await users()).toEqual([{ email: 'grace@example.com', name: 'Grace B. Hopper', fields: '{}' }])
   })
 
-  it('signs in without the form the next time', async () => {
+  it('does not see the form at the next sign-in', async () => {
     await open()
     await toForm()
     await send({ name: 'Grace' })
@@ -52,7 +52,7 @@ describe('a user whose e-mail address is new', () => {
     expect(landed.url).toBe(`${portal.url}/portal/new`)
   })
 
-  it('cannot choose another address than the vouched one', async () => {
+  it('cannot choose an address other than the verified one', async () => {
     await open()
     await toForm()
     await send({ name: 'Grace', email: 'ceo@example.com', active: 'true', id: '1' })
@@ -98,7 +98,7 @@ describe('a user whose e-mail address is new', () => {
     expect(JSON.parse((await users())[0].fields)).toEqual({ phone: '+49 30', site: 'n', news: true })
   })
 
-  it('whose name is markup sees it as text', async () => {
+  it('sees markup in their name as text', async () => {
     provider.person = { ...provider.person, name: '<script>alert(1)</script>"><img src=x onerror=alert(1)>' }
     await open()
     const form = await toForm()
@@ -106,14 +106,14 @@ describe('a user whose e-mail address is new', () => {
     expect(form.body).not.toContain('<img src=x')
   })
 
-  it('opens the form in a browser without a pending registration: a page with a next step', async () => {
+  it('sees a page with a next step if the browser has no pending registration', async () => {
     await open()
     const seen = await visitor.get(`${portal.url}/register`)
     expect(seen.status).toBe(400)
     expect(seen.body).toContain('href="/login"')
   })
 
-  it('sends the form again from the back button: already in, so home', async () => {
+  it('is redirected to the start page if they submit the form again after the back button', async () => {
     await open()
     await toForm()
     await send({ name: 'Grace' })
@@ -122,8 +122,8 @@ describe('a user whose e-mail address is new', () => {
   })
 })
 
-describe('two registrations that race', () => {
-  it('for one person in two browsers give one user', async () => {
+describe('two simultaneous registrations', () => {
+  it('of one person in two browsers create one user', async () => {
     await open()
     const browsers = Array.from({ length: 6 }, () => new Visitor())
     for (const each of browsers) await toForm(each)
@@ -133,7 +133,7 @@ describe('two registrations that race', () => {
     for (const each of browsers) expect((await each.get(`${portal.url}/portal`)).status).toBe(200)
   })
 
-  it('for one address over two providers give one user with both linked', async () => {
+  it('of one address with two providers create one user with both linked', async () => {
     await open()
     const second = await startFaultyProvider({ clientId: 'second' })
     second.person = { sub: 'g.hopper', email: 'grace@example.com', email_verified: true, name: 'G. Hopper' }
@@ -151,8 +151,8 @@ describe('two registrations that race', () => {
   })
 })
 
-describe('an attacker who gets hold of a pending registration', () => {
-  it('cannot sign in with it as the user that was made from it', async () => {
+describe('an attacker who steals a pending registration', () => {
+  it('cannot sign in with it as the user that was created from it', async () => {
     await open()
     await toForm()
     const thief = visitor.clone()
@@ -164,8 +164,8 @@ describe('an attacker who gets hold of a pending registration', () => {
 })
 
 describe('an abandoned registration', () => {
-  /** Ada gets the form on a shared machine; then Bob comes. */
-  async function adaLeavesBobComes(): Promise<void> {
+  /** Ada opens the form on a shared machine and leaves. Then Bob signs in. */
+  async function adaLeavesAndBobSignsIn(): Promise<void> {
     await open()
     await toForm()
     provider.person = { sub: 'bob', email: 'bob@example.com', email_verified: true, name: 'Bob' }
@@ -173,7 +173,7 @@ describe('an abandoned registration', () => {
   }
 
   it('is deleted once another user has signed in', async () => {
-    await adaLeavesBobComes()
+    await adaLeavesAndBobSignsIn()
     await visitor.open(`${portal.url}/login/acme`)
     expect((await send({ name: 'Grace' })).location).toBe(`${portal.url}/`)
     await visitor.post(`${portal.url}/logout`)
@@ -181,7 +181,7 @@ describe('an abandoned registration', () => {
     expect(await users()).toHaveLength(1)
   })
 
-  it('is gone after signing out, and after Cancel', async () => {
+  it('is deleted by signing out, and by Cancel', async () => {
     await open()
     const form = await toForm()
     const thief = visitor.clone()
@@ -192,7 +192,7 @@ describe('an abandoned registration', () => {
     expect((await thief.get(`${portal.url}/register`)).status).toBe(400)
   })
 
-  it('does not outlive its provider, though another one is connected under the same slug', async () => {
+  it('is invalid after its provider was removed, even if another one has the same slug', async () => {
     await open()
     await toForm()
     await portal.sso.providers.remove('acme')
@@ -203,7 +203,7 @@ describe('an abandoned registration', () => {
 })
 
 describe('registration is refused', () => {
-  it('politely if it is closed, while known users still sign in', async () => {
+  it('with a friendly page if it is closed, while existing users can sign in', async () => {
     await open({ registration: 'closed' })
     const seen = await toForm()
     expect(seen.status).toBe(403)
@@ -212,14 +212,14 @@ describe('registration is refused', () => {
     expect((await toForm()).url).toBe(`${portal.url}/portal/new`)
   })
 
-  it("by the host's own function of the identity", async () => {
+  it("if the host's function refuses the identity", async () => {
     await open({ registration: async ({ email }) => email!.endsWith('@partner.example') })
     expect((await toForm()).status).toBe(403)
     provider.person = { sub: 'p', email: 'p@partner.example', email_verified: true }
     expect((await toForm(new Visitor())).url).toBe(`${portal.url}/register`)
   })
 
-  it("when the host's function says anything but true", async () => {
+  it("if the host's function returns anything but true", async () => {
     await open({ registration: (() => ({ allowed: false })) as unknown as () => boolean })
     expect((await toForm()).status).toBe(403)
   })
@@ -235,7 +235,7 @@ describe('registration is refused', () => {
     expect(portal.logs.at(-1)!.fields.code).toBe('email_unverified')
   })
 
-  it('when the provider was disabled or changed between form and post', async () => {
+  it('if the provider was disabled or changed after the form was opened', async () => {
     await open()
     await toForm()
     await portal.sso.providers.disable('acme')
@@ -245,7 +245,7 @@ describe('registration is refused', () => {
     expect(await users()).toHaveLength(0)
   })
 
-  it('when it was closed between form and post', async () => {
+  it('if it was closed after the form was opened', async () => {
     let mayRegister = true
     await open({ registration: () => mayRegister })
     await toForm()
@@ -254,7 +254,7 @@ describe('registration is refused', () => {
     expect(await users()).toHaveLength(0)
   })
 
-  it('from another site (CSRF), though the browser sends the cookie', async () => {
+  it('from another site (CSRF), even with the cookie', async () => {
     await open()
     await toForm()
     const seen = await visitor.post(

@@ -37,8 +37,8 @@ const isAt = ({ status, location }: Seen, path: string) =>
   expect([status, location]).toEqual([303, portal.url + path])
 const fromElsewhere = { 'sec-fetch-site': 'cross-site', origin: 'https://dashboard.example' }
 
-describe('a tile on a provider’s dashboard', () => {
-  it('signs the user in and shows the page that it names', async () => {
+describe('a sign-in started by a provider’s dashboard (third-party initiated login)', () => {
+  it('signs the user in and opens the named page', async () => {
     const target_link_uri = `${portal.url}/portal/reports?year=2026#top`
     const seen = await visitor.follow(await initiate({ iss: provider.issuer, target_link_uri }))
     expect(seen.status).toBe(200)
@@ -46,13 +46,13 @@ describe('a tile on a provider’s dashboard', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('may post, from its own site and without our cookies', async () => {
+  it('can be a POST from another site without our cookies', async () => {
     const form = { iss: provider.issuer, target_link_uri: `${portal.url}/portal` }
     const seen = await visitor.follow(await visitor.post(`${portal.url}/login/initiate`, form, fromElsewhere))
     expect(JSON.parse(seen.body)).toMatchObject({ path: '/portal' })
   })
 
-  it('leads to the start page if it names no page', async () => {
+  it('opens the start page if it names no page', async () => {
     const seen = await visitor.follow(await initiate({ iss: provider.issuer }))
     expect(seen.body).toBe('home of ada@example.com')
   })
@@ -66,7 +66,7 @@ describe('a tile on a provider’s dashboard', () => {
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain('ada+tag')
   })
 
-  it('leads a signed-in user straight to the page, and changes nothing', async () => {
+  it('redirects a signed-in user to the page, and changes nothing', async () => {
     await visitor.follow(await initiate({ iss: provider.issuer }))
     provider.requests.length = 0
     isAt(await initiate({ iss: provider.issuer, target_link_uri: `${portal.url}/portal/x` }), '/portal/x')
@@ -76,7 +76,7 @@ describe('a tile on a provider’s dashboard', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('begins nothing by itself: no cookie, no row, no request to the provider', async () => {
+  it('has no effect before the redirect: no cookie, no row, no request to the provider', async () => {
     provider.requests.length = 0
     const before = await portal.knex('sso_events')
     const { headers } = await visitor.post(
@@ -89,7 +89,7 @@ describe('a tile on a provider’s dashboard', () => {
     expect(await portal.knex('sso_events')).toEqual(before)
   })
 
-  it('of Entra names the issuer of a tenant, and finds the row for many', async () => {
+  it('of Entra names the issuer of a tenant, and finds the row for many tenants', async () => {
     await portal.connect(entra, { slug: 'entra', ...entra.row(`${contoso} ${fabrikam}`) })
     isAt(await initiate({ iss: entra.issuerOf(fabrikam) }), '/login/entra')
     isAt(await initiate({ iss: entra.issuer }), '/login/entra')
@@ -98,12 +98,12 @@ describe('a tile on a provider’s dashboard', () => {
   })
 })
 
-describe('the issuer that is named', () => {
+describe('an initiated sign-in with an issuer', () => {
   it.each<[what: string, iss: string | undefined]>([
-    ['that nobody has', 'https://nobody.example'],
-    ['that is another spelling', '/'],
+    ['that is unknown', 'https://nobody.example'],
+    ['that has an extra slash', '/'],
     ['that is empty', ''],
-    ['that is left out', undefined],
+    ['that is missing', undefined],
   ])('%s leads to a page that says so, with a way on', async (_what, iss) => {
     const asked: Asked = iss === undefined ? {} : { iss: iss === '/' ? `${provider.issuer}/` : iss }
     const seen = await initiate({ ...asked, target_link_uri: `${portal.url}/portal` })
@@ -117,19 +117,19 @@ describe('the issuer that is named', () => {
     expect((await initiate({ iss: provider.issuer })).status).toBe(404)
   })
 
-  it('of several leads to the choice between them', async () => {
+  it('of several providers shows the picker', async () => {
     await portal.connect(provider, { slug: 'second' })
     const target_link_uri = `${portal.url}/portal`
     isAt(await initiate({ iss: provider.issuer, target_link_uri }), '/login?returnTo=%2Fportal')
   })
 
-  it('twice is not read', async () => {
+  it('that appears twice ignores it', async () => {
     const twice = `iss=${encodeURIComponent(provider.issuer)}&iss=${encodeURIComponent(provider.issuer)}`
     expect((await visitor.get(`${portal.url}/login/initiate?${twice}`)).status).toBe(404)
   })
 })
 
-describe('a page that a tile names', () => {
+describe('a target page of an initiated sign-in', () => {
   it.each([
     'https://evil.example/',
     '//evil.example/',
@@ -147,23 +147,23 @@ describe('a page that a tile names', () => {
   })
 })
 
-describe('a login hint', () => {
+describe('a login hint of an initiated sign-in', () => {
   const hintOf = async (path: string) => {
     const { location } = await visitor.get(portal.url + path)
     return new URL(location!).searchParams.get('login_hint')
   }
 
   it.each<[what: string, hint: string]>([
-    ['in more than 500 characters', 'x'.repeat(501)],
-    ['over two lines', 'ada\r\nSet-Cookie: x'],
-    ['with a character that hides others', 'ada\u202egpj.exe'],
-    ['by nothing', ''],
+    ['with more than 500 characters', 'x'.repeat(501)],
+    ['with a line break', 'ada\r\nSet-Cookie: x'],
+    ['with a bidirectional control character', 'ada\u202egpj.exe'],
+    ['that is empty', ''],
   ])('%s is not told to the provider', async (_what, login_hint) => {
     expect(await hintOf(`/login/acme?${new URLSearchParams({ login_hint })}`)).toBeNull()
     isAt(await initiate({ iss: provider.issuer, login_hint }), '/login/acme')
   })
 
-  it('that is given twice is not sent to the provider', async () => {
+  it('that appears twice is not sent to the provider', async () => {
     expect(await hintOf('/login/acme?login_hint=ada&login_hint=grace')).toBeNull()
   })
 

@@ -29,8 +29,8 @@ beforeEach(() => {
   visitor = new Visitor()
 })
 
-/** What the browser is sent to the provider with. */
-async function asked(slug = 'acme', query = ''): Promise<Record<string, string>> {
+/** The parameters of the authorization request. */
+async function authorizationRequest(slug = 'acme', query = ''): Promise<Record<string, string>> {
   const { location } = await visitor.get(`${portal.url}/login/${slug}${query}`)
   return Object.fromEntries(new URL(location!).searchParams)
 }
@@ -49,7 +49,7 @@ function expectRefusal(seen: Seen, status: number, code: string, cause: RegExp):
 describe('the request that a sign-in starts with', () => {
   it('contains our own parameters and nothing else', async () => {
     const text = expect.stringMatching(/^[\w-]{43}$/)
-    expect(await asked()).toEqual({
+    expect(await authorizationRequest()).toEqual({
       response_type: 'code',
       client_id: provider.clientId,
       redirect_uri: `${portal.url}/login/acme/callback`,
@@ -69,7 +69,7 @@ describe('the request that a sign-in starts with', () => {
       prompt: 'consent',
       responseMode: 'form_post',
     })
-    expect(await asked('hinted')).toMatchObject({
+    expect(await authorizationRequest('hinted')).toMatchObject({
       ...authorizationParameters,
       prompt: 'consent',
       response_mode: 'form_post',
@@ -92,7 +92,7 @@ describe('the request that a sign-in starts with', () => {
       .knex('sso_providers')
       .where({ slug: 'weakened' })
       .update({ authorization_parameters: JSON.stringify({ ...evil, harmless: 'yes' }) })
-    const sent = await asked('weakened')
+    const sent = await authorizationRequest('weakened')
     expect(sent.harmless).toBe('yes')
     expect(sent).not.toHaveProperty('request')
     expect(Object.values(sent).filter((value) => /evil|plain/.test(value))).toEqual([])
@@ -107,39 +107,41 @@ describe('the request that a sign-in starts with', () => {
     const slug = `prompts-${String(known).replace(/\W|_/g, '-')}`
     provider.faults.discovery = { prompt_values_supported: known }
     await portal.connect(provider, { slug })
-    expect((await asked(slug, '?account=other')).prompt).toBe(prompt)
-    expect((await asked(slug, '?account=mine')).prompt).toBeUndefined()
+    expect((await authorizationRequest(slug, '?account=other')).prompt).toBe(prompt)
+    expect((await authorizationRequest(slug, '?account=mine')).prompt).toBeUndefined()
   })
 
   it('for another account uses the prompt of the preset or the row if the provider announces none', async () => {
     await portal.connect(provider, { slug: 'google', preset: 'google' })
-    expect((await asked('google', '?account=other')).prompt).toBe('select_account')
+    expect((await authorizationRequest('google', '?account=other')).prompt).toBe('select_account')
     provider.faults.discovery = { prompt_values_supported: ['login'] }
     await portal.connect(provider, { slug: 'google-only-login', preset: 'google' })
-    expect((await asked('google-only-login', '?account=other')).prompt).toBe('login')
+    expect((await authorizationRequest('google-only-login', '?account=other')).prompt).toBe('login')
     provider.faults.discovery = { prompt_values_supported: ['login', 'select_account'] }
     await portal.connect(provider, { slug: 'anew', prompt: 'login' })
-    expect((await asked('anew', '?account=other')).prompt).toBe('login')
+    expect((await authorizationRequest('anew', '?account=other')).prompt).toBe('login')
     await portal.connect(provider, { slug: 'agreeing', prompt: 'consent' })
-    expect((await asked('agreeing', '?account=other')).prompt).toBe('select_account')
+    expect((await authorizationRequest('agreeing', '?account=other')).prompt).toBe('select_account')
   })
 
   it('contains the required re-authentication', async () => {
-    expect(await asked('acme', '?max_age=0')).toMatchObject({ max_age: '0', prompt: 'login' })
-    const strong = await asked('acme', '?acr_values=mfa+phr')
+    expect(await authorizationRequest('acme', '?max_age=0')).toMatchObject({ max_age: '0', prompt: 'login' })
+    const strong = await authorizationRequest('acme', '?acr_values=mfa+phr')
     expect(strong).toMatchObject({ acr_values: 'mfa phr' })
     for (const name of ['max_age', 'prompt']) expect(strong).not.toHaveProperty(name)
-    expect(await asked('acme', '?max_age=900&account=other')).toMatchObject({
+    expect(await authorizationRequest('acme', '?max_age=900&account=other')).toMatchObject({
       max_age: '900',
       prompt: 'login',
     })
   })
 
   it('contains the login hint, unless the user has to choose an account', async () => {
-    expect((await asked('acme', '?login_hint=ada')).login_hint).toBe('ada')
-    expect(await asked('acme', '?login_hint=ada&account=other')).not.toHaveProperty('login_hint')
+    expect((await authorizationRequest('acme', '?login_hint=ada')).login_hint).toBe('ada')
+    expect(await authorizationRequest('acme', '?login_hint=ada&account=other')).not.toHaveProperty(
+      'login_hint',
+    )
     await portal.connect(provider, { slug: 'choosing', prompt: 'select_account' })
-    expect(await asked('choosing', '?login_hint=ada')).not.toHaveProperty('login_hint')
+    expect(await authorizationRequest('choosing', '?login_hint=ada')).not.toHaveProperty('login_hint')
   })
 
   it.each(['code=stolen', 'error=access_denied', 'code=', 'error='])(
@@ -157,8 +159,8 @@ describe('the request that a sign-in starts with', () => {
   )
 })
 
-describe('an attempt is valid only for what it was started for', () => {
-  /** What nobody can do who lacks the secret: the attempt of this browser with other words in it. */
+describe('an attempt', () => {
+  /** Changes the sealed attempt of this browser, which requires the portal's secret. */
   async function signInWith(changes: object): Promise<Seen> {
     const { location } = await visitor.get(`${portal.url}/login/acme?returnTo=/portal`)
     const seal = new Seal([testSecret], 'attempt')
@@ -171,12 +173,12 @@ describe('an attempt is valid only for what it was started for', () => {
     return await visitor.open(location!)
   }
 
-  it('unchanged', async () => {
+  it('is accepted if it is unchanged', async () => {
     expect((await signInWith({})).url).toBe(`${portal.url}/portal`)
   })
 
   it.each([{ portal: 'another portal' }, { providerId: 'another provider' }])(
-    'with %j: mix-up',
+    'is refused with %j (mix-up)',
     async (changes) => {
       expectRefusal(
         await signInWith(changes),
@@ -188,7 +190,7 @@ describe('an attempt is valid only for what it was started for', () => {
     },
   )
 
-  it('for another version of the row', async () => {
+  it('is refused for another version of the row', async () => {
     expectRefusal(
       await signInWith({ version: 7 }),
       409,
@@ -198,17 +200,12 @@ describe('an attempt is valid only for what it was started for', () => {
     expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
   })
 
-  it('with another nonce', async () => {
-    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'response_invalid', /nonce/)
+  it('is refused with another nonce', async () => {
+    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'answer_invalid', /nonce/)
   })
 
-  it('with another verifier', async () => {
-    expectRefusal(
-      await signInWith({ codeVerifier: 'x'.repeat(43) }),
-      400,
-      'response_invalid',
-      /invalid_grant/,
-    )
+  it('is refused with another verifier', async () => {
+    expectRefusal(await signInWith({ codeVerifier: 'x'.repeat(43) }), 400, 'answer_invalid', /invalid_grant/)
   })
 })
 
@@ -218,9 +215,9 @@ it.each([
   ['outside of ASCII', 'cödé'],
   ['with a line break', 'a\r\nb'],
 ])(
-  'a code %s is not sent to the provider: an attacker who makes it hang up would lock all users out',
+  'a code %s is not sent to the provider: an attacker who makes the provider hang up could block it for all users',
   async (_what, code) => {
-    const { state } = await asked()
+    const { state } = await authorizationRequest()
     const answer = { state: state!, iss: provider.issuer, code }
     const seen = await visitor.post(`${portal.url}/login/acme/callback`, answer)
     expectRefusal(seen, 400, 'response_malformed', /the code is/)
@@ -242,7 +239,7 @@ describe('UserInfo', () => {
     expect(asksUserInfo()).toBe(false)
   })
 
-  it('is not requested from a provider without the endpoint: then there is no address', async () => {
+  it('is not requested from a provider without the endpoint, so the user has no address', async () => {
     provider.faults.sparseDiscovery = true
     provider.faults.claimsInUserinfoOnly = true
     provider.person = { ...provider.person, sub: 'without an address' }
@@ -269,14 +266,14 @@ describe('UserInfo', () => {
   })
 })
 
-describe('a refusal tells whose fault it is', () => {
+describe('the error code and the log of a refused sign-in', () => {
   it.each([
     ['access_denied', 403, 'provider_denied'],
     ['login_required', 502, 'provider_error'],
     ['not_access_denied', 502, 'provider_error'],
     ['consent_required', 403, 'consent_missing'],
     ['interaction_required', 403, 'consent_missing'],
-  ])('the provider answers %s', async (error, status, code) => {
+  ])('match the authorization error %s', async (error, status, code) => {
     provider.faults.authorizeError = { error, error_description: 'never shown' }
     const seen = await signIn()
     expectRefusal(seen, status, code, new RegExp(`answered with the error "${error}"`))
@@ -286,14 +283,14 @@ describe('a refusal tells whose fault it is', () => {
   it.each([
     ['AADSTS65001: nobody has consented', 'consent_missing', '"access_denied" (AADSTS65001)'],
     ['AADSTS50105: not assigned', 'provider_denied', '"access_denied" (AADSTS50105)'],
-    ['AADSTS650: no number of theirs', 'provider_denied', '"access_denied"'],
-  ])('and takes the number from %j, but no text', async (error_description, code, said) => {
+    ['AADSTS650: too short for a number', 'provider_denied', '"access_denied"'],
+  ])('contain only the AADSTS number of %j', async (error_description, code, quote) => {
     provider.faults.authorizeError = { error: 'access_denied', error_description }
     expectRefusal(await signIn(), 403, code, /answered with the error/)
-    expect(causes()).toBe(`the provider answered with the error ${said} (${code})`)
+    expect(causes()).toBe(`the provider answered with the error ${quote} (${code})`)
   })
 
-  it('and limits and quotes the provider’s error code', async () => {
+  it('limit and quote the provider’s error code', async () => {
     provider.faults.authorizeError = { error: `no\n${'way '.repeat(300)}` }
     await signIn()
     expect(causes()).toMatch(/answered with the error "no\\n(way )+/)
@@ -306,11 +303,11 @@ describe('a refusal tells whose fault it is', () => {
     ['invalid_scope', 502, 'provider_error'],
     ['unsupported_grant_type', 502, 'provider_error'],
     ['consent_required', 403, 'consent_missing'],
-    ['invalid_grant', 400, 'response_invalid'],
-    ['invalid_request', 400, 'response_invalid'],
-    ['not_invalid_client', 400, 'response_invalid'],
-    ['invalid_clients', 400, 'response_invalid'],
-  ])('the token endpoint refuses with %s', async (error, status, code) => {
+    ['invalid_grant', 400, 'answer_invalid'],
+    ['invalid_request', 400, 'answer_invalid'],
+    ['not_invalid_client', 400, 'answer_invalid'],
+    ['invalid_clients', 400, 'answer_invalid'],
+  ])('match the token error %s', async (error, status, code) => {
     provider.faults.tokenError = { body: { error, error_description: 'so it is' } }
     expectRefusal(
       await signIn(),
@@ -320,7 +317,7 @@ describe('a refusal tells whose fault it is', () => {
     )
   })
 
-  it('and limits the token endpoint’s description', async () => {
+  it('limit the token endpoint’s description', async () => {
     provider.faults.tokenError = {
       body: { error: 'invalid_grant', error_description: 'no way '.repeat(100) },
     }
@@ -329,12 +326,12 @@ describe('a refusal tells whose fault it is', () => {
     expect(causes().length).toBeLessThan(400)
   })
 
-  it('a token endpoint that only sends an error code', async () => {
+  it('contain the error code of the token endpoint if it sends no description', async () => {
     provider.faults.tokenError = { body: { error: 'invalid_grant' } }
     expectRefusal(await signIn(), 400, 'response_invalid', /: "invalid_grant"/)
   })
 
-  it('and never repeats a code that a provider quotes', async () => {
+  it('never repeat a code that a provider quotes', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     const answer = (await visitor.get(start.location!)).location!
     const code = new URL(answer).searchParams.get('code')!
@@ -345,7 +342,7 @@ describe('a refusal tells whose fault it is', () => {
     expect(causes()).not.toContain(code)
   })
 
-  it('and never repeats a code or a secret that is short or has spaces', async () => {
+  it('never repeat a code or a secret, even if it is short or has spaces', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     const answer = new URL((await visitor.get(start.location!)).location!)
     answer.searchParams.set('code', 'k0d3')
@@ -354,7 +351,7 @@ describe('a refusal tells whose fault it is', () => {
     expectRefusal(await visitor.open(answer.href), 400, 'response_invalid', /: neither … nor …, please"/)
   })
 
-  it('an invalid token', async () => {
+  it('name an invalid ID token', async () => {
     provider.faults.claims = { sub: '' }
     expectRefusal(await signIn(), 400, 'response_invalid', /sub/)
   })
@@ -363,32 +360,32 @@ describe('a refusal tells whose fault it is', () => {
     [25, 200],
     [-3600, 200],
     [600, 400],
-  ])('a token that was issued %d seconds from now is met with %d', async (seconds, status) => {
+  ])('match an ID token that was issued %d seconds from now: status %d', async (seconds, status) => {
     provider.faults.claims = { iat: Math.floor(Date.now() / 1000) + seconds }
     expect((await signIn()).status).toBe(status)
     if (status === 400) expect(causes()).toMatch(/issued in the future/)
   })
 
   it.each([
-    ['that fails', { tokenResponse: { status: 500, body: 'x' } }],
-    ['that fails with 599', { tokenResponse: { status: 599, body: 'x' } }],
+    ['that responds with 500', { tokenResponse: { status: 500, body: 'x' } }],
+    ['that responds with 599', { tokenResponse: { status: 599, body: 'x' } }],
     ['that hangs up', { tokenDrop: true as const }],
     ['whose keys cannot be fetched', { jwksResponse: { status: 503, body: 'x' } }],
-  ])('a provider %s', async (_what, faults) => {
+  ])('say that a provider %s is unavailable', async (_what, faults) => {
     Object.assign(provider.faults, faults)
     expectRefusal(await signIn(), 502, 'provider_unavailable', /./)
   })
 
   it.each([
-    ['that answers with another status', { tokenResponse: { status: 499, body: 'x' } }],
-    ['that answers with no JSON', { tokenResponse: { body: 'x' } }],
-  ])('a provider %s', async (_what, faults) => {
+    ['that responds with 499', { tokenResponse: { status: 499, body: 'x' } }],
+    ['that responds without JSON', { tokenResponse: { body: 'x' } }],
+  ])('say that the response of a provider %s is invalid', async (_what, faults) => {
     Object.assign(provider.faults, faults)
     expectRefusal(await signIn(), 400, 'response_invalid', /./)
   })
 })
 
-describe('the strategy itself, run as Passport runs it', () => {
+describe('the strategy, run like by Passport,', () => {
   let attempts: Pick<Attempts, 'begin'>
   let strategy: ProviderStrategy
   let outbound: HttpClients
@@ -439,7 +436,7 @@ describe('the strategy itself, run as Passport runs it', () => {
     expect(await run(begin)).toMatch(`${provider.issuer}/authorize?`)
   })
 
-  it.each([undefined, {}, { step: 'both' }])('assumes no half: %j', async (step) => {
+  it.each([undefined, {}, { step: 'both' }])('requires a valid step: %j', async (step) => {
     expect(await run(step, { code: 'stolen' })).toEqual(new TypeError('the route must say which half runs'))
   })
 
@@ -468,7 +465,7 @@ describe('the strategy itself, run as Passport runs it', () => {
 })
 
 afterEach(() => {
-  // Whatever a provider does, it is told apart from a fault of ours.
+  // No fault of a provider may be logged as an internal error.
   expect(portal.logs.filter(({ level, fields }) => level === 'error' && fields.code === 'internal')).toEqual(
     [],
   )

@@ -21,14 +21,14 @@ beforeEach(async () => {
 })
 afterEach(() => portal.close())
 
-/** Who the guarded page says is signed in. */
-async function signedInAs(who = visitor): Promise<string | undefined> {
-  const seen = await who.get(`${portal.url}/portal`)
+/** The address of the signed-in user, from the guarded page. */
+async function signedInAs(browser = visitor): Promise<string | undefined> {
+  const seen = await browser.get(`${portal.url}/portal`)
   return seen.status === 200 ? (JSON.parse(seen.body) as { user: { email: string } }).user.email : undefined
 }
 
-describe('a person signs in', () => {
-  it('from a deep link over the picker and the provider back to the deep link, with two clicks', async () => {
+describe('a sign-in', () => {
+  it('leads from a deep link to the picker, to the provider and back to the deep link, with two clicks', async () => {
     const picker = await visitor.open(`${portal.url}/portal/reports?year=2026&q=a%20b`)
     expect(picker.url).toContain('/login?returnTo=')
     const [, href] = /href="(\/login\/acme[^"]*)"/.exec(picker.body) ?? []
@@ -38,7 +38,7 @@ describe('a person signs in', () => {
     expect(await signedInAs()).toBe('ada@example.com')
   })
 
-  it('with PKCE S256, state, nonce and the three scopes in the request', async () => {
+  it('sends PKCE S256, state, nonce and three scopes in the authorization request', async () => {
     const { location } = await visitor.get(`${portal.url}/login/acme`)
     const { searchParams } = new URL(location!)
     expect(Object.fromEntries(searchParams)).toMatchObject({
@@ -53,7 +53,7 @@ describe('a person signs in', () => {
     expect(searchParams.get('state')!.length).toBeGreaterThan(32)
   })
 
-  it('again later as the same user, though the address at the provider has changed', async () => {
+  it('admits the same user after the address at the provider has changed', async () => {
     await visitor.open(`${portal.url}/login/acme`)
     provider.person = { ...provider.person, email: 'grace@example.com' }
     const other = new Visitor()
@@ -61,7 +61,7 @@ describe('a person signs in', () => {
     expect(await signedInAs(other)).toBe('ada@example.com')
   })
 
-  it('and whatever the provider says of roles and groups changes nothing', async () => {
+  it('ignores roles and groups of the provider', async () => {
     provider.faults.claims = { roles: ['admin'], groups: ['owners'], admin: true, active: false }
     await visitor.open(`${portal.url}/login/acme`)
     const { body } = await visitor.get(`${portal.url}/portal`)
@@ -73,13 +73,13 @@ describe('a person signs in', () => {
     ])
   })
 
-  it('and costs the server no stored state before that', async () => {
+  it('stores no state on the server before the response', async () => {
     await visitor.open(`${portal.url}/portal`)
     await visitor.get(`${portal.url}/login/acme`)
     expect(visitor.cookieNames(portal.url).filter((name) => !name.startsWith('sso-attempt-'))).toEqual([])
   })
 
-  it('200 at once over two providers, each into their own session', async () => {
+  it('works for 200 users of two providers at once, each with their own session', async () => {
     const second = await startFaultyProvider({ clientId: 'second' })
     await portal.connect(second, { slug: 'second', displayName: 'Second' })
     let count = 0
@@ -97,7 +97,7 @@ describe('a person signs in', () => {
     for (let n = 0; n < 200; n++)
       await portal.sso.users.create({ email: `person-${n}@example.com`, name: `Person ${n}`, fields: {} })
 
-    // The load decides how long each one waits: no time limit is under test here.
+    // Fake timers, because this test is about mix-ups, not about time limits.
     const timers = takeTimers()
     const people = await Promise.all(
       Array.from({ length: 200 }, async (_, n) => {
@@ -119,15 +119,15 @@ describe('a person signs in', () => {
   })
 })
 
-/** Whom the provider's authorization endpoint handed a code for. */
+/** The user for whom the provider has issued a code. */
 function claimedBy(from: FaultyProvider, code: string): { email?: string | undefined } {
   const { email } = from.personOf(code)!
   return { email }
 }
 
-// What certification asks to be accepted is in test/refusals/accepted.test.ts.
-describe('real providers differ, and all of this works', () => {
-  it('`iss` in the callback without announcing it, and no `iss` without announcing it', async () => {
+// test/refusals/accepted.test.ts covers the requirements of certification.
+describe('a sign-in works with', () => {
+  it('a provider that does not announce `iss`, whether it sends it or not', async () => {
     provider.faults.announceIss = false
     await visitor.open(`${portal.url}/login/acme`)
     expect(await signedInAs()).toBe('ada@example.com')
@@ -152,13 +152,13 @@ describe('real providers differ, and all of this works', () => {
     },
   )
 
-  it('`email_verified` as the text "true"', async () => {
+  it('`email_verified` as the string "true"', async () => {
     provider.person = { ...provider.person, email_verified: 'true' }
     await visitor.open(`${portal.url}/login/acme`)
     expect(await signedInAs()).toBe('ada@example.com')
   })
 
-  it('`email_verified` absent, if the administrator trusts the addresses', async () => {
+  it('no `email_verified`, if the administrator trusts the addresses', async () => {
     await portal.sso.providers.update('acme', { trustsEmail: true })
     const { email_verified: _, ...person } = provider.person
     provider.person = person
@@ -173,14 +173,14 @@ describe('real providers differ, and all of this works', () => {
     expect(await signedInAs()).toBe('ada@example.com')
   })
 
-  it('errors from the token endpoint with 403 instead of 400: a refusal page, the cause in the log', async () => {
+  it('token errors with status 403 instead of 400, which show an error page and are logged', async () => {
     provider.faults.tokenError = { status: 403, body: { error: 'invalid_grant', error_description: 'gone' } }
     const seen = await visitor.open(`${portal.url}/login/acme`)
     expect(seen.status).toBe(400)
     expect(portal.logs.at(-1)!.fields.cause).toContain('invalid_grant: gone')
   })
 
-  it('Basic credentials that the server does not decode, for ids with a dash', async () => {
+  it('a provider that does not decode Basic credentials, with a client ID that contains a dash', async () => {
     const raw = await startFaultyProvider({ clientId: '6f9c-portal-42', clientSecret: 'plain-secret_1.0' })
     raw.faults.rawCredentials = true
     await portal.connect(raw, { slug: 'raw' })
@@ -189,7 +189,7 @@ describe('real providers differ, and all of this works', () => {
     await raw.close()
   })
 
-  it('a clock that is 25 seconds ahead, and one that is 25 seconds behind', async () => {
+  it('a provider’s clock that is 25 seconds ahead or behind', async () => {
     const now = Math.floor(Date.now() / 1000)
     for (const skew of [25, -25]) {
       provider.faults.claims = { iat: now + skew, exp: skew > 0 ? now + 300 : now + skew }
@@ -203,15 +203,15 @@ describe('real providers differ, and all of this works', () => {
 describe('a posted authorization response (form_post)', () => {
   beforeEach(() => portal.sso.providers.update('acme', { responseMode: 'form_post' }))
 
-  /** The provider's page that posts the answer: where to, and what. */
-  async function postedAnswer(): Promise<Form> {
+  /** The form on the provider's page. */
+  async function providerForm(): Promise<Form> {
     const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/posted`)
     expect(new URL(start.location!).searchParams.get('response_mode')).toBe('form_post')
     return formIn((await visitor.get(start.location!)).body)
   }
 
-  it('comes without our Lax cookies, is posted again from our own page, and signs in', async () => {
-    const { action, fields } = await postedAnswer()
+  it('arrives without our Lax cookies, is posted again from our own page, and signs in', async () => {
+    const { action, fields } = await providerForm()
     const stranger = new Visitor()
     const again = await stranger.post(action, fields, { 'sec-fetch-site': 'cross-site', origin: 'null' })
     expect(again.status).toBe(200)
@@ -224,8 +224,8 @@ describe('a posted authorization response (form_post)', () => {
     expect(await signedInAs()).toBe('ada@example.com')
   })
 
-  it('is not posted again for ever', async () => {
-    const { action, fields } = await postedAnswer()
+  it('is posted again only once', async () => {
+    const { action, fields } = await providerForm()
     const stranger = new Visitor()
     const second = formIn((await stranger.post(action, fields)).body)
     const seen = await stranger.post(new URL(second.action, portal.url).href, second.fields)
@@ -243,15 +243,15 @@ describe('a posted authorization response (form_post)', () => {
   })
 })
 
-describe('several tabs, the back button, and time', () => {
-  it('two tabs begun one after the other both finish, in any order', async () => {
+describe('with several tabs and the back button,', () => {
+  it('two sign-ins in two tabs both finish, in any order', async () => {
     const first = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/first`)
     const second = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/second`)
     expect((await visitor.open(second.location!)).url).toBe(`${portal.url}/portal/second`)
     expect((await visitor.open(first.location!)).url).toBe(`${portal.url}/portal/first`)
   })
 
-  it('the back button repeats the response: the user is signed in and gets the page', async () => {
+  it('a repeated response opens the page if the user is signed in', async () => {
     const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
     const answer = (await visitor.get(start.location!)).location!
     await visitor.open(answer)
@@ -259,7 +259,7 @@ describe('several tabs, the back button, and time', () => {
     expect(landed).toMatchObject({ status: 200, url: `${portal.url}/portal/deep` })
   })
 
-  it('the response is repeated after signing out: one button starts again and keeps the deep link', async () => {
+  it('a response repeated after signing out shows a button that starts again and keeps the deep link', async () => {
     const start = await visitor.get(`${portal.url}/login/acme?returnTo=/portal/deep`)
     const answer = (await visitor.get(start.location!)).location!
     await visitor.open(answer)
@@ -270,7 +270,7 @@ describe('several tabs, the back button, and time', () => {
     expect(await signedInAs()).toBeUndefined()
   })
 
-  it('an attempt that this browser never started ends on a page with a next step', async () => {
+  it('the response of an unknown attempt shows a page with a next step', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     const answer = (await visitor.get(start.location!)).location!
     const stranger = new Visitor()
@@ -294,7 +294,7 @@ describe('several tabs, the back button, and time', () => {
     else expect(seen.body).toContain('href="/login/acme?returnTo=%2Fportal%2Fdeep"')
   })
 
-  it('forty tabs do not grow the cookie header past 8 KB, and the newest still finishes', async () => {
+  it('forty tabs keep the Cookie header below 8 KB, and the newest one finishes', async () => {
     let last = ''
     for (let tab = 0; tab < 40; tab++) {
       const path = `/portal/${tab}?filter=${'x'.repeat(300)}`
@@ -306,7 +306,7 @@ describe('several tabs, the back button, and time', () => {
   })
 
   it.each([1200, 200, 100])(
-    'a link that demands a lot, %d characters of it, does not grow the cookie past 3 KB',
+    'a link with %d characters of acr_values keeps the cookie below 3 KB',
     async (length) => {
       const acr_values = Array.from({ length: 5 }, () => 'x'.repeat(length / 5 - 1)).join(' ')
       const query = new URLSearchParams({ returnTo: `/${'x'.repeat(1499)}`, acr_values, max_age: '31622400' })
@@ -323,8 +323,8 @@ describe('several tabs, the back button, and time', () => {
   })
 })
 
-describe('a provider changes during a sign-in', () => {
-  it('edited: the response is refused', async () => {
+describe('during a sign-in,', () => {
+  it('a change of the provider causes the response to be refused', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     await portal.sso.providers.update('acme', { displayName: 'Acme International' })
     const seen = await visitor.open(start.location!)
@@ -332,7 +332,7 @@ describe('a provider changes during a sign-in', () => {
     expect(await signedInAs()).toBeUndefined()
   })
 
-  it('disabled: the response is refused with a link to the picker', async () => {
+  it('disabling the provider causes the response to be refused with a link to the picker', async () => {
     const start = await visitor.get(`${portal.url}/login/acme`)
     await portal.sso.providers.disable('acme')
     const seen = await visitor.open(start.location!)

@@ -8,7 +8,7 @@ import { freshSqlite } from '../support/databases.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 
-/** From the bottom up: a layer imports from itself and from those before it. Files of `lib` itself are named one by one. */
+/** From the bottom up: a layer imports only from itself and from earlier ones. Files directly in `lib` are listed by name. */
 const layers = [
   ['shared'],
   ['web'],
@@ -77,26 +77,26 @@ function layerOf(file: string): number {
   return layers.findIndex((layer) => layer.includes(folderOrFile))
 }
 
-/** Which files hold what they should not, and where. */
-function offenders(pattern: RegExp, { except = [] as string[] } = {}): string[] {
+/** Matches of a pattern in the code, with their files. */
+function matches(pattern: RegExp, { except = [] as string[] } = {}): string[] {
   return sources
     .filter(({ file }) => !except.includes(file))
     .flatMap(({ file, code }) => [...code.matchAll(pattern)].map(([found]) => `${file}: ${found}`))
 }
 
 describe('the folders of lib', () => {
-  it('were read', () => {
+  it('are all checked by this test', () => {
     expect(sources.length).toBeGreaterThan(40)
     expect(sources.find(({ file }) => file === 'create-portal-sso.ts')!.imports).toContain(
       'sign-in/sign-in.ts',
     )
   })
 
-  it('have their place in the order, each of them', () => {
+  it('all belong to a layer', () => {
     expect(sources.filter(({ file }) => layerOf(file) === -1).map(({ file }) => file)).toEqual([])
   })
 
-  it('import only from themselves and from those below', () => {
+  it('import only from their own layer and from lower ones', () => {
     const upward = sources.flatMap(({ file, imports }) =>
       imports
         .filter((imported) => layerOf(imported) > layerOf(file))
@@ -105,7 +105,7 @@ describe('the folders of lib', () => {
     expect(upward).toEqual([])
   })
 
-  it('import files that are there, and nothing from outside lib', () => {
+  it('import only existing files of lib', () => {
     const files = new Set(sources.map(({ file }) => file))
     const lost = sources.flatMap(({ file, imports }) =>
       imports.filter((imported) => !files.has(imported)).map((imported) => `${file} → ${imported}`),
@@ -113,7 +113,7 @@ describe('the folders of lib', () => {
     expect(lost).toEqual([])
   })
 
-  it('have no files that import each other in a circle', () => {
+  it('have no circular imports', () => {
     const importsOf = new Map(sources.map(({ file, imports }) => [file, imports]))
     const done = new Set<string>()
     const circles: string[] = []
@@ -130,24 +130,24 @@ describe('the folders of lib', () => {
 })
 
 describe('the code of lib', () => {
-  it('never asks a request which host it is for: its sender chooses that', () => {
+  it('never reads the host of a request, because the client chooses it', () => {
     expect(
-      offenders(/\breq(uest)?\.(hostname|host)\b|headers\.host\b|['"]x?-?(forwarded-)?host['"]/gi),
+      matches(/\breq(uest)?\.(hostname|host)\b|headers\.host\b|['"]x?-?(forwarded-)?host['"]/gi),
     ).toEqual([])
   })
 
-  it('goes out to the network in one file only', () => {
+  it('sends requests to the network in one file only', () => {
     const ways = /(?<![.\w])fetch\(|globalThis\.fetch|from '(node:)?(https?|http2|net|tls|undici|axios)'/g
     const connector = 'oidc/connector.ts'
-    expect(offenders(ways, { except: ['oidc/http-client.ts', connector] })).toEqual([])
-    // It says where a socket may go, and serves nobody else.
+    expect(matches(ways, { except: ['oidc/http-client.ts', connector] })).toEqual([])
+    // The connector checks the target of each socket.
     const callers = sources.filter(({ imports }) => imports.includes(connector)).map(({ file }) => file)
     expect(callers).toEqual(['oidc/http-client.ts'])
     expect(sources.find(({ file }) => file === 'oidc/http-client.ts')!.code).toMatch(/await fetch\(/)
   })
 
-  it('can be required by CommonJS: it awaits nothing at its top level', () => {
-    expect(offenders(/^(await|for await)\b.*|^(export )?(const|let) [^\n]*= await\b.*/gm)).toEqual([])
+  it('has no top-level await, so that CommonJS can require it', () => {
+    expect(matches(/^(await|for await)\b.*|^(export )?(const|let) [^\n]*= await\b.*/gm)).toEqual([])
   })
 })
 
@@ -156,7 +156,7 @@ describe('the migrations', () => {
     .readdirSync(path.join(root, 'lib/database/migrations'))
     .map((file) => path.basename(file, '.ts'))
 
-  it('all run, in the order of their numbers', async () => {
+  it('all run, in numeric order', async () => {
     const fresh = await freshSqlite()
     const { knex, close } = connectDatabase(fresh.config)
     try {
@@ -167,15 +167,15 @@ describe('the migrations', () => {
     }
   })
 
-  it('are numbered without a gap', () => {
+  it('are numbered without gaps', () => {
     expect(files.sort().map((file) => Number(file.slice(0, 3)))).toEqual(files.map((_, at) => at + 1))
   })
 })
 
 type Words = { [key: string]: string | Words }
 
-/** key → text, with the forms of a plural under one key */
-function flat(file: string): Map<string, string> {
+/** key → text; all forms of a plural have one key */
+function readLocale(file: string): Map<string, string> {
   const found = new Map<string, string>()
   const add = (words: Words, prefix: string): void => {
     for (const [key, value] of Object.entries(words)) {
@@ -187,7 +187,7 @@ function flat(file: string): Map<string, string> {
   return found
 }
 
-const english = flat('en.json')
+const english = readLocale('en.json')
 
 describe('docs/architecture.md', () => {
   const text = read('docs', 'architecture.md')
@@ -219,7 +219,7 @@ describe('docs/architecture.md', () => {
 })
 
 describe('docs/errors.md', () => {
-  it('has every code with its status, and no other', () => {
+  it('lists exactly the error codes, with their status', () => {
     const rows = [...read('docs', 'errors.md').matchAll(/^\| `(\w+)` \| (\d{3}) \|/gm)]
     expect(Object.fromEntries(rows.map(([, code, status]) => [code, Number(status)]))).toEqual(problemStatus)
   })
@@ -245,12 +245,12 @@ describe('every locale', () => {
   const locales = fs.readdirSync(path.join(root, 'views/locales'))
   const placeholders = (text = '') => [...text.matchAll(/{{\s*([^}]*?)\s*}}/g)].map(([, name]) => name).sort()
 
-  it('is there for English and German, at least', () => {
+  it('includes English and German', () => {
     expect(locales).toEqual(expect.arrayContaining(['de.json', 'en.json']))
   })
 
-  it.each(locales)('%s has the keys of the English one, with its placeholders', (file) => {
-    const words = flat(file)
+  it.each(locales)('%s has the keys and placeholders of en.json', (file) => {
+    const words = readLocale(file)
     expect([...words.keys()].sort()).toEqual([...english.keys()].sort())
     for (const [key, text] of words) {
       expect([key, ...placeholders(text)]).toEqual([key, ...placeholders(english.get(key))])
@@ -258,7 +258,7 @@ describe('every locale', () => {
     }
   })
 
-  it.each(locales)('%s has all forms of its plurals', (file) => {
+  it.each(locales)('%s has all plural forms of its language', (file) => {
     const { pluralCategories } = new Intl.PluralRules(path.basename(file, '.json')).resolvedOptions()
     const keys = Object.keys(unfolded(JSON.parse(read('views/locales', file)) as Words))
     const plurals = new Set(
@@ -269,7 +269,7 @@ describe('every locale', () => {
       for (const category of pluralCategories) expect(keys).toContain(`${plural}_${category}`)
   })
 
-  it.each(locales)('%s has a title and a sentence for every problem, and for no other', (file) => {
+  it.each(locales)('%s has a title and a sentence for exactly the error codes', (file) => {
     const { problems } = JSON.parse(read('views/locales', file)) as { problems: Record<string, object> }
     expect(Object.keys(problems).sort()).toEqual(Object.keys(problemStatus).sort())
     for (const problem of Object.values(problems)) expect(Object.keys(problem)).toEqual(['title', 'sentence'])
@@ -291,7 +291,7 @@ describe('the views', () => {
     .filter((file) => file.endsWith('.ejs'))
     .map((file) => ({ file, text: read('views', file) }))
 
-  it('print nothing unescaped but other views', () => {
+  it('print nothing unescaped except other views', () => {
     const partial = /^<%- include\('(admin\/)?partials\/[\w-]+'[^+]*\) %>$/
     // Rendered when the package is built, and checked against a list of elements in test/admin/guides.test.ts.
     const guide = /^<%- include\(`admin\/guides\/\$\{preset\.name\}`\) %>$/
@@ -302,10 +302,10 @@ describe('the views', () => {
     expect(raw.filter(({ tag }) => !guide.test(tag) && !partial.test(tag))).toEqual([])
   })
 
-  /** In a mail no policy of ours counts, and mail programs read inline styles only. */
+  /** Mails have no Content-Security-Policy, and mail programs support only inline styles. */
   const isMail = (file: string) => file.startsWith(`mail${path.sep}`)
 
-  it('have no script, style or handler of their own, which the Content-Security-Policy would stop', () => {
+  it('have no inline script, style or handler, which the Content-Security-Policy would block', () => {
     const inline = /<script(?![^>]*\bsrc=)[^>]*>|<style\b|\sstyle=|\son\w+=|javascript:/gi
     const found = views
       .filter(({ file }) => !isMail(file))
@@ -313,14 +313,14 @@ describe('the views', () => {
     expect(found).toEqual([])
   })
 
-  it('that are mails run, load and link nothing', () => {
+  it('of mails contain no scripts, external resources or links', () => {
     const mails = views.filter(({ file }) => isMail(file))
     expect(mails).toHaveLength(6)
     for (const { text } of mails)
       expect(text).not.toMatch(/<script|\son\w+=|javascript:|\b(href|src)=|url\(/i)
   })
 
-  it('say nothing that is not translated', () => {
+  it('use only translated texts', () => {
     const used = views.flatMap(({ text }) => [...text.matchAll(/\bt\('([^']+)'/g)].map(([, key = '']) => key))
     expect(used.length).toBeGreaterThan(20)
     expect(used.filter((key) => !english.has(key))).toEqual([])

@@ -31,7 +31,7 @@ interface Report {
 describe('the structure of lib', () => {
   let report: Report
 
-  // In a process of its own: Jest rewrites modules and keeps several copies of them, which distorts V8's coverage.
+  // In a separate process: Jest rewrites modules and keeps several copies of them, which distorts V8's coverage.
   beforeAll(async () => {
     const root = path.resolve(import.meta.dirname, '../..')
     const script = ['--import', 'tsx', 'bench/structure.ts', '--json']
@@ -46,7 +46,7 @@ describe('the structure of lib', () => {
     expect(found).toBeLessThanOrEqual(bound)
   })
 
-  it('has been measured during requests', () => {
+  it('was measured during requests', () => {
     expect(report.details.callbackFunctions).toContainEqual(expect.stringMatching(/^sign-in\/.+:\w+@\d+$/))
     expect(report.details.callbackStatements).toContainEqual(
       expect.stringMatching(/^insert into `sso_sessions`/),
@@ -69,7 +69,7 @@ describe('the measures of source text', () => {
     expect(measure(excused).details.longFunctions).toEqual([])
   })
 
-  it('count functions with five parameters, but no types of functions', () => {
+  it('count functions with five parameters, but no function types', () => {
     const text = `type F = (a: 1, b: 1, c: 1, d: 1, e: 1) => void
       declare function f(a: 1, b: 1, c: 1, d: 1, e: 1): void
       export function g(a: 1, b: 1, c: 1, d: 1) {}
@@ -84,7 +84,7 @@ describe('the measures of source text', () => {
     expect(measure(text, other).details.duplicateExports).toHaveLength(3)
   })
 
-  it('count errors without a code, inherited or own', () => {
+  it('count errors with neither an own nor an inherited code', () => {
     const classes = `class Plain extends Error {}
       class Coded extends Error { readonly code = 'x' }
       class Heir extends Coded {}

@@ -8,10 +8,10 @@ import { beforeAll, describe, expect, it } from '@jest/globals'
 
 const root = path.resolve(import.meta.dirname, '../..')
 
-/** Each a file of one test that passes, but for what it leaves behind. */
+/** Test files whose only test passes, but leaves something behind. */
 const files: Record<string, string> = {
   nothing: `await 0`,
-  'a rejection at once': `Promise.reject(new Error('left behind'))`,
+  'an immediate rejection': `Promise.reject(new Error('left behind'))`,
   'a rejection after its end': `setTimeout(() => Promise.reject(new Error('left behind')), 5)`,
   'an exception in the callback of a socket': `
     const { createServer } = await import('node:http')
@@ -22,7 +22,7 @@ const files: Record<string, string> = {
     await new Promise((resolve) => server.once('listening', resolve))
     await fetch('http://127.0.0.1:' + server.address().port)
     server.close()`,
-  'more listeners than anybody needs': `
+  'too many listeners': `
     const { EventEmitter } = await import('node:events')
     const leaking = new EventEmitter()
     for (let n = 0; n < 20; n++) leaking.on('left behind', () => {})`,
@@ -59,7 +59,7 @@ beforeAll(async () => {
   await fs.rm(project, { recursive: true })
 })
 
-describe('a file of tests that pass, but leave behind', () => {
+describe('a test file whose test passes, but leaves behind', () => {
   it.each(Object.keys(files))('%s', (name) => {
     const { status, message } = outcome.testResults.find((file) => file.name.endsWith(`/${name}.test.js`))!
     expect(status).toBe(name === 'nothing' ? 'passed' : 'failed')

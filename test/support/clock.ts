@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals'
 
-/** Shifts the time of day; timers, and servers in other processes, keep theirs. */
+/** Shifts the time of this process. Servers in other processes keep theirs. */
 export interface Clock {
   pass(milliseconds: number): void
   back(): void
@@ -21,6 +21,7 @@ const untouched = [
   'setInterval',
 ] as const
 
+/** Fakes the time of day, but no timers. */
 export function takeClock(): Clock {
   jest.useFakeTimers({ doNotFake: [...untouched, 'clearTimeout', 'setTimeout'], now: Date.now() })
   return {
@@ -29,7 +30,7 @@ export function takeClock(): Clock {
   }
 }
 
-/** Time limits end only by `pass`, however slow the machine is; the time of day keeps running. */
+/** Fakes timers, so that time limits end only by `pass`, however slow the machine is. The time of day keeps running. */
 export function takeTimers(): Clock {
   jest.useFakeTimers({ doNotFake: [...untouched, 'Date'] })
   const native = jest.spyOn(AbortSignal, 'timeout').mockImplementation((milliseconds) => {

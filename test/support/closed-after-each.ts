@@ -1,6 +1,6 @@
 import { afterEach } from '@jest/globals'
 
-/** What a test puts here is closed after it, the last first. */
+/** Closes everything that a test adds to this array, in reverse order. */
 export function closedAfterEach(): { close(): unknown }[] {
   const open: { close(): unknown }[] = []
   afterEach(async () => {

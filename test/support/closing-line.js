@@ -3,14 +3,14 @@ import { refusalTable } from './refusal-table.js'
 
 let closed = false
 
-/** Prints what closes the run, its last line above all, when the process ends: Jest's own summary and coverage table come after the reporters. */
+/** Prints the last lines of the run when the process ends, because Jest prints its summary and coverage after the reporters. */
 export function closeRunWith(closing) {
   if (closed) return
   closed = true
   process.once('exit', () => print(`${closing()}\n`))
 }
 
-/** Where Jest leaves by its own exit it has muted process.stdout. A pipe may be full for a moment. */
+/** Writes to the file descriptor, because Jest mutes process.stdout when it exits. A pipe may be full temporarily. */
 function print(text) {
   const late = Date.now() + 5000
   for (let left = Buffer.from(text); left.length > 0; ) {
@@ -26,12 +26,12 @@ export function closingLine(results) {
   const { numPassedTests: passed, numPendingTests, numTodoTests } = results
   const failed = results.numFailedTests + results.numRuntimeErrorTestSuites
   const skipped = numPendingTests + numTodoTests
-  // A run without a test, or one that Jest calls failed for another reason, may not look like a success.
+  // A run without tests, or one that failed for another reason, must not look successful.
   const atLeast = passed + failed === 0 || !results.success ? 1 : 0
   return `${passed} passed, ${Math.max(failed, atLeast)} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-/** Closes a run with the refusal table, and one plain line that any log reader understands. */
+/** Ends a run with the refusal table and one line with the totals. */
 export default class ClosingLine {
   results
 
@@ -40,7 +40,7 @@ export default class ClosingLine {
     closeRunWith(() => refusalTable(results) + closingLine(results))
   }
 
-  /** Makes Jest fail a run in which every test was filtered out. */
+  /** Makes Jest fail a run in which all tests were filtered out. */
   getLastError() {
     const { numPassedTests, numFailedTests, numRuntimeErrorTestSuites } = this.results ?? {}
     if (numPassedTests + numFailedTests + numRuntimeErrorTestSuites === 0) return new Error('No test was run')

@@ -4,16 +4,16 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 
 export interface ConnectProxy {
   url: string
-  /** where it was asked to lead to, such as `provider.example:443` */
+  /** requested targets, such as `provider.example:443` */
   asked: string[]
-  /** all that went through it towards the servers */
+  /** all data that was sent through the proxy to the servers */
   seen(): string
-  /** What it answers in place of a tunnel, such as `407 Proxy Authentication Required`; `never`: nothing. */
+  /** Response instead of a tunnel, such as `407 Proxy Authentication Required`; `never`: no response. */
   refuses: string | undefined
   close(): Promise<void>
 }
 
-/** A proxy that leads every name to this machine (`CONNECT`, RFC 9110, 9.3.6). */
+/** A proxy that resolves every name to this machine (`CONNECT`, RFC 9110, 9.3.6). */
 export async function startConnectProxy(): Promise<ConnectProxy> {
   const chunks: Buffer[] = []
   const sockets = new Set<Socket>()

@@ -11,7 +11,7 @@ export interface FreshDatabase {
   drop(): Promise<void>
 }
 
-/** A database of its own on the test server, whose user may create databases. */
+/** Creates a new database on the test server. */
 export async function freshPostgres(): Promise<FreshDatabase> {
   const connectionString = process.env.TEST_DATABASE_URL!
   const name = `portal_sso_${randomBytes(8).toString('hex')}`
@@ -25,10 +25,10 @@ export async function freshPostgres(): Promise<FreshDatabase> {
     }
     return client
   }
-  // Nobody is ever connected to template0, which would forbid the copy.
+  // template0 never has connections, which would prevent the copy.
   const { host, port, user, password, ssl } = await onServer(`create database ${name} template template0`)
   return {
-    // pg reads the address: knex reads some addresses of sockets as 127.0.0.1:5432 without a word.
+    // pg parses the URL, because knex silently reads some socket URLs as 127.0.0.1:5432.
     config: {
       client: 'pg',
       connection: { host, port, user, password, ssl, database: name } as Knex.PgConnectionConfig,
@@ -40,7 +40,7 @@ export async function freshPostgres(): Promise<FreshDatabase> {
   }
 }
 
-/** A database of its own in a temporary file. */
+/** Creates a new database in a temporary file. */
 export async function freshSqlite(): Promise<FreshDatabase> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-sqlite-'))
   return {

@@ -11,15 +11,15 @@ import {
   startFaultyProvider,
 } from './faulty-provider.ts'
 
-/** Directories that are there; any other GUID is one, too. */
+/** Two tenants; every other GUID is a tenant, too. */
 export const contoso = '11111111-aaaa-4bbb-8ccc-000000000001'
 export const fabrikam = '22222222-aaaa-4bbb-8ccc-000000000002'
 
-/** Of a person, as Microsoft's ID tokens tell it. */
+/** Claims of Microsoft's ID tokens. */
 export interface EntraClaims extends Claims {
-  /** the directory; default `contoso` */
+  /** the tenant; default `contoso` */
   tid?: string
-  /** the person in it, the same for every application; default Ada's */
+  /** the user's ID in the tenant, the same for every application; default Ada's */
   oid?: string
   preferred_username?: string
   name?: string
@@ -27,17 +27,17 @@ export interface EntraClaims extends Claims {
   xms_edov?: unknown
 }
 
-/** Microsoft Entra ID as a portal sees it, as far as Microsoft documents it: a faulty provider with tenants. */
+/** Imitates Microsoft Entra ID as documented by Microsoft: a faulty provider with tenants. */
 export interface EntraLookAlike extends FaultyProvider {
-  /** the origin, in place of https://login.microsoftonline.com */
+  /** the origin that replaces https://login.microsoftonline.com */
   readonly origin: string
   /** @param tenant a GUID or `organizations` */
   issuerOf(tenant: string): string
-  /** What `connect` takes for a row of this look-alike. @param tenant as an administrator would answer */
+  /** Settings for `connect`. @param tenant as an administrator would enter it */
   row(tenant: string): Pick<ProviderInput, 'preset' | 'tenant' | 'issuer'>
-  /** Who signs in from now on: Ada of Contoso, unless told otherwise; no e-mail address, as is usual. */
+  /** Changes the next user. Default: Ada of Contoso, without an e-mail address, which is usual for Entra. */
   signsIn(claims?: EntraClaims): void
-  /** What an administrator does on the page that asks for consent. Default: consents, for `contoso` */
+  /** Result of the admin consent page. Default: consent for `contoso` */
   consent: { tenant: string } | { error: string; error_description: string }
 }
 
@@ -48,7 +48,7 @@ const ada: EntraClaims & { tid: string; oid: string } = {
   name: 'Ada Lovelace',
 }
 
-/** An error as Entra words it; `authorizeError` and `tokenError` of the faults take it. */
+/** An error in Entra's format, for the faults `authorizeError` and `tokenError`. */
 export function entraError(error: string, code: number, words = 'Something is not as it should be.') {
   const trace = '00000000-1111-2222-3333-444444444444'
   const error_description = `AADSTS${code}: ${words} Trace ID: ${trace} Correlation ID: ${trace} Timestamp: 2026-11-25 02:02:12Z`
@@ -70,8 +70,8 @@ export function entraError(error: string, code: number, words = 'Something is no
 }
 
 /**
- * One discovery document for each tenant, and one for `organizations` that names a template; the endpoints are those of a faulty
- * provider, whose faults all work here.
+ * Has one discovery document for each tenant, and one for `organizations` with an issuer template. The endpoints and their
+ * faults are those of a faulty provider.
  */
 export async function startEntraLookAlike(options: FaultyProviderOptions = {}): Promise<EntraLookAlike> {
   const provider = await startFaultyProvider({
@@ -100,7 +100,7 @@ export async function startEntraLookAlike(options: FaultyProviderOptions = {}): 
     const document = await fetch(`${behind}/.well-known/openid-configuration`)
     const metadata = (await document.json()) as Claims
     const named = tenant === 'organizations' ? '{tenantid}' : tenant
-    // A fault in the document stays one.
+    // Keep a wrong issuer that a test has set.
     const issuer = metadata.issuer === behind ? issuerOf(named) : metadata.issuer
     const body = JSON.stringify({ ...metadata, issuer, subject_types_supported: ['pairwise'] })
     res.writeHead(document.status, { 'Content-Type': 'application/json' }).end(body)
@@ -120,7 +120,7 @@ export async function startEntraLookAlike(options: FaultyProviderOptions = {}): 
     res.writeHead(302, { Location: target.href }).end()
   }
 
-  /** Pairwise: the same person is somebody else to another application. */
+  /** Subjects are pairwise: another application gets another subject for the same user. */
   function nextPerson(): Person {
     const { tid, oid } = provider.person
     const sub = createHash('sha256').update(`${provider.clientId} ${tid} ${oid}`).digest('base64url')

@@ -18,65 +18,65 @@ export type Claims = Record<string, unknown>
 
 type Endpoint = 'discovery' | 'jwks' | 'token' | 'userinfo'
 
-/** What is left out stays as in the right answer. */
+/** Omitted members stay as in the valid response. */
 export interface RawAnswer {
   status?: number
   headers?: OutgoingHttpHeaders
   body?: string | Buffer
 }
 
-/** Answered by any of the four endpoints that the portal itself calls, in place of the right answer. */
+/** Responses that replace the valid one, for each of the four endpoints that the portal itself calls. */
 type ResponseFaults = { [name in `${Endpoint}Response`]?: RawAnswer }
 
 /**
- * How any of the four answers: never; a byte now and then, without end; the right answer and 11 MB more in one member, plain
- * or packed into a few KB (`Bomb`); without end, as fast as it goes; not at all, the connection ends (`Drop`), or ends in the
- * middle (`Midway`); after the head of another answer (`Informed`); with more headers than anybody reads (`Headers`).
+ * `Hang`: no response. `Trickle`: one byte at a time, without end. `Huge`: 11 MB more, or compressed (`Bomb`). `Endless`: an
+ * endless body. `Drop`: the connection ends, or in the middle of the body (`Midway`). `Informed`: after a 103 response.
+ * `Headers`: 100 KB of headers.
  */
 type DeliveryFaults = { [name in `${Endpoint}${Delivery}`]?: true }
 type Delivery = 'Hang' | 'Trickle' | 'Huge' | 'Bomb' | 'Endless' | 'Drop' | 'Midway' | 'Informed' | 'Headers'
 
-/** One switch, one fault. Where parts are merged in, `undefined` takes a member out. */
+/** One switch for each fault. In merged objects, `undefined` removes a member. */
 export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   discovery?: Claims
-  /** Only what OpenID Connect Discovery 1.0 section 3 calls REQUIRED. */
+  /** Only the REQUIRED members of OpenID Connect Discovery 1.0, 3. */
   sparseDiscovery?: true
   noPkceInMetadata?: true
-  /** Whether the metadata promise the `iss` parameter (RFC 9207). Default true. */
+  /** Whether the metadata announces the `iss` parameter (RFC 9207). Default true. */
   announceIss?: boolean
 
   authorizeError?: { error: string; error_description?: string }
-  /** No `iss` in the answer, promised or not. */
+  /** Omits `iss` from the authorization response, announced or not. */
   omitIss?: true
-  /** Merged into the answer's parameters; an array sends a parameter several times. */
+  /** Merged into the parameters of the authorization response; an array sends a parameter several times. */
   callbackParams?: Record<string, string | string[] | undefined>
 
   /** Merged over the ID token's claims. */
   claims?: Claims
-  /** Merged over what the token endpoint answers. */
+  /** Merged over the token response. */
   tokenAnswer?: Claims
-  /** Answers a token request once this is over, with what it would have answered at once. */
+  /** Delays the token response until this has settled. */
   tokenWaitsFor?: Promise<unknown>
   tokenError?: { status?: number; body: object }
-  /** Refuses the token request, and quotes it. */
+  /** Refuses the token request, and quotes it in the error. */
   tokenQuotes?: true
-  /** Knows the client by its id alone and takes no secret from it (RFC 6749 section 2.1: a public client). */
+  /** The portal is a public client, which has no secret (RFC 6749, 2.1). */
   publicClient?: true
-  /** Takes these client secrets, in place of the one that it began with. */
+  /** Accepts these client secrets instead of the original one. */
   clientSecrets?: string[]
-  /** Takes no secret, but assertions signed with the keys at this address (`private_key_jwt`). */
+  /** Accepts no secret, but assertions signed with the keys at this URL (`private_key_jwt`). */
   clientKeysAt?: string
-  /** Says of a wrong client what Keycloak says: `unauthorized_client` with 401, and no challenge. */
+  /** Refuses client authentication like Keycloak: `unauthorized_client` with 401, and no challenge. */
   likeKeycloak?: true
-  /** Reads Basic credentials without form-decoding them, as many servers do against RFC 6749 section 2.3.1. */
+  /** Reads Basic credentials without form-decoding them, like many servers (against RFC 6749, 2.3.1). */
   rawCredentials?: true
 
-  /** Its page for signing out loads these addresses in frames (OpenID Connect Front-Channel Logout 1.0). */
+  /** The end session page loads these URLs in frames (OpenID Connect Front-Channel Logout 1.0). */
   logoutFrames?: string[]
 
-  /** The ID token carries nobody but `sub`. */
+  /** The only identity claim of the ID token is `sub`. */
   claimsInUserinfoOnly?: true
-  /** Merged over what UserInfo says. */
+  /** Merged over the UserInfo response. */
   userinfoClaims?: Claims
 }
 
@@ -97,41 +97,41 @@ export interface Person extends Claims {
 
 export interface FaultyProvider {
   readonly issuer: string
-  /** Who asks from now on; the secret stays. */
+  /** Can be changed, as if the portal had been registered again; the secret stays. */
   clientId: string
   readonly clientSecret: string
   readonly faults: Faults
-  /** Who signs in next; taken down when the browser arrives, so later changes do not reach a sign-in under way. */
+  /** The next user, copied when the browser arrives, so later changes do not affect a sign-in in progress. */
   person: Person
-  /** For many sign-ins at once; says who the next one is. Left alone, it is `person`. */
+  /** Returns the next user, for many simultaneous sign-ins. Default: `person`. */
   nextPerson: () => Person
   readonly requests: ReceivedRequest[]
-  /** Codes and tokens that it gave out, since ever. */
+  /** All codes and tokens that were issued. */
   readonly issued: string[]
-  /** Whom a code was given out for, spent or not. */
+  /** The user for whom a code was issued, even if it has been redeemed. */
   personOf(code: string): Person | undefined
-  /** Signs any claims with the current key, for logout tokens say; `faults` here are only this token's. */
+  /** Signs any claims with the current key, for example as a logout token; `faults` apply only to this token. */
   sign(claims: Claims, faults?: SigningFaults): Promise<string>
-  /** From now on another key under another id signs, and the old one is no longer published. */
+  /** Replaces the signing key; the old one is no longer published. */
   rotateKeys(): Promise<void>
-  /** Faults off, the first person back, requests forgotten. Keys stay. */
+  /** Removes faults and recorded requests, and restores the first user. Keys stay. */
   reset(): void
   close(): Promise<void>
 }
 
 export interface FaultyProviderOptions {
-  /** Id and secret hold characters that Basic authentication encodes; the dash is one on which clients differ. */
+  /** The defaults contain characters that Basic authentication encodes. Clients differ in how they encode a dash. */
   clientId?: string
   clientSecret?: string
   /** Path of the issuer, '/realm/' for one that ends with a slash. Default: none. */
   issuerPath?: string
-  /** For one that comes back where it was. Default: a free one. */
+  /** To restart a provider on the same port. Default: a free port. */
   port?: number
-  /** What is no fault with this provider: `reset` leaves it on. */
+  /** Normal behaviour of this provider, which `reset` keeps. */
   usual?: Faults
-  /** Of its ID tokens, merged over the usual ones. */
+  /** Merged over the default claims of ID tokens. */
   claimsOf?: (person: Person) => Claims
-  /** For https, at the name that the certificate is for. */
+  /** Serves https at the name of the certificate. */
   tls?: { key: string; cert: string; name: string }
 }
 
@@ -144,7 +144,7 @@ interface Authorization {
 
 const ada: Person = { sub: 'ada', email: 'ada@example.com', email_verified: true, name: 'Ada Lovelace' }
 
-/** An OpenID Provider over real HTTP without pages: whoever arrives is signed in. It is right unless told to be wrong. */
+/** An OpenID Provider over real HTTP, without pages: it signs in `person` at once. It has no faults by default. */
 export async function startFaultyProvider(options: FaultyProviderOptions = {}): Promise<FaultyProvider> {
   const { clientSecret = 'a secret+with/odd:characters-&%', usual = {}, claimsOf } = options
   const keys = await createSigningKeys(clientSecret)
@@ -194,7 +194,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const { faults } = provider
 
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    // The browser asks for it by itself, so `requests` leaves it out.
+    // Browsers request this automatically, so it is not recorded.
     if (req.url === '/favicon.ico') {
       res.writeHead(204).end()
       return
@@ -218,7 +218,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       case 'POST /userinfo':
         return deliver(res, 'userinfo', userinfo(request))
       case 'GET /logout':
-        return faults.logoutFrames ? framing(faults.logoutFrames, res) : logout(request.query, res)
+        return faults.logoutFrames ? showFrames(faults.logoutFrames, res) : logout(request.query, res)
       default:
         res.writeHead(404).end('There is nothing here.')
     }
@@ -259,7 +259,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       return
     }
     const answer = {
-      ...(faults.authorizeError ?? misrequested(query) ?? { code: issueCode(query, redirectUri) }),
+      ...(faults.authorizeError ?? requestError(query) ?? { code: issueCode(query, redirectUri) }),
       state: query.get('state') ?? undefined,
       iss: faults.omitIss ? undefined : issuer,
       ...faults.callbackParams,
@@ -344,13 +344,13 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   async function authenticated(header: string | undefined, form: URLSearchParams): Promise<boolean> {
     const { clientId } = provider
-    if (faults.clientKeysAt) return await asserted(faults.clientKeysAt, form)
+    if (faults.clientKeysAt) return await acceptsAssertion(faults.clientKeysAt, form)
     const secrets = faults.clientSecrets ?? [clientSecret]
     if (faults.publicClient)
       return header === undefined && !form.has('client_secret') && form.get('client_id') === clientId
     if (header === undefined)
       return form.get('client_id') === clientId && secrets.includes(form.get('client_secret') ?? '')
-    // One way at a time (RFC 6749 section 2.3).
+    // A client must not use two methods at once (RFC 6749, 2.3).
     if (!header.startsWith('Basic ') || form.has('client_secret')) return false
     const [, id, secret] =
       /^(.*?):(.*)$/s.exec(Buffer.from(header.slice('Basic '.length), 'base64').toString()) ?? []
@@ -358,8 +358,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return decode(id) === clientId && secrets.includes(decode(secret) ?? '')
   }
 
-  /** OpenID Connect Core 9, and each assertion once. */
-  async function asserted(keysAt: string, form: URLSearchParams): Promise<boolean> {
+  /** OpenID Connect Core 9. Each assertion is valid once. */
+  async function acceptsAssertion(keysAt: string, form: URLSearchParams): Promise<boolean> {
     const published = await fetch(keysAt)
     if (!published.ok) return false
     const jwks = (await published.json()) as JSONWebKeySet
@@ -413,8 +413,8 @@ async function received(req: IncomingMessage): Promise<ReceivedRequest> {
   }
 }
 
-/** What a strict provider finds wrong with the request. */
-function misrequested(query: URLSearchParams): { error: string; error_description: string } | undefined {
+/** The error of a strict provider for this authorization request, if any. */
+function requestError(query: URLSearchParams): { error: string; error_description: string } | undefined {
   const refuse = (error_description: string) => ({ error: 'invalid_request', error_description })
   if (query.get('response_type') !== 'code') return refuse('response_type must be code')
   if (!query.get('scope')?.split(' ').includes('openid')) return refuse('scope must contain openid')
@@ -456,7 +456,7 @@ function logout(query: URLSearchParams, res: ServerResponse): void {
   res.writeHead(302, { Location: target.href }).end()
 }
 
-function framing(urls: string[], res: ServerResponse): void {
+function showFrames(urls: string[], res: ServerResponse): void {
   const frames = urls.map((address) => `<iframe src="${escapeHtml(address)}"></iframe>`)
   res
     .writeHead(200, { 'Content-Type': 'text/html' })
@@ -470,7 +470,7 @@ const megabyte = Buffer.alloc(1024 * 1024, 'x')
 const deliveries: [Delivery, (res: ServerResponse, head: Head, json: string) => void][] = [
   ['Hang', () => {}],
   ['Trickle', (_res, head) => trickle(head())],
-  // Without a Content-Length, and right JSON to the end: nothing but counting can tell.
+  // Valid JSON without a Content-Length, so the portal must count the bytes.
   ['Huge', (_res, head, json) => Readable.from(swollen(json)).pipe(head())],
   ['Bomb', (_res, head, json) => bomb(head({ 'Content-Encoding': 'gzip' }), json)],
   ['Endless', (_res, head) => Readable.from(endless()).pipe(head())],
@@ -480,7 +480,7 @@ const deliveries: [Delivery, (res: ServerResponse, head: Head, json: string) => 
   ['Headers', (_res, head, json) => head({ 'X-Padding': 'x'.repeat(100_000) }).end(json)],
 ]
 
-/** White space before a JSON value is legal, so nothing but a clock can tell that this never ends. */
+/** White space before a JSON value is valid, so only a time limit can stop this. */
 function trickle(res: ServerResponse): void {
   const drip = setInterval(() => res.write(' '), 50)
   res.once('close', () => clearInterval(drip))
@@ -496,7 +496,7 @@ function* endless(): Generator<Buffer> {
   for (;;) yield megabyte
 }
 
-/** A few KB on the wire. */
+/** A few KB that decompress to 11 MB. */
 function bomb(res: ServerResponse, json: string): void {
   Readable.from(swollen(json)).pipe(createGzip()).pipe(res)
 }

@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 
 const generateKeyPair = promisify(generateKeyPairWithCallback)
 
-/** What an HMAC is made with by somebody who hopes that a verifier takes a public key for a secret one. */
+/** HMAC keys of an attacker who hopes that the verifier uses a public key as a secret. */
 type HmacKey =
   | 'public-key'
   | 'public-key-der'
@@ -19,12 +19,12 @@ type HmacKey =
   | 'published-secret'
   | 'empty'
 
-/** What can be wrong with a token's header and signature, and with the keys that it is to be checked with. */
+/** Faults of a token's header and signature, and of the published keys. */
 export interface SigningFaults {
   /**
-   * 'foreign-key': another key under the published key's id. 'stripped': nothing after the second dot. 'other-padding': PSS
-   * where the header says PKCS #1, and the other way round. 'small-order': the point and the number that satisfy careless
-   * Ed25519 for any message. 'of-another-token': a good one, of other claims.
+   * 'foreign-key': another key with the published kid. 'stripped': nothing after the second dot. 'other-padding': PSS instead
+   * of PKCS #1, or the reverse. 'small-order': a signature that careless Ed25519 implementations accept for any message.
+   * 'of-another-token': the valid signature of other claims.
    */
   signature?:
     | 'bad'
@@ -36,22 +36,22 @@ export interface SigningFaults {
     | 'small-order'
     | 'stripped'
     | 'zeros'
-  /** The asymmetric ones are signed properly, by keys that are published and announced: just not what was registered. */
+  /** Tokens with an asymmetric algorithm have a valid signature by a published key; only the algorithm is not the configured one. */
   alg?: 'none' | `HS${256 | 384 | 512}-${HmacKey}` | 'ES256' | 'PS256' | 'EdDSA'
-  /** Merged into the protected header; `undefined` takes a member out. */
+  /** Merged into the protected header; `undefined` removes a member. */
   header?: Record<string, unknown>
-  /** Signed instead of the header, byte for byte; a function gets the right one. */
+  /** Signed instead of the header, byte for byte; a function gets the valid one. */
   rawHeader?: Raw
   kid?: 'absent' | 'unknown'
   /** Publishes two RS256 keys and signs with the second. */
   severalKeys?: true
   /** Publishes an RSA key of 1024 bits and signs with it. */
   weakKey?: true
-  /** What is published in place of the right keys. */
+  /** Published instead of the valid keys. */
   jwks?: (keys: Record<string, unknown>[]) => unknown
-  /** Signed instead of the claims, byte for byte; a function gets the right ones. */
+  /** Signed instead of the claims, byte for byte; a function gets the valid ones. */
   rawPayload?: Raw
-  /** Done to the whole token after it was signed. */
+  /** Changes the whole token after it was signed. */
   tamper?: (token: string) => string
 }
 
@@ -72,21 +72,21 @@ export interface SigningKeys {
   rotate(): Promise<void>
 }
 
-/** Stands in the key set where a row puts it there: symmetric keys must never be published, and never be used. */
+/** A symmetric key that some tests publish. The portal must never use one. */
 export const publishedSecret = { kty: 'oct', kid: 'published-secret', k: base64url('a secret for all') }
 
 /**
- * Signs with node:crypto: jose would refuse to write most of these tokens, and a mistake that it made in reading would
- * cancel out with the same one made in writing.
+ * Signs with node:crypto. jose would refuse to create most of these tokens, and a bug in jose could hide itself if it both
+ * created and verified them.
  */
 export async function createSigningKeys(clientSecret: string): Promise<SigningKeys> {
   let rotations = 0
   let main = await rsaKey('rsa-0')
   const others = { ES256: await curveKey('ES256'), EdDSA: await curveKey('EdDSA') }
-  // Slow to make and seldom asked for.
+  // Slow to generate and rarely needed.
   const spare = new Map<string, Promise<SigningKey>>()
 
-  // The same RSA key, published under a second name for PS256.
+  // The same RSA key, published with a second kid for PS256.
   const forPs256 = (): SigningKey => ({ ...main, kid: `${main.kid}-pss`, alg: 'PS256' })
 
   function spareKey(name: 'second' | 'weak' | `foreign ${Algorithm}`): Promise<SigningKey> {

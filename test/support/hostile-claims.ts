@@ -3,10 +3,10 @@ import { textOf } from './properties.ts'
 
 export type Claims = Record<string, unknown>
 
-/** What a provider that has gone bad does to one of its tokens: claims set to anything, `undefined` for left out. */
+/** Changes that a hostile provider makes to a token: claims with any value, or `undefined` to remove one. */
 export type Edits = [name: string, value: unknown][]
 
-const read = [
+const readClaims = [
   'iss',
   'sub',
   'aud',
@@ -20,7 +20,7 @@ const read = [
   'name',
   'sid',
 ]
-const unread = [
+const ignoredClaims = [
   'roles',
   'groups',
   'admin',
@@ -33,8 +33,25 @@ const unread = [
   'auth_time',
   'acr',
 ]
-const odd = ['', '__proto__', 'constructor', 'toString', 'toJSON', 'hasOwnProperty', 'Sub', 'sub ', 'ｓｕｂ']
-const names = ['preferred_username', 'given_name', 'family_name', ...read, ...unread, ...odd]
+const oddNames = [
+  '',
+  '__proto__',
+  'constructor',
+  'toString',
+  'toJSON',
+  'hasOwnProperty',
+  'Sub',
+  'sub ',
+  'ｓｕｂ',
+]
+const names = [
+  'preferred_username',
+  'given_name',
+  'family_name',
+  ...readClaims,
+  ...ignoredClaims,
+  ...oddNames,
+]
 
 const pieces = textOf([
   ...['ada', 'Ada', 'grace', 'Grace', 'ada@example.com', 'grace@example.com', 'example.com', '@', '.', ' '],
@@ -56,8 +73,8 @@ const pieces = textOf([
   ...['x'.repeat(80), 'https://', '/', 'true', '1'],
 ])
 
-/** Looks like the value but is not it, or is not quite. */
-function near(value: unknown): fc.Arbitrary<unknown> {
+/** Values that look like this one. */
+function similarTo(value: unknown): fc.Arbitrary<unknown> {
   const text = String(value)
   return fc.constantFrom<unknown>(
     value,
@@ -91,8 +108,8 @@ function near(value: unknown): fc.Arbitrary<unknown> {
   )
 }
 
-/** Moments well away from every limit, so that a slow machine changes nothing: in seconds. */
-const moment = (now: number) =>
+/** Times in seconds, far from every limit, so that a slow machine does not change the result. */
+const time = (now: number) =>
   fc.constantFrom(
     0,
     now - 86_400,
@@ -105,20 +122,20 @@ const moment = (now: number) =>
     -now,
   )
 
-/** @param valid claims that are right as they stand; `victim`: of the person whom somebody would like to be */
+/** @param valid the attacker's own valid claims; `victim`: the claims of the user whom the attacker impersonates */
 export function hostileEdits(valid: Claims, victim: Claims): fc.Arbitrary<Edits> {
   const now = Math.floor(Date.now() / 1000)
   const value = (name: string): fc.Arbitrary<unknown> =>
     fc.oneof(
       { weight: 3, arbitrary: fc.constant(undefined) },
-      { weight: 6, arbitrary: near(valid[name]) },
-      { weight: 4, arbitrary: near(victim[name] ?? 'true') },
+      { weight: 6, arbitrary: similarTo(valid[name]) },
+      { weight: 4, arbitrary: similarTo(victim[name] ?? 'true') },
       { weight: 3, arbitrary: pieces },
-      { weight: 3, arbitrary: moment(now) },
+      { weight: 3, arbitrary: time(now) },
       { weight: 4, arbitrary: fc.jsonValue({ stringUnit: 'binary' }) },
     )
   const name = fc.oneof(
-    { weight: 5, arbitrary: fc.constantFrom(...read) },
+    { weight: 5, arbitrary: fc.constantFrom(...readClaims) },
     { weight: 3, arbitrary: fc.constantFrom(...names) },
     { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
   )
@@ -126,18 +143,18 @@ export function hostileEdits(valid: Claims, victim: Claims): fc.Arbitrary<Edits>
   return fc.array(edit, { minLength: 1, maxLength: 4 })
 }
 
-/** A claim called `__proto__` stays a claim. */
-export function edited(claims: Claims, edits: Edits): Claims {
+/** Also supports a claim with the name `__proto__`. */
+export function applyEdits(claims: Claims, edits: Edits): Claims {
   const all = new Map([...Object.entries(claims), ...edits])
   return Object.fromEntries([...all].filter(([, value]) => value !== undefined))
 }
 
 /**
- * The oracle: whether claims name somebody to this client, read from OpenID Connect Core 2 and 3.1.3.7 and RFC 7519 alone.
+ * The oracle: whether claims identify a user to this client, according to OpenID Connect Core 2 and 3.1.3.7 and RFC 7519.
  *
- * @param expected `tolerance` in seconds, by which two clocks may differ
+ * @param expected `tolerance`: seconds by which two clocks may differ
  */
-export function areRight(
+export function areValid(
   claims: Claims,
   expected: { iss: string; clientId: string; nonce: unknown; now: number; tolerance: number },
 ): boolean {
@@ -148,22 +165,22 @@ export function areRight(
     audiences.includes(clientId) &&
     (audiences.length === 1 || claims.azp === clientId) &&
     (claims.azp === undefined || claims.azp === clientId) &&
-    isMoment(claims.exp) &&
+    isTime(claims.exp) &&
     claims.exp > now - tolerance &&
-    isMoment(claims.iat) &&
+    isTime(claims.iat) &&
     claims.iat <= now + tolerance &&
-    (claims.nbf === undefined || (isMoment(claims.nbf) && claims.nbf <= now + tolerance)) &&
+    (claims.nbf === undefined || (isTime(claims.nbf) && claims.nbf <= now + tolerance)) &&
     (claims.auth_time === undefined || (typeof claims.auth_time === 'number' && claims.auth_time >= 0)) &&
     claims.nonce === nonce &&
     isSubject(claims.sub)
   )
 }
 
-/** RFC 7519, 2: seconds since 1970, and a number that JSON can hold but a calendar cannot is none. */
-const isMoment = (value: unknown): value is number =>
+/** RFC 7519, 2: seconds since 1970, at most the largest valid date. */
+const isTime = (value: unknown): value is number =>
   typeof value === 'number' && value >= 0 && value <= 8.64e12
 
-/** Core 2: a case-sensitive ASCII text of at most 255 characters; none of them one that a database cuts off or hides. */
+/** Core 2: case-sensitive ASCII of at most 255 characters. Control characters are not allowed. */
 export function isSubject(value: unknown): value is string {
   if (typeof value !== 'string' || value.length === 0 || value.length > 255) return false
   return [...value].every((letter) => letter >= ' ' && letter <= '~')

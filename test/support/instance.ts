@@ -1,7 +1,7 @@
 /**
- * One instance of a portal as a process of its own: PORT, BASE_URL, DATABASE_URL and REDIS_URL say where. Prints `ready`.
- * `POST /test/providers/:act` with the arguments as JSON does an act of the code API in this instance; `GET /test/heap` says how
- * many bytes are alive, where Node was started with `--expose-gc`.
+ * One instance of a portal in its own process, configured by PORT, BASE_URL, DATABASE_URL and REDIS_URL. Prints `ready`.
+ * `POST /test/providers/:act` calls a method of `sso.providers` with the JSON arguments. `GET /test/heap` returns the number
+ * of live bytes, if Node was started with `--expose-gc`.
  */
 import { setTimeout } from 'node:timers/promises'
 import express, { type Request } from 'express'
@@ -18,7 +18,7 @@ const sso = await createPortalSso({
   secret: testSecret,
   database: DATABASE_URL!,
   redis,
-  // All that tests send comes from one address.
+  // All requests of the tests have one client address.
   rateLimits: false,
   logger: { info() {}, warn() {}, error() {} },
 })
@@ -37,7 +37,7 @@ app.post('/test/providers/:act', express.json(), async (req: Request<{ act: stri
   }
 })
 app.get('/test/heap', async (_req, res) => {
-  // What ends with an answer ends a moment after it, and some of it is only free once its finalizers have run.
+  // Requests release memory shortly after their response, some of it only after finalizers have run.
   for (let round = 0; round < 4; round++) {
     await setTimeout(50)
     globalThis.gc?.()

@@ -5,8 +5,8 @@ import type { SigningFaults } from './faulty-signing.ts'
 export const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout'
 
 /**
- * A right logout token (OpenID Connect Back-Channel Logout 1.0, 2.4) once it names a session or a person by `sid` or `sub`, but
- * for these claims (`undefined` leaves one out) and these faults in how it is signed.
+ * Signs a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4). It is valid if the claims include `sid` or `sub`;
+ * `undefined` removes a claim.
  */
 export async function signLogoutToken(
   { clientId, issuer, sign }: Pick<FaultyProvider, 'clientId' | 'issuer' | 'sign'>,

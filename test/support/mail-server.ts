@@ -5,9 +5,9 @@ import { createTransport, type Transporter } from 'nodemailer'
 import { SMTPServer, type SMTPServerDataStream } from 'smtp-server'
 
 export interface ReceivedMail {
-  /** of the envelope: whom it really goes to */
+  /** actual recipients, from the envelope */
   recipients: string[]
-  /** by lower-case name, decoded; every header counts, also one that came twice */
+  /** lower-case names and decoded values, including duplicates */
   headers: [name: string, value: string][]
   text: string
   html: string
@@ -17,15 +17,15 @@ export interface MailServer {
   /** a real nodemailer transport to this server */
   readonly transport: Transporter
   readonly mails: ReceivedMail[]
-  /** those of them with a code: who gets in is told by another mail, a moment later */
+  /** mails with a code; notices of a new sign-in method can arrive later */
   readonly codes: ReceivedMail[]
   readonly faults: {
-    /** Never answers what was sent. */
+    /** Never responds to a mail. */
     hang?: true
-    /** Refuses, and quotes the whole mail in its answer. */
+    /** Refuses a mail, and quotes all of it in the response. */
     refuse?: true
   }
-  /** The code in the last mail to an address, as the person reads it. */
+  /** The code in the last mail to an address. */
   codeTo(address: string): string
   reset(): void
   close(): Promise<void>
@@ -33,7 +33,7 @@ export interface MailServer {
 
 const code = /\b[2-9A-Z]{4}-[2-9A-Z]{4}\b/
 
-/** An SMTP server on a free port that keeps what it is given. */
+/** An SMTP server on a free port that stores all mails. */
 export async function startMailServer(): Promise<MailServer> {
   const mails: ReceivedMail[] = []
   const faults: MailServer['faults'] = {}
@@ -51,7 +51,7 @@ export async function startMailServer(): Promise<MailServer> {
           if (faults.refuse) return done(new Error(`refused: ${raw.replace(/\s+/g, ' ')}`))
           mails.push({
             ...parse(raw),
-            recipients: session.envelope.rcptTo.map(({ address }) => asSent(address)),
+            recipients: session.envelope.rcptTo.map(({ address }) => toAsciiDomain(address)),
           })
           done()
         })
@@ -89,8 +89,8 @@ export async function startMailServer(): Promise<MailServer> {
   }
 }
 
-/** The library shows a domain decoded; what was on the wire counts. */
-function asSent(address: string): string {
+/** The library decodes domains; this restores the domain that was sent. */
+function toAsciiDomain(address: string): string {
   const at = address.lastIndexOf('@') + 1
   return address.slice(0, at) + domainToASCII(address.slice(at))
 }

@@ -1,13 +1,13 @@
 import { AxeBuilder } from '@axe-core/playwright'
 import type { ConsoleMessage, Locator, Page } from 'playwright-core'
 
-/** Somebody at a browser. */
+/** A user of a real browser. */
 export class Person {
   readonly page: Page
-  /** console errors and warnings, violations of the Content-Security-Policy among them, exceptions, failed loads */
+  /** console errors and warnings (including Content-Security-Policy violations), exceptions and failed requests */
   readonly complaints: string[] = []
   clicks = 0
-  /** status of the last page */
+  /** HTTP status of the last page */
   status: number | undefined
 
   constructor(page: Page) {
@@ -18,14 +18,14 @@ export class Person {
     page.on('console', (message) => this.hear(message))
     page.on('pageerror', (error) => this.complaints.push(`exception: ${error.message}`))
     page.on('requestfailed', (request) => {
-      // Whoever clicks before the icon has come needs it no more.
+      // A click before the icon has loaded aborts its request.
       const reason = request.failure()?.errorText
       if (reason !== 'net::ERR_ABORTED') this.complaints.push(`${reason}: ${request.url()}`)
     })
   }
 
   private hear(message: ConsoleMessage): void {
-    // The console also has a line for every page with the status of a refusal: that is what such pages are for.
+    // The console also reports each page with an error status, which is expected.
     const aboutPage = message.text().startsWith('Failed to load resource') && isPage(message.location().url)
     if (['error', 'warning'].includes(message.type()) && !aboutPage)
       this.complaints.push(`${message.type()}: ${message.text()}`)
@@ -45,13 +45,13 @@ export class Person {
     return await this.page.locator('body').innerText()
   }
 
-  /** Of the portal, then of the provider, which asks. */
+  /** Signs out of the portal, and confirms it at the provider. */
   async signOut(): Promise<void> {
     await this.choose('Sign out')
     await this.choose('Yes, sign out')
   }
 
-  /** Leaves out by which road. */
+  /** Signs in with the first provider. */
   async signInAsAda(address: string): Promise<void> {
     await this.page.goto(address)
     await this.choose('Northwind ID')
@@ -63,13 +63,13 @@ function isPage(url: string): boolean {
   return !/\.\w+$/.test(new URL(url).pathname)
 }
 
-/** Left in the page by AxeBuilder, which takes ten times as long. */
+/** AxeBuilder defines this in the page. Calling it directly is ten times faster. */
 declare const axe: { run(): ReturnType<AxeBuilder['analyze']> }
 
-/** What axe and a ruler find, in light and dark, on a desktop and on two phones. */
+/** Problems that axe finds, and horizontal scrolling, in light and dark mode, on a desktop and two phones. */
 export async function flaws({ page }: Person): Promise<string[]> {
   const found: string[] = []
-  // A browser that finds no font draws nothing, and then nothing overflows and nothing lacks contrast.
+  // A browser without fonts shows no text, so nothing would overflow or lack contrast.
   if ((await widthOf(page.getByRole('heading', { level: 1 }))) < 50) found.push('the text has no width')
   await new AxeBuilder({ page }).setLegacyMode().analyze()
   for (const width of [1280, 390, 320]) {

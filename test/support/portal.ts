@@ -20,7 +20,7 @@ export interface TestPortal {
   sso: PortalSso
   knex: Knex
   logs: LogLine[]
-  /** Connects a provider that was started for the test. */
+  /** Connects a test provider as `acme`, unless the settings differ. */
   connect(provider: FaultyProvider, settings?: Partial<ProviderInput> & { portal?: string }): Promise<void>
   close(): Promise<void>
 }
@@ -28,13 +28,13 @@ export interface TestPortal {
 export const testSecret = 'a-secret-for-tests-that-is-longer-than-32-characters'
 
 export interface TestPortalOptions extends Partial<PortalSsoOptions> {
-  /** what the host mounts; default: a guarded `/portal` that says who is signed in */
+  /** mounts the host's routes; default: `mountDefault` */
   mount?: (app: Express, sso: PortalSso) => void
-  /** by which browsers know this machine; default 127.0.0.1. Another one is another site */
+  /** host name of the portal; default 127.0.0.1. Another name is another site for browsers */
   host?: string
 }
 
-/** A portal over real HTTP on a free port, with a database of its own in memory unless given one. */
+/** Starts a portal over real HTTP on a free port, by default with an in-memory database. */
 export async function startPortal({
   mount = mountDefault,
   host = '127.0.0.1',
@@ -52,18 +52,18 @@ export async function startPortal({
   const sso = await createPortalSso({
     baseUrl: url,
     secret: testSecret,
-    // The test's providers are on this machine, whatever the portal says of itself.
+    // The test providers run on this machine.
     outbound: { allowedAddresses: ['127.0.0.0/8'] },
     logger: { info: log('info'), warn: log('warn'), error: log('error') },
-    // All that tests send comes from one address.
+    // All requests of the tests have one client address.
     rateLimits: false,
     ...options,
-    // What a test changes past the portal is to count at once.
+    // Changes that a test makes directly in the database must apply immediately.
     session: { userCacheSeconds: 0, ...options.session },
     database: knex,
   })
   const app = express()
-  // Hosts serve this; a browser asks for it on every page that names no icon.
+  // Browsers request this on every page without an icon.
   app.get('/favicon.ico', (_req, res) => void res.sendStatus(204))
   mount(app, sso)
   server.on('request', app)
@@ -87,6 +87,7 @@ export async function startPortal({
   }
 }
 
+/** Mounts a start page, and a guarded `/portal` that returns the signed-in user. */
 export function mountDefault(app: Express, sso: PortalSso): void {
   app.use(sso.session())
   app.use(sso.router())

@@ -4,21 +4,21 @@ const runs = Number(process.env.FUZZ_RUNS ?? 1000)
 const seed = Number(process.env.FUZZ_SEED ?? 8)
 
 /**
- * How often a property is tried. The seed stays the same, so that a failure comes back; it is printed with one.
- * FUZZ_RUNS tries longer than the 1000 by default, FUZZ_SEED elsewhere.
+ * The number of runs of a property, and a constant seed, so that failures are reproducible. FUZZ_RUNS (default 1000) and
+ * FUZZ_SEED change them.
  *
- * @param share of all runs, less than 1 for what takes long
+ * @param share multiplies the number of runs: less than 1 for slow properties
  */
 export function effort(share = 1): { numRuns: number; seed: number } {
   return { numRuns: Math.max(1, Math.ceil(runs * share)), seed }
 }
 
-/** Text that is good for trouble: pieces with a meaning to some parser, in any order, among any others. */
+/** Text of special pieces, such as delimiters, mixed with random characters. */
 export function textOf(pieces: readonly string[], maxLength = 12): fc.Arbitrary<string> {
   const piece = fc.oneof(
     { weight: 6, arbitrary: fc.constantFrom(...pieces) },
     { weight: 2, arbitrary: fc.string({ unit: 'binary', maxLength: 3 }) },
-    // Half of a surrogate pair: no character at all, and JSON can write it.
+    // A lone surrogate is not a character, but valid in JSON.
     { weight: 1, arbitrary: fc.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)) },
   )
   return fc.array(piece, { maxLength }).map((all) => all.join(''))

@@ -6,7 +6,7 @@ import { freePort, isFree, type Stop } from './services/server.ts'
 export type Cluster = Awaited<ReturnType<typeof connectTo>>
 
 export interface OwnCluster {
-  /** one that is connected; the test closes it */
+  /** Returns a connected client, which the test closes. */
   connect(): Promise<Cluster>
   stop(): Promise<void>
 }
@@ -14,10 +14,10 @@ export interface OwnCluster {
 const slots = 16_384
 const nodes = 3
 
-/** Whether there can be a cluster: where only `TEST_REDIS_URL` is given there is nothing to make one of. */
+/** False if only `TEST_REDIS_URL` is given: a cluster needs the program. */
 export const hasClusterProgram = (): boolean => findRedis() !== undefined
 
-/** A real Redis Cluster of three nodes without replicas, which share out the slots. */
+/** Starts a real Redis Cluster of three nodes without replicas. */
 export async function startRedisCluster(): Promise<OwnCluster> {
   const program = findRedis()
   if (!program) throw new Error('redis-server is not installed')
@@ -42,7 +42,7 @@ export async function startRedisCluster(): Promise<OwnCluster> {
   }
 }
 
-/** Redis also takes the port 10,000 above, which must not be one that the system gives to whoever asks for any. */
+/** Redis also uses the port 10,000 above, which must be below the system's range of ephemeral ports. */
 async function freeClusterPort(): Promise<number> {
   for (let attempts = 0; attempts < 200; attempts++) {
     const port = await freePort()
@@ -68,14 +68,14 @@ async function join(ports: readonly number[]): Promise<void> {
       await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', String(from), String(to - 1)])
       if (at > 0) await client.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(ports[0])])
     }
-    await Promise.all(clients.map((client) => agreed(client)))
+    await Promise.all(clients.map((client) => waitForCluster(client)))
   } finally {
     for (const client of clients) client.destroy()
   }
 }
 
-/** Once every node knows all the others and their slots. */
-async function agreed(client: { sendCommand(command: string[]): Promise<unknown> }): Promise<void> {
+/** Resolves when the node knows all others and their slots. */
+async function waitForCluster(client: { sendCommand(command: string[]): Promise<unknown> }): Promise<void> {
   for (let attempts = 0; attempts < 200; attempts++) {
     const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
     if (/cluster_state:ok/.test(info) && info.includes(`cluster_known_nodes:${nodes}`)) return

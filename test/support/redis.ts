@@ -4,7 +4,7 @@ import { createClient, type RedisClientType } from 'redis'
 import { findRedis, startRedis } from './services/redis.ts'
 import { freePort } from './services/server.ts'
 
-/** A client of the run's Redis, which all test files share: use a prefix of your own, and close the client. */
+/** Connects to the run's Redis, which all test files share: use a separate prefix, and close the client. */
 export async function connectRedis(): Promise<RedisClientType> {
   const client: RedisClientType = createClient({ url: process.env.TEST_REDIS_URL! })
   client.on('error', () => {})
@@ -18,12 +18,12 @@ export interface OwnRedis {
   start(): Promise<void>
 }
 
-/** A Redis, running, that a test may stop and start again (at the same address, without its data). */
+/** Starts a Redis that a test may stop and start again, at the same address but without its data. */
 export async function startOwnRedis(): Promise<OwnRedis> {
   const port = await freePort()
   const program = findRedis()
   const url = new URL(program ? 'redis://127.0.0.1' : process.env.TEST_REDIS_URL!)
-  const run = program ? () => startRedis(program, port) : () => openDoor(url, port)
+  const run = program ? () => startRedis(program, port) : () => startProxy(url, port)
   let stopNow: (() => Promise<void>) | undefined
   const own = {
     async start() {
@@ -42,8 +42,8 @@ export async function startOwnRedis(): Promise<OwnRedis> {
   return { url: address.href, ...own }
 }
 
-/** Where Redis was given and no program is installed: a way to it that can be shut (it keeps its data, then). */
-async function openDoor(to: URL, port: number): Promise<() => Promise<void>> {
+/** Replaces a Redis program that is not installed: a closable proxy to the given Redis, which keeps its data. */
+async function startProxy(to: URL, port: number): Promise<() => Promise<void>> {
   const sockets = new Set<net.Socket>()
   const server = net.createServer((near) => {
     const far = net.connect(Number(to.port || 6379), to.hostname)

@@ -1,21 +1,20 @@
 const marks = { passed: '✓', failed: '✕' }
 
 /**
- * What is refused and what is accepted, as the run has shown it: every test below a `describe` that begins with `refused: ` or
- * `accepted: `.
+ * Lists every test below a `describe` whose title begins with `refused: ` or `accepted: `.
  *
- * @returns lines, the last one ended; empty when the run had no such test
+ * @returns lines with a final line break; empty if the run had no such test
  */
 export function refusalTable({ testResults }) {
   const groups = new Map()
   for (const { ancestorTitles, title, status } of testResults.flatMap((file) => file.testResults)) {
     const [group = ''] = ancestorTitles
-    // Tests that were filtered out have shown nothing.
+    // Skip tests that were filtered out.
     if (!/^(refused|accepted): /.test(group) || !(status in marks)) continue
     groups.set(group, [...(groups.get(group) ?? []), { title, status }])
   }
   const sections = ['refused', 'accepted'].flatMap((kind) => section(kind, groups))
-  return sections.length === 0 ? '' : `\nWhat is refused, and what is accepted\n${sections.join('\n')}\n\n`
+  return sections.length === 0 ? '' : `\nRefused and accepted input\n${sections.join('\n')}\n\n`
 }
 
 function section(kind, groups) {
@@ -32,7 +31,7 @@ function row({ title, status }) {
 }
 
 function total(kind, groups) {
-  return `  ${kind}, all together  ${count(groups.flatMap(([, rows]) => rows))}`
+  return `  total ${kind}  ${count(groups.flatMap(([, rows]) => rows))}`
 }
 
 function count(rows) {

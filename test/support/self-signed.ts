@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 
-/** A certificate that nobody has vouched for: for `names`, signed by its own key, good for a day (RFC 5280, in DER). */
+/** Creates a self-signed certificate for `names` that expires after a day (RFC 5280, in DER). */
 export function selfSigned(...names: string[]): { key: string; cert: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const ecdsaWithSha256 = sequence(oid('2a8648ce3d040302'))

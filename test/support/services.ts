@@ -14,7 +14,7 @@ interface Running {
 
 interface Service {
   name: string
-  /** The environment variable with which one gives the tests a server (for Chromium: a program) of one's own. */
+  /** The environment variable that gives the tests an existing server (for Chromium: a program). */
   variable: string
   debianPackage: string
   find(): Promise<string | undefined>
@@ -58,7 +58,7 @@ async function startAll(): Promise<PromiseSettledResult<Running>[]> {
     ...own.map((service) => service.start(programs.get(service)!)),
     ...given.map((service) =>
       service.use(process.env[service.variable]!).catch((error: Error) => {
-        // Node's error for a host of several addresses has a code only.
+        // Node's error for a host with several addresses has only a code.
         const reason = error.message || String((error as NodeJS.ErrnoException).code)
         throw new SetUpError(`${service.variable} gives no working ${service.name}: ${reason}.`)
       }),
@@ -66,10 +66,10 @@ async function startAll(): Promise<PromiseSettledResult<Running>[]> {
   ])
 }
 
-/** Has Redis, PostgreSQL and Chromium running and their addresses in the environment until `stop` is called. */
+/** Runs Redis, PostgreSQL and Chromium, with their addresses in the environment, until `stop` is called. */
 export async function startServices(): Promise<Stop> {
   const before = { ...process.env }
-  // All that this run writes goes in here, what tests forget included. The servers' user has to get through.
+  // Contains all files of this run, including those that tests do not remove. The servers' user needs access.
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-tests-'))
   const removeFolder = guard(folder)
   if (unprivileged()) fs.chmodSync(folder, 0o711)

@@ -1,4 +1,4 @@
-// @ts-expect-error Jest loads reporters as they are, so this one has no types.
+// @ts-expect-error Jest loads reporters without a transform, so this one is JavaScript without types.
 import { closeRunWith } from './closing-line.js'
 import type { Stop } from './services/server.ts'
 import { startServices } from './services.ts'
@@ -11,7 +11,7 @@ export default async function setUp(): Promise<void> {
   try {
     globalThis.stopTestServices = await startServices()
   } catch (error) {
-    // Jest asks no reporter then.
+    // Jest calls no reporter if the set-up fails.
     closeRunWith(() => '0 passed, 1 failed')
     throw error
   }

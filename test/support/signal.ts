@@ -1,4 +1,4 @@
-/** Something that has to happen before something else goes on. */
+/** A promise and the function that resolves it. */
 export function signal(): { given: Promise<void>; give: () => void } {
   let give = () => {}
   const given = new Promise<void>((resolve) => {

@@ -8,13 +8,13 @@ import { freePort } from './services/server.ts'
 /** See instance.ts. */
 export interface Instance {
   port: number
-  /** An act of the code API, done in this instance. */
+  /** Calls a method of `sso.providers` in this instance. */
   act(name: string, ...given: unknown[]): Promise<void>
-  /** As a power cut does. */
+  /** Ends the process immediately, like a power cut. */
   kill(): Promise<void>
 }
 
-/** One of the processes of a portal, with the run's Redis. @param url what the browsers see, whichever instance answers */
+/** Starts one of a portal's processes, with the run's Redis. @param url the public URL of all instances */
 export async function startInstance(url: string, database: FreshDatabase): Promise<Instance> {
   const port = await freePort()
   const child = spawn(process.execPath, ['--import', 'tsx', path.join('test', 'support', 'instance.ts')], {

@@ -1,10 +1,10 @@
 import type { TestPortal } from './portal.ts'
-import { postAnswer } from './scene.ts'
+import { postResponse } from './scene.ts'
 import { formIn, next, type Seen, type Visitor } from './visitor.ts'
 
 type Part = { portal: TestPortal; visitor: Visitor }
 
-/** As an administrator does who was given the link: opens it, presses the button, signs in; up to the report. */
+/** Runs a test sign-in by its link, and returns the report. */
 export async function rehearse({ portal, visitor }: Part, slug = 'draft'): Promise<Seen> {
   const { url } = await portal.sso.testSignIns.link(slug, { actor: 'grace' })
   return await rehearseBy({ portal, visitor }, url)
@@ -20,12 +20,12 @@ export async function press({ portal, visitor }: Part, url: string): Promise<See
   return await visitor.post(portal.url + action, fields)
 }
 
-/** From the page that leads on by itself to the report. */
+/** Follows the page that navigates by itself, up to the report. */
 export async function onward({ portal, visitor }: Part, page: Seen): Promise<Seen> {
   const address = next(page)
   if (address === undefined) return page
   const seen = await visitor.open(address)
-  return seen.url.startsWith(portal.url) ? seen : await postAnswer({ portal, visitor }, seen)
+  return seen.url.startsWith(portal.url) ? seen : await postResponse({ portal, visitor }, seen)
 }
 
 export interface ReportedLine {
@@ -34,7 +34,7 @@ export interface ReportedLine {
   text: string
 }
 
-/** The lines of a report, as their reader sees them. */
+/** The visible lines of a report. */
 export function linesOf({ body }: Seen): ReportedLine[] {
   const items = body.matchAll(/<li class="sso-check-line sso-check-([\w-]+)">([\s\S]*?)<\/li>/g)
   return [...items].map(([, result = '', html = '']) => {

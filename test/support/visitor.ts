@@ -1,15 +1,15 @@
 import request from 'supertest'
 
-/** A person's browser without the pictures: keeps cookies for each origin, follows redirects, fills in forms. */
 export interface Seen {
   url: string
   status: number
   headers: Headers
   body: string
-  /** where a redirect leads, absolute */
+  /** absolute target of a redirect */
   location: string | undefined
 }
 
+/** A simple browser: it keeps cookies for each origin, follows redirects and submits forms. */
 export class Visitor {
   /** origin → cookie name → value */
   readonly cookies = new Map<string, Map<string, string>>()
@@ -19,7 +19,7 @@ export class Visitor {
     this.headers = { accept: 'text/html,application/xhtml+xml', ...headers }
   }
 
-  /** One request, no redirect followed. */
+  /** Sends one request, without following a redirect. */
   async get(url: string, headers: Record<string, string> = {}): Promise<Seen> {
     return await this.send('get', url, headers)
   }
@@ -34,7 +34,7 @@ export class Visitor {
     return await this.send('post', url, { ...sameOrigin, ...headers }, `${new URLSearchParams(form)}`)
   }
 
-  /** As a browser would: on and on until there is a page. */
+  /** Opens a URL and follows redirects. */
   async open(url: string): Promise<Seen> {
     return await this.follow(await this.get(url))
   }
@@ -48,7 +48,7 @@ export class Visitor {
     return at
   }
 
-  /** A copy with the same cookies: what a thief has, or the same browser a moment ago. */
+  /** Copies the cookies, like a thief. */
   clone(): Visitor {
     const twin = new Visitor(this.headers)
     for (const [origin, jar] of this.cookies) twin.cookies.set(origin, new Map(jar))
@@ -96,7 +96,7 @@ function headersOf(response: request.Response): Headers {
   return headers
 }
 
-/** Where a browser goes on to by itself: a redirect, or a page that leads on. */
+/** The URL that a browser opens next without a click: of a redirect, or of a page that navigates by itself. */
 export function next({ location, body, url }: Pick<Seen, 'location' | 'body' | 'url'>): string | undefined {
   const [, onward] = /<meta http-equiv="refresh" content="0; url=([^"]*)">/.exec(body) ?? []
   return location ?? (onward && new URL(unescaped(onward), url).href)
@@ -104,7 +104,7 @@ export function next({ location, body, url }: Pick<Seen, 'location' | 'body' | '
 
 export interface Form {
   action: string
-  /** what is posted without a person's doing; a name may come twice */
+  /** hidden fields; a name may occur twice */
   fields: [name: string, value: string][]
 }
 

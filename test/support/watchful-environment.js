@@ -1,21 +1,21 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { TestEnvironment } from 'jest-environment-node'
 
-/** milliseconds that what a file has left behind may still come to light */
-const grace = 100
+/** Time for late errors of a test file to appear. */
+const graceMs = 100
 
-/** A leak, or a time limit that is none: nothing that Node would end a process for, and in production hours of searching. */
-const telling = ['MaxListenersExceededWarning', 'TimeoutOverflowWarning', 'TimeoutNegativeWarning']
+/** Warnings about leaks and broken time limits, which are hard to find in production. */
+const failingWarnings = ['MaxListenersExceededWarning', 'TimeoutOverflowWarning', 'TimeoutNegativeWarning']
 
 /**
- * Fails a test file for whatever would have ended the portal's process or warned its operator. Jest itself hears rejections
- * and exceptions only while a test runs.
+ * Fails a test file for errors that would end the portal's process or warn its operator. Jest itself notices rejections and
+ * exceptions only while a test runs.
  */
 export default class WatchfulEnvironment extends TestEnvironment {
   heard = []
   hear = (error) => this.heard.push(error)
   hearWarning = (warning) => {
-    if (telling.includes(warning.name)) this.heard.push(warning)
+    if (failingWarnings.includes(warning.name)) this.heard.push(warning)
   }
 
   async setup() {
@@ -26,13 +26,13 @@ export default class WatchfulEnvironment extends TestEnvironment {
   }
 
   async teardown() {
-    await wait(grace)
+    await wait(graceMs)
     process.off('uncaughtException', this.hear)
     process.off('unhandledRejection', this.hear)
     process.off('warning', this.hearWarning)
     await super.teardown()
     if (this.heard.length === 0) return
-    const told = this.heard.map((error) => error?.stack ?? String(error))
-    throw new Error(`a test left something behind that nobody caught:\n${told.join('\n')}`)
+    const errors = this.heard.map((error) => error?.stack ?? String(error))
+    throw new Error(`A test left an uncaught error or a warning:\n${errors.join('\n')}`)
   }
 }

@@ -31,7 +31,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 const get = (address: string) => request(portal.app).get(address).set('accept', 'text/html')
 
 /** Posts half a form, aborts, and waits for the log line. */
-async function brokenOff(path: string): Promise<void> {
+async function abortPost(path: string): Promise<void> {
   const logged = portal.logs.length
   const { hostname, port } = new URL(portal.url)
   const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': 100 }
@@ -40,7 +40,7 @@ async function brokenOff(path: string): Promise<void> {
   await new Promise<void>((resolve) => {
     post.write('state=', () => resolve())
   })
-  // By now the server waits for the rest of the form.
+  // The server now waits for the rest of the form.
   await get('/login')
   post.destroy()
   while (portal.logs.length === logged) await new Promise((resolve) => setTimeout(resolve, 10))
@@ -67,7 +67,7 @@ describe('every page', () => {
     },
   )
 
-  it('names its icon, so that no browser asks the host for /favicon.ico', async () => {
+  it('has an icon, so that no browser requests /favicon.ico from the host', async () => {
     const views = path.resolve(import.meta.dirname, '../../views')
     const folders = [views, path.join(views, 'admin')]
     const templates = folders.flatMap((folder) =>
@@ -161,7 +161,7 @@ describe('assets', () => {
 })
 
 describe('a failure', () => {
-  it('of the database: 503 with a page and Retry-After, the cause only in the log', async () => {
+  it('of the database causes status 503 with a page and Retry-After, and the cause is only in the log', async () => {
     await open()
     await portal.knex.destroy()
     const { status, headers, text } = await get('/login')
@@ -172,7 +172,7 @@ describe('a failure', () => {
   })
 
   it.each(databases)(
-    'of a malformed request: a page, and the process survives, on %s',
+    'caused by a malformed request shows a page, and the process keeps running (%s)',
     async (_name, fresh) => {
       const database = await fresh()
       const knex = knexModule(database.config)
@@ -192,7 +192,7 @@ describe('a failure', () => {
         .type('form')
         .send(`state=${'x'.repeat(100_000)}`)
       expect(huge.status).toBe(400)
-      await brokenOff('/login/acme/callback')
+      await abortPost('/login/acme/callback')
       expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', fields: { code: 'request_invalid' } })
       expect((await get('/login')).status).toBe(200)
     },

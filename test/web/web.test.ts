@@ -19,7 +19,7 @@ beforeEach(() => {
 })
 afterEach(() => portal.close())
 
-/** With Ada, whom the portal knows; the provider's next person is she unless told otherwise. */
+/** Starts a portal with the user Ada, who is also the provider's next user by default. */
 async function open(options: TestPortalOptions = {}): Promise<void> {
   portal = await startPortal(options)
   await portal.connect(provider)
@@ -40,8 +40,8 @@ async function toForm(returnTo = '/portal'): Promise<Seen> {
 const isSignedIn = async () => (await visitor.get(`${portal.url}/portal`)).status === 200
 const users = () => portal.knex('sso_users').pluck('email')
 
-/** Up to the provider's answer, which is not delivered yet. */
-async function answer(): Promise<URL> {
+/** Starts a sign-in, and returns the URL of the authorization response. */
+async function startSignIn(): Promise<URL> {
   const start = await visitor.get(`${portal.url}/login/acme`)
   return new URL((await visitor.get(start.location!)).location!)
 }
@@ -52,7 +52,7 @@ interface Raw {
   body: string
 }
 
-/** A request that no browser and no fetch() would send: any method, target and header. */
+/** Sends a request that browsers, fetch and supertest cannot send: any method, target and header. */
 async function raw(method: string, target: string, headers: Record<string, string> = {}): Promise<Raw> {
   const { hostname, port } = new URL(portal.url)
   return await new Promise((resolve, reject) => {
@@ -147,7 +147,7 @@ describe('a post from another site (CSRF)', () => {
 
   it('of an authorization response signs nobody in without an attempt in this browser', async () => {
     await open()
-    const stolen = await answer()
+    const stolen = await startSignIn()
     const victim = new Visitor()
     const seen = await victim.post(
       `${portal.url}/login/acme/callback`,
@@ -689,7 +689,7 @@ describe('an unusual spelling of a path', () => {
         `${portal.url}/login/acme/callback`,
       )
     }
-    const finished = await answer()
+    const finished = await startSignIn()
     expect((await visitor.get(finished.href.replace('/login/acme/', '/login/%61cme/'))).status).toBe(303)
     expect(await isSignedIn()).toBe(true)
   })
@@ -785,7 +785,7 @@ describe('a parameter', () => {
     const seen = await visitor.get(`${portal.url}/login?returnTo=/portal/a&returnTo=/portal/b`)
     expect(seen.body).toContain('href="/login/acme"')
     await visitor.get(`${portal.url}/login?email=a@example.com&email=b@example.com`)
-    const twice = await answer()
+    const twice = await startSignIn()
     twice.searchParams.append('state', twice.searchParams.get('state')!)
     expect((await visitor.get(twice.href)).status).toBe(400)
     expect((await post('/login/acme/callback', `code=x&state=a&state=b`)).status).toBe(400)

@@ -1,5 +1,5 @@
 import type { Faults } from '../../support/faulty-provider.ts'
-import type { Group, Row } from '../../support/scene.ts'
+import type { Group, Row } from '../../support/refusals.ts'
 
 const parameters = (callbackParams: Faults['callbackParams'] & object): Faults => ({ callbackParams })
 const fails = (error: string): Faults => ({ authorizeError: { error, error_description: '<b>no</b>' } })

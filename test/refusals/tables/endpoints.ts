@@ -1,5 +1,5 @@
 import type { Faults } from '../../support/faulty-provider.ts'
-import type { Group, Row } from '../../support/scene.ts'
+import type { Group, Row } from '../../support/refusals.ts'
 
 // The portal fetches from servers that may be broken or taken over. A bad response ends one sign-in, never the process,
 // and never redirects the portal to another server.
@@ -198,11 +198,11 @@ const discovery: Row[] = [
 
 export const endpoints: Group[] = [
   { name: 'token endpoint', rows: [...everywhere('token', 'RFC 6749 5.1'), ...token] },
-  { name: 'UserInfo', discovers: true, rows: [...everywhere('userinfo', 'Core 5.3.2'), ...userInfo] },
+  { name: 'UserInfo', rediscovers: true, rows: [...everywhere('userinfo', 'Core 5.3.2'), ...userInfo] },
   { name: 'response of the JWKS endpoint', rows: everywhere('jwks', 'RFC 7517 5') },
   {
     name: 'discovery document',
-    discovers: true,
+    rediscovers: true,
     status: 502,
     rows: [...everywhere('discovery', 'Discovery 4.2'), ...discovery],
   },

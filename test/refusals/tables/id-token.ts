@@ -1,4 +1,4 @@
-import type { Group, Row } from '../../support/scene.ts'
+import type { Group, Row } from '../../support/refusals.ts'
 
 const now = Math.floor(Date.now() / 1000)
 const evil = 'https://evil.example'

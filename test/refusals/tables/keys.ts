@@ -1,5 +1,5 @@
 import { publishedSecret } from '../../support/faulty-signing.ts'
-import type { Group, Row } from '../../support/scene.ts'
+import type { Group, Row } from '../../support/refusals.ts'
 
 type Key = Record<string, unknown>
 

@@ -1,5 +1,5 @@
 import { publishedSecret } from '../../support/faulty-signing.ts'
-import type { Group, Row } from '../../support/scene.ts'
+import type { Group, Row } from '../../support/refusals.ts'
 
 // The attacker controls the token response: the provider was compromised, or signs tokens carelessly. The defence: a
 // published key must have signed the token with the one algorithm of the provider's row.

@@ -10,7 +10,7 @@ import { guard, SetUpError } from './server.ts'
 const run = promisify(execFile)
 const modules = path.resolve(import.meta.dirname, '../../../node_modules')
 
-/** The pinned Chromium needs the libraries that it was unpacked with. */
+/** The pinned Chromium needs the libraries that were unpacked with it. */
 function withLibraries(executablePath: string): NodeJS.ProcessEnv {
   const libraries = path.join(path.dirname(executablePath), 'al2023/lib')
   return { ...process.env, ...(fs.existsSync(libraries) && { LD_LIBRARY_PATH: libraries }) }
@@ -53,7 +53,7 @@ async function unpackInto(folder: string): Promise<string> {
   return stdout
 }
 
-/** The browser of the lockfile: Debian's newest differs from month to month, and so would the results. */
+/** The browser of the lockfile. Debian's newest changes every month, and would change the results. */
 async function pinnedChromium(): Promise<string | undefined> {
   const manifest = path.join(modules, '@sparticuz/chromium/package.json')
   if (process.platform !== 'linux' || process.arch !== 'x64' || !fs.existsSync(manifest)) return undefined
@@ -85,7 +85,7 @@ async function pinnedChromium(): Promise<string | undefined> {
   return path.join(kept, 'chromium')
 }
 
-/** False where its libraries or the machine do not fit, as on Alpine. */
+/** False if its libraries do not fit the machine, for example on Alpine. */
 async function starts(executablePath: string): Promise<boolean> {
   const started = run(executablePath, ['--version'], { env: withLibraries(executablePath) })
   return await started.then(

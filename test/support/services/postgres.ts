@@ -8,7 +8,7 @@ import { freePort, guard, privateFolder, SetUpError, startServer, unprivileged }
 
 const run = promisify(execFile)
 
-/** Debian keeps the server's programs out of PATH, one folder for each version. */
+/** Debian installs the server's programs outside PATH, in one folder for each version. */
 function debianFolders(): string[] {
   const base = '/usr/lib/postgresql'
   if (!fs.existsSync(base)) return []
@@ -21,7 +21,7 @@ export const postgres = {
   variable: 'TEST_DATABASE_URL',
   debianPackage: 'postgresql',
 
-  /** The folder with both programs: a version's folder may hold the client only, a folder of PATH one of two links. */
+  /** The first folder with both programs. Some folders contain only the client. */
   find: async () =>
     [...debianFolders(), ...searchPath()].find((folder) =>
       ['initdb', 'postgres'].every((name) => isProgram(path.join(folder, name))),
@@ -53,7 +53,7 @@ export const postgres = {
       'full_page_writes=off',
     ]
     const args = ['-D', data, ...settings.flatMap((setting) => ['-c', setting])]
-    // QUIT is its quickest way out that still gives back its shared memory.
+    // QUIT is the fastest shutdown that still releases the shared memory.
     const stopServer = await startServer(path.join(bin, 'postgres'), args, folder, 'QUIT')
     const stop = async () => {
       await stopServer()

@@ -25,9 +25,8 @@ export function findOnPath(...names: string[]): string | undefined {
   return names.flatMap((name) => searchPath().map((folder) => path.join(folder, name))).find(isProgram)
 }
 
-// Only the programs are wanted: while this runs the packages may neither start a service of the system nor
-// make PostgreSQL's default cluster, and nothing of that is left behind. An `update` that fails may have left
-// good lists, so the installation decides.
+// Installs only the programs: the packages must not start a service or create PostgreSQL's default cluster. The
+// settings for that are removed at the end. If `update` fails, existing package lists may still suffice.
 const installation = `
 no_start=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/portal-sso-tests.conf
@@ -41,8 +40,8 @@ apt-get -qq -o DPkg::Lock::Timeout=120 update
 apt-get -qq -y -o DPkg::Lock::Timeout=120 install --no-install-recommends "$@"
 `
 
-/** How this user becomes root without being asked anything, or undefined. */
-async function asRoot(): Promise<string[] | undefined> {
+/** The command prefix that runs a program as root without a password prompt, if there is one. */
+async function rootPrefix(): Promise<string[] | undefined> {
   if (process.getuid?.() === 0) return []
   const sudo = findOnPath('sudo')
   if (!sudo) return undefined
@@ -50,10 +49,10 @@ async function asRoot(): Promise<string[] | undefined> {
   return allowed && [sudo, '-n']
 }
 
-/** @param what the sentence's end, said when the packages cannot be installed */
-export async function aptInstall(packages: string[], what: string): Promise<void> {
-  const root = findOnPath('apt-get') ? await asRoot() : undefined
-  if (!root) throw new SetUpError(what)
+/** @param instructions the error message if the packages cannot be installed */
+export async function aptInstall(packages: string[], instructions: string): Promise<void> {
+  const root = findOnPath('apt-get') ? await rootPrefix() : undefined
+  if (!root) throw new SetUpError(instructions)
   progress(`Installing ${packages.join(', ')} with apt-get for the tests`)
   const [program, ...args] = [...root, '/bin/sh', '-c', installation, 'install', ...packages] as [string]
   try {
@@ -61,6 +60,6 @@ export async function aptInstall(packages: string[], what: string): Promise<void
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string }
     const output = `${stdout}\n${stderr}`.trim().split('\n').slice(-10).join('\n')
-    throw new SetUpError(`${what}\napt-get could not do it:\n${output}`)
+    throw new SetUpError(`${instructions}\napt-get failed:\n${output}`)
   }
 }

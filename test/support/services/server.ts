@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 export type Stop = () => Promise<void>
 
-/** Somebody has to do something before the tests can run: one sentence for them, without a stack. */
+/** Asks the developer to do something before the tests can run. Has no stack trace. */
 export class SetUpError extends Error {
   constructor(message: string) {
     super(message)
@@ -35,12 +35,9 @@ until rm -rf "$3" 2>/dev/null || [ $tries -ge 50 ]; do sleep 0.1; tries=$((tries
 `
 
 /**
- * Ends a process and removes its folder when `stop` is called or when this process is gone. Without a process
- * it ends all that have the folder as their TMPDIR: Jest's workers, which would finish their test file first,
- * and what the tests started.
- *
- * A shell of its own session waits for the end of its input: that also comes when Jest or one of its workers
- * is killed in a way that lets no JavaScript run any more.
+ * Ends a process and removes its folder when `stop` is called or this process has ended, even by SIGKILL: a detached shell
+ * waits for the end of its input. Without a process, it ends all processes that have the folder as their TMPDIR, such as
+ * Jest's workers.
  */
 export function guard(folder: string, pid?: number, signal: 'TERM' | 'QUIT' = 'TERM'): Stop {
   const child = spawn('/bin/sh', ['-c', guardian, 'guardian', String(pid ?? ''), signal, folder], {
@@ -61,7 +58,7 @@ export function guard(folder: string, pid?: number, signal: 'TERM' | 'QUIT' = 'T
   }
 }
 
-/** PostgreSQL refuses to run as root: root's servers run as `nobody`, who owns nothing. */
+/** PostgreSQL refuses to run as root, so root runs the servers as `nobody`. */
 export function unprivileged(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined
   const entry = /^nobody:[^:]*:(\d+):(\d+):/m.exec(fs.readFileSync('/etc/passwd', 'utf8'))
@@ -70,7 +67,7 @@ export function unprivileged(): { uid: number; gid: number } | undefined {
   return { uid: Number(entry[1]), gid: Number(entry[2]) }
 }
 
-/** A new folder that only the servers' user may enter. */
+/** Creates a folder that only the servers' user may read. */
 export function privateFolder(): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-server-'))
   const user = unprivileged()
@@ -78,14 +75,14 @@ export function privateFolder(): string {
   return folder
 }
 
-/** Starts a server as an unprivileged user and waits until its log says that it takes connections. */
+/** Starts a server as an unprivileged user and waits until it logs that it accepts connections. */
 export async function startServer(
   program: string,
   args: string[],
   folder: string,
   signal: 'TERM' | 'QUIT' = 'TERM',
 ): Promise<Stop> {
-  // A file, not a pipe: nobody has to read along, and the server survives until its guardian ends it in order.
+  // A file needs no reader, unlike a pipe, so the server keeps running until its guardian ends it.
   const log = path.join(folder, 'log')
   const file = fs.openSync(log, 'w')
   let child: ChildProcess
@@ -115,8 +112,7 @@ export async function startServer(
 }
 
 /**
- * Below the ports a system hands out to outgoing connections: none of those can take the port while its server
- * is not up, be it at the start or when a test stops the server for a while.
+ * Returns a port below the system's ephemeral range, so no outgoing connection can use it while its server is down.
  */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
