@@ -24,9 +24,9 @@ import { addressesFor } from './provider-urls.ts'
 
 const slugField: FormField = {
   name: 'slug',
-  label: 'Name in addresses',
+  label: 'Name in URLs',
   control: 'text',
-  hint: 'Its slug: lower-case letters, digits and dashes. It cannot be changed later: it is part of the addresses above.',
+  hint: 'Lower-case letters, digits and dashes. It cannot be changed later, because it is part of the URLs above.',
   required: true,
 }
 

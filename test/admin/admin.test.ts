@@ -818,7 +818,7 @@ describe('an act of an administrator', () => {
 
   it('on a provider that does not exist gets 404', async () => {
     await open()
-    for (const act of ['test', 'enable', 'disable', 'move', 'recommend', 'remove', 'edit', 'rehearse'])
+    for (const act of ['test', 'enable', 'disable', 'move', 'recommend', 'remove', 'edit', 'test-sign-in'])
       expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
   })
 })

@@ -41,7 +41,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 
 const scene = () => ({ portal, visitor })
 const link = async (how = {}) => (await portal.sso.breakGlass.link({ actor: 'cli', ...how })).url
-const ticketIn = (url: string) => new URL(url).searchParams.get('token')!
+const tokenIn = (url: string) => new URL(url).searchParams.get('token')!
 const use = (token: string, who = visitor, headers = {}) =>
   who.post(`${portal.url}/login/break-glass`, { token }, headers)
 
@@ -119,7 +119,7 @@ describe('a break-glass link', () => {
 describe('an attacker who tries to open the classic login', () => {
   it('by a guessed link, or one from the database: refused, with an event', async () => {
     await open()
-    const token = ticketIn(await link())
+    const token = tokenIn(await link())
     const [row] = await portal.knex('sso_one_time_links')
     expect(JSON.stringify(row)).not.toContain(token)
     for (const guess of ['', 'x', row.id, token.slice(0, -1), `${token}x`, token.toLowerCase(), '%00'])
@@ -130,7 +130,7 @@ describe('an attacker who tries to open the classic login', () => {
     expect(refused.filter((detail: string) => detail.includes('link_expired'))).toHaveLength(8)
   })
 
-  it('tries as many tickets as fit into a minute: no more than the limit of all routes below /login', async () => {
+  it('tries as many tokens as fit into a minute: no more than the limit of all routes below /login', async () => {
     await open({ rateLimits: { start: 3 } })
     const statuses = []
     for (let at = 0; at < 5; at++) statuses.push((await use(`guess-${at}`)).status)
@@ -143,13 +143,13 @@ describe('an attacker who tries to open the classic login', () => {
     await press(scene(), url)
     const thief = new Visitor()
     expect((await thief.get(url)).status).toBe(410)
-    expect((await use(ticketIn(url), thief)).status).toBe(410)
+    expect((await use(tokenIn(url), thief)).status).toBe(410)
     expect(await classic(thief)).toEqual(shut)
   })
 
   it('uses it at the same time as nine others: one gets it', async () => {
     await open()
-    const token = ticketIn(await link())
+    const token = tokenIn(await link())
     const crowd = Array.from({ length: 10 }, () => new Visitor())
     const statuses = await Promise.all(crowd.map(async (each) => (await use(token, each)).status))
     expect(statuses.sort()).toEqual([303, ...Array.from({ length: 9 }, () => 410)])
@@ -162,7 +162,7 @@ describe('an attacker who tries to open the classic login', () => {
     const url = await link()
     await portal.knex('sso_one_time_links').update({ expires_at: new Date(Date.now() - 1000).toISOString() })
     expect((await visitor.get(url)).status).toBe(410)
-    expect((await use(ticketIn(url))).status).toBe(410)
+    expect((await use(tokenIn(url))).status).toBe(410)
   })
 
   it('a program that opens links in mails uses nothing up, and opens nothing', async () => {
@@ -176,7 +176,7 @@ describe('an attacker who tries to open the classic login', () => {
 
   it('has a victim’s browser use his own link, from another site (CSRF)', async () => {
     await open()
-    const token = ticketIn(await link())
+    const token = tokenIn(await link())
     for (const headers of [
       { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' },
       { 'sec-fetch-site': '', origin: 'null' },
@@ -188,7 +188,7 @@ describe('an attacker who tries to open the classic login', () => {
 
   it('uses the link, or the cookie, of one portal at another', async () => {
     await open()
-    const token = ticketIn(await link())
+    const token = tokenIn(await link())
     const south = { 'x-portal': 'south' }
     expect((await use(token, visitor, south)).status).toBe(410)
     expect((await use(token)).status).toBe(303)

@@ -344,7 +344,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       expect(await knex('sso_events').where({ id: 'old' })).toEqual([])
     })
 
-    it('tickets a day after they ran out', async () => {
+    it('one-time links a day after they expired', async () => {
       const token = (id: string, expires: number) => ({
         id,
         portal: 'default',

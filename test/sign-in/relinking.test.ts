@@ -10,7 +10,7 @@ import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from '../
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
-import { rehearse, textOf } from '../support/test-sign-in.ts'
+import { testSignIn, textOf } from '../support/test-sign-in.ts'
 import { Visitor } from '../support/visitor.ts'
 
 const bobsOid = 'bbbbbbbb-0000-4000-8000-000000000b0b'
@@ -113,7 +113,7 @@ describe.each(databases)('a new app registration changes every subject: on %s', 
 
   it('a test sign-in predicts it and links nothing', async () => {
     await changeRegistration()
-    const { body } = await rehearse({ portal, visitor: new Visitor() }, 'acme')
+    const { body } = await testSignIn({ portal, visitor: new Visitor() }, 'acme')
     expect(textOf(body)).toContain('Its new subject would be linked and signed in as ada@')
     expect(await identities()).toHaveLength(1)
   })

@@ -5,12 +5,12 @@ import { formIn, next, type Seen, type Visitor } from './visitor.ts'
 type Part = { portal: TestPortal; visitor: Visitor }
 
 /** Runs a test sign-in by its link, and returns the report. */
-export async function rehearse({ portal, visitor }: Part, slug = 'draft'): Promise<Seen> {
+export async function testSignIn({ portal, visitor }: Part, slug = 'draft'): Promise<Seen> {
   const { url } = await portal.sso.testSignIns.link(slug, { actor: 'grace' })
-  return await rehearseBy({ portal, visitor }, url)
+  return await testSignInWith({ portal, visitor }, url)
 }
 
-export async function rehearseBy({ portal, visitor }: Part, url: string): Promise<Seen> {
+export async function testSignInWith({ portal, visitor }: Part, url: string): Promise<Seen> {
   return await onward({ portal, visitor }, await press({ portal, visitor }, url))
 }
 

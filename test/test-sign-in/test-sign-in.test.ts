@@ -1,6 +1,4 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import express from 'express'
-import type { TestSignIns } from '../../lib/test-sign-in/test-sign-in.ts'
 import {
   contoso,
   type EntraLookAlike,
@@ -10,7 +8,7 @@ import {
 } from '../support/entra-look-alike.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
-import { linesOf, onward, press, rehearse, rehearseBy, textOf } from '../support/test-sign-in.ts'
+import { linesOf, onward, press, testSignIn, testSignInWith, textOf } from '../support/test-sign-in.ts'
 import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
@@ -37,15 +35,7 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
   portal = await startPortal({
     mount(app, sso) {
       mountDefault(app, sso)
-      // What an administrator's page does.
-      app.post('/admin/test-sign-in', express.urlencoded(), (req, res, next) => {
-        const testSignIns = sso.testSignIns as unknown as TestSignIns
-        const { slug, returnTo } = req.body as Record<string, string>
-        sso.providers
-          .find(slug!)
-          .then((found) => testSignIns.begin(req, res, { provider: found!, actor: 'grace', returnTo }))
-          .catch(next)
-      })
+      app.use('/admin/sso', sso.admin({ authorize: () => true }))
     },
     ...options,
   })
@@ -68,7 +58,7 @@ const events = async (kind = 'provider-sign-in-tested') => {
 const outlookIn = ({ body }: Seen) =>
   textOf(/<section class="sso-outlook[\s\S]*?<\/section>/.exec(body)?.[0] ?? '')
 
-/** Whatever a rehearsal is, it leaves nothing behind. */
+/** No test sign-in leaves anything behind. */
 async function expectNothingChanged(): Promise<void> {
   expect(await isSignedIn()).toBe(false)
   expect(await portal.knex('sso_users').pluck('email')).toEqual(['ada@example.com'])
@@ -88,7 +78,7 @@ describe('a test sign-in', () => {
   it('goes through a draft for real and ends in a report: no session, no account, no link', async () => {
     await open()
     const before = await draft()
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     expect(report.status).toBe(200)
     expect(linesOf(report).filter(({ result }) => result !== 'ok')).toEqual([])
     expect(linesOf(report)).toHaveLength(16)
@@ -108,7 +98,7 @@ describe('a test sign-in', () => {
   it('has a page without caching or scripts, in English for every reader', async () => {
     await open()
     visitor = new Visitor({ 'accept-language': 'de' })
-    const { headers, body } = await rehearse(scene())
+    const { headers, body } = await testSignIn(scene())
     expect(headers.get('content-security-policy')).toContain("default-src 'none'")
     expect(headers.get('cache-control')).toBe('no-store')
     expect(body).toContain('<html lang="en"')
@@ -119,7 +109,7 @@ describe('a test sign-in', () => {
     await open()
     expect(await draft()).toMatchObject({ secretEncoding: 'form' })
     provider.faults.rawCredentials = true
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
     expect(textOf(report.body)).toContain(
       'unencoded (raw), not form-encoded. From now on they are sent like this.',
@@ -134,7 +124,7 @@ describe('a test sign-in', () => {
 
   it('works with posted responses', async () => {
     await open({ draft: { responseMode: 'form_post' } })
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
     await expectNothingChanged()
   })
@@ -142,7 +132,7 @@ describe('a test sign-in', () => {
   it('of an enabled provider starts no session either', async () => {
     await open()
     other.person = { ...other.person, sub: 'ada-at-other' }
-    const report = await rehearse(scene(), 'acme')
+    const report = await testSignIn(scene(), 'acme')
     expect(textOf(report.body)).toContain('passed')
     await expectNothingChanged()
   })
@@ -150,8 +140,7 @@ describe('a test sign-in', () => {
   it('started on a page leads back there, and tells whether it is the signed-in user’s account', async () => {
     await open()
     await visitor.open(`${portal.url}/login/acme`)
-    const begin = () =>
-      visitor.post(`${portal.url}/admin/test-sign-in`, { slug: 'draft', returnTo: '/admin/sso/draft' })
+    const begin = () => visitor.post(`${portal.url}/admin/sso/draft/test-sign-in`)
     const own = await onward(scene(), await begin())
     expect(own.body).toContain('href="/admin/sso/draft"')
     expect(outlookIn(own)).toContain('You are signed in as this user now.')
@@ -204,7 +193,7 @@ describe('a test sign-in', () => {
     await portal.sso.users.create({ email: 'off@example.com', name: 'Off', fields: {} })
     await portal.knex('sso_users').where({ email: 'off@example.com' }).update({ active: false })
     provider.person = { ...provider.person, ...person }
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     expect(outlookIn(report)).toContain(outlook)
     expect(textOf(report.body)).toContain(`The test sign-in with Draft ${passed ? 'passed' : 'failed'}`)
     expect((await draft()).testSignInAt !== undefined).toBe(passed)
@@ -218,7 +207,7 @@ describe('a test sign-in', () => {
     await visitor.open(`${portal.url}/login/draft`)
     visitor = new Visitor()
     provider.person = { ...provider.person, email: 'elsewhere@example.com' }
-    expect(outlookIn(await rehearse(scene()))).toContain(
+    expect(outlookIn(await testSignIn(scene()))).toContain(
       'This account is linked. It would be signed in as Ada Lovelace',
     )
   })
@@ -227,7 +216,7 @@ describe('a test sign-in', () => {
     await open({ mailer: codes, draft: { emailDomains: ['example.com'] } })
     const addressLines = async (person: object) => {
       provider.person = { sub: 'ada', ...person }
-      return linesOf(await rehearse(scene())).slice(-3)
+      return linesOf(await testSignIn(scene())).slice(-3)
     }
     expect(await addressLines({})).toMatchObject([
       { result: 'warning', text: expect.stringContaining('The claim "email" contains no e-mail address') },
@@ -249,7 +238,7 @@ describe('a test sign-in', () => {
   it('says how far the clocks are apart', async () => {
     await open()
     provider.faults.claims = { iat: Math.floor(Date.now() / 1000) + 20 }
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     const line = linesOf(report).find(({ title }) => title === 'Clocks')!
     expect(line).toMatchObject({
       result: 'warning',
@@ -403,7 +392,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
   ])('%s', async (_what, faults, title, why, remedy) => {
     await open()
     Object.assign(provider.faults, faults)
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     expect(report.status).toBe(200)
     expect(textOf(report.body)).toContain('The test sign-in with Draft failed')
     const lines = linesOf(report)
@@ -424,7 +413,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
   it('a client secret that is wrong now, if the provider answers with a challenge', async () => {
     await open()
     provider.faults.tokenResponse = { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } }
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     expect(linesOf(report).find(({ result }) => result === 'failed')).toMatchObject({
       title: 'Code redeemed',
       text: expect.stringMatching(/status 401.*client secret is wrong/),
@@ -436,7 +425,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     // Whether the nonce is there is looked at before issuer and audience are compared.
     provider.faults.claims = { nonce: undefined, iss: 'https://evil.example' }
     const results = Object.fromEntries(
-      linesOf(await rehearse(scene())).map(({ title, result }) => [title, result]),
+      linesOf(await testSignIn(scene())).map(({ title, result }) => [title, result]),
     )
     expect(results).toMatchObject({
       'ID token: algorithm': 'ok',
@@ -451,7 +440,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     await portal.sso.providers.update('draft', { displayName: 'Draft 2' })
     provider.faults.discoveryDrop = true
     const { url, token } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
-    const report = await rehearseBy(scene(), url)
+    const report = await testSignInWith(scene(), url)
     expect(linesOf(report)[0]).toMatchObject({ title: 'Provider reached', result: 'failed' })
     expect(
       new Set(
@@ -485,7 +474,7 @@ describe('a test sign-in with Entra', () => {
   it('of every organisation shows the issuer of the tenant, and which claims are read', async () => {
     await openEntra('organizations')
     entra.signsIn({ email: 'ada@example.com' })
-    const report = await rehearse(scene(), 'entra')
+    const report = await testSignIn(scene(), 'entra')
     expect(textOf(report.body)).toContain('The test sign-in with Entra passed')
     const lines = linesOf(report)
     expect(lines.find(({ title }) => title === 'ID token: issuer')!.text).toContain(entra.issuerOf(contoso))
@@ -499,7 +488,7 @@ describe('a test sign-in with Entra', () => {
   it('of another tenant says which one it is', async () => {
     await openEntra(`${contoso} ${fabrikam}`)
     entra.signsIn({ tid: '33333333-aaaa-4bbb-8ccc-000000000003' })
-    const report = await rehearse(scene(), 'entra')
+    const report = await testSignIn(scene(), 'entra')
     expect(failedLine(report)).toMatchObject({
       title: 'ID token: issuer',
       text: expect.stringMatching(/tenant 33333333-aaaa.*add this tenant/),
@@ -511,7 +500,7 @@ describe('a test sign-in with Entra', () => {
   it('says that an administrator has to consent', async () => {
     await openEntra(contoso)
     entra.faults.authorizeError = entraError('access_denied', 65001).authorizeError
-    expect(failedLine(await rehearse(scene(), 'entra'))!.text).toMatch(
+    expect(failedLine(await testSignIn(scene(), 'entra'))!.text).toMatch(
       /AADSTS65001.*administrator must consent/,
     )
   })
@@ -532,7 +521,7 @@ describe('the claims in a report', () => {
       groups: ['admins'],
       ...many,
     }
-    const report = await rehearse(scene())
+    const report = await testSignIn(scene())
     const { body } = report
     expect(body).not.toMatch(/<img|<b>/)
     expect(body).not.toContain('\u202e')
@@ -550,21 +539,21 @@ describe('the claims in a report', () => {
   it('do not break the report, whatever time they contain and however deeply they are nested', async () => {
     await open()
     provider.faults.claims = { updated_at: -1e20 }
-    expect(textOf((await rehearse(scene())).body)).toContain('-100000000000000000000')
+    expect(textOf((await testSignIn(scene())).body)).toContain('-100000000000000000000')
     const depth = 100_000
     const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`
     provider.faults.claimsInUserinfoOnly = true
     provider.faults.userinfoResponse = {
       body: `{"sub":"ada","email":"ada@example.com","email_verified":true,"deep":${deep}}`,
     }
-    const { status, body } = await rehearse(scene())
+    const { status, body } = await testSignIn(scene())
     expect([status, textOf(body)]).toEqual([200, expect.stringContaining('nested too deeply to be shown')])
   })
 
   it('do not break the report of a token that is refused because of one of them', async () => {
     await open()
     provider.faults.claims = { nbf: -1e20 }
-    const { status, body } = await rehearse(scene())
+    const { status, body } = await testSignIn(scene())
     expect([status, textOf(body)]).toEqual([200, expect.stringContaining('is not a valid time')])
   })
 })
@@ -572,9 +561,9 @@ describe('the claims in a report', () => {
 describe('an attacker who tries to sign in by a test sign-in', () => {
   it('does not begin one by an address: the start of a draft is shut, and no query makes an attempt one', async () => {
     await open()
-    for (const query of ['', '?rehearsal=1', '?rehearsal[by]=x', '?token=x'])
+    for (const query of ['', '?test=1', '?purpose[kind]=test', '?token=x'])
       expect((await visitor.get(`${portal.url}/login/draft${query}`)).status).toBe(404)
-    const landed = await visitor.open(`${portal.url}/login/acme?rehearsal=1&returnTo=/portal`)
+    const landed = await visitor.open(`${portal.url}/login/acme?test=1&returnTo=/portal`)
     expect(landed.url).toBe(`${portal.url}/portal`)
   })
 
@@ -617,7 +606,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
         create: async () => ada,
       },
     })
-    expect((await rehearse(scene())).status).toBe(409)
+    expect((await testSignIn(scene())).status).toBe(409)
     expect((await draft()).testSignInAt).toBeUndefined()
     expect(await events()).toEqual([])
   })
@@ -651,7 +640,7 @@ describe('a link to a test sign-in', () => {
     expect(expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(15 * 60_000)
     for (let at = 0; at < 3; at++) expect((await new Visitor().get(url)).status).toBe(200)
     expect(await portal.sso.testSignIns.outcome(token)).toBe('waiting')
-    await rehearseBy(scene(), url)
+    await testSignInWith(scene(), url)
     expect(await portal.sso.testSignIns.outcome(token)).toBe('passed')
     expect((await visitor.get(url)).status).toBe(410)
     expect((await visitor.post(`${portal.url}/login/draft/test-sign-in`, { token })).status).toBe(410)
@@ -671,7 +660,7 @@ describe('a link to a test sign-in', () => {
 
   it.each<[what: string, change: (url: URL) => void]>([
     ['another token', (url) => url.searchParams.set('token', 'A'.repeat(43))],
-    ['two tickets', (url) => url.searchParams.append('token', 'x')],
+    ['two tokens', (url) => url.searchParams.append('token', 'x')],
     ['none', (url) => url.searchParams.delete('token')],
     [
       'another provider',
@@ -686,10 +675,10 @@ describe('a link to a test sign-in', () => {
     expect((await visitor.get(url.href)).status).toBe(410)
     const token = url.searchParams.get('token') ?? ''
     expect((await visitor.post(url.origin + url.pathname, { token })).status).toBe(
-      _what === 'two tickets' ? 200 : 410,
+      _what === 'two tokens' ? 200 : 410,
     )
     expect(await events('sign-in-failed')).toMatchObject(
-      Array.from({ length: _what === 'two tickets' ? 1 : 2 }, () => ({ code: 'link_expired' })),
+      Array.from({ length: _what === 'two tokens' ? 1 : 2 }, () => ({ code: 'link_expired' })),
     )
   })
 
@@ -731,10 +720,10 @@ describe('enabling', () => {
       /no test sign-in has passed .*"draft".*providers test-sign-in draft/,
     )
     provider.faults.signature = 'bad'
-    await rehearse(scene())
+    await testSignIn(scene())
     await expect(enable()).rejects.toThrow('no test sign-in has passed')
     provider.reset()
-    await rehearse(scene())
+    await testSignIn(scene())
     await enable({ actor: 'grace' })
     expect(await draft()).toMatchObject({ enabled: true, testSignInAt: expect.any(String) })
     expect(await events('provider-changed')).toEqual([
@@ -744,7 +733,7 @@ describe('enabling', () => {
 
   it('requires a new one after a change that affects sign-in, and only then', async () => {
     await open({ mailer: codes })
-    await rehearse(scene())
+    await testSignIn(scene())
     const { providers } = portal.sso
     const soon = '2030-01-31'
     await providers.update('draft', { displayName: 'Draft!', logout: 'portal', clientSecretExpiresAt: soon })
@@ -756,7 +745,7 @@ describe('enabling', () => {
       { prompt: 'login' as const },
       { emailClaim: null },
     ]) {
-      await rehearse(scene())
+      await testSignIn(scene())
       expect((await draft()).testSignInAt).toBeDefined()
       await providers.update('draft', change)
       expect(await draft()).toMatchObject({ testSignInAt: undefined, testSignInUserId: undefined })
@@ -793,7 +782,7 @@ describe('the first provider of a portal, with which the classic login goes off'
 
   it('is enabled after a test sign-in of an existing user', async () => {
     await openFirst()
-    await rehearse(scene())
+    await testSignIn(scene())
     await enable()
     expect((await visitor.open(`${portal.url}/login/draft?returnTo=/portal`)).url).toBe(
       `${portal.url}/portal`,
@@ -803,10 +792,10 @@ describe('the first provider of a portal, with which the classic login goes off'
   it.each([
     ['no known user', { email: 'new@example.com' }],
     ['an address that has to be verified', { email_verified: false }],
-  ])('is not when the rehearsal ended with %s', async (_what, person) => {
+  ])('is not if the test sign-in ended with %s', async (_what, person) => {
     await openFirst({ mailer: codes })
     provider.person = { ...provider.person, ...person }
-    await rehearse(scene())
+    await testSignIn(scene())
     await expect(enable()).rejects.toThrow(/ended without an existing user.*only sign-in method/)
     // Beside another one it would be.
     await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
@@ -815,15 +804,15 @@ describe('the first provider of a portal, with which the classic login goes off'
 
   it('is not when that was more than twelve hours ago', async () => {
     await openFirst()
-    await rehearse(scene())
-    const rehearsed = (hours: number) =>
+    await testSignIn(scene())
+    const testedAgo = (hours: number) =>
       portal
         .knex('sso_providers')
         .where({ slug: 'draft' })
         .update({ test_sign_in_at: new Date(Date.now() - hours * 3_600_000).toISOString() })
-    await rehearsed(12.1)
+    await testedAgo(12.1)
     await expect(enable()).rejects.toThrow(/older than 12 hours.*only sign-in method/)
-    await rehearsed(11.9)
+    await testedAgo(11.9)
     await enable()
   })
 
