@@ -4,29 +4,26 @@ import knexModule from 'knex'
 import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import type { FaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { useProvider } from '../support/scene.ts'
 import { textOf } from '../support/test-sign-in.ts'
 import { formIn, next, type Seen, Visitor } from '../support/visitor.ts'
 
 const firefox = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const page = '/account/security'
-let provider: FaultyProvider
-let other: FaultyProvider
+const provider = await useProvider()
+const other = await useProvider({ clientId: 'other' })
 let mailServer: MailServer
 const open = closedAfterEach()
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
-  other = await startFaultyProvider({ clientId: 'other' })
   mailServer = await startMailServer()
 })
-afterAll(() => Promise.all([provider.close(), other.close(), mailServer.close()]))
+afterAll(() => mailServer.close())
 beforeEach(() => {
-  provider.reset()
-  other.reset()
   mailServer.reset()
   for (const each of [provider, other]) each.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
 })

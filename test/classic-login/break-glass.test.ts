@@ -1,18 +1,14 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { useProvider } from '../support/scene.ts'
 import { press, textOf } from '../support/test-sign-in.ts'
 import { Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 let visitor: Visitor
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(() => {
   visitor = new Visitor()
 })

@@ -6,12 +6,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import knexModule, { type Knex } from 'knex'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
+import { useProvider } from '../support/scene.ts'
 import { type Instance, startInstance } from '../support/start-instance.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let database: FreshDatabase
 let knex: Knex
 let front: http.Server
@@ -23,7 +24,6 @@ let serving: Instance
 let visitor: Visitor
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
   database = await freshPostgres()
   knex = knexModule(database.config)
   front = http.createServer(forward).listen(0, '127.0.0.1')
@@ -42,10 +42,8 @@ afterAll(async () => {
   front.close()
   await knex.destroy()
   await database.drop()
-  await provider.close()
 })
 beforeEach(async () => {
-  provider.reset()
   visitor = new Visitor()
   await knex('sso_providers').delete()
   await north.act('connect', acme())

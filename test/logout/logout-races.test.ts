@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
@@ -7,21 +7,17 @@ import type { Provider } from '../../lib/providers/provider.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { databases } from '../support/databases.ts'
-import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import type { Claims } from '../support/faulty-provider.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { useProvider } from '../support/scene.ts'
 import { formIn, type Seen, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 const open = closedAfterEach()
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(async () => {
-  provider.reset()
   provider.person.sid = 'session-1'
   portal = await portalWithAda()
 })

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { beforeEach, describe, expect, it } from '@jest/globals'
 import type { Express } from 'express'
 import session, { MemoryStore } from 'express-session'
 import { decodeJwt } from 'jose'
@@ -7,22 +7,18 @@ import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { PortalSso } from '../../lib/index.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { type Claims, startFaultyProvider } from '../support/faulty-provider.ts'
 import { responded } from '../support/http-requests.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { next, type Seen, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 const open = closedAfterEach()
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(() => {
-  provider.reset()
   provider.person.sid = 'session-1'
 })
 
@@ -33,9 +29,8 @@ async function emptyPortal(options: TestPortalOptions = {}): Promise<TestPortal>
 }
 
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
-  const portal = await emptyPortal(options)
-  await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+  const portal = await startPortalWithAda(provider, options)
+  open.push(portal)
   return portal
 }
 

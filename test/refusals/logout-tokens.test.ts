@@ -1,32 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { CompactEncrypt } from 'jose'
-import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import type { Claims } from '../support/faulty-provider.ts'
 import type { SigningFaults } from '../support/faulty-signing.ts'
 import { logoutEvent } from '../support/logout-token.ts'
-import { startPortal, type TestPortal } from '../support/portal.ts'
+import type { TestPortal } from '../support/portal.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
-let other: FaultyProvider
+const provider = await useProvider()
+const other = await useProvider()
 let portal: TestPortal
 /** ID of the provider's session, new for each test because an ended one stays ended */
 let sid: string
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
-  other = await startFaultyProvider()
-  portal = await startPortal()
-  await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+  portal = await startPortalWithAda(provider)
 })
 afterAll(async () => {
   await portal.close()
-  await provider.close()
-  await other.close()
 })
 beforeEach(() => {
-  provider.reset()
   portal.logs.length = 0
   sid = randomUUID()
 })

@@ -11,13 +11,13 @@ import type { User, UserDirectory } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { takeTimers } from '../support/clock.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
-import { type FaultyProvider, type Person, startFaultyProvider } from '../support/faulty-provider.ts'
+import type { Person } from '../support/faulty-provider.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
+import { ada, useProvider } from '../support/scene.ts'
 import { signal } from '../support/signal.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }
 /** A user of the provider with an unverified address. */
 const claimed = (sub: string, email?: string): Person => ({
   sub,
@@ -27,8 +27,8 @@ const claimed = (sub: string, email?: string): Person => ({
 })
 const deepLink = '/portal/reports?year=2026'
 
-let provider: FaultyProvider
-let usual: FaultyProvider
+const provider = await useProvider()
+const usual = await useProvider({ clientId: 'usual' })
 let mailServer: MailServer
 let portal: TestPortal
 let visitor: Visitor
@@ -36,16 +36,10 @@ const opened: TestPortal[] = []
 const connected: Knex[] = []
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
-  usual = await startFaultyProvider({ clientId: 'usual' })
   mailServer = await startMailServer()
 })
-afterAll(async () => {
-  await Promise.all([provider.close(), usual.close(), mailServer.close()])
-})
+afterAll(() => mailServer.close())
 beforeEach(() => {
-  provider.reset()
-  usual.reset()
   mailServer.reset()
   provider.person = claimed('mallory', ada.email)
   visitor = new Visitor()

@@ -1,18 +1,14 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { useProvider } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 let visitor: Visitor
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(() => {
-  provider.reset()
   provider.person = { sub: 'grace', email: 'Grace@Example.com', email_verified: true, name: 'Grace Hopper' }
   visitor = new Visitor()
 })

@@ -7,11 +7,11 @@ import knexModule from 'knex'
 import { takeTimers } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
 import { hasClusterProgram, startRedisCluster } from '../support/redis-cluster.ts'
+import { useProvider } from '../support/scene.ts'
 import { progress } from '../support/services/programs.ts'
 import { signal } from '../support/signal.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -58,15 +58,10 @@ else
     'NOT COVERED: sessions in a Redis Cluster. Install redis-server; TEST_REDIS_URL is a single server',
   )
 
-let provider: FaultyProvider
+const provider = await useProvider()
 const open = closedAfterEach()
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(() => {
-  provider.reset()
   provider.person.sid = 'session-1'
 })
 

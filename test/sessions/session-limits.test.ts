@@ -5,25 +5,23 @@ import type { User, UserDirectory } from '../../lib/index.ts'
 import type { RedisLike } from '../../lib/sessions/session-store.ts'
 import { type Clock, takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
 
 const second = 1000
 const minute = 60 * second
 
 let clock: Clock
-let provider: FaultyProvider
+const provider = await useProvider()
 let redis: Awaited<ReturnType<typeof connectRedis>>
 const open = closedAfterEach()
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
   redis = await connectRedis()
 })
 afterAll(async () => {
-  await provider.close()
   await redis.close()
 })
 beforeEach(() => {
@@ -34,10 +32,8 @@ afterEach(async () => {
 })
 
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
-  const portal = await startPortal(options)
+  const portal = await startPortalWithAda(provider, options)
   open.push(portal)
-  await portal.connect(provider)
-  if (!options.users) await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   return portal
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import session from 'express-session'
 import { Passport } from 'passport'
@@ -8,27 +8,19 @@ import request from 'supertest'
 import { EmailTakenError, normaliseEmail, type User, type UserDirectory } from '../../lib/index.ts'
 import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis, startOwnRedis } from '../support/redis.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { signal } from '../support/signal.ts'
 import { Visitor } from '../support/visitor.ts'
 
 const minute = 60_000
-let provider: FaultyProvider
+const provider = await useProvider()
 const open = closedAfterEach()
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
-beforeEach(() => provider.reset())
-
 async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPortal> {
-  const portal = await startPortal(options)
+  const portal = await startPortalWithAda(provider, options)
   open.push(portal)
-  await portal.connect(provider)
-  if (!options.users) await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
   return portal
 }
 

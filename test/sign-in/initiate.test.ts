@@ -1,30 +1,23 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal } from '../support/portal.ts'
+import type { TestPortal } from '../support/portal.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-// OpenID Connect Core 1.0, 4: a sign-in that a tile on a provider's dashboard starts.
+// OpenID Connect Core 1.0, 4
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let entra: EntraLookAlike
 let portal: TestPortal
 let visitor: Visitor
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
   entra = await startEntraLookAlike()
 })
-afterAll(async () => {
-  await provider.close()
-  await entra.close()
-})
+afterAll(() => entra.close())
 beforeEach(async () => {
-  provider.reset()
   entra.reset()
-  portal = await startPortal()
-  await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+  portal = await startPortalWithAda(provider)
   visitor = new Visitor()
 })
 afterEach(() => portal.close())

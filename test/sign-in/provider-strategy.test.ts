@@ -5,26 +5,21 @@ import { createProviderClient } from '../../lib/oidc/provider-client.ts'
 import { Seal } from '../../lib/shared/seal.ts'
 import type { Attempt, Attempts } from '../../lib/sign-in/attempts.ts'
 import { ProviderStrategy } from '../../lib/sign-in/provider-strategy.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
+import { type TestPortal, testSecret } from '../support/portal.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 let visitor: Visitor
 
 beforeAll(async () => {
-  provider = await startFaultyProvider()
-  portal = await startPortal({ rateLimits: false })
-  await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
+  portal = await startPortalWithAda(provider, { rateLimits: false })
 })
 afterAll(async () => {
   await portal.close()
-  await provider.close()
 })
 beforeEach(() => {
-  provider.reset()
   portal.logs.length = 0
   visitor = new Visitor()
 })

@@ -1,21 +1,16 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
 import type { Express } from 'express'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import type { PortalSso } from '../../lib/index.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import type { Claims } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { useProvider } from '../support/scene.ts'
 import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 const multiFactor = 'http://schemas.openid.net/pape/policies/2007/06/multi-factor'
-let provider: FaultyProvider
+const provider = await useProvider()
 const open = closedAfterEach()
-
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
-beforeEach(() => provider.reset())
 
 /** Pages for which it is not enough to be signed in. */
 function mountGuarded(app: Express, sso: PortalSso): void {

@@ -1,22 +1,16 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { takeTimers } from '../support/clock.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { startPortal, type TestPortal } from '../support/portal.ts'
+import type { TestPortal } from '../support/portal.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { type Form, formIn, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 let visitor: Visitor
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(async () => {
-  provider.reset()
-  portal = await startPortal()
-  await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
+  portal = await startPortalWithAda(provider)
   visitor = new Visitor()
 })
 afterEach(() => portal.close())

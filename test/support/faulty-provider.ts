@@ -156,6 +156,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const server = options.tls ? createSecureServer(options.tls, listener) : createServer(listener)
   server.listen(options.port ?? 0, '127.0.0.1')
   await once(server, 'listening')
+  // Jest runs no `afterAll` in a file whose tests are all filtered out.
+  server.unref()
   const at = options.tls ? `https://${options.tls.name}` : 'http://127.0.0.1'
   const issuer = `${at}:${(server.address() as AddressInfo).port}${options.issuerPath ?? ''}`
   const base = issuer.replace(/\/$/, '')

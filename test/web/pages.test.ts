@@ -2,21 +2,17 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import knexModule from 'knex'
 import request from 'supertest'
 import { databases } from '../support/databases.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { useProvider } from '../support/scene.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
   await portal.close()

@@ -1,25 +1,20 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import net from 'node:net'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
 import type { RateLimits } from '../../lib/web/rate-limit.ts'
 import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis, startOwnRedis } from '../support/redis.ts'
+import { useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 const open = closedAfterEach()
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(async () => {
-  provider.reset()
   // All tests share this Redis: remove the counters of earlier tests and runs.
   const redis = await connectRedis()
   for await (const keys of redis.scanIterator({ MATCH: 'portal-sso:limit:*' }))

@@ -1,29 +1,22 @@
 import http, { type IncomingHttpHeaders } from 'node:http'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
-let provider: FaultyProvider
+const provider = await useProvider()
 let portal: TestPortal
 let visitor: Visitor
 
-beforeAll(async () => {
-  provider = await startFaultyProvider()
-})
-afterAll(() => provider.close())
 beforeEach(() => {
-  provider.reset()
   visitor = new Visitor()
 })
 afterEach(() => portal.close())
 
 /** Starts a portal with the user Ada, who is also the provider's next user by default. */
 async function open(options: TestPortalOptions = {}): Promise<void> {
-  portal = await startPortal(options)
-  await portal.connect(provider)
-  await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+  portal = await startPortalWithAda(provider, options)
 }
 
 const newcomer = { sub: 'grace', email: 'grace@example.com', email_verified: true, name: 'Grace Hopper' }
