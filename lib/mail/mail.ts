@@ -1,4 +1,4 @@
-import { describeError } from '../shared/errors.ts'
+import { CheckError, describeError } from '../shared/errors.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Branding, Pages, Views } from '../web/pages.ts'
 
@@ -22,12 +22,11 @@ export type Mailer =
   | ((message: MailMessage) => Promise<unknown>)
 
 /** A mail was not sent, or not in time. The message is for the operator's log and quotes nothing of the mail. */
-export class MailError extends Error {
-  readonly code = 'mail_failed'
+export class MailError extends CheckError {
+  override readonly name = 'MailError'
 
   constructor(message: string) {
-    super(message)
-    this.name = 'MailError'
+    super('mail_failed', message)
   }
 }
 

@@ -138,18 +138,14 @@ export function describeError(error: unknown): string {
     }
     if (typeof message !== 'string') break
     const text = stripSql(message)
-    // Codes of Node, of the database and of OAuth libraries; ours only repeat the message.
-    const suffix = isForeignCode(code) && !text.includes(code) ? ` (${code})` : ''
+    const needsCode = typeof code === 'string' && !(at instanceof CheckError) && !text.includes(code)
+    const suffix = needsCode ? ` (${code})` : ''
     // V8 quotes the text that it could not parse, which may be a token.
     if (message !== genericMessage || !cause)
       messages.push(name === 'SyntaxError' ? 'not valid JSON' : text + suffix)
     at = cause
   }
   return messages.join(': ') || String(error)
-}
-
-function isForeignCode(code: unknown): code is string {
-  return typeof code === 'string' && /^[A-Z0-9_]+$/.test(code)
 }
 
 /** Removes the SQL statement that Knex puts in front of a database error: its values are personal data. */

@@ -196,11 +196,16 @@ describe('an attempt', () => {
   })
 
   it('is refused with another nonce', async () => {
-    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'answer_invalid', /nonce/)
+    expectRefusal(await signInWith({ nonce: 'x' }), 400, 'response_invalid', /nonce/)
   })
 
   it('is refused with another verifier', async () => {
-    expectRefusal(await signInWith({ codeVerifier: 'x'.repeat(43) }), 400, 'answer_invalid', /invalid_grant/)
+    expectRefusal(
+      await signInWith({ codeVerifier: 'x'.repeat(43) }),
+      400,
+      'response_invalid',
+      /invalid_grant/,
+    )
   })
 })
 
@@ -298,10 +303,10 @@ describe('the error code and the log of a refused sign-in', () => {
     ['invalid_scope', 502, 'provider_error'],
     ['unsupported_grant_type', 502, 'provider_error'],
     ['consent_required', 403, 'consent_missing'],
-    ['invalid_grant', 400, 'answer_invalid'],
-    ['invalid_request', 400, 'answer_invalid'],
-    ['not_invalid_client', 400, 'answer_invalid'],
-    ['invalid_clients', 400, 'answer_invalid'],
+    ['invalid_grant', 400, 'response_invalid'],
+    ['invalid_request', 400, 'response_invalid'],
+    ['not_invalid_client', 400, 'response_invalid'],
+    ['invalid_clients', 400, 'response_invalid'],
   ])('match the token error %s', async (error, status, code) => {
     provider.faults.tokenError = { body: { error, error_description: 'so it is' } }
     expectRefusal(
