@@ -169,7 +169,7 @@ export interface PortalSso {
   readonly sessions: SessionsApi
   readonly testSignIns: Pick<TestSignIns, 'link' | 'outcome'>
   readonly breakGlass: BreakGlass
-  /** Seals all client secrets anew, after `secret: [new, old]`. */
+  /** Encrypts all client secrets with the first secret, after `secret: [new, old]`. */
   rotateSecrets(options?: Pick<ActOptions, 'actor'>): Promise<{ providers: number }>
   readonly history: EventHistory
   /** The directory in use: the host's, or the built-in one. */
@@ -214,7 +214,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   return {
     session: (options) => sessionMiddleware(parts, options),
     router() {
-      // Who serves people looks after what has its time; a command or a script does not.
+      // Only a process that serves requests runs maintenance; a command or a script does not.
       maintenance.start()
       return createRouter(parts)
     },

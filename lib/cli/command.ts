@@ -2,20 +2,20 @@ import { type Command, Option } from 'commander'
 import { timestamp } from '../providers/setting-values.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 
-/** @throws ConfigurationError for what is no date of ISO 8601; one without a time is midnight, UTC */
+/** @throws ConfigurationError for an invalid ISO 8601 date; a date without a time is midnight, UTC */
 export function parseDate(text: string, flag: string): Date {
   const { data } = timestamp.safeParse(text)
   if (data !== undefined) return new Date(data)
   throw new ConfigurationError(`${flag}: enter a date such as 2027-01-31, not "${text}"`)
 }
 
-/** What every command on a portal takes. */
+/** Options of every command on a portal. */
 export interface Common {
   portal: string
   json?: boolean
 }
 
-/** A command that says which portal, speaks JSON to scripts, and shows how it is used. */
+/** A command with the options `--portal` and `--json`, and examples in its help. */
 export function subcommand(
   parent: Command,
   usage: string,
@@ -31,7 +31,7 @@ export function subcommand(
     .addHelpText('after', `\n${heading}:\n${examples.map((line) => `  $ portal-sso ${line}`).join('\n')}`)
 }
 
-/** For a command that is to be typed next. */
+/** The option for the next command that the output suggests. */
 export function on(portal: string): string {
   return portal === 'default' ? '' : ` --portal ${portal}`
 }

@@ -8,7 +8,7 @@ import type { SecretReferenceOptions } from '../providers/secret-references.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { UsersTable } from '../users/users-table.ts'
 
-/** What the commands need to know, from the environment. */
+/** Settings of the commands, from environment variables. */
 export interface Environment {
   /** `DATABASE_URL`, default `sqlite:portal-sso.sqlite3` in this folder */
   databaseUrl: string
@@ -45,13 +45,13 @@ function wordsOf(text = ''): string[] {
   return text.split(/[\s,]+/).filter((word) => word !== '')
 }
 
-/** The parts of the code API that the commands call: both run the same acts. */
+/** The commands call the same API as code. */
 export interface SsoContext {
   environment: Environment
   knex: Knex
   sso: PortalSso
   users: UsersTable
-  /** who does it, for the event log: `cli:` and the name of the system's user, so that several operators can be told apart */
+  /** For the event log: `cli:` and the name of the system's user. */
   actor: string
 }
 

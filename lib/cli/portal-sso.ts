@@ -62,7 +62,7 @@ program
   })
   .addCommand(doctorNoauthCommand())
 
-/** An error of a script's is JSON, whoever finds it: Commander writes those of the arguments by itself. */
+/** With `--json`, errors are JSON, also those that Commander writes about the arguments. */
 const asJson = process.argv.includes('--json')
 const spoken = (said: string) =>
   asJson ? JSON.stringify({ error: said.trim().replace(/^error: /, '') }) : said.trimEnd()

@@ -15,7 +15,7 @@ import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
 /**
- * What `connect` takes: a slug, a preset with the answers that it asks for, and settings. The issuer may come from the
+ * Input of `connect`: a slug, a preset with the answers that it asks for, and settings. The issuer may come from the
  * preset. `null` overrides the preset's default.
  */
 export type ProviderInput = { [Name in SettingName]?: SettingsInput[Name] | null | undefined } & {

@@ -33,7 +33,7 @@ export interface Setting<Value = unknown> {
   affectsSignIn: boolean
   /** Whether the value decides whose identities are trusted. An imported file cannot change it while the provider is enabled. */
   decidesTrust?: true
-  /** Whether a change requires the client secret again: it must not be sent to a server that somebody else chose. */
+  /** Whether a change requires the client secret again: it must not be sent to a server that an attacker chose. */
   decidesSecretRecipient?: true
   /** Whether only code and the command line may set it: forms do not show it, and files cannot change it. */
   codeOnly?: true
@@ -323,7 +323,7 @@ export type SettingName = keyof Settings
 /** An administrator's settings, validated, with defaults filled in. */
 export type ProviderSettings = { [Name in SettingName]: ValueOf<Name> }
 
-/** What an administrator enters. Omitted or `undefined`: the default. */
+/** Input of an administrator. Omitted or `undefined`: the default. */
 export type SettingsInput = { [Name in SettingName]?: ValueOf<Name> | undefined }
 
 /** Omitted: unchanged. `null`: reset to the default. */

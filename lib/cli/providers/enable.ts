@@ -5,7 +5,7 @@ import { withSsoContext } from '../environment.ts'
 import { printResult } from '../output.ts'
 import { dependents } from './remove.ts'
 
-/** Whether and where a provider stands on the login page. */
+/** Commands that change whether and where a provider is on the login page. */
 export function addEnableCommands(providers: Command): void {
   subcommand(
     providers,

@@ -59,7 +59,7 @@ function readClientSecrets({ clientSecretsFile: file }: ImportFlags): Record<str
     const value = JSON.parse(readText(file, flag)) as Record<string, string>
     if (Object.values(value).every((secret) => typeof secret === 'string')) return { ...value }
   } catch (error) {
-    // What cannot be parsed is quoted by V8, and holds secrets.
+    // V8 quotes the text that it could not parse, and that contains secrets.
     if (error instanceof ConfigurationError) throw error
   }
   throw new ConfigurationError(wrong)

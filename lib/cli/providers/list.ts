@@ -8,16 +8,16 @@ import { type Common, subcommand } from '../command.ts'
 import { type SsoContext, withSsoContext } from '../environment.ts'
 import { print, printCheck, printJson, printPairs, printTable, progress } from '../output.ts'
 
-/** What the administrator enters at the provider. */
+/** URLs that the administrator enters at the provider. */
 export interface Urls {
   redirectUri: string
-  /** a second redirect URI, for the consent of an administrator, with a preset that knows such a thing */
+  /** A second redirect URI, for admin consent, if the preset has it. */
   adminConsentUri?: string
   postLogoutRedirectUri: string
   backChannelLogoutUri: string
-  /** where it is switched on */
+  /** Only if front-channel logout is on. */
   frontChannelLogoutUri?: string
-  /** where the provider fetches our keys, with `private_key_jwt` */
+  /** Where the provider fetches our keys. Only with `private_key_jwt`. */
   jwksUri?: string
 }
 
@@ -55,7 +55,7 @@ export function printUrls(urls: Urls): void {
   printPairs(names.map((name) => [urlLabels[name], urls[name] ?? '']))
 }
 
-/** `enabled`, `disabled`, and what else an operator should know. */
+/** `enabled` or `disabled`, and other states. */
 function stateOf({ enabled, recommended, testSignInAt, retireAt }: Provider): string {
   const more = [
     recommended && 'recommended',
@@ -65,7 +65,7 @@ function stateOf({ enabled, recommended, testSignInAt, retireAt }: Provider): st
   return [enabled ? 'enabled' : 'disabled', ...more.filter(Boolean)].join(', ')
 }
 
-/** All of its settings, the addresses to enter, and what the last test found; no secrets, which the value does not hold. */
+/** All settings, the URLs to enter at the provider, and the last test. A `Provider` contains no secrets. */
 export function printProvider(context: SsoContext, provider: Provider): void {
   printPairs([
     ['Slug', provider.slug],

@@ -6,7 +6,7 @@ import { printResult } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { sessionsThat } from '../sessions-command.ts'
 
-/** Who would stand before the door without this provider, and who is in by it. */
+/** How many users depend on this provider, and how many sessions started with it. */
 export async function dependents({ providers, sessions }: PortalSso, slug: string, portal: string) {
   const [who, running] = await Promise.all([
     providers.usage(slug, { portal }),
@@ -21,7 +21,7 @@ export async function dependents({ providers, sessions }: PortalSso, slug: strin
   }
 }
 
-/** Parting with a provider, soon or now, and having it back. */
+/** Commands that retire, remove and restore a provider. */
 export function addRemoveCommands(providers: Command): void {
   subcommand(
     providers,
