@@ -91,7 +91,7 @@ export async function signingKeyOf(
   return { key: (await importJWK(jwk, alg)) as CryptoKey, kid }
 }
 
-/** What the provider may see of a key. Named one by one, so that no private member gets out. */
+/** The public members of a key, listed one by one so that no private member leaks. */
 export function publicHalf({ kid, alg, jwk }: ClientKey): JWK {
   const members = { kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, n: jwk.n, e: jwk.e }
   const there = Object.entries(members).filter(([, value]) => value !== undefined)

@@ -78,7 +78,7 @@ export class SecretReferences {
 
 /** @returns undefined for a pipe or a device, which could block or never end, and for a file that is too large */
 async function readRegularFile(file: string): Promise<string | undefined> {
-  // Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+  // Without O_NONBLOCK, opening a pipe waits for a writer.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   try {
     return await readBounded(handle)

@@ -27,7 +27,7 @@ export interface Preset {
   defaults: Partial<ProviderSettings>
   /** Settings that a provider of this preset cannot have. */
   objections?(settings: ProviderSettings): Issue[]
-  /** What its form shows instead of the general label, hint and requirement. */
+  /** Label, hint and requirement in its form, instead of the general ones. */
   fields?: { [Name in SettingName]?: Partial<Pick<Setting, 'label' | 'hint' | 'required'>> }
   /**
    * Where an administrator consents for a whole organisation; left out: the provider has no such page.
@@ -51,9 +51,8 @@ export interface Preset {
 }
 
 /**
- * How answers are read. They come from a clipboard, or from somebody who would like to see the client secret go elsewhere:
- * what can only be meant one way is brought into its normal form, everything else is refused with what to write. An issuer is
- * made of nothing but what these patterns let through.
+ * Normalizes an unambiguous answer and refuses all others. Attacker: a person who makes an administrator paste a value that
+ * sends the client secret elsewhere. Therefore an issuer is built only from text that these patterns accept.
  */
 type Read = PresetQuestion['read']
 
@@ -63,7 +62,7 @@ const domain = new RegExp(`^(?:${label}\\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 const address = new RegExp(`^https?://${label}(?:\\.${label})*(?::\\d{1,5})?(?:/[\\w~-][\\w.~-]*)*$`, 'i')
 const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 
-/** @param refused looks at a domain once more, and says what to write in its place */
+/** @param refused returns what to enter instead, for a well-formed domain that is not accepted */
 export function readDomain(example: string, refused?: (domain: string) => string | undefined): Read {
   return (answer) => {
     const read = bare(answer)
@@ -75,10 +74,9 @@ export function readDomain(example: string, refused?: (domain: string) => string
 }
 
 /**
- * An address of a server, with its port and path where it has such. Whether plain http may be is looked at later, like for
- * any issuer.
+ * A server's address, optionally with a port and a path. Plain http is checked later, as for any issuer.
  *
- * @param refused looks at an address once more, and says what to write in its place
+ * @param refused returns what to enter instead, for a well-formed address that is not accepted
  */
 export function readAddress(example: string, refused?: (address: URL) => string | undefined): Read {
   return (answer) => {
