@@ -29,7 +29,7 @@ export interface FormField {
 /** A control of the table of settings. */
 export type SettingField = FormField & { name: SettingName; section: Setting['section'] }
 
-/** What was entered, by field name, kept so that a mistake loses nothing. */
+/** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
 
 /** Field name → what to enter instead. */

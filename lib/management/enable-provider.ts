@@ -86,7 +86,7 @@ const maxTestAgeHours = 12
 
 /**
  * The first provider of a portal replaces the classic login: with a wrong one, its administrator would be locked out with
- * everybody else. So its test sign-in must be recent and end with an existing user.
+ * all users. So its test sign-in must be recent and end with an existing user.
  *
  * @param first whether no other provider of the portal is enabled
  * @throws ManagementError `not_allowed` that says what to do

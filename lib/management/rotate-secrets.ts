@@ -28,7 +28,7 @@ export async function rotateSecrets(
 ): Promise<{ providers: number }> {
   const portals = await knex.transaction(async (transaction) => {
     const rows = () => transaction('sso_providers')
-    // Locks all rows in every database: a concurrent writer waits, and then overwrites ours with what is newer.
+    // Locks all rows in every database: a concurrent writer waits, and then overwrites our values with newer ones.
     await rows().update({ id: transaction.ref('id') })
     const all: SealedRow[] = await rows().select('id', 'portal', 'slug', 'removed_at', ...sealedColumns)
     const changed: string[] = []

@@ -90,7 +90,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   })
 }
 
-/** Checks are stored and shown: what a provider reports about itself becomes one line of bounded length. */
+/** Shortens the provider's text to one line of bounded length, because checks are stored and shown. */
 function sanitized(test: Omit<ProviderTest, 'ok'>): ProviderTest {
   const checks = test.checks.map(({ message, hint, ...check }) => ({
     ...check,

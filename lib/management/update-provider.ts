@@ -38,7 +38,7 @@ export async function updateProvider(
   const { urls, events, outbound, providersTable } = context
   const provider = await providersTable.get(portal, slug)
   if (version !== undefined && version !== provider.version)
-    throw new ManagementError('conflict', `"${slug}" was changed by somebody else: look at it and try again`)
+    throw new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
   const entered = readChanges(changes)
   assertMayReference(entered, source, provider)
   const changed = withOneSecret(entered, provider)
@@ -109,7 +109,7 @@ function newRecipient(provider: Provider, changed: Partial<ProviderSettings>): S
   )
 }
 
-/** Assertions that the key signs go to nobody else than before. A provider that used another method does not know the key yet. */
+/** Signs the test only if its recipient stays the same. A provider that used another method does not know the key yet. */
 async function signingKeyFor(
   { providersTable }: ManagementContext,
   provider: Provider,

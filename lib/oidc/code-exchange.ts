@@ -59,7 +59,7 @@ function restrictKeysToIssuer(
 interface Tenant {
   /** that the tokens must name */
   issuer: string
-  /** returns the token response again where the code has been exchanged already */
+  /** returns the existing token response if the code has already been exchanged */
   send?: client.CustomFetch
 }
 

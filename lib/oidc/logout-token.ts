@@ -28,7 +28,7 @@ type TokenIssuer = Pick<Provider, 'preset' | 'issuer' | 'tenants' | 'clientId' |
 type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Validates a logout token by OpenID Connect Back-Channel Logout 1.0, 2.6. Anybody can post one: without these checks an
+ * Validates a logout token by OpenID Connect Back-Channel Logout 1.0, 2.6. Anyone can post one: without these checks an
  * attacker could sign users out with a forged token, or with another token of the provider.
  *
  * @param keys fetches the provider's keys; not called for a token with an invalid header

@@ -62,7 +62,7 @@ export class SecretReferences {
     if (content === undefined)
       throw refused(
         'invalid',
-        `file:${file} cannot be read, is no file, or is larger than ${maxSecretBytes} bytes`,
+        `file:${file} cannot be read, is not a file, or is larger than ${maxSecretBytes} bytes`,
       )
     return content
   }
@@ -78,7 +78,7 @@ export class SecretReferences {
 
 /** @returns undefined for a pipe or a device, which could block or never end, and for a file that is too large */
 async function readRegularFile(file: string): Promise<string | undefined> {
-  // Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+  // Without O_NONBLOCK, opening a pipe waits until a process writes to it.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   try {
     return await readBounded(handle)

@@ -14,7 +14,7 @@ import type { RegistrationFormOptions } from './registration-form.ts'
 
 type Step = (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>
 
-/** What it takes to send and check codes. */
+/** The modules that send and check codes. */
 export interface EmailVerification {
   readonly codes: EmailVerifications
   readonly pages: EmailVerificationPages

@@ -76,7 +76,7 @@ export class IdleMemoryStore extends MemoryStore {
   }
 }
 
-/** What the plugin needs of a connected client or cluster of the package `redis`, version 5 or newer. */
+/** The methods that the plugin calls on a connected client or cluster of the package `redis`, version 5 or newer. */
 export interface RedisLike extends RedisCounter {
   /** Redis command GET. */
   get(key: string): Promise<unknown>

@@ -40,7 +40,7 @@ export interface CompletedAttempt extends Attempt {
   startedAt: number
 }
 
-/** What a page demands of a sign-in (OpenID Connect Core 3.1.2.1). */
+/** Requirements of a page for the authentication (OpenID Connect Core 3.1.2.1). */
 export interface ReauthenticationRequirement {
   /** `max_age`: seconds since the user authenticated at the provider */
   maxAge?: number | undefined

@@ -47,7 +47,7 @@ export const stepTitles: Readonly<Record<TestStep, string>> = {
   clock: 'Clocks',
 }
 
-/** What was observed during a test sign-in. */
+/** Observations of a test sign-in. */
 export interface TestRecorder {
   tokenAsked: boolean
   /** of the token response, if there was one */
