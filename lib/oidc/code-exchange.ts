@@ -97,7 +97,7 @@ async function peekTenant(
     return response
   }
   const failure: unknown = await client.authorizationCodeGrant(configuration, received, { ...checks }).then(
-    () => new CheckError('iss', 'the ID token names the issuer of no tenant (iss)'),
+    () => new CheckError('iss', 'the ID token does not name the issuer of a tenant (iss)'),
     (error: unknown) => error,
   )
   if (latest?.status !== 200) throw failure

@@ -181,7 +181,7 @@ export function assertIdTokenForm(idToken: string): void {
   if (typeof typ !== 'string' || !/^(application\/)?jwt$/i.test(typ))
     throw new CheckError('typ', 'the ID token is of another type (typ)')
   // RFC 7515, 4.1.4: a string. A number could match a key, too.
-  if (typeof kid !== 'string') throw new CheckError('kid', "the name of the ID token's key is not text (kid)")
+  if (typeof kid !== 'string') throw new CheckError('kid', 'the key ID of the ID token is not a string (kid)')
   // RFC 7797, 6 and 7: a reader that supports `b64` would not decode the payload, and read other claims.
-  if (b64 !== undefined) throw new CheckError('b64', 'the ID token says how its payload is encoded (b64)')
+  if (b64 !== undefined) throw new CheckError('b64', 'the ID token has an unsupported payload encoding (b64)')
 }

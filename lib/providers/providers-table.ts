@@ -204,7 +204,7 @@ export class ProvidersTable {
         updated_at: new Date().toISOString(),
       })
     // Settings that were tested together must be saved together.
-    if (updated === 0) throw changedByOthers(provider)
+    if (updated === 0) throw conflictError(provider)
     return await this.get(provider.portal, provider.slug)
   }
 
@@ -228,7 +228,7 @@ export class ProvidersTable {
         updated_at: now,
       })
     // Enable only the settings that were tested.
-    if (enabled && updated === 0) throw changedByOthers(provider)
+    if (enabled && updated === 0) throw conflictError(provider)
   }
 
   /** @param slug omitted: no provider is recommended */
@@ -350,7 +350,7 @@ export function slugTaken(slug: string, cause?: unknown): ManagementError {
   return new ManagementError('conflict', [{ path: 'slug', message }], { cause })
 }
 
-function changedByOthers({ slug }: Provider): ManagementError {
+function conflictError({ slug }: Provider): ManagementError {
   return new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
 }
 

@@ -47,7 +47,7 @@ describe('an ID token is refused', () => {
 
   it.each([42, null, ['a key'], {}])('with the key id %j', (kid) => {
     expect(() => assertIdTokenForm(token({ kid }))).toThrow(
-      "the name of the ID token's key is not text (kid)",
+      'the key ID of the ID token is not a string (kid)',
     )
   })
 

@@ -162,7 +162,7 @@ describe('refused: a token of Entra', () => {
     [
       'that names the row’s own issuer, and no tenant',
       any,
-      /the issuer of no tenant/,
+      /does not name the issuer of a tenant/,
       {},
       (origin) => ({ claims: { iss: ownIssuer(origin), tid: undefined } }),
     ],
