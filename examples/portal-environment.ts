@@ -4,10 +4,15 @@ import { createClient } from 'redis'
 import type { PortalSsoOptions } from '../lib/index.ts'
 
 export interface PortalEnvironment {
+  /** `PORT`, default 3000 */
   port: number
+  /** `BASE_URL`, default `http://localhost:PORT` */
   baseUrl: string
+  /** `DATABASE_URL`, default `sqlite:portal-sso.sqlite3` */
   databaseUrl: string
+  /** `REDIS_URL`, default: sessions in this process */
   redisUrl: string | undefined
+  /** `SSO_SECRET`, default in development: created once and kept in `.portal-sso/secret` */
   secret: string | undefined
 }
 

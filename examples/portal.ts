@@ -1,12 +1,4 @@
-/**
- * A complete portal: a few pages, a classic login, and all features of the plugin.
- *
- *   PORT          default 3000
- *   BASE_URL      default http://localhost:PORT
- *   DATABASE_URL  default sqlite:portal-sso.sqlite3
- *   REDIS_URL     default: sessions in this process
- *   SSO_SECRET    default: created once and kept in .portal-sso/secret, for development
- */
+/** A complete portal: a few pages, a classic login, and all features of the plugin. See `readEnvironment` for its variables. */
 import { randomBytes } from 'node:crypto'
 import express from 'express'
 import { createPortalSso, EmailTakenError, type PortalSsoOptions } from '../lib/index.ts'

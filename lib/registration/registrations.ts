@@ -55,7 +55,7 @@ export class Registrations {
   /**
    * Runs a step if this browser has a pending registration.
    *
-   * @param belongsTo who may take the step while signed in; default: nobody
+   * @param belongsTo accepts the signed-in users who may take the step; default: none
    */
   step(act: Step, belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean): RequestHandler {
     return asyncHandler(async (req, res) => {

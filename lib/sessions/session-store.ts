@@ -94,7 +94,7 @@ export interface RedisLike extends RedisCounter {
 
 type Done = (error?: unknown, value?: unknown) => void
 
-/** An instance that has dropped an entry writes once more than necessary. */
+/** An instance that has dropped an entry writes one extra time. */
 const maxRememberedWrites = 20_000
 const prefix = 'portal-sso:session:'
 

@@ -15,7 +15,7 @@ export type Purpose =
 
 export interface TestPurpose {
   kind: 'test'
-  /** who asked for it, for the event log */
+  /** actor for the event log */
   actor: string
   /** set if a terminal waits for the outcome */
   oneTimeLinkId?: string | undefined

@@ -27,7 +27,7 @@ export interface ReportLine {
   finding?: string | undefined
   /** the exact error, as in the log */
   cause?: string | undefined
-  /** what the administrator can do */
+  /** advice for the administrator */
   remedy?: string | undefined
 }
 

@@ -52,6 +52,6 @@ describe('an ID token is refused', () => {
   })
 
   it.each([false, true, null])('with b64 %j', (b64) => {
-    expect(() => assertIdTokenForm(token({ b64 }))).toThrow('how its payload is encoded (b64)')
+    expect(() => assertIdTokenForm(token({ b64 }))).toThrow('an unsupported payload encoding (b64)')
   })
 })
