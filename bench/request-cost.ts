@@ -58,7 +58,7 @@ export async function measureRequests(): Promise<{ start: RequestCost; callback:
   }
 }
 
-/** Collects what ran since the last call, including work after the response: until 200 ms pass without any. */
+/** Collects the functions that ran since the last call, also after the response, until none runs for 200 ms. */
 async function functionsUntilQuiet(profiler: Session): Promise<Set<string>> {
   const all = new Set<string>()
   for (let rounds = 0; rounds < 50; rounds++) {

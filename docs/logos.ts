@@ -1,6 +1,6 @@
 /**
- * `npm run logos`: the logos of the presets, from simple-icons (CC0; the marks belong to their owners), each in its brand's
- * colour. What it writes is committed, so that nobody who uses the package needs simple-icons.
+ * `npm run logos`: writes the presets' logos from simple-icons (CC0; the marks belong to their owners) in their brand's colour.
+ * The output is committed, so that users of the package do not need simple-icons.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -15,7 +15,7 @@ mkdirSync(folder, { recursive: true })
 for (const logo of presets.flatMap((preset) => preset.logo ?? [])) {
   const icon = Object.values(icons).find((each): each is SimpleIcon => 'slug' in each && each.slug === logo)
   if (icon === undefined) throw new Error(`simple-icons has no ${logo}`)
-  // As an attribute: a style would need the leave of a Content-Security-Policy.
+  // An attribute, because a Content-Security-Policy may forbid inline styles.
   const svg = icon.svg.replace('<svg ', `<svg fill="#${icon.hex}" `)
   writeFileSync(path.join(folder, `${logo}.svg`), `${svg}\n`)
 }

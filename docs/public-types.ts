@@ -12,8 +12,8 @@ const root = path.resolve(import.meta.dirname, '..')
 const problems = ['ae-forgotten-export', 'ae-undocumented']
 
 /**
- * Replaces types that are computed from a constant by what they stand for, so that the constant stays private: unions of a
- * list's items or an object's keys, and the values of a settings table.
+ * Expands types that are computed from a constant, so that the constant stays private: unions of a list's items or an object's
+ * keys, and the values of a settings table.
  */
 export function expandTypes(declarations: string): string {
   const constant = (name: string) =>

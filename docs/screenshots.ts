@@ -1,4 +1,4 @@
-/** `npm run screenshots`: the pictures in this folder, taken of a portal with real identity providers. */
+/** `npm run screenshots`: takes the screenshots in this folder, of a portal with real identity providers. */
 import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium as browserType, type Page } from 'playwright-core'
@@ -11,7 +11,7 @@ const portal = await startPortal({
   branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
   mount(app, sso) {
     mountDefault(app, sso)
-    // A portal in memory, for as long as the pictures take.
+    // Safe here: the portal is in memory and stops afterwards.
     app.use('/admin/sso', sso.admin({ authorize: () => true }))
   },
 })
@@ -71,22 +71,22 @@ async function connectAll(): Promise<void> {
   await portal.sso.providers.test('contoso')
 }
 
-async function picture(page: Page, name: string, fullPage = false): Promise<void> {
+async function screenshot(page: Page, name: string, fullPage = false): Promise<void> {
   await page.screenshot({ path: path.join(import.meta.dirname, `${name}.png`), fullPage })
 }
 
 async function takeAdminPages(page: Page): Promise<void> {
   const admin = `${portal.url}/admin/sso`
   await page.goto(`${admin}/`)
-  await picture(page, 'admin-list')
+  await screenshot(page, 'admin-list')
   await page.goto(`${admin}/new/entra`)
-  await picture(page, 'admin-connect', true)
+  await screenshot(page, 'admin-connect', true)
   await page.goto(`${admin}/fabrikam`)
-  await picture(page, 'admin-provider')
+  await screenshot(page, 'admin-provider')
   await page.getByRole('button', { name: 'Test sign-in' }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
   await page.getByRole('heading', { name: /^The test sign-in/ }).waitFor()
-  await picture(page, 'admin-test-sign-in')
+  await screenshot(page, 'admin-test-sign-in')
 }
 
 const account = '/account/security'
@@ -100,21 +100,21 @@ async function signedIn(browser: Browser, options: BrowserContextOptions, provid
   return page
 }
 
-/** Ada is signed in on three devices, by two providers. */
-async function takeHerPages(browser: Browser): Promise<void> {
+/** Ada is signed in on three devices, with two providers. */
+async function takeUserPages(browser: Browser): Promise<void> {
   await signedIn(browser, { userAgent: phone }, 'Northwind ID')
   await signedIn(browser, { userAgent: laptop }, 'Northwind ID')
   const page = await signedIn(browser, { viewport: { width: 1280, height: 720 } }, 'Tailspin Accounts')
   await page.goto(portal.url + account)
-  await picture(page, 'account', true)
+  await screenshot(page, 'account', true)
   await page.goto(`${portal.url}/admin/sso/sessions`)
   await page.getByLabel('E-mail address').fill('ada@example.com')
   await page.getByRole('button', { name: 'Show sessions' }).first().click()
   await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
-  await picture(page, 'admin-sessions')
+  await screenshot(page, 'admin-sessions')
   await page.context().clearCookies({ name: 'portal-sso' })
   await page.goto(`${portal.url}/login`)
-  await picture(page, 'picker')
+  await screenshot(page, 'picker')
 }
 
 const phone =
@@ -123,7 +123,7 @@ const laptop = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/201001
 
 await connectAll()
 const program = await chromium.find()
-if (!program) throw new Error('There is no Chromium: install it, or put it on the PATH.')
+if (!program) throw new Error('Chromium was not found: install it, or add it to the PATH.')
 const { env, stop } = await chromium.start(program)
 try {
   const browser = await browserType.connect(env.TEST_BROWSER_WS)
@@ -131,7 +131,7 @@ try {
     await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' }),
   )
   await portal.sso.providers.disable('contoso')
-  await takeHerPages(browser)
+  await takeUserPages(browser)
   await browser.close()
 } finally {
   await stop()

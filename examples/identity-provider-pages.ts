@@ -1,6 +1,6 @@
 import type { Accent, Person } from './identity-provider.ts'
 
-/** Looks on purpose like somebody else's sign-in page: a newcomer should notice that they have left the portal. */
+/** The design differs from the portal's, so that a newcomer notices that they have left it. */
 export interface Pages {
   signIn(people: Person[], action: string, continueTo: string): string
   signOut(form: string): string
@@ -25,7 +25,7 @@ export function createPages(provider: string, accent: Accent): Pages {
 <main>
 ${body}
 </main>
-<footer>For trying things out: nobody here has a password.</footer>
+<footer>For trying things out: accounts here have no password.</footer>
 </body>
 </html>
 `

@@ -12,7 +12,7 @@ import type {
 } from 'oidc-provider'
 import { createPages } from './identity-provider-pages.ts'
 
-/** A person who can sign in here by a click; `hint` tells the newcomer what this person is good for trying. */
+/** A person who can sign in here with one click. `hint` explains which case this person demonstrates. */
 export interface Person {
   id: string
   name: string
@@ -25,29 +25,29 @@ export type Accent = 'pine' | 'plum' | 'rust'
 
 export interface IdentityProviderOptions {
   name: string
-  /** 0 chooses a free one; the issuer then carries the real one. */
+  /** 0 chooses a free port, which the issuer then contains. */
   port: number
-  /** Name in the issuer; whatever it is, only this machine can connect. Default 'localhost'. */
+  /** Host name in the issuer. In any case, only this machine can connect. Default 'localhost'. */
   host?: string
   clientId: string
-  /** what people sign in to, as the sign-in page names it */
+  /** name of the client on the sign-in page */
   clientName: string
   clientSecret: string
-  /** Where the client's public keys are: then it authenticates with those (`private_key_jwt`), and its secret is no good. */
+  /** URL of the client's public keys. If set, the client authenticates with `private_key_jwt` instead of its secret. */
   clientKeysAt?: string
   redirectUris: string[]
   postLogoutRedirectUris?: string[]
-  /** Whom it tells when somebody signs out here, and what it then names: the session that ended, or the person. */
+  /** Back-channel logout: where logout tokens are sent, and whether they name the session (`sid`) or the person (`sub`). */
   backChannelLogout?: { uri: string; names: 'session' | 'person' }
   people: Person[]
-  /** Every ID token says when the person signed in here (`auth_time`), not only one that is asked for that. */
+  /** Whether every ID token contains `auth_time`, even if the request did not ask for it. Default false. */
   saysWhen?: boolean
-  /** Where name and e-mail go: into the ID token (default), or only where Core 5.4 puts them, into UserInfo. */
+  /** Whether name and e-mail address are in the ID token (default), or only in UserInfo (OpenID Connect Core 5.4). */
   claimsIn?: 'id_token' | 'userinfo'
   accent?: Accent
 }
 
-/** A real OpenID Provider (oidc-provider, certified) in which people choose who they are instead of typing passwords. */
+/** A real OpenID Provider (oidc-provider, certified) where people choose an account instead of entering a password. */
 export async function startIdentityProvider(
   options: IdentityProviderOptions,
 ): Promise<{ issuer: string; close(): Promise<void> }> {
@@ -76,7 +76,7 @@ async function createProvider(
   const pages = createPages(options.name, options.accent ?? 'pine')
   const provider = new Provider(issuer, {
     ...(await configuration(options)),
-    // Browsers do not keep the cookies of two ports apart, and several providers share this host with the portal.
+    // Cookies are not separated by port, and several providers share this host with the portal.
     cookies: {
       names: { session: `op${port}_session`, interaction: `op${port}_signin`, resume: `op${port}_resume` },
     },
@@ -104,13 +104,13 @@ async function createProvider(
     },
   })
   provider.on('server_error', (_ctx, error) => console.error(`${options.name}:`, error))
-  // The client is checked at its first use only, which would be in front of a person.
+  // oidc-provider validates the client only at its first use, so trigger that at start.
   await provider.Client.find(options.clientId).catch((error) => {
     const reason = `${error.error_description}`
     throw new Error(`The identity provider "${options.name}" cannot start: ${reason}.`, { cause: error })
   })
 
-  const contentSecurityPolicy = policyFor(options)
+  const contentSecurityPolicy = contentSecurityPolicyFor(options)
   provider.use(async (ctx, next) => {
     ctx.set('Content-Security-Policy', contentSecurityPolicy)
     ctx.set('X-Content-Type-Options', 'nosniff')
@@ -125,19 +125,19 @@ async function createProvider(
     } else if (ctx.path.startsWith('/sign-in/')) {
       ctx.set('Cache-Control', 'no-store')
       try {
-        const answer = await signIn(provider, options.people, ctx.req, ctx.res)
-        if (answer.redirectTo === undefined) {
+        const result = await signIn(provider, options.people, ctx.req, ctx.res)
+        if (result.redirectTo === undefined) {
           ctx.type = 'html'
           ctx.body = pages.signIn(options.people, ctx.path, options.clientName)
         } else {
           ctx.status = 303
-          ctx.redirect(answer.redirectTo)
+          ctx.redirect(result.redirectTo)
         }
       } catch (error) {
         if (!isStaleSignIn(error)) throw error
         ctx.status = 400
         ctx.type = 'html'
-        ctx.body = pages.problem('This sign-in is over, or was started in another browser.')
+        ctx.body = pages.problem('This sign-in has expired, or was started in another browser.')
       }
     } else {
       await next()
@@ -169,7 +169,7 @@ async function listenOnLoopback(server: Server, { name, port }: IdentityProvider
 
 let library: Promise<typeof import('oidc-provider')> | undefined
 
-/** oidc-provider runs on Node 20 but says on loading that it does not support it, with no switch to turn that off. */
+/** oidc-provider runs on Node 20, but warns at import that it does not support it. No option turns the warning off. */
 function loadOidcProvider(): Promise<typeof import('oidc-provider')> {
   const load = async () => {
     const { warn } = console
@@ -215,7 +215,7 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
     claims: { email: ['email', 'email_verified'], profile: ['name', 'given_name', 'family_name'] },
     conformIdTokenClaims: options.claimsIn === 'userinfo',
     clientBasedCORS: () => false,
-    // oidc-provider's dispatcher calls no address of this machine, where the portal is.
+    // oidc-provider's dispatcher refuses loopback addresses, but the portal has one.
     fetch: (url, { dispatcher: _, ...request }: FetchOptions = {}) => fetch(url, request),
     ttl: {
       AccessToken: 600,
@@ -226,7 +226,7 @@ async function configuration(options: IdentityProviderOptions): Promise<Configur
       Grant: 28_800,
     },
     findAccount: (_ctx, id) => account(options.people.find((person) => person.id === id)),
-    // Nobody is asked for consent: the only client there is belongs to the person who started this example.
+    // No consent page: the only client belongs to the person who started this example.
     async loadExistingGrant(ctx) {
       const { client, session, provider } = ctx.oidc
       if (!client || !session?.accountId) return undefined
@@ -254,14 +254,17 @@ function account(person: Person | undefined): Account | undefined {
   }
 }
 
-/** Chrome holds `form-action` against the redirects after a post too, and every sign-in post ends at the portal. */
-function policyFor({ redirectUris, postLogoutRedirectUris = [] }: IdentityProviderOptions): string {
+/** Chrome applies `form-action` to redirects after a POST, too, and every sign-in redirects to the portal. */
+function contentSecurityPolicyFor({
+  redirectUris,
+  postLogoutRedirectUris = [],
+}: IdentityProviderOptions): string {
   const portals = new Set([...redirectUris, ...postLogoutRedirectUris].map((uri) => new URL(uri).origin))
   return [
     "default-src 'none'",
     "style-src 'self'",
     'img-src data:',
-    'script-src', // empty: oidc-provider adds the hashes of its own two scripts where it needs them
+    'script-src', // empty: oidc-provider adds the hashes of its own scripts
     `form-action 'self' ${[...portals].join(' ')}`,
     "base-uri 'none'",
     "frame-ancestors 'none'",
@@ -270,26 +273,26 @@ function policyFor({ redirectUris, postLogoutRedirectUris = [] }: IdentityProvid
 
 type FetchOptions = RequestInit & { dispatcher?: unknown }
 
-/** Left out: the person is still to choose. */
-type SignInAnswer = { redirectTo?: string }
+/** Without `redirectTo`, the person has not chosen yet. */
+type SignInResult = { redirectTo?: string }
 
 async function signIn(
   provider: Provider,
   people: Person[],
   req: IncomingMessage,
   res: ServerResponse,
-): Promise<SignInAnswer> {
+): Promise<SignInResult> {
   const interaction = await provider.interactionDetails(req, res)
-  const answer = async (result: InteractionResults) => ({
+  const finish = async (result: InteractionResults) => ({
     redirectTo: await provider.interactionResult(req, res, result),
   })
-  if (interaction.prompt.name === 'consent') return answer({ consent: {} })
+  if (interaction.prompt.name === 'consent') return finish({ consent: {} })
   if (req.method === 'POST') {
     const form = await readForm(req)
     if (form.has('cancel'))
-      return answer({ error: 'access_denied', error_description: 'The person cancelled the sign-in.' })
+      return finish({ error: 'access_denied', error_description: 'The person cancelled the sign-in.' })
     const person = people.find(({ id }) => id === form.get('person'))
-    if (person) return answer({ login: { accountId: person.id }, select_account: {} })
+    if (person) return finish({ login: { accountId: person.id }, select_account: {} })
   }
   return {}
 }
@@ -305,7 +308,7 @@ async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
 
 const isStaleSignIn = (error: unknown): boolean => error instanceof Error && error.name === 'SessionNotFound'
 
-/** oidc-provider has one of its own, but warns about it: here losing everything at the end is what is wanted. */
+/** oidc-provider's own in-memory adapter prints a warning. Here, losing all data at exit is intended. */
 function inMemory(): Adapter {
   const rows = new Map<string, { payload: AdapterPayload; expires: number }>()
   const findBy = (match: (payload: AdapterPayload) => boolean) => {
@@ -317,7 +320,7 @@ function inMemory(): Adapter {
   }
   return {
     async upsert(id, payload, seconds = Number.POSITIVE_INFINITY) {
-      findBy(() => false) // sweeps what has expired
+      findBy(() => false) // deletes expired rows
       rows.set(id, { payload, expires: Date.now() + seconds * 1000 })
     },
     async find(id) {

@@ -8,7 +8,7 @@ export interface StartedProvider {
   clientSecret: string
 }
 
-/** Two companies' identity providers, on the two ports behind the portal's. */
+/** The identity providers of two companies, on the two ports after the portal's. */
 export async function startIdentityProviders(
   portalPort: number,
   registration: (slug: string) => {

@@ -4,7 +4,7 @@ export interface Mail {
   text: string
 }
 
-/** Keeps the last mails instead of sending them, and says on the console where they are. */
+/** Keeps the last 20 mails instead of sending them, and prints where to read them. */
 export function createMailbox(address: string): {
   readonly mails: Mail[]
   sendMail(mail: Mail): Promise<void>

@@ -4,14 +4,19 @@ import { createClient } from 'redis'
 import type { PortalSsoOptions } from '../lib/index.ts'
 
 export interface PortalEnvironment {
+  /** `PORT`, default 3000 */
   port: number
+  /** `BASE_URL`, default `http://localhost:PORT` */
   baseUrl: string
+  /** `DATABASE_URL`, default `sqlite:portal-sso.sqlite3` */
   databaseUrl: string
+  /** `REDIS_URL`, default: sessions in this process */
   redisUrl: string | undefined
+  /** `SSO_SECRET`, default in development: created once and kept in `.portal-sso/secret` */
   secret: string | undefined
 }
 
-/** A wrong variable ends the start with a sentence. */
+/** Exits with a message if a variable is invalid. */
 export function readEnvironment(): PortalEnvironment {
   const { PORT = '3000', BASE_URL, DATABASE_URL, REDIS_URL, SSO_SECRET, NODE_ENV } = process.env
   const port = Number(PORT)
@@ -27,18 +32,18 @@ export function readEnvironment(): PortalEnvironment {
   }
 }
 
-/** Fails at start when nobody is there; later on it comes back by itself. */
+/** Exits if Redis is unreachable at start; reconnects later. */
 export async function connectRedis(url: string): Promise<NonNullable<PortalSsoOptions['redis']>> {
   let started = false
-  const again = (retries: number) => started && Math.min(retries * 100, 2000)
-  const redis = createClient({ url, socket: { reconnectStrategy: again } })
+  const reconnectDelayMs = (retries: number) => started && Math.min(retries * 100, 2000)
+  const redis = createClient({ url, socket: { reconnectStrategy: reconnectDelayMs } })
   redis.on('error', (error: Error) => started && console.error(`Redis: ${error.message}`))
   await redis.connect().catch((error: Error) => fail(`REDIS_URL: ${error.message}`))
   started = true
   return redis
 }
 
-/** Made once and kept in this folder, so that what the database holds can be read again after a restart. */
+/** Created once and kept in this folder, so that the encrypted data can be read after a restart. */
 export function developmentSecret(): string {
   const file = '.portal-sso/secret'
   if (!existsSync(file)) {

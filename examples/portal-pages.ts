@@ -1,7 +1,7 @@
-/** The example portal's own pages, so small that a template engine would be in the way. */
+/** The example portal's own pages, too small to need a template engine. */
 import type { Mail } from './mailbox.ts'
 
-/** Browsers ask for `/favicon.ico` on every page that names no icon. */
+/** Browsers request `/favicon.ico` for every page that names no icon. */
 export const icon =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#2450c8"/><path d="M8 9h16v11H8zM5 22h22v2H5z" fill="#fff"/></svg>'
 
@@ -9,7 +9,7 @@ export function homePage(user: Express.User | undefined): string {
   return page(
     'Welcome',
     `<h1>What you need to work</h1>
-<p>Laptops, phones and chairs for everybody who works here.</p>
+<p>Laptops, phones and chairs for everyone who works here.</p>
 ${
   user
     ? `<p><a class="button" href="/portal">Open the portal</a></p>`
@@ -38,8 +38,8 @@ export function portalPage(user: Express.User | undefined, path: string): string
 </table>
 <p class="small">This page is <code>${escaped(path)}</code>. Sign out and open
 <a href="/portal/requests?state=open">a deep link</a>: signing in leads back to it.</p>
-<p class="small">Where things are sent is <a href="/portal/delivery">a page that asks once more who you are</a>, unless you signed in
-within the last minute. How you sign in, and where you are signed in, is <a href="/account/security">yours to see and to change</a>.</p>
+<p class="small"><a href="/portal/delivery">Your delivery address</a> asks you to sign in again, unless you signed in within the last
+minute. Manage your sign-in methods and sessions on <a href="/account/security">your account page</a>.</p>
 ${isAda(user) ? '<p class="small">You administer this portal: <a href="/admin/sso">connect providers</a>.</p>' : ''}`,
     user,
   )
@@ -51,8 +51,8 @@ export function deliveryPage(user: Express.User | undefined): string {
     'Delivery address',
     `<h1>Delivery address</h1>
 <p>${escaped(name)}, 12 St James’s Square, London</p>
-<p class="small">Whoever finds this browser open cannot come here: the page is guarded by <code>sso.guard({ maxAge: '1m' })</code>.
-Come back in two minutes, and your identity provider asks who you are. <a href="/portal">Back to the portal</a></p>`,
+<p class="small">Another person at this unlocked browser cannot open this page: <code>sso.guard({ maxAge: '1m' })</code> protects it.
+Come back in two minutes, and your identity provider asks you to sign in again. <a href="/portal">Back to the portal</a></p>`,
     user,
   )
 }
@@ -77,7 +77,7 @@ ${problem ? `<p role="alert">${escaped(problem)}</p>` : ''}
 <p><label>Password<br><input name="password" type="password" autocomplete="current-password"></label></p>
 <p><button class="button">Log in</button></p>
 </form>
-<p class="small">The password is <code>portal</code>. While a provider is enabled it does not help.</p>`,
+<p class="small">The password is <code>portal</code>. It does not work while a provider is enabled.</p>`,
   )
 }
 

@@ -1,12 +1,4 @@
-/**
- * A whole portal on one page: a few pages of its own, a classic login, and everything of the plugin.
- *
- *   PORT          default 3000
- *   BASE_URL      default http://localhost:PORT
- *   DATABASE_URL  default sqlite:portal-sso.sqlite3
- *   REDIS_URL     left out: sessions in this process
- *   SSO_SECRET    left out: made once and kept in .portal-sso/secret, for development
- */
+/** A complete portal: a few pages, a classic login, and all features of the plugin. See `readEnvironment` for its variables. */
 import { randomBytes } from 'node:crypto'
 import express from 'express'
 import { createPortalSso, EmailTakenError, type PortalSsoOptions } from '../lib/index.ts'
@@ -25,7 +17,7 @@ import {
 
 const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
 
-// In place of a mail server, whose transport (`createTransport(…)` of nodemailer) a real portal gives here.
+// A real portal passes a nodemailer transport (`createTransport(…)`) instead.
 const mailbox = createMailbox(`${baseUrl}/mailbox`)
 
 const options: PortalSsoOptions = {
@@ -50,7 +42,7 @@ app.get('/', (req, res) => {
   res.send(homePage(req.user))
 })
 app.use('/portal', sso.guard())
-// What matters more is for who signed in a moment ago; everybody else does so once more.
+// A sensitive page: users who did not sign in within the last minute must authenticate again.
 app.get('/portal/delivery', sso.guard({ maxAge: '1m' }), (req, res) => {
   res.send(deliveryPage(req.user))
 })
@@ -58,16 +50,16 @@ app.get('/portal{/*page}', (req, res) => {
   res.send(portalPage(req.user, req.originalUrl))
 })
 
-// Who connects providers. Anybody may come in as Ada here, so on another machine nobody may.
+// Ada administers the portal. Anyone can sign in as Ada here, so the admin pages are open only on this machine.
 const onThisMachine = ['localhost', '127.0.0.1', '[::1]'].includes(new URL(baseUrl).hostname)
 app.use('/admin/sso', sso.admin({ authorize: (req) => onThisMachine && isAda(req.user) }))
 
-// Everybody's mail, for everybody to read: for trying things out on one machine, and nothing else.
+// Shows all mails to everyone. For trying things out on one machine only.
 app.get('/mailbox', (req, res) => {
   res.send(mailboxPage(mailbox.mails, req.user))
 })
 
-// The login that SSO replaces: `GET /login` comes here only while no provider is enabled.
+// The login that SSO replaces: `GET /login` arrives here only while no provider is enabled.
 app.get(['/login', '/classic-login'], (_req, res) => {
   res.send(classicLoginPage())
 })
@@ -81,14 +73,14 @@ app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async 
   req.login(user, (error) => (error ? next(error) : res.redirect('/portal')))
 })
 
-// Somebody whom the portal knows already.
+// An existing user.
 await sso.users
   .create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   .catch((error: unknown) => {
     if (!(error instanceof EmailTakenError)) throw error
   })
 
-// Its password is known to everybody: it stays on this machine.
+// The password is public, so listen on the loopback only.
 app.listen(port, '127.0.0.1', (error) => {
   if (error) fail(`PORT: the portal cannot start at ${port}: ${error.message}`)
   console.log(`\n  The portal is at ${baseUrl}\n`)
@@ -110,14 +102,14 @@ for (const { slug, displayName, issuer, clientId, clientSecret } of identityProv
   console.log(`  ${displayName} is an identity provider at ${issuer}`)
 }
 if (connected.size === 0) await sso.providers.recommend('northwind')
-// What was given to this process, the CLI is given likewise.
+// The CLI needs the same environment as this process.
 const cliCommand = [
   ...(secret === undefined ? ['SSO_SECRET=$(cat .portal-sso/secret)'] : []),
   ...(port === 3000 ? [] : [`BASE_URL=${baseUrl}`]),
   'npm run portal-sso -- providers list',
 ].join(' ')
 console.log(`
-  Open ${baseUrl}/portal and choose a provider. Ctrl-C ends it all.
+  Open ${baseUrl}/portal and choose a provider. Press Ctrl-C to stop.
   Signed in as Ada, connect providers at ${baseUrl}/admin/sso (on this machine only).
-  The CLI on this portal:  ${cliCommand}
+  Command line:  ${cliCommand}
 `)

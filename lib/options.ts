@@ -46,7 +46,7 @@ export interface PortalSsoOptions {
   mountPath?: string | undefined
   /** Path where a user without a deep link arrives after the sign-in. Default `/`. */
   homePath?: string | undefined
-  /** Who may register. Default `open`: every user with a verified e-mail address. */
+  /** The registration policy. Default `open`: every user with a verified e-mail address. */
   registration?: RegistrationPolicy | undefined
   /** Fields added to the registration form, at most 20. Default none. */
   registrationFields?: RegistrationField[] | undefined
@@ -81,7 +81,7 @@ export interface PortalSsoOptions {
    * share the proxy's address. `false`: something in front of the portal already limits requests.
    */
   rateLimits?: Partial<RateLimits> | false | undefined
-  /** What is stored of each event, and for how long. */
+  /** How much of each event is stored, and for how long. */
   events?: Partial<EventSettings> | undefined
   /** A logger such as pino's. Default: one line of JSON per message on stderr. */
   logger?: Logger | undefined
@@ -146,11 +146,11 @@ const publicOrigin =
   'write the public origin such as `https://portal.example.com`, without a path; http only for localhost'
 const origin = z.string().refine(isOrigin, publicOrigin)
 const longSecret = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
-// The command line reads several from one variable, with spaces between them.
+// The command line reads several secrets from one variable, separated by spaces.
 const secret = z
   .string({ error: longSecret })
   .min(32, longSecret)
-  .regex(/^\S*$/, 'leave the spaces out: `portal-sso` takes what follows one for another secret')
+  .regex(/^\S*$/, 'remove the spaces: `portal-sso` reads several secrets, separated by spaces')
 const loopback = ['127.0.0.0/8', '::1']
 const perMinute = z.number().int().positive().max(1_000_000)
 const writeAddress = 'write an address such as `admin@example.com`, or several in an array'
@@ -200,8 +200,8 @@ const schema = z.strictObject({
       }),
     )
     .max(20)
-    .refine(haveOptions, 'a select takes `options`: write those that can be chosen')
-    .refine(haveOwnNames, 'two fields have the same name: write another one')
+    .refine(haveOptions, 'a select needs `options`')
+    .refine(haveOwnNames, 'two fields have the same name')
     .default([]),
   registrationTerms: z.string().min(1).optional(),
   session: z
@@ -226,7 +226,7 @@ const schema = z.strictObject({
       support: z.string().max(200).optional(),
     })
     .prefault({}),
-  viewsDir: z.string().refine(isFolder, 'write the path of a folder that is there').optional(),
+  viewsDir: z.string().refine(isFolder, 'write the path of an existing folder').optional(),
   classicLogin: z
     .strictObject(
       { allow: functionSchema<(req: Request) => boolean>('(req) => boolean') },
@@ -287,8 +287,8 @@ const schema = z.strictObject({
 
 const kinds: Record<string, string> = { array: 'an array', int: 'a whole number', object: 'an object' }
 
-/** A sentence for what the schema has none of its own for. It never quotes a value: that may be a secret. */
-function whatToWrite(issue: z.core.$ZodRawIssue): string | undefined {
+/** Message for schema rules that have none of their own. Never quotes a value, which may be a secret. */
+function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       return `write ${kinds[issue.expected] ?? `a ${issue.expected}`}`
@@ -321,9 +321,9 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 }
 
-/** @throws ConfigurationError with a sentence for every option that is wrong */
+/** @throws ConfigurationError with a sentence for every invalid option */
 export function readOptions(options: PortalSsoOptions): Settings {
-  const result = schema.safeParse(options, { error: whatToWrite })
+  const result = schema.safeParse(options, { error: describeIssue })
   if (!result.success) {
     const sentences = result.error.issues.map(
       ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,
@@ -333,7 +333,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
   const { secret: secrets, classicLogin, ...settings } = result.data
   const adminMail = settings.adminMail === undefined ? [] : [settings.adminMail].flat()
   if (adminMail.length > 0 && !settings.mailer)
-    throw new ConfigurationError('createPortalSso: adminMail: give a `mailer` too, or nothing is sent')
+    throw new ConfigurationError('createPortalSso: adminMail: requires the option `mailer`')
   const origins = typeof settings.baseUrl === 'string' ? [settings.baseUrl] : Object.values(settings.baseUrl)
   const secure = origins.every((each) => each.startsWith('https:'))
   if (!secure && origins.some((each) => each.startsWith('https:')))
@@ -347,7 +347,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
     throw new ConfigurationError(
       `createPortalSso: session.portals.${unknown[0]}: write the name of a portal of \`baseUrl\``,
     )
-  // A portal that is itself on this machine is one under development, and so are its providers.
+  // A portal on the loopback is in development, and its providers may be on the loopback, too.
   const onLoopback = origins.every((each) => isLoopback(new URL(each).hostname))
   return {
     ...settings,
@@ -365,12 +365,12 @@ export function readOptions(options: PortalSsoOptions): Settings {
     adminMail,
     secure,
     secrets: [secrets].flat() as [string, ...string[]],
-    // The operator's own word, but never by accident: only `true` opens.
+    // Only `true` opens the classic login, so that a promise or another truthy value does not open it by accident.
     allowsClassic: (req) => classicLogin.allow(req) === true,
   }
 }
 
-/** Whether it is an https origin, or an http one of this machine. */
+/** True for an https origin, or an http origin on the loopback. */
 export function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false
   const url = new URL(text)

@@ -15,7 +15,7 @@ import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in.ts'
 
-/** What administrators and code do in one portal. Every method takes `{ portal, actor }` as its last argument. */
+/** The actions of administrators and code in one portal. Every method takes `{ portal, actor }` as its last argument. */
 export class PortalApi {
   /** Connects and manages providers. */
   readonly providers: ProvidersApi

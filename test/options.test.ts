@@ -69,7 +69,7 @@ describe('a wrong option is named, with what to write instead:', () => {
     [{ secret: 'too short' }, `secret: ${random}`],
     [
       { secret: 'a secret in which there are some spaces' },
-      'secret: leave the spaces out: `portal-sso` takes what follows one for another secret',
+      'secret: remove the spaces: `portal-sso` reads several secrets, separated by spaces',
     ],
     [{ secret: [] }, `secret: ${random}`],
     [{ secret: [testSecret, 'short'] }, `secret.1: ${random}`],
@@ -110,7 +110,7 @@ describe('a wrong option is named, with what to write instead:', () => {
     [{ registrationFields: {} }, 'registrationFields: write an array'],
     [
       { registrationFields: [{ name: 'team', label: 'Team', type: 'select' }] },
-      'registrationFields: a select takes `options`',
+      'registrationFields: a select needs `options`',
     ],
     [
       {
@@ -121,7 +121,7 @@ describe('a wrong option is named, with what to write instead:', () => {
       },
       'registrationFields: two fields have the same name',
     ],
-    [{ viewsDir: '/nowhere' }, 'viewsDir: write the path of a folder that is there'],
+    [{ viewsDir: '/nowhere' }, 'viewsDir: write the path of an existing folder'],
     [{ session: { idleMinutes: 0 } }, 'session.idleMinutes: write a number above 0'],
     [{ session: { idleMinutes: 5000 } }, 'session.idleMinutes: write a number of at most 1440'],
     [{ session: { idleMinutes: '30' } }, 'session.idleMinutes: write a number'],

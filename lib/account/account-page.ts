@@ -8,7 +8,7 @@ import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
 import type { SignInMethods } from './sign-in-methods.ts'
 
-/** What happened a moment ago. It comes from the query, so only these words are accepted. */
+/** Outcome of the previous action. It comes from the query string, so only these words are accepted. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
 export type Notice = (typeof notices)[number]
 

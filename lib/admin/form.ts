@@ -29,7 +29,7 @@ export interface FormField {
 /** A control of the table of settings. */
 export type SettingField = FormField & { name: SettingName; section: Setting['section'] }
 
-/** Entered values by field name, kept so that a mistake loses nothing. */
+/** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
 
 /** Field name → what to enter instead. */
@@ -151,7 +151,7 @@ export function readSettingsForm(form: unknown, fields: readonly SettingField[])
   return { settings, empty, errors }
 }
 
-/** @returns what to enter instead, as a sentence, or the value */
+/** @returns the value, or a sentence that explains the mistake */
 function readField({ name, control }: SettingField, text: string): { value: unknown } | string {
   const entered = control === 'parameters' ? readParameters(text) : control === 'list' ? readList(text) : text
   if (entered instanceof ManagementError) return sentence(entered.message)

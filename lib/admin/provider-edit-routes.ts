@@ -59,7 +59,7 @@ export function providerEditRoutes(context: AdminContext): Router {
 
 interface ShownForm extends FilledForm {
   provider: Provider
-  /** Somebody else has saved in between. */
+  /** Another administrator has saved in between. */
   conflict?: boolean
 }
 

@@ -83,7 +83,7 @@ async function dispatch(
   }
 }
 
-/** What the page of a refused response needs to offer another attempt. */
+/** Data with which the page of a refused response offers another attempt. */
 function retryContext(
   { purpose, reauthentication, returnTo }: CompletedAttempt,
   { core: { urls } }: CallbackModules,

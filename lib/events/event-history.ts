@@ -10,7 +10,7 @@ export interface StoredEvent {
   id: string
   /** When it happened. ISO 8601, with milliseconds. */
   at: string
-  /** What happened. */
+  /** Kind of the event. */
   kind: EventKind
   /** Name of the portal. */
   portal: string
@@ -20,7 +20,7 @@ export interface StoredEvent {
   provider: string | undefined
   /** The reference on the user's page and in the log. */
   reference: string | undefined
-  /** Who did it, such as the id of a user, `cli` or `code`. */
+  /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string | undefined
   /** The client's address, as far as the option `events.clientAddress` keeps it. */
   clientAddress: string | undefined
@@ -50,7 +50,7 @@ export interface EventFilter {
 
 /** How a provider is used, from its events. */
 export interface Activity {
-  /** ISO 8601. `undefined`: nobody has signed in yet. */
+  /** ISO 8601. `undefined`: no user has signed in yet. */
   lastSignInAt: string | undefined
   /** Number of sign-ins in the last 30 days. */
   signIns: number
@@ -93,7 +93,7 @@ const activityDays = 30
 /** Limits the search for one detail among the newest events of a provider. */
 const maxSearchedEvents = 1000
 
-/** Limit of one export: a spreadsheet holds a million rows, but nobody reads them. */
+/** Limit of one export: a spreadsheet holds a million rows, but no one reads that many. */
 export const maxExportedEvents = 100_000
 
 /** Reads the stored events. An index serves every query: there may be millions of rows. */

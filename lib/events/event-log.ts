@@ -9,7 +9,7 @@ import type { Core } from '../web/core.ts'
 import { clientNetwork } from '../web/request.ts'
 import type { EventKind, EventOf, PortalEvent } from './event-types.ts'
 
-/** What is stored of each event. */
+/** How much of each event is stored, and for how long. */
 export interface EventSettings {
   /** How much of a client's address is stored. Default `shortened`: its /24 network, of IPv6 its /48. */
   clientAddress: 'full' | 'shortened' | 'none'

@@ -2,7 +2,7 @@ import type { ProblemCode } from '../shared/errors.ts'
 
 /** Fields of every event. No event contains a token, a code or a secret. */
 export interface EventFields<Kind extends string> {
-  /** What happened. */
+  /** Kind of the event. */
   kind: Kind
   /** Name of the portal. */
   portal: string
@@ -22,7 +22,7 @@ export interface UserEventFields<Kind extends string> extends EventFields<Kind> 
 export interface ProviderEventFields<Kind extends string> extends EventFields<Kind> {
   /** Slug of the provider. */
   provider: string
-  /** Who did it: the id of a user, `cli` or `code`. */
+  /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
 }
 
@@ -41,7 +41,7 @@ export interface SessionsEndedEvent extends EventFields<'sessions-ended'> {
   userId?: string | undefined
   /** Slug of the provider, if the sessions that started with one provider ended. */
   provider?: string | undefined
-  /** Who did it: the id of a user, `cli` or `code`. */
+  /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
   /** Number of ended sessions. */
   detail: { sessions: number }
@@ -132,7 +132,7 @@ export interface ProviderSignInTestedEvent extends ProviderEventFields<'provider
 
 /** Break-glass access: one browser may use the classic login although a provider is enabled. */
 export interface BreakGlassEvent extends EventFields<'break-glass'> {
-  /** Who created the link: the id of a user, `cli` or `code`. */
+  /** Id of the user who created the link, or `cli:<system user>` or `code`. */
   actor: string
   /** `made`: the link was created. `used`: a browser at `clientAddress` opened it. */
   detail: { step: 'made' | 'used' }
@@ -143,7 +143,7 @@ export interface ProviderRemovedEvent extends ProviderEventFields<'provider-remo
 
 /** Client secrets and keys were encrypted with the portal's new secret. */
 export interface SecretsRotatedEvent extends EventFields<'secrets-rotated'> {
-  /** Who did it: the id of a user, `cli` or `code`. */
+  /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
   /** Number of providers. */
   detail: { providers: string }

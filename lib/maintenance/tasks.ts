@@ -27,7 +27,7 @@ export function createMaintenance(
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
     'purge removed providers': () => purgeRemovedProviders(core, events),
     'delete sessions': () => deleteInBatches(knex, 'sso_sessions', 'expires_at', HOUR),
-    // The limits on mails count those of the last hour.
+    // The mail limits count the codes of the last hour.
     'delete codes': () => deleteInBatches(knex, 'sso_email_verifications', 'sent_at', 2 * HOUR),
     'delete logout tokens': () => deleteInBatches(knex, 'sso_logout_tokens', 'expires_at', HOUR),
     'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),

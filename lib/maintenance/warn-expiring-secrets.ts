@@ -28,7 +28,7 @@ interface WarningModules {
   adminMail: readonly string[]
 }
 
-/** Nobody can sign in with an expired client secret. Warns in the log, as an event and by mail, once for each threshold. */
+/** No user can sign in with an expired client secret. Warns in the log, as an event and by mail, once for each threshold. */
 export async function warnExpiringSecrets(core: Core, modules: WarningModules): Promise<void> {
   const deadline = Date.now() + runTimeoutMs
   let lastId = ''
@@ -97,7 +97,7 @@ async function warn(
 
 function dueWarning(provider: Provider, last: Warning | null): Warning | undefined {
   const { enabled, clientAuthentication, retireAt, clientSecretExpiresAt: end } = provider
-  // Nobody needs the secret of a provider that is not in use.
+  // The secret of a provider that is not in use is not needed.
   if (!enabled || !clientAuthentication.startsWith('client_secret')) return undefined
   if (end === undefined || (retireAt !== undefined && retireAt < end)) return undefined
   const daysLeft = (Date.parse(end) - Date.now()) / DAY

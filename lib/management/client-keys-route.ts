@@ -9,8 +9,8 @@ import { asyncHandler } from '../web/handler.ts'
 const maxAgeSeconds = 300
 
 /**
- * `GET /login/:provider/jwks.json`: the public keys of `private_key_jwt` (OpenID Connect Core 9). A disabled provider has them
- * too: it reads them before it is enabled.
+ * `GET /login/:provider/jwks.json`: the public keys of `private_key_jwt` (OpenID Connect Core 9). Served for disabled
+ * providers, too: they fetch the keys before they are enabled.
  */
 export function clientKeysRoute(
   { portalOf }: Core,

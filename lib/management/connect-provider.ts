@@ -39,7 +39,7 @@ export async function connectProvider(
   const detail = {
     issuer: provider.issuer,
     enabled: String(enabled),
-    // Enabled without a test sign-in, on the operator's responsibility.
+    // The operator enabled it without a test sign-in.
     ...(enabled && { testSignIn: 'overridden' as const }),
   }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })

@@ -86,7 +86,7 @@ const maxTestAgeHours = 12
 
 /**
  * The first provider of a portal replaces the classic login: with a wrong one, its administrator would be locked out with
- * everybody else. So its test sign-in must be recent and end with an existing user.
+ * all users. So its test sign-in must be recent and end with an existing user.
  *
  * @param first whether no other provider of the portal is enabled
  * @throws ManagementError `not_allowed` that says what to do
@@ -96,17 +96,17 @@ export function assertTestedSignIn(
   first: boolean,
 ): void {
   const instead = `run a test sign-in (admin pages, or \`portal-sso providers test-sign-in ${slug}\`), or enable it without one on purpose`
-  const refused = (message: string) => new ManagementError('not_allowed', message)
+  const notAllowed = (message: string) => new ManagementError('not_allowed', message)
   if (testSignInAt === undefined)
-    throw refused(`no test sign-in has passed with the current settings of "${slug}": ${instead}`)
+    throw notAllowed(`no test sign-in has passed with the current settings of "${slug}": ${instead}`)
   if (!first) return
   const lockOut = 'it would be the only sign-in method and replace the classic login'
   if (Date.now() - Date.parse(testSignInAt) > maxTestAgeHours * HOUR)
-    throw refused(
+    throw notAllowed(
       `the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`,
     )
   if (testSignInUserId === undefined)
-    throw refused(
+    throw notAllowed(
       `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and the portal knows, or enable it without a test sign-in on purpose`,
     )
 }

@@ -59,13 +59,13 @@ export async function importProviders(
   const steps = await planImport(context, text, options)
   const results: ImportResult[] = []
   for (const { run, ...step } of steps) {
-    if (!options.dryRun && run) Object.assign(step, await failureOf(run))
+    if (!options.dryRun && run) Object.assign(step, await reportFailure(run))
     results.push(step)
   }
   return results
 }
 
-/** The whole file is validated before any of it is applied. */
+/** Validates the whole file before any of it is applied. */
 async function planImport(
   context: ManagementContext,
   text: string,
@@ -105,7 +105,7 @@ function connectStep(
   const input: ProviderInput = { ...withoutCodeOnly(settings), ...given, slug, preset, enabled: false }
   if (needsSecret(readInput(input).settings)) {
     const reason = named
-      ? `its client secret is missing; to read it from ${named}, as the file says, give that reference in \`clientSecrets\``
+      ? `its client secret is missing; to read it from ${named}, as in the file, give that reference in \`clientSecrets\``
       : 'its client secret is missing'
     return { slug, outcome: 'failed', needsSecret: true, reason }
   }
@@ -120,7 +120,7 @@ function updateStep(
 ): Step {
   const { slug } = existing
   const fileChanges = changesIn(inFile, given)
-  const differences = differencesOf(existing, fileChanges)
+  const differences = listDifferences(existing, fileChanges)
   const nothing = Object.keys(differences).length === 0 && Object.keys(given).length === 0
   if (!options.update || nothing) return { slug, outcome: 'unchanged', changes: differences }
   if (inFile.preset !== existing.preset)
@@ -128,7 +128,7 @@ function updateStep(
       'conflict',
       `is connected with the preset ${existing.preset} here, and has ${inFile.preset} in the file: remove it first`,
     )
-  const reason = refusalOf(fileChanges, existing, differences)
+  const reason = findRefusal(fileChanges, existing, differences)
   if (reason !== undefined) return { slug, outcome: 'failed', changes: differences, reason }
   const { version } = existing
   const run = () => updateProvider(context, slug, { ...fileChanges, ...given }, { ...options, version })
@@ -145,8 +145,8 @@ function withoutCodeOnly(settings: ProviderInFile['settings']): ProviderChanges 
   return Object.fromEntries(Object.entries(settings).filter(([name]) => !codeOnly.includes(name)))
 }
 
-/** Why a file may not change this: its author could sign in as anyone, or receive a client secret. */
-function refusalOf(
+/** Returns why a file may not make these changes: its author could sign in as anyone, or receive a client secret. */
+function findRefusal(
   fileChanges: ProviderChanges,
   existing: Provider,
   differences: NonNullable<ImportResult['changes']>,
@@ -156,12 +156,12 @@ function refusalOf(
     : []
   // A draft is reviewed and tested before it is enabled.
   if (trust.length > 0)
-    return `a file cannot change whose identities are trusted (${trust.join(', ')}) while the provider is enabled: disable it first, or change that by hand`
+    return `a file cannot change whose identities are trusted (${trust.join(', ')}) while the provider is enabled: disable it first, or change it manually`
   try {
     assertMayReference(readChanges(fileChanges), 'file', existing)
     return undefined
   } catch (error) {
-    return reasonOf(error)
+    return formatReason(error)
   }
 }
 
@@ -179,7 +179,7 @@ function needsSecret(settings: ProviderSettings): boolean {
   )
 }
 
-function differencesOf(here: Provider, inFile: ProviderChanges): NonNullable<ImportResult['changes']> {
+function listDifferences(here: Provider, inFile: ProviderChanges): NonNullable<ImportResult['changes']> {
   const now: Record<string, unknown> = { ...settingsOf(here) }
   const then: Record<string, unknown> = readChanges(inFile)
   const names = Object.keys(inFile).filter(
@@ -190,15 +190,15 @@ function differencesOf(here: Provider, inFile: ProviderChanges): NonNullable<Imp
   )
 }
 
-async function failureOf(run: () => Promise<unknown>): Promise<Partial<ImportResult>> {
+async function reportFailure(run: () => Promise<unknown>): Promise<Partial<ImportResult>> {
   try {
     await run()
     return {}
   } catch (error) {
-    return { outcome: 'failed', reason: reasonOf(error) }
+    return { outcome: 'failed', reason: formatReason(error) }
   }
 }
 
-function reasonOf(error: unknown): string {
+function formatReason(error: unknown): string {
   return error instanceof ManagementError ? error.message : describeError(error)
 }

@@ -62,7 +62,7 @@ export function readProviderFile(text: string): ProviderFile {
       `the file has version ${JSON.stringify(head.data.version)?.slice(0, 40)}; this portal reads version ${fileVersion}`,
     )
   const file = parse(fileSchema, value)
-  const issues = [...duplicates(file.providers), ...file.providers.flatMap(misplaced)]
+  const issues = [...findDuplicates(file.providers), ...file.providers.flatMap(findMisplaced)]
   if (issues.length > 0) throw new ManagementError('invalid', issues)
   return file
 }
@@ -80,7 +80,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-function duplicates(providers: readonly ProviderInFile[]): Issue[] {
+function findDuplicates(providers: readonly ProviderInFile[]): Issue[] {
   const slugs = providers.map(({ slug }) => slug)
   return [...new Set(slugs.filter((slug, at) => slugs.indexOf(slug) !== at))].map((path) => ({
     path,
@@ -88,7 +88,7 @@ function duplicates(providers: readonly ProviderInFile[]): Issue[] {
   }))
 }
 
-function misplaced({ slug, settings }: ProviderInFile): Issue[] {
+function findMisplaced({ slug, settings }: ProviderInFile): Issue[] {
   return Object.keys(settings)
     .filter((name) => !Object.hasOwn(settingsTable, name) || isSecret(name))
     .map((name) => ({

@@ -46,7 +46,7 @@ const inputSchema = z.looseObject({
   tenant: z.string().optional(),
 })
 
-/** @throws ManagementError `invalid` with an issue for everything that is wrong */
+/** @throws ManagementError `invalid` with an issue for every mistake */
 export function readInput(input: ProviderInput): ReadInput {
   const { slug, preset: name, enabled, answers, tenant, ...given } = parse(inputSchema, input)
   const preset = presetOf(name) as Preset
@@ -61,7 +61,7 @@ export function readInput(input: ProviderInput): ReadInput {
       displayName: name === 'generic' ? slug : preset.displayName,
       ...(answered && preset.settings?.(answered)),
       ...preset.defaults,
-      ...defined(given),
+      ...withoutUndefined(given),
     }),
   )
   assertFits(name, settings)
@@ -119,31 +119,31 @@ export function readChanges(changes: ProviderChanges): Partial<ProviderSettings>
     if (!result) issues.push({ path: name, message: 'is not a setting' })
     else if (result.success) read[name] = result.data
     else if (value === null) issues.push({ path: name, message: 'is required' })
-    else issues.push(...issuesOf(result.error, name))
+    else issues.push(...listIssues(result.error, name))
   }
-  if (issues.length > 0) throw new ManagementError('invalid', sanitized(issues))
+  if (issues.length > 0) throw new ManagementError('invalid', sanitizeIssues(issues))
   return read
 }
 
-/** Without the values: only their names leave the process. */
+/** Returns the names of secrets, without their values. */
 export const secretsIn = (settings: object): string[] => Object.keys(settings).filter(isSecret)
 
-/** @throws ManagementError `invalid` with an issue for everything that is wrong */
+/** @throws ManagementError `invalid` with an issue for every mistake */
 export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  throw new ManagementError('invalid', sanitized(issuesOf(result.error)))
+  throw new ManagementError('invalid', sanitizeIssues(listIssues(result.error)))
 }
 
-function issuesOf(error: z.ZodError, name?: string): Issue[] {
+function listIssues(error: z.ZodError, name?: string): Issue[] {
   return error.issues.map(({ path, message }) => ({
     path: [...(name === undefined ? [] : [name]), ...path].join('.') || undefined,
     message,
   }))
 }
 
-/** Names may come from a file: a line break in one would forge a line of its own in a terminal. */
-function sanitized(issues: readonly Issue[]): Issue[] {
+/** Names may come from a file: a line break in one could forge a line in the terminal. */
+function sanitizeIssues(issues: readonly Issue[]): Issue[] {
   return issues.map(({ path, message }) => ({
     path: path && sanitizeText(path, 100),
     message: sanitizeText(message),
@@ -154,6 +154,6 @@ function withoutNull(settings: object): object {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null))
 }
 
-function defined(value: object): object {
+function withoutUndefined(value: object): object {
   return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined))
 }

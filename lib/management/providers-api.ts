@@ -62,8 +62,8 @@ export class ProvidersApi {
   }
 
   /**
-   * Checks the input, discovers the provider, tests the connection and saves. Everybody can use it at once, unless
-   * `enabled: false`.
+   * Checks the input, discovers the provider, tests the connection and saves. Users can sign in with it at once,
+   * unless `enabled: false`.
    *
    * @throws ManagementError `invalid`, `conflict`, `test_failed` (with `checks`), `not_allowed`; nothing is saved then
    */
@@ -234,7 +234,7 @@ export class ProvidersApi {
     return resolveActOptions(options, this.#portal)
   }
 
-  /** With the other encoding nobody could sign in, so the new version disturbs nobody. */
+  /** With the other encoding no user could sign in, so the new version interrupts no sign-in. */
   async #saveEncoding(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
     if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
     const { events, providersTable } = this.#context

@@ -55,7 +55,7 @@ export async function providerUsage(
   return { people, onlyWayIn: await countUsers(linked.whereNotExists(otherMethod)) }
 }
 
-/** Identities of a provider, also from before it was connected again under another id. */
+/** Selects the identities of a provider, also those from before it was removed and connected again under another id. */
 function linkedThrough(knex: Knex, { portal, id, issuer }: Provider): Knex.QueryBuilder {
   return knex('sso_identities as linked')
     .where('linked.portal', portal)

@@ -20,7 +20,7 @@ const sealedColumns = ['client_secret', 'client_keys'] as const
  * instances run with both secrets. It may be repeated: rows that are already current stay as they are.
  *
  * @returns how many rows were encrypted again
- * @throws ManagementError when a value opens under none of the secrets; then nothing changes. Removed providers are skipped
+ * @throws ManagementError when a value cannot be decrypted with any of the secrets; then nothing changes. Removed providers are skipped
  */
 export async function rotateSecrets(
   { events, knex, providersTable }: ManagementContext,
@@ -28,7 +28,7 @@ export async function rotateSecrets(
 ): Promise<{ providers: number }> {
   const portals = await knex.transaction(async (transaction) => {
     const rows = () => transaction('sso_providers')
-    // Locks all rows in every database: a concurrent writer waits, and then overwrites ours with what is newer.
+    // Locks all rows in every database: a concurrent writer waits, and then overwrites our values with newer ones.
     await rows().update({ id: transaction.ref('id') })
     const all: SealedRow[] = await rows().select('id', 'portal', 'slug', 'removed_at', ...sealedColumns)
     const changed: string[] = []
@@ -72,8 +72,8 @@ async function open(
     if (removed_at !== null) return undefined
     throw new ManagementError(
       'conflict',
-      `a client secret or key of "${slug}" in the portal "${portal}" opens under none of the secrets, so nothing was ` +
-        'changed: add the secret that it was encrypted under (secret: [new, old]), or set the client secret again',
+      `a client secret or key of "${slug}" in the portal "${portal}" cannot be decrypted with any of the secrets, so nothing was ` +
+        'changed: add the secret that it was encrypted with (secret: [new, old]), or set the client secret again',
       { cause },
     )
   }

@@ -58,7 +58,7 @@ export interface ProviderTest {
 export async function testProvider(input: TestInput, http: HttpClients): Promise<ProviderTest> {
   const clock = createClock(http.clientFor('candidate', input))
   const { metadata, checks: reached } = await reach(input, clock.outbound)
-  if (!metadata) return sanitized({ checks: reached })
+  if (!metadata) return sanitizeChecks({ checks: reached })
   const clientAuthentication = input.clientAuthentication ?? chooseAuthentication(metadata, input)
   const signingAlgorithm = input.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
   const authentication = checkAuthentication(metadata, clientAuthentication, input)
@@ -80,7 +80,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
     ...checkLogout(metadata),
     clock.check(),
   ]
-  return sanitized({
+  return sanitizeChecks({
     checks,
     issuer: metadata.issuer,
     clientAuthentication,
@@ -90,8 +90,8 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   })
 }
 
-/** Checks are stored and shown: what a provider reports about itself becomes one line of bounded length. */
-function sanitized(test: Omit<ProviderTest, 'ok'>): ProviderTest {
+/** Shortens the provider's text to one line of bounded length, because checks are stored and shown. */
+function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
   const checks = test.checks.map(({ message, hint, ...check }) => ({
     ...check,
     message: sanitizeText(message, 500),

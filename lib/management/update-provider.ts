@@ -38,20 +38,20 @@ export async function updateProvider(
   const { urls, events, outbound, providersTable } = context
   const provider = await providersTable.get(portal, slug)
   if (version !== undefined && version !== provider.version)
-    throw new ManagementError('conflict', `"${slug}" was changed by somebody else: look at it and try again`)
+    throw new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
   const entered = readChanges(changes)
   assertMayReference(entered, source, provider)
-  const changed = withOneSecret(entered, provider)
+  const changed = keepOneSecret(entered, provider)
   const asked = { ...settingsOf(provider), ...changed } as ProviderSettings
   assertFits(provider.preset, asked)
-  const clientSecret = await secretFor(context, provider, changed, asked.clientSecretReference)
+  const clientSecret = await resolveSecret(context, provider, changed, asked.clientSecretReference)
   const test = {
     preset: provider.preset,
     redirectUri: urls.callback(slug, portal),
-    signingKey: await signingKeyFor(context, provider, asked),
+    signingKey: await resolveSigningKey(context, provider, asked),
   }
   const { settings, keyAlgorithm, checks } = await testAndResolve({ ...asked, clientSecret }, test, outbound)
-  const clientKeys = keyAlgorithm && (await firstKey(context, provider, keyAlgorithm))
+  const clientKeys = keyAlgorithm && (await createFirstKey(context, provider, keyAlgorithm))
   const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
   const updated = await providersTable.update(provider, settings, { clientSecret: secret, clientKeys })
   await providersTable.recordConnectionTest(updated, checks)
@@ -61,7 +61,7 @@ export async function updateProvider(
 }
 
 /** A new secret replaces a reference, and a new reference replaces the secret. */
-function withOneSecret(
+function keepOneSecret(
   changed: Partial<ProviderSettings>,
   before: Pick<Provider, 'clientSecretReference'>,
 ): Partial<ProviderSettings> {
@@ -76,7 +76,7 @@ function withOneSecret(
  * Attacker: an administrator, or the author of an imported file, who changes the issuer or the certificates that identify it,
  * to receive the stored secret. The whole issuer counts, not its origin: on shared hosts each issuer names its own endpoints.
  */
-async function secretFor(
+async function resolveSecret(
   { providersTable }: ManagementContext,
   provider: Provider,
   changed: Partial<ProviderSettings>,
@@ -87,7 +87,7 @@ async function secretFor(
   // The reference is removed, and a provider that has one has no stored secret.
   if (provider.clientSecretReference !== undefined) return undefined
   const stored = await providersTable.clientSecret(provider)
-  const moved = newRecipient(provider, changed)
+  const moved = findNewRecipient(provider, changed)
   if (stored !== undefined && moved !== undefined)
     throw new ManagementError('invalid', [
       {
@@ -98,8 +98,8 @@ async function secretFor(
   return stored
 }
 
-/** A changed setting that decides who receives the client secret. A lost or added last slash is no change. */
-function newRecipient(provider: Provider, changed: Partial<ProviderSettings>): SettingName | undefined {
+/** Finds a changed setting that decides which server receives the client secret. A trailing slash makes no difference. */
+function findNewRecipient(provider: Provider, changed: Partial<ProviderSettings>): SettingName | undefined {
   const normalized = (name: SettingName, value: unknown) =>
     name === 'issuer' ? new URL(String(value)).href.replace(/\/$/, '') : value
   return settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient).find(
@@ -109,20 +109,20 @@ function newRecipient(provider: Provider, changed: Partial<ProviderSettings>): S
   )
 }
 
-/** Assertions that the key signs go to nobody else than before. A provider that used another method does not know the key yet. */
-async function signingKeyFor(
+/** Signs the test only if its recipient stays the same. A provider that used another method does not know the key yet. */
+async function resolveSigningKey(
   { providersTable }: ManagementContext,
   provider: Provider,
   asked: ProviderSettings,
 ): Promise<TestInput['signingKey']> {
   const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
-  if (!stays || newRecipient(provider, asked) !== undefined) return undefined
+  if (!stays || findNewRecipient(provider, asked) !== undefined) return undefined
   const keys = await providersTable.clientKeys(provider)
   return () => signingKeyOf(keys, Date.now())
 }
 
-/** Existing keys stay: the provider has read them. */
-async function firstKey(
+/** Existing keys stay, because the provider has fetched them. */
+async function createFirstKey(
   { providersTable }: ManagementContext,
   provider: Provider,
   algorithm: ClientKeyAlgorithm,
@@ -131,10 +131,10 @@ async function firstKey(
   return keys.length > 0 ? undefined : [await makeClientKey(algorithm, Date.now())]
 }
 
-/** Characters of `before` and `after`, as JSON; an event takes a thousand. */
+/** Maximum length of `before` and `after` as JSON. The event log truncates at 1000 characters. */
 const maxDetailLength = 900
 
-/** Old and new values; of a secret only that it changed. */
+/** Describes old and new values for the event log. Of a secret it contains only the name. */
 function describeChanges(before: Provider, after: Provider, secretNames: readonly string[]) {
   const names = changedSettings(before, settingsOf(after)) as (keyof Provider)[]
   // Each setting gets an equal share of the event, so that a long value does not hide the others.

@@ -21,11 +21,11 @@ const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
  */
 export function createAddressRules(allowed: readonly string[]): AddressRules {
   const ranges = allowed.map((text) =>
-    ipaddr.isValidCIDR(text) ? ipaddr.parseCIDR(text) : single(ipaddr.process(text)),
+    ipaddr.isValidCIDR(text) ? ipaddr.parseCIDR(text) : singleAddressRange(ipaddr.process(text)),
   )
   return (text) => {
     if (!ipaddr.isValid(text)) return false
-    const address = embedded(ipaddr.process(text))
+    const address = unwrapNat64(ipaddr.process(text))
     const isAllowed = ranges.some(
       ([range, bits]) => range.kind() === address.kind() && address.match(range, bits),
     )
@@ -48,11 +48,11 @@ function isPublic(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
 }
 
 /** In an IPv6-only network every IPv4 address is translated (NAT64): judge the IPv4 address inside. */
-function embedded(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
+function unwrapNat64(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   const isTranslated = address instanceof ipaddr.IPv6 && address.match(nat64)
   return isTranslated ? ipaddr.fromByteArray(address.toByteArray().slice(12)) : address
 }
 
-function single(address: ipaddr.IPv4 | ipaddr.IPv6): [ipaddr.IPv4 | ipaddr.IPv6, number] {
+function singleAddressRange(address: ipaddr.IPv4 | ipaddr.IPv6): [ipaddr.IPv4 | ipaddr.IPv6, number] {
   return [address, address.kind() === 'ipv4' ? 32 : 128]
 }

@@ -34,7 +34,7 @@ function fromQuery(req: Request): URLSearchParams {
   const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
   // RFC 6749, 3.1: no parameter twice. Two readers could otherwise use different values.
   for (const name of parameters.keys()) {
-    if (parameters.getAll(name).length > 1) throw duplicate(name)
+    if (parameters.getAll(name).length > 1) throw duplicateParameterError(name)
   }
   return parameters
 }
@@ -42,13 +42,13 @@ function fromQuery(req: Request): URLSearchParams {
 function fromForm(body: unknown): URLSearchParams {
   const parameters = new URLSearchParams()
   for (const [name, value] of Object.entries((body ?? {}) as Record<string, unknown>)) {
-    if (typeof value !== 'string') throw duplicate(name)
+    if (typeof value !== 'string') throw duplicateParameterError(name)
     parameters.set(name, value)
   }
   return parameters
 }
 
-function duplicate(name: string): PortalSsoError {
+function duplicateParameterError(name: string): PortalSsoError {
   return new PortalSsoError(
     'response_malformed',
     `the parameter ${JSON.stringify(name.slice(0, 40))} was sent twice`,

@@ -59,7 +59,7 @@ function restrictKeysToIssuer(
 interface Tenant {
   /** that the tokens must name */
   issuer: string
-  /** returns the token response again where the code has been exchanged already */
+  /** returns the existing token response if the code has already been exchanged */
   send?: client.CustomFetch
 }
 
@@ -97,7 +97,7 @@ async function peekTenant(
     return response
   }
   const failure: unknown = await client.authorizationCodeGrant(configuration, received, { ...checks }).then(
-    () => new CheckError('iss', 'the ID token names the issuer of no tenant (iss)'),
+    () => new CheckError('iss', 'the ID token does not name the issuer of a tenant (iss)'),
     (error: unknown) => error,
   )
   if (latest?.status !== 200) throw failure

@@ -42,7 +42,7 @@ export function createAgents(
     return (options, callback) => {
       const literal = withoutBrackets(options.hostname)
       // Node does not call `lookup` for a literal address.
-      if (isIP(literal) && !isAllowed(literal)) callback(notPublic(literal), null)
+      if (isIP(literal) && !isAllowed(literal)) callback(notPublicError(literal), null)
       else connect(options, callback)
     }
   }
@@ -78,10 +78,10 @@ export function createAgents(
  */
 export function assertProxyAllowed(url: URL, rules: AddressRules): void {
   if (url.protocol !== 'https:')
-    throw new CheckError('https', `${url.origin} is not https, and goes through no proxy`)
+    throw new CheckError('https', `${url.origin} is not https, and plain http is not sent through a proxy`)
   const host = withoutBrackets(url.hostname).replace(/\.$/, '')
   const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host
-  if (isIP(literal) && !rules(literal)) throw notPublic(literal)
+  if (isIP(literal) && !rules(literal)) throw notPublicError(literal)
 }
 
 function withoutBrackets(hostname: string): string {
@@ -93,7 +93,7 @@ function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction
     resolve(hostname).then(
       (found) => {
         const [first, ...others] = found.filter(({ address }) => isAllowed(address))
-        if (!first) callback(notPublic(found.map(({ address }) => address).join(', ')), '', 0)
+        if (!first) callback(notPublicError(found.map(({ address }) => address).join(', ')), '', 0)
         else if (options.all) callback(null, [first, ...others])
         else callback(null, first.address, first.family)
       },
@@ -102,10 +102,10 @@ function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction
   }
 }
 
-function notPublic(addresses: string): Error {
+function notPublicError(addresses: string): Error {
   return new CheckError(
     'address',
-    `the address ${addresses || '(none found)'} is not a public one: if it is right, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES of the CLI)`,
+    `the address ${addresses || '(none found)'} is not public: if it is correct, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES for the CLI)`,
   )
 }
 

@@ -199,8 +199,8 @@ function assertFetchable(url: URL): void {
 }
 
 /**
- * Uses its own timer: signals of `AbortSignal.timeout` and `AbortSignal.any` stay in memory until the time is over, even after
- * the response. Under load those would be the requests of the last seconds.
+ * Uses its own timer: signals of `AbortSignal.timeout` and `AbortSignal.any` stay in memory until they expire, even after
+ * the response. Under load, those of all requests of the last seconds would accumulate.
  */
 async function withDeadline<T>(
   timeoutMs: number,

@@ -64,7 +64,7 @@ export function identityFrom(
     throw new CheckError('azp', 'the ID token was issued to another client (azp)')
   assertTenant(provider, idClaims)
   for (const name of ['exp', 'iat', 'nbf']) assertNumericDate(idClaims, name)
-  // Core 3.1.3.7, 10: from a wrong clock, or from an attacker who collects tokens for later.
+  // Core 3.1.3.7, 10: it comes from a wrong clock, or from an attacker who collects tokens for later use.
   const issuedAt = idClaims.iat
   if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
     throw new CheckError('iat', 'the ID token was issued in the future')
@@ -135,7 +135,7 @@ function isEmailTrusted(provider: Provider, email: string, claims: Claims): bool
 }
 
 /**
- * nOAuth: anybody can create an Entra tenant and set `email` to any address there. So trust requires listed tenants, and
+ * nOAuth: anyone can create an Entra tenant and set `email` to any address there. So trust requires listed tenants, and
  * `email_verified`, which Microsoft does not document, is ignored. No tenant can set `xms_edov`: it proves the domain's owner.
  */
 function isEntraEmailTrusted(provider: Provider, claims: Claims): boolean {
@@ -143,7 +143,7 @@ function isEntraEmailTrusted(provider: Provider, claims: Claims): boolean {
   return provider.emailClaim === 'email' && [true, 1, 'true', '1'].includes(claims.xms_edov as boolean)
 }
 
-/** A link can be found by these two, so other presets and values that are not GUIDs give none. */
+/** Links are found by these ids, so accept only GUIDs, and only from Entra. */
 function readEntraAccount({ preset }: Provider, { tid: tenantId, oid: objectId }: Claims): Identity['entra'] {
   if (preset !== 'entra' || typeof tenantId !== 'string' || typeof objectId !== 'string') return undefined
   return guid.test(tenantId) && guid.test(objectId) ? { tenantId, objectId } : undefined
@@ -181,7 +181,7 @@ export function assertIdTokenForm(idToken: string): void {
   if (typeof typ !== 'string' || !/^(application\/)?jwt$/i.test(typ))
     throw new CheckError('typ', 'the ID token is of another type (typ)')
   // RFC 7515, 4.1.4: a string. A number could match a key, too.
-  if (typeof kid !== 'string') throw new CheckError('kid', "the name of the ID token's key is not text (kid)")
+  if (typeof kid !== 'string') throw new CheckError('kid', 'the key ID of the ID token is not a string (kid)')
   // RFC 7797, 6 and 7: a reader that supports `b64` would not decode the payload, and read other claims.
-  if (b64 !== undefined) throw new CheckError('b64', 'the ID token says how its payload is encoded (b64)')
+  if (b64 !== undefined) throw new CheckError('b64', 'the ID token has an unsupported payload encoding (b64)')
 }

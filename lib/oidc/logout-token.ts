@@ -28,7 +28,7 @@ type TokenIssuer = Pick<Provider, 'preset' | 'issuer' | 'tenants' | 'clientId' |
 type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Validates a logout token by OpenID Connect Back-Channel Logout 1.0, 2.6. Anybody can post one: without these checks an
+ * Validates a logout token by OpenID Connect Back-Channel Logout 1.0, 2.6. Anyone can post one: without these checks an
  * attacker could sign users out with a forged token, or with another token of the provider.
  *
  * @param keys fetches the provider's keys; not called for a token with an invalid header
@@ -49,7 +49,7 @@ export async function readLogoutToken(
   const ends = readEnds(claims)
   checkEvents(claims)
   if (claims.nonce !== undefined)
-    throw new LogoutTokenError('nonce', 'it has a nonce, as only an ID token may')
+    throw new LogoutTokenError('nonce', 'it has a nonce, which only an ID token may have')
   return { id: readTokenId(claims), issuer, ends }
 }
 
@@ -72,13 +72,12 @@ function checkHeader(
   if (alg !== signingAlgorithm)
     throw new LogoutTokenError('alg', `its alg is not the registered ${signingAlgorithm}`)
   // RFC 7515, 4.1.11: the portal supports no extension.
-  if (crit !== undefined)
-    throw new LogoutTokenError('crit', 'it has extensions that must be understood (crit)')
+  if (crit !== undefined) throw new LogoutTokenError('crit', 'it has unsupported critical extensions (crit)')
   // 2.4: recommended, so it may be absent or general. RFC 8725, 3.11: refuse the type of another token.
   if (typ === undefined) return
   const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : ''
   if (type !== 'logout+jwt' && type !== 'jwt')
-    throw new LogoutTokenError('typ', 'its typ is that of another kind of token')
+    throw new LogoutTokenError('typ', 'its typ is for another kind of token')
 }
 
 /** 2.6 (2), with the provider's keys only: keys in the header (`jwk`, `jku`, `x5c`, `x5u`) are ignored. */
@@ -87,7 +86,7 @@ async function verify(token: string, keys: KeyResolver, { signingAlgorithm }: To
   try {
     ;({ payload } = await compactVerify(token, keys, { algorithms: [signingAlgorithm] }))
   } catch (cause) {
-    throw new LogoutTokenError('signature', 'its signature is not that of the provider', { cause })
+    throw new LogoutTokenError('signature', 'it is not signed with a key of the provider', { cause })
   }
   try {
     const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
@@ -107,24 +106,22 @@ function readIssuer({ iss }: Claims, provider: TokenIssuer): string {
 /** 2.6 (4), Core 3.1.3.7 (3) to (5), as for ID tokens: several audiences only if `azp` names the portal. */
 function checkAudience({ aud, azp }: Claims, { clientId }: TokenIssuer): void {
   const audiences: unknown[] = Array.isArray(aud) ? aud : [aud]
-  if (!audiences.includes(clientId)) throw new LogoutTokenError('aud', 'it is not meant for us (aud)')
+  if (!audiences.includes(clientId))
+    throw new LogoutTokenError('aud', 'its audience is not this client (aud)')
   if (audiences.length > 1 && azp === undefined)
-    throw new LogoutTokenError(
-      'azp',
-      'it is meant for others too (aud), and does not say for whom it was made (azp)',
-    )
+    throw new LogoutTokenError('azp', 'it has other audiences too (aud), but no authorized party (azp)')
   if (azp !== undefined && azp !== clientId)
-    throw new LogoutTokenError('azp', 'it was made for another client (azp)')
+    throw new LogoutTokenError('azp', 'it was issued to another client (azp)')
 }
 
 /** 2.6 (4), Core 3.1.3.7 (9) and (10). `exp` is required since the final text. */
 function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
-  if (!isFiniteNumber(iat)) throw new LogoutTokenError('iat', 'it does not say when it was issued (iat)')
+  if (!isFiniteNumber(iat)) throw new LogoutTokenError('iat', 'it has no valid time of issue (iat)')
   if (iat > now + clockToleranceSeconds)
     throw new LogoutTokenError('iat', 'it was issued in the future (iat)')
   if (iat < now - maxTokenAgeSeconds - clockToleranceSeconds)
     throw new LogoutTokenError('iat', 'it was issued too long ago (iat)')
-  if (!isFiniteNumber(exp)) throw new LogoutTokenError('exp', 'it does not say when it expires (exp)')
+  if (!isFiniteNumber(exp)) throw new LogoutTokenError('exp', 'it has no valid expiry time (exp)')
   if (exp <= now - clockToleranceSeconds) throw new LogoutTokenError('exp', 'it has expired (exp)')
   if (nbf === undefined) return
   if (!isFiniteNumber(nbf) || nbf > now + clockToleranceSeconds)
@@ -144,7 +141,7 @@ function readEnds(claims: Claims): LogoutToken['ends'] {
 function checkEvents({ events }: Claims): void {
   if (!isObject(events)) throw new LogoutTokenError('events', 'its events are not a JSON object')
   if (!isObject(events[logoutEvent]))
-    throw new LogoutTokenError('events', 'its events are not those of a logout')
+    throw new LogoutTokenError('events', 'its events contain no valid logout event')
 }
 
 /** 2.4. The caller detects a replay (2.6 (8)). */

@@ -153,7 +153,7 @@ export async function createProviderClient(
       }
     },
     async keys() {
-      // Not cached: keys of an hour ago would refuse a valid token just after a rotation.
+      // Not cached: old keys would refuse a valid token just after a rotation.
       const response = (await fetchKeys()).clone()
       if (response.status !== 200)
         throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
@@ -244,7 +244,7 @@ const keyRequest: client.CustomFetchOptions = {
 }
 
 /**
- * Fetches the current keys while the token request is in flight, so a key rotation refuses nobody and costs no time. At most
+ * Fetches the current keys while the token request is in flight, so a key rotation refuses no user and costs no time. At most
  * one key request per token request, so an attacker cannot make the portal flood a provider.
  */
 function fetchWithPrefetchedKeys(

@@ -26,7 +26,7 @@ export function redact(text: string, secrets: readonly string[]): string {
 }
 
 /**
- * Entra's error numbers for missing consent: nobody has consented (65001, 90008), the user declined (65004), only an administrator
+ * Entra's error numbers for missing consent: no one has consented (65001, 90008), the user declined (65004), only an administrator
  * may consent (90093, 90094, 900941), the administrator was asked just now (90095).
  */
 const consentCodes = new Set(['65001', '65004', '90008', '90093', '90094', '900941', '90095'])

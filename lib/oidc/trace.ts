@@ -3,7 +3,7 @@ import type { ProviderMetadata } from './discovery.ts'
 import type { Claims } from './identity.ts'
 import type { FetchWrapper } from './provider-client.ts'
 
-/** What a test sign-in observes while an authorization response is validated, in this order. Never contains a token. */
+/** The observations of a test sign-in while it validates an authorization response, in this order. None contains a token. */
 export type TraceEvent =
   /** `other`: the key set, and after the ID token UserInfo */
   | { asked: 'token' | 'other' }

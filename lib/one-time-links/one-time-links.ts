@@ -13,7 +13,7 @@ export interface OneTimeLink {
 }
 
 export interface OneTimeLinkDetail {
-  /** who created the link */
+  /** actor who created the link */
   actor: string
   /** slug of the provider to test */
   provider?: string | undefined

@@ -1,17 +1,17 @@
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose'
 import { CheckError } from '../shared/errors.ts'
 
-/** One key of `private_key_jwt`, with its private half: sealed in the row, and nowhere else. */
+/** A key of `private_key_jwt` with its private half, which is stored only encrypted. */
 export interface ClientKey {
   /** thumbprint of the public half (RFC 7638) */
   kid: string
   alg: ClientKeyAlgorithm
-  /** moment from which it signs */
+  /** when it starts to sign: ISO 8601 */
   from: string
   jwk: JWK
 }
 
-/** `next`: published but not used yet, so that the provider has time to fetch it. `retired`: still published, signs no more. */
+/** `next`: published but not used yet, so that the provider has time to fetch it. `retired`: published, but no longer used. */
 export type KeyState = 'next' | 'signing' | 'retired'
 
 export interface Standing<Key> {
@@ -19,7 +19,7 @@ export interface Standing<Key> {
   state: KeyState
 }
 
-/** In the order in which they are chosen where the provider says what it takes. */
+/** In order of preference, for providers that announce the algorithms they accept. */
 export const clientKeyAlgorithms = [
   'ES256',
   'PS256',
@@ -34,14 +34,14 @@ export const clientKeyAlgorithms = [
 /** Algorithm of a key of `private_key_jwt` (RFC 7518, 3.1). */
 export type ClientKeyAlgorithm = (typeof clientKeyAlgorithms)[number]
 
-/** milliseconds from publishing a key to signing with it: providers cancel-retirement a key set for minutes, seldom for longer */
+/** Milliseconds from publishing a key to signing with it. Providers cache a key set for minutes, rarely longer. */
 export const leadTime = 3_600_000
-/** milliseconds that a key stays published after another one signs */
-const afterTime = 24 * 3_600_000
+/** a key stays published this long after its successor starts to sign */
+const retiredForMs = 24 * 3_600_000
 
 /**
  * @param announced `token_endpoint_auth_signing_alg_values_supported` of the provider's metadata
- * @returns `undefined` when none of ours is among them; RS256, which everybody knows, when nothing is announced
+ * @returns `undefined` if it contains none of ours; RS256, which every provider supports, if nothing is announced
  */
 export function keyAlgorithmFor(announced: unknown): ClientKeyAlgorithm | undefined {
   if (!Array.isArray(announced)) return 'RS256'
@@ -55,8 +55,8 @@ export async function makeClientKey(alg: ClientKeyAlgorithm, from: number): Prom
 }
 
 /**
- * Which key is what at a moment. A new one is published first and signs an hour later; the one before stays published for a day
- * after that, for providers that keep an old key set. What is past that is left out.
+ * Returns the published keys and their states. A new key is published an hour before it signs; the previous one stays published
+ * for a day after that, because providers may cache the key set. Older keys are omitted.
  *
  * @param now milliseconds
  */
@@ -64,15 +64,15 @@ export function standing<Key extends Pick<ClientKey, 'from'>>(
   keys: readonly Key[],
   now: number,
 ): Standing<Key>[] {
-  const inOrder = [...keys].sort((one, other) => start(one) - start(other))
-  const begun = inOrder.filter((key) => start(key) <= now)
-  // With a clock that was set back there may be none: the oldest is the one that the provider has known longest.
-  const signing = Math.max(begun.length - 1, 0)
-  return inOrder.flatMap((key, at): Standing<Key>[] => {
+  const sorted = [...keys].sort((one, other) => start(one) - start(other))
+  const started = sorted.filter((key) => start(key) <= now)
+  // If the clock was set back, no key may have started. Then the oldest signs: the provider has known it longest.
+  const signing = Math.max(started.length - 1, 0)
+  return sorted.flatMap((key, at): Standing<Key>[] => {
     if (at > signing) return [{ key, state: 'next' }]
     if (at === signing) return [{ key, state: 'signing' }]
-    const successor = inOrder[at + 1]
-    return successor && start(successor) + afterTime > now ? [{ key, state: 'retired' }] : []
+    const successor = sorted[at + 1]
+    return successor && start(successor) + retiredForMs > now ? [{ key, state: 'retired' }] : []
   })
 }
 
@@ -80,7 +80,7 @@ function start({ from }: Pick<ClientKey, 'from'>): number {
   return Date.parse(from)
 }
 
-/** The one that signs now, ready to. @throws Error when there is none */
+/** Imports the key that signs now. @throws CheckError if there is none */
 export async function signingKeyOf(
   keys: readonly ClientKey[],
   now: number,
@@ -91,9 +91,9 @@ export async function signingKeyOf(
   return { key: (await importJWK(jwk, alg)) as CryptoKey, kid }
 }
 
-/** The public members of a key, listed one by one so that no private member leaks. */
+/** Returns the public half of a key. Lists the members, so that no private one is published. */
 export function publicHalf({ kid, alg, jwk }: ClientKey): JWK {
   const members = { kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, n: jwk.n, e: jwk.e }
-  const there = Object.entries(members).filter(([, value]) => value !== undefined)
-  return { ...Object.fromEntries(there), kid, alg, use: 'sig' } as JWK
+  const present = Object.entries(members).filter(([, value]) => value !== undefined)
+  return { ...Object.fromEntries(present), kid, alg, use: 'sig' } as JWK
 }

@@ -1,51 +1,51 @@
 import { CheckError } from '../shared/errors.ts'
 import type { Provider } from './provider.ts'
 
-/** Of a row, what says whose tokens it takes. */
+/** The settings that decide whose tokens a provider may issue. */
 export type Tenancy = Pick<Provider, 'preset' | 'issuer' | 'tenants'>
 
-/** In lower case, as Entra writes it: a second spelling would be a second issuer, and a second person. */
+/** Lower case, as Entra writes it: another spelling would be another issuer, and so another user. */
 export const guid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** The word in place of a tenant in the issuer of a row for many. */
+/** Replaces the tenant in the issuer of a provider that accepts several tenants. */
 export const organizations = 'organizations'
 
-/** Holds all personal accounts of the world: no administrator answers for it, so it is nobody's tenant. */
+/** The tenant of all personal Microsoft accounts. Anyone can create one there, and no administrator is responsible for them. */
 export const personalAccounts = '9188040d-6c67-4c5b-b112-36a304b66dad'
 
-const shape = /^([^?#]+)\/([^/?#]+)\/v2\.0$/
+const issuerPattern = /^([^?#]+)\/([^/?#]+)\/v2\.0$/
 
-/** What stands where the tenant stands in an issuer of Entra: a GUID, or `organizations`. */
+/** Returns the tenant in an issuer of Entra: a GUID, or `organizations`. */
 export function tenantIn(issuer: string): string | undefined {
-  const [, , tenant = ''] = shape.exec(issuer) ?? []
+  const [, , tenant = ''] = issuerPattern.exec(issuer) ?? []
   return tenant === organizations || guid.test(tenant) ? tenant : undefined
 }
 
 /**
- * Whether a row is for the people of many tenants, each with an issuer of its own. Entra only: any other provider that names a
- * template could choose, token by token, as whom it speaks.
+ * True if the provider accepts several tenants, each with its own issuer. Entra only: any other provider could use a template to
+ * choose another issuer for every token.
  */
 export function isTemplated({ preset, issuer }: Pick<Tenancy, 'preset' | 'issuer'>): boolean {
   return preset === 'entra' && tenantIn(issuer) === organizations
 }
 
-/** What the discovery document of such a row has to name, to the letter: one rule, so that it cannot lead to another origin. */
+/** The issuer that the discovery document must name. It is derived from the setting, so it cannot lead to another origin. */
 export function templateOf(issuer: string): string {
-  return issuer.replace(shape, '$1/{tenantid}/v2.0')
+  return issuer.replace(issuerPattern, '$1/{tenantid}/v2.0')
 }
 
-/** The issuer that tokens of a tenant have to name; `undefined` when its people do not come in by this provider. */
+/** Returns the issuer that tokens of a tenant must name; `undefined` if the provider does not accept the tenant. */
 export function issuerFor(provider: Tenancy, tenant: unknown): string | undefined {
   if (!admits(provider, tenant)) return undefined
-  return isTemplated(provider) ? provider.issuer.replace(shape, `$1/${tenant}/v2.0`) : provider.issuer
+  return isTemplated(provider) ? provider.issuer.replace(issuerPattern, `$1/${tenant}/v2.0`) : provider.issuer
 }
 
-/** Whether tokens with this `iss` are the provider's. */
+/** True if tokens with this `iss` may come from the provider. */
 export function isIssuerOf(provider: Tenancy, issuer: string): boolean {
   return isTemplated(provider) ? issuerFor(provider, tenantIn(issuer)) === issuer : issuer === provider.issuer
 }
 
-/** Whether people of a tenant come in. Fails closed: a tenant that is none is not let in by an empty list either. */
+/** True if the provider accepts the tenant. Fails closed: even an empty list admits only a valid tenant ID. */
 export function admits(provider: Tenancy, tenant: unknown): boolean {
   if (typeof tenant !== 'string' || !guid.test(tenant)) return false
   if (!isTemplated(provider)) return tenant === tenantIn(provider.issuer)
@@ -53,41 +53,40 @@ export function admits(provider: Tenancy, tenant: unknown): boolean {
 }
 
 /**
- * Whether a key of Entra may sign for a tenant. Microsoft says of each key for which issuer it is (`issuer`, the template or one);
- * the keys of personal accounts, say, are none of an organisation's, in whatever set they stand: with one of them that was stolen
- * people came in as members of organisations (Storm-0558, 2023).
+ * True if a key of Entra may sign for this issuer. Attacker (Storm-0558, 2023): with a stolen key of the personal accounts, they
+ * signed in as members of organisations. So the `issuer` that Microsoft adds to a key must be this one, or the template.
  *
- * @param keyIssuer the key's member, which other key sets do not have
+ * @param keyIssuer the key's `issuer`; other key sets have none
  */
 export function maySign({ issuer: own }: Tenancy, issuer: string, keyIssuer: unknown): boolean {
   return keyIssuer === undefined || keyIssuer === templateOf(own) || keyIssuer === issuer
 }
 
-/** Of a key set of Entra those that may sign for a tenant. */
+/** Selects the keys of Entra that may sign for this issuer. */
 export function keysForIssuer<Key>(provider: Tenancy, issuer: string, keys: readonly Key[]): Key[] {
   return keys.filter((key) => maySign(provider, issuer, (key as { issuer?: unknown } | null)?.issuer))
 }
 
-/** Whether the row names whose people come in, so that somebody can answer for what these tenants say. */
+/** True if the settings list the accepted tenants, so that the operator has chosen whose claims to trust. */
 export function pinsTenants(provider: Tenancy): boolean {
   return isTemplated(provider) ? provider.tenants.length > 0 : tenantIn(provider.issuer) !== undefined
 }
 
 /**
- * The tenant that a verified token names (`tid`) has to be the one of its issuer.
+ * Requires that the tenant in a verified token (`tid`) is the tenant of its issuer.
  *
  * @throws CheckError for a token of another tenant
  */
 export function assertTenant(provider: Tenancy, { iss, tid }: Readonly<Record<string, unknown>>): void {
   if (provider.preset !== 'entra') return
-  // Where the issuer names the tenant it may go without saying.
+  // The issuer already names the tenant, so the claim is optional.
   if (tid === undefined && !isTemplated(provider)) return
   const issuer = issuerFor(provider, tid)
   if (issuer === undefined || issuer !== iss) throw ofAnotherTenant(tid)
 }
 
-/** Names the tenant, so that an administrator can add it; anything but a GUID may be text of the sender's. */
+/** Names the tenant, so that an administrator can add it. Quotes only a GUID: anything else may be text from an attacker. */
 export function ofAnotherTenant(tenant: unknown): Error {
   const named = typeof tenant === 'string' && guid.test(tenant) ? ` ${tenant}` : ''
-  return new CheckError('tid', `the ID token is of a tenant${named} that does not come in by this row (tid)`)
+  return new CheckError('tid', `the ID token is of a tenant${named} that this provider does not accept (tid)`)
 }

@@ -37,11 +37,11 @@ export interface Check {
   result: 'ok' | 'warning' | 'failed'
   /** The result as a sentence. */
   message: string
-  /** What the administrator should do. */
+  /** Advice for the administrator. */
   hint?: string
 }
 
-// They are, or may become, paths of ours beside `/login/:provider`.
+// Existing or future routes of the plugin beside `/login/:provider`.
 const reservedSlugs = [
   'account',
   'admin',

@@ -139,7 +139,7 @@ export class ProvidersTable {
     return await this.#openKeys(row?.client_keys, id)
   }
 
-  /** @throws ManagementError `conflict` when somebody else changed them at the same time */
+  /** @throws ManagementError `conflict` when they were changed at the same time */
   async changeClientKeys(
     { id, slug }: Provider,
     change: (keys: ClientKey[]) => readonly ClientKey[],
@@ -148,7 +148,7 @@ export class ProvidersTable {
     const sealed: string | null = row?.client_keys ?? null
     const client_keys = await this.#closeKeys(change(await this.#openKeys(sealed, id)), id)
     const changed = await this.#rows().where({ id, client_keys: sealed }).update({ client_keys })
-    // Of two concurrent changes one key would be lost, although the provider may have read it.
+    // Otherwise two concurrent changes would lose one key, which the provider may already have fetched.
     if (changed === 0)
       throw new ManagementError('conflict', `the keys of "${slug}" were changed at the same time: try again`)
   }
@@ -204,7 +204,7 @@ export class ProvidersTable {
         updated_at: new Date().toISOString(),
       })
     // Settings that were tested together must be saved together.
-    if (updated === 0) throw changedByOthers(provider)
+    if (updated === 0) throw conflictError(provider)
     return await this.get(provider.portal, provider.slug)
   }
 
@@ -227,8 +227,8 @@ export class ProvidersTable {
         version: this.#knex.raw('version + 1'),
         updated_at: now,
       })
-    // Users must meet what was tested.
-    if (enabled && updated === 0) throw changedByOthers(provider)
+    // Enable only the settings that were tested.
+    if (enabled && updated === 0) throw conflictError(provider)
   }
 
   /** @param slug omitted: no provider is recommended */
@@ -258,7 +258,7 @@ export class ProvidersTable {
     await this.#rows().where({ id, version }).update({ last_test })
   }
 
-  /** @returns false when the row has changed since the test sign-in began */
+  /** @returns false when the row has changed since the test sign-in started */
   async recordTestSignIn(provider: Provider, passed: PassedTestSignIn): Promise<boolean> {
     const { id, version, secretEncoding: current } = provider
     const { userId, secretEncoding = current } = passed
@@ -340,7 +340,7 @@ export function openProvidersTable(
   )
 }
 
-/** Keys are bound to their column: copied into that of the client secret they do not open, and are sent nowhere. */
+/** Binds encrypted keys to their column: copied into the client secret's column, they cannot be decrypted and sent. */
 export function clientKeysContext(id: string): string {
   return `${id} client-keys`
 }
@@ -350,8 +350,8 @@ export function slugTaken(slug: string, cause?: unknown): ManagementError {
   return new ManagementError('conflict', [{ path: 'slug', message }], { cause })
 }
 
-function changedByOthers({ slug }: Provider): ManagementError {
-  return new ManagementError('conflict', `"${slug}" was changed by somebody else: look at it and try again`)
+function conflictError({ slug }: Provider): ManagementError {
+  return new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
 }
 
 export function providerFromRow(row: ProviderRow): Provider {
@@ -372,7 +372,7 @@ export function providerFromRow(row: ProviderRow): Provider {
   }
 }
 
-/** The only place that decides it: after its retirement date a provider is disabled on every instance, whatever its row says. */
+/** Every caller must use this: after its retirement date a provider is disabled, even if the row is still enabled. */
 function isEnabled({ enabled, retire_at }: StateColumns): boolean {
   return Boolean(enabled) && (retire_at === null || retire_at > new Date().toISOString())
 }

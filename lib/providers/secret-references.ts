@@ -39,30 +39,30 @@ export class SecretReferences {
     const [, kind, name = ''] = /^(env|file):([\s\S]+)$/.exec(reference) ?? []
     const secret = (kind === 'env' ? this.#readVariable(name) : await this.#readFile(name)).trim()
     if (secret === '' || /\p{Cc}/u.test(secret))
-      throw refused('invalid', `${reference} contains no client secret`)
+      throw referenceError('invalid', `${reference} contains no client secret`)
     return secret
   }
 
   #readVariable(name: string): string {
     if (!this.#env?.test(name))
-      throw refused('not_allowed', `the option secretReferences.env does not allow env:${name}`)
+      throw referenceError('not_allowed', `the option secretReferences.env does not allow env:${name}`)
     const value = process.env[name]
-    if (value === undefined) throw refused('invalid', `the environment variable ${name} is not set`)
+    if (value === undefined) throw referenceError('invalid', `the environment variable ${name} is not set`)
     return value
   }
 
   async #readFile(file: string): Promise<string> {
     const real = path.normalize(file) === file ? await realpath(file).catch(() => undefined) : undefined
     if (real === undefined || !(await this.#contains(real)))
-      throw refused(
+      throw referenceError(
         'not_allowed',
         `the option secretReferences.directories does not allow file:${file}, or it does not exist`,
       )
     const content = await readRegularFile(real).catch(() => undefined)
     if (content === undefined)
-      throw refused(
+      throw referenceError(
         'invalid',
-        `file:${file} cannot be read, is no file, or is larger than ${maxSecretBytes} bytes`,
+        `file:${file} cannot be read, is not a file, or is larger than ${maxSecretBytes} bytes`,
       )
     return content
   }
@@ -78,7 +78,7 @@ export class SecretReferences {
 
 /** @returns undefined for a pipe or a device, which could block or never end, and for a file that is too large */
 async function readRegularFile(file: string): Promise<string | undefined> {
-  // Without O_NONBLOCK, opening a pipe waits for a writer.
+  // Without O_NONBLOCK, opening a pipe waits until a process writes to it.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   try {
     return await readBounded(handle)
@@ -94,6 +94,6 @@ async function readBounded(handle: FileHandle): Promise<string | undefined> {
   return bytesRead > maxSecretBytes ? undefined : buffer.toString('utf8', 0, bytesRead)
 }
 
-function refused(code: 'not_allowed' | 'invalid', message: string): ManagementError {
+function referenceError(code: 'not_allowed' | 'invalid', message: string): ManagementError {
   return new ManagementError(code, [{ path: 'clientSecretReference', message }])
 }

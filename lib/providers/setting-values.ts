@@ -79,7 +79,7 @@ export const tenantId = z
   .guid('enter the Directory (tenant) ID, a GUID, from the overview page of the app registration')
   .toLowerCase()
 
-/** Consoles show the address of the metadata more often than the issuer. */
+/** Accepts the URL of the metadata, too: consoles show it more often than the issuer. */
 export const issuerUrl = z
   .url({ protocol: /^https?$/, error: 'enter a full URL such as `https://id.example.com`' })
   .max(255, 'is too long')

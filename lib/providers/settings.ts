@@ -33,7 +33,7 @@ export interface Setting<Value = unknown> {
   affectsSignIn: boolean
   /** Whether the value decides whose identities are trusted. An imported file cannot change it while the provider is enabled. */
   decidesTrust?: true
-  /** Whether a change requires the client secret again: it must not be sent to a server that somebody else chose. */
+  /** Whether a change requires the client secret again, so that no administrator can redirect the stored one. */
   decidesSecretRecipient?: true
   /** Whether only code and the command line may set it: forms do not show it, and files cannot change it. */
   codeOnly?: true
@@ -60,7 +60,7 @@ export interface Setting<Value = unknown> {
 
 const setting = <Value>(definition: Setting<Value>): Setting<Value> => definition
 
-/** THE table. A new setting needs a row here, its column in a migration, and the code that uses it. */
+/** A new setting needs a row here, its column in a migration, and the code that uses it. */
 export const settings = {
   /** Name on the login page. */
   displayName: setting({
@@ -185,7 +185,7 @@ export const settings = {
     emptyChoice: 'Default (query)',
     section: 'protocol',
   }),
-  /** What the provider asks at every sign-in. Omitted: nothing, if the user is signed in there. */
+  /** The `prompt` parameter of every sign-in. Omitted: none, so that a user who is signed in at the provider sees no page. */
   prompt: setting({
     schema: z.enum(prompts).optional(),
     column: 'prompt',
@@ -264,7 +264,7 @@ export const settings = {
     section: 'email',
     presets: ['entra'],
   }),
-  /** What sign-out ends. Default `provider`: the portal session, then the provider's. */
+  /** The sessions that sign-out ends. Default `provider`: the portal session, then the provider's. */
   logout: setting({
     schema: z.enum(logoutReaches).default('provider'),
     column: 'logout',

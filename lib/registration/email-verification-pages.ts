@@ -6,7 +6,7 @@ import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { codeMinutes } from './email-verification.ts'
 
-/** What is wrong with an input or its delivery: key of a message under `proof.errors`, and the status of the page. */
+/** A mistake in the input, or a failed delivery: key of a message under `proof.errors`, and the status of the page. */
 export interface FormError {
   sentence: 'emailInvalid' | 'tooMany' | 'mailFailed' | 'codeMalformed' | 'codeWrong' | 'codeOver'
   status: 422 | 429 | 502

@@ -14,7 +14,7 @@ import type { RegistrationFormOptions } from './registration-form.ts'
 
 type Step = (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>
 
-/** What it takes to send and check codes. */
+/** The modules that send and check codes. */
 export interface EmailVerification {
   readonly codes: EmailVerifications
   readonly pages: EmailVerificationPages
@@ -55,7 +55,7 @@ export class Registrations {
   /**
    * Runs a step if this browser has a pending registration.
    *
-   * @param belongsTo who may take the step while signed in; default: nobody
+   * @param belongsTo accepts the signed-in users who may take the step; default: none
    */
   step(act: Step, belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean): RequestHandler {
     return asyncHandler(async (req, res) => {

@@ -76,7 +76,7 @@ export class IdleMemoryStore extends MemoryStore {
   }
 }
 
-/** What the plugin needs of a connected client or cluster of the package `redis`, version 5 or newer. */
+/** The methods that the plugin calls on a connected client or cluster of the package `redis`, version 5 or newer. */
 export interface RedisLike extends RedisCounter {
   /** Redis command GET. */
   get(key: string): Promise<unknown>
@@ -94,7 +94,7 @@ export interface RedisLike extends RedisCounter {
 
 type Done = (error?: unknown, value?: unknown) => void
 
-/** An instance that has dropped an entry writes once more than necessary. */
+/** An instance that has dropped an entry writes one extra time. */
 const maxRememberedWrites = 20_000
 const prefix = 'portal-sso:session:'
 

@@ -2,7 +2,7 @@
 export interface ActOptions {
   /** Default: the portal that the API is bound to, `default` unless `sso.portal(name)` was called. */
   portal?: string | undefined
-  /** For the event log: a user's id, or `cli`. Default `code`. */
+  /** For the event log: the id of a user, `cli:<system user>` or `code`. Default `code`. */
   actor?: string | undefined
   /**
    * Where the values come from. Only `code` may set a secret reference: an administrator of one portal could otherwise have

@@ -83,7 +83,7 @@ export class CheckError extends Error {
 export interface Issue {
   /** Path of the setting, such as `emailDomains.0`. Omitted: the problem concerns the input as a whole. */
   path?: string | undefined
-  /** What is wrong, or what to write instead. It never quotes a secret. */
+  /** Describes the mistake, or the value to enter instead. Never quotes a secret. */
   message: string
 }
 

@@ -15,7 +15,7 @@ export type Purpose =
 
 export interface TestPurpose {
   kind: 'test'
-  /** who asked for it, for the event log */
+  /** actor for the event log */
   actor: string
   /** set if a terminal waits for the outcome */
   oneTimeLinkId?: string | undefined
@@ -40,7 +40,7 @@ export interface CompletedAttempt extends Attempt {
   startedAt: number
 }
 
-/** What a page demands of a sign-in (OpenID Connect Core 3.1.2.1). */
+/** Requirements of a page for the authentication (OpenID Connect Core 3.1.2.1). */
 export interface ReauthenticationRequirement {
   /** `max_age`: seconds since the user authenticated at the provider */
   maxAge?: number | undefined

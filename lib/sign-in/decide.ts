@@ -1,6 +1,6 @@
 import { isActive, type User } from '../users/user-directory.ts'
 
-/** What happens with an identity. */
+/** How a sign-in with an identity continues. */
 export type Decision =
   /** linked before */
   | { kind: 'sign-in'; user: User }

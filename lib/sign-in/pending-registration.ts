@@ -30,7 +30,7 @@ export interface PendingRegistration {
   provenEmail?: string | undefined
   /** the user who signed in to prove that this identity is theirs */
   provedUserId?: string | undefined
-  /** That user requested it on the account page. It can only be linked to them: it never registers or signs in a user. */
+  /** True if that user started it on the account page. It can only be linked to them: it never registers or signs in a user. */
   requestedByUser?: boolean | undefined
 }
 
@@ -46,7 +46,7 @@ interface NewPendingRegistration {
 const stepSeconds = 1800
 // Sealing adds a third. See attempts.ts for the limit of all cookies together.
 const maxBytes = 2300
-// Dropped in this order if the value is too long. Without the hint a logout asks once more, without the deep link the user
+// Dropped in this order if the value is too long. Without the hint a logout asks again, without the deep link the user
 // lands on the start page, and a missing name can be typed.
 const dispensable = ['logoutHint', 'returnTo', 'name'] as const
 

@@ -16,7 +16,7 @@ const metadataTtlMs = 3_600_000
 /** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
 const strategyGraceMs = 60_000
 
-/** What the connections of all providers share. */
+/** The modules that the connections of all providers share. */
 export interface ConnectionContext {
   readonly urls: PortalUrls
   readonly attempts: Attempts

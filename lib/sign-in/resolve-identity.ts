@@ -5,8 +5,8 @@ import type { Users } from '../users/users.ts'
 import { type Decision, type DecisionInput, decide } from './decide.ts'
 
 /**
- * Who may register with a trusted address: everybody, nobody, or the users that the host's function accepts. Its argument has the
- * trusted address as `email`, whatever the provider claimed.
+ * Users who may register with a trusted address: all, none, or those that the host's function accepts. Its argument has the
+ * trusted address as `email`, even if the provider claimed another one.
  */
 export type RegistrationPolicy =
   | 'open'

@@ -6,7 +6,7 @@ import { sanitizeText } from '../shared/sanitize-text.ts'
 import { asJson } from './claims-table.ts'
 import type { TestRecorder, TestStep } from './recorder.ts'
 
-/** What an administrator can do about a step that failed. */
+/** Advice for the administrator about each step that can fail. */
 const remedies: Readonly<Record<TestStep, string>> = {
   provider:
     'Test the connection. This server must reach the discovery document and all endpoints, and the issuer must match the document exactly.',

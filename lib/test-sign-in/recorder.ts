@@ -27,7 +27,7 @@ export interface ReportLine {
   finding?: string | undefined
   /** the exact error, as in the log */
   cause?: string | undefined
-  /** what the administrator can do */
+  /** advice for the administrator */
   remedy?: string | undefined
 }
 
@@ -47,7 +47,7 @@ export const stepTitles: Readonly<Record<TestStep, string>> = {
   clock: 'Clocks',
 }
 
-/** What was observed during a test sign-in. */
+/** Observations of a test sign-in. */
 export interface TestRecorder {
   tokenAsked: boolean
   /** of the token response, if there was one */

@@ -17,7 +17,7 @@ import { diagnose } from './failure.ts'
 import { stepTitles, type TestRecorder } from './recorder.ts'
 import { addressLines, protocolLines } from './report-lines.ts'
 
-/** What a real sign-in would have done. */
+/** The outcome that a real sign-in would have had. */
 export interface PredictedOutcome {
   sentence: string
   /** the user who would have been signed in */

@@ -267,7 +267,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         await table().setEnabled(second, false)
         expect(await table().find(portal, 'acme')).toMatchObject({ enabled: false, version: 3 })
         // Who read the row a while ago has tested something else than would be saved.
-        await expect(table().update(first, { clientId: 'other' })).rejects.toThrow('changed by somebody else')
+        await expect(table().update(first, { clientId: 'other' })).rejects.toThrow('changed by someone else')
         expect(await table().find(portal, 'acme')).toMatchObject({ clientId: first.clientId, version: 3 })
       })
 
@@ -281,7 +281,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         await table().setEnabled(provider, false)
         expect(await offered()).toEqual({ any: false, slugs: [] })
         expect(await table().list(portal)).toHaveLength(1)
-        await expect(table().setEnabled(provider, true)).rejects.toThrow('changed by somebody else')
+        await expect(table().setEnabled(provider, true)).rejects.toThrow('changed by someone else')
         await table().setEnabled(await table().get(portal, 'acme'), true)
         expect(await offered()).toEqual({ any: true, slugs: ['acme'] })
         await table().remove(provider)

@@ -264,7 +264,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
 
       it.each([
         ['an address that is none', { adminMail: 'admin' }, 'adminMail: write an address'],
-        ['no mailer', { adminMail: 'admin@example.com' }, 'adminMail: give a `mailer` too'],
+        ['no mailer', { adminMail: 'admin@example.com' }, 'adminMail: requires the option `mailer`'],
       ])('refuses %s at start', async (_what, options, sentence) => {
         const given = { baseUrl: 'http://localhost:3000', secret: testSecret, database: knex }
         await expect(createPortalSso({ ...given, ...options })).rejects.toThrow(sentence)

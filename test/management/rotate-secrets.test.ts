@@ -147,7 +147,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     const failure: unknown = await rotating.sso.rotateSecrets().catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(ManagementError)
     expect((failure as Error).message).toMatch(
-      /"stray" in the portal "south" opens under none of the secrets, so nothing was changed/,
+      /"stray" in the portal "south" cannot be decrypted with any of the secrets, so nothing was changed/,
     )
     expect(await dump(old)).toEqual(before)
     expect(await old.knex('sso_events').where({ kind: 'secrets-rotated' })).toEqual([])

@@ -190,7 +190,7 @@ describe('a secret reference cannot be set', () => {
         expect(result).toMatchObject({ outcome: 'failed', needsSecret: true })
         return String(result!.reason)
       },
-      /its client secret is missing; to read it from env:ACME_CLIENT_SECRET, as the file says, give/,
+      /its client secret is missing; to read it from env:ACME_CLIENT_SECRET, as in the file, give/,
     ],
   ])('%s', async (_what, attempt, refusal) => {
     expect(await attempt()).toMatch(refusal)

@@ -103,7 +103,7 @@ describe('a test of a provider', () => {
       {},
       () => ({ issuer: 'https://10.0.0.1' }),
       'reached',
-      /: https:\/\/10\.0\.0\.1 did not respond: .*10\.0\.0\.1 is not a public one/,
+      /: https:\/\/10\.0\.0\.1 did not respond: .*10\.0\.0\.1 is not public/,
     ],
     [
       'a host that redirects to another',

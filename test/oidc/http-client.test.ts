@@ -83,7 +83,7 @@ function resolvesTo(...answers: string[][]): Resolve & { asked: number } {
 
 const refusedAddress = expect.objectContaining({
   cause: expect.objectContaining({
-    cause: expect.objectContaining({ message: expect.stringContaining('is not a public one') }),
+    cause: expect.objectContaining({ message: expect.stringContaining('is not public') }),
   }),
 })
 
@@ -450,7 +450,7 @@ describe('a portal in production', () => {
       const { location } = await visitor.get(start.location!)
       const seen = await visitor.get(location!.replace(baseUrl, portal.url))
       expect(seen.status).toBe(502)
-      expect(String(portal.logs.at(-1)!.fields.cause)).toContain('127.0.0.2 is not a public one')
+      expect(String(portal.logs.at(-1)!.fields.cause)).toContain('127.0.0.2 is not public')
       expect(requests).toEqual([])
       await portal.close()
       await provider.close()

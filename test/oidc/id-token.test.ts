@@ -47,11 +47,11 @@ describe('an ID token is refused', () => {
 
   it.each([42, null, ['a key'], {}])('with the key id %j', (kid) => {
     expect(() => assertIdTokenForm(token({ kid }))).toThrow(
-      "the name of the ID token's key is not text (kid)",
+      'the key ID of the ID token is not a string (kid)',
     )
   })
 
   it.each([false, true, null])('with b64 %j', (b64) => {
-    expect(() => assertIdTokenForm(token({ b64 }))).toThrow('how its payload is encoded (b64)')
+    expect(() => assertIdTokenForm(token({ b64 }))).toThrow('an unsupported payload encoding (b64)')
   })
 })

@@ -356,7 +356,7 @@ describe('of Microsoft Entra ID', () => {
     ['of an invalid tenant', any, { tid: 'organizations', iss: issuerOf('organizations') }],
     ['of a row whose issuer is not a tenant', of('common'), { iss: issuerOf('common') }],
   ])('a token %s is refused', (_what, row, more) => {
-    expect(() => identity({ claims: { ...claims, ...more }, row })).toThrow(/does not come in by this row/)
+    expect(() => identity({ claims: { ...claims, ...more }, row })).toThrow(/this provider does not accept/)
   })
 
   it('a token of the only tenant need not name it', () => {

@@ -127,7 +127,7 @@ describe('people of Microsoft Entra ID sign in', () => {
 })
 
 describe('refused: a token of Entra', () => {
-  const tid = /of a tenant( [0-9a-f-]{36})? that does not come in by this row \(tid\)/
+  const tid = /of a tenant( [0-9a-f-]{36})? that this provider does not accept \(tid\)/
   const iss = /unexpected JWT "iss" \(issuer\) claim value/
   const template = (origin: string) => `${origin}/{tenantid}/v2.0`
   const ownIssuer = (origin: string) => `${origin}/organizations/v2.0`
@@ -162,7 +162,7 @@ describe('refused: a token of Entra', () => {
     [
       'that names the row’s own issuer, and no tenant',
       any,
-      /the issuer of no tenant/,
+      /does not name the issuer of a tenant/,
       {},
       (origin) => ({ claims: { iss: ownIssuer(origin), tid: undefined } }),
     ],

@@ -12,7 +12,7 @@ export const warning = (name: string, message: string, hint: string): Check => (
   hint,
 })
 
-/** Nobody could sign in: such a provider is not saved. */
+/** A problem that prevents every sign-in: such a provider is not saved. */
 export const failed = (name: string, message: string, hint: string): Check => ({
   name,
   result: 'failed',

@@ -3,7 +3,7 @@ import { clockToleranceSeconds } from '../../oidc/provider-client.ts'
 import type { Check } from '../../providers/provider.ts'
 import { failed, ok, warning } from './candidate.ts'
 
-/** from here on sign-ins fail: a token would be issued in the future, or expire at once */
+/** beyond this offset sign-ins fail: tokens would be issued in the future, or already expired */
 const maxOffsetSeconds = 300
 
 export interface Clock {

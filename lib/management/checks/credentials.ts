@@ -102,7 +102,7 @@ function textsFor(method: ClientAuthentication, secretEncoding: SecretEncoding):
     case 'none':
       return {
         knownBy: 'by its id alone',
-        cause: 'the client ID is wrong, or the client is not a public one',
+        cause: 'the client ID is wrong, or it is not a public client',
         hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
       }
     case 'private_key_jwt':
@@ -136,7 +136,7 @@ function checkFor({ verdict, detail }: TokenEndpointResult, { knownBy, cause, hi
       return failed(
         name,
         'the provider issues tokens for an invented code',
-        'do not use it: anybody could sign in with it',
+        'do not use it: anyone could sign in with it',
       )
     case 'no_response':
       return failed(

@@ -12,7 +12,7 @@ export const auth0: Preset = {
       read: readDomain('acme.eu.auth0.com'),
     },
   ],
-  // The slash belongs to it: without it no token of theirs is from this issuer.
+  // The trailing slash is part of the issuer in the tokens.
   settings: ({ domain }) => ({ issuer: `https://${domain}/` }),
   defaults: { clientAuthentication: 'client_secret_post' },
   logo: 'auth0',

@@ -5,7 +5,7 @@ import type { Preset, PresetQuestion } from './preset.ts'
 
 const host = 'https://login.microsoftonline.com'
 
-const whatToWrite =
+const enterTenantId =
   'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration; several IDs, separated by spaces; or the word `organizations` for every organisation'
 
 const tenant: PresetQuestion = {
@@ -14,7 +14,7 @@ const tenant: PresetQuestion = {
   hint: 'a GUID, from the overview page of the app registration; or several, separated by spaces; or `organizations`',
   example: '00000000-0000-0000-0000-000000000000',
   read(answer) {
-    const named = [
+    const tenants = [
       ...new Set(
         answer
           .trim()
@@ -22,14 +22,14 @@ const tenant: PresetQuestion = {
           .split(/[\s,;]+/),
       ),
     ].filter((each) => each !== '')
-    if (named.length === 1 && named[0] === organizations) return { answer: organizations }
-    // The issuer in the tokens is made of GUIDs, whatever domain names a tenant goes by.
-    if (named.length === 0 || !named.every((each) => guid.test(each))) return { wrong: whatToWrite }
-    return named.includes(personalAccounts) ? { wrong: personal } : { answer: named.join(' ') }
+    if (tenants.length === 1 && tenants[0] === organizations) return { answer: organizations }
+    // The issuer in the tokens contains the GUID, never a domain name.
+    if (tenants.length === 0 || !tenants.every((each) => guid.test(each))) return { wrong: enterTenantId }
+    return tenants.includes(personalAccounts) ? { wrong: personalRefused } : { answer: tenants.join(' ') }
   },
 }
 
-const personal = 'personal Microsoft accounts belong to no organisation and cannot sign in'
+const personalRefused = 'personal Microsoft accounts belong to no organisation and cannot sign in'
 
 const [issuerOfOne, issuerOfMany] = [(id: string) => `${host}/${id}/v2.0`, `${host}/${organizations}/v2.0`]
 
@@ -45,15 +45,15 @@ export const entra: Preset = {
       : { issuer: issuerOfOne(tenant), tenants: [] }
   },
   defaults: { clientAuthentication: 'client_secret_post' },
-  objections: (settings) => [...aboutTenants(settings), ...aboutEmail(settings)],
+  objections: (settings) => [...checkTenants(settings), ...checkEmailTrust(settings)],
   fields: {
     clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
     clientSecret: { hint: 'The secret’s value, not its ID.' },
   },
   choosesAccount: true,
-  // Microsoft documents it beside the issuer: {tenant}/v2.0/adminconsent.
+  // Microsoft documents the path {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
-  // As others have found: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
+  // Known: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
   frontChannelWithoutIssuer: true,
   hints: [
     'For one tenant, keep the supported account types at “this organizational directory only”. For several tenants or `organizations`, choose “any organizational directory”.',
@@ -64,7 +64,7 @@ export const entra: Preset = {
   guide: 'entra.md',
 }
 
-function aboutTenants({ issuer, tenants }: ProviderSettings): Issue[] {
+function checkTenants({ issuer, tenants }: ProviderSettings): Issue[] {
   const named = tenantIn(issuer)
   if (named === undefined)
     return [
@@ -74,7 +74,7 @@ function aboutTenants({ issuer, tenants }: ProviderSettings): Issue[] {
       },
     ]
   if (named === personalAccounts || tenants.includes(personalAccounts))
-    return [{ path: 'tenants', message: personal }]
+    return [{ path: 'tenants', message: personalRefused }]
   if (named !== organizations && tenants.length > 0)
     return [
       {
@@ -90,7 +90,7 @@ function aboutTenants({ issuer, tenants }: ProviderSettings): Issue[] {
  * Attacker (nOAuth): anyone can have a tenant, and its administrator can set any `email`. Trusting it from any tenant would
  * hand over every account of the portal.
  */
-function aboutEmail({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
+function checkEmailTrust({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
   if (!trustsEmail || pinsTenants({ preset: entra.name, issuer, tenants })) return []
   return [
     {

@@ -15,10 +15,10 @@ export const google: Preset = {
   ],
   settings: ({ workspace }) => ({
     issuer: 'https://accounts.google.com',
-    // `hd` only spares people a choice: a browser can leave it out. What counts is the domain of the address.
+    // `hd` only preselects an account, and the browser can remove it. The domain of the address decides.
     ...(workspace && { authorizationParameters: { hd: workspace }, emailDomains: [workspace] }),
   }),
-  // Signing out ends nothing at Google, so the next person at a shared computer must see whose account it would be.
+  // Google has no sign-out URL, so the next person at a shared computer must see which account is signed in.
   defaults: { prompt: 'select_account' },
   choosesAccount: true,
   logo: 'google',

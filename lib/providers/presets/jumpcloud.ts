@@ -16,7 +16,7 @@ export const jumpcloud: Preset = {
   settings: ({ region = 'us' }) => ({
     issuer: region === 'us' ? 'https://oauth.id.jumpcloud.com/' : `https://oauth.id.${region}.jumpcloud.com/`,
   }),
-  // It announces an end_session_endpoint, but its form takes no address to come back to: people would end at an error there.
+  // It announces an end_session_endpoint, but accepts no post-logout redirect URI: users would see an error page there.
   defaults: { logout: 'portal' },
   hints: [
     'All organisations of a region share one issuer. Only people with access to the application can sign in.',

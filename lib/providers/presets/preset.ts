@@ -1,58 +1,55 @@
 import type { Issue } from '../../shared/errors.ts'
 import type { ProviderSettings, Setting, SettingName } from '../settings.ts'
 
-/** Something that an administrator finds in the provider's console, in place of an issuer. */
+/** A value that the administrator finds in the provider's console and enters instead of the issuer. */
 export interface PresetQuestion {
-  /** as the CLI's flag (`--tenant`), the form's field and `ProviderInput.answers` name it */
+  /** name of the CLI flag (`--tenant`), of the form field and in `ProviderInput.answers` */
   name: string
-  /** as the provider's console calls it */
+  /** the name in the provider's console */
   label: string
   /** where to find it */
   hint?: string
   example?: string
   /** default true */
   required?: boolean
-  /** @returns the answer in its normal form, or what to write instead */
+  /** @returns the normalized answer, or what to enter instead */
   read(answer: string): { answer: string } | { wrong: string }
 }
 
-/** A named starting point: what to ask for, how the issuer is made of it, and defaults that the administrator may change. */
+/** Questions for one kind of provider, how to build the issuer from the answers, and defaults that the administrator may change. */
 export interface Preset {
   name: string
   displayName: string
-  /** none: the issuer itself is asked for */
+  /** empty: the form asks for the issuer */
   asks: readonly PresetQuestion[]
-  /** @param answers of all required questions, read */
+  /** @param answers normalized, to at least all required questions */
   settings?(answers: Readonly<Record<string, string>>): Partial<ProviderSettings>
   defaults: Partial<ProviderSettings>
-  /** Settings that a provider of this preset cannot have. */
+  /** Returns an issue for each setting that a provider of this preset cannot have. */
   objections?(settings: ProviderSettings): Issue[]
-  /** Label, hint and requirement in its form, instead of the general ones. */
+  /** Replaces labels, hints and requirements of settings in the form. */
   fields?: { [Name in SettingName]?: Partial<Pick<Setting, 'label' | 'hint' | 'required'>> }
   /**
-   * Where an administrator consents for a whole organisation; left out: the provider has no such page.
+   * Builds the URL of the page where an administrator consents for the whole organisation. Omitted: there is no such page.
    *
-   * @param issuer of the row, of which it is made, so that nobody is sent to another site than the row says
+   * @param issuer the setting, not metadata: a provider cannot redirect administrators to another site
    */
   adminConsent?(issuer: string): string
-  /** it knows `prompt=select_account`, though its metadata do not say so; default false */
+  /** supports `prompt=select_account` without announcing it; default false */
   choosesAccount?: true
-  /**
-   * It ends sessions here through the browser (Front-Channel Logout 1.0), and says which one by `sid` alone, against the
-   * specification, which asks for `iss` too. Default false.
-   */
+  /** Sends `sid` without `iss` in a front-channel logout, although Front-Channel Logout 1.0 requires both. Default false. */
   frontChannelWithoutIssuer?: true
-  /** file in `views/assets/logos`, without `.svg`; left out: a monogram */
+  /** file in `views/assets/logos`, without `.svg`; omitted: a monogram */
   logo?: string
-  /** what an administrator should know before the form is filled in; one sentence each */
+  /** advice shown above the form */
   hints: readonly string[]
-  /** of `docs/providers` */
+  /** file in `docs/providers` */
   guide: string
 }
 
 /**
- * Normalizes an unambiguous answer and refuses all others. Attacker: a person who makes an administrator paste a value that
- * sends the client secret elsewhere. Therefore an issuer is built only from text that these patterns accept.
+ * Normalizes an unambiguous answer and refuses any other. Attacker: an administrator whose answer would make the issuer another
+ * site, which then receives the client secret. So the issuer is built only from text that these patterns match.
  */
 type Read = PresetQuestion['read']
 
@@ -62,10 +59,10 @@ const domain = new RegExp(`^(?:${label}\\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 const address = new RegExp(`^https?://${label}(?:\\.${label})*(?::\\d{1,5})?(?:/[\\w~-][\\w.~-]*)*$`, 'i')
 const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 
-/** @param refused returns what to enter instead, for a well-formed domain that is not accepted */
+/** @param refused returns what to enter instead of this domain, or `undefined` to accept it */
 export function readDomain(example: string, refused?: (domain: string) => string | undefined): Read {
   return (answer) => {
-    const read = bare(answer)
+    const read = bareDomain(answer)
     if (read.length > 253 || !domain.test(read) || !isHost(read))
       return { wrong: `enter only a domain, such as \`${example}\`` }
     const wrong = refused?.(read)
@@ -74,9 +71,9 @@ export function readDomain(example: string, refused?: (domain: string) => string
 }
 
 /**
- * A server's address, optionally with a port and a path. Plain http is checked later, as for any issuer.
+ * Reads the address of a server, with an optional port and path. The rule for plain http applies later, as for any issuer.
  *
- * @param refused returns what to enter instead, for a well-formed address that is not accepted
+ * @param refused returns what to enter instead of this address, or `undefined` to accept it
  */
 export function readAddress(example: string, refused?: (address: URL) => string | undefined): Read {
   return (answer) => {
@@ -89,7 +86,7 @@ export function readAddress(example: string, refused?: (address: URL) => string 
   }
 }
 
-/** One part of an address, to the letter. */
+/** Reads one part of a URL, case-sensitively. */
 export function readName(pattern: RegExp, sentence: string): Read {
   return (answer) => (pattern.test(answer.trim()) ? { answer: answer.trim() } : { wrong: sentence })
 }
@@ -108,11 +105,11 @@ export function readChoice(choices: readonly string[]): Read {
   }
 }
 
-/** First label of a vendor's domain; the whole domain is taken, too. */
+/** Reads the first label of a vendor's domain; accepts the whole domain, too. */
 export function readSubdomain(parent: string): Read {
   const oneLabel = new RegExp(`^${label}$`)
   return (answer) => {
-    const read = bare(answer)
+    const read = bareDomain(answer)
     const name = read.endsWith(`.${parent}`) ? read.slice(0, -parent.length - 1) : read
     return oneLabel.test(name) && isHost(`${name}.${parent}`)
       ? { answer: name }
@@ -120,8 +117,8 @@ export function readSubdomain(parent: string): Read {
   }
 }
 
-/** A domain as it is copied from a browser's address bar. */
-function bare(answer: string): string {
+/** Removes the scheme and trailing slashes that come with a domain copied from the address bar. */
+function bareDomain(answer: string): string {
   return withoutSlashes(
     answer
       .trim()
@@ -130,7 +127,7 @@ function bare(answer: string): string {
   )
 }
 
-/** As browsers see it: `xn--` before what is no such name is none. */
+/** True if URL parsers accept the name unchanged: they refuse an invalid `xn--` label. */
 function isHost(text: string): boolean {
   return URL.canParse(`https://${text}`) && new URL(`https://${text}`).host === text
 }

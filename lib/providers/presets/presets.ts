@@ -10,7 +10,7 @@ import { onelogin } from './onelogin.ts'
 import { ping } from './ping.ts'
 import type { Preset } from './preset.ts'
 
-/** In the order in which they are offered. */
+/** In the order of the form. */
 export const presets: readonly Preset[] = [
   entra,
   google,
