@@ -654,9 +654,9 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('are logged and still emitted if they cannot be written', async () => {
         const { lines, logger } = log()
-        const gone = knexModule(database.config)
-        await gone.destroy()
-        const events = new EventLog({ knex: gone, logger }, settings)
+        const closed = knexModule(database.config)
+        await closed.destroy()
+        const events = new EventLog({ knex: closed, logger }, settings)
         const received = jest.fn()
         events.emitter.on('signed-in', received)
         await events.record({ kind: 'signed-in', portal, userId: 'ada' })

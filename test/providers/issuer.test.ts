@@ -64,7 +64,7 @@ describe('a user', () => {
     ['of a tenant id in capitals is refused', row('organizations'), tenant.toUpperCase(), false],
     ['of the tenant `organizations` is refused', row('organizations'), 'organizations', false],
     ['without a tenant is refused', row('organizations'), undefined, false],
-    ['of a list of tenants is refused', row('organizations'), [tenant], false],
+    ['with a list of tenants is refused', row('organizations'), [tenant], false],
     ['is refused if the issuer belongs to no tenant', row('common'), tenant, false],
   ])('%s', (_what, provider, tid, admitted) => {
     expect(admits(provider, tid)).toBe(admitted)

@@ -90,8 +90,8 @@ describe('after the secret is rotated,', () => {
   })
 
   it('values sealed with a removed secret do not open', async () => {
-    const gone = new Seal(['the secret long ago, longer than 32 characters'], 'tests')
-    expect(await rotated.open(await gone.close(value, 'here'), 'here')).toBeUndefined()
+    const removed = new Seal(['the secret long ago, longer than 32 characters'], 'tests')
+    expect(await rotated.open(await removed.close(value, 'here'), 'here')).toBeUndefined()
   })
 })
 
