@@ -14,10 +14,10 @@ beforeEach(() => {
 })
 afterEach(() => portal.close())
 
-/** With a provider, and the classic login that it has replaced. */
+/** Starts two portals, each with a provider that replaces its classic login. */
 async function open(options: TestPortalOptions = {}): Promise<void> {
   portal = await startPortal({
-    // Tests say by a header which customer's site is asked for.
+    // Tests select the portal with a header.
     portal: (req) => req.get('x-portal') ?? 'default',
     ...options,
     mount(app, sso) {
@@ -27,7 +27,7 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
         res.send('classic login page')
       })
       app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), (_req, res) => {
-        res.send('password taken')
+        res.send('password accepted')
       })
     },
   })
@@ -36,19 +36,19 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 }
 
 const scene = () => ({ portal, visitor })
-const link = async (how = {}) => (await portal.sso.breakGlass.link({ actor: 'cli', ...how })).url
+const link = async (options = {}) => (await portal.sso.breakGlass.link({ actor: 'cli', ...options })).url
 const tokenIn = (url: string) => new URL(url).searchParams.get('token')!
-const use = (token: string, who = visitor, headers = {}) =>
-  who.post(`${portal.url}/login/break-glass`, { token }, headers)
+const use = (token: string, browser = visitor, headers = {}) =>
+  browser.post(`${portal.url}/login/break-glass`, { token }, headers)
 
-/** What somebody who comes with these cookies sees and may do. */
-async function classic(who = visitor, headers = {}): Promise<{ sees: boolean; may: boolean }> {
-  const page = await who.get(`${portal.url}/login`, headers)
-  const posted = await who.post(`${portal.url}/password-login`, { password: 'x' }, headers)
-  return { sees: page.body === 'classic login page', may: posted.body === 'password taken' }
+/** Whether this browser can open the classic login page and post a password. */
+async function classicLogin(browser = visitor, headers = {}): Promise<{ page: boolean; password: boolean }> {
+  const page = await browser.get(`${portal.url}/login`, headers)
+  const posted = await browser.post(`${portal.url}/password-login`, { password: 'x' }, headers)
+  return { page: page.body === 'classic login page', password: posted.body === 'password accepted' }
 }
-const shut = { sees: false, may: false }
-const opened = { sees: true, may: true }
+const closed = { page: false, password: false }
+const opened = { page: true, password: true }
 
 const events = async () => {
   const rows = await portal.knex('sso_events').where({ kind: 'break-glass' }).orderBy('at')
@@ -61,21 +61,21 @@ const events = async () => {
 }
 
 describe('a break-glass link', () => {
-  it('opens the classic login to one browser, for half an hour, and tells of it loudly', async () => {
+  it('opens the classic login to one browser for half an hour, and is recorded with warnings', async () => {
     await open({ events: { clientAddress: 'full' } })
-    expect(await classic()).toEqual(shut)
+    expect(await classicLogin()).toEqual(closed)
     const { url, expiresAt } = await portal.sso.breakGlass.link({ actor: 'cli' })
     expect(url).toMatch(new RegExp(`^${portal.url}/login/break-glass\\?token=[\\w-]{43}$`))
     expect(Math.abs(expiresAt.getTime() - Date.now() - 15 * 60_000)).toBeLessThan(60_000)
     const page = await visitor.get(url)
     expect(textOf(page.body)).toContain('You need a password for it.')
-    const answer = await press(scene(), url)
-    expect(answer).toMatchObject({ status: 303, location: `${portal.url}/login` })
-    expect(answer.headers.getSetCookie().join()).toMatch(
+    const response = await press(scene(), url)
+    expect(response).toMatchObject({ status: 303, location: `${portal.url}/login` })
+    expect(response.headers.getSetCookie().join()).toMatch(
       /sso-break-glass=[^;]+; Max-Age=1800;.*HttpOnly; SameSite=Lax/,
     )
-    expect(await classic()).toEqual(opened)
-    expect(await classic(new Visitor())).toEqual(shut)
+    expect(await classicLogin()).toEqual(opened)
+    expect(await classicLogin(new Visitor())).toEqual(closed)
     expect(await events()).toEqual([
       { portal: 'default', actor: 'cli', from: null, step: 'made' },
       { portal: 'default', actor: 'cli', from: '127.0.0.1', step: 'used' },
@@ -88,7 +88,7 @@ describe('a break-glass link', () => {
     )
   })
 
-  it('is in the language of its reader', async () => {
+  it('leads to a page in the language of the browser', async () => {
     await open()
     visitor = new Visitor({ 'accept-language': 'de' })
     expect((await visitor.get(await link())).body).toContain('Die klassische Anmeldung öffnen?')
@@ -100,20 +100,28 @@ describe('a break-glass link', () => {
     expect((await visitor.get(`${portal.url}/login/acme`)).status).toBe(302)
   })
 
-  it('works while no provider does', async () => {
+  it('works without the providers table', async () => {
     await open()
     await press(scene(), await link())
-    // Even without the table of providers.
     await portal.knex.schema.renameTable('sso_providers', 'gone')
     expect((await visitor.post(`${portal.url}/password-login`, { password: 'x' })).body).toBe(
-      'password taken',
+      'password accepted',
     )
     expect((await new Visitor().post(`${portal.url}/password-login`, {})).status).toBeGreaterThanOrEqual(500)
+  })
+
+  it('is neither applied nor used up by a program that opens every link in an e-mail', async () => {
+    await open()
+    const url = await link()
+    const scanner = new Visitor()
+    for (let at = 0; at < 5; at++) expect((await scanner.get(url)).status).toBe(200)
+    expect(await classicLogin(scanner)).toEqual(closed)
+    expect((await press(scene(), url)).status).toBe(303)
   })
 })
 
 describe('an attacker who tries to open the classic login', () => {
-  it('by a guessed link, or one from the database: refused, with an event', async () => {
+  it('cannot guess a link or use one from the database, and each attempt is an event', async () => {
     await open()
     const token = tokenIn(await link())
     const [row] = await portal.knex('sso_one_time_links')
@@ -121,39 +129,39 @@ describe('an attacker who tries to open the classic login', () => {
     for (const guess of ['', 'x', row.id, token.slice(0, -1), `${token}x`, token.toLowerCase(), '%00'])
       expect([guess, (await use(guess)).status]).toEqual([guess, 410])
     expect((await visitor.post(`${portal.url}/login/break-glass`)).status).toBe(410)
-    expect(await classic()).toEqual(shut)
+    expect(await classicLogin()).toEqual(closed)
     const refused = await portal.knex('sso_events').where({ kind: 'sign-in-failed' }).pluck('detail')
     expect(refused.filter((detail: string) => detail.includes('link_expired'))).toHaveLength(8)
   })
 
-  it('tries as many tokens as fit into a minute: no more than the limit of all routes below /login', async () => {
+  it('cannot try more tokens than the rate limit of the routes below /login allows', async () => {
     await open({ rateLimits: { start: 3 } })
     const statuses = []
     for (let at = 0; at < 5; at++) statuses.push((await use(`guess-${at}`)).status)
     expect(statuses).toEqual([410, 410, 410, 429, 429])
   })
 
-  it('uses a link a second time', async () => {
+  it('cannot use a link a second time', async () => {
     await open()
     const url = await link()
     await press(scene(), url)
     const thief = new Visitor()
     expect((await thief.get(url)).status).toBe(410)
     expect((await use(tokenIn(url), thief)).status).toBe(410)
-    expect(await classic(thief)).toEqual(shut)
+    expect(await classicLogin(thief)).toEqual(closed)
   })
 
-  it('uses it at the same time as nine others: one gets it', async () => {
+  it('cannot open it for more than one browser with ten concurrent uses of a link', async () => {
     await open()
     const token = tokenIn(await link())
-    const crowd = Array.from({ length: 10 }, () => new Visitor())
-    const statuses = await Promise.all(crowd.map(async (each) => (await use(token, each)).status))
+    const browsers = Array.from({ length: 10 }, () => new Visitor())
+    const statuses = await Promise.all(browsers.map(async (each) => (await use(token, each)).status))
     expect(statuses.sort()).toEqual([303, ...Array.from({ length: 9 }, () => 410)])
-    const seen = await Promise.all(crowd.map((each) => classic(each)))
-    expect(seen.filter(({ may }) => may)).toHaveLength(1)
+    const seen = await Promise.all(browsers.map((each) => classicLogin(each)))
+    expect(seen.filter(({ password }) => password)).toHaveLength(1)
   })
 
-  it('uses a link that is older than 15 minutes', async () => {
+  it('cannot use a link after 15 minutes', async () => {
     await open()
     const url = await link()
     await portal.knex('sso_one_time_links').update({ expires_at: new Date(Date.now() - 1000).toISOString() })
@@ -161,16 +169,7 @@ describe('an attacker who tries to open the classic login', () => {
     expect((await use(tokenIn(url))).status).toBe(410)
   })
 
-  it('a program that opens links in mails uses nothing up, and opens nothing', async () => {
-    await open()
-    const url = await link()
-    const scanner = new Visitor()
-    for (let at = 0; at < 5; at++) expect((await scanner.get(url)).status).toBe(200)
-    expect(await classic(scanner)).toEqual(shut)
-    expect((await press(scene(), url)).status).toBe(303)
-  })
-
-  it('has a victim’s browser use his own link, from another site (CSRF)', async () => {
+  it('cannot make a victim’s browser use a link from another site (CSRF)', async () => {
     await open()
     const token = tokenIn(await link())
     for (const headers of [
@@ -178,50 +177,50 @@ describe('an attacker who tries to open the classic login', () => {
       { 'sec-fetch-site': '', origin: 'null' },
     ])
       expect((await use(token, visitor, headers)).status).toBe(403)
-    expect(await classic()).toEqual(shut)
+    expect(await classicLogin()).toEqual(closed)
     expect((await use(token)).status).toBe(303)
   })
 
-  it('uses the link, or the cookie, of one portal at another', async () => {
+  it('cannot use the link or the cookie of one portal in another', async () => {
     await open()
     const token = tokenIn(await link())
     const south = { 'x-portal': 'south' }
     expect((await use(token, visitor, south)).status).toBe(410)
     expect((await use(token)).status).toBe(303)
-    expect(await classic()).toEqual(opened)
-    expect(await classic(visitor, south)).toEqual(shut)
+    expect(await classicLogin()).toEqual(opened)
+    expect(await classicLogin(visitor, south)).toEqual(closed)
   })
 
-  it('with the link to a test sign-in', async () => {
+  it('cannot use the link of a test sign-in', async () => {
     await open()
     const { token } = await portal.sso.testSignIns.link('acme')
     expect((await use(token)).status).toBe(410)
   })
 
-  it('forges the cookie, or takes another sealed one for it', async () => {
+  it('cannot forge the cookie or substitute another sealed cookie', async () => {
     await open()
     await visitor.get(`${portal.url}/login/acme`)
     const jar = visitor.cookies.get(portal.url)!
     const [attempt] = [...jar].filter(([name]) => name.startsWith('sso-attempt-')).map(([, value]) => value)
     for (const value of [attempt!, 'true', '{"portal":"default"}']) {
       jar.set('sso-break-glass', value)
-      expect(await classic()).toEqual(shut)
+      expect(await classicLogin()).toEqual(closed)
     }
   })
 
-  it('keeps the cookie for longer than half an hour', async () => {
+  it('cannot use the cookie for longer than half an hour', async () => {
     await open()
     await press(scene(), await link())
     const { now } = Date
     Date.now = () => now() + 30 * 60_000
     try {
-      expect(await classic()).toEqual(shut)
+      expect(await classicLogin()).toEqual(closed)
     } finally {
       Date.now = now
     }
   })
 
-  it('makes a link for a portal that is not there', async () => {
+  it('cannot create a link for an unknown portal', async () => {
     await open({ baseUrl: { default: 'http://127.0.0.1', south: 'http://127.0.0.1' } })
     await expect(portal.sso.breakGlass.link({ portal: 'nobody' })).rejects.toThrow('no baseUrl')
     expect(await portal.knex('sso_one_time_links')).toEqual([])

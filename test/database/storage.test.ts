@@ -34,10 +34,10 @@ const ourTables = [
 
 /** Results and errors of concurrent calls. */
 async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: unknown[] }> {
-  const withDefaults = await Promise.allSettled(calls)
+  const settled = await Promise.allSettled(calls)
   return {
-    values: withDefaults.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
-    errors: withDefaults.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])),
+    values: settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
+    errors: settled.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])),
   }
 }
 
@@ -59,22 +59,22 @@ describe.each(databases)('on %s', (_name, fresh) => {
       await database.drop()
     })
 
-    /** A connection of its own, as another instance has. */
+    /** Opens another connection, as a second instance would. */
     function connect(): Knex {
-      // knex would write to the console that it has to wait.
+      // Knex would print to the console that it waits for the lock.
       const another = knexModule({ ...database.config, log: { warn: () => {} } })
       open.push(another)
       return another
     }
 
     async function tables(): Promise<string[]> {
-      const there = await Promise.all(ourTables.map((table) => knex.schema.hasTable(table)))
-      return ourTables.filter((_, at) => there[at])
+      const exists = await Promise.all(ourTables.map((table) => knex.schema.hasTable(table)))
+      return ourTables.filter((_, index) => exists[index])
     }
 
     const lock = () => knex('sso_migrations_lock').update({ is_locked: 1 })
 
-    it('run up, down, and up again', async () => {
+    it('can be applied, rolled back and applied again', async () => {
       expect(await migrate(knex)).toEqual(allMigrations)
       expect(await tables()).toEqual(ourTables)
       await knex.migrate.rollback(migratorConfig, true)
@@ -83,14 +83,14 @@ describe.each(databases)('on %s', (_name, fresh) => {
       expect(await tables()).toEqual(ourTables)
     })
 
-    it('run once', async () => {
+    it('are applied only once', async () => {
       expect(await pendingMigrations(knex)).toEqual(allMigrations)
       await migrate(knex)
       expect(await migrate(knex)).toEqual([])
       expect(await pendingMigrations(knex)).toEqual([])
     })
 
-    it('run once when four instances start on an empty database', async () => {
+    it('are applied once if four instances start on an empty database', async () => {
       const ran = await Promise.all(Array.from({ length: 4 }, () => migrate(connect())))
       expect(ran.filter((names) => names.length > 0)).toEqual([allMigrations])
       expect(await tables()).toEqual(ourTables)
@@ -98,24 +98,24 @@ describe.each(databases)('on %s', (_name, fresh) => {
       expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
     })
 
-    it('create one lock, even if another instance overtakes', async () => {
+    it('create a single lock, even if another instance creates it first', async () => {
       const slow = connect()
       const signals = new EventEmitter()
       const heldUp = once(signals, 'held up')
-      const mayGoOn = once(signals, 'go on')
+      const released = once(signals, 'release')
       const query = slow.client._query
-      slow.client._query = async function (this: unknown, connection: unknown, asked: { sql: string }) {
-        if (/^insert into .sso_migrations_lock/.test(asked.sql)) {
+      slow.client._query = async function (this: unknown, connection: unknown, statement: { sql: string }) {
+        if (/^insert into .sso_migrations_lock/.test(statement.sql)) {
           signals.emit('held up')
-          await mayGoOn
+          await released
         }
-        return await query.call(this, connection, asked)
+        return await query.call(this, connection, statement)
       }
-      const overtaken = migrate(slow)
+      const late = migrate(slow)
       await heldUp
       expect(await migrate(knex)).toEqual(allMigrations)
-      signals.emit('go on')
-      expect(await overtaken).toEqual([])
+      signals.emit('release')
+      expect(await late).toEqual([])
       expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
     })
 
@@ -130,7 +130,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       expect(await waiting).toEqual(allMigrations)
     })
 
-    it('after a crash fail after a minute, and name the command that unlocks them', async () => {
+    it('fail a minute after a crash with an error that names the unlock command', async () => {
       await migrate(knex)
       await knex.migrate.rollback(migratorConfig, true)
       await lock()
@@ -140,8 +140,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
       expect(await migrate(knex)).toEqual(allMigrations)
     })
 
-    it('are independent of the migrations that the host runs with knex', async () => {
-      const hostsOwn: Knex.Migration = {
+    it('are independent of the Knex migrations of the host', async () => {
+      const invoices: Knex.Migration = {
         up: (on) => on.schema.createTable('invoices', (table) => table.increments()),
         down: (on) => on.schema.dropTable('invoices'),
       }
@@ -149,7 +149,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         migrationSource: {
           getMigrations: async () => ['001-invoices'],
           getMigrationName: (name: string) => name,
-          getMigration: async () => hostsOwn,
+          getMigration: async () => invoices,
         },
       }
       await knex.migrate.latest(hosts)
@@ -166,7 +166,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
   describe('tables', () => {
     let database: FreshDatabase
     let knex: Knex
-    /** Each test has a portal of its own, and with it its own rows. */
+    /** Each test uses its own portal, so that it sees only its own rows. */
     let portal: string
     let count = 0
 
@@ -192,7 +192,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       const recommended = async () =>
         (await table().list(portal)).filter((each) => each.recommended).map(({ slug }) => slug)
 
-      it('are read as they were written: texts, booleans, lists and objects', async () => {
+      it('are read back unchanged: texts, booleans, lists and objects', async () => {
         const full = acme({
           displayName: 'Ärzte “& Söhne” 🏥',
           responseMode: 'form_post',
@@ -224,7 +224,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await table().insert(plain)).toStrictEqual({ ...plain, ...rest, position: 2 })
       })
 
-      it('are listed in their order, the recommended one first', async () => {
+      it('are listed by position, with the recommended one first', async () => {
         await insertAll('zebra', 'acme', 'middle')
         const slugs = async () => (await table().list(portal)).map(({ slug }) => slug)
         expect(await slugs()).toEqual(['zebra', 'acme', 'middle'])
@@ -232,7 +232,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await slugs()).toEqual(['middle', 'zebra', 'acme'])
       })
 
-      it('have exactly one recommended, even after ten concurrent changes', async () => {
+      it('include at most one recommended provider, even after ten concurrent changes', async () => {
         await insertAll('one', 'two', 'three')
         expect(await recommended()).toEqual([])
         await table().recommend(portal, 'one')
@@ -246,7 +246,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await recommended()).toEqual([])
       })
 
-      it('of another portal are not affected', async () => {
+      it('of another portal are unaffected by changes', async () => {
         const elsewhere = `${portal}-elsewhere`
         const there = await table().insert(acme({ portal: elsewhere }), { clientSecret: 'their secret' })
         await table().recommend(elsewhere, 'acme')
@@ -260,18 +260,18 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await table().anyEnabled(elsewhere)).toBe(true)
       })
 
-      it('increment their version at each change that affects sign-in', async () => {
+      it('get a new version with each change, and reject changes to an outdated version', async () => {
         const first = await table().insert(acme(), { clientSecret: 'secret' })
         const second = await table().update(first, { displayName: 'Acme International' })
         expect(second).toStrictEqual({ ...first, displayName: 'Acme International', version: 2 })
         await table().setEnabled(second, false)
         expect(await table().find(portal, 'acme')).toMatchObject({ enabled: false, version: 3 })
-        // Who read the row a while ago has tested something else than would be saved.
+        // The caller has tested an outdated row, so the update would save an untested combination.
         await expect(table().update(first, { clientId: 'other' })).rejects.toThrow('changed by someone else')
         expect(await table().find(portal, 'acme')).toMatchObject({ clientId: first.clientId, version: 3 })
       })
 
-      it('are listed only while enabled, and not after removal', async () => {
+      it('are offered only while enabled, and are not listed after removal', async () => {
         const provider = await table().insert(acme(), { clientSecret: 'secret' })
         const offered = async () => ({
           any: await table().anyEnabled(portal),
@@ -305,11 +305,11 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(elsewhere.slug).toBe('acme')
       })
 
-      describe('have a sealed client secret', () => {
+      describe('have a client secret', () => {
         const secret = 'the-client-secret-&%'
         const rowOf = ({ id }: { id: string }) => knex('sso_providers').where({ id }).first()
 
-        it('that no column holds, plain or encoded', async () => {
+        it('that no column contains in plain or encoded form', async () => {
           const provider = await table().insert(acme(), { clientSecret: secret })
           const row = JSON.stringify(await rowOf(provider))
           const encoded = (['base64', 'base64url', 'hex'] as const).map((to) =>
@@ -320,13 +320,13 @@ describe.each(databases)('on %s', (_name, fresh) => {
           expect(await table().clientSecret(provider)).toBe(secret)
         })
 
-        it('that differs each time, so that equal secrets look different', async () => {
+        it('that is sealed differently each time, so that equal secrets look different', async () => {
           const one = await rowOf(await table().insert(acme({ slug: 'one' }), { clientSecret: secret }))
           const two = await rowOf(await table().insert(acme({ slug: 'two' }), { clientSecret: secret }))
           expect(one.client_secret).not.toBe(two.client_secret)
         })
 
-        it('that opens with the old of two SSO secrets; the new one seals', async () => {
+        it('that the older SSO secret can still open, while the newer one seals', async () => {
           const [older, newer] = [
             'the older secret, long enough for this',
             'the-newer-secret-that-is-long-enough-too',
@@ -338,7 +338,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           expect(await table(newer).clientSecret(renewed)).toBe('a new client secret')
         })
 
-        it('that no other SSO secret opens: the error says what to do', async () => {
+        it('that another SSO secret cannot open, with an error that says what to do', async () => {
           const provider = await table().insert(acme(), { clientSecret: secret })
           await expect(table('quite another secret, long enough').clientSecret(provider)).rejects.toThrow(
             'a client secret was sealed under another SSO_SECRET: add the old one behind the new one ' +
@@ -362,13 +362,13 @@ describe.each(databases)('on %s', (_name, fresh) => {
           await expect(table().clientSecret(provider)).rejects.toThrow('set the client secret again')
         })
 
-        it('that other changes keep; it can be replaced and removed', async () => {
+        it('that survives other changes and can be replaced and removed', async () => {
           const provider = await table().insert(acme(), { clientSecret: secret })
           const renamed = await table().update(provider, { displayName: 'Renamed' })
           expect(await table().clientSecret(renamed)).toBe(secret)
           const renewed = await table().update(renamed, {}, { clientSecret: 'new' })
           expect(await table().clientSecret(renewed)).toBe('new')
-          // A new secret never goes to where the row pointed before.
+          // An outdated row must not send the new secret to its old endpoint.
           expect(await table().clientSecret(provider)).toBeUndefined()
           const open = await table().update(renewed, { clientAuthentication: 'none' }, { clientSecret: null })
           expect(await table().clientSecret(open)).toBeUndefined()
@@ -396,32 +396,32 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(JSON.parse(row.fields)).toEqual({ phone: '1', news: true })
       })
 
-      it('are found by the exact address, not by a look-alike', async () => {
+      it('are found by their exact address, not by a look-alike', async () => {
         await table().create({ ...ada, email: 'kim@example.com' }, portal)
         for (const email of ['KIM@example.com', 'kim@example.com ', 'k\u0131m@example.com', 'k%@example.com'])
           expect(await table().findByEmail(email, portal)).toBeUndefined()
       })
 
-      it('registered ten times concurrently with one address are one user and nine errors', async () => {
+      it('are created once if ten concurrent registrations use the same address', async () => {
         const { values, errors } = await outcomes(tenTimes(() => table().create(ada, portal)))
         expect(values).toHaveLength(1)
         expect(errors.filter((error) => error instanceof EmailTakenError)).toHaveLength(9)
         expect(await table().list(portal)).toStrictEqual(values)
       })
 
-      it('may have the same address in another portal, as another user', async () => {
+      it('in two portals can have the same address', async () => {
         const here = await table().create(ada, portal)
         const there = await table().create(ada, `${portal}-elsewhere`)
         expect(there.id).not.toBe(here.id)
       })
 
-      it('may be inactive', async () => {
+      it('can be inactive', async () => {
         const { id } = await table().create(ada, portal)
         await knex('sso_users').where({ id }).update({ active: false })
         expect((await table().findById(id, portal))?.active).toBe(false)
       })
 
-      it('are listed by address', async () => {
+      it('are sorted by address', async () => {
         for (const name of ['grace', 'ada', 'mary'])
           await table().create({ email: `${name}@example.com`, name, fields: {} }, portal)
         expect((await table().list(portal)).map(({ name }) => name)).toEqual(['ada', 'grace', 'mary'])
@@ -430,50 +430,50 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
     describe('identities', () => {
       const table = () => new IdentitiesTable({ knex })
-      const who = { issuer: 'https://id.acme.example', subject: 'ada' }
-      const made = (userId: string, staleUserId?: string, more = {}) =>
+      const adaIdentity = { issuer: 'https://id.acme.example', subject: 'ada' }
+      const createLink = (userId: string, staleUserId?: string, more = {}) =>
         table().link(
-          { portal, userId, providerId: 'provider', email: 'ada@example.com', ...who, ...more },
+          { portal, userId, providerId: 'provider', email: 'ada@example.com', ...adaIdentity, ...more },
           staleUserId,
         )
-      const link = async (...given: Parameters<typeof made>) => (await made(...given)).userId
+      const link = async (...given: Parameters<typeof createLink>) => (await createLink(...given)).userId
       const rows = () => knex('sso_identities').where({ portal })
 
-      it('linked ten times concurrently are one row, and all calls return the same user', async () => {
-        const links = await Promise.all(tenTimes((n) => made(`user-${n}`)))
+      it('are linked once by ten concurrent calls, which all return the same user', async () => {
+        const links = await Promise.all(tenTimes((n) => createLink(`user-${n}`)))
         const linkedTo = links.map(({ userId }) => userId)
         expect(new Set(linkedTo).size).toBe(1)
-        // Only the call that made the link is recorded and mailed.
+        // Only the call that creates the link is recorded and causes an e-mail.
         expect(links.filter((each) => each.made)).toHaveLength(1)
         expect(await rows()).toHaveLength(1)
-        expect(await table().findUserId(portal, who)).toBe(linkedTo[0])
+        expect(await table().findUserId(portal, adaIdentity)).toBe(linkedTo[0])
       })
 
-      it('are identified by exact issuer and subject, and by portal', async () => {
+      it('are found by their exact issuer and subject, within their portal', async () => {
         await link('ada')
         const others = [
-          { ...who, subject: 'Ada' },
-          { ...who, subject: 'ada ' },
-          { ...who, issuer: 'https://id.acme.example/' },
+          { ...adaIdentity, subject: 'Ada' },
+          { ...adaIdentity, subject: 'ada ' },
+          { ...adaIdentity, issuer: 'https://id.acme.example/' },
         ]
         for (const other of others) expect(await table().findUserId(portal, other)).toBeUndefined()
-        expect(await table().findUserId('elsewhere', who)).toBeUndefined()
+        expect(await table().findUserId('elsewhere', adaIdentity)).toBeUndefined()
         expect(await link('grace', undefined, { subject: 'Ada' })).toBe('grace')
         expect(await link('mary', undefined, { portal: `${portal}-elsewhere` })).toBe('mary')
-        expect(await table().findUserId(portal, who)).toBe('ada')
+        expect(await table().findUserId(portal, adaIdentity)).toBe('ada')
       })
 
-      it('stay linked to the first user, unless that one is stale', async () => {
+      it('stay linked to the first user unless the caller names that user as stale', async () => {
         await link('ada')
         expect(await link('grace')).toBe('ada')
         expect(await link('grace', 'somebody else')).toBe('ada')
-        expect(await table().findUserId(portal, who)).toBe('ada')
+        expect(await table().findUserId(portal, adaIdentity)).toBe('ada')
         expect(await link('grace', 'ada')).toBe('grace')
-        expect(await table().findUserId(portal, who)).toBe('grace')
+        expect(await table().findUserId(portal, adaIdentity)).toBe('grace')
         expect(await rows()).toHaveLength(1)
       })
 
-      it('of a deleted user, relinked ten times concurrently, are one row', async () => {
+      it('of a deleted user are relinked once by ten concurrent calls', async () => {
         await link('gone')
         const linkedTo = await Promise.all(tenTimes((n) => link(`user-${n}`, 'gone')))
         expect(new Set(linkedTo).size).toBe(1)
@@ -481,7 +481,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
       })
     })
 
-    describe('the table of sessions', () => {
+    describe('the sessions table', () => {
       const seal = new Seal([testSecret], 'session-index')
       const limits = new LimitsByPortal({ idleMinutes: 30, absoluteHours: 12 }, {})
       const table = () => new SessionsTable(knex, seal, limits)
@@ -509,7 +509,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         return found
       }
 
-      it('stores session ids sealed, never in plain text', async () => {
+      it('stores session ids only in sealed form', async () => {
         const sessionId = `${portal}-a-session-id-of-32-characters`
         await table().add(session(sessionId))
         const [row] = await rows()
@@ -524,15 +524,15 @@ describe.each(databases)('on %s', (_name, fresh) => {
       })
 
       it('ignores expired sessions', async () => {
-        const over = `${portal}-over`
-        await table().add({ ...session(over), expiresAt: new Date(Date.now() - 1000) })
+        const expired = `${portal}-expired`
+        await table().add({ ...session(expired), expiresAt: new Date(Date.now() - 1000) })
         await table().add(session(`${portal}-runs`))
-        expect(await table().lastSeen(over)).toBeUndefined()
+        expect(await table().lastSeen(expired)).toBeUndefined()
         expect(await table().list({ portal, userId: 'user' })).toHaveLength(1)
         expect(await idsOf({ portal, provider: 'acme' })).toEqual([`${portal}-runs`])
       })
 
-      it('lists sessions newest first, with what a user recognizes them by, and nothing that opens them', async () => {
+      it('lists sessions newest first, with details that a user recognizes and without the session id', async () => {
         for (const name of ['first', 'second', 'third']) await table().add(session(`${portal}-${name}`))
         for (const [n, name] of ['first', 'second', 'third'].entries())
           await rows()
@@ -559,13 +559,13 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await table().list({ portal, userId: 'user', except: third })).toHaveLength(2)
         expect(await table().list({ portal, id: third, userId: 'somebody else' })).toEqual([])
         expect(await table().list({ portal: 'elsewhere', userId: 'user' })).toEqual([])
-        // Its idle time has expired.
+        // Expire the idle time of the third session.
         const idle = new Date(Date.now() - 30 * 60_000 - 1).toISOString()
         await rows().where({ id: third }).update({ last_seen_at: idle })
         expect(await table().list({ portal, userId: 'user' })).toHaveLength(2)
       })
 
-      it('renews a session, but brings back no revoked one', async () => {
+      it('renews a session, but does not restore a revoked one', async () => {
         const sessionId = `${portal}-seen`
         await table().add(session(sessionId))
         await rows().update({ last_seen_at: '2020-01-01T00:00:00.000Z' })
@@ -577,7 +577,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(await table().lastSeen(sessionId)).toBeUndefined()
       })
 
-      it('removes more sessions than one statement takes, and no concurrent caller returns early', async () => {
+      it('removes more sessions than fit into one statement, and no concurrent call returns early', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
           id: sessionDigest(`${portal}-${n}`),
           portal,
@@ -588,18 +588,18 @@ describe.each(databases)('on %s', (_name, fresh) => {
           expires_at: '2030-01-01T00:00:00.000Z',
         }))
         await knex.batchInsert('sso_sessions', many, 100)
-        const endAll = async () => {
+        const removeAll = async () => {
           await idsOf({ portal, userId: 'many' })
           return (await rows().pluck('id')).length
         }
-        expect(await Promise.all([endAll(), endAll(), endAll()])).toEqual([0, 0, 0])
+        expect(await Promise.all([removeAll(), removeAll(), removeAll()])).toEqual([0, 0, 0])
       })
 
       it('removes only the matching session', async () => {
         await table().add(session(`${portal}-one`))
         await table().add({ ...session(`${portal}-two`), sid: undefined })
         expect(await idsOf({ sessionId: `${portal}-one` })).toEqual([`${portal}-one`])
-        expect(await idsOf({ sessionId: 'never heard of' })).toEqual([])
+        expect(await idsOf({ sessionId: 'unknown session' })).toEqual([])
         const left = await rows()
         expect(left).toHaveLength(1)
         expect(await seal.open(left[0].session, left[0].id)).toBe(`${portal}-two`)
@@ -619,8 +619,8 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('are written and emitted with all fields', async () => {
         const events = new EventLog({ knex, logger: log().logger }, settings)
-        const heard: unknown[] = []
-        events.emitter.on('sign-in-failed', (event) => heard.push(event))
+        const received: unknown[] = []
+        events.emitter.on('sign-in-failed', (event) => received.push(event))
         const event = {
           kind: 'sign-in-failed',
           portal,
@@ -649,22 +649,22 @@ describe.each(databases)('on %s', (_name, fresh) => {
           detail: '{}',
           client_address: null,
         })
-        expect(heard).toEqual([{ ...event, clientAddress: '203.0.113.0/24' }])
+        expect(received).toEqual([{ ...event, clientAddress: '203.0.113.0/24' }])
       })
 
-      it('that cannot be written are logged, and still emitted', async () => {
+      it('are logged and still emitted if they cannot be written', async () => {
         const { lines, logger } = log()
-        const gone = knexModule(database.config)
-        await gone.destroy()
-        const events = new EventLog({ knex: gone, logger }, settings)
-        const heard = jest.fn()
-        events.emitter.on('signed-in', heard)
+        const closed = knexModule(database.config)
+        await closed.destroy()
+        const events = new EventLog({ knex: closed, logger }, settings)
+        const received = jest.fn()
+        events.emitter.on('signed-in', received)
         await events.record({ kind: 'signed-in', portal, userId: 'ada' })
         expect(lines).toEqual([expect.stringContaining('an event could not be written')])
-        expect(heard).toHaveBeenCalledTimes(1)
+        expect(received).toHaveBeenCalledTimes(1)
       })
 
-      it('survive a listener that throws or rejects: that is logged', async () => {
+      it('are written even if a listener throws or rejects, which is logged', async () => {
         const { lines, logger } = log()
         const events = new EventLog({ knex, logger }, settings)
         events.emitter.on('signed-in', () => {
@@ -699,7 +699,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
         return errors[0]
       }
 
-      it('recognizes a duplicate row, and no other failure', async () => {
+      it('is true only for a duplicate row', async () => {
         await knex('sso_users').insert(user(`${portal}-1`, 'ada@example.com'))
         const sameAddress = await failure(user(`${portal}-2`, 'ada@example.com'))
         const sameId = await failure(user(`${portal}-1`, 'grace@example.com'))

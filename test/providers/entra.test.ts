@@ -32,7 +32,7 @@ beforeEach(() => {
 })
 afterEach(() => portal.close())
 
-/** With Ada, whom the portal knows, and a row for the tenants given. */
+/** Starts a portal with the user Ada and an Entra provider for the given tenants. */
 async function open(
   tenant: string,
   settings: Partial<ProviderInput> = {},
@@ -49,36 +49,36 @@ const row = async () => (await portal.sso.providers.find('entra'))!
 const causeOf = ({ body }: Seen) =>
   String(portal.logs.find(({ fields }) => body.includes(String(fields.reference)))?.fields.cause)
 
-/** Each says for which issuer it signs, as Microsoft's do. */
+/** Restricts each key to an issuer, as Microsoft does. */
 const keysOf = (issuer: string) => (keys: object[]) => keys.map((key) => ({ ...key, issuer }))
 
 type FaultsAt = (origin: string) => Faults
 
-const vouched = { email: 'ada@contoso.example', xms_edov: true }
+const verifiedEmail = { email: 'ada@contoso.example', xms_edov: true }
 
-describe('people of Microsoft Entra ID sign in', () => {
-  it.each<[rows: string, tenant: string, of: string]>([
+describe('a Microsoft Entra ID user signs in', () => {
+  it.each<[tenants: string, tenant: string, tid: string]>([
     ['one tenant', contoso, contoso],
     ['several tenants', `${contoso} ${fabrikam}`, contoso],
-    ['several tenants, from another of them', `${contoso},${fabrikam}`, fabrikam],
-    ['every organisation', 'organizations', stranger],
-  ])('where the row is for %s', async (_rows, tenant, tid) => {
+    ['several tenants, as a user of the second one', `${contoso},${fabrikam}`, fabrikam],
+    ['every organization', 'organizations', stranger],
+  ])('if the provider is for %s', async (_tenants, tenant, tid) => {
     await open(tenant)
-    entra.signsIn({ tid, ...vouched })
+    entra.signsIn({ tid, ...verifiedEmail })
     entra.requests.length = 0
     await click()
     expect(await isSignedIn()).toBe(true)
-    // The code is redeemed once, and the keys are asked for once, whoever has to be told apart.
-    const asked = entra.requests.map(({ method, path }) => `${method} ${path}`)
-    expect(asked.filter((each) => each === 'POST /token')).toHaveLength(1)
-    expect(asked.filter((each) => each === 'GET /jwks')).toHaveLength(1)
+    // Checking the tenant costs no additional requests.
+    const sent = entra.requests.map(({ method, path }) => `${method} ${path}`)
+    expect(sent.filter((each) => each === 'POST /token')).toHaveLength(1)
+    expect(sent.filter((each) => each === 'GET /jwks')).toHaveLength(1)
     const linked = await portal.knex('sso_identities').select('issuer', 'tenant_id', 'object_id')
     expect(linked).toEqual([{ issuer: entra.issuerOf(tid), tenant_id: tid, object_id: entra.person.oid }])
   })
 
-  it('where the answer itself names the tenant’s issuer (RFC 9207)', async () => {
+  it('if the authorization response names the tenant’s issuer (RFC 9207)', async () => {
     await open('organizations')
-    entra.signsIn(vouched)
+    entra.signsIn(verifiedEmail)
     entra.faults.callbackParams = { iss: entra.issuerOf(contoso) }
     await click()
     expect(await isSignedIn()).toBe(true)
@@ -89,20 +89,20 @@ describe('people of Microsoft Entra ID sign in', () => {
     [contoso, 'organizations'],
     ['{tenantid}', contoso],
     [contoso, contoso],
-  ])('with a key that may sign for the issuer of %s, where the row is for %s', async (tenant, ofRow) => {
-    await open(ofRow)
-    entra.signsIn(vouched)
+  ])('if the signing key is for the issuer of %s and the provider is for %s', async (tenant, configured) => {
+    await open(configured)
+    entra.signsIn(verifiedEmail)
     entra.faults.jwks = keysOf(entra.issuerOf(tenant))
     await click()
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('in two tenants as two identities, though all but the tenant is the same', async () => {
+  it('with two identities in two tenants, even if all other claims are equal', async () => {
     await open('organizations')
-    entra.signsIn(vouched)
+    entra.signsIn(verifiedEmail)
     await click()
     visitor = new Visitor()
-    entra.signsIn({ tid: fabrikam, ...vouched })
+    entra.signsIn({ tid: fabrikam, ...verifiedEmail })
     await click()
     expect(await portal.knex('sso_identities').pluck('issuer')).toEqual([
       entra.issuerOf(contoso),
@@ -110,38 +110,38 @@ describe('people of Microsoft Entra ID sign in', () => {
     ])
   })
 
-  it('with nothing but their directory noted later, where it was not known when they were linked', async () => {
+  it('and a missing tenant and object id are added to the link, but never replaced', async () => {
     await open(contoso)
-    entra.signsIn(vouched)
+    entra.signsIn(verifiedEmail)
     await click()
     await portal.knex('sso_identities').update({ tenant_id: null, object_id: null })
     await click()
-    const noted = () => portal.knex('sso_identities').select('tenant_id', 'object_id')
+    const stored = () => portal.knex('sso_identities').select('tenant_id', 'object_id')
     const here = { tenant_id: contoso, object_id: entra.person.oid }
-    expect(await noted()).toEqual([here])
-    // What is there stays: whoever comes with another object id is nobody's successor by that.
+    expect(await stored()).toEqual([here])
+    // A different object id under the same subject must not replace the stored one.
     await portal.knex('sso_identities').update({ object_id: stranger })
     await click()
-    expect(await noted()).toEqual([{ ...here, object_id: stranger }])
+    expect(await stored()).toEqual([{ ...here, object_id: stranger }])
   })
 })
 
-describe('refused: a token of Entra', () => {
+describe('the portal refuses an Entra ID token', () => {
   const tid = /of a tenant( [0-9a-f-]{36})? that this provider does not accept \(tid\)/
   const iss = /unexpected JWT "iss" \(issuer\) claim value/
   const template = (origin: string) => `${origin}/{tenantid}/v2.0`
   const ownIssuer = (origin: string) => `${origin}/organizations/v2.0`
   const [one, several, any] = [contoso, `${contoso} ${fabrikam}`, 'organizations']
 
-  it.each<[what: string, row: string, cause: RegExp, claims: EntraClaims, faults?: FaultsAt]>([
+  it.each<[what: string, tenant: string, cause: RegExp, claims: EntraClaims, faults?: FaultsAt]>([
     ['of another tenant', one, iss, { tid: fabrikam }],
     ['of a tenant that is not on the list', several, tid, { tid: stranger }],
     ['of a personal account', any, tid, { tid: personalAccounts }],
     ['without a tenant', any, iss, {}, () => ({ claims: { tid: undefined } })],
-    ['whose tenant is no GUID', any, tid, { tid: 'contoso.example' }],
+    ['whose tenant is not a GUID', any, tid, { tid: 'contoso.example' }],
     ['whose tenant is in capitals', any, tid, { tid: contoso.toUpperCase() }],
-    ['whose tenant is the word for all', any, tid, { tid: 'organizations' }],
-    ['whose tenant leads elsewhere', any, tid, { tid: `${contoso}/v2.0/../../evil` }],
+    ['whose tenant is the keyword for all organizations', any, tid, { tid: 'organizations' }],
+    ['whose tenant contains a path', any, tid, { tid: `${contoso}/v2.0/../../evil` }],
     ['whose tenant is a list', any, tid, {}, () => ({ claims: { tid: [contoso] } })],
     [
       'whose tenant is not that of its issuer',
@@ -151,30 +151,36 @@ describe('refused: a token of Entra', () => {
       (origin) => ({ claims: { iss: `${origin}/${fabrikam}/v2.0` } }),
     ],
     [
-      'whose issuer is that of the one tenant, and its `tid` another',
+      'with the issuer of the configured tenant, but another `tid`',
       one,
       tid,
       {},
       () => ({ claims: { tid: fabrikam } }),
     ],
-    ['that names the template', any, iss, {}, (origin) => ({ claims: { iss: template(origin) } })],
-    ['that names the row’s own issuer', any, iss, {}, (origin) => ({ claims: { iss: ownIssuer(origin) } })],
+    ['whose issuer is the template', any, iss, {}, (origin) => ({ claims: { iss: template(origin) } })],
     [
-      'that names the row’s own issuer, and no tenant',
+      'whose issuer is the configured issuer',
+      any,
+      iss,
+      {},
+      (origin) => ({ claims: { iss: ownIssuer(origin) } }),
+    ],
+    [
+      'with the configured issuer and without a tenant',
       any,
       /does not name the issuer of a tenant/,
       {},
       (origin) => ({ claims: { iss: ownIssuer(origin), tid: undefined } }),
     ],
     [
-      'of the tenant at another origin',
+      'with an issuer for the tenant at another origin',
       any,
       iss,
       {},
       () => ({ claims: { iss: `https://evil.example/${contoso}/v2.0` } }),
     ],
     [
-      'that somebody else signed',
+      'signed with a foreign key',
       any,
       /signature verification failed/,
       {},
@@ -188,7 +194,7 @@ describe('refused: a token of Entra', () => {
       (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
     ],
     [
-      'signed by a key of personal accounts, where the row is for one tenant',
+      'signed by a key of personal accounts, if the provider is for one tenant',
       one,
       /no applicable keys/,
       {},
@@ -208,24 +214,30 @@ describe('refused: a token of Entra', () => {
     ['for another audience', any, /"aud"/, {}, () => ({ claims: { aud: 'somebody-else' } })],
     ['with another nonce', any, /"nonce"/, {}, () => ({ claims: { nonce: 'another' } })],
     ['that has expired', any, /"exp"/, {}, () => ({ claims: { exp: 1 } })],
-    ['that cannot be read', any, /failed to parse JWT/, {}, () => ({ tokenAnswer: { id_token: 'e.e.e' } })],
-    ['that is not there', any, /"id_token"/, {}, () => ({ tokenAnswer: { id_token: undefined } })],
+    ['that cannot be parsed', any, /failed to parse JWT/, {}, () => ({ tokenAnswer: { id_token: 'e.e.e' } })],
     [
-      'in an answer of another issuer (RFC 9207)',
+      'that is missing from the token response',
+      any,
+      /"id_token"/,
+      {},
+      () => ({ tokenAnswer: { id_token: undefined } }),
+    ],
+    [
+      'in an authorization response from another issuer (RFC 9207)',
       any,
       /another issuer \(iss\)/,
       {},
       () => ({ callbackParams: { iss: `https://evil.example/${contoso}/v2.0` } }),
     ],
     [
-      'in an answer of another tenant (RFC 9207)',
+      'in an authorization response from another tenant (RFC 9207)',
       any,
       iss,
       {},
       (origin) => ({ callbackParams: { iss: `${origin}/${fabrikam}/v2.0` } }),
     ],
     [
-      'in an answer without the issuer that is promised (RFC 9207)',
+      'in an authorization response without the announced issuer (RFC 9207)',
       any,
       /"iss" \(issuer\) missing/,
       {},
@@ -235,7 +247,7 @@ describe('refused: a token of Entra', () => {
     const { announceIss = false } = faults(entra.origin)
     entra.faults.announceIss = announceIss
     await open(tenant)
-    entra.signsIn({ ...vouched, ...claims })
+    entra.signsIn({ ...verifiedEmail, ...claims })
     Object.assign(entra.faults, faults(entra.origin))
     entra.requests.length = 0
     const seen = await click()
@@ -245,7 +257,7 @@ describe('refused: a token of Entra', () => {
     expect(entra.requests.filter(({ path }) => path === '/token').length).toBeLessThan(2)
   })
 
-  it('of a provider that is not Entra, and names a template all the same', async () => {
+  it('from another preset: a provider whose issuer is a template cannot be connected', async () => {
     portal = await startPortal()
     await expect(
       portal.connect(entra, { ...entra.row('organizations'), preset: 'generic', tenant: undefined }),
@@ -253,40 +265,60 @@ describe('refused: a token of Entra', () => {
   })
 })
 
-describe('a row for Entra', () => {
-  it.each<[answer: string, path: string, tenants: string[]]>([
+describe('an Entra provider', () => {
+  it.each<[input: string, path: string, tenants: string[]]>([
     [contoso, contoso, []],
     [` ${contoso.toUpperCase()} `, contoso, []],
     [`${contoso}, ${fabrikam};${contoso}`, 'organizations', [contoso, fabrikam]],
     ['Organizations', 'organizations', []],
-  ])('is made of the answer %j', async (tenant, path, tenants) => {
+  ])('gets its issuer and its tenants from the input %j', async (tenant, path, tenants) => {
     const { settings } = readInput({ slug: 'entra', preset: 'entra', clientId: 'portal', tenant })
     expect(settings).toMatchObject({ issuer: `https://login.microsoftonline.com/${path}/v2.0`, tenants })
   })
 
   it.each<[what: string, tenant: string, settings: Partial<ProviderInput>, sentence: RegExp]>([
-    ['every tenant and all personal accounts', 'common', {}, /^tenant: enter the Directory \(tenant\) ID/],
-    ['personal accounts', 'consumers', {}, /^tenant: enter the Directory/],
+    ['the tenant `common`', 'common', {}, /^tenant: enter the Directory \(tenant\) ID/],
+    ['the tenant `consumers`', 'consumers', {}, /^tenant: enter the Directory/],
     ['a domain name', 'contoso.onmicrosoft.com', {}, /^tenant: enter the Directory/],
     ['a GUID and a word', `${contoso} organizations`, {}, /^tenant: enter the Directory/],
-    ['the tenant of all personal accounts', personalAccounts, {}, /^tenant: personal Microsoft accounts/],
-    ['it among others', `${contoso} ${personalAccounts}`, {}, /^tenant: personal Microsoft accounts/],
+    ['the tenant id of personal accounts', personalAccounts, {}, /^tenant: personal Microsoft accounts/],
     [
-      'it in the list itself',
+      'the tenant id of personal accounts among others',
+      `${contoso} ${personalAccounts}`,
+      {},
+      /^tenant: personal Microsoft accounts/,
+    ],
+    [
+      'the tenant id of personal accounts in `tenants`',
       'organizations',
       { tenants: [personalAccounts] },
       /^tenants: personal Microsoft accounts/,
     ],
-    ['another issuer', contoso, { issuer: 'https://id.acme.example' }, /^issuer: for Microsoft Entra ID/],
-    ['the issuer of all', contoso, { issuer: 'https://login.microsoftonline.com/common/v2.0' }, /^issuer: /],
     [
-      'a list beside one tenant',
+      'an issuer outside Microsoft',
+      contoso,
+      { issuer: 'https://id.acme.example' },
+      /^issuer: for Microsoft Entra ID/,
+    ],
+    [
+      'the `common` issuer',
+      contoso,
+      { issuer: 'https://login.microsoftonline.com/common/v2.0' },
+      /^issuer: /,
+    ],
+    [
+      '`tenants` and the issuer of a single tenant',
       contoso,
       { tenants: [fabrikam] },
       /^tenants: the issuer belongs to one tenant/,
     ],
-    ['trust in everybody', 'organizations', { trustsEmail: true }, /^trustsEmail: anyone can have a tenant/],
-  ])('is refused with %s, asking nobody', async (_what, tenant, settings, sentence) => {
+    [
+      'trust in addresses from all tenants',
+      'organizations',
+      { trustsEmail: true },
+      /^trustsEmail: anyone can have a tenant/,
+    ],
+  ])('is refused with %s, without a request to Microsoft', async (_what, tenant, settings, sentence) => {
     portal = await startPortal()
     const input = { preset: 'entra', tenant, issuer: undefined, ...settings }
     const error: unknown = await portal.connect(entra, input).catch((thrown: unknown) => thrown)
@@ -297,8 +329,8 @@ describe('a row for Entra', () => {
   })
 
   it.each<[what: string, changes: ProviderChanges, sentence: RegExp]>([
-    ['to trust everybody', { tenants: null }, /^trustsEmail: /],
-    ['to an empty list', { tenants: [] }, /^trustsEmail: /],
+    ['to trust addresses from all tenants', { tenants: null }, /^trustsEmail: /],
+    ['to an empty list of tenants', { tenants: [] }, /^trustsEmail: /],
     ['to another kind of issuer', { issuer: 'http://127.0.0.1/common/v2.0', clientSecret: 'x' }, /^issuer: /],
   ])('cannot be changed %s', async (_what, changes, sentence) => {
     await open(`${contoso} ${fabrikam}`, { trustsEmail: true })
@@ -310,17 +342,17 @@ describe('a row for Entra', () => {
   })
 
   it.each<[what: string, document: object]>([
-    ['names itself', {}],
+    ['names the configured issuer', {}],
     ['names a template at another origin', { issuer: 'https://evil.example/{tenantid}/v2.0' }],
-    ['names a template of another shape', { issuer: 'https://evil.example/{tenantid}' }],
-  ])('for many is refused where the discovery document %s', async (_what, document) => {
+    ['names a template with another path', { issuer: 'https://evil.example/{tenantid}' }],
+  ])('for many tenants is refused if its discovery document %s', async (_what, document) => {
     portal = await startPortal()
-    const itself = { issuer: entra.issuerOf('organizations') }
-    entra.faults.discovery = { ...itself, ...document }
+    const configured = { issuer: entra.issuerOf('organizations') }
+    entra.faults.discovery = { ...configured, ...document }
     await expect(portal.connect(entra, entra.row('organizations'))).rejects.toThrow(/names another issuer/)
   })
 
-  it('passes its test again, and keeps the issuer that it was connected with', async () => {
+  it('passes a later test and keeps its issuer after an update', async () => {
     await open('organizations')
     const { ok, issuer } = await portal.sso.providers.test('entra')
     expect({ ok, issuer }).toEqual({ ok: true, issuer: entra.issuerOf('organizations') })
@@ -338,45 +370,51 @@ describe('an e-mail address from Entra (nOAuth)', () => {
   const elsewhere = { emailDomains: ['fabrikam.example'] }
 
   type Row = [what: string, tenant: string, settings: Partial<ProviderInput>, claims: EntraClaims, boolean]
-  const withEdov = (counts: boolean, values: unknown[]) =>
+  const withEdov = (trusted: boolean, values: unknown[]) =>
     values.map((xms_edov): Row => {
-      const what = `${counts ? 'counts' : 'does not count'} with xms_edov ${JSON.stringify(xms_edov)}`
-      return [what, 'organizations', {}, { ...claimed, xms_edov }, counts]
+      const what = `${trusted ? 'is trusted' : 'is not trusted'} with xms_edov ${JSON.stringify(xms_edov)}`
+      return [what, 'organizations', {}, { ...claimed, xms_edov }, trusted]
     })
 
   it.each<Row>([
-    ['is nobody’s word', 'organizations', {}, claimed, false],
-    ['is nobody’s word from one tenant either', contoso, {}, claimed, false],
-    ['is not made better by `email_verified`', contoso, {}, { ...claimed, email_verified: true }, false],
-    ['counts where the one tenant is trusted', contoso, byTrust, claimed, true],
-    ['counts where the tenants are trusted', `${contoso} ${fabrikam}`, byTrust, claimed, true],
-    ['does not count of another domain', contoso, { ...byTrust, ...elsewhere }, claimed, false],
+    ['is not trusted from arbitrary tenants', 'organizations', {}, claimed, false],
+    ['is not trusted from one tenant by default', contoso, {}, claimed, false],
+    ['is not trusted because of `email_verified`', contoso, {}, { ...claimed, email_verified: true }, false],
+    ['is trusted if the one tenant is trusted', contoso, byTrust, claimed, true],
+    ['is trusted if the listed tenants are trusted', `${contoso} ${fabrikam}`, byTrust, claimed, true],
+    ['is not trusted outside the listed domains', contoso, { ...byTrust, ...elsewhere }, claimed, false],
     ...withEdov(true, [true, 1, '1', 'true']),
     ...withEdov(false, [false, 0, '0', 'false', 'TRUE', null, [true], {}]),
     [
-      'does not count of another domain with xms_edov',
+      'is not trusted outside the listed domains with xms_edov',
       contoso,
       elsewhere,
       { ...claimed, xms_edov: true },
       false,
     ],
-    ['counts as user name where the tenant is trusted', contoso, { ...byTrust, ...byUserName }, {}, true],
-    ['is no user name where it is not', contoso, byUserName, {}, false],
     [
-      'is no user name by xms_edov, which speaks of `email`',
+      'is trusted in the user name if the tenant is trusted',
+      contoso,
+      { ...byTrust, ...byUserName },
+      {},
+      true,
+    ],
+    ['is not trusted in the user name if the tenant is not trusted', contoso, byUserName, {}, false],
+    [
+      'is not trusted in the user name with xms_edov, which refers to `email`',
       'organizations',
       byUserName,
       { ...claimed, xms_edov: true },
       false,
     ],
-  ])('%s', async (_what, tenant, settings, claims, counts) => {
+  ])('%s', async (_what, tenant, settings, claims, trusted) => {
     await open(tenant, settings)
     entra.signsIn(claims)
     await click()
-    expect([await isLinked(), await isSignedIn()]).toEqual([counts, counts])
+    expect([await isLinked(), await isSignedIn()]).toEqual([trusted, trusted])
   })
 
-  it('is not trusted either where somebody wrote it into the table', async () => {
+  it('is not trusted if trust was written directly into the database', async () => {
     await open('organizations')
     await portal.knex('sso_providers').update({ trusts_email: true, version: 2 })
     entra.signsIn(claimed)
@@ -385,19 +423,19 @@ describe('an e-mail address from Entra (nOAuth)', () => {
   })
 })
 
-describe('who came in by a row for many tenants', () => {
-  it('is signed out at Microsoft, too, with the hint of their own tenant', async () => {
+describe('a user of an Entra provider for many tenants', () => {
+  it('is also signed out at Microsoft, with an ID token hint', async () => {
     await open('organizations')
-    entra.signsIn(vouched)
+    entra.signsIn(verifiedEmail)
     await click()
-    const leadsTo = new URL(next(await visitor.post(`${portal.url}/logout`))!)
-    expect(leadsTo.pathname).toBe('/logout')
-    expect(leadsTo.searchParams.get('id_token_hint')).toBeTruthy()
+    const target = new URL(next(await visitor.post(`${portal.url}/logout`))!)
+    expect(target.pathname).toBe('/logout')
+    expect(target.searchParams.get('id_token_hint')).toBeTruthy()
   })
 
-  it('is signed out by a logout token of their tenant, signed by a key for it, and of no other', async () => {
+  it('is signed out only by a logout token of their tenant, signed by a key for that tenant', async () => {
     await open('organizations')
-    entra.signsIn({ ...vouched, sid: 'a session' })
+    entra.signsIn({ ...verifiedEmail, sid: 'a session' })
     await click()
     const logsOut = async (issuer: string) => {
       const logout_token = await signLogoutToken(entra, { iss: issuer, sid: 'a session' })
@@ -419,8 +457,8 @@ describe('who came in by a row for many tenants', () => {
   })
 })
 
-describe('somebody new from Entra', () => {
-  it('registers, and is linked with who they are in their directory', async () => {
+describe('a new user from Entra', () => {
+  it('registers, and is linked with their tenant and object id', async () => {
     await open(contoso)
     entra.signsIn({ oid: stranger, email: 'grace@contoso.example', xms_edov: true, name: 'Grace Hopper' })
     await click()
@@ -432,20 +470,35 @@ describe('somebody new from Entra', () => {
   })
 })
 
-describe('a provider that wants consent first', () => {
-  it.each<[where: string, faults: Faults]>([
+describe('a provider that requires admin consent', () => {
+  it.each<[error: string, faults: Faults]>([
     ['65001 at the token endpoint', { tokenError: entraError('invalid_grant', 65001).tokenError }],
-    ['65001 with another name', { tokenError: entraError('interaction_required', 65001).tokenError }],
-    ['65001 as a fault of ours', { tokenError: entraError('unauthorized_client', 65001).tokenError }],
-    ['90094 on the way back', { authorizeError: entraError('access_denied', 90094).authorizeError }],
-    ['900941 on the way back', { authorizeError: entraError('access_denied', 900941).authorizeError }],
-    ['90095 on the way back', { authorizeError: entraError('access_denied', 90095).authorizeError }],
-    ['65004 on the way back', { authorizeError: entraError('access_denied', 65004).authorizeError }],
-    ['90008 on the way back', { authorizeError: entraError('invalid_request', 90008).authorizeError }],
-    ['consent_required by that name', { authorizeError: { error: 'consent_required' } }],
-    ['consent_required whatever its number', entraError('consent_required', 50076)],
+    ['65001 as interaction_required', { tokenError: entraError('interaction_required', 65001).tokenError }],
+    ['65001 as unauthorized_client', { tokenError: entraError('unauthorized_client', 65001).tokenError }],
+    [
+      '90094 in the authorization response',
+      { authorizeError: entraError('access_denied', 90094).authorizeError },
+    ],
+    [
+      '900941 in the authorization response',
+      { authorizeError: entraError('access_denied', 900941).authorizeError },
+    ],
+    [
+      '90095 in the authorization response',
+      { authorizeError: entraError('access_denied', 90095).authorizeError },
+    ],
+    [
+      '65004 in the authorization response',
+      { authorizeError: entraError('access_denied', 65004).authorizeError },
+    ],
+    [
+      '90008 in the authorization response',
+      { authorizeError: entraError('invalid_request', 90008).authorizeError },
+    ],
+    ['consent_required without a number', { authorizeError: { error: 'consent_required' } }],
+    ['consent_required with another number', entraError('consent_required', 50076)],
     ['interaction_required without a number', { authorizeError: { error: 'interaction_required' } }],
-  ])('says so, and to whom to go: %s', async (_where, faults) => {
+  ])('leads to a page that refers the user to an administrator: %s', async (_error, faults) => {
     await open(contoso)
     Object.assign(entra.faults, faults)
     const seen = await click()
@@ -461,23 +514,27 @@ describe('a provider that wants consent first', () => {
 
   it.each<[what: string, faults: Faults, code: string]>([
     [
-      'a second factor',
+      'a required second factor',
       { tokenError: entraError('interaction_required', 50076).tokenError },
       'response_invalid',
     ],
-    ['nobody', { authorizeError: { error: 'access_denied' } }, 'provider_denied'],
+    ['a cancelled sign-in', { authorizeError: { error: 'access_denied' } }, 'provider_denied'],
     [
-      'an assignment',
+      'a missing assignment',
       { authorizeError: entraError('access_denied', 50105).authorizeError },
       'provider_denied',
     ],
-    ['a secret', { tokenError: entraError('invalid_client', 7000222).tokenError }, 'provider_error'],
     [
-      'a longer number',
+      'an expired client secret',
+      { tokenError: entraError('invalid_client', 7000222).tokenError },
+      'provider_error',
+    ],
+    [
+      'an error number that only begins with 65001',
       { authorizeError: entraError('access_denied', 650011).authorizeError },
       'provider_denied',
     ],
-  ])('is told from one that wants %s', async (_what, faults, code) => {
+  ])('is distinguished from %s', async (_what, faults, code) => {
     await open(contoso)
     Object.assign(entra.faults, faults)
     await click()
@@ -485,7 +542,7 @@ describe('a provider that wants consent first', () => {
     expect(JSON.parse(event.detail)).toMatchObject({ code })
   })
 
-  it('has its number in the log, and nothing else of what it described', async () => {
+  it('has its error number logged, but not its error description', async () => {
     await open(contoso)
     entra.faults.authorizeError = entraError('access_denied', 90094, 'A secret sentence.').authorizeError
     const cause = causeOf(await click())
@@ -493,7 +550,7 @@ describe('a provider that wants consent first', () => {
     expect(cause).not.toContain('secret')
   })
 
-  it('and has no page for administrators gets no link to one', async () => {
+  it('gets no link to an admin consent page if its preset has none', async () => {
     portal = await startPortal()
     await portal.connect(entra, {
       slug: 'entra',
@@ -508,21 +565,21 @@ describe('a provider that wants consent first', () => {
   })
 })
 
-describe('an administrator consents for everybody', () => {
+describe('admin consent', () => {
   const ask = () => visitor.get(`${portal.url}/login/entra/admin-consent`)
   const consents = async () => await visitor.follow(await ask())
   const events = async () => {
     const rows = await portal.knex('sso_events').where({ kind: 'admin-consent' })
     return rows.map(({ provider, detail }) => ({ provider, ...(JSON.parse(detail) as object) }))
   }
-  /** Up to the answer, which is not delivered yet. */
-  const answer = async () => new URL((await visitor.get((await ask()).location!)).location!)
+  /** Returns the address of the consent response, without opening it. */
+  const responseUrl = async () => new URL((await visitor.get((await ask()).location!)).location!)
 
   it.each([
     [contoso, contoso],
     [`${contoso} ${fabrikam}`, 'organizations'],
     ['organizations', 'organizations'],
-  ])('at Microsoft’s page, made of the row’s issuer: %s', async (tenant, path) => {
+  ])('is requested at Microsoft’s page below the configured issuer: %s', async (tenant, path) => {
     await open(tenant)
     const { status, location } = await ask()
     const url = new URL(location!)
@@ -536,7 +593,7 @@ describe('an administrator consents for everybody', () => {
     expect(url.searchParams.get('redirect_uri')).toBe(`${portal.url}/login/entra/admin-consent/callback`)
   })
 
-  it('and then reads that it is done, tests the sign-in, and stands in the events', async () => {
+  it('is confirmed on a page that offers to test the sign-in, and recorded as an event', async () => {
     await open(contoso)
     const seen = await consents()
     expect(seen.status).toBe(200)
@@ -545,7 +602,7 @@ describe('an administrator consents for everybody', () => {
     expect(await events()).toEqual([{ provider: 'entra', outcome: 'granted', tenant: contoso }])
   })
 
-  it('before the provider is switched on, and is told so', async () => {
+  it('is possible before the provider is enabled, which the page mentions', async () => {
     await open(contoso, { enabled: false })
     const seen = await consents()
     expect(seen.status).toBe(200)
@@ -553,7 +610,7 @@ describe('an administrator consents for everybody', () => {
     expect(seen.body).not.toContain('href="/login/entra"')
   })
 
-  it('or does not, and reads why in general', async () => {
+  it('that is refused leads to a general explanation', async () => {
     await open(contoso)
     entra.consent = entraError('access_denied', 65004, 'A sentence of somebody’s.').authorizeError
     const seen = await consents()
@@ -565,29 +622,29 @@ describe('an administrator consents for everybody', () => {
     expect(await events()).toEqual([{ provider: 'entra', outcome: 'refused' }])
   })
 
-  it.each<[what: string, row: string, change: (answer: URL) => void]>([
-    ['of another tenant', contoso, ({ searchParams }) => searchParams.set('tenant', fabrikam)],
+  it.each<[what: string, tenant: string, change: (response: URL) => void]>([
+    ['for another tenant', contoso, ({ searchParams }) => searchParams.set('tenant', fabrikam)],
     [
-      'of a tenant that is not on the list',
+      'for a tenant that is not on the list',
       `${contoso} ${fabrikam}`,
       ({ searchParams }) => searchParams.set('tenant', stranger),
     ],
     [
-      'of personal accounts',
+      'for personal accounts',
       'organizations',
       ({ searchParams }) => searchParams.set('tenant', personalAccounts),
     ],
     [
-      'of a tenant by its name',
+      'that names the tenant by its domain',
       'organizations',
       ({ searchParams }) => searchParams.set('tenant', 'contoso.example'),
     ],
-    ['of no tenant', 'organizations', ({ searchParams }) => searchParams.delete('tenant')],
-    ['of two tenants', 'organizations', ({ searchParams }) => searchParams.append('tenant', fabrikam)],
-    ['that says no', contoso, ({ searchParams }) => searchParams.set('admin_consent', 'False')],
-    ['that says nothing', contoso, ({ searchParams }) => searchParams.delete('admin_consent')],
+    ['without a tenant', 'organizations', ({ searchParams }) => searchParams.delete('tenant')],
+    ['with two tenants', 'organizations', ({ searchParams }) => searchParams.append('tenant', fabrikam)],
+    ['that denies consent', contoso, ({ searchParams }) => searchParams.set('admin_consent', 'False')],
+    ['without `admin_consent`', contoso, ({ searchParams }) => searchParams.delete('admin_consent')],
     [
-      'that says yes, and an error',
+      'with both consent and an error',
       contoso,
       ({ searchParams }) => searchParams.set('error', 'access_denied'),
     ],
@@ -595,41 +652,41 @@ describe('an administrator consents for everybody', () => {
     ['with no state', contoso, ({ searchParams }) => searchParams.delete('state')],
     ['with two states', contoso, ({ searchParams }) => searchParams.append('state', 'x')],
     [
-      'with a token for an error',
+      'with a token in `error`',
       contoso,
       ({ searchParams }) => searchParams.set('error', `eyJ${'x'.repeat(80)}`),
     ],
-  ])('but not by an answer %s', async (what, tenant, change) => {
+  ])('is not granted by a response %s', async (what, tenant, change) => {
     await open(tenant)
-    const url = await answer()
+    const url = await responseUrl()
     change(url)
     const seen = await visitor.get(url.href)
     expect(seen.status).toBe(403)
     expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toHaveLength(1)
-    // Who was not sent there says nothing of any administrator.
+    // A response with a wrong state is unsolicited, so it does not show that an administrator refused.
     const solicited = !what.endsWith('state') && !what.endsWith('states')
     expect(await events()).toEqual(solicited ? [{ provider: 'entra', outcome: 'refused' }] : [])
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toMatch(/eyJx/)
   })
 
-  it('in the browser that was sent there, once', async () => {
+  it('is accepted once, and only in the browser that requested it', async () => {
     await open(contoso)
-    const url = await answer()
+    const url = await responseUrl()
     expect((await new Visitor().get(url.href)).status).toBe(403)
     expect((await visitor.get(url.href)).status).toBe(200)
     expect((await visitor.get(url.href)).status).toBe(403)
   })
 
-  it('for the provider that they were sent to, and no other', async () => {
+  it('is not accepted for another provider', async () => {
     await open(contoso)
     await portal.connect(entra, { slug: 'second', ...entra.row(contoso) })
-    const url = await answer()
+    const url = await responseUrl()
     const seen = await visitor.get(url.href.replace('/entra/', '/second/'))
     expect(seen.status).toBe(403)
   })
 
   it.each(['/login/nobody/admin-consent', '/login/acme/admin-consent', '/login/acme/admin-consent/callback'])(
-    'and not at %s',
+    'is not available at %s',
     async (path) => {
       portal = await startPortal()
       const settings = { ...entra.row(contoso), preset: 'generic', tenant: undefined }

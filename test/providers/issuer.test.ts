@@ -20,8 +20,8 @@ const row = (segment: string, tenants: string[] = []) => ({
   tenants,
 })
 
-describe('an issuer with a place for the tenant', () => {
-  it('is that of Entra’s organizations, and of nothing else', () => {
+describe('an issuer template', () => {
+  it('exists only for the organizations issuer of the Entra preset', () => {
     expect(isTemplated(row('organizations'))).toBe(true)
     for (const segment of [tenant, 'common', 'consumers', '{tenantid}', 'Organizations', 'x/organizations/y'])
       expect(isTemplated(row(segment))).toBe(false)
@@ -35,7 +35,7 @@ describe('an issuer with a place for the tenant', () => {
     expect(isTemplated({ preset: 'generic', issuer: issuerOf('organizations') })).toBe(false)
   })
 
-  it('becomes another one in that place only', () => {
+  it('replaces only the last occurrence of the tenant segment', () => {
     const issuer = 'https://login.example/organizations/v2.0/organizations/v2.0'
     expect(templateOf(issuer)).toBe('https://login.example/organizations/v2.0/{tenantid}/v2.0')
     expect(issuerFor({ ...row(''), issuer }, tenant)).toBe(
@@ -44,51 +44,56 @@ describe('an issuer with a place for the tenant', () => {
   })
 })
 
-describe('people of a tenant', () => {
-  it.each<[what: string, provider: ReturnType<typeof row>, tenant: unknown, boolean]>([
-    ['of the row’s issuer come in', row(tenant), tenant, true],
-    ['of another do not', row(tenant), other, false],
-    ['on the list come in', row('organizations', [other, tenant]), tenant, true],
-    ['that is not on it do not', row('organizations', [other]), tenant, false],
-    ['come in where there is no list', row('organizations'), tenant, true],
-    // Microsoft's own id for them, to the letter.
-    ['for all personal accounts do not', row('organizations'), '9188040d-6c67-4c5b-b112-36a304b66dad', false],
-    ['with something before its id do not', row('organizations'), `x${tenant}`, false],
-    ['with something after its id do not', row('organizations'), `${tenant}x`, false],
-    ['that is none do not', row('organizations'), 'contoso.example', false],
-    ['that is in capitals do not', row('organizations'), tenant.toUpperCase(), false],
-    ['that is the word for all do not', row('organizations'), 'organizations', false],
-    ['that is not told do not', row('organizations'), undefined, false],
-    ['that is a list do not', row('organizations'), [tenant], false],
-    ['do not where the issuer is no tenant’s', row('common'), tenant, false],
-  ])('%s', (_what, provider, of, comeIn) => {
-    expect(admits(provider, of)).toBe(comeIn)
-    const issuer = comeIn ? issuerOf(String(of)) : undefined
-    expect(issuerFor(provider, of)).toBe(issuer)
-    if (typeof of === 'string') expect(isIssuerOf(provider, issuerOf(of))).toBe(comeIn)
+describe('a user', () => {
+  it.each<[what: string, provider: ReturnType<typeof row>, tid: unknown, admitted: boolean]>([
+    ['of the issuer’s tenant is admitted', row(tenant), tenant, true],
+    ['of another tenant is refused', row(tenant), other, false],
+    ['of a listed tenant is admitted', row('organizations', [other, tenant]), tenant, true],
+    ['of an unlisted tenant is refused', row('organizations', [other]), tenant, false],
+    ['of any tenant is admitted if there is no list', row('organizations'), tenant, true],
+    // Microsoft's fixed tenant id for personal accounts.
+    [
+      'with a personal account is refused',
+      row('organizations'),
+      '9188040d-6c67-4c5b-b112-36a304b66dad',
+      false,
+    ],
+    ['of a tenant id with a prefix is refused', row('organizations'), `x${tenant}`, false],
+    ['of a tenant id with a suffix is refused', row('organizations'), `${tenant}x`, false],
+    ['of a tenant that is not a GUID is refused', row('organizations'), 'contoso.example', false],
+    ['of a tenant id in capitals is refused', row('organizations'), tenant.toUpperCase(), false],
+    ['of the tenant `organizations` is refused', row('organizations'), 'organizations', false],
+    ['without a tenant is refused', row('organizations'), undefined, false],
+    ['with a list of tenants is refused', row('organizations'), [tenant], false],
+    ['is refused if the issuer belongs to no tenant', row('common'), tenant, false],
+  ])('%s', (_what, provider, tid, admitted) => {
+    expect(admits(provider, tid)).toBe(admitted)
+    const issuer = admitted ? issuerOf(String(tid)) : undefined
+    expect(issuerFor(provider, tid)).toBe(issuer)
+    if (typeof tid === 'string') expect(isIssuerOf(provider, issuerOf(tid))).toBe(admitted)
   })
 
-  it('are named when they are turned away, and nothing else that a token says', () => {
+  it('is refused with an error that names the tenant only if it is a GUID', () => {
     expect(ofAnotherTenant(tenant).message).toContain(tenant)
     expect(ofAnotherTenant('a secret').message).not.toContain('secret')
   })
 })
 
-it('a row for all is no issuer of tokens, and one at another origin is none either', () => {
+it('a token is not accepted from the organizations issuer itself or from another origin', () => {
   const provider = row('organizations')
   expect(isIssuerOf(provider, provider.issuer)).toBe(false)
   expect(isIssuerOf(provider, `https://evil.example/${tenant}/v2.0`)).toBe(false)
   expect(isIssuerOf({ ...provider, preset: 'generic' }, provider.issuer)).toBe(true)
 })
 
-it('a row pins tenants where it names them', () => {
+it('a provider pins tenants if its issuer or its list names them', () => {
   expect(pinsTenants(row(tenant))).toBe(true)
   expect(pinsTenants(row('organizations', [tenant]))).toBe(true)
   expect(pinsTenants(row('organizations'))).toBe(false)
   expect(pinsTenants(row('common'))).toBe(false)
 })
 
-it('a key signs for every tenant, for one, or for whom it does not say', () => {
+it('a key may sign for all tenants, for its own tenant, or for any issuer if it names none', () => {
   const provider = row('organizations')
   for (const issuer of [undefined, issuerOf('{tenantid}'), issuerOf(tenant)])
     expect(maySign(provider, issuerOf(tenant), issuer)).toBe(true)
@@ -101,15 +106,15 @@ it('a key signs for every tenant, for one, or for whom it does not say', () => {
     expect(maySign(provider, issuerOf(tenant), issuer)).toBe(false)
 })
 
-it('of a key set those keys are own that are for the tenant, or for nobody in particular', () => {
+it('a key set is reduced to the keys for the tenant and those that name no issuer', () => {
   const key = (issuer: unknown) => ({ kid: String(issuer), issuer })
   const own = [
-    { kid: 'of another key set' },
+    { kid: 'without an issuer' },
     key(issuerOf(tenant)),
     key(templateOf(issuerOf('organizations'))),
   ]
   const foreign = [key(issuerOf(other)), key(null), key(''), key([issuerOf(tenant)])]
   expect(keysForIssuer(row('organizations'), issuerOf(tenant), [...foreign, ...own])).toEqual(own)
-  // What a hostile set holds may be no key at all.
+  // A hostile key set may contain entries that are not keys.
   expect(keysForIssuer(row('organizations'), issuerOf(tenant), [null, 2])).toEqual([null, 2])
 })

@@ -30,14 +30,14 @@ afterAll(async () => {
 })
 
 it.each(['light', 'dark'] as const)(
-  'the picker shows the logo of a preset that has one, else a monogram, and the policy lets it load (%s)',
+  'the picker shows the logo of the preset, or a monogram if it has none, and the policy allows the logo (%s)',
   async (colorScheme) => {
     const context = await browser.newContext({ colorScheme })
     const page = await context.newPage()
-    const complaints: string[] = []
-    page.on('console', (message) => complaints.push(message.text()))
+    const consoleMessages: string[] = []
+    page.on('console', (message) => consoleMessages.push(message.text()))
     await page.goto(`${portal.url}/login`)
-    // Run in the page: how wide the picture is that was loaded, and what stands in its place.
+    // Runs in the page. True if the logo was loaded, else the text in its place.
     const tiles = await page.locator('.sso-provider').evaluateAll((links) =>
       links.map((link) => {
         const picture = link.querySelector('img')
@@ -58,11 +58,11 @@ it.each(['light', 'dark'] as const)(
       ['OneLogin', 'O'],
       ['Acme', 'A'],
     ])
-    expect(complaints).toEqual([])
+    expect(consoleMessages).toEqual([])
   },
 )
 
-it('a logo says nothing to a screen reader, for the name stands beside it, and is cached under an address of its own', async () => {
+it('a logo is hidden from screen readers, because the name is next to it, and is cached under a versioned address', async () => {
   const visitor = new Visitor()
   const { body } = await visitor.get(`${portal.url}/login`)
   const [, src = ''] = /<img class="sso-provider-logo" src="([^"]+)" alt=""/.exec(body) ?? []

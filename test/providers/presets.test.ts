@@ -23,14 +23,14 @@ const issuerOf = (preset: string, answers?: Record<string, string>) =>
   readInput(input(preset, answers)).settings.issuer
 
 describe('the presets', () => {
-  it('are all there that have a file', () => {
+  it('include every file of their folder', () => {
     const shared = ['answers', 'preset', 'presets']
     const files = fs.readdirSync(folder).map((file) => path.basename(file, '.ts'))
     const own = files.filter((file) => !shared.includes(file))
     expect(presets.map(({ name }) => name).sort()).toEqual(own.sort())
   })
 
-  it('begin with the one that is used most, and end with the one for all others', () => {
+  it('begin with the most common one and end with the generic one', () => {
     expect(presets.map(({ name }) => name)).toEqual([
       'entra',
       'google',
@@ -46,13 +46,13 @@ describe('the presets', () => {
   })
 
   it.each(presets.map((preset): [string, Preset] => [preset.name, preset]))(
-    '%s has a guide, a logo that is there or none, and questions that flags can be made of',
+    'include %s with a guide, an existing logo or none, and questions whose names can be flags',
     (_name, { guide, logo, asks, settings }) => {
       expect(fs.existsSync(path.join(root, 'docs/providers', guide))).toBe(true)
       if (logo !== undefined)
         expect(fs.existsSync(path.join(root, 'views/assets/logos', `${logo}.svg`))).toBe(true)
       for (const { name } of asks) expect(name).toMatch(/^[a-z]+$/)
-      // Answers that no issuer is made of would be asked in vain.
+      // A question makes sense only if its answer becomes part of the settings.
       expect(settings !== undefined).toBe(asks.length > 0)
     },
   )
@@ -62,7 +62,7 @@ describe('the presets', () => {
     for (const { name, guide } of presets) expect(listed).toContain(`| [\`${name}\`](${guide}) |`)
   })
 
-  it('take their own examples', () => {
+  it('accept their own examples', () => {
     for (const { asks } of presets)
       for (const { name, example, read } of asks)
         expect([name, read(example!)]).toEqual([name, { answer: example }])
@@ -102,17 +102,17 @@ describe('the issuer', () => {
     expect(issuerOf(preset, answers)).toBe(issuer)
   })
 
-  it('given by name stands in place of what the preset would make', () => {
+  it('from the administrator replaces the issuer of the preset', () => {
     const { settings } = readInput({ ...input('gitlab'), issuer: 'https://id.example.com' })
     expect(settings.issuer).toBe('https://id.example.com')
   })
 
-  it('has to be given where a preset asks for nothing', () => {
+  it('is required if the preset asks no questions', () => {
     expect(() => issuerOf('generic')).toThrow(/issuer/)
   })
 })
 
-/** What would lead elsewhere, or what nobody can mean. */
+/** Answers that lead to another host or cannot be a host, path or name. */
 const hostile = [
   'evil.example/x#',
   'evil.example?',
@@ -133,8 +133,8 @@ const hostile = [
   '/',
 ]
 
-describe('an answer that is none', () => {
-  it.each(hostile)('such as %j is refused whatever is asked for', (answer) => {
+describe('an invalid answer', () => {
+  it.each(hostile)('such as %j is refused for every question', (answer) => {
     const asked = presets.flatMap(({ asks }) => asks).filter(({ name }) => name !== 'tenant')
     expect(asked.length).toBeGreaterThan(8)
     for (const { name, read } of asked)
@@ -181,16 +181,16 @@ describe('an answer that is none', () => {
     ['jumpcloud', { region: 'evil.example' }, /^region: enter one of us, eu, in/],
     ['google', { workspace: 'ada@example.com' }, /^workspace: enter only a domain/],
     ['google', { tenant: guid }, /^tenant: the preset google does not ask for it/],
-  ])('for %s, %j, is refused with what to write', (preset, answers, sentence) => {
+  ])('for %s, %j, is refused with a message that says what to enter', (preset, answers, sentence) => {
     expect(() => issuerOf(preset, answers)).toThrow(sentence)
   })
 
-  it('of plain http away from this machine is left to the look at the issuer, which refuses it', () => {
+  it('with plain http and a remote host is refused later, by the check of the issuer', () => {
     expect(issuerOf('gitlab', { address: 'http://gitlab.example.com' })).toBe('http://gitlab.example.com')
   })
 })
 
-describe('whatever is answered, the issuer', () => {
+describe('for all answers, the issuer', () => {
   const answer = textOf([
     ...[
       'https://',
@@ -225,7 +225,7 @@ describe('whatever is answered, the issuer', () => {
       'eu',
     ],
   ])
-  // Where nobody is asked for an address, nothing but the vendor's may come of it.
+  // Presets that ask for no address must always lead to the vendor's own host.
   const hosts: Record<string, RegExp> = {
     google: /^accounts\.google\.com$/,
     ping: /^auth\.pingone\.(com|ca|eu|com\.au|sg|asia)$/,
@@ -234,22 +234,22 @@ describe('whatever is answered, the issuer', () => {
   }
 
   it.each(presets.filter(({ name }) => !['entra', 'generic'].includes(name)).map(({ name }) => name))(
-    'of %s is an address as browsers spell it, at its own host, without user, query or fragment',
+    'of %s is a normalized URL at its own host, without user, query or fragment',
     (name) => {
       const { asks, settings } = presetOf(name)!
       const answers = fc.record(Object.fromEntries(asks.map((question) => [question.name, answer])))
-      let made = 0
+      let built = 0
       fc.assert(
         fc.property(answers, (given) => {
           const read = asks.map((question) => ({ question, outcome: question.read(given[question.name]!) }))
           const good = read.flatMap(({ question, outcome }) =>
             'answer' in outcome ? [[question.name, outcome.answer] as const] : [],
           )
-          const lacks = read.some(
+          const incomplete = read.some(
             ({ question, outcome }) => question.required !== false && 'wrong' in outcome,
           )
-          if (lacks) return
-          made++
+          if (incomplete) return
+          built++
           const { issuer } = settings!(Object.fromEntries(good))
           const url = new URL(issuer!)
           expect([issuer, `${issuer}/`]).toContain(url.href)
@@ -261,13 +261,13 @@ describe('whatever is answered, the issuer', () => {
           examples: [[Object.fromEntries(asks.map(({ name: each, example }) => [each, example!]))]],
         },
       )
-      expect(made).toBeGreaterThan(0)
+      expect(built).toBeGreaterThan(0)
     },
   )
 })
 
-describe('what a preset settles', () => {
-  it('at Google: a Workspace domain bounds what Google vouches for, and spares people a choice', () => {
+describe('the settings of a preset', () => {
+  it('limit the trusted domains and the account choice to a Google Workspace domain', () => {
     const { settings } = readInput(input('google', { workspace: 'Example.com' }))
     expect(settings).toMatchObject({
       emailDomains: ['example.com'],
@@ -277,16 +277,16 @@ describe('what a preset settles', () => {
     expect(readInput(input('google')).settings.emailDomains).toEqual([])
   })
 
-  it('at JumpCloud: signing out ends here, for nobody would come back from there', () => {
+  it('end the logout in the portal for JumpCloud, which does not redirect back', () => {
     expect(readInput(input('jumpcloud')).settings).toMatchObject({ logout: 'portal' })
   })
 
-  it('is what the administrator says instead, where he says it', () => {
+  it('are overridden by the settings of the administrator', () => {
     const { settings } = readInput({ ...input('google'), prompt: 'login', displayName: 'Our Google' })
     expect(settings).toMatchObject({ prompt: 'login', displayName: 'Our Google' })
   })
 
-  it.each(presets.map(({ name }) => name))('in %s never is that an address is trusted', (name) => {
+  it.each(presets.map(({ name }) => name))('never include trust in email addresses: %s', (name) => {
     const { defaults } = presetOf(name)!
     expect(defaults).not.toHaveProperty('trustsEmail')
   })

@@ -75,17 +75,17 @@ describe('a secret reference is read', () => {
       () => ({ directories: ['/nowhere', path.join(folder, 'linked')] }),
     ],
   ])('%s', async (_what, reference, options) => {
-    // Twice: an expression with the flag g remembers where it stopped.
+    // Read twice, because an expression with the flag g keeps its `lastIndex`.
     const references = new SecretReferences(options())
     expect(await references.read(reference())).toBe(secret)
     expect(await references.read(reference())).toBe(secret)
   })
 })
 
-describe('a secret reference is not read, and its content is not quoted,', () => {
+describe('a secret reference is rejected, and its content is not quoted,', () => {
   it.each<[what: string, reference: () => string, options: () => SecretReferenceOptions]>([
-    ['by default: variable', () => 'env:ACME_CLIENT_SECRET', () => ({})],
-    ['by default: file', () => `file:${allowed}/acme`, () => ({})],
+    ['if it is a variable and no options are set', () => 'env:ACME_CLIENT_SECRET', () => ({})],
+    ['if it is a file and no options are set', () => `file:${allowed}/acme`, () => ({})],
     ['if the expression matches only a part of the name', () => 'env:AWS_SSO_X', () => ({ env: /SSO/ })],
     [
       'if one alternative matches the end of the name',
@@ -94,25 +94,33 @@ describe('a secret reference is not read, and its content is not quoted,', () =>
     ],
     ['if a line of the name matches', () => 'env:ACME\nAWS_SSO_X', () => ({ env: /ACME/m })],
     ['if the file is outside the folder', () => `file:${outside}/db`, () => ({ directories: [allowed] })],
-    ['if the path leads out', () => `file:${allowed}/../allowed-not/db`, () => ({ directories: [allowed] })],
     [
-      'if the path leads out and back',
+      'if the path leads out of the folder',
+      () => `file:${allowed}/../allowed-not/db`,
+      () => ({ directories: [allowed] }),
+    ],
+    [
+      'if the path leads out of the folder and back',
       () => `file:${allowed}/../allowed/acme`,
       () => ({ directories: [allowed] }),
     ],
     [
-      'if the file is a link that leads out',
+      'if the file is a link to another folder',
       () => `file:${allowed}/leads-out`,
       () => ({ directories: [allowed] }),
     ],
     [
-      'if its folder is a link that leads out',
+      'if its folder is a link to another folder',
       () => `file:${allowed}/folder-out/db`,
       () => ({ directories: [allowed] }),
     ],
     ['if the path is relative', () => 'file:acme', () => ({ directories: [allowed] })],
     ['if the path contains NUL', () => `file:${allowed}/acme\0`, () => ({ directories: [allowed] })],
-    ['if it is a file without its kind', () => `${allowed}/acme`, () => ({ directories: [allowed] })],
+    [
+      'if it is a path without the prefix `file:`',
+      () => `${allowed}/acme`,
+      () => ({ directories: [allowed] }),
+    ],
   ])('%s', async (_what, reference, options) => {
     const error = await read(reference(), options()).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(ManagementError)
@@ -122,7 +130,7 @@ describe('a secret reference is not read, and its content is not quoted,', () =>
 
   it.each<[what: string, reference: () => string, directory?: string]>([
     ['if it is a folder', () => `file:${allowed}/folder`],
-    ['if it is a pipe, which would block until something is written', () => `file:${allowed}/pipe`],
+    ['if it is a pipe, which would block until data is written', () => `file:${allowed}/pipe`],
     ['if it is a device, which never ends', () => 'file:/dev/zero', '/dev'],
     ['if it is larger than 10,000 bytes', () => `file:${allowed}/large`],
     ['if it contains NUL', () => `file:${allowed}/nul`],
@@ -131,7 +139,7 @@ describe('a secret reference is not read, and its content is not quoted,', () =>
     ['if the variable is missing', () => 'env:SSO_MISSING'],
     ['if the variable is empty', () => 'env:SSO_EMPTY'],
     ['if the variable has several lines', () => 'env:SSO_LINES'],
-    // One parameter: a third that a row lacks would be Jest's `done`.
+    // Jest would pass `done` as the third parameter for rows of two values.
   ])('%s', async (...[, reference, directory]) => {
     const options = { env: /SSO_\w+/, directories: [directory ?? allowed] }
     const error = await read(reference(), options).catch((thrown: unknown) => thrown)

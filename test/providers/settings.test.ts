@@ -8,7 +8,7 @@ import { type FaultyProvider, startFaultyProvider } from '../support/faulty-prov
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { Visitor } from '../support/visitor.ts'
 
-/** A setting that no other code knows. */
+/** A setting that no other code mentions. */
 const region: Setting = {
   schema: z.enum(['eu', 'us']).optional(),
   column: 'region',
@@ -51,8 +51,8 @@ const update = (changes: object) => portal.sso.providers.update('acme', changes)
 const page = async (path: string) => (await admin.get(`${portal.url}/admin/sso${path}`)).body
 const row = () => portal.knex('sso_providers').first()
 
-describe('a setting that is added only to the table of settings', () => {
-  it('is validated, under its own name', async () => {
+describe('a setting that is added only to the settings table', () => {
+  it('is validated under its own name', async () => {
     const error: unknown = await connect({ region: 'mars' }).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(ManagementError)
     expect(error).toMatchObject({ code: 'invalid', issues: [{ path: 'region' }] })
@@ -71,7 +71,7 @@ describe('a setting that is added only to the table of settings', () => {
     expect(await acme()).toMatchObject({ region: undefined })
   })
 
-  it('is a control of both forms, which save it', async () => {
+  it('is a control in both forms, which save it', async () => {
     for (const path of ['/new/generic', '/new/entra']) {
       const form = await page(path)
       expect(form).toContain('Data region')
@@ -130,7 +130,7 @@ describe('a setting that is added only to the table of settings', () => {
     await expect(portal.sso.providers.import(wrong)).rejects.toThrow(/^acme: region: /)
   })
 
-  it('is named in the event of its change, with both values', async () => {
+  it('is recorded with both values in the event of its change', async () => {
     await connect({ region: 'eu' })
     await update({ region: 'us', displayName: 'Acme' })
     const [detail] = await portal.knex('sso_events').where({ kind: 'provider-changed' }).pluck('detail')
@@ -168,7 +168,7 @@ describe('a setting that is added only to the table of settings', () => {
     expect(await acme()).toMatchObject({ region: 'eu' })
   })
 
-  it('is not in the form, and no file sets or changes it, if only code may set it', async () => {
+  it('is missing from the form and cannot be set or changed by a file if only code may set it', async () => {
     await connect({ region: 'eu' })
     const file = JSON.stringify(await portal.sso.providers.export()).replace('"region":"eu"', '"region":"us"')
     region.codeOnly = true

@@ -1,18 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { StaleCache } from '../../lib/shared/cache.ts'
 
-/** A source that answers when the test tells it to. */
+/** A source whose loads the test completes by hand. */
 function slowSource() {
-  const questions: { answer: (value: string) => void; fail: () => void }[] = []
-  const ask = () =>
+  const loads: { resolve: (value: string) => void; fail: () => void }[] = []
+  const load = () =>
     new Promise<string>((resolve, reject) => {
-      questions.push({ answer: resolve, fail: () => reject(new Error('away')) })
+      loads.push({ resolve, fail: () => reject(new Error('unavailable')) })
     })
-  return { ask, questions }
+  return { load, loads }
 }
 
 let now = 1_800_000_000_000
-const pass = (milliseconds: number) => {
+const advance = (milliseconds: number) => {
   now += milliseconds
 }
 
@@ -24,103 +24,103 @@ afterEach(() => {
 })
 
 describe('a cached value', () => {
-  it('is used until its time to live has passed, counted from the start of the load', async () => {
-    let asked = 0
-    const cached = new StaleCache(async () => `answer ${++asked}`, { ttlMs: 5000, staleIfErrorMs: 60_000 })
-    expect(await cached.get('ada')).toBe('answer 1')
-    pass(4999)
-    expect(await cached.get('ada')).toBe('answer 1')
-    expect(await cached.get('grace')).toBe('answer 2')
-    pass(1)
-    expect(await cached.get('ada')).toBe('answer 3')
+  it('is used until its time to live has elapsed since the start of the load', async () => {
+    let count = 0
+    const cached = new StaleCache(async () => `value ${++count}`, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+    expect(await cached.get('ada')).toBe('value 1')
+    advance(4999)
+    expect(await cached.get('ada')).toBe('value 1')
+    expect(await cached.get('grace')).toBe('value 2')
+    advance(1)
+    expect(await cached.get('ada')).toBe('value 3')
   })
 
-  it('is loaded once for concurrent callers, but again for callers to whom the result would be stale', async () => {
-    const { ask, questions } = slowSource()
-    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+  it('is loaded once for concurrent callers, but again for a caller for whom the result would be stale', async () => {
+    const { load, loads } = slowSource()
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const early = [cached.get('ada'), cached.get('ada'), cached.get('ada')]
-    expect(questions).toHaveLength(1)
-    pass(5000)
+    expect(loads).toHaveLength(1)
+    advance(5000)
     const late = cached.get('ada')
-    expect(questions).toHaveLength(2)
-    questions[1]!.answer('new')
+    expect(loads).toHaveLength(2)
+    loads[1]!.resolve('new')
     expect(await late).toBe('new')
-    questions[0]!.answer('old')
+    loads[0]!.resolve('old')
     expect(await Promise.all(early)).toEqual(['old', 'old', 'old'])
-    // The result of an overtaken load is not kept.
+    // An older load that completes later must not replace the newer value.
     expect(await cached.get('ada')).toBe('new')
   })
 
-  it('does not come back after it was deleted, even by a load in flight', async () => {
-    const { ask, questions } = slowSource()
-    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+  it('is not restored after its deletion by a load in flight', async () => {
+    const { load, loads } = slowSource()
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const before = cached.get('ada')
     cached.delete('ada')
     const after = cached.get('ada')
-    expect(questions).toHaveLength(2)
-    questions[0]!.answer('runs')
+    expect(loads).toHaveLength(2)
+    loads[0]!.resolve('valid')
     await before
-    questions[1]!.answer('has ended')
-    expect(await after).toBe('has ended')
-    expect(await cached.get('ada')).toBe('has ended')
+    loads[1]!.resolve('revoked')
+    expect(await after).toBe('revoked')
+    expect(await cached.get('ada')).toBe('revoked')
   })
 
   it('is kept while another key is deleted', async () => {
-    const { ask, questions } = slowSource()
-    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
-    const asking = cached.get('ada')
+    const { load, loads } = slowSource()
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+    const loading = cached.get('ada')
     cached.delete('grace')
-    questions[0]!.answer('ada')
-    await asking
+    loads[0]!.resolve('ada')
+    await loading
     expect(await cached.get('ada')).toBe('ada')
-    expect(questions).toHaveLength(1)
+    expect(loads).toHaveLength(1)
   })
 
-  it('is served for a while after the source fails, without asking the source at every request', async () => {
-    let away = false
-    let asked = 0
-    const ask = async () => {
-      asked++
-      if (away) throw new Error('away')
+  it('is served for a limited time after the source fails, without a load at every request', async () => {
+    let failing = false
+    let count = 0
+    const load = async () => {
+      count++
+      if (failing) throw new Error('unavailable')
       return 'ada'
     }
-    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     await cached.get('ada')
-    away = true
-    pass(59_000)
+    failing = true
+    advance(59_000)
     for (let request = 0; request < 10; request++) expect(await cached.get('ada')).toBe('ada')
-    expect(asked).toBe(2)
-    await expect(cached.get('grace')).rejects.toThrow('away')
-    pass(2001)
-    await expect(cached.get('ada')).rejects.toThrow('away')
+    expect(count).toBe(2)
+    await expect(cached.get('grace')).rejects.toThrow('unavailable')
+    advance(2001)
+    await expect(cached.get('ada')).rejects.toThrow('unavailable')
   })
 
-  it('is not served after a failed load if it was deleted and replaced in the meantime', async () => {
-    const { ask, questions } = slowSource()
-    const cached = new StaleCache(ask, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+  it('is not served to a caller whose load fails after the value was deleted and replaced', async () => {
+    const { load, loads } = slowSource()
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
     const first = cached.get('ada')
-    questions[0]!.answer('runs')
+    loads[0]!.resolve('valid')
     await first
-    pass(5000)
+    advance(5000)
     const waiting = cached.get('ada')
     cached.delete('ada')
-    const anew = cached.get('ada')
-    questions[2]!.answer('has ended')
-    await anew
-    questions[1]!.fail()
-    await expect(waiting).rejects.toThrow('away')
-    expect(await cached.get('ada')).toBe('has ended')
+    const replacement = cached.get('ada')
+    loads[2]!.resolve('revoked')
+    await replacement
+    loads[1]!.fail()
+    await expect(waiting).rejects.toThrow('unavailable')
+    expect(await cached.get('ada')).toBe('revoked')
   })
 
-  it('is never kept with a time to live of 0, not even for a failing source', async () => {
-    const { ask, questions } = slowSource()
-    const cached = new StaleCache(ask, { ttlMs: 0, staleIfErrorMs: 60_000 })
+  it('is never kept with a time to live of 0, even if the source fails', async () => {
+    const { load, loads } = slowSource()
+    const cached = new StaleCache(load, { ttlMs: 0, staleIfErrorMs: 60_000 })
     const both = [cached.get('ada'), cached.get('ada')]
-    expect(questions).toHaveLength(2)
-    for (const question of questions) question.answer('ada')
+    expect(loads).toHaveLength(2)
+    for (const each of loads) each.resolve('ada')
     await Promise.all(both)
     const third = cached.get('ada')
-    questions[2]!.fail()
-    await expect(third).rejects.toThrow('away')
+    loads[2]!.fail()
+    await expect(third).rejects.toThrow('unavailable')
   })
 })

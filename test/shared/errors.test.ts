@@ -10,7 +10,7 @@ import {
 import { toProblem } from '../../lib/web/pages.ts'
 
 describe('describeError', () => {
-  it('joins the messages of all causes, with the codes that the messages lack', () => {
+  it('joins the messages of all causes, and adds codes that the messages lack', () => {
     const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' })
     const failed = Object.assign(new Error('fetch failed', { cause: refused }), { code: 'FETCH' })
     expect(describeError(new PortalSsoError('provider_unavailable', 'the provider', { cause: failed }))).toBe(
@@ -18,7 +18,7 @@ describe('describeError', () => {
     )
   })
 
-  it('leaves out other properties of errors, which may hold tokens', () => {
+  it('omits other properties of errors, which may contain tokens', () => {
     const payload = { id_token: 'a-token', headers: { authorization: 'a-token' } }
     const library = Object.assign(new Error('unexpected claims', { cause: payload }), {
       response: payload,
@@ -26,11 +26,11 @@ describe('describeError', () => {
       claims: payload,
       code: payload,
     })
-    const text = describeError(new PortalSsoError('response_invalid', 'the answer', { cause: library }))
-    expect(text).toBe('the answer (response_invalid): unexpected claims')
+    const text = describeError(new PortalSsoError('response_invalid', 'the response', { cause: library }))
+    expect(text).toBe('the response (response_invalid): unexpected claims')
   })
 
-  it('leaves out the values of a failed SQL statement, also from a Knex instance of the host', async () => {
+  it('omits the values of a failed SQL statement, even with a Knex instance of the host', async () => {
     const knex = knexModule(sqliteConfig(':memory:'))
     const row = { email: 'ada@example.com', name: 'Ada - Lovelace' }
     for (const refused of [
@@ -44,7 +44,7 @@ describe('describeError', () => {
     await knex.destroy()
   })
 
-  it('ends for an error that is its own cause', () => {
+  it('terminates for an error that is its own cause', () => {
     const error = new Error('again')
     error.cause = error
     expect(describeError(error)).toBe('again: again: again: again: again')

@@ -9,16 +9,16 @@ it.each([
   ['a\u2028b\u202ec', 'a\\u{2028}b\\u{202e}c'],
   ['half \ud83d', 'half \\u{d83d}'],
   ['got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl back', 'got eyJ… back'],
-])('sanitizes text for logs: %j', (text, line) => {
+])('sanitizeText escapes control characters and shortens tokens: %j', (text, line) => {
   expect(sanitizeText(text)).toBe(line)
 })
 
-it('truncates text to 1,000 characters', () => {
+it('sanitizeText truncates text to 1,000 characters', () => {
   expect(sanitizeText('x'.repeat(2000))).toBe(`${'x'.repeat(999)}…`)
   expect(sanitizeText('\u0000'.repeat(2000)).length).toBe(1000)
 })
 
-it('sanitizes nested fields of a log line, and keeps only the message of an error', () => {
+it('the sanitizing logger sanitizes nested fields, and keeps only the message of an error', () => {
   const lines: string[] = []
   const write = (fields: object, message: string) => {
     lines.push(JSON.stringify({ ...fields, message }))

@@ -23,14 +23,14 @@ describe('a sealed value', () => {
     ['in another context', seal, 'there'],
     ['for another purpose', new Seal([secret], 'other tests'), 'here'],
     ['under another secret', new Seal([older], 'tests'), 'here'],
-  ])('does not open %s', async (_where, other, context) => {
+  ])('does not open %s', async (_difference, other, context) => {
     expect(await other.open(await seal.close(value, 'here'), context)).toBeUndefined()
   })
 
-  it('does not open after a change of any character', async () => {
+  it('does not open after any character is changed', async () => {
     const sealed = await seal.close(value, 'here')
     for (let at = 0; at < sealed.length; at++) {
-      // Some bits of the last character of a part are unused, so a change by one could be no change.
+      // The last character of a part has unused bits, so choose a replacement that differs in a used one.
       const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'f' : 'A') + sealed.slice(at + 1)
       expect(await seal.open(changed, 'here')).toBeUndefined()
     }
@@ -42,7 +42,7 @@ describe('a sealed value', () => {
       expect(await seal.open(sealed.slice(0, length), 'here')).toBeUndefined()
   })
 
-  it('does not open when it is assembled from parts of two values', async () => {
+  it('does not open if it is assembled from parts of two values', async () => {
     const one = (await seal.close('one', 'here')).split('.')
     const two = (await seal.close('two', 'here')).split('.')
     for (const part of [2, 3, 4]) {
@@ -59,7 +59,7 @@ describe('a sealed value', () => {
     '{}',
     'eyJhbGciOiJub25lIn0.e30.',
     'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAA.AAAA.AAAA',
-  ])('cannot be %j', async (text) => {
+  ])('is never %j', async (text) => {
     expect(await seal.open(text, 'here')).toBeUndefined()
   })
 
@@ -76,7 +76,7 @@ describe('a sealed value', () => {
   })
 })
 
-describe('after a rotation of the secret', () => {
+describe('after the secret is rotated,', () => {
   const rotated = new Seal([secret, older], 'tests')
 
   it('values sealed with the older secret still open', async () => {
@@ -90,16 +90,16 @@ describe('after a rotation of the secret', () => {
   })
 
   it('values sealed with a removed secret do not open', async () => {
-    const gone = new Seal(['the secret long ago, longer than 32 characters'], 'tests')
-    expect(await rotated.open(await gone.close(value, 'here'), 'here')).toBeUndefined()
-  })
-
-  it('at least one secret is required', () => {
-    expect(() => new Seal([], 'tests')).toThrow('at least one secret')
+    const removed = new Seal(['the secret long ago, longer than 32 characters'], 'tests')
+    expect(await rotated.open(await removed.close(value, 'here'), 'here')).toBeUndefined()
   })
 })
 
-it('derives a key of 32 bytes that differs for every purpose and secret', () => {
+it('a seal requires at least one secret', () => {
+  expect(() => new Seal([], 'tests')).toThrow('at least one secret')
+})
+
+it('deriveKey derives a key of 32 bytes that differs for every purpose and secret', () => {
   const keys = [deriveKey(secret, 'one'), deriveKey(secret, 'two'), deriveKey(older, 'one')]
   for (const key of keys) expect(key).toHaveLength(32)
   expect(new Set(keys.map((key) => Buffer.from(key).toString('hex'))).size).toBe(3)
@@ -109,11 +109,11 @@ it('derives a key of 32 bytes that differs for every purpose and secret', () => 
 describe('a sealed cookie', () => {
   /** Sets a cookie. @returns the pair that a browser sends back, and the complete header line */
   async function set(
-    lifetime: number,
+    ttlSeconds: number,
     secure = false,
     name = 'note',
   ): Promise<{ sent: string; line: string }> {
-    const cookies = new SealedCookies<string>(seal, { ttlSeconds: lifetime, secure })
+    const cookies = new SealedCookies<string>(seal, { ttlSeconds, secure })
     const app = express().get('/', (_req, res) => {
       cookies.set(res, name, 'the value').then(
         () => res.end(),
@@ -142,7 +142,7 @@ describe('a sealed cookie', () => {
     expect(await read((await set(60)).sent)).toBe('the value')
   })
 
-  it('is out of reach of scripts and of other sites', async () => {
+  it('is not accessible to scripts or other sites', async () => {
     const { line } = await set(60, true)
     expect(line).toMatch(/; Max-Age=60; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/)
   })
@@ -156,11 +156,11 @@ describe('a sealed cookie', () => {
     expect(await read(sent.replace('note=', 'other='), 'other')).toBeUndefined()
   })
 
-  it.each(['note=', 'note=forged', 'note', ''])('is rejected when it is forged: %j', async (cookie) => {
+  it.each(['note=', 'note=forged', 'note', ''])('is rejected if it is forged: %j', async (cookie) => {
     expect(await read(cookie)).toBeUndefined()
   })
 
-  it('has a `__Host-` name with TLS', () => {
+  it('has the prefix `__Host-` with TLS', () => {
     expect(cookieName('note', true)).toBe('__Host-note')
     expect(cookieName('note', false)).toBe('note')
   })

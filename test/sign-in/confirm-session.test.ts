@@ -12,7 +12,7 @@ import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { databases, type FreshDatabase } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
-describe.each(databases)('a session that has just started (%s)', (_name, fresh) => {
+describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let providersTable: ProvidersTable
@@ -130,7 +130,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
     expect(await links()).toHaveLength(1)
   })
 
-  describe('and a logout notice', () => {
+  describe('after a logout notice', () => {
     const notice = async (ends: { subject?: string; sid?: string }, more: object = {}) => {
       const { portal, issuer } = provider
       await logoutTokens.record({ portal, issuer, id: `token ${++portals}`, ends, ...more } as never)
@@ -141,7 +141,7 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
       ['for its session', { sid }],
       ['for its session and its subject', { sid, subject: 'ada' }],
       ['for all sessions of its subject', { subject: 'ada' }],
-    ])('%s: ends', async (_title, ends) => {
+    ])('%s ends', async (_title, ends) => {
       const identity = ada()
       await notice(ends)
       await expectEnded(confirm({ identity }), signedOut)
@@ -150,28 +150,28 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
     it.each([
       ['for another session', { sid: 'another' }],
       ['for another session of its subject', { sid: 'another', subject: 'ada' }],
-      ['for its session id, but another subject', { sid, subject: 'grace' }],
+      ['for its `sid`, but another subject', { sid, subject: 'grace' }],
       ['for another subject', { subject: 'grace' }],
-    ])('%s: is confirmed', async (_title, ends) => {
+    ])('%s is confirmed', async (_title, ends) => {
       const identity = ada()
       await notice(ends)
       expect(await confirm({ identity })).toBe('confirmed')
     })
 
-    it('for any session of its subject: ends if its own session id is unknown', async () => {
+    it('for any session of its subject ends if its own `sid` is unknown', async () => {
       const identity = ada({ sid: undefined })
       await notice({ sid: 'another', subject: 'ada' })
       await expectEnded(confirm({ identity }), signedOut)
     })
 
-    it('of another portal or issuer: is confirmed', async () => {
+    it('for another portal or issuer is confirmed', async () => {
       const identity = ada()
       await notice({ subject: 'ada' }, { portal: 'elsewhere' })
       await notice({ subject: 'ada' }, { issuer: 'https://elsewhere.example' })
       expect(await confirm({ identity })).toBe('confirmed')
     })
 
-    it('under the configured issuer, where the token names that of a tenant: ends', async () => {
+    it('under the configured issuer ends, even if its ID token names the issuer of a tenant', async () => {
       const issuer = 'https://id.example/tenant'
       const identity = ada({ issuer })
       await linkAda({ issuer })
@@ -179,12 +179,12 @@ describe.each(databases)('a session that has just started (%s)', (_name, fresh) 
       await expectEnded(confirm({ identity }), signedOut)
     })
 
-    it('from before the sign-in: is confirmed', async () => {
+    it('that is older than its sign-in is confirmed', async () => {
       await notice({ subject: 'ada' })
       expect(await confirm({ identity: ada({ askedAt: Date.now() + 1000 }) })).toBe('confirmed')
     })
 
-    it('may have been deleted since an attempt that is four hours old: ends', async () => {
+    it('that may have been deleted since, because the attempt is four hours old, ends', async () => {
       await expectEnded(confirm({ identity: ada({ askedAt: Date.now() - 4 * 3_600_000 - 1 }) }), signedOut)
       endedSessions = 0
       await expectEnded(confirm({ identity: ada({ askedAt: undefined as never }) }), signedOut)

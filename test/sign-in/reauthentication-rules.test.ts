@@ -9,8 +9,7 @@ import {
   satisfies,
 } from '../../lib/sign-in/reauthentication.ts'
 
-// What each demand is for, `reauthentication.test.ts` says over HTTP. Here is where each limit lies, to the second and to the
-// character.
+// `reauthentication.test.ts` tests re-authentication over HTTP. These tests cover the exact limits.
 const now = 1_800_000_000
 beforeEach(() => {
   jest.spyOn(Date, 'now').mockReturnValue(now * 1000)
@@ -21,7 +20,7 @@ afterEach(() => {
 
 const longest = 'x'.repeat(200)
 
-describe('the requirement of a link', () => {
+describe('the query of a sign-in link', () => {
   it.each([
     [{ max_age: '0' }, { maxAge: 0 }],
     [{ max_age: '99999999' }, { maxAge: maxAgeLimitSeconds }],
@@ -35,8 +34,8 @@ describe('the requirement of a link', () => {
     ],
     [{ max_age: '900', acr_values: ' ' }, { maxAge: 900 }],
     [{ max_age: '-1', acr_values: 'mfa' }, { acr: ['mfa'] }],
-  ])('%j is read', (query, read) => {
-    expect(readReauthentication(query)).toEqual(read)
+  ])('%j contains a requirement', (query, requirement) => {
+    expect(readReauthentication(query)).toEqual(requirement)
   })
 
   it.each([
@@ -47,11 +46,11 @@ describe('the requirement of a link', () => {
     ...['', ' ', ' a', 'a ', 'a  b', 'a\tb', 'a\u0000', 'm\u00fcfa', `${longest}x`, ['mfa'], null].map(
       (acr_values) => ({ acr_values }),
     ),
-  ])('%j says nothing', (query) => {
+  ])('%j contains no valid requirement', (query) => {
     expect(readReauthentication(query)).toBeUndefined()
   })
 
-  it('is written as it is read', () => {
+  it('is written so that it can be read back', () => {
     const query = { max_age: '900', acr_values: 'mfa phr' }
     expect(reauthenticationQuery(readReauthentication(query))).toEqual(query)
     expect(reauthenticationQuery({ maxAge: 0 })).toEqual({ max_age: '0', acr_values: undefined })
@@ -59,7 +58,7 @@ describe('the requirement of a link', () => {
   })
 })
 
-it('a requirement must fit into a link', () => {
+it('a required acr must be valid and fit into a link', () => {
   for (const acr of [['mfa'], ['mfa', 'phr'], [longest], ['x'.repeat(99), 'x'.repeat(100)]])
     expect(isValidAcrList(acr)).toBe(true)
   for (const acr of [
@@ -77,61 +76,63 @@ it('a requirement must fit into a link', () => {
 })
 
 describe('a session', () => {
-  const seconds = (ago: number) => ({ at: (now - ago) * 1000, acr: undefined })
+  const authenticated = (ago: number) => ({ at: (now - ago) * 1000, acr: undefined })
 
   it('is recent up to the maximum age plus the clock tolerance', () => {
-    expect(satisfies(seconds(900 + clockToleranceSeconds), { maxAge: 900 })).toBe(true)
-    expect(satisfies(seconds(901 + clockToleranceSeconds), { maxAge: 900 })).toBe(false)
-    expect(satisfies(seconds(clockToleranceSeconds), { maxAge: 0 })).toBe(true)
-    expect(satisfies(seconds(0), {})).toBe(true)
+    expect(satisfies(authenticated(900 + clockToleranceSeconds), { maxAge: 900 })).toBe(true)
+    expect(satisfies(authenticated(901 + clockToleranceSeconds), { maxAge: 900 })).toBe(false)
+    expect(satisfies(authenticated(clockToleranceSeconds), { maxAge: 0 })).toBe(true)
+    expect(satisfies(authenticated(0), {})).toBe(true)
   })
 
-  it('of unknown time and method does not satisfy a requirement', () => {
+  it('with an unknown authentication time and acr satisfies no requirement', () => {
     const unknown = { at: undefined, acr: undefined }
     expect(satisfies(unknown, {})).toBe(true)
     expect(satisfies(unknown, { maxAge: maxAgeLimitSeconds })).toBe(false)
     expect(satisfies(unknown, { acr: ['mfa'] })).toBe(false)
   })
 
-  it('is to meet all that is demanded', () => {
-    const demanded = { maxAge: 900, acr: ['mfa', 'phr'] }
-    expect(satisfies({ ...seconds(0), acr: 'phr' }, demanded)).toBe(true)
-    expect(satisfies({ ...seconds(0), acr: 'pwd' }, demanded)).toBe(false)
-    expect(satisfies({ ...seconds(1000), acr: 'mfa' }, demanded)).toBe(false)
+  it('must meet both maxAge and acr', () => {
+    const requirement = { maxAge: 900, acr: ['mfa', 'phr'] }
+    expect(satisfies({ ...authenticated(0), acr: 'phr' }, requirement)).toBe(true)
+    expect(satisfies({ ...authenticated(0), acr: 'pwd' }, requirement)).toBe(false)
+    expect(satisfies({ ...authenticated(1000), acr: 'mfa' }, requirement)).toBe(false)
   })
 })
 
-describe('a token', () => {
-  const judged = (
+describe('an ID token', () => {
+  const rejection = (
     identity: Parameters<typeof assertReauthenticated>[0],
-    demanded: Parameters<typeof assertReauthenticated>[1],
+    requirement: Parameters<typeof assertReauthenticated>[1],
   ) => {
     try {
-      assertReauthenticated(identity, demanded)
+      assertReauthenticated(identity, requirement)
       return undefined
     } catch (error) {
       return (error as { code: string; message: string }).message
     }
   }
-  const moment = (ago: number) => ({ authenticatedAt: now - ago, acr: undefined })
-  const nothing = { authenticatedAt: undefined, acr: undefined }
+  const authenticated = (ago: number) => ({ authenticatedAt: now - ago, acr: undefined })
+  const noClaims = { authenticatedAt: undefined, acr: undefined }
 
-  it('needs no claim if nothing is required', () => {
-    expect(judged(nothing, undefined)).toBeUndefined()
-    expect(judged(nothing, {})).toBeUndefined()
+  it('needs no claims if nothing is required', () => {
+    expect(rejection(noClaims, undefined)).toBeUndefined()
+    expect(rejection(noClaims, {})).toBeUndefined()
   })
 
   it('must have a recent auth_time', () => {
-    expect(judged(nothing, { maxAge: 900 })).toContain('no valid auth_time')
-    expect(judged(moment(900 + clockToleranceSeconds), { maxAge: 900 })).toBeUndefined()
-    expect(judged(moment(901 + clockToleranceSeconds), { maxAge: 900 })).toContain('older than max_age')
-    // 1970 is a moment, and long ago.
-    expect(judged({ ...nothing, authenticatedAt: 0 }, { maxAge: 900 })).toContain('older than max_age')
+    expect(rejection(noClaims, { maxAge: 900 })).toContain('no valid auth_time')
+    expect(rejection(authenticated(900 + clockToleranceSeconds), { maxAge: 900 })).toBeUndefined()
+    expect(rejection(authenticated(901 + clockToleranceSeconds), { maxAge: 900 })).toContain(
+      'older than max_age',
+    )
+    // A time of 0 is a valid time, not a missing one.
+    expect(rejection({ ...noClaims, authenticatedAt: 0 }, { maxAge: 900 })).toContain('older than max_age')
   })
 
-  it('must have one of the required values of acr', () => {
-    expect(judged(nothing, { acr: ['mfa'] })).toContain('has no acr')
-    expect(judged({ ...nothing, acr: 'pwd' }, { acr: ['mfa'] })).toContain('none of acr_values')
-    expect(judged({ ...nothing, acr: 'mfa' }, { acr: ['phr', 'mfa'] })).toBeUndefined()
+  it('must have one of the required acr values', () => {
+    expect(rejection(noClaims, { acr: ['mfa'] })).toContain('has no acr')
+    expect(rejection({ ...noClaims, acr: 'pwd' }, { acr: ['mfa'] })).toContain('none of acr_values')
+    expect(rejection({ ...noClaims, acr: 'mfa' }, { acr: ['phr', 'mfa'] })).toBeUndefined()
   })
 })

@@ -12,7 +12,7 @@ const multiFactor = 'http://schemas.openid.net/pape/policies/2007/06/multi-facto
 const provider = await useProvider()
 const open = closedAfterEach()
 
-/** Pages for which it is not enough to be signed in. */
+/** Mounts pages that require a recent or a strong authentication. */
 function mountGuarded(app: Express, sso: PortalSso): void {
   app.use(sso.session())
   app.get('/basket', (req, res) => {
@@ -39,7 +39,7 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
 
 const ago = (minutes: number) => Math.floor(Date.now() / 1000) - minutes * 60
 
-/** @param claims of the ID token, beside those of everybody */
+/** @param claims additional claims of the ID token */
 async function signIn(portal: TestPortal, claims: Claims = {}, visitor = new Visitor()): Promise<Visitor> {
   provider.faults.claims = { ...claims }
   await visitor.open(`${portal.url}/login/acme`)
@@ -47,11 +47,15 @@ async function signIn(portal: TestPortal, claims: Claims = {}, visitor = new Vis
   return visitor
 }
 
-/** What the provider is asked when somebody wants to see a page. */
-async function askedFor(portal: TestPortal, visitor: Visitor, path: string): Promise<Record<string, string>> {
-  const turnedAway = await visitor.get(portal.url + path)
-  expect(turnedAway.status).toBe(302)
-  const { location } = await visitor.get(turnedAway.location!)
+/** Opens a page and returns the parameters of the resulting authorization request. */
+async function authorizationParameters(
+  portal: TestPortal,
+  visitor: Visitor,
+  path: string,
+): Promise<Record<string, string>> {
+  const redirect = await visitor.get(portal.url + path)
+  expect(redirect.status).toBe(302)
+  const { location } = await visitor.get(redirect.location!)
   return Object.fromEntries(new URL(location!).searchParams)
 }
 
@@ -64,70 +68,70 @@ describe('a guard with maxAge', () => {
     expect((await visitor.get(`${portal.url}/recent/page`)).status).toBe(200)
   })
 
-  it('sends all other users to their own provider to authenticate again, and back', async () => {
+  it('sends all other users to their own provider to authenticate again, then back to the page', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
-    const asked = await askedFor(portal, visitor, '/recent/page?of=mine')
-    expect(asked).toMatchObject({ max_age: '900', prompt: 'login' })
-    expect(asked).not.toHaveProperty('acr_values')
+    const parameters = await authorizationParameters(portal, visitor, '/recent/page?of=mine')
+    expect(parameters).toMatchObject({ max_age: '900', prompt: 'login' })
+    expect(parameters).not.toHaveProperty('acr_values')
     provider.faults.claims = { auth_time: ago(0) }
     const seen = await visitor.open(`${portal.url}/recent/page?of=mine`)
     expect([seen.status, seen.url]).toEqual([200, `${portal.url}/recent/page?of=mine`])
   })
 
-  it('asks again when that was long ago, also of a session that was in use all the time', async () => {
+  it('requires a new authentication after that time, even if the session was in use', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(14) })
     expect((await visitor.get(`${portal.url}/recent`)).status).toBe(200)
     expect((await visitor.get(`${portal.url}/both`)).status).toBe(302)
   })
 
-  it('asks a user whose provider sent no auth_time', async () => {
+  it('requires a new authentication if the provider sent no auth_time', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     expect((await visitor.get(`${portal.url}/recent`)).status).toBe(302)
     expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
   })
 
-  it('cannot be weakened by the provider’s row', async () => {
+  it('cannot be weakened by the settings of the provider', async () => {
     const portal = await portalWithAda()
     await portal.sso.providers.update('acme', {
       prompt: 'consent',
       authorizationParameters: { max_age: '86400', acr_values: 'weak', prompt: 'none' },
     })
     const visitor = await signIn(portal)
-    expect(await askedFor(portal, visitor, '/both')).toMatchObject({
+    expect(await authorizationParameters(portal, visitor, '/both')).toMatchObject({
       max_age: '60',
       acr_values: 'mfa',
       prompt: 'login',
     })
   })
 
-  it.each<[what: string, claims: Claims, title: string, ways: string[], cause: string]>([
+  it.each<[what: string, claims: Claims, title: string, links: string[], cause: string]>([
     [
-      'says nothing of when',
+      'omits auth_time',
       {},
       'We could not confirm who you are',
       ['Choose a provider', 'Back to Portal'],
       'no valid auth_time',
     ],
     [
-      'speaks of the future',
+      'sends an auth_time in the future',
       { auth_time: ago(-60) },
       'We could not confirm who you are',
       ['Choose a provider', 'Back to Portal'],
       'no valid auth_time',
     ],
     [
-      'asked nobody',
+      'did not re-authenticate the user',
       { auth_time: ago(16) },
       'A new sign-in is required',
       ['Try again', 'Choose a provider', 'Back to Portal'],
       'older than max_age',
     ],
   ])(
-    'refuses the response of a provider that %s, once, and keeps the session',
-    async (_what, claims, title, ways, cause) => {
+    'refuses the response of a provider that %s, without a redirect loop, and keeps the session',
+    async (_what, claims, title, links, cause) => {
       const portal = await portalWithAda()
       const visitor = await signIn(portal, { auth_time: ago(20) })
       provider.faults.claims = claims
@@ -137,9 +141,9 @@ describe('a guard with maxAge', () => {
         true,
       ])
       expect(refused.body).toContain(title)
-      expect([...refused.body.matchAll(/<a [^>]*>([^<]+)<\/a>/g)].map(([, label]) => label)).toEqual(ways)
+      expect([...refused.body.matchAll(/<a [^>]*>([^<]+)<\/a>/g)].map(([, label]) => label)).toEqual(links)
       expect(refused.body.includes('href="/login/acme?returnTo=%2Frecent&amp;max_age=900"')).toBe(
-        ways.includes('Try again'),
+        links.includes('Try again'),
       )
       expect(refused.body).toContain('href="/login?returnTo=%2Frecent&amp;max_age=900"')
       expect(causeOf(portal)).toContain(cause)
@@ -167,8 +171,8 @@ describe('a guard with maxAge', () => {
   it('cannot be bypassed by removing `prompt` and `max_age` from the request to the provider', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
-    const turnedAway = await visitor.get(`${portal.url}/recent`)
-    const there = new URL((await visitor.get(turnedAway.location!)).location!)
+    const redirect = await visitor.get(`${portal.url}/recent`)
+    const there = new URL((await visitor.get(redirect.location!)).location!)
     there.searchParams.delete('prompt')
     there.searchParams.delete('max_age')
     expect((await visitor.open(there.href)).status).toBe(403)
@@ -185,7 +189,7 @@ describe('a guard with maxAge', () => {
     })
   })
 
-  it('leads back from a posted form to our page with the form, and to no other site', async () => {
+  it('returns from a posted form to the page with the form, and to no other site', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     const post = async (referer: string) => {
@@ -193,7 +197,7 @@ describe('a guard with maxAge', () => {
       expect(seen.location).toBeUndefined()
       return [seen.status, new URL(next(seen)!, portal.url).searchParams.get('returnTo')]
     }
-    // No redirect: the policy of the form's page would be applied to the provider's site, too.
+    // No redirect: Chrome would apply `form-action` of the form's page to the provider.
     expect(await post(`${portal.url}/recent/form?of=mine#x`)).toEqual([200, '/recent/form?of=mine'])
     for (const referer of ['https://evil.example/form', '', 'nonsense', `${portal.url}//evil.example`])
       expect(await post(referer)).toEqual([200, null])
@@ -226,7 +230,7 @@ describe('a guard with maxAge', () => {
     )
   })
 
-  it('takes whom the host signed in itself at its word, for as long', async () => {
+  it('accepts a recent `req.login` of the host as an authentication, but without acr', async () => {
     const portal = await portalWithAda()
     const visitor = new Visitor()
     await visitor.post(`${portal.url}/classic`)
@@ -237,7 +241,7 @@ describe('a guard with maxAge', () => {
   })
 })
 
-it('`req.login` of the signed-in user by the host is no new authentication', async () => {
+it('`req.login` for the user who is already signed in is not a new authentication', async () => {
   const portal = await portalWithAda()
   const visitor = await signIn(portal, { auth_time: ago(60), acr: 'mfa' })
   await visitor.post(`${portal.url}/classic`)
@@ -247,25 +251,25 @@ it('`req.login` of the signed-in user by the host is no new authentication', asy
 })
 
 describe('a guard with acr', () => {
-  it('admits users who signed in with one of these, and requests one of them from all others', async () => {
+  it('admits users with a required acr, and requests one from all others', async () => {
     const portal = await portalWithAda()
     for (const acr of ['mfa', multiFactor])
       expect((await (await signIn(portal, { acr })).get(`${portal.url}/strong`)).status).toBe(200)
     const visitor = await signIn(portal, { acr: 'password' })
-    const asked = await askedFor(portal, visitor, '/strong')
-    expect(asked.acr_values).toBe(`${multiFactor} mfa`)
-    expect(asked).not.toHaveProperty('max_age')
-    expect(asked).not.toHaveProperty('prompt')
+    const parameters = await authorizationParameters(portal, visitor, '/strong')
+    expect(parameters.acr_values).toBe(`${multiFactor} mfa`)
+    expect(parameters).not.toHaveProperty('max_age')
+    expect(parameters).not.toHaveProperty('prompt')
     provider.faults.claims = { acr: 'mfa' }
     expect((await visitor.open(`${portal.url}/strong`)).status).toBe(200)
   })
 
   it.each<[what: string, claims: Claims]>([
-    ['nothing of how', {}],
-    ['a weaker way', { acr: 'password' }],
-    ['all of them at once', { acr: `${multiFactor} mfa` }],
-    ['a list', { acr: ['mfa'] }],
-  ])('refuses an answer that says %s', async (_what, claims) => {
+    ['no acr', {}],
+    ['a weaker acr', { acr: 'password' }],
+    ['all acr values in one string', { acr: `${multiFactor} mfa` }],
+    ['a list of acr values', { acr: ['mfa'] }],
+  ])('refuses an ID token with %s', async (_what, claims) => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     provider.faults.claims = claims
@@ -274,13 +278,13 @@ describe('a guard with acr', () => {
     expect(causeOf(portal)).toContain('acr')
   })
 
-  it('has the picker say that it asks for more than signing in', async () => {
+  it('makes the picker mention the extra verification step', async () => {
     const portal = await portalWithAda()
     const picker = await new Visitor().open(`${portal.url}/strong`)
     expect(picker.body).toContain('requires an extra verification step')
   })
 
-  it('believes nothing that the browser says of it', async () => {
+  it('ignores acr and auth_time in the authorization response, which the browser can change', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     provider.faults.callbackParams = { acr: 'mfa', acr_values: 'mfa', auth_time: String(ago(0)) }
@@ -294,7 +298,7 @@ describe('a user who authenticates again', () => {
   const sessionOf = (portal: TestPortal, visitor: Visitor) =>
     visitor.cookies.get(portal.url)!.get('portal-sso')
 
-  it('gets a new session with the portal’s data, and the old one ends', async () => {
+  it('gets a new session with the data of the old one, which ends', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     await visitor.get(`${portal.url}/basket?put=a+lamp`)
@@ -307,7 +311,7 @@ describe('a user who authenticates again', () => {
     expect(await portal.knex('sso_sessions')).toHaveLength(1)
   })
 
-  it('as another user finds no data of the previous one', async () => {
+  it('as another user gets a session without the data of the previous user', async () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     await visitor.get(`${portal.url}/basket?put=a+lamp`)
@@ -320,7 +324,7 @@ describe('a user who authenticates again', () => {
 })
 
 describe('at a real provider', () => {
-  it('users are asked once more, and pass then', async () => {
+  it('a user authenticates again once, and is then admitted', async () => {
     const portal = await portalWithAda()
     const clientSecret = 'a secret of the test'
     const real = await startIdentityProvider({
@@ -346,36 +350,36 @@ describe('at a real provider', () => {
       return await visitor.follow(await visitor.post(new URL(action, page.url).href, { person: 'ada' }))
     }
     await choose(await visitor.open(`${portal.url}/login/real`))
-    // Signed in there: an ordinary sign-in asks nothing, and says nothing of when.
+    // An ordinary sign-in uses the provider's session, without a prompt and without auth_time.
     expect((await visitor.open(`${portal.url}/login/real?returnTo=/portal`)).url).toBe(`${portal.url}/portal`)
-    const asked = await visitor.open(`${portal.url}/recent`)
-    expect(asked.url).toContain(`${real.issuer}/sign-in/`)
-    expect(await choose(asked)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
+    const prompted = await visitor.open(`${portal.url}/recent`)
+    expect(prompted.url).toContain(`${real.issuer}/sign-in/`)
+    expect(await choose(prompted)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
 
-    // Who is not signed in anywhere shows who they are once, not twice.
+    // A user without any session authenticates once, not twice.
     visitor.cookies.clear()
     const picker = await visitor.open(`${portal.url}/recent`)
     const [, href = ''] = /href="(\/login\/real[^"]*)"/.exec(picker.body) ?? []
-    const askedOnce = await visitor.open(portal.url + href.replaceAll('&amp;', '&'))
-    expect(await choose(askedOnce)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
+    const firstPrompt = await visitor.open(portal.url + href.replaceAll('&amp;', '&'))
+    expect(await choose(firstPrompt)).toMatchObject({ status: 200, url: `${portal.url}/recent` })
   })
 })
 
-it('a client that accepts no HTML learns at once what the sign-in requires', async () => {
+it('a client that accepts no HTML gets the requirement with the first response', async () => {
   const portal = await portalWithAda()
   const seen = await new Visitor().get(`${portal.url}/both`, { accept: 'application/json' })
   const login = '/login?max_age=60&acr_values=mfa'
   expect(JSON.parse(seen.body)).toMatchObject({ code: 'not_signed_in', login })
 })
 
-describe('a guard’s options that are wrong', () => {
+describe('invalid guard options', () => {
   it.each<[options: unknown, sentence: RegExp]>([
     [{ maxAge: '15 minutes' }, /maxAge: write seconds/],
     [{ maxAge: 'm' }, /maxAge/],
     [{ maxAge: -1 }, /maxAge/],
     [{ maxAge: 10 }, /half a minute at least/],
     [{ maxAge: Number.NaN }, /maxAge/],
-    // Too long for the address that demands it: nobody would ever have met it, nor be told so.
+    // Too long for a sign-in link, so no sign-in could meet the requirement.
     [{ maxAge: 1e9 }, /a year at most/],
     [{ maxAge: '99999999h' }, /maxAge/],
     [{ maxAge: null }, /maxAge/],
@@ -386,7 +390,7 @@ describe('a guard’s options that are wrong', () => {
     [{ acr: [1] }, /acr/],
     [{ acr: ['x'.repeat(100), 'y'.repeat(100)] }, /together at most 200 characters/],
     [{ maxage: 60 }, /there is no option `maxage`/],
-  ])('%j: a sentence says what to write', async (options, sentence) => {
+  ])('%j: the error says what to write', async (options, sentence) => {
     const portal = await startPortal()
     open.push(portal)
     expect(() => portal.sso.guard(options as object)).toThrow(sentence)

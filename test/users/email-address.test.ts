@@ -26,13 +26,13 @@ describe('normaliseEmail', () => {
       expect(normaliseEmail(email)).toBe(email)
     }
   })
-
-  it('returns the domain', () => {
-    expect(domainOf('ada@example.com')).toBe('example.com')
-  })
 })
 
-describe('a look-alike stays a different address', () => {
+it('domainOf returns the domain of an address', () => {
+  expect(domainOf('ada@example.com')).toBe('example.com')
+})
+
+describe('normaliseEmail keeps a look-alike different:', () => {
   it.each([
     ['the KELVIN SIGN', 'mi\u212ae@example.com', 'mike@example.com'],
     ['a full-width letter', '\uff4dike@example.com', 'mike@example.com'],
@@ -50,7 +50,7 @@ describe('a look-alike stays a different address', () => {
   })
 })
 
-describe('an invalid address', () => {
+describe('normaliseEmail rejects', () => {
   it.each([
     '',
     '@',
@@ -101,7 +101,7 @@ describe('an invalid address', () => {
     expect(normaliseEmail(value)).toBeUndefined()
   })
 
-  it('exceeds the limits of mail addresses', () => {
+  it('addresses that exceed the length limits', () => {
     const label = 'x'.repeat(63)
     const domain = `${label}.${label}.${label}`
     expect(normaliseEmail(`${'a'.repeat(64)}@example.com`)).toBeDefined()

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import { UserCache } from '../../lib/users/user-directory.ts'
 
 describe('UserCache', () => {
-  it('forgets a user by the numeric id of a directory', async () => {
+  it('deletes a user by the numeric id of a host directory', async () => {
     const stored = { id: 7, email: 'ada@example.com', name: 'Ada', active: true }
     const users = { findById: async () => ({ ...stored }) }
     const cache = new UserCache(users as never, { ttlMs: 60_000, staleIfErrorMs: 60_000 })
