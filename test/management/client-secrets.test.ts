@@ -25,7 +25,7 @@ async function signsIn(): Promise<boolean> {
   return (await who.get(`${portal.url}/portal`)).status === 200
 }
 
-/** The client secrets in the token requests of an act. */
+/** The client secrets in the token requests that `act` causes. */
 async function secretsSentIn(act: () => Promise<unknown>): Promise<string[]> {
   provider.requests.length = 0
   await act()
