@@ -190,13 +190,13 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       ['in the past', () => inHours(-1)],
       ['in more than a year', () => inHours(24 * 367)],
       ['that is invalid', () => new Date('x')],
-    ])('cannot retire on a date %s', async (_what, at) => {
+    ])('refuses a date %s', async (_what, at) => {
       await expect(portal.sso.providers.retire('acme', at())).rejects.toThrow(
         'at: choose a date in the future, within a year',
       )
     })
 
-    it('cannot retire if it is disabled or does not exist', async () => {
+    it('must be enabled and exist when the date is set', async () => {
       await portal.sso.providers.disable('acme')
       await expect(portal.sso.providers.retire('acme', inHours(1))).rejects.toThrow('already disabled')
       await expect(portal.sso.providers.retire('nope', inHours(1))).rejects.toThrow('no provider is called')
