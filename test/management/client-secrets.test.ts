@@ -20,9 +20,9 @@ beforeEach(async () => {
 afterEach(() => portal.close())
 
 async function signsIn(): Promise<boolean> {
-  const who = new Visitor()
-  await who.open(`${portal.url}/login/acme`)
-  return (await who.get(`${portal.url}/portal`)).status === 200
+  const user = new Visitor()
+  await user.open(`${portal.url}/login/acme`)
+  return (await user.get(`${portal.url}/portal`)).status === 200
 }
 
 /** The client secrets in the token requests that `act` causes. */
