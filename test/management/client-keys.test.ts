@@ -141,7 +141,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     provider.faults.clientKeysAt = keysAt()
     await connect()
     const change = (changes: object) => portal.sso.providers.update('acme', changes)
-    await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(ProviderTestError)
+    await expect(change({ clientId: 'another-client' })).rejects.toThrow(ProviderTestError)
     await change({ prompt: 'login' })
     const { lastTest } = (await portal.sso.providers.find('acme'))!
     expect(lastTest!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
