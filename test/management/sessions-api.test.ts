@@ -86,7 +86,7 @@ describe('sso.sessions', () => {
     expect(await isSignedIn(thief)).toBe(false)
   })
 
-  it('ends one session and returns whether it was valid; the others stay valid', async () => {
+  it('ends one session and returns true if it was valid; the others stay valid', async () => {
     const first = await startSession()
     const second = await startSession()
     const [newest] = await list()
@@ -116,12 +116,12 @@ describe('sso.sessions', () => {
     for (const act of ['disable', 'remove'] as const) {
       const first = await startSession()
       await portal.sso.providers[act]('acme')
-      expect(await isSignedIn(goes)).toBe(true)
+      expect(await isSignedIn(first)).toBe(true)
       expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(1)
-      expect(await isSignedIn(goes)).toBe(false)
+      expect(await isSignedIn(first)).toBe(false)
       if (act === 'disable') await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     }
-    expect(await isSignedIn(stays)).toBe(true)
+    expect(await isSignedIn(second)).toBe(true)
     expect((await ended()).map(({ provider }) => provider)).toEqual(['acme', 'acme'])
   })
 
@@ -174,10 +174,10 @@ describe('sso.sessions', () => {
       const [dead] = await portal.knex('sso_sessions').pluck('id')
       const visitor = await startSession('acme')
       const filter = { provider: 'acme' }
-      expect(await portal.sso.sessions.list(whose)).toHaveLength(1)
-      expect(await portal.sso.sessions.count(whose)).toBe(1)
+      expect(await portal.sso.sessions.list(filter)).toHaveLength(1)
+      expect(await portal.sso.sessions.count(filter)).toBe(1)
       expect(await portal.sso.sessions.end(dead)).toBe(false)
-      expect(await portal.sso.sessions.endAll(whose)).toBe(1)
+      expect(await portal.sso.sessions.endAll(filter)).toBe(1)
       expect([await isSignedIn(visitor), await portal.knex('sso_sessions')]).toEqual([false, []])
     } finally {
       clock.back()
