@@ -211,7 +211,7 @@ describe('the name', () => {
       { claims: { given_name: 'Ada', family_name: 'Lovelace' } },
       'Ada Lovelace',
     ],
-    ['is otherwise the only part', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
+    ['is otherwise the only given part', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
     ['omits an empty part', { claims: { given_name: ' ', family_name: 'Lovelace' } }, 'Lovelace'],
     ['comes from UserInfo if the token has none', { userInfo: { name: 'Ada' } }, 'Ada'],
     [
@@ -229,9 +229,9 @@ describe('the name', () => {
       'Ada L',
     ],
     ['has up to 200 characters', { claims: { name: 'x'.repeat(200) } }, 'x'.repeat(200)],
-    ['has no more', { claims: { name: 'x'.repeat(201) } }, undefined],
+    ['has no more than 200 characters', { claims: { name: 'x'.repeat(201) } }, undefined],
     [
-      'has no more if made of parts',
+      'has no more than 200 characters if made of parts',
       { claims: { given_name: 'x'.repeat(100), family_name: 'y'.repeat(99) } },
       `${'x'.repeat(100)} ${'y'.repeat(99)}`,
     ],
@@ -248,7 +248,7 @@ describe('the name', () => {
 describe('a time', () => {
   const names = ['exp', 'iat', 'nbf']
 
-  it.each(names)('may be from 1970 to the last that a Date can hold (%s)', (name) => {
+  it.each(names)('may be from 1970 to the maximum of a Date (%s)', (name) => {
     const far = { ...clock, now: 9e12 }
     for (const time of [0, 8.64e12])
       expect(identityFrom(acme, { idToken: 'e.e.e', idClaims: { ...ada, [name]: time } }, far).subject).toBe(
@@ -275,7 +275,7 @@ describe('the address for the user lookup', () => {
     )
   })
 
-  it('is otherwise the one that the user verified, never an untrusted one', () => {
+  it('is otherwise the one that the user verified, and never an untrusted one', () => {
     expect(trustedEmail({ email: 'ada@example.com', emailTrusted: false }, 'other@example.com')).toBe(
       'other@example.com',
     )
@@ -306,24 +306,24 @@ describe('with Microsoft Entra ID,', () => {
   it.each<[what: string, row: Partial<Provider>, more: Claims, boolean]>([
     ['an address is not trusted, even with email_verified', one, { email_verified: true }, false],
     ['an address of one of several tenants is not trusted', several, {}, false],
-    ['an address is if one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
-    ['an address is if listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
-    ['an address is not if all tenants are trusted', { ...any, trustsEmail: true }, {}, false],
-    ['an address is with xms_edov: true', any, { xms_edov: true }, true],
-    ['an address is with xms_edov: 1', any, { xms_edov: 1 }, true],
-    ['an address is with xms_edov: "1"', any, { xms_edov: '1' }, true],
-    ['an address is with xms_edov: "true"', any, { xms_edov: 'true' }, true],
-    ['an address is not with xms_edov: false', any, { xms_edov: false }, false],
-    ['an address is not with xms_edov: "0"', any, { xms_edov: '0' }, false],
-    ['an address is not with xms_edov: [true]', any, { xms_edov: [true] }, false],
+    ['an address is trusted if one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
+    ['an address is trusted if listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
+    ['an address is not trusted if all tenants are trusted', { ...any, trustsEmail: true }, {}, false],
+    ['an address is trusted with xms_edov: true', any, { xms_edov: true }, true],
+    ['an address is trusted with xms_edov: 1', any, { xms_edov: 1 }, true],
+    ['an address is trusted with xms_edov: "1"', any, { xms_edov: '1' }, true],
+    ['an address is trusted with xms_edov: "true"', any, { xms_edov: 'true' }, true],
+    ['an address is not trusted with xms_edov: false', any, { xms_edov: false }, false],
+    ['an address is not trusted with xms_edov: "0"', any, { xms_edov: '0' }, false],
+    ['an address is not trusted with xms_edov: [true]', any, { xms_edov: [true] }, false],
     [
-      'an address is not with xms_edov in another claim',
+      'an address is not trusted with xms_edov in another claim',
       { ...any, emailClaim: 'preferred_username' },
       { xms_edov: true, preferred_username: 'ada@example.com' },
       false,
     ],
     [
-      'an address is not outside the listed domains',
+      'an address is not trusted outside the listed domains',
       { ...one, trustsEmail: true, emailDomains: ['example.org'] },
       { xms_edov: true },
       false,
