@@ -84,7 +84,7 @@ describe('a client over a limit', () => {
     expect(seen.map((status) => status === 429)).toEqual([false, false, true, true])
   })
 
-  it('is refused at the host’s classic login, which counts refused requests only and records each refusal', async () => {
+  it('is refused at the host’s classic login after recorded refusals; admitted requests do not count', async () => {
     const portal = await portalWith(
       { start: 3 },
       {
@@ -341,7 +341,7 @@ describe('with Redis', () => {
       near.on('close', () => far.destroy())
     })
     silencer.listen(0, '127.0.0.1')
-    await once(door, 'listening')
+    await once(silencer, 'listening')
     open.push({ close: async () => void silencer.close() })
     const redis = await clientOf(`redis://127.0.0.1:${(silencer.address() as net.AddressInfo).port}`)
     const portal = await portalWith({ start: 1 }, { redis: redis })
