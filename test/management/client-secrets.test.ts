@@ -64,7 +64,7 @@ describe('a client secret', () => {
     ['the provider fails', { tokenResponse: { status: 500, body: '{"error":"invalid_client"}' } }],
     ['the provider hangs up', { tokenDrop: true }],
     ['the ID token is invalid', { claims: { nonce: 'other' } }],
-  ])('is sent once with the code where %s', async (_what, faults) => {
+  ])('is sent only once with the code if %s', async (_what, faults) => {
     await portal.connect(provider)
     Object.assign(provider.faults, faults)
     expect(await secretsSentIn(async () => expect(await signsIn()).toBe(false))).toEqual([oldSecret])
