@@ -72,7 +72,7 @@ describe('a test of a provider', () => {
     [
       'a wrong client ID',
       {},
-      () => ({ clientId: 'somebody-else' }),
+      () => ({ clientId: 'another-client' }),
       'credentials',
       /secret or the client ID is wrong \(status 401, invalid_client\)/,
     ],
