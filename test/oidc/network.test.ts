@@ -12,7 +12,7 @@ import { Visitor } from '../support/visitor.ts'
 /** The provider's CA is known only to its row, and only the proxy resolves its host name. */
 const name = 'id.inside.example'
 const authority = selfSigned(name)
-const stranger = selfSigned('ca.elsewhere.example')
+const otherAuthority = selfSigned('ca.elsewhere.example')
 
 let provider: FaultyProvider
 let proxy: ConnectProxy
@@ -86,7 +86,7 @@ describe('a provider behind a proxy, with its own CA', () => {
     ['without the CA', () => ({ certificateAuthority: undefined }), /self-signed certificate/],
     [
       'with another CA',
-      () => ({ certificateAuthority: stranger.cert }),
+      () => ({ certificateAuthority: otherAuthority.cert }),
       /self-signed certificate|signature failure/,
     ],
     [
@@ -241,19 +241,19 @@ describe('the network settings of a provider', () => {
   it('accept several certificates', async () => {
     await portal.connect(provider, {
       ...networkSettings(),
-      certificateAuthority: stranger.cert + authority.cert,
+      certificateAuthority: otherAuthority.cert + authority.cert,
     })
     expect(await signsIn()).toBe(true)
   })
 
   it('send no stored client secret to a server that only a new certificate authority vouches for', async () => {
     await portal.connect(provider, networkSettings())
-    const asked = proxy.asked.length
-    const changes = { certificateAuthority: stranger.cert + authority.cert, proxy: proxy.url }
+    const requestsBefore = proxy.asked.length
+    const changes = { certificateAuthority: otherAuthority.cert + authority.cert, proxy: proxy.url }
     await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(
       'clientSecret: enter the client secret again, because the certificate authority changes',
     )
-    expect(proxy.asked).toHaveLength(asked)
+    expect(proxy.asked).toHaveLength(requestsBefore)
     await portal.sso.providers.update('acme', { ...changes, clientSecret: provider.clientSecret })
     expect(await signsIn()).toBe(true)
   })
