@@ -140,8 +140,8 @@ describe.each(databases)('the rotation of the portal’s secret, on %s,', (_name
   it('changes nothing if a secret cannot be unsealed, and names its provider', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const stranger = await start('a-secret-that-is-long-gone-longer-than-32-characters')
-    await stranger.connect(provider, { slug: 'stray', portal: 'south' })
+    const otherPortal = await start('a-secret-that-is-long-gone-longer-than-32-characters')
+    await otherPortal.connect(provider, { slug: 'stray', portal: 'south' })
     const before = await dump(old)
     const rotator = await start(newSecret, testSecret)
     const failure: unknown = await rotator.sso.rotateSecrets().catch((error: unknown) => error)
@@ -156,9 +156,9 @@ describe.each(databases)('the rotation of the portal’s secret, on %s,', (_name
   it('ignores an unreadable secret of a removed provider, which could not be set again', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const stranger = await start('a-secret-that-is-long-gone-longer-than-32-characters')
-    await stranger.connect(provider, { slug: 'stray' })
-    await stranger.sso.providers.remove('stray')
+    const otherPortal = await start('a-secret-that-is-long-gone-longer-than-32-characters')
+    await otherPortal.connect(provider, { slug: 'stray' })
+    await otherPortal.sso.providers.remove('stray')
     const rotator = await start(newSecret, testSecret)
     expect(await rotator.sso.rotateSecrets()).toEqual({ providers: 4 })
   })
