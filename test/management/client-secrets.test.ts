@@ -62,7 +62,7 @@ describe('a client secret', () => {
     ['invalid_client has another status', { tokenError: { status: 403, body: { error: 'invalid_client' } } }],
     ['a challenge has no body', { tokenResponse: { status: 401, body: '' } }],
     ['the provider fails', { tokenResponse: { status: 500, body: '{"error":"invalid_client"}' } }],
-    ['the provider hangs up', { tokenDrop: true }],
+    ['the provider drops the connection', { tokenDrop: true }],
     ['the ID token is invalid', { claims: { nonce: 'other' } }],
   ])('is sent only once with the code if %s', async (_what, faults) => {
     await portal.connect(provider)
