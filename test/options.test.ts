@@ -13,19 +13,19 @@ const good: PortalSsoOptions = {
   database: 'sqlite::memory:',
 }
 
-/** The sentence that an operator reads. */
-function said(options: Record<string, unknown>): string {
+/** The error message for these options. */
+function messageFor(options: Record<string, unknown>): string {
   try {
     readOptions({ ...good, ...options } as unknown as PortalSsoOptions)
   } catch (error) {
     expect(error).toBeInstanceOf(ConfigurationError)
     return (error as Error).message
   }
-  throw new Error('these options were taken')
+  throw new Error('these options were accepted')
 }
 
-describe('with the three options that are needed', () => {
-  it('everything else has its default', () => {
+describe('with the three required options', () => {
+  it('all others have their defaults', () => {
     expect(readOptions(good)).toMatchObject({
       secure: true,
       secrets: [testSecret],
@@ -39,12 +39,12 @@ describe('with the three options that are needed', () => {
     })
   })
 
-  it.each(['baseUrl', 'secret', 'database'])('nothing starts without %s', (name) => {
-    expect(said({ [name]: undefined })).toMatch(new RegExp(`^createPortalSso: ${name}: (write|give) `))
+  it.each(['baseUrl', 'secret', 'database'])('the portal does not start without %s', (name) => {
+    expect(messageFor({ [name]: undefined })).toMatch(new RegExp(`^createPortalSso: ${name}: (write|give) `))
   })
 })
 
-describe('a wrong option is named, with what to write instead:', () => {
+describe('invalid options: the message names the option and explains the correction:', () => {
   const origin =
     'write the public origin such as `https://portal.example.com`, without a path; http only for localhost'
   const random = 'give 32 or more random characters, for example from `openssl rand -base64 32`'
@@ -153,11 +153,13 @@ describe('a wrong option is named, with what to write instead:', () => {
     [{ events: { clientAddress: 'hashed' } }, 'events.clientAddress: write `full` or `shortened` or `none`'],
     [{ secrets: testSecret }, 'options: there is no option `secrets`'],
   ])('%j', (options, sentence) => {
-    expect(said(options)).toContain(`createPortalSso: ${sentence}`)
+    expect(messageFor(options)).toContain(`createPortalSso: ${sentence}`)
   })
 
-  it('all of them at once', () => {
-    expect(said({ baseUrl: 'x', secret: 'y', homePath: 'z' })).toMatch(/baseUrl: .*; secret: .*; homePath: /)
+  it('several options at once', () => {
+    expect(messageFor({ baseUrl: 'x', secret: 'y', homePath: 'z' })).toMatch(
+      /baseUrl: .*; secret: .*; homePath: /,
+    )
   })
 
   it.each([
@@ -167,13 +169,13 @@ describe('a wrong option is named, with what to write instead:', () => {
     { secret: `hunter2-hunter2 ${testSecret}`, baseUrl: 'x' },
     { secret: testSecret, secrets: 'hunter2-hunter2' },
     { database: { client: 'pg', password: 'hunter2-hunter2' }, baseUrl: 'x' },
-  ])('and never repeats a secret: %#', (options) => {
-    const sentence = said(options)
+  ])('without repeating a secret: %#', (options) => {
+    const sentence = messageFor(options)
     expect(sentence).not.toContain('hunter2')
     expect(sentence).not.toContain(testSecret)
   })
 
-  it('before anything is opened', async () => {
+  it('before the database is opened', async () => {
     await expect(
       createPortalSso({ ...good, baseUrl: 'x', database: 'postgres://nowhere.invalid/x' }),
     ).rejects.toThrow('baseUrl')
@@ -183,7 +185,7 @@ describe('a wrong option is named, with what to write instead:', () => {
   })
 })
 
-describe('options are taken:', () => {
+describe('valid options:', () => {
   it.each<[Partial<PortalSsoOptions>]>([
     [{ baseUrl: 'https://portal.example.com:8443' }],
     [{ baseUrl: 'http://localhost:3000' }],
@@ -199,12 +201,12 @@ describe('options are taken:', () => {
     expect(() => readOptions({ ...good, ...options })).not.toThrow()
   })
 
-  it('a mount path with or without a slash at its end is the same', () => {
+  it('a mount path with or without a trailing slash', () => {
     expect(readOptions({ ...good, mountPath: '/sso/' }).mountPath).toBe('/sso')
     expect(readOptions({ ...good, mountPath: '/sso' }).mountPath).toBe('/sso')
   })
 
-  it('providers on this machine are allowed where the portal is on it, too, and nowhere else', () => {
+  it('a portal on localhost allows providers on localhost; other portals do not', () => {
     const allowed = (baseUrl: PortalSsoOptions['baseUrl']) =>
       readOptions({ ...good, baseUrl }).outbound.allowedAddresses
     expect(allowed('http://localhost:3000')).toEqual(['127.0.0.0/8', '::1'])
@@ -212,9 +214,9 @@ describe('options are taken:', () => {
     expect(allowed({ north: 'https://localhost', south: 'https://south.example.com' })).toEqual([])
   })
 
-  it('the classic login is allowed by `true` and by nothing else', () => {
-    for (const answer of ['yes', 1, {}, Promise.resolve(false)]) {
-      const { allowsClassic } = readOptions({ ...good, classicLogin: { allow: () => answer as boolean } })
+  it('only `true` allows the classic login', () => {
+    for (const value of ['yes', 1, {}, Promise.resolve(false)]) {
+      const { allowsClassic } = readOptions({ ...good, classicLogin: { allow: () => value as boolean } })
       expect(allowsClassic({} as never)).toBe(false)
     }
     expect(readOptions({ ...good, classicLogin: { allow: () => true } }).allowsClassic({} as never)).toBe(
@@ -224,7 +226,7 @@ describe('options are taken:', () => {
   })
 })
 
-describe('the name of a portal that the host gives', () => {
+describe('the portal name from the host', () => {
   it.each([
     '',
     ' ',
@@ -238,7 +240,7 @@ describe('the name of a portal that the host gives', () => {
     null,
     42,
     ['default'],
-  ])('is a plain one, and not %j: such a request is refused, and nothing is looked up', async (name) => {
+  ])('must not be %j: the portal refuses the request', async (name) => {
     const portal = await startPortal({ portal: () => name as string })
     try {
       const seen = await new Visitor().get(`${portal.url}/login`)
@@ -250,7 +252,7 @@ describe('the name of a portal that the host gives', () => {
   })
 
   it.each(['south', 'constructor', '__proto__', 'toString'])(
-    'needs an origin in the options, and %s has none',
+    'needs an origin in the options, which %s does not have',
     (name) => {
       const urls = new PortalUrls({ north: 'https://north.example.com' }, '/')
       expect(urls.origin('north')).toBe('https://north.example.com')

@@ -131,23 +131,23 @@ describe('a request by a non-administrator', () => {
   })
 
   it.each<[why: string, end: (userId: string) => Promise<unknown>]>([
-    ['the session was ended', (userId) => portal.sso.sessions.endAll({ userId })],
+    ['the session ended', (userId) => portal.sso.sessions.endAll({ userId })],
     ['the user was deactivated', () => portal.knex('sso_users').update({ active: false })],
-  ])('is refused if %s while the POST was held open', async (_why, end) => {
+  ])('is refused if %s before the end of the POST', async (_why, end) => {
     await openWithAcme({ authorize: (req) => req.user !== undefined })
     const { id } = await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     const visitor = new Visitor()
     await signIn({ portal, visitor }, 'acme')
     expect((await visitor.get(`${portal.url}/admin/sso/acme`)).status).toBe(200)
-    const goOn = await holdPost(portal, visitor, '/admin/sso/acme/disable', 'endSessions=no')
+    const continuePost = await holdPost(portal, visitor, '/admin/sso/acme/disable', 'endSessions=no')
     await end(id)
-    expect((await goOn()).statusCode).toBe(404)
+    expect((await continuePost()).statusCode).toBe(404)
     expect((await acme()).enabled).toBe(true)
   })
 })
 
 describe('sso.admin', () => {
-  it('throws without `authorize`, so that nobody can forget it', async () => {
+  it('throws without `authorize`, so that a host cannot omit it by mistake', async () => {
     await open()
     const forgotten = {} as { authorize: Authorize }
     expect(() => portal.sso.admin(forgotten)).toThrow('admin: give `authorize`')
@@ -273,7 +273,7 @@ describe('the list of providers', () => {
     expect(await order()).toEqual(['acme', 'c', 'b'])
     await done('/acme/move', { direction: 'down', from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
-    // It is the first already.
+    // It is already the first.
     await done('/c/move', { direction: 'up', from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
     await done('/b/recommend', { recommended: 'yes', from: 'list' })
@@ -429,8 +429,8 @@ describe('connecting a provider', () => {
       ['slug', 'second'],
     ])
     expect(textOf(twice)).toContain('Write 1 to 40 lower-case letters')
-    const ours = { ...entries(provider), authorizationParameters: 'redirect_uri=https://evil.example' }
-    expect(textOf(await post('/new/generic', ours))).toContain('the plugin sets those')
+    const reserved = { ...entries(provider), authorizationParameters: 'redirect_uri=https://evil.example' }
+    expect(textOf(await post('/new/generic', reserved))).toContain('the plugin sets those')
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
@@ -664,7 +664,7 @@ describe('editing a provider', () => {
 })
 
 describe('a provider whose keys can no longer be unsealed', () => {
-  it('still has a page, which explains that and can remove the provider', async () => {
+  it('still has a page, which explains the problem and can remove the provider', async () => {
     await open()
     provider.faults.clientKeysAt = portal.sso.providers.jwksUri('acme')
     await portal.connect(provider, { clientSecret: undefined, clientAuthentication: 'private_key_jwt' })
@@ -679,7 +679,7 @@ describe('a provider whose keys can no longer be unsealed', () => {
 })
 
 describe('a new provider', () => {
-  it('is not offered the slug of a removed provider, which could then not be restored', async () => {
+  it('is not offered the slug of a removed provider, so that the latter can be restored', async () => {
     await open()
     await portal.connect(provider, { slug: 'sso' })
     await portal.sso.providers.remove('sso')
@@ -700,8 +700,8 @@ describe('a URL to enter at the provider', () => {
   })
 })
 
-describe('an act of an administrator', () => {
-  it('is recorded with all its changes, even beside a long one', async () => {
+describe('an action of an administrator', () => {
+  it('is recorded with all its changes, even if one of them is long', async () => {
     await openWithAcme()
     const authorizationParameters = { hint: '"'.repeat(900), other: 'x'.repeat(900) }
     const emailDomains = ['mallory.example']
@@ -717,7 +717,7 @@ describe('an act of an administrator', () => {
     })
   })
 
-  it('is recorded also when it ends a recommendation', async () => {
+  it('is recorded even if it only ends a recommendation', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     const { providers } = portal.sso
@@ -751,7 +751,7 @@ describe('an act of an administrator', () => {
     for (const { actor } of acts) expect(actor).toBe(ada.id)
   })
 
-  it('explains why it cannot be carried out', async () => {
+  it('that is not possible shows the reason', async () => {
     await open()
     await portal.connect(provider, { enabled: false })
     const seen = await post('/acme/enable')
@@ -798,12 +798,12 @@ describe('an act of an administrator', () => {
     await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
     const ada = new Visitor()
     await signIn({ portal, visitor: ada }, 'acme')
-    const isIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
+    const isSignedIn = async () => (await ada.get(`${portal.url}/portal`)).status === 200
     await done('/acme/disable')
-    expect(await isIn()).toBe(true)
+    expect(await isSignedIn()).toBe(true)
     await done('/acme/enable', { withoutTestSignIn: 'yes' })
     await done('/acme/disable', { endSessions: 'on' })
-    expect(await isIn()).toBe(false)
+    expect(await isSignedIn()).toBe(false)
   })
 
   it('schedules the retirement of a provider, and cancels it', async () => {
@@ -914,7 +914,7 @@ describe('the event log', () => {
     ['\r=1', '"\'\r=1"'],
     [' =1', "' =1"],
     ['＝1', "'＝1"],
-    // Where the decimal separator is a comma, as in German, a semicolon starts the next cell.
+    // With a comma as the decimal separator, as in German, a semicolon starts the next cell.
     ['a;=1', "a;'=1"],
     ['a; "-1', `"a;' ""-1"`],
     ['a;b', 'a;b'],
@@ -928,8 +928,8 @@ describe('the event log', () => {
   })
 })
 
-describe('the page about the claims that are read', () => {
-  it('names the scopes and the claims for a security review', async () => {
+describe('the page about the claims we use', () => {
+  it('lists the scopes and the claims for a security review', async () => {
     await openWithAcme()
     const text = textOf(await page('/acme/what-is-read'))
     expect(text).toContain('The scopes are openid email profile and no others')
@@ -960,7 +960,7 @@ describe('the setup guide', () => {
   })
 
   it.each(['nothing', '..%2f..%2fpackage', '__proto__'])(
-    'has no page for %s, which is no preset',
+    'has no page for %s, which is not a preset',
     async (name) => {
       await open()
       expect((await page(`/new/${name}/guide`)).status).toBe(404)

@@ -20,7 +20,7 @@ const openingTags = [
 const closingTag = '\\/(?:h[123]|p|ul|ol|li|em|strong|code|thead|tbody|tr|td|pre|div|table|th|a)'
 const allowedTag = new RegExp(`<(?:${openingTags.join('|')}|${closingTag})>`, 'g')
 
-/** What is left of a guide without its allowed tags: any `<` or `>` in it is markup that is not allowed. */
+/** The lines of a guide that contain `<` or `>` after the allowed tags are removed. */
 const forbiddenMarkup = (guide: string) => guide.replace(allowedTag, '').match(/[^\n]*[<>][^\n]*/g) ?? []
 
 describe('the rendered guides', () => {

@@ -40,14 +40,14 @@ describe.each(databases)('the history on %s', (name, fresh) => {
   }
 
   /** Inserts an event with a past date. */
-  async function happened(at: string, event: Record<string, unknown>): Promise<string> {
+  async function insertPast(at: string, event: Record<string, unknown>): Promise<string> {
     const id = randomUUID()
     const { detail = {}, ...rest } = event
     await knex('sso_events').insert({ id, portal, at, detail: JSON.stringify(detail), ...rest })
     return id
   }
 
-  async function connected(slug: string, createdAt = days(100)): Promise<void> {
+  async function insertProvider(slug: string, createdAt = days(100)): Promise<void> {
     const table = openProvidersTable(knex)
     await table.insert(newProvider({ portal, slug }))
     await knex('sso_providers').where({ portal, slug }).update({ created_at: createdAt })
@@ -83,18 +83,18 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect(events.find(({ kind }) => kind === 'signed-in')).toMatchObject({ userId: 'ada' })
     })
 
-    it('pages newest first, with each event once, although many share a millisecond and others are added in between', async () => {
+    it('pages newest first, with each event once, even with equal timestamps and concurrent inserts', async () => {
       const moments = [days(3), days(2), days(1)]
       const ids: string[] = []
       for (let n = 0; n < 21; n++)
-        ids.push(await happened(moments[n % 3]!, { kind: 'signed-in', user_id: 'ada' }))
+        ids.push(await insertPast(moments[n % 3]!, { kind: 'signed-in', user_id: 'ada' }))
       const seen: { id: string; at: string }[] = []
       let before: string | undefined
       do {
         const page = await list({ most: 4, before })
         seen.push(...page.events)
         before = page.next
-        await happened(days(0), { kind: 'signed-in', user_id: 'bob' })
+        await insertPast(days(0), { kind: 'signed-in', user_id: 'bob' })
       } while (before !== undefined)
       expect(new Set(seen.map(({ id }) => id))).toEqual(new Set(ids))
       expect(seen).toHaveLength(21)
@@ -103,17 +103,17 @@ describe.each(databases)('the history on %s', (name, fresh) => {
     })
 
     it('has no next page after a page that is exactly full', async () => {
-      await happened(days(2), { kind: 'signed-in' })
-      await happened(days(1), { kind: 'signed-in' })
+      await insertPast(days(2), { kind: 'signed-in' })
+      await insertPast(days(1), { kind: 'signed-in' })
       expect(await list({ most: 2 })).toMatchObject({ next: undefined })
       expect(await list({ most: 1 })).toMatchObject({ next: expect.any(String) })
     })
 
     it('filters by kind, provider, user, reference, date and portal', async () => {
-      await happened(days(5), { kind: 'signed-in', user_id: 'ada', provider: 'acme' })
-      await happened(days(3), { kind: 'sign-in-failed', provider: 'acme', reference: 'ABCD2345' })
-      await happened(days(1), { kind: 'signed-in', user_id: 'bob', provider: 'other' })
-      await happened(days(1), { kind: 'signed-in', user_id: 'ada', provider: 'acme', portal: 'elsewhere' })
+      await insertPast(days(5), { kind: 'signed-in', user_id: 'ada', provider: 'acme' })
+      await insertPast(days(3), { kind: 'sign-in-failed', provider: 'acme', reference: 'ABCD2345' })
+      await insertPast(days(1), { kind: 'signed-in', user_id: 'bob', provider: 'other' })
+      await insertPast(days(1), { kind: 'signed-in', user_id: 'ada', provider: 'acme', portal: 'elsewhere' })
       const found = async (filter: EventFilter) => {
         const { events } = await list(filter)
         return events.map(({ kind, provider }) => `${kind} ${provider}`)
@@ -149,59 +149,59 @@ describe.each(databases)('the history on %s', (name, fresh) => {
     const activity = async (slug = 'acme') => (await history().activity(portal)).get(slug)
 
     it('is empty before the first sign-in', async () => {
-      await connected('acme')
+      await insertProvider('acme')
       expect(await history().activity(portal)).toEqual(
         new Map([['acme', { lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined }]]),
       )
     })
 
-    it('has the last sign-in, and the sign-ins of 30 days', async () => {
-      await connected('acme')
-      await connected('other')
+    it('has the last sign-in, and the number of sign-ins in 30 days', async () => {
+      await insertProvider('acme')
+      await insertProvider('other')
       const last = days(2)
       for (const at of [days(40), days(31), days(29), last])
-        await happened(at, { kind: 'signed-in', provider: 'acme' })
-      await happened(days(1), {
+        await insertPast(at, { kind: 'signed-in', provider: 'acme' })
+      await insertPast(days(1), {
         kind: 'sign-in-failed',
         provider: 'acme',
         detail: { code: 'provider_denied' },
       })
-      await happened(days(1), { kind: 'signed-in', provider: 'other' })
-      await happened(days(1), { kind: 'signed-in', provider: 'acme', portal: 'elsewhere' })
+      await insertPast(days(1), { kind: 'signed-in', provider: 'other' })
+      await insertPast(days(1), { kind: 'signed-in', provider: 'acme', portal: 'elsewhere' })
       expect(await activity()).toEqual({ lastSignInAt: last, signIns: 2, consentMissingAt: undefined })
       expect(await activity('other')).toMatchObject({ signIns: 1 })
     })
 
-    it('reports missing consent until a sign-in or a test sign-in passes, whatever a browser claims about consent', async () => {
-      await connected('acme')
+    it('reports missing consent until a sign-in or a test sign-in passes, even if a browser reports consent', async () => {
+      await insertProvider('acme')
       const at = days(5)
-      await happened(days(6), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
-      await happened(at, { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
+      await insertPast(days(6), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
+      await insertPast(at, { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
       const refusedConsent = { outcome: 'refused', tenant: 'x' }
-      await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: refusedConsent })
+      await insertPast(days(4), { kind: 'admin-consent', provider: 'acme', detail: refusedConsent })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
-      await happened(days(4), { kind: 'admin-consent', provider: 'acme', detail: { outcome: 'granted' } })
-      await happened(days(4), {
+      await insertPast(days(4), { kind: 'admin-consent', provider: 'acme', detail: { outcome: 'granted' } })
+      await insertPast(days(4), {
         kind: 'provider-sign-in-tested',
         provider: 'acme',
         detail: { outcome: 'failed' },
       })
       expect(await activity()).toMatchObject({ consentMissingAt: at })
-      await happened(days(3), {
+      await insertPast(days(3), {
         kind: 'provider-sign-in-tested',
         provider: 'acme',
         detail: { outcome: 'passed' },
       })
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
-      await happened(days(2), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
+      await insertPast(days(2), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
       expect(await activity()).toMatchObject({ consentMissingAt: expect.any(String) })
-      await happened(days(1), { kind: 'signed-in', provider: 'acme' })
+      await insertPast(days(1), { kind: 'signed-in', provider: 'acme' })
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
     })
 
     it('does not report missing consent because of a provider’s error text', async () => {
-      await connected('acme')
+      await insertProvider('acme')
       const reason = 'said {"code":"consent_missing"}'
       await record({
         kind: 'sign-in-failed',
@@ -213,16 +213,16 @@ describe.each(databases)('the history on %s', (name, fresh) => {
     })
 
     it('ignores events of an earlier provider with the same slug', async () => {
-      await happened(days(5), { kind: 'signed-in', provider: 'acme' })
-      await happened(days(5), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
-      await connected('acme', days(4))
+      await insertPast(days(5), { kind: 'signed-in', provider: 'acme' })
+      await insertPast(days(5), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
+      await insertProvider('acme', days(4))
       expect(await activity()).toEqual({ lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined })
     })
   })
 
   if (name === 'PostgreSQL')
     it('uses an index for each query, with 100,000 events', async () => {
-      await connected('acme')
+      await insertProvider('acme')
       await knex.raw(
         `insert into sso_events (id, portal, at, kind, provider, user_id, reference, detail)
          select gen_random_uuid()::text, ?,
@@ -233,9 +233,9 @@ describe.each(databases)('the history on %s', (name, fresh) => {
         [portal],
       )
       await knex.raw('analyze sso_events')
-      const asked: { sql: string; bindings: unknown[] }[] = []
+      const queries: { sql: string; bindings: unknown[] }[] = []
       const watched = knexModule(database.config)
-      watched.on('query', ({ sql, bindings }: (typeof asked)[number]) => asked.push({ sql, bindings }))
+      watched.on('query', ({ sql, bindings }: (typeof queries)[number]) => queries.push({ sql, bindings }))
       try {
         const reading = new EventHistory({ knex: watched })
         const { next } = await reading.list({ most: 10 }, portal)
@@ -248,8 +248,8 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       } finally {
         await watched.destroy()
       }
-      expect(asked).toHaveLength(7)
-      for (const { sql, bindings } of asked) {
+      expect(queries).toHaveLength(7)
+      for (const { sql, bindings } of queries) {
         const values = bindings.map((value) => (typeof value === 'number' ? value : `'${String(value)}'`))
         const { rows } = await knex.raw(`explain ${sql.replace(/\$(\d+)/g, (_, n) => String(values[n - 1]))}`)
         const plan = JSON.stringify(rows)

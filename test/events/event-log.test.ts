@@ -20,11 +20,11 @@ async function open(options: TestPortalOptions = {}): Promise<void> {
 }
 
 /** Collects the events of a kind. */
-function hear<Kind extends EventKind>(kind: Kind): EventOf<Kind>[] {
-  const heard: EventOf<Kind>[] = []
-  const listen = (event: PortalEvent) => heard.push(event as EventOf<Kind>)
+function collect<Kind extends EventKind>(kind: Kind): EventOf<Kind>[] {
+  const received: EventOf<Kind>[] = []
+  const listen = (event: PortalEvent) => received.push(event as EventOf<Kind>)
   portal.sso.events.on(kind, listen as never)
-  return heard
+  return received
 }
 
 const all = [
@@ -38,10 +38,10 @@ const all = [
 ] as const
 
 describe('every action is one row and one event', () => {
-  it('a registration, a sign-out, a link, a failed sign-in, a changed and a removed provider', async () => {
+  it('registration, sign-out, link, failed sign-in, and a changed and removed provider', async () => {
     await open()
-    const heard: string[] = []
-    for (const kind of all) portal.sso.events.on(kind, () => heard.push(kind))
+    const received: string[] = []
+    for (const kind of all) portal.sso.events.on(kind, () => received.push(kind))
     const visitor = new Visitor()
     await visitor.open(`${portal.url}/login/acme`)
     await visitor.post(`${portal.url}/register`, { name: 'Ada' })
@@ -52,7 +52,7 @@ describe('every action is one row and one event', () => {
     await new Visitor().open(`${portal.url}/login/acme`)
     await portal.sso.providers.disable('acme')
     await portal.sso.providers.remove('acme')
-    expect(heard).toEqual([
+    expect(received).toEqual([
       'registered',
       'signed-in',
       'signed-out',
@@ -63,7 +63,7 @@ describe('every action is one row and one event', () => {
       'provider-removed',
     ])
     const rows = await portal.knex('sso_events').whereNot({ kind: 'provider-connected' }).pluck('kind')
-    expect(rows.sort()).toEqual(heard.sort())
+    expect(rows.sort()).toEqual(received.sort())
   })
 
   it('has the fields of its kind in TypeScript, without a cast', async () => {
@@ -95,22 +95,22 @@ describe('every action is one row and one event', () => {
         app.post('/password-login', sso.classicLoginGate())
       },
     })
-    const heard = hear('sign-in-failed')
+    const received = collect('sign-in-failed')
     const { status, body } = await new Visitor().post(portal.url + path, {}, headers)
     expect(status).toBe(403)
-    expect(heard).toMatchObject([{ portal: 'default', clientAddress: '127.0.0.0/24', detail: { code } }])
-    expect(body).toContain(heard[0]!.reference)
-    expect(await portal.knex('sso_events').where({ reference: heard[0]!.reference })).toHaveLength(1)
+    expect(received).toMatchObject([{ portal: 'default', clientAddress: '127.0.0.0/24', detail: { code } }])
+    expect(body).toContain(received[0]!.reference)
+    expect(await portal.knex('sso_events').where({ reference: received[0]!.reference })).toHaveLength(1)
   })
 
   it('has the exact reason under the reference that the user saw', async () => {
     await open()
-    const heard = hear('sign-in-failed')
+    const received = collect('sign-in-failed')
     provider.faults.signature = 'bad'
     const { body } = await new Visitor().open(`${portal.url}/login/acme`)
-    expect(heard).toHaveLength(1)
-    expect(body).toContain(heard[0]!.reference)
-    expect(heard[0]!.detail).toMatchObject({
+    expect(received).toHaveLength(1)
+    expect(body).toContain(received[0]!.reference)
+    expect(received[0]!.detail).toMatchObject({
       code: 'response_invalid',
       reason: expect.stringMatching(/signature/),
     })
@@ -124,10 +124,15 @@ describe('the client address', () => {
       mountDefault(app, sso)
     },
   }
-  /** Addresses in the rows and events of a failed sign-in, a registration, a sign-in and a sign-out. */
-  async function keptOf(address: string, options: TestPortalOptions): Promise<unknown[]> {
+  /** The addresses in the rows and events of a failed sign-in, a registration, a sign-in and a sign-out. */
+  async function storedAddresses(address: string, options: TestPortalOptions): Promise<unknown[]> {
     await open({ ...behindProxy, ...options })
-    const heard = [hear('sign-in-failed'), hear('registered'), hear('signed-in'), hear('signed-out')]
+    const received = [
+      collect('sign-in-failed'),
+      collect('registered'),
+      collect('signed-in'),
+      collect('signed-out'),
+    ]
     const visitor = new Visitor({ 'x-forwarded-for': address })
     await visitor.get(`${portal.url}/login/nope`)
     await visitor.open(`${portal.url}/login/acme`)
@@ -138,7 +143,7 @@ describe('the client address', () => {
     return [
       ...new Set([
         ...rows.map((row) => row.client_address),
-        ...heard.flat().map((e) => e.clientAddress ?? null),
+        ...received.flat().map((e) => e.clientAddress ?? null),
       ]),
     ]
   }
@@ -154,17 +159,17 @@ describe('the client address', () => {
     ['2001:DB8:12:34:56:78:9a:bc', 'full', '2001:db8:12:34:56:78:9a:bc'],
     ['2001:db8:12:34:56:78:9a:bc', 'none', null],
     ["'; drop table sso_events --", 'full', null],
-  ] as const)('%s, with the option %s, is stored as %s', async (address, clientAddress, kept) => {
+  ] as const)('%s, with the option %s, is stored as %s', async (address, clientAddress, stored) => {
     const events = clientAddress && { clientAddress }
-    expect(await keptOf(address, events ? { events } : {})).toEqual([kept])
+    expect(await storedAddresses(address, events ? { events } : {})).toEqual([stored])
   })
 })
 
 describe('untrusted text', () => {
   const nasty =
     'x\r\n2026-01-01 [admin] signed in\u001b[2J\u001b]0;pwned\u0007\u2028\u2029\u0085\u202e\u0000\ud800'
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not be there
-  const unseen = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u200b-\u200f\ud800-\udfff]/
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the test looks for these characters
+  const invisible = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u200b-\u200f\ud800-\udfff]/
 
   /** A host's logger that writes plain text. */
   function plainLogger() {
@@ -182,13 +187,13 @@ describe('untrusted text', () => {
   it('cannot forge log lines or events', async () => {
     const { lines, logger } = plainLogger()
     await open({ logger, portal: (req) => (req.get('x-portal') ? nasty : 'default') })
-    const heard = hear('sign-in-failed')
-    const written = encodeURIComponent(nasty.slice(0, -1))
+    const received = collect('sign-in-failed')
+    const encoded = encodeURIComponent(nasty.slice(0, -1))
     const visitor = new Visitor({ 'user-agent': 'x\u0085\u009b2J' })
-    await visitor.get(`${portal.url}/login/${written}`)
-    await visitor.get(`${portal.url}/login/acme?returnTo=${written}&account=${written}`)
-    await visitor.get(`${portal.url}/login/acme/callback?code=x&state=${written}`)
-    await visitor.get(`${portal.url}/login/acme/callback?code=x&state=x&${written}=1&${written}=2`)
+    await visitor.get(`${portal.url}/login/${encoded}`)
+    await visitor.get(`${portal.url}/login/acme?returnTo=${encoded}&account=${encoded}`)
+    await visitor.get(`${portal.url}/login/acme/callback?code=x&state=${encoded}`)
+    await visitor.get(`${portal.url}/login/acme/callback?code=x&state=x&${encoded}=1&${encoded}=2`)
     await visitor.post(`${portal.url}/logout`, {}, { 'sec-fetch-site': 'x\u0085y', origin: 'x\u009b2J' })
     await visitor.get(`${portal.url}/login`, { 'x-portal': '1' })
     for (const faults of [
@@ -206,14 +211,14 @@ describe('untrusted text', () => {
       Object.assign(provider.faults, faults)
       await visitor.open(`${portal.url}/login/acme`)
     }
-    const details = heard.flatMap(({ detail }) => Object.values(detail))
+    const details = received.flatMap(({ detail }) => Object.values(detail))
     const rows = (await portal.knex('sso_events')).flatMap((row) => Object.values(row)) as unknown[]
     const texts = [...lines, ...details, ...rows.filter((value) => typeof value === 'string')]
-    expect(heard.length).toBeGreaterThan(10)
-    expect(lines.length).toBeGreaterThan(heard.length)
-    expect(texts.filter((text) => unseen.test(text))).toEqual([])
+    expect(received.length).toBeGreaterThan(10)
+    expect(lines.length).toBeGreaterThan(received.length)
+    expect(texts.filter((text) => invisible.test(text))).toEqual([])
     expect(texts.filter((text) => text.length > 2000)).toEqual([])
-    // The attempt is still readable.
+    // The rest of the text is still readable.
     expect(texts.some((text) => text.includes('[admin]'))).toBe(true)
   })
 })

@@ -13,9 +13,9 @@ import { newProvider, openProvidersTable } from '../support/providers.ts'
 const day = 24 * 3_600_000
 const inDays = (count: number) => new Date(Date.now() + count * day).toISOString()
 
-const long = '2020-01-01T00:00:00.000Z'
+const longAgo = '2020-01-01T00:00:00.000Z'
 const portal = 'default'
-/** Rows that expire: the column with the date, the hours for which they are kept, and the index that finds them. */
+/** Tables with rows that expire: the date column, the hours of retention and the index for the query. */
 const aging = {
   sso_events: {
     column: 'at',
@@ -27,7 +27,7 @@ const aging = {
     column: 'expires_at',
     keep: 1,
     index: 'sso_sessions_age',
-    row: { portal, user_id: 'ada', session: 'sealed', created_at: long, last_seen_at: long },
+    row: { portal, user_id: 'ada', session: 'sealed', created_at: longAgo, last_seen_at: longAgo },
   },
   sso_email_verifications: {
     column: 'sent_at',
@@ -39,29 +39,29 @@ const aging = {
       email_mac: 'a',
       identity_mac: 'i',
       attempts: 0,
-      expires_at: long,
+      expires_at: longAgo,
     },
   },
   sso_logout_tokens: {
     column: 'expires_at',
     keep: 1,
     index: 'sso_logout_tokens_age',
-    row: { portal, issuer: 'https://id.acme.example', received_at: long },
+    row: { portal, issuer: 'https://id.acme.example', received_at: longAgo },
   },
   sso_one_time_links: {
     column: 'expires_at',
     keep: 24,
     index: 'sso_one_time_links_age',
-    row: { portal, kind: 'test-sign-in', detail: '{}', created_at: long },
+    row: { portal, kind: 'test-sign-in', detail: '{}', created_at: longAgo },
   },
 }
 
 describe('maintenance with a logger that throws', () => {
   it('continues with the next task and the next run', async () => {
-    const loud = () => {
+    const failToLog = () => {
       throw new Error('the disk of the log is full')
     }
-    const logger = sanitizingLogger({ info: loud, warn: loud, error: loud })
+    const logger = sanitizingLogger({ info: failToLog, warn: failToLog, error: failToLog })
     const done: string[] = []
     const failing = async () => {
       throw new Error('away')
@@ -120,7 +120,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       await portal.sso.runMaintenance()
       expect(await warnedDays()).toEqual([])
       for (const days of [59.5, 45, 29.5, 8, 6.5, 2, 0.5, -3]) {
-        // Moves the same expiry date, as if days had passed.
+        // Change the stored dates as if days had passed.
         const [end, lastDays] = [inDays(days), await lastWarnedDays()]
         await knex('sso_providers').update({
           client_secret_expires_at: end,
@@ -157,7 +157,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       expect(await warnedDays()).toEqual([5, 6])
     })
 
-    it('also when it has expired already, with 0 days', async () => {
+    it('even if it has already expired, with 0 days', async () => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(-2) }))
       const { sso } = await instance()
       await sso.runMaintenance()
@@ -187,14 +187,14 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       ['authenticates the portal by a key', { clientAuthentication: 'private_key_jwt' as const }],
       ['has no expiry date', { clientSecretExpiresAt: undefined }],
       ['has a long time left', { clientSecretExpiresAt: inDays(300) }],
-    ])('not where the provider %s', async (_what, more) => {
+    ])('but not if the provider %s', async (_what, more) => {
       await table().insert(newProvider({ clientSecretExpiresAt: inDays(5), ...more }))
       const { sso } = await instance()
       await sso.runMaintenance()
       expect(await warnedDays()).toEqual([])
     })
 
-    it('not where the provider retires before, or is removed', async () => {
+    it('but not if the provider is removed or retires before that date', async () => {
       const acme = await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
       await knex('sso_providers').update({ retire_at: inDays(4) })
       const { sso } = await instance()
@@ -241,14 +241,14 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
         expect(await warnedDays()).toEqual([5])
       })
 
-      it('and, where the mail server hangs, leaves the rest for the next time: sessions have to end meanwhile', async () => {
+      it('and leaves the remaining mails for the next run if the mail server hangs, to end sessions on time', async () => {
         for (let n = 0; n < 5; n++)
           await table().insert(newProvider({ slug: `p${n}`, clientSecretExpiresAt: inDays(5) }))
         let waited = 0
         const clock = Date.now.bind(Date)
         const now = jest.spyOn(Date, 'now').mockImplementation(() => clock() + waited)
         try {
-          // As it is when it takes as long as anybody waits.
+          // Simulate a mail that takes the longest allowed time.
           const mailer = async () => {
             waited += 10_000
           }
@@ -263,9 +263,9 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       })
 
       it.each([
-        ['an address that is none', { adminMail: 'admin' }, 'adminMail: write an address'],
+        ['an invalid address', { adminMail: 'admin' }, 'adminMail: write an address'],
         ['no mailer', { adminMail: 'admin@example.com' }, 'adminMail: requires the option `mailer`'],
-      ])('refuses %s at start', async (_what, options, sentence) => {
+      ])('which refuses %s at startup', async (_what, options, sentence) => {
         const given = { baseUrl: 'http://localhost:3000', secret: testSecret, database: knex }
         await expect(createPortalSso({ ...given, ...options })).rejects.toThrow(sentence)
       })
@@ -297,7 +297,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
         [column]: new Date(Date.now() - ago * hours).toISOString(),
       })
 
-      it('expired rows, with several instances, and keeps the others', async () => {
+      it('expired rows only, with several instances', async () => {
         const over = Array.from({ length: 30 }, (_, n) => old(`over ${n}`, keep + 0.1 + n))
         await knex.batchInsert(of, [...over, old('counts', keep - 0.1), old('new', 0)], 10)
         const instances = await Promise.all([instance(), instance()])
@@ -307,13 +307,13 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
         expect(left).toEqual(expect.arrayContaining(['counts', 'new']))
       })
 
-      it('rows that an index finds', async () => {
-        const asked = knex(of).where(column, '<', '2020').orderBy(column).limit(1000).select('id').toString()
+      it('rows by an index', async () => {
+        const query = knex(of).where(column, '<', '2020').orderBy(column).limit(1000).select('id').toString()
         const sqlite = database.config.client !== 'pg'
         const plan = await knex.transaction(async (trx) => {
-          // PostgreSQL would scan a small table instead.
+          // PostgreSQL would scan a small table without the index.
           if (!sqlite) await trx.raw('set local enable_seqscan = off')
-          return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${asked}`))
+          return JSON.stringify(await trx.raw(`explain ${sqlite ? 'query plan ' : ''}${query}`))
         })
         expect(plan).toContain(index)
       })
@@ -335,7 +335,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       expect(await knex('sso_logout_tokens')).toHaveLength(0)
     })
 
-    it('events as long as the portal keeps them', async () => {
+    it('events after the retention time of the portal', async () => {
       const at = inDays(-40)
       await knex('sso_events').insert({ ...aging.sso_events.row, id: 'old', at })
       await (await instance()).sso.runMaintenance()
@@ -344,7 +344,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       expect(await knex('sso_events').where({ id: 'old' })).toEqual([])
     })
 
-    it('one-time links a day after they expired', async () => {
+    it('one-time links a day after they expire', async () => {
       const token = (id: string, expires: number) => ({
         id,
         portal: 'default',
@@ -359,7 +359,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       expect(await knex('sso_one_time_links').orderBy('id').pluck('id')).toEqual(['good', 'over'])
     })
 
-    it('nothing else: what is there stays as it is', async () => {
+    it('nothing else', async () => {
       await table().insert(newProvider(), { clientSecret: 'x' })
       await knex('sso_events').insert({
         id: randomUUID(),
@@ -435,21 +435,21 @@ describe('Maintenance', () => {
 
   it('never runs concurrently in one instance, and never after stop', async () => {
     let running = 0
-    let most = 0
+    let maxRunning = 0
     let runs = 0
     const maintenance = new Maintenance(
       { logger },
       {
         async task() {
           runs += 1
-          most = Math.max(most, ++running)
+          maxRunning = Math.max(maxRunning, ++running)
           await new Promise((resolve) => setImmediate(resolve))
           running -= 1
         },
       },
     )
     await Promise.all([maintenance.run(), maintenance.run(), maintenance.run()])
-    expect([runs, most]).toEqual([3, 1])
+    expect([runs, maxRunning]).toEqual([3, 1])
     const last = maintenance.run()
     await maintenance.stop()
     await last

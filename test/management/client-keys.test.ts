@@ -31,38 +31,38 @@ const keysAt = () => portal.sso.providers.jwksUri('acme')
 const published = async () =>
   (JSON.parse((await visitor().get(keysAt())).body) as { keys: (JWK & { kid: string })[] }).keys
 
-/** The provider takes nothing but assertions, and reads the keys where the portal says that they are. */
+/** The provider accepts only client assertions, and fetches the keys from the portal's JWKS URI. */
 async function connect(settings: object = {}): Promise<void> {
   provider.faults.clientKeysAt = keysAt()
   await portal.connect(provider, { clientSecret: undefined, ...settings })
 }
 
 async function signsIn(): Promise<boolean> {
-  const who = visitor()
-  await who.open(`${portal.url}/login/acme`)
-  return (await who.get(`${portal.url}/portal`)).status === 200
+  const user = visitor()
+  await user.open(`${portal.url}/login/acme`)
+  return (await user.get(`${portal.url}/portal`)).status === 200
 }
 
-/** Header and claims of the assertion that was sent last. */
-function asserted(): Record<string, unknown>[] {
+/** The header and claims of the last client assertion. */
+function lastAssertion(): Record<string, unknown>[] {
   const { body } = provider.requests.findLast(({ path }) => path === '/token')!
   const parts = new URLSearchParams(body).get('client_assertion')!.split('.').slice(0, 2)
   return parts.map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown>)
 }
 
-/** From now on it is so much later, here and at the provider. */
-function wait(milliseconds: number): void {
+/** Moves the clock of the portal and the provider forward. */
+function advanceClock(milliseconds: number): void {
   const now = Date.now.bind(Date)
   const since = now()
   jest.spyOn(Date, 'now').mockImplementation(() => since + milliseconds)
 }
 
 describe('a provider that is connected with private_key_jwt', () => {
-  it('lets people in without any secret: it has the public key, and nobody the private one', async () => {
+  it('signs users in without a client secret; only the portal has the private key', async () => {
     await connect()
     expect(await portal.sso.providers.find('acme')).toMatchObject({ clientAuthentication: 'private_key_jwt' })
     expect(await signsIn()).toBe(true)
-    const [header, claims] = asserted()
+    const [header, claims] = lastAssertion()
     const [key] = await published()
     expect(header).toMatchObject({ alg: 'RS256', kid: key!.kid })
     expect(claims).toMatchObject({ iss: provider.clientId, sub: provider.clientId, aud: provider.issuer })
@@ -80,7 +80,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     expect(await signsIn()).toBe(true)
   })
 
-  it('shows public members only, for minutes, also while it is not enabled', async () => {
+  it('has only public members in its JWKS, cacheable for five minutes, even while it is disabled', async () => {
     await connect({ enabled: false })
     const { status, headers, body } = await visitor().get(keysAt())
     expect([status, headers.get('cache-control')]).toEqual([200, 'private, max-age=300'])
@@ -89,7 +89,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     expect(keys.map((key) => Object.keys(key).sort())).toEqual([['alg', 'e', 'kid', 'kty', 'n', 'use']])
   })
 
-  it('shows no private member of an elliptic key either', async () => {
+  it('has only public members of an elliptic-curve key in its JWKS', async () => {
     provider.faults.discovery = { token_endpoint_auth_signing_alg_values_supported: ['ES256'] }
     await connect()
     const [key] = await published()
@@ -97,7 +97,7 @@ describe('a provider that is connected with private_key_jwt', () => {
   })
 
   it.each(['acme', 'nobody', 'ACME', '%00'])(
-    'has no keys to show under %s before it has some',
+    'has no JWKS at the slug %s before it has keys',
     async (slug) => {
       await portal.connect(provider)
       const { status, headers } = await visitor().get(`${portal.url}/login/${slug}/jwks.json`)
@@ -105,18 +105,18 @@ describe('a provider that is connected with private_key_jwt', () => {
     },
   )
 
-  it('keeps the private key sealed, bound to its row and its place', async () => {
+  it('has its private key sealed, bound to its row and column', async () => {
     await connect()
     const { id, client_keys } = await portal.knex('sso_providers').first()
     expect(client_keys).toMatch(/^eyJ[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+$/)
     const [key] = await published()
     expect(JSON.stringify(await portal.knex('sso_providers'))).not.toContain(key!.n)
-    // In the place of a client secret it would be sent to the provider.
+    // In the column of the client secret, the portal would send the key to the provider.
     await portal.knex('sso_providers').where({ id }).update({ client_secret: client_keys })
     await expect(portal.sso.providers.test('acme')).rejects.toThrow('was sealed under another SSO_SECRET')
   })
 
-  it('is told in the test that it has to read the keys first, and afterwards whether it has', async () => {
+  it('has a test result that shows whether the provider has fetched the keys', async () => {
     const credentials = (checks: { name: string }[]) => checks.find(({ name }) => name === 'credentials')
     provider.faults.clientKeysAt = keysAt()
     const { issuer, clientId } = provider
@@ -137,17 +137,17 @@ describe('a provider that is connected with private_key_jwt', () => {
     })
   })
 
-  it('is tried when settings change, too: a client id that is none is not saved', async () => {
+  it('is tested when its settings change: an unknown client ID is not saved', async () => {
     provider.faults.clientKeysAt = keysAt()
     await connect()
     const change = (changes: object) => portal.sso.providers.update('acme', changes)
-    await expect(change({ clientId: 'somebody-else' })).rejects.toThrow(ProviderTestError)
+    await expect(change({ clientId: 'another-client' })).rejects.toThrow(ProviderTestError)
     await change({ prompt: 'login' })
     const { lastTest } = (await portal.sso.providers.find('acme'))!
     expect(lastTest!.checks.find(({ name }) => name === 'credentials')).toMatchObject({ result: 'ok' })
   })
 
-  it('can have had a client secret before, and keeps its key when the method changes back and forth', async () => {
+  it('may have had a client secret before, and keeps its key when the method changes back and forth', async () => {
     await portal.connect(provider)
     provider.faults.clientKeysAt = keysAt()
     const { providers } = portal.sso
@@ -163,7 +163,7 @@ describe('a provider that is connected with private_key_jwt', () => {
     expect(await signsIn()).toBe(true)
   })
 
-  it('that quotes the assertion leaves no trace of it in the log', async () => {
+  it('that quotes the assertion leaves no part of it in the log', async () => {
     await connect()
     provider.faults.tokenQuotes = true
     expect(await signsIn()).toBe(false)
@@ -175,8 +175,8 @@ describe('a provider that is connected with private_key_jwt', () => {
   })
 })
 
-describe('exchanging the key', () => {
-  it('publishes the new one first, signs with it an hour later, and keeps the old one for a day', async () => {
+describe('a key rotation', () => {
+  it('publishes the new key first, signs with it an hour later, and keeps the old key for a day', async () => {
     await connect()
     const [old] = await published()
     const { version } = (await portal.sso.providers.find('acme'))!
@@ -184,34 +184,34 @@ describe('exchanging the key', () => {
     expect(next).toMatchObject({ state: 'next', alg: 'RS256' })
     expect((await published()).map(({ kid }) => kid)).toEqual([old!.kid, next.kid])
     expect(await signsIn()).toBe(true)
-    expect(asserted()[0]).toMatchObject({ kid: old!.kid })
-    wait(hour + 1000)
+    expect(lastAssertion()[0]).toMatchObject({ kid: old!.kid })
+    advanceClock(hour + 1000)
     expect(await signsIn()).toBe(true)
-    expect(asserted()[0]).toMatchObject({ kid: next.kid })
+    expect(lastAssertion()[0]).toMatchObject({ kid: next.kid })
     expect(await portal.sso.providers.clientKeys('acme')).toMatchObject([
       { kid: old!.kid, state: 'retired' },
       { kid: next.kid, state: 'signing' },
     ])
-    wait(25 * hour)
+    advanceClock(25 * hour)
     expect((await published()).map(({ kid }) => kid)).toEqual([next.kid])
-    // Nobody's sign-in was disturbed, and somebody can look it up.
+    // The version is unchanged, so the rotation interrupts no sign-in.
     expect(await portal.sso.providers.find('acme')).toMatchObject({ version })
     const event = await portal.knex('sso_events').where({ kind: 'provider-changed' }).first()
     expect(event).toMatchObject({ actor: 'grace', detail: expect.stringContaining(next.kid) })
   })
 
-  it('counts on all instances from the same moment', async () => {
+  it('applies on all instances at the same time', async () => {
     await connect()
     const another = await startPortal({ database: portal.knex })
     expect(await signsIn()).toBe(true)
     const { kid } = await another.sso.providers.rotateClientKey('acme')
-    wait(hour)
+    advanceClock(hour)
     expect(await signsIn()).toBe(true)
-    expect(asserted()[0]).toMatchObject({ kid })
+    expect(lastAssertion()[0]).toMatchObject({ kid })
     await another.close()
   })
 
-  it('is refused while the next one is published already, twice at once, and where there are no keys', async () => {
+  it('is refused while the next key is already published, if run twice concurrently, and without keys', async () => {
     await connect()
     const both = await Promise.allSettled([1, 2].map(() => portal.sso.providers.rotateClientKey('acme')))
     expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
@@ -232,7 +232,7 @@ describe('exchanging the key', () => {
   afterAll(() => Promise.all(others.map((other) => other.close())))
 })
 
-describe('which key signs', () => {
+describe('the signing key', () => {
   const at = (hours: number) => ({ from: new Date(hours * hour).toISOString(), hours })
   const states = (keys: { from: string; hours: number }[], now: number) =>
     standing(keys, now * hour).map(({ key, state }) => `${key.hours} ${state}`)
@@ -246,9 +246,9 @@ describe('which key signs', () => {
     [[0, 10], 34, ['10 signing']],
     [[10, 0, 20], 20, ['0 retired', '10 retired', '20 signing']],
     [[0, 10, 20], 34, ['10 retired', '20 signing']],
-    // The clock was set back: the oldest is what the provider has known longest.
+    // After the clock is set back, sign with the oldest key: the provider knows it longest.
     [[10, 20], 5, ['10 signing', '20 next']],
-  ])('of keys from %j on, at %d: %j', (from, now, expected) => {
+  ])('of keys valid from hours %j, at hour %d: %j', (from, now, expected) => {
     expect(states(from.map(at), now)).toEqual(expected)
   })
 
@@ -258,13 +258,13 @@ describe('which key signs', () => {
     [['EdDSA', 'PS256'], 'PS256'],
     [['HS256'], undefined],
     [[], undefined],
-  ])('is of an algorithm that the provider announces: of %j it is %s', (announced, alg) => {
+  ])('uses an algorithm that the provider announces: for %j it is %s', (announced, alg) => {
     expect(keyAlgorithmFor(announced)).toBe(alg)
   })
 })
 
 describe('a real provider (oidc-provider)', () => {
-  it('takes the keys that the portal publishes, a new one too', async () => {
+  it('accepts the keys that the portal publishes', async () => {
     const real = await startIdentityProvider({
       name: 'Northwind ID',
       port: 0,
@@ -281,11 +281,11 @@ describe('a real provider (oidc-provider)', () => {
       true,
       'the provider knows the client by its key',
     ])
-    const who = visitor()
-    const page = await who.open(`${portal.url}/login/acme`)
+    const user = visitor()
+    const page = await user.open(`${portal.url}/login/acme`)
     const { action, fields } = formIn(page.body)
-    await who.follow(await who.post(new URL(action, page.url).href, [...fields, ['person', 'ada']]))
-    expect((await who.get(`${portal.url}/portal`)).status).toBe(200)
+    await user.follow(await user.post(new URL(action, page.url).href, [...fields, ['person', 'ada']]))
+    expect((await user.get(`${portal.url}/portal`)).status).toBe(200)
     await real.close()
   })
 })

@@ -20,12 +20,12 @@ beforeEach(async () => {
 afterEach(() => portal.close())
 
 async function signsIn(): Promise<boolean> {
-  const who = new Visitor()
-  await who.open(`${portal.url}/login/acme`)
-  return (await who.get(`${portal.url}/portal`)).status === 200
+  const user = new Visitor()
+  await user.open(`${portal.url}/login/acme`)
+  return (await user.get(`${portal.url}/portal`)).status === 200
 }
 
-/** The client secrets in the token requests of an act. */
+/** The client secrets in the token requests that `act` causes. */
 async function secretsSentIn(act: () => Promise<unknown>): Promise<string[]> {
   provider.requests.length = 0
   await act()
@@ -62,9 +62,9 @@ describe('a client secret', () => {
     ['invalid_client has another status', { tokenError: { status: 403, body: { error: 'invalid_client' } } }],
     ['a challenge has no body', { tokenResponse: { status: 401, body: '' } }],
     ['the provider fails', { tokenResponse: { status: 500, body: '{"error":"invalid_client"}' } }],
-    ['the provider hangs up', { tokenDrop: true }],
+    ['the provider drops the connection', { tokenDrop: true }],
     ['the ID token is invalid', { claims: { nonce: 'other' } }],
-  ])('is sent once with the code where %s', async (_what, faults) => {
+  ])('is sent only once with the code if %s', async (_what, faults) => {
     await portal.connect(provider)
     Object.assign(provider.faults, faults)
     expect(await secretsSentIn(async () => expect(await signsIn()).toBe(false))).toEqual([oldSecret])

@@ -47,7 +47,7 @@ const imported = (file: object, options: ImportOptions = {}) =>
 
 const outcomes = (report: ImportResult[]) => report.map(({ slug, outcome }) => [slug, outcome])
 
-/** @returns the message with which a file is refused; nothing was changed */
+/** @returns the error message for a refused file, after a check that nothing has changed */
 async function refused(file: object | string, options: ImportOptions = {}): Promise<string> {
   const text = typeof file === 'string' ? file : JSON.stringify(file)
   const before = await to.sso.providers.list()
@@ -62,7 +62,7 @@ async function secretIn({ knex }: TestPortal, slug = 'acme') {
   return await table.clientSecret(await table.get('default', slug))
 }
 
-/** An export of one provider. */
+/** A file with one provider. */
 const fileOf = (settings: object = {}, more: Partial<ProviderFile> = {}, slug = 'acme'): ProviderFile => ({
   format: 'express-portal-sso providers',
   version: 1,
@@ -210,7 +210,7 @@ describe('an import', () => {
     expect((await to.sso.providers.list()).map(({ slug }) => slug)).toEqual(['two'])
   })
 
-  it('works in another portal than the one of the export', async () => {
+  it('works in a portal other than the exporting one', async () => {
     await connect(from)
     const clientSecrets = { acme: provider.clientSecret }
     await imported(await exported(), { clientSecrets, portal: 'other' })
@@ -231,7 +231,7 @@ describe('a malformed or hostile file', () => {
   it.each<[what: string, file: () => object | string, message: string | RegExp]>([
     ['is not JSON', () => 'eyJhbGciOiJub25lIn0.e30.', 'the file is not valid JSON'],
     ['is empty', () => '', 'the file is not valid JSON'],
-    ['is nested without end', () => nested(200_000), /^the file is not valid JSON|^this is not a file/],
+    ['is nested too deeply', () => nested(200_000), /^the file is not valid JSON|^this is not a file/],
     ['is huge', () => `{"format":"${'x'.repeat(1_048_576)}"}`, 'the file is larger than any export'],
     ['is null', () => 'null', /^this is not a file that/],
     ['is something else', () => ({ name: 'package.json', version: '1.0.0' }), /^this is not a file that/],
@@ -272,7 +272,7 @@ describe('a malformed or hostile file', () => {
       'acme: x\\u{a}acme is connected: is not a setting',
     ],
     [
-      'contains such a name deeper inside',
+      'contains such a name in a nested object',
       () => fileOf({ authorizationParameters: { 'x\nacme is connected': 'x' } }),
       /^acme: authorizationParameters\.x\\u\{a\}acme is connected: /,
     ],
@@ -323,30 +323,27 @@ describe('a malformed or hostile file', () => {
   it.each([
     ['its issuer', () => ({ issuer: 'https://id.attacker.example' })],
     ['its client ID', () => ({ clientId: 'attackers-own' })],
-    ['the addresses that it is trusted for', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
-    ['the claim of the address', () => ({ emailClaim: 'preferred_username' })],
-  ])(
-    'cannot change whose identities are trusted while the provider is enabled: %s',
-    async (_what, settings) => {
-      // Without a client secret, nothing else protects the provider.
-      provider.faults.publicClient = true
-      await connect(to, 'acme', { clientSecret: undefined, clientAuthentication: 'none' })
-      const before = await to.sso.providers.list()
-      provider.requests.length = 0
-      const report = await imported(fileOf({ ...settings(), prompt: 'login' }), { update: true })
-      const names = Object.keys(settings()).sort().join(', ')
-      expect(report).toMatchObject([
-        {
-          outcome: 'failed',
-          reason: expect.stringContaining(
-            `whose identities are trusted (${names}) while the provider is enabled`,
-          ),
-        },
-      ])
-      expect(await to.sso.providers.list()).toEqual(before)
-      expect(provider.requests).toEqual([])
-    },
-  )
+    ['its trusted e-mail domains', () => ({ trustsEmail: true, emailDomains: ['example.com'] })],
+    ['its claim for the e-mail address', () => ({ emailClaim: 'preferred_username' })],
+  ])('cannot change the trusted identities of an enabled provider: %s', async (_what, settings) => {
+    // Without a client secret, nothing else protects the provider.
+    provider.faults.publicClient = true
+    await connect(to, 'acme', { clientSecret: undefined, clientAuthentication: 'none' })
+    const before = await to.sso.providers.list()
+    provider.requests.length = 0
+    const report = await imported(fileOf({ ...settings(), prompt: 'login' }), { update: true })
+    const names = Object.keys(settings()).sort().join(', ')
+    expect(report).toMatchObject([
+      {
+        outcome: 'failed',
+        reason: expect.stringContaining(
+          `whose identities are trusted (${names}) while the provider is enabled`,
+        ),
+      },
+    ])
+    expect(await to.sso.providers.list()).toEqual(before)
+    expect(provider.requests).toEqual([])
+  })
 
   it('cannot change the preset of a provider', async () => {
     await connect(to)

@@ -38,17 +38,17 @@ afterEach(async () => {
 
 const click = (slug = 'acme', query = '') => visitor.get(`${portal.url}/login/${slug}${query}`)
 
-/** The parameters of the request that a click sends to the provider. */
-async function requested(slug?: string): Promise<Record<string, string>> {
+/** The parameters of the authorization request after a click. */
+async function authorizationParams(slug?: string): Promise<Record<string, string>> {
   const { status, location } = await click(slug)
   expect(status).toBe(302)
   return Object.fromEntries(new URL(location!).searchParams)
 }
 
 async function signsIn(slug = 'acme'): Promise<boolean> {
-  const who = new Visitor()
-  await who.open(`${portal.url}/login/${slug}`)
-  return (await who.get(`${portal.url}/portal`)).status === 200
+  const user = new Visitor()
+  await user.open(`${portal.url}/login/${slug}`)
+  return (await user.get(`${portal.url}/portal`)).status === 200
 }
 
 interface Offer {
@@ -58,7 +58,7 @@ interface Offer {
   lastUsed: boolean
 }
 
-/** What the picker offers, from the top. */
+/** The providers on the picker, in order. */
 async function picker(query = ''): Promise<Offer[]> {
   const { status, body } = await visitor.get(`${portal.url}/login${query}`)
   expect(status).toBe(200)
@@ -76,7 +76,7 @@ const discoveries = () =>
   provider.requests.filter(({ path }) => path.endsWith('/openid-configuration')).length
 
 describe('connecting a provider', () => {
-  it('puts it on the picker at the next request, without a restart; without any, the host’s page shows', async () => {
+  it('shows it on the picker at the next request, without a restart; before, the host’s page is shown', async () => {
     portal.app.get('/login', (_req, res) => {
       res.send('classic login')
     })
@@ -86,7 +86,7 @@ describe('connecting a provider', () => {
     expect(await signsIn()).toBe(true)
   })
 
-  it('not enabled keeps it from the picker until it is enabled', async () => {
+  it('as a draft hides it from the picker until it is enabled', async () => {
     await portal.connect(provider)
     await portal.connect(provider, { slug: 'second', enabled: false })
     expect(await slugs()).toEqual(['acme'])
@@ -103,7 +103,7 @@ describe('connecting a provider', () => {
     ['/realm/', '/realm/'],
     ['/realm', '/realm/.well-known/openid-configuration'],
   ])(
-    'whose issuer ends in "%s", entered as "%s", keeps the provider’s own spelling',
+    'whose issuer ends in "%s", entered as "%s", keeps the spelling of the discovery document',
     async (issuerPath, entered) => {
       const slashed = await startFaultyProvider({ issuerPath })
       await portal.connect(slashed, { issuer: new URL(slashed.issuer).origin + entered })
@@ -126,20 +126,20 @@ describe('connecting a provider', () => {
     ['client_secret_basic', undefined, {}],
     ['none', ['none'], { clientSecret: undefined }],
     ['none', undefined, { clientSecret: undefined, clientAuthentication: 'none' }],
-  ])('chooses %s where %j is announced', async (method, announced, settings) => {
+  ])('chooses %s if the provider announces %j', async (method, announced, settings) => {
     if (method === 'none') provider.faults.publicClient = true
     provider.faults.discovery = { token_endpoint_auth_methods_supported: announced }
     await portal.connect(provider, settings)
     expect(await connected()).toMatchObject([{ clientAuthentication: method }])
   })
 
-  it('tells listeners and the table of events, and names the redirect URI to enter', async () => {
+  it('is an event for listeners and in the table, and provides the URLs to enter at the provider', async () => {
     const heard: unknown[] = []
     portal.sso.events.on('provider-connected', (event) => heard.push(event))
     await portal.connect(provider)
     expect(heard).toMatchObject([{ provider: 'acme', portal: 'default' }])
     expect(await portal.knex('sso_events').pluck('kind')).toEqual(['provider-connected'])
-    const { redirect_uri } = await requested()
+    const { redirect_uri } = await authorizationParams()
     expect(portal.sso.providers.redirectUri('acme')).toBe(redirect_uri)
     expect(portal.sso.providers.backChannelLogoutUri('acme')).toBe(`${portal.url}/logout/acme/backchannel`)
     expect(portal.sso.providers.postLogoutRedirectUri()).toBe(`${portal.url}/logout/done`)
@@ -147,13 +147,21 @@ describe('connecting a provider', () => {
 
   it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
     [
-      'both ways to sign out',
+      'both logout methods',
       { backchannel_logout_supported: true },
       [/also ends the session at the provider/, /reports when/],
     ],
-    ['neither', { end_session_endpoint: undefined }, [/only the portal session/, /does not announce/]],
-    ['a way to nowhere', { end_session_endpoint: 'javascript:alert(1)' }, [/only the portal session/, /not/]],
-  ])('says without a warning that the provider has %s', async (_what, discovery, findings) => {
+    [
+      'no logout method',
+      { end_session_endpoint: undefined },
+      [/only the portal session/, /does not announce/],
+    ],
+    [
+      'an invalid logout endpoint',
+      { end_session_endpoint: 'javascript:alert(1)' },
+      [/only the portal session/, /not/],
+    ],
+  ])('reports without a warning that the provider has %s', async (_what, discovery, findings) => {
     provider.faults.discovery = discovery
     await portal.connect(provider)
     const { ok, checks } = await portal.sso.providers.test('acme')
@@ -164,7 +172,7 @@ describe('connecting a provider', () => {
   })
 })
 
-describe('connecting is refused with one sentence, and saves nothing:', () => {
+describe('connecting is refused with one sentence, and saves nothing, for', () => {
   async function refusal(settings: object = {}): Promise<string> {
     const error = await portal.connect(provider, settings).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(ManagementError)
@@ -183,33 +191,37 @@ describe('connecting is refused with one sentence, and saves nothing:', () => {
     ['a slug that is too long', { slug: 'a'.repeat(41) }, /^slug: write 1 to 40/],
     ['a reserved slug', { slug: 'assets' }, /^slug: this is a reserved word/],
     ['no client id', { clientId: '' }, /^clientId: /],
-    ['an issuer that is no address', { issuer: 'acme' }, /^issuer: /],
+    ['an issuer that is not a URL', { issuer: 'acme' }, /^issuer: /],
     ['an issuer of another protocol', { issuer: 'ftp://id.acme.example' }, /^issuer: /],
     [
-      'plain http that leaves this machine',
+      'plain http to another machine',
       { issuer: 'http://id.acme.example' },
       /http:\/\/id\.acme\.example is not https \(http is for loopback only\)/,
     ],
     [
-      'our state among the parameters',
+      'a `state` among the parameters',
       { authorizationParameters: { state: 'x' } },
       /must not contain .*state/,
     ],
     [
-      'our redirect_uri among the parameters',
+      'a `redirect_uri` among the parameters',
       { authorizationParameters: { acr_values: '2', redirect_uri: 'https://evil.example' } },
       /must not contain .*redirect_uri/,
     ],
     [
-      'a day that no calendar has',
+      'a date that does not exist',
       { clientSecretExpiresAt: '2027-02-30' },
       /^clientSecretExpiresAt: write a date/,
     ],
-    ['a prompt that shows no page', { prompt: 'none' }, /^prompt: /],
-    ['a domain that is an address', { emailDomains: ['ada@acme.example'] }, /write a domain such as/],
+    ['the prompt `none`', { prompt: 'none' }, /^prompt: /],
+    [
+      'an e-mail address instead of a domain',
+      { emailDomains: ['ada@acme.example'] },
+      /write a domain such as/,
+    ],
     ['a setting that does not exist', { scope: 'everything' }, /scope/],
     ['a symmetric algorithm', { signingAlgorithm: 'HS256' }, /^signingAlgorithm: /],
-    ['a tenant where none is asked for', { tenant: 'acme' }, /tenant/],
+    ['a tenant that the preset does not ask for', { tenant: 'acme' }, /tenant/],
   ])('%s', async (_what, settings, sentence) => {
     expect(await refusal(settings)).toMatch(sentence)
     expect(provider.requests).toEqual([]) // the input is validated before any request
@@ -231,7 +243,7 @@ describe('connecting is refused with one sentence, and saves nothing:', () => {
       { discoveryResponse: { body: '<html>' } },
       /no usable discovery document/,
     ],
-    ['a connection that ends', { discoveryDrop: true }, /no usable discovery document/],
+    ['a dropped connection', { discoveryDrop: true }, /no usable discovery document/],
     ['no token endpoint', { discovery: { token_endpoint: undefined } }, /lacks token_endpoint/],
     [
       'an endpoint on plain http elsewhere',
@@ -244,7 +256,7 @@ describe('connecting is refused with one sentence, and saves nothing:', () => {
       /the key set contains no usable key for RS256/,
     ],
     ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set responded with status 500/],
-    ['a key set that is not one', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
+    ['a malformed key set', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
     [
       'keys of another kind only',
       { jwksResponse: { body: '{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}' } },
@@ -257,7 +269,7 @@ describe('connecting is refused with one sentence, and saves nothing:', () => {
       /only HS256, none .* asymmetric algorithm .* HS256 and none are refused/,
     ],
     [
-      'no method of authentication in common',
+      'no client authentication method in common',
       { discovery: { token_endpoint_auth_methods_supported: ['client_secret_jwt', 'tls_client_auth'] } },
       /only client_secret_jwt, tls_client_auth .* choose a method that the provider announces/,
     ],
@@ -284,7 +296,7 @@ describe('connecting is refused with one sentence, and saves nothing:', () => {
     expect(await refusal(settings)).toMatch(sentence)
   })
 
-  it('everything that is wrong, in one go', async () => {
+  it('several errors, all of which it names', async () => {
     provider.faults.discovery = {
       token_endpoint_auth_methods_supported: ['tls_client_auth'],
       response_types_supported: ['id_token'],
@@ -292,7 +304,7 @@ describe('connecting is refused with one sentence, and saves nothing:', () => {
     expect(await refusal()).toMatch(/"code".*; .*tls_client_auth/)
   })
 
-  it('a slug that is taken, whose provider stays as it was', async () => {
+  it('a slug in use, whose provider stays unchanged', async () => {
     await portal.connect(provider)
     const before = await connected()
     await expect(portal.connect(provider, { displayName: 'Another' })).rejects.toThrow(
@@ -317,16 +329,16 @@ describe('Microsoft Entra ID', () => {
     id_token_signing_alg_values_supported: ['RS256'],
     token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt', 'client_secret_basic'],
   }
-  let asked: string[]
+  let requestedUrls: string[]
   let outbound: HttpClients
   let connect: (tenant: string | undefined) => Promise<unknown>
 
-  /** Entra itself is out of reach: its addresses are answered here, its keys by the test's provider. */
+  /** Replaces Entra, which tests cannot reach; the faulty provider supplies the keys. */
   beforeEach(() => {
-    asked = []
+    requestedUrls = []
     outbound = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 1 })
     const answer: HttpClients['fetch'] = async (address, options) => {
-      asked.push(address)
+      requestedUrls.push(address)
       if (address === metadata.jwks_uri) return await outbound.fetch(`${provider.issuer}/jwks`, options)
       return Response.json(metadata)
     }
@@ -344,24 +356,28 @@ describe('Microsoft Entra ID', () => {
   })
   afterEach(() => outbound.close())
 
-  it.each([tenant, tenant.toUpperCase()])('has its issuer made of the tenant’s GUID %s', async (entered) => {
+  it.each([tenant, tenant.toUpperCase()])('has an issuer with the tenant’s GUID %s', async (entered) => {
     await connect(entered)
-    expect(asked).toEqual([`${issuer}/.well-known/openid-configuration`, `${issuer}/keys`, `${issuer}/token`])
+    expect(requestedUrls).toEqual([
+      `${issuer}/.well-known/openid-configuration`,
+      `${issuer}/keys`,
+      `${issuer}/token`,
+    ])
     expect(await connected()).toMatchObject([
       { issuer, displayName: 'Microsoft Entra ID', clientAuthentication: 'client_secret_post' },
     ])
   })
 
   it.each([
-    ['the name of a tenant', 'contoso.onmicrosoft.com'],
-    ['every tenant at once', 'common'],
+    ['a tenant name', 'contoso.onmicrosoft.com'],
+    ['all tenants', 'common'],
     ['a path', `${tenant}/../other`],
     ['nothing', undefined],
-  ])('is refused with %s instead, asking nobody', async (_what, entered) => {
+  ])('is refused with %s instead, without a request', async (_what, entered) => {
     await expect(connect(entered)).rejects.toThrow(
       'tenant: enter the Directory (tenant) ID, a GUID, from the overview page of the app registration',
     )
-    expect(asked).toEqual([])
+    expect(requestedUrls).toEqual([])
     expect(await connected()).toEqual([])
   })
 })
@@ -369,7 +385,7 @@ describe('Microsoft Entra ID', () => {
 describe('updating a provider', () => {
   beforeEach(() => portal.connect(provider))
 
-  it('is refused where it would not work any more, and leaves it as it was', async () => {
+  it('is refused if it would stop working, and changes nothing', async () => {
     const before = await connected()
     for (const changes of [
       { issuer: 'http://127.0.0.1:1' },
@@ -382,7 +398,7 @@ describe('updating a provider', () => {
     expect(await signsIn()).toBe(true)
   })
 
-  it('counts at the next click, a new client secret too, and keeps the old one where none is given', async () => {
+  it('takes effect at the next click, with a new client secret or with the stored one', async () => {
     await portal.sso.providers.update('acme', { displayName: 'Acme International' })
     expect(await picker()).toMatchObject([{ name: 'Acme International' }])
     expect(await signsIn()).toBe(true)
@@ -392,25 +408,28 @@ describe('updating a provider', () => {
     expect(await signsIn()).toBe(true)
   })
 
-  it('in the database itself, with a new version, counts at the next click', async () => {
-    expect((await requested()).client_id).toBe(provider.clientId)
+  it('directly in the database, with a new version, takes effect at the next click', async () => {
+    expect((await authorizationParams()).client_id).toBe(provider.clientId)
     const change = { client_id: 'by-hand', version: portal.knex.raw('version + 1') }
     await portal.knex('sso_providers').where({ slug: 'acme' }).update(change)
-    expect((await requested()).client_id).toBe('by-hand')
+    expect((await authorizationParams()).client_id).toBe('by-hand')
   })
 })
 
 describe('the request to a provider', () => {
-  it('carries the prompt and the parameters of the row', async () => {
+  it('contains the prompt and the parameters of the row', async () => {
     const authorizationParameters = { domain_hint: 'acme.example', ui_locales: 'de en' }
     await portal.connect(provider, { prompt: 'select_account', authorizationParameters })
-    expect(await requested()).toMatchObject({ prompt: 'select_account', ...authorizationParameters })
+    expect(await authorizationParams()).toMatchObject({
+      prompt: 'select_account',
+      ...authorizationParameters,
+    })
   })
 
-  it('keeps what is ours, whatever stands in the row', async () => {
+  it('keeps the parameters that the plugin sets, whatever the row contains', async () => {
     await portal.connect(provider)
-    const clean = await requested()
-    const ours = {
+    const clean = await authorizationParams()
+    const reserved = {
       client_id: 'evil',
       redirect_uri: 'https://evil.example/',
       response_type: 'token',
@@ -420,9 +439,9 @@ describe('the request to a provider', () => {
       code_challenge: 'evil',
       code_challenge_method: 'plain',
     }
-    const change = { authorization_parameters: JSON.stringify(ours), version: 2 }
+    const change = { authorization_parameters: JSON.stringify(reserved), version: 2 }
     await portal.knex('sso_providers').update(change)
-    const sent = await requested()
+    const sent = await authorizationParams()
     expect(Object.keys(sent).sort()).toEqual(Object.keys(clean).sort())
     for (const name of ['client_id', 'redirect_uri', 'response_type', 'scope', 'code_challenge_method'])
       expect([name, sent[name]]).toEqual([name, clean[name]])
@@ -431,24 +450,24 @@ describe('the request to a provider', () => {
   })
 })
 
-describe('a provider that is down', () => {
+describe('an unavailable provider', () => {
   const sentence = 'cannot be reached right now'
 
-  function expectWayOn(seen: Seen): void {
+  function expectRetryLinks(seen: Seen): void {
     expect(seen.status).toBe(502)
     expect(seen.body).toContain(sentence)
     expect(seen.body).toContain('href="/login/acme?returnTo=%2Fportal%2Fdeep"')
     expect(seen.body).toContain('href="/login?returnTo=%2Fportal%2Fdeep"')
   }
 
-  it('shows a page with a way on, harms no other, and works at the next click once it is back', async () => {
+  it('shows a page with links to continue, affects no other provider, and works again when it is back', async () => {
     const first = await startFaultyProvider()
     const port = Number(new URL(first.issuer).port)
     await portal.connect(first)
     await portal.connect(provider, { slug: 'second' })
     await first.close()
-    expectWayOn(await click('acme', '?returnTo=/portal/deep'))
-    expectWayOn(await click('acme', '?returnTo=/portal/deep'))
+    expectRetryLinks(await click('acme', '?returnTo=/portal/deep'))
+    expectRetryLinks(await click('acme', '?returnTo=/portal/deep'))
     expect(await signsIn('second')).toBe(true)
     const again = await startFaultyProvider({ port })
     expect(await signsIn()).toBe(true)
@@ -456,20 +475,20 @@ describe('a provider that is down', () => {
   })
 
   it.each<[what: string, faults: Faults]>([
-    ['answers with an error', { discoveryResponse: { status: 503, body: 'back soon' } }],
+    ['responds with an error', { discoveryResponse: { status: 503, body: 'back soon' } }],
     ['names another issuer', { discovery: { issuer: 'https://other.example' } }],
-    ['lost its token endpoint', { discovery: { token_endpoint: undefined } }],
-    ['answers without end', { discoveryHuge: true }],
-    ['hangs up', { discoveryDrop: true }],
-  ])('or %s at the first click is asked anew at the next', async (_what, faults) => {
+    ['no longer has a token endpoint', { discovery: { token_endpoint: undefined } }],
+    ['never ends its response', { discoveryHuge: true }],
+    ['drops the connection', { discoveryDrop: true }],
+  ])('that %s at the first click is requested again at the next', async (_what, faults) => {
     await portal.connect(provider)
     Object.assign(provider.faults, faults)
-    expectWayOn(await click('acme', '?returnTo=/portal/deep'))
+    expectRetryLinks(await click('acme', '?returnTo=/portal/deep'))
     provider.reset()
     expect(await signsIn()).toBe(true)
   })
 
-  it('stays usable where it was ready before: the sign-in itself says what is wrong', async () => {
+  it('stays usable with cached metadata: only the sign-in fails, with a page that explains it', async () => {
     await portal.connect(provider)
     expect(await signsIn()).toBe(true)
     provider.faults.discoveryDrop = true
@@ -481,8 +500,8 @@ describe('a provider that is down', () => {
   })
 })
 
-describe('the work that a click causes', () => {
-  it('is one discovery for fifty people who click at once on a cold provider', async () => {
+describe('a click on a provider', () => {
+  it('causes one discovery for fifty users who click at once before it is cached', async () => {
     await portal.connect(provider)
     provider.reset()
     const seen = await Promise.all(
@@ -494,15 +513,15 @@ describe('the work that a click causes', () => {
     expect(discoveries()).toBe(1)
   })
 
-  it('stays right with more providers than are kept ready', async () => {
+  it('works with more providers than the cache holds', async () => {
     const table = openProvidersTable(portal.knex)
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)
     for (const slug of many) await table.insert({ ...acme, slug }, { clientSecret: provider.clientSecret })
-    const underWay = await click('provider-0')
+    const pending = await click('provider-0')
     for (const slug of many) expect((await new Visitor().get(`${portal.url}/login/${slug}`)).status).toBe(302)
-    await visitor.open(underWay.location!)
+    await visitor.open(pending.location!)
     expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
     expect(await signsIn('provider-219')).toBe(true)
   })
@@ -515,7 +534,7 @@ describe('the picker', () => {
     await portal.connect(provider, { slug: 'three', displayName: 'Three' })
   })
 
-  it('lists the providers as they were connected, the recommended one first with a badge', async () => {
+  it('lists the providers in the order of connection, the recommended one first with a badge', async () => {
     expect(await slugs()).toEqual(['one', 'two', 'three'])
     await portal.sso.providers.recommend('three')
     expect((await picker()).map(({ slug, recommended }) => [slug, recommended])).toEqual([
@@ -530,7 +549,7 @@ describe('the picker', () => {
     await expect(portal.sso.providers.recommend('nobody')).rejects.toThrow('no provider is called "nobody"')
   })
 
-  it('puts the provider that vouches for the domain of an address first, and hides none', async () => {
+  it('lists the provider of an e-mail domain first, and hides no other', async () => {
     await portal.sso.providers.recommend('three')
     expect(await slugs(`?email=${encodeURIComponent(' Ada@TWO.example ')}`)).toEqual(['two', 'three', 'one'])
     for (const other of ['ada@elsewhere.example', 'ada@sub.two.example', 'two.example', '']) {
@@ -538,7 +557,7 @@ describe('the picker', () => {
     }
   })
 
-  it('marks the one that this browser used last, and leaves it where it is', async () => {
+  it('marks the provider that this browser used last, without changing the order', async () => {
     expect((await picker()).some(({ lastUsed }) => lastUsed)).toBe(false)
     for (const slug of ['three', 'two']) {
       await visitor.open(`${portal.url}/login/${slug}`)
@@ -550,7 +569,7 @@ describe('the picker', () => {
     expect((await picker()).some(({ lastUsed }) => lastUsed)).toBe(false)
   })
 
-  it('no longer offers one that was disabled or removed, nor does its address work', async () => {
+  it('omits a disabled or removed provider, whose login URL no longer works either', async () => {
     await portal.sso.providers.disable('one')
     await portal.sso.providers.remove('two')
     expect(await slugs()).toEqual(['three'])

@@ -14,7 +14,7 @@ import { Visitor } from '../support/visitor.ts'
 const hour = 3_600_000
 const inHours = (count: number) => new Date(Date.now() + count * hour)
 
-/** A host with its own express-session, and this store. */
+/** A host with its own express-session and the given store. */
 const withStoreOf = (store: session.Store) => (app: Express, sso: PortalSso) => {
   app.use(session({ store, secret: 'of the host', resave: false, saveUninitialized: false }))
   app.use(sso.router())
@@ -67,20 +67,21 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     return visitor
   }
 
-  const isIn = async (visitor: Visitor, at = portal) => (await visitor.get(`${at.url}/portal`)).status === 200
+  const isSignedIn = async (visitor: Visitor, at = portal) =>
+    (await visitor.get(`${at.url}/portal`)).status === 200
   const row = (slug = 'acme') => knex('sso_providers').where({ slug }).first()
-  /** Its last day was so long ago, in milliseconds; upkeep waits a moment for those who are just coming in. */
-  const lastDayWas = (ago: number) =>
+  /** Moves the retirement date into the past. Maintenance waits a few seconds for pending sign-ins. */
+  const retiredSince = (agoMs: number) =>
     knex('sso_providers')
       .where({ slug: 'acme' })
-      .update({ retire_at: new Date(Date.now() - ago).toISOString() })
+      .update({ retire_at: new Date(Date.now() - agoMs).toISOString() })
   async function events(kind: EventKind): Promise<{ actor: string; detail: unknown }[]> {
     const rows = await knex('sso_events').where({ kind }).orderBy('at')
     return rows.map(({ actor, detail }) => ({ actor, detail: JSON.parse(detail) }))
   }
 
-  describe('that is to retire', () => {
-    it('says so on the login page until its last day, in the language of the reader, and works as before', async () => {
+  describe('with a retirement date', () => {
+    it('shows the date on the login page, in the language of the browser, and works until then', async () => {
       const at = new Date(Date.UTC(new Date().getUTCFullYear(), new Date().getUTCMonth() + 2, 15, 12))
       await portal.sso.providers.retire('acme', at, { actor: 'root' })
       const picker = async (lang: string) =>
@@ -91,15 +92,15 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect(english).toContain(`Available until ${date('en')}`)
       expect(english.match(/Available until/g)).toHaveLength(1)
       expect(await picker('de')).toContain(`Verfügbar bis ${date('de')}`)
-      expect(await isIn(await signIn())).toBe(true)
+      expect(await isSignedIn(await signIn())).toBe(true)
       expect(await events('provider-retiring')).toEqual([{ actor: 'root', detail: { at: at.toISOString() } }])
     })
 
-    it('is disabled from that moment on, on every instance, before anybody has touched its row', async () => {
+    it('is disabled from that date on every instance, even before its row changes', async () => {
       const another = await instance()
       await portal.sso.providers.retire('acme', inHours(1))
-      expect(await isIn(await signIn('acme', another), another)).toBe(true)
-      await lastDayWas(1)
+      expect(await isSignedIn(await signIn('acme', another), another)).toBe(true)
+      await retiredSince(1)
       expect((await row()).enabled).toBeTruthy()
       for (const each of [portal, another]) {
         expect((await new Visitor().get(`${each.url}/login`)).body).not.toContain('/login/acme')
@@ -110,47 +111,47 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       expect((await new Visitor().get(`${portal.url}/login`)).status).toBe(404)
     })
 
-    it('lets nobody in whose sign-in was under way', async () => {
+    it('refuses a sign-in that began before the date', async () => {
       const visitor = new Visitor()
       const start = await visitor.get(`${portal.url}/login/acme`)
-      const answer = await visitor.get(start.location!)
-      await lastDayWas(1)
-      await visitor.follow(answer)
-      expect(await isIn(visitor)).toBe(false)
+      const response = await visitor.get(start.location!)
+      await retiredSince(1)
+      await visitor.follow(response)
+      expect(await isSignedIn(visitor)).toBe(false)
     })
 
-    it('has its sessions ended, and nobody else’s, and is disabled for good by one of the instances', async () => {
+    it('loses its sessions, and no others, and is disabled permanently by one of the instances', async () => {
       const another = await instance()
-      const theirs = await Promise.all([signIn(), signIn()])
-      const bobs = await signIn('other')
+      const users = await Promise.all([signIn(), signIn()])
+      const otherUser = await signIn('other')
       await portal.sso.providers.retire('acme', inHours(1))
-      await lastDayWas(60_000)
+      await retiredSince(60_000)
       await Promise.all([portal.sso.runMaintenance(), another.sso.runMaintenance()])
       await portal.sso.runMaintenance()
-      for (const visitor of theirs) expect(await isIn(visitor)).toBe(false)
-      expect(await isIn(bobs)).toBe(true)
+      for (const visitor of users) expect(await isSignedIn(visitor)).toBe(false)
+      expect(await isSignedIn(otherUser)).toBe(true)
       expect(await events('provider-retired')).toEqual([{ actor: 'maintenance', detail: { sessions: 2 } }])
       const { enabled, retire_at } = await row()
       expect([Boolean(enabled), retire_at]).toEqual([false, null])
     })
 
-    it('has its sessions ended by an instance, too, that has had no request and knows no store', async () => {
+    it('loses its sessions even if the instance has had no request and has no session store', async () => {
       const visitor = await signIn()
       const idle = await instance()
-      await lastDayWas(60_000)
+      await retiredSince(60_000)
       await idle.sso.runMaintenance()
-      expect(await isIn(visitor)).toBe(false)
+      expect(await isSignedIn(visitor)).toBe(false)
       expect(await knex('sso_sessions')).toEqual([])
     })
 
-    it('waits for those who were let through in its last seconds, so that no session is missed', async () => {
-      await lastDayWas(1000)
+    it('keeps its sessions for a few seconds after the date, so that no pending sign-in is missed', async () => {
+      await retiredSince(1000)
       await portal.sso.runMaintenance()
       expect((await row()).retire_at).not.toBeNull()
       expect(await events('provider-retired')).toEqual([])
     })
 
-    it('is kept after all, as long as the day has not come', async () => {
+    it('stays enabled if the retirement is cancelled before the date', async () => {
       await portal.sso.providers.retire('acme', inHours(1))
       await portal.sso.providers.cancelRetirement('acme', { actor: 'root' })
       expect((await new Visitor().get(`${portal.url}/login`)).body).not.toContain('Available until')
@@ -161,23 +162,23 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await expect(portal.sso.providers.cancelRetirement('acme')).rejects.toThrow(
         'no retirement date in the future',
       )
-      await lastDayWas(1)
+      await retiredSince(1)
       await expect(portal.sso.providers.cancelRetirement('acme')).rejects.toThrow(
         'if it is disabled, enable it',
       )
     })
 
-    it('works again when it is enabled after its last day, and its sessions go on', async () => {
+    it('works again if it is enabled after the date, and its sessions remain valid', async () => {
       const visitor = await signIn()
-      await lastDayWas(60_000)
+      await retiredSince(60_000)
       await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
       await portal.sso.runMaintenance()
-      expect(await isIn(visitor)).toBe(true)
-      expect(await isIn(await signIn())).toBe(true)
+      expect(await isSignedIn(visitor)).toBe(true)
+      expect(await isSignedIn(await signIn())).toBe(true)
       expect((await row()).retire_at).toBeNull()
     })
 
-    it('keeps a day to come when it is disabled and enabled before', async () => {
+    it('keeps a future date when it is disabled and enabled', async () => {
       const at = inHours(1)
       await portal.sso.providers.retire('acme', at)
       await portal.sso.providers.disable('acme')
@@ -188,14 +189,14 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     it.each([
       ['in the past', () => inHours(-1)],
       ['in more than a year', () => inHours(24 * 367)],
-      ['that is none', () => new Date('x')],
-    ])('not on a day %s', async (_what, at) => {
+      ['that is invalid', () => new Date('x')],
+    ])('refuses a date %s', async (_what, at) => {
       await expect(portal.sso.providers.retire('acme', at())).rejects.toThrow(
         'at: choose a date in the future, within a year',
       )
     })
 
-    it('not when it is disabled already, or not there', async () => {
+    it('must be enabled and exist when the date is set', async () => {
       await portal.sso.providers.disable('acme')
       await expect(portal.sso.providers.retire('acme', inHours(1))).rejects.toThrow('already disabled')
       await expect(portal.sso.providers.retire('nope', inHours(1))).rejects.toThrow('no provider is called')
@@ -203,94 +204,94 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
   })
 
   describe('that is disabled', () => {
-    it('has its sessions ended at once when that is asked for, and only then', async () => {
+    it('loses its sessions only on request, and then immediately', async () => {
       const visitor = await signIn()
       await portal.sso.providers.disable('acme')
-      expect(await isIn(visitor)).toBe(true)
+      expect(await isSignedIn(visitor)).toBe(true)
       await portal.sso.providers.disable('acme', { endSessions: true, actor: 'root' })
-      expect(await isIn(visitor)).toBe(false)
+      expect(await isSignedIn(visitor)).toBe(false)
       expect((await events('provider-changed')).at(-1)).toEqual({
         actor: 'root',
         detail: { change: 'disabled, its sessions end' },
       })
     })
 
-    it('has those ended, too, that slipped in while it was', async () => {
+    it('also loses the sessions that started while it was being disabled', async () => {
       await portal.sso.providers.disable('acme', { endSessions: true })
       const late = await signIn('other')
       const { id, retire_at } = await row()
       await knex('sso_sessions').update({ provider_id: id, provider: 'acme' })
       expect(retire_at).not.toBeNull()
-      await lastDayWas(60_000)
+      await retiredSince(60_000)
       await portal.sso.runMaintenance()
-      expect(await isIn(late)).toBe(false)
+      expect(await isSignedIn(late)).toBe(false)
     })
 
-    it('lets nobody in whose answer was judged a moment before: no session begins while the others end', async () => {
+    it('starts no session for a response that was accepted just before its sessions ended', async () => {
       const ada = { id: 'ada', email: 'ada@example.com', name: 'Ada', active: true }
       let disabled: Promise<void> | undefined
-      const asked = async () => {
+      const findAda = async () => {
         disabled ??= portal.sso.providers.disable('acme', { endSessions: true })
         await disabled
         return ada
       }
-      const users = { findById: asked, findByEmail: asked, create: asked }
+      const users = { findById: findAda, findByEmail: findAda, create: findAda }
       const hosts = await instance({ users })
       const visitor = await signIn('acme', hosts)
       expect(disabled).toBeDefined()
-      expect([await isIn(visitor, hosts), await knex('sso_sessions')]).toEqual([false, []])
+      expect([await isSignedIn(visitor, hosts), await knex('sso_sessions')]).toEqual([false, []])
     })
 
-    it('has them ended when a command asked, too, which knows no store', async () => {
+    it('also loses its sessions on a request by a command, which has no session store', async () => {
       const visitor = await signIn()
       const command = await instance()
       await command.sso.providers.disable('acme', { endSessions: true })
-      expect(await isIn(visitor)).toBe(false)
+      expect(await isSignedIn(visitor)).toBe(false)
     })
 
-    it('has them ended in the store of a host that has its own', async () => {
+    it('loses its sessions in the host’s own session store', async () => {
       const store = new MemoryStore()
       const hosts = await instance({ mount: withStoreOf(store) })
       const visitor = await signIn('acme', hosts)
-      expect(await isIn(visitor, hosts)).toBe(true)
+      expect(await isSignedIn(visitor, hosts)).toBe(true)
       await hosts.sso.providers.disable('acme', { endSessions: true })
-      expect(await isIn(visitor, hosts)).toBe(false)
+      expect(await isSignedIn(visitor, hosts)).toBe(false)
     })
 
-    it('has them ended in Redis, whichever instance is asked', async () => {
+    it('loses its sessions in Redis on a request to any instance', async () => {
       const redis = await connectRedis()
       open.unshift({ close: async () => void (await redis.close()) })
       const [north, south] = [await instance({ redis }), await instance({ redis })]
       const visitor = await signIn('acme', north)
-      // Behind one name, as instances are.
+      // In production, all instances share one host name.
       visitor.cookies.set(south.url, visitor.cookies.get(north.url)!)
-      expect(await isIn(visitor, south)).toBe(true)
+      expect(await isSignedIn(visitor, south)).toBe(true)
       await south.sso.providers.disable('acme', { endSessions: true })
-      expect(await isIn(visitor, north)).toBe(false)
+      expect(await isSignedIn(visitor, north)).toBe(false)
     })
 
-    it('has them ended also while their store is away, and says so in the log', async () => {
+    it('loses its sessions even while the session store is unavailable, which is logged', async () => {
       const store = new MemoryStore()
       const hosts = await instance({ mount: withStoreOf(store) })
       const visitor = await signIn('acme', hosts)
       store.destroy = (_sid, done) => done?.(new Error('the store is away'))
       await hosts.sso.providers.disable('acme', { endSessions: true })
       expect(hosts.logs.some(({ message }) => message.includes('they admit nobody'))).toBe(true)
-      expect(await isIn(visitor, hosts)).toBe(false)
+      expect(await isSignedIn(visitor, hosts)).toBe(false)
     })
 
-    it('has a thousand of them ended at one time', async () => {
+    it('loses a thousand sessions at once', async () => {
       const visitor = await signIn()
       const [indexed] = await knex('sso_sessions')
       const more = Array.from({ length: 1000 }, (_, n) => ({ ...indexed, id: `another-${n}` }))
       await knex.batchInsert('sso_sessions', more, 50)
       await portal.sso.providers.disable('acme', { endSessions: true })
-      expect(await isIn(visitor)).toBe(false)
+      expect(await isSignedIn(visitor)).toBe(false)
     })
   })
 
   describe('that is removed', () => {
-    it('is seen nowhere, but can be restored, disabled, with its secret and its people', async () => {
+    it('is hidden everywhere, but can be restored as disabled, with its secret and its users', async () => {
       await signIn()
       const { id, client_secret } = await row()
       await portal.sso.providers.recommend('acme')
@@ -319,19 +320,19 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       })
       expect((await row()).client_secret).toBe(client_secret)
       await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
-      expect(await isIn(await signIn())).toBe(true)
+      expect(await isSignedIn(await signIn())).toBe(true)
       expect((await events('provider-changed')).map(({ detail }) => detail)).toContainEqual({
         change: 'restored, disabled',
       })
     })
 
-    it('ends its sessions when that is asked for', async () => {
+    it('loses its sessions on request', async () => {
       const visitor = await signIn()
       await portal.sso.providers.remove('acme', { endSessions: true })
-      expect(await isIn(visitor)).toBe(false)
+      expect(await isSignedIn(visitor)).toBe(false)
     })
 
-    it('gives its name away to another one, and cannot be restored then', async () => {
+    it('frees its slug for a new provider, and can then not be restored', async () => {
       const { id } = await row()
       await portal.sso.providers.remove('acme')
       await portal.connect(acme)
@@ -341,17 +342,17 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await expect(portal.sso.providers.restore('acme')).rejects.toThrow(
         'a provider called "acme" is connected',
       )
-      expect(await isIn(await signIn())).toBe(true)
+      expect(await isSignedIn(await signIn())).toBe(true)
     })
 
-    it('stays removed when another one of its name cannot be connected', async () => {
+    it('stays removed if a new provider with its slug fails to connect', async () => {
       await portal.sso.providers.remove('acme')
       acme.faults.discoveryResponse = { status: 500 }
       await expect(portal.connect(acme)).rejects.toThrow()
       expect(await portal.sso.providers.listRemoved()).toHaveLength(1)
     })
 
-    it('cannot be restored in another portal, nor one that never was', async () => {
+    it('cannot be restored in another portal, or if it never existed', async () => {
       await portal.sso.providers.remove('acme')
       await expect(portal.sso.providers.restore('acme', { portal: 'north' })).rejects.toThrow(
         'no removed provider is called "acme" in the portal "north"',
@@ -361,60 +362,60 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     })
   })
 
-  describe('before it goes', () => {
-    async function people(email: string, ...slugs: string[]): Promise<void> {
+  describe('to be removed', () => {
+    async function signInUser(email: string, ...slugs: string[]): Promise<void> {
       for (const slug of slugs) {
         const person = { sub: `${email}@${slug}`, email, email_verified: true }
         Object.assign(slug === 'other' ? other : acme, { person })
-        expect(await isIn(await signIn(slug))).toBe(true)
+        expect(await isSignedIn(await signIn(slug))).toBe(true)
       }
     }
-    const dependents = () => portal.sso.providers.usage('acme')
+    const usage = () => portal.sso.providers.usage('acme')
 
-    it('tells how many people came by it, and how many of them have no other way', async () => {
-      expect(await dependents()).toEqual({ people: 0, onlyWayIn: 0 })
-      await people('ada@example.com', 'acme', 'other')
-      await people('bob@example.com', 'acme')
-      expect(await dependents()).toEqual({ people: 2, onlyWayIn: 1 })
+    it('reports its number of users, and how many have no other sign-in method', async () => {
+      expect(await usage()).toEqual({ people: 0, onlyWayIn: 0 })
+      await signInUser('ada@example.com', 'acme', 'other')
+      await signInUser('bob@example.com', 'acme')
+      expect(await usage()).toEqual({ people: 2, onlyWayIn: 1 })
       expect(await portal.sso.providers.usage('other')).toEqual({ people: 1, onlyWayIn: 0 })
     })
 
-    it('does not count another way that is disabled, retired or removed', async () => {
-      await people('ada@example.com', 'acme', 'other')
-      expect(await dependents()).toMatchObject({ onlyWayIn: 0 })
+    it('does not count a disabled, retired or removed provider as another sign-in method', async () => {
+      await signInUser('ada@example.com', 'acme', 'other')
+      expect(await usage()).toMatchObject({ onlyWayIn: 0 })
       await portal.sso.providers.disable('other')
-      expect(await dependents()).toMatchObject({ onlyWayIn: 1 })
+      expect(await usage()).toMatchObject({ onlyWayIn: 1 })
       await portal.sso.providers.enable('other', { withoutTestSignIn: true })
-      expect(await dependents()).toMatchObject({ onlyWayIn: 0 })
+      expect(await usage()).toMatchObject({ onlyWayIn: 0 })
       await knex('sso_providers')
         .where({ slug: 'other' })
         .update({ retire_at: inHours(-1).toISOString() })
-      expect(await dependents()).toMatchObject({ onlyWayIn: 1 })
+      expect(await usage()).toMatchObject({ onlyWayIn: 1 })
       await portal.sso.providers.remove('other')
-      expect(await dependents()).toMatchObject({ onlyWayIn: 1 })
+      expect(await usage()).toMatchObject({ onlyWayIn: 1 })
     })
 
-    it('counts a person once, by whatever row of that issuer, and knows those of a row that is gone', async () => {
-      await people('ada@example.com', 'acme')
+    it('counts a user once for all rows of its issuer, including removed ones', async () => {
+      await signInUser('ada@example.com', 'acme')
       acme.person = { sub: 'a second account', email: 'ada@example.com', email_verified: true }
       await signIn()
       await portal.sso.providers.remove('acme')
       await portal.connect(acme)
-      expect(await dependents()).toEqual({ people: 1, onlyWayIn: 1 })
+      expect(await usage()).toEqual({ people: 1, onlyWayIn: 1 })
     })
 
-    it('takes another row of the same issuer for a way only where somebody came by it', async () => {
+    it('counts another row of its issuer as a sign-in method only for users of that row', async () => {
       await portal.connect(acme, { slug: 'acme-two' })
-      await people('ada@example.com', 'acme')
-      await people('bob@example.com', 'acme-two')
-      expect(await dependents()).toEqual({ people: 2, onlyWayIn: 1 })
+      await signInUser('ada@example.com', 'acme')
+      await signInUser('bob@example.com', 'acme-two')
+      expect(await usage()).toEqual({ people: 2, onlyWayIn: 1 })
     })
 
-    it('knows nothing of other portals', async () => {
-      await people('ada@example.com', 'acme')
+    it('counts no users of other portals', async () => {
+      await signInUser('ada@example.com', 'acme')
       const [link] = await knex('sso_identities')
       await knex('sso_identities').insert({ ...link, id: 'north', portal: 'north', user_id: 'bob' })
-      expect(await dependents()).toEqual({ people: 1, onlyWayIn: 1 })
+      expect(await usage()).toEqual({ people: 1, onlyWayIn: 1 })
     })
   })
 })

@@ -17,14 +17,14 @@ beforeAll(async () => {
 })
 afterAll(() => provider.close())
 
-describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh) => {
+describe.each(databases)('the rotation of the portal’s secret, on %s,', (_name, fresh) => {
   let database: FreshDatabase
   let connected: Database
   const open = closedAfterEach()
 
   beforeEach(async () => {
     database = await fresh()
-    // One for all: SQLite waits for a lock without letting anybody else in this process go on.
+    // Use one connection for all portals: in SQLite, waiting for a lock blocks the whole process.
     connected = connectDatabase(database.config)
     provider.reset()
   })
@@ -54,34 +54,34 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
   }
 
   async function signsIn(portal: TestPortal): Promise<boolean> {
-    const who = new Visitor()
-    await who.open(`${portal.url}/login/acme`)
-    return (await who.get(`${portal.url}/portal`)).status === 200
+    const user = new Visitor()
+    await user.open(`${portal.url}/login/acme`)
+    return (await user.get(`${portal.url}/portal`)).status === 200
   }
 
   const dump = async (portal: TestPortal): Promise<Record<string, unknown>[]> =>
     await portal.knex('sso_providers').orderBy('slug')
 
-  it('seals all of them anew while people sign in; an instance that knows the new one only reads them all', async () => {
+  it('reseals all secrets while users sign in, so that an instance with only the new secret reads them', async () => {
     const old = await start(testSecret)
     await connectAll(old)
     await old.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
     const before = await dump(old)
     const during = await start(testSecret, newSecret)
-    const rotating = await start(newSecret, testSecret)
+    const rotator = await start(newSecret, testSecret)
 
-    let going = true
+    let rotating = true
     const outcomes: boolean[] = []
-    const everyone = [during, rotating].map(async (portal) => {
-      // At least once after the rotation is over.
+    const signIns = [during, rotator].map(async (portal) => {
+      // Sign in at least once after the rotation.
       for (let last = false; !last; ) {
-        last = !going
+        last = !rotating
         outcomes.push(await signsIn(portal))
       }
     })
-    const counts = [await rotating.sso.rotateSecrets({ actor: 'cli' }), await rotating.sso.rotateSecrets()]
-    going = false
-    await Promise.all(everyone)
+    const counts = [await rotator.sso.rotateSecrets({ actor: 'cli' }), await rotator.sso.rotateSecrets()]
+    rotating = false
+    await Promise.all(signIns)
     expect(outcomes.length).toBeGreaterThan(3)
     expect(outcomes).not.toContain(false)
     expect(counts).toEqual([{ providers: 4 }, { providers: 0 }])
@@ -89,7 +89,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     const after = await dump(old)
     for (const [at, row] of after.entries()) {
       const was = before[at]!
-      // No new version: nobody's sign-in is disturbed.
+      // The version is unchanged, so the rotation interrupts no sign-in.
       expect([row.slug, row.version]).toEqual([was.slug, 1])
       for (const column of columns) if (was[column] !== null) expect(row[column]).not.toEqual(was[column])
     }
@@ -107,7 +107,7 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     ])
   })
 
-  it('leaves no secret in the clear, before or after', async () => {
+  it('stores no secret in plain text, before or after', async () => {
     const portal = await start(newSecret, testSecret)
     await connectAll(portal)
     for (let n = 0; n < 2; n++) {
@@ -118,17 +118,17 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     }
   })
 
-  it('keeps what an administrator saves at the same time', async () => {
+  it('keeps a change that an administrator saves at the same time', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const rotating = await start(newSecret, testSecret)
+    const rotator = await start(newSecret, testSecret)
     const during = await start(newSecret, testSecret)
     provider.faults.clientSecrets = [provider.clientSecret, 'a new client secret']
     await Promise.all([
-      rotating.sso.rotateSecrets(),
+      rotator.sso.rotateSecrets(),
       during.sso.providers.update('acme', { clientSecret: 'a new client secret' }),
       during.sso.providers.rotateClientKey('keys').catch((error: Error) => {
-        // Reported, so that the operator can repeat it; no key is lost.
+        // The operator sees the error and can retry; no key is lost.
         expect(error.message).toContain('at the same time: try again')
       }),
     ])
@@ -137,14 +137,14 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     expect((await later.sso.providers.test('acme')).ok).toBe(true)
   })
 
-  it('changes nothing at all where one cannot be read, and names it', async () => {
+  it('changes nothing if a secret cannot be unsealed, and names its provider', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const stranger = await start('a-secret-that-is-long-gone-longer-than-32-characters')
-    await stranger.connect(provider, { slug: 'stray', portal: 'south' })
+    const otherPortal = await start('a-secret-that-is-long-gone-longer-than-32-characters')
+    await otherPortal.connect(provider, { slug: 'stray', portal: 'south' })
     const before = await dump(old)
-    const rotating = await start(newSecret, testSecret)
-    const failure: unknown = await rotating.sso.rotateSecrets().catch((error: unknown) => error)
+    const rotator = await start(newSecret, testSecret)
+    const failure: unknown = await rotator.sso.rotateSecrets().catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(ManagementError)
     expect((failure as Error).message).toMatch(
       /"stray" in the portal "south" cannot be decrypted with any of the secrets, so nothing was changed/,
@@ -153,17 +153,17 @@ describe.each(databases)('rotating the portal’s secret, in %s', (_name, fresh)
     expect(await old.knex('sso_events').where({ kind: 'secrets-rotated' })).toEqual([])
   })
 
-  it('is not held up by one of a provider that was removed, which nobody could set again', async () => {
+  it('ignores an unreadable secret of a removed provider, which could not be set again', async () => {
     const old = await start(testSecret)
     await connectAll(old)
-    const stranger = await start('a-secret-that-is-long-gone-longer-than-32-characters')
-    await stranger.connect(provider, { slug: 'stray' })
-    await stranger.sso.providers.remove('stray')
-    const rotating = await start(newSecret, testSecret)
-    expect(await rotating.sso.rotateSecrets()).toEqual({ providers: 4 })
+    const otherPortal = await start('a-secret-that-is-long-gone-longer-than-32-characters')
+    await otherPortal.connect(provider, { slug: 'stray' })
+    await otherPortal.sso.providers.remove('stray')
+    const rotator = await start(newSecret, testSecret)
+    expect(await rotator.sso.rotateSecrets()).toEqual({ providers: 4 })
   })
 
-  it('is an event also where there is nothing to seal', async () => {
+  it('is an event even if there is nothing to reseal', async () => {
     const portal = await start(newSecret, testSecret)
     expect(await portal.sso.rotateSecrets()).toEqual({ providers: 0 })
     expect(await portal.knex('sso_events').where({ kind: 'secrets-rotated' })).toMatchObject([

@@ -86,7 +86,7 @@ const onlyCodeSets = /only code and the command line can set it/i
 const messageOf = (action: Promise<unknown>) =>
   action.then(String, (error: Error) => `${(error as { code?: string }).code} ${error.message}`)
 
-describe('of a provider with a secret reference, nobody but code and the command line can change', () => {
+describe('a provider with a secret reference cannot be changed except by code and the command line:', () => {
   beforeEach(async () => {
     await connect({ enabled: false })
     attacker.faults.clientSecrets = [provider.clientSecret]
@@ -226,7 +226,7 @@ describe('a secret reference cannot be set', () => {
 })
 
 describe('a secret reference', () => {
-  it('can be set by code, and signs in; the database and the log contain no secret', async () => {
+  it('can be set by code and used to sign in, without a secret in the database or the log', async () => {
     await connect()
     expect(await signsIn()).toBe(true)
     expect((await portal.sso.providers.test('acme')).ok).toBe(true)
@@ -258,7 +258,7 @@ describe('a secret reference', () => {
     expect(await acme()).toMatchObject({ clientSecretReference: byVariable })
   })
 
-  it('lets code move the provider to another issuer, to which the secret is then sent', async () => {
+  it('allows code to move the provider to another issuer, which then receives the secret', async () => {
     await connect()
     attacker.faults.clientSecrets = [provider.clientSecret]
     await portal.sso.providers.update('acme', { issuer: attacker.issuer })
@@ -299,7 +299,7 @@ describe('a secret reference', () => {
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain('"rotated"')
   })
 
-  it('that the option no longer allows stops sign-ins with a page, and the log says why', async () => {
+  it('that the option no longer allows stops sign-ins with a page, and the log gives the reason', async () => {
     await connect()
     const narrower = await open({ database: portal.knex, secretReferences: { env: /OTHER/ } })
     try {
@@ -329,11 +329,11 @@ describe('a secret reference', () => {
     }
     const seen = await new Visitor().open(`${portal.url}/login/acme`)
     expect(seen.status).toBeGreaterThanOrEqual(400)
-    const written = JSON.stringify([seen.body, portal.logs, await portal.knex('sso_events')])
-    expect(written).not.toContain(provider.clientSecret)
+    const output = JSON.stringify([seen.body, portal.logs, await portal.knex('sso_events')])
+    expect(output).not.toContain(provider.clientSecret)
   })
 
-  it('is set by the command line, where its environment allows it', async () => {
+  it('can be set on the command line if its environment allows it', async () => {
     const cli = await startCli(provider.clientSecret)
     try {
       await cli.renew()

@@ -13,7 +13,7 @@ let acme: FaultyProvider
 let other: FaultyProvider
 let portal: TestPortal
 let ada: User
-/** sends the header by which the test host recognizes administrators */
+/** Sends the header by which the test host recognizes administrators. */
 let admin: Visitor
 
 beforeAll(async () => {
@@ -46,11 +46,11 @@ async function open(options: Partial<PortalSsoOptions> = {}): Promise<void> {
 async function startSession(slug = 'acme', headers: Record<string, string> = {}): Promise<Visitor> {
   const visitor = new Visitor(headers)
   await signIn({ portal, visitor }, slug)
-  expect(await isIn(visitor)).toBe(true)
+  expect(await isSignedIn(visitor)).toBe(true)
   return visitor
 }
 
-const isIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/portal`)).status === 200
+const isSignedIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/portal`)).status === 200
 const list = async () => await portal.sso.sessions.list({ userId: ada.id })
 const ended = async () =>
   (await portal.knex('sso_events').where({ kind: 'sessions-ended' }).orderBy('at')).map(
@@ -58,7 +58,7 @@ const ended = async () =>
   )
 
 describe('sso.sessions', () => {
-  it('lists the sessions of a user or a provider, newest first, with what a user recognizes them by', async () => {
+  it('lists the sessions of a user or a provider, newest first, with details that a user recognizes', async () => {
     await startSession('acme', { 'user-agent': firefox })
     await startSession('other')
     const sessions = await list()
@@ -83,15 +83,15 @@ describe('sso.sessions', () => {
     const cookie = visitor.cookies.get(new URL(portal.url).origin)!.get('portal-sso')!
     expect(decodeURIComponent(cookie)).not.toContain(session!.id)
     const thief = new Visitor({ cookie: `portal-sso=s%3A${session!.id}` })
-    expect(await isIn(thief)).toBe(false)
+    expect(await isSignedIn(thief)).toBe(false)
   })
 
-  it('ends one session and returns whether it was valid; the others stay valid', async () => {
+  it('ends one session and returns true if it was valid; the others stay valid', async () => {
     const first = await startSession()
     const second = await startSession()
     const [newest] = await list()
     expect(await portal.sso.sessions.end(newest!.id, { actor: 'root' })).toBe(true)
-    expect([await isIn(first), await isIn(second)]).toEqual([true, false])
+    expect([await isSignedIn(first), await isSignedIn(second)]).toEqual([true, false])
     expect(await portal.sso.sessions.end(newest!.id)).toBe(false)
     expect(await ended()).toEqual([
       { portal: 'default', userId: ada.id, provider: null, actor: 'root', detail: '{"sessions":1}' },
@@ -103,25 +103,25 @@ describe('sso.sessions', () => {
     await open({ session: { userCacheSeconds: 60 } })
     const visitors = [await startSession(), await startSession('other')]
     await portal.knex('sso_users').update({ active: false })
-    expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
+    expect(await Promise.all(visitors.map(isSignedIn))).toEqual([true, true])
     expect(await portal.sso.sessions.endAll({ userId: ada.id })).toBe(2)
-    expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
+    expect(await Promise.all(visitors.map(isSignedIn))).toEqual([false, false])
     expect(await ended()).toEqual([
       { portal: 'default', userId: ada.id, provider: null, actor: 'code', detail: '{"sessions":2}' },
     ])
   })
 
   it('ends exactly the sessions started with a provider, also after it was disabled or removed', async () => {
-    const stays = await startSession('other')
+    const second = await startSession('other')
     for (const act of ['disable', 'remove'] as const) {
-      const goes = await startSession()
+      const first = await startSession()
       await portal.sso.providers[act]('acme')
-      expect(await isIn(goes)).toBe(true)
+      expect(await isSignedIn(first)).toBe(true)
       expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(1)
-      expect(await isIn(goes)).toBe(false)
+      expect(await isSignedIn(first)).toBe(false)
       if (act === 'disable') await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     }
-    expect(await isIn(stays)).toBe(true)
+    expect(await isSignedIn(second)).toBe(true)
     expect((await ended()).map(({ provider }) => provider)).toEqual(['acme', 'acme'])
   })
 
@@ -132,7 +132,7 @@ describe('sso.sessions', () => {
     const after = await startSession()
     expect(await portal.sso.sessions.count({ provider: 'acme' })).toBe(2)
     await portal.sso.providers.disable('acme', { endSessions: true })
-    expect([await isIn(before), await isIn(after)]).toEqual([false, false])
+    expect([await isSignedIn(before), await isSignedIn(after)]).toEqual([false, false])
   })
 
   it('neither lists nor ends sessions of another portal', async () => {
@@ -144,7 +144,7 @@ describe('sso.sessions', () => {
     await expect(portal.sso.sessions.endAll({ provider: 'acme' }, { portal: 'south' })).rejects.toThrow(
       'no provider is called "acme" in the portal "south"',
     )
-    expect(await isIn(visitor)).toBe(true)
+    expect(await isSignedIn(visitor)).toBe(true)
     expect(await ended()).toEqual([])
   })
 
@@ -163,7 +163,7 @@ describe('sso.sessions', () => {
       name: 'ManagementError',
     })
     expect(await portal.sso.sessions.end('a\0')).toBe(false)
-    expect(await isIn(visitor)).toBe(true)
+    expect(await isSignedIn(visitor)).toBe(true)
   })
 
   it('counts valid sessions only, not those whose idle time has expired', async () => {
@@ -173,18 +173,18 @@ describe('sso.sessions', () => {
       clock.pass(31 * 60_000)
       const [dead] = await portal.knex('sso_sessions').pluck('id')
       const visitor = await startSession('acme')
-      const whose = { provider: 'acme' }
-      expect(await portal.sso.sessions.list(whose)).toHaveLength(1)
-      expect(await portal.sso.sessions.count(whose)).toBe(1)
+      const filter = { provider: 'acme' }
+      expect(await portal.sso.sessions.list(filter)).toHaveLength(1)
+      expect(await portal.sso.sessions.count(filter)).toBe(1)
       expect(await portal.sso.sessions.end(dead)).toBe(false)
-      expect(await portal.sso.sessions.endAll(whose)).toBe(1)
-      expect([await isIn(visitor), await portal.knex('sso_sessions')]).toEqual([false, []])
+      expect(await portal.sso.sessions.endAll(filter)).toBe(1)
+      expect([await isSignedIn(visitor), await portal.knex('sso_sessions')]).toEqual([false, []])
     } finally {
       clock.back()
     }
   })
 
-  it('ends more sessions than one statement takes', async () => {
+  it('ends more sessions than one SQL statement can contain', async () => {
     const at = new Date().toISOString()
     const later = new Date(Date.now() + 3_600_000).toISOString()
     const rows = Array.from({ length: 1200 }, (_, number) => ({
@@ -205,7 +205,7 @@ describe('sso.sessions', () => {
   })
 })
 
-describe('the page of sessions', () => {
+describe('the sessions page', () => {
   const page = (path: string) => admin.get(`${portal.url}/admin/sso${path}`)
   const post = (path: string, form: Record<string, string>, headers: Record<string, string> = {}) =>
     admin.post(`${portal.url}/admin/sso${path}`, form, headers)
@@ -241,12 +241,12 @@ describe('the page of sessions', () => {
   })
 
   it('ends one session with a click, and reports if it had already ended', async () => {
-    const goes = await startSession()
+    const first = await startSession()
     const [session] = await list()
-    const stays = await startSession()
+    const second = await startSession()
     const form = { user: ada.id, id: session!.id }
     expect(text(await done('/sessions/end', form))).toContain('The session has ended')
-    expect([await isIn(goes), await isIn(stays)]).toEqual([false, true])
+    expect([await isSignedIn(first), await isSignedIn(second)]).toEqual([false, true])
     expect(text(await done('/sessions/end', form))).toContain('This session had already ended.')
   })
 
@@ -254,13 +254,13 @@ describe('the page of sessions', () => {
     'ends all sessions of a %s after a confirmation that shows their number',
     async (name) => {
       const visitors = [await startSession(), await startSession()]
-      const whose = { [name]: name === 'user' ? ada.id : 'acme' }
-      const asked = await page(`/sessions/end?${new URLSearchParams(whose)}`)
-      expect(text(asked)).toContain('Active sessions 2')
-      expect(await Promise.all(visitors.map(isIn))).toEqual([true, true])
-      const seen = await done('/sessions/end', whose)
+      const filter = { [name]: name === 'user' ? ada.id : 'acme' }
+      const confirmation = await page(`/sessions/end?${new URLSearchParams(filter)}`)
+      expect(text(confirmation)).toContain('Active sessions 2')
+      expect(await Promise.all(visitors.map(isSignedIn))).toEqual([true, true])
+      const seen = await done('/sessions/end', filter)
       expect(text(seen)).toMatch(/The sessions have ended.* No active sessions/)
-      expect(await Promise.all(visitors.map(isIn))).toEqual([false, false])
+      expect(await Promise.all(visitors.map(isSignedIn))).toEqual([false, false])
       expect(await ended()).toMatchObject([{ actor: 'admin', detail: '{"sessions":2}' }])
       expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*sessions: 2/)
     },
@@ -273,7 +273,7 @@ describe('the page of sessions', () => {
     const elsewhere = { 'sec-fetch-site': 'cross-site', origin: 'https://attacker.example' }
     expect((await post('/sessions/end', { user: ada.id }, elsewhere)).status).toBe(403)
     expect((await page('/sessions/end')).status).toBe(404)
-    expect(await isIn(visitor)).toBe(true)
+    expect(await isSignedIn(visitor)).toBe(true)
   })
 
   it('shows and ends no session of another portal', async () => {
@@ -286,7 +286,7 @@ describe('the page of sessions', () => {
     await post('/sessions/end', { user: ada.id, id: session!.id }, south)
     await post('/sessions/end', { user: ada.id }, south)
     expect((await post('/sessions/end', { provider: 'acme' }, south)).status).toBe(422)
-    expect(await isIn(visitor)).toBe(true)
+    expect(await isSignedIn(visitor)).toBe(true)
   })
 
   it('is for administrators only', async () => {
@@ -296,7 +296,7 @@ describe('the page of sessions', () => {
       expect((await visitor.get(`${portal.url}/admin/sso${path}`)).status).toBe(404)
     const form = { user: ada.id, id: session!.id }
     expect((await visitor.post(`${portal.url}/admin/sso/sessions/end`, form)).status).toBe(404)
-    expect(await isIn(visitor)).toBe(true)
+    expect(await isSignedIn(visitor)).toBe(true)
   })
 
   it('escapes markup in user agents and user names', async () => {

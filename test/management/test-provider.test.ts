@@ -20,7 +20,7 @@ afterEach(() => portal.close())
 
 type Lines = Record<string, Check>
 
-/** Runs the connection test and returns each check by its name. */
+/** Runs the connection test and returns the checks by name. */
 async function testUnsaved(settings: Partial<ProviderInput> = {}): Promise<Lines> {
   const { issuer, clientId, clientSecret } = provider
   const input = { slug: 'acme', issuer, clientId, clientSecret, ...settings }
@@ -72,7 +72,7 @@ describe('a test of a provider', () => {
     [
       'a wrong client ID',
       {},
-      () => ({ clientId: 'somebody-else' }),
+      () => ({ clientId: 'another-client' }),
       'credentials',
       /secret or the client ID is wrong \(status 401, invalid_client\)/,
     ],
@@ -262,7 +262,7 @@ describe('a test of a provider', () => {
     expect(clock!.message).toMatch(message)
   })
 
-  it('does not take a cached document for a slow clock', async () => {
+  it('does not mistake a cached document for a slow clock', async () => {
     provider.faults.discoveryResponse = { headers: { date: 'Tue, 01 Jan 2019 00:00:00 GMT' } }
     expect((await testUnsaved()).clock).toMatchObject({ result: 'ok' })
   })

@@ -18,7 +18,7 @@ import { startPortal } from '../support/portal.ts'
 import { selfSigned } from '../support/self-signed.ts'
 import { Visitor } from '../support/visitor.ts'
 
-/** The requests that the local server received, with the address that each was sent to. */
+/** The requests that the local server received, each with its destination address. */
 let requests: { path: string; at: string | undefined }[]
 let connections: Socket[]
 let answer: http.RequestListener
@@ -71,13 +71,13 @@ const get = (outbound: HttpClients, path = '/', host = '127.0.0.1') =>
   outbound.fetch(`http://${host}:${port}${path}`, options)
 const read = async (answered: Promise<Response>) => await (await answered).text()
 
-/** Resolves every name to these lists of addresses, one after the other. */
-function resolvesTo(...answers: string[][]): Resolve & { asked: number } {
+/** Resolves any name to the first list of addresses, then to the second, and so on. */
+function resolvesTo(...answers: string[][]): Resolve & { calls: number } {
   const resolve = async () => {
-    const urls = answers[Math.min(resolve.asked++, answers.length - 1)]!
+    const urls = answers[Math.min(resolve.calls++, answers.length - 1)]!
     return urls.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
   }
-  resolve.asked = 0
+  resolve.calls = 0
   return resolve
 }
 
@@ -188,7 +188,7 @@ describe('the private network cannot be reached (SSRF)', () => {
     answer = (_req, res) => res.setHeader('connection', 'close').end('fine')
     // Plain http is allowed for loopback names only.
     expect(await read(get(outbound, '/one', 'localhost'))).toBe('fine')
-    expect(resolve.asked).toBe(1)
+    expect(resolve.calls).toBe(1)
     await expect(get(outbound, '/two', 'localhost')).rejects.toEqual(refusedAddress)
     expect(requests).toEqual([{ path: '/one', at: '127.0.0.2' }])
     expect(connections).toHaveLength(1)
@@ -395,7 +395,7 @@ describe('a busy or unreachable provider', () => {
 
   it('is not blocked by more requests than it can answer in time', async () => {
     const outbound = outboundWith({ timeoutSeconds: 1, concurrency: 1 })
-    // The first response comes at once, so that one comes in time on a busy machine too.
+    // Send the first response at once, so that at least one is in time on a busy machine.
     answer = (_req, res) => setTimeout(() => res.end('fine'), requests.length === 1 ? 0 : 150)
     const flood = await Promise.allSettled(Array.from({ length: 20 }, () => get(outbound, '/token')))
     const late = flood.filter(({ status }) => status === 'rejected').length
@@ -411,15 +411,15 @@ describe('a busy or unreachable provider', () => {
     expect(requests).toHaveLength(20)
   })
 
-  it('whose name server never answers occupies one thread, not all', async () => {
-    let asked = 0
+  it('with a name server that never responds occupies only one thread', async () => {
+    let lookups = 0
     const never: Resolve = () => {
-      asked += 1
+      lookups += 1
       return new Promise(() => {})
     }
     const outbound = outboundWith({ timeoutSeconds: 1 }, never)
     await Promise.allSettled(Array.from({ length: 20 }, () => get(outbound, '/', 'localhost')))
-    expect(asked).toBe(1)
+    expect(lookups).toBe(1)
   })
 })
 

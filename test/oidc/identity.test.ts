@@ -100,7 +100,7 @@ describe('a subject', () => {
 })
 
 describe('a token', () => {
-  it.each(['somebody-else', '', null, ['portal'], 'Portal'])('that was issued to %j is refused', (azp) => {
+  it.each(['another-client', '', null, ['portal'], 'Portal'])('that was issued to %j is refused', (azp) => {
     expect(() => identity({ claims: { azp } })).toThrow('issued to another client (azp)')
   })
 
@@ -122,48 +122,48 @@ describe('a token', () => {
   })
 })
 
-describe('an address is trusted', () => {
+describe('an e-mail address', () => {
   it.each<[string, Given, boolean]>([
-    ['if it is verified', {}, true],
-    ['if email_verified is the string true', { claims: { email_verified: 'true' } }, true],
-    ['not if it is unverified', { claims: { email_verified: false } }, false],
-    ['not without email_verified', { claims: { email_verified: undefined } }, false],
-    ['not if email_verified is TRUE', { claims: { email_verified: 'TRUE' } }, false],
-    ['not if email_verified is 1', { claims: { email_verified: 1 } }, false],
+    ['is trusted if it is verified', {}, true],
+    ['is trusted if email_verified is the string true', { claims: { email_verified: 'true' } }, true],
+    ['is not trusted if it is unverified', { claims: { email_verified: false } }, false],
+    ['is not trusted without email_verified', { claims: { email_verified: undefined } }, false],
+    ['is not trusted if email_verified is TRUE', { claims: { email_verified: 'TRUE' } }, false],
+    ['is not trusted if email_verified is 1', { claims: { email_verified: 1 } }, false],
     [
-      'if it is unverified, but the provider is trusted',
+      'is trusted if it is unverified, but the provider is trusted',
       { claims: { email_verified: false }, row: { trustsEmail: true } },
       true,
     ],
-    ['if its domain is listed', { row: { emailDomains: ['example.org', 'example.com'] } }, true],
-    ['not if its domain is not listed', { row: { emailDomains: ['example.org'] } }, false],
+    ['is trusted if its domain is listed', { row: { emailDomains: ['example.org', 'example.com'] } }, true],
+    ['is not trusted if its domain is not listed', { row: { emailDomains: ['example.org'] } }, false],
     [
-      'not if its domain is a subdomain of a listed one',
+      'is not trusted if its domain is a subdomain of a listed one',
       { claims: { email: 'ada@a.example.com' }, row: { emailDomains: ['example.com'] } },
       false,
     ],
     [
-      'not if its domain is not listed, even if the provider is trusted',
+      'is not trusted if its domain is not listed, even if the provider is trusted',
       { row: { emailDomains: ['example.org'], trustsEmail: true } },
       false,
     ],
     [
-      'not in another claim than `email`, which `email_verified` is about',
+      'is not trusted in a claim other than `email`, to which `email_verified` does not apply',
       { claims: { upn: 'ada@example.com' }, row: { emailClaim: 'upn' } },
       false,
     ],
     [
-      'in another claim, if the provider is trusted',
+      'is trusted in another claim, if the provider is trusted',
       { claims: { upn: 'ada@example.com' }, row: { emailClaim: 'upn', trustsEmail: true } },
       true,
     ],
-    ['not if it is invalid', { claims: { email: 'ada' }, row: { trustsEmail: true } }, false],
+    ['is not trusted if it is invalid', { claims: { email: 'ada' }, row: { trustsEmail: true } }, false],
   ])('%s', (_what, given, trusted) => {
     expect(identity(given).emailTrusted).toBe(trusted)
   })
 })
 
-describe('an address comes from', () => {
+describe('the e-mail address comes from', () => {
   it.each<[string, Given, string | undefined]>([
     ['the token, normalized', { claims: { email: ' Ada@EXAMPLE.com' } }, 'ada@example.com'],
     [
@@ -203,7 +203,7 @@ describe('an address comes from', () => {
   })
 })
 
-describe('a name', () => {
+describe('the name', () => {
   it.each<[string, Given, string | undefined]>([
     ['is `name`', { claims: { name: 'Ada', given_name: 'Augusta' } }, 'Ada'],
     [
@@ -211,7 +211,7 @@ describe('a name', () => {
       { claims: { given_name: 'Ada', family_name: 'Lovelace' } },
       'Ada Lovelace',
     ],
-    ['is otherwise the only part', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
+    ['is otherwise the only given part', { claims: { family_name: 'Lovelace' } }, 'Lovelace'],
     ['omits an empty part', { claims: { given_name: ' ', family_name: 'Lovelace' } }, 'Lovelace'],
     ['comes from UserInfo if the token has none', { userInfo: { name: 'Ada' } }, 'Ada'],
     [
@@ -229,9 +229,9 @@ describe('a name', () => {
       'Ada L',
     ],
     ['has up to 200 characters', { claims: { name: 'x'.repeat(200) } }, 'x'.repeat(200)],
-    ['has no more', { claims: { name: 'x'.repeat(201) } }, undefined],
+    ['has no more than 200 characters', { claims: { name: 'x'.repeat(201) } }, undefined],
     [
-      'has no more if made of parts',
+      'has no more than 200 characters if made of parts',
       { claims: { given_name: 'x'.repeat(100), family_name: 'y'.repeat(99) } },
       `${'x'.repeat(100)} ${'y'.repeat(99)}`,
     ],
@@ -248,7 +248,7 @@ describe('a name', () => {
 describe('a time', () => {
   const names = ['exp', 'iat', 'nbf']
 
-  it.each(names)('may be from 1970 to the last that a Date can hold (%s)', (name) => {
+  it.each(names)('may be from 1970 to the maximum of a Date (%s)', (name) => {
     const far = { ...clock, now: 9e12 }
     for (const time of [0, 8.64e12])
       expect(identityFrom(acme, { idToken: 'e.e.e', idClaims: { ...ada, [name]: time } }, far).subject).toBe(
@@ -268,14 +268,14 @@ describe('a time', () => {
   })
 })
 
-describe('the address that may be looked up', () => {
-  it('is the trusted one, whatever else was verified', () => {
+describe('the address for the user lookup', () => {
+  it('is the trusted one, even if another address was verified', () => {
     expect(trustedEmail({ email: 'ada@example.com', emailTrusted: true }, 'other@example.com')).toBe(
       'ada@example.com',
     )
   })
 
-  it('is otherwise the one that the user verified, never an untrusted one', () => {
+  it('is otherwise the one that the user verified, and never an untrusted one', () => {
     expect(trustedEmail({ email: 'ada@example.com', emailTrusted: false }, 'other@example.com')).toBe(
       'other@example.com',
     )
@@ -289,7 +289,7 @@ it('a sid has at most 255 characters', () => {
   expect(identity({ claims: { sid: 42 } }).sid).toBeUndefined()
 })
 
-describe('of Microsoft Entra ID', () => {
+describe('with Microsoft Entra ID,', () => {
   const [tenant, other, object] = [1, 2, 3].map((digit) => `${digit}1111111-aaaa-4bbb-8ccc-000000000001`)
   const issuerOf = (segment = '') => `https://login.example/${segment}/v2.0`
   const of = (segment = '', row: Partial<Provider> = {}): Partial<Provider> => ({
@@ -305,25 +305,25 @@ describe('of Microsoft Entra ID', () => {
 
   it.each<[what: string, row: Partial<Provider>, more: Claims, boolean]>([
     ['an address is not trusted, even with email_verified', one, { email_verified: true }, false],
-    ['nor is one of several tenants', several, {}, false],
-    ['it is if one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
-    ['it is if listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
-    ['it is not if all tenants are trusted', { ...any, trustsEmail: true }, {}, false],
-    ['it is with xms_edov: true', any, { xms_edov: true }, true],
-    ['it is with xms_edov: 1', any, { xms_edov: 1 }, true],
-    ['it is with xms_edov: "1"', any, { xms_edov: '1' }, true],
-    ['it is with xms_edov: "true"', any, { xms_edov: 'true' }, true],
-    ['it is not with xms_edov: false', any, { xms_edov: false }, false],
-    ['it is not with xms_edov: "0"', any, { xms_edov: '0' }, false],
-    ['it is not with xms_edov: [true]', any, { xms_edov: [true] }, false],
+    ['an address of one of several tenants is not trusted', several, {}, false],
+    ['an address is trusted if one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
+    ['an address is trusted if listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
+    ['an address is not trusted if all tenants are trusted', { ...any, trustsEmail: true }, {}, false],
+    ['an address is trusted with xms_edov: true', any, { xms_edov: true }, true],
+    ['an address is trusted with xms_edov: 1', any, { xms_edov: 1 }, true],
+    ['an address is trusted with xms_edov: "1"', any, { xms_edov: '1' }, true],
+    ['an address is trusted with xms_edov: "true"', any, { xms_edov: 'true' }, true],
+    ['an address is not trusted with xms_edov: false', any, { xms_edov: false }, false],
+    ['an address is not trusted with xms_edov: "0"', any, { xms_edov: '0' }, false],
+    ['an address is not trusted with xms_edov: [true]', any, { xms_edov: [true] }, false],
     [
-      'it is not with xms_edov in another claim',
+      'an address is not trusted with xms_edov in another claim',
       { ...any, emailClaim: 'preferred_username' },
       { xms_edov: true, preferred_username: 'ada@example.com' },
       false,
     ],
     [
-      'it is not outside the listed domains',
+      'an address is not trusted outside the listed domains',
       { ...one, trustsEmail: true, emailDomains: ['example.org'] },
       { xms_edov: true },
       false,

@@ -12,7 +12,7 @@ import { Visitor } from '../support/visitor.ts'
 /** The provider's CA is known only to its row, and only the proxy resolves its host name. */
 const name = 'id.inside.example'
 const authority = selfSigned(name)
-const stranger = selfSigned('ca.elsewhere.example')
+const otherAuthority = selfSigned('ca.elsewhere.example')
 
 let provider: FaultyProvider
 let proxy: ConnectProxy
@@ -36,7 +36,7 @@ afterEach(async () => {
   await proxy.close()
 })
 
-const behind = () => ({ proxy: proxy.url, certificateAuthority: authority.cert })
+const networkSettings = () => ({ proxy: proxy.url, certificateAuthority: authority.cert })
 const options = { method: 'GET', headers: {}, body: undefined, redirect: 'manual' as const }
 const ask = (url: string, network: object) => outbound.clientFor('acme', network).fetch(url, options)
 const discovery = () => `${provider.issuer}/.well-known/openid-configuration`
@@ -61,15 +61,15 @@ async function redirectAtProvider(url: string): Promise<string> {
 }
 
 async function signsIn(): Promise<boolean> {
-  const who = new Visitor()
-  const { location } = await who.get(`${portal.url}/login/acme`)
-  await who.open(await redirectAtProvider(location!))
-  return (await who.get(`${portal.url}/portal`)).status === 200
+  const user = new Visitor()
+  const { location } = await user.get(`${portal.url}/login/acme`)
+  await user.open(await redirectAtProvider(location!))
+  return (await user.get(`${portal.url}/portal`)).status === 200
 }
 
-describe('a provider behind a proxy, with a CA of its own', () => {
+describe('a provider behind a proxy, with its own CA', () => {
   it('can be connected, tested and used to sign in, and the proxy sees only its host name', async () => {
-    await portal.connect(provider, behind())
+    await portal.connect(provider, networkSettings())
     expect((await portal.sso.providers.test('acme')).ok).toBe(true)
     expect(await signsIn()).toBe(true)
     const { host } = new URL(provider.issuer)
@@ -86,7 +86,7 @@ describe('a provider behind a proxy, with a CA of its own', () => {
     ['without the CA', () => ({ certificateAuthority: undefined }), /self-signed certificate/],
     [
       'with another CA',
-      () => ({ certificateAuthority: stranger.cert }),
+      () => ({ certificateAuthority: otherAuthority.cert }),
       /self-signed certificate|signature failure/,
     ],
     [
@@ -95,13 +95,13 @@ describe('a provider behind a proxy, with a CA of its own', () => {
       /altnames|IP/,
     ],
   ])('cannot be reached %s, and is not saved', async (_how, settings, says) => {
-    await expect(portal.connect(provider, { ...behind(), ...settings() })).rejects.toThrow(says)
+    await expect(portal.connect(provider, { ...networkSettings(), ...settings() })).rejects.toThrow(says)
     expect(provider.requests).toEqual([])
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
-  it('is reached at once through a new proxy, whatever failed through the old one', async () => {
-    await portal.connect(provider, behind())
+  it('is reached immediately through a new proxy, despite failures through the old one', async () => {
+    await portal.connect(provider, networkSettings())
     const first = proxy
     proxy = await startConnectProxy()
     await first.close()
@@ -127,11 +127,11 @@ describe('a provider behind a proxy, with a CA of its own', () => {
     ['never', /no response within 1000 ms$/],
   ])('fails within the time limit while the proxy responds with %s', async (refuses, reason) => {
     proxy.refuses = refuses
-    const failure = await failureOf(ask(discovery(), behind()))
+    const failure = await failureOf(ask(discovery(), networkSettings()))
     expect(failure).toMatch(/did not respond/)
     expect(failure).toMatch(reason)
     proxy.refuses = undefined
-    expect((await ask(discovery(), behind())).status).toBe(200)
+    expect((await ask(discovery(), networkSettings())).status).toBe(200)
   })
 })
 
@@ -157,7 +157,7 @@ describe('a proxy gives no access to forbidden addresses (SSRF):', () => {
     'https://[::ffff:10.0.0.1]/',
     'https://0x7f000002/',
   ])('not to %s through the proxy', async (address) => {
-    expect(await failureOf(ask(address, behind()))).toMatch(/is not public/)
+    expect(await failureOf(ask(address, networkSettings()))).toMatch(/is not public/)
     expect(proxy.asked).toEqual([])
   })
 
@@ -165,7 +165,7 @@ describe('a proxy gives no access to forbidden addresses (SSRF):', () => {
     'not to the proxy’s own loopback as %s',
     async (address) => {
       const strict = createHttpClients({ timeoutSeconds: 1, allowedAddresses: ['127.0.0.9'], concurrency: 1 })
-      expect(await failureOf(strict.clientFor('acme', behind()).fetch(address, options))).toMatch(
+      expect(await failureOf(strict.clientFor('acme', networkSettings()).fetch(address, options))).toMatch(
         /is not public/,
       )
       expect(proxy.asked).toEqual([])
@@ -182,7 +182,7 @@ describe('a proxy gives no access to forbidden addresses (SSRF):', () => {
   })
 
   it('not in plain http', async () => {
-    expect(await failureOf(ask('http://127.0.0.1:1/', behind()))).toMatch(
+    expect(await failureOf(ask('http://127.0.0.1:1/', networkSettings()))).toMatch(
       /is not https, and plain http is not sent through a proxy/,
     )
     expect(proxy.asked).toEqual([])
@@ -218,13 +218,13 @@ describe('the network settings of a provider', () => {
       /^certificateAuthority: give PEM certificates/,
     ],
     [
-      'a private key beside it',
+      'a private key beside the certificate',
       { certificateAuthority: authority.cert + authority.key },
       /^certificateAuthority: give PEM certificates/,
     ],
   ])('refuse before any request: %s', async (_what, settings, says) => {
     const error: unknown = await portal
-      .connect(provider, { ...behind(), ...settings })
+      .connect(provider, { ...networkSettings(), ...settings })
       .catch((thrown) => thrown)
     expect((error as Error).message).toMatch(says)
     expect((error as Error).message).not.toContain('pass@')
@@ -232,29 +232,32 @@ describe('the network settings of a provider', () => {
   })
 
   it('store the proxy normalized, without control characters', async () => {
-    await portal.connect(provider, { ...behind(), proxy: ` ${proxy.url}/\u001b[2J\n` })
+    await portal.connect(provider, { ...networkSettings(), proxy: ` ${proxy.url}/\u001b[2J\n` })
     expect(await portal.knex('sso_providers').pluck('proxy')).toEqual([proxy.url])
   })
 
   it('accept several certificates', async () => {
-    await portal.connect(provider, { ...behind(), certificateAuthority: stranger.cert + authority.cert })
+    await portal.connect(provider, {
+      ...networkSettings(),
+      certificateAuthority: otherAuthority.cert + authority.cert,
+    })
     expect(await signsIn()).toBe(true)
   })
 
   it('send no stored client secret to a server that only a new certificate authority vouches for', async () => {
-    await portal.connect(provider, behind())
-    const asked = proxy.asked.length
-    const changes = { certificateAuthority: stranger.cert + authority.cert, proxy: proxy.url }
+    await portal.connect(provider, networkSettings())
+    const requestsBefore = proxy.asked.length
+    const changes = { certificateAuthority: otherAuthority.cert + authority.cert, proxy: proxy.url }
     await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow(
       'clientSecret: enter the client secret again, because the certificate authority changes',
     )
-    expect(proxy.asked).toHaveLength(asked)
+    expect(proxy.asked).toHaveLength(requestsBefore)
     await portal.sso.providers.update('acme', { ...changes, clientSecret: provider.clientSecret })
     expect(await signsIn()).toBe(true)
   })
 
   it('send no stored client secret after the certificate authority is removed', async () => {
-    await portal.connect(provider, behind())
+    await portal.connect(provider, networkSettings())
     await expect(portal.sso.providers.update('acme', { certificateAuthority: null })).rejects.toThrow(
       'clientSecret: enter the client secret again, because the certificate authority changes',
     )

@@ -6,8 +6,11 @@ const root = path.resolve(import.meta.dirname, '../..')
 const folders = ['bench', 'docs', 'examples', 'lib', 'test']
 
 /** A subordinate clause in place of a subject, which makes readers look for the thing itself. Questions are fine. */
-const word = '(?:who|whoever|whose|what|whatever|whom)'
-const inComment = new RegExp(`(?:^\\s*(?:\\/\\*\\*|\\*|\\/\\/)|[.!?]) ${word}\\b[^?]*$`, 'i')
+const words = 'who|whoever|whose|what|whatever|whom'
+const capitals = words.replace(/\b\w/g, (letter) => letter.toUpperCase())
+const inComment = new RegExp(
+  `(?:^\\s*/\\*\\* (?:${words}|${capitals})|(?:^\\s*(?:\\*|//)|[.!?]) (?:${capitals}))\\b[^?]*$`,
+)
 // `it('whose secret …')` completes its `describe`.
 const inTitle =
   /\b(?:(?:it|test)(?:\.\w+)?(?:\([^'"`]*\))?\((['"`])(?:whoever|what|whatever)|describe(?:\.\w+)?(?:\([^'"`]*\))?\((['"`])(?:who|whoever|whose|what|whatever)) (?!.*\?(?:\1|\2))/i
@@ -45,9 +48,9 @@ describe('no sentence opens with a bare who, whose or what', () => {
   it('in messages and texts of pages', () => {
     const files = fs.readdirSync(path.join(root, 'views/locales')).map((file) => `views/locales/${file}`)
     const english = fs.readFileSync(path.join(root, files.find((file) => file.endsWith('en.json'))!), 'utf8')
-    const opening = new RegExp(`(?:": "|[.!] )${word} [^?"]*"`, 'gi')
+    const opening = new RegExp(`(?:": "|[.!] )(?:${words}) [^?"]*"`, 'gi')
     expect([...english.matchAll(opening)].map(([found]) => found)).toEqual([])
-    const thrown = new RegExp(`Error\\([^'"\`]*['"\`]${word} `, 'i')
+    const thrown = new RegExp(`Error\\([^'"\`]*['"\`](?:${words}) `, 'i')
     expect(listed(lines.filter(({ text }) => thrown.test(text)))).toEqual([])
   })
 

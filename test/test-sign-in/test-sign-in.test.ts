@@ -30,7 +30,7 @@ afterEach(() => portal.close())
 
 const codes = async () => {}
 
-/** With Ada, whom the portal knows, a draft, and `acme`, by which people come in. */
+/** Opens a portal with the user Ada, a provider `draft` and an enabled provider `acme`. */
 async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: object } = {}): Promise<void> {
   portal = await startPortal({
     mount(app, sso) {
@@ -46,7 +46,7 @@ async function open({ draft = {}, ...options }: TestPortalOptions & { draft?: ob
 
 const scene = () => ({ portal, visitor })
 const draft = async () => (await portal.sso.providers.find('draft'))!
-const isSignedIn = async (who = visitor) => (await who.get(`${portal.url}/portal`)).status === 200
+const isSignedIn = async () => (await visitor.get(`${portal.url}/portal`)).status === 200
 const events = async (kind = 'provider-sign-in-tested') => {
   const rows = await portal.knex('sso_events').where({ kind }).orderBy('at')
   return rows.map(({ provider: slug, actor, detail }: Record<string, string>) => ({
@@ -58,7 +58,7 @@ const events = async (kind = 'provider-sign-in-tested') => {
 const outlookIn = ({ body }: Seen) =>
   textOf(/<section class="sso-outlook[\s\S]*?<\/section>/.exec(body)?.[0] ?? '')
 
-/** No test sign-in leaves anything behind. */
+/** A test sign-in creates no user, link, session or cookie. */
 async function expectNothingChanged(): Promise<void> {
   expect(await isSignedIn()).toBe(false)
   expect(await portal.knex('sso_users').pluck('email')).toEqual(['ada@example.com'])
@@ -67,15 +67,15 @@ async function expectNothingChanged(): Promise<void> {
   expect(visitor.cookieNames(portal.url).filter((name) => /registration|last/.test(name))).toEqual([])
 }
 
-/** Neither on the page nor in what is written down. */
+/** Neither the page, the events nor the logs contain a secret. */
 async function expectNoSecrets(page: Seen): Promise<void> {
-  const told = page.body + JSON.stringify([await portal.knex('sso_events'), portal.logs])
-  expect(told).not.toMatch(/eyJ[\w-]{10,}\./)
-  for (const secret of [...provider.issued, provider.clientSecret]) expect(told).not.toContain(secret)
+  const output = page.body + JSON.stringify([await portal.knex('sso_events'), portal.logs])
+  expect(output).not.toMatch(/eyJ[\w-]{10,}\./)
+  for (const secret of [...provider.issued, provider.clientSecret]) expect(output).not.toContain(secret)
 }
 
 describe('a test sign-in', () => {
-  it('goes through a draft for real and ends in a report: no session, no account, no link', async () => {
+  it('completes a sign-in with a draft and shows a report, without a session, a user or a link', async () => {
     await open()
     const before = await draft()
     const report = await testSignIn(scene())
@@ -95,7 +95,7 @@ describe('a test sign-in', () => {
     expect(Date.parse(after.testSignInAt!)).toBeGreaterThan(Date.now() - 60_000)
   })
 
-  it('has a page without caching or scripts, in English for every reader', async () => {
+  it('shows an uncached page without scripts, in English for every user', async () => {
     await open()
     visitor = new Visitor({ 'accept-language': 'de' })
     const { headers, body } = await testSignIn(scene())
@@ -105,7 +105,7 @@ describe('a test sign-in', () => {
     expect(body).not.toMatch(/<script|<style|\sstyle=/)
   })
 
-  it('detects the encoding of the client secret, and users sign in with it', async () => {
+  it('detects the encoding of the client secret, which later sign-ins use', async () => {
     await open()
     expect(await draft()).toMatchObject({ secretEncoding: 'form' })
     provider.faults.rawCredentials = true
@@ -129,7 +129,7 @@ describe('a test sign-in', () => {
     await expectNothingChanged()
   })
 
-  it('of an enabled provider starts no session either', async () => {
+  it('with an enabled provider starts no session either', async () => {
     await open()
     other.person = { ...other.person, sub: 'ada-at-other' }
     const report = await testSignIn(scene(), 'acme')
@@ -137,7 +137,7 @@ describe('a test sign-in', () => {
     await expectNothingChanged()
   })
 
-  it('started on a page leads back there, and tells whether it is the signed-in user’s account', async () => {
+  it('started on a page links back to it, and reports if the account is the signed-in user’s', async () => {
     await open()
     await visitor.open(`${portal.url}/login/acme`)
     const begin = () => visitor.post(`${portal.url}/admin/sso/draft/test-sign-in`)
@@ -154,7 +154,7 @@ describe('a test sign-in', () => {
     expect(await isSignedIn()).toBe(true)
   })
 
-  it('leads to the provider by a page, as the policy of a form stops a redirect to another site', async () => {
+  it('navigates to the provider by a page, because `form-action` blocks a redirect to another site', async () => {
     await open()
     const { url } = await portal.sso.testSignIns.link('draft')
     const page = await press(scene(), url)
@@ -165,14 +165,14 @@ describe('a test sign-in', () => {
 
   it.each<[what: string, options: TestPortalOptions, person: object, passed: boolean, outlook: string]>([
     [
-      'has to prove the address',
+      'has to verify the address',
       { mailer: codes },
       { email_verified: false },
       true,
       'would have to confirm it with a code',
     ],
-    ['has to prove it, but cannot', {}, { email_verified: false }, false, 'no mailer to send a code'],
-    ['gives no address', { mailer: codes }, { email: undefined }, true, 'did not verify an e-mail address'],
+    ['has to verify it, but cannot', {}, { email_verified: false }, false, 'no mailer to send a code'],
+    ['has no address', { mailer: codes }, { email: undefined }, true, 'did not verify an e-mail address'],
     [
       'is new',
       {},
@@ -187,8 +187,8 @@ describe('a test sign-in', () => {
       false,
       'does not let it register',
     ],
-    ['is switched off', {}, { email: 'off@example.com' }, false, 'The user is deactivated'],
-  ])('says what would happen to one who %s', async (_what, options, person, passed, outlook) => {
+    ['is deactivated', {}, { email: 'off@example.com' }, false, 'The user is deactivated'],
+  ])('reports the outcome for a user who %s', async (_what, options, person, passed, outlook) => {
     await open(options)
     await portal.sso.users.create({ email: 'off@example.com', name: 'Off', fields: {} })
     await portal.knex('sso_users').where({ email: 'off@example.com' }).update({ active: false })
@@ -201,7 +201,7 @@ describe('a test sign-in', () => {
     expect(await portal.knex('sso_identities')).toEqual([])
   })
 
-  it('names the user who is linked already', async () => {
+  it('names the user that is already linked', async () => {
     await open()
     await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     await visitor.open(`${portal.url}/login/draft`)
@@ -212,7 +212,7 @@ describe('a test sign-in', () => {
     )
   })
 
-  it('tells whether the address is trusted: absent, not verified, of a domain that is not allowed', async () => {
+  it('reports an address that is missing, not verified or in a domain that is not allowed', async () => {
     await open({ mailer: codes, draft: { emailDomains: ['example.com'] } })
     const addressLines = async (person: object) => {
       provider.person = { sub: 'ada', ...person }
@@ -235,7 +235,7 @@ describe('a test sign-in', () => {
     ])
   })
 
-  it('says how far the clocks are apart', async () => {
+  it('reports the difference between the clocks', async () => {
     await open()
     provider.faults.claims = { iat: Math.floor(Date.now() / 1000) + 20 }
     const report = await testSignIn(scene())
@@ -250,24 +250,24 @@ describe('a test sign-in', () => {
 
 const now = Math.floor(Date.now() / 1000)
 
-describe('a failed test sign-in tells the step, the cause and the remedy', () => {
+describe('a failed test sign-in reports the step, the cause and the remedy if', () => {
   it.each<[what: string, faults: Faults, title: string, why: RegExp, remedy: RegExp]>([
     [
-      'the person cancels',
+      'the user cancels',
       { authorizeError: { error: 'access_denied' } },
       'Authorization response received',
       /access_denied/,
       /cancelled/,
     ],
     [
-      'the provider says no in words of its own',
+      'the provider returns its own error text',
       { authorizeError: { error: 'consent_required', error_description: 'AADSTS65001: no consent' } },
       'Authorization response received',
       /The provider says "AADSTS65001: no consent".*consent_required/,
       /administrator must consent/,
     ],
     [
-      'the answer is another’s',
+      'the authorization response is from another issuer',
       { callbackParams: { iss: 'https://evil.example' } },
       'Authorization response received',
       /iss/,
@@ -295,68 +295,68 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
       /token endpoint/,
     ],
     ['the token endpoint drops the connection', { tokenDrop: true }, 'Code redeemed', /./, /within 5 s/],
-    ['the token endpoint answers half', { tokenMidway: true }, 'Code redeemed', /./, /within 5 s/],
+    ['the token response is truncated', { tokenMidway: true }, 'Code redeemed', /./, /within 5 s/],
+    ['the token response is HTML', { tokenResponse: { body: '<html>' } }, 'Code redeemed', /./, /as JSON/],
     [
-      'the token endpoint answers with HTML',
-      { tokenResponse: { body: '<html>' } },
-      'Code redeemed',
-      /./,
-      /as JSON/,
-    ],
-    [
-      'there is no ID token',
+      'the token response contains no ID token',
       { tokenAnswer: { id_token: undefined } },
       'Code redeemed',
       /id_token/,
       /an ID token/,
     ],
     [
-      'it signs with another algorithm',
+      'the ID token is signed with another algorithm',
       { alg: 'ES256' },
       'ID token: algorithm',
       /The ID token uses "ES256", but the settings expect "RS256".*alg/,
       /change the setting/,
     ],
-    ['it signs with a shared secret', { alg: 'HS256-client-secret' }, 'ID token: algorithm', /alg/, /HS256/],
-    ['the ID token is none', { tamper: () => 'no-token' }, 'ID token: algorithm', /./, /algorithm/],
     [
-      'it has expired',
+      'the ID token is signed with a shared secret',
+      { alg: 'HS256-client-secret' },
+      'ID token: algorithm',
+      /alg/,
+      /HS256/,
+    ],
+    ['the ID token is not a token', { tamper: () => 'no-token' }, 'ID token: algorithm', /./, /algorithm/],
+    [
+      'the ID token has expired',
       { claims: { exp: now - 3600 } },
       'ID token: times',
       new RegExp(`The ID token has ${now - 3600}\\..*exp`),
       /clocks/,
     ],
-    ['it has no end', { claims: { exp: undefined } }, 'ID token: times', /exp/, /clocks/],
+    ['the ID token has no expiry', { claims: { exp: undefined } }, 'ID token: times', /exp/, /clocks/],
     [
-      'the issuer is another',
+      'the issuer differs',
       { claims: { iss: 'https://evil.example' } },
       'ID token: issuer',
       /The ID token has "https:\/\/evil\.example", but the settings expect "http.*iss/,
       /exactly as it appears in the ID token/,
     ],
     [
-      'it is for another client',
+      'the audience is another client',
       { claims: { aud: 'another-client' } },
       'ID token: audience',
       /The ID token has "another-client", but the settings expect "portal-at-provider".*aud/,
       /client ID/,
     ],
     [
-      'it is for others as well',
+      'the audience includes another client',
       { claims: { aud: ['portal-at-provider', 'b'] } },
       'ID token: audience',
       /aud/,
       /client ID|only/,
     ],
     [
-      'the nonce is another',
+      'the nonce differs',
       { claims: { nonce: 'another' } },
       'ID token: nonce',
       /nonce/,
       /nonce of the request/,
     ],
     [
-      'there is no nonce',
+      'the nonce is missing',
       { claims: { nonce: undefined } },
       'ID token: nonce',
       /nonce/,
@@ -364,9 +364,9 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     ],
     ['the signature is wrong', { signature: 'bad' }, 'ID token: signature', /signature/, /key set/],
     ['the key is not published', { kid: 'unknown' }, 'ID token: signature', /key/, /kid/],
-    ['the keys cannot be had', { jwksDrop: true }, 'ID token: signature', /./, /within 5 s/],
+    ['the keys cannot be fetched', { jwksDrop: true }, 'ID token: signature', /./, /within 5 s/],
     [
-      'it is another kind of token',
+      'the ID token has the type of another token',
       { header: { typ: 'at+jwt' } },
       'ID token: format',
       /typ/,
@@ -386,9 +386,21 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
       /./,
       /access token/,
     ],
-    ['the subject is none', { claims: { sub: 'x'.repeat(300) } }, 'Identity', /subject/, /is not reliable/],
-    ['it was issued to another party', { claims: { azp: 'another' } }, 'Identity', /azp/, /is not reliable/],
-    ['it comes from the future', { claims: { iat: now + 3600 } }, 'Clocks', /future/, /NTP/],
+    [
+      'the subject is invalid',
+      { claims: { sub: 'x'.repeat(300) } },
+      'Identity',
+      /subject/,
+      /is not reliable/,
+    ],
+    [
+      'the token was issued to another party',
+      { claims: { azp: 'another' } },
+      'Identity',
+      /azp/,
+      /is not reliable/,
+    ],
+    ['the token was issued in the future', { claims: { iat: now + 3600 } }, 'Clocks', /future/, /NTP/],
   ])('%s', async (_what, faults, title, why, remedy) => {
     await open()
     Object.assign(provider.faults, faults)
@@ -410,7 +422,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     expect(portal.logs.at(-1)).toMatchObject({ level: 'warn', message: 'a test sign-in failed' })
   })
 
-  it('a client secret that is wrong now, if the provider answers with a challenge', async () => {
+  it('the provider refuses the client secret with a challenge', async () => {
     await open()
     provider.faults.tokenResponse = { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } }
     const report = await testSignIn(scene())
@@ -420,9 +432,9 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     })
   })
 
-  it('says of nothing that it passed that was not looked at', async () => {
+  it('some checks did not run, which it does not report as passed', async () => {
     await open()
-    // Whether the nonce is there is looked at before issuer and audience are compared.
+    // The library checks for a nonce before it compares the issuer and the audience.
     provider.faults.claims = { nonce: undefined, iss: 'https://evil.example' }
     const results = Object.fromEntries(
       linesOf(await testSignIn(scene())).map(({ title, result }) => [title, result]),
@@ -435,7 +447,7 @@ describe('a failed test sign-in tells the step, the cause and the remedy', () =>
     })
   })
 
-  it('a provider that cannot be reached is a report, too, at once', async () => {
+  it('the provider cannot be reached when it starts', async () => {
     await open()
     await portal.sso.providers.update('draft', { displayName: 'Draft 2' })
     provider.faults.discoveryDrop = true
@@ -471,7 +483,7 @@ describe('a test sign-in with Entra', () => {
   }
   const failedLine = (report: Seen) => linesOf(report).find(({ result }) => result === 'failed')
 
-  it('of every organisation shows the issuer of the tenant, and which claims are read', async () => {
+  it('for all organizations reports the issuer of the tenant and the claims that are read', async () => {
     await openEntra('organizations')
     entra.signsIn({ email: 'ada@example.com' })
     const report = await testSignIn(scene(), 'entra')
@@ -485,7 +497,7 @@ describe('a test sign-in with Entra', () => {
     expect(textOf(report.body)).toMatch(/tid 11111111.*oid aaaaaaaa/)
   })
 
-  it('of another tenant says which one it is', async () => {
+  it('by a user of another tenant reports that tenant', async () => {
     await openEntra(`${contoso} ${fabrikam}`)
     entra.signsIn({ tid: '33333333-aaaa-4bbb-8ccc-000000000003' })
     const report = await testSignIn(scene(), 'entra')
@@ -493,11 +505,11 @@ describe('a test sign-in with Entra', () => {
       title: 'ID token: issuer',
       text: expect.stringMatching(/tenant 33333333-aaaa.*add this tenant/),
     })
-    // Nothing else of the token has been looked at for good.
+    // No other check of the token is reported as passed.
     expect(linesOf(report).filter(({ result }) => result === 'ok')).toHaveLength(3)
   })
 
-  it('says that an administrator has to consent', async () => {
+  it('reports that an administrator must consent', async () => {
     await openEntra(contoso)
     entra.faults.authorizeError = entraError('access_denied', 65001).authorizeError
     expect(failedLine(await testSignIn(scene(), 'entra'))!.text).toMatch(
@@ -507,7 +519,7 @@ describe('a test sign-in with Entra', () => {
 })
 
 describe('the claims in a report', () => {
-  it('are text of limited length, tell which are read, and contain no token and no value of the exchange', async () => {
+  it('are escaped text of limited length, marked if not read, without tokens and values of the exchange', async () => {
     await open()
     const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`claim_${at}`, at]))
     provider.person = {
@@ -536,7 +548,7 @@ describe('the claims in a report', () => {
     await expectNoSecrets(report)
   })
 
-  it('do not break the report, whatever time they contain and however deeply they are nested', async () => {
+  it('do not break the report with invalid times or deep nesting', async () => {
     await open()
     provider.faults.claims = { updated_at: -1e20 }
     expect(textOf((await testSignIn(scene())).body)).toContain('-100000000000000000000')
@@ -550,7 +562,7 @@ describe('the claims in a report', () => {
     expect([status, textOf(body)]).toEqual([200, expect.stringContaining('nested too deeply to be shown')])
   })
 
-  it('do not break the report of a token that is refused because of one of them', async () => {
+  it('do not break the report if one of them causes the refusal of the token', async () => {
     await open()
     provider.faults.claims = { nbf: -1e20 }
     const { status, body } = await testSignIn(scene())
@@ -558,8 +570,8 @@ describe('the claims in a report', () => {
   })
 })
 
-describe('an attacker who tries to sign in by a test sign-in', () => {
-  it('does not begin one by an address: the start of a draft is shut, and no query makes an attempt one', async () => {
+describe('an attacker who misuses a test sign-in', () => {
+  it('cannot start one by a URL: a draft has no login URL, and no query turns an attempt into a test', async () => {
     await open()
     for (const query of ['', '?test=1', '?purpose[kind]=test', '?token=x'])
       expect((await visitor.get(`${portal.url}/login/draft${query}`)).status).toBe(404)
@@ -567,7 +579,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
     expect(landed.url).toBe(`${portal.url}/portal`)
   })
 
-  it('cannot use a draft’s callback without an attempt, or with one that is no test', async () => {
+  it('cannot use a draft’s callback without an attempt, or with one that is not a test', async () => {
     await open()
     await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
     const { location } = await visitor.get(`${portal.url}/login/draft`)
@@ -578,7 +590,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
     expect(await events()).toEqual([])
   })
 
-  it('is not signed in by a test sign-in whose provider is enabled in the meantime', async () => {
+  it('is not signed in if the provider is enabled during the test sign-in', async () => {
     await open()
     const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
@@ -586,7 +598,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
     await expectNothingChanged()
   })
 
-  it('has passed nothing with settings that are others by now', async () => {
+  it('passes no test if the settings change before the response', async () => {
     await open()
     const page = await press(scene(), (await portal.sso.testSignIns.link('draft')).url)
     await portal.sso.providers.update('draft', { trustsEmail: true })
@@ -594,7 +606,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
     expect((await draft()).testSignInAt).toBeUndefined()
   })
 
-  it('passes no test with settings that were changed during it', async () => {
+  it('passes no test if the settings change while the response is processed', async () => {
     const ada = { id: '1', email: 'ada@example.com', name: 'Ada' }
     await open({
       users: {
@@ -633,7 +645,7 @@ describe('an attacker who tries to sign in by a test sign-in', () => {
 })
 
 describe('a link to a test sign-in', () => {
-  it('is not used up by opening it, and works once', async () => {
+  it('can be opened repeatedly, and starts one test sign-in', async () => {
     await open()
     const { url, token, expiresAt } = await portal.sso.testSignIns.link('draft', { actor: 'cli' })
     expect(url).toBe(`${portal.url}/login/draft/test-sign-in?token=${token}`)
@@ -647,7 +659,7 @@ describe('a link to a test sign-in', () => {
     expect(await events()).toMatchObject([{ actor: 'cli', outcome: 'passed' }])
   })
 
-  it('works for one of ten who press the button at once', async () => {
+  it('works for one of ten concurrent requests', async () => {
     await open()
     const { token } = await portal.sso.testSignIns.link('draft')
     const statuses = await Promise.all(
@@ -661,14 +673,14 @@ describe('a link to a test sign-in', () => {
   it.each<[what: string, change: (url: URL) => void]>([
     ['another token', (url) => url.searchParams.set('token', 'A'.repeat(43))],
     ['two tokens', (url) => url.searchParams.append('token', 'x')],
-    ['none', (url) => url.searchParams.delete('token')],
+    ['no token', (url) => url.searchParams.delete('token')],
     [
       'another provider',
       (url) => {
         url.pathname = '/login/acme/test-sign-in'
       },
     ],
-  ])('is not good with %s, and that is an event', async (_what, change) => {
+  ])('is refused with %s, and the refusal is an event', async (_what, change) => {
     await open()
     const url = new URL((await portal.sso.testSignIns.link('draft')).url)
     change(url)
@@ -682,7 +694,7 @@ describe('a link to a test sign-in', () => {
     )
   })
 
-  it('expires after 15 minutes, and so does a test that was started with it and never finished', async () => {
+  it('expires after 15 minutes, as does an unfinished test that was started with it', async () => {
     await open()
     const { url, token } = await portal.sso.testSignIns.link('draft')
     const past = new Date(Date.now() - 1000).toISOString()
@@ -696,25 +708,25 @@ describe('a link to a test sign-in', () => {
     const longAgo = new Date(Date.now() - 16 * 60_000).toISOString()
     await portal.knex('sso_one_time_links').whereNotNull('used_at').update({ used_at: longAgo })
     expect(await portal.sso.testSignIns.outcome(begun.token)).toBe('expired')
-    expect(await portal.sso.testSignIns.outcome('nobody made this')).toBe('expired')
+    expect(await portal.sso.testSignIns.outcome('an unknown token')).toBe('expired')
   })
 
-  it('is in the database as a digest only', async () => {
+  it('is stored only as a digest', async () => {
     await open()
     const { token } = await portal.sso.testSignIns.link('draft')
     expect(JSON.stringify(await portal.knex('sso_one_time_links'))).not.toContain(token)
   })
 
-  it('is made for no provider that is not there', async () => {
+  it('cannot be created for a provider that does not exist', async () => {
     await open()
     await expect(portal.sso.testSignIns.link('nobody')).rejects.toThrow('no provider is called "nobody"')
   })
 })
 
-describe('enabling', () => {
+describe('enabling a provider', () => {
   const enable = (how = {}) => portal.sso.providers.enable('draft', how)
 
-  it('requires a passed test sign-in, and tells what to do', async () => {
+  it('requires a passed test sign-in, and the error message explains it', async () => {
     await open()
     await expect(enable()).rejects.toThrow(
       /no test sign-in has passed .*"draft".*providers test-sign-in draft/,
@@ -731,7 +743,7 @@ describe('enabling', () => {
     ])
   })
 
-  it('requires a new one after a change that affects sign-in, and only then', async () => {
+  it('requires a new test sign-in only after a change that affects sign-in', async () => {
     await open({ mailer: codes })
     await testSignIn(scene())
     const { providers } = portal.sso
@@ -753,7 +765,7 @@ describe('enabling', () => {
     await expect(enable()).rejects.toThrow('no test sign-in has passed')
   })
 
-  it('can be done without, and the event says so; so does that of a provider connected from code', async () => {
+  it('without a test sign-in is recorded in the event, as for a provider connected from code', async () => {
     await open()
     await enable({ withoutTestSignIn: true, actor: 'grace' })
     expect(await events('provider-changed')).toEqual([
@@ -766,14 +778,14 @@ describe('enabling', () => {
     expect((await events('provider-connected'))[1]).not.toHaveProperty('test-sign-in')
   })
 
-  it('an enabled provider requires nothing', async () => {
+  it('that is already enabled requires nothing', async () => {
     await open()
     await portal.sso.providers.enable('acme')
     expect(await events('provider-changed')).toEqual([{ slug: 'acme', actor: 'code', change: 'enabled' }])
   })
 })
 
-describe('the first provider of a portal, with which the classic login goes off', () => {
+describe('the first provider of a portal, which disables the classic login', () => {
   const enable = () => portal.sso.providers.enable('draft')
   const openFirst = async (options = {}) => {
     await open(options)
@@ -792,17 +804,17 @@ describe('the first provider of a portal, with which the classic login goes off'
   it.each([
     ['no known user', { email: 'new@example.com' }],
     ['an address that has to be verified', { email_verified: false }],
-  ])('is not if the test sign-in ended with %s', async (_what, person) => {
+  ])('is not enabled if the test sign-in ended with %s', async (_what, person) => {
     await openFirst({ mailer: codes })
     provider.person = { ...provider.person, ...person }
     await testSignIn(scene())
     await expect(enable()).rejects.toThrow(/ended without an existing user.*only sign-in method/)
-    // Beside another one it would be.
+    // With another enabled provider, it can be enabled.
     await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     await enable()
   })
 
-  it('is not when that was more than twelve hours ago', async () => {
+  it('is not enabled if the test sign-in is more than twelve hours old', async () => {
     await openFirst()
     await testSignIn(scene())
     const testedAgo = (hours: number) =>
@@ -816,7 +828,7 @@ describe('the first provider of a portal, with which the classic login goes off'
     await enable()
   })
 
-  it('is another portal’s first, whatever is enabled here', async () => {
+  it('is determined separately for each portal', async () => {
     await open()
     await portal.connect(provider, { portal: 'south', enabled: false })
     await portal

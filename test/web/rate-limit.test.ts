@@ -84,7 +84,7 @@ describe('a client over a limit', () => {
     expect(seen.map((status) => status === 429)).toEqual([false, false, true, true])
   })
 
-  it('is refused at the host’s classic login, after a row for each refusal before; admitted requests do not count', async () => {
+  it('is refused at the host’s classic login after recorded refusals; admitted requests do not count', async () => {
     const portal = await portalWith(
       { start: 3 },
       {
@@ -103,7 +103,7 @@ describe('a client over a limit', () => {
   })
 
   it.each(['/LOGIN/acme', '/login/acme/', '/login/%61cme', '/login/nope', '/login/acme/nothing/here'])(
-    'is counted for every spelling of a path: %s',
+    'is counted with every spelling of a path: %s',
     async (path) => {
       const portal = await portalWith({ start: 1 })
       const visitor = new Visitor()
@@ -112,7 +112,7 @@ describe('a client over a limit', () => {
   )
 
   it.each(['/LOGIN/acme/CALLBACK', '/login/acme/callback/', '/login/acme/%63allback'])(
-    'is counted for every spelling of the callback path: %s',
+    'is counted with every spelling of the callback path: %s',
     async (path) => {
       const portal = await portalWith({ callback: 1, start: 1 })
       const visitor = new Visitor()
@@ -124,20 +124,20 @@ describe('a client over a limit', () => {
     const portal = await portalWith({ start: 1 })
     const visitor = new Visitor()
     await visitor.get(`${portal.url}/login/acme`)
-    const asked = jest.fn()
-    portal.knex.on('query', asked)
+    const onQuery = jest.fn()
+    portal.knex.on('query', onQuery)
     const page = await visitor.get(`${portal.url}/login/acme`)
     expect(page.status).toBe(429)
     expect(page.headers.get('content-type')).toContain('text/html')
     expect(page.headers.get('cache-control')).toBe('no-store')
     expect(Number(page.headers.get('retry-after'))).toBeGreaterThan(50)
     expect(Number(page.headers.get('retry-after'))).toBeLessThanOrEqual(60)
-    // One event only.
-    expect(asked).toHaveBeenCalledTimes(1)
+    // The only query inserts the event.
+    expect(onQuery).toHaveBeenCalledTimes(1)
     const problem = await visitor.get(`${portal.url}/login/acme`, { accept: 'application/json' })
     expect(problem.headers.get('content-type')).toContain('application/problem+json')
     expect(JSON.parse(problem.body)).toMatchObject({ status: 429, code: 'too_many_requests' })
-    expect(asked).toHaveBeenCalledTimes(1)
+    expect(onQuery).toHaveBeenCalledTimes(1)
   })
 
   it('is admitted again after Retry-After, and not before', async () => {
@@ -147,10 +147,10 @@ describe('a client over a limit', () => {
     await click()
     const seconds = Number((await click()).headers.get('retry-after'))
     const now = Date.now
-    const later = (actor: number) => jest.spyOn(Date, 'now').mockImplementation(() => now() + actor * 1000)
-    later(seconds / 2)
+    const advanceClock = (by: number) => jest.spyOn(Date, 'now').mockImplementation(() => now() + by * 1000)
+    advanceClock(seconds / 2)
     expect((await click()).status).toBe(429)
-    later(seconds)
+    advanceClock(seconds)
     expect((await click()).status).toBe(302)
   })
 
@@ -217,11 +217,11 @@ describe('an attempt', () => {
     const portal = await portalWith({}, trusting)
     const visitor = new Visitor()
     const start = await visitor.get(`${portal.url}/login/acme`)
-    const answer = new URL((await visitor.get(start.location!)).location!)
-    answer.searchParams.set('code', 'guessed')
+    const response = new URL((await visitor.get(start.location!)).location!)
+    response.searchParams.set('code', 'guessed')
     let n = 0
-    // An attacker with a copied cookie, from a different address each time.
-    const again = () => visitor.clone().get(answer.href, { 'x-forwarded-for': `203.0.113.${n++}` })
+    // An attacker uses a copied cookie from a different address each time.
+    const again = () => visitor.clone().get(response.href, { 'x-forwarded-for': `203.0.113.${n++}` })
     const seen = await statuses(12, again)
     expect(seen).toEqual([...Array.from({ length: 10 }, () => 400), 429, 429])
     expect(provider.requests.filter(({ body }) => body.includes('code=guessed'))).toHaveLength(10)
@@ -229,7 +229,7 @@ describe('an attempt', () => {
     // A posted response belongs to the same attempt.
     const posted = await visitor.post(
       `${portal.url}/login/acme/callback`,
-      Object.fromEntries(answer.searchParams),
+      Object.fromEntries(response.searchParams),
     )
     expect(posted.status).toBe(429)
   })
@@ -254,7 +254,7 @@ describe('an attempt', () => {
 })
 
 describe('limits', () => {
-  it('admit a company of 1,000 behind one address within one minute, by default: starts, responses and sign-outs', async () => {
+  it('admit by default 1,000 starts, responses and sign-outs from one address within a minute', async () => {
     const portal = await portalWith(undefined)
     const clock = takeClock()
     open.push({ close: () => clock.back() })
@@ -313,7 +313,7 @@ describe('with Redis', () => {
     }
   })
 
-  it('down, every instance counts alone at once; after its return, they count together', async () => {
+  it('down, each instance counts separately at once, and they count together when Redis is back', async () => {
     const server = await startOwnRedis()
     open.push({ close: () => server.stop() })
     const redis = await clientOf(server.url)
@@ -330,20 +330,20 @@ describe('with Redis', () => {
   })
 
   it('connected but silent, a request waits half a second, and limits and pages still work', async () => {
-    // Accepts commands, but answers none once `silent` is set.
+    // A proxy that accepts commands, but returns no replies once `silent` is set.
     let silent = false
     const to = new URL(process.env.TEST_REDIS_URL!)
-    const door = net.createServer((near) => {
+    const silencer = net.createServer((near) => {
       const far = net.connect(Number(to.port || 6379), to.hostname)
       near.pipe(far)
       far.on('data', (chunk) => silent || near.write(chunk))
       for (const each of [near, far]) each.on('error', () => {})
       near.on('close', () => far.destroy())
     })
-    door.listen(0, '127.0.0.1')
-    await once(door, 'listening')
-    open.push({ close: async () => void door.close() })
-    const redis = await clientOf(`redis://127.0.0.1:${(door.address() as net.AddressInfo).port}`)
+    silencer.listen(0, '127.0.0.1')
+    await once(silencer, 'listening')
+    open.push({ close: async () => void silencer.close() })
+    const redis = await clientOf(`redis://127.0.0.1:${(silencer.address() as net.AddressInfo).port}`)
     const portal = await portalWith({ start: 1 }, { redis: redis })
     silent = true
     expect(await statuses(2, () => new Visitor().get(`${portal.url}/login/acme`))).toEqual([302, 429])
