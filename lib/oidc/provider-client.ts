@@ -120,7 +120,6 @@ export async function createProviderClient(
   credentials: Credentials,
   outbound: HttpClient,
 ): Promise<ProviderClient> {
-  const credential = clientCredential(provider, credentials)
   const metadata = await discover(provider, outbound)
   // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
   if (metadata.issuer !== provider.issuer)
@@ -143,7 +142,10 @@ export async function createProviderClient(
         return await exchangeCode(provider, { metadata, configuration }, received, checks)
       }
       try {
-        return { ...(await exchange(credential)), encoding: provider.secretEncoding }
+        return {
+          ...(await exchange(clientCredential(provider, credentials))),
+          encoding: provider.secretEncoding,
+        }
       } catch (error) {
         const encoding = wrapFetch && alternateEncoding(provider, credentials)
         // The provider authenticates the client before it looks at the code, so the code is still unused.

@@ -6,7 +6,7 @@ export interface ActOptions {
   actor?: string | undefined
   /**
    * Where the values come from. Only `code` may set a secret reference: an administrator of one portal could otherwise have
-   * any file of the server sent to an issuer of their own. Default `code`.
+   * any file of the server sent to an issuer of their own. A host's own form must give `form`. Default `code`.
    */
   source?: 'code' | 'form' | 'file' | undefined
 }

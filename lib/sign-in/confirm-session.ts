@@ -47,7 +47,8 @@ export class SessionConfirmation {
   }
 
   /** Checks all conditions in one statement, and records the use of the link. */
-  async #confirm({ provider, identity, userId }: StartedSession): Promise<boolean> {
+  async #confirm(session: StartedSession): Promise<boolean> {
+    const { provider, identity, userId, relinked } = session
     const { portal, id: providerId } = provider
     const { issuer, subject, entra } = identity
     const now = new Date().toISOString()
@@ -58,10 +59,23 @@ export class SessionConfirmation {
     }
     const confirmed = await this.#knex('sso_identities')
       .where({ portal, issuer, subject, user_id: userId })
+      .modify((link) => {
+        if (relinked) link.whereExists(this.#earlierLinks(session))
+      })
       .whereExists(this.#enabledRow(provider, now))
       .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
       .update({ last_used_at: now, provider_id: providerId, ...account })
     return confirmed === 1
+  }
+
+  /** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
+  #earlierLinks({ provider: { portal }, identity, userId }: StartedSession): Knex.QueryBuilder {
+    const { issuer, subject, entra } = identity
+    return this.#knex('sso_identities as earlier')
+      .select('earlier.id')
+      .where({ 'earlier.portal': portal, 'earlier.issuer': issuer, 'earlier.user_id': userId })
+      .where({ 'earlier.tenant_id': entra?.tenantId ?? '', 'earlier.object_id': entra?.objectId ?? '' })
+      .whereNot('earlier.subject', subject)
   }
 
   #enabledRow({ id, portal, slug, version }: Provider, now: string): Knex.QueryBuilder {
@@ -72,17 +86,20 @@ export class SessionConfirmation {
       .where((retirement) => retirement.whereNull('retire_at').orWhere('retire_at', '>', now))
   }
 
-  async #findReason({ provider, identity, userId, relinked }: StartedSession): Promise<PortalSsoError> {
+  async #findReason(session: StartedSession): Promise<PortalSsoError> {
+    const { provider, identity, userId, relinked } = session
     const { identities, providersTable } = this.#modules
     const { portal, slug, id, version } = provider
     const current = await providersTable.find(portal, slug)
     const isUnchanged = current?.id === id && current.version === version
-    // Undoing relinked links changes the provider before it deletes them. A link created after that removes itself here.
-    if (relinked && !isUnchanged) await identities.unlinkRelinked(portal, identity)
+    const isLinked =
+      (await identities.findUserId(portal, identity)) === userId &&
+      (!relinked || (await this.#earlierLinks(session).first()) !== undefined)
+    // The account is removed, or relinking undone, before its links are deleted. A link created after that removes itself here.
+    if (relinked && !(isUnchanged && isLinked)) await identities.unlinkRelinked(portal, identity)
     if (!isUnchanged || !current.enabled)
       return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')
-    if ((await identities.findUserId(portal, identity)) !== userId)
-      return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
+    if (!isLinked) return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
     return new PortalSsoError(
       'signed_out_during_sign_in',
       'the provider ended its session during the sign-in',

@@ -26,58 +26,54 @@ export interface ConnectionContext {
   buildRouter(connection: ProviderConnection): Router
 }
 
+interface BuiltClient {
+  /** Passport gets strategies by name: given an instance, it would mix up concurrent requests. */
+  strategyName: string
+  building: Promise<ProviderClient>
+  expiresAt: number
+  referencedSecret: string | undefined
+}
+
 /** The router, the client and the Passport strategy of one version of a provider's row. */
 export class ProviderConnection {
   readonly provider: Provider
   readonly router: Router
-  /** Passport gets strategies by name: given an instance, it would mix up concurrent requests. */
-  readonly strategyName: string
+  readonly #name: string
   readonly #context: ConnectionContext
-  #client:
-    | { building: Promise<ProviderClient>; expiresAt: number; referencedSecret?: string | undefined }
-    | undefined
+  #current: BuiltClient | undefined
+  #builds = 0
   #dropped = false
 
-  constructor(provider: Provider, strategyName: string, context: ConnectionContext) {
+  constructor(provider: Provider, name: string, context: ConnectionContext) {
     this.provider = provider
-    this.strategyName = strategyName
+    this.#name = name
     this.#context = context
     this.router = context.buildRouter(this)
   }
 
   /**
-   * Reads the provider's metadata when it is first needed. Concurrent callers share one build; a failed one is not kept.
-   * A secret that the row only refers to is read at each use, so that a rotated or no longer allowed one applies at once.
+   * Enough to sign out, which needs no client secret: it works while a referenced secret cannot be read. Concurrent callers
+   * share one build; a failed one is not kept.
    *
-   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata, or its secret cannot be read
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata
    */
   async client(): Promise<ProviderClient> {
-    const referencedSecret = await this.#readReferencedSecret()
-    const kept = this.#client
-    if (kept && Date.now() < kept.expiresAt && kept.referencedSecret === referencedSecret)
-      return await kept.building
-    const building = this.#buildClient(referencedSecret)
-    const current = { building, expiresAt: Date.now() + metadataTtlMs, referencedSecret }
-    this.#client = current
-    try {
-      return await current.building
-    } catch (error) {
-      if (this.#client === current) this.#client = undefined
-      throw error
-    }
+    const current = this.#current
+    const isFresh = current !== undefined && Date.now() < current.expiresAt
+    return await (isFresh ? current : this.#rebuild(undefined)).building
   }
 
   /**
    * Starts an attempt in this browser.
    *
    * @returns the URL of the authorization request
-   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata, or its secret cannot be read
    */
   async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
-    await this.client()
+    const strategyName = await this.#readyStrategy()
     return await new Promise((resolve, reject) => {
       const step = { ...request, step: 'begin', onRedirectUrl: resolve } satisfies Begin
-      const run = this.#context.passport.authenticate(this.strategyName, step as object) as RequestHandler
+      const run = this.#context.passport.authenticate(strategyName, step as object) as RequestHandler
       run(req, res, reject)
     })
   }
@@ -88,7 +84,7 @@ export class ProviderConnection {
    * @throws PortalSsoError if any check fails
    */
   async authenticate(req: Request, res: Response, received: Omit<Finish, 'step'>): Promise<Identity> {
-    await this.client()
+    const strategyName = await this.#readyStrategy()
     return await new Promise((resolve, reject) => {
       const step = { ...received, step: 'finish' } satisfies Finish
       const done = (error: unknown, identity?: unknown) => {
@@ -96,7 +92,7 @@ export class ProviderConnection {
         else resolve(identity as Identity)
       }
       const { passport } = this.#context
-      const run = passport.authenticate(this.strategyName, step as object, done) as RequestHandler
+      const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
       run(req, res, reject)
     })
   }
@@ -104,7 +100,34 @@ export class ProviderConnection {
   /** Unregisters the strategy once no response can be in flight any more. */
   drop(): void {
     this.#dropped = true
-    setTimeout(() => this.#context.passport.unuse(this.strategyName), strategyGraceMs).unref()
+    if (this.#current) this.#unregisterLater(this.#current.strategyName)
+  }
+
+  /** A secret that the row only refers to is read at each use, so that a rotated or no longer allowed one applies at once. */
+  async #readyStrategy(): Promise<string> {
+    const referencedSecret = await this.#readReferencedSecret()
+    const current = this.#current
+    const isUsable =
+      current && Date.now() < current.expiresAt && current.referencedSecret === referencedSecret
+    const { building, strategyName } = isUsable ? current : this.#rebuild(referencedSecret)
+    await building
+    return strategyName
+  }
+
+  #rebuild(referencedSecret: string | undefined): BuiltClient {
+    if (this.#current) this.#unregisterLater(this.#current.strategyName)
+    const strategyName = `${this.#name}.${++this.#builds}`
+    const building = this.#build(strategyName, referencedSecret)
+    const current = { strategyName, building, expiresAt: Date.now() + metadataTtlMs, referencedSecret }
+    this.#current = current
+    building.catch(() => {
+      if (this.#current === current) this.#current = undefined
+    })
+    return current
+  }
+
+  #unregisterLater(strategyName: string): void {
+    setTimeout(() => this.#context.passport.unuse(strategyName), strategyGraceMs).unref()
   }
 
   async #readReferencedSecret(): Promise<string | undefined> {
@@ -117,11 +140,12 @@ export class ProviderConnection {
     }
   }
 
-  async #buildClient(referencedSecret: string | undefined): Promise<ProviderClient> {
+  async #build(strategyName: string, referencedSecret: string | undefined): Promise<ProviderClient> {
     const { provider } = this
     const { attempts, outbound, passport, providersTable, urls } = this.#context
+    const isReferenced = provider.clientSecretReference !== undefined
     const credentials = {
-      clientSecret: referencedSecret ?? (await providersTable.clientSecret(provider)),
+      clientSecret: isReferenced ? referencedSecret : await providersTable.clientSecret(provider),
       signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
     }
     const httpClient = outbound.clientFor(provider.id, provider)
@@ -129,8 +153,8 @@ export class ProviderConnection {
       throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
     })
     const callbackUrl = urls.callback(provider.slug, provider.portal)
-    passport.use(this.strategyName, new ProviderStrategy(provider, client, attempts, callbackUrl))
-    if (this.#dropped) this.drop()
+    passport.use(strategyName, new ProviderStrategy(provider, client, attempts, callbackUrl))
+    if (this.#dropped) this.#unregisterLater(strategyName)
     return client
   }
 }

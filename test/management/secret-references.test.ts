@@ -4,6 +4,7 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { startCli } from '../support/cli.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { selfSigned } from '../support/self-signed.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
@@ -320,6 +321,23 @@ describe('a secret reference', () => {
     } finally {
       await narrower.close()
     }
+  })
+
+  it('that cannot be read does not keep the provider from ending sessions', async () => {
+    await connect()
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+    const narrower = await open({ database: portal.knex, secretReferences: { env: /OTHER/ } })
+    try {
+      const token = await signLogoutToken(provider, { sub: 'ada' })
+      const body = new URLSearchParams({ logout_token: token })
+      const response = await fetch(`${narrower.url}/logout/acme/backchannel`, { method: 'POST', body })
+      expect(response.status).toBe(200)
+    } finally {
+      await narrower.close()
+    }
+    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(302)
   })
 
   it('whose secret a provider quotes is not repeated in logs, events and pages', async () => {

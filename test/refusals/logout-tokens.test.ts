@@ -141,17 +141,32 @@ const signature: Row[] = [
     'a bad signature',
     'Back-Channel Logout 2.6 (2)',
     withFaults({ signature: 'bad' }),
-    /^its signature .*verification failed/,
+    /^it is not signed with a key of the provider: .*verification failed/,
   ],
   [
     'the signature of a foreign key',
     'Back-Channel Logout 2.6 (2)',
     withFaults({ signature: 'foreign-key' }),
-    /^its signature is not/,
+    /^it is not signed with a key of the provider/,
   ],
-  ['an unknown kid', 'Core 10.1', withFaults({ kid: 'unknown' }), /^its signature .*no applicable key/],
-  ['no kid, with several matching keys', 'Core 10.1', severalKeys, /^its signature .*multiple matching keys/],
-  ['a key that is no longer published', 'Core 10.1.1', rotatedAway, /^its signature .*no applicable key/],
+  [
+    'an unknown kid',
+    'Core 10.1',
+    withFaults({ kid: 'unknown' }),
+    /^it is not signed with a key of the provider: .*no applicable key/,
+  ],
+  [
+    'no kid, with several matching keys',
+    'Core 10.1',
+    severalKeys,
+    /^it is not signed with a key of the provider: .*multiple matching keys/,
+  ],
+  [
+    'a key that is no longer published',
+    'Core 10.1.1',
+    rotatedAway,
+    /^it is not signed with a key of the provider: .*no applicable key/,
+  ],
   [
     'a token of another provider',
     'RFC 8725 3.8',
@@ -171,7 +186,7 @@ const signature: Row[] = [
     'an unencoded payload',
     'RFC 7797 7',
     withFaults({ header: { crit: ['b64'], b64: false } }),
-    /^it has extensions/,
+    /^it has unsupported critical extensions/,
   ],
 ]
 
@@ -180,19 +195,19 @@ const kind: Row[] = [
     'the typ of an access token',
     'Back-Channel Logout 4.1',
     withFaults({ header: { typ: 'at+jwt' } }),
-    /^its typ is that of another/,
+    /^its typ is for another kind/,
   ],
   [
     'the typ of another event',
     'Back-Channel Logout 4.1',
     withFaults({ header: { typ: 'secevent+jwt' } }),
-    /^its typ is that of/,
+    /^its typ is for another kind/,
   ],
   [
     'a typ that is a number',
     'RFC 7515 4.1.9',
     withFaults({ header: { typ: 1 } }),
-    /^its typ is that of another/,
+    /^its typ is for another kind/,
   ],
   ['an ID token', 'Back-Channel Logout 2.4', idToken, /^its events are not a JSON object$/],
   [
@@ -382,7 +397,7 @@ const claims: Row[] = [
     'another event',
     'Back-Channel Logout 2.6 (6)',
     withClaims(() => ({ events: { other: {} } })),
-    /^its events are not those of/,
+    /^its events contain no valid logout event/,
   ],
   [
     'an inherited event',

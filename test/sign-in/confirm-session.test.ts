@@ -124,6 +124,18 @@ describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
     expect(await links()).toEqual([])
   })
 
+  it('is confirmed for a relinked account while an earlier link is left, and deletes its link otherwise', async () => {
+    const earlier = { subject: 'ada at the old registration', entra }
+    await links().delete()
+    await linkAda({ relinked: true, entra })
+    await linkAda(earlier)
+    const relinked = { identity: ada({ entra }), relinked: true }
+    expect(await confirm(relinked)).toBe('confirmed')
+    await links().where({ subject: earlier.subject }).delete()
+    await expectEnded(confirm(relinked), linkDeleted)
+    expect(await links()).toEqual([])
+  })
+
   it('keeps any other link if the provider was changed', async () => {
     await knex('sso_providers').where({ id: provider.id }).increment('version')
     await expectEnded(confirm({ relinked: true }), providerChanged)
