@@ -35,3 +35,23 @@ export function assertMayReference(
     }))
   if (issues.length > 0) throw new ManagementError('not_allowed', issues)
 }
+
+/**
+ * Attacker: an administrator of one portal who first moves the provider to an issuer or a certificate authority of their own, and
+ * waits until the operator sets a reference. The operator therefore names those who receive the secret in the same change.
+ *
+ * @throws ManagementError `invalid`
+ */
+export function assertNamesRecipient(changes: Partial<ProviderSettings>, provider: Provider): void {
+  const { clientSecretReference: reference } = changes
+  if (reference === undefined || reference === provider.clientSecretReference) return
+  const unnamed = settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient).filter(
+    (name) => (provider as Partial<ProviderSettings>)[name] !== undefined && !(name in changes),
+  )
+  const message = 'give it together with the secret reference, because it decides who receives the secret'
+  if (unnamed.length > 0)
+    throw new ManagementError(
+      'invalid',
+      unnamed.map((path) => ({ path, message })),
+    )
+}

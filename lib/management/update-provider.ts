@@ -19,7 +19,7 @@ import { ManagementError } from '../shared/errors.ts'
 import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
 import { assertFits, readChanges, secretsIn } from './provider-input.ts'
-import { assertMayReference } from './secret-reference-rules.ts'
+import { assertMayReference, assertNamesRecipient } from './secret-reference-rules.ts'
 import { testAndResolve } from './test-provider.ts'
 
 /** Options of `update`. */
@@ -41,6 +41,7 @@ export async function updateProvider(
     throw new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
   const entered = readChanges(changes)
   assertMayReference(entered, source, provider)
+  assertNamesRecipient(entered, provider)
   const changed = keepOneSecret(entered, provider)
   const asked = { ...settingsOf(provider), ...changed } as ProviderSettings
   assertFits(provider.preset, asked)

@@ -243,12 +243,23 @@ describe('a secret reference', () => {
   it('replaces a stored secret, and a new secret replaces it', async () => {
     await portal.connect(provider)
     const { providers } = portal.sso
-    await providers.update('acme', { clientSecretReference: `file:${folder}/acme` })
+    const { issuer } = provider
+    await providers.update('acme', { issuer, clientSecretReference: `file:${folder}/acme` })
     expect(await portal.knex('sso_providers').pluck('client_secret')).toEqual([null])
     expect(await signsIn()).toBe(true)
     await providers.update('acme', { clientSecret: provider.clientSecret })
     expect(await acme()).toMatchObject({ clientSecretReference: undefined })
     expect(await signsIn()).toBe(true)
+  })
+
+  it('is set only together with the issuer and certificates that decide who receives the secret', async () => {
+    await portal.connect(attacker, { certificateAuthority: certificate })
+    const set = (more: object = {}) =>
+      portal.sso.providers.update('acme', { clientSecretReference: byVariable, ...more })
+    await expect(set()).rejects.toThrow('issuer: give it together with the secret reference')
+    await expect(set({ issuer: provider.issuer })).rejects.toThrow('certificateAuthority: give it together')
+    await set({ issuer: provider.issuer, certificateAuthority: null })
+    expect(JSON.stringify(attacker.requests)).not.toContain(provider.clientSecret)
   })
 
   it('is not used in the test of a change that removes it', async () => {
@@ -363,7 +374,15 @@ describe('a secret reference', () => {
       )
       const env = { SECRET_REFERENCES_DIRECTORIES: `/nowhere ${folder}` }
       expect(await cli.run(add, { env })).toMatchObject({ code: 0 })
-      const reset = ['providers', 'update', 'acme', '--client-secret-reference', byVariable]
+      const reset = [
+        'providers',
+        'update',
+        'acme',
+        '--issuer',
+        issuer,
+        '--client-secret-reference',
+        byVariable,
+      ]
       const variable = { ACME_CLIENT_SECRET: provider.clientSecret, SECRET_REFERENCES_ENV: 'ACME_\\w+' }
       expect(await cli.run(reset, { env: { ...env, ...variable } })).toMatchObject({ code: 0 })
       const shown = await cli.run(['providers', 'show', 'acme', '--json'])
