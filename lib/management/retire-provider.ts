@@ -10,7 +10,7 @@ export interface ProviderUsage {
   /** Number of users who are linked to it. */
   people: number
   /** Number of those without another sign-in method. */
-  onlyWayIn: number
+  withoutAlternative: number
 }
 
 /** A removed provider that can still be restored. */
@@ -52,7 +52,7 @@ export async function providerUsage(
         .orWhereIn('other.issuer', otherIssuers),
     )
   const people = await countUsers(linked.clone())
-  return { people, onlyWayIn: await countUsers(linked.whereNotExists(otherMethod)) }
+  return { people, withoutAlternative: await countUsers(linked.whereNotExists(otherMethod)) }
 }
 
 /** Selects the identities of a provider, also those from before it was removed and connected again under another id. */

@@ -178,7 +178,7 @@ describe('portal-sso providers remove, restore, retire and cancel-retirement', (
       slug: 'acme',
       removed: true,
       people: 1,
-      onlyWayIn: 1,
+      withoutAlternative: 1,
       sessions: 2,
     })
     expect(await trySignIn()).toBe(false)

@@ -373,26 +373,26 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
     const usage = () => portal.sso.providers.usage('acme')
 
     it('reports its number of users, and how many have no other sign-in method', async () => {
-      expect(await usage()).toEqual({ people: 0, onlyWayIn: 0 })
+      expect(await usage()).toEqual({ people: 0, withoutAlternative: 0 })
       await signInUser('ada@example.com', 'acme', 'other')
       await signInUser('bob@example.com', 'acme')
-      expect(await usage()).toEqual({ people: 2, onlyWayIn: 1 })
-      expect(await portal.sso.providers.usage('other')).toEqual({ people: 1, onlyWayIn: 0 })
+      expect(await usage()).toEqual({ people: 2, withoutAlternative: 1 })
+      expect(await portal.sso.providers.usage('other')).toEqual({ people: 1, withoutAlternative: 0 })
     })
 
     it('does not count a disabled, retired or removed provider as another sign-in method', async () => {
       await signInUser('ada@example.com', 'acme', 'other')
-      expect(await usage()).toMatchObject({ onlyWayIn: 0 })
+      expect(await usage()).toMatchObject({ withoutAlternative: 0 })
       await portal.sso.providers.disable('other')
-      expect(await usage()).toMatchObject({ onlyWayIn: 1 })
+      expect(await usage()).toMatchObject({ withoutAlternative: 1 })
       await portal.sso.providers.enable('other', { withoutTestSignIn: true })
-      expect(await usage()).toMatchObject({ onlyWayIn: 0 })
+      expect(await usage()).toMatchObject({ withoutAlternative: 0 })
       await knex('sso_providers')
         .where({ slug: 'other' })
         .update({ retire_at: inHours(-1).toISOString() })
-      expect(await usage()).toMatchObject({ onlyWayIn: 1 })
+      expect(await usage()).toMatchObject({ withoutAlternative: 1 })
       await portal.sso.providers.remove('other')
-      expect(await usage()).toMatchObject({ onlyWayIn: 1 })
+      expect(await usage()).toMatchObject({ withoutAlternative: 1 })
     })
 
     it('counts a user once for all rows of its issuer, including removed ones', async () => {
@@ -401,21 +401,21 @@ describe.each(databases)('a provider on %s', (_name, fresh) => {
       await signIn()
       await portal.sso.providers.remove('acme')
       await portal.connect(acme)
-      expect(await usage()).toEqual({ people: 1, onlyWayIn: 1 })
+      expect(await usage()).toEqual({ people: 1, withoutAlternative: 1 })
     })
 
     it('counts another row of its issuer as a sign-in method only for users of that row', async () => {
       await portal.connect(acme, { slug: 'acme-two' })
       await signInUser('ada@example.com', 'acme')
       await signInUser('bob@example.com', 'acme-two')
-      expect(await usage()).toEqual({ people: 2, onlyWayIn: 1 })
+      expect(await usage()).toEqual({ people: 2, withoutAlternative: 1 })
     })
 
     it('counts no users of other portals', async () => {
       await signInUser('ada@example.com', 'acme')
       const [link] = await knex('sso_identities')
       await knex('sso_identities').insert({ ...link, id: 'north', portal: 'north', user_id: 'bob' })
-      expect(await usage()).toEqual({ people: 1, onlyWayIn: 1 })
+      expect(await usage()).toEqual({ people: 1, withoutAlternative: 1 })
     })
   })
 })

@@ -28,7 +28,7 @@ export async function describeUsage({ providers, sessions }: PortalSso, slug: st
   const have = count(usage.people, 'person has', 'people have')
   return {
     counts: { ...usage, sessions: active },
-    people: `${have} signed in with it, ${usage.onlyWayIn} of them have no other sign-in method.`,
+    people: `${have} signed in with it, ${usage.withoutAlternative} of them have no other sign-in method.`,
     sessions: `${count(active, 'active session', 'active sessions')} started with it.`,
   }
 }
