@@ -17,7 +17,7 @@ import type { Logger } from '../../lib/shared/logger.ts'
 import { Seal } from '../../lib/shared/seal.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { databases, type FreshDatabase, openMigrated } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -164,21 +164,17 @@ describe.each(databases)('on %s', (_name, fresh) => {
   })
 
   describe('tables', () => {
-    let database: FreshDatabase
     let knex: Knex
+    let config: Knex.Config
+    let close: () => Promise<void>
     /** Each test uses its own portal, so that it sees only its own rows. */
     let portal: string
     let count = 0
 
     beforeAll(async () => {
-      database = await fresh()
-      knex = knexModule(database.config)
-      await migrate(knex)
+      ;({ config, knex, close } = await openMigrated(fresh))
     })
-    afterAll(async () => {
-      await knex.destroy()
-      await database.drop()
-    })
+    afterAll(() => close())
     beforeEach(() => {
       portal = `portal-${count++}`
     })
@@ -654,7 +650,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('are logged and still emitted if they cannot be written', async () => {
         const { lines, logger } = log()
-        const closed = knexModule(database.config)
+        const closed = knexModule(config)
         await closed.destroy()
         const events = new EventLog({ knex: closed, logger }, settings)
         const received = jest.fn()

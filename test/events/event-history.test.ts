@@ -1,32 +1,27 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
-import { migrate } from '../../lib/database/migrate.ts'
 import { type EventFilter, EventHistory } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { databases, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 const quiet = { info() {}, warn() {}, error() {} }
 const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000).toISOString()
 
 describe.each(databases)('the history on %s', (name, fresh) => {
-  let database: FreshDatabase
   let knex: Knex
+  let config: Knex.Config
+  let close: () => Promise<void>
   /** Each test uses its own portal. */
   let portal: string
   let count = 0
 
   beforeAll(async () => {
-    database = await fresh()
-    knex = knexModule(database.config)
-    await migrate(knex)
+    ;({ config, knex, close } = await openMigrated(fresh))
   })
-  afterAll(async () => {
-    await knex.destroy()
-    await database.drop()
-  })
+  afterAll(() => close())
   beforeEach(() => {
     portal = `portal-${count++}`
   })
@@ -234,7 +229,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       )
       await knex.raw('analyze sso_events')
       const queries: { sql: string; bindings: unknown[] }[] = []
-      const watched = knexModule(database.config)
+      const watched = knexModule(config)
       watched.on('query', ({ sql, bindings }: (typeof queries)[number]) => queries.push({ sql, bindings }))
       try {
         const reading = new EventHistory({ knex: watched })

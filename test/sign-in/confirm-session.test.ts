@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
-import knexModule, { type Knex } from 'knex'
-import { migrate } from '../../lib/database/migrate.ts'
+import type { Knex } from 'knex'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 import type { ProvidersTable } from '../../lib/providers/providers-table.ts'
@@ -9,12 +8,12 @@ import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import type { Sessions } from '../../lib/sessions/sessions.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/confirm-session.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { databases, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
-  let database: FreshDatabase
   let knex: Knex
+  let close: () => Promise<void>
   let providersTable: ProvidersTable
   let identities: IdentitiesTable
   let logoutTokens: LogoutTokensTable
@@ -23,14 +22,9 @@ describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
   let portals = 0
 
   beforeAll(async () => {
-    database = await fresh()
-    knex = knexModule(database.config)
-    await migrate(knex)
+    ;({ knex, close } = await openMigrated(fresh))
   })
-  afterAll(async () => {
-    await knex.destroy()
-    await database.drop()
-  })
+  afterAll(() => close())
   beforeEach(async () => {
     providersTable = openProvidersTable(knex)
     identities = new IdentitiesTable({ knex })

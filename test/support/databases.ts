@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import type { Knex } from 'knex'
+import knexModule, { type Knex } from 'knex'
 import pg from 'pg'
+import { migrate } from '../../lib/database/migrate.ts'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 
 export interface FreshDatabase {
@@ -46,6 +47,23 @@ export async function freshSqlite(): Promise<FreshDatabase> {
   return {
     config: sqliteConfig(path.join(folder, 'test.sqlite')),
     drop: async () => fs.rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+/** Opens a new database with all tables. `close` also drops it. */
+export async function openMigrated(
+  fresh: () => Promise<FreshDatabase>,
+): Promise<{ config: Knex.Config; knex: Knex; close(): Promise<void> }> {
+  const { config, drop } = await fresh()
+  const knex = knexModule(config)
+  await migrate(knex)
+  return {
+    config,
+    knex,
+    async close() {
+      await knex.destroy()
+      await drop()
+    },
   }
 }
 
