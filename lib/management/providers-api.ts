@@ -100,7 +100,8 @@ export class ProvidersApi {
   }
 
   /**
-   * Changes settings, after the same test as `connect`. The change applies immediately, on every instance.
+   * Changes settings, after the same test as `connect`. The change applies immediately, on every instance. A change that sets
+   * `clientSecretReference` also names `issuer`, and `certificateAuthority` if the provider has one.
    *
    * @throws ManagementError as `connect`; `conflict` when `version` is no longer current; `not_found`
    */

@@ -83,7 +83,7 @@ export const settings = {
     decidesSecretRecipient: true,
     flag: '--issuer <url>',
     label: 'Issuer',
-    hint: 'The address before /.well-known/openid-configuration.',
+    hint: 'The URL before /.well-known/openid-configuration.',
     example: 'https://id.example.com',
     required: true,
     section: 'basic',
