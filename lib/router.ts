@@ -15,7 +15,7 @@ import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
 import { pickerRoute } from './sign-in/picker-route.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-link-routes.ts'
-import { setPrivateHeaders } from './web/handler.ts'
+import { withPrivateHeaders } from './web/handler.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 
@@ -25,10 +25,7 @@ export function portalRouter(modules: Modules): Router {
   const { connectedProviders, refusals } = signIn
   const routes = Router()
   routes.use('/login/assets', pages.assets)
-  routes.use(ours, (_req, res, next) => {
-    setPrivateHeaders(res)
-    next()
-  })
+  routes.use(ours, withPrivateHeaders)
   routes.use(rateLimitRoutes(modules))
   // Before the session: the provider itself, not a user's browser, calls some of these routes.
   routes.use(backChannelRoute(core, { ...modules, connectedProviders }))

@@ -1,5 +1,6 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
+import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/time.ts'
@@ -7,20 +8,12 @@ import { withStoreTimeout } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
 import type { SessionMatch, SessionsTable } from './sessions-table.ts'
 
-/** A host has one or two. One that creates a store for each request must not fill our memory. */
-const maxStores = 8
-
 /** The session stores of this process: ours, and those of a host's own express-session, which appear only on its requests. */
-export class SessionStores {
-  #stores: readonly Store[] = []
+export type KnownStores = LRUCache<Store, true>
 
-  add(store: Store): void {
-    if (!this.#stores.includes(store)) this.#stores = [store, ...this.#stores].slice(0, maxStores)
-  }
-
-  all(): readonly Store[] {
-    return this.#stores
-  }
+/** A host has one or two stores. One that creates a store for each request must not fill our memory. */
+export function knownStores(): KnownStores {
+  return new LRUCache({ max: 8 })
 }
 
 /** How long signing out waits for the table of sessions. */
@@ -34,13 +27,13 @@ export class Revocation {
   readonly #logger: Logger
   readonly #table: SessionsTable
   readonly #validity: SessionValidity
-  readonly #stores: SessionStores
+  readonly #stores: KnownStores
 
   constructor(
     core: { logger: Logger },
     table: SessionsTable,
     validity: SessionValidity,
-    stores: SessionStores,
+    stores: KnownStores,
   ) {
     this.#logger = core.logger
     this.#table = table
@@ -71,7 +64,7 @@ export class Revocation {
 
   async #destroyInStores(sessionIds: readonly string[]): Promise<void> {
     const destroyed = sessionIds.flatMap((sessionId) =>
-      this.#stores.all().map((store) => destroy(store, sessionId)),
+      [...this.#stores.keys()].map((store) => destroy(store, sessionId)),
     )
     const failed = (await Promise.allSettled(destroyed)).find(({ status }) => status === 'rejected')
     if (failed)

@@ -1,9 +1,8 @@
-import { promisify } from 'node:util'
+import { callbackify, promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
 import type { Knex } from 'knex'
-import { Passport } from 'passport'
-import { Strategy } from 'passport-strategy'
+import { type LogInOptions, Passport } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -14,7 +13,7 @@ import type { PortalResolver } from '../web/request.ts'
 import { cookieName } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import { LogoutTokensTable } from './logout-tokens-table.ts'
-import { Revocation, type RevokedSessions, SessionStores } from './revocation.ts'
+import { knownStores, Revocation, type RevokedSessions } from './revocation.ts'
 import {
   clearSignInSession,
   LocationResolver,
@@ -81,14 +80,14 @@ export class Sessions {
   readonly #limits: LimitsByPortal
   readonly #locations: LocationResolver
   readonly #validity: SessionValidity
-  readonly #stores = new SessionStores()
+  readonly #stores = knownStores()
   readonly #redisStore: Store | undefined
   readonly #revocation: Revocation
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
   readonly #identified = new WeakSet<Request>()
-  readonly #initialize = this.passport.initialize({ compat: false })
-  readonly #restore = this.passport.authenticate('session') as RequestHandler
+  /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
+  readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
   constructor(
     core: SessionsCore,
@@ -114,16 +113,20 @@ export class Sessions {
     })
     this.#redisStore = redis && createSessionStore(core, this.#limits, redis)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
-    if (this.#redisStore) this.#stores.add(this.#redisStore)
-    this.passport.use('session', new PortalSessionStrategy(this))
-    this.#serializeUser()
+    if (this.#redisStore) this.#stores.set(this.#redisStore, true)
+    // Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login.
+    this.passport.serializeUser(
+      callbackify((req: Request, user: Express.User) =>
+        this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+      ),
+    )
   }
 
   /** express-session with our store and cookie. */
   cookieSession(): RequestHandler {
     const { secure } = this.#core
     const store = this.#redisStore ?? createSessionStore(this.#core, this.#limits, undefined)
-    this.#stores.add(store)
+    this.#stores.set(store, true)
     return createCookieSession({
       store,
       maxAgeMs: this.#limits.longestMs,
@@ -136,19 +139,21 @@ export class Sessions {
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
-  readonly identify: RequestHandler = (req, res, next) => {
+  readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
     if (this.#identified.has(req)) return next()
     this.#identified.add(req)
-    if (!req.session)
-      return next(
-        new ConfigurationError(
-          'mount `app.use(sso.session())`, or your own express-session, before this route',
-        ),
-      )
-    if (req.sessionStore) this.#stores.add(req.sessionStore)
-    if (readSignInSession(req)) this.#row.trackHostSessionChanges(req)
-    this.#restore(req, res, next)
-  }
+    if (!req.session) throw missingSession(req)
+    if (req.sessionStore) this.#stores.set(req.sessionStore, true)
+    await this.#bindPassport(req, res)
+    const signInSession = readSignInSession(req)
+    // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
+    if (signInSession) {
+      this.#row.trackHostSessionChanges(req)
+      // A host's own deserializer may have set a user whom we refuse.
+      req.user = await this.#userOf(req, signInSession)
+    }
+    next()
+  })
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
@@ -165,12 +170,15 @@ export class Sessions {
   async start(req: Request, signIn: NewSignIn): Promise<void> {
     assertSecure(req)
     this.#signIns.set(req, signIn)
-    this.#bindPassport(req)
+    await this.#bindPassport(req, req.res as Response)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
     const keepSessionInfo = readSignInSession(req) !== undefined && isSameUser(req.user, signIn.user)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
-      await promisify<void>((done) => req.login(signIn.user, { session: true, keepSessionInfo }, done))()
+      await promisify<User, LogInOptions>(req.login.bind(req))(signIn.user, {
+        session: true,
+        keepSessionInfo,
+      })
     } catch (error) {
       // A store write that timed out may still succeed, so the final write at the end of the response must name no user.
       clearSignInSession(req)
@@ -185,7 +193,7 @@ export class Sessions {
   async end(req: Request): Promise<EndedSession | undefined> {
     const signInSession = readSignInSession(req)
     const { sessionID } = req
-    this.#bindPassport(req)
+    await this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
     await promisify(req.logout.bind(req))()
     if (!signInSession) return undefined
@@ -223,31 +231,25 @@ export class Sessions {
     return this.#locations.locationOf(req)
   }
 
-  /** Signing out must work while the database is down, or the next person at a shared computer would be signed in. */
-  async userUnlessSigningOut(req: Request): Promise<User | undefined> {
-    return await this.#userOf(req).catch((error: unknown) => {
-      if (this.#isSignOut(req)) return undefined
-      throw error
-    })
-  }
-
-  #isSignOut({ method, originalUrl }: Request): boolean {
-    return method === 'POST' && originalUrl.split('?')[0] === this.#core.urls.path('/logout')
-  }
-
   /** @returns `undefined` if the session is of another portal, expired or revoked, or its user is deleted or inactive */
-  async #userOf(req: Request): Promise<User | undefined> {
-    const signInSession = readSignInSession(req)
-    if (!signInSession || signInSession.portal !== this.#core.portalOf(req)) return undefined
+  async #userOf(req: Request, signInSession: SignInSession): Promise<User | undefined> {
     const { portal, since, userId } = signInSession
-    const isValid =
-      Date.now() - since < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
-    const user = isValid ? await this.#users.findById(userId, portal) : undefined
-    if (user && isActive(user)) {
-      this.#row.rememberRequestSession(req, signInSession)
-      return user
+    try {
+      if (portal !== this.#core.portalOf(req)) return undefined
+      const isValid =
+        Date.now() - since < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
+      const user = isValid ? await this.#users.findById(userId, portal) : undefined
+      if (user && isActive(user)) {
+        this.#row.rememberRequestSession(req, signInSession)
+        return user
+      }
+      await this.#discardSession(req)
+    } catch (error) {
+      // Signing out must work while the database is down, or the next person at a shared computer would be signed in.
+      const isSignOut =
+        req.method === 'POST' && req.originalUrl.split('?')[0] === this.#core.urls.path('/logout')
+      if (!isSignOut) throw error
     }
-    await this.#discardSession(req)
     return undefined
   }
 
@@ -263,47 +265,6 @@ export class Sessions {
     await this.#revocation.endQuietly(req.sessionID)
     await promisify(req.session.regenerate.bind(req.session))()
   }
-
-  /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
-  #serializeUser(): void {
-    this.passport.serializeUser(
-      (req: Request, user: Express.User, done: (error: unknown, value?: SignInSession) => void) => {
-        this.#row.attach(req, String((user as User).id), this.#signIns.get(req)).then(
-          (signInSession) => done(null, signInSession),
-          (error: unknown) => done(error),
-        )
-      },
-    )
-  }
-
-  /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
-  #bindPassport(req: Request): void {
-    this.#initialize(req, req.res as Response, () => {})
-  }
-}
-
-/** Passport's own strategy would delete data that a host's Passport keeps under the same key. This one leaves it alone. */
-class PortalSessionStrategy extends Strategy {
-  // Passport works on `Object.create(strategy)`, on which `#` fields do not exist.
-  private readonly sessions: Sessions
-
-  constructor(sessions: Sessions) {
-    super()
-    this.sessions = sessions
-  }
-
-  override authenticate(req: Request): void {
-    const isOurs = readSignInSession(req) !== undefined
-    this.sessions
-      .userUnlessSigningOut(req)
-      .then((user) => {
-        // A host's own deserializer may have set a user whom we refuse.
-        if (isOurs) req.user = user
-        this.pass()
-      })
-      // Also catches errors that later handlers throw synchronously; they must not become unhandled rejections.
-      .catch((error: unknown) => this.error(error as Error))
-  }
 }
 
 function isSameUser(current: Express.User | undefined, user: User): boolean {
@@ -318,4 +279,11 @@ function assertSecure(req: Request): void {
     'insecure_connection',
     'the request came without TLS and the proxy sends no `X-Forwarded-Proto: https`, so the session cookie cannot be set',
   )
+}
+
+function missingSession(req: Request): Error {
+  // express-session skips requests whose target is not below `/`, such as `OPTIONS *`. No route of ours is there either.
+  return req.originalUrl.startsWith('/')
+    ? new ConfigurationError('mount `app.use(sso.session())`, or your own express-session, before this route')
+    : new PortalSsoError('request_invalid', 'the target of the request is not a path')
 }

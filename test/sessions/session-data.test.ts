@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { MemoryStore } from 'express-session'
-import { SessionStores } from '../../lib/sessions/revocation.ts'
+import { knownStores } from '../../lib/sessions/revocation.ts'
 import { parseUserAgent } from '../../lib/sessions/session-data.ts'
 import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
 
@@ -91,13 +91,13 @@ describe('the limits of a session', () => {
 
 describe('the known session stores', () => {
   it('are eight different ones at most, of which the oldest is dropped', () => {
-    const known = new SessionStores()
+    const known = knownStores()
     const stores = Array.from({ length: 9 }, () => new MemoryStore())
-    for (const store of [...stores.slice(0, 8), ...stores.slice(0, 8)]) known.add(store)
-    expect(known.all()).toHaveLength(8)
-    known.add(stores[8]!)
-    expect(known.all()).toHaveLength(8)
-    expect(known.all()).toContain(stores[8])
-    expect(known.all()).not.toContain(stores[0])
+    for (const store of [...stores.slice(0, 8), ...stores.slice(0, 8)]) known.set(store, true)
+    expect(known.size).toBe(8)
+    known.set(stores[8]!, true)
+    expect(known.size).toBe(8)
+    expect(known.has(stores[8]!)).toBe(true)
+    expect(known.has(stores[0]!)).toBe(false)
   })
 })
