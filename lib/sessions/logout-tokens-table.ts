@@ -36,7 +36,10 @@ export class LogoutTokensTable {
   async record(notice: LogoutNotice): Promise<boolean> {
     const id = digest(notice)
     const now = Date.now()
-    const times = { received_at: isoAt(now), expires_at: isoAt(now + retentionMs) }
+    const times = {
+      received_at: new Date(now).toISOString(),
+      expires_at: new Date(now + retentionMs).toISOString(),
+    }
     const { portal, issuer, ends } = notice
     await this.#rows()
       .insert({ id, portal, issuer, subject: ends.subject ?? null, sid: ends.sid ?? null, ...times })
@@ -51,7 +54,7 @@ export class LogoutTokensTable {
   async markProcessed(notice: LogoutNotice): Promise<void> {
     await this.#rows()
       .where({ id: digest(notice) })
-      .update({ processed_at: isoAt(Date.now()) })
+      .update({ processed_at: new Date().toISOString() })
   }
 
   /** False if the attempt is so old that a notice may have been deleted since, or if its start is unknown. */
@@ -64,34 +67,22 @@ export class LogoutTokensTable {
     { portal, issuer: configuredIssuer }: Pick<Provider, 'portal' | 'issuer'>,
     { issuer, subject, sid, askedAt }: Identity,
   ): Knex.QueryBuilder {
-    const forSubject = (query: Knex.QueryBuilder) => {
-      query.where({ subject })
-      // A notice for another session of the same subject does not apply. Without a `sid` of our own it may.
-      if (sid !== undefined) query.whereNull('sid')
-    }
-    const forSession = (query: Knex.QueryBuilder) =>
-      query.where({ sid }).where((owner) => owner.whereNull('subject').orWhere({ subject }))
-    return (
-      this.#rows()
-        .select('id')
-        .where({ portal })
-        // A notice without an issuer was recorded under the provider's configured one.
-        .whereIn('issuer', [issuer, configuredIssuer])
-        .where('received_at', '>=', isoAt(askedAt))
-        .where((either) => {
-          either.where(forSubject)
-          if (sid !== undefined) either.orWhere(forSession)
-        })
+    const notices = this.#knex('sso_logout_tokens')
+      .select('id')
+      .where({ portal })
+      // A notice without an issuer was recorded under the provider's configured one.
+      .whereIn('issuer', [issuer, configuredIssuer])
+      .where('received_at', '>=', new Date(askedAt).toISOString())
+    // Without a `sid` of our own, a notice for any session of the subject may apply.
+    if (sid === undefined) return notices.where({ subject })
+    return notices.where((either) =>
+      either.where({ subject, sid: null }).orWhere({ subject, sid }).orWhere({ subject: null, sid }),
     )
   }
 
   #rows(): Knex.QueryBuilder {
     return this.#knex('sso_logout_tokens')
   }
-}
-
-function isoAt(milliseconds: number): string {
-  return new Date(milliseconds).toISOString()
 }
 
 function digest({ portal, issuer, id, ends }: LogoutNotice): string {

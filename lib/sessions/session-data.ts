@@ -107,8 +107,8 @@ export interface SignedInVia {
 type PassportSession = { passport?: { user?: unknown } }
 
 /** @returns `undefined` also for data of a host's own Passport */
-export function readSignInSession(req: Request): SignInSession | undefined {
-  const value = (req.session as PassportSession).passport?.user
+export function readSignInSession(session: object): SignInSession | undefined {
+  const value = (session as PassportSession).passport?.user
   return typeof value === 'object' && value !== null && 'portalSso' in value
     ? (value as SignInSession)
     : undefined

@@ -1,4 +1,5 @@
 import type { SessionData } from 'express-session'
+import { readSignInSession } from './session-data.ts'
 
 /** How long a session lasts. */
 export interface SessionLimits {
@@ -20,11 +21,6 @@ export interface LimitsMs {
   absoluteMs: number
   /** a request renews a session that was last renewed longer ago than this */
   renewAfterMs: number
-}
-
-/** The part of a session that its store reads; `session-data.ts` describes the rest. */
-type StoredSession = {
-  passport?: { user?: { portalSso?: unknown; portal?: string; since?: number } | null }
 }
 
 /** The session limits of every portal. */
@@ -52,14 +48,9 @@ export class LimitsByPortal {
 
   /** How long a session stays in its store without a request: the idle time, but never beyond the absolute limit. */
   storeTtl(session: SessionData): { ttlMs: number; renewAfterMs: number } {
-    const user = (session as StoredSession).passport?.user
-    // The session of a visitor, or of the host's own Passport.
-    if (!user?.portalSso) {
-      const { idleMs, renewAfterMs } = this.of(undefined)
-      return { ttlMs: idleMs, renewAfterMs }
-    }
-    const { portal, since = 0 } = user
-    const { idleMs, absoluteMs, renewAfterMs } = this.of(portal)
-    return { ttlMs: Math.min(idleMs, since + absoluteMs - Date.now()), renewAfterMs }
+    const signInSession = readSignInSession(session)
+    const { idleMs, absoluteMs, renewAfterMs } = this.of(signInSession?.portal)
+    const remainingMs = signInSession ? signInSession.since + absoluteMs - Date.now() : idleMs
+    return { ttlMs: Math.min(idleMs, remainingMs), renewAfterMs }
   }
 }

@@ -56,7 +56,7 @@ export class SessionRow {
    * @throws PortalSsoError if the request's session was revoked in the meantime: a thief who holds a request open gets no new one
    */
   async attach(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession> {
-    const { table, revocation } = this.#modules
+    const { table, revocation, limits, locations } = this.#modules
     const portal = this.#portalOf(req)
     const previous = this.#requestSessions.get(req)
     const parked = this.#parkedAs.get(req)
@@ -69,7 +69,15 @@ export class SessionRow {
       !isRefresh && parked !== undefined && (await revocation.endQuietly(parked))?.size === 1
     if (!signIn && previous && !endedPrevious)
       throw new PortalSsoError('not_signed_in', 'the session was revoked in the meantime')
-    await this.#add(req, next, signIn)
+    await table.add({
+      sessionId: req.sessionID,
+      portal,
+      userId,
+      signIn,
+      ...parseUserAgent(req.get('user-agent')),
+      location: locations.locationOf(req),
+      expiresAt: new Date(next.since + limits.of(portal).absoluteMs),
+    })
     return next
   }
 
@@ -108,24 +116,5 @@ export class SessionRow {
     }
     // Not enumerable, so that it is not stored with the session's data.
     Object.defineProperty(session, name, { value, configurable: true, writable: true })
-  }
-
-  async #add(req: Request, { portal, userId, since }: SignInSession, signIn: NewSignIn | undefined) {
-    const { table, limits, locations } = this.#modules
-    await table.add({
-      sessionId: req.sessionID,
-      portal,
-      userId,
-      signedInVia: signIn && {
-        providerId: signIn.provider.id,
-        provider: signIn.provider.slug,
-        issuer: signIn.issuer,
-        subject: signIn.subject,
-      },
-      sid: signIn?.sid,
-      ...parseUserAgent(req.get('user-agent')),
-      location: locations.locationOf(req),
-      expiresAt: new Date(since + limits.of(portal).absoluteMs),
-    })
   }
 }

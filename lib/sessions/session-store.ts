@@ -4,8 +4,10 @@ import session, { MemoryStore, type SessionData, type Store } from 'express-sess
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { deriveKey } from '../shared/seal.ts'
 import { withTimeout } from '../shared/time.ts'
 import type { RedisCounter } from '../web/rate-limit.ts'
+import { cookieName } from '../web/sealed-cookie.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 const storeTimeoutMs = 2000
@@ -26,11 +28,6 @@ export async function withStoreTimeout<T>(result: Promise<T>): Promise<T> {
  */
 const persisted = new WeakSet<object>()
 
-function markPersisted<T extends object>(data: T): T {
-  persisted.add(data)
-  return data
-}
-
 /** Keeps sessions in this process, for development, with the same idle time as in Redis. */
 export class IdleMemoryStore extends MemoryStore {
   readonly #limits: LimitsByPortal
@@ -43,7 +40,9 @@ export class IdleMemoryStore extends MemoryStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    return markPersisted(super.createSession(req, data))
+    const session = super.createSession(req, data)
+    persisted.add(session)
+    return session
   }
 
   override get(sid: string, done: (error: unknown, data?: SessionData | null) => void): void {
@@ -56,23 +55,19 @@ export class IdleMemoryStore extends MemoryStore {
       if (done) setImmediate(done)
       return
     }
-    this.#renew(sid, data)
-    markPersisted(data)
+    this.#expiresAt.set(sid, Date.now() + this.#limits.storeTtl(data).ttlMs)
+    persisted.add(data)
     super.set(sid, data, done)
   }
 
   override touch(sid: string, data: SessionData, done?: () => void): void {
-    if (this.#expiresAt.has(sid)) this.#renew(sid, data)
+    if (this.#expiresAt.has(sid)) this.#expiresAt.set(sid, Date.now() + this.#limits.storeTtl(data).ttlMs)
     super.touch(sid, data, done)
   }
 
   override destroy(sid: string, done?: (error?: unknown) => void): void {
     this.#expiresAt.delete(sid)
     super.destroy(sid, done)
-  }
-
-  #renew(sid: string, data: SessionData): void {
-    this.#expiresAt.set(sid, Date.now() + this.#limits.storeTtl(data).ttlMs)
   }
 }
 
@@ -98,20 +93,13 @@ type Done = (error?: unknown, value?: unknown) => void
 const maxRememberedWrites = 20_000
 const prefix = 'portal-sso:session:'
 
-/** A client that overwrites existing keys only. */
-function overwriting(client: RedisLike): Pick<RedisLike, 'set' | 'del'> {
-  return {
-    set: (key, value, options) => client.set(key, value, { ...options, condition: 'XX' }),
-    del: (keys) => client.del(keys),
-  }
-}
-
 /**
  * connect-redis with a time limit. The client queues commands while Redis is down; a guarded page must then answer 503 instead of
  * hanging, and must not treat the user as signed out.
  */
 export class TimeLimitedRedisStore extends RedisStore {
   readonly #limits: LimitsByPortal
+  /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
   readonly #writtenAt = new LRUCache<string, number>({ max: maxRememberedWrites })
@@ -119,59 +107,62 @@ export class TimeLimitedRedisStore extends RedisStore {
   constructor(client: RedisLike, limits: LimitsByPortal) {
     const ttl = (data: SessionData) => Math.ceil(limits.storeTtl(data).ttlMs / 1000)
     super({ client, prefix, ttl })
-    this.#overwriting = new RedisStore({ client: overwriting(client), prefix, ttl })
+    const overwriting: Pick<RedisLike, 'set' | 'del'> = {
+      set: (key, value, options) => client.set(key, value, { ...options, condition: 'XX' }),
+      del: (keys) => client.del(keys),
+    }
+    this.#overwriting = new RedisStore({ client: overwriting, prefix, ttl })
     this.#limits = limits
   }
 
   override createSession(req: Request, data: SessionData) {
-    return markPersisted(super.createSession(req, data))
+    const session = super.createSession(req, data)
+    persisted.add(session)
+    return session
   }
 
-  override async get(sid: string, done?: Done): Promise<unknown> {
-    return await callbackify(super.get(sid), done)
+  override async get(sid: string, done?: Done): Promise<void> {
+    await callbackify(super.get(sid), done)
   }
 
-  override async set(sid: string, data: SessionData, done?: Done): Promise<unknown> {
+  override async set(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
     const set = persisted.has(data) ? this.#overwriting.set(sid, data) : super.set(sid, data)
     // Only after the write: one that failed must not suppress the next.
     const noted = set.then(() => {
-      markPersisted(data)
+      persisted.add(data)
       this.#writtenAt.set(sid, now)
     })
-    return await callbackify(noted, done)
+    await callbackify(noted, done)
   }
 
-  override async touch(sid: string, data: SessionData, done?: Done): Promise<unknown> {
+  override async touch(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
     if (now - (this.#writtenAt.get(sid) ?? 0) < this.#limits.storeTtl(data).renewAfterMs)
-      return await callbackify(Promise.resolve(), done)
+      return done?.()
     // Before the write, so that only one of many concurrent requests writes.
     this.#writtenAt.set(sid, now)
     const touched = super.touch(sid, data).catch((error: unknown) => {
       this.#writtenAt.delete(sid)
       throw error
     })
-    return await callbackify(touched, done)
+    await callbackify(touched, done)
   }
 
-  override async destroy(sid: string, done?: Done): Promise<unknown> {
+  override async destroy(sid: string, done?: Done): Promise<void> {
     this.#writtenAt.delete(sid)
-    return await callbackify(super.destroy(sid), done)
+    await callbackify(super.destroy(sid), done)
   }
 }
 
-async function callbackify(result: Promise<unknown>, done: Done | undefined): Promise<unknown> {
-  if (!done) return await withStoreTimeout(result)
+async function callbackify(result: Promise<unknown>, done: Done = () => {}): Promise<void> {
   let value: unknown
   try {
     value = await withStoreTimeout(result)
   } catch (error) {
-    done(error)
-    return undefined
+    return done(error)
   }
   done(undefined, value)
-  return undefined
 }
 
 /**
@@ -201,21 +192,20 @@ export function isBuiltInStore(store: Store): boolean {
   return store instanceof TimeLimitedRedisStore || store instanceof IdleMemoryStore
 }
 
-/** express-session with our cookie. */
-export function createCookieSession(options: {
-  store: Store
-  /** newest first */
-  secrets: string[]
-  cookieName: string
-  secure: boolean
-  /** how long the browser keeps the cookie; the server decides how long the session lasts */
-  maxAgeMs: number
-}): RequestHandler {
-  const { store, secrets, cookieName, secure, maxAgeMs } = options
+/**
+ * express-session with our cookie.
+ *
+ * @param options.secrets newest first
+ * @param options.maxAgeMs how long the browser keeps the cookie; the server decides how long the session lasts
+ */
+export function createCookieSession(
+  store: Store,
+  { secrets, secure, maxAgeMs }: { secrets: readonly string[]; secure: boolean; maxAgeMs: number },
+): RequestHandler {
   return session({
     store,
-    secret: secrets,
-    name: cookieName,
+    secret: secrets.map((secret) => Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url')),
+    name: cookieName('portal-sso', secure),
     resave: false,
     // Visitors who have not signed in must not fill the store.
     saveUninitialized: false,

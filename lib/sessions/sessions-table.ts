@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
+import type { Provider } from '../providers/provider.ts'
 import type { Seal } from '../shared/seal.ts'
-import type { Device } from './session-data.ts'
+import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 /**
@@ -28,9 +29,9 @@ export interface NewSession extends Device {
   portal: string
   userId: string
   /** absent when the host signed the user in by `req.login` */
-  signedInVia: { providerId: string; provider: string; issuer: string; subject: string } | undefined
-  /** the `sid` claim */
-  sid: string | undefined
+  signIn:
+    | (Pick<NewSignIn, 'issuer' | 'subject' | 'sid'> & { provider: Pick<Provider, 'id' | 'slug'> })
+    | undefined
   location: string | undefined
   expiresAt: Date
 }
@@ -76,24 +77,25 @@ export class SessionsTable {
     this.#limits = limits
   }
 
-  async add({ sessionId, portal, userId, signedInVia, sid, ...client }: NewSession): Promise<void> {
+  async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
     const id = sessionDigest(sessionId)
+    const now = new Date().toISOString()
     await this.#knex('sso_sessions').insert({
       id,
       portal,
       user_id: userId,
-      provider_id: signedInVia?.providerId ?? null,
-      provider: signedInVia?.provider ?? null,
-      issuer: signedInVia?.issuer ?? null,
-      subject: signedInVia?.subject ?? null,
-      sid: sid ?? null,
+      provider_id: signIn?.provider.id ?? null,
+      provider: signIn?.provider.slug ?? null,
+      issuer: signIn?.issuer ?? null,
+      subject: signIn?.subject ?? null,
+      sid: signIn?.sid ?? null,
       // Sealed, so that a copy of the database cannot be used to take over sessions.
       session: await this.#seal.close(sessionId, id),
       browser: client.browser ?? null,
       os: client.os ?? null,
       location: client.location ?? null,
-      created_at: now(),
-      last_seen_at: now(),
+      created_at: now,
+      last_seen_at: now,
       expires_at: client.expiresAt.toISOString(),
     })
   }
@@ -108,7 +110,7 @@ export class SessionsTable {
 
   /** Sets the time of the last request. It does not bring back a revoked session. */
   async renew(sessionId: string): Promise<void> {
-    await this.#matching({ sessionId }).update({ last_seen_at: now() })
+    await this.#matching({ sessionId }).update({ last_seen_at: new Date().toISOString() })
   }
 
   /**
@@ -124,16 +126,17 @@ export class SessionsTable {
 
   /** Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists. */
   async list(match: SessionMatch, limit = 1000): Promise<SessionInfo[]> {
-    const rows: Row[] = await this.#valid(match).select(columns).orderBy('created_at', 'desc').limit(limit)
-    return rows.map((row) => ({
-      id: row.id,
-      userId: row.user_id,
-      provider: row.provider ?? undefined,
-      browser: row.browser ?? undefined,
-      os: row.os ?? undefined,
-      location: row.location ?? undefined,
-      startedAt: row.created_at,
-      lastSeenAt: row.last_seen_at,
+    const rows: ListedRow[] = await this.#valid(match)
+      .select('id', 'provider', 'browser', 'os', 'location')
+      .select({ userId: 'user_id', startedAt: 'created_at', lastSeenAt: 'last_seen_at' })
+      .orderBy('created_at', 'desc')
+      .limit(limit)
+    return rows.map(({ provider, browser, os, location, ...row }) => ({
+      ...row,
+      provider: provider ?? undefined,
+      browser: browser ?? undefined,
+      os: os ?? undefined,
+      location: location ?? undefined,
     }))
   }
 
@@ -155,7 +158,13 @@ export class SessionsTable {
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted === 0) continue
-      yield await Promise.all(rows.map((row) => this.#open(row)))
+      yield await Promise.all(
+        rows.map(async ({ id, session, user_id, last_seen_at, portal }) => ({
+          sessionId: (await this.#seal.open(session, id)) as string | undefined,
+          userId: user_id,
+          wasValid: last_seen_at > this.#idleSince(portal),
+        })),
+      )
     }
   }
 
@@ -164,18 +173,13 @@ export class SessionsTable {
     return await this.#matching(match, on).delete()
   }
 
-  async #open({ id, session, user_id, last_seen_at, portal }: SealedRow): Promise<RemovedSession> {
-    const sessionId = (await this.#seal.open(session, id)) as string | undefined
-    return { sessionId, userId: user_id, wasValid: last_seen_at > this.#idleSince(portal) }
-  }
-
   #valid(match: SessionMatch): Knex.QueryBuilder {
     const portal = 'portal' in match ? match.portal : undefined
     return this.#matching(match).where('last_seen_at', '>', this.#idleSince(portal))
   }
 
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
-    const query = on('sso_sessions').where('expires_at', '>', now())
+    const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
     if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
     const { except, provider, sid, id, userId, ...rest } = { ...noFilter, ...match }
     const columnsToMatch = { id, user_id: userId, provider, ...rest }
@@ -196,10 +200,6 @@ export class SessionsTable {
   }
 }
 
-function now(): string {
-  return new Date(Date.now()).toISOString()
-}
-
 /** A digest in base64url. Other input never reaches the database. */
 export const sessionDigestPattern = /^[\w-]{43}$/
 
@@ -208,21 +208,9 @@ export function sessionDigest(sessionId: string): string {
   return createHash('sha256').update(sessionId).digest('base64url')
 }
 
-type Column = 'id' | 'user_id' | 'created_at' | 'last_seen_at'
-type Optional = 'provider' | 'browser' | 'os' | 'location'
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
-type Row = Record<Column, string> & Record<Optional, string | null>
-
-const columns: (keyof Row)[] = [
-  'id',
-  'user_id',
-  'provider',
-  'browser',
-  'os',
-  'location',
-  'created_at',
-  'last_seen_at',
-]
+type ListedRow = Record<'id' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
+  Record<'provider' | 'browser' | 'os' | 'location', string | null>
 
 /** Lets TypeScript read these fields of any kind of match. */
 const noFilter: { [name in 'except' | 'provider' | 'sid' | 'id' | 'userId']?: string | undefined } = {}

@@ -6,11 +6,10 @@ import { type LogInOptions, Passport } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { deriveKey, type Seal } from '../shared/seal.ts'
+import type { Seal } from '../shared/seal.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { PortalResolver } from '../web/request.ts'
-import { cookieName } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import { LogoutTokensTable } from './logout-tokens-table.ts'
 import { knownStores, Revocation, type RevokedSessions } from './revocation.ts'
@@ -124,18 +123,10 @@ export class Sessions {
 
   /** express-session with our store and cookie. */
   cookieSession(): RequestHandler {
-    const { secure } = this.#core
     const store = this.#redisStore ?? createSessionStore(this.#core, this.#limits, undefined)
     this.#stores.set(store, true)
-    return createCookieSession({
-      store,
-      maxAgeMs: this.#limits.longestMs,
-      secrets: this.#secrets.map((secret) =>
-        Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url'),
-      ),
-      cookieName: cookieName('portal-sso', secure),
-      secure,
-    })
+    const { secure } = this.#core
+    return createCookieSession(store, { secrets: this.#secrets, secure, maxAgeMs: this.#limits.longestMs })
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
@@ -145,7 +136,7 @@ export class Sessions {
     if (!req.session) throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
-    const signInSession = readSignInSession(req)
+    const signInSession = readSignInSession(req.session)
     // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
     if (signInSession) {
       this.#row.trackHostSessionChanges(req)
@@ -157,7 +148,7 @@ export class Sessions {
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
-    const signInSession = readSignInSession(req)
+    const signInSession = readSignInSession(req.session)
     // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
     if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
       req.user = undefined
@@ -172,7 +163,7 @@ export class Sessions {
     this.#signIns.set(req, signIn)
     await this.#bindPassport(req, req.res as Response)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
-    const keepSessionInfo = readSignInSession(req) !== undefined && isSameUser(req.user, signIn.user)
+    const keepSessionInfo = readSignInSession(req.session) !== undefined && isSameUser(req.user, signIn.user)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
       await promisify<User, LogInOptions>(req.login.bind(req))(signIn.user, {
@@ -191,7 +182,7 @@ export class Sessions {
 
   /** Signs the user of this request out here. */
   async end(req: Request): Promise<EndedSession | undefined> {
-    const signInSession = readSignInSession(req)
+    const signInSession = readSignInSession(req.session)
     const { sessionID } = req
     await this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
@@ -219,11 +210,11 @@ export class Sessions {
 
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
-    return signedInViaOf(readSignInSession(req))
+    return signedInViaOf(readSignInSession(req.session))
   }
 
   authentication(req: Request): Authentication | undefined {
-    const signInSession = readSignInSession(req)
+    const signInSession = readSignInSession(req.session)
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
   }
 

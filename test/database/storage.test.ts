@@ -485,13 +485,12 @@ describe.each(databases)('on %s', (_name, fresh) => {
         sessionId,
         portal,
         userId: 'user',
-        signedInVia: {
-          providerId: 'provider',
-          provider: 'acme',
+        signIn: {
+          provider: { id: 'provider', slug: 'acme' },
           issuer: 'https://id.acme.example',
           subject: 'ada',
+          sid: 'sid-at-provider',
         },
-        sid: 'sid-at-provider',
         browser: 'Firefox',
         os: 'Windows',
         location: '203.0.113.0/24',
@@ -593,7 +592,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
 
       it('removes only the matching session', async () => {
         await table().add(session(`${portal}-one`))
-        await table().add({ ...session(`${portal}-two`), sid: undefined })
+        await table().add({ ...session(`${portal}-two`), signIn: undefined })
         expect(await idsOf({ sessionId: `${portal}-one` })).toEqual([`${portal}-one`])
         expect(await idsOf({ sessionId: 'unknown session' })).toEqual([])
         const left = await rows()
