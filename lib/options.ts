@@ -113,7 +113,7 @@ export interface Settings {
   migrate: boolean
   redis: RedisLike | undefined
   users: UserDirectory | undefined
-  portal: (req: Request) => string
+  portal: ((req: Request) => string) | undefined
   mountPath: string
   homePath: string
   registration: RegistrationPolicy
@@ -177,9 +177,7 @@ const schema = z.strictObject({
     'a connected client of the package `redis`',
   ).optional(),
   users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
-  portal: functionSchema<(req: Request) => string>('(req) => name of the portal').default(
-    () => () => 'default',
-  ),
+  portal: functionSchema<(req: Request) => string>('(req) => name of the portal').optional(),
   mountPath: localPath.transform((path) => path.replace(/(?<=.)\/$/, '')).default('/'),
   homePath: localPath.default('/'),
   registration: z
@@ -358,6 +356,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
     session: { ...settings.session, location: settings.session.location },
     redis: settings.redis,
     users: settings.users,
+    portal: settings.portal,
     registrationTerms: settings.registrationTerms,
     viewsDir: settings.viewsDir,
     mailer: settings.mailer,

@@ -55,9 +55,21 @@ export class EventLog {
   /** Never throws: a failure to write or emit an event must not undo the action. */
   async record(event: PortalEvent): Promise<void> {
     const sanitized = this.#sanitize(event)
-    const { kind } = sanitized
+    const { portal, kind, clientAddress, userId, provider, reference, actor, detail } = sanitized
     try {
-      await withTimeout(writeTimeoutMs, this.#insert(sanitized))
+      const inserted = this.#knex('sso_events').insert({
+        id: randomUUID(),
+        portal,
+        at: new Date().toISOString(),
+        kind,
+        user_id: userId ?? null,
+        provider: provider ?? null,
+        reference: reference ?? null,
+        actor: actor ?? null,
+        detail: JSON.stringify(detail ?? {}),
+        client_address: clientAddress ?? null,
+      })
+      await withTimeout(writeTimeoutMs, inserted)
     } catch (error) {
       this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')
     }
@@ -73,30 +85,14 @@ export class EventLog {
     return this.#prefixLength && clientNetwork(clientAddress, this.#prefixLength)
   }
 
-  #sanitize(event: PortalEvent): PortalEvent {
+  #sanitize(event: PortalEvent): Columns {
     const { clientAddress, detail, ...rest } = event as Columns
     const address = this.addressOf(clientAddress)
     return {
       ...sanitizeTexts(rest, maxFieldLength),
       ...(detail && { detail: sanitizeTexts(detail, maxDetailLength) }),
       ...(address && { clientAddress: address }),
-    } as PortalEvent
-  }
-
-  async #insert(event: PortalEvent): Promise<void> {
-    const { portal, kind, clientAddress, userId, provider, reference, actor, detail } = event as Columns
-    await this.#knex('sso_events').insert({
-      id: randomUUID(),
-      portal,
-      at: new Date().toISOString(),
-      kind,
-      user_id: userId ?? null,
-      provider: provider ?? null,
-      reference: reference ?? null,
-      actor: actor ?? null,
-      detail: JSON.stringify(detail ?? {}),
-      client_address: clientAddress ?? null,
-    })
+    }
   }
 
   #logListenerError(kind: unknown, error: unknown): void {
@@ -116,11 +112,9 @@ interface Columns {
   detail?: object | undefined
 }
 
-function sanitizeTexts(fields: object, maxLength: number): object {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? sanitizeText(value, maxLength) : value,
-    ]),
-  )
+function sanitizeTexts<T extends object>(fields: T, maxLength: number): T {
+  const sanitized: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(fields))
+    sanitized[name] = typeof value === 'string' ? sanitizeText(value, maxLength) : value
+  return sanitized as T
 }

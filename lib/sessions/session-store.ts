@@ -138,8 +138,7 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    if (now - (this.#writtenAt.get(sid) ?? 0) < this.#limits.storeTtl(data).renewAfterMs)
-      return done?.()
+    if (now - (this.#writtenAt.get(sid) ?? 0) < this.#limits.storeTtl(data).renewAfterMs) return done?.()
     // Before the write, so that only one of many concurrent requests writes.
     this.#writtenAt.set(sid, now)
     const touched = super.touch(sid, data).catch((error: unknown) => {

@@ -10,7 +10,7 @@ export function normaliseEmail(text: unknown): string | undefined {
   if (typeof text !== 'string' || text.length > 1000) return undefined
   const trimmed = text.trim()
   const at = trimmed.lastIndexOf('@')
-  const local = lowerAscii(trimmed.slice(0, at))
+  const local = trimmed.slice(0, at).replace(/[A-Z]/g, (letter) => letter.toLowerCase())
   const domain = asciiDomain(trimmed.slice(at + 1))
   if (at < 1 || domain === undefined) return undefined
   // No quoted local parts or comments: one mailbox would have two spellings. No invisible characters: an administrator would
@@ -25,14 +25,12 @@ export function domainOf(email: string): string {
   return email.slice(email.lastIndexOf('@') + 1)
 }
 
-function lowerAscii(text: string): string {
-  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
-}
+const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+const domainPattern = new RegExp(`^${label}(?:\\.${label})*$`)
 
 function asciiDomain(text: string): string | undefined {
   // domainToASCII parses a URL's host, so characters that no host name has must not reach it.
   if (!/^[\p{L}\p{M}\p{N}.-]+$/u.test(text)) return undefined
-  const ascii = /^\p{ASCII}*$/u.test(text) ? lowerAscii(text) : domainToASCII(text)
-  const labels = ascii.split('.')
-  return labels.every((label) => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(label)) ? ascii : undefined
+  const ascii = /^\p{ASCII}*$/u.test(text) ? text.toLowerCase() : domainToASCII(text)
+  return domainPattern.test(ascii) ? ascii : undefined
 }

@@ -33,11 +33,9 @@ export class UsersTable implements UserDirectory {
     { issuer, subject }: Subject,
   ): Promise<{ userId: string; user: User | undefined } | undefined> {
     const row: (Row & { userId: string }) | undefined = await this.#knex({ linked: 'sso_identities' })
-      .leftJoin({ found: 'sso_users' }, (join) =>
-        join.on('found.id', 'linked.user_id').andOn('found.portal', 'linked.portal'),
-      )
+      .leftJoin({ found: 'sso_users' }, { 'found.id': 'linked.user_id', 'found.portal': 'linked.portal' })
       .where({ 'linked.portal': portal, 'linked.issuer': issuer, 'linked.subject': subject })
-      .select({ userId: 'linked.user_id' }, ...columns.map((column) => `found.${column}`))
+      .select({ userId: 'linked.user_id' }, 'found.id', 'found.email', 'found.name', 'found.active')
       .first()
     return row && { userId: row.userId, user: row.id === null ? undefined : fromRow(row) }
   }

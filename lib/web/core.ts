@@ -22,7 +22,7 @@ export interface CoreOptions {
   baseUrl: string | Readonly<Record<string, string>>
   mountPath: string
   homePath: string
-  portal: (req: Request) => string
+  portal: ((req: Request) => string) | undefined
   secure: boolean
   /** at least one, newest first */
   secrets: readonly string[]

@@ -2,6 +2,8 @@ import type { Request } from 'express'
 import ipaddr from 'ipaddr.js'
 import { PortalSsoError } from '../shared/errors.ts'
 
+const maxPrefix = { ipv4: 32, ipv6: 128 }
+
 /**
  * The network of a client's address, such as `203.0.113.0/24`. With `trust proxy` the address comes from a header, and some
  * proxies append the port (Azure Application Gateway). Without parsing it, all their users would share one rate limit.
@@ -16,12 +18,11 @@ export function clientNetwork(
   const address = client?.replace(/^\[([^\]]+)\](?::\d+)?$|^([\d.]+):\d+$/, '$1$2')
   if (address === undefined || !ipaddr.isValid(address)) return undefined
   const parsed = ipaddr.process(address)
-  const prefix = bits[parsed.kind()]
-  const bytes = parsed
-    .toByteArray()
-    .map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - at * 8))))
-  const network = ipaddr.fromByteArray(bytes).toString()
-  return prefix === bytes.length * 8 ? network : `${network}/${prefix}`
+  const kind = parsed.kind()
+  const prefix = bits[kind]
+  const { IPv4, IPv6 } = ipaddr
+  const network = (kind === 'ipv4' ? IPv4 : IPv6).networkAddressFromCIDR(`${parsed.toString()}/${prefix}`)
+  return prefix === maxPrefix[kind] ? network.toString() : `${network.toString()}/${prefix}`
 }
 
 /** @returns the name of the portal that a request is for */
@@ -35,11 +36,11 @@ export const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
  * spelling (`PORTAL.example.com`) to reach a "portal" without providers, in which the classic login is open.
  */
 export function createPortalResolver(
-  portal: (req: Request) => string,
+  portal: ((req: Request) => string) | undefined,
   baseUrl: string | Readonly<Record<string, string>>,
 ): PortalResolver {
   return (req) => {
-    const name: unknown = portal(req)
+    const name: unknown = portal ? portal(req) : 'default'
     const isName = typeof name === 'string' && portalName.test(name)
     if (isName && (typeof baseUrl === 'string' || Object.hasOwn(baseUrl, name))) return name
     throw new PortalSsoError(
