@@ -103,36 +103,6 @@ export interface SessionOptions extends SessionLimits {
   location?: ((req: Request) => string | undefined) | undefined
 }
 
-/** The options, checked, with every default filled in. */
-export interface Settings {
-  baseUrl: string | Record<string, string>
-  /** every portal's origin is https */
-  secure: boolean
-  secrets: [string, ...string[]]
-  database: Knex | Knex.Config | string
-  migrate: boolean
-  redis: RedisLike | undefined
-  users: UserDirectory | undefined
-  portal: ((req: Request) => string) | undefined
-  mountPath: string
-  homePath: string
-  registration: RegistrationPolicy
-  registrationFields: RegistrationField[]
-  registrationTerms: string | undefined
-  session: SessionOptions
-  branding: Branding
-  viewsDir: string | undefined
-  allowsClassic: (req: Request) => boolean
-  mailer: Mailer | undefined
-  mailFrom: string | undefined
-  adminMail: string[]
-  secretReferences: SecretReferenceOptions
-  outbound: OutboundSettings
-  rateLimits: RateLimits | false
-  events: EventSettings
-  logger: Logger
-}
-
 const functionSchema = <T>(what: string) =>
   z.custom<T>((value) => typeof value === 'function', `give a function: ${what}`)
 const objectWith = <T>(methods: string[], what: string) =>
@@ -283,6 +253,18 @@ const schema = z.strictObject({
   ),
 })
 
+type CheckedOptions = Required<z.output<typeof schema>>
+
+/** The options, checked, with every default filled in. */
+export interface Settings extends Omit<CheckedOptions, 'secret' | 'adminMail' | 'classicLogin'> {
+  /** every portal's origin is https */
+  secure: boolean
+  /** newest first */
+  secrets: [string, ...string[]]
+  adminMail: string[]
+  allowsClassic: (req: Request) => boolean
+}
+
 const kinds: Record<string, string> = { array: 'an array', int: 'a whole number', object: 'an object' }
 
 /** Message for schema rules that have none of their own. Never quotes a value, which may be a secret. */
@@ -328,7 +310,8 @@ export function readOptions(options: PortalSsoOptions): Settings {
     )
     throw new ConfigurationError(`createPortalSso: ${sentences.join('; ')}`)
   }
-  const { secret: secrets, classicLogin, ...settings } = result.data
+  // Reading an omitted option gives `undefined`, as the type says.
+  const { secret: secrets, classicLogin, ...settings } = result.data as CheckedOptions
   const adminMail = settings.adminMail === undefined ? [] : [settings.adminMail].flat()
   if (adminMail.length > 0 && !settings.mailer)
     throw new ConfigurationError('createPortalSso: adminMail: requires the option `mailer`')
@@ -353,14 +336,6 @@ export function readOptions(options: PortalSsoOptions): Settings {
       ...settings.outbound,
       allowedAddresses: [...settings.outbound.allowedAddresses, ...(onLoopback ? loopback : [])],
     },
-    session: { ...settings.session, location: settings.session.location },
-    redis: settings.redis,
-    users: settings.users,
-    portal: settings.portal,
-    registrationTerms: settings.registrationTerms,
-    viewsDir: settings.viewsDir,
-    mailer: settings.mailer,
-    mailFrom: settings.mailFrom,
     adminMail,
     secure,
     secrets: [secrets].flat() as [string, ...string[]],

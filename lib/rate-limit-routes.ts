@@ -16,14 +16,10 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   const { form, rateLimits } = modules
   const routes = Router()
   if (!rateLimits) return routes
-  const perClient = (name: keyof RateLimits) =>
-    limitRequests(modules, { name, maxRequests: rateLimits[name], windowSeconds: 60 }, clientKey)
+  const perClient = (name: keyof RateLimits) => limitClients(modules, rateLimits, name)
   // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
-  const perAttempt = limitRequests(
-    modules,
-    { name: 'attempt', maxRequests: 10, windowSeconds: 600 },
-    attemptKey,
-  )
+  const attempts: Limit = { name: 'attempt', maxRequests: 10, windowSeconds: 600 }
+  const perAttempt = limitRequests(modules, attempts, attemptKey)
   const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
@@ -50,12 +46,11 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
 /** Limits refusals of the host's own login page: each of them costs a row. */
 export function limitRefusals(modules: RateLimitModules): RequestHandler {
   const { rateLimits } = modules
-  if (!rateLimits) return (_req, _res, next) => next()
-  return limitRequests(
-    modules,
-    { name: 'start', maxRequests: rateLimits.start, windowSeconds: 60 },
-    clientKey,
-  )
+  return rateLimits ? limitClients(modules, rateLimits, 'start') : (_req, _res, next) => next()
+}
+
+function limitClients(modules: RateLimitModules, limits: RateLimits, name: keyof RateLimits): RequestHandler {
+  return limitRequests(modules, { name, maxRequests: limits[name], windowSeconds: 60 }, clientKey)
 }
 
 /** @param keyOf requests without a key are not counted */

@@ -61,31 +61,9 @@ export interface Activity {
   consentMissingAt: string | undefined
 }
 
-interface Row {
-  id: string
-  at: string
-  kind: EventKind
-  portal: string
-  user_id: string | null
-  provider: string | null
-  reference: string | null
-  actor: string | null
-  client_address: string | null
-  detail: string
-}
-
-const columns: (keyof Row)[] = [
-  'id',
-  'at',
-  'kind',
-  'portal',
-  'user_id',
-  'provider',
-  'reference',
-  'actor',
-  'client_address',
-  'detail',
-]
+type OptionalField = 'userId' | 'provider' | 'reference' | 'actor' | 'clientAddress'
+type Row = Omit<StoredEvent, OptionalField | 'detail'> &
+  Record<OptionalField, string | null> & { detail: string }
 
 const defaultPageSize = 50
 const maxPageSize = 1000
@@ -128,7 +106,8 @@ export class EventHistory {
     if (Object.values(where).some((value) => String(value).includes('\0')))
       return { events: [], next: undefined }
     const query = this.#knex('sso_events')
-      .select(columns)
+      .select('id', 'at', 'kind', 'portal', 'provider', 'reference', 'actor', 'detail')
+      .select({ userId: 'user_id', clientAddress: 'client_address' })
       .where({ ...where, portal })
       .orderBy([
         { column: 'at', order: 'desc' },
@@ -196,7 +175,16 @@ export class EventHistory {
           [portal],
         ),
       )
-    return new Map(rows.map((row) => [row.slug, activityOf(row)]))
+    return new Map(
+      rows.map(({ slug, last_sign_in, sign_ins, consent_missing_at }) => [
+        slug,
+        {
+          lastSignInAt: last_sign_in ?? undefined,
+          signIns: Number(sign_ins),
+          consentMissingAt: consent_missing_at ?? undefined,
+        },
+      ]),
+    )
   }
 }
 
@@ -217,26 +205,15 @@ function newest(kind: string): string {
   return `select at, detail from sso_events where ${ofProvider(kind)} order by at desc limit ${maxSearchedEvents}`
 }
 
-function activityOf({ last_sign_in, sign_ins, consent_missing_at }: ActivityRow): Activity {
+function fromRow({ userId, provider, reference, actor, clientAddress, detail, ...row }: Row): StoredEvent {
   return {
-    lastSignInAt: last_sign_in ?? undefined,
-    signIns: Number(sign_ins),
-    consentMissingAt: consent_missing_at ?? undefined,
-  }
-}
-
-function fromRow(row: Row): StoredEvent {
-  return {
-    id: row.id,
-    at: row.at,
-    kind: row.kind,
-    portal: row.portal,
-    userId: row.user_id ?? undefined,
-    provider: row.provider ?? undefined,
-    reference: row.reference ?? undefined,
-    actor: row.actor ?? undefined,
-    clientAddress: row.client_address ?? undefined,
-    detail: JSON.parse(row.detail) as Record<string, unknown>,
+    ...row,
+    userId: userId ?? undefined,
+    provider: provider ?? undefined,
+    reference: reference ?? undefined,
+    actor: actor ?? undefined,
+    clientAddress: clientAddress ?? undefined,
+    detail: JSON.parse(detail) as Record<string, unknown>,
   }
 }
 

@@ -1,25 +1,15 @@
-import type { RequestHandler } from 'express'
 import type { Knex } from 'knex'
-import { type Core, type CoreOptions, createCore } from './core.ts'
+import { type CoreOptions, createCore } from './core.ts'
 import { refuseCrossSitePosts } from './csrf.ts'
 import { Pages, type PagesOptions } from './pages.ts'
 import { RateLimiter, type RedisCounter } from './rate-limit.ts'
 import { StateCookie } from './sealed-cookie.ts'
 
-/** The modules of this folder. */
-export interface WebModules {
-  core: Core
-  pages: Pages
-  rateLimiter: RateLimiter
-  consentState: StateCookie
-  logoutState: StateCookie
-  refuseCrossSitePosts: RequestHandler
-}
-
+/** Builds the modules of this folder. */
 export function createWebModules(
   options: CoreOptions & PagesOptions & { redis: RedisCounter | undefined },
   knex: Knex,
-): WebModules {
+) {
   const core = createCore(options, knex)
   return {
     core,
