@@ -46,7 +46,7 @@ export class AccountPage {
     const providers = await providersTable.list(portal)
     const nameOf = (slug: string | undefined) =>
       providers.find((provider) => provider.slug === slug)?.displayName ?? slug
-    const listed = await sessions.list({ portal, userId }, maxListedSessions)
+    const listed = await sessions.table.list({ portal, userId }, maxListedSessions)
     const linked = await methods.list(portal, userId)
 
     await pages.show(req, res, 'account', {

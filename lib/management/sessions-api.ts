@@ -29,13 +29,13 @@ export class SessionsApi {
    */
   async list(filter: SessionFilter, options: ActOptions = {}): Promise<SessionInfo[]> {
     const { portal } = resolveActOptions(options, this.#portal)
-    return await this.#context.sessions.list(await this.#matching(readFilter(filter), portal))
+    return await this.#context.sessions.table.list(await this.#matching(readFilter(filter), portal))
   }
 
   /** Counts the valid sessions. @throws ManagementError as `list` */
   async count(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
     const { portal } = resolveActOptions(options, this.#portal)
-    return await this.#context.sessions.count(await this.#matching(readFilter(filter), portal))
+    return await this.#context.sessions.table.count(await this.#matching(readFilter(filter), portal))
   }
 
   /**
@@ -83,7 +83,7 @@ export class SessionsApi {
     const match = { portal, provider }
     if (
       !(await this.#context.providersTable.find(portal, provider)) &&
-      (await this.#context.sessions.count(match)) === 0
+      (await this.#context.sessions.table.count(match)) === 0
     )
       throw new ManagementError(
         'not_found',

@@ -22,23 +22,19 @@ export const revocationTimeoutMs = 1000
 /** user id → number of revoked sessions, without those whose idle time had already expired */
 export type RevokedSessions = ReadonlyMap<string, number>
 
+interface RevocationModules {
+  logger: Logger
+  table: SessionsTable
+  validity: SessionValidity
+  stores: KnownStores
+}
+
 /** Revokes sessions on every instance and in every store. */
 export class Revocation {
-  readonly #logger: Logger
-  readonly #table: SessionsTable
-  readonly #validity: SessionValidity
-  readonly #stores: KnownStores
+  readonly #modules: RevocationModules
 
-  constructor(
-    core: { logger: Logger },
-    table: SessionsTable,
-    validity: SessionValidity,
-    stores: KnownStores,
-  ) {
-    this.#logger = core.logger
-    this.#table = table
-    this.#validity = validity
-    this.#stores = stores
+  constructor(modules: RevocationModules) {
+    this.#modules = modules
   }
 
   /**
@@ -46,12 +42,16 @@ export class Revocation {
    * flight writes back. A store that is down or unknown here only keeps a worthless session until it expires.
    */
   async revoke(match: SessionMatch): Promise<RevokedSessions> {
+    const { table, validity } = this.#modules
     const revoked = new Map<string, number>()
-    for await (const sessions of this.#table.remove(match)) {
-      for (const { userId, wasValid } of sessions)
+    for await (const sessions of table.remove(match)) {
+      const sessionIds: string[] = []
+      for (const { sessionId, userId, wasValid } of sessions) {
         if (wasValid) revoked.set(userId, (revoked.get(userId) ?? 0) + 1)
-      const sessionIds = sessions.flatMap(({ sessionId }) => sessionId ?? [])
-      for (const sessionId of sessionIds) this.#validity.invalidate(sessionId)
+        if (sessionId === undefined) continue
+        sessionIds.push(sessionId)
+        validity.invalidate(sessionId)
+      }
       await this.#destroyInStores(sessionIds)
     }
     return revoked
@@ -63,18 +63,15 @@ export class Revocation {
   }
 
   async #destroyInStores(sessionIds: readonly string[]): Promise<void> {
+    const { logger, stores } = this.#modules
     const destroyed = sessionIds.flatMap((sessionId) =>
-      [...this.#stores.keys()].map((store) => destroy(store, sessionId)),
+      [...stores.keys()].map((store) => withStoreTimeout(promisify(store.destroy.bind(store))(sessionId))),
     )
-    const failed = (await Promise.allSettled(destroyed)).find(({ status }) => status === 'rejected')
+    const failed = (await Promise.allSettled(destroyed)).find((result) => result.status === 'rejected')
     if (failed)
-      this.#logger.warn(
-        { cause: describeError((failed as PromiseRejectedResult).reason) },
+      logger.warn(
+        { cause: describeError(failed.reason) },
         'revoked sessions could not be removed from their store; they admit nobody',
       )
   }
-}
-
-async function destroy(store: Store, sessionId: string): Promise<void> {
-  await withStoreTimeout(promisify(store.destroy.bind(store))(sessionId))
 }

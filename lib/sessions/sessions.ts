@@ -26,7 +26,7 @@ import { LimitsByPortal, type PartialLimits, type SessionLimits } from './sessio
 import { SessionRow } from './session-row.ts'
 import { createCookieSession, createSessionStore, type RedisLike } from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'
-import { type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
+import { type SessionMatch, SessionsTable } from './sessions-table.ts'
 
 /** When and how the user of a session last authenticated. */
 export interface Authentication {
@@ -73,11 +73,11 @@ export class Sessions {
   readonly passport = new Passport()
   readonly table: SessionsTable
   readonly logoutTokens: LogoutTokensTable
+  readonly locations: LocationResolver
   readonly #core: SessionsCore
   readonly #users: UserCache
   readonly #secrets: readonly string[]
   readonly #limits: LimitsByPortal
-  readonly #locations: LocationResolver
   readonly #validity: SessionValidity
   readonly #stores = knownStores()
   readonly #redisStore: Store | undefined
@@ -94,23 +94,23 @@ export class Sessions {
     events: Pick<EventLog, 'addressOf'>,
     { session, redis, secrets }: SessionsSettings,
   ) {
+    const { logger } = core
+    const limits = new LimitsByPortal(session, session.portals)
+    const table = new SessionsTable(core.knex, core.seal('session-index'), limits)
+    const validity = new SessionValidity(core, table, limits, session.userCacheSeconds * 1000)
+    const locations = new LocationResolver(core, events, session.location)
     this.#core = core
     this.#users = users
     this.#secrets = secrets
-    this.#limits = new LimitsByPortal(session, session.portals)
-    this.#locations = new LocationResolver(core, events, session.location)
-    this.table = new SessionsTable(core.knex, core.seal('session-index'), this.#limits)
+    this.#limits = limits
+    this.#validity = validity
+    this.table = table
+    this.locations = locations
     this.logoutTokens = new LogoutTokensTable(core.knex)
-    this.#validity = new SessionValidity(core, this.table, this.#limits, session.userCacheSeconds * 1000)
-    this.#revocation = new Revocation(core, this.table, this.#validity, this.#stores)
-    this.#row = new SessionRow(core, {
-      table: this.table,
-      validity: this.#validity,
-      revocation: this.#revocation,
-      limits: this.#limits,
-      locations: this.#locations,
-    })
-    this.#redisStore = redis && createSessionStore(core, this.#limits, redis)
+    const revocation = new Revocation({ logger, table, validity, stores: this.#stores })
+    this.#revocation = revocation
+    this.#row = new SessionRow(core, { table, validity, revocation, limits, locations })
+    this.#redisStore = redis && createSessionStore(core, limits, redis)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
     if (this.#redisStore) this.#stores.set(this.#redisStore, true)
     // Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login.
@@ -200,14 +200,6 @@ export class Sessions {
     return await this.#revocation.revoke(match)
   }
 
-  async list(match: SessionMatch, limit?: number): Promise<SessionInfo[]> {
-    return await this.table.list(match, limit)
-  }
-
-  async count(match: SessionMatch): Promise<number> {
-    return await this.table.count(match)
-  }
-
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
     return signedInViaOf(readSignInSession(req.session))
@@ -216,10 +208,6 @@ export class Sessions {
   authentication(req: Request): Authentication | undefined {
     const signInSession = readSignInSession(req.session)
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
-  }
-
-  locationOf(req: Request): string | undefined {
-    return this.#locations.locationOf(req)
   }
 
   /** @returns `undefined` if the session is of another portal, expired or revoked, or its user is deleted or inactive */

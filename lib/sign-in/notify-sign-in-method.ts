@@ -48,7 +48,7 @@ export class SignInMethodNotifications {
       provider: displayName,
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
-      location: sessions.locationOf(req),
+      location: sessions.locations.locationOf(req),
       href: urls.origin(portal) + urls.path('/account/security'),
     }).catch((error: unknown) =>
       logger.error(
