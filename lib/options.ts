@@ -168,8 +168,14 @@ const schema = z.strictObject({
       }),
     )
     .max(20)
-    .refine(haveOptions, 'a select needs `options`')
-    .refine(haveOwnNames, 'two fields have the same name')
+    .refine(
+      (fields) => fields.every(({ type, options }) => type !== 'select' || (options?.length ?? 0) > 0),
+      'a select needs `options`',
+    )
+    .refine(
+      (fields) => new Set(fields.map(({ name }) => name)).size === fields.length,
+      'two fields have the same name',
+    )
     .default([]),
   registrationTerms: z.string().min(1).optional(),
   session: z
@@ -287,14 +293,6 @@ function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
     default:
       return undefined
   }
-}
-
-function haveOptions(fields: readonly RegistrationField[]): boolean {
-  return fields.every(({ type, options }) => type !== 'select' || (options?.length ?? 0) > 0)
-}
-
-function haveOwnNames(fields: readonly RegistrationField[]): boolean {
-  return new Set(fields.map(({ name }) => name)).size === fields.length
 }
 
 function isFolder(path: string): boolean {

@@ -1,4 +1,5 @@
 import type { SessionData } from 'express-session'
+import { HOUR, MINUTE } from '../shared/time.ts'
 import { readSignInSession } from './session-data.ts'
 
 /** How long a session lasts. */
@@ -27,23 +28,24 @@ export interface LimitsMs {
 export class LimitsByPortal {
   /** no session of any portal lasts longer */
   readonly longestMs: number
-  readonly #common: SessionLimits
-  readonly #portals: Readonly<Record<string, PartialLimits>>
+  readonly #common: LimitsMs
+  readonly #byPortal = new Map<string | undefined, LimitsMs>()
 
   constructor(common: SessionLimits, portals: Readonly<Record<string, PartialLimits>>) {
-    this.#common = common
-    this.#portals = portals
-    const hours = Object.values(portals).map(({ absoluteHours }) => absoluteHours ?? common.absoluteHours)
-    this.longestMs = Math.max(common.absoluteHours, ...hours) * 3_600_000
+    const { idleMinutes, absoluteHours } = common
+    this.#common = inMilliseconds(idleMinutes, absoluteHours)
+    for (const [portal, own] of Object.entries(portals))
+      this.#byPortal.set(
+        portal,
+        inMilliseconds(own.idleMinutes ?? idleMinutes, own.absoluteHours ?? absoluteHours),
+      )
+    const all = [this.#common, ...this.#byPortal.values()]
+    this.longestMs = Math.max(...all.map(({ absoluteMs }) => absoluteMs))
   }
 
   /** @param portal `undefined`: of a visitor who has not signed in */
   of(portal: string | undefined): LimitsMs {
-    const own =
-      portal !== undefined && Object.hasOwn(this.#portals, portal) ? this.#portals[portal] : undefined
-    const idleMs = (own?.idleMinutes ?? this.#common.idleMinutes) * 60_000
-    const absoluteMs = (own?.absoluteHours ?? this.#common.absoluteHours) * 3_600_000
-    return { idleMs, absoluteMs, renewAfterMs: idleMs / 10 }
+    return this.#byPortal.get(portal) ?? this.#common
   }
 
   /** How long a session stays in its store without a request: the idle time, but never beyond the absolute limit. */
@@ -53,4 +55,9 @@ export class LimitsByPortal {
     const remainingMs = signInSession ? signInSession.since + absoluteMs - Date.now() : idleMs
     return { ttlMs: Math.min(idleMs, remainingMs), renewAfterMs }
   }
+}
+
+function inMilliseconds(idleMinutes: number, absoluteHours: number): LimitsMs {
+  const idleMs = idleMinutes * MINUTE
+  return { idleMs, absoluteMs: absoluteHours * HOUR, renewAfterMs: idleMs / 10 }
 }

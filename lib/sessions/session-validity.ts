@@ -8,7 +8,7 @@ import { isBuiltInStore } from './session-store.ts'
 import type { SessionsTable } from './sessions-table.ts'
 
 /** How long signed-in users may continue while the database is down. */
-export const staleIfErrorMs = 10 * 60_000
+const staleIfErrorMs = 10 * 60_000
 const readTimeoutMs = 5000
 const renewTimeoutMs = 1000
 
@@ -33,7 +33,7 @@ export class SessionValidity {
     this.#limits = limits
     this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
       ttlMs: freshForMs,
-      staleIfErrorMs: staleIfErrorMs,
+      staleIfErrorMs,
     })
   }
 

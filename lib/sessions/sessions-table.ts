@@ -181,15 +181,14 @@ export class SessionsTable {
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
     const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
     if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
-    const { except, provider, sid, id, userId, ...rest } = { ...noFilter, ...match }
-    const columnsToMatch = { id, user_id: userId, provider, ...rest }
-    const given = Object.entries(columnsToMatch).filter(([, value]) => value !== undefined)
-    query.where(Object.fromEntries(given))
+    const { except, sid, userId: user_id, ...others }: MatchFields = match
+    for (const [column, value] of Object.entries({ user_id, ...others }))
+      if (value !== undefined) query.where(column, value)
     if (sid !== undefined)
       query.where((either) => {
         either.where({ sid })
         // Include sessions whose `sid` is unknown: the token names their subject.
-        if ('subject' in rest && rest.subject !== undefined) either.orWhereNull('sid')
+        if (others.subject !== undefined) either.orWhereNull('sid')
       })
     return except === undefined ? query : query.whereNot('id', except)
   }
@@ -212,5 +211,9 @@ type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal'
 type ListedRow = Record<'id' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
   Record<'provider' | 'browser' | 'os' | 'location', string | null>
 
-/** Lets TypeScript read these fields of any kind of match. */
-const noFilter: { [name in 'except' | 'provider' | 'sid' | 'id' | 'userId']?: string | undefined } = {}
+/** The fields of every kind of match. */
+type MatchFields = {
+  [field in 'portal' | 'id' | 'userId' | 'provider' | 'issuer' | 'subject' | 'sid' | 'except']?:
+    | string
+    | undefined
+}

@@ -1,16 +1,12 @@
 import { callbackify, promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
-import type { Knex } from 'knex'
 import { type LogInOptions, Passport } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
-import type { Seal } from '../shared/seal.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import { LogoutTokensTable } from './logout-tokens-table.ts'
 import { knownStores, Revocation, type RevokedSessions } from './revocation.ts'
 import {
@@ -44,15 +40,6 @@ export interface EndedSession {
   signedInVia: SignedInVia | undefined
 }
 
-type SessionsCore = {
-  knex: Knex
-  logger: Logger
-  portalOf: PortalResolver
-  urls: PortalUrls
-  secure: boolean
-  seal(purpose: string): Seal
-}
-
 type SessionsSettings = {
   session: SessionLimits & {
     portals: Readonly<Record<string, PartialLimits>>
@@ -74,7 +61,7 @@ export class Sessions {
   readonly table: SessionsTable
   readonly logoutTokens: LogoutTokensTable
   readonly locations: LocationResolver
-  readonly #core: SessionsCore
+  readonly #core: Core
   readonly #users: UserCache
   readonly #secrets: readonly string[]
   readonly #limits: LimitsByPortal
@@ -89,7 +76,7 @@ export class Sessions {
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
   constructor(
-    core: SessionsCore,
+    core: Core,
     users: UserCache,
     events: Pick<EventLog, 'addressOf'>,
     { session, redis, secrets }: SessionsSettings,
@@ -163,7 +150,8 @@ export class Sessions {
     this.#signIns.set(req, signIn)
     await this.#bindPassport(req, req.res as Response)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
-    const keepSessionInfo = readSignInSession(req.session) !== undefined && isSameUser(req.user, signIn.user)
+    const current = readSignInSession(req.session) && (req.user as User | undefined)
+    const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
       await promisify<User, LogInOptions>(req.login.bind(req))(signIn.user, {
@@ -244,10 +232,6 @@ export class Sessions {
     await this.#revocation.endQuietly(req.sessionID)
     await promisify(req.session.regenerate.bind(req.session))()
   }
-}
-
-function isSameUser(current: Express.User | undefined, user: User): boolean {
-  return current !== undefined && String((current as User).id) === String(user.id)
 }
 
 /** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */

@@ -77,7 +77,12 @@ export class UserCache {
     const user = await this.#cache.get(key)
     // Never cache "missing" or "inactive": a reactivated user would stay locked out on this instance.
     if (!user || !isActive(user)) this.#cache.delete(key)
-    return user && ((copyOf(user) as User | undefined) ?? (await this.#users.findById(id, portal)))
+    try {
+      // A copy, so that changes to `req.user`, such as an added role, do not leak into other requests.
+      return plainCopy(user) as User | undefined
+    } catch {
+      return await this.#users.findById(id, portal)
+    }
   }
 
   /** Makes the next request read the directory. */
@@ -91,19 +96,7 @@ function keyOf(id: string, portal: string): string {
   return JSON.stringify([portal, String(id)])
 }
 
-/**
- * Each request gets a copy, so that changes to `req.user`, such as an added role, do not leak into other requests.
- *
- * @returns `undefined` if a copy would lose parts of the user
- */
-function copyOf(user: User): unknown {
-  try {
-    return plainCopy(user)
-  } catch {
-    return undefined
-  }
-}
-
+/** @throws CheckError if a copy would lose parts of the value */
 function plainCopy(value: unknown): unknown {
   if (typeof value === 'function') throw new CheckError('type', 'functions cannot be copied')
   if (typeof value !== 'object' || value === null) return value

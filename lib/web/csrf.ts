@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express'
+import type { RequestHandler } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from './core.ts'
 
@@ -9,19 +9,10 @@ import type { Core } from './core.ts'
 export function refuseCrossSitePosts({ urls, portalOf }: Pick<Core, 'urls' | 'portalOf'>): RequestHandler {
   return (req, _res, next) => {
     const site = req.get('sec-fetch-site')
-    const isSameOrigin =
-      site === undefined ? req.get('origin') === urls.origin(portalOf(req)) : site === 'same-origin'
-    next(
-      isSameOrigin
-        ? undefined
-        : new PortalSsoError('cross_site_request', `a post from ${describeSender(req)}`),
-    )
+    const origin = req.get('origin')
+    const isSameOrigin = site === undefined ? origin === urls.origin(portalOf(req)) : site === 'same-origin'
+    if (isSameOrigin) return next()
+    const sender = JSON.stringify({ site: site?.slice(0, 40), origin: origin?.slice(0, 200) })
+    next(new PortalSsoError('cross_site_request', `a post from ${sender}`))
   }
-}
-
-function describeSender(req: Request): string {
-  return JSON.stringify({
-    site: req.get('sec-fetch-site')?.slice(0, 40),
-    origin: req.get('origin')?.slice(0, 200),
-  })
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import ejs from 'ejs'
 import express, { type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
@@ -89,7 +90,7 @@ export class Pages {
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
   readonly #locales = new Locales(viewsDirectory)
-  readonly #secureHeaders: RequestHandler
+  readonly #secureHeaders: (req: Request, res: Response) => Promise<void>
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
 
@@ -98,7 +99,7 @@ export class Pages {
     this.#urls = urls
     this.branding = branding
     this.views = new Views(viewsDir)
-    this.#secureHeaders = secureHeaders(branding)
+    this.#secureHeaders = promisify(secureHeaders(branding))
     this.#assetsVersion = fingerprintOf(assetsDirectory)
     this.assets = express.static(assetsDirectory, {
       cacheControl: false,
@@ -123,9 +124,7 @@ export class Pages {
       asset,
       ...locals,
     })
-    await new Promise<void>((resolve, reject) => {
-      this.#secureHeaders(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
-    })
+    await this.#secureHeaders(req, res)
     setPrivateHeaders(res)
     res.type('html').send(html)
   }
@@ -205,7 +204,7 @@ function isDatabaseFailure(error: unknown): boolean {
   )
 }
 
-function secureHeaders({ logo, stylesheet }: Branding): RequestHandler {
+function secureHeaders({ logo, stylesheet }: Branding) {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,

@@ -29,7 +29,7 @@ export function clientNetwork(
 export type PortalResolver = (req: Request) => string
 
 /** Starts and ends with a lower-case letter or a digit, so that a host name has one spelling only. */
-export const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
+const portalName = /^[a-z0-9](?:[a-z0-9_.:-]{0,98}[a-z0-9])?$/
 
 /**
  * Checks the name that the host's function returns, often from the Host header. An attacker could otherwise send another
