@@ -19,7 +19,7 @@ export type { RedisLike } from './sessions/session-store.ts'
 export type { ActOptions } from './shared/act-options.ts'
 export type { Logger } from './shared/logger.ts'
 export type { RegistrationPolicy } from './sign-in/resolve-identity.ts'
-export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in.ts'
+export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 export type { Branding } from './web/pages.ts'
 export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 

@@ -14,7 +14,7 @@ import { emailVerificationRoutes } from './registration/email-verification-route
 import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
 import { pickerRoute } from './sign-in/picker-route.ts'
-import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-link-routes.ts'
+import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
 import { setPrivateHeaders } from './web/handler.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']
