@@ -15,9 +15,8 @@ import {
   removeProvider,
   reorderProviders,
 } from './enable-provider.ts'
-import { exportProviders } from './export-providers.ts'
 import { type ImportOptions, type ImportResult, importProviders } from './import-providers.ts'
-import type { ProviderFile } from './provider-file.ts'
+import { exportProviders, type ProviderFile } from './provider-file.ts'
 import { type ProviderInput, readInput, readSlug } from './provider-input.ts'
 import {
   cancelRetirement,

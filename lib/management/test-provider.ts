@@ -5,20 +5,20 @@ import type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from '../
 import type { ProviderSettings, StoredSettings } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { checkAuthentication, chooseAuthentication } from './checks/authentication.ts'
 import type { TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
-import { checkKeys } from './checks/keys.ts'
+import { checkKeys, reach } from './checks/documents.ts'
 import {
+  checkAuthentication,
   checkFlow,
   checkLogout,
   checkPkce,
   checkSigning,
   checkUserInfo,
+  chooseAuthentication,
   chooseSigningAlgorithm,
 } from './checks/metadata.ts'
-import { reach } from './checks/reach.ts'
 
 /** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
 export class ProviderTestError extends ManagementError {
