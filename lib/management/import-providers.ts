@@ -7,12 +7,11 @@ import {
 } from '../providers/settings.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { describeError, type Issue, ManagementError } from '../shared/errors.ts'
-import { connectProvider } from './connect-provider.ts'
 import type { ManagementContext } from './context.ts'
 import { type ProviderInFile, readProviderFile } from './provider-file.ts'
 import { type ProviderInput, readChanges, readInput } from './provider-input.ts'
+import { connectProvider, updateProvider } from './save-provider.ts'
 import { assertMayReference } from './secret-reference-rules.ts'
-import { updateProvider } from './update-provider.ts'
 
 /** Options of `import`. */
 export interface ImportOptions extends ActOptions {

@@ -2,7 +2,6 @@ import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientKeyAlgorithm, keyAlgorithmFor } from '../providers/client-key.ts'
 import type { Check } from '../providers/provider.ts'
 import type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from '../providers/setting-values.ts'
-import type { ProviderSettings, StoredSettings } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { TestInput } from './checks/candidate.ts'
@@ -98,34 +97,4 @@ function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
     ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
-}
-
-export interface Resolved {
-  settings: StoredSettings
-  /** For a provider that authenticates with `private_key_jwt`; otherwise no key is needed, and none is made. */
-  keyAlgorithm: ClientKeyAlgorithm | undefined
-  checks: Check[]
-}
-
-/**
- * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
- * signing algorithm and the secret encoding.
- *
- * @throws ProviderTestError
- */
-export async function testAndResolve(
-  settings: ProviderSettings,
-  test: Pick<TestInput, 'preset' | 'signingKey' | 'redirectUri'>,
-  http: HttpClients,
-): Promise<Resolved> {
-  const { clientSecret: _secret, ...stored } = settings
-  const found = await testProvider({ ...settings, ...test }, http)
-  const { issuer, clientAuthentication, signingAlgorithm, checks } = found
-  if (!found.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new ProviderTestError(checks)
-  const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
-  return {
-    settings: { ...stored, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
-    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? found.clientKeyAlgorithm : undefined,
-    checks,
-  }
 }

@@ -24,13 +24,16 @@ export async function reach(
       failures.push(error)
     }
   }
+  const [error] = failures
   const document = `${withoutSlash(issuer)}/.well-known/openid-configuration`
-  const other = otherIssuer(failures[0])
+  const other = otherIssuer(error)
   if (other !== undefined)
     return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
-  const message = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
-  const hint = isFetchable(new URL(issuer)) ? remedyFor(failures[0], document) : 'use an https issuer'
-  return { checks: [failed('reached', message, hint)] }
+  const hint = isUnreachable(error)
+    ? `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
+    : `open ${document} and compare its "issuer" with what you entered`
+  const message = `no usable discovery document at ${issuer}: ${describeError(error)}`
+  return { checks: [failed('reached', message, isFetchable(new URL(issuer)) ? hint : 'use an https issuer')] }
 }
 
 function checkIssuer(named: string, entered: string): Check {
@@ -51,12 +54,6 @@ function otherIssuer(error: unknown): string | undefined {
     current = cause
   }
   return undefined
-}
-
-function remedyFor(error: unknown, document: string): string {
-  if (isUnreachable(error))
-    return `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
-  return `open ${document} and compare its "issuer" with what you entered`
 }
 
 function withoutSlash(issuer: string): string {
