@@ -1,5 +1,5 @@
 import type { Activity, EventFilter, EventHistory, StoredEvent } from '../events/event-history.ts'
-import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 
 /** The stored events of a portal. */
 export class HistoryApi {
@@ -21,7 +21,7 @@ export class HistoryApi {
     filter: EventFilter = {},
     options: ActOptions = {},
   ): Promise<{ events: StoredEvent[]; next: string | undefined }> {
-    return await this.#history.list(filter, this.#portalOf(options))
+    return await this.#history.list(filter, options.portal ?? this.#portal)
   }
 
   /** Page after page, as fast as you read them. `maxEvents`: at most, and by default, 100,000. */
@@ -29,15 +29,11 @@ export class HistoryApi {
     filter: EventFilter = {},
     options: ActOptions & { maxEvents?: number | undefined } = {},
   ): AsyncGenerator<StoredEvent[]> {
-    return this.#history.pages(filter, this.#portalOf(options), options.maxEvents)
+    return this.#history.pages(filter, options.portal ?? this.#portal, options.maxEvents)
   }
 
   /** Sign-ins of the last 30 days and the latest problems of each connected provider, by slug. */
   async activity(options: ActOptions = {}): Promise<Map<string, Activity>> {
-    return await this.#history.activity(this.#portalOf(options))
-  }
-
-  #portalOf(options: ActOptions): string {
-    return resolveActOptions(options, this.#portal).portal
+    return await this.#history.activity(options.portal ?? this.#portal)
   }
 }

@@ -1,14 +1,10 @@
 import type { HttpClients } from '../oidc/http-client.ts'
-import {
-  type ClientKey,
-  type ClientKeyAlgorithm,
-  makeClientKey,
-  signingKeyOf,
-} from '../providers/client-key.ts'
+import { type ClientKeyAlgorithm, makeClientKey, signingKeyOf } from '../providers/client-key.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
+  isSecret,
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
@@ -21,7 +17,7 @@ import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
 import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
-import { assertFits, type ProviderInput, readChanges, readInput, secretsIn } from './provider-input.ts'
+import { assertFits, type ProviderInput, readChanges, readInput } from './provider-input.ts'
 import { assertMayReference, assertNamesRecipient } from './secret-reference-rules.ts'
 import { ProviderTestError, testProvider } from './test-provider.ts'
 
@@ -110,11 +106,13 @@ export async function updateProvider(
     signingKey: await resolveSigningKey(context, provider, asked),
   }
   const { settings, keyAlgorithm, checks } = await testAndResolve(asked, candidate, outbound)
-  const clientKeys = keyAlgorithm && (await createFirstKey(context, provider, keyAlgorithm))
+  // Existing keys stay, because the provider has fetched them.
+  const needsKey = keyAlgorithm && (await providersTable.clientKeys(provider)).length === 0
+  const clientKeys = needsKey ? [await makeClientKey(keyAlgorithm, Date.now())] : undefined
   const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
   const updated = await providersTable.update(provider, settings, { clientSecret: secret, clientKeys })
   await providersTable.recordConnectionTest(updated, checks)
-  const detail = describeChanges(provider, updated, secretsIn(changed))
+  const detail = describeChanges(provider, updated, Object.keys(changed).filter(isSecret))
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
   return updated
 }
@@ -207,16 +205,6 @@ async function resolveSigningKey(
   if (!stays || findNewRecipient(provider, asked) !== undefined) return undefined
   const keys = await providersTable.clientKeys(provider)
   return () => signingKeyOf(keys, Date.now())
-}
-
-/** Existing keys stay, because the provider has fetched them. */
-async function createFirstKey(
-  { providersTable }: SaveContext,
-  provider: Provider,
-  algorithm: ClientKeyAlgorithm,
-): Promise<ClientKey[] | undefined> {
-  const keys = await providersTable.clientKeys(provider)
-  return keys.length > 0 ? undefined : [await makeClientKey(algorithm, Date.now())]
 }
 
 /** Maximum length of `before` and `after` as JSON. The event log truncates at 1000 characters. */

@@ -67,20 +67,19 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
     ? await checkCredentials(metadata, clientAuthentication, input, clock.outbound)
     : {}
-  const checks: Check[] = [
-    ...reached,
-    checkFlow(metadata),
-    checkSigning(metadata, signingAlgorithm),
-    keys,
-    authentication,
-    ...(credentials ? [credentials] : []),
-    checkPkce(metadata),
-    checkUserInfo(metadata),
-    ...checkLogout(metadata),
-    clock.check(),
-  ]
   return sanitizeChecks({
-    checks,
+    checks: [
+      ...reached,
+      checkFlow(metadata),
+      checkSigning(metadata, signingAlgorithm),
+      keys,
+      authentication,
+      ...(credentials ? [credentials] : []),
+      checkPkce(metadata),
+      checkUserInfo(metadata),
+      ...checkLogout(metadata),
+      clock.check(),
+    ],
     issuer: metadata.issuer,
     clientAuthentication,
     signingAlgorithm,

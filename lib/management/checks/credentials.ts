@@ -82,12 +82,10 @@ export async function checkCredentials(
     const second = await send(other)
     if (second.verdict !== 'unknown_client') result = second
   }
-  const { verdict, secretEncoding } = result
-  const detectsEncoding = verdict === 'known_client' && method.startsWith('client_secret')
-  return {
-    check: checkFor(result, textsFor(method, secretEncoding)),
-    ...(detectsEncoding && { secretEncoding }),
-  }
+  const usesSecret = method.startsWith('client_secret')
+  const secretEncoding = usesSecret ? result.secretEncoding : undefined
+  const check = checkFor(result, method, secretEncoding)
+  return { check, ...(result.verdict === 'known_client' && usesSecret && { secretEncoding }) }
 }
 
 interface Texts {
@@ -97,27 +95,25 @@ interface Texts {
   hint: string
 }
 
-function textsFor(method: ClientAuthentication, secretEncoding: SecretEncoding): Texts {
-  switch (method) {
-    case 'none':
-      return {
-        knownBy: 'by its id alone',
-        cause: 'the client ID is wrong, or it is not a public client',
-        hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
-      }
-    case 'private_key_jwt':
-      return {
-        knownBy: 'by its key',
-        cause: 'the client ID is wrong, or the provider has not fetched the public keys',
-        hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
-      }
-    default:
-      return {
-        knownBy: `by its secret${secretEncoding === 'raw' ? ', which it reads without form encoding' : ''}`,
-        cause: 'the client secret or the client ID is wrong',
-        hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
-      }
-  }
+const secretTexts: Texts = {
+  knownBy: 'by its secret',
+  cause: 'the client secret or the client ID is wrong',
+  hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
+}
+
+const texts: Record<ClientAuthentication, Texts> = {
+  none: {
+    knownBy: 'by its id alone',
+    cause: 'the client ID is wrong, or it is not a public client',
+    hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
+  },
+  private_key_jwt: {
+    knownBy: 'by its key',
+    cause: 'the client ID is wrong, or the provider has not fetched the public keys',
+    hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
+  },
+  client_secret_basic: secretTexts,
+  client_secret_post: secretTexts,
 }
 
 const notTestedYet = warning(
@@ -126,10 +122,17 @@ const notTestedYet = warning(
   'save, enter the URL of the public keys at the provider, then test again',
 )
 
-function checkFor({ verdict, detail }: TokenEndpointResult, { knownBy, cause, hint }: Texts): Check {
+function checkFor(
+  { verdict, detail }: TokenEndpointResult,
+  method: ClientAuthentication,
+  secretEncoding: SecretEncoding | undefined,
+): Check {
+  const { knownBy, cause, hint } = texts[method]
   switch (verdict) {
-    case 'known_client':
-      return ok(name, `the provider knows the client ${knownBy}`)
+    case 'known_client': {
+      const note = secretEncoding === 'raw' ? ', which it reads without form encoding' : ''
+      return ok(name, `the provider knows the client ${knownBy}${note}`)
+    }
     case 'unknown_client':
       return failed(name, `the provider does not know the client: ${cause} (${detail})`, hint)
     case 'issues_tokens_for_fake_code':
