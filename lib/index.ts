@@ -25,10 +25,10 @@ export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.
 
-export type { UsersApi } from './management/users-api.ts'
 export type { Identity } from './oidc/identity.ts'
 export { normaliseEmail } from './users/email-address.ts'
 export type { Registration, User, UserDirectory } from './users/user-directory.ts'
+export type { UsersApi } from './users/users.ts'
 
 // Providers.
 
@@ -62,10 +62,9 @@ export type { SessionInfo } from './sessions/sessions-table.ts'
 
 // Events.
 
-export type { Activity, EventFilter, StoredEvent } from './events/event-history.ts'
+export type { Activity, EventFilter, HistoryApi, StoredEvent } from './events/event-history.ts'
 export type { EventSettings, PortalEvents } from './events/event-log.ts'
 export type * from './events/event-types.ts'
-export type { HistoryApi } from './management/history-api.ts'
 
 // Errors.
 

@@ -26,28 +26,6 @@ const errorCodes = [
   'unsupported_grant_type',
 ]
 
-async function classify(send: () => Promise<Response>): Promise<TokenEndpointResult> {
-  let response: Response
-  try {
-    response = await send()
-  } catch (error) {
-    return { verdict: 'no_response', detail: describeError(error) }
-  }
-  const body: unknown = await response.json().catch(() => undefined)
-  const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
-  const description = typeof error_description === 'string' ? error_description : ''
-  const [entraCode] = /\bAADSTS\d{4,7}\b/.exec(description) ?? []
-  const errorCode = errorCodes.find((code) => code === error)
-  const detail = [`status ${response.status}`, errorCode, entraCode].filter(Boolean).join(', ')
-  if (access_token !== undefined || id_token !== undefined)
-    return { verdict: 'issues_tokens_for_fake_code', detail }
-  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
-  // Keycloak sends `unauthorized_client` with 401 for a wrong secret.
-  const refused =
-    errorCode === 'invalid_client' || errorCode === 'unauthorized_client' || response.status === 401
-  return { verdict: refused ? 'unknown_client' : 'unclear', detail }
-}
-
 export interface CheckedCredentials {
   check: Check
   /** the encoding of the client secret that the provider accepted, if any */
@@ -173,12 +151,30 @@ async function requestTokens(
     'content-type': 'application/x-www-form-urlencoded',
   })
   await authenticate({ issuer: metadata.issuer }, { client_id: clientId }, body, headers)
-  return await classify(() =>
-    outbound.fetch(metadata.token_endpoint, {
-      method: 'POST',
-      headers: Object.fromEntries(headers),
-      body,
-      redirect: 'manual',
-    }),
-  )
+  const request = {
+    method: 'POST',
+    headers: Object.fromEntries(headers),
+    body,
+    redirect: 'manual',
+  } as const
+  try {
+    return await classify(await outbound.fetch(metadata.token_endpoint, request))
+  } catch (error) {
+    return { verdict: 'no_response', detail: describeError(error) }
+  }
+}
+
+async function classify(response: Response): Promise<TokenEndpointResult> {
+  const body: unknown = await response.json().catch(() => undefined)
+  const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
+  const errorCode = errorCodes.find((code) => code === error)
+  const [entraCode] = /\bAADSTS\d{4,7}\b/.exec(String(error_description)) ?? []
+  const detail = [`status ${response.status}`, errorCode, entraCode].filter(Boolean).join(', ')
+  if (access_token !== undefined || id_token !== undefined)
+    return { verdict: 'issues_tokens_for_fake_code', detail }
+  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
+  // Keycloak sends `unauthorized_client` with 401 for a wrong secret.
+  const refused =
+    errorCode === 'invalid_client' || errorCode === 'unauthorized_client' || response.status === 401
+  return { verdict: refused ? 'unknown_client' : 'unclear', detail }
 }
