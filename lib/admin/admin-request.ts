@@ -8,19 +8,15 @@ import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
 /** The modules behind the admin pages. */
-export interface AdminContext {
-  urls: PortalUrls
+export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
   errorHandler: ErrorHandler
   history: EventHistory
-  homePath: string
   pages: Pages
-  portalOf: PortalResolver
   /** middleware of every POST: refuses cross-site requests, then reads the body */
   posted: RequestHandler[]
   providers: ProvidersApi

@@ -74,7 +74,7 @@ function actHandler(name: string, [message, act]: ProviderAct): AdminHandler {
   }
 }
 
-const confirm = (view: string): AdminHandler =>
+const confirmation = (view: string): AdminHandler =>
   withProvider(async (page, provider) =>
     showPage(page, view, { provider, ...(await countAffected(page, provider)) }),
   )
@@ -83,8 +83,8 @@ const confirm = (view: string): AdminHandler =>
 export const providerRoutes: AdminRoutes = {
   'GET /:slug': withProvider(showProvider),
   'GET /:slug/what-is-read': withProvider((page, provider) => showPage(page, 'what-is-read', { provider })),
-  'GET /:slug/disable': confirm('disable'),
-  'GET /:slug/remove': confirm('remove'),
+  'GET /:slug/disable': confirmation('disable'),
+  'GET /:slug/remove': confirmation('remove'),
   'POST /:slug/test-sign-in': withProvider(async ({ options, req, res, testSignIns }, provider) => {
     const returnTo = `${req.baseUrl}/${provider.slug}`
     await testSignIns.begin(req, res, { provider, actor: options.actor, returnTo })

@@ -119,16 +119,17 @@ export async function restoreProvider(
     .where({ portal, slug })
     .whereNotNull('removed_at')
     .update({ removed_at: null, enabled: false, version: knex.raw('version + 1'), updated_at: now() })
-  if (restored !== 1)
-    throw (await providersTable.find(portal, slug))
-      ? new ManagementError(
-          'conflict',
-          `a provider called "${slug}" is connected: there is nothing to restore`,
-        )
-      : new ManagementError(
-          'not_found',
-          `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
-        )
+  if (restored !== 1) {
+    if (await providersTable.find(portal, slug))
+      throw new ManagementError(
+        'conflict',
+        `a provider called "${slug}" is connected: there is nothing to restore`,
+      )
+    throw new ManagementError(
+      'not_found',
+      `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
+    )
+  }
   const detail = { change: 'restored, disabled' }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
 }
