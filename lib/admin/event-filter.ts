@@ -1,6 +1,6 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
-import { type ReadForm, readForm } from './form.ts'
+import { type ReadFields, readFields } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
   'signed-in': 'Signed in',
@@ -57,13 +57,13 @@ const fields = Object.entries(filters).map(([name, [pattern, wrong]]) => ({
   },
 }))
 
-interface ParsedFilter extends Pick<ReadForm, 'values' | 'errors'> {
+interface ParsedFilter extends Pick<ReadFields, 'values' | 'errors'> {
   filter: EventFilter
 }
 
 /** @param query `from` and `to` are days in UTC, both inclusive */
 export function parseFilter(query: unknown): ParsedFilter {
-  const { values, errors, read } = readForm(query, fields)
+  const { values, errors, read } = readFields(query, fields)
   const { kind, provider, user, reference, from, to, before } = read as Record<string, string | undefined>
   return {
     values,

@@ -104,7 +104,7 @@ export function sectionsOf(fields: readonly SettingField[]) {
   }
 }
 
-export interface ReadForm {
+export interface ReadFields {
   /** Everything entered except secrets: they never return to a browser. */
   values: FormValues
   /** The fields that were filled in, read. */
@@ -116,11 +116,11 @@ export interface ReadForm {
 }
 
 /** Reads all fields, and reports everything that is wrong at once. */
-export function readForm(
+export function readFields(
   form: unknown,
   fields: readonly (Pick<FormField, 'name' | 'read'> & Partial<FormField>)[],
-): ReadForm {
-  const { values, read, empty, errors }: ReadForm = { values: {}, read: {}, empty: [], errors: {} }
+): ReadFields {
+  const { values, read, empty, errors }: ReadFields = { values: {}, read: {}, empty: [], errors: {} }
   for (const { name, control, required, missing, ...field } of fields) {
     const text = textOf(form, name)
     if (control !== 'password') values[name] = text
@@ -180,7 +180,7 @@ function toText(value: unknown, control: FormField['control']): string {
 /** A form as it was filled in, and what is wrong with it. */
 export interface FilledForm {
   values: FormValues
-  errors?: ReadForm['errors']
+  errors?: ReadFields['errors']
   /** Problems that concern no field. */
   others?: string[]
   checks?: readonly Check[]
@@ -198,7 +198,7 @@ export function withProblems(
 ): FilledForm {
   if (!(error instanceof ManagementError)) throw error
   if (error instanceof ProviderTestError) return { values, checks: error.checks }
-  const errors: ReadForm['errors'] = {}
+  const errors: ReadFields['errors'] = {}
   const others: string[] = []
   for (const { path, message } of error.issues) {
     const name = path?.replace(/\..*/, '')

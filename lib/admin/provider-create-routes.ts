@@ -17,7 +17,7 @@ import {
   type FilledForm,
   type FormField,
   type FormValues,
-  readForm,
+  readFields,
   readValue,
   sectionsOf,
   showForm,
@@ -76,8 +76,8 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   const { options, providers, req } = page
   const fields = connectFields(preset)
   const questions = questionsOf(preset)
-  const settings = readForm(req.body, fields)
-  const answers = readForm(req.body, questions)
+  const settings = readFields(req.body, fields)
+  const answers = readFields(req.body, questions)
   const values = { ...settings.values, ...answers.values }
   const errors = { ...settings.errors, ...answers.errors }
   if (Object.keys(errors).length > 0) return await showConnectForm(page, preset, { values, errors })

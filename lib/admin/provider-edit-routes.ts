@@ -15,7 +15,7 @@ import {
   editFields,
   type FilledForm,
   type FormValues,
-  readForm,
+  readFields,
   type SettingField,
   sectionsOf,
   showForm,
@@ -34,7 +34,7 @@ export const providerEditRoutes: AdminRoutes = {
 async function save(page: AdminRequest, provider: Provider): Promise<void> {
   const { options, providers, req } = page
   const fields = fieldsOf(provider)
-  const { values, read, empty, errors } = readForm(req.body, fields)
+  const { values, read, empty, errors } = readFields(req.body, fields)
   const version = Number(textOf(req.body, 'version'))
   if (version !== provider.version) return await showConflict(page, provider, values)
   if (Object.keys(errors).length > 0) return await showEditForm(page, provider, { values, errors })
