@@ -19,16 +19,16 @@ export type { RedisLike } from './sessions/session-store.ts'
 export type { ActOptions } from './shared/act-options.ts'
 export type { Logger } from './shared/logger.ts'
 export type { RegistrationPolicy } from './sign-in/resolve-identity.ts'
-export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in.ts'
+export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 export type { Branding } from './web/pages.ts'
 export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.
 
-export type { UsersApi } from './management/users-api.ts'
 export type { Identity } from './oidc/identity.ts'
 export { normaliseEmail } from './users/email-address.ts'
 export type { Registration, User, UserDirectory } from './users/user-directory.ts'
+export type { UsersApi } from './users/users.ts'
 
 // Providers.
 
@@ -39,8 +39,8 @@ export type { ProviderFile, ProviderInFile } from './management/provider-file.ts
 export type { ProviderInput } from './management/provider-input.ts'
 export type { ProvidersApi } from './management/providers-api.ts'
 export type { ProviderUsage, RemovedProvider } from './management/retire-provider.ts'
+export type { UpdateOptions } from './management/save-provider.ts'
 export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
-export type { UpdateOptions } from './management/update-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
 export type { Check, Provider } from './providers/provider.ts'
 export type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from './providers/setting-values.ts'
@@ -62,10 +62,9 @@ export type { SessionInfo } from './sessions/sessions-table.ts'
 
 // Events.
 
-export type { Activity, EventFilter, StoredEvent } from './events/event-history.ts'
+export type { Activity, EventFilter, HistoryApi, StoredEvent } from './events/event-history.ts'
 export type { EventSettings, PortalEvents } from './events/event-log.ts'
 export type * from './events/event-types.ts'
-export type { HistoryApi } from './management/history-api.ts'
 
 // Errors.
 

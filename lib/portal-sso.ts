@@ -1,19 +1,19 @@
 import type { RequestHandler, Router } from 'express'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import { BreakGlassApi } from './classic-login/break-glass.ts'
+import { HistoryApi } from './events/event-history.ts'
 import type { PortalEvents } from './events/event-log.ts'
 import { type GuardOptions, guard } from './guard.ts'
-import { HistoryApi } from './management/history-api.ts'
 import { ProvidersApi } from './management/providers-api.ts'
 import { rotateSecrets } from './management/rotate-secrets.ts'
 import { SessionsApi } from './management/sessions-api.ts'
-import { UsersApi } from './management/users-api.ts'
 import type { Modules } from './modules.ts'
 import { limitRefusals } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
 import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
-import { TestSignInsApi } from './test-sign-in/test-sign-in.ts'
+import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
+import { UsersApi } from './users/users.ts'
 
 /** The actions of administrators and code in one portal. Every method takes `{ portal, actor }` as its last argument. */
 export class PortalApi {
@@ -31,12 +31,13 @@ export class PortalApi {
   readonly breakGlass: BreakGlassApi
 
   /** @internal */
-  constructor({ classicLogin, history, management, testSignIns, users }: Modules, portal = 'default') {
+  constructor(modules: Modules, portal = 'default') {
+    const { classicLogin, core, history, management, users } = modules
     this.providers = new ProvidersApi(management, portal)
     this.sessions = new SessionsApi(management, portal)
     this.users = new UsersApi(users, portal)
     this.history = new HistoryApi(history, portal)
-    this.testSignIns = new TestSignInsApi(testSignIns, portal)
+    this.testSignIns = new TestSignInsApi(core, modules, portal)
     this.breakGlass = new BreakGlassApi(classicLogin.breakGlass, portal)
   }
 }

@@ -6,7 +6,7 @@ import { guard } from './guard.ts'
 import { backChannelRoute } from './logout/back-channel-route.ts'
 import { frontChannelRoute } from './logout/front-channel-route.ts'
 import { logoutRoutes } from './logout/logout-routes.ts'
-import { clientKeysRoute } from './management/client-keys-route.ts'
+import { clientKeysRoute } from './management/client-keys.ts'
 import type { Modules } from './modules.ts'
 import { rateLimitRoutes } from './rate-limit-routes.ts'
 import { accountLinkRoutes } from './registration/account-link-routes.ts'
@@ -14,7 +14,7 @@ import { emailVerificationRoutes } from './registration/email-verification-route
 import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
 import { pickerRoute } from './sign-in/picker-route.ts'
-import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-link-routes.ts'
+import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
 import { withPrivateHeaders } from './web/handler.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']

@@ -1,6 +1,6 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
-import { enteredValues, type FieldErrors, type FormValues } from './form.ts'
+import { type ReadFields, readFields } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
   'signed-in': 'Signed in',
@@ -37,51 +37,45 @@ export function kindLabel(kind: string): string {
   return Object.hasOwn(kindLabels, kind) ? kindLabels[kind as EventKind] : kind
 }
 
-const filterNames = ['kind', 'provider', 'user', 'reference', 'from', 'to', 'before'] as const
+const dayPattern = /^\d{4}-\d{2}-\d{2}$/
 
-const patterns: Partial<Record<(typeof filterNames)[number], [pattern: RegExp, message: string]>> = {
-  kind: [/^[a-z-]{1,40}$/, 'Choose a value from the list.'],
-  provider: [/^[a-z0-9-]{1,40}$/, 'Enter the provider’s name in URLs, such as acme.'],
-  user: [/^[^\p{Cc}]{1,255}$/u, 'Enter a user ID.'],
-  reference: [/^[A-Za-z0-9]{1,20}$/, 'Enter the 8 characters shown on the page.'],
-  from: [/^\d{4}-\d{2}-\d{2}$/, 'Enter a date such as 2026-11-25.'],
-  to: [/^\d{4}-\d{2}-\d{2}$/, 'Enter a date such as 2026-11-25.'],
-  before: [/^[^\p{Cc}]{1,200}$/u, 'Start again from the first page.'],
+const filters: Record<string, [pattern: RegExp, wrong: string]> = {
+  kind: [/^[a-z-]{1,40}$/, 'choose a value from the list'],
+  provider: [/^[a-z0-9-]{1,40}$/, 'enter the provider’s name in URLs, such as acme'],
+  user: [/^[^\p{Cc}]{1,255}$/u, 'enter a user ID'],
+  reference: [/^[A-Za-z0-9]{1,20}$/, 'enter the 8 characters shown on the page'],
+  from: [dayPattern, 'enter a date such as 2026-11-25'],
+  to: [dayPattern, 'enter a date such as 2026-11-25'],
+  before: [/^[^\p{Cc}]{1,200}$/u, 'start again from the first page'],
 }
 
-interface ParsedFilter {
-  /** as entered, to fill in the form again */
-  entries: FormValues
-  errors: FieldErrors
+const fields = Object.entries(filters).map(([name, [pattern, wrong]]) => ({
+  name,
+  read(text: string) {
+    const isValid = pattern.test(text) && (pattern !== dayPattern || startOfDay(text) !== undefined)
+    return isValid ? { value: text } : { wrong }
+  },
+}))
+
+interface ParsedFilter extends Pick<ReadFields, 'values' | 'errors'> {
   filter: EventFilter
 }
 
 /** @param query `from` and `to` are days in UTC, both inclusive */
 export function parseFilter(query: unknown): ParsedFilter {
-  const entries = enteredValues(
-    query,
-    filterNames.map((name) => ({ name })),
-  )
-  const errors: FieldErrors = {}
-  for (const name of filterNames) {
-    const [pattern, message] = patterns[name] ?? []
-    const entry = entries[name] ?? ''
-    const isDay = name === 'from' || name === 'to'
-    if (entry !== '' && message && (!pattern?.test(entry) || (isDay && startOfDay(entry) === undefined)))
-      errors[name] = message
-  }
-  const valid = (name: string) => (errors[name] ? undefined : entries[name] || undefined)
+  const { values, errors, read } = readFields(query, fields)
+  const { kind, provider, user, reference, from, to, before } = read as Record<string, string | undefined>
   return {
-    entries,
+    values,
     errors,
     filter: {
-      kind: valid('kind') as EventKind | undefined,
-      provider: valid('provider'),
-      userId: valid('user'),
-      reference: valid('reference')?.toUpperCase(),
-      from: startOfDay(valid('from')),
-      to: startOfDay(valid('to'), 1),
-      before: valid('before'),
+      kind: kind as EventKind | undefined,
+      provider,
+      userId: user,
+      reference: reference?.toUpperCase(),
+      from: startOfDay(from),
+      to: startOfDay(to, 1),
+      before,
     },
   }
 }

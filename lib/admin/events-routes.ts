@@ -1,65 +1,59 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { type NextFunction, type Request, type Response, Router } from 'express'
-import type { EventFilter, EventHistory, StoredEvent } from '../events/event-history.ts'
+import type { EventFilter, StoredEvent } from '../events/event-history.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { asyncHandler } from '../web/handler.ts'
-import { type AdminContext, showAdminPage } from './context.ts'
+import { type AdminRequest, type AdminRoutes, pageUnknown, showPage } from './admin-request.ts'
 import { eventKinds, kindLabel, parseFilter } from './event-filter.ts'
 
 /** `GET /events`: the event log, newest first. `GET /events.csv`: the same as a download. */
-export function eventsRoutes(context: AdminContext): Router {
-  const router = Router()
-  router.get(
-    '/events',
-    asyncHandler((req, res) => showEvents(context, req, res)),
-  )
-  router.get(
-    '/events.csv',
-    asyncHandler((req, res, next) => sendCsv(context, req, res, next)),
-  )
-  return router
-}
+export const eventsRoutes: AdminRoutes = { 'GET /events': showEvents, 'GET /events.csv': sendCsv }
 
-async function showEvents(context: AdminContext, req: Request, res: Response): Promise<void> {
-  const { history, portalOf, providers } = context
-  const { entries, errors, filter } = parseFilter(req.query)
-  const portal = portalOf(req)
+async function showEvents(page: AdminRequest): Promise<void> {
+  const { options, providers, req } = page
+  const { values, errors, filter } = parseFilter(req.query)
   const isInvalid = Object.keys(errors).length > 0
-  const [page, all] = await Promise.all([
-    isInvalid ? { events: [], next: undefined } : listEvents(history, filter, portal),
-    providers.list({ portal }),
+  const [{ events, next }, all] = await Promise.all([
+    isInvalid ? { events: [], next: undefined } : listEvents(page, filter),
+    providers.list(options),
   ])
   const href = (path: string, more: Record<string, string> = {}) => {
-    const query = Object.entries({ ...entries, before: '', ...more }).filter(([, value]) => value !== '')
+    const query = Object.entries({ ...values, before: '', ...more }).filter(([, value]) => value !== '')
     return `${req.baseUrl}${path}?${new URLSearchParams(query)}`
   }
   const locals = {
-    entries,
+    entries: values,
     errors,
-    events: page.events.map((event) => ({
-      ...event,
-      kindName: kindLabel(event.kind),
-      detail: detailRows(event),
-    })),
+    events: events.map((event) => ({ ...event, kindName: kindLabel(event.kind), detail: detailRows(event) })),
     kinds: eventKinds,
     slugs: all.map(({ slug }) => slug),
-    nextHref: page.next && href('/events', { before: page.next }),
-    firstHref: entries.before ? href('/events') : undefined,
+    nextHref: next && href('/events', { before: next }),
+    firstHref: values.before ? href('/events') : undefined,
     csvHref: href('/events.csv'),
   }
-  await showAdminPage(context, req, res, { view: 'events', locals, status: isInvalid ? 422 : 200 })
+  await showPage(page, 'events', locals, isInvalid ? 422 : 200)
 }
 
-async function sendCsv(
-  { history, portalOf }: AdminContext,
-  req: Request,
-  res: Response,
-  next: NextFunction,
-): Promise<void> {
+/** Shows the first page if `before` is not one of our page marks. */
+async function listEvents({ history, options: { portal } }: AdminRequest, filter: EventFilter) {
+  try {
+    return await history.list(filter, portal)
+  } catch (error) {
+    if (!(error instanceof ConfigurationError) || filter.before === undefined) throw error
+    return await history.list({ ...filter, before: undefined }, portal)
+  }
+}
+
+function detailRows({ detail }: StoredEvent): { name: string; value: string }[] {
+  return Object.entries(detail).map(([name, value]) => ({
+    name,
+    value: typeof value === 'string' ? value : JSON.stringify(value),
+  }))
+}
+
+async function sendCsv({ history, options, req, res }: AdminRequest): Promise<void> {
   const { errors, filter } = parseFilter(req.query)
-  if (Object.keys(errors).length > 0) return next()
-  const chunks = csvChunks(history, filter, portalOf(req))
+  if (Object.keys(errors).length > 0) throw pageUnknown()
+  const chunks = csvChunks(history.pages(filter, options.portal))
   // Read the first chunk before the headers are sent, so that a failure can still show an error page.
   const first = await chunks.next()
   res.status(200).type('text/csv')
@@ -73,30 +67,8 @@ async function sendCsv(
   }
 }
 
-/** Shows the first page if `before` is not one of our page marks. */
-async function listEvents(history: EventHistory, filter: EventFilter, portal: string) {
-  try {
-    return await history.list(filter, portal)
-  } catch (error) {
-    if (!(error instanceof ConfigurationError) || filter.before === undefined) throw error
-    return await history.list({ ...filter, before: undefined }, portal)
-  }
-}
-
-async function* csvChunks(
-  history: EventHistory,
-  filter: EventFilter,
-  portal: string,
-): AsyncGenerator<string> {
-  for await (const events of history.pages(filter, portal))
-    yield events.map((event) => csvLine(eventCells(event))).join('')
-}
-
-function detailRows({ detail }: StoredEvent): { name: string; value: string }[] {
-  return Object.entries(detail).map(([name, value]) => ({
-    name,
-    value: typeof value === 'string' ? value : JSON.stringify(value),
-  }))
+async function* csvChunks(pages: AsyncIterable<StoredEvent[]>): AsyncGenerator<string> {
+  for await (const events of pages) yield events.map((event) => csvLine(eventCells(event))).join('')
 }
 
 /**

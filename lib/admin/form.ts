@@ -1,29 +1,31 @@
+import type { z } from 'zod'
+import { ProviderTestError } from '../management/test-provider.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import type { Check } from '../providers/provider.ts'
 import {
-  type ProviderChanges,
   type ProviderSettings,
   type Setting,
   type SettingName,
   settingEntries,
-  settings as settingsTable,
 } from '../providers/settings.ts'
-import { type Issue, ManagementError } from '../shared/errors.ts'
-import { textOf } from './context.ts'
+import { ManagementError } from '../shared/errors.ts'
+import { type AdminRequest, showPage, textOf } from './admin-request.ts'
 import { sentence } from './format.ts'
 
+/** The value of a field, or what to enter instead. */
+type Reading = { value: unknown } | { wrong: string }
+
 /** One control of a form. */
-export interface FormField {
+export interface FormField extends Pick<Setting, 'label' | 'hint' | 'warning' | 'example'> {
   name: string
-  label: string
   control: NonNullable<Setting['control']>
-  hint?: string | undefined
-  warning?: string | undefined
-  example?: string | undefined
   required?: boolean | undefined
+  /** Shown if a required field is empty. */
+  missing?: string
   /** Takes the whole width. */
   wide?: boolean | undefined
   options?: readonly { value: string; label: string }[] | undefined
+  read(text: string): Reading
 }
 
 /** A control of the table of settings. */
@@ -32,21 +34,13 @@ export type SettingField = FormField & { name: SettingName; section: Setting['se
 /** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
 
-/** Field name → what to enter instead. */
-export type FieldErrors = Record<string, string>
-
 /** The controls of a new provider. Where the preset builds the issuer from answers, it is optional and comes last. */
 export function connectFields(preset: Preset): SettingField[] {
-  const fields = fieldsFor(preset)
-  if (!preset.settings) return fields
-  return fields.map((field) =>
-    field.name === 'issuer'
-      ? {
-          ...field,
-          required: undefined,
-          section: 'protocol',
-          hint: 'Only if it differs from the one that the answers above result in: a national cloud, or your own domain.',
-        }
+  const hint =
+    'Only if it differs from the one that the answers above result in: a national cloud, or your own domain.'
+  return fieldsFor(preset).map((field) =>
+    preset.settings && field.name === 'issuer'
+      ? { ...field, required: false, section: 'protocol', hint }
       : field,
   )
 }
@@ -71,25 +65,25 @@ export function editFields(preset: Preset, reference?: string): SettingField[] {
 function fieldsFor(preset: Preset): SettingField[] {
   return settingEntries()
     .filter(([, { codeOnly, presets }]) => !codeOnly && (!presets || presets.includes(preset.name)))
-    .map(([name, setting]) => ({ ...toField(name, setting), ...preset.fields?.[name] }))
+    .map(([name, setting]) => toField(name, { ...setting, ...preset.fields?.[name] }))
 }
 
 function toField(name: SettingName, setting: Setting): SettingField {
-  const { label, hint, warning, example, required, section, control = 'text' } = setting
+  const { label, schema, control = 'text', choices, emptyChoice = 'Default' } = setting
   return {
+    ...setting,
     name,
-    label,
     control,
-    hint,
-    warning,
-    example,
-    required,
-    section,
+    missing: `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`,
     wide: ['parameters', 'textarea', 'list'].includes(control) || undefined,
-    options: setting.choices && [
-      { value: '', label: setting.emptyChoice ?? 'Default' },
-      ...setting.choices.map((value) => ({ value, label: value })),
+    options: choices && [
+      { value: '', label: emptyChoice },
+      ...choices.map((value) => ({ value, label: value })),
     ],
+    read(text) {
+      if (control === 'parameters') return readParameters(schema, text)
+      return readValue(schema, control === 'list' ? text.split(/[\s,;]+/).filter(Boolean) : text)
+    },
   }
 }
 
@@ -110,75 +104,56 @@ export function sectionsOf(fields: readonly SettingField[]) {
   }
 }
 
-const isSecretField = ({ control }: Partial<FormField>) => control === 'password'
+export interface ReadFields {
+  /** Everything entered except secrets: they never return to a browser. */
+  values: FormValues
+  /** The fields that were filled in, read. */
+  read: Record<string, unknown>
+  /** Names of those that were left empty. */
+  empty: string[]
+  /** Field name → what to enter instead. */
+  errors: Record<string, string>
+}
 
-/** Everything entered except secrets: they never return to a browser. */
-export function enteredValues(
+/** Reads all fields, and reports everything that is wrong at once. */
+export function readFields(
   form: unknown,
-  fields: readonly (Pick<FormField, 'name'> & Partial<FormField>)[],
-): FormValues {
-  return Object.fromEntries(
-    fields.filter((field) => !isSecretField(field)).map(({ name }) => [name, textOf(form, name)]),
-  )
-}
-
-export interface ReadForm {
-  /** The settings that were entered. */
-  settings: Partial<ProviderSettings>
-  /** Those that were left empty. */
-  empty: SettingField[]
-  errors: FieldErrors
-}
-
-/** Reports everything that is wrong at once. */
-export function readSettingsForm(form: unknown, fields: readonly SettingField[]): ReadForm {
-  const settings: Record<string, unknown> = {}
-  const empty: SettingField[] = []
-  const errors: FieldErrors = {}
-  for (const field of fields) {
-    const { name, label, control, required } = field
+  fields: readonly (Pick<FormField, 'name' | 'read'> & Partial<FormField>)[],
+): ReadFields {
+  const { values, read, empty, errors }: ReadFields = { values: {}, read: {}, empty: [], errors: {} }
+  for (const { name, control, required, missing, ...field } of fields) {
     const text = textOf(form, name)
-    if (control === 'checkbox') settings[name] = text !== ''
-    else if (text === '' && required)
-      errors[name] = `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`
-    else if (text === '') empty.push(field)
+    if (control !== 'password') values[name] = text
+    if (control === 'checkbox') read[name] = text !== ''
+    else if (text === '' && !required) empty.push(name)
+    else if (text === '' && missing) errors[name] = missing
     else {
-      const read = readField(field, text)
-      if (typeof read === 'string') errors[name] = read
-      else settings[name] = read.value
+      const reading = field.read(text)
+      if ('wrong' in reading) errors[name] = sentence(reading.wrong)
+      else read[name] = reading.value
     }
   }
-  return { settings, empty, errors }
+  return { values, read, empty, errors }
 }
 
-/** @returns the value, or a sentence that explains the mistake */
-function readField({ name, control }: SettingField, text: string): { value: unknown } | string {
-  const entered = control === 'parameters' ? readParameters(text) : control === 'list' ? readList(text) : text
-  if (entered instanceof ManagementError) return sentence(entered.message)
-  const result = settingsTable[name].schema.safeParse(entered)
-  if (result.success) return { value: result.data }
-  const [issue] = result.error.issues
-  const [item] = issue?.path ?? []
-  const which = Array.isArray(entered) && typeof item === 'number' ? `“${entered[item]}”: ` : ''
-  return sentence(which + (issue?.message ?? 'enter something else'))
+export function readValue(schema: z.ZodType, entered: unknown): Reading {
+  const { success, data, error } = schema.safeParse(entered)
+  if (success) return { value: data }
+  const [{ message, path } = { message: 'enter something else', path: [] }] = error.issues
+  const item = Array.isArray(entered) && typeof path[0] === 'number' ? `“${entered[path[0]]}”: ` : ''
+  return { wrong: item + message }
 }
 
-function readList(text: string): string[] {
-  return text.split(/[\s,;]+/).filter(Boolean)
-}
-
-function readParameters(text: string): Record<string, string> | ManagementError {
+function readParameters(schema: z.ZodType, text: string): Reading {
   const parameters = new Map<string, string>()
   for (const [at, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '') continue
     const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(line) ?? []
-    if (name === undefined || value === undefined)
-      return new ManagementError('invalid', `line ${at + 1}: enter name=value`)
-    if (parameters.has(name))
-      return new ManagementError('invalid', `line ${at + 1}: ${name} is already there`)
+    if (name === undefined || value === undefined) return { wrong: `line ${at + 1}: enter name=value` }
+    if (parameters.has(name)) return { wrong: `line ${at + 1}: ${name} is already there` }
     parameters.set(name, value.trim())
   }
-  return Object.fromEntries(parameters)
+  return readValue(schema, Object.fromEntries(parameters))
 }
 
 /** Saved settings, as they are entered. */
@@ -186,11 +161,8 @@ export function toFormValues(
   settings: Partial<ProviderSettings>,
   fields: readonly SettingField[],
 ): FormValues {
-  return Object.fromEntries(
-    fields
-      .filter((field) => !isSecretField(field))
-      .map(({ name, control }) => [name, toText(settings[name], control)]),
-  )
+  const shown = fields.filter(({ control }) => control !== 'password')
+  return Object.fromEntries(shown.map(({ name, control }) => [name, toText(settings[name], control)]))
 }
 
 function toText(value: unknown, control: FormField['control']): string {
@@ -205,60 +177,47 @@ function toText(value: unknown, control: FormField['control']): string {
   return String(value)
 }
 
-/** An emptied setting is reset; a secret only where its box was selected. */
-export function resetSettings(form: unknown, empty: readonly SettingField[]): ProviderChanges {
-  const reset = empty.filter((field) => !isSecretField(field) || textOf(form, `remove.${field.name}`) !== '')
-  return Object.fromEntries(reset.map(({ name }) => [name, null]))
-}
-
-/** Problems by the field that they concern; `others` concern no field of the form. */
-export function errorsByField(
-  issues: readonly Issue[],
-  names: readonly string[],
-): { errors: FieldErrors; others: string[] } {
-  const errors: FieldErrors = {}
-  const others: string[] = []
-  for (const { path, message } of issues) {
-    const name = path?.replace(/\..*/, '')
-    const field = names.find((each) => each === name || each === `answer.${name}`)
-    if (field === undefined) others.push(sentence(path === undefined ? message : `${path}: ${message}`))
-    else errors[field] = sentence(message)
-  }
-  return { errors, others }
-}
-
 /** A form as it was filled in, and what is wrong with it. */
 export interface FilledForm {
   values: FormValues
-  errors?: FieldErrors
+  errors?: ReadFields['errors']
   /** Problems that concern no field. */
   others?: string[]
-  checks?: readonly Check[] | undefined
-}
-
-/** Locals of the view, and its status. */
-export function formView({ values, errors = {}, others = [], checks }: FilledForm) {
-  const failed = checks?.some(({ result }) => result === 'failed') ?? false
-  const invalid = Object.keys(errors).length + others.length > 0
-  return {
-    locals: { entries: values, errors, others, checks, failed },
-    status: invalid || failed ? 422 : 200,
-  }
+  checks?: readonly Check[]
 }
 
 /**
- * The form again, with the reasons why it could not be saved.
+ * Adds the reasons why a form could not be saved, each at the field that it concerns.
  *
  * @throws the error itself when it is not about the input
  */
-export function formWithErrors(
+export function withProblems(
   values: FormValues,
   error: unknown,
-  fields: readonly { name: string }[],
+  fields: readonly Pick<FormField, 'name'>[],
 ): FilledForm {
   if (!(error instanceof ManagementError)) throw error
-  const { checks } = error as { checks?: readonly Check[] }
-  if (checks) return { values, checks }
-  const names = fields.map(({ name }) => name)
-  return { values, ...errorsByField(error.issues, names) }
+  if (error instanceof ProviderTestError) return { values, checks: error.checks }
+  const errors: ReadFields['errors'] = {}
+  const others: string[] = []
+  for (const { path, message } of error.issues) {
+    const name = path?.replace(/\..*/, '')
+    const field = fields.find((each) => each.name === name || each.name === `answer.${name}`)
+    if (field) errors[field.name] = sentence(message)
+    else others.push(sentence(path === undefined ? message : `${path}: ${message}`))
+  }
+  return { values, errors, others }
+}
+
+/** Shows a form, with status 422 if anything is wrong with it. */
+export async function showForm(
+  page: AdminRequest,
+  view: string,
+  { values, errors = {}, others = [], checks }: FilledForm,
+  more: { conflict?: unknown } & Record<string, unknown>,
+): Promise<void> {
+  const failed = checks?.some(({ result }) => result === 'failed') ?? false
+  const isWrong = failed || Object.keys(errors).length + others.length > 0
+  const locals = { entries: values, errors, others, checks, failed, ...more }
+  await showPage(page, view, locals, more.conflict ? 409 : isWrong ? 422 : 200)
 }

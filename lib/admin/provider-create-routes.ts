@@ -1,96 +1,69 @@
-import { type Request, type Response, Router } from 'express'
 import type { ProviderInput } from '../management/provider-input.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
 import type { ProviderSettings } from '../providers/settings.ts'
-import { asyncHandler } from '../web/handler.ts'
-import { type AdminContext, actOptions, showAdminPage, textOf } from './context.ts'
+import {
+  type AdminHandler,
+  type AdminRequest,
+  type AdminRoutes,
+  pageUnknown,
+  redirectTo,
+  showPage,
+  textOf,
+} from './admin-request.ts'
 import {
   connectFields,
-  enteredValues,
-  type FieldErrors,
   type FilledForm,
   type FormField,
   type FormValues,
-  formView,
-  formWithErrors,
-  readSettingsForm,
+  readFields,
+  readValue,
   sectionsOf,
+  showForm,
   toFormValues,
+  withProblems,
 } from './form.ts'
 import { sentence } from './format.ts'
 import { addressesFor } from './provider-urls.ts'
 
-const slugField: FormField = {
-  name: 'slug',
-  label: 'Name in URLs',
-  control: 'text',
-  hint: 'Lower-case letters, digits and dashes. It cannot be changed later, because it is part of the URLs above.',
-  required: true,
-}
-
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
-export function providerCreateRoutes(context: AdminContext): Router {
-  const withPreset = (handle: (req: Request, res: Response, preset: Preset) => Promise<void>) =>
-    asyncHandler(async (req, res, next) => {
-      const preset = presetOf(String(req.params.preset))
-      await (preset ? handle(req, res, preset) : next())
-    })
+export const providerCreateRoutes: AdminRoutes = {
+  'GET /new': (page) => showPage(page, 'choose', { presets }),
+  'GET /new/:preset': withPreset(async (page, preset) =>
+    showConnectForm(page, preset, { values: await proposedValues(page, preset) }),
+  ),
+  'POST /new/:preset': withPreset(connect),
+  // `npm run guides` renders the guides from `docs/providers`. The view includes one by the preset's own name.
+  'GET /new/:preset/guide': withPreset((page, preset) => showPage(page, 'guide', { preset })),
+}
 
-  const router = Router()
-  router.get(
-    '/new',
-    asyncHandler((req, res) => showAdminPage(context, req, res, { view: 'choose', locals: { presets } })),
-  )
-  router.get(
-    '/new/:preset',
-    withPreset(async (req, res, preset) => {
-      await showForm(context, req, res, { preset, values: await proposedValues(context, req, preset) })
+function withPreset(handle: (page: AdminRequest, preset: Preset) => Promise<void>): AdminHandler {
+  return async (page) => {
+    const preset = presetOf(String(page.req.params.preset))
+    if (!preset) throw pageUnknown()
+    await handle(page, preset)
+  }
+}
+
+async function showConnectForm(page: AdminRequest, preset: Preset, form: FilledForm): Promise<void> {
+  const { slug, clientAuthentication, frontChannelLogout } = form.values
+  await showForm(page, 'connect', form, {
+    preset,
+    questions: questionsOf(preset),
+    ...sectionsOf(connectFields(preset)),
+    urls: addressesFor(page, slugSchema.safeParse(slug).data ?? preset.name, {
+      preset: preset.name,
+      signsKeys: clientAuthentication === 'private_key_jwt',
+      frontChannelLogout: Boolean(frontChannelLogout),
     }),
-  )
-  router.post(
-    '/new/:preset',
-    ...context.posted,
-    withPreset((req, res, preset) => connect(context, req, res, preset)),
-  )
-  return router
-}
-
-interface ShownForm extends FilledForm {
-  preset: Preset
-}
-
-async function showForm(context: AdminContext, req: Request, res: Response, form: ShownForm): Promise<void> {
-  const { preset, values } = form
-  const { locals, status } = formView(form)
-  const slug = slugSchema.safeParse(values.slug).success ? String(values.slug) : preset.name
-  await showAdminPage(context, req, res, {
-    view: 'connect',
-    locals: {
-      preset,
-      questions: [...questionsOf(preset), slugField],
-      ...sectionsOf(connectFields(preset)),
-      ...locals,
-      urls: addressesFor(context, slug, context.portalOf(req), {
-        preset: preset.name,
-        signsKeys: values.clientAuthentication === 'private_key_jwt',
-        frontChannelLogout: Boolean(values.frontChannelLogout),
-      }),
-    },
-    status,
   })
 }
 
-async function proposedValues(
-  { portalOf, providers }: AdminContext,
-  req: Request,
-  preset: Preset,
-): Promise<FormValues> {
-  const portal = portalOf(req)
+async function proposedValues({ options, providers }: AdminRequest, preset: Preset): Promise<FormValues> {
   // Reusing the slug of a removed provider would make it impossible to restore that one.
-  const connected = await providers.list({ portal })
-  const taken = [...connected, ...(await providers.listRemoved({ portal }))].map(({ slug }) => slug)
+  const connected = await providers.list(options)
+  const taken = [...connected, ...(await providers.listRemoved(options))].map(({ slug }) => slug)
   const base = preset.name === 'generic' ? 'sso' : preset.name
   let slug = base
   for (let next = 2; taken.includes(slug); next++) slug = `${base}-${next}`
@@ -99,66 +72,61 @@ async function proposedValues(
   return { ...toFormValues(defaults, connectFields(preset)), slug }
 }
 
-async function connect(context: AdminContext, req: Request, res: Response, preset: Preset): Promise<void> {
-  const { portalOf, providers } = context
-  const options = actOptions(req, portalOf)
+async function connect(page: AdminRequest, preset: Preset): Promise<void> {
+  const { options, providers, req } = page
   const fields = connectFields(preset)
-  const questions = [...questionsOf(preset), slugField]
-  const values = enteredValues(req.body, [...fields, ...questions])
-  const { settings, errors } = readSettingsForm(req.body, fields)
-  Object.assign(errors, wrongAnswers(preset, values), wrongSlug(values))
-  if (Object.keys(errors).length > 0) return await showForm(context, req, res, { preset, values, errors })
-  const input: ProviderInput = {
-    ...settings,
-    slug: String(values.slug),
+  const questions = questionsOf(preset)
+  const settings = readFields(req.body, fields)
+  const answers = readFields(req.body, questions)
+  const values = { ...settings.values, ...answers.values }
+  const errors = { ...settings.errors, ...answers.errors }
+  if (Object.keys(errors).length > 0) return await showConnectForm(page, preset, { values, errors })
+  const { slug, ...answered } = answers.read
+  const input = {
+    ...settings.read,
+    slug,
     preset: preset.name,
-    answers: answersOf(preset, values),
+    answers: Object.fromEntries(
+      Object.entries(answered).map(([name, answer]) => [name.replace('answer.', ''), answer]),
+    ),
     enabled: false,
-  }
+  } as ProviderInput
   try {
     if (textOf(req.body, 'act') === 'test') {
       const { checks } = await providers.testUnsaved(input, options)
-      return await showForm(context, req, res, { preset, values, checks })
+      return await showConnectForm(page, preset, { values, checks })
     }
-    const { slug } = await providers.connect(input, options)
-    res.redirect(303, `${req.baseUrl}/${slug}?done=connected`)
+    await providers.connect(input, options)
   } catch (error) {
-    const form = formWithErrors(values, error, [...fields, ...questions])
-    await showForm(context, req, res, { preset, ...form })
+    return await showConnectForm(page, preset, withProblems(values, error, [...fields, ...questions]))
   }
+  redirectTo(page, `/${input.slug}`, { done: 'connected' })
 }
 
+/** The preset's questions, then the slug. */
 function questionsOf({ asks }: Preset): FormField[] {
-  return asks.map(({ name, label, hint, example, required = true }) => ({
+  const questions = asks.map(({ name, label, hint, example, required = true, read }) => ({
     name: `answer.${name}`,
     label,
-    control: 'text',
-    hint: hint && sentence(hint),
-    example,
+    control: 'text' as const,
+    ...(hint && { hint: sentence(hint) }),
+    ...(example && { example }),
     required,
+    missing: `Enter the ${label}.`,
+    read(text: string) {
+      const reading = read(text)
+      // `connect` reads the answer itself.
+      return 'wrong' in reading ? reading : { value: text }
+    },
   }))
+  return [...questions, slugField]
 }
 
-function answersOf({ asks }: Preset, values: FormValues): Record<string, string> {
-  const given = asks.map(({ name }) => [name, values[`answer.${name}`] ?? ''] as const)
-  return Object.fromEntries(given.filter(([, answer]) => answer !== ''))
-}
-
-function wrongAnswers({ asks }: Preset, values: FormValues): FieldErrors {
-  const errors: FieldErrors = {}
-  for (const { name, label, required = true, read } of asks) {
-    const answer = values[`answer.${name}`] ?? ''
-    if (answer === '') {
-      if (required) errors[`answer.${name}`] = `Enter the ${label}.`
-      continue
-    }
-    const outcome = read(answer)
-    if ('wrong' in outcome) errors[`answer.${name}`] = sentence(outcome.wrong)
-  }
-  return errors
-}
-
-function wrongSlug({ slug }: FormValues): FieldErrors {
-  const { error } = slugSchema.safeParse(slug)
-  return error ? { slug: sentence(error.issues[0]?.message ?? 'choose another one') } : {}
+const slugField: FormField = {
+  name: 'slug',
+  label: 'Name in URLs',
+  control: 'text',
+  hint: 'Lower-case letters, digits and dashes. It cannot be changed later, because it is part of the URLs above.',
+  required: true,
+  read: (text) => readValue(slugSchema, text),
 }

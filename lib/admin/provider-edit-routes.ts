@@ -1,82 +1,69 @@
-import { type Request, type Response, Router } from 'express'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import { ManagementError, PortalSsoError } from '../shared/errors.ts'
-import { type AdminContext, actOptions, showAdminPage, textOf, withProvider } from './context.ts'
+import { isSecret, type ProviderChanges } from '../providers/settings.ts'
+import { ManagementError } from '../shared/errors.ts'
+import {
+  type AdminRequest,
+  type AdminRoutes,
+  findProvider,
+  redirectTo,
+  textOf,
+  withProvider,
+} from './admin-request.ts'
 import {
   editFields,
-  enteredValues,
   type FilledForm,
   type FormValues,
-  formView,
-  formWithErrors,
-  readSettingsForm,
-  resetSettings,
+  readFields,
   type SettingField,
   sectionsOf,
+  showForm,
   toFormValues,
+  withProblems,
 } from './form.ts'
 
 /** `GET|POST /:slug/edit`: the settings of a connected provider, tested before they are saved. */
-export function providerEditRoutes(context: AdminContext): Router {
-  const { portalOf, posted, providers } = context
-
-  async function save(req: Request, res: Response, provider: Provider): Promise<void> {
-    const { slug } = provider
-    const options = actOptions(req, portalOf)
-    const fields = fieldsOf(provider)
-    const values = enteredValues(req.body, fields)
-    const version = Number(textOf(req.body, 'version'))
-    if (version !== provider.version)
-      return await showForm(context, req, res, { provider, values, conflict: true })
-    const { settings, empty, errors } = readSettingsForm(req.body, fields)
-    if (Object.keys(errors).length > 0) return await showForm(context, req, res, { provider, values, errors })
-    try {
-      const changes = { ...settings, ...resetSettings(req.body, empty) }
-      await providers.update(slug, changes, { ...options, version })
-      res.redirect(303, `${req.baseUrl}/${slug}?done=saved`)
-    } catch (error) {
-      if (!(error instanceof ManagementError)) throw error
-      const now = await providers.find(slug, options)
-      if (!now) throw new PortalSsoError('not_found', 'the provider was removed', { cause: error })
-      if (now.version !== version)
-        return await showForm(context, req, res, { provider: now, values, conflict: true })
-      await showForm(context, req, res, { provider: now, ...formWithErrors(values, error, fields) })
-    }
-  }
-
-  const router = Router()
-  router.get(
-    '/:slug/edit',
-    withProvider(context, (req, res, provider) =>
-      showForm(context, req, res, { provider, values: toFormValues(provider, fieldsOf(provider)) }),
-    ),
-  )
-  router.post('/:slug/edit', ...posted, withProvider(context, save))
-  return router
+export const providerEditRoutes: AdminRoutes = {
+  'GET /:slug/edit': withProvider((page, provider) =>
+    showEditForm(page, provider, { values: toFormValues(provider, fieldsOf(provider)) }),
+  ),
+  'POST /:slug/edit': withProvider(save),
 }
 
-interface ShownForm extends FilledForm {
-  provider: Provider
-  /** Another administrator has saved in between. */
-  conflict?: boolean
-}
-
-async function showForm(context: AdminContext, req: Request, res: Response, form: ShownForm): Promise<void> {
-  const { provider, values, conflict = false } = form
+async function save(page: AdminRequest, provider: Provider): Promise<void> {
+  const { options, providers, req } = page
   const fields = fieldsOf(provider)
-  const { locals, status } = formView(form)
-  await showAdminPage(context, req, res, {
-    view: 'edit',
-    locals: {
-      provider,
-      ...sectionsOf(fields),
-      ...locals,
-      conflict: conflict ? differences(provider, values, fields) : undefined,
-    },
-    status: conflict ? 409 : status,
-  })
+  const { values, read, empty, errors } = readFields(req.body, fields)
+  const version = Number(textOf(req.body, 'version'))
+  if (version !== provider.version) return await showConflict(page, provider, values)
+  if (Object.keys(errors).length > 0) return await showEditForm(page, provider, { values, errors })
+  // An emptied setting is reset; a secret only where its box was selected.
+  const reset = empty.filter((name) => !isSecret(name) || textOf(req.body, `remove.${name}`) !== '')
+  const changes: ProviderChanges = { ...read, ...Object.fromEntries(reset.map((name) => [name, null])) }
+  try {
+    await providers.update(provider.slug, changes, { ...options, version })
+  } catch (error) {
+    if (!(error instanceof ManagementError)) throw error
+    const now = await findProvider(page)
+    if (now.version !== version) return await showConflict(page, now, values)
+    return await showEditForm(page, now, withProblems(values, error, fields))
+  }
+  redirectTo(page, `/${provider.slug}`, { done: 'saved' })
+}
+
+async function showEditForm(
+  page: AdminRequest,
+  provider: Provider,
+  form: FilledForm,
+  conflict?: ReturnType<typeof differences>,
+): Promise<void> {
+  await showForm(page, 'edit', form, { provider, ...sectionsOf(fieldsOf(provider)), conflict })
+}
+
+/** Another administrator has saved in between. */
+async function showConflict(page: AdminRequest, provider: Provider, values: FormValues): Promise<void> {
+  await showEditForm(page, provider, { values }, differences(provider, values))
 }
 
 function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
@@ -87,15 +74,15 @@ function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
 function differences(
   provider: Provider,
   values: FormValues,
-  fields: readonly SettingField[],
 ): { label: string; saved: string; entered: string }[] {
+  const fields = fieldsOf(provider)
   const saved = toFormValues(provider, fields)
   return fields
-    .filter(({ name }) => normalized(saved[name]) !== normalized(values[name]))
     .map(({ name, label }) => ({ label, saved: saved[name] ?? '', entered: values[name] ?? '' }))
+    .filter((each) => normalized(each.saved) !== normalized(each.entered))
 }
 
 /** Browsers send line breaks in their own way. */
-function normalized(text: string | undefined): string {
-  return (text ?? '').replace(/\r\n/g, '\n').trim()
+function normalized(text: string): string {
+  return text.replace(/\r\n/g, '\n').trim()
 }

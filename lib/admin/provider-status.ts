@@ -1,5 +1,6 @@
 import type { Activity } from '../events/event-history.ts'
 import type { Check, Provider } from '../providers/provider.ts'
+import { DAY } from '../shared/time.ts'
 import { count, day } from './format.ts'
 
 export interface ProviderState {
@@ -7,44 +8,35 @@ export interface ProviderState {
   text: string
 }
 
-const dayMs = 24 * 3_600_000
-
 /** The labels beside a provider's name. The first shows whether users can sign in with it. */
 export function providerStates(
   provider: Provider,
   activity: Activity | undefined,
   now: Date,
 ): ProviderState[] {
+  const { enabled, retireAt, testSignInAt } = provider
   const problems = [
-    ...testStates(provider),
-    ...(activity?.consentMissingAt ? [{ tone: 'bad', text: 'Consent missing' } as const] : []),
-    ...secretStates(provider, now),
-  ]
-  return [
-    mainState(provider, problems),
-    ...(provider.enabled || provider.testSignInAt
-      ? []
-      : [{ tone: 'quiet', text: 'Sign-in not tested' } as const]),
-    ...problems,
-    ...(provider.retireAt
-      ? [{ tone: 'notice', text: `Retiring on ${day(provider.retireAt)}` } as const]
-      : []),
-  ]
+    testProblem(provider),
+    activity?.consentMissingAt ? bad('Consent missing') : undefined,
+    secretProblem(provider, now),
+  ].filter((problem) => problem !== undefined)
+  const states: ProviderState[] = []
+  if (!enabled) states.push({ tone: 'quiet', text: 'Disabled' })
+  else if (problems.some(({ tone }) => tone === 'bad')) states.push({ tone: 'notice', text: 'Enabled' })
+  else states.push({ tone: 'good', text: 'Ready' })
+  if (!enabled && !testSignInAt) states.push({ tone: 'quiet', text: 'Sign-in not tested' })
+  states.push(...problems)
+  if (retireAt) states.push({ tone: 'notice', text: `Retiring on ${day(retireAt)}` })
+  return states
 }
 
-function mainState({ enabled }: Provider, problems: ProviderState[]): ProviderState {
-  if (!enabled) return { tone: 'quiet', text: 'Disabled' }
-  return problems.some(({ tone }) => tone === 'bad')
-    ? { tone: 'notice', text: 'Enabled' }
-    : { tone: 'good', text: 'Ready' }
-}
+const bad = (text: string): ProviderState => ({ tone: 'bad', text })
 
-function testStates(provider: Provider): ProviderState[] {
+function testProblem(provider: Provider): ProviderState | undefined {
   const failed = failedChecks(provider).map(({ name }) => name)
-  if (failed.length === 0) return []
-  if (failed.includes('reached')) return [{ tone: 'bad', text: 'Cannot be reached' }]
-  if (failed.includes('keys')) return [{ tone: 'bad', text: 'Keys unusable' }]
-  return [{ tone: 'bad', text: 'Test failed' }]
+  if (failed.length === 0) return undefined
+  if (failed.includes('reached')) return bad('Cannot be reached')
+  return bad(failed.includes('keys') ? 'Keys unusable' : 'Test failed')
 }
 
 function failedChecks({ lastTest }: Provider): Check[] {
@@ -52,13 +44,13 @@ function failedChecks({ lastTest }: Provider): Check[] {
 }
 
 /** Nothing else warns of an expired secret until sign-ins fail. */
-function secretStates({ clientSecretExpiresAt }: Provider, now: Date): ProviderState[] {
-  if (clientSecretExpiresAt === undefined) return []
-  const daysLeft = Math.ceil((Date.parse(clientSecretExpiresAt) - now.getTime()) / dayMs)
-  if (daysLeft <= 0) return [{ tone: 'bad', text: 'Client secret has expired' }]
-  if (daysLeft > 60) return []
+function secretProblem({ clientSecretExpiresAt }: Provider, now: Date): ProviderState | undefined {
+  if (clientSecretExpiresAt === undefined) return undefined
+  const daysLeft = Math.ceil((Date.parse(clientSecretExpiresAt) - now.getTime()) / DAY)
+  if (daysLeft <= 0) return bad('Client secret has expired')
+  if (daysLeft > 60) return undefined
   const text = `Client secret expires in ${count(daysLeft, 'day', 'days')}`
-  return [{ tone: daysLeft > 7 ? 'notice' : 'bad', text }]
+  return { tone: daysLeft > 7 ? 'notice' : 'bad', text }
 }
 
 /** True if providers are enabled and the last test of each of them failed, so that probably nobody can sign in. */

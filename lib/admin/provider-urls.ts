@@ -1,5 +1,5 @@
 import { presetOf } from '../providers/presets/presets.ts'
-import type { AdminContext } from './context.ts'
+import type { AdminRequest } from './admin-request.ts'
 
 /** One of our URLs, to be entered at the provider. */
 export interface ProviderAddress {
@@ -18,54 +18,41 @@ interface ProviderFeatures {
   frontChannelLogout: boolean
 }
 
-/** True if an administrator of the provider can consent for all users. */
-export function hasAdminConsent(preset: string): boolean {
-  return presetOf(preset)?.adminConsent !== undefined
-}
-
-/** True if front-channel logout is on, or if it is the only logout that the provider supports. */
-function showsFrontChannelLogout({ preset, frontChannelLogout }: ProviderFeatures): boolean {
-  return frontChannelLogout || presetOf(preset)?.frontChannelWithoutIssuer === true
-}
-
 export function addressesFor(
-  { urls, providers }: Pick<AdminContext, 'urls' | 'providers'>,
+  { options, urls, providers }: Pick<AdminRequest, 'options' | 'urls' | 'providers'>,
   slug: string,
-  portal: string,
-  features: ProviderFeatures,
+  { preset: name, signsKeys, frontChannelLogout }: ProviderFeatures,
 ): ProviderAddress[] {
-  const { preset, signsKeys } = features
-  const all: [label: string, hint: string, value: string | false][] = [
+  const preset = presetOf(name)
+  const all: [label: string, hint: string, value: string | false | undefined][] = [
     [
       'Redirect URI',
       'Required. Some consoles call it the callback URL.',
-      providers.redirectUri(slug, { portal }),
+      providers.redirectUri(slug, options),
     ],
     [
       'Admin-consent redirect URI',
       'A second redirect URI, for admin consent.',
-      hasAdminConsent(preset) && urls.adminConsent(slug, portal),
+      preset?.adminConsent && urls.adminConsent(slug, options.portal),
     ],
     [
       'Post-logout redirect URI',
       'People return here after they sign out.',
-      providers.postLogoutRedirectUri({ portal }),
+      providers.postLogoutRedirectUri(options),
     ],
     [
       'Back-channel logout URI',
       'Optional. Signing out at the provider then ends the session here.',
-      providers.backChannelLogoutUri(slug, { portal }),
+      providers.backChannelLogoutUri(slug, options),
     ],
     [
       'Front-channel logout URI',
       'Does the same through the browser. Turn on “Front-channel logout” (Advanced) first.',
-      showsFrontChannelLogout(features) && providers.frontChannelLogoutUri(slug, { portal }),
+      // The only logout that such a preset supports is shown before it is turned on.
+      (frontChannelLogout || preset?.frontChannelWithoutIssuer) &&
+        providers.frontChannelLogoutUri(slug, options),
     ],
-    [
-      'JWKS URI',
-      'The provider fetches our public keys here.',
-      signsKeys && providers.jwksUri(slug, { portal }),
-    ],
+    ['JWKS URI', 'The provider fetches our public keys here.', signsKeys && providers.jwksUri(slug, options)],
   ]
   return all.flatMap(([label, hint, value]) =>
     value ? [{ label, hint, value, template: value.replace(slugInUrl, '/$1/{slug}/$2') }] : [],

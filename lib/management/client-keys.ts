@@ -1,14 +1,18 @@
+import { Router } from 'express'
 import {
-  type ClientKey,
   type ClientKeyAlgorithm,
   type KeyState,
   keyAlgorithmFor,
   leadTime,
   makeClientKey,
+  publicHalf,
   standing,
 } from '../providers/client-key.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
-import { ManagementError } from '../shared/errors.ts'
+import { ManagementError, PortalSsoError } from '../shared/errors.ts'
+import type { Core } from '../web/core.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { ManagementContext } from './context.ts'
 
 /** A key of `private_key_jwt`, without its private half. */
@@ -38,34 +42,50 @@ export async function rotateClientKey(
   slug: string,
   { portal, actor }: ResolvedActOptions,
 ): Promise<PublishedKey> {
+  const conflict = (message: string) => new ManagementError('conflict', message)
   const provider = await providersTable.get(portal, slug)
-  if (provider.clientAuthentication !== 'private_key_jwt')
-    throw new ManagementError(
-      'conflict',
-      `"${slug}" authenticates with ${provider.clientAuthentication}: it has no key`,
-    )
+  const { clientAuthentication } = provider
+  if (clientAuthentication !== 'private_key_jwt')
+    throw conflict(`"${slug}" authenticates with ${clientAuthentication}: it has no key`)
   // The algorithms that the provider accepts may have changed since the previous key.
   const { metadata } = await connectedProviders.connect(provider).client()
   const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported)
-  if (!alg)
-    throw new ManagementError('conflict', `"${slug}" accepts none of our algorithms for private_key_jwt`)
+  if (!alg) throw conflict(`"${slug}" accepts none of our algorithms for private_key_jwt`)
   const now = Date.now()
   const next = await makeClientKey(alg, now + leadTime)
-  await providersTable.changeClientKeys(provider, (keys) => [...keysBeside(slug, keys, now), next])
   const { kid, from } = next
+  await providersTable.changeClientKeys(provider, (keys) => {
+    const current = standing(keys, now)
+    const waiting = current.find(({ state }) => state === 'next')
+    if (waiting)
+      throw conflict(
+        `the next key of "${slug}" is already published and signs from ${waiting.key.from}: try again after that`,
+      )
+    return [...current.map(({ key }) => key), next]
+  })
   const detail = { change: 'client key', after: JSON.stringify({ kid, alg, from }) }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
   return { kid, alg, state: 'next', from }
 }
 
-/** The keys that stay published beside a new one. */
-function keysBeside(slug: string, keys: readonly ClientKey[], now: number): ClientKey[] {
-  const current = standing(keys, now)
-  const next = current.find(({ state }) => state === 'next')
-  if (next)
-    throw new ManagementError(
-      'conflict',
-      `the next key of "${slug}" is already published and signs from ${next.key.from}: try again after that`,
-    )
-  return current.map(({ key }) => key)
+/** Well below the hour between publishing a key and signing with it. */
+const maxAgeSeconds = 300
+
+/**
+ * `GET /login/:provider/jwks.json`: the public keys of `private_key_jwt` (OpenID Connect Core 9). Served for disabled
+ * providers, too: they fetch the keys before they are enabled.
+ */
+export function clientKeysRoute(
+  { portalOf }: Core,
+  { providersTable }: { providersTable: ProvidersTable },
+): Router {
+  const show = asyncHandler(async (req, res) => {
+    const provider = await providersTable.find(portalOf(req), req.params.provider)
+    const keys = provider ? await providersTable.clientKeys(provider) : []
+    if (keys.length === 0) throw new PortalSsoError('provider_not_found', 'no provider of that name has keys')
+    // Not `public`: the response to an administrator may renew the session cookie, and a shared cache would pass it on.
+    res.set('cache-control', `private, max-age=${maxAgeSeconds}`)
+    res.json({ keys: standing(keys, Date.now()).map(({ key }) => publicHalf(key)) })
+  })
+  return Router().get('/login/:provider/jwks.json', show)
 }

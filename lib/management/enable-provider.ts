@@ -1,8 +1,7 @@
 import type { Provider } from '../providers/provider.ts'
-import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
+import type { ActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { HOUR } from '../shared/time.ts'
-import type { ManagementContext } from './context.ts'
 
 /** Options of `enable`. */
 export interface EnableOptions extends ActOptions {
@@ -14,72 +13,6 @@ export interface EnableOptions extends ActOptions {
 export interface DisableOptions extends ActOptions {
   /** Also end the sessions that started with it. Default false: they last until they expire. */
   endSessions?: boolean | undefined
-}
-
-export async function enableProvider(
-  { events, providersTable }: ManagementContext,
-  slug: string,
-  { portal, actor, withoutTestSignIn = false }: ResolvedActOptions & EnableOptions,
-): Promise<void> {
-  const provider = await providersTable.get(portal, slug)
-  // Enabling an enabled provider reads its metadata again and changes nothing for users.
-  if (!provider.enabled && !withoutTestSignIn)
-    assertTestedSignIn(provider, !(await providersTable.anyEnabled(portal)))
-  await providersTable.setEnabled(provider, true)
-  const testSignIn = withoutTestSignIn ? ('overridden' as const) : ('passed' as const)
-  const detail = { change: 'enabled', ...(!provider.enabled && { testSignIn }) }
-  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
-}
-
-export async function disableProvider(
-  { sessions, events, providersTable }: ManagementContext,
-  slug: string,
-  { portal, actor, endSessions = false }: ResolvedActOptions & DisableOptions,
-): Promise<void> {
-  const provider = await providersTable.get(portal, slug)
-  await providersTable.setEnabled(provider, false, endSessions ? 'end' : undefined)
-  if (endSessions) await sessions.endAll({ portal, provider: slug })
-  const detail = { change: endSessions ? 'disabled, its sessions end' : 'disabled' }
-  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
-}
-
-export async function removeProvider(
-  { sessions, events, providersTable }: ManagementContext,
-  slug: string,
-  { portal, actor, endSessions = false }: ResolvedActOptions & DisableOptions,
-): Promise<void> {
-  const provider = await providersTable.get(portal, slug)
-  await providersTable.remove(provider, endSessions ? 'end' : undefined)
-  if (endSessions) await sessions.endAll({ portal, provider: slug })
-  await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
-}
-
-/** @param slug `undefined`: no provider is recommended */
-export async function recommendProvider(
-  { events, providersTable }: ManagementContext,
-  slug: string | undefined,
-  { portal, actor }: ResolvedActOptions,
-): Promise<void> {
-  if (slug !== undefined) await providersTable.get(portal, slug)
-  const before = (await providersTable.list(portal)).filter(({ recommended }) => recommended)
-  await providersTable.recommend(portal, slug)
-  const changed = (provider: string, change: string) =>
-    events.record({ kind: 'provider-changed', portal, provider, actor, detail: { change } })
-  if (slug !== undefined) await changed(slug, 'recommended')
-  for (const { slug: other } of before) if (other !== slug) await changed(other, 'no longer recommended')
-}
-
-export async function reorderProviders(
-  { events, providersTable }: ManagementContext,
-  slugs: readonly string[],
-  { portal, actor }: ResolvedActOptions,
-): Promise<void> {
-  for (const slug of slugs) await providersTable.get(portal, slug)
-  await providersTable.reorder(portal, slugs)
-  const [provider] = slugs
-  if (provider === undefined) return
-  const detail = { change: `order: ${slugs.join(', ')}` }
-  await events.record({ kind: 'provider-changed', portal, provider, actor, detail })
 }
 
 const maxTestAgeHours = 12

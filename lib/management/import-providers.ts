@@ -7,12 +7,11 @@ import {
 } from '../providers/settings.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { describeError, type Issue, ManagementError } from '../shared/errors.ts'
-import { connectProvider } from './connect-provider.ts'
 import type { ManagementContext } from './context.ts'
 import { type ProviderInFile, readProviderFile } from './provider-file.ts'
 import { type ProviderInput, readChanges, readInput } from './provider-input.ts'
+import { connectProvider, updateProvider } from './save-provider.ts'
 import { assertMayReference } from './secret-reference-rules.ts'
-import { updateProvider } from './update-provider.ts'
 
 /** Options of `import`. */
 export interface ImportOptions extends ActOptions {
@@ -58,9 +57,13 @@ export async function importProviders(
 ): Promise<ImportResult[]> {
   const steps = await planImport(context, text, options)
   const results: ImportResult[] = []
-  for (const { run, ...step } of steps) {
-    if (!options.dryRun && run) Object.assign(step, await reportFailure(run))
-    results.push(step)
+  for (const { run, ...result } of steps) {
+    try {
+      if (!options.dryRun) await run?.()
+      results.push(result)
+    } catch (error) {
+      results.push({ ...result, outcome: 'failed', reason: formatReason(error) })
+    }
   }
   return results
 }
@@ -77,11 +80,11 @@ async function planImport(
     const { slug } = inFile
     try {
       const existing = await context.providersTable.find(options.portal, slug)
-      const given = readGivenSecret(options.clientSecrets?.[slug])
+      const stepOptions = { ...options, given: readGivenSecret(options.clientSecrets?.[slug]) }
       steps.push(
         existing
-          ? updateStep(context, existing, inFile, { ...options, given })
-          : connectStep(context, inFile, { ...options, given }),
+          ? updateStep(context, existing, inFile, stepOptions)
+          : connectStep(context, inFile, stepOptions),
       )
     } catch (error) {
       if (!(error instanceof ManagementError)) throw error
@@ -119,25 +122,22 @@ function updateStep(
   { given, ...options }: StepOptions,
 ): Step {
   const { slug } = existing
-  const fileChanges = changesIn(inFile, given)
-  const differences = listDifferences(existing, fileChanges)
-  const nothing = Object.keys(differences).length === 0 && Object.keys(given).length === 0
-  if (!options.update || nothing) return { slug, outcome: 'unchanged', changes: differences }
+  const isSecretGiven = Object.keys(given).length > 0
+  // The given secret or reference replaces the file's reference.
+  const fileChanges: ProviderChanges = isSecretGiven ? withoutCodeOnly(inFile.settings) : inFile.settings
+  const changes = listDifferences(existing, fileChanges)
+  const hasChanges = isSecretGiven || Object.keys(changes).length > 0
+  if (!options.update || !hasChanges) return { slug, outcome: 'unchanged', changes }
   if (inFile.preset !== existing.preset)
     throw new ManagementError(
       'conflict',
       `is connected with the preset ${existing.preset} here, and has ${inFile.preset} in the file: remove it first`,
     )
-  const reason = findRefusal(fileChanges, existing, differences)
-  if (reason !== undefined) return { slug, outcome: 'failed', changes: differences, reason }
+  const reason = findRefusal(fileChanges, existing, changes)
+  if (reason !== undefined) return { slug, outcome: 'failed', changes, reason }
   const { version } = existing
   const run = () => updateProvider(context, slug, { ...fileChanges, ...given }, { ...options, version })
-  return { slug, outcome: 'updated', changes: differences, run }
-}
-
-/** The given secret or reference replaces the file's reference. */
-function changesIn({ settings }: ProviderInFile, given: GivenSecret): ProviderChanges {
-  return Object.keys(given).length > 0 ? withoutCodeOnly(settings) : settings
+  return { slug, outcome: 'updated', changes, run }
 }
 
 function withoutCodeOnly(settings: ProviderInFile['settings']): ProviderChanges {
@@ -179,24 +179,14 @@ function needsSecret(settings: ProviderSettings): boolean {
   )
 }
 
-function listDifferences(here: Provider, inFile: ProviderChanges): NonNullable<ImportResult['changes']> {
-  const now: Record<string, unknown> = { ...settingsOf(here) }
+function listDifferences(existing: Provider, inFile: ProviderChanges): NonNullable<ImportResult['changes']> {
+  const now: Record<string, unknown> = { ...settingsOf(existing) }
   const then: Record<string, unknown> = readChanges(inFile)
-  const names = Object.keys(inFile).filter(
-    (name) => JSON.stringify(now[name] ?? null) !== JSON.stringify(then[name] ?? null),
-  )
   return Object.fromEntries(
-    names.map((name) => [name, { here: now[name] ?? null, file: then[name] ?? null }]),
+    Object.keys(inFile)
+      .map((name) => [name, { here: now[name] ?? null, file: then[name] ?? null }] as const)
+      .filter(([, { here, file }]) => JSON.stringify(here) !== JSON.stringify(file)),
   )
-}
-
-async function reportFailure(run: () => Promise<unknown>): Promise<Partial<ImportResult>> {
-  try {
-    await run()
-    return {}
-  } catch (error) {
-    return { outcome: 'failed', reason: formatReason(error) }
-  }
 }
 
 function formatReason(error: unknown): string {

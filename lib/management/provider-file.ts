@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { slugSchema } from '../providers/provider.ts'
-import { isSecret, settings as settingsTable } from '../providers/settings.ts'
+import { isSecret, settingNamesWhere, settingsOf, settings as settingsTable } from '../providers/settings.ts'
+import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
+import type { ManagementContext } from './context.ts'
 import { parse } from './provider-input.ts'
 
 /** Providers for another portal or stage, without what belongs to one installation: ids, portal, state and secrets. */
@@ -25,8 +27,8 @@ export interface ProviderInFile {
   settings: Record<string, unknown>
 }
 
-export const fileFormat = 'express-portal-sso providers'
-export const fileVersion = 1
+const fileFormat = 'express-portal-sso providers'
+const fileVersion = 1
 
 /** Characters. */
 export const maxFileLength = 1_048_576
@@ -46,6 +48,31 @@ const fileSchema = z.strictObject({
 })
 
 /**
+ * Settings as a file for another portal or stage. It contains no secrets, only references to them; every portal makes its own
+ * keys of `private_key_jwt`.
+ *
+ * @param slugs empty: all providers of the portal
+ */
+export async function exportProviders(
+  { providersTable }: ManagementContext,
+  slugs: readonly string[],
+  { portal }: ResolvedActOptions,
+): Promise<ProviderFile> {
+  for (const slug of slugs) await providersTable.get(portal, slug)
+  const all = await providersTable.list(portal)
+  const local: string[] = settingNamesWhere((setting) => setting.local)
+  const providers = all
+    .filter(({ slug }) => slugs.length === 0 || slugs.includes(slug))
+    .map((provider) => {
+      const exported = Object.entries(settingsOf(provider)).filter(([name]) => !local.includes(name))
+      // `null` overrides the preset's default where the file is imported.
+      const settings = Object.fromEntries(exported.map(([name, value]) => [name, value ?? null]))
+      return { slug: provider.slug, preset: provider.preset, settings }
+    })
+  return { format: fileFormat, version: fileVersion, providers }
+}
+
+/**
  * Checks the structure only; the settings are validated when they are connected or updated.
  *
  * @throws ManagementError `invalid`
@@ -53,16 +80,19 @@ const fileSchema = z.strictObject({
 export function readProviderFile(text: string): ProviderFile {
   if (text.length > maxFileLength) throw new ManagementError('invalid', 'the file is larger than any export')
   const value = parseJson(text)
-  const head = z.looseObject({ format: z.literal(fileFormat), version: z.unknown() }).safeParse(value)
-  if (!head.success)
+  const { format, version } = (value ?? {}) as { format?: unknown; version?: unknown }
+  if (format !== fileFormat)
     throw new ManagementError('invalid', 'this is not a file that `portal-sso providers export` wrote')
-  if (head.data.version !== fileVersion)
+  if (version !== fileVersion)
     throw new ManagementError(
       'invalid',
-      `the file has version ${JSON.stringify(head.data.version)?.slice(0, 40)}; this portal reads version ${fileVersion}`,
+      `the file has version ${JSON.stringify(version)?.slice(0, 40)}; this portal reads version ${fileVersion}`,
     )
   const file = parse(fileSchema, value)
-  const issues = [...findDuplicates(file.providers), ...file.providers.flatMap(findMisplaced)]
+  const slugs = file.providers.map(({ slug }) => slug)
+  const duplicates = new Set(slugs.filter((slug, at) => slugs.indexOf(slug) !== at))
+  const issues: Issue[] = [...duplicates].map((path) => ({ path, message: 'is in the file twice' }))
+  issues.push(...file.providers.flatMap(findMisplaced))
   if (issues.length > 0) throw new ManagementError('invalid', issues)
   return file
 }
@@ -78,14 +108,6 @@ function parseJson(text: string): unknown {
     if (cause instanceof ManagementError) throw cause
     throw new ManagementError('invalid', 'the file is not valid JSON', { cause })
   }
-}
-
-function findDuplicates(providers: readonly ProviderInFile[]): Issue[] {
-  const slugs = providers.map(({ slug }) => slug)
-  return [...new Set(slugs.filter((slug, at) => slugs.indexOf(slug) !== at))].map((path) => ({
-    path,
-    message: 'is in the file twice',
-  }))
 }
 
 function findMisplaced({ slug, settings }: ProviderInFile): Issue[] {

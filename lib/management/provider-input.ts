@@ -3,7 +3,6 @@ import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
 import {
-  isSecret,
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
@@ -55,15 +54,15 @@ export function readInput(input: ProviderInput): ReadInput {
     Object.keys(allAnswers).length > 0 || given.issuer === undefined
       ? readAnswers(preset, allAnswers)
       : undefined
-  const settings = parse(
-    settingsSchema(),
-    withoutNull({
-      displayName: name === 'generic' ? slug : preset.displayName,
-      ...(answered && preset.settings?.(answered)),
-      ...preset.defaults,
-      ...withoutUndefined(given),
-    }),
-  )
+  const entered = Object.entries(given).filter(([, value]) => value !== undefined)
+  const all = {
+    displayName: name === 'generic' ? slug : preset.displayName,
+    ...(answered && preset.settings?.(answered)),
+    ...preset.defaults,
+    ...Object.fromEntries(entered),
+  }
+  const values = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null))
+  const settings = parse(settingsSchema(), values)
   assertFits(name, settings)
   return { slug, preset: name, enabled, settings }
 }
@@ -121,18 +120,15 @@ export function readChanges(changes: ProviderChanges): Partial<ProviderSettings>
     else if (value === null) issues.push({ path: name, message: 'is required' })
     else issues.push(...listIssues(result.error, name))
   }
-  if (issues.length > 0) throw new ManagementError('invalid', sanitizeIssues(issues))
+  if (issues.length > 0) throw invalid(issues)
   return read
 }
-
-/** Returns the names of secrets, without their values. */
-export const secretsIn = (settings: object): string[] => Object.keys(settings).filter(isSecret)
 
 /** @throws ManagementError `invalid` with an issue for every mistake */
 export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  throw new ManagementError('invalid', sanitizeIssues(listIssues(result.error)))
+  throw invalid(listIssues(result.error))
 }
 
 function listIssues(error: z.ZodError, name?: string): Issue[] {
@@ -143,17 +139,10 @@ function listIssues(error: z.ZodError, name?: string): Issue[] {
 }
 
 /** Names may come from a file: a line break in one could forge a line in the terminal. */
-function sanitizeIssues(issues: readonly Issue[]): Issue[] {
-  return issues.map(({ path, message }) => ({
+function invalid(issues: readonly Issue[]): ManagementError {
+  const sanitized = issues.map(({ path, message }) => ({
     path: path && sanitizeText(path, 100),
     message: sanitizeText(message),
   }))
-}
-
-function withoutNull(settings: object): object {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null))
-}
-
-function withoutUndefined(value: object): object {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined))
+  return new ManagementError('invalid', sanitized)
 }

@@ -1,24 +1,15 @@
+import type { EventOf } from '../events/event-types.ts'
 import { signingKeyOf } from '../providers/client-key.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
 import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { listClientKeys, type PublishedKey, rotateClientKey } from './client-keys.ts'
-import { connectProvider } from './connect-provider.ts'
 import type { ManagementContext } from './context.ts'
-import {
-  type DisableOptions,
-  disableProvider,
-  type EnableOptions,
-  enableProvider,
-  recommendProvider,
-  removeProvider,
-  reorderProviders,
-} from './enable-provider.ts'
-import { exportProviders } from './export-providers.ts'
+import { assertTestedSignIn, type DisableOptions, type EnableOptions } from './enable-provider.ts'
 import { type ImportOptions, type ImportResult, importProviders } from './import-providers.ts'
-import type { ProviderFile } from './provider-file.ts'
-import { type ProviderInput, readInput, readSlug } from './provider-input.ts'
+import { exportProviders, type ProviderFile } from './provider-file.ts'
+import { type ProviderInput, readSlug } from './provider-input.ts'
 import {
   cancelRetirement,
   listRemovedProviders,
@@ -28,9 +19,8 @@ import {
   restoreProvider,
   retireProvider,
 } from './retire-provider.ts'
-import { assertMayReference } from './secret-reference-rules.ts'
+import { connectProvider, readNewProvider, type UpdateOptions, updateProvider } from './save-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
-import { type UpdateOptions, updateProvider } from './update-provider.ts'
 
 /**
  * The providers of a portal. Admin pages and command line call the same methods. Each takes `{ portal, actor }` as its last
@@ -88,15 +78,8 @@ export class ProvidersApi {
 
   /** Tests settings without saving them. @throws ManagementError `invalid`, `not_allowed` */
   async testUnsaved(input: ProviderInput, options: ActOptions = {}): Promise<ProviderTest> {
-    const { portal, source } = this.#resolve(options)
-    const { outbound, providersTable, urls } = this.#context
-    const { slug, preset, settings } = readInput(input)
-    assertMayReference(settings, source)
-    const { clientSecretReference: reference } = settings
-    const clientSecret =
-      reference === undefined ? settings.clientSecret : await providersTable.readSecretReference(reference)
-    const redirectUri = urls.callback(slug, portal)
-    return await testProvider({ ...settings, clientSecret, preset, redirectUri }, outbound)
+    const { candidate } = await readNewProvider(this.#context, input, this.#resolve(options))
+    return await testProvider(candidate, this.#context.outbound)
   }
 
   /**
@@ -117,32 +100,56 @@ export class ProvidersApi {
    *   of a portal it must be at most 12 hours old and have ended with an existing user
    */
   async enable(slug: string, options: EnableOptions = {}): Promise<void> {
-    await enableProvider(this.#context, slug, { ...options, ...this.#resolve(options) })
+    const { withoutTestSignIn = false } = options
+    const { providersTable } = this.#context
+    const { portal } = this.#resolve(options)
+    const provider = await providersTable.get(portal, slug)
+    // Enabling an enabled provider reads its metadata again and changes nothing for users.
+    if (!provider.enabled && !withoutTestSignIn)
+      assertTestedSignIn(provider, !(await providersTable.anyEnabled(portal)))
+    await providersTable.setEnabled(provider, true)
+    const testSignIn = withoutTestSignIn ? ('overridden' as const) : ('passed' as const)
+    await this.#recordChange(slug, { change: 'enabled', ...(!provider.enabled && { testSignIn }) }, options)
   }
 
   /** Hides it from the login page immediately. */
   async disable(slug: string, options: DisableOptions = {}): Promise<void> {
-    await disableProvider(this.#context, slug, { ...options, ...this.#resolve(options) })
-  }
-
-  /** Shows it first on the login page, with a badge. One per portal; no user is forced to use it. */
-  async recommend(slug: string, options: ActOptions = {}): Promise<void> {
-    await recommendProvider(this.#context, slug, this.#resolve(options))
-  }
-
-  /** No provider is recommended. */
-  async clearRecommended(options: ActOptions = {}): Promise<void> {
-    await recommendProvider(this.#context, undefined, this.#resolve(options))
-  }
-
-  /** Changes the order of the login page. @param slugs in their new order; the others follow */
-  async reorder(slugs: readonly string[], options: ActOptions = {}): Promise<void> {
-    await reorderProviders(this.#context, slugs, this.#resolve(options))
+    const { providersTable, sessions } = this.#context
+    const { portal } = this.#resolve(options)
+    const end = options.endSessions ? ('end' as const) : undefined
+    await providersTable.setEnabled(await providersTable.get(portal, slug), false, end)
+    if (end) await sessions.endAll({ portal, provider: slug })
+    await this.#recordChange(slug, { change: end ? 'disabled, its sessions end' : 'disabled' }, options)
   }
 
   /** Removes it. It can be restored for 30 days. */
   async remove(slug: string, options: DisableOptions = {}): Promise<void> {
-    await removeProvider(this.#context, slug, { ...options, ...this.#resolve(options) })
+    const { events, providersTable, sessions } = this.#context
+    const { portal, actor } = this.#resolve(options)
+    const end = options.endSessions ? ('end' as const) : undefined
+    await providersTable.remove(await providersTable.get(portal, slug), end)
+    if (end) await sessions.endAll({ portal, provider: slug })
+    await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
+  }
+
+  /** Shows it first on the login page, with a badge. One per portal; no user is forced to use it. */
+  async recommend(slug: string, options: ActOptions = {}): Promise<void> {
+    await this.get(slug, options)
+    await this.#recommend(slug, options)
+  }
+
+  /** No provider is recommended. */
+  async clearRecommended(options: ActOptions = {}): Promise<void> {
+    await this.#recommend(undefined, options)
+  }
+
+  /** Changes the order of the login page. @param slugs in their new order; the others follow */
+  async reorder(slugs: readonly string[], options: ActOptions = {}): Promise<void> {
+    for (const slug of slugs) await this.get(slug, options)
+    await this.#context.providersTable.reorder(this.#resolve(options).portal, slugs)
+    const [first] = slugs
+    if (first !== undefined)
+      await this.#recordChange(first, { change: `order: ${slugs.join(', ')}` }, options)
   }
 
   /** Removed providers that can still be restored, the newest first. */
@@ -235,14 +242,30 @@ export class ProvidersApi {
     return resolveActOptions(options, this.#portal)
   }
 
+  async #recordChange(
+    provider: string,
+    detail: EventOf<'provider-changed'>['detail'],
+    options: ActOptions,
+  ): Promise<void> {
+    const { portal, actor } = this.#resolve(options)
+    await this.#context.events.record({ kind: 'provider-changed', portal, provider, actor, detail })
+  }
+
+  async #recommend(slug: string | undefined, options: ActOptions): Promise<void> {
+    const before = (await this.list(options)).filter(({ recommended }) => recommended)
+    await this.#context.providersTable.recommend(this.#resolve(options).portal, slug)
+    if (slug !== undefined) await this.#recordChange(slug, { change: 'recommended' }, options)
+    for (const other of before)
+      if (other.slug !== slug)
+        await this.#recordChange(other.slug, { change: 'no longer recommended' }, options)
+  }
+
   /** With the other encoding no user could sign in, so the new version interrupts no sign-in. */
   async #saveEncoding(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
     if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
-    const { events, providersTable } = this.#context
-    const updated = await providersTable.update(provider, { secretEncoding })
-    const { portal, slug } = provider
+    const updated = await this.#context.providersTable.update(provider, { secretEncoding })
     const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
-    await events.record({ kind: 'provider-changed', portal, provider: slug, actor: 'test', detail })
+    await this.#recordChange(provider.slug, detail, { portal: provider.portal, actor: 'test' })
     return updated
   }
 }

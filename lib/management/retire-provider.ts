@@ -1,5 +1,4 @@
 import type { Knex } from 'knex'
-import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { DAY } from '../shared/time.ts'
@@ -36,30 +35,22 @@ export async function providerUsage(
 ): Promise<ProviderUsage> {
   const provider = await providersTable.get(portal, slug)
   const others = (await providersTable.listEnabled(portal)).filter(({ id }) => id !== provider.id)
+  const otherIds = others.map(({ id }) => id)
   const otherIssuers = others.map(({ issuer }) => issuer).filter((issuer) => issuer !== provider.issuer)
-  const linked = linkedThrough(knex, provider)
+  // Also those from before it was removed and connected again under another id.
+  const linked = knex('sso_identities as linked')
+    .where('linked.portal', portal)
+    .where((through) =>
+      through.where('linked.provider_id', provider.id).orWhere('linked.issuer', provider.issuer),
+    )
   // Another provider of the same issuer may know its users by other subjects (Entra: one for each registration): only a user
   // who has signed in with it has shown that it works.
   const otherMethod = knex('sso_identities as other')
     .select(knex.raw('1'))
     .whereRaw('other.portal = linked.portal and other.user_id = linked.user_id')
-    .where((method) =>
-      method
-        .whereIn(
-          'other.provider_id',
-          others.map(({ id }) => id),
-        )
-        .orWhereIn('other.issuer', otherIssuers),
-    )
+    .where((method) => method.whereIn('other.provider_id', otherIds).orWhereIn('other.issuer', otherIssuers))
   const people = await countUsers(linked.clone())
   return { people, withoutAlternative: await countUsers(linked.whereNotExists(otherMethod)) }
-}
-
-/** Selects the identities of a provider, also those from before it was removed and connected again under another id. */
-function linkedThrough(knex: Knex, { portal, id, issuer }: Provider): Knex.QueryBuilder {
-  return knex('sso_identities as linked')
-    .where('linked.portal', portal)
-    .where((through) => through.where('linked.provider_id', id).orWhere('linked.issuer', issuer))
 }
 
 async function countUsers(identities: Knex.QueryBuilder): Promise<number> {
@@ -128,16 +119,17 @@ export async function restoreProvider(
     .where({ portal, slug })
     .whereNotNull('removed_at')
     .update({ removed_at: null, enabled: false, version: knex.raw('version + 1'), updated_at: now() })
-  if (restored !== 1)
-    throw (await providersTable.find(portal, slug))
-      ? new ManagementError(
-          'conflict',
-          `a provider called "${slug}" is connected: there is nothing to restore`,
-        )
-      : new ManagementError(
-          'not_found',
-          `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
-        )
+  if (restored !== 1) {
+    if (await providersTable.find(portal, slug))
+      throw new ManagementError(
+        'conflict',
+        `a provider called "${slug}" is connected: there is nothing to restore`,
+      )
+    throw new ManagementError(
+      'not_found',
+      `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
+    )
+  }
   const detail = { change: 'restored, disabled' }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
 }

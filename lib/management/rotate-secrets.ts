@@ -13,8 +13,6 @@ interface SealedRow {
   removed_at: string | null
 }
 
-const sealedColumns = ['client_secret', 'client_keys'] as const
-
 /**
  * Encrypts all client secrets and keys of all portals under the first of the operator's secrets, in one transaction, while
  * instances run with both secrets. It may be repeated: rows that are already current stay as they are.
@@ -30,12 +28,14 @@ export async function rotateSecrets(
     const rows = () => transaction('sso_providers')
     // Locks all rows in every database: a concurrent writer waits, and then overwrites our values with newer ones.
     await rows().update({ id: transaction.ref('id') })
-    const all: SealedRow[] = await rows().select('id', 'portal', 'slug', 'removed_at', ...sealedColumns)
+    const all: SealedRow[] = await rows()
     const changed: string[] = []
     for (const row of all) {
-      const changes = await reseal(providersTable.secretBox, row)
-      if (Object.keys(changes).length === 0) continue
-      await rows().where({ id: row.id }).update(changes)
+      const client_secret = await reseal(providersTable.secretBox, row, row.client_secret, row.id)
+      const keysContext = clientKeysContext(row.id)
+      const client_keys = await reseal(providersTable.secretBox, row, row.client_keys, keysContext)
+      if (client_secret === row.client_secret && client_keys === row.client_keys) continue
+      await rows().where({ id: row.id }).update({ client_secret, client_keys })
       changed.push(row.portal)
     }
     return changed
@@ -47,29 +47,19 @@ export async function rotateSecrets(
   return { providers: portals.length }
 }
 
-async function reseal(secretBox: SecretBox, row: SealedRow): Promise<Partial<SealedRow>> {
-  const changes: Partial<SealedRow> = {}
-  for (const column of sealedColumns) {
-    const sealed = row[column]
-    if (sealed === null) continue
-    const context = column === 'client_keys' ? clientKeysContext(row.id) : row.id
-    // Opened in any case: an unreadable value is reported now, not at the first sign-in without the old secret.
-    const secret = await open(secretBox, row, { sealed, context })
-    if (secret !== undefined && !secretBox.isCurrent(sealed))
-      changes[column] = await secretBox.close(secret, context)
-  }
-  return changes
-}
-
-async function open(
+/** Opens even a current value: an unreadable one is reported now, not at the first sign-in without the old secret. */
+async function reseal(
   secretBox: SecretBox,
   { slug, portal, removed_at }: SealedRow,
-  { sealed, context }: { sealed: string; context: string },
-): Promise<string | undefined> {
+  sealed: string | null,
+  context: string,
+): Promise<string | null> {
+  if (sealed === null) return null
+  let secret: string
   try {
-    return await secretBox.open(sealed, context)
+    secret = await secretBox.open(sealed, context)
   } catch (cause) {
-    if (removed_at !== null) return undefined
+    if (removed_at !== null) return sealed
     throw new ManagementError(
       'conflict',
       `a client secret or key of "${slug}" in the portal "${portal}" cannot be decrypted with any of the secrets, so nothing was ` +
@@ -77,4 +67,5 @@ async function open(
       { cause },
     )
   }
+  return secretBox.isCurrent(sealed) ? sealed : await secretBox.close(secret, context)
 }

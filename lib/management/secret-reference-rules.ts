@@ -1,9 +1,7 @@
 import type { Provider } from '../providers/provider.ts'
 import { type ProviderSettings, type SettingName, settingNamesWhere } from '../providers/settings.ts'
 import type { ActOptions } from '../shared/act-options.ts'
-import { type Issue, ManagementError } from '../shared/errors.ts'
-
-type Source = ActOptions['source']
+import { ManagementError, type ManagementErrorCode } from '../shared/errors.ts'
 
 /**
  * Attacker: an administrator of one portal who enters `file:/run/secrets/db` and an issuer of their own. Only code and the
@@ -14,26 +12,20 @@ type Source = ActOptions['source']
  */
 export function assertMayReference(
   settings: Partial<ProviderSettings>,
-  source: Source,
+  source: ActOptions['source'],
   before?: Provider,
 ): void {
   if (source === undefined || source === 'code') return
   const guarded: SettingName[] = settingNamesWhere(({ codeOnly }) => codeOnly)
   if (before?.clientSecretReference !== undefined)
     guarded.push('clientSecret', ...settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient))
-  const issues: Issue[] = guarded
-    .filter(
-      (name) =>
-        name in settings && settings[name] !== (before as Partial<ProviderSettings> | undefined)?.[name],
-    )
-    .map((path) => ({
-      path,
-      message:
-        before?.clientSecretReference === undefined
-          ? 'only code and the command line can set it'
-          : 'only code and the command line can change it, because the client secret of this provider is a reference',
-    }))
-  if (issues.length > 0) throw new ManagementError('not_allowed', issues)
+  const message =
+    before?.clientSecretReference === undefined
+      ? 'only code and the command line can set it'
+      : 'only code and the command line can change it, because the client secret of this provider is a reference'
+  const existing: Partial<ProviderSettings> = before ?? {}
+  const changed = guarded.filter((name) => name in settings && settings[name] !== existing[name])
+  refuse('not_allowed', changed, message)
 }
 
 /**
@@ -45,13 +37,15 @@ export function assertMayReference(
 export function assertNamesRecipient(changes: Partial<ProviderSettings>, provider: Provider): void {
   const { clientSecretReference: reference } = changes
   if (reference === undefined || reference === provider.clientSecretReference) return
+  const existing: Partial<ProviderSettings> = provider
   const unnamed = settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient).filter(
-    (name) => (provider as Partial<ProviderSettings>)[name] !== undefined && !(name in changes),
+    (name) => existing[name] !== undefined && !(name in changes),
   )
   const message = 'give it together with the secret reference, because it decides who receives the secret'
-  if (unnamed.length > 0)
-    throw new ManagementError(
-      'invalid',
-      unnamed.map((path) => ({ path, message })),
-    )
+  refuse('invalid', unnamed, message)
+}
+
+function refuse(code: ManagementErrorCode, names: readonly SettingName[], message: string): void {
+  const issues = names.map((path) => ({ path, message }))
+  if (issues.length > 0) throw new ManagementError(code, issues)
 }

@@ -9,15 +9,13 @@ export type SessionFilter =
   /** slug; also of a disabled or removed provider */
   | { provider: string; userId?: undefined }
 
-type SessionsApiContext = Pick<ManagementContext, 'events' | 'providersTable' | 'sessions'>
-
 /** The sessions of a portal: lists and ends them. */
 export class SessionsApi {
-  readonly #context: SessionsApiContext
+  readonly #context: ManagementContext
   readonly #portal: string
 
   /** @internal */
-  constructor(context: SessionsApiContext, portal = 'default') {
+  constructor(context: ManagementContext, portal = 'default') {
     this.#context = context
     this.#portal = portal
   }
@@ -28,14 +26,12 @@ export class SessionsApi {
    * @throws ManagementError when the filter is invalid, or names a provider that never existed
    */
   async list(filter: SessionFilter, options: ActOptions = {}): Promise<SessionInfo[]> {
-    const { portal } = resolveActOptions(options, this.#portal)
-    return await this.#context.sessions.table.list(await this.#matching(readFilter(filter), portal))
+    return await this.#context.sessions.table.list(await this.#matching(readFilter(filter), options))
   }
 
   /** Counts the valid sessions. @throws ManagementError as `list` */
   async count(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
-    const { portal } = resolveActOptions(options, this.#portal)
-    return await this.#context.sessions.table.count(await this.#matching(readFilter(filter), portal))
+    return await this.#context.sessions.table.count(await this.#matching(readFilter(filter), options))
   }
 
   /**
@@ -63,28 +59,22 @@ export class SessionsApi {
    */
   async endAll(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
     const { portal, actor } = resolveActOptions(options, this.#portal)
+    const { events, sessions } = this.#context
     const read = readFilter(filter)
-    const ended = await this.#context.sessions.endAll(await this.#matching(read, portal))
-    const sessions = [...ended.values()].reduce((sum, count) => sum + count, 0)
-    if (sessions > 0)
-      await this.#context.events.record({
-        kind: 'sessions-ended',
-        portal,
-        ...read,
-        actor,
-        detail: { sessions },
-      })
-    return sessions
+    const ended = await sessions.endAll(await this.#matching(read, options))
+    const total = [...ended.values()].reduce((sum, count) => sum + count, 0)
+    const detail = { sessions: total }
+    if (total > 0) await events.record({ kind: 'sessions-ended', portal, ...read, actor, detail })
+    return total
   }
 
   /** A mistyped slug must not look like a provider without sessions. */
-  async #matching({ userId, provider }: SessionFilter, portal: string): Promise<SessionMatch> {
+  async #matching({ userId, provider }: SessionFilter, options: ActOptions): Promise<SessionMatch> {
+    const { portal } = resolveActOptions(options, this.#portal)
     if (provider === undefined) return { portal, userId }
+    const { providersTable, sessions } = this.#context
     const match = { portal, provider }
-    if (
-      !(await this.#context.providersTable.find(portal, provider)) &&
-      (await this.#context.sessions.table.count(match)) === 0
-    )
+    if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match)) === 0)
       throw new ManagementError(
         'not_found',
         `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`,

@@ -2,23 +2,22 @@ import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientKeyAlgorithm, keyAlgorithmFor } from '../providers/client-key.ts'
 import type { Check } from '../providers/provider.ts'
 import type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from '../providers/setting-values.ts'
-import type { ProviderSettings, StoredSettings } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { checkAuthentication, chooseAuthentication } from './checks/authentication.ts'
 import type { TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
-import { checkKeys } from './checks/keys.ts'
+import { checkKeys, reach } from './checks/documents.ts'
 import {
+  checkAuthentication,
   checkFlow,
   checkLogout,
   checkPkce,
   checkSigning,
   checkUserInfo,
+  chooseAuthentication,
   chooseSigningAlgorithm,
 } from './checks/metadata.ts'
-import { reach } from './checks/reach.ts'
 
 /** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
 export class ProviderTestError extends ManagementError {
@@ -68,20 +67,19 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
     ? await checkCredentials(metadata, clientAuthentication, input, clock.outbound)
     : {}
-  const checks: Check[] = [
-    ...reached,
-    checkFlow(metadata),
-    checkSigning(metadata, signingAlgorithm),
-    keys,
-    authentication,
-    ...(credentials ? [credentials] : []),
-    checkPkce(metadata),
-    checkUserInfo(metadata),
-    ...checkLogout(metadata),
-    clock.check(),
-  ]
   return sanitizeChecks({
-    checks,
+    checks: [
+      ...reached,
+      checkFlow(metadata),
+      checkSigning(metadata, signingAlgorithm),
+      keys,
+      authentication,
+      ...(credentials ? [credentials] : []),
+      checkPkce(metadata),
+      checkUserInfo(metadata),
+      ...checkLogout(metadata),
+      clock.check(),
+    ],
     issuer: metadata.issuer,
     clientAuthentication,
     signingAlgorithm,
@@ -98,34 +96,4 @@ function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
     ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
-}
-
-export interface Resolved {
-  settings: StoredSettings
-  /** For a provider that authenticates with `private_key_jwt`; otherwise no key is needed, and none is made. */
-  keyAlgorithm: ClientKeyAlgorithm | undefined
-  checks: Check[]
-}
-
-/**
- * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
- * signing algorithm and the secret encoding.
- *
- * @throws ProviderTestError
- */
-export async function testAndResolve(
-  settings: ProviderSettings,
-  test: Pick<TestInput, 'preset' | 'signingKey' | 'redirectUri'>,
-  http: HttpClients,
-): Promise<Resolved> {
-  const { clientSecret: _secret, ...stored } = settings
-  const found = await testProvider({ ...settings, ...test }, http)
-  const { issuer, clientAuthentication, signingAlgorithm, checks } = found
-  if (!found.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new ProviderTestError(checks)
-  const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
-  return {
-    settings: { ...stored, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
-    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? found.clientKeyAlgorithm : undefined,
-    checks,
-  }
 }

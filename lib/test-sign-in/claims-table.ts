@@ -22,19 +22,8 @@ const maxValueLength = 300
 
 // Useless after the exchange, but not fit for a screenshot either.
 const exchangeClaims = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
-const readClaims = [
-  'iss',
-  'sub',
-  'aud',
-  'azp',
-  'exp',
-  'iat',
-  'nbf',
-  'sid',
-  'name',
-  'given_name',
-  'family_name',
-]
+const nameClaims = ['name', 'given_name', 'family_name']
+const readClaims = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', ...nameClaims]
 
 const entraClaims = ['tid', 'oid']
 
@@ -48,27 +37,19 @@ export function claimsTable(
   idClaims: Claims | undefined,
   userInfo: Claims | undefined,
 ): { claims: ShownClaim[]; left: number } {
+  const emailClaims = [provider.emailClaim, emailVerifiedClaim(provider)]
   const own = provider.preset === 'entra' ? entraClaims : []
-  const read = new Set([...readClaims, provider.emailClaim, emailVerifiedClaim(provider), ...own])
-  const fromUserInfo = new Set([
-    provider.emailClaim,
-    emailVerifiedClaim(provider),
-    'name',
-    'given_name',
-    'family_name',
-  ])
-  const shown = (claims: Claims, from: string, reads: ReadonlySet<string>): ShownClaim[] =>
+  const shown = (claims: Claims, from: string, reads: readonly string[]): ShownClaim[] =>
     Object.entries(claims)
       .filter(([name]) => !exchangeClaims.has(name))
-      .map(([name, value]) => ({
-        name: sanitizeText(name, 60),
-        value: textOf(name, value),
-        read: reads.has(name),
-        note: [from, ...(reads.has(name) ? [] : ['not read'])].filter(Boolean).join(', '),
-      }))
+      .map(([name, value]) => {
+        const read = reads.includes(name)
+        const note = [from, read ? '' : 'not read'].filter(Boolean).join(', ')
+        return { name: sanitizeText(name, 60), value: textOf(name, value), read, note }
+      })
   const all = [
-    ...(idClaims ? shown(idClaims, '', read) : []),
-    ...(userInfo ? shown(userInfo, 'UserInfo', fromUserInfo) : []),
+    ...(idClaims ? shown(idClaims, '', [...readClaims, ...emailClaims, ...own]) : []),
+    ...(userInfo ? shown(userInfo, 'UserInfo', [...emailClaims, ...nameClaims]) : []),
   ]
   return { claims: all.slice(0, maxClaims), left: Math.max(0, all.length - maxClaims) }
 }

@@ -4,29 +4,7 @@ import type { Provider } from '../providers/provider.ts'
 import { describeError, type PortalSsoError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { asJson } from './claims-table.ts'
-import type { TestRecorder, TestStep } from './recorder.ts'
-
-/** Advice for the administrator about each step that can fail. */
-const remedies: Readonly<Record<TestStep, string>> = {
-  provider:
-    'Test the connection. This server must reach the discovery document and all endpoints, and the issuer must match the document exactly.',
-  answer:
-    'Test the sign-in again. If it still fails, compare the issuer with the one in the discovery document. A proxy between browser and portal may also rewrite URLs.',
-  code: 'The token endpoint must respond to this server within 5 s, as JSON, with an access token and an ID token.',
-  algorithm:
-    'Configure the provider to sign ID tokens with the algorithm in the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
-  times: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
-  issuer: 'Enter the issuer exactly as it appears in the ID token.',
-  audience: 'Enter the client ID of this application at the provider. The ID token must be issued to it.',
-  nonce: 'The provider must put the nonce of the request into the ID token (OpenID Connect Core 3.1.2.1).',
-  signature:
-    'Test the connection. The key set of the provider must contain the signing key, under the key ID (kid) in the token.',
-  form: 'Report this to the provider. The ID token does not follow the standard.',
-  userinfo:
-    'The UserInfo endpoint must accept the access token and return the same subject. Or configure the provider to put the e-mail claim into the ID token.',
-  identity: 'Report this to the provider. A claim that identifies the user is not reliable.',
-  clock: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
-}
+import { steps, type TestRecorder, type TestStep } from './steps.ts'
 
 /** Error codes of providers (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 3.1.2.6). */
 const errorRemedies: Readonly<Record<string, string>> = {
@@ -45,7 +23,7 @@ const errorRemedies: Readonly<Record<string, string>> = {
 /** The error of a token whose tenant is not admitted. */
 const otherTenantPattern = /\(tid\)/
 
-export function remedyFor(
+function remedyFor(
   step: TestStep,
   { code }: PortalSsoError,
   message: string,
@@ -64,7 +42,7 @@ export function remedyFor(
     return 'The provider’s key set must respond to this server within 5 s.'
   return step === 'audience' && message.includes('additional untrusted')
     ? 'The ID token must be issued to this application only.'
-    : remedies[step]
+    : steps[step].remedy
 }
 
 function nameOf(error: unknown): string {

@@ -1,20 +1,24 @@
 import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
+import type { Identity } from '../oidc/identity.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
-import { PortalSsoError } from '../shared/errors.ts'
+import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import type { CompletedAttempt, TestPurpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/provider-connection.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
+import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import { createTestRecorder } from './recorder.ts'
-import { TestReports } from './report.ts'
+import { claimsTable } from './claims-table.ts'
+import { diagnose } from './failure.ts'
+import { compareWithCurrentUser, type PredictedOutcome, predictOutcome } from './predicted-outcome.ts'
+import { addressLines, protocolLines } from './report-lines.ts'
+import { type Seen, steps, TestRecorder } from './steps.ts'
 
 export interface TestSignInRequest {
   provider: Provider
@@ -34,26 +38,20 @@ interface TestSignInModules {
   readonly providersTable: ProvidersTable
 }
 
-/** A link that starts a test sign-in. */
-export interface TestSignInLink {
-  /** For the administrator's browser. */
-  url: string
-  /** Identifies it to `outcome`. */
-  token: string
-  /** 15 minutes after it was created. */
-  expiresAt: Date
+interface TestResult extends Seen {
+  purpose: TestPurpose
+  returnTo: string | undefined
+  outcome: { identity: Identity; error?: undefined } | { identity?: undefined; error: PortalSsoError }
 }
 
 /** Real sign-ins that end in a report: they start no session, create no user and link nothing. */
 export class TestSignIns {
   readonly #core: Core
   readonly #modules: TestSignInModules
-  readonly #reports: TestReports
 
   constructor(core: Core, modules: TestSignInModules) {
     this.#core = core
     this.#modules = modules
-    this.#reports = new TestReports(core, modules)
   }
 
   /**
@@ -73,8 +71,8 @@ export class TestSignIns {
     } catch (error) {
       // An unavailable provider is a result, too.
       if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
-      const recorder = createTestRecorder()
-      await this.#reports.show(req, res, { provider, purpose, returnTo, recorder, outcome: { error } })
+      const seen = { provider, response: undefined, recorder: new TestRecorder() }
+      await this.#report(req, res, { ...seen, purpose, returnTo, outcome: { error } })
     }
   }
 
@@ -91,7 +89,7 @@ export class TestSignIns {
     // The administrator may only enable the settings that were tested.
     if (attempt.portal !== portal || attempt.providerId !== id || attempt.version !== version)
       throw new PortalSsoError('provider_changed', 'the test sign-in was started with other settings')
-    const recorder = createTestRecorder()
+    const recorder = new TestRecorder()
     const { trace } = recorder
     const outcome = await connection.authenticate(req, res, { response, attempt, trace }).then(
       (identity) => ({ identity }),
@@ -102,48 +100,72 @@ export class TestSignIns {
       },
     )
     const { returnTo } = attempt
-    await this.#reports.show(req, res, { provider, purpose, returnTo, response, recorder, outcome })
+    await this.#report(req, res, { provider, response, recorder, purpose, returnTo, outcome })
   }
 
-  /** Creates a single-use URL for a terminal. It expires after 15 minutes; an administrator opens it in a browser. */
-  async link(slug: string, { portal, actor }: ResolvedActOptions): Promise<TestSignInLink> {
-    const { oneTimeLinks, providersTable } = this.#modules
-    const { urls } = this.#core
-    await providersTable.get(portal, slug)
-    const detail = { actor, provider: slug }
-    const { token, expiresAt } = await oneTimeLinks.create(portal, 'test-sign-in', detail)
-    const path = urls.path(`/login/${slug}/test-sign-in`, { token })
-    return { url: urls.origin(portal) + path, token, expiresAt }
+  async #report(req: Request, res: Response, result: TestResult): Promise<void> {
+    const { pages, providersTable } = this.#modules
+    const { provider, returnTo, recorder, outcome } = result
+    const { identity, error } = outcome
+    const predicted = identity && (await this.#predict(identity, provider))
+    const reason = error?.code ?? predicted?.refused
+    const passed = reason === undefined
+    if (passed) {
+      const userId = predicted?.user && String(predicted.user.id)
+      const passedTest = { userId, secretEncoding: recorder.encoding }
+      // A test of settings that have changed since has not passed.
+      if (!(await providersTable.recordTestSignIn(provider, passedTest)))
+        throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
+    }
+    await this.#record(req, result, reason)
+    const failure = error && diagnose(error, provider, recorder)
+    const here = predicted && compareWithCurrentUser(predicted, req.user as User | undefined)
+    await pages.show(req, res, 'test-sign-in', {
+      ...pages.locale(),
+      provider: { displayName: provider.displayName, enabled: provider.enabled },
+      passed,
+      wrong: failure && { title: steps[failure.step].title, ...failure },
+      lines: [...protocolLines(result, failure), ...addressLines(provider, identity)],
+      outlook: predicted && { ...predicted, here },
+      ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
+      backHref: returnTo,
+    })
   }
 
-  /** The outcome of the test sign-in that was started with this token. */
-  async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
-    return await this.#modules.oneTimeLinks.outcome(token)
-  }
-}
-
-/** Test sign-ins, for code and the command line. */
-export class TestSignInsApi {
-  readonly #testSignIns: TestSignIns
-  readonly #portal: string
-
-  /** @internal */
-  constructor(testSignIns: TestSignIns, portal = 'default') {
-    this.#testSignIns = testSignIns
-    this.#portal = portal
+  /** Decides as a real sign-in would, and applies nothing. */
+  async #predict(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
+    const { signIn } = this.#modules
+    const { decision } = await signIn.resolver.resolve(identity, portal)
+    return predictOutcome(decision, identity, signIn.canVerifyEmail)
   }
 
-  /**
-   * A URL for an administrator's browser that starts a test sign-in. It works once and expires after 15 minutes.
-   *
-   * @throws ManagementError `not_found`
-   */
-  async link(slug: string, options: ActOptions = {}): Promise<TestSignInLink> {
-    return await this.#testSignIns.link(slug, resolveActOptions(options, this.#portal))
-  }
-
-  /** Returns the outcome of a test sign-in. @param token of the link */
-  async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
-    return await this.#testSignIns.outcome(token)
+  async #record(
+    req: Request,
+    { provider, purpose, outcome, recorder }: TestResult,
+    reason: ProblemCode | undefined,
+  ): Promise<void> {
+    const { events, oneTimeLinks } = this.#modules
+    const { portal, slug } = provider
+    const { actor, oneTimeLinkId } = purpose
+    const verdict = reason === undefined ? 'passed' : 'failed'
+    if (reason !== undefined) {
+      const cause = outcome.error ? describeError(outcome.error) : 'the portal does not admit this user'
+      const entry = { portal, provider: slug, actor, code: reason, cause }
+      this.#core.logger.warn(entry, 'a test sign-in failed')
+    }
+    if (oneTimeLinkId !== undefined) await oneTimeLinks.setOutcome(oneTimeLinkId, verdict)
+    const hasNewEncoding = reason === undefined && recorder.encoding !== provider.secretEncoding
+    await events.record({
+      kind: 'provider-sign-in-tested',
+      portal,
+      provider: slug,
+      actor,
+      clientAddress: req.ip,
+      detail: {
+        outcome: verdict,
+        reason,
+        ...(hasNewEncoding && { secretEncoding: recorder.encoding }),
+      },
+    })
   }
 }

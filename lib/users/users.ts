@@ -1,3 +1,4 @@
+import type { ActOptions } from '../shared/act-options.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -64,5 +65,32 @@ async function limitTime<T>(query: () => Promise<T>): Promise<T> {
   } catch (cause) {
     if (cause instanceof EmailTakenError) throw cause
     throw new PortalSsoError('database_unavailable', 'the user directory', { cause })
+  }
+}
+
+/** The users of a portal: those of the host's directory, or of the table `sso_users`. */
+export class UsersApi {
+  readonly #directory: UserDirectory
+  readonly #portal: string
+
+  /** @internal */
+  constructor(directory: UserDirectory, portal = 'default') {
+    this.#directory = directory
+    this.#portal = portal
+  }
+
+  /** Returns `undefined` if there is no such user. @throws PortalSsoError `database_unavailable` if the directory fails */
+  async find(id: string, options: ActOptions = {}): Promise<User | undefined> {
+    return await this.#directory.findById(id, options.portal ?? this.#portal)
+  }
+
+  /** Returns the user with this address. @param email normalised, see `normaliseEmail`. @throws PortalSsoError `database_unavailable` */
+  async findByEmail(email: string, options: ActOptions = {}): Promise<User | undefined> {
+    return await this.#directory.findByEmail(email, options.portal ?? this.#portal)
+  }
+
+  /** Creates a user. @throws EmailTakenError if the address belongs to a user. @throws PortalSsoError `database_unavailable` */
+  async create(registration: Registration, options: ActOptions = {}): Promise<User> {
+    return await this.#directory.create(registration, options.portal ?? this.#portal)
   }
 }

@@ -276,10 +276,10 @@ describe('the list of providers', () => {
     // It is already the first.
     await done('/c/move', { direction: 'up', from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
-    await done('/b/recommend', { recommended: 'yes', from: 'list' })
+    await done('/b/recommend', { from: 'list' })
     expect(await order()).toEqual(['b', 'c', 'acme'])
     expect(textOf(await page('/'))).toMatch(/B b Ready Recommended/)
-    await done('/b/recommend', { recommended: 'no', from: 'list' })
+    await done('/b/clear-recommended', { from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
   })
 })
@@ -742,7 +742,7 @@ describe('an action of an administrator', () => {
     admin = new Visitor()
     await signIn({ portal, visitor: admin }, 'acme')
     await done('/new/generic', { ...entries(other), act: 'save' })
-    await done('/northwind/recommend', { recommended: 'yes' })
+    await done('/northwind/recommend')
     await done('/northwind/enable', { withoutTestSignIn: 'yes' })
     await done('/northwind/disable')
     await done('/northwind/remove')
@@ -855,7 +855,14 @@ describe('the event log', () => {
     expect(textOf(await page('/events?reference=k7qx2m9p'))).toContain('reason: the nonce is another one')
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).toMatch(/2026-11-02 .*other grace/)
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).not.toContain('2026-11-03')
-    expect(textOf(await page('/events?kind=linked'))).toContain('No matching events')
+    const empty = await page('/events?kind=linked&provider=acme&from=2026-11-02')
+    expect(textOf(empty)).toContain('No matching events')
+    for (const control of [
+      '<option value="linked" selected>',
+      '<option value="acme" selected>',
+      'name="from" type="date"',
+    ])
+      expect(empty.body).toContain(control)
   })
 
   it('is shown page by page', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { EventLog } from '../../lib/events/event-log.ts'
-import { connectProvider } from '../../lib/management/connect-provider.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
+import { connectProvider } from '../../lib/management/save-provider.ts'
 import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.ts'
 import type { ProviderSettings } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'

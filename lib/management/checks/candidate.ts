@@ -4,21 +4,15 @@ import type { ProviderSettings } from '../../providers/settings.ts'
 
 export const ok = (name: string, message: string): Check => ({ name, result: 'ok', message })
 
+const problem =
+  (result: Check['result']) =>
+  (name: string, message: string, hint: string): Check => ({ name, result, message, hint })
+
 /** A problem that may not prevent sign-ins. */
-export const warning = (name: string, message: string, hint: string): Check => ({
-  name,
-  result: 'warning',
-  message,
-  hint,
-})
+export const warning = problem('warning')
 
 /** A problem that prevents every sign-in: such a provider is not saved. */
-export const failed = (name: string, message: string, hint: string): Check => ({
-  name,
-  result: 'failed',
-  message,
-  hint,
-})
+export const failed = problem('failed')
 
 /** The settings to test, saved or not. */
 export type TestInput = Pick<

@@ -26,28 +26,6 @@ const errorCodes = [
   'unsupported_grant_type',
 ]
 
-async function classify(send: () => Promise<Response>): Promise<TokenEndpointResult> {
-  let response: Response
-  try {
-    response = await send()
-  } catch (error) {
-    return { verdict: 'no_response', detail: describeError(error) }
-  }
-  const body: unknown = await response.json().catch(() => undefined)
-  const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
-  const description = typeof error_description === 'string' ? error_description : ''
-  const [entraCode] = /\bAADSTS\d{4,7}\b/.exec(description) ?? []
-  const errorCode = errorCodes.find((code) => code === error)
-  const detail = [`status ${response.status}`, errorCode, entraCode].filter(Boolean).join(', ')
-  if (access_token !== undefined || id_token !== undefined)
-    return { verdict: 'issues_tokens_for_fake_code', detail }
-  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
-  // Keycloak sends `unauthorized_client` with 401 for a wrong secret.
-  const refused =
-    errorCode === 'invalid_client' || errorCode === 'unauthorized_client' || response.status === 401
-  return { verdict: refused ? 'unknown_client' : 'unclear', detail }
-}
-
 export interface CheckedCredentials {
   check: Check
   /** the encoding of the client secret that the provider accepted, if any */
@@ -82,12 +60,10 @@ export async function checkCredentials(
     const second = await send(other)
     if (second.verdict !== 'unknown_client') result = second
   }
-  const { verdict, secretEncoding } = result
-  const detectsEncoding = verdict === 'known_client' && method.startsWith('client_secret')
-  return {
-    check: checkFor(result, textsFor(method, secretEncoding)),
-    ...(detectsEncoding && { secretEncoding }),
-  }
+  const usesSecret = method.startsWith('client_secret')
+  const secretEncoding = usesSecret ? result.secretEncoding : undefined
+  const check = checkFor(result, method, secretEncoding)
+  return { check, ...(result.verdict === 'known_client' && usesSecret && { secretEncoding }) }
 }
 
 interface Texts {
@@ -97,27 +73,25 @@ interface Texts {
   hint: string
 }
 
-function textsFor(method: ClientAuthentication, secretEncoding: SecretEncoding): Texts {
-  switch (method) {
-    case 'none':
-      return {
-        knownBy: 'by its id alone',
-        cause: 'the client ID is wrong, or it is not a public client',
-        hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
-      }
-    case 'private_key_jwt':
-      return {
-        knownBy: 'by its key',
-        cause: 'the client ID is wrong, or the provider has not fetched the public keys',
-        hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
-      }
-    default:
-      return {
-        knownBy: `by its secret${secretEncoding === 'raw' ? ', which it reads without form encoding' : ''}`,
-        cause: 'the client secret or the client ID is wrong',
-        hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
-      }
-  }
+const secretTexts: Texts = {
+  knownBy: 'by its secret',
+  cause: 'the client secret or the client ID is wrong',
+  hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
+}
+
+const texts: Record<ClientAuthentication, Texts> = {
+  none: {
+    knownBy: 'by its id alone',
+    cause: 'the client ID is wrong, or it is not a public client',
+    hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
+  },
+  private_key_jwt: {
+    knownBy: 'by its key',
+    cause: 'the client ID is wrong, or the provider has not fetched the public keys',
+    hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
+  },
+  client_secret_basic: secretTexts,
+  client_secret_post: secretTexts,
 }
 
 const notTestedYet = warning(
@@ -126,10 +100,17 @@ const notTestedYet = warning(
   'save, enter the URL of the public keys at the provider, then test again',
 )
 
-function checkFor({ verdict, detail }: TokenEndpointResult, { knownBy, cause, hint }: Texts): Check {
+function checkFor(
+  { verdict, detail }: TokenEndpointResult,
+  method: ClientAuthentication,
+  secretEncoding: SecretEncoding | undefined,
+): Check {
+  const { knownBy, cause, hint } = texts[method]
   switch (verdict) {
-    case 'known_client':
-      return ok(name, `the provider knows the client ${knownBy}`)
+    case 'known_client': {
+      const note = secretEncoding === 'raw' ? ', which it reads without form encoding' : ''
+      return ok(name, `the provider knows the client ${knownBy}${note}`)
+    }
     case 'unknown_client':
       return failed(name, `the provider does not know the client: ${cause} (${detail})`, hint)
     case 'issues_tokens_for_fake_code':
@@ -170,12 +151,30 @@ async function requestTokens(
     'content-type': 'application/x-www-form-urlencoded',
   })
   await authenticate({ issuer: metadata.issuer }, { client_id: clientId }, body, headers)
-  return await classify(() =>
-    outbound.fetch(metadata.token_endpoint, {
-      method: 'POST',
-      headers: Object.fromEntries(headers),
-      body,
-      redirect: 'manual',
-    }),
-  )
+  const request = {
+    method: 'POST',
+    headers: Object.fromEntries(headers),
+    body,
+    redirect: 'manual',
+  } as const
+  try {
+    return await classify(await outbound.fetch(metadata.token_endpoint, request))
+  } catch (error) {
+    return { verdict: 'no_response', detail: describeError(error) }
+  }
+}
+
+async function classify(response: Response): Promise<TokenEndpointResult> {
+  const body: unknown = await response.json().catch(() => undefined)
+  const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
+  const errorCode = errorCodes.find((code) => code === error)
+  const [entraCode] = /\bAADSTS\d{4,7}\b/.exec(String(error_description)) ?? []
+  const detail = [`status ${response.status}`, errorCode, entraCode].filter(Boolean).join(', ')
+  if (access_token !== undefined || id_token !== undefined)
+    return { verdict: 'issues_tokens_for_fake_code', detail }
+  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
+  // Keycloak sends `unauthorized_client` with 401 for a wrong secret.
+  const refused =
+    errorCode === 'invalid_client' || errorCode === 'unauthorized_client' || response.status === 401
+  return { verdict: refused ? 'unknown_client' : 'unclear', detail }
 }

@@ -5,22 +5,18 @@ import type { ProvidersApi } from '../management/providers-api.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
+import { PortalSsoError } from '../shared/errors.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { UserDirectory } from '../users/user-directory.ts'
-import { asyncHandler } from '../web/handler.ts'
+import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
-import type { PortalResolver } from '../web/request.ts'
-import type { PortalUrls } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
 /** The modules behind the admin pages. */
-export interface AdminContext {
-  urls: PortalUrls
+export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
   errorHandler: ErrorHandler
   history: EventHistory
-  homePath: string
   pages: Pages
-  portalOf: PortalResolver
   /** middleware of every POST: refuses cross-site requests, then reads the body */
   posted: RequestHandler[]
   providers: ProvidersApi
@@ -29,11 +25,23 @@ export interface AdminContext {
   users: UserDirectory
 }
 
-/** The portal and the actor of an action. Its values come from a form, so they cannot set a secret reference. */
-export function actOptions(req: Request, portalOf: PortalResolver): ResolvedActOptions {
+/** A request to an admin page, and the modules that answer it. */
+export interface AdminRequest extends AdminContext {
+  req: Request
+  res: Response
+  /** The portal and the actor. Values come from a form, so they cannot set a secret reference. */
+  options: ResolvedActOptions
+}
+
+export type AdminHandler = (page: AdminRequest) => Promise<void>
+
+/** Handlers by method and path, such as `GET /events`. */
+export type AdminRoutes = Readonly<Record<string, AdminHandler>>
+
+export function adminRequest(context: AdminContext, req: Request, res: Response): AdminRequest {
   const id = (req.user as { id?: unknown } | undefined)?.id
   const actor = typeof id === 'string' || typeof id === 'number' ? String(id) : 'admin'
-  return { portal: portalOf(req), actor, source: 'form' }
+  return { ...context, req, res, options: { portal: context.portalOf(req), actor, source: 'form' } }
 }
 
 /** One text value of a form or query. Duplicate and nested values count as empty. */
@@ -42,18 +50,22 @@ export function textOf(form: unknown, name: string): string {
   return typeof value === 'string' ? value.trim() : ''
 }
 
-type ProviderHandler = (req: Request, res: Response, provider: Provider) => Promise<void>
+export function pageUnknown(): PortalSsoError {
+  return new PortalSsoError('not_found', 'there is no such page')
+}
 
-/** Handles a route below `/:slug` with that provider of the request's portal, or passes on if there is none. */
+/** Handles a route below `/:slug` with that provider of the request's portal. */
 export function withProvider(
-  { portalOf, providers }: AdminContext,
-  handler: ProviderHandler,
-): RequestHandler {
-  return asyncHandler(async (req, res, next) => {
-    const provider = await providers.find(String(req.params.slug), { portal: portalOf(req) })
-    if (!provider) return next()
-    await handler(req, res, provider)
-  })
+  handle: (page: AdminRequest, provider: Provider) => Promise<void>,
+): AdminHandler {
+  return async (page) => handle(page, await findProvider(page))
+}
+
+/** @throws PortalSsoError `not_found` */
+export async function findProvider({ options, providers, req }: AdminRequest): Promise<Provider> {
+  const provider = await providers.find(String(req.params.slug), options)
+  if (!provider) throw pageUnknown()
+  return provider
 }
 
 /** Confirmations by the key in `?done=`. The list is fixed, so that a crafted link cannot show an attacker's text. */
@@ -80,27 +92,25 @@ const messages = {
 
 export type Message = keyof typeof messages
 
-function messageOf(req: Request): string | undefined {
-  const { done } = req.query
-  return typeof done === 'string' && Object.hasOwn(messages, done) ? messages[done as Message] : undefined
+export function redirectTo(
+  { req, res }: AdminRequest,
+  path: string,
+  query: Record<string, string> & { done?: Message },
+): void {
+  res.redirect(303, `${req.baseUrl}${path}?${new URLSearchParams(query)}`)
 }
 
-interface AdminPage {
-  /** file in `views/admin` */
-  view: string
-  locals: object
-  /** default 200 */
-  status?: number
-}
-
-export async function showAdminPage(
-  { homePath, pages }: AdminContext,
-  req: Request,
-  res: Response,
-  { view, locals, status = 200 }: AdminPage,
+/** Shows `views/admin/<view>.ejs`. */
+export async function showPage(
+  { homePath, pages, req, res }: AdminRequest,
+  view: string,
+  locals: object,
+  status = 200,
 ): Promise<void> {
+  const { done } = req.query
   // Do not show an earlier confirmation beside an error.
-  const message = status === 200 ? messageOf(req) : undefined
+  const isConfirmed = status === 200 && typeof done === 'string' && Object.hasOwn(messages, done)
+  const message = isConfirmed ? messages[done as Message] : undefined
   const common = { lang: 'en', base: req.baseUrl, homeHref: homePath, message, problem: undefined }
   res.status(status)
   await pages.show(req, res, `admin/${view}`, { ...viewHelpers, ...common, ...locals })

@@ -2,11 +2,62 @@ import { type Request, type RequestHandler, Router } from 'express'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import type { TestSignIns } from './test-sign-in.ts'
+
+interface LinkModules {
+  oneTimeLinks: OneTimeLinks
+  providersTable: ProvidersTable
+}
+
+/** A link that starts a test sign-in. */
+export interface TestSignInLink {
+  /** For the administrator's browser. */
+  url: string
+  /** Identifies it to `outcome`. */
+  token: string
+  /** 15 minutes after it was created. */
+  expiresAt: Date
+}
+
+/** Test sign-ins, for code and the command line. */
+export class TestSignInsApi {
+  readonly #core: Core
+  readonly #modules: LinkModules
+  readonly #portal: string
+
+  /** @internal */
+  constructor(core: Core, modules: LinkModules, portal = 'default') {
+    this.#core = core
+    this.#modules = modules
+    this.#portal = portal
+  }
+
+  /**
+   * A URL for an administrator's browser that starts a test sign-in. It works once and expires after 15 minutes.
+   *
+   * @throws ManagementError `not_found`
+   */
+  async link(slug: string, options: ActOptions = {}): Promise<TestSignInLink> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
+    const { oneTimeLinks, providersTable } = this.#modules
+    await providersTable.get(portal, slug)
+    const detail = { actor, provider: slug }
+    const { token, expiresAt } = await oneTimeLinks.create(portal, 'test-sign-in', detail)
+    const { urls } = this.#core
+    const path = urls.path(`/login/${slug}/test-sign-in`, { token })
+    return { url: urls.origin(portal) + path, token, expiresAt }
+  }
+
+  /** Returns the outcome of a test sign-in. @param token of the link */
+  async outcome(token: string): Promise<'waiting' | 'passed' | 'failed' | 'expired'> {
+    return await this.#modules.oneTimeLinks.outcome(token)
+  }
+}
 
 /**
  * `GET|POST /login/:provider/test-sign-in`: the page of a link from a terminal. Opening it changes nothing, because mail and chat
@@ -14,12 +65,10 @@ import type { TestSignIns } from './test-sign-in.ts'
  */
 export function testSignInLinkRoutes(
   { portalOf, urls }: Core,
-  modules: {
-    oneTimeLinks: OneTimeLinks
+  modules: LinkModules & {
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
-    providersTable: ProvidersTable
     testSignIns: TestSignIns
   },
 ): Router {

@@ -1,7 +1,9 @@
+import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { discover, type ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
 import type { Check } from '../../providers/provider.ts'
-import { describeError } from '../../shared/errors.ts'
+import type { SigningAlgorithm } from '../../providers/setting-values.ts'
+import { CheckError, describeError } from '../../shared/errors.ts'
 import { failed, ok, type TestInput } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
@@ -22,13 +24,16 @@ export async function reach(
       failures.push(error)
     }
   }
+  const [error] = failures
   const document = `${withoutSlash(issuer)}/.well-known/openid-configuration`
-  const other = otherIssuer(failures[0])
+  const other = otherIssuer(error)
   if (other !== undefined)
     return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
-  const message = `no usable discovery document at ${issuer}: ${describeError(failures[0])}`
-  const hint = isFetchable(new URL(issuer)) ? remedyFor(failures[0], document) : 'use an https issuer'
-  return { checks: [failed('reached', message, hint)] }
+  const hint = isUnreachable(error)
+    ? `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
+    : `open ${document} and compare its "issuer" with what you entered`
+  const message = `no usable discovery document at ${issuer}: ${describeError(error)}`
+  return { checks: [failed('reached', message, isFetchable(new URL(issuer)) ? hint : 'use an https issuer')] }
 }
 
 function checkIssuer(named: string, entered: string): Check {
@@ -51,12 +56,43 @@ function otherIssuer(error: unknown): string | undefined {
   return undefined
 }
 
-function remedyFor(error: unknown, document: string): string {
-  if (isUnreachable(error))
-    return `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
-  return `open ${document} and compare its "issuer" with what you entered`
-}
-
 function withoutSlash(issuer: string): string {
   return issuer.replace(/\/$/, '')
+}
+
+export async function checkKeys(
+  metadata: ProviderMetadata,
+  algorithm: SigningAlgorithm,
+  outbound: HttpClient,
+): Promise<Check> {
+  try {
+    const response = await outbound.fetch(metadata.jwks_uri, {
+      method: 'GET',
+      headers: { accept: 'application/json' },
+      body: undefined,
+      redirect: 'manual',
+    })
+    if (response.status !== 200)
+      throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
+    await findKey((await response.json()) as JSONWebKeySet, algorithm)
+    return ok('keys', `the key set contains a usable key for ${algorithm}`)
+  } catch (error) {
+    return failed(
+      'keys',
+      `the keys cannot be used: ${describeError(error)}`,
+      `open ${metadata.jwks_uri} from this server; it must respond with a JSON key set`,
+    )
+  }
+}
+
+/** @throws when no key of the set can verify a signature of this algorithm */
+async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void> {
+  try {
+    await createLocalJWKSet(keys)({ alg })
+  } catch (error) {
+    if (error instanceof errors.JWKSNoMatchingKey)
+      throw new CheckError('jwks', `the key set contains no usable key for ${alg}`)
+    // Several are fine: each token names its key (`kid`).
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+  }
 }

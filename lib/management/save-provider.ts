@@ -1,15 +1,14 @@
-import {
-  type ClientKey,
-  type ClientKeyAlgorithm,
-  makeClientKey,
-  signingKeyOf,
-} from '../providers/client-key.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { HttpClients } from '../oidc/http-client.ts'
+import { type ClientKeyAlgorithm, makeClientKey, signingKeyOf } from '../providers/client-key.ts'
+import type { Check, Provider } from '../providers/provider.ts'
+import { slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
+  isSecret,
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
+  type StoredSettings,
   settingNamesWhere,
   settingsOf,
   settings as settingsTable,
@@ -18,9 +17,9 @@ import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
 import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
-import { assertFits, readChanges, secretsIn } from './provider-input.ts'
+import { assertFits, type ProviderInput, readChanges, readInput } from './provider-input.ts'
 import { assertMayReference, assertNamesRecipient } from './secret-reference-rules.ts'
-import { testAndResolve } from './test-provider.ts'
+import { ProviderTestError, testProvider } from './test-provider.ts'
 
 /** Options of `update`. */
 export interface UpdateOptions extends ActOptions {
@@ -28,9 +27,63 @@ export interface UpdateOptions extends ActOptions {
   version?: number | undefined
 }
 
+type SaveContext = Pick<ManagementContext, 'urls' | 'events' | 'outbound' | 'providersTable'>
+
+/**
+ * Reads the settings of a new provider and its client secret, which may be a reference.
+ *
+ * @throws ManagementError `invalid`, `not_allowed`
+ */
+export async function readNewProvider(
+  { providersTable, urls }: SaveContext,
+  input: ProviderInput,
+  { portal, source }: ResolvedActOptions,
+) {
+  const { slug, preset, enabled, settings } = readInput(input)
+  assertMayReference(settings, source)
+  const { clientSecretReference: reference } = settings
+  const clientSecret =
+    reference === undefined ? settings.clientSecret : await providersTable.readSecretReference(reference)
+  return {
+    slug,
+    enabled,
+    settings,
+    /** the settings to test */
+    candidate: { ...settings, clientSecret, preset, redirectUri: urls.callback(slug, portal) },
+  }
+}
+
+/** Checks, discovers, tests and saves a new provider: the action behind admin pages, command line and code. */
+export async function connectProvider(
+  context: SaveContext,
+  input: ProviderInput,
+  options: ResolvedActOptions,
+): Promise<Provider> {
+  const { events, outbound, providersTable } = context
+  const { portal, actor } = options
+  const { slug, enabled, settings: given, candidate } = await readNewProvider(context, input, options)
+  if (await providersTable.find(portal, slug)) throw slugTaken(slug)
+  const { settings, keyAlgorithm, checks } = await testAndResolve(given, candidate, outbound)
+  // The first key signs at once: the provider cannot have cached an earlier one.
+  const clientKeys = keyAlgorithm && [await makeClientKey(keyAlgorithm, Date.now())]
+  const provider = await providersTable.insert(
+    { ...settings, portal, slug, preset: candidate.preset, enabled },
+    { clientSecret: given.clientSecret, clientKeys },
+  )
+  await providersTable.recordConnectionTest(provider, checks)
+  const detail = {
+    issuer: provider.issuer,
+    enabled: String(enabled),
+    // The operator enabled it without a test sign-in.
+    ...(enabled && { testSignIn: 'overridden' as const }),
+  }
+  await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
+  return provider
+}
+
 /** Changes settings after the same test as when the provider was connected. */
 export async function updateProvider(
-  context: ManagementContext,
+  context: SaveContext,
   slug: string,
   changes: ProviderChanges,
   { portal, actor, source, version }: ResolvedActOptions & Pick<UpdateOptions, 'version'>,
@@ -45,20 +98,52 @@ export async function updateProvider(
   const changed = keepOneSecret(entered, provider)
   const asked = { ...settingsOf(provider), ...changed } as ProviderSettings
   assertFits(provider.preset, asked)
-  const clientSecret = await resolveSecret(context, provider, changed, asked.clientSecretReference)
-  const test = {
+  const candidate = {
+    ...asked,
+    clientSecret: await resolveSecret(context, provider, changed, asked.clientSecretReference),
     preset: provider.preset,
     redirectUri: urls.callback(slug, portal),
     signingKey: await resolveSigningKey(context, provider, asked),
   }
-  const { settings, keyAlgorithm, checks } = await testAndResolve({ ...asked, clientSecret }, test, outbound)
-  const clientKeys = keyAlgorithm && (await createFirstKey(context, provider, keyAlgorithm))
+  const { settings, keyAlgorithm, checks } = await testAndResolve(asked, candidate, outbound)
+  // Existing keys stay, because the provider has fetched them.
+  const needsKey = keyAlgorithm && (await providersTable.clientKeys(provider)).length === 0
+  const clientKeys = needsKey ? [await makeClientKey(keyAlgorithm, Date.now())] : undefined
   const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
   const updated = await providersTable.update(provider, settings, { clientSecret: secret, clientKeys })
   await providersTable.recordConnectionTest(updated, checks)
-  const detail = describeChanges(provider, updated, secretsIn(changed))
+  const detail = describeChanges(provider, updated, Object.keys(changed).filter(isSecret))
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
   return updated
+}
+
+interface Resolved {
+  settings: StoredSettings
+  /** For a provider that authenticates with `private_key_jwt`; otherwise no key is needed, and none is made. */
+  keyAlgorithm: ClientKeyAlgorithm | undefined
+  checks: Check[]
+}
+
+/**
+ * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
+ * signing algorithm and the secret encoding.
+ *
+ * @throws ProviderTestError
+ */
+async function testAndResolve(
+  { clientSecret: _secret, ...settings }: ProviderSettings,
+  candidate: TestInput,
+  http: HttpClients,
+): Promise<Resolved> {
+  const found = await testProvider(candidate, http)
+  const { issuer, clientAuthentication, signingAlgorithm, checks } = found
+  if (!found.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new ProviderTestError(checks)
+  const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
+  return {
+    settings: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
+    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? found.clientKeyAlgorithm : undefined,
+    checks,
+  }
 }
 
 /** A new secret replaces a reference, and a new reference replaces the secret. */
@@ -78,7 +163,7 @@ function keepOneSecret(
  * to receive the stored secret. The whole issuer counts, not its origin: on shared hosts each issuer names its own endpoints.
  */
 async function resolveSecret(
-  { providersTable }: ManagementContext,
+  { providersTable }: SaveContext,
   provider: Provider,
   changed: Partial<ProviderSettings>,
   reference: string | undefined,
@@ -112,7 +197,7 @@ function findNewRecipient(provider: Provider, changed: Partial<ProviderSettings>
 
 /** Signs the test only if its recipient stays the same. A provider that used another method does not know the key yet. */
 async function resolveSigningKey(
-  { providersTable }: ManagementContext,
+  { providersTable }: SaveContext,
   provider: Provider,
   asked: ProviderSettings,
 ): Promise<TestInput['signingKey']> {
@@ -120,16 +205,6 @@ async function resolveSigningKey(
   if (!stays || findNewRecipient(provider, asked) !== undefined) return undefined
   const keys = await providersTable.clientKeys(provider)
   return () => signingKeyOf(keys, Date.now())
-}
-
-/** Existing keys stay, because the provider has fetched them. */
-async function createFirstKey(
-  { providersTable }: ManagementContext,
-  provider: Provider,
-  algorithm: ClientKeyAlgorithm,
-): Promise<ClientKey[] | undefined> {
-  const keys = await providersTable.clientKeys(provider)
-  return keys.length > 0 ? undefined : [await makeClientKey(algorithm, Date.now())]
 }
 
 /** Maximum length of `before` and `after` as JSON. The event log truncates at 1000 characters. */

@@ -1,0 +1,63 @@
+import type { Identity } from '../oidc/identity.ts'
+import type { ProblemCode } from '../shared/errors.ts'
+import type { Decision } from '../sign-in/decide.ts'
+import type { User } from '../users/user-directory.ts'
+
+/** The outcome that a real sign-in would have had. */
+export interface PredictedOutcome {
+  sentence: string
+  /** the user who would have been signed in */
+  user?: User | undefined
+  /** why it would have been refused */
+  refused?: ProblemCode | undefined
+}
+
+/** @param canVerifyEmail whether the portal can send codes */
+export function predictOutcome(
+  decision: Decision,
+  { email }: Identity,
+  canVerifyEmail: boolean,
+): PredictedOutcome {
+  switch (decision.kind) {
+    case 'sign-in':
+      return { sentence: 'This account is linked. It would be signed in as', user: decision.user }
+    case 'link':
+      return {
+        sentence: decision.relinked
+          ? 'This Entra account is linked under another subject. Its new subject would be linked and signed in as'
+          : `${email} belongs to a user. This account would be linked and signed in as`,
+        user: decision.user,
+      }
+    case 'register':
+      return { sentence: `${decision.email} is new here. The registration form would be shown.` }
+    case 'verify-email':
+      return canVerifyEmail
+        ? {
+            sentence: `The provider did not verify ${email ?? 'an e-mail address'}. The user would have to confirm it with a code first.`,
+          }
+        : {
+            sentence:
+              'The sign-in would be refused. The provider did not verify the address, and the portal has no mailer to send a code.',
+            refused: 'email_unverified',
+          }
+    case 'refuse':
+      return {
+        sentence:
+          decision.reason === 'user_inactive'
+            ? 'The sign-in would be refused. The user is deactivated.'
+            : `The sign-in would be refused. ${email} is new here, and the portal does not let it register.`,
+        refused: decision.reason,
+      }
+  }
+}
+
+/** Tells administrators whether they could sign in again as themselves. */
+export function compareWithCurrentUser(
+  { user }: PredictedOutcome,
+  current: User | undefined,
+): string | undefined {
+  if (!user || !current) return undefined
+  return String(user.id) === String(current.id)
+    ? 'You are signed in as this user now.'
+    : `This is a different user. You are signed in as ${current.name} (${current.email}).`
+}

@@ -1,0 +1,156 @@
+import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
+import type { Claims } from '../oidc/identity.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
+import type { Trace } from '../oidc/trace.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { SecretEncoding } from '../providers/setting-values.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
+
+/** Observations of a test sign-in. */
+export class TestRecorder {
+  tokenAsked = false
+  /** of the token response, if there was one */
+  tokenStatus: number | undefined
+  /** the encoding of the client secret that the provider accepted */
+  encoding: SecretEncoding | undefined
+  /** after all claims of the ID token were compared, before its signature was verified */
+  keysAsked = false
+  /** of a valid ID token */
+  idClaims: Claims | undefined
+  /** when the ID token was validated: seconds since 1970 */
+  passedAt = 0
+  userInfoAsked = false
+  userInfo: Claims | undefined
+  failure: { error: unknown; quoted: (text: string) => string } | undefined
+
+  readonly trace: Trace = (seen) => {
+    if ('failure' in seen) this.failure = { error: seen.failure, quoted: seen.quoted }
+    else if (!('asked' in seen)) Object.assign(this, seen)
+    else if (seen.asked === 'token') this.tokenAsked = true
+    else if (this.idClaims) this.userInfoAsked = true
+    else this.keysAsked = true
+    if ('idClaims' in seen) this.passedAt = Date.now() / 1000
+  }
+}
+
+/** A test sign-in up to the report. */
+export interface Seen {
+  provider: Provider
+  response: AuthorizationResponse | undefined
+  recorder: TestRecorder
+}
+
+interface Step {
+  title: string
+  /** The observed value, if the step passed. */
+  finding(seen: Seen): string
+  /** Advice for the administrator, if the step failed. */
+  remedy: string
+}
+
+/** The checks of a sign-in, in this order. It stops at the first one that fails. */
+const table = {
+  provider: {
+    title: 'Provider reached',
+    finding: ({ provider }) => `The discovery document of ${provider.issuer} was read.`,
+    remedy:
+      'Test the connection. This server must reach the discovery document and all endpoints, and the issuer must match the document exactly.',
+  },
+  answer: {
+    title: 'Authorization response received',
+    finding: ({ response }) =>
+      response?.parameters.has('iss')
+        ? 'It belongs to the sign-in that started here (state) and names the issuer (iss).'
+        : 'It belongs to the sign-in that started here (state). It does not name the issuer (iss), and the provider does not announce that it will.',
+    remedy:
+      'Test the sign-in again. If it still fails, compare the issuer with the one in the discovery document. A proxy between browser and portal may also rewrite URLs.',
+  },
+  code: {
+    title: 'Code redeemed',
+    finding: codeFinding,
+    remedy:
+      'The token endpoint must respond to this server within 5 s, as JSON, with an access token and an ID token.',
+  },
+  algorithm: {
+    title: 'ID token: algorithm',
+    finding: ({ provider }) => `It is signed with ${provider.signingAlgorithm}, as the settings require.`,
+    remedy:
+      'Configure the provider to sign ID tokens with the algorithm in the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
+  },
+  times: {
+    title: 'ID token: times',
+    finding: () => 'It has not expired (exp) and is already valid (nbf).',
+    remedy: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
+  },
+  issuer: {
+    title: 'ID token: issuer',
+    finding: ({ provider, recorder }) => claimText(recorder.idClaims?.iss ?? provider.issuer),
+    remedy: 'Enter the issuer exactly as it appears in the ID token.',
+  },
+  audience: {
+    title: 'ID token: audience',
+    finding: ({ provider }) => provider.clientId,
+    remedy: 'Enter the client ID of this application at the provider. The ID token must be issued to it.',
+  },
+  nonce: {
+    title: 'ID token: nonce',
+    finding: () => 'It contains the nonce of this sign-in.',
+    remedy: 'The provider must put the nonce of the request into the ID token (OpenID Connect Core 3.1.2.1).',
+  },
+  signature: {
+    title: 'ID token: signature',
+    finding: () => 'It was verified with a key that the provider currently publishes.',
+    remedy:
+      'Test the connection. The key set of the provider must contain the signing key, under the key ID (kid) in the token.',
+  },
+  form: {
+    title: 'ID token: format',
+    finding: () => 'It is a well-formed ID token.',
+    remedy: 'Report this to the provider. The ID token does not follow the standard.',
+  },
+  userinfo: {
+    title: 'UserInfo',
+    finding({ provider, recorder }) {
+      if (!recorder.userInfoAsked) return 'It was not needed.'
+      return recorder.userInfo
+        ? `It was requested because the ID token has no "${provider.emailClaim}". Its subject matches.`
+        : 'It was requested, but returned nothing.'
+    },
+    remedy:
+      'The UserInfo endpoint must accept the access token and return the same subject. Or configure the provider to put the e-mail claim into the ID token.',
+  },
+  identity: {
+    title: 'Identity',
+    finding: ({ recorder }) => `Subject ${claimText(recorder.idClaims?.sub)}`,
+    remedy: 'Report this to the provider. A claim that identifies the user is not reliable.',
+  },
+  clock: {
+    title: 'Clocks',
+    finding: ({ recorder }) => skewFinding(recorder) ?? 'The clocks agree.',
+    remedy: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
+  },
+} satisfies Record<string, Step>
+
+export type TestStep = keyof typeof table
+export const steps: Readonly<Record<TestStep, Step>> = table
+
+function codeFinding({ provider: { clientAuthentication, secretEncoding }, recorder }: Seen): string {
+  const { encoding = secretEncoding } = recorder
+  const finding = `The provider accepted the code with its PKCE verifier and authenticated this portal by ${clientAuthentication}.`
+  if (encoding === secretEncoding) return finding
+  const spelled =
+    encoding === 'raw' ? 'unencoded (raw), not form-encoded' : 'form-encoded, not unencoded (raw)'
+  return `${finding} It reads the client ID and secret ${spelled}. From now on they are sent like this.`
+}
+
+function claimText(claim: unknown): string {
+  return sanitizeText(String(claim), 255)
+}
+
+/** @returns `undefined` if the clocks agree; the transport of the response accounts for a few seconds */
+export function skewFinding({ idClaims, passedAt }: TestRecorder): string | undefined {
+  const ahead = Number(idClaims?.iat) - passedAt
+  const seconds = Math.round(Math.abs(ahead))
+  if (seconds <= 5) return undefined
+  return `The provider's clock is ${seconds} s ${ahead > 0 ? 'ahead' : 'behind'}. ${clockToleranceSeconds} s are tolerated.`
+}
