@@ -341,19 +341,19 @@ export type StoredSettings = Omit<ProviderSettings, DetectedSetting | SecretSett
   [Name in DetectedSetting]: NonNullable<ProviderSettings[Name]>
 }
 
+const table = settings as unknown as Record<SettingName, Setting>
+
 // Functions, not constants: a test adds a setting to the table and expects it everywhere.
 export const settingEntries = (): [SettingName, Setting][] =>
-  Object.entries(settings) as unknown as [SettingName, Setting][]
+  Object.entries(table) as [SettingName, Setting][]
 
-export const isSecret = (name: string): boolean =>
-  (settings as Record<string, Setting>)[name]?.storedAs === 'sealed'
+export const isSecret = (name: string): boolean => table[name as SettingName]?.storedAs === 'sealed'
 
-const storedEntries = () => settingEntries().filter(([name]) => !isSecret(name))
+const storedEntries = () =>
+  settingEntries().filter(([name]) => !isSecret(name)) as [keyof StoredSettings, Setting][]
 
 export const settingNamesWhere = (matches: (setting: Setting) => unknown): SettingName[] =>
-  settingEntries()
-    .filter(([, each]) => matches(each))
-    .map(([name]) => name)
+  settingEntries().flatMap(([name, each]) => (matches(each) ? name : []))
 
 export const settingsSchema = (): z.ZodType<ProviderSettings> =>
   z.strictObject(
@@ -362,45 +362,41 @@ export const settingsSchema = (): z.ZodType<ProviderSettings> =>
 
 /** The settings of a provider as they can be entered again. */
 export function settingsOf(provider: StoredSettings): StoredSettings {
-  return Object.fromEntries(
-    storedEntries().map(([name]) => [name, provider[name as keyof StoredSettings]]),
-  ) as unknown as StoredSettings
+  const settings = storedEntries().map(([name]) => [name, provider[name]])
+  return Object.fromEntries(settings) as StoredSettings
 }
 
 export const settingColumns = (): string[] => storedEntries().map(([, { column }]) => column)
 
 /** Columns of `sso_providers` for the given settings; secrets are left out. */
 export function toColumns(given: Partial<StoredSettings>): Record<string, unknown> {
-  return Object.fromEntries(
-    storedEntries()
-      .filter(([name]) => name in given)
-      .map(([name, { column, storedAs }]) => {
-        const value = given[name as keyof StoredSettings] ?? null
-        return [column, storedAs === 'json' ? JSON.stringify(value) : value]
-      }),
-  )
+  const row: Record<string, unknown> = {}
+  for (const [name, { column, storedAs }] of storedEntries()) {
+    const value = given[name] ?? null
+    if (name in given) row[column] = storedAs === 'json' ? JSON.stringify(value) : value
+  }
+  return row
 }
 
 export function fromColumns(row: Record<string, unknown>): StoredSettings {
-  return Object.fromEntries(
-    storedEntries().map(([name, each]) => [name, readColumn(each, row[each.column])]),
-  ) as unknown as StoredSettings
-}
-
-function readColumn({ schema, storedAs, fallback }: Setting, value: unknown): unknown {
-  // A row from before the column existed.
-  if (value === null || value === undefined) return schema.safeParse(undefined).data ?? fallback
-  if (storedAs === 'json') return JSON.parse(String(value)) as unknown
-  return storedAs === 'boolean' ? Boolean(value) : value
+  const settings: Record<string, unknown> = {}
+  for (const [name, { column, schema, storedAs, fallback }] of Object.entries(table)) {
+    const value = row[column]
+    if (storedAs === 'sealed') continue
+    // A row from before the column existed.
+    if (value === null || value === undefined) settings[name] = schema.safeParse(undefined).data ?? fallback
+    else if (storedAs === 'json') settings[name] = JSON.parse(String(value))
+    else settings[name] = storedAs === 'boolean' ? Boolean(value) : value
+  }
+  return settings as unknown as StoredSettings
 }
 
 /** The stored settings in which two providers, or a provider and an update, differ. */
 export function changedSettings(before: StoredSettings, after: Partial<StoredSettings>): SettingName[] {
-  const differs = (name: keyof StoredSettings) =>
-    name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null)
-  return storedEntries()
-    .map(([name]) => name)
-    .filter((name) => differs(name as keyof StoredSettings))
+  const names = storedEntries().map(([name]) => name)
+  return names.filter(
+    (name) => name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null),
+  )
 }
 
 export const needsRetest = (changed: readonly SettingName[]): boolean =>
@@ -408,21 +404,16 @@ export const needsRetest = (changed: readonly SettingName[]): boolean =>
 
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
 function displayValue(value: unknown): string {
-  if (value === undefined || value === null || value === '') return '–'
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  if (Array.isArray(value)) return value.join(', ') || '–'
-  if (typeof value === 'object')
-    return (
-      Object.entries(value)
-        .map(([name, each]) => `${name}=${each}`)
-        .join(', ') || '–'
-    )
-  return String(value)
+  if (typeof value !== 'object' || value === null) return String(value ?? '') || '–'
+  const parts = Array.isArray(value) ? value : Object.entries(value).map(([name, each]) => `${name}=${each}`)
+  return parts.join(', ') || '–'
 }
 
 /** Label and value of every stored setting, as the provider page and the command line show them. */
 export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+  const { preset = '' } = provider as { preset?: string }
   return storedEntries()
-    .filter(([, { presets }]) => !presets || presets.includes((provider as { preset?: string }).preset ?? ''))
-    .map(([name, { label }]) => [label, displayValue(provider[name as keyof StoredSettings])])
+    .filter(([, { presets }]) => !presets || presets.includes(preset))
+    .map(([name, { label }]) => [label, displayValue(provider[name])])
 }
