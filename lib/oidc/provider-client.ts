@@ -3,10 +3,10 @@ import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type SecretEncoding, signingAlgorithms } from '../providers/setting-values.ts'
+import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
-import { discover, type ProviderMetadata } from './discovery.ts'
+import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
 
 /** The portal's own credentials at one provider. */
@@ -42,22 +42,16 @@ export function alternateEncoding(
   { clientSecret }: Credentials,
 ): SecretEncoding | undefined {
   if (clientAuthentication !== 'client_secret_basic' || clientSecret === undefined) return undefined
-  const [form, raw] = [
-    basicCredentials(clientId, clientSecret, 'form'),
-    basicCredentials(clientId, clientSecret, 'raw'),
-  ]
-  if (form === raw) return undefined
+  const form = basicCredentials(clientId, clientSecret, 'form')
+  if (form === basicCredentials(clientId, clientSecret, 'raw')) return undefined
   return secretEncoding === 'raw' ? 'form' : 'raw'
 }
 
-/** Every form in which the client secret is sent: to be redacted from logs. */
+/** Every form in which the client secret is sent. */
 function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
   if (clientSecret === undefined) return []
-  return [
-    clientSecret,
-    basicCredentials(clientId, clientSecret, 'form'),
-    basicCredentials(clientId, clientSecret, 'raw'),
-  ]
+  const basic = secretEncodings.map((encoding) => basicCredentials(clientId, clientSecret, encoding))
+  return [clientSecret, ...basic]
 }
 
 /**
@@ -110,11 +104,7 @@ export async function createProviderClient(
 ): Promise<ProviderClient> {
   const metadata = await discover(provider, outbound)
   // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
-  if (metadata.issuer !== provider.issuer)
-    throw new CheckError(
-      'issuer',
-      `the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`,
-    )
+  assertIssuer(metadata, provider.issuer)
   const server = neededMetadata(metadata)
   const clientMetadata = {
     id_token_signed_response_alg: provider.signingAlgorithm,
@@ -150,13 +140,8 @@ export async function createProviderClient(
         return { ...(await exchangeCode({ ...exchange, authenticate }, received, checks)), encoding }
       }
     },
-    async keys() {
-      // Not cached: old keys would refuse a valid token just after a rotation.
-      const response = (await fetchKeys()).clone()
-      if (response.status !== 200)
-        throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
-      return keyResolver(provider, (await response.json()) as JSONWebKeySet)
-    },
+    // Not cached: old keys would refuse a valid token just after a rotation.
+    keys: async () => await readKeys(provider, (await fetchKeys()).clone()),
   }
 }
 
@@ -164,7 +149,10 @@ export async function createProviderClient(
  * Entra names the issuer of each key. The token's unverified `iss` selects the keys: an attacker gains nothing by a false one,
  * because the same `iss` is validated after the signature.
  */
-function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
+async function readKeys(provider: Provider, response: Response): Promise<KeyResolver> {
+  if (response.status !== 200)
+    throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
+  const keySet = (await response.json()) as JSONWebKeySet
   const all = createLocalJWKSet(keySet)
   if (provider.preset !== 'entra') return all
   return async (header, token) => {
