@@ -10,7 +10,7 @@ export interface ExchangedTokens {
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
-/** What one provider's exchanges have in common, and how this one authenticates and sends its requests. */
+/** One exchange of a code: the provider, and how this exchange authenticates and sends its requests. */
 export interface Exchange {
   provider: Provider
   server: ProviderMetadata

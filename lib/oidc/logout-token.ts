@@ -2,7 +2,7 @@ import { type CompactJWSHeaderParameters, compactVerify, decodeProtectedHeader }
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
-import { identifierPattern } from './identity.ts'
+import { type Claims, identifierPattern } from './identity.ts'
 import { clockToleranceSeconds, type KeyResolver } from './provider-client.ts'
 
 /** The session, the subject, or both that a provider has logged out. */
@@ -25,7 +25,6 @@ const maxTokenAgeSeconds = 300
 const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout'
 
 type TokenIssuer = Pick<Provider, 'preset' | 'issuer' | 'tenants' | 'clientId' | 'signingAlgorithm'>
-type Claims = Readonly<Record<string, unknown>>
 
 /**
  * Validates a logout token by OpenID Connect Back-Channel Logout 1.0, 2.6. Anyone can post one: without these checks an

@@ -81,10 +81,14 @@ export class ProvidersTable {
   readonly #secretReferences: SecretReferences
   readonly #columns = providerColumns()
 
-  constructor(knex: Knex, secretBox: SecretBox, secretReferences: SecretReferences) {
+  /** @param options.secrets at least one, newest first */
+  constructor(
+    { knex }: { knex: Knex },
+    options: { secrets: readonly string[]; secretReferences: SecretReferenceOptions },
+  ) {
     this.#knex = knex
-    this.secretBox = secretBox
-    this.#secretReferences = secretReferences
+    this.secretBox = new SecretBox(options.secrets)
+    this.#secretReferences = new SecretReferences(options.secretReferences)
   }
 
   /** In the order of the login page. */
@@ -325,18 +329,6 @@ export class ProvidersTable {
   async #openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
     return sealed ? (JSON.parse(await this.#open(sealed, clientKeysContext(id))) as ClientKey[]) : []
   }
-}
-
-/** @param options.secrets at least one, newest first */
-export function openProvidersTable(
-  { knex }: { knex: Knex },
-  options: { secrets: readonly string[]; secretReferences: SecretReferenceOptions },
-): ProvidersTable {
-  return new ProvidersTable(
-    knex,
-    new SecretBox(options.secrets),
-    new SecretReferences(options.secretReferences),
-  )
 }
 
 /** Binds encrypted keys to their column: copied into the client secret's column, they cannot be decrypted and sent. */
