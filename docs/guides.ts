@@ -48,7 +48,7 @@ const marked = new Marked({
 /** Other guides are admin pages. Other files of the repository have no page in a portal, so links to them become text. */
 function linkTarget(href: string): string | undefined {
   if (href.startsWith('https://')) return ejs.escapeXML(href)
-  const preset = presets.find(({ guide }) => guide === href)
+  const preset = presets.find(({ name }) => `${name}.md` === href)
   return preset && `<%= base %>/new/${preset.name}/guide`
 }
 
@@ -60,9 +60,9 @@ export function renderGuide(markdown: string): string {
 /** File name in `views/admin/guides` → content. */
 export function renderGuides(): Map<string, string> {
   return new Map(
-    presets.map(({ name, guide }) => [
+    presets.map(({ name }) => [
       `${name}.ejs`,
-      renderGuide(readFileSync(path.join(sourceFolder, guide), 'utf8')),
+      renderGuide(readFileSync(path.join(sourceFolder, `${name}.md`), 'utf8')),
     ]),
   )
 }

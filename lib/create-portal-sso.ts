@@ -15,7 +15,7 @@ import { createHttpClients, type HttpClients } from './oidc/http-client.ts'
 import { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { PortalSso } from './portal-sso.ts'
-import { openProvidersTable } from './providers/providers-table.ts'
+import { ProvidersTable } from './providers/providers-table.ts'
 import { Registrations } from './registration/registrations.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
@@ -52,7 +52,7 @@ function createModules(settings: Settings, knex: Knex, outbound: HttpClients): M
     directory: settings.users,
     cacheSeconds: settings.session.userCacheSeconds,
   })
-  const providersTable = openProvidersTable(core, settings)
+  const providersTable = new ProvidersTable(core, settings)
   const sessions = new Sessions(core, users.cache, events, settings)
   const oneTimeLinks = new OneTimeLinks(core)
   const shared = {

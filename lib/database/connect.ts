@@ -17,25 +17,16 @@ const queryTimeoutMs = 10 * SECOND
 
 /** @param source a Knex instance of the host, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
 export function connectDatabase(source: Knex | Knex.Config | string): Database {
-  const database = open(source)
-  assertSupported(database.knex)
-  return database
-}
-
-function open(source: Knex | Knex.Config | string): Database {
-  if (typeof source === 'function') return { knex: source, close: async () => {} }
-  const knex = knexModule({
-    log: silentLogger,
-    ...(typeof source === 'string' ? configFromUrl(source) : source),
-  })
-  return { knex, close: () => knex.destroy() }
-}
-
-/** The collations of MySQL and SQL Server treat `AbC` and `abc` as equal: two subjects of a provider would share a user. */
-function assertSupported(knex: Knex): void {
+  const config = typeof source === 'string' ? configFromUrl(source) : source
+  const knex = typeof config === 'function' ? config : knexModule({ log: silentLogger, ...config })
+  // The collations of MySQL and SQL Server treat `AbC` and `abc` as equal: two subjects of a provider would share a user.
   const { dialect } = knex.client as { dialect: string }
-  if (dialect === 'postgresql' || dialect === 'sqlite3') return
-  throw new ConfigurationError(`database: ${dialect} is not supported yet; give PostgreSQL or SQLite`)
+  if (dialect !== 'postgresql' && dialect !== 'sqlite3')
+    throw new ConfigurationError(`database: ${dialect} is not supported yet; give PostgreSQL or SQLite`)
+  const close = async () => {
+    if (knex !== source) await knex.destroy()
+  }
+  return { knex, close }
 }
 
 /**

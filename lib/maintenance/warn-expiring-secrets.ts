@@ -31,19 +31,15 @@ interface WarningModules {
 /** No user can sign in with an expired client secret. Warns in the log, as an event and by mail, once for each threshold. */
 export async function warnExpiringSecrets(core: Core, modules: WarningModules): Promise<void> {
   const deadline = Date.now() + runTimeoutMs
-  let lastId = ''
-  for (
-    let rows = await findExpiring(core, lastId);
-    rows.length > 0;
-    rows = await findExpiring(core, lastId)
-  ) {
+  let rows = await findExpiring(core, '')
+  while (rows.length > 0) {
     for (const row of rows) {
       if (Date.now() > deadline) return
       const provider = providerFromRow(row)
       const warning = dueWarning(provider, JSON.parse(row.expiry_warned ?? 'null') as Warning | null)
       if (warning && (await recordWarning(core, row, warning))) await warn(core, modules, provider)
     }
-    lastId = rows.at(-1)?.id ?? ''
+    rows = await findExpiring(core, rows.at(-1)?.id ?? '')
   }
 }
 

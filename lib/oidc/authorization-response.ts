@@ -15,44 +15,31 @@ const codePattern = /^[\u0020-\u007e]{1,4096}$/
 
 /** @throws PortalSsoError `response_malformed` for duplicate parameters, and for a response that is neither a code nor an error */
 export function readAuthorizationResponse(req: Request): AuthorizationResponse {
-  const parameters = req.method === 'POST' ? fromForm(req.body) : fromQuery(req)
+  // Not `req.query`: the host application's parser may merge or nest duplicate parameters.
+  // Not `new URL`: a client may send an absolute URL with an invalid host or port (RFC 9112, 3.2.2).
+  const received: Iterable<[string, unknown]> =
+    req.method === 'POST'
+      ? Object.entries((req.body ?? {}) as Record<string, unknown>)
+      : new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
+  const parameters = new URLSearchParams()
+  for (const [name, value] of received) {
+    // RFC 6749, 3.1: no parameter twice. Two readers could otherwise use different values.
+    if (typeof value !== 'string' || parameters.has(name))
+      throw malformed(`the parameter ${JSON.stringify(name.slice(0, 40))} was sent twice`)
+    parameters.set(name, value)
+  }
   const state = parameters.get('state')
-  if (!state) throw new PortalSsoError('response_malformed', 'the authorization response has no state')
-  if (parameters.has('code') === parameters.has('error'))
-    throw new PortalSsoError(
-      'response_malformed',
-      'the authorization response is neither a code nor an error',
-    )
-  if (parameters.has('code') && !codePattern.test(String(parameters.get('code'))))
-    throw new PortalSsoError('response_malformed', 'the code is empty, too long, or not in ASCII')
+  const code = parameters.get('code')
+  if (!state) throw malformed('the authorization response has no state')
+  if ((code === null) === !parameters.has('error'))
+    throw malformed('the authorization response is neither a code nor an error')
+  if (code !== null && !codePattern.test(code))
+    throw malformed('the code is empty, too long, or not in ASCII')
   return { state, parameters }
 }
 
-function fromQuery(req: Request): URLSearchParams {
-  // Not `req.query`: the host application's parser may merge or nest duplicate parameters.
-  // Not `new URL`: a client may send an absolute URL with an invalid host or port (RFC 9112, 3.2.2).
-  const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
-  // RFC 6749, 3.1: no parameter twice. Two readers could otherwise use different values.
-  for (const name of parameters.keys()) {
-    if (parameters.getAll(name).length > 1) throw duplicateParameterError(name)
-  }
-  return parameters
-}
-
-function fromForm(body: unknown): URLSearchParams {
-  const parameters = new URLSearchParams()
-  for (const [name, value] of Object.entries((body ?? {}) as Record<string, unknown>)) {
-    if (typeof value !== 'string') throw duplicateParameterError(name)
-    parameters.set(name, value)
-  }
-  return parameters
-}
-
-function duplicateParameterError(name: string): PortalSsoError {
-  return new PortalSsoError(
-    'response_malformed',
-    `the parameter ${JSON.stringify(name.slice(0, 40))} was sent twice`,
-  )
+function malformed(message: string): PortalSsoError {
+  return new PortalSsoError('response_malformed', message)
 }
 
 /**

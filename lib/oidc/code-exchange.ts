@@ -10,49 +10,72 @@ export interface ExchangedTokens {
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
-export interface ConfigurationFactory {
-  metadata: ProviderMetadata
-  /** @param issuer that the tokens must name; default the row's */
-  configuration(issuer?: string): client.Configuration
+/** One exchange of a code: the provider, and how this exchange authenticates and sends its requests. */
+export interface Exchange {
+  provider: Provider
+  server: ProviderMetadata
+  clientMetadata: Partial<client.ClientMetadata>
+  authenticate: client.ClientAuth
+  send: client.CustomFetch
+  timeoutSeconds: number
 }
 
 /**
  * Exchanges the code of an authorization response. openid-client validates the tokens.
  *
  * @param received the callback's URL with the parameters of the response
- * @throws any error of openid-client; Error for a token of a tenant that is not allowed
+ * @throws any error of openid-client; CheckError for a token of a tenant that is not allowed
  */
 export async function exchangeCode(
-  provider: Provider,
-  factory: ConfigurationFactory,
+  exchange: Exchange,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<ExchangedTokens> {
-  const { issuer, send }: Tenant = isTemplated(provider)
-    ? await findTenant(provider, factory, received, checks)
+  const { provider } = exchange
+  const { issuer, send = exchange.send }: Tenant = isTemplated(provider)
+    ? await findTenant(exchange, received, checks)
     : { issuer: provider.issuer }
-  const configuration = factory.configuration(issuer)
-  if (send) configuration[client.customFetch] = send
-  if (provider.preset === 'entra')
-    restrictKeysToIssuer(configuration, provider, factory.metadata.jwks_uri, issuer)
-  return {
-    configuration,
-    tokens: await client.authorizationCodeGrant(configuration, received, { ...checks }),
-  }
+  const isEntra = provider.preset === 'entra'
+  const configuration = configure(exchange, issuer, isEntra ? withKeysOfIssuer(exchange, issuer, send) : send)
+  const tokens = await client.authorizationCodeGrant(configuration, received, { ...checks })
+  return { configuration, tokens }
+}
+
+/**
+ * A configuration for one authorization response, so that no cached key outlives it.
+ *
+ * @param issuer that the tokens must name
+ */
+function configure(exchange: Exchange, issuer: string, send: client.CustomFetch): client.Configuration {
+  const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
+  const ofIssuer = { ...server, issuer } as client.ServerMetadata
+  const configuration = new client.Configuration(ofIssuer, provider.clientId, clientMetadata, authenticate)
+  configuration.timeout = timeoutSeconds
+  configuration[client.customFetch] = send
+  // Without this openid-client does not check the ID token's signature in the code flow.
+  client.enableNonRepudiationChecks(configuration)
+  // The HTTP client refuses plain http except on the loopback.
+  if (issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
+  return configuration
 }
 
 /** Entra names the issuer of each key: a key of another tenant must not verify this token. */
-function restrictKeysToIssuer(
-  configuration: client.Configuration,
-  provider: Provider,
-  jwksUri: string,
+function withKeysOfIssuer(
+  { provider, server }: Exchange,
   issuer: string,
-): void {
-  const send = configuration[client.customFetch] as client.CustomFetch
-  const keysUrl = new URL(jwksUri).href
-  configuration[client.customFetch] = async (url, options) => {
+  send: client.CustomFetch,
+): client.CustomFetch {
+  return async (url, options) => {
     const response = await send(url, options)
-    return url === keysUrl ? await keepKeysOfIssuer(provider, issuer, response) : response
+    if (url !== server.jwks_uri) return response
+    const keySet: unknown = await response
+      .clone()
+      .json()
+      .catch(() => undefined)
+    const { keys } = (keySet ?? {}) as { keys?: unknown }
+    if (!Array.isArray(keys)) return response
+    const allowed = JSON.stringify({ keys: keysForIssuer(provider, issuer, keys) })
+    return new Response(allowed, { status: response.status, headers: response.headers })
   }
 }
 
@@ -63,39 +86,28 @@ interface Tenant {
   send?: client.CustomFetch
 }
 
-/** Finds the tenant that an authorization response comes from, for a row that accepts several. */
+/**
+ * Finds the tenant that an authorization response comes from, for a row that accepts several. Only the tokens name it: a first
+ * validation, which always fails, exchanges the code; the unverified `tid` then selects the issuer for the second. A false
+ * `tid` gains nothing: signature, issuer and `tid` must agree there.
+ */
 async function findTenant(
-  provider: Provider,
-  factory: ConfigurationFactory,
+  exchange: Exchange,
   received: URL,
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<Tenant> {
+  const { provider, server, send } = exchange
   // RFC 9207: if the response names its issuer, the tokens must come from that issuer.
   const named = received.searchParams.get('iss')
   if (named !== null && !isIssuerOf(provider, named))
     throw new CheckError('iss', 'the authorization response comes from another issuer (iss)')
-  return named === null ? await peekTenant(provider, factory, received, checks) : { issuer: named }
-}
-
-/**
- * Only the tokens name the tenant. A first validation, which always fails, exchanges the code; the unverified `tid` then selects
- * the issuer for the second. A false `tid` gains nothing: signature, issuer and `tid` must agree there.
- */
-async function peekTenant(
-  provider: Provider,
-  factory: ConfigurationFactory,
-  received: URL,
-  checks: client.AuthorizationCodeGrantChecks,
-): Promise<Tenant> {
-  const tokenUrl = new URL(factory.metadata.token_endpoint).href
-  const configuration = factory.configuration()
-  const send = configuration[client.customFetch] as client.CustomFetch
+  if (named !== null) return { issuer: named }
   let latest: Response | undefined
-  configuration[client.customFetch] = async (url, options) => {
+  const configuration = configure(exchange, server.issuer, async (url, options) => {
     const response = await send(url, options)
-    if (url === tokenUrl) latest = response.clone()
+    if (url === server.token_endpoint) latest = response.clone()
     return response
-  }
+  })
   const failure: unknown = await client.authorizationCodeGrant(configuration, received, { ...checks }).then(
     () => new CheckError('iss', 'the ID token does not name the issuer of a tenant (iss)'),
     (error: unknown) => error,
@@ -109,7 +121,8 @@ async function peekTenant(
   // Deadline and prefetched keys stay the same; only the code is not sent again.
   return {
     issuer,
-    send: async (url, options) => (url === tokenUrl ? tokenResponse.clone() : await send(url, options)),
+    send: async (url, options) =>
+      url === server.token_endpoint ? tokenResponse.clone() : await send(url, options),
   }
 }
 
@@ -123,14 +136,4 @@ async function readTid(tokenResponse: Response): Promise<unknown> {
     // The first validation has already reported why it is malformed.
     return undefined
   }
-}
-
-async function keepKeysOfIssuer(provider: Provider, issuer: string, response: Response): Promise<Response> {
-  const keySet = (await response
-    .clone()
-    .json()
-    .catch(() => undefined)) as { keys?: unknown } | undefined
-  if (!Array.isArray(keySet?.keys)) return response
-  const keys = keysForIssuer(provider, issuer, keySet.keys)
-  return new Response(JSON.stringify({ keys }), { status: response.status, headers: response.headers })
 }

@@ -28,12 +28,13 @@ export async function discover(
   if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
   // Fetched by its full URL: openid-client would otherwise compare its issuer, which is a template here.
   const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
-  if (document.issuer !== templateOf(issuer))
-    throw new CheckError(
-      'issuer',
-      `the discovery document names another issuer: ${JSON.stringify(document.issuer)}`,
-    )
+  assertIssuer(document, templateOf(issuer))
   return assertUsable({ ...document, issuer })
+}
+
+export function assertIssuer({ issuer }: client.ServerMetadata, expected: string): void {
+  if (issuer !== expected)
+    throw new CheckError('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
 }
 
 async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {

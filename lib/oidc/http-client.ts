@@ -81,31 +81,31 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
   const timeoutMs = timeoutSeconds * 1000
   const rules = createAddressRules(allowedAddresses)
   const createAgent = createAgents(rules, { concurrency, connectTimeoutMs: timeoutMs }, resolve)
-  const agents = new LRUCache<string, Dispatcher>({
+  const agents = new LRUCache<string, Dispatcher, Network>({
     max: maxAgents,
+    memoMethod: (_owner, _expired, { context }) => createAgent(context),
     // `close` waits for the pending requests.
     dispose: (agent) => void agent.close().catch(() => {}),
   })
-  const endpoints = new Endpoints()
-
-  function agentFor(owner: string, network: Network): Dispatcher {
-    const existing = agents.get(owner)
-    if (existing) return existing
-    const agent = createAgent(network)
-    agents.set(owner, agent)
-    return agent
-  }
+  // Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs.
+  const endpoints = new LRUCache<string, Endpoint>({
+    max: maxEndpoints,
+    ttl: endpointTtlMs,
+    memoMethod: () => ({ breaker: createBreaker(), lastResponseAt: Number.NEGATIVE_INFINITY }),
+  })
 
   function clientFor(id: string, network: Network = {}): HttpClient {
     const owner = id + fingerprint(network)
     const fetchOnce: CustomFetch = async (href, options) => {
       const url = new URL(href)
-      assertFetchable(url)
+      if (!isFetchable(url)) throw new CheckError('https', `${url.origin} is not https`)
       if (network.proxy !== undefined) assertProxyAllowed(url, rules)
+      const endpoint = endpoints.memo(`${owner} ${url.origin}${url.pathname}`)
       try {
-        return await endpoints.send(owner, url, () =>
-          exchange(timeoutMs, url, { ...options, dispatcher: agentFor(owner, network) }),
-        )
+        return await endpoint.breaker.execute(() => {
+          const dispatcher = agents.memo(owner, { context: network })
+          return exchange(endpoint, url, { ...options, timeoutMs, dispatcher })
+        })
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
         throw new UnreachableError(`${url.origin} did not respond`, { cause })
@@ -127,51 +127,46 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
   return { ...clientFor(''), clientFor, close }
 }
 
-async function exchange(
-  timeoutMs: number,
-  url: URL,
-  { signal: callerSignal, method, headers, body, dispatcher }: RequestOptions,
-): Promise<Response> {
-  return await withDeadline(timeoutMs, callerSignal, async (signal) => {
-    const request = { method, headers, body: body ?? null, signal }
-    return await readResponse(await fetch(url, { ...request, dispatcher, redirect: 'manual' }))
+function createBreaker(): CircuitBreakerPolicy {
+  const isFailure = (error: Error) =>
+    !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)
+  return circuitBreaker(handleWhen(isFailure), {
+    halfOpenAfter: retryDelayMs,
+    breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
   })
 }
 
-type RequestOptions = Parameters<CustomFetch>[1] & { dispatcher: Dispatcher }
+type ExchangeRequest = Parameters<CustomFetch>[1] & { timeoutMs: number; dispatcher: Dispatcher }
 
-/** The circuit breakers. Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs. */
-class Endpoints {
-  readonly #endpoints = new LRUCache<string, Endpoint>({ max: maxEndpoints, ttl: endpointTtlMs })
-
-  /** An attacker who sends many invented codes makes requests time out in the queue: that must not open the breaker. */
-  async send(owner: string, url: URL, exchange: () => Promise<Response>): Promise<Response> {
-    const endpoint = this.#endpointFor(`${owner} ${url.origin}${url.pathname}`)
-    return await endpoint.breaker.execute(async () => {
-      const startedAt = performance.now()
-      try {
-        const response = await exchange()
-        endpoint.lastResponseAt = performance.now()
-        return response
-      } catch (cause) {
-        if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
-        throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
-      }
-    })
-  }
-
-  #endpointFor(key: string): Endpoint {
-    const existing = this.#endpoints.get(key)
-    if (existing) return existing
-    const isFailure = (error: Error) =>
-      !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)
-    const breaker = circuitBreaker(handleWhen(isFailure), {
-      halfOpenAfter: retryDelayMs,
-      breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
-    })
-    const endpoint = { breaker, lastResponseAt: Number.NEGATIVE_INFINITY }
-    this.#endpoints.set(key, endpoint)
-    return endpoint
+/**
+ * Uses its own timer: signals of `AbortSignal.timeout` and `AbortSignal.any` stay in memory until they expire, even after
+ * the response. Under load, those of all requests of the last seconds would accumulate.
+ */
+async function exchange(
+  endpoint: Endpoint,
+  url: URL,
+  { timeoutMs, dispatcher, method, headers, body, signal: callerSignal }: ExchangeRequest,
+): Promise<Response> {
+  const startedAt = performance.now()
+  const controller = new AbortController()
+  const timeout = () => controller.abort(new CheckError('timeout', `no response within ${timeoutMs} ms`))
+  const timer = setTimeout(timeout, timeoutMs)
+  const abort = () => controller.abort(callerSignal?.reason)
+  callerSignal?.addEventListener('abort', abort, { once: true })
+  try {
+    callerSignal?.throwIfAborted()
+    const { signal } = controller
+    const request = { method, headers, body: body ?? null, signal, dispatcher, redirect: 'manual' } as const
+    const response = await readResponse(await fetch(url, request))
+    endpoint.lastResponseAt = performance.now()
+    return response
+  } catch (cause) {
+    if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
+    // An attacker who sends many invented codes makes requests time out in the queue: that must not open the breaker.
+    throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
+  } finally {
+    clearTimeout(timer)
+    callerSignal?.removeEventListener('abort', abort)
   }
 }
 
@@ -194,63 +189,29 @@ export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }
 
-function assertFetchable(url: URL): void {
-  if (!isFetchable(url)) throw new CheckError('https', `${url.origin} is not https`)
-}
-
-/**
- * Uses its own timer: signals of `AbortSignal.timeout` and `AbortSignal.any` stay in memory until they expire, even after
- * the response. Under load, those of all requests of the last seconds would accumulate.
- */
-async function withDeadline<T>(
-  timeoutMs: number,
-  callerSignal: AbortSignal | undefined,
-  act: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  callerSignal?.throwIfAborted()
-  const controller = new AbortController()
-  const timer = setTimeout(
-    () => controller.abort(new CheckError('timeout', `no response within ${timeoutMs} ms`)),
-    timeoutMs,
-  )
-  const abort = () => controller.abort(callerSignal?.reason)
-  callerSignal?.addEventListener('abort', abort, { once: true })
-  try {
-    return await act(controller.signal)
-  } finally {
-    clearTimeout(timer)
-    callerSignal?.removeEventListener('abort', abort)
-  }
-}
-
 /** Reads the whole body within the limits, and removes the headers that no longer describe it. */
-async function readResponse(response: UndiciResponse): Promise<Response> {
-  const body = await readLimitedBody(response)
-  const headers = new Headers([...response.headers])
-  headers.delete('content-encoding')
-  headers.delete('content-length')
-  const { status, statusText } = response
-  return new Response(hasNoBody(status) ? null : body, { status, statusText, headers })
-}
-
-async function readLimitedBody({ body }: UndiciResponse): Promise<Uint8Array<ArrayBuffer>> {
+async function readResponse({
+  body,
+  status,
+  statusText,
+  headers: received,
+}: UndiciResponse): Promise<Response> {
   const chunks: Uint8Array[] = []
   let size = 0
   // A throw inside the loop cancels the download.
-  for await (const chunk of body ?? []) {
-    size += (chunk as Uint8Array).byteLength
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength
     if (size > maxResponseBytes)
       throw new ResponseTooLargeError(
         'response_size',
         `the response is larger than ${maxResponseBytes} bytes`,
       )
-    chunks.push(chunk as Uint8Array)
+    chunks.push(chunk)
   }
-  return new Uint8Array(Buffer.concat(chunks))
-}
-
-function hasNoBody(status: number): boolean {
-  return status === 204 || status === 205 || status === 304
+  const headers = new Headers([...received])
+  headers.delete('content-encoding')
+  headers.delete('content-length')
+  return new Response(body && Buffer.concat(chunks), { status, statusText, headers })
 }
 
 /** True if the provider did not respond or responded with 5xx; false if its response was wrong. */

@@ -55,24 +55,26 @@ export function identityFrom(
   { idToken, idClaims, userInfo }: ReceivedClaims,
   clock: { now: number; tolerance: number; askedAt: number },
 ): Identity {
-  const { sub: subject, sid, acr } = idClaims
+  const { iss, sub: subject, azp, iat, auth_time: authTime, sid, acr } = idClaims
   if (typeof subject !== 'string' || !identifierPattern.test(subject))
     throw new CheckError('sub', 'the subject is not 1 to 255 ASCII characters')
   // Core 3.1.3.7, 5: openid-client checks it only for several audiences.
-  const authorizedParty = idClaims.azp
-  if (authorizedParty !== undefined && authorizedParty !== provider.clientId)
+  if (azp !== undefined && azp !== provider.clientId)
     throw new CheckError('azp', 'the ID token was issued to another client (azp)')
   assertTenant(provider, idClaims)
-  for (const name of ['exp', 'iat', 'nbf']) assertNumericDate(idClaims, name)
+  // RFC 7519, 2: JSON parses `1e999` as infinity, and such a token would never expire.
+  for (const name of ['exp', 'iat', 'nbf'])
+    if (idClaims[name] !== undefined && !isNumericDate(idClaims[name]))
+      throw new CheckError(name, `the ID token's ${name} is not a valid time`)
   // Core 3.1.3.7, 10: it comes from a wrong clock, or from an attacker who collects tokens for later use.
-  const issuedAt = idClaims.iat
-  if (typeof issuedAt !== 'number' || issuedAt > clock.now + clock.tolerance)
+  const latest = clock.now + clock.tolerance
+  if (typeof iat !== 'number' || iat > latest)
     throw new CheckError('iat', 'the ID token was issued in the future')
 
-  const source = userInfo && idClaims[provider.emailClaim] === undefined ? userInfo : idClaims
+  const source = userInfo && lacksEmail(provider, idClaims) ? userInfo : idClaims
   const email = normaliseEmail(source[provider.emailClaim])
   return {
-    issuer: String(idClaims.iss),
+    issuer: String(iss),
     subject,
     email,
     emailTrusted: email !== undefined && isEmailTrusted(provider, email, source),
@@ -82,7 +84,8 @@ export function identityFrom(
     sid: typeof sid === 'string' && identifierPattern.test(sid) ? sid : undefined,
     logoutHint: idToken.length > maxLogoutHintLength ? '' : idToken,
     askedAt: clock.askedAt,
-    authenticatedAt: readAuthTime(idClaims, clock),
+    // An invalid one is ignored, because only re-authentication needs it. One in the future would count as recent until then.
+    authenticatedAt: isNumericDate(authTime) && authTime <= latest ? authTime : undefined,
     acr: typeof acr === 'string' && identifierPattern.test(acr) ? acr : undefined,
   }
 }
@@ -95,27 +98,9 @@ export function trustedEmail(
   return emailTrusted ? email : verifiedEmail
 }
 
-/** RFC 7519, 2: JSON parses `1e999` as infinity, and such a token would never expire. */
-function assertNumericDate(idClaims: Claims, name: string): void {
-  const value = idClaims[name]
-  if (value !== undefined && !isNumericDate(value))
-    throw new CheckError(name, `the ID token's ${name} is not a valid time`)
-}
-
 /** True for seconds since 1970, up to the last time that a `Date` can hold. */
 function isNumericDate(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= 8.64e12
-}
-
-/**
- * Reads `auth_time`. An invalid one is ignored, because only re-authentication needs it. So is a time in the future, which would
- * count as a recent authentication until then.
- */
-function readAuthTime(
-  { auth_time: time }: Claims,
-  { now, tolerance }: { now: number; tolerance: number },
-): number | undefined {
-  return isNumericDate(time) && time <= now + tolerance ? time : undefined
 }
 
 /** True if the ID token has no e-mail claim: fetch UserInfo. */

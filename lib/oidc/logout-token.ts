@@ -2,7 +2,7 @@ import { type CompactJWSHeaderParameters, compactVerify, decodeProtectedHeader }
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
-import { identifierPattern } from './identity.ts'
+import { type Claims, identifierPattern } from './identity.ts'
 import { clockToleranceSeconds, type KeyResolver } from './provider-client.ts'
 
 /** The session, the subject, or both that a provider has logged out. */
@@ -25,7 +25,6 @@ const maxTokenAgeSeconds = 300
 const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout'
 
 type TokenIssuer = Pick<Provider, 'preset' | 'issuer' | 'tenants' | 'clientId' | 'signingAlgorithm'>
-type Claims = Readonly<Record<string, unknown>>
 
 /**
  * Validates a logout token by OpenID Connect Back-Channel Logout 1.0, 2.6. Anyone can post one: without these checks an
@@ -41,22 +40,41 @@ export async function readLogoutToken(
   keys: () => Promise<KeyResolver>,
   now: number,
 ): Promise<LogoutToken> {
-  checkHeader(readHeader(token), provider)
+  checkHeader(token, provider)
   const claims = await verify(token, await keys(), provider)
-  const issuer = readIssuer(claims, provider)
+  const { iss, nonce, jti, events } = claims
+  // 2.6 (4), Core 3.1.3.7 (2)
+  check(typeof iss === 'string' && isIssuerOf(provider, iss), 'iss', 'its issuer (iss) is not the provider')
   checkAudience(claims, provider)
   checkTimes(claims, now)
   const ends = readEnds(claims)
-  checkEvents(claims)
-  if (claims.nonce !== undefined)
-    throw new LogoutTokenError('nonce', 'it has a nonce, which only an ID token may have')
-  return { id: readTokenId(claims), issuer, ends }
+  // 2.6 (6)
+  check(isObject(events), 'events', 'its events are not a JSON object')
+  check(isObject(events[logoutEvent]), 'events', 'its events contain no valid logout event')
+  check(nonce === undefined, 'nonce', 'it has a nonce, which only an ID token may have')
+  // 2.4. The caller detects a replay (2.6 (8)).
+  check(typeof jti === 'string' && jti !== '', 'jti', 'it has no id (jti)')
+  return { id: jti, issuer: iss, ends }
 }
 
-/** 2.6 (1): signed, and not encrypted, because the client is not registered for encryption. */
+function check(passed: boolean, code: string, message: string): asserts passed {
+  if (!passed) throw new LogoutTokenError(code, message)
+}
+
+/** 2.6 (1): signed, and not encrypted. 2.6 (3) before (2): a token must not choose how it is verified (RFC 8725, 3.1). */
+function checkHeader(token: string, { signingAlgorithm }: TokenIssuer): void {
+  check(/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token), 'jws', 'it is not a JWS in three parts')
+  const { alg, typ, crit } = readHeader(token)
+  check(alg === signingAlgorithm, 'alg', `its alg is not the registered ${signingAlgorithm}`)
+  // RFC 7515, 4.1.11: the portal supports no extension.
+  check(crit === undefined, 'crit', 'it has unsupported critical extensions (crit)')
+  // 2.4: recommended, so it may be absent or general. RFC 8725, 3.11: refuse the type of another token.
+  const isLogoutType =
+    typ === undefined || (typeof typ === 'string' && /^(application\/)?(logout\+)?jwt$/i.test(typ))
+  check(isLogoutType, 'typ', 'its typ is for another kind of token')
+}
+
 function readHeader(token: string): CompactJWSHeaderParameters {
-  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token))
-    throw new LogoutTokenError('jws', 'it is not a JWS in three parts')
   try {
     return decodeProtectedHeader(token) as CompactJWSHeaderParameters
   } catch (cause) {
@@ -64,96 +82,56 @@ function readHeader(token: string): CompactJWSHeaderParameters {
   }
 }
 
-/** 2.6 (3), before (2): a token must not choose how it is verified (RFC 8725, 3.1). */
-function checkHeader(
-  { alg, typ, crit }: CompactJWSHeaderParameters,
-  { signingAlgorithm }: TokenIssuer,
-): void {
-  if (alg !== signingAlgorithm)
-    throw new LogoutTokenError('alg', `its alg is not the registered ${signingAlgorithm}`)
-  // RFC 7515, 4.1.11: the portal supports no extension.
-  if (crit !== undefined) throw new LogoutTokenError('crit', 'it has unsupported critical extensions (crit)')
-  // 2.4: recommended, so it may be absent or general. RFC 8725, 3.11: refuse the type of another token.
-  if (typ === undefined) return
-  const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : ''
-  if (type !== 'logout+jwt' && type !== 'jwt')
-    throw new LogoutTokenError('typ', 'its typ is for another kind of token')
-}
-
 /** 2.6 (2), with the provider's keys only: keys in the header (`jwk`, `jku`, `x5c`, `x5u`) are ignored. */
 async function verify(token: string, keys: KeyResolver, { signingAlgorithm }: TokenIssuer): Promise<Claims> {
-  let payload: Uint8Array
-  try {
-    ;({ payload } = await compactVerify(token, keys, { algorithms: [signingAlgorithm] }))
-  } catch (cause) {
+  const { payload } = await compactVerify(token, keys, { algorithms: [signingAlgorithm] }).catch((cause) => {
     throw new LogoutTokenError('signature', 'it is not signed with a key of the provider', { cause })
-  }
+  })
+  let claims: unknown
   try {
-    const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
-    if (isObject(claims)) return claims
+    claims = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
   } catch (cause) {
     throw new LogoutTokenError('payload', 'its payload cannot be read', { cause })
   }
-  throw new LogoutTokenError('payload', 'its payload is not a JSON object')
-}
-
-/** 2.6 (4), Core 3.1.3.7 (2) */
-function readIssuer({ iss }: Claims, provider: TokenIssuer): string {
-  if (typeof iss === 'string' && isIssuerOf(provider, iss)) return iss
-  throw new LogoutTokenError('iss', 'its issuer (iss) is not the provider')
+  check(isObject(claims), 'payload', 'its payload is not a JSON object')
+  return claims
 }
 
 /** 2.6 (4), Core 3.1.3.7 (3) to (5), as for ID tokens: several audiences only if `azp` names the portal. */
 function checkAudience({ aud, azp }: Claims, { clientId }: TokenIssuer): void {
   const audiences: unknown[] = Array.isArray(aud) ? aud : [aud]
-  if (!audiences.includes(clientId))
-    throw new LogoutTokenError('aud', 'its audience is not this client (aud)')
-  if (audiences.length > 1 && azp === undefined)
-    throw new LogoutTokenError('azp', 'it has other audiences too (aud), but no authorized party (azp)')
-  if (azp !== undefined && azp !== clientId)
-    throw new LogoutTokenError('azp', 'it was issued to another client (azp)')
+  check(audiences.includes(clientId), 'aud', 'its audience is not this client (aud)')
+  check(
+    audiences.length === 1 || azp !== undefined,
+    'azp',
+    'it has other audiences too (aud), but no authorized party (azp)',
+  )
+  check(azp === undefined || azp === clientId, 'azp', 'it was issued to another client (azp)')
 }
 
 /** 2.6 (4), Core 3.1.3.7 (9) and (10). `exp` is required since the final text. */
 function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
-  if (!isFiniteNumber(iat)) throw new LogoutTokenError('iat', 'it has no valid time of issue (iat)')
-  if (iat > now + clockToleranceSeconds)
-    throw new LogoutTokenError('iat', 'it was issued in the future (iat)')
-  if (iat < now - maxTokenAgeSeconds - clockToleranceSeconds)
-    throw new LogoutTokenError('iat', 'it was issued too long ago (iat)')
-  if (!isFiniteNumber(exp)) throw new LogoutTokenError('exp', 'it has no valid expiry time (exp)')
-  if (exp <= now - clockToleranceSeconds) throw new LogoutTokenError('exp', 'it has expired (exp)')
-  if (nbf === undefined) return
-  if (!isFiniteNumber(nbf) || nbf > now + clockToleranceSeconds)
-    throw new LogoutTokenError('nbf', 'it is not valid yet (nbf)')
+  const [earliest, latest] = [now - clockToleranceSeconds, now + clockToleranceSeconds]
+  check(isFiniteNumber(iat), 'iat', 'it has no valid time of issue (iat)')
+  check(iat <= latest, 'iat', 'it was issued in the future (iat)')
+  check(iat >= earliest - maxTokenAgeSeconds, 'iat', 'it was issued too long ago (iat)')
+  check(isFiniteNumber(exp), 'exp', 'it has no valid expiry time (exp)')
+  check(exp > earliest, 'exp', 'it has expired (exp)')
+  check(nbf === undefined || (isFiniteNumber(nbf) && nbf <= latest), 'nbf', 'it is not valid yet (nbf)')
 }
 
 /** 2.6 (5) */
-function readEnds(claims: Claims): LogoutToken['ends'] {
-  const subject = readIdentifier(claims.sub, 'sub')
-  const sid = readIdentifier(claims.sid, 'sid')
-  if (sid !== undefined) return { sid, subject }
-  if (subject !== undefined) return { subject }
-  throw new LogoutTokenError('sub', 'it names neither a subject (sub) nor a session (sid)')
+function readEnds({ sub, sid }: Claims): LogoutToken['ends'] {
+  checkIdentifier(sub, 'sub')
+  checkIdentifier(sid, 'sid')
+  if (sid !== undefined) return { sid, subject: sub }
+  check(sub !== undefined, 'sub', 'it names neither a subject (sub) nor a session (sid)')
+  return { subject: sub }
 }
 
-/** 2.6 (6) */
-function checkEvents({ events }: Claims): void {
-  if (!isObject(events)) throw new LogoutTokenError('events', 'its events are not a JSON object')
-  if (!isObject(events[logoutEvent]))
-    throw new LogoutTokenError('events', 'its events contain no valid logout event')
-}
-
-/** 2.4. The caller detects a replay (2.6 (8)). */
-function readTokenId({ jti }: Claims): string {
-  if (typeof jti !== 'string' || jti === '') throw new LogoutTokenError('jti', 'it has no id (jti)')
-  return jti
-}
-
-function readIdentifier(value: unknown, name: string): string | undefined {
-  if (value === undefined) return undefined
-  if (typeof value === 'string' && identifierPattern.test(value)) return value
-  throw new LogoutTokenError(name, `its ${name} is not 1 to 255 ASCII characters`)
+function checkIdentifier(value: unknown, name: string): asserts value is string | undefined {
+  const isValid = value === undefined || (typeof value === 'string' && identifierPattern.test(value))
+  check(isValid, name, `its ${name} is not 1 to 255 ASCII characters`)
 }
 
 function isFiniteNumber(value: unknown): value is number {

@@ -3,10 +3,10 @@ import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type SecretEncoding, signingAlgorithms } from '../providers/setting-values.ts'
+import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
-import { discover, type ProviderMetadata } from './discovery.ts'
+import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
 
 /** The portal's own credentials at one provider. */
@@ -22,17 +22,18 @@ export type ClientSettings = Pick<Provider, 'clientId' | 'clientAuthentication' 
 
 /** @throws Error when the credential is missing that the authentication method needs */
 export function clientCredential(client: ClientSettings, credentials: Credentials): ClientAuth {
-  const { clientAuthentication: method, secretEncoding } = client
+  const { clientId, clientAuthentication: method, secretEncoding } = client
   const { clientSecret, signingKey } = credentials
   if (method === 'none') return None()
   if (method === 'private_key_jwt') {
     if (!signingKey) throw new CheckError('signing_key', 'the provider has no key to sign with')
-    return clientAssertion(signingKey)
+    // Reads the key for each assertion, so that all instances start to sign with a new key at the same time.
+    return async (...request) => await PrivateKeyJwt(await signingKey())(...request)
   }
   if (clientSecret === undefined) throw new CheckError('client_secret', 'the provider has no client secret')
-  return method === 'client_secret_post'
-    ? ClientSecretPost(clientSecret)
-    : clientSecretBasic(clientSecret, secretEncoding)
+  if (method === 'client_secret_post') return ClientSecretPost(clientSecret)
+  const basic = basicCredentials(clientId, clientSecret, secretEncoding)
+  return (_server, _client, _body, headers) => headers.set('authorization', `Basic ${basic}`)
 }
 
 /** The other encoding of `client_secret_basic`; `undefined` where it would change nothing, as for letters and digits. */
@@ -41,35 +42,16 @@ export function alternateEncoding(
   { clientSecret }: Credentials,
 ): SecretEncoding | undefined {
   if (clientAuthentication !== 'client_secret_basic' || clientSecret === undefined) return undefined
-  const [form, raw] = [
-    basicCredentials(clientId, clientSecret, 'form'),
-    basicCredentials(clientId, clientSecret, 'raw'),
-  ]
-  if (form === raw) return undefined
+  const form = basicCredentials(clientId, clientSecret, 'form')
+  if (form === basicCredentials(clientId, clientSecret, 'raw')) return undefined
   return secretEncoding === 'raw' ? 'form' : 'raw'
 }
 
-function clientSecretBasic(clientSecret: string, encoding: SecretEncoding): ClientAuth {
-  return (_server, { client_id }, _body, headers) => {
-    headers.set('authorization', `Basic ${basicCredentials(client_id, clientSecret, encoding)}`)
-  }
-}
-
-/** Reads the key for each assertion, so that all instances start to sign with a new key at the same time. */
-function clientAssertion(signingKey: () => Promise<SigningKey>): ClientAuth {
-  return async (...request) => {
-    await PrivateKeyJwt(await signingKey())(...request)
-  }
-}
-
-/** Every form in which the client secret is sent: to be redacted from logs. */
+/** Every form in which the client secret is sent. */
 function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
   if (clientSecret === undefined) return []
-  return [
-    clientSecret,
-    basicCredentials(clientId, clientSecret, 'form'),
-    basicCredentials(clientId, clientSecret, 'raw'),
-  ]
+  const basic = secretEncodings.map((encoding) => basicCredentials(clientId, clientSecret, encoding))
+  return [clientSecret, ...basic]
 }
 
 /**
@@ -122,13 +104,22 @@ export async function createProviderClient(
 ): Promise<ProviderClient> {
   const metadata = await discover(provider, outbound)
   // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
-  if (metadata.issuer !== provider.issuer)
-    throw new CheckError(
-      'issuer',
-      `the discovery document names another issuer: ${JSON.stringify(metadata.issuer)}`,
-    )
+  assertIssuer(metadata, provider.issuer)
   const server = neededMetadata(metadata)
-  const fetchKeys = shareInFlight(() => outbound.fetch(metadata.jwks_uri, keyRequest))
+  const clientMetadata = {
+    id_token_signed_response_alg: provider.signingAlgorithm,
+    [client.clockTolerance]: clockToleranceSeconds,
+  }
+  let credential: ClientAuth | undefined
+  let pendingKeys: Promise<Response> | undefined
+
+  /** Concurrent callers share one request. */
+  function fetchKeys(): Promise<Response> {
+    pendingKeys ??= outbound.fetch(metadata.jwks_uri, keyRequest).finally(() => {
+      pendingKeys = undefined
+    })
+    return pendingKeys
+  }
 
   return {
     metadata,
@@ -136,61 +127,32 @@ export async function createProviderClient(
     async exchangeCode(received, checks, wrapFetch) {
       const prefetching = fetchWithPrefetchedKeys(metadata, fetchKeys, outbound)
       const send = wrapFetch ? wrapFetch(prefetching) : prefetching
-      const exchange = async (authenticate: ClientAuth) => {
-        const configuration = (issuer = metadata.issuer) =>
-          configure(provider, { ...server, issuer }, authenticate, { send, timeout: outbound.timeoutSeconds })
-        return await exchangeCode(provider, { metadata, configuration }, received, checks)
-      }
+      credential ??= clientCredential(provider, credentials)
+      const { timeoutSeconds } = outbound
+      const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
       try {
-        return {
-          ...(await exchange(clientCredential(provider, credentials))),
-          encoding: provider.secretEncoding,
-        }
+        return { ...(await exchangeCode(exchange, received, checks)), encoding: provider.secretEncoding }
       } catch (error) {
         const encoding = wrapFetch && alternateEncoding(provider, credentials)
         // The provider authenticates the client before it looks at the code, so the code is still unused.
         if (encoding === undefined || !(await refusesClient(error))) throw error
-        const other = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
-        return { ...(await exchange(other)), encoding }
+        const authenticate = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
+        return { ...(await exchangeCode({ ...exchange, authenticate }, received, checks)), encoding }
       }
     },
-    async keys() {
-      // Not cached: old keys would refuse a valid token just after a rotation.
-      const response = (await fetchKeys()).clone()
-      if (response.status !== 200)
-        throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
-      return keyResolver(provider, (await response.json()) as JSONWebKeySet)
-    },
+    // Not cached: old keys would refuse a valid token just after a rotation.
+    keys: async () => await readKeys(provider, (await fetchKeys()).clone()),
   }
-}
-
-/** A configuration for one authorization response, so that no cached key outlives it. */
-function configure(
-  { clientId, signingAlgorithm }: Provider,
-  server: client.ServerMetadata,
-  authenticate: ClientAuth,
-  { send, timeout }: { send: client.CustomFetch; timeout: number },
-): client.Configuration {
-  const configuration = new client.Configuration(
-    server,
-    clientId,
-    { id_token_signed_response_alg: signingAlgorithm, [client.clockTolerance]: clockToleranceSeconds },
-    authenticate,
-  )
-  configuration.timeout = timeout
-  configuration[client.customFetch] = send
-  // Without this openid-client does not check the ID token's signature in the code flow.
-  client.enableNonRepudiationChecks(configuration)
-  // The HTTP client refuses plain http except on the loopback.
-  if (server.issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
-  return configuration
 }
 
 /**
  * Entra names the issuer of each key. The token's unverified `iss` selects the keys: an attacker gains nothing by a false one,
  * because the same `iss` is validated after the signature.
  */
-function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
+async function readKeys(provider: Provider, response: Response): Promise<KeyResolver> {
+  if (response.status !== 200)
+    throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
+  const keySet = (await response.json()) as JSONWebKeySet
   const all = createLocalJWKSet(keySet)
   if (provider.preset !== 'entra') return all
   return async (header, token) => {
@@ -220,7 +182,7 @@ async function refusesClient(error: unknown): Promise<boolean> {
  * openid-client copies all metadata for each authorization response. A hostile provider could make that a megabyte, and block
  * the event loop for a tenth of a second, so pass only what openid-client uses.
  */
-function neededMetadata(metadata: ProviderMetadata): client.ServerMetadata {
+function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
@@ -254,29 +216,16 @@ function fetchWithPrefetchedKeys(
   fetchKeys: () => Promise<Response>,
   outbound: HttpClient,
 ): client.CustomFetch {
-  const keysUrl = new URL(metadata.jwks_uri).href
-  const tokenUrl = new URL(metadata.token_endpoint).href
   let keys: Promise<Response> | undefined
   // One deadline for the code exchange, the keys and UserInfo together.
   const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
   return async (url, requestOptions) => {
     const options = { ...requestOptions, signal: deadline }
-    if (url === tokenUrl) {
+    if (url === metadata.token_endpoint) {
       keys = fetchKeys()
       keys.catch(() => {}) // reported when the keys are used
     }
-    if (url === keysUrl && keys !== undefined) return (await keys).clone()
+    if (url === metadata.jwks_uri && keys !== undefined) return (await keys).clone()
     return await outbound.fetch(url, options)
-  }
-}
-
-/** Concurrent callers share one pending call. */
-function shareInFlight<T>(act: () => Promise<T>): () => Promise<T> {
-  let pending: Promise<T> | undefined
-  return () => {
-    pending ??= act().finally(() => {
-      pending = undefined
-    })
-    return pending
   }
 }

@@ -21,9 +21,8 @@ export type Trace = (event: TraceEvent) => void
 
 /** Wraps `fetch` so that the trace sees each request. */
 export function traceEndpoints({ token_endpoint }: ProviderMetadata, trace: Trace): FetchWrapper {
-  const tokenUrl = new URL(token_endpoint).href
   return (send) => async (url, options) => {
-    const isToken = url === tokenUrl
+    const isToken = url === token_endpoint
     trace({ asked: isToken ? 'token' : 'other' })
     const response = await send(url, options)
     if (isToken) trace({ tokenStatus: response.status })

@@ -58,10 +58,9 @@ const reservedSlugs = [
   'sessions',
 ]
 
+export const slugPattern = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/
+
 export const slugSchema = z
   .string()
-  .regex(
-    /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/,
-    'write 1 to 40 lower-case letters, digits and dashes, such as `acme`',
-  )
+  .regex(slugPattern, 'write 1 to 40 lower-case letters, digits and dashes, such as `acme`')
   .refine((slug) => !reservedSlugs.includes(slug), 'this is a reserved word; choose another one')

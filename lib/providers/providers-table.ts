@@ -4,7 +4,7 @@ import { isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
-import { type Check, type Provider, slugSchema } from './provider.ts'
+import { type Check, type Provider, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
 import type { SecretEncoding } from './setting-values.ts'
 import {
@@ -79,22 +79,30 @@ export class ProvidersTable {
   readonly #knex: Knex
   readonly secretBox: SecretBox
   readonly #secretReferences: SecretReferences
+  readonly #columns = providerColumns()
 
-  constructor(knex: Knex, secretBox: SecretBox, secretReferences: SecretReferences) {
+  /** @param options.secrets at least one, newest first */
+  constructor(
+    { knex }: { knex: Knex },
+    options: { secrets: readonly string[]; secretReferences: SecretReferenceOptions },
+  ) {
     this.#knex = knex
-    this.secretBox = secretBox
-    this.#secretReferences = secretReferences
+    this.secretBox = new SecretBox(options.secrets)
+    this.#secretReferences = new SecretReferences(options.secretReferences)
   }
 
   /** In the order of the login page. */
   async list(portal: string): Promise<Provider[]> {
-    return (await this.#select().where({ portal }).orderBy(pickerOrder)).map(providerFromRow)
+    const rows: ProviderRow[] = await this.#rows()
+      .select(this.#columns)
+      .where({ portal })
+      .orderBy(pickerOrder)
+    return rows.map(providerFromRow)
   }
 
   /** Enabled ones, in the order of the login page. */
   async listEnabled(portal: string): Promise<Provider[]> {
-    const rows: ProviderRow[] = await this.#select().where({ portal, enabled: true }).orderBy(pickerOrder)
-    return rows.map(providerFromRow).filter(({ enabled }) => enabled)
+    return (await this.list(portal)).filter(({ enabled }) => enabled)
   }
 
   async anyEnabled(portal: string): Promise<boolean> {
@@ -103,9 +111,8 @@ export class ProvidersTable {
 
   /** @param slug untrusted: text that cannot be a slug never reaches the database (PostgreSQL fails on a NUL) */
   async find(portal: string, slug: unknown): Promise<Provider | undefined> {
-    const { data } = slugSchema.safeParse(slug)
-    if (data === undefined) return undefined
-    const row = await this.#select().where({ portal, slug: data }).first()
+    if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
+    const row = await this.#rows().select(this.#columns).where({ portal, slug }).first()
     return row && providerFromRow(row)
   }
 
@@ -200,8 +207,7 @@ export class ProvidersTable {
         ...toColumns(changes),
         ...sealed,
         ...(retest && { test_sign_in_at: null, test_sign_in_user_id: null }),
-        version: this.#knex.raw('version + 1'),
-        updated_at: new Date().toISOString(),
+        ...this.#newVersion(),
       })
     // Settings that were tested together must be saved together.
     if (updated === 0) throw conflictError(provider)
@@ -220,12 +226,9 @@ export class ProvidersTable {
       .update({
         enabled,
         // Enabling cancels a retirement date that has passed; a future one stays.
-        ...(enabled && {
-          retire_at: this.#knex.raw('case when retire_at > ? then retire_at end', [now]),
-        }),
+        ...(enabled && { retire_at: this.#knex.raw('case when retire_at > ? then retire_at end', [now]) }),
         ...(sessions && { retire_at: now }),
-        version: this.#knex.raw('version + 1'),
-        updated_at: now,
+        ...this.#newVersion(now),
       })
     // Enable only the settings that were tested.
     if (enabled && updated === 0) throw conflictError(provider)
@@ -285,8 +288,7 @@ export class ProvidersTable {
         recommended: false,
         removed_at: now,
         ...(sessions && { retire_at: now }),
-        version: this.#knex.raw('version + 1'),
-        updated_at: now,
+        ...this.#newVersion(now),
       })
   }
 
@@ -294,8 +296,9 @@ export class ProvidersTable {
     return this.#knex('sso_providers').whereNull('removed_at')
   }
 
-  #select(): Knex.QueryBuilder {
-    return this.#rows().select(...providerColumns())
+  /** Other instances read a row again, and drop its connection, when its version changes. */
+  #newVersion(now = new Date().toISOString()): object {
+    return { version: this.#knex.raw('version + 1'), updated_at: now }
   }
 
   async #seal(
@@ -328,18 +331,6 @@ export class ProvidersTable {
   }
 }
 
-/** @param options.secrets at least one, newest first */
-export function openProvidersTable(
-  { knex }: { knex: Knex },
-  options: { secrets: readonly string[]; secretReferences: SecretReferenceOptions },
-): ProvidersTable {
-  return new ProvidersTable(
-    knex,
-    new SecretBox(options.secrets),
-    new SecretReferences(options.secretReferences),
-  )
-}
-
 /** Binds encrypted keys to their column: copied into the client secret's column, they cannot be decrypted and sent. */
 export function clientKeysContext(id: string): string {
   return `${id} client-keys`
@@ -361,7 +352,8 @@ export function providerFromRow(row: ProviderRow): Provider {
     portal: row.portal,
     slug: row.slug,
     preset: row.preset,
-    enabled: isEnabled(row),
+    // After its retirement date a provider is disabled for every caller, even if the row is still enabled.
+    enabled: Boolean(row.enabled) && (row.retire_at === null || row.retire_at > new Date().toISOString()),
     recommended: Boolean(row.recommended),
     position: row.position,
     testSignInAt: row.test_sign_in_at ?? undefined,
@@ -370,9 +362,4 @@ export function providerFromRow(row: ProviderRow): Provider {
     lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
     version: row.version,
   }
-}
-
-/** Every caller must use this: after its retirement date a provider is disabled, even if the row is still enabled. */
-function isEnabled({ enabled, retire_at }: StateColumns): boolean {
-  return Boolean(enabled) && (retire_at === null || retire_at > new Date().toISOString())
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, realpath } from 'node:fs/promises'
+import { open, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import { z } from 'zod'
 import { ManagementError } from '../shared/errors.ts'
@@ -81,17 +81,13 @@ async function readRegularFile(file: string): Promise<string | undefined> {
   // Without O_NONBLOCK, opening a pipe waits until a process writes to it.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   try {
-    return await readBounded(handle)
+    if (!(await handle.stat()).isFile()) return undefined
+    // Files below /proc have no size, so the size alone is no bound.
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(maxSecretBytes + 1))
+    return bytesRead > maxSecretBytes ? undefined : buffer.toString('utf8', 0, bytesRead)
   } finally {
     await handle.close()
   }
-}
-
-async function readBounded(handle: FileHandle): Promise<string | undefined> {
-  if (!(await handle.stat()).isFile()) return undefined
-  // Files below /proc have no size, so the size alone is no bound.
-  const { bytesRead, buffer } = await handle.read(Buffer.alloc(maxSecretBytes + 1))
-  return bytesRead > maxSecretBytes ? undefined : buffer.toString('utf8', 0, bytesRead)
 }
 
 function referenceError(code: 'not_allowed' | 'invalid', message: string): ManagementError {

@@ -32,7 +32,6 @@ export type Prompt = (typeof prompts)[number]
 
 /** Sign-out ends the portal session, then the provider's; or the portal's only; or the user chooses. */
 export const logoutReaches = ['provider', 'portal', 'ask'] as const
-export type LogoutReach = (typeof logoutReaches)[number]
 
 export const secretEncodings = ['form', 'raw'] as const
 /** How `client_secret_basic` sends id and secret: form-encoded (RFC 6749, 2.3.1), or as they are. */

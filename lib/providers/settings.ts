@@ -29,8 +29,8 @@ export interface Setting<Value = unknown> {
   storedAs?: 'json' | 'boolean' | 'sealed'
   /** Read from a row that has no value. */
   fallback?: NoInfer<Value>
-  /** Whether a change needs a new test sign-in. */
-  affectsSignIn: boolean
+  /** Whether a change needs a new test sign-in. Default true. */
+  affectsSignIn?: boolean
   /** Whether the value decides whose identities are trusted. An imported file cannot change it while the provider is enabled. */
   decidesTrust?: true
   /** Whether a change requires the client secret again, so that no administrator can redirect the stored one. */
@@ -78,7 +78,6 @@ export const settings = {
   issuer: setting({
     schema: issuerUrl,
     column: 'issuer',
-    affectsSignIn: true,
     decidesTrust: true,
     decidesSecretRecipient: true,
     flag: '--issuer <url>',
@@ -92,7 +91,6 @@ export const settings = {
   clientId: setting({
     schema: printable.min(1).max(255, 'is too long'),
     column: 'client_id',
-    affectsSignIn: true,
     decidesTrust: true,
     flag: '--client-id <id>',
     label: 'Client ID',
@@ -104,7 +102,6 @@ export const settings = {
     schema: printable.min(1).max(2000, 'is too long').optional(),
     column: 'client_secret',
     storedAs: 'sealed',
-    affectsSignIn: true,
     flag: '--client-secret-file <file>',
     label: 'Client secret',
     hint: 'The secret’s value, not its ID. Leave it empty only if the authentication method is none or private_key_jwt.',
@@ -115,7 +112,6 @@ export const settings = {
   clientSecretReference: setting({
     schema: secretReference.optional(),
     column: 'client_secret_reference',
-    affectsSignIn: true,
     codeOnly: true,
     flag: '--client-secret-reference <reference>',
     label: 'Client secret from',
@@ -138,7 +134,6 @@ export const settings = {
   clientAuthentication: setting({
     schema: z.enum(clientAuthentications).optional(),
     column: 'client_authentication',
-    affectsSignIn: true,
     flag: '--client-authentication <method>',
     label: 'Authentication method',
     control: 'select',
@@ -151,7 +146,6 @@ export const settings = {
     schema: z.enum(secretEncodings).optional(),
     column: 'secret_encoding',
     fallback: 'form',
-    affectsSignIn: true,
     flag: '--secret-encoding <encoding>',
     label: 'Secret encoding',
     hint: 'Only for client_secret_basic. Empty: the connection test finds it.',
@@ -164,7 +158,6 @@ export const settings = {
   signingAlgorithm: setting({
     schema: z.enum(signingAlgorithms).optional(),
     column: 'signing_algorithm',
-    affectsSignIn: true,
     decidesTrust: true,
     flag: '--signing-algorithm <algorithm>',
     label: 'Signing algorithm of ID tokens',
@@ -177,7 +170,6 @@ export const settings = {
   responseMode: setting({
     schema: z.enum(['query', 'form_post']).optional(),
     column: 'response_mode',
-    affectsSignIn: true,
     flag: '--response-mode <mode>',
     label: 'Response mode',
     control: 'select',
@@ -189,7 +181,6 @@ export const settings = {
   prompt: setting({
     schema: z.enum(prompts).optional(),
     column: 'prompt',
-    affectsSignIn: true,
     flag: '--prompt <prompt>',
     label: 'Prompt',
     control: 'select',
@@ -202,7 +193,6 @@ export const settings = {
     schema: authorizationParameters.default({}),
     column: 'authorization_parameters',
     storedAs: 'json',
-    affectsSignIn: true,
     flag: '--authorization-parameter <name=value...>',
     label: 'Extra authorization parameters',
     hint: 'One per line: name=value.',
@@ -214,7 +204,6 @@ export const settings = {
   emailClaim: setting({
     schema: claimName.default('email'),
     column: 'email_claim',
-    affectsSignIn: true,
     decidesTrust: true,
     flag: '--email-claim <claim>',
     label: 'E-mail claim',
@@ -227,7 +216,6 @@ export const settings = {
     schema: z.array(domain).max(100).default([]),
     column: 'email_domains',
     storedAs: 'json',
-    affectsSignIn: true,
     decidesTrust: true,
     flag: '--email-domain <domain...>',
     label: 'E-mail domains',
@@ -241,7 +229,6 @@ export const settings = {
     schema: z.boolean().default(false),
     column: 'trusts_email',
     storedAs: 'boolean',
-    affectsSignIn: true,
     decidesTrust: true,
     flag: '--trusts-email',
     label: 'Trust every e-mail address from this provider',
@@ -255,7 +242,6 @@ export const settings = {
     schema: z.array(tenantId).max(100).default([]),
     column: 'tenants',
     storedAs: 'json',
-    affectsSignIn: true,
     decidesTrust: true,
     flag: '--allowed-tenant <guid...>',
     label: 'Tenants',
@@ -293,7 +279,6 @@ export const settings = {
   proxy: setting({
     schema: proxyUrl.optional(),
     column: 'proxy',
-    affectsSignIn: true,
     flag: '--proxy <url>',
     label: 'Proxy',
     hint: 'Only if the provider is reached through one.',
@@ -304,7 +289,6 @@ export const settings = {
   certificateAuthority: setting({
     schema: certificates.optional(),
     column: 'certificate_authority',
-    affectsSignIn: true,
     decidesTrust: true,
     decidesSecretRecipient: true,
     flag: '--certificate-authority-file <pem>',
@@ -341,19 +325,19 @@ export type StoredSettings = Omit<ProviderSettings, DetectedSetting | SecretSett
   [Name in DetectedSetting]: NonNullable<ProviderSettings[Name]>
 }
 
+const table = settings as unknown as Record<SettingName, Setting>
+
 // Functions, not constants: a test adds a setting to the table and expects it everywhere.
 export const settingEntries = (): [SettingName, Setting][] =>
-  Object.entries(settings) as unknown as [SettingName, Setting][]
+  Object.entries(table) as [SettingName, Setting][]
 
-export const isSecret = (name: string): boolean =>
-  (settings as Record<string, Setting>)[name]?.storedAs === 'sealed'
+export const isSecret = (name: string): boolean => table[name as SettingName]?.storedAs === 'sealed'
 
-const storedEntries = () => settingEntries().filter(([name]) => !isSecret(name))
+const storedEntries = () =>
+  settingEntries().filter(([name]) => !isSecret(name)) as [keyof StoredSettings, Setting][]
 
 export const settingNamesWhere = (matches: (setting: Setting) => unknown): SettingName[] =>
-  settingEntries()
-    .filter(([, each]) => matches(each))
-    .map(([name]) => name)
+  settingEntries().flatMap(([name, each]) => (matches(each) ? name : []))
 
 export const settingsSchema = (): z.ZodType<ProviderSettings> =>
   z.strictObject(
@@ -362,67 +346,58 @@ export const settingsSchema = (): z.ZodType<ProviderSettings> =>
 
 /** The settings of a provider as they can be entered again. */
 export function settingsOf(provider: StoredSettings): StoredSettings {
-  return Object.fromEntries(
-    storedEntries().map(([name]) => [name, provider[name as keyof StoredSettings]]),
-  ) as unknown as StoredSettings
+  const settings = storedEntries().map(([name]) => [name, provider[name]])
+  return Object.fromEntries(settings) as StoredSettings
 }
 
 export const settingColumns = (): string[] => storedEntries().map(([, { column }]) => column)
 
 /** Columns of `sso_providers` for the given settings; secrets are left out. */
 export function toColumns(given: Partial<StoredSettings>): Record<string, unknown> {
-  return Object.fromEntries(
-    storedEntries()
-      .filter(([name]) => name in given)
-      .map(([name, { column, storedAs }]) => {
-        const value = given[name as keyof StoredSettings] ?? null
-        return [column, storedAs === 'json' ? JSON.stringify(value) : value]
-      }),
-  )
+  const row: Record<string, unknown> = {}
+  for (const [name, { column, storedAs }] of storedEntries()) {
+    const value = given[name] ?? null
+    if (name in given) row[column] = storedAs === 'json' ? JSON.stringify(value) : value
+  }
+  return row
 }
 
 export function fromColumns(row: Record<string, unknown>): StoredSettings {
-  return Object.fromEntries(
-    storedEntries().map(([name, each]) => [name, readColumn(each, row[each.column])]),
-  ) as unknown as StoredSettings
-}
-
-function readColumn({ schema, storedAs, fallback }: Setting, value: unknown): unknown {
-  // A row from before the column existed.
-  if (value === null || value === undefined) return schema.safeParse(undefined).data ?? fallback
-  if (storedAs === 'json') return JSON.parse(String(value)) as unknown
-  return storedAs === 'boolean' ? Boolean(value) : value
+  const settings: Record<string, unknown> = {}
+  for (const [name, { column, schema, storedAs, fallback }] of Object.entries(table)) {
+    const value = row[column]
+    if (storedAs === 'sealed') continue
+    // A row from before the column existed.
+    if (value === null || value === undefined) settings[name] = schema.safeParse(undefined).data ?? fallback
+    else if (storedAs === 'json') settings[name] = JSON.parse(String(value))
+    else settings[name] = storedAs === 'boolean' ? Boolean(value) : value
+  }
+  return settings as unknown as StoredSettings
 }
 
 /** The stored settings in which two providers, or a provider and an update, differ. */
 export function changedSettings(before: StoredSettings, after: Partial<StoredSettings>): SettingName[] {
-  const differs = (name: keyof StoredSettings) =>
-    name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null)
-  return storedEntries()
-    .map(([name]) => name)
-    .filter((name) => differs(name as keyof StoredSettings))
+  const names = storedEntries().map(([name]) => name)
+  return names.filter(
+    (name) => name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null),
+  )
 }
 
 export const needsRetest = (changed: readonly SettingName[]): boolean =>
-  changed.some((name) => settings[name].affectsSignIn)
+  changed.some((name) => table[name].affectsSignIn ?? true)
 
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
 function displayValue(value: unknown): string {
-  if (value === undefined || value === null || value === '') return '–'
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  if (Array.isArray(value)) return value.join(', ') || '–'
-  if (typeof value === 'object')
-    return (
-      Object.entries(value)
-        .map(([name, each]) => `${name}=${each}`)
-        .join(', ') || '–'
-    )
-  return String(value)
+  if (typeof value !== 'object' || value === null) return String(value ?? '') || '–'
+  const parts = Array.isArray(value) ? value : Object.entries(value).map(([name, each]) => `${name}=${each}`)
+  return parts.join(', ') || '–'
 }
 
 /** Label and value of every stored setting, as the provider page and the command line show them. */
 export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+  const { preset = '' } = provider as { preset?: string }
   return storedEntries()
-    .filter(([, { presets }]) => !presets || presets.includes((provider as { preset?: string }).preset ?? ''))
-    .map(([name, { label }]) => [label, displayValue(provider[name as keyof StoredSettings])])
+    .filter(([, { presets }]) => !presets || presets.includes(preset))
+    .map(([name, { label }]) => [label, displayValue(provider[name])])
 }

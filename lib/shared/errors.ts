@@ -102,15 +102,12 @@ export class ManagementError extends Error {
 
   constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions) {
     const issues = typeof problem === 'string' ? [{ message: problem }] : problem
-    super(issues.map(describeIssue).join('; '), options)
+    const lines = issues.map(({ path, message }) => (path === undefined ? message : `${path}: ${message}`))
+    super(lines.join('; '), options)
     this.name = 'ManagementError'
     this.code = code
     this.issues = issues
   }
-}
-
-function describeIssue({ path, message }: Issue): string {
-  return path === undefined ? message : `${path}: ${message}`
 }
 
 /** Thrown by `UserDirectory.create` if another user has the address, such as from a registration at the same moment. */

@@ -1,52 +1,45 @@
 import { createHash, hkdfSync } from 'node:crypto'
 import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose'
-import { CheckError, ConfigurationError } from './errors.ts'
-
-interface Key {
-  key: Uint8Array
-  kid: string
-}
+import { ConfigurationError } from './errors.ts'
 
 /**
  * Encrypts and authenticates small values: JWE `dir` with A256GCM (RFC 7516). Each purpose has keys of its own (HKDF-SHA-256,
  * RFC 5869), so that a value sealed for one purpose does not open for another. The first secret seals, all secrets open.
  */
 export class Seal {
-  readonly #keys: readonly Key[]
-  readonly #newest: Key
+  /** by key ID, newest first */
+  readonly #keys = new Map<string, Uint8Array>()
+  readonly #newestId: string
+  readonly #newestKey: Uint8Array
 
   /** @param secrets at least one, newest first */
   constructor(secrets: readonly string[], purpose: string) {
-    this.#keys = secrets.map((secret) => {
+    for (const secret of secrets) {
       const key = deriveKey(secret, purpose)
-      return { key, kid: createHash('sha256').update(key).digest('base64url').slice(0, 8) }
-    })
+      this.#keys.set(fingerprint(key, 8), key)
+    }
     const [newest] = this.#keys
     if (!newest) throw new ConfigurationError('a seal needs at least one secret')
-    this.#newest = newest
+    ;[this.#newestId, this.#newestKey] = newest
   }
 
   /** @param context binds the value to its place, such as a row or a cookie: it opens only with the same context */
   async close(value: unknown, context: string): Promise<string> {
-    const { key, kid } = this.#newest
     return await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(value)))
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid, ctx: fingerprint(context) })
-      .encrypt(key)
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: this.#newestId, ctx: fingerprint(context, 16) })
+      .encrypt(this.#newestKey)
   }
 
   /** @returns `undefined` for everything that we did not seal for this purpose and context */
   async open(sealed: string, context: string): Promise<unknown> {
     try {
-      const { plaintext, protectedHeader } = await compactDecrypt(
-        sealed,
-        (header) => {
-          const found = this.#keys.find(({ kid }) => kid === header.kid)
-          if (!found) throw new CheckError('kid', 'sealed under an unknown key')
-          return found.key
-        },
-        { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] },
-      )
-      if (protectedHeader.ctx !== fingerprint(context)) return undefined
+      const key = this.#keys.get(decodeProtectedHeader(sealed).kid ?? '')
+      if (!key) return undefined
+      const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, {
+        keyManagementAlgorithms: ['dir'],
+        contentEncryptionAlgorithms: ['A256GCM'],
+      })
+      if (protectedHeader.ctx !== fingerprint(context, 16)) return undefined
       return JSON.parse(new TextDecoder().decode(plaintext)) as unknown
     } catch {
       // Forged, truncated, or sealed with a secret that was removed.
@@ -57,7 +50,7 @@ export class Seal {
   /** True if the header names the key of the first secret. Only `open` checks that the header is authentic. */
   isCurrent(sealed: string): boolean {
     try {
-      return decodeProtectedHeader(sealed).kid === this.#newest.kid
+      return decodeProtectedHeader(sealed).kid === this.#newestId
     } catch {
       return false
     }
@@ -69,36 +62,25 @@ export function deriveKey(secret: string, purpose: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, '', `express-portal-sso ${purpose}`, 32))
 }
 
-// The header of a JWE is readable, so it holds a hash of the context only.
-function fingerprint(context: string): string {
-  return createHash('sha256').update(context).digest('base64url').slice(0, 16)
+// The header of a JWE is readable, so it holds hashes of the key and of the context only.
+function fingerprint(data: string | Uint8Array, length: number): string {
+  return createHash('sha256').update(data).digest('base64url').slice(0, length)
 }
 
 /** Client secrets at rest. A sealed secret opens only in its own row: a copy in another row is useless. */
-export class SecretBox {
-  readonly #seal: Seal
-
+export class SecretBox extends Seal {
   /** @param secrets at least one, newest first */
   constructor(secrets: readonly string[]) {
-    this.#seal = new Seal(secrets, 'client-secret')
-  }
-
-  async close(secret: string, providerId: string): Promise<string> {
-    return await this.#seal.close(secret, providerId)
+    super(secrets, 'client-secret')
   }
 
   /** @throws ConfigurationError if none of the operator's secrets opens it */
-  async open(sealed: string, providerId: string): Promise<string> {
-    const secret = await this.#seal.open(sealed, providerId)
+  override async open(sealed: string, context: string): Promise<string> {
+    const secret = await super.open(sealed, context)
     if (typeof secret === 'string') return secret
     throw new ConfigurationError(
       'a client secret was sealed under another SSO_SECRET: add the old one behind the new one ' +
         '(secret: [new, old]), or set the client secret again',
     )
-  }
-
-  /** True if the first of the operator's secrets sealed it. */
-  isCurrent(sealed: string): boolean {
-    return this.#seal.isCurrent(sealed)
   }
 }

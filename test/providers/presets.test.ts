@@ -47,11 +47,11 @@ describe('the presets', () => {
 
   it.each(presets.map((preset): [string, Preset] => [preset.name, preset]))(
     'include %s with a guide, an existing logo or none, and questions whose names can be flags',
-    (_name, { guide, logo, asks, settings }) => {
-      expect(fs.existsSync(path.join(root, 'docs/providers', guide))).toBe(true)
+    (name, { logo, asks, settings }) => {
+      expect(fs.existsSync(path.join(root, 'docs/providers', `${name}.md`))).toBe(true)
       if (logo !== undefined)
         expect(fs.existsSync(path.join(root, 'views/assets/logos', `${logo}.svg`))).toBe(true)
-      for (const { name } of asks) expect(name).toMatch(/^[a-z]+$/)
+      for (const question of asks) expect(question.name).toMatch(/^[a-z]+$/)
       // A question makes sense only if its answer becomes part of the settings.
       expect(settings !== undefined).toBe(asks.length > 0)
     },
@@ -59,7 +59,7 @@ describe('the presets', () => {
 
   it('are listed in the docs, each with its guide', () => {
     const listed = fs.readFileSync(path.join(root, 'docs/providers/README.md'), 'utf8')
-    for (const { name, guide } of presets) expect(listed).toContain(`| [\`${name}\`](${guide}) |`)
+    for (const { name } of presets) expect(listed).toContain(`| [\`${name}\`](${name}.md) |`)
   })
 
   it('accept their own examples', () => {
@@ -287,7 +287,7 @@ describe('the settings of a preset', () => {
   })
 
   it.each(presets.map(({ name }) => name))('never include trust in email addresses: %s', (name) => {
-    const { defaults } = presetOf(name)!
+    const { defaults = {} } = presetOf(name)!
     expect(defaults).not.toHaveProperty('trustsEmail')
   })
 })

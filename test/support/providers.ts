@@ -1,13 +1,11 @@
 import type { Knex } from 'knex'
 import { type NewProvider, ProvidersTable } from '../../lib/providers/providers-table.ts'
-import { SecretReferences } from '../../lib/providers/secret-references.ts'
-import { SecretBox } from '../../lib/shared/seal.ts'
 import { testSecret } from './portal.ts'
 
 /** The table as a portal with these secrets reads it. */
 export function openProvidersTable(knex: Knex, ...secrets: string[]): ProvidersTable {
-  const secretBox = new SecretBox(secrets.length > 0 ? secrets : [testSecret])
-  return new ProvidersTable(knex, secretBox, new SecretReferences())
+  const options = { secrets: secrets.length > 0 ? secrets : [testSecret], secretReferences: {} }
+  return new ProvidersTable({ knex }, options)
 }
 
 /** A row of a provider to which no request is sent. */

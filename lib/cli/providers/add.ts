@@ -64,7 +64,7 @@ async function readAnswers(
   settings: Partial<ProviderSettings>,
   previous: Answers = {},
 ): Promise<Answers> {
-  const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
+  const clientAuthentication = settings.clientAuthentication ?? preset.defaults?.clientAuthentication
   return {
     ...(await readIssuer(preset, flags, previous)),
     clientId:
@@ -180,7 +180,7 @@ async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promis
   if (interactive) printIntroduction(preset)
   const settings = await readSettings(flags)
   const slug = flags.slug ?? (await askSlug(context, preset, portal))
-  const clientAuthentication = settings.clientAuthentication ?? preset.defaults.clientAuthentication
+  const clientAuthentication = settings.clientAuthentication ?? preset.defaults?.clientAuthentication
   // Print the URLs before the questions: the provider's console needs them before it shows a client ID.
   if (!flags.json)
     printUrls(providerUrls(context, { slug, portal, preset: preset.name, clientAuthentication }))
@@ -197,8 +197,8 @@ async function add(context: SsoContext, preset: Preset, flags: AddFlags): Promis
 
 const isInteractive = ({ json }: CommonFlags) => atTerminal() && !json
 
-function printIntroduction({ displayName, hints, guide }: Preset): void {
-  print(`${displayName}. The guide is docs/providers/${guide} in this package.`)
+function printIntroduction({ name, displayName, hints }: Preset): void {
+  print(`${displayName}. The guide is docs/providers/${name}.md in this package.`)
   for (const hint of hints) print(`  ${hint}`)
 }
 

@@ -85,8 +85,8 @@ export function addPresets(providers: Command): void {
     .addHelpText('after', '\nExample:\n  $ portal-sso providers presets')
     .action(({ json }: { json?: boolean }) => {
       if (json) return printJson(presets.map(presetJson))
-      for (const { name, displayName, asks, guide, settings } of presets) {
-        print(`${name}: ${displayName} (docs/providers/${guide})`)
+      for (const { name, displayName, asks, settings } of presets) {
+        print(`${name}: ${displayName} (docs/providers/${name}.md)`)
         if (!settings) print('  --issuer  Issuer')
         for (const { name: flag, label, hint, example, required = true } of asks) {
           const optional = !required && !hint?.includes('default:') && 'optional'
@@ -97,13 +97,13 @@ export function addPresets(providers: Command): void {
     })
 }
 
-function presetJson({ name, displayName, asks, hints, guide }: (typeof presets)[number]) {
+function presetJson({ name, displayName, asks, hints }: (typeof presets)[number]) {
   return {
     name,
     displayName,
     asks: asks.map(({ read: _, required = true, ...question }) => ({ ...question, required })),
     hints,
-    guide: `docs/providers/${guide}`,
+    guide: `docs/providers/${name}.md`,
   }
 }
 

@@ -4,33 +4,8 @@ import type { Knex } from 'knex'
  * The whole schema. Nothing has been released yet; from the first release on, every change is a new migration.
  * Timestamps are ISO 8601 text in UTC: the same, and sortable, in every database.
  */
-export async function up(knex: Knex): Promise<void> {
-  await createProviders(knex)
-  await createUsers(knex)
-  await createIdentities(knex)
-  await createSessions(knex)
-  await createEvents(knex)
-  await createEmailVerifications(knex)
-  await createOneTimeLinks(knex)
-  await createLogoutTokens(knex)
-}
-
-export async function down(knex: Knex): Promise<void> {
-  for (const table of [
-    'sso_logout_tokens',
-    'sso_one_time_links',
-    'sso_email_verifications',
-    'sso_events',
-    'sso_sessions',
-    'sso_identities',
-    'sso_users',
-    'sso_providers',
-  ])
-    await knex.schema.dropTable(table)
-}
-
-async function createProviders(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_providers', (table) => {
+const tables: Readonly<Record<string, (table: Knex.CreateTableBuilder) => void>> = {
+  sso_providers(table) {
     table.string('id', 36).primary()
     table.string('portal', 100).notNullable()
     table.string('slug', 40).notNullable()
@@ -60,24 +35,18 @@ async function createProviders(knex: Knex): Promise<void> {
     table.boolean('recommended').notNullable()
     table.integer('position').notNullable()
     table.string('test_sign_in_at', 24).comment('null after a change that affects sign-in')
-    table
-      .string('test_sign_in_user_id', 255)
-      .comment('null: the test sign-in would have registered a new user')
+    table.string('test_sign_in_user_id', 255).comment('null: it would have registered a new user')
     table.text('last_test').comment('JSON: time and checks of the last connection test')
-    table
-      .text('expiry_warned')
-      .comment('JSON: the expiry date of the last warning, and how many days before it')
+    table.text('expiry_warned').comment('JSON: expiry date and threshold of the last warning')
     table.string('retire_at', 24).comment('disabled from then on')
     table.string('removed_at', 24).comment('can be restored until it is purged')
     table.integer('version').notNullable()
     table.string('created_at', 24).notNullable()
     table.string('updated_at', 24).notNullable()
     table.unique(['portal', 'slug'], { indexName: 'sso_providers_slug' })
-  })
-}
+  },
 
-async function createUsers(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_users', (table) => {
+  sso_users(table) {
     table.string('id', 36).primary()
     table.string('portal', 100).notNullable()
     table.string('email', 254).notNullable().comment('normalised, see email-address.ts')
@@ -87,11 +56,9 @@ async function createUsers(knex: Knex): Promise<void> {
     table.string('created_at', 24).notNullable()
     // Decides between two concurrent registrations of one address.
     table.unique(['portal', 'email'], { indexName: 'sso_users_email' })
-  })
-}
+  },
 
-async function createIdentities(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_identities', (table) => {
+  sso_identities(table) {
     table.string('id', 36).primary()
     table.string('portal', 100).notNullable()
     // No foreign key: users may live in the host's own table, and an identity outlives its provider's row.
@@ -105,19 +72,15 @@ async function createIdentities(knex: Knex): Promise<void> {
     table.string('object_id', 64)
     table.string('linked_at', 24).notNullable()
     table.string('last_used_at', 24).notNullable()
-    table
-      .string('relinked_at', 24)
-      .comment('set if the link was made because another link has the same Entra account')
+    table.string('relinked_at', 24).comment('set if it was linked by the Entra account of another link')
     // OpenID Connect Core 5.7: only issuer and subject together identify a person.
     table.unique(['portal', 'issuer', 'subject'], { indexName: 'sso_identities_subject' })
     table.index(['portal', 'user_id'], 'sso_identities_user')
     table.index(['portal', 'tenant_id', 'object_id'], 'sso_identities_object')
     table.index(['portal', 'provider_id'], 'sso_identities_provider')
-  })
-}
+  },
 
-async function createSessions(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_sessions', (table) => {
+  sso_sessions(table) {
     table.string('id', 43).primary().comment('SHA-256 of the session id, base64url')
     table.string('portal', 100).notNullable()
     table.string('user_id', 255).notNullable()
@@ -127,10 +90,7 @@ async function createSessions(knex: Knex): Promise<void> {
     table.string('issuer', 255)
     table.string('subject', 255)
     table.string('sid', 255).comment('the `sid` claim')
-    table
-      .text('session')
-      .notNullable()
-      .comment('the session id, sealed: reading the table hijacks no session')
+    table.text('session').notNullable().comment('sealed session id: reading the table hijacks no session')
     table.string('browser', 60)
     table.string('os', 60)
     table.string('location', 100).comment('where the request came from, as far as the portal stores that')
@@ -143,11 +103,9 @@ async function createSessions(knex: Knex): Promise<void> {
     table.index(['portal', 'issuer', 'sid'], 'sso_sessions_sid')
     // Finds expired rows of all portals.
     table.index(['expires_at'], 'sso_sessions_age')
-  })
-}
+  },
 
-async function createEvents(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_events', (table) => {
+  sso_events(table) {
     table.string('id', 36).primary()
     table.string('portal', 100).notNullable()
     table.string('at', 24).notNullable()
@@ -156,9 +114,7 @@ async function createEvents(knex: Knex): Promise<void> {
     table.string('provider', 40).comment('slug: still readable after the provider is gone')
     table.string('reference', 20).comment('shown on the error page')
     table.string('actor', 255).comment('a user id, `cli` or `code`')
-    table
-      .string('client_address', 50)
-      .comment('as much of it as the operator chose; a network as `address/bits`')
+    table.string('client_address', 50).comment('as the operator chose; a network as `address/bits`')
     table.text('detail').notNullable().comment('JSON object; never a token, code or secret')
     table.index(['portal', 'at'], 'sso_events_at')
     table.index(['portal', 'kind', 'at'], 'sso_events_kind')
@@ -167,18 +123,13 @@ async function createEvents(knex: Knex): Promise<void> {
     table.index(['portal', 'reference'], 'sso_events_reference')
     // Finds expired rows of all portals.
     table.index(['at'], 'sso_events_age')
-  })
-}
+  },
 
-async function createEmailVerifications(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_email_verifications', (table) => {
+  sso_email_verifications(table) {
     table.string('id', 36).primary()
     table.string('portal', 100).notNullable()
     table.string('registration', 36).notNullable().comment('id of the pending registration')
-    table
-      .string('email_mac', 43)
-      .notNullable()
-      .comment('keyed: the table does not reveal who has no account yet')
+    table.string('email_mac', 43).notNullable().comment('keyed: does not reveal who has no account yet')
     table.string('identity_mac', 43).notNullable().comment('keyed')
     table.string('code_mac', 43).comment('null once used or replaced')
     table.integer('attempts').notNullable()
@@ -188,11 +139,9 @@ async function createEmailVerifications(knex: Knex): Promise<void> {
     table.index(['email_mac'], 'sso_email_verifications_email')
     table.index(['identity_mac'], 'sso_email_verifications_identity')
     table.index(['sent_at'], 'sso_email_verifications_age')
-  })
-}
+  },
 
-async function createOneTimeLinks(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_one_time_links', (table) => {
+  sso_one_time_links(table) {
     table.string('id', 43).primary().comment('digest of the token in the link')
     table.string('portal', 100).notNullable()
     table.string('kind', 20).notNullable()
@@ -201,11 +150,9 @@ async function createOneTimeLinks(knex: Knex): Promise<void> {
     table.string('expires_at', 24).notNullable()
     table.string('used_at', 24)
     table.index(['expires_at'], 'sso_one_time_links_age')
-  })
-}
+  },
 
-async function createLogoutTokens(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_logout_tokens', (table) => {
+  sso_logout_tokens(table) {
     table.string('id', 43).primary().comment('digest of portal, issuer and jti, or sid')
     table.string('portal', 100).notNullable()
     table.string('issuer', 255).notNullable()
@@ -217,5 +164,13 @@ async function createLogoutTokens(knex: Knex): Promise<void> {
     table.index(['portal', 'issuer', 'sid'], 'sso_logout_tokens_sid')
     table.index(['portal', 'issuer', 'subject'], 'sso_logout_tokens_subject')
     table.index(['expires_at'], 'sso_logout_tokens_age')
-  })
+  },
+}
+
+export async function up(knex: Knex): Promise<void> {
+  for (const [name, define] of Object.entries(tables)) await knex.schema.createTable(name, define)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  for (const name of Object.keys(tables).reverse()) await knex.schema.dropTable(name)
 }

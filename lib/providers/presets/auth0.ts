@@ -20,5 +20,4 @@ export const auth0: Preset = {
     'If you use a custom domain, enter it instead of the auth0.com domain. Tokens are issued under it.',
     'If the tenant allows sign-up, anyone can have an account there.',
   ],
-  guide: 'auth0.md',
 }

@@ -14,14 +14,7 @@ const tenant: PresetQuestion = {
   hint: 'a GUID, from the overview page of the app registration; or several, separated by spaces; or `organizations`',
   example: '00000000-0000-0000-0000-000000000000',
   read(answer) {
-    const tenants = [
-      ...new Set(
-        answer
-          .trim()
-          .toLowerCase()
-          .split(/[\s,;]+/),
-      ),
-    ].filter((each) => each !== '')
+    const tenants = [...new Set(answer.toLowerCase().match(/[^\s,;]+/g))]
     if (tenants.length === 1 && tenants[0] === organizations) return { answer: organizations }
     // The issuer in the tokens contains the GUID, never a domain name.
     if (tenants.length === 0 || !tenants.every((each) => guid.test(each))) return { wrong: enterTenantId }
@@ -32,6 +25,12 @@ const tenant: PresetQuestion = {
 const personalRefused = 'personal Microsoft accounts belong to no organisation and cannot sign in'
 
 const [issuerOfOne, issuerOfMany] = [(id: string) => `${host}/${id}/v2.0`, `${host}/${organizations}/v2.0`]
+
+const enterIssuer = `for Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not accepted`
+const ofOneTenant =
+  'the issuer belongs to one tenant: leave the tenants out, or use the issuer of `organizations`'
+const listTenants =
+  'anyone can have a tenant and claim any address there: list the tenants that you trust, or add the optional claim xms_edov'
 
 export const entra: Preset = {
   name: 'entra',
@@ -61,29 +60,14 @@ export const entra: Preset = {
     'An e-mail address is trusted only from a tenant that you list and trust, or with the optional claim xms_edov. Otherwise the user confirms it with a code.',
     'A client secret expires after at most two years. Enter its expiry date here to be reminded.',
   ],
-  guide: 'entra.md',
 }
 
 function checkTenants({ issuer, tenants }: ProviderSettings): Issue[] {
   const named = tenantIn(issuer)
-  if (named === undefined)
-    return [
-      {
-        path: 'issuer',
-        message: `for Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not accepted`,
-      },
-    ]
+  if (named === undefined) return [{ path: 'issuer', message: enterIssuer }]
   if (named === personalAccounts || tenants.includes(personalAccounts))
     return [{ path: 'tenants', message: personalRefused }]
-  if (named !== organizations && tenants.length > 0)
-    return [
-      {
-        path: 'tenants',
-        message:
-          'the issuer belongs to one tenant: leave the tenants out, or use the issuer of `organizations`',
-      },
-    ]
-  return []
+  return named !== organizations && tenants.length > 0 ? [{ path: 'tenants', message: ofOneTenant }] : []
 }
 
 /**
@@ -91,12 +75,6 @@ function checkTenants({ issuer, tenants }: ProviderSettings): Issue[] {
  * hand over every account of the portal.
  */
 function checkEmailTrust({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
-  if (!trustsEmail || pinsTenants({ preset: entra.name, issuer, tenants })) return []
-  return [
-    {
-      path: 'trustsEmail',
-      message:
-        'anyone can have a tenant and claim any address there: list the tenants that you trust, or add the optional claim xms_edov',
-    },
-  ]
+  const isTrustworthy = pinsTenants({ preset: entra.name, issuer, tenants })
+  return trustsEmail && !isTrustworthy ? [{ path: 'trustsEmail', message: listTenants }] : []
 }

@@ -4,9 +4,7 @@ export const generic: Preset = {
   name: 'generic',
   displayName: 'OpenID Connect',
   asks: [],
-  defaults: {},
   hints: [
     'Any provider that supports OpenID Connect. Its issuer is the URL before /.well-known/openid-configuration.',
   ],
-  guide: 'generic.md',
 }

@@ -14,11 +14,9 @@ export const gitlab: Preset = {
     },
   ],
   settings: ({ address = 'https://gitlab.com' }) => ({ issuer: address }),
-  defaults: {},
   logo: 'gitlab',
   hints: [
     'Anyone can have an account at gitlab.com. List the e-mail domains that you trust it for.',
     'People who sign out of the portal stay signed in at GitLab, because it has no sign-out URL.',
   ],
-  guide: 'gitlab.md',
 }

@@ -26,5 +26,4 @@ export const google: Preset = {
     'Anyone can have a Google account. If you enter a Workspace domain, only addresses of that domain are trusted.',
     'People who sign out of the portal stay signed in at Google, because it has no sign-out URL.',
   ],
-  guide: 'google.md',
 }

@@ -22,5 +22,4 @@ export const jumpcloud: Preset = {
     'All organisations of a region share one issuer. Only people with access to the application can sign in.',
     'People who sign out of the portal stay signed in at JumpCloud, because it accepts no post-logout redirect URI.',
   ],
-  guide: 'jumpcloud.md',
 }

@@ -24,11 +24,9 @@ export const keycloak: Preset = {
     },
   ],
   settings: ({ address, realm }) => ({ issuer: `${address}/realms/${realm}` }),
-  defaults: {},
   logo: 'keycloak',
   hints: [
     'Never connect the realm master. It contains the administrators of Keycloak, not the users of the portal.',
     'Keycloak reports an address as verified once “Email verified” is on for the user.',
   ],
-  guide: 'keycloak.md',
 }

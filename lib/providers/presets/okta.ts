@@ -27,8 +27,6 @@ export const okta: Preset = {
   settings: ({ domain, server }) => ({
     issuer: server ? `https://${domain}/oauth2/${server}` : `https://${domain}`,
   }),
-  defaults: {},
   logo: 'okta',
   hints: ['Leave the authorization server empty unless someone set one up for this portal.'],
-  guide: 'okta.md',
 }

@@ -13,9 +13,7 @@ export const onelogin: Preset = {
     },
   ],
   settings: ({ subdomain }) => ({ issuer: `https://${subdomain}.onelogin.com/oidc/2` }),
-  defaults: {},
   hints: [
     'OneLogin does not report whether an address is verified. People confirm theirs with a code, unless you trust OneLogin for your domains.',
   ],
-  guide: 'onelogin.md',
 }

@@ -23,7 +23,5 @@ export const ping: Preset = {
   settings: ({ environment, region = 'com' }) => ({
     issuer: `https://auth.pingone.${region}/${environment}/as`,
   }),
-  defaults: {},
   hints: ['For a custom domain or PingFederate, use the preset generic and enter the issuer.'],
-  guide: 'ping.md',
 }

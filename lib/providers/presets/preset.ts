@@ -18,13 +18,14 @@ export interface PresetQuestion {
 
 /** Questions for one kind of provider, how to build the issuer from the answers, and defaults that the administrator may change. */
 export interface Preset {
+  /** also of its guide in `docs/providers` */
   name: string
   displayName: string
   /** empty: the form asks for the issuer */
   asks: readonly PresetQuestion[]
   /** @param answers normalized, to at least all required questions */
   settings?(answers: Readonly<Record<string, string>>): Partial<ProviderSettings>
-  defaults: Partial<ProviderSettings>
+  defaults?: Partial<ProviderSettings>
   /** Returns an issue for each setting that a provider of this preset cannot have. */
   objections?(settings: ProviderSettings): Issue[]
   /** Replaces labels, hints and requirements of settings in the form. */
@@ -43,8 +44,6 @@ export interface Preset {
   logo?: string
   /** advice shown above the form */
   hints: readonly string[]
-  /** file in `docs/providers` */
-  guide: string
 }
 
 /**
@@ -119,12 +118,8 @@ export function readSubdomain(parent: string): Read {
 
 /** Removes the scheme and trailing slashes that come with a domain copied from the address bar. */
 function bareDomain(answer: string): string {
-  return withoutSlashes(
-    answer
-      .trim()
-      .toLowerCase()
-      .replace(/^https:\/\//, ''),
-  )
+  const lower = answer.trim().toLowerCase()
+  return withoutSlashes(lower.replace(/^https:\/\//, ''))
 }
 
 /** True if URL parsers accept the name unchanged: they refuse an invalid `xn--` label. */
