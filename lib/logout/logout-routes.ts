@@ -37,7 +37,7 @@ export function logoutRoutes(
 
   const ask = asyncHandler(async (req, res) => {
     if (!req.user) {
-      signIn.signedOutMarker.set(res)
+      signIn.browserHints.recordSignOut(res)
       return res.redirect(303, done)
     }
     const signedInVia = sessions.signedInVia(req)
@@ -53,7 +53,7 @@ export function logoutRoutes(
   const end = asyncHandler(async (req, res) => {
     signIn.pendingRegistrations.clear(res)
     // Also if the session has expired, because the provider may still know the user.
-    signIn.signedOutMarker.set(res)
+    signIn.browserHints.recordSignOut(res)
     // The portal's session ends first, whatever happens to the provider's.
     const ended = await sessions.end(req)
     if (!ended) return res.redirect(303, done)

@@ -1,5 +1,4 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
 import type { Provider } from '../providers/provider.ts'
 import { accountLabel, type PendingRegistration } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
@@ -16,7 +15,6 @@ import type { Registrations } from './registrations.ts'
 export function accountLinkRoutes(
   core: Core,
   modules: {
-    events: EventLog
     pages: Pages
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
@@ -25,7 +23,7 @@ export function accountLinkRoutes(
   },
 ): Router {
   const { homePath, urls } = core
-  const { events, pages, posted, registration, signIn } = modules
+  const { pages, posted, registration, signIn } = modules
 
   async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
     await pages.show(req, res, 'link', {
@@ -39,27 +37,19 @@ export function accountLinkRoutes(
   }
 
   async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { requestedByUser, id, returnTo } = pending
+    const { requestedByUser, id, identity, portal, returnTo } = pending
     const { answer, registration: confirmedId = id } = (req.body ?? {}) as Record<string, unknown>
     // With two tabs, a page may name a registration that has been replaced: the consent is only for that one.
     if (confirmedId !== id) return res.redirect(303, urls.path('/register/link'))
     signIn.pendingRegistrations.clear(res)
     // Anything but an explicit yes is a no.
     if (answer === 'link') {
-      await link(req, pending, provider)
+      const user = req.user as User
+      const { staleUserId } = await signIn.resolver.resolve(identity, portal)
+      await signIn.completion.link(req, { provider, identity, user, outcome: 'linked', staleUserId })
       if (requestedByUser) return res.redirect(303, urls.path('/account/security', { notice: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)
-  }
-
-  async function link(req: Request, { identity, portal }: PendingRegistration, provider: Provider) {
-    const user = req.user as User
-    const { staleUserId } = await signIn.resolver.resolve(identity, portal)
-    const link = { provider, identity, user, outcome: 'linked', staleUserId } as const
-    if (!(await signIn.completion.linkIdentity(link))) return
-    const userId = String(user.id)
-    await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
-    signIn.notifications.notify(req, { user, provider, change: 'linked' })
   }
 
   const forProvedUser = (act: typeof answer) =>

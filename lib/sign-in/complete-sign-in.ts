@@ -9,36 +9,39 @@ import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Attempt } from './attempts.ts'
-import type { LastProvider, SignedOutMarker } from './browser-hints.ts'
+import type { BrowserHints } from './browser-hints.ts'
 import type { SessionConfirmation } from './confirm-session.ts'
+import type { IdentityResolver } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
-import type { IdentityResolver } from './resolve-identity.ts'
 
-/** A user who signs in with an identity. */
-export interface SignInResult {
+interface NewLink {
   provider: Provider
   identity: Identity
   user: User
   /** how the identity and the user were matched */
-  outcome: 'known' | 'relinked' | 'linked' | 'registered'
+  outcome: 'relinked' | 'linked' | 'registered'
   /** a deleted user that the identity is still linked to */
-  staleUserId?: string | undefined
-  returnTo?: string | undefined
+  staleUserId: string | undefined
+}
+
+/** A user who signs in with an identity. */
+export interface SignInResult extends Omit<NewLink, 'outcome'> {
+  outcome: 'known' | NewLink['outcome']
+  returnTo: string | undefined
   /** the pending registration that this sign-in was started for */
   registrationId?: string | undefined
 }
 
 interface CompletionModules {
+  readonly browserHints: BrowserHints
   readonly confirmation: SessionConfirmation
   readonly events: EventLog
   readonly identities: IdentitiesTable
-  readonly lastProvider: LastProvider
   readonly notifications: SignInMethodNotifications
   readonly pendingRegistrations: PendingRegistrations
   readonly resolver: IdentityResolver
   readonly sessions: Sessions
-  readonly signedOutMarker: SignedOutMarker
   readonly providersTable: ProvidersTable
   /** whether the portal can send codes */
   readonly canVerifyEmail: boolean
@@ -88,13 +91,15 @@ export class SignInCompletion {
 
   /** Links the identity if necessary, starts the session and redirects. */
   async completeSignIn(req: Request, res: Response, result: SignInResult): Promise<void> {
-    const { confirmation, events, lastProvider, pendingRegistrations, sessions, signedOutMarker } =
-      this.#modules
+    const { browserHints, confirmation, events, pendingRegistrations, sessions } = this.#modules
     const { provider, identity, user, outcome, returnTo, registrationId } = result
     const { portal, slug } = provider
     const userId = String(user.id)
-    if (outcome !== 'known') await this.#link(req, result)
-    const offer = await pendingRegistrations.offerAccountLink(req, res, { portal, user, registrationId })
+    if (outcome !== 'known') await this.link(req, { ...result, outcome })
+    const offer =
+      registrationId === undefined
+        ? undefined
+        : await pendingRegistrations.offerAccountLink(req, res, { portal, userId, registrationId })
     if (offer === undefined) pendingRegistrations.clear(res)
     // A directory may create users who wait for an approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
@@ -103,47 +108,30 @@ export class SignInCompletion {
     // Written first, confirmed afterwards: a logout token or a change of the provider at the same time must win.
     await confirmation.confirmOrEnd(req, { provider, identity, userId, relinked: outcome === 'relinked' })
     await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
-    lastProvider.set(res, slug)
-    signedOutMarker.clear(req, res)
+    browserHints.recordSignIn(req, res, slug)
     res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
   }
 
   /**
-   * Links an identity to the user who proved to own it.
+   * Links an identity to the user who proved to own it. Does nothing if it is linked to that user, as after a double click.
    *
-   * @returns false if it was linked to that user before, as after a double click: then nobody needs to be notified
    * @throws PortalSsoError if a concurrent request linked it to another user: the first one wins
    */
-  async linkIdentity({
-    provider,
-    identity,
-    user,
-    outcome,
-    staleUserId,
-  }: Pick<SignInResult, 'provider' | 'identity' | 'user' | 'outcome' | 'staleUserId'>): Promise<boolean> {
-    const { id: providerId, portal } = provider
+  async link(req: Request, result: NewLink): Promise<void> {
+    const { events, identities, notifications } = this.#modules
+    const { provider, identity, user, outcome, staleUserId } = result
+    const { id: providerId, portal, slug } = provider
     const { issuer, subject, email, entra } = identity
     // A directory without types may use numbers as ids, which a database may store as another text (SQLite: `7.0`).
     const userId = String(user.id)
     const relinked = outcome === 'relinked'
     const link = { portal, userId, providerId, issuer, subject, email, entra, relinked }
-    const { userId: linkedTo, made } = await this.#modules.identities.link(link, staleUserId)
+    const { userId: linkedTo, made } = await identities.link(link, staleUserId)
     if (linkedTo !== userId)
       throw new PortalSsoError('attempt_expired', 'a concurrent request linked the identity to another user')
-    return made
-  }
-
-  async #link(req: Request, result: SignInResult): Promise<void> {
-    const { events, notifications } = this.#modules
-    const { provider, user, outcome } = result
-    if (outcome === 'known' || !(await this.linkIdentity(result))) return
-    await events.record({
-      kind: outcome === 'relinked' ? 'identity-relinked' : outcome,
-      portal: provider.portal,
-      userId: String(user.id),
-      provider: provider.slug,
-      clientAddress: req.ip,
-    })
+    if (!made) return
+    const kind = relinked ? 'identity-relinked' : outcome
+    await events.record({ kind, portal, userId, provider: slug, clientAddress: req.ip })
     if (outcome === 'linked') notifications.notify(req, { user, provider, change: 'linked' })
   }
 

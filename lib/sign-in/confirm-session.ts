@@ -49,7 +49,7 @@ export class SessionConfirmation {
   /** Checks all conditions in one statement, and records the use of the link. */
   async #confirm(session: StartedSession): Promise<boolean> {
     const { provider, identity, userId, relinked } = session
-    const { portal, id: providerId } = provider
+    const { id, portal, slug, version } = provider
     const { issuer, subject, entra } = identity
     const now = new Date().toISOString()
     // Both are set at once, and never replaced.
@@ -57,15 +57,17 @@ export class SessionConfirmation {
       tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
       object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
     }
-    const confirmed = await this.#knex('sso_identities')
+    const enabledRow = this.#knex('sso_providers')
+      .select('id')
+      .where({ id, portal, slug, version, enabled: true })
+      .whereNull('removed_at')
+      .whereRaw('(retire_at is null or retire_at > ?)', [now])
+    const link = this.#knex('sso_identities')
       .where({ portal, issuer, subject, user_id: userId })
-      .modify((link) => {
-        if (relinked) link.whereExists(this.#earlierLinks(session))
-      })
-      .whereExists(this.#enabledRow(provider, now))
+      .whereExists(enabledRow)
       .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
-      .update({ last_used_at: now, provider_id: providerId, ...account })
-    return confirmed === 1
+    if (relinked) link.whereExists(this.#earlierLinks(session))
+    return (await link.update({ last_used_at: now, provider_id: id, ...account })) === 1
   }
 
   /** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
@@ -76,14 +78,6 @@ export class SessionConfirmation {
       .where({ 'earlier.portal': portal, 'earlier.issuer': issuer, 'earlier.user_id': userId })
       .where({ 'earlier.tenant_id': entra?.tenantId ?? '', 'earlier.object_id': entra?.objectId ?? '' })
       .whereNot('earlier.subject', subject)
-  }
-
-  #enabledRow({ id, portal, slug, version }: Provider, now: string): Knex.QueryBuilder {
-    return this.#knex('sso_providers')
-      .select('id')
-      .where({ id, portal, slug, version, enabled: true })
-      .whereNull('removed_at')
-      .where((retirement) => retirement.whereNull('retire_at').orWhere('retire_at', '>', now))
   }
 
   async #findReason(session: StartedSession): Promise<PortalSsoError> {

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
@@ -105,20 +104,19 @@ export class PendingRegistrations {
    * Offers to link the pending registration to the user who signed in to prove their account. On a shared machine it may be
    * another user's: therefore an ordinary sign-in offers nothing, and this one asks before it links.
    *
-   * @param proved.registrationId the registration that the sign-in was started for
+   * @param proof.registrationId the registration that the sign-in was started for
    * @returns the page that asks; `undefined` if there is nothing to offer
    */
   async offerAccountLink(
     req: Request,
     res: Response,
-    proved: { portal: string; user: User; registrationId: string | undefined },
+    proof: { portal: string; userId: string; registrationId: string },
   ): Promise<string | undefined> {
-    const { portal, user, registrationId } = proved
-    if (registrationId === undefined) return undefined
+    const { portal, userId, registrationId } = proof
     const pending = await this.find(req, portal)
     // A registration from the account page belongs to the user who requested it.
     if (pending?.id !== registrationId || pending.requestedByUser) return undefined
-    await this.save(res, { ...pending, provedUserId: String(user.id) })
+    await this.save(res, { ...pending, provedUserId: userId })
     return this.#urls.path('/register/link')
   }
 }
