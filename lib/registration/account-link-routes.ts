@@ -1,6 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { Provider } from '../providers/provider.ts'
-import { accountLabel, type PendingRegistration } from '../sign-in/pending-registration.ts'
+import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -25,7 +24,7 @@ export function accountLinkRoutes(
   const { homePath, urls } = core
   const { pages, posted, registration, signIn } = modules
 
-  async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
+  async function ask(req: Request, res: Response, { pending, provider }: RegistrationStep): Promise<void> {
     await pages.show(req, res, 'link', {
       action: urls.path('/register/link'),
       user: req.user as User,
@@ -36,7 +35,7 @@ export function accountLinkRoutes(
     })
   }
 
-  async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
+  async function answer(req: Request, res: Response, { pending, provider }: RegistrationStep): Promise<void> {
     const { requestedByUser, id, identity, portal, returnTo } = pending
     const { answer, registration: confirmedId = id } = (req.body ?? {}) as Record<string, unknown>
     // With two tabs, a page may name a registration that has been replaced: the consent is only for that one.
@@ -52,19 +51,17 @@ export function accountLinkRoutes(
     res.redirect(303, returnTo ?? homePath)
   }
 
-  const forProvedUser = (act: typeof answer) =>
-    registration.step(async (req, res, pending, provider) => {
-      if (!req.user)
-        return res.redirect(303, urls.path(pending.requestedByUser ? '/account/security' : '/register'))
-      await act(req, res, pending, provider)
-    }, isProvedBy)
+  const forProvedUser = (act: typeof answer) => {
+    const actOrLeave: typeof answer = async (req, res, step) => {
+      const page = step.pending.requestedByUser ? '/account/security' : '/register'
+      if (req.user) await act(req, res, step)
+      else res.redirect(303, urls.path(page))
+    }
+    return registration.step(actOrLeave, (user, { provedUserId }) => provedUserId === String(user.id))
+  }
 
   const router = Router()
   router.get('/register/link', forProvedUser(ask))
   router.post('/register/link', ...posted, forProvedUser(answer))
   return router
-}
-
-function isProvedBy(user: Express.User, { provedUserId }: PendingRegistration): boolean {
-  return provedUserId === String((user as User).id)
 }

@@ -1,7 +1,6 @@
 import type { Request, Response } from 'express'
-import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { accountLabel, type PendingRegistration } from '../sign-in/pending-registration.ts'
+import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { codeMinutes } from './email-verification.ts'
@@ -12,11 +11,6 @@ export interface FormError {
   status: 422 | 429 | 502
   /** remaining attempts */
   left?: number
-}
-
-export interface EmailVerificationStep {
-  pending: PendingRegistration
-  provider: Provider
 }
 
 /** The two pages on which a user proves an address. They never know whether the portal has a user with it. */
@@ -34,7 +28,7 @@ export class EmailVerificationPages {
   async showAddress(
     req: Request,
     res: Response,
-    step: EmailVerificationStep,
+    step: RegistrationStep,
     { typed, error }: { typed: string; error?: FormError },
   ): Promise<void> {
     await this.#show(req, res, step, { view: 'address', error, locals: { typed: typed.slice(0, 254) } })
@@ -44,7 +38,7 @@ export class EmailVerificationPages {
   async showCode(
     req: Request,
     res: Response,
-    step: EmailVerificationStep,
+    step: RegistrationStep,
     input: { email: string; typed?: string; again?: boolean; error?: FormError },
   ): Promise<void> {
     const { urls } = this.#core
@@ -63,7 +57,7 @@ export class EmailVerificationPages {
   async #show(
     req: Request,
     res: Response,
-    step: EmailVerificationStep,
+    step: RegistrationStep,
     { view, locals, error }: { view: string; locals: object; error: FormError | undefined },
   ): Promise<void> {
     const { urls } = this.#core
@@ -85,7 +79,7 @@ export class EmailVerificationPages {
   }
 
   /** The other proof: a sign-in with a method that is linked. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns({ pending: { portal, returnTo }, provider }: EmailVerificationStep): Promise<object[]> {
+  async #otherSignIns({ pending: { portal, returnTo }, provider }: RegistrationStep): Promise<object[]> {
     const enabled = await this.#table.listEnabled(portal)
     const others = enabled.filter(({ id }) => id !== provider.id)
     return [...others, provider].map(({ id, slug, displayName }) => {

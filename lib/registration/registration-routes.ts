@@ -1,7 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { Provider } from '../providers/provider.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
-import { type PendingRegistration, registrationEmail } from '../sign-in/pending-registration.ts'
+import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -29,7 +28,7 @@ export function registrationRoutes(
   async function showForm(
     req: Request,
     res: Response,
-    { pending, provider }: { pending: PendingRegistration; provider: Provider },
+    { pending, provider }: RegistrationStep,
     { input, errors }: { input: FormInput; errors: FormErrors },
   ): Promise<void> {
     const errorCount = Object.keys(errors).length
@@ -61,15 +60,9 @@ export function registrationRoutes(
     await pages.show(req, res, 'registration', locals)
   }
 
-  async function showNextStep(
-    req: Request,
-    res: Response,
-    pending: PendingRegistration,
-    provider: Provider,
-  ): Promise<void> {
-    const { identity, sent } = pending
-    const step = { pending, provider }
-    if (registrationEmail(pending) !== undefined)
+  async function showNextStep(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { identity, sent } = step.pending
+    if (registrationEmail(step.pending) !== undefined)
       return await showForm(req, res, step, { input: readForm({ name: identity.name }, form), errors: {} })
     const verification = registration.emailVerification?.pages
     if (!verification) throw new PortalSsoError('email_unverified', 'no provider vouches for the address')
@@ -83,8 +76,7 @@ export function registrationRoutes(
   async function register(
     req: Request,
     res: Response,
-    pending: PendingRegistration,
-    provider: Provider,
+    { pending, provider }: RegistrationStep,
   ): Promise<void> {
     const { identity, portal, provenEmail, returnTo } = pending
     const { decision, staleUserId } = await signIn.resolver.resolve(identity, portal, provenEmail)

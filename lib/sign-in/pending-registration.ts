@@ -33,6 +33,12 @@ export interface PendingRegistration {
   requestedByUser?: boolean | undefined
 }
 
+/** A pending registration, and the provider that vouched for its identity. */
+export interface RegistrationStep {
+  pending: PendingRegistration
+  provider: Provider
+}
+
 interface NewPendingRegistration {
   provider: Pick<Provider, 'id' | 'portal' | 'slug' | 'version'>
   identity: Identity
