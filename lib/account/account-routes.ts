@@ -12,7 +12,7 @@ import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
 import type { Account } from './account.ts'
-import { type Notice, readNotice } from './account-page.ts'
+import { accountPage, type Notice } from './account-page.ts'
 
 /** An attacker who took over a session must neither add a sign-in method of their own nor remove the user's. */
 const maxAgeSeconds = 15 * 60
@@ -38,10 +38,6 @@ export function accountRoutes(
 ): Router {
   const { urls } = core
   const { account, events, guard, pages, posted, sessions, signIn, providersTable } = modules
-
-  const show = asyncHandler(
-    async (req, res) => await account.page.show(req, res, readNotice(req.query.notice)),
-  )
 
   const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { notice }))
 
@@ -107,7 +103,7 @@ export function accountRoutes(
   }
 
   const router = Router()
-  router.get(page, guard, show)
+  router.get(page, guard, accountPage(core, { ...modules, methods: account.methods }))
   router.post(`${page}/link`, ...posted, guard, link)
   router.post(`${page}/unlink`, ...posted, guard, unlink)
   router.post(`${page}/end`, ...posted, guard, endOne)

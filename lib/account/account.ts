@@ -2,38 +2,28 @@ import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
-import { AccountPage } from './account-page.ts'
 import { SignInMethods } from './sign-in-methods.ts'
+
+interface AccountModules {
+  readonly signIn: SignIn
+  readonly users: Users
+}
 
 /** A user's own sign-in methods and sessions. It never starts a session. */
 export class Account {
   readonly methods: SignInMethods
-  readonly page: AccountPage
   readonly #core: Core
-  readonly #modules: { signIn: SignIn; users: Users }
+  readonly #modules: AccountModules
 
-  constructor(
-    core: Core,
-    modules: {
-      pages: Pages
-      sessions: Sessions
-      signIn: SignIn
-      providersTable: ProvidersTable
-      users: Users
-    },
-  ) {
-    const { pages, sessions, providersTable, users } = modules
+  constructor(core: Core, modules: AccountModules & { providersTable: ProvidersTable }) {
     this.#core = core
     this.#modules = modules
-    this.methods = new SignInMethods(users.identities, providersTable)
-    this.page = new AccountPage(core, { methods: this.methods, pages, sessions, providersTable })
+    this.methods = new SignInMethods(modules.users.identities, modules.providersTable)
   }
 
   /**

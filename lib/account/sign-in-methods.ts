@@ -5,34 +5,6 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import { type IdentitiesTable, isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
 
-export interface SignInMethod {
-  /** of the identity */
-  id: string
-  /** slug, if the provider is known */
-  provider: string | undefined
-  displayName: string
-  logo: string | undefined
-  monogram: string
-  hue: number
-  email: string | undefined
-  /** ISO 8601 */
-  linkedAt: string
-  /** ISO 8601 */
-  lastUsedAt: string
-  /** whether the user can sign in with it now */
-  available: boolean
-  /** false for the last one that keeps working */
-  removable: boolean
-}
-
-export interface UnlinkedMethod {
-  issuer: string
-  /** one, or all that the Entra account had */
-  subjects: readonly string[]
-  /** if the provider is known */
-  provider: Pick<Provider, 'slug' | 'displayName'> | undefined
-}
-
 export class SignInMethods {
   readonly #identities: IdentitiesTable
   readonly #table: ProvidersTable
@@ -42,7 +14,7 @@ export class SignInMethods {
     this.#table = providersTable
   }
 
-  async list(portal: string, userId: string): Promise<SignInMethod[]> {
+  async list(portal: string, userId: string) {
     const linked = await this.#identities.listOf(portal, userId)
     const providers = await this.#table.list(portal)
     const lasting = linked.filter((identity) => keepsWorking(identity, linked, providers))
@@ -53,6 +25,7 @@ export class SignInMethods {
       const displayName = provider?.displayName ?? new URL(identity.issuer).host
       return {
         id: identity.id,
+        /** slug, if the provider is known */
         provider: provider?.slug,
         displayName,
         logo: provider && presetOf(provider.preset)?.logo,
@@ -61,7 +34,9 @@ export class SignInMethods {
         email: identity.email,
         linkedAt: identity.linkedAt,
         lastUsedAt: identity.lastUsedAt,
+        /** whether the user can sign in with it now */
         available: acceptingProvider(identity, providers) !== undefined,
+        /** false for the last one that keeps working */
         removable: lasting.some((other) => other !== identity && !isSameEntraAccount(other, identity)),
       }
     })
@@ -70,13 +45,13 @@ export class SignInMethods {
   /**
    * Removes a sign-in method unless no other one would keep working.
    *
-   * @returns the removed method; `last`; or `gone`
+   * @returns `last`; `gone`; or the removed method, with several subjects if it was an Entra account
    */
-  async unlink(portal: string, userId: string, id: string): Promise<UnlinkedMethod | 'last' | 'gone'> {
+  async unlink(portal: string, userId: string, id: string) {
     const providers = await this.#table.list(portal)
-    const unlinked = await this.#identities.unlink(portal, userId, id, (identity, linked) =>
-      keepsWorking(identity, linked, providers),
-    )
+    const isUsable = (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) =>
+      keepsWorking(identity, linked, providers)
+    const unlinked = await this.#identities.unlink(portal, userId, id, isUsable)
     if (typeof unlinked === 'string') return unlinked
     const { identity, subjects } = unlinked
     return { issuer: identity.issuer, subjects, provider: providerOf(identity, providers) }

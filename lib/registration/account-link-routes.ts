@@ -13,13 +13,7 @@ import type { Registrations } from './registrations.ts'
 // Long: one small handler for each route.
 export function accountLinkRoutes(
   core: Core,
-  modules: {
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    registration: Registrations
-    signIn: SignIn
-  },
+  modules: { pages: Pages; posted: RequestHandler[]; registration: Registrations; signIn: SignIn },
 ): Router {
   const { homePath, urls } = core
   const { pages, posted, registration, signIn } = modules

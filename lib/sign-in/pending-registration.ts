@@ -51,9 +51,6 @@ interface NewPendingRegistration {
 const stepSeconds = 1800
 // Sealing adds a third. See attempts.ts for the limit of all cookies together.
 const maxBytes = 2300
-// Dropped in this order if the value is too long. Without the hint a logout asks again, without the deep link the user
-// lands on the start page, and a missing name can be typed.
-const dispensable = ['logoutHint', 'returnTo', 'name'] as const
 
 /**
  * In a sealed cookie, not in a session: an attacker who planted a session id in this browser would find the registration in
@@ -127,19 +124,17 @@ export class PendingRegistrations {
   }
 }
 
+/**
+ * Drops what a registration can do without, as far as necessary: without the hint a logout asks again, without the deep link the
+ * user lands on the start page, and a missing name can be typed.
+ */
 function shorten(pending: PendingRegistration): PendingRegistration {
-  let shortened = pending
-  for (const part of dispensable) if (byteLength(shortened) > maxBytes) shortened = without(shortened, part)
-  return shortened
-}
-
-function byteLength(pending: PendingRegistration): number {
-  return Buffer.byteLength(JSON.stringify(pending))
-}
-
-function without(pending: PendingRegistration, part: (typeof dispensable)[number]): PendingRegistration {
-  if (part === 'returnTo') return { ...pending, returnTo: undefined }
-  return { ...pending, identity: { ...pending.identity, [part]: part === 'logoutHint' ? '' : undefined } }
+  const withoutHint = { ...pending, identity: { ...pending.identity, logoutHint: '' } }
+  const withoutLink = { ...withoutHint, returnTo: undefined }
+  const withoutName = { ...withoutLink, identity: { ...withoutHint.identity, name: undefined } }
+  for (const candidate of [pending, withoutHint, withoutLink])
+    if (Buffer.byteLength(JSON.stringify(candidate)) <= maxBytes) return candidate
+  return withoutName
 }
 
 /**
