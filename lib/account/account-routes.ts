@@ -1,6 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
@@ -39,7 +38,9 @@ export function accountRoutes(
   const { urls } = core
   const { account, events, guard, pages, posted, sessions, signIn, providersTable } = modules
 
-  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { notice }))
+  function back(res: Response, notice: Notice): void {
+    res.redirect(303, urls.path(page, { notice }))
+  }
 
   const requesterOf = (req: Request) => {
     const user = req.user as User
@@ -54,7 +55,9 @@ export function accountRoutes(
 
   const link = asyncHandler(async (req, res) => {
     const { portal, userId } = requesterOf(req)
-    const provider = await findEnabled(portal, readField(req, 'provider'), providersTable)
+    const provider = await providersTable.find(portal, readField(req, 'provider'))
+    if (!provider?.enabled)
+      throw new PortalSsoError('provider_not_found', 'no enabled provider of this name can be linked')
     if (!(await isRecentlyAuthenticated(req, res))) return
     const href = await signIn.connectedProviders.connect(provider).begin(req, res, {
       purpose: { kind: 'link-account', userId },
@@ -109,14 +112,6 @@ export function accountRoutes(
   router.post(`${page}/end`, ...posted, guard, endOne)
   router.post(`${page}/end-others`, ...posted, guard, endOthers)
   return router
-}
-
-async function findEnabled(portal: string, name: string, providersTable: ProvidersTable): Promise<Provider> {
-  const slug = slugSchema.safeParse(name).data
-  const provider = slug === undefined ? undefined : await providersTable.find(portal, slug)
-  if (!provider?.enabled)
-    throw new PortalSsoError('provider_not_found', 'no enabled provider of this name can be linked')
-  return provider
 }
 
 function readField(req: Request, name: string): string {

@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express'
+import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -10,7 +11,6 @@ import { isActive, type User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Attempt } from './attempts.ts'
 import type { BrowserHints } from './browser-hints.ts'
-import type { SessionConfirmation } from './confirm-session.ts'
 import type { IdentityResolver } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
@@ -35,7 +35,6 @@ export interface SignInResult extends Omit<NewLink, 'outcome'> {
 
 interface CompletionModules {
   readonly browserHints: BrowserHints
-  readonly confirmation: SessionConfirmation
   readonly events: EventLog
   readonly identities: IdentitiesTable
   readonly notifications: SignInMethodNotifications
@@ -49,12 +48,14 @@ interface CompletionModules {
 
 /** Decides what happens with an identity, and does it. */
 export class SignInCompletion {
+  readonly #confirmation: SessionConfirmation
   readonly #core: Core
   readonly #modules: CompletionModules
 
   constructor(core: Core, modules: CompletionModules) {
     this.#core = core
     this.#modules = modules
+    this.#confirmation = new SessionConfirmation(core.knex, modules)
   }
 
   /** For an identity that a provider has just vouched for. */
@@ -91,7 +92,7 @@ export class SignInCompletion {
 
   /** Links the identity if necessary, starts the session and redirects. */
   async completeSignIn(req: Request, res: Response, result: SignInResult): Promise<void> {
-    const { browserHints, confirmation, events, pendingRegistrations, sessions } = this.#modules
+    const { browserHints, events, pendingRegistrations, sessions } = this.#modules
     const { provider, identity, user, outcome, returnTo, registrationId } = result
     const { portal, slug } = provider
     const userId = String(user.id)
@@ -106,7 +107,12 @@ export class SignInCompletion {
 
     await sessions.start(req, { user, provider, ...identity })
     // Written first, confirmed afterwards: a logout token or a change of the provider at the same time must win.
-    await confirmation.confirmOrEnd(req, { provider, identity, userId, relinked: outcome === 'relinked' })
+    await this.#confirmation.confirmOrEnd(req, {
+      provider,
+      identity,
+      userId,
+      relinked: outcome === 'relinked',
+    })
     await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
     browserHints.recordSignIn(req, res, slug)
     res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
@@ -139,5 +145,95 @@ export class SignInCompletion {
     const current = await this.#modules.providersTable.find(portal, slug)
     if (!current?.enabled || current.id !== id || current.version !== version)
       throw new PortalSsoError('provider_changed', 'the provider was changed while it was answering')
+  }
+}
+
+export interface StartedSession {
+  provider: Provider
+  identity: Identity
+  userId: string
+  /** linked a moment ago because another link has the same Entra account */
+  relinked: boolean
+}
+
+type ConfirmationModules = Pick<CompletionModules, 'identities' | 'sessions' | 'providersTable'>
+
+/**
+ * Ends a session that has just started if its provider, its link or its session at the provider ended in the meantime. The
+ * session's row exists by now, so anything that happens later finds it.
+ */
+export class SessionConfirmation {
+  readonly #knex: Knex
+  readonly #modules: ConfirmationModules
+
+  constructor(knex: Knex, modules: ConfirmationModules) {
+    this.#knex = knex
+    this.#modules = modules
+  }
+
+  async confirmOrEnd(req: Request, session: StartedSession): Promise<void> {
+    try {
+      // Too old for the stored logout notices: the provider may have ended its session.
+      const isConfirmed =
+        this.#modules.sessions.logoutTokens.covers(session.identity) && (await this.#confirm(session))
+      if (!isConfirmed) throw await this.#findReason(session)
+    } catch (error) {
+      await this.#modules.sessions.end(req)
+      throw error
+    }
+  }
+
+  /** Checks all conditions in one statement, and records the use of the link. */
+  async #confirm(session: StartedSession): Promise<boolean> {
+    const { provider, identity, userId, relinked } = session
+    const { id, portal, slug, version } = provider
+    const { issuer, subject, entra } = identity
+    const now = new Date().toISOString()
+    // Both are set at once, and never replaced.
+    const account = entra && {
+      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
+      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
+    }
+    const enabledRow = this.#knex('sso_providers')
+      .select('id')
+      .where({ id, portal, slug, version, enabled: true })
+      .whereNull('removed_at')
+      .whereRaw('(retire_at is null or retire_at > ?)', [now])
+    const link = this.#knex('sso_identities')
+      .where({ portal, issuer, subject, user_id: userId })
+      .whereExists(enabledRow)
+      .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
+    if (relinked) link.whereExists(this.#earlierLinks(session))
+    return (await link.update({ last_used_at: now, provider_id: id, ...account })) === 1
+  }
+
+  /** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
+  #earlierLinks({ provider: { portal }, identity, userId }: StartedSession): Knex.QueryBuilder {
+    const { issuer, subject, entra } = identity
+    return this.#knex('sso_identities as earlier')
+      .select('earlier.id')
+      .where({ 'earlier.portal': portal, 'earlier.issuer': issuer, 'earlier.user_id': userId })
+      .where({ 'earlier.tenant_id': entra?.tenantId ?? '', 'earlier.object_id': entra?.objectId ?? '' })
+      .whereNot('earlier.subject', subject)
+  }
+
+  async #findReason(session: StartedSession): Promise<PortalSsoError> {
+    const { provider, identity, userId, relinked } = session
+    const { identities, providersTable } = this.#modules
+    const { portal, slug, id, version } = provider
+    const current = await providersTable.find(portal, slug)
+    const isUnchanged = current?.id === id && current.version === version
+    const isLinked =
+      (await identities.findUserId(portal, identity)) === userId &&
+      (!relinked || (await this.#earlierLinks(session).first()) !== undefined)
+    // The account is removed, or relinking undone, before its links are deleted. A link created after that removes itself here.
+    if (relinked && !(isUnchanged && isLinked)) await identities.unlinkRelinked(portal, identity)
+    if (!isUnchanged || !current.enabled)
+      return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')
+    if (!isLinked) return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
+    return new PortalSsoError(
+      'signed_out_during_sign_in',
+      'the provider ended its session during the sign-in',
+    )
   }
 }

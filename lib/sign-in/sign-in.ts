@@ -8,7 +8,6 @@ import type { Pages } from '../web/pages.ts'
 import { Attempts } from './attempts.ts'
 import { BrowserHints } from './browser-hints.ts'
 import { SignInCompletion } from './complete-sign-in.ts'
-import { SessionConfirmation } from './confirm-session.ts'
 import { ConnectedProviders, type ConnectionContext } from './connected-providers.ts'
 import { IdentityResolver, type RegistrationPolicy } from './decide.ts'
 import { SignInMethodNotifications } from './notify-sign-in-method.ts'
@@ -66,7 +65,6 @@ export class SignIn {
       identities,
       browserHints: this.browserHints,
       canVerifyEmail: this.canVerifyEmail,
-      confirmation: new SessionConfirmation(core.knex, { ...modules, identities }),
       notifications: this.notifications,
       pendingRegistrations: this.pendingRegistrations,
       resolver: this.resolver,
