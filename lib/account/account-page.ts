@@ -7,7 +7,7 @@ import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import type { SignInMethods } from './sign-in-methods.ts'
+import type { Account } from './account.ts'
 
 /** Outcome of the previous action. It comes from the query string, so only these words are accepted. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
@@ -17,7 +17,7 @@ export type Notice = (typeof notices)[number]
 const maxListedSessions = 50
 
 interface AccountPageModules {
-  readonly methods: SignInMethods
+  readonly account: Account
   readonly pages: Pages
   readonly sessions: Sessions
   readonly providersTable: ProvidersTable
@@ -25,7 +25,7 @@ interface AccountPageModules {
 
 export function accountPage(
   { homePath, portalOf, urls }: Core,
-  { methods, pages, sessions, providersTable }: AccountPageModules,
+  { account, pages, sessions, providersTable }: AccountPageModules,
 ): RequestHandler {
   return asyncHandler(async (req, res) => {
     const portal = portalOf(req)
@@ -36,7 +36,7 @@ export function accountPage(
     const notice = notices.find((each) => each === req.query.notice)
     const providers = await providersTable.list(portal)
     const listed = await sessions.list({ portal, userId }, maxListedSessions)
-    const linked = await methods.list(portal, userId)
+    const linked = await account.listMethods(portal, userId)
 
     await pages.show(req, res, 'account', {
       notice,

@@ -71,7 +71,7 @@ export function accountRoutes(
   const unlink = asyncHandler(async (req, res) => {
     if (!(await isRecentlyAuthenticated(req, res))) return
     const { portal, user, userId } = requesterOf(req)
-    const unlinked = await account.methods.unlink(portal, userId, readField(req, 'method'))
+    const unlinked = await account.unlinkMethod(portal, userId, readField(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
     const { issuer, subjects, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
@@ -106,7 +106,7 @@ export function accountRoutes(
   }
 
   const router = Router()
-  router.get(page, guard, accountPage(core, { ...modules, methods: account.methods }))
+  router.get(page, guard, accountPage(core, modules))
   router.post(`${page}/link`, ...posted, guard, link)
   router.post(`${page}/unlink`, ...posted, guard, unlink)
   router.post(`${page}/end`, ...posted, guard, endOne)

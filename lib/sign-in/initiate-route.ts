@@ -16,22 +16,13 @@ type Parameters = { [name in 'iss' | 'login_hint' | 'target_link_uri']?: unknown
  */
 export function initiateRoutes(
   core: Core,
-  {
-    form,
-    signIn,
-    providersTable,
-  }: {
-    /** parses a posted form */
-    form: RequestHandler
-    signIn: SignIn
-    providersTable: ProvidersTable
-  },
+  { form, signIn, providersTable }: { form: RequestHandler; signIn: SignIn; providersTable: ProvidersTable },
 ): Router {
   const { homePath, portalOf, urls } = core
 
   const initiate = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
-    // Duplicate and nested parameters are no text, and ignored.
+    // Duplicate and nested parameters are not text. They are ignored.
     const { iss, login_hint, target_link_uri }: Parameters =
       (req.method === 'POST' ? req.body : req.query) ?? {}
     const returnTo = localPath(target_link_uri, urls.origin(portal))

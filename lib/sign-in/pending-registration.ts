@@ -70,14 +70,7 @@ export class PendingRegistrations {
   /** Replaces the registration that is pending in this browser, if any. */
   async begin(res: Response, { provider, ...registration }: NewPendingRegistration): Promise<void> {
     const { id: providerId, portal, slug, version } = provider
-    await this.save(res, {
-      ...registration,
-      id: randomUUID(),
-      portal,
-      provider: slug,
-      providerId,
-      version,
-    })
+    await this.save(res, { ...registration, id: randomUUID(), portal, provider: slug, providerId, version })
   }
 
   async save(res: Response, pending: PendingRegistration): Promise<void> {
