@@ -50,7 +50,7 @@ export function emailVerificationRoutes(
     if (registrationEmail(pending) !== undefined) return toNextStep(res)
     const typed = readField(req, 'email')
     const showError = (error: FormError) =>
-      emailVerification.pages.showAddress(req, res, step, { typed, error })
+      emailVerification.pages.show(req, res, step, { view: 'address', typed, error })
     const email = provableEmail(typed)
     if (email === undefined) return await showError({ sentence: 'emailInvalid', status: 422 })
     const sent = await sendCode(req, step, email)
@@ -59,7 +59,8 @@ export function emailVerificationRoutes(
       const error: FormError = { sentence: 'tooMany', status: 429 }
       // The last code stays valid, so its page shows.
       if (!pending.sent) return await showError(error)
-      return await emailVerification.pages.showCode(req, res, step, { email: pending.sent.email, error })
+      const { email } = pending.sent
+      return await emailVerification.pages.show(req, res, step, { view: 'verify', email, error })
     }
     await pendingRegistrations.save(res, { ...pending, sent })
     toNextStep(res, pending.sent && { sent: 'again' })
@@ -92,10 +93,13 @@ export function emailVerificationRoutes(
     const { sent } = pending
     if (!sent) return toNextStep(res)
     const typed = readField(req, 'code')
-    const showError = (error: Omit<FormError, 'status'>) => {
-      const input = { email: sent.email, typed, error: { ...error, status: 422 } as const }
-      return emailVerification.pages.showCode(req, res, step, input)
-    }
+    const showError = (error: Omit<FormError, 'status'>) =>
+      emailVerification.pages.show(req, res, step, {
+        view: 'verify',
+        email: sent.email,
+        typed,
+        error: { ...error, status: 422 },
+      })
     const code = readCode(typed)
     if (code === undefined) return await showError({ sentence: 'codeMalformed' })
     const verdict = await emailVerification.codes.verify(pending, sent, code)

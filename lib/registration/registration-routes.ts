@@ -68,9 +68,9 @@ export function registrationRoutes(
     if (!verification) throw new PortalSsoError('email_unverified', 'no provider vouches for the address')
     if (sent && req.query.address !== 'other') {
       const again = req.query.sent === 'again'
-      return await verification.showCode(req, res, step, { email: sent.email, again })
+      return await verification.show(req, res, step, { view: 'verify', email: sent.email, again })
     }
-    await verification.showAddress(req, res, step, { typed: sent?.email ?? identity.email ?? '' })
+    await verification.show(req, res, step, { view: 'address', typed: sent?.email ?? identity.email })
   }
 
   async function register(
