@@ -1,20 +1,14 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { type Request, type Response, Router } from 'express'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
-import type { Registrations } from './registrations.ts'
+import type { RegistrationRouteModules } from './registrations.ts'
 
 /**
  * `GET|POST /register/link`: a user who proved their account says whether the pending identity is theirs. On a shared machine
  * another user may have left it there, and could sign in to this account from then on.
  */
-// Long: one small handler for each route.
-export function accountLinkRoutes(
-  core: Core,
-  modules: { pages: Pages; posted: RequestHandler[]; registration: Registrations; signIn: SignIn },
-): Router {
+export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules): Router {
   const { homePath, urls } = core
   const { pages, posted, registration, signIn } = modules
 

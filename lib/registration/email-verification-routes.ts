@@ -1,5 +1,4 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
+import { type Request, type Response, Router } from 'express'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/verification-code-mail.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -9,12 +8,10 @@ import {
   registrationEmail,
   type VerificationCode,
 } from '../sign-in/pending-registration.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
 import { codeMinutes, provableEmail, readCode } from './email-verification.ts'
 import type { FormError } from './email-verification-pages.ts'
-import type { EmailVerification, Registrations } from './registrations.ts'
+import type { EmailVerification, RegistrationRouteModules } from './registrations.ts'
 
 /**
  * `POST /register/code` sends a code, `POST /register/verify` checks it. Only a post from our own page sends a mail, so that an
@@ -23,15 +20,7 @@ import type { EmailVerification, Registrations } from './registrations.ts'
 // Long: one small handler for each route.
 export function emailVerificationRoutes(
   core: Core,
-  modules: {
-    emailVerification: EmailVerification
-    events: EventLog
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    registration: Registrations
-    signIn: SignIn
-  },
+  modules: RegistrationRouteModules & { emailVerification: EmailVerification },
 ): Router {
   const { urls } = core
   const { emailVerification, events, pages, posted, registration, signIn } = modules

@@ -1,26 +1,14 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { type Request, type Response, Router } from 'express'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
 import { checkForm, type FormErrors, type FormInput, readForm } from './registration-form.ts'
-import type { Registrations } from './registrations.ts'
+import type { RegistrationRouteModules } from './registrations.ts'
 
 /** `GET|POST /register`: the next step; last the form, for a trusted address that the portal does not know. */
 // Long: one small handler for each route.
-export function registrationRoutes(
-  core: Core,
-  modules: {
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    registration: Registrations
-    signIn: SignIn
-    users: UserDirectory
-  },
-): Router {
+export function registrationRoutes(core: Core, modules: RegistrationRouteModules): Router {
   const { urls } = core
   const { pages, posted, registration, signIn, users } = modules
   const { form } = registration

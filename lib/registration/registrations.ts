@@ -1,11 +1,12 @@
 import type { Request, RequestHandler, Response } from 'express'
+import type { EventLog } from '../events/event-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { PendingRegistration, RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
-import type { User } from '../users/user-directory.ts'
+import type { User, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
@@ -20,6 +21,16 @@ export interface EmailVerification {
   readonly codes: EmailVerifications
   readonly pages: EmailVerificationPages
   readonly mail: Mail
+}
+
+export interface RegistrationRouteModules {
+  readonly events: EventLog
+  readonly pages: Pages
+  /** parses posts, after refusing those from other sites */
+  readonly posted: RequestHandler[]
+  readonly registration: Registrations
+  readonly signIn: SignIn
+  readonly users: UserDirectory
 }
 
 /** The steps of a user who is new, or has to prove an address first. Their identity waits in a sealed cookie. */
