@@ -1,53 +1,42 @@
-import type { Request, Response } from 'express'
+import type { RequestHandler } from 'express'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import { type SessionInfo, sessionDigest } from '../sessions/sessions-table.ts'
+import { sessionDigest } from '../sessions/sessions-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
+import { asyncHandler } from '../web/handler.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import type { SignInMethods } from './sign-in-methods.ts'
+import type { Account } from './account.ts'
 
 /** Outcome of the previous action. It comes from the query string, so only these words are accepted. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
 export type Notice = (typeof notices)[number]
 
-export function readNotice(word: unknown): Notice | undefined {
-  return notices.find((notice) => notice === word)
-}
-
 /** The page lists no more; one button ends all of them. */
 const maxListedSessions = 50
 
 interface AccountPageModules {
-  readonly methods: SignInMethods
+  readonly account: Account
   readonly pages: Pages
   readonly sessions: Sessions
   readonly providersTable: ProvidersTable
 }
 
-export class AccountPage {
-  readonly #core: Core
-  readonly #modules: AccountPageModules
-
-  constructor(core: Core, modules: AccountPageModules) {
-    this.#core = core
-    this.#modules = modules
-  }
-
-  async show(req: Request, res: Response, notice: Notice | undefined): Promise<void> {
-    const { homePath, portalOf, urls } = this.#core
-    const { methods, pages, sessions, providersTable } = this.#modules
+export function accountPage(
+  { homePath, portalOf, urls }: Core,
+  { account, pages, sessions, providersTable }: AccountPageModules,
+): RequestHandler {
+  return asyncHandler(async (req, res) => {
     const portal = portalOf(req)
     const user = req.user as User
     const userId = String(user.id)
-    const { lang } = pages.locale(req)
+    const { lang, t } = pages.locale(req)
     const time = timeFormat(lang)
+    const notice = notices.find((each) => each === req.query.notice)
     const providers = await providersTable.list(portal)
-    const nameOf = (slug: string | undefined) =>
-      providers.find((provider) => provider.slug === slug)?.displayName ?? slug
     const listed = await sessions.table.list({ portal, userId }, maxListedSessions)
-    const linked = await methods.list(portal, userId)
+    const linked = await account.listMethods(portal, userId)
 
     await pages.show(req, res, 'account', {
       notice,
@@ -56,42 +45,31 @@ export class AccountPage {
       base: urls.path('/account/security'),
       homeHref: homePath,
       logoutHref: urls.path('/logout'),
-      methods: linked.map((method) => ({
-        ...method,
-        linked: time(method.linkedAt),
-        lastUsed: time(method.lastUsedAt),
-      })),
+      methods: linked.map(({ linkedAt, lastUsedAt, ...method }) => {
+        return { ...method, linked: time(linkedAt), lastUsed: time(lastUsedAt) }
+      }),
       linkable: providers
         .filter(({ enabled }) => enabled)
-        .map(({ slug, displayName }) => ({
-          slug,
-          displayName,
-          linked: linked.some((method) => method.provider === slug),
-        }))
+        .map(({ slug, displayName }) => {
+          return { slug, displayName, linked: linked.some(({ provider }) => provider === slug) }
+        })
         // Providers that the user has not linked yet come first.
         .sort((a, b) => Number(a.linked) - Number(b.linked)),
       sessions: listed
-        .map((session) => ({
-          ...this.#sessionRow(req, session, time),
-          provider: nameOf(session.provider),
+        .map(({ id, browser, os, location, startedAt, lastSeenAt, provider }) => ({
+          id,
+          here: id === sessionDigest(req.sessionID),
+          device:
+            (browser && os ? t('account.device', { browser, os }) : (browser ?? os)) ??
+            t('account.unknownDevice'),
+          location,
+          started: time(startedAt),
+          lastSeen: time(lastSeenAt),
+          provider: providers.find(({ slug }) => slug === provider)?.displayName ?? provider,
         }))
         .sort((a, b) => Number(b.here) - Number(a.here)),
     })
-  }
-
-  #sessionRow(req: Request, session: SessionInfo, time: (at: string) => DisplayedTime) {
-    const { t } = this.#modules.pages.locale(req)
-    const { id, browser, os, location, startedAt, lastSeenAt } = session
-    const device = browser && os ? t('account.device', { browser, os }) : (browser ?? os)
-    return {
-      id,
-      here: id === sessionDigest(req.sessionID),
-      device: device ?? t('account.unknownDevice'),
-      location,
-      started: time(startedAt),
-      lastSeen: time(lastSeenAt),
-    }
-  }
+  })
 }
 
 interface DisplayedTime {

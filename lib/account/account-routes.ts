@@ -1,6 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
@@ -12,7 +11,7 @@ import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
 import type { Account } from './account.ts'
-import { type Notice, readNotice } from './account-page.ts'
+import { accountPage, type Notice } from './account-page.ts'
 
 /** An attacker who took over a session must neither add a sign-in method of their own nor remove the user's. */
 const maxAgeSeconds = 15 * 60
@@ -39,11 +38,9 @@ export function accountRoutes(
   const { urls } = core
   const { account, events, guard, pages, posted, sessions, signIn, providersTable } = modules
 
-  const show = asyncHandler(
-    async (req, res) => await account.page.show(req, res, readNotice(req.query.notice)),
-  )
-
-  const back = (res: Response, notice: Notice) => res.redirect(303, urls.path(page, { notice }))
+  function back(res: Response, notice: Notice): void {
+    res.redirect(303, urls.path(page, { notice }))
+  }
 
   const requesterOf = (req: Request) => {
     const user = req.user as User
@@ -58,7 +55,9 @@ export function accountRoutes(
 
   const link = asyncHandler(async (req, res) => {
     const { portal, userId } = requesterOf(req)
-    const provider = await findEnabled(portal, readField(req, 'provider'), providersTable)
+    const provider = await providersTable.find(portal, readField(req, 'provider'))
+    if (!provider?.enabled)
+      throw new PortalSsoError('provider_not_found', 'no enabled provider of this name can be linked')
     if (!(await isRecentlyAuthenticated(req, res))) return
     const href = await signIn.connectedProviders.connect(provider).begin(req, res, {
       purpose: { kind: 'link-account', userId },
@@ -72,7 +71,7 @@ export function accountRoutes(
   const unlink = asyncHandler(async (req, res) => {
     if (!(await isRecentlyAuthenticated(req, res))) return
     const { portal, user, userId } = requesterOf(req)
-    const unlinked = await account.methods.unlink(portal, userId, readField(req, 'method'))
+    const unlinked = await account.unlinkMethod(portal, userId, readField(req, 'method'))
     if (typeof unlinked === 'string') return back(res, unlinked)
     const { issuer, subjects, provider } = unlinked
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
@@ -107,20 +106,12 @@ export function accountRoutes(
   }
 
   const router = Router()
-  router.get(page, guard, show)
+  router.get(page, guard, accountPage(core, modules))
   router.post(`${page}/link`, ...posted, guard, link)
   router.post(`${page}/unlink`, ...posted, guard, unlink)
   router.post(`${page}/end`, ...posted, guard, endOne)
   router.post(`${page}/end-others`, ...posted, guard, endOthers)
   return router
-}
-
-async function findEnabled(portal: string, name: string, providersTable: ProvidersTable): Promise<Provider> {
-  const slug = slugSchema.safeParse(name).data
-  const provider = slug === undefined ? undefined : await providersTable.find(portal, slug)
-  if (!provider?.enabled)
-    throw new PortalSsoError('provider_not_found', 'no enabled provider of this name can be linked')
-  return provider
 }
 
 function readField(req: Request, name: string): string {

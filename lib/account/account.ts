@@ -1,39 +1,76 @@
 import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
+import { isIssuerOf } from '../providers/issuer.ts'
+import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
+import { isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
-import { AccountPage } from './account-page.ts'
-import { SignInMethods } from './sign-in-methods.ts'
 
-/** A user's own sign-in methods and sessions. It never starts a session. */
+interface AccountModules {
+  readonly providersTable: ProvidersTable
+  readonly signIn: SignIn
+  readonly users: Users
+}
+
+/** A user's own sign-in methods. It never starts a session. */
 export class Account {
-  readonly methods: SignInMethods
-  readonly page: AccountPage
   readonly #core: Core
-  readonly #modules: { signIn: SignIn; users: Users }
+  readonly #modules: AccountModules
 
-  constructor(
-    core: Core,
-    modules: {
-      pages: Pages
-      sessions: Sessions
-      signIn: SignIn
-      providersTable: ProvidersTable
-      users: Users
-    },
-  ) {
-    const { pages, sessions, providersTable, users } = modules
+  constructor(core: Core, modules: AccountModules) {
     this.#core = core
     this.#modules = modules
-    this.methods = new SignInMethods(users.identities, providersTable)
-    this.page = new AccountPage(core, { methods: this.methods, pages, sessions, providersTable })
+  }
+
+  async listMethods(portal: string, userId: string) {
+    const { providersTable, users } = this.#modules
+    const linked = await users.identities.listOf(portal, userId)
+    const providers = await providersTable.list(portal)
+    const lasting = linked.filter((identity) => keepsWorking(identity, linked, providers))
+    // All links of one Entra account are one method: the link that was used last stands for them.
+    const shown = linked.filter((identity) => !linked.some((other) => isNewerLink(other, identity)))
+    return shown.map((identity) => {
+      const provider = providerOf(identity, providers)
+      const displayName = provider?.displayName ?? new URL(identity.issuer).host
+      return {
+        id: identity.id,
+        /** slug, if the provider is known */
+        provider: provider?.slug,
+        displayName,
+        logo: provider && presetOf(provider.preset)?.logo,
+        monogram: monogramOf(displayName),
+        hue: provider ? hueOf(provider) : 0,
+        email: identity.email,
+        linkedAt: identity.linkedAt,
+        lastUsedAt: identity.lastUsedAt,
+        /** whether the user can sign in with it now */
+        available: acceptingProvider(identity, providers) !== undefined,
+        /** false for the last one that keeps working */
+        removable: lasting.some((other) => other !== identity && !isSameEntraAccount(other, identity)),
+      }
+    })
+  }
+
+  /**
+   * Removes a sign-in method unless no other one would keep working.
+   *
+   * @returns `last`; `gone`; or the removed method, with several subjects if it was an Entra account
+   */
+  async unlinkMethod(portal: string, userId: string, id: string) {
+    const { providersTable, users } = this.#modules
+    const providers = await providersTable.list(portal)
+    const isUsable = (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) =>
+      keepsWorking(identity, linked, providers)
+    const unlinked = await users.identities.unlink(portal, userId, id, isUsable)
+    if (typeof unlinked === 'string') return unlinked
+    const { identity, subjects } = unlinked
+    return { issuer: identity.issuer, subjects, provider: providerOf(identity, providers) }
   }
 
   /**
@@ -70,4 +107,50 @@ export class Account {
     })
     res.redirect(303, urls.path('/register/link'))
   }
+}
+
+/**
+ * The enabled provider that this identity last signed in with, if it still accepts the issuer. Another row does not count: it may
+ * know its users by other subjects, even with the same issuer (Entra: one subject per app registration).
+ */
+function acceptingProvider(
+  { issuer, providerId }: LinkedIdentity,
+  providers: readonly Provider[],
+): Provider | undefined {
+  return providers.find(
+    (provider) => provider.enabled && provider.id === providerId && isIssuerOf(provider, issuer),
+  )
+}
+
+/** A user whose only method retires, or was replaced by a new subject, would be locked out. */
+function keepsWorking(
+  identity: LinkedIdentity,
+  linked: readonly LinkedIdentity[],
+  providers: readonly Provider[],
+): boolean {
+  const provider = acceptingProvider(identity, providers)
+  return (
+    provider !== undefined &&
+    provider.retireAt === undefined &&
+    !linked.some((other) => replaces(other, identity))
+  )
+}
+
+/** Whether it is the same account under a newer subject. The provider has issued the older one no more since. */
+function replaces(newer: LinkedIdentity, older: LinkedIdentity): boolean {
+  if (newer.providerId !== older.providerId || newer.lastUsedAt <= older.lastUsedAt) return false
+  if (newer.entra && older.entra) return isSameEntraAccount(newer, older)
+  return newer.email !== undefined && newer.email === older.email
+}
+
+function isNewerLink(newer: LinkedIdentity, older: LinkedIdentity): boolean {
+  return isSameEntraAccount(newer, older) && newer.lastUsedAt > older.lastUsedAt
+}
+
+/** For display: falls back to a provider with the same issuer. */
+function providerOf(identity: LinkedIdentity, providers: readonly Provider[]): Provider | undefined {
+  return (
+    providers.find(({ id }) => id === identity.providerId) ??
+    providers.find((provider) => isIssuerOf(provider, identity.issuer))
+  )
 }

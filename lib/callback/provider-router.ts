@@ -1,19 +1,41 @@
-import { type Request, type Response, Router } from 'express'
-import { readLoginHint } from '../oidc/authorization-response.ts'
-import type { Purpose } from '../sign-in/attempts.ts'
-import type { ProviderConnection } from '../sign-in/provider-connection.ts'
-import { readReauthentication } from '../sign-in/reauthentication.ts'
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import type { Account } from '../account/account.ts'
+import {
+  type AuthorizationResponse,
+  readAuthorizationResponse,
+  readLoginHint,
+} from '../oidc/authorization-response.ts'
+import type { Provider } from '../providers/provider.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
+import type { ProviderConnection } from '../sign-in/connected-providers.ts'
+import { assertReauthenticated, readReauthentication } from '../sign-in/reauthentication.ts'
+import type { RefusalContext } from '../sign-in/refuse.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
+import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
+import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import { assertEnabled, type CallbackModules, handleCallback } from './handle-callback.ts'
+
+interface CallbackModules {
+  readonly core: Core
+  readonly account: Account
+  readonly pages: Pages
+  readonly signIn: SignIn
+  readonly testSignIns: TestSignIns
+}
+
+/** Marks a form that was posted again from our own page. */
+const repostedField = 'portal_sso_reposted'
 
 /**
  * One provider's routes: `/` starts an attempt, `/callback` finishes it. The route decides which half runs, never the
  * parameters. A disabled provider's router only finishes test sign-ins.
  */
 export function providerRouter(connection: ProviderConnection, modules: CallbackModules): Router {
-  const start = asyncHandler(async (req, res) => await startSignIn(req, res, connection, modules))
-  const finish = asyncHandler(async (req, res) => await handleCallback(req, res, connection, modules))
+  const start = startHandler(connection, modules)
+  const finish = callbackHandler(connection, modules)
 
   const router = Router()
   if (connection.provider.enabled) router.get('/', start)
@@ -24,39 +46,114 @@ export function providerRouter(connection: ProviderConnection, modules: Callback
   return router
 }
 
-async function startSignIn(
+function startHandler(connection: ProviderConnection, { signIn }: CallbackModules): RequestHandler {
+  const { provider } = connection
+  const { portal, enabled } = provider
+  return asyncHandler(async (req, res) => {
+    const returnTo = safeReturnTo(req.query.returnTo)
+    const reauthentication = readReauthentication(req.query)
+    try {
+      if (!enabled) throw disabledError(provider)
+      // The query only says that an account is to be proved. The sealed cookie says for which registration.
+      const isProof = req.query.proving !== undefined
+      const pending = isProof ? await signIn.pendingRegistrations.find(req, portal) : undefined
+      const purpose: Purpose = pending
+        ? { kind: 'prove-account', registrationId: pending.id }
+        : { kind: 'sign-in' }
+      const url = await connection.begin(req, res, {
+        purpose,
+        returnTo,
+        otherAccount: req.query.account === 'other' || signIn.browserHints.isSignedOut(req),
+        loginHint: readLoginHint(req.query.login_hint),
+        reauthentication,
+      })
+      // Express's own redirect would encode the URL again.
+      res.status(302).set('location', url).end()
+    } catch (error) {
+      const retry = enabled ? { provider, reauthentication } : {}
+      await signIn.refusals.refuse(req, res, error, { portal, ...retry, returnTo })
+    }
+  })
+}
+
+/**
+ * Turns an authorization response into a session, or into a page that explains the refusal. It validates the tokens before it
+ * decides anything, and decides everything before it writes anything.
+ */
+function callbackHandler(connection: ProviderConnection, modules: CallbackModules): RequestHandler {
+  const { provider } = connection
+  const { core, signIn } = modules
+  return asyncHandler(async (req, res) => {
+    // A disabled provider cannot be tried again.
+    const refusal: RefusalContext = { portal: provider.portal, ...(provider.enabled && { provider }) }
+    try {
+      const response = readAuthorizationResponse(req)
+      const isReposted = response.parameters.has(repostedField)
+      response.parameters.delete(repostedField)
+      const taken = await signIn.attempts.take(req, res, response.state)
+      // A post from the provider's site comes without our Lax cookies. The form of our own page comes with them.
+      if ('unknown' in taken && req.method === 'POST' && !isReposted)
+        return await repostFromOwnOrigin(req, res, provider, { response, modules })
+      if ('unknown' in taken && !provider.enabled) throw disabledError(provider)
+      if (!('attempt' in taken)) {
+        refusal.returnTo = 'used' in taken ? taken.returnTo : undefined
+        return handleUsedAttempt(req, res, refusal.returnTo ?? core.homePath)
+      }
+      const { attempt } = taken
+      refusal.returnTo = attempt.returnTo
+      refusal.reauthentication = attempt.reauthentication
+      if (attempt.purpose.kind === 'link-account') refusal.backHref = core.urls.path('/account/security')
+      await dispatch(req, res, connection, { response, attempt, modules })
+    } catch (error) {
+      await signIn.refusals.refuse(req, res, error, refusal)
+    }
+  })
+}
+
+/** Validates the response and hands it to the handler of the attempt's purpose. */
+async function dispatch(
   req: Request,
   res: Response,
   connection: ProviderConnection,
-  { signIn }: CallbackModules,
+  received: { response: AuthorizationResponse; attempt: CompletedAttempt; modules: CallbackModules },
 ): Promise<void> {
+  const { response, attempt, modules } = received
+  const { account, signIn, testSignIns } = modules
   const { provider } = connection
-  const { portal, enabled } = provider
-  const returnTo = safeReturnTo(req.query.returnTo)
-  const reauthentication = readReauthentication(req.query)
-  try {
-    assertEnabled(provider)
-    const url = await connection.begin(req, res, {
-      purpose: await purposeOf(req, portal, signIn),
-      returnTo,
-      otherAccount: req.query.account === 'other' || signIn.signedOutMarker.isSet(req),
-      loginHint: readLoginHint(req.query.login_hint),
-      reauthentication,
-    })
-    // Express's own redirect would encode the URL again.
-    res.status(302).set('location', url).end()
-  } catch (error) {
-    const retry = enabled ? { provider, reauthentication } : {}
-    await signIn.refusals.refuse(req, res, error, { portal, ...retry, returnTo })
+  const { purpose, reauthentication } = attempt
+  if (purpose.kind === 'test')
+    return await testSignIns.finish(req, res, connection, { response, attempt, purpose })
+  if (!provider.enabled) throw disabledError(provider)
+  const identity = await connection.authenticate(req, res, { response, attempt })
+  if (reauthentication) assertReauthenticated(identity, reauthentication)
+  switch (purpose.kind) {
+    case 'sign-in':
+    case 'prove-account':
+      return await signIn.completion.applyDecision(req, res, { provider, identity, attempt })
+    case 'link-account':
+      return await account.addSignInMethod(req, res, { provider, identity, userId: purpose.userId })
   }
 }
 
-/** The query only says that an account is to be proved. The sealed cookie says for which registration. */
-async function purposeOf(
+function disabledError({ slug }: Provider): PortalSsoError {
+  return new PortalSsoError('provider_not_found', `the provider ${JSON.stringify(slug)} is disabled`)
+}
+
+async function repostFromOwnOrigin(
   req: Request,
-  portal: string,
-  { pendingRegistrations }: CallbackModules['signIn'],
-): Promise<Purpose> {
-  const pending = req.query.proving === undefined ? undefined : await pendingRegistrations.find(req, portal)
-  return pending ? { kind: 'prove-account', registrationId: pending.id } : { kind: 'sign-in' }
+  res: Response,
+  { slug }: Provider,
+  { response, modules }: { response: AuthorizationResponse; modules: CallbackModules },
+): Promise<void> {
+  const { core, pages } = modules
+  await pages.show(req, res, 'continue', {
+    action: core.urls.path(`/login/${slug}/callback`),
+    fields: [...response.parameters, [repostedField, '1']],
+  })
+}
+
+/** The attempt expired or was finished in another tab, or the back button repeated its response. */
+function handleUsedAttempt(req: Request, res: Response, href: string): void {
+  if (!req.user) throw new PortalSsoError('attempt_expired', 'this browser has no such attempt (any more)')
+  res.redirect(303, href)
 }

@@ -3,32 +3,49 @@ import type { EventLog } from '../events/event-log.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
 import type { Core } from '../web/core.ts'
-import type { PortalResolver } from '../web/request.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 
-/** Emergency access if every provider fails: opens the classic login to one browser, for a limited time, with a warning. */
+/** The classic login stays open to a browser this long. */
+export const openMinutes = 30
+
+/**
+ * Emergency access if every provider fails: opens the classic login to one browser, for a limited time, with a warning. A sealed
+ * cookie marks that browser, because it has to work when little else does.
+ */
 export class BreakGlass {
   readonly #core: Core
   readonly #events: EventLog
   readonly #oneTimeLinks: OneTimeLinks
+  readonly #cookies: SealedCookies<{ portal: string }>
+  readonly #cookieName: string
 
   constructor(core: Core, events: EventLog, oneTimeLinks: OneTimeLinks) {
+    const { seal, secure } = core
     this.#core = core
     this.#events = events
     this.#oneTimeLinks = oneTimeLinks
+    this.#cookies = new SealedCookies(seal('break-glass'), { ttlSeconds: openMinutes * 60, secure })
+    this.#cookieName = cookieName('sso-break-glass', secure)
   }
 
   /** Creates a single-use URL that expires after 15 minutes. Its user still needs a password of the classic login. */
-  async link({ portal, actor }: ResolvedActOptions): Promise<{
-    url: string
-    expiresAt: Date
-  }> {
+  async link({ portal, actor }: ResolvedActOptions): Promise<{ url: string; expiresAt: Date }> {
     const { logger, urls } = this.#core
     const origin = urls.origin(portal)
     const { token, expiresAt } = await this.#oneTimeLinks.create(portal, 'break-glass', { actor })
     logger.warn({ portal, actor }, 'a link was created that opens the classic login')
     await this.#events.record({ kind: 'break-glass', portal, actor, detail: { step: 'made' } })
     return { url: origin + urls.path('/login/break-glass', { token }), expiresAt }
+  }
+
+  async open(req: Request, res: Response): Promise<void> {
+    await this.#cookies.set(res, this.#cookieName, { portal: this.#core.portalOf(req) })
+  }
+
+  /** Valid for one portal only: access to one customer's site gives none to another's. */
+  async isOpen(req: Request): Promise<boolean> {
+    const opened = await this.#cookies.get(req, this.#cookieName)
+    return opened !== undefined && opened.portal === this.#core.portalOf(req)
   }
 }
 
@@ -46,31 +63,5 @@ export class BreakGlassApi {
   /** A URL that opens the classic login to one browser for half an hour. It works once and expires after 15 minutes. */
   async link(options: ActOptions = {}): Promise<{ url: string; expiresAt: Date }> {
     return await this.#breakGlass.link(resolveActOptions(options, this.#portal))
-  }
-}
-
-/** The classic login stays open to a browser this long. */
-export const openMinutes = 30
-
-/** Marks browsers that may use the classic login. It needs no table, because it has to work when little else does. */
-export class BreakGlassCookie {
-  readonly #cookies: SealedCookies<{ portal: string }>
-  readonly #name: string
-  readonly #portalOf: PortalResolver
-
-  constructor({ portalOf, seal, secure }: Pick<Core, 'portalOf' | 'seal' | 'secure'>) {
-    this.#cookies = new SealedCookies(seal('break-glass'), { ttlSeconds: openMinutes * 60, secure })
-    this.#name = cookieName('sso-break-glass', secure)
-    this.#portalOf = portalOf
-  }
-
-  async open(req: Request, res: Response): Promise<void> {
-    await this.#cookies.set(res, this.#name, { portal: this.#portalOf(req) })
-  }
-
-  /** Valid for one portal only: access to one customer's site gives none to another's. */
-  async isOpen(req: Request): Promise<boolean> {
-    const opened = await this.#cookies.get(req, this.#name)
-    return opened !== undefined && opened.portal === this.#portalOf(req)
   }
 }

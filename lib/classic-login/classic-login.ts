@@ -6,7 +6,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { BreakGlass, BreakGlassCookie } from './break-glass.ts'
+import { BreakGlass } from './break-glass.ts'
 
 interface ClassicLoginModules {
   /** the host's own exceptions */
@@ -18,20 +18,18 @@ interface ClassicLoginModules {
 /** Closes the host's password login while a provider is enabled, with the operator's exceptions. */
 export class ClassicLogin {
   readonly breakGlass: BreakGlass
-  readonly breakGlassCookie: BreakGlassCookie
   readonly #core: Core
   readonly #modules: ClassicLoginModules
 
   constructor(core: Core, modules: ClassicLoginModules & { events: EventLog; oneTimeLinks: OneTimeLinks }) {
     this.breakGlass = new BreakGlass(core, modules.events, modules.oneTimeLinks)
-    this.breakGlassCookie = new BreakGlassCookie(core)
     this.#core = core
     this.#modules = modules
   }
 
   /** Whether this browser may use the classic login although a provider is enabled. */
   async isAllowed(req: Request): Promise<boolean> {
-    return this.#modules.allowsClassic(req) || (await this.breakGlassCookie.isOpen(req))
+    return this.#modules.allowsClassic(req) || (await this.breakGlass.isOpen(req))
   }
 
   /**

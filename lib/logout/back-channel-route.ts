@@ -1,7 +1,7 @@
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import { type LogoutToken, LogoutTokenError, readLogoutToken } from '../oidc/logout-token.ts'
-import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { describeError } from '../shared/errors.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
@@ -27,9 +27,8 @@ export function backChannelRoute(core: Core, modules: BackChannelModules): Route
   const { form, logout, providersTable } = modules
 
   const receive = asyncHandler(async (req, res) => {
-    const slug = slugSchema.safeParse(req.params.provider).data
     // A disabled provider admits nobody, but may still end sessions.
-    const provider = slug && (await providersTable.find(core.portalOf(req), slug))
+    const provider = await providersTable.find(core.portalOf(req), req.params.provider)
     if (!provider) throw new LogoutTokenError('iss', 'no provider of this portal sent it')
     try {
       const token = await readToken(req, provider, modules.connectedProviders)

@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from 'express'
 import { identifierPattern } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { CheckError, describeError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/time.ts'
@@ -33,12 +33,11 @@ export function frontChannelRoute(
 
   const receive = asyncHandler(async (req, res) => {
     ignoreSession(req)
-    const slug = slugSchema.safeParse(req.params.provider).data
     // A disabled provider admits nobody, but may still end sessions.
-    const provider = slug === undefined ? undefined : await providersTable.find(portalOf(req), slug)
+    const provider = await providersTable.find(portalOf(req), req.params.provider)
     if (!provider?.frontChannelLogout) return sendFrame(res, 404, "'none'")
     const status = await end(req, provider)
-    sendFrame(res, status, [...(await originsOf(provider, connectedProviders))].join(' '))
+    sendFrame(res, status, await originsOf(provider, connectedProviders))
   })
 
   /** @returns a status that does not reveal whether there was such a session */
@@ -65,19 +64,20 @@ export function frontChannelRoute(
 }
 
 /** The origins that may frame the response: the pages on which the provider signs users in and out. */
-async function originsOf(provider: Provider, connectedProviders: ConnectedProviders): Promise<Set<string>> {
+async function originsOf(provider: Provider, connectedProviders: ConnectedProviders): Promise<string> {
   const readEndpoints = async () => {
     const { metadata } = await connectedProviders.connect(provider).client()
     return [metadata.authorization_endpoint, metadata.end_session_endpoint]
   }
   // The session has ended even if the provider is down and its frame stays empty.
   const endpoints = await withTimeout(discoveryTimeoutMs, readEndpoints()).catch(() => [])
-  return new Set(
-    [provider.issuer, ...endpoints]
-      .flatMap((url) => (url === undefined ? [] : new URL(url).origin))
-      // A host name may contain characters that end a directive.
-      .filter((origin) => /^https?:\/\/[\w.[\]:-]+$/.test(origin)),
-  )
+  const origins = new Set<string>()
+  for (const url of [provider.issuer, ...endpoints]) {
+    const origin = url === undefined ? '' : new URL(url).origin
+    // A host name may contain characters that end a directive.
+    if (/^https?:\/\/[\w.[\]:-]+$/.test(origin)) origins.add(origin)
+  }
+  return [...origins].join(' ')
 }
 
 /**

@@ -1,6 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
-import type { SignedInVia } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
@@ -9,8 +8,7 @@ import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
 import { acceptsHtml } from '../web/request.ts'
 import type { StateCookie } from '../web/sealed-cookie.ts'
-import type { Logout } from './logout.ts'
-import { logoutUrl, type ProviderLogout } from './rp-initiated-logout.ts'
+import { type Logout, logoutUrl } from './logout.ts'
 
 /**
  * `POST /logout` ends the portal session, then redirects to the provider's logout. `GET /logout` asks first, so that a link on
@@ -37,7 +35,7 @@ export function logoutRoutes(
 
   const ask = asyncHandler(async (req, res) => {
     if (!req.user) {
-      signIn.signedOutMarker.set(res)
+      signIn.browserHints.recordSignOut(res)
       return res.redirect(303, done)
     }
     const signedInVia = sessions.signedInVia(req)
@@ -53,7 +51,7 @@ export function logoutRoutes(
   const end = asyncHandler(async (req, res) => {
     signIn.pendingRegistrations.clear(res)
     // Also if the session has expired, because the provider may still know the user.
-    signIn.signedOutMarker.set(res)
+    signIn.browserHints.recordSignOut(res)
     // The portal's session ends first, whatever happens to the provider's.
     const ended = await sessions.end(req)
     if (!ended) return res.redirect(303, done)
@@ -64,8 +62,10 @@ export function logoutRoutes(
     const providerLogout =
       where !== 'here' && signedInVia ? await logout.findProviderLogout(portal, signedInVia) : undefined
     if (!providerLogout || !signedInVia) return res.redirect(303, done)
-    const href = await hrefOf(res, providerLogout, signedInVia)
     const { logout: setting, displayName: name } = providerLogout.provider
+    const state = await logoutState.begin(res, name)
+    const { logoutHint } = signedInVia
+    const href = logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })
     if (setting === 'ask' && where !== 'there')
       return await pages.show(req, res, 'signed-out', {
         loginHref,
@@ -75,16 +75,6 @@ export function logoutRoutes(
     if (acceptsHtml(req)) await sendRedirectPage(pages, req, res, { href, name })
     else res.status(303).set('location', href).end()
   })
-
-  async function hrefOf(
-    res: Response,
-    providerLogout: ProviderLogout,
-    { logoutHint }: SignedInVia,
-  ): Promise<string> {
-    const { displayName, portal } = providerLogout.provider
-    const state = await logoutState.begin(res, displayName)
-    return logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })
-  }
 
   const showDone = asyncHandler(async (req: Request, res: Response) => {
     if (req.user) return res.redirect(303, homePath)

@@ -1,12 +1,25 @@
 import type { EventLog } from '../events/event-log.ts'
+import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { LogoutNotice } from '../sessions/logout-tokens-table.ts'
 import type { SignedInVia } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { SessionMatch } from '../sessions/sessions-table.ts'
+import { withTimeout } from '../shared/time.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
-import { findProviderLogout, type ProviderLogout } from './rp-initiated-logout.ts'
+
+/** Where a provider signs users out (OpenID Connect RP-Initiated Logout 1.0). */
+export interface ProviderLogout {
+  provider: Provider
+  /** `end_session_endpoint`, as discovery validated it */
+  endpoint: URL
+}
+
+/** A slow provider must not keep a user from signing out here. */
+const discoveryTimeoutMs = 2000
+// Servers refuse longer URLs, and the user would see an error page in place of a question.
+const maxUrlLength = 4096
 
 interface LogoutModules {
   readonly events: EventLog
@@ -23,10 +36,27 @@ export class Logout {
     this.#modules = modules
   }
 
-  /** @returns where the session's provider signs the user out; `undefined` if it cannot, or must not */
+  /**
+   * @returns where the session's provider signs the user out; `undefined` also if the provider is down, was disabled or removed, or
+   * is configured for a local logout only, or if the database is unavailable
+   */
   async findProviderLogout(portal: string, signedInVia: SignedInVia): Promise<ProviderLogout | undefined> {
+    const search = this.#searchProviderLogout(portal, signedInVia)
+    return await withTimeout(discoveryTimeoutMs, search).catch(() => undefined)
+  }
+
+  async #searchProviderLogout(
+    portal: string,
+    { provider: slug, issuer }: SignedInVia,
+  ): Promise<ProviderLogout | undefined> {
     const { signIn, providersTable } = this.#modules
-    return await findProviderLogout({ portal, signedInVia }, providersTable, signIn.connectedProviders)
+    const provider = await providersTable.find(portal, slug)
+    if (!provider?.enabled || provider.logout === 'portal') return undefined
+    // Another provider may have the slug now, and the hint is an ID token: it is only for its own issuer.
+    if (!isIssuerOf(provider, issuer)) return undefined
+    const { metadata } = await signIn.connectedProviders.connect(provider).client()
+    const endpoint = metadata.end_session_endpoint
+    return endpoint === undefined ? undefined : { provider, endpoint: new URL(endpoint) }
   }
 
   /**
@@ -56,4 +86,20 @@ export class Logout {
     await sessions.logoutTokens.markProcessed(notice)
     return true
   }
+}
+
+/** The URL of the logout request (section 2). */
+export function logoutUrl(
+  { provider, endpoint }: ProviderLogout,
+  { logoutHint, returnUri, state }: { logoutHint: string | undefined; returnUri: string; state: string },
+): string {
+  const url = new URL(endpoint)
+  url.hash = ''
+  url.searchParams.set('client_id', provider.clientId)
+  url.searchParams.set('post_logout_redirect_uri', returnUri)
+  url.searchParams.set('state', state)
+  const withoutHint = url.href
+  if (!logoutHint) return withoutHint
+  url.searchParams.set('id_token_hint', logoutHint)
+  return url.href.length > maxUrlLength ? withoutHint : url.href
 }

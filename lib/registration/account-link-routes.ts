@@ -1,33 +1,18 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
-import type { Provider } from '../providers/provider.ts'
-import { accountLabel, type PendingRegistration } from '../sign-in/pending-registration.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
+import { type Request, type Response, Router } from 'express'
+import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
-import type { Registrations } from './registrations.ts'
+import type { RegistrationRouteModules } from './registrations.ts'
 
 /**
  * `GET|POST /register/link`: a user who proved their account says whether the pending identity is theirs. On a shared machine
  * another user may have left it there, and could sign in to this account from then on.
  */
-// Long: one small handler for each route.
-export function accountLinkRoutes(
-  core: Core,
-  modules: {
-    events: EventLog
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    registration: Registrations
-    signIn: SignIn
-  },
-): Router {
+export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules): Router {
   const { homePath, urls } = core
-  const { events, pages, posted, registration, signIn } = modules
+  const { pages, posted, registration, signIn } = modules
 
-  async function ask(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
+  async function ask(req: Request, res: Response, { pending, provider }: RegistrationStep): Promise<void> {
     await pages.show(req, res, 'link', {
       action: urls.path('/register/link'),
       user: req.user as User,
@@ -38,43 +23,33 @@ export function accountLinkRoutes(
     })
   }
 
-  async function answer(req: Request, res: Response, pending: PendingRegistration, provider: Provider) {
-    const { requestedByUser, id, returnTo } = pending
+  async function answer(req: Request, res: Response, { pending, provider }: RegistrationStep): Promise<void> {
+    const { requestedByUser, id, identity, portal, returnTo } = pending
     const { answer, registration: confirmedId = id } = (req.body ?? {}) as Record<string, unknown>
     // With two tabs, a page may name a registration that has been replaced: the consent is only for that one.
     if (confirmedId !== id) return res.redirect(303, urls.path('/register/link'))
     signIn.pendingRegistrations.clear(res)
     // Anything but an explicit yes is a no.
     if (answer === 'link') {
-      await link(req, pending, provider)
+      const user = req.user as User
+      const { staleUserId } = await signIn.resolver.resolve(identity, portal)
+      await signIn.completion.link(req, { provider, identity, user, outcome: 'linked', staleUserId })
       if (requestedByUser) return res.redirect(303, urls.path('/account/security', { notice: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)
   }
 
-  async function link(req: Request, { identity, portal }: PendingRegistration, provider: Provider) {
-    const user = req.user as User
-    const { staleUserId } = await signIn.resolver.resolve(identity, portal)
-    const link = { provider, identity, user, outcome: 'linked', staleUserId } as const
-    if (!(await signIn.completion.linkIdentity(link))) return
-    const userId = String(user.id)
-    await events.record({ kind: 'linked', portal, userId, provider: provider.slug, clientAddress: req.ip })
-    signIn.notifications.notify(req, { user, provider, change: 'linked' })
+  const forProvedUser = (act: typeof answer) => {
+    const actOrLeave: typeof answer = async (req, res, step) => {
+      const page = step.pending.requestedByUser ? '/account/security' : '/register'
+      if (req.user) await act(req, res, step)
+      else res.redirect(303, urls.path(page))
+    }
+    return registration.step(actOrLeave, (user, { provedUserId }) => provedUserId === String(user.id))
   }
-
-  const forProvedUser = (act: typeof answer) =>
-    registration.step(async (req, res, pending, provider) => {
-      if (!req.user)
-        return res.redirect(303, urls.path(pending.requestedByUser ? '/account/security' : '/register'))
-      await act(req, res, pending, provider)
-    }, isProvedBy)
 
   const router = Router()
   router.get('/register/link', forProvedUser(ask))
   router.post('/register/link', ...posted, forProvedUser(answer))
   return router
-}
-
-function isProvedBy(user: Express.User, { provedUserId }: PendingRegistration): boolean {
-  return provedUserId === String((user as User).id)
 }

@@ -1,7 +1,6 @@
 import type { Request, Response } from 'express'
-import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { accountLabel, type PendingRegistration } from '../sign-in/pending-registration.ts'
+import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { codeMinutes } from './email-verification.ts'
@@ -14,9 +13,15 @@ export interface FormError {
   left?: number
 }
 
-export interface EmailVerificationStep {
-  pending: PendingRegistration
-  provider: Provider
+interface EmailVerificationPage {
+  view: 'address' | 'verify'
+  /** the address that the code was sent to */
+  email?: string
+  /** fills the field */
+  typed?: string | undefined
+  /** whether a code had been sent before */
+  again?: boolean
+  error?: FormError
 }
 
 /** The two pages on which a user proves an address. They never know whether the portal has a user with it. */
@@ -31,68 +36,37 @@ export class EmailVerificationPages {
     this.#table = providersTable
   }
 
-  async showAddress(
+  async show(
     req: Request,
     res: Response,
-    step: EmailVerificationStep,
-    { typed, error }: { typed: string; error?: FormError },
-  ): Promise<void> {
-    await this.#show(req, res, step, { view: 'address', error, locals: { typed: typed.slice(0, 254) } })
-  }
-
-  /** @param input.again whether a code had been sent before */
-  async showCode(
-    req: Request,
-    res: Response,
-    step: EmailVerificationStep,
-    input: { email: string; typed?: string; again?: boolean; error?: FormError },
+    { pending, provider }: RegistrationStep,
+    { view, email, typed = '', again = false, error }: EmailVerificationPage,
   ): Promise<void> {
     const { urls } = this.#core
-    const { email, typed = '', again = false, error } = input
-    const locals = {
-      email,
-      again,
-      minutes: codeMinutes,
-      typed: typed.slice(0, 40),
-      action: urls.path('/register/verify'),
-      addressHref: urls.path('/register', { address: 'other' }),
-    }
-    await this.#show(req, res, step, { view: 'verify', error, locals })
-  }
-
-  async #show(
-    req: Request,
-    res: Response,
-    step: EmailVerificationStep,
-    { view, locals, error }: { view: string; locals: object; error: FormError | undefined },
-  ): Promise<void> {
-    const { urls } = this.#core
+    const { portal, returnTo } = pending
     const { t } = this.#pages.locale(req)
     const sentence = error && t(`proof.errors.${error.sentence}`, { count: error.left ?? 0 })
-    const entry = error?.status === 422 ? sentence : undefined
-    const { returnTo } = step.pending
-    const page = {
-      ...locals,
-      error: { sentence, entry },
-      account: accountLabel(step.pending),
-      provider: { displayName: step.provider.displayName },
-      sendAction: urls.path('/register/code'),
-      cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
-      otherWays: await this.#otherSignIns(step),
-    }
-    res.status(error?.status ?? 200)
-    await this.#pages.show(req, res, view, page)
-  }
-
-  /** The other proof: a sign-in with a method that is linked. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns({ pending: { portal, returnTo }, provider }: EmailVerificationStep): Promise<object[]> {
     const enabled = await this.#table.listEnabled(portal)
     const others = enabled.filter(({ id }) => id !== provider.id)
-    return [...others, provider].map(({ id, slug, displayName }) => {
-      const sameProvider = id === provider.id
-      const account = sameProvider ? 'other' : undefined
-      const query = { account, returnTo, proving: '1' }
-      return { displayName, sameProvider, href: this.#core.urls.path(`/login/${slug}`, query) }
+    res.status(error?.status ?? 200)
+    await this.#pages.show(req, res, view, {
+      email,
+      typed: typed.slice(0, 254),
+      again,
+      minutes: codeMinutes,
+      error: { sentence, entry: error?.status === 422 ? sentence : undefined },
+      account: accountLabel(pending),
+      provider: { displayName: provider.displayName },
+      action: urls.path('/register/verify'),
+      sendAction: urls.path('/register/code'),
+      addressHref: urls.path('/register', { address: 'other' }),
+      cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
+      // The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet.
+      otherWays: [...others, provider].map(({ id, slug, displayName }) => {
+        const sameProvider = id === provider.id
+        const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
+        return { displayName, sameProvider, href: urls.path(`/login/${slug}`, query) }
+      }),
     })
   }
 }

@@ -1,19 +1,17 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
+import { type Request, type Response, Router } from 'express'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/verification-code-mail.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import {
   type PendingRegistration,
+  type RegistrationStep,
   registrationEmail,
   type VerificationCode,
 } from '../sign-in/pending-registration.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
 import { codeMinutes, provableEmail, readCode } from './email-verification.ts'
-import type { EmailVerificationStep, FormError } from './email-verification-pages.ts'
-import type { EmailVerification, Registrations } from './registrations.ts'
+import type { FormError } from './email-verification-pages.ts'
+import type { EmailVerification, RegistrationRouteModules } from './registrations.ts'
 
 /**
  * `POST /register/code` sends a code, `POST /register/verify` checks it. Only a post from our own page sends a mail, so that an
@@ -22,42 +20,26 @@ import type { EmailVerification, Registrations } from './registrations.ts'
 // Long: one small handler for each route.
 export function emailVerificationRoutes(
   core: Core,
-  modules: {
-    emailVerification: EmailVerification
-    events: EventLog
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    registration: Registrations
-    signIn: SignIn
-  },
+  modules: RegistrationRouteModules & { emailVerification: EmailVerification },
 ): Router {
   const { urls } = core
   const { emailVerification, events, pages, posted, registration, signIn } = modules
   const { pendingRegistrations } = signIn
 
-  type Succeeded = 'email-code-sent' | 'email-verified'
-  const recordSuccess = (kind: Succeeded, req: Request, { portal, provider }: PendingRegistration) =>
-    events.record({ kind, portal, provider, clientAddress: req.ip })
-  const recordFailure = (reason: string, req: Request, { portal, provider }: PendingRegistration) =>
-    events.record({
-      kind: 'email-code-failed',
-      portal,
-      provider,
-      clientAddress: req.ip,
-      detail: { reason },
-    })
+  async function record(req: Request, { portal, provider }: PendingRegistration, outcome: Outcome) {
+    await events.record({ ...outcome, portal, provider, clientAddress: req.ip })
+  }
 
   function toNextStep(res: Response, parameters?: Record<string, string>): void {
     res.redirect(303, urls.path('/register', parameters))
   }
 
-  async function send(req: Request, res: Response, step: EmailVerificationStep): Promise<void> {
+  async function send(req: Request, res: Response, step: RegistrationStep): Promise<void> {
     const { pending } = step
     if (registrationEmail(pending) !== undefined) return toNextStep(res)
     const typed = readField(req, 'email')
     const showError = (error: FormError) =>
-      emailVerification.pages.showAddress(req, res, step, { typed, error })
+      emailVerification.pages.show(req, res, step, { view: 'address', typed, error })
     const email = provableEmail(typed)
     if (email === undefined) return await showError({ sentence: 'emailInvalid', status: 422 })
     const sent = await sendCode(req, step, email)
@@ -66,7 +48,8 @@ export function emailVerificationRoutes(
       const error: FormError = { sentence: 'tooMany', status: 429 }
       // The last code stays valid, so its page shows.
       if (!pending.sent) return await showError(error)
-      return await emailVerification.pages.showCode(req, res, step, { email: pending.sent.email, error })
+      const { email } = pending.sent
+      return await emailVerification.pages.show(req, res, step, { view: 'verify', email, error })
     }
     await pendingRegistrations.save(res, { ...pending, sent })
     toNextStep(res, pending.sent && { sent: 'again' })
@@ -74,7 +57,7 @@ export function emailVerificationRoutes(
 
   async function sendCode(
     req: Request,
-    { pending, provider }: EmailVerificationStep,
+    { pending, provider }: RegistrationStep,
     email: string,
   ): Promise<VerificationCode | 'too-many' | 'mail-failed'> {
     const deliver = async (code: string) => {
@@ -82,35 +65,38 @@ export function emailVerificationRoutes(
       await sendCodeMail(emailVerification.mail, pages.locale(req), mail)
     }
     try {
-      const sent = await emailVerification.codes.send(contextOf(pending), email, deliver)
-      await (sent ? recordSuccess('email-code-sent', req, pending) : recordFailure('too-many', req, pending))
+      const sent = await emailVerification.codes.send(pending, email, deliver)
+      await record(req, pending, sent ? { kind: 'email-code-sent' } : failure('too-many'))
       return sent ?? 'too-many'
     } catch (error) {
       if (!(error instanceof MailError)) throw error
       const entry = { portal: pending.portal, provider: provider.slug, cause: error.message }
       core.logger.error(entry, 'no code was sent')
-      await recordFailure('mail-failed', req, pending)
+      await record(req, pending, failure('mail-failed'))
       return 'mail-failed'
     }
   }
 
-  async function verify(req: Request, res: Response, step: EmailVerificationStep): Promise<void> {
+  async function verify(req: Request, res: Response, step: RegistrationStep): Promise<void> {
     const { pending } = step
     const { sent } = pending
     if (!sent) return toNextStep(res)
     const typed = readField(req, 'code')
-    const showError = (error: Omit<FormError, 'status'>) => {
-      const input = { email: sent.email, typed, error: { ...error, status: 422 } as const }
-      return emailVerification.pages.showCode(req, res, step, input)
-    }
+    const showError = (error: Omit<FormError, 'status'>) =>
+      emailVerification.pages.show(req, res, step, {
+        view: 'verify',
+        email: sent.email,
+        typed,
+        error: { ...error, status: 422 },
+      })
     const code = readCode(typed)
     if (code === undefined) return await showError({ sentence: 'codeMalformed' })
-    const verdict = await emailVerification.codes.verify(contextOf(pending), sent, code)
+    const verdict = await emailVerification.codes.verify(pending, sent, code)
     if (verdict.result === 'proven') {
-      await recordSuccess('email-verified', req, pending)
+      await record(req, pending, { kind: 'email-verified' })
       return await applyDecision(req, res, step, sent.email)
     }
-    await recordFailure(verdict.result, req, pending)
+    await record(req, pending, failure(verdict.result))
     const left = verdict.result === 'wrong' ? verdict.left : 0
     await showError(left > 0 ? { sentence: 'codeWrong', left } : { sentence: 'codeOver' })
   }
@@ -119,7 +105,7 @@ export function emailVerificationRoutes(
   async function applyDecision(
     req: Request,
     res: Response,
-    { pending, provider }: EmailVerificationStep,
+    { pending, provider }: RegistrationStep,
     provenEmail: string,
   ): Promise<void> {
     const { identity, portal, returnTo } = pending
@@ -146,21 +132,17 @@ export function emailVerificationRoutes(
   }
 
   const router = Router()
-  router.post(
-    '/register/code',
-    ...posted,
-    registration.step((req, res, pending, provider) => send(req, res, { pending, provider })),
-  )
-  router.post(
-    '/register/verify',
-    ...posted,
-    registration.step((req, res, pending, provider) => verify(req, res, { pending, provider })),
-  )
+  router.post('/register/code', ...posted, registration.step(send))
+  router.post('/register/verify', ...posted, registration.step(verify))
   return router
 }
 
-function contextOf({ id, portal, identity }: PendingRegistration) {
-  return { registration: id, portal, identity }
+type Outcome =
+  | { kind: 'email-code-sent' | 'email-verified' }
+  | { kind: 'email-code-failed'; detail: { reason: string } }
+
+function failure(reason: string): Outcome {
+  return { kind: 'email-code-failed', detail: { reason } }
 }
 
 function readField(req: Request, field: string): string {

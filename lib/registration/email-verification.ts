@@ -2,18 +2,11 @@ import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Knex } from 'knex'
 import { randomCode, unambiguousCharacters } from '../shared/random-code.ts'
 import { deriveKey } from '../shared/seal.ts'
-import type { VerificationCode } from '../sign-in/pending-registration.ts'
+import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import type { Subject } from '../users/identities-table.ts'
 
-/** A code is valid only in the context that it was sent for. */
-export interface VerificationContext {
-  portal: string
-  /** id of the pending registration */
-  registration: string
-  /** the identity whose user proves an address */
-  identity: Subject
-}
+/** A code is valid only for the pending registration that it was sent for. */
+type VerificationContext = Pick<PendingRegistration, 'id' | 'portal' | 'identity'>
 
 /** A code expires after this many minutes. */
 export const codeMinutes = 10
@@ -33,12 +26,12 @@ const codeLength = 8
  * hash is keyed (HMAC-SHA-256), because a plain hash of 40 bits in a stolen table could be searched in seconds.
  */
 export class EmailVerifications {
-  readonly #table: EmailVerificationsTable
+  readonly #knex: Knex
   readonly #keys: Uint8Array[]
 
   /** @param secrets at least one, newest first: it writes, all read */
-  constructor(providersTable: EmailVerificationsTable, secrets: readonly string[]) {
-    this.#table = providersTable
+  constructor(knex: Knex, secrets: readonly string[]) {
+    this.#knex = knex
     this.#keys = secrets.map((secret) => deriveKey(secret, 'address-proof'))
   }
 
@@ -49,60 +42,80 @@ export class EmailVerifications {
    * @throws what `deliver` throws; the mail still counts, because it may arrive
    */
   async send(
-    context: VerificationContext,
+    pending: VerificationContext,
     email: string,
     deliver: (code: string) => Promise<void>,
   ): Promise<VerificationCode | undefined> {
     const sent: VerificationCode = { id: randomUUID(), email }
     const code = randomCode(codeLength)
     const now = Date.now()
-    const { portal, registration, identity } = context
+    const { id: registration, portal, identity } = pending
     const addressMacs = this.#macs('address', portal, mailboxOf(email))
     const identityMacs = this.#macs('identity', portal, identity.issuer, identity.subject)
-    const row: EmailVerificationRow = {
+    const row = {
       id: sent.id,
       portal,
       registration,
-      addressMac: addressMacs[0] as string,
-      identityMac: identityMacs[0] as string,
-      codeMac: this.#codeMacs(context, sent, code)[0] as string,
-      sentAt: now,
-      expiresAt: now + codeMinutes * 60_000,
+      email_mac: addressMacs[0],
+      identity_mac: identityMacs[0],
+      code_mac: this.#codeMacs(pending, sent, code)[0],
+      attempts: 0,
+      sent_at: isoAt(now),
+      expires_at: isoAt(now + codeMinutes * 60_000),
     }
-    await this.#table.insert(row)
+    await this.#rows().insert(row)
     // Counted after the insert, so that concurrent requests see each other.
-    const since = now - countingPeriodMs
+    const recent = this.#rows().where('sent_at', '>=', isoAt(now - countingPeriodMs))
     const tooMany =
-      (await this.#table.count({ registration }, since)) > maxCodes ||
-      (await this.#table.count({ addressMacs }, since)) > maxMailsToAddress ||
-      (await this.#table.count({ identityMacs }, since)) > maxMailsForIdentity
+      (await count(recent.clone().where({ registration }))) > maxCodes ||
+      (await count(recent.clone().whereIn('email_mac', addressMacs))) > maxMailsToAddress ||
+      (await count(recent.clone().whereIn('identity_mac', identityMacs))) > maxMailsForIdentity
     if (tooMany) {
-      await this.#table.remove(sent.id)
+      await this.#rows().where({ id: row.id }).delete()
       return undefined
     }
-    await this.#table.invalidatePrevious(row)
+    await this.#invalidatePrevious(row)
     await deliver(`${code.slice(0, codeLength / 2)}-${code.slice(codeLength / 2)}`)
     return sent
   }
 
   /** @returns `over` if the code is not valid any more: used, replaced, expired, or too many attempts */
   async verify(
-    context: VerificationContext,
+    pending: VerificationContext,
     sent: VerificationCode,
     code: string,
   ): Promise<{ result: 'proven' | 'over' } | { result: 'wrong'; left: number }> {
-    const limits = { maxAttempts, now: Date.now() }
-    const attempt = await this.#table.countAttempt(sent.id, context.registration, limits)
-    if (!attempt) return { result: 'over' }
-    if (!this.#codeMacs(context, sent, code).some((mac) => isSame(mac, attempt.codeMac)))
-      return { result: 'wrong', left: maxAttempts - attempt.attempts }
-    // Only one of two concurrent requests consumes the code.
-    return { result: (await this.#table.consume(sent.id, attempt.codeMac)) ? 'proven' : 'over' }
+    const { id } = sent
+    // One statement, so that concurrent guesses on several instances get no extra attempt.
+    const [row]: { code_mac: string; attempts: number }[] = await this.#rows()
+      .where({ id, registration: pending.id })
+      .whereNotNull('code_mac')
+      .where('attempts', '<', maxAttempts)
+      .where('expires_at', '>', isoAt(Date.now()))
+      .update({ attempts: this.#knex.raw('attempts + 1') })
+      .returning(['code_mac', 'attempts'])
+    if (!row) return { result: 'over' }
+    const { code_mac, attempts } = row
+    if (!this.#codeMacs(pending, sent, code).some((mac) => isSame(mac, code_mac)))
+      return { result: 'wrong', left: maxAttempts - attempts }
+    // Only one of two concurrent requests uses the code. The row stays, because the mail still counts for its address.
+    const used = await this.#rows().where({ id, code_mac }).update({ code_mac: null })
+    return { result: used === 1 ? 'proven' : 'over' }
+  }
+
+  /** Makes the codes of all earlier rows of the registration unusable. */
+  async #invalidatePrevious(row: { id: string; registration: string; sent_at: string }): Promise<void> {
+    const { id, registration, sent_at } = row
+    // A total order, so that exactly one of two concurrent codes stays valid.
+    await this.#rows()
+      .where({ registration })
+      .whereRaw('(sent_at < ? or (sent_at = ? and id < ?))', [sent_at, sent_at, id])
+      .update({ code_mac: null })
   }
 
   /** Over everything that a code belongs to: a code for one address, portal or registration is invalid for another. */
-  #codeMacs({ portal, registration }: VerificationContext, { id, email }: VerificationCode, code: string) {
-    return this.#macs('code', id, registration, portal, email, code)
+  #codeMacs(pending: VerificationContext, { id, email }: VerificationCode, code: string): string[] {
+    return this.#macs('code', id, pending.id, pending.portal, email, code)
   }
 
   #macs(...parts: string[]): string[] {
@@ -110,6 +123,16 @@ export class EmailVerifications {
       createHmac('sha256', key).update(JSON.stringify(parts)).digest('base64url'),
     )
   }
+
+  /** A row reveals neither the code nor the address. */
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_email_verifications')
+  }
+}
+
+async function count(rows: Knex.QueryBuilder): Promise<number> {
+  const row = await rows.count({ rows: '*' }).first()
+  return Number(row?.rows)
 }
 
 /**
@@ -150,99 +173,6 @@ export function provableEmail(text: unknown): string | undefined {
   const email = normaliseEmail(text)
   if (email === undefined || /=\?|[%!]/.test(email) || email.normalize('NFKC') !== email) return undefined
   return email
-}
-
-/** A code that was sent. The row reveals neither the code nor the address. Times are milliseconds since 1970. */
-export interface EmailVerificationRow {
-  id: string
-  portal: string
-  /** id of the pending registration */
-  registration: string
-  addressMac: string
-  /** of the identity that the address is verified for */
-  identityMac: string
-  codeMac: string
-  sentAt: number
-  expiresAt: number
-}
-
-export class EmailVerificationsTable {
-  readonly #knex: Knex
-
-  constructor(knex: Knex) {
-    this.#knex = knex
-  }
-
-  async insert(verification: EmailVerificationRow): Promise<void> {
-    const { id, portal, registration, addressMac, identityMac, codeMac, sentAt, expiresAt } = verification
-    await this.#rows().insert({
-      id,
-      portal,
-      registration,
-      email_mac: addressMac,
-      identity_mac: identityMac,
-      code_mac: codeMac,
-      attempts: 0,
-      sent_at: isoAt(sentAt),
-      expires_at: isoAt(expiresAt),
-    })
-  }
-
-  /** How many codes were sent since then for a registration, to an address, or for an identity (under any of the keys). */
-  async count(
-    of: { registration: string } | { addressMacs: readonly string[] } | { identityMacs: readonly string[] },
-    since: number,
-  ): Promise<number> {
-    const query = this.#rows().where('sent_at', '>=', isoAt(since))
-    if ('registration' in of) query.where(of)
-    else if ('addressMacs' in of) query.whereIn('email_mac', [...of.addressMacs])
-    else query.whereIn('identity_mac', [...of.identityMacs])
-    const row = await query.count({ rows: '*' }).first()
-    return Number(row?.rows)
-  }
-
-  /** Makes the codes of all earlier rows of the registration unusable. */
-  async invalidatePrevious({ id, registration, sentAt }: EmailVerificationRow): Promise<void> {
-    // A total order, so that exactly one of two concurrent codes stays valid.
-    const at = isoAt(sentAt)
-    await this.#rows()
-      .where({ registration })
-      .where((earlier) =>
-        earlier.where('sent_at', '<', at).orWhere((same) => same.where('sent_at', at).where('id', '<', id)),
-      )
-      .update({ code_mac: null })
-  }
-
-  /** @returns the MAC of the code and the number of attempts including this one; `undefined` if the code is not valid any more */
-  async countAttempt(
-    id: string,
-    registration: string,
-    { maxAttempts, now }: { maxAttempts: number; now: number },
-  ): Promise<{ codeMac: string; attempts: number } | undefined> {
-    // One statement, so that concurrent guesses on several instances get no extra attempt.
-    const [row]: { code_mac: string; attempts: number }[] = await this.#rows()
-      .where({ id, registration })
-      .whereNotNull('code_mac')
-      .where('attempts', '<', maxAttempts)
-      .where('expires_at', '>', isoAt(now))
-      .update({ attempts: this.#knex.raw('attempts + 1') })
-      .returning(['code_mac', 'attempts'])
-    return row && { codeMac: row.code_mac, attempts: row.attempts }
-  }
-
-  /** @returns whether this call was the one that used the code */
-  async consume(id: string, codeMac: string): Promise<boolean> {
-    // Not deleted, because the mail still counts for its address.
-    return (await this.#rows().where({ id, code_mac: codeMac }).update({ code_mac: null })) === 1
-  }
-
-  async remove(id: string): Promise<void> {
-    await this.#rows().where({ id }).delete()
-  }
-
-  #rows(): Knex.QueryBuilder {
-    return this.#knex('sso_email_verifications')
-  }
 }
 
 function isoAt(milliseconds: number): string {

@@ -1,27 +1,14 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { Provider } from '../providers/provider.ts'
+import { type Request, type Response, Router } from 'express'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
-import { type PendingRegistration, registrationEmail } from '../sign-in/pending-registration.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
+import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
 import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
 import { checkForm, type FormErrors, type FormInput, readForm } from './registration-form.ts'
-import type { Registrations } from './registrations.ts'
+import type { RegistrationRouteModules } from './registrations.ts'
 
 /** `GET|POST /register`: the next step; last the form, for a trusted address that the portal does not know. */
 // Long: one small handler for each route.
-export function registrationRoutes(
-  core: Core,
-  modules: {
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    registration: Registrations
-    signIn: SignIn
-    users: UserDirectory
-  },
-): Router {
+export function registrationRoutes(core: Core, modules: RegistrationRouteModules): Router {
   const { urls } = core
   const { pages, posted, registration, signIn, users } = modules
   const { form } = registration
@@ -29,7 +16,7 @@ export function registrationRoutes(
   async function showForm(
     req: Request,
     res: Response,
-    { pending, provider }: { pending: PendingRegistration; provider: Provider },
+    { pending, provider }: RegistrationStep,
     { input, errors }: { input: FormInput; errors: FormErrors },
   ): Promise<void> {
     const errorCount = Object.keys(errors).length
@@ -61,30 +48,23 @@ export function registrationRoutes(
     await pages.show(req, res, 'registration', locals)
   }
 
-  async function showNextStep(
-    req: Request,
-    res: Response,
-    pending: PendingRegistration,
-    provider: Provider,
-  ): Promise<void> {
-    const { identity, sent } = pending
-    const step = { pending, provider }
-    if (registrationEmail(pending) !== undefined)
+  async function showNextStep(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { identity, sent } = step.pending
+    if (registrationEmail(step.pending) !== undefined)
       return await showForm(req, res, step, { input: readForm({ name: identity.name }, form), errors: {} })
     const verification = registration.emailVerification?.pages
     if (!verification) throw new PortalSsoError('email_unverified', 'no provider vouches for the address')
     if (sent && req.query.address !== 'other') {
       const again = req.query.sent === 'again'
-      return await verification.showCode(req, res, step, { email: sent.email, again })
+      return await verification.show(req, res, step, { view: 'verify', email: sent.email, again })
     }
-    await verification.showAddress(req, res, step, { typed: sent?.email ?? identity.email ?? '' })
+    await verification.show(req, res, step, { view: 'address', typed: sent?.email ?? identity.email })
   }
 
   async function register(
     req: Request,
     res: Response,
-    pending: PendingRegistration,
-    provider: Provider,
+    { pending, provider }: RegistrationStep,
   ): Promise<void> {
     const { identity, portal, provenEmail, returnTo } = pending
     const { decision, staleUserId } = await signIn.resolver.resolve(identity, portal, provenEmail)

@@ -1,24 +1,36 @@
 import type { Request, RequestHandler, Response } from 'express'
+import type { EventLog } from '../events/event-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { PendingRegistration } from '../sign-in/pending-registration.ts'
+import type { PendingRegistration, RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
+import type { User, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
-import { EmailVerifications, EmailVerificationsTable } from './email-verification.ts'
+import { EmailVerifications } from './email-verification.ts'
 import { EmailVerificationPages } from './email-verification-pages.ts'
 import type { RegistrationFormOptions } from './registration-form.ts'
 
-type Step = (req: Request, res: Response, pending: PendingRegistration, provider: Provider) => Promise<void>
+type StepHandler = (req: Request, res: Response, step: RegistrationStep) => Promise<void>
 
 /** The modules that send and check codes. */
 export interface EmailVerification {
   readonly codes: EmailVerifications
   readonly pages: EmailVerificationPages
   readonly mail: Mail
+}
+
+export interface RegistrationRouteModules {
+  readonly events: EventLog
+  readonly pages: Pages
+  /** parses posts, after refusing those from other sites */
+  readonly posted: RequestHandler[]
+  readonly registration: Registrations
+  readonly signIn: SignIn
+  readonly users: UserDirectory
 }
 
 /** The steps of a user who is new, or has to prove an address first. Their identity waits in a sealed cookie. */
@@ -46,7 +58,7 @@ export class Registrations {
     this.#modules = modules
     this.form = form
     this.emailVerification = mail && {
-      codes: new EmailVerifications(new EmailVerificationsTable(core.knex), secrets),
+      codes: new EmailVerifications(core.knex, secrets),
       pages: new EmailVerificationPages(core, pages, providersTable),
       mail,
     }
@@ -57,7 +69,7 @@ export class Registrations {
    *
    * @param belongsTo accepts the signed-in users who may take the step; default: none
    */
-  step(act: Step, belongsTo?: (user: Express.User, pending: PendingRegistration) => boolean): RequestHandler {
+  step(act: StepHandler, belongsTo?: (user: User, pending: PendingRegistration) => boolean): RequestHandler {
     return asyncHandler(async (req, res) => {
       const { homePath, portalOf, urls } = this.#core
       const { pendingRegistrations, refusals } = this.#modules.signIn
@@ -67,7 +79,7 @@ export class Registrations {
       // Another attempt from here would be a sign-in, as another user.
       const backHref = requestedByUser && req.user ? urls.path('/account/security') : undefined
       try {
-        if (req.user && !(pending && belongsTo?.(req.user, pending))) {
+        if (req.user && !(pending && belongsTo?.(req.user as User, pending))) {
           // It may be another user's.
           pendingRegistrations.clear(res)
           return res.redirect(303, homePath)
@@ -75,7 +87,7 @@ export class Registrations {
         // A request of a user who has signed out since must not become the next user's registration.
         if (!pending || (pending.requestedByUser && !belongsTo))
           throw new PortalSsoError('registration_expired', 'this browser has no pending registration')
-        await act(req, res, pending, await this.#unchangedProvider(pending))
+        await act(req, res, { pending, provider: await this.#unchangedProvider(pending) })
       } catch (error) {
         const provider = slug === undefined ? undefined : { slug }
         await refusals.refuse(req, res, error, { portal, provider, returnTo, backHref })

@@ -1,51 +1,40 @@
-import type { Request, Response } from 'express'
+import type { CookieOptions, Request, Response } from 'express'
 import type { Core } from '../web/core.ts'
 import { cookieName, cookiesOf } from '../web/sealed-cookie.ts'
 
 const hintTtlMs = 365 * 24 * 3_600_000
 
-/** The provider that this browser used last. It only marks a row of the picker, so it needs no seal. */
-export class LastProvider {
-  readonly #name: string
-  readonly #secure: boolean
-
-  constructor({ secure }: Pick<Core, 'secure'>) {
-    this.#name = cookieName('sso-last-provider', secure)
-    this.#secure = secure
-  }
-
-  get(req: Request): string | undefined {
-    return cookiesOf(req)[this.#name]
-  }
-
-  set(res: Response, slug: string): void {
-    const attributes = { httpOnly: true, secure: this.#secure, sameSite: 'lax', path: '/' } as const
-    res.cookie(this.#name, slug, { ...attributes, maxAge: hintTtlMs })
-  }
-}
-
 /**
- * Set after a sign-out until the next sign-in. On a shared machine the provider would sign the last user straight back in, so
- * the next request asks for the account. A forged cookie only causes that question, so it needs no seal.
+ * Two cookies without a seal, because forging them gains nothing: the provider that this browser used last, which marks a row of
+ * the picker, and whether its user signed out. Then the next sign-in asks for the account, which matters on a shared machine.
  */
-export class SignedOutMarker {
-  readonly #name: string
-  readonly #attributes: { httpOnly: true; secure: boolean; sameSite: 'lax'; path: '/' }
+export class BrowserHints {
+  readonly #lastProvider: string
+  readonly #signedOut: string
+  readonly #attributes: CookieOptions
 
   constructor({ secure }: Pick<Core, 'secure'>) {
-    this.#name = cookieName('sso-signed-out', secure)
+    this.#lastProvider = cookieName('sso-last-provider', secure)
+    this.#signedOut = cookieName('sso-signed-out', secure)
     this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
   }
 
-  set(res: Response): void {
-    res.cookie(this.#name, '1', { ...this.#attributes, maxAge: hintTtlMs })
+  /** @returns the slug of the provider that this browser used last */
+  lastProvider(req: Request): string | undefined {
+    return cookiesOf(req)[this.#lastProvider]
   }
 
-  isSet(req: Request): boolean {
-    return cookiesOf(req)[this.#name] !== undefined
+  /** True after a sign-out, until the next sign-in: the provider would sign the last user straight back in. */
+  isSignedOut(req: Request): boolean {
+    return cookiesOf(req)[this.#signedOut] !== undefined
   }
 
-  clear(req: Request, res: Response): void {
-    if (this.isSet(req)) res.clearCookie(this.#name, this.#attributes)
+  recordSignOut(res: Response): void {
+    res.cookie(this.#signedOut, '1', { ...this.#attributes, maxAge: hintTtlMs })
+  }
+
+  recordSignIn(req: Request, res: Response, slug: string): void {
+    res.cookie(this.#lastProvider, slug, { ...this.#attributes, maxAge: hintTtlMs })
+    if (this.isSignedOut(req)) res.clearCookie(this.#signedOut, this.#attributes)
   }
 }

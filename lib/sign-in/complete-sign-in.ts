@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express'
+import type { Knex } from 'knex'
 import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -9,36 +10,37 @@ import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Attempt } from './attempts.ts'
-import type { LastProvider, SignedOutMarker } from './browser-hints.ts'
-import type { SessionConfirmation } from './confirm-session.ts'
+import type { BrowserHints } from './browser-hints.ts'
+import type { IdentityResolver } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
-import type { IdentityResolver } from './resolve-identity.ts'
 
-/** A user who signs in with an identity. */
-export interface SignInResult {
+interface NewLink {
   provider: Provider
   identity: Identity
   user: User
   /** how the identity and the user were matched */
-  outcome: 'known' | 'relinked' | 'linked' | 'registered'
+  outcome: 'relinked' | 'linked' | 'registered'
   /** a deleted user that the identity is still linked to */
-  staleUserId?: string | undefined
-  returnTo?: string | undefined
+  staleUserId: string | undefined
+}
+
+/** A user who signs in with an identity. */
+export interface SignInResult extends Omit<NewLink, 'outcome'> {
+  outcome: 'known' | NewLink['outcome']
+  returnTo: string | undefined
   /** the pending registration that this sign-in was started for */
   registrationId?: string | undefined
 }
 
 interface CompletionModules {
-  readonly confirmation: SessionConfirmation
+  readonly browserHints: BrowserHints
   readonly events: EventLog
   readonly identities: IdentitiesTable
-  readonly lastProvider: LastProvider
   readonly notifications: SignInMethodNotifications
   readonly pendingRegistrations: PendingRegistrations
   readonly resolver: IdentityResolver
   readonly sessions: Sessions
-  readonly signedOutMarker: SignedOutMarker
   readonly providersTable: ProvidersTable
   /** whether the portal can send codes */
   readonly canVerifyEmail: boolean
@@ -46,12 +48,14 @@ interface CompletionModules {
 
 /** Decides what happens with an identity, and does it. */
 export class SignInCompletion {
+  readonly #confirmation: SessionConfirmation
   readonly #core: Core
   readonly #modules: CompletionModules
 
   constructor(core: Core, modules: CompletionModules) {
     this.#core = core
     this.#modules = modules
+    this.#confirmation = new SessionConfirmation(core.knex, modules)
   }
 
   /** For an identity that a provider has just vouched for. */
@@ -88,62 +92,52 @@ export class SignInCompletion {
 
   /** Links the identity if necessary, starts the session and redirects. */
   async completeSignIn(req: Request, res: Response, result: SignInResult): Promise<void> {
-    const { confirmation, events, lastProvider, pendingRegistrations, sessions, signedOutMarker } =
-      this.#modules
+    const { browserHints, events, pendingRegistrations, sessions } = this.#modules
     const { provider, identity, user, outcome, returnTo, registrationId } = result
     const { portal, slug } = provider
     const userId = String(user.id)
-    if (outcome !== 'known') await this.#link(req, result)
-    const offer = await pendingRegistrations.offerAccountLink(req, res, { portal, user, registrationId })
+    if (outcome !== 'known') await this.link(req, { ...result, outcome })
+    const offer =
+      registrationId === undefined
+        ? undefined
+        : await pendingRegistrations.offerAccountLink(req, res, { portal, userId, registrationId })
     if (offer === undefined) pendingRegistrations.clear(res)
     // A directory may create users who wait for an approval.
     if (!isActive(user)) throw new PortalSsoError('user_inactive', 'the user is not active (yet)')
 
     await sessions.start(req, { user, provider, ...identity })
     // Written first, confirmed afterwards: a logout token or a change of the provider at the same time must win.
-    await confirmation.confirmOrEnd(req, { provider, identity, userId, relinked: outcome === 'relinked' })
+    await this.#confirmation.confirmOrEnd(req, {
+      provider,
+      identity,
+      userId,
+      relinked: outcome === 'relinked',
+    })
     await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
-    lastProvider.set(res, slug)
-    signedOutMarker.clear(req, res)
+    browserHints.recordSignIn(req, res, slug)
     res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
   }
 
   /**
-   * Links an identity to the user who proved to own it.
+   * Links an identity to the user who proved to own it. Does nothing if it is linked to that user, as after a double click.
    *
-   * @returns false if it was linked to that user before, as after a double click: then nobody needs to be notified
    * @throws PortalSsoError if a concurrent request linked it to another user: the first one wins
    */
-  async linkIdentity({
-    provider,
-    identity,
-    user,
-    outcome,
-    staleUserId,
-  }: Pick<SignInResult, 'provider' | 'identity' | 'user' | 'outcome' | 'staleUserId'>): Promise<boolean> {
-    const { id: providerId, portal } = provider
+  async link(req: Request, result: NewLink): Promise<void> {
+    const { events, identities, notifications } = this.#modules
+    const { provider, identity, user, outcome, staleUserId } = result
+    const { id: providerId, portal, slug } = provider
     const { issuer, subject, email, entra } = identity
     // A directory without types may use numbers as ids, which a database may store as another text (SQLite: `7.0`).
     const userId = String(user.id)
     const relinked = outcome === 'relinked'
     const link = { portal, userId, providerId, issuer, subject, email, entra, relinked }
-    const { userId: linkedTo, made } = await this.#modules.identities.link(link, staleUserId)
+    const { userId: linkedTo, made } = await identities.link(link, staleUserId)
     if (linkedTo !== userId)
       throw new PortalSsoError('attempt_expired', 'a concurrent request linked the identity to another user')
-    return made
-  }
-
-  async #link(req: Request, result: SignInResult): Promise<void> {
-    const { events, notifications } = this.#modules
-    const { provider, user, outcome } = result
-    if (outcome === 'known' || !(await this.linkIdentity(result))) return
-    await events.record({
-      kind: outcome === 'relinked' ? 'identity-relinked' : outcome,
-      portal: provider.portal,
-      userId: String(user.id),
-      provider: provider.slug,
-      clientAddress: req.ip,
-    })
+    if (!made) return
+    const kind = relinked ? 'identity-relinked' : outcome
+    await events.record({ kind, portal, userId, provider: slug, clientAddress: req.ip })
     if (outcome === 'linked') notifications.notify(req, { user, provider, change: 'linked' })
   }
 
@@ -151,5 +145,95 @@ export class SignInCompletion {
     const current = await this.#modules.providersTable.find(portal, slug)
     if (!current?.enabled || current.id !== id || current.version !== version)
       throw new PortalSsoError('provider_changed', 'the provider was changed while it was answering')
+  }
+}
+
+export interface StartedSession {
+  provider: Provider
+  identity: Identity
+  userId: string
+  /** linked a moment ago because another link has the same Entra account */
+  relinked: boolean
+}
+
+type ConfirmationModules = Pick<CompletionModules, 'identities' | 'sessions' | 'providersTable'>
+
+/**
+ * Ends a session that has just started if its provider, its link or its session at the provider ended in the meantime. The
+ * session's row exists by now, so anything that happens later finds it.
+ */
+export class SessionConfirmation {
+  readonly #knex: Knex
+  readonly #modules: ConfirmationModules
+
+  constructor(knex: Knex, modules: ConfirmationModules) {
+    this.#knex = knex
+    this.#modules = modules
+  }
+
+  async confirmOrEnd(req: Request, session: StartedSession): Promise<void> {
+    try {
+      // Too old for the stored logout notices: the provider may have ended its session.
+      const isConfirmed =
+        this.#modules.sessions.logoutTokens.covers(session.identity) && (await this.#confirm(session))
+      if (!isConfirmed) throw await this.#findReason(session)
+    } catch (error) {
+      await this.#modules.sessions.end(req)
+      throw error
+    }
+  }
+
+  /** Checks all conditions in one statement, and records the use of the link. */
+  async #confirm(session: StartedSession): Promise<boolean> {
+    const { provider, identity, userId, relinked } = session
+    const { id, portal, slug, version } = provider
+    const { issuer, subject, entra } = identity
+    const now = new Date().toISOString()
+    // Both are set at once, and never replaced.
+    const account = entra && {
+      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
+      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
+    }
+    const enabledRow = this.#knex('sso_providers')
+      .select('id')
+      .where({ id, portal, slug, version, enabled: true })
+      .whereNull('removed_at')
+      .whereRaw('(retire_at is null or retire_at > ?)', [now])
+    const link = this.#knex('sso_identities')
+      .where({ portal, issuer, subject, user_id: userId })
+      .whereExists(enabledRow)
+      .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
+    if (relinked) link.whereExists(this.#earlierLinks(session))
+    return (await link.update({ last_used_at: now, provider_id: id, ...account })) === 1
+  }
+
+  /** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
+  #earlierLinks({ provider: { portal }, identity, userId }: StartedSession): Knex.QueryBuilder {
+    const { issuer, subject, entra } = identity
+    return this.#knex('sso_identities as earlier')
+      .select('earlier.id')
+      .where({ 'earlier.portal': portal, 'earlier.issuer': issuer, 'earlier.user_id': userId })
+      .where({ 'earlier.tenant_id': entra?.tenantId ?? '', 'earlier.object_id': entra?.objectId ?? '' })
+      .whereNot('earlier.subject', subject)
+  }
+
+  async #findReason(session: StartedSession): Promise<PortalSsoError> {
+    const { provider, identity, userId, relinked } = session
+    const { identities, providersTable } = this.#modules
+    const { portal, slug, id, version } = provider
+    const current = await providersTable.find(portal, slug)
+    const isUnchanged = current?.id === id && current.version === version
+    const isLinked =
+      (await identities.findUserId(portal, identity)) === userId &&
+      (!relinked || (await this.#earlierLinks(session).first()) !== undefined)
+    // The account is removed, or relinking undone, before its links are deleted. A link created after that removes itself here.
+    if (relinked && !(isUnchanged && isLinked)) await identities.unlinkRelinked(portal, identity)
+    if (!isUnchanged || !current.enabled)
+      return new PortalSsoError('provider_changed', 'the provider was changed during the sign-in')
+    if (!isLinked) return new PortalSsoError('provider_changed', 'the link was deleted during the sign-in')
+    return new PortalSsoError(
+      'signed_out_during_sign_in',
+      'the provider ended its session during the sign-in',
+    )
   }
 }

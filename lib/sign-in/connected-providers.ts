@@ -1,14 +1,169 @@
+import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
+import type { PassportStatic } from 'passport'
+import type { HttpClients } from '../oidc/http-client.ts'
+import type { Identity } from '../oidc/identity.ts'
+import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
+import { signingKeyOf } from '../providers/client-key.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { safeReturnTo } from '../web/return-to.ts'
-import { type ConnectionContext, ProviderConnection } from './provider-connection.ts'
+import type { PortalUrls } from '../web/urls.ts'
+import type { Attempts } from './attempts.ts'
+import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
 import type { Refusals } from './refuse.ts'
 
 /** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
 const maxConnections = 200
+/** Providers sometimes move an endpoint. */
+const metadataTtlMs = 3_600_000
+/** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
+const strategyGraceMs = 60_000
+
+/** The modules that the connections of all providers share. */
+export interface ConnectionContext {
+  readonly urls: PortalUrls
+  readonly attempts: Attempts
+  readonly providersTable: ProvidersTable
+  readonly outbound: HttpClients
+  readonly passport: InstanceType<PassportStatic['Passport']>
+  buildRouter(connection: ProviderConnection): Router
+}
+
+interface BuiltClient {
+  /** Passport gets strategies by name: given an instance, it would mix up concurrent requests. */
+  strategyName: string
+  building: Promise<ProviderClient>
+  expiresAt: number
+  referencedSecret: string | undefined
+}
+
+/** The router, the client and the Passport strategy of one version of a provider's row. */
+export class ProviderConnection {
+  readonly provider: Provider
+  readonly router: Router
+  readonly #name: string
+  readonly #context: ConnectionContext
+  #current: BuiltClient | undefined
+  #builds = 0
+  #dropped = false
+
+  constructor(provider: Provider, name: string, context: ConnectionContext) {
+    this.provider = provider
+    this.#name = name
+    this.#context = context
+    this.router = context.buildRouter(this)
+  }
+
+  /**
+   * Enough to sign out, which needs no client secret: it works while a referenced secret cannot be read. Concurrent callers
+   * share one build; a failed one is not kept.
+   *
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata
+   */
+  async client(): Promise<ProviderClient> {
+    const current = this.#current
+    const isFresh = current !== undefined && Date.now() < current.expiresAt
+    return await (isFresh ? current : this.#rebuild(undefined)).building
+  }
+
+  /**
+   * Starts an attempt in this browser.
+   *
+   * @returns the URL of the authorization request
+   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata, or its secret cannot be read
+   */
+  async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
+    const strategyName = await this.#readyStrategy()
+    return await new Promise((resolve, reject) => {
+      const step = { ...request, step: 'begin', onRedirectUrl: resolve } satisfies Begin
+      const run = this.#context.passport.authenticate(strategyName, step as object) as RequestHandler
+      run(req, res, reject)
+    })
+  }
+
+  /**
+   * Validates the authorization response and the tokens.
+   *
+   * @throws PortalSsoError if any check fails
+   */
+  async authenticate(req: Request, res: Response, received: Omit<Finish, 'step'>): Promise<Identity> {
+    const strategyName = await this.#readyStrategy()
+    return await new Promise((resolve, reject) => {
+      const step = { ...received, step: 'finish' } satisfies Finish
+      const done = (error: unknown, identity?: unknown) => {
+        if (error || !identity) reject(error ?? new PortalSsoError('response_invalid', 'the strategy failed'))
+        else resolve(identity as Identity)
+      }
+      const { passport } = this.#context
+      const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
+      run(req, res, reject)
+    })
+  }
+
+  /** Unregisters the strategy once no response can be in flight any more. */
+  drop(): void {
+    this.#dropped = true
+    if (this.#current) this.#unregisterLater(this.#current.strategyName)
+  }
+
+  /** A secret that the row only refers to is read at each use, so that a rotated or no longer allowed one applies at once. */
+  async #readyStrategy(): Promise<string> {
+    const reference = this.provider.clientSecretReference
+    const referencedSecret = reference === undefined ? undefined : await this.#readSecret(reference)
+    const current = this.#current
+    const isUsable =
+      current && Date.now() < current.expiresAt && current.referencedSecret === referencedSecret
+    const { building, strategyName } = isUsable ? current : this.#rebuild(referencedSecret)
+    await building
+    return strategyName
+  }
+
+  #rebuild(referencedSecret: string | undefined): BuiltClient {
+    if (this.#current) this.#unregisterLater(this.#current.strategyName)
+    const strategyName = `${this.#name}.${++this.#builds}`
+    const building = this.#build(strategyName, referencedSecret)
+    const current = { strategyName, building, expiresAt: Date.now() + metadataTtlMs, referencedSecret }
+    this.#current = current
+    building.catch(() => {
+      if (this.#current === current) this.#current = undefined
+    })
+    return current
+  }
+
+  #unregisterLater(strategyName: string): void {
+    setTimeout(() => this.#context.passport.unuse(strategyName), strategyGraceMs).unref()
+  }
+
+  async #readSecret(reference: string): Promise<string> {
+    try {
+      return await this.#context.providersTable.readSecretReference(reference)
+    } catch (cause) {
+      throw new PortalSsoError('provider_unavailable', 'the client secret cannot be read', { cause })
+    }
+  }
+
+  async #build(strategyName: string, referencedSecret: string | undefined): Promise<ProviderClient> {
+    const { provider } = this
+    const { attempts, outbound, passport, providersTable, urls } = this.#context
+    const isReferenced = provider.clientSecretReference !== undefined
+    const credentials = {
+      clientSecret: isReferenced ? referencedSecret : await providersTable.clientSecret(provider),
+      signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
+    }
+    const httpClient = outbound.clientFor(provider.id, provider)
+    const client = await createProviderClient(provider, credentials, httpClient).catch((cause: unknown) => {
+      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+    })
+    const callbackUrl = urls.callback(provider.slug, provider.portal)
+    passport.use(strategyName, new ProviderStrategy(provider, client, attempts, callbackUrl))
+    if (this.#dropped) this.#unregisterLater(strategyName)
+    return client
+  }
+}
 
 /** One router, client and Passport strategy per connected provider, generated from its row and dropped together. */
 export class ConnectedProviders {

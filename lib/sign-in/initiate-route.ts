@@ -1,4 +1,4 @@
-import { type Request, type RequestHandler, Router } from 'express'
+import { type RequestHandler, Router } from 'express'
 import { readLoginHint } from '../oidc/authorization-response.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -8,34 +8,29 @@ import { asyncHandler } from '../web/handler.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import type { SignIn } from './sign-in.ts'
 
+type Parameters = { [name in 'iss' | 'login_hint' | 'target_link_uri']?: unknown }
+
 /**
  * `GET|POST /login/initiate` (OpenID Connect Core 4): a tile on a provider's dashboard starts a sign-in. Any site may call it,
  * because it changes nothing: the attempt starts at the next page, in this browser.
  */
 export function initiateRoutes(
   core: Core,
-  {
-    form,
-    signIn,
-    providersTable,
-  }: {
-    /** parses a posted form */
-    form: RequestHandler
-    signIn: SignIn
-    providersTable: ProvidersTable
-  },
+  { form, signIn, providersTable }: { form: RequestHandler; signIn: SignIn; providersTable: ProvidersTable },
 ): Router {
   const { homePath, portalOf, urls } = core
 
   const initiate = asyncHandler(async (req, res) => {
     const portal = portalOf(req)
-    const { iss, login_hint, target_link_uri } = readParameters(req)
+    // Duplicate and nested parameters are not text. They are ignored.
+    const { iss, login_hint, target_link_uri }: Parameters =
+      (req.method === 'POST' ? req.body : req.query) ?? {}
     const returnTo = localPath(target_link_uri, urls.origin(portal))
     if (req.user) return res.redirect(303, returnTo ?? homePath)
-    const matching = (await providersTable.listEnabled(portal)).filter(
-      (provider) => iss !== undefined && (provider.issuer === iss || isIssuerOf(provider, iss)),
+    const enabled = await providersTable.listEnabled(portal)
+    const [provider, ...others] = enabled.filter(
+      (each) => typeof iss === 'string' && (each.issuer === iss || isIssuerOf(each, iss)),
     )
-    const [provider, ...others] = matching
     if (!provider) {
       const error = new PortalSsoError('provider_not_found', 'no enabled provider has the issuer `iss`')
       return await signIn.refusals.refuse(req, res, error, { portal, returnTo })
@@ -52,19 +47,9 @@ export function initiateRoutes(
   return router
 }
 
-type Parameters = { [name in 'iss' | 'login_hint' | 'target_link_uri']?: string }
-
-/** Ignores duplicate and nested parameters. */
-function readParameters(req: Request): Parameters {
-  const source = (req.method === 'POST' ? req.body : req.query) as Record<string, unknown> | undefined
-  return Object.fromEntries(
-    Object.entries(source ?? {}).filter(([, value]) => typeof value === 'string'),
-  ) as Parameters
-}
-
 /** "The RP MUST verify the value of target_link_uri to prevent being an open redirector" (Core 4). */
-function localPath(target: string | undefined, origin: string): string | undefined {
-  if (target === undefined || target.length > 4000 || !URL.canParse(target)) return undefined
+function localPath(target: unknown, origin: string): string | undefined {
+  if (typeof target !== 'string' || target.length > 4000 || !URL.canParse(target)) return undefined
   const url = new URL(target)
   return url.origin === origin ? safeReturnTo(url.pathname + url.search + url.hash) : undefined
 }

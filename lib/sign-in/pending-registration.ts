@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
@@ -34,6 +33,12 @@ export interface PendingRegistration {
   requestedByUser?: boolean | undefined
 }
 
+/** A pending registration, and the provider that vouched for its identity. */
+export interface RegistrationStep {
+  pending: PendingRegistration
+  provider: Provider
+}
+
 interface NewPendingRegistration {
   provider: Pick<Provider, 'id' | 'portal' | 'slug' | 'version'>
   identity: Identity
@@ -46,9 +51,6 @@ interface NewPendingRegistration {
 const stepSeconds = 1800
 // Sealing adds a third. See attempts.ts for the limit of all cookies together.
 const maxBytes = 2300
-// Dropped in this order if the value is too long. Without the hint a logout asks again, without the deep link the user
-// lands on the start page, and a missing name can be typed.
-const dispensable = ['logoutHint', 'returnTo', 'name'] as const
 
 /**
  * In a sealed cookie, not in a session: an attacker who planted a session id in this browser would find the registration in
@@ -68,14 +70,7 @@ export class PendingRegistrations {
   /** Replaces the registration that is pending in this browser, if any. */
   async begin(res: Response, { provider, ...registration }: NewPendingRegistration): Promise<void> {
     const { id: providerId, portal, slug, version } = provider
-    await this.save(res, {
-      ...registration,
-      id: randomUUID(),
-      portal,
-      provider: slug,
-      providerId,
-      version,
-    })
+    await this.save(res, { ...registration, id: randomUUID(), portal, provider: slug, providerId, version })
   }
 
   async save(res: Response, pending: PendingRegistration): Promise<void> {
@@ -105,37 +100,34 @@ export class PendingRegistrations {
    * Offers to link the pending registration to the user who signed in to prove their account. On a shared machine it may be
    * another user's: therefore an ordinary sign-in offers nothing, and this one asks before it links.
    *
-   * @param proved.registrationId the registration that the sign-in was started for
+   * @param proof.registrationId the registration that the sign-in was started for
    * @returns the page that asks; `undefined` if there is nothing to offer
    */
   async offerAccountLink(
     req: Request,
     res: Response,
-    proved: { portal: string; user: User; registrationId: string | undefined },
+    proof: { portal: string; userId: string; registrationId: string },
   ): Promise<string | undefined> {
-    const { portal, user, registrationId } = proved
-    if (registrationId === undefined) return undefined
+    const { portal, userId, registrationId } = proof
     const pending = await this.find(req, portal)
     // A registration from the account page belongs to the user who requested it.
     if (pending?.id !== registrationId || pending.requestedByUser) return undefined
-    await this.save(res, { ...pending, provedUserId: String(user.id) })
+    await this.save(res, { ...pending, provedUserId: userId })
     return this.#urls.path('/register/link')
   }
 }
 
+/**
+ * Drops what a registration can do without, as far as necessary: without the hint a logout asks again, without the deep link the
+ * user lands on the start page, and a missing name can be typed.
+ */
 function shorten(pending: PendingRegistration): PendingRegistration {
-  let shortened = pending
-  for (const part of dispensable) if (byteLength(shortened) > maxBytes) shortened = without(shortened, part)
-  return shortened
-}
-
-function byteLength(pending: PendingRegistration): number {
-  return Buffer.byteLength(JSON.stringify(pending))
-}
-
-function without(pending: PendingRegistration, part: (typeof dispensable)[number]): PendingRegistration {
-  if (part === 'returnTo') return { ...pending, returnTo: undefined }
-  return { ...pending, identity: { ...pending.identity, [part]: part === 'logoutHint' ? '' : undefined } }
+  const withoutHint = { ...pending, identity: { ...pending.identity, logoutHint: '' } }
+  const withoutLink = { ...withoutHint, returnTo: undefined }
+  const withoutName = { ...withoutLink, identity: { ...withoutHint.identity, name: undefined } }
+  for (const candidate of [pending, withoutHint, withoutLink])
+    if (Buffer.byteLength(JSON.stringify(candidate)) <= maxBytes) return candidate
+  return withoutName
 }
 
 /**

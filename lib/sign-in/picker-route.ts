@@ -27,7 +27,7 @@ export function pickerRoute(
     providersTable: ProvidersTable
   },
 ): RequestHandler {
-  const { lastProvider, pendingRegistrations, signedOutMarker } = signIn
+  const { browserHints, pendingRegistrations } = signIn
 
   return asyncHandler(async (req, res, next) => {
     // One query and no cache: a provider that was connected on any instance appears at the next request.
@@ -38,11 +38,11 @@ export function pickerRoute(
     if (req.user && !reauthentication) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') pendingRegistrations.clear(res)
 
-    const lastSlug = lastProvider.get(req)
+    const lastSlug = browserHints.lastProvider(req)
     const { lang } = pages.locale(req)
     const query = { returnTo, ...reauthenticationQuery(reauthentication) }
     await pages.show(req, res, 'picker', {
-      notice: noticeFor(req, reauthentication, signedOutMarker.isSet(req)),
+      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req)),
       providers: sortByEmail(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: urls.path(`/login/${provider.slug}`, query),

@@ -34,9 +34,6 @@ export interface Finish {
   trace?: Trace | undefined
 }
 
-/** The route decides which half runs, never the parameters of the request. */
-export type StrategyStep = Begin | Finish
-
 interface RequestParameters {
   nonce: string
   codeChallenge: string
@@ -50,6 +47,7 @@ interface RequestParameters {
 export class ProviderStrategy extends OpenIDConnectStrategy {
   private readonly provider: Provider
   private readonly client: ProviderClient
+  private readonly attempts: Pick<Attempts, 'begin'>
   private readonly callbackUrl: string
 
   constructor(
@@ -74,28 +72,23 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         prompt: provider.prompt,
         sessionKey: 'unused',
         skipUserProfile: true,
-        store: attemptStore(attempts),
+        store: stateStore,
       },
       (_issuer: string, _profile: unknown, done: (error: Error) => void) => done(new Error('never reached')),
     )
     this.provider = provider
     this.client = providerClient
+    this.attempts = attempts
     this.callbackUrl = callbackUrl
   }
 
-  override authenticate(req: Request, step?: unknown): void {
-    this.run(req, step as StrategyStep | undefined).catch((error: unknown) => this.error(error as Error))
-  }
-
-  private async run(req: Request, step: StrategyStep | undefined): Promise<void> {
-    switch (step?.step) {
-      case 'begin':
-        return await this.begin(req, step)
-      case 'finish':
-        return await this.finish(step)
-      default:
-        throw new CheckError('step', 'the route must say which half runs')
-    }
+  /** @param options a step: the route decides which half runs, never the parameters of the request */
+  override authenticate(req: Request, options?: unknown): void {
+    const step = options as Begin | Finish | undefined
+    const onError = (error: unknown) => this.error(error as Error)
+    if (step?.step === 'begin') this.begin(req, step).catch(onError)
+    else if (step?.step === 'finish') this.finish(step).catch(onError)
+    else onError(new CheckError('step', 'the route must say which half runs'))
   }
 
   /** Parameters of the request in addition to those of the base class. */
@@ -125,35 +118,24 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       )
     const codeVerifier = client.randomPKCECodeVerifier()
     const nonce = client.randomNonce()
+    const codeChallenge = await client.calculatePKCECodeChallenge(codeVerifier)
     const { id: providerId, portal, prompt, version } = this.provider
-    const attempt: Attempt = {
-      portal,
-      providerId,
-      version,
-      nonce,
-      codeVerifier,
-      purpose,
-      returnTo,
-      reauthentication,
-    }
+    const row = { portal, providerId, version }
+    const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication }
+    const state = await this.attempts.begin(req, req.res as Response, attempt)
     // Passport makes a new `this` for each request.
     if (onRedirectUrl) this.redirect = onRedirectUrl
-    const parameters: RequestParameters = {
-      nonce,
-      codeChallenge: await client.calculatePKCECodeChallenge(codeVerifier),
-      reauthentication,
-    }
     // Entra refuses a request with both a hint and a choice of accounts.
     const choosesAccount = otherAccount || prompt === 'select_account'
     // A new object, because Passport shares its options among all requests.
     super.authenticate(req, {
-      ...parameters,
+      ...({ nonce, codeChallenge, reauthentication } satisfies RequestParameters),
       ...(otherAccount && { prompt: this.promptForOtherAccount() }),
       // Not every provider supports `max_age`.
       ...(reauthentication?.maxAge !== undefined && { prompt: 'login' }),
       ...(loginHint !== undefined && !choosesAccount && { loginHint }),
-      state: attempt,
-    } as OpenIDConnectStrategy.AuthenticateOptions)
+      state: { state },
+    })
   }
 
   /** Core 3.1.2.1: every provider supports `login`, but not every provider lets the user choose an account. */
@@ -203,11 +185,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       return identityFrom(
         this.provider,
         { idToken: String(tokens.id_token), idClaims, userInfo },
-        {
-          now: Date.now() / 1000,
-          tolerance: clockToleranceSeconds,
-          askedAt,
-        },
+        { now: Date.now() / 1000, tolerance: clockToleranceSeconds, askedAt },
       )
     } catch (error) {
       const code = response.parameters.get('code') ?? ''
@@ -231,21 +209,15 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 }
 
-/** The base class's `store`. Only its writing half is used. */
-function attemptStore(attempts: Pick<Attempts, 'begin'>): OpenIDConnectStrategy.SessionStore {
-  return {
-    store(...args: Parameters<OpenIDConnectStrategy.SessionStore['store']>) {
-      const [req, , state, , done] = args
-      attempts
-        .begin(req, req.res as Response, state as Attempt)
-        .then((state) => done(null, state))
-        // Also catches what `done` throws: the base class writes the redirect in it.
-        .catch((error: unknown) => done(error as Error))
-    },
-    verify(_req, _state, done) {
-      done(new Error('never reached'))
-    },
-  }
+/** Puts the `state` of the attempt into the request. */
+const stateStore: OpenIDConnectStrategy.SessionStore = {
+  store(...args) {
+    const [, , attempt, , done] = args
+    done(null, (attempt as { state: string }).state)
+  },
+  verify(_req, _state, done) {
+    done(new Error('never reached'))
+  },
 }
 
 /** The user reads whose fault it is. The log gets the exact cause. */

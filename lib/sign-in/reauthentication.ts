@@ -62,9 +62,8 @@ export function satisfies({ at, acr }: Authentication, requirement: Reauthentica
  */
 export function assertReauthenticated(
   { authenticatedAt, acr }: Pick<Identity, 'authenticatedAt' | 'acr'>,
-  requirement: ReauthenticationRequirement | undefined,
+  { maxAge, acr: accepted }: ReauthenticationRequirement,
 ): void {
-  const { maxAge, acr: accepted } = requirement ?? {}
   if (maxAge !== undefined && authenticatedAt === undefined)
     throw new PortalSsoError(
       'authentication_unproven',
