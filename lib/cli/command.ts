@@ -24,35 +24,45 @@ export interface CommandContext<Flags = object> extends Omit<PortalApi, 'users'>
   actor: string
 }
 
-/** A command that works on one portal. */
-export interface PortalCommand {
-  usage: string
+/** Commands that work on one portal, by their usage. */
+export type PortalCommands = Record<string, PortalCommand>
+
+interface PortalCommand {
   description: string
   /** for its help, without `portal-sso` */
   examples: string[]
   /** shown in its help after the examples */
   notes?: string
   argument?: Argument
-  options?: Option[]
+  /** descriptions by flag */
+  options?: Record<string, string>
+  requiredOptions?: Record<string, string>
+  /** those with choices, and those of the settings table */
+  otherOptions?: Option[]
   /** @returns what to print; `undefined` if the command has printed its result */
   run(context: CommandContext, ...args: (string | string[] | undefined)[]): Promise<Result | undefined>
 }
 
-/** Adds a command with `--portal`, `--json` and examples in its help. */
-export function addPortalCommand(parent: Command, definition: PortalCommand): void {
-  const { usage, description, examples, notes, argument, options = [] } = definition
-  const heading = examples.length > 1 ? 'Examples' : 'Example'
-  const lines = ['', `${heading}:`, ...examples.map((example) => `  $ portal-sso ${example}`)]
-  const command = parent
-    .command(usage)
-    .description(description)
-    .option('--portal <name>', 'name of the portal', 'default')
-    .option('--json', 'for scripts: print the result as JSON, and errors as {"error": …} on standard error')
-    .addHelpText('after', lines.join('\n'))
-    .action(() => runCommand(command, definition))
-  if (notes) command.addHelpText('after', notes)
-  if (argument) command.addArgument(argument)
-  for (const option of options) command.addOption(option)
+/** Adds commands with `--portal`, `--json` and examples in their help. */
+export function addPortalCommands(parent: Command, commands: PortalCommands): void {
+  for (const [usage, definition] of Object.entries(commands)) {
+    const { description, examples, notes, argument, otherOptions = [] } = definition
+    const heading = examples.length > 1 ? 'Examples' : 'Example'
+    const lines = ['', `${heading}:`, ...examples.map((example) => `  $ portal-sso ${example}`)]
+    const command = parent
+      .command(usage)
+      .description(description)
+      .option('--portal <name>', 'name of the portal', 'default')
+      .option('--json', 'for scripts: print the result as JSON, and errors as {"error": …} on standard error')
+      .addHelpText('after', lines.join('\n'))
+      .action(() => runCommand(command, definition))
+    if (notes) command.addHelpText('after', notes)
+    if (argument) command.addArgument(argument)
+    for (const option of otherOptions) command.addOption(option)
+    for (const [flag, text] of Object.entries(definition.requiredOptions ?? {}))
+      command.requiredOption(flag, text)
+    for (const [flag, text] of Object.entries(definition.options ?? {})) command.option(flag, text)
+  }
 }
 
 async function runCommand(command: Command, definition: PortalCommand): Promise<void> {
@@ -80,10 +90,7 @@ export function suggest(text: string, { portal }: CommonFlags): string {
   return `portal-sso ${text}${portal === 'default' ? '' : ` --portal ${portal}`}`
 }
 
-/**
- * @param text an ISO 8601 date; without a time it means midnight UTC
- * @throws ConfigurationError naming the flag
- */
+/** Reads an ISO 8601 date; without a time it means midnight UTC. @throws ConfigurationError naming the flag */
 export function parseDate(text: string, flag: string): Date {
   const { data } = timestamp.safeParse(text)
   if (data !== undefined) return new Date(data)

@@ -4,7 +4,7 @@ import { count } from '../admin/format.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { isOrigin } from '../options.ts'
 import type { PortalSso } from '../portal-sso.ts'
-import type { Check, Provider } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import {
@@ -15,11 +15,9 @@ import {
   withSso,
 } from './environment.ts'
 import { simulateAttacks } from './noauth-attacks.ts'
-import { checkText, print, printResult, type Result } from './output.ts'
+import { checkText, type Finding, print, printResult, type Result } from './output.ts'
 
-interface Flags {
-  json?: boolean
-}
+type Flags = { json?: boolean }
 
 export function addDoctor(program: Command): void {
   const command = program
@@ -50,24 +48,23 @@ Example:
     )
 }
 
-type Finding = Pick<Check, 'result' | 'message' | 'hint'>
-
-interface Section {
-  heading: string
-  checks: Finding[]
-}
+type Section = { heading: string; checks: Finding[] }
 
 const ok = (message: string): Finding => ({ result: 'ok', message })
-const warning = (message: string, hint: string): Finding => ({ result: 'warning', message, hint })
-const failure = (message: string, hint: string): Finding => ({ result: 'failed', message, hint })
-const fails = ({ checks }: { checks: Finding[] }) => checks.some(({ result }) => result === 'failed')
+const warning = (message: string, hint?: string): Finding => ({ result: 'warning', message, hint })
+const failure = (message: string, hint?: string): Finding => ({ result: 'failed', message, hint })
+const fails = ({ checks }: Pick<Section, 'checks'>) => checks.some(({ result }) => result === 'failed')
+
+function sectionText({ heading, checks }: Section): string {
+  return [sanitizeText(heading), ...checks.map(checkText)].join('\n')
+}
 
 /** Checks everything that a sign-in needs, and prints each problem with its fix. */
 async function doctor(environment: Environment, flags: Flags): Promise<void> {
   const sections: Section[] = []
   const report = (heading: string, ...checks: Finding[]) => {
     sections.push({ heading, checks })
-    if (!flags.json) print([sanitizeText(heading), ...checks.map(checkText)].join('\n'))
+    if (!flags.json) print(sectionText({ heading, checks }))
   }
   report('Settings', checkSecret(environment), checkBaseUrl(environment))
   const database = await checkDatabase(environment)
@@ -75,11 +72,7 @@ async function doctor(environment: Environment, flags: Flags): Promise<void> {
   report('Sessions', await checkRedis(environment))
   if (database.result === 'ok' && environment.secrets.length > 0)
     for (const { heading, checks } of await checkProviders(environment)) report(heading, ...checks)
-  else
-    report('Providers', {
-      result: 'warning',
-      message: 'not checked, because this needs the database and the secret',
-    })
+  else report('Providers', warning('not checked, because this needs the database and the secret'))
   const failed = sections.flatMap(({ checks }) => checks).filter(({ result }) => result === 'failed').length
   printResult(flags, {
     json: { ok: failed === 0, sections },
@@ -116,32 +109,28 @@ async function checkDatabase(environment: Environment): Promise<Finding> {
     if (pending.length === 0) return ok('the database responds and its tables are up to date')
     return failure(`tables are missing: ${pending.join(', ')}`, 'run `portal-sso migrate`')
   } catch (error) {
-    return failure(
-      `the database cannot be used: ${describeError(error)}`,
-      'check DATABASE_URL and that the server is running',
-    )
+    const hint = 'check DATABASE_URL and that the server is running'
+    return failure(`the database cannot be used: ${describeError(error)}`, hint)
   }
 }
 
-async function checkRedis({ redisUrl }: Environment): Promise<Finding> {
-  if (!redisUrl)
+async function checkRedis({ redisUrl: url }: Environment): Promise<Finding> {
+  if (!url)
     return warning(
       'REDIS_URL is not set, so sessions would be kept in the process',
       'this is fine for development; production refuses it',
     )
   try {
     const { createClient } = await import('redis')
-    const client = createClient({ url: redisUrl, socket: { reconnectStrategy: false, connectTimeout: 3000 } })
+    const client = createClient({ url, socket: { reconnectStrategy: false, connectTimeout: 3000 } })
     client.on('error', () => {}) // `connect()` reports it.
     await client.connect()
     await client.ping()
     await client.close()
     return ok('Redis responds')
   } catch (error) {
-    return failure(
-      `Redis cannot be used: ${describeError(error)}`,
-      'check REDIS_URL, that the server is running, and that the package `redis` is installed',
-    )
+    const hint = 'check REDIS_URL, that the server is running, and that the package `redis` is installed'
+    return failure(`Redis cannot be used: ${describeError(error)}`, hint)
   }
 }
 
@@ -155,7 +144,7 @@ async function checkProviders(environment: Environment): Promise<Section[]> {
       return [{ heading: 'Providers', checks: [nothing] }]
     })
   } catch (error) {
-    return [{ heading: 'Providers', checks: [{ result: 'failed', message: describeError(error) }] }]
+    return [{ heading: 'Providers', checks: [failure(describeError(error))] }]
   }
 }
 
@@ -170,60 +159,51 @@ type TestedProvider = Section & { provider: Provider }
 
 async function testProvider({ providers }: PortalSso, provider: Provider): Promise<TestedProvider> {
   const { slug, portal } = provider
-  const heading = headingOf(provider)
-  try {
-    return { provider, heading, checks: (await providers.test(slug, { portal })).checks }
-  } catch (error) {
-    return { provider, heading, checks: [{ result: 'failed', message: describeError(error) }] }
-  }
+  const test = providers.test(slug, { portal })
+  const checks = await test.then(
+    (done) => done.checks,
+    (error) => [failure(describeError(error))],
+  )
+  return { provider, heading: headingOf(provider), checks }
 }
 
 /** Reports each portal where every enabled provider fails, so that nobody can sign in. */
 function checkLockout(tested: TestedProvider[]): Section[] {
   const enabled = tested.filter(({ provider }) => provider.enabled)
-  const working = new Set(enabled.filter((each) => !fails(each)).map(({ provider }) => provider.portal))
   const portals = new Set(enabled.map(({ provider }) => provider.portal))
+  for (const { provider, checks } of enabled) if (!fails({ checks })) portals.delete(provider.portal)
   const lockout = failure(
     'no enabled provider passes its test, so people may be unable to sign in',
     '`portal-sso break-glass` opens the classic login for one browser; disabling every provider with `portal-sso providers disable` opens it for everyone',
   )
-  return [...portals]
-    .filter((portal) => !working.has(portal))
-    .map((portal) => ({ heading: `Portal ${portal}`, checks: [lockout] }))
+  return [...portals].map((portal) => ({ heading: `Portal ${portal}`, checks: [lockout] }))
 }
 
-function headingOf(
-  { slug, displayName, enabled }: Pick<Provider, 'slug' | 'displayName' | 'enabled'>,
-  ofPortal = '',
-): string {
-  return `Provider ${slug}${ofPortal} (${displayName}${enabled ? '' : ', disabled'})`
+function headingOf(provider: Pick<Provider, 'slug' | 'displayName' | 'enabled'>, ofPortal = ''): string {
+  return `Provider ${provider.slug}${ofPortal} (${provider.displayName}${provider.enabled ? '' : ', disabled'})`
 }
-
-type AttackedProvider = Pick<Provider, 'portal' | 'slug' | 'displayName' | 'enabled'> & { checks: Check[] }
 
 /** @param providers also disabled ones, so that problems are found before they are enabled */
 function attack(providers: Provider[]): Result {
-  const attacked = providers.map((provider): AttackedProvider => {
+  if (providers.length === 0)
+    return { json: [], text: 'No provider is connected, so there is nothing to check.' }
+  const attacked = providers.map((provider) => {
     const { portal, slug, displayName, enabled } = provider
     return { portal, slug, displayName, enabled, checks: simulateAttacks(provider) }
   })
+  const sections = attacked.map(({ portal, checks, ...provider }) => {
+    // Many attacks share a hint, so show it once.
+    const isNew = (hint: string | undefined, at: number) =>
+      checks.findIndex((each) => each.hint === hint) === at
+    return sectionText({
+      heading: headingOf(provider, portal === 'default' ? '' : ` of portal ${portal}`),
+      checks: checks.map((check, at) => (isNew(check.hint, at) ? check : { ...check, hint: undefined })),
+    })
+  })
   const vulnerable = attacked.filter(fails).map(({ slug }) => slug)
-  if (attacked.length === 0)
-    return { json: attacked, text: 'No provider is connected, so there is nothing to check.' }
   const summary =
     vulnerable.length === 0
       ? 'No provider lets an attack through.'
       : `These providers let an attack through: ${vulnerable.join(', ')}.`
-  const lines = [...attacked.map(describeAttacked), '', summary]
-  return { json: attacked, text: lines.join('\n'), failed: vulnerable.length > 0 }
-}
-
-function describeAttacked(provider: AttackedProvider): string {
-  const { portal, checks } = provider
-  const heading = headingOf(provider, portal === 'default' ? '' : ` of portal ${portal}`)
-  // Many attacks share a hint, so show it once.
-  const lines = checks.map(({ hint, ...check }, at) =>
-    checkText({ ...check, hint: checks.findIndex((other) => other.hint === hint) === at ? hint : undefined }),
-  )
-  return [sanitizeText(heading), ...lines].join('\n')
+  return { json: attacked, text: [...sections, '', summary].join('\n'), failed: vulnerable.length > 0 }
 }

@@ -30,11 +30,7 @@ export function atTerminal(): boolean {
   return process.stdin.isTTY === true
 }
 
-/**
- * Asks until the answer is valid.
- *
- * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
- */
+/** Asks until the answer is valid. @throws ConfigurationError naming the flag without a terminal, and after Ctrl-C */
 export async function ask(prompt: Prompt): Promise<string> {
   const { flag, hint, example, defaultAnswer, read = (answer) => ({ answer }) } = prompt
   if (!atTerminal()) throw new ConfigurationError(`${prompt.question}: give ${flag}`)
@@ -51,11 +47,7 @@ export async function ask(prompt: Prompt): Promise<string> {
 
 type ConfirmOptions = Pick<Prompt, 'flag' | 'stoppedMessage'> & { defaultAnswer?: 'yes' | 'no' }
 
-/**
- * Asks a yes-or-no question.
- *
- * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
- */
+/** Asks a yes-or-no question. @throws ConfigurationError as `ask` */
 export async function confirm(question: string, options: ConfirmOptions): Promise<boolean> {
   const { defaultAnswer = 'no' } = options
   const read = (input: string): ReadResult =>
@@ -100,10 +92,7 @@ export async function readSecret(file: string, flag: string): Promise<string> {
   return (await readText(file, flag)).trim()
 }
 
-/**
- * @param file path, or `-` for standard input
- * @param maxBytes a larger file is refused before it is read completely
- */
+/** @param maxBytes a larger file is refused before it is read completely */
 export async function readText(file: string, flag: string, maxBytes = 65_536): Promise<string> {
   const source = file === '-' ? { fd: 0, autoClose: false } : {}
   const content = await buffer(createReadStream(file, { ...source, end: maxBytes })).catch((cause) => {

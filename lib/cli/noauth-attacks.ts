@@ -3,11 +3,9 @@ import { guid, personalAccounts } from '../providers/issuer.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { decide } from '../sign-in/decide.ts'
-import type { User } from '../users/user-directory.ts'
 
 /** An attacker signs in with their own account, whose claims contain the victim's e-mail address (nOAuth). */
 interface Attack {
-  name: string
   /** the attacker's account and claims, for the report */
   description: string
   /** default: the attack is possible with every provider */
@@ -43,67 +41,57 @@ const microsoftHosts = [
   'sts.windows.net',
 ]
 
-const attacks: readonly Attack[] = [
-  {
-    name: 'unverified',
+const attacks: Record<string, Attack> = {
+  unverified: {
     description: 'an unverified address (email_verified false)',
     claims: { email_verified: false },
   },
-  {
-    name: 'flag-missing',
+  'flag-missing': {
     description: 'an address without email_verified',
     claims: {},
   },
-  {
-    name: 'flag-as-text',
+  'flag-as-text': {
     description: 'an unverified address, with the flag as text (email_verified "false")',
     claims: { email_verified: 'false' },
   },
-  {
-    name: 'mixed-sources',
+  'mixed-sources': {
     description: 'an address from UserInfo, and email_verified from the ID token',
     addressIn: 'userInfo',
     claims: { email_verified: true },
   },
-  {
-    name: 'username',
+  username: {
     description: 'a user name equal to the address (preferred_username, upn), with another verified address',
     addressIn: 'username',
     claims: { email: attackerEmail, email_verified: true },
   },
-  {
-    name: 'public-account',
+  'public-account': {
     description: 'an account that anyone can create, with an address that was verified there once',
     appliesTo: acceptsPublicAccounts,
     victimDomain: unlistedDomain,
     claims: { email_verified: true },
   },
-  {
-    name: 'other-domain',
+  'other-domain': {
     description: 'a verified address of a domain that the settings do not list',
     appliesTo: ({ emailDomains }) => emailDomains.length > 0,
     victimDomain: unlistedDomain,
     claims: { email_verified: true, xms_edov: true },
   },
-  {
-    name: 'tenant-admin',
+  'tenant-admin': {
     description: 'an address set by a tenant administrator (email_verified true, without xms_edov)',
     appliesTo: isMicrosoft,
     claims: { email_verified: true },
   },
-  {
-    name: 'edov-false',
+  'edov-false': {
     description: "an address of a domain that is not the tenant's (xms_edov false)",
     appliesTo: isMicrosoft,
     claims: { email_verified: true, xms_edov: false },
   },
-  {
-    name: 'edov-as-text',
+  'edov-as-text': {
     description: 'an address of a domain that is not the tenant\'s, with the flag as text (xms_edov "0")',
     appliesTo: isMicrosoft,
     claims: { email_verified: true, xms_edov: '0' },
   },
-]
+}
 
 /**
  * Runs every attack through the sign-in code, with the provider's settings and a made-up victim in place of the tables.
@@ -111,30 +99,28 @@ const attacks: readonly Attack[] = [
  * @returns a check per attack that is possible with this provider; `failed` if the attacker becomes the victim
  */
 export function simulateAttacks(provider: Provider): Check[] {
-  const checks = attacks
-    .filter(({ appliesTo }) => appliesTo?.(provider) ?? true)
-    .map((attack) => simulateAttack(attack, provider))
-  return [...checks, ...checkTrust(provider)]
+  const possible = Object.entries(attacks).filter(([, { appliesTo }]) => appliesTo?.(provider) ?? true)
+  const checks = possible.map(([name, attack]) => simulateAttack(name, attack, provider))
+  return provider.trustsEmail ? [...checks, checkTrust(provider)] : checks
 }
 
-function simulateAttack(attack: Attack, provider: Provider): Check {
-  const victim = `victim@${(attack.victimDomain ?? likelyTrustedDomain)(provider)}`
-  const { name, description } = attack
+function simulateAttack(name: string, attack: Attack, provider: Provider): Check {
+  const { description, victimDomain = likelyTrustedDomain } = attack
+  const victim = `victim@${victimDomain(provider)}`
   const obstacle = findObstacle(attack, provider, victim)
   if (obstacle !== undefined) return { name, result: 'ok', message: `${description}: ${obstacle}` }
   const message = `${description}: signed in as the owner of the address`
-  return { name, result: 'failed', message, hint: hintFor(attack, provider) }
+  return { name, result: 'failed', message, hint: hintFor(name, provider) }
 }
 
 /** @returns what stops the attacker; `undefined` if they are signed in as the victim */
 function findObstacle(attack: Attack, provider: Provider, victim: string): string | undefined {
-  const user: User = { id: 'victim', email: victim, name: 'Victim' }
   const now = Math.floor(Date.now() / 1000)
   try {
     const received = receivedClaims(attack, provider, victim, now)
     const identity = identityFrom(provider, received, { now, tolerance: 30, askedAt: now * 1000 })
     const address = trustedEmail(identity, undefined)
-    const userWithAddress = address === victim ? user : undefined
+    const userWithAddress = address === victim ? { id: 'victim', email: victim, name: 'Victim' } : undefined
     const { kind } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
     if (kind === 'link') return undefined
     return kind === 'verify-email'
@@ -168,7 +154,7 @@ function attackerClaims(provider: Provider, now: number): Claims {
   }
 }
 
-function hintFor({ name }: Attack, provider: Provider): string {
+function hintFor(name: string, provider: Provider): string {
   if (provider.trustsEmail && acceptsPublicAccounts(provider))
     return 'turn off trustsEmail: anyone can have an account there, with any address'
   if (provider.trustsEmail || name === 'public-account')
@@ -178,26 +164,17 @@ function hintFor({ name }: Attack, provider: Provider): string {
   return 'disable it, and report this as a bug: no setting explains it'
 }
 
-function checkTrust({ trustsEmail, emailDomains }: Provider): Check[] {
-  if (!trustsEmail) return []
-  const domains = emailDomains.join(', ')
-  if (domains !== '')
-    return [
-      {
-        name: 'trust',
-        result: 'ok',
-        message: `every address is trusted, verified or not, for ${domains} only`,
-      },
-    ]
-  return [
-    {
-      name: 'trust',
-      result: 'warning',
-      message:
-        'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone',
-      hint: 'list the domains whose addresses your own administrators assign there, or turn off trustsEmail',
-    },
-  ]
+function checkTrust({ emailDomains }: Provider): Check {
+  const name = 'trust'
+  if (emailDomains.length > 0) {
+    const message = `every address is trusted, verified or not, for ${emailDomains.join(', ')} only`
+    return { name, result: 'ok', message }
+  }
+  const message =
+    'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone'
+  const hint =
+    'list the domains whose addresses your own administrators assign there, or turn off trustsEmail'
+  return { name, result: 'warning', message, hint }
 }
 
 /** Avoids domains whose addresses the settings trust without verification: signing in with those is intended. */

@@ -5,48 +5,68 @@ import { sanitizeText } from '../shared/sanitize-text.ts'
 /** The result of a command: text for a person or, with `--json`, a value for a script. */
 export interface Result {
   json: unknown
-  text: string
+  /** default: the JSON */
+  text?: string
   /** makes the exit code 1; default false */
   failed?: boolean
 }
 
 /** The flag that selects the output for scripts. */
-interface OutputFlags {
-  json?: boolean | undefined
-}
+type OutputFlags = { json?: boolean | undefined }
 
 const checkMarks = { ok: '✓', warning: '!', failed: '✗' } as const
 
 /** Characters that a terminal interprets, or that change the direction of text; line breaks are allowed. */
 const terminalControls = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
-type CheckResult = Pick<Check, 'result' | 'message'> & { hint?: string | undefined }
+/** The result of a check, also of one without a name. */
+export type Finding = Pick<Check, 'result' | 'message'> & { hint?: string | undefined }
 
 /** One line, and a second one with the advice for a problem. */
-export function checkText({ result, message, hint }: CheckResult): string {
+export function checkText({ result, message, hint }: Finding): string {
   const hintLine = result !== 'ok' && hint ? `\n    → ${sanitizeText(hint)}` : ''
   return `  ${checkMarks[result]} ${sanitizeText(message)}${hintLine}`
 }
 
-/** Aligned columns. Each cell stays in one line. */
-export function table(headings: string[], cells: (string | undefined)[][]): string {
-  const rows = [headings, ...cells.map((row) => row.map((cell = '') => sanitizeText(cell, 300)))]
-  const widths = headings.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows
-    .map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '))
-    .map((line) => line.trimEnd())
-    .join('\n')
+/** The properties to show, by heading, or how to read a cell from a row. */
+type Columns<Row> = Record<string, keyof Row | ((row: Row) => string)>
+
+/** A table in which each cell stays in one line. @param empty replaces a table without rows; default: its headings */
+export function table<Row>(
+  rows: readonly Row[],
+  columns: Columns<Row>,
+  empty?: string,
+): Result & { text: string } {
+  if (rows.length === 0 && empty !== undefined) return { json: rows, text: empty }
+  const read = Object.values(columns)
+  const cells = rows.map((row) =>
+    read.map((column) => cellText(typeof column === 'function' ? column(row) : row[column])),
+  )
+  return { json: rows, text: align([Object.keys(columns), ...cells]) }
 }
 
-/** One name and value per line, aligned. */
-export function pairs(all: (readonly [name: string, value: string])[]): string {
-  const width = Math.max(...all.map(([name]) => name.length))
-  return all.map(([name, value]) => `  ${name.padEnd(width)}  ${sanitizeText(value, 2000)}`).join('\n')
+function cellText(value: unknown): string {
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  return sanitizeText(String(value ?? ''), 300)
+}
+
+/** One name and value per line, aligned; without those that have no value. */
+export function pairs(all: [name: string, value: string | undefined][]): string {
+  const given = all.filter(([, value]) => value !== undefined)
+  return align(given.map(([name, value = '']) => [`  ${name}`, sanitizeText(value, 2000)]))
+}
+
+function align(lines: string[][]): string {
+  const widths: number[] = []
+  for (const line of lines)
+    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
+  const padded = lines.map((line) => line.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '))
+  return padded.map((line) => line.trimEnd()).join('\n')
 }
 
 export function printResult({ json }: OutputFlags, result: Result): void {
   if (result.failed) process.exitCode = 1
-  if (json) printJson(result.json)
+  if (json || result.text === undefined) printJson(result.json)
   else print(result.text)
 }
 

@@ -2,17 +2,17 @@ import { Command } from 'commander'
 import { count } from '../admin/format.ts'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { addPortalCommand, currentActor, type PortalCommand } from './command.ts'
+import { addPortalCommands, currentActor, type PortalCommands } from './command.ts'
 import { addDoctor } from './doctor-command.ts'
 import { readEnvironment, readValidEnvironment, withDatabase, withSso } from './environment.ts'
-import { eventsCommand } from './events-command.ts'
+import { eventsCommands } from './events-command.ts'
 import { formatError, print, printProgress, printResult } from './output.ts'
-import { addCommand } from './providers/add.ts'
-import { exportCommand, importCommand } from './providers/export-import.ts'
-import { loginPageCommands, removalCommands } from './providers/lifecycle.ts'
-import { keysCommand, listPresets, showCommands } from './providers/show.ts'
-import { testSignInCommand } from './providers/test-sign-in.ts'
-import { updateCommand } from './providers/update.ts'
+import { addCommands } from './providers/add.ts'
+import { fileCommands } from './providers/export-import.ts'
+import { lifecycleCommands } from './providers/lifecycle.ts'
+import { keysCommands, listPresets, showCommands } from './providers/show.ts'
+import { testSignInCommands } from './providers/test-sign-in.ts'
+import { updateCommands } from './providers/update.ts'
 import { sessionCommands } from './sessions-command.ts'
 import { userCommands } from './users-command.ts'
 
@@ -43,11 +43,12 @@ export function buildProgram(json = false): Command {
     .addHelpText('after', help)
   addMigrate(program)
   addProviders(program)
-  addGroup(program, 'users', 'manage users in the built-in table `sso_users`', userCommands)
-  addGroup(program, 'sessions', 'list and end active sessions', sessionCommands)
+  const users = program.command('users').description('manage users in the built-in table `sso_users`')
+  addPortalCommands(users, userCommands)
+  const sessions = program.command('sessions').description('list and end active sessions')
+  addPortalCommands(sessions, sessionCommands)
   addSecrets(program)
-  addPortalCommand(program, breakGlassCommand)
-  addPortalCommand(program, eventsCommand)
+  addPortalCommands(program, { ...breakGlassCommands, ...eventsCommands })
   addDoctor(program)
   return program
 }
@@ -67,12 +68,6 @@ function addMigrate(program: Command): void {
     )
 }
 
-function addGroup(program: Command, name: string, description: string, commands: PortalCommand[]): Command {
-  const group = program.command(name).description(description)
-  for (const each of commands) addPortalCommand(group, each)
-  return group
-}
-
 function addProviders(program: Command): void {
   const group = program.command('providers').description('connect, test, change and remove OpenID Providers')
   group
@@ -81,11 +76,15 @@ function addProviders(program: Command): void {
     .option('--json', 'print JSON, for scripts')
     .addHelpText('after', '\nExample:\n  $ portal-sso providers presets')
     .action((flags: { json?: boolean }) => printResult(flags, listPresets()))
-  for (const each of [
-    ...[addCommand, updateCommand, ...showCommands, testSignInCommand, ...loginPageCommands],
-    ...[...removalCommands, keysCommand, exportCommand, importCommand],
-  ])
-    addPortalCommand(group, each)
+  addPortalCommands(group, {
+    ...addCommands,
+    ...updateCommands,
+    ...showCommands,
+    ...testSignInCommands,
+    ...lifecycleCommands,
+    ...keysCommands,
+    ...fileCommands,
+  })
 }
 
 function addSecrets(program: Command): void {
@@ -119,21 +118,22 @@ Example:
     )
 }
 
-const breakGlassCommand: PortalCommand = {
-  usage: 'break-glass',
-  description:
-    'create a link that opens the classic login in one browser, for when nobody can sign in (logged)',
-  examples: ['break-glass'],
-  notes:
-    '\nThis works only if the portal has a classic login. Anyone with the link can open it, so share it securely.',
-  async run({ breakGlass, actor }) {
-    const { url, expiresAt } = await breakGlass.link({ actor })
-    const until = expiresAt.toISOString()
-    return {
-      json: { url, expiresAt: until },
-      text: `Open this link in one browser. It works once, until ${until}:
+const breakGlassCommands: PortalCommands = {
+  'break-glass': {
+    description:
+      'create a link that opens the classic login in one browser, for when nobody can sign in (logged)',
+    examples: ['break-glass'],
+    notes:
+      '\nThis works only if the portal has a classic login. Anyone with the link can open it, so share it securely.',
+    async run({ breakGlass, actor }) {
+      const { url, expiresAt } = await breakGlass.link({ actor })
+      const until = expiresAt.toISOString()
+      return {
+        json: { url, expiresAt: until },
+        text: `Open this link in one browser. It works once, until ${until}:
   ${url}
 It opens the classic login in that browser for a limited time. Creating and using the link is logged.`,
-    }
+      }
+    },
   },
 }

@@ -1,37 +1,46 @@
-import { Option } from 'commander'
 import { count } from '../admin/format.ts'
 import type { SessionFilter } from '../management/sessions-api.ts'
+import type { SessionInfo } from '../sessions/sessions-table.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import type { CommandContext, PortalCommand } from './command.ts'
+import type { CommandContext, PortalCommands } from './command.ts'
 import { confirm } from './input.ts'
-import { printProgress, type Result, table } from './output.ts'
+import { printProgress, table } from './output.ts'
 
-interface FilterFlags {
-  user?: string
-  provider?: string
-}
+type FilterContext = CommandContext<{ user?: string; provider?: string; yes?: boolean }>
 
 const delayNotice = 'Running instances notice this within the user cache time (5 s by default).'
 
-const filterOptions = [
-  new Option(
-    '--user <id or address>',
-    'sessions of this user; an e-mail address is looked up in the built-in table',
-  ),
-  new Option('--provider <slug>', 'sessions started with this provider, which may be disabled or removed'),
-]
+const filterOptions = {
+  '--user <id or address>': 'sessions of this user; an e-mail address is looked up in the built-in table',
+  '--provider <slug>': 'sessions started with this provider, which may be disabled or removed',
+}
 
-export const sessionCommands: PortalCommand[] = [
-  {
-    usage: 'list',
+const columns = {
+  STARTED: 'startedAt',
+  'LAST SEEN': 'lastSeenAt',
+  USER: 'userId',
+  PROVIDER: 'provider',
+  DEVICE: ({ browser, os }: SessionInfo) => [browser, os].filter(Boolean).join(', '),
+  LOCATION: 'location',
+  ID: 'id',
+} as const
+
+export const sessionCommands: PortalCommands = {
+  list: {
     description: 'list the sessions of a user or a provider, newest first, at most 1000',
     examples: ['sessions list --user ada@example.com', 'sessions list --provider acme'],
     options: filterOptions,
-    run: listSessions,
+    async run(context: FilterContext) {
+      const { sessions } = context
+      const filter = await readFilter(context)
+      const [list, total] = await Promise.all([sessions.list(filter), sessions.count(filter)])
+      const { json, text } = table(list, columns, 'No active sessions.')
+      const rest = total > list.length ? `\nThese are the newest ${list.length} of ${total}.` : ''
+      return { json, text: text + rest }
+    },
   },
-  {
-    usage: 'end <id>',
+  'end <id>': {
     description:
       'end one session, by the ID that `list` shows; put `--` before an ID that begins with a dash',
     examples: ['sessions end 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU'],
@@ -41,54 +50,27 @@ export const sessionCommands: PortalCommand[] = [
       return { json: { id, ended }, text: `The session has ended. ${delayNotice}` }
     },
   },
-  {
-    usage: 'end-all',
+  'end-all': {
     description: 'end all sessions of a user or a provider; shows how many, and asks',
     examples: ['sessions end-all --user ada@example.com', 'sessions end-all --provider acme --yes'],
-    options: [...filterOptions, new Option('--yes', 'do not ask')],
-    run: endAllSessions,
+    options: { ...filterOptions, '--yes': 'do not ask' },
+    async run(context: FilterContext) {
+      const { sessions, actor, flags } = context
+      const filter = await readFilter(context)
+      const active = await sessions.count(filter)
+      const found = `${flags.user ?? flags.provider}: ${count(active, 'active session', 'active sessions')}`
+      if (active > 0 && !flags.yes && !(await confirm(`${found}. End all of them?`, { flag: '--yes' })))
+        return { json: { ended: 0 }, text: 'No session was ended.' }
+      if (active > 0) printProgress(flags, `Ending ${active} …`)
+      const ended = await sessions.endAll(filter, { actor })
+      const sentence = `${count(ended, 'session', 'sessions')} ended. ${delayNotice}`
+      return { json: { ...filter, ended }, text: ended === 0 ? 'No active sessions.' : sentence }
+    },
   },
-]
-
-async function listSessions(context: CommandContext<FilterFlags>): Promise<Result> {
-  const { sessions } = context
-  const filter = await readFilter(context)
-  const [list, total] = await Promise.all([sessions.list(filter), sessions.count(filter)])
-  if (total === 0) return { json: list, text: 'No active sessions.' }
-  const text = table(
-    ['STARTED', 'LAST SEEN', 'USER', 'PROVIDER', 'DEVICE', 'LOCATION', 'ID'],
-    list.map(({ id, userId, provider, browser, os, location, startedAt, lastSeenAt }) => [
-      startedAt,
-      lastSeenAt,
-      userId,
-      provider,
-      [browser, os].filter(Boolean).join(', '),
-      location,
-      id,
-    ]),
-  )
-  const rest = total > list.length ? `\nThese are the newest ${list.length} of ${total}.` : ''
-  return { json: list, text: text + rest }
-}
-
-async function endAllSessions(context: CommandContext<FilterFlags & { yes?: boolean }>): Promise<Result> {
-  const { sessions, actor, flags } = context
-  const filter = await readFilter(context)
-  const active = await sessions.count(filter)
-  if (active > 0) {
-    const question = `${flags.user ?? flags.provider}: ${count(active, 'active session', 'active sessions')}. End all of them?`
-    if (!flags.yes && !(await confirm(question, { flag: '--yes' })))
-      return { json: { ended: 0 }, text: 'No session was ended.' }
-    printProgress(flags, `Ending ${active} …`)
-  }
-  const ended = await sessions.endAll(filter, { actor })
-  const text =
-    ended === 0 ? 'No active sessions.' : `${count(ended, 'session', 'sessions')} ended. ${delayNotice}`
-  return { json: { ...filter, ended }, text }
 }
 
 /** A host's own directory is not available here; its users are found by ID only. */
-async function readFilter({ sessions, users, flags }: CommandContext<FilterFlags>): Promise<SessionFilter> {
+async function readFilter({ sessions, users, flags }: FilterContext): Promise<SessionFilter> {
   const { user, provider, portal } = flags
   if ((user === undefined) === (provider === undefined))
     throw new ConfigurationError('give either --user or --provider')

@@ -1,33 +1,37 @@
-import { Option } from 'commander'
 import { ConfigurationError, EmailTakenError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
-import type { CommandContext, PortalCommand } from './command.ts'
-import { type Result, table } from './output.ts'
+import type { CommandContext, PortalCommands } from './command.ts'
+import { table } from './output.ts'
 
-export const userCommands: PortalCommand[] = [
-  {
-    usage: 'add',
+export const userCommands: PortalCommands = {
+  add: {
     description: 'add a user, who can then sign in with any provider that verifies this address',
     examples: ['users add --email ada@example.com --name "Ada Lovelace"'],
-    options: [
-      new Option('--email <address>', 'e-mail address').makeOptionMandatory(),
-      new Option('--name <text>', 'name of the person').makeOptionMandatory(),
-    ],
-    run: addUser,
+    requiredOptions: { '--email <address>': 'e-mail address', '--name <text>': 'name of the person' },
+    async run({ users, flags }: CommandContext<{ email: string; name: string }>) {
+      const email = normaliseEmail(flags.email)
+      const name = flags.name.trim()
+      if (email === undefined)
+        throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
+      if (name === '') throw new ConfigurationError('--name: enter the name of the person')
+      try {
+        const user = await users.create({ email, name, fields: {} }, flags.portal)
+        return { json: user, text: `${user.email} is added (id ${user.id})` }
+      } catch (error) {
+        throw error instanceof EmailTakenError ? new ConfigurationError(`${email} already exists`) : error
+      }
+    },
   },
-  {
-    usage: 'list',
+  list: {
     description: 'list all users of a portal',
     examples: ['users list'],
     async run({ users, flags }) {
       const all = await users.list(flags.portal)
-      const cells = all.map(({ email, name, active, id }) => [email, name, active ? 'yes' : 'no', id])
-      return { json: all, text: table(['E-MAIL', 'NAME', 'ACTIVE', 'ID'], cells) }
+      return table(all, { 'E-MAIL': 'email', NAME: 'name', ACTIVE: 'active', ID: 'id' })
     },
   },
-  {
-    usage: 'deactivate <user>',
+  'deactivate <user>': {
     description: 'deactivate a user and end all their sessions; by ID or e-mail address',
     examples: ['users deactivate ada@example.com'],
     async run(context, user: string) {
@@ -38,8 +42,7 @@ export const userCommands: PortalCommand[] = [
       return { json: { ...changed, ended }, text }
     },
   },
-  {
-    usage: 'activate <user>',
+  'activate <user>': {
     description: 'let a user sign in again; by ID or e-mail address',
     examples: ['users activate ada@example.com'],
     async run(context, user: string) {
@@ -47,20 +50,6 @@ export const userCommands: PortalCommand[] = [
       return { json: { ...changed, ended: 0 }, text: `${changed.email} can sign in again` }
     },
   },
-]
-
-async function addUser({ users, flags }: CommandContext<{ email: string; name: string }>): Promise<Result> {
-  const email = normaliseEmail(flags.email)
-  const name = flags.name.trim()
-  if (email === undefined) throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
-  if (name === '') throw new ConfigurationError('--name: enter the name of the person')
-  try {
-    const user = await users.create({ email, name, fields: {} }, flags.portal)
-    return { json: user, text: `${user.email} is added (id ${user.id})` }
-  } catch (error) {
-    if (error instanceof EmailTakenError) throw new ConfigurationError(`${email} already exists`)
-    throw error
-  }
 }
 
 /** @param user ID or e-mail address */

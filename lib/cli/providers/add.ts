@@ -6,7 +6,7 @@ import { presetOf, presets } from '../../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../../providers/provider.ts'
 import { settings as settingsTable } from '../../providers/settings.ts'
 import { ConfigurationError, ManagementError } from '../../shared/errors.ts'
-import { type CommandContext, type PortalCommand, suggest } from '../command.ts'
+import { type CommandContext, type PortalCommands, suggest } from '../command.ts'
 import { ask, atTerminal, confirm, type ReadResult } from '../input.ts'
 import { checkText, print, printProgress, type Result } from '../output.ts'
 import { describeUrls, providerUrls } from './show.ts'
@@ -15,30 +15,31 @@ import { type Flags, readSettings, settingOptions, withFlagNames } from './updat
 
 type AddContext = CommandContext<Flags & { slug?: string; disabled?: boolean; withoutTestSignIn?: boolean }>
 
-export const addCommand: PortalCommand = {
-  usage: 'add',
-  description: 'connect a provider: check, discover, test and save it; then test a sign-in and enable it',
-  examples: [
-    'providers add',
-    'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
-    'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-test-sign-in',
-  ],
-  notes: `
+export const addCommands: PortalCommands = {
+  add: {
+    description: 'connect a provider: check, discover, test and save it; then test a sign-in and enable it',
+    examples: [
+      'providers add',
+      'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
+      'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-test-sign-in',
+    ],
+    notes: `
 You are asked for missing values. The client secret is never an argument: you are asked for it, or it is read from
 --client-secret-file or PORTAL_SSO_CLIENT_SECRET. Without a terminal the provider stays a draft unless you give --without-test-sign-in.`,
-  argument: new Argument('[preset]', 'provider type')
-    .choices(presets.map(({ name }) => name))
-    .default('generic'),
-  get options() {
-    const options = [
-      new Option('--slug <slug>', 'name in URLs: /login/<slug>'),
-      ...settingOptions(),
-      new Option('--disabled', 'only save it as a draft'),
-      new Option('--without-test-sign-in', 'enable without a test sign-in (logged)'),
-    ]
-    return [...options, ...questionOptions(options)]
+    argument: new Argument('[preset]', 'provider type')
+      .choices(presets.map(({ name }) => name))
+      .default('generic'),
+    get otherOptions() {
+      const options = [
+        new Option('--slug <slug>', 'name in URLs: /login/<slug>'),
+        ...settingOptions(),
+        new Option('--disabled', 'only save it as a draft'),
+        new Option('--without-test-sign-in', 'enable without a test sign-in (logged)'),
+      ]
+      return [...options, ...questionOptions(options)]
+    },
+    run: add,
   },
-  run: add,
 }
 
 /** An option for every preset question that has none among the settings. */
@@ -121,19 +122,12 @@ async function connect(context: AddContext, preset: Preset, input: ProviderInput
   }
 }
 
-interface Answers {
-  issuer?: string
-  /** from which the preset builds the issuer */
+/** `answers`: those from which the preset builds the issuer. */
+type Answers = Partial<Record<'issuer' | 'clientId' | 'clientSecret', string>> & {
   answers?: Record<string, string>
-  clientId?: string
-  clientSecret?: string
 }
 
-/**
- * Asks for the required values that no flag supplies.
- *
- * @param previous answers that an empty input keeps
- */
+/** Asks for the required values that no flag supplies. @param previous answers that an empty input keeps */
 async function askMissing(preset: Preset, input: ProviderInput, previous: Answers = {}): Promise<Answers> {
   const { issuer, clientId, clientSecret, clientSecretReference, clientAuthentication } = input
   const answers: Answers = {}
@@ -189,8 +183,8 @@ function validate(schema: z.ZodType<string>, input: string): ReadResult {
 async function offerTestSignIn(context: AddContext, slug: string): Promise<boolean> {
   const stoppedMessage = `stopped; ${slug} is connected, but not enabled yet`
   const question = 'Test a sign-in now, and enable the provider if it passes?'
-  if (!(await confirm(question, { flag: '--disabled', stoppedMessage, defaultAnswer: 'yes' }))) return false
-  if (!(await testSignIn(context, slug))) return false
+  const options = { flag: '--disabled', stoppedMessage, defaultAnswer: 'yes' } as const
+  if (!(await confirm(question, options)) || !(await testSignIn(context, slug))) return false
   await context.providers.enable(slug, { actor: context.actor })
   return true
 }

@@ -1,37 +1,31 @@
-import { Option } from 'commander'
 import { count } from '../../admin/format.ts'
 import { ConfigurationError } from '../../shared/errors.ts'
-import { type CommandContext, type PortalCommand, parseDate, suggest } from '../command.ts'
+import { type CommandContext, type PortalCommands, parseDate, suggest } from '../command.ts'
 import { confirm } from '../input.ts'
-import type { Result } from '../output.ts'
 
-interface EndFlags {
-  endSessions?: boolean
+type EndContext = CommandContext<{ endSessions?: boolean; yes?: boolean }>
+
+const endSessions = {
+  '--end-sessions':
+    'sign out users who signed in with it; default: they stay signed in until their sessions expire',
 }
 
-const endSessionsOption = new Option(
-  '--end-sessions',
-  'sign out users who signed in with it; default: they stay signed in until their sessions expire',
-)
-
-/** The commands that change what the login page shows. */
-export const loginPageCommands: PortalCommand[] = [
-  {
-    usage: 'enable <slug>',
+/** The commands that change what the login page shows, and that remove a provider, now or later. */
+export const lifecycleCommands: PortalCommands = {
+  'enable <slug>': {
     description: 'show a provider on the login page, after a passed test sign-in',
     examples: ['providers enable acme'],
-    options: [new Option('--without-test-sign-in', 'enable without a test sign-in (logged)')],
+    options: { '--without-test-sign-in': 'enable without a test sign-in (logged)' },
     async run({ providers, actor, flags }: CommandContext<{ withoutTestSignIn?: boolean }>, slug: string) {
       await providers.enable(slug, { actor, withoutTestSignIn: flags.withoutTestSignIn })
       return { json: { slug, enabled: true }, text: `${slug} is enabled. It is now on the login page.` }
     },
   },
-  {
-    usage: 'disable <slug>',
+  'disable <slug>': {
     description: 'remove a provider from the login page; shows how many people have no other sign-in method',
     examples: ['providers disable acme', 'providers disable acme --end-sessions'],
-    options: [endSessionsOption],
-    async run(context: CommandContext<EndFlags>, slug: string) {
+    options: endSessions,
+    async run(context: EndContext, slug: string) {
       const { providers, actor, flags } = context
       const usage = await describeUsage(context, slug)
       await providers.disable(slug, { actor, endSessions: flags.endSessions })
@@ -40,11 +34,10 @@ export const loginPageCommands: PortalCommand[] = [
       return { json: { slug, enabled: false, ...usage.counts }, text }
     },
   },
-  {
-    usage: 'recommend [slug]',
+  'recommend [slug]': {
     description: 'show a provider first, with a badge',
     examples: ['providers recommend acme', 'providers recommend --none'],
-    options: [new Option('--none', 'recommend no provider')],
+    options: { '--none': 'recommend no provider' },
     async run({ providers, actor, flags }: CommandContext<{ none?: boolean }>, slug: string | undefined) {
       if ((slug === undefined) !== (flags.none === true))
         throw new ConfigurationError('give one slug, or --none')
@@ -54,28 +47,20 @@ export const loginPageCommands: PortalCommand[] = [
       return { json: { recommended: slug ?? null }, text }
     },
   },
-  {
-    usage: 'reorder <slugs...>',
+  'reorder <slugs...>': {
     description: 'set the order on the login page; all other providers come last',
     examples: ['providers reorder acme google'],
     async run({ providers, actor }, slugs: string[]) {
       await providers.reorder(slugs, { actor })
       const order = (await providers.list()).map(({ slug }) => slug)
-      return {
-        json: { order },
-        text: `The order is ${order.join(', ')} (a recommended provider comes first)`,
-      }
+      const text = `The order is ${order.join(', ')} (a recommended provider comes first)`
+      return { json: { order }, text }
     },
   },
-]
-
-/** The commands that remove a provider, now or later, and those that undo it. */
-export const removalCommands: PortalCommand[] = [
-  {
-    usage: 'retire <slug>',
+  'retire <slug>': {
     description: 'schedule removal from the login page',
     examples: ['providers retire acme --at 2027-01-31'],
-    options: [new Option('--at <date>', 'such as 2027-01-31, or 2027-01-31T18:00:00Z').makeOptionMandatory()],
+    requiredOptions: { '--at <date>': 'such as 2027-01-31, or 2027-01-31T18:00:00Z' },
     async run(context: CommandContext<{ at: string }>, slug: string) {
       const { providers, actor, flags } = context
       const at = parseDate(flags.at, '--at')
@@ -83,14 +68,11 @@ export const removalCommands: PortalCommand[] = [
       await providers.retire(slug, at, { actor })
       const retireAt = at.toISOString()
       const undo = `Run \`${suggest(`providers cancel-retirement ${slug}`, flags)}\` to cancel.`
-      return {
-        json: { slug, retireAt, ...counts },
-        text: `${slug} retires on ${retireAt}. ${people} ${undo}`,
-      }
+      const text = `${slug} retires on ${retireAt}. ${people} ${undo}`
+      return { json: { slug, retireAt, ...counts }, text }
     },
   },
-  {
-    usage: 'cancel-retirement <slug>',
+  'cancel-retirement <slug>': {
     description: 'cancel a scheduled retirement',
     examples: ['providers cancel-retirement acme'],
     async run({ providers, actor }, slug: string) {
@@ -98,16 +80,22 @@ export const removalCommands: PortalCommand[] = [
       return { json: { slug, retireAt: null }, text: `${slug} stays enabled` }
     },
   },
-  {
-    usage: 'remove <slug>',
+  'remove <slug>': {
     description:
       'remove a provider, and delete it after 30 days; users and links stay; shows how many people have no other sign-in method, and asks',
     examples: ['providers remove acme', 'providers remove acme --yes'],
-    options: [new Option('--yes', 'do not ask'), endSessionsOption],
-    run: removeProvider,
+    options: { '--yes': 'do not ask', ...endSessions },
+    async run(context: EndContext, slug: string) {
+      const { providers, actor, flags } = context
+      const { counts, people, sessions } = await describeUsage(context, slug)
+      if (!flags.yes && !(await confirm(`${people} ${sessions} Remove ${slug}?`, { flag: '--yes' })))
+        return { json: { slug, removed: false }, text: `${slug} was not removed` }
+      await providers.remove(slug, { actor, endSessions: flags.endSessions })
+      const undo = `Run \`${suggest(`providers restore ${slug}`, flags)}\` to restore it.`
+      return { json: { slug, removed: true, ...counts }, text: `${slug} is removed. ${undo}` }
+    },
   },
-  {
-    usage: 'restore <slug>',
+  'restore <slug>': {
     description: 'restore a removed provider, disabled',
     examples: ['providers restore acme'],
     async run({ providers, actor }, slug: string) {
@@ -115,19 +103,6 @@ export const removalCommands: PortalCommand[] = [
       return { json: { slug, restored: true }, text: `${slug} is restored. It is disabled.` }
     },
   },
-]
-
-async function removeProvider(
-  context: CommandContext<EndFlags & { yes?: boolean }>,
-  slug: string,
-): Promise<Result> {
-  const { providers, actor, flags } = context
-  const { counts, people, sessions } = await describeUsage(context, slug)
-  if (!flags.yes && !(await confirm(`${people} ${sessions} Remove ${slug}?`, { flag: '--yes' })))
-    return { json: { slug, removed: false }, text: `${slug} was not removed` }
-  await providers.remove(slug, { actor, endSessions: flags.endSessions })
-  const undo = `Run \`${suggest(`providers restore ${slug}`, flags)}\` to restore it.`
-  return { json: { slug, removed: true, ...counts }, text: `${slug} is removed. ${undo}` }
 }
 
 /** Describes how many people and sessions depend on a provider. */

@@ -1,23 +1,37 @@
-import { Option } from 'commander'
 import type { Preset, PresetQuestion } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
-import { settingFacts } from '../../providers/settings.ts'
-import type { CommandContext, PortalCommand } from '../command.ts'
+import { type ProviderSettings, settingFacts } from '../../providers/settings.ts'
+import type { CommandContext, PortalCommands } from '../command.ts'
 import { checkText, pairs, printProgress, type Result, table } from '../output.ts'
 
 /** The commands that show and test providers. */
-export const showCommands: PortalCommand[] = [
-  {
-    usage: 'list',
+export const showCommands: PortalCommands = {
+  list: {
     description: 'list all providers of a portal, in the order of the login page',
     examples: ['providers list', 'providers list --removed'],
-    options: [new Option('--removed', 'list removed providers that can be restored')],
-    run: (context: CommandContext<{ removed?: boolean }>) =>
-      context.flags.removed ? listRemoved(context) : listConnected(context),
+    options: { '--removed': 'list removed providers that can be restored' },
+    async run({ providers, flags }: CommandContext<{ removed?: boolean }>) {
+      if (flags.removed)
+        return table(
+          await providers.listRemoved(),
+          { SLUG: 'slug', NAME: 'displayName', REMOVED: 'removedAt' },
+          'No removed provider can be restored.',
+        )
+      return table(
+        await providers.list(),
+        {
+          SLUG: 'slug',
+          NAME: 'displayName',
+          ENABLED: 'enabled',
+          RECOMMENDED: ({ recommended }) => (recommended ? 'yes' : ''),
+          ISSUER: 'issuer',
+        },
+        'No provider is connected. Run `portal-sso providers add` to connect one.',
+      )
+    },
   },
-  {
-    usage: 'show <slug>',
+  'show <slug>': {
     description: 'show all settings, the URLs to enter at the provider, its state and last test; no secrets',
     examples: ['providers show acme'],
     async run(context, slug: string) {
@@ -26,8 +40,7 @@ export const showCommands: PortalCommand[] = [
       return { json: { ...provider, urls }, text: describeProvider(provider, urls) }
     },
   },
-  {
-    usage: 'test <slug>',
+  'test <slug>': {
     description: 'test a connected provider and save the results; the exit code is 1 if a check fails',
     examples: ['providers test acme'],
     async run({ providers, flags }, slug: string) {
@@ -36,68 +49,37 @@ export const showCommands: PortalCommand[] = [
       return { json: test, text: test.checks.map(checkText).join('\n'), failed: !test.ok }
     },
   },
-]
+}
 
-export const keysCommand: PortalCommand = {
-  usage: 'keys <slug>',
-  description: 'show the public keys for private_key_jwt and the URL where the provider fetches them',
-  examples: ['providers keys acme', 'providers keys acme --rotate'],
-  options: [
-    new Option(
-      '--rotate',
-      'publish a new key now; it is used after one hour, and the old one stays published for one more day',
-    ),
-  ],
-  async run({ providers, actor, flags }: CommandContext<{ rotate?: boolean }>, slug: string) {
-    if (flags.rotate) {
-      const { kid, from } = await providers.rotateClientKey(slug, { actor })
-      return { json: { slug, kid, from }, text: `The key ${kid} is published. It signs from ${from}.` }
-    }
-    const keys = await providers.clientKeys(slug)
-    const jwksUri = providers.jwksUri(slug)
-    const cells = keys.map(({ kid, alg, state, from }) => [kid, alg, state, from])
-    const list =
-      keys.length === 0
-        ? 'There are no keys, because it does not authenticate with private_key_jwt.'
-        : table(['KEY', 'ALGORITHM', 'STATE', 'SIGNS FROM'], cells)
-    return { json: { slug, jwksUri, keys }, text: `JWKS URI  ${jwksUri}\n${list}` }
+export const keysCommands: PortalCommands = {
+  'keys <slug>': {
+    description: 'show the public keys for private_key_jwt and the URL where the provider fetches them',
+    examples: ['providers keys acme', 'providers keys acme --rotate'],
+    options: {
+      '--rotate':
+        'publish a new key now; it is used after one hour, and the old one stays published for one more day',
+    },
+    async run({ providers, actor, flags }: CommandContext<{ rotate?: boolean }>, slug: string) {
+      if (flags.rotate) {
+        const { kid, from } = await providers.rotateClientKey(slug, { actor })
+        return { json: { slug, kid, from }, text: `The key ${kid} is published. It signs from ${from}.` }
+      }
+      const keys = await providers.clientKeys(slug)
+      const jwksUri = providers.jwksUri(slug)
+      const columns = { KEY: 'kid', ALGORITHM: 'alg', STATE: 'state', 'SIGNS FROM': 'from' } as const
+      const none = 'There are no keys, because it does not authenticate with private_key_jwt.'
+      const { text } = table(keys, columns, none)
+      return { json: { slug, jwksUri, keys }, text: `JWKS URI  ${jwksUri}\n${text}` }
+    },
   },
-}
-
-async function listRemoved({ providers }: CommandContext): Promise<Result> {
-  const removed = await providers.listRemoved()
-  if (removed.length === 0) return { json: removed, text: 'No removed provider can be restored.' }
-  const cells = removed.map(({ slug, displayName, removedAt }) => [slug, displayName, removedAt])
-  return { json: removed, text: table(['SLUG', 'NAME', 'REMOVED'], cells) }
-}
-
-async function listConnected({ providers }: CommandContext): Promise<Result> {
-  const all = await providers.list()
-  if (all.length === 0)
-    return {
-      json: all,
-      text: 'No provider is connected. Run `portal-sso providers add` to connect one.',
-    }
-  const cells = all.map(({ slug, displayName, enabled, recommended, issuer }) => [
-    slug,
-    displayName,
-    enabled ? 'yes' : 'no',
-    recommended ? 'yes' : '',
-    issuer,
-  ])
-  return { json: all, text: table(['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'], cells) }
 }
 
 /** All settings, the URLs and the results of the last test. A `Provider` holds no secrets. */
 function describeProvider(provider: Provider, urls: ProviderUrls): string {
   const { slug, preset, lastTest } = provider
+  const facts = settingFacts(provider)
   return [
-    pairs([
-      ['Slug', slug],
-      ['State', describeState(provider)],
-      ['Preset', preset],
-      ...settingFacts(provider),
-    ]),
+    pairs([['Slug', slug], ['State', describeState(provider)], ['Preset', preset], ...facts]),
     describeUrls(urls),
     lastTest ? `Tested ${lastTest.at}:` : 'Not tested yet.',
     ...(lastTest?.checks ?? []).map(checkText),
@@ -129,12 +111,7 @@ type ProviderUrls = { [Name in keyof typeof urlLabels]: string | undefined }
 /** @param provider may not be connected yet */
 export function providerUrls(
   { providers, urls, flags }: CommandContext,
-  provider: {
-    slug: string
-    preset: string
-    clientAuthentication?: string | undefined
-    frontChannelLogout?: boolean
-  },
+  provider: Pick<Provider, 'slug' | 'preset'> & Partial<ProviderSettings>,
 ): ProviderUrls {
   const { slug, preset, clientAuthentication, frontChannelLogout } = provider
   return {
@@ -149,10 +126,7 @@ export function providerUrls(
 
 export function describeUrls(urls: ProviderUrls): string {
   const names = Object.keys(urlLabels) as (keyof ProviderUrls)[]
-  const used = names.flatMap((name): [string, string][] =>
-    urls[name] ? [[urlLabels[name], urls[name]]] : [],
-  )
-  return `Enter these URLs at the provider:\n${pairs(used)}`
+  return `Enter these URLs at the provider:\n${pairs(names.map((name) => [urlLabels[name], urls[name]]))}`
 }
 
 /** For `providers presets`. */

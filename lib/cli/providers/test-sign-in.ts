@@ -1,6 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { Option } from 'commander'
-import { type CommandContext, type PortalCommand, suggest } from '../command.ts'
+import { type CommandContext, type PortalCommands, suggest } from '../command.ts'
 import { print, printJson, printProgress } from '../output.ts'
 
 type TestOutcome = 'passed' | 'failed' | 'expired'
@@ -14,26 +13,26 @@ const outcomeTexts: Record<TestOutcome, string> = {
   expired: 'The link expired before a test sign-in.',
 }
 
-export const testSignInCommand: PortalCommand = {
-  usage: 'test-sign-in <slug>',
-  description: 'test a real sign-in in your browser; shows a report, and nobody is signed in',
-  examples: ['providers test-sign-in acme', 'providers test-sign-in acme --no-wait --json'],
-  options: [
-    new Option(
-      '--no-wait',
-      'print the link and exit; without it, --json prints one line for the link and one for the outcome',
-    ),
-  ],
-  async run(context: CommandContext<{ wait: boolean }>, slug: string) {
-    const { flags } = context
-    const link = await printLink(context, slug)
-    if (!flags.wait) return undefined
-    const outcome = await waitForOutcome(context, link)
-    const next = outcome === 'passed' ? `\nNext, run \`${suggest(`providers enable ${slug}`, flags)}\`.` : ''
-    if (flags.json) printJson({ outcome }, 0)
-    else print(outcomeTexts[outcome] + next)
-    if (outcome !== 'passed') process.exitCode = 1
-    return undefined
+export const testSignInCommands: PortalCommands = {
+  'test-sign-in <slug>': {
+    description: 'test a real sign-in in your browser; shows a report, and nobody is signed in',
+    examples: ['providers test-sign-in acme', 'providers test-sign-in acme --no-wait --json'],
+    options: {
+      '--no-wait':
+        'print the link and exit; without it, --json prints one line for the link and one for the outcome',
+    },
+    async run(context: CommandContext<{ wait: boolean }>, slug: string) {
+      const { flags } = context
+      const link = await printLink(context, slug)
+      if (!flags.wait) return undefined
+      const outcome = await waitForOutcome(context, link)
+      const next =
+        outcome === 'passed' ? `\nNext, run \`${suggest(`providers enable ${slug}`, flags)}\`.` : ''
+      if (flags.json) printJson({ outcome }, 0)
+      else print(outcomeTexts[outcome] + next)
+      if (outcome !== 'passed') process.exitCode = 1
+      return undefined
+    },
   },
 }
 
@@ -44,10 +43,7 @@ export async function testSignIn(context: CommandContext, slug: string): Promise
   return outcome === 'passed'
 }
 
-interface TestLink {
-  token: string
-  expiresAt: Date
-}
+type TestLink = { token: string; expiresAt: Date }
 
 async function printLink({ testSignIns, actor, flags }: CommandContext, slug: string): Promise<TestLink> {
   const link = await testSignIns.link(slug, { actor })

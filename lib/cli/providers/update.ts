@@ -9,52 +9,50 @@ import {
   settingEntries,
 } from '../../providers/settings.ts'
 import { ConfigurationError, type Issue, ManagementError } from '../../shared/errors.ts'
-import type { CommandContext, PortalCommand } from '../command.ts'
+import type { CommandContext, PortalCommands } from '../command.ts'
 import { readSecret, readText } from '../input.ts'
-import { checkText, printProgress, type Result } from '../output.ts'
+import { checkText, printProgress } from '../output.ts'
 
 /** The values of the options of settings, by Commander's names. */
 export type Flags = Record<string, unknown>
 
-export const updateCommand: PortalCommand = {
-  usage: 'update <slug>',
-  description: 'change settings; the provider is tested first, and the change applies immediately',
-  examples: [
-    'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
-    'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
-    'providers update acme --unset prompt,proxy',
-  ],
-  get options() {
-    const description = 'reset settings to their defaults: flag names, separated by commas'
-    return [...settingOptions(), new Option('--unset <settings>', description)]
-  },
-  run: update,
-}
+type UpdateContext = CommandContext<Flags & { public?: boolean; unset?: string }>
 
-async function update(
-  { providers, actor, flags }: CommandContext<Flags & { public?: boolean; unset?: string }>,
-  slug: string,
-): Promise<Result> {
-  const changes: ProviderChanges = {
-    ...(flags.unset !== undefined && readResets(flags.unset)),
-    ...(await readSettings(flags)),
-    ...(flags.public && { clientSecret: null, clientSecretReference: null }),
-  }
-  const names = Object.keys(changes)
-  if (names.length === 0)
-    throw new ConfigurationError(
-      'nothing to change; run `portal-sso providers update --help` to list all settings',
-    )
-  printProgress(flags, 'Testing the provider …')
-  await withFlagNames(providers.update(slug, changes, { actor }))
-  const provider = await providers.get(slug)
-  const { enabled, testSignInAt, lastTest } = provider
-  const next = enabled || testSignInAt ? '' : ' Test a sign-in before you enable it.'
-  const lines = [
-    ...(lastTest?.checks ?? []).map(checkText),
-    `${slug} is changed (${names.join(', ')}).${next}`,
-  ]
-  return { json: { provider, changed: names }, text: lines.join('\n') }
+export const updateCommands: PortalCommands = {
+  'update <slug>': {
+    description: 'change settings; the provider is tested first, and the change applies immediately',
+    examples: [
+      'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
+      'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
+      'providers update acme --unset prompt,proxy',
+    ],
+    get otherOptions() {
+      return settingOptions()
+    },
+    options: { '--unset <settings>': 'reset settings to their defaults: flag names, separated by commas' },
+    async run({ providers, actor, flags }: UpdateContext, slug: string) {
+      const changes: ProviderChanges = {
+        ...(flags.unset !== undefined && readResets(flags.unset)),
+        ...(await readSettings(flags)),
+        ...(flags.public && { clientSecret: null, clientSecretReference: null }),
+      }
+      const names = Object.keys(changes)
+      if (names.length === 0)
+        throw new ConfigurationError(
+          'nothing to change; run `portal-sso providers update --help` to list all settings',
+        )
+      printProgress(flags, 'Testing the provider …')
+      await withFlagNames(providers.update(slug, changes, { actor }))
+      const provider = await providers.get(slug)
+      const { enabled, testSignInAt, lastTest } = provider
+      const next = enabled || testSignInAt ? '' : ' Test a sign-in before you enable it.'
+      const lines = [
+        ...(lastTest?.checks ?? []).map(checkText),
+        `${slug} is changed (${names.join(', ')}).${next}`,
+      ]
+      return { json: { provider, changed: names }, text: lines.join('\n') }
+    },
+  },
 }
 
 /** An option for every setting. */
