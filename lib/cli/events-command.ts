@@ -1,66 +1,69 @@
-import { type Command, Option } from 'commander'
+import { Option } from 'commander'
 import { eventKinds } from '../admin/event-filter.ts'
 import { csvLine, eventCells, eventColumns } from '../admin/events-routes.ts'
 import { type EventFilter, maxExportedEvents, type StoredEvent } from '../events/event-history.ts'
-import type { EventKind } from '../events/event-types.ts'
 import { ConfigurationError } from '../shared/errors.ts'
-import { type CommonFlags, parseDate, subcommand } from './command.ts'
-import { withSsoContext } from './environment.ts'
-import { printJson, printTable } from './output.ts'
+import { type CommandContext, type CommonFlags, type PortalCommands, parseDate } from './command.ts'
+import { table } from './output.ts'
 
-interface EventFlags extends CommonFlags {
-  kind?: EventKind
-  provider?: string
-  from?: string
-  to?: string
-  user?: string
-  reference?: string
-  limit?: string
-  csv?: boolean
-}
+type EventFlags = CommonFlags & EventFilter & { user?: string; limit?: string; csv?: boolean }
 
 const defaultLimit = 50
 
-export function addEvents(program: Command): void {
-  subcommand(
-    program,
-    'events',
-    'list events, newest first: sign-ins, refusals and changes',
-    'events --reference 7KQ2M4XW',
-    'events --kind sign-in-failed --from 2027-01-01 --csv > failed.csv',
-  )
-    .addOption(
+const columns = {
+  AT: 'at',
+  KIND: 'kind',
+  PROVIDER: 'provider',
+  USER: 'userId',
+  ACTOR: 'actor',
+  REFERENCE: 'reference',
+  DETAIL: ({ detail }: StoredEvent) => JSON.stringify(detail),
+} as const
+
+export const eventsCommands: PortalCommands = {
+  events: {
+    description: 'list events, newest first: sign-ins, refusals and changes',
+    examples: [
+      'events --reference 7KQ2M4XW',
+      'events --kind sign-in-failed --from 2027-01-01 --csv > failed.csv',
+    ],
+    otherOptions: [
       new Option('--kind <kind>', 'only events of this kind').choices(eventKinds.map(({ value }) => value)),
-    )
-    .option('--provider <slug>', 'only events of this provider')
-    .option('--from <date>', 'only events from this date on, such as 2027-01-31')
-    .option('--to <date>', 'only events before this date')
-    .option('--user <id>', 'only events of this user')
-    .option('--reference <reference>', 'the reference on the error page')
-    .option(
-      '--limit <number>',
-      `maximum number of events; default: ${defaultLimit}, with --json and --csv ${maxExportedEvents}`,
-    )
-    .option('--csv', 'comma-separated, for spreadsheets (RFC 4180)')
-    .action((flags: EventFlags) =>
-      withSsoContext(async ({ sso }) => {
-        if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
-        await printEvents(
-          sso.history.pages(readFilter(flags), { portal: flags.portal, maxEvents: readLimit(flags) }),
-          flags,
-        )
-      }),
-    )
+    ],
+    options: {
+      '--provider <slug>': 'only events of this provider',
+      '--from <date>': 'only events from this date on, such as 2027-01-31',
+      '--to <date>': 'only events before this date',
+      '--user <id>': 'only events of this user',
+      '--reference <reference>': 'the reference on the error page',
+      '--limit <number>': `maximum number of events; default: ${defaultLimit}, with --json and --csv ${maxExportedEvents}`,
+      '--csv': 'comma-separated, for spreadsheets (RFC 4180)',
+    },
+    async run({ history, flags }: CommandContext<EventFlags>) {
+      if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
+      const pages = history.pages(readFilter(flags), { maxEvents: readLimit(flags) })
+      if (flags.csv) return await printCsv(pages)
+      const all: StoredEvent[] = []
+      for await (const events of pages) all.push(...events)
+      return table(all, columns, 'No matching events.')
+    },
+  },
 }
 
-function readFilter(flags: EventFlags): EventFilter {
+async function printCsv(pages: AsyncGenerator<StoredEvent[]>): Promise<undefined> {
+  process.stdout.write(csvLine(eventColumns))
+  for await (const events of pages)
+    process.stdout.write(events.map((event) => csvLine(eventCells(event))).join(''))
+}
+
+function readFilter({ kind, provider, user, reference, from, to }: EventFlags): EventFilter {
   return {
-    kind: flags.kind,
-    provider: flags.provider,
-    userId: flags.user,
-    reference: flags.reference,
-    from: flags.from && parseDate(flags.from, '--from').toISOString(),
-    to: flags.to && parseDate(flags.to, '--to').toISOString(),
+    kind,
+    provider,
+    userId: user,
+    reference,
+    from: from && parseDate(from, '--from').toISOString(),
+    to: to && parseDate(to, '--to').toISOString(),
   }
 }
 
@@ -69,29 +72,4 @@ function readLimit({ limit, csv, json }: EventFlags): number {
   const number = Number(limit)
   if (Number.isInteger(number) && number > 0 && number <= maxExportedEvents) return number
   throw new ConfigurationError(`--limit: enter a number from 1 to ${maxExportedEvents}`)
-}
-
-async function printEvents(pages: AsyncGenerator<StoredEvent[]>, { csv, json }: EventFlags): Promise<void> {
-  if (csv) {
-    process.stdout.write(csvLine(eventColumns))
-    for await (const events of pages)
-      process.stdout.write(events.map((event) => csvLine(eventCells(event))).join(''))
-    return
-  }
-  const all: StoredEvent[] = []
-  for await (const events of pages) all.push(...events)
-  if (json) return printJson(all)
-  if (all.length === 0) return console.log('No matching events.')
-  printTable(
-    ['AT', 'KIND', 'PROVIDER', 'USER', 'ACTOR', 'REFERENCE', 'DETAIL'],
-    all.map(({ at, kind, provider, actor, userId, reference, detail }) => [
-      at,
-      kind,
-      provider ?? '',
-      userId ?? '',
-      actor ?? '',
-      reference ?? '',
-      JSON.stringify(detail),
-    ]),
-  )
 }

@@ -1,27 +1,25 @@
-import { type Claims, identityFrom, trustedEmail } from '../oidc/identity.ts'
+import { type Claims, identityFrom, type ReceivedClaims, trustedEmail } from '../oidc/identity.ts'
+import { guid, personalAccounts } from '../providers/issuer.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { decide } from '../sign-in/decide.ts'
-import type { User } from '../users/user-directory.ts'
 
 /** An attacker signs in with their own account, whose claims contain the victim's e-mail address (nOAuth). */
 interface Attack {
-  name: string
   /** the attacker's account and claims, for the report */
   description: string
   /** default: the attack is possible with every provider */
   appliesTo?(provider: Provider): boolean
   /** domain of the victim's address; default: `likelyTrustedDomain` */
   victimDomain?(provider: Provider): string
-  /** claims of the ID token, without those that identify the attacker */
-  claims(victim: string, provider: Provider): Claims
-  userInfo?(victim: string, provider: Provider): Claims
+  /** where the victim's address is; default: in the address claim of the ID token */
+  addressIn?: 'userInfo' | 'username'
+  /** other claims of the ID token, without those that identify the attacker */
+  claims: Claims
 }
 
 const attackerEmail = 'attacker@attacker.example'
 const attackerTenant = '0badc0de-0000-4000-8000-00000000dead'
-/** The tenant of Microsoft's personal accounts, where anyone can create an account. */
-const personalAccountsTenant = '9188040d-6c67-4c5b-b112-36a304b66dad'
 
 /** Providers where anyone can create an account, with any address that they once verified. */
 const publicHosts = [
@@ -43,71 +41,57 @@ const microsoftHosts = [
   'sts.windows.net',
 ]
 
-const attacks: readonly Attack[] = [
-  {
-    name: 'unverified',
+const attacks: Record<string, Attack> = {
+  unverified: {
     description: 'an unverified address (email_verified false)',
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: false }),
+    claims: { email_verified: false },
   },
-  {
-    name: 'flag-missing',
+  'flag-missing': {
     description: 'an address without email_verified',
-    claims: (email, provider) => ({ [provider.emailClaim]: email }),
+    claims: {},
   },
-  {
-    name: 'flag-as-text',
+  'flag-as-text': {
     description: 'an unverified address, with the flag as text (email_verified "false")',
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: 'false' }),
+    claims: { email_verified: 'false' },
   },
-  {
-    name: 'mixed-sources',
+  'mixed-sources': {
     description: 'an address from UserInfo, and email_verified from the ID token',
-    claims: () => ({ email_verified: true }),
-    userInfo: (email, provider) => ({ [provider.emailClaim]: email }),
+    addressIn: 'userInfo',
+    claims: { email_verified: true },
   },
-  {
-    name: 'username',
+  username: {
     description: 'a user name equal to the address (preferred_username, upn), with another verified address',
-    claims: (email) => ({
-      email: attackerEmail,
-      email_verified: true,
-      preferred_username: email,
-      upn: email,
-    }),
+    addressIn: 'username',
+    claims: { email: attackerEmail, email_verified: true },
   },
-  {
-    name: 'public-account',
+  'public-account': {
     description: 'an account that anyone can create, with an address that was verified there once',
     appliesTo: acceptsPublicAccounts,
     victimDomain: unlistedDomain,
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true }),
+    claims: { email_verified: true },
   },
-  {
-    name: 'other-domain',
+  'other-domain': {
     description: 'a verified address of a domain that the settings do not list',
     appliesTo: ({ emailDomains }) => emailDomains.length > 0,
     victimDomain: unlistedDomain,
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: true }),
+    claims: { email_verified: true, xms_edov: true },
   },
-  {
-    name: 'tenant-admin',
+  'tenant-admin': {
     description: 'an address set by a tenant administrator (email_verified true, without xms_edov)',
     appliesTo: isMicrosoft,
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true }),
+    claims: { email_verified: true },
   },
-  {
-    name: 'edov-false',
+  'edov-false': {
     description: "an address of a domain that is not the tenant's (xms_edov false)",
     appliesTo: isMicrosoft,
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: false }),
+    claims: { email_verified: true, xms_edov: false },
   },
-  {
-    name: 'edov-as-text',
+  'edov-as-text': {
     description: 'an address of a domain that is not the tenant\'s, with the flag as text (xms_edov "0")',
     appliesTo: isMicrosoft,
-    claims: (email, provider) => ({ [provider.emailClaim]: email, email_verified: true, xms_edov: '0' }),
+    claims: { email_verified: true, xms_edov: '0' },
   },
-]
+}
 
 /**
  * Runs every attack through the sign-in code, with the provider's settings and a made-up victim in place of the tables.
@@ -115,51 +99,45 @@ const attacks: readonly Attack[] = [
  * @returns a check per attack that is possible with this provider; `failed` if the attacker becomes the victim
  */
 export function simulateAttacks(provider: Provider): Check[] {
-  const checks = attacks
-    .filter(({ appliesTo }) => appliesTo?.(provider) ?? true)
-    .map((attack) => simulateAttack(attack, provider))
-  return [...checks, ...checkTrust(provider)]
+  const possible = Object.entries(attacks).filter(([, { appliesTo }]) => appliesTo?.(provider) ?? true)
+  const checks = possible.map(([name, attack]) => simulateAttack(name, attack, provider))
+  return provider.trustsEmail ? [...checks, checkTrust(provider)] : checks
 }
 
-function simulateAttack(attack: Attack, provider: Provider): Check {
-  const victim = `victim@${(attack.victimDomain ?? likelyTrustedDomain)(provider)}`
-  const { name, description } = attack
-  const { result, outcome } = signIn(attack, provider, victim)
-  const message = `${description}: ${outcome}`
-  return { name, result, message, ...(result !== 'ok' && { hint: hintFor(attack, provider) }) }
+function simulateAttack(name: string, attack: Attack, provider: Provider): Check {
+  const { description, victimDomain = likelyTrustedDomain } = attack
+  const victim = `victim@${victimDomain(provider)}`
+  const obstacle = findObstacle(attack, provider, victim)
+  if (obstacle !== undefined) return { name, result: 'ok', message: `${description}: ${obstacle}` }
+  const message = `${description}: signed in as the owner of the address`
+  return { name, result: 'failed', message, hint: hintFor(name, provider) }
 }
 
-function signIn(
-  attack: Attack,
-  provider: Provider,
-  victim: string,
-): Pick<Check, 'result'> & { outcome: string } {
-  const user: User = { id: 'victim', email: victim, name: 'Victim' }
+/** @returns what stops the attacker; `undefined` if they are signed in as the victim */
+function findObstacle(attack: Attack, provider: Provider, victim: string): string | undefined {
   const now = Math.floor(Date.now() / 1000)
   try {
-    const idClaims = { ...attackerClaims(provider, now), ...attack.claims(victim, provider) }
-    const userInfo = attack.userInfo?.(victim, provider)
-    const identity = identityFrom(
-      provider,
-      { idToken: '', idClaims, userInfo },
-      {
-        now,
-        tolerance: 30,
-        askedAt: now * 1000,
-      },
-    )
+    const received = receivedClaims(attack, provider, victim, now)
+    const identity = identityFrom(provider, received, { now, tolerance: 30, askedAt: now * 1000 })
     const address = trustedEmail(identity, undefined)
-    const userWithAddress = address === victim ? user : undefined
+    const userWithAddress = address === victim ? { id: 'victim', email: victim, name: 'Victim' } : undefined
     const { kind } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
-    if (kind === 'link') return { result: 'failed', outcome: 'signed in as the owner of the address' }
-    const reason =
-      kind === 'verify-email'
-        ? 'a code goes to the owner of the address'
-        : 'the attacker only gets an account of their own'
-    return { result: 'ok', outcome: `stopped, ${reason}` }
+    if (kind === 'link') return undefined
+    return kind === 'verify-email'
+      ? 'stopped, a code goes to the owner of the address'
+      : 'stopped, the attacker only gets an account of their own'
   } catch (error) {
-    return { result: 'ok', outcome: `refused, ${describeError(error)}` }
+    return `refused, ${describeError(error)}`
   }
+}
+
+function receivedClaims(attack: Attack, provider: Provider, victim: string, now: number): ReceivedClaims {
+  const { addressIn, claims } = attack
+  const ownClaims = { ...attackerClaims(provider, now), ...claims }
+  const address = { [provider.emailClaim]: victim }
+  if (addressIn === 'userInfo') return { idToken: '', idClaims: ownClaims, userInfo: address }
+  const username = { preferred_username: victim, upn: victim }
+  return { idToken: '', idClaims: { ...ownClaims, ...(addressIn === 'username' ? username : address) } }
 }
 
 /** Valid claims of the attacker's own account, in a tenant that the settings allow. */
@@ -176,7 +154,7 @@ function attackerClaims(provider: Provider, now: number): Claims {
   }
 }
 
-function hintFor({ name }: Attack, provider: Provider): string {
+function hintFor(name: string, provider: Provider): string {
   if (provider.trustsEmail && acceptsPublicAccounts(provider))
     return 'turn off trustsEmail: anyone can have an account there, with any address'
   if (provider.trustsEmail || name === 'public-account')
@@ -186,22 +164,17 @@ function hintFor({ name }: Attack, provider: Provider): string {
   return 'disable it, and report this as a bug: no setting explains it'
 }
 
-function checkTrust({ trustsEmail, emailDomains }: Provider): Check[] {
-  if (!trustsEmail) return []
+function checkTrust({ emailDomains }: Provider): Check {
   const name = 'trust'
   if (emailDomains.length > 0) {
     const message = `every address is trusted, verified or not, for ${emailDomains.join(', ')} only`
-    return [{ name, result: 'ok', message }]
+    return { name, result: 'ok', message }
   }
-  return [
-    {
-      name,
-      result: 'warning',
-      message:
-        'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone',
-      hint: 'list the domains whose addresses your own administrators assign there, or turn off trustsEmail',
-    },
-  ]
+  const message =
+    'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone'
+  const hint =
+    'list the domains whose addresses your own administrators assign there, or turn off trustsEmail'
+  return { name, result: 'warning', message, hint }
 }
 
 /** Avoids domains whose addresses the settings trust without verification: signing in with those is intended. */
@@ -219,9 +192,7 @@ function unlistedDomain({ emailDomains }: Provider): string {
 function acceptsPublicAccounts(provider: Provider): boolean {
   if (publicHosts.includes(new URL(provider.issuer).hostname)) return true
   const tenants = provider.tenants.length > 0 ? provider.tenants : [tenantOf(provider)]
-  return (
-    isMicrosoft(provider) && tenants.some((tenant) => !isGuid(tenant) || tenant === personalAccountsTenant)
-  )
+  return isMicrosoft(provider) && tenants.some((tenant) => !isGuid(tenant) || tenant === personalAccounts)
 }
 
 function isMicrosoft({ preset, issuer }: Provider): boolean {
@@ -233,5 +204,5 @@ function tenantOf({ issuer }: Provider): string {
 }
 
 function isGuid(text: string): boolean {
-  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text)
+  return guid.test(text.toLowerCase())
 }

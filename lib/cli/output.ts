@@ -2,63 +2,85 @@ import type { Check } from '../providers/provider.ts'
 import { ConfigurationError, describeError, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
+/** The result of a command: text for a person or, with `--json`, a value for a script. */
+export interface Result {
+  json: unknown
+  /** default: the JSON */
+  text?: string
+  /** makes the exit code 1; default false */
+  failed?: boolean
+}
+
+/** The flag that selects the output for scripts. */
+type OutputFlags = { json?: boolean | undefined }
+
 const checkMarks = { ok: '✓', warning: '!', failed: '✗' } as const
 
 /** Characters that a terminal interprets, or that change the direction of text; line breaks are allowed. */
 const terminalControls = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
-export function printCheck({ result, message, hint }: Pick<Check, 'result' | 'message' | 'hint'>): void {
+/** The result of a check, also of one without a name. */
+export type Finding = Pick<Check, 'result' | 'message'> & { hint?: string | undefined }
+
+/** One line, and a second one with the advice for a problem. */
+export function checkText({ result, message, hint }: Finding): string {
   const hintLine = result !== 'ok' && hint ? `\n    → ${sanitizeText(hint)}` : ''
-  print(`  ${checkMarks[result]} ${sanitizeText(message)}${hintLine}`)
+  return `  ${checkMarks[result]} ${sanitizeText(message)}${hintLine}`
 }
 
-/** Prints the text in one line. */
-export function printHeading(text: string): void {
-  print(sanitizeText(text))
-}
+/** The properties to show, by heading, or how to read a cell from a row. */
+type Columns<Row> = Record<string, keyof Row | ((row: Row) => string)>
 
-/** Prints aligned columns. Each cell stays in one line. */
-export function printTable(headings: string[], cells: string[][]): void {
-  const rows = cells.map((row) => row.map((cell) => sanitizeText(cell, 300)))
-  const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),
+/** A table in which each cell stays in one line. @param empty replaces a table without rows; default: its headings */
+export function table<Row>(
+  rows: readonly Row[],
+  columns: Columns<Row>,
+  empty?: string,
+): Result & { text: string } {
+  if (rows.length === 0 && empty !== undefined) return { json: rows, text: empty }
+  const read = Object.values(columns)
+  const cells = rows.map((row) =>
+    read.map((column) => cellText(typeof column === 'function' ? column(row) : row[column])),
   )
-  for (const row of [headings, ...rows])
-    print(
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
+  return { json: rows, text: align([Object.keys(columns), ...cells]) }
 }
 
-/** Prints one name and value per line, aligned. */
-export function printPairs(pairs: (readonly [name: string, value: string])[]): void {
-  const width = Math.max(...pairs.map(([name]) => name.length))
-  for (const [name, value] of pairs) print(`  ${name.padEnd(width)}  ${sanitizeText(value, 2000)}`)
+function cellText(value: unknown): string {
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  return sanitizeText(String(value ?? ''), 300)
+}
+
+/** One name and value per line, aligned; without those that have no value. */
+export function pairs(all: [name: string, value: string | undefined][]): string {
+  const given = all.filter(([, value]) => value !== undefined)
+  return align(given.map(([name, value = '']) => [`  ${name}`, sanitizeText(value, 2000)]))
+}
+
+function align(lines: string[][]): string {
+  const widths: number[] = []
+  for (const line of lines)
+    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
+  const padded = lines.map((line) => line.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '))
+  return padded.map((line) => line.trimEnd()).join('\n')
+}
+
+export function printResult({ json }: OutputFlags, result: Result): void {
+  if (result.failed) process.exitCode = 1
+  if (json || result.text === undefined) printJson(result.json)
+  else print(result.text)
 }
 
 export function printJson(value: unknown, indent = 2): void {
   console.log(toJson(value, indent))
 }
 
-/** A sentence for a person, or an object for a script. */
-export function printResult(
-  { json }: { json?: boolean | undefined },
-  result: object,
-  sentence: string,
-): void {
-  if (json) printJson(result)
-  else print(sentence)
+export function print(text: string): void {
+  console.log(sanitizeForTerminal(text))
 }
 
 /** Shows that a command is busy. With `--json`, standard error holds only errors. */
-export function printProgress({ json }: { json?: boolean | undefined }, text: string): void {
+export function printProgress({ json }: OutputFlags, text: string): void {
   if (!json) process.stderr.write(`${sanitizeForTerminal(text)}\n`)
-}
-
-export function print(text: string): void {
-  console.log(sanitizeForTerminal(text))
 }
 
 /** @returns a sentence for a person, or `{ error, code, issues }` in one line of JSON for a script */
@@ -82,8 +104,6 @@ export function sanitizeForTerminal(text: string): string {
 /** `JSON.stringify` leaves most control characters as they are, so escape them for the terminal. */
 function toJson(value: unknown, indent: number): string {
   return JSON.stringify(value, null, indent).replace(terminalControls, (character) =>
-    [...Array(character.length).keys()]
-      .map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`)
-      .join(''),
+    character.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
   )
 }

@@ -1,79 +1,8 @@
 #!/usr/bin/env node
-import { Command } from 'commander'
-import { migrate, unlockMigrations } from '../database/migrate.ts'
-import { ConfigurationError } from '../shared/errors.ts'
-import { addBreakGlass } from './break-glass-command.ts'
-import { doctor, doctorNoauthCommand } from './doctor-command.ts'
-import { readEnvironment, withDatabase } from './environment.ts'
-import { addEvents } from './events-command.ts'
 import { formatError } from './output.ts'
-import { providersCommand } from './providers-command.ts'
-import { secretsCommand } from './secrets-command.ts'
-import { sessionsCommand } from './sessions-command.ts'
-import { usersCommand } from './users-command.ts'
-
-const program = new Command('portal-sso')
-  // Otherwise `doctor` would consume the `--json` of `doctor noauth`.
-  .enablePositionalOptions()
-  .description('Single sign-on for a portal: manage providers, users and sessions, and check the setup.')
-  .addHelpText(
-    'after',
-    `
-Environment:
-  DATABASE_URL                   postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
-  SSO_SECRET                     the portal's secret; several, newest first, separated by spaces
-  BASE_URL                       public origin of the portal (default http://localhost:3000)
-  MOUNT_PATH                     where sso.router() is mounted (default /)
-  REDIS_URL                      checked by doctor
-  ALLOWED_ADDRESSES              addresses of providers in a private network, such as 10.20.0.0/16
-  SECRET_REFERENCES_ENV          names of variables that env:NAME may refer to, a regular expression
-  SECRET_REFERENCES_DIRECTORIES  folders of files that file:/path may refer to, separated by spaces`,
-  )
-
-program
-  .command('migrate')
-  .description('create or update the tables')
-  .option('--unlock', 'release the lock of a failed migration; only if no instance is migrating')
-  .addHelpText('after', '\nExample:\n  $ portal-sso migrate')
-  .action((flags: { unlock?: boolean }) =>
-    withDatabase(readEnvironment(), async (knex) => {
-      if (flags.unlock) await unlockMigrations(knex)
-      const ran = await migrate(knex)
-      console.log(ran.length === 0 ? 'The tables are up to date.' : `Ran ${ran.join(', ')}.`)
-    }),
-  )
-
-program.addCommand(providersCommand())
-program.addCommand(usersCommand())
-program.addCommand(sessionsCommand())
-program.addCommand(secretsCommand())
-addBreakGlass(program)
-addEvents(program)
-
-program
-  .command('doctor')
-  .description('check database, Redis, secret and every provider; report problems and how to fix them')
-  .option('--json', 'print JSON, for scripts')
-  .addHelpText('after', '\nExample:\n  $ portal-sso doctor')
-  .enablePositionalOptions()
-  .action(async (flags: { json?: boolean }) => {
-    if (!(await doctor(readEnvironment(), flags))) process.exitCode = 1
-  })
-  .addCommand(doctorNoauthCommand())
+import { buildProgram } from './program.ts'
 
 const json = process.argv.includes('--json')
-
-/** Commander prints wrong arguments itself, so give its errors the same format. */
-function formatArgumentErrors(command: Command): void {
-  command.configureOutput({
-    outputError(text, write) {
-      const message = json ? text.replace(/^error: /, '') : text
-      write(`${formatError(new ConfigurationError(message.trim()), { json })}\n`)
-    },
-  })
-  command.commands.forEach(formatArgumentErrors)
-}
-formatArgumentErrors(program)
 
 // `portal-sso doctor | head` closes the pipe early; this is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -81,7 +10,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit()
 })
 
-program.parseAsync().catch((error: unknown) => {
-  console.error(formatError(error, { json }))
-  process.exitCode = 1
-})
+buildProgram(json)
+  .parseAsync()
+  .catch((error: unknown) => {
+    console.error(formatError(error, { json }))
+    process.exitCode = 1
+  })

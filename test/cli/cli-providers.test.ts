@@ -2,10 +2,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { Command } from 'commander'
 import { printJson } from '../../lib/cli/output.ts'
-import { addSettingFlags } from '../../lib/cli/providers/flags.ts'
-import { providersCommand } from '../../lib/cli/providers-command.ts'
+import { buildProgram } from '../../lib/cli/program.ts'
+import { settingOptions } from '../../lib/cli/providers/update.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { settings } from '../../lib/providers/settings.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
@@ -217,8 +216,10 @@ describe('portal-sso providers add', () => {
 })
 
 describe('the flags of portal-sso providers', () => {
+  const providersCommands = () =>
+    buildProgram().commands.find((command) => command.name() === 'providers')!.commands
+
   it('cover every setting; secrets are read from files', () => {
-    const { options } = addSettingFlags(new Command('add'))
     const differentNames: Record<string, string> = {
       displayName: 'name',
       emailDomains: 'emailDomain',
@@ -228,18 +229,18 @@ describe('the flags of portal-sso providers', () => {
       clientSecretExpiresAt: 'clientSecretExpires',
       certificateAuthority: 'certificateAuthorityFile',
     }
-    const names = options.map((option) => option.attributeName())
+    const names = settingOptions().map((option) => option.attributeName())
     for (const setting of Object.keys(settings)) expect(names).toContain(differentNames[setting] ?? setting)
   })
 
   it('cover every question of every preset', () => {
-    const add = providersCommand().commands.find((command) => command.name() === 'add')!
+    const add = providersCommands().find((command) => command.name() === 'add')!
     for (const { asks } of presets)
       for (const { name } of asks) expect(add.options.map(({ long }) => long)).toContain(`--${name}`)
   })
 
   it('are explained with an example in the help of each command', () => {
-    for (const command of providersCommand().commands) {
+    for (const command of providersCommands()) {
       let help = ''
       command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp()
       expect(help).toContain(`$ portal-sso providers ${command.name()}`)

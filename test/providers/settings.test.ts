@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { z } from 'zod'
-import { readResets, readSettings } from '../../lib/cli/providers/flags.ts'
-import { providersCommand } from '../../lib/cli/providers-command.ts'
+import { buildProgram } from '../../lib/cli/program.ts'
+import { readResets, readSettings } from '../../lib/cli/providers/update.ts'
 import { type Setting, settings } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -103,8 +103,9 @@ describe('a setting that is added only to the settings table', () => {
   })
 
   it('is an option of `providers add` and `providers update`, in their help, and can be unset', async () => {
+    const group = buildProgram().commands.find((each) => each.name() === 'providers')!
     for (const name of ['add', 'update']) {
-      const command = providersCommand().commands.find((each) => each.name() === name)!
+      const command = group.commands.find((each) => each.name() === name)!
       const option = command.options.find(({ long }) => long === '--region')!
       expect(option).toMatchObject({ argChoices: ['eu', 'us'] })
       expect(command.helpInformation()).toContain('--region <region>')

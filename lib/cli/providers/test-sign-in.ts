@@ -1,7 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import type { Command } from 'commander'
-import { type CommonFlags, portalFlag, subcommand } from '../command.ts'
-import { type SsoContext, withSsoContext } from '../environment.ts'
+import { type CommandContext, type PortalCommands, suggest } from '../command.ts'
 import { print, printJson, printProgress } from '../output.ts'
 
 type TestOutcome = 'passed' | 'failed' | 'expired'
@@ -15,70 +13,55 @@ const outcomeTexts: Record<TestOutcome, string> = {
   expired: 'The link expired before a test sign-in.',
 }
 
-export function addTestSignIn(providers: Command): void {
-  subcommand(
-    providers,
-    'test-sign-in <slug>',
-    'test a real sign-in in your browser; shows a report, and nobody is signed in',
-    'providers test-sign-in acme',
-    'providers test-sign-in acme --no-wait --json',
-  )
-    .option(
-      '--no-wait',
-      'print the link and exit; without it, --json prints one line for the link and one for the outcome',
-    )
-    .action((slug: string, flags: CommonFlags & { wait: boolean }) =>
-      withSsoContext(async (context) => {
-        const link = await createLink(context, slug, flags)
-        if (!flags.wait) return
-        const outcome = await waitForOutcome(context, link, flags)
-        if (flags.json) printJson({ outcome }, 0)
-        else print(outcomeTexts[outcome])
-        if (outcome !== 'passed') process.exitCode = 1
-        else if (!flags.json)
-          print(`Next, run \`portal-sso providers enable ${slug}${portalFlag(flags.portal)}\`.`)
-      }),
-    )
+export const testSignInCommands: PortalCommands = {
+  'test-sign-in <slug>': {
+    description: 'test a real sign-in in your browser; shows a report, and nobody is signed in',
+    examples: ['providers test-sign-in acme', 'providers test-sign-in acme --no-wait --json'],
+    options: {
+      '--no-wait':
+        'print the link and exit; without it, --json prints one line for the link and one for the outcome',
+    },
+    async run(context: CommandContext<{ wait: boolean }>, slug: string) {
+      const { flags } = context
+      const link = await printLink(context, slug)
+      if (!flags.wait) return undefined
+      const outcome = await waitForOutcome(context, link)
+      const next =
+        outcome === 'passed' ? `\nNext, run \`${suggest(`providers enable ${slug}`, flags)}\`.` : ''
+      if (flags.json) printJson({ outcome }, 0)
+      else print(outcomeTexts[outcome] + next)
+      if (outcome !== 'passed') process.exitCode = 1
+      return undefined
+    },
+  },
 }
 
-/** Prints the link and waits for the outcome. */
-export async function testSignIn(
-  context: SsoContext,
-  slug: string,
-  flags: CommonFlags,
-): Promise<TestOutcome> {
-  const outcome = await waitForOutcome(context, await createLink(context, slug, flags), flags)
+/** @returns true if the test passed */
+export async function testSignIn(context: CommandContext, slug: string): Promise<boolean> {
+  const outcome = await waitForOutcome(context, await printLink(context, slug))
   print(outcomeTexts[outcome])
-  return outcome
+  return outcome === 'passed'
 }
 
-interface TestLink {
-  token: string
-  expiresAt: Date
-}
+type TestLink = { token: string; expiresAt: Date }
 
-async function createLink(
-  { sso, actor }: SsoContext,
-  slug: string,
-  { portal, json }: CommonFlags,
-): Promise<TestLink> {
-  const { url, ...link } = await sso.testSignIns.link(slug, { portal, actor })
+async function printLink({ testSignIns, actor, flags }: CommandContext, slug: string): Promise<TestLink> {
+  const link = await testSignIns.link(slug, { actor })
   const until = link.expiresAt.toISOString()
-  if (json) printJson({ url, expiresAt: until }, 0)
-  else print(`Open this link in your browser. It works once, until ${until}:\n  ${url}`)
+  if (flags.json) printJson({ url: link.url, expiresAt: until }, 0)
+  else print(`Open this link in your browser. It works once, until ${until}:\n  ${link.url}`)
   return link
 }
 
 async function waitForOutcome(
-  { sso }: SsoContext,
+  { testSignIns, flags }: CommandContext,
   { token, expiresAt }: TestLink,
-  flags: CommonFlags,
 ): Promise<TestOutcome> {
   printProgress(flags, 'Waiting for the test sign-in … (Ctrl-C only stops waiting)')
   // The link may be opened just before it expires. The attempt then takes its own time to expire.
   const deadline = expiresAt.getTime() + attemptTtlMs
   while (Date.now() < deadline) {
-    const outcome = await sso.testSignIns.outcome(token)
+    const outcome = await testSignIns.outcome(token)
     if (outcome !== 'waiting') return outcome
     await setTimeout(pollIntervalMs)
   }

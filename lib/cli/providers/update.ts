@@ -1,50 +1,140 @@
-import type { Command } from 'commander'
-import type { ProviderChanges } from '../../providers/settings.ts'
-import { ConfigurationError } from '../../shared/errors.ts'
-import { type CommonFlags, subcommand } from '../command.ts'
-import { type SsoContext, withSsoContext } from '../environment.ts'
-import { printCheck, printProgress, printResult } from '../output.ts'
-import { addSettingFlags, type Flags, readResets, readSettings, withFlagNames } from './flags.ts'
+import { Option } from 'commander'
+import { presets } from '../../providers/presets/presets.ts'
+import {
+  isSecret,
+  type ProviderChanges,
+  type ProviderSettings,
+  type Setting,
+  type SettingName,
+  settingEntries,
+} from '../../providers/settings.ts'
+import { ConfigurationError, type Issue, ManagementError } from '../../shared/errors.ts'
+import type { CommandContext, PortalCommands } from '../command.ts'
+import { readSecret, readText } from '../input.ts'
+import { checkText, printProgress } from '../output.ts'
 
-interface UpdateFlags extends CommonFlags, Flags {
-  public?: boolean
-  unset?: string
+/** The values of the options of settings, by Commander's names. */
+export type Flags = Record<string, unknown>
+
+type UpdateContext = CommandContext<Flags & { public?: boolean; unset?: string }>
+
+export const updateCommands: PortalCommands = {
+  'update <slug>': {
+    description: 'change settings; the provider is tested first, and the change applies immediately',
+    examples: [
+      'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
+      'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
+      'providers update acme --unset prompt,proxy',
+    ],
+    get otherOptions() {
+      return settingOptions()
+    },
+    options: { '--unset <settings>': 'reset settings to their defaults: flag names, separated by commas' },
+    async run({ providers, actor, flags }: UpdateContext, slug: string) {
+      const changes: ProviderChanges = {
+        ...(flags.unset !== undefined && readResets(flags.unset)),
+        ...(await readSettings(flags)),
+        ...(flags.public && { clientSecret: null, clientSecretReference: null }),
+      }
+      const names = Object.keys(changes)
+      if (names.length === 0)
+        throw new ConfigurationError(
+          'nothing to change; run `portal-sso providers update --help` to list all settings',
+        )
+      printProgress(flags, 'Testing the provider …')
+      await withFlagNames(providers.update(slug, changes, { actor }))
+      const provider = await providers.get(slug)
+      const { enabled, testSignInAt, lastTest } = provider
+      const next = enabled || testSignInAt ? '' : ' Test a sign-in before you enable it.'
+      const lines = [
+        ...(lastTest?.checks ?? []).map(checkText),
+        `${slug} is changed (${names.join(', ')}).${next}`,
+      ]
+      return { json: { provider, changed: names }, text: lines.join('\n') }
+    },
+  },
 }
 
-export function addUpdate(providers: Command): void {
-  const command = subcommand(
-    providers,
-    'update <slug>',
-    'change settings; the provider is tested first, and the change applies immediately',
-    'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
-    'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
-    'providers update acme --unset prompt,proxy',
-  )
-  addSettingFlags(command)
-    .option('--unset <settings>', 'reset settings to their defaults: flag names, separated by commas')
-    .action((slug: string, flags: UpdateFlags) => withSsoContext((context) => update(context, slug, flags)))
+/** An option for every setting. */
+export function settingOptions(): Option[] {
+  const options = settingEntries().flatMap(([, { flag, label, hint, choices, control }]) => {
+    const option = new Option(flag, hint ? `${label}: ${hint}` : label)
+    if (choices) option.choices(choices)
+    return control === 'checkbox' ? [option, new Option(`--no-${option.name()}`, `not: ${label}`)] : [option]
+  })
+  return [...options, new Option('--public', 'a public client without a secret')]
 }
 
-async function update({ sso, actor }: SsoContext, slug: string, flags: UpdateFlags): Promise<void> {
-  const { portal } = flags
-  const changes: ProviderChanges = {
-    ...(flags.unset !== undefined && readResets(flags.unset)),
-    ...(await readSettings(flags)),
-    ...(flags.public && { clientSecret: null, clientSecretReference: null }),
+/**
+ * Reads the settings and secrets that were given as flags. `connect` and `update` validate them.
+ *
+ * @throws ConfigurationError for a file that cannot be read
+ */
+export async function readSettings(flags: Flags): Promise<Partial<ProviderSettings>> {
+  const given: Flags = {}
+  for (const [name, setting] of settingEntries()) {
+    const value = flags[new Option(setting.flag).attributeName()]
+    if (value !== undefined) given[name] = await readFlag(name, setting, value)
   }
-  const names = Object.keys(changes)
-  if (names.length === 0)
-    throw new ConfigurationError(
-      'nothing to change; run `portal-sso providers update --help` to list all settings',
-    )
-  printProgress(flags, 'Testing the provider …')
-  await withFlagNames(sso.providers.update(slug, changes, { portal, actor }))
-  const provider = await sso.providers.find(slug, { portal })
-  if (!flags.json) provider?.lastTest?.checks.forEach(printCheck)
-  const needsTest = provider && !provider.enabled && !provider.testSignInAt
-  printResult(
-    flags,
-    { provider, changed: names },
-    `${slug} is changed (${names.join(', ')}).${needsTest ? ' Test a sign-in before you enable it.' : ''}`,
-  )
+  return { ...given, ...(flags.public === true && { clientAuthentication: 'none' }) }
+}
+
+async function readFlag(name: SettingName, { flag, control }: Setting, value: unknown): Promise<unknown> {
+  const longFlag = `--${longName(flag)}`
+  // The argument is a file name: every process on the machine can read arguments.
+  if (isSecret(name)) return await readSecret(String(value), longFlag)
+  if (longFlag.endsWith('-file')) return await readText(String(value), longFlag)
+  return control === 'parameters' ? readParameters(value as string[], longFlag) : value
+}
+
+function readParameters(given: readonly string[], flag: string): Record<string, string> {
+  const parameters: Record<string, string> = {}
+  for (const pair of given) {
+    const [, name, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? []
+    if (name === undefined || value === undefined)
+      throw new ConfigurationError(`${flag}: write name=value, not "${pair}"`)
+    if (Object.hasOwn(parameters, name)) throw new ConfigurationError(`${flag}: a name was given twice`)
+    parameters[name] = value
+  }
+  return parameters
+}
+
+/** @param list flag names, separated by commas: `prompt,proxy` */
+export function readResets(list: string): ProviderChanges {
+  const names = new Map(settingEntries().map(([name, { flag }]) => [withoutFile(longName(flag)), name]))
+  const entries = list.split(',').map((given) => {
+    const flag = given.trim().replace(/^--/, '')
+    const name = names.get(withoutFile(flag))
+    if (!name)
+      throw new ConfigurationError(`--unset: "${flag}" is not a setting; use ${[...names.keys()].join(', ')}`)
+    return [name, null]
+  })
+  return Object.fromEntries(entries) as ProviderChanges
+}
+
+/** Replaces setting names in a `ManagementError` by flags: `emailDomains.0` becomes `--email-domain`. */
+export async function withFlagNames<T>(result: Promise<T>): Promise<T> {
+  try {
+    return await result
+  } catch (error) {
+    if (!(error instanceof ManagementError) || error.code === 'test_failed') throw error
+    throw new ManagementError(error.code, error.issues.map(withFlagName), { cause: error })
+  }
+}
+
+function withFlagName({ path, message }: Issue): Issue {
+  const name = path?.replace(/\..*/, '')
+  const setting = settingEntries().find(([settingName]) => settingName === name)?.[1]
+  if (setting) return { path: `--${longName(setting.flag)}`, message }
+  const isQuestion = presets.some(({ asks }) => asks.some((question) => question.name === name))
+  return { path: name === 'slug' || isQuestion ? `--${name}` : path, message }
+}
+
+/** `--email-domain <domain...>` → `email-domain` */
+function longName(flag: string): string {
+  return new Option(flag).name()
+}
+
+function withoutFile(name: string): string {
+  return name.replace(/-file$/, '')
 }

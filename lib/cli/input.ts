@@ -1,5 +1,7 @@
+import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
-import { Writable } from 'node:stream'
+import { PassThrough } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { ConfigurationError } from '../shared/errors.ts'
 import { sanitizeForTerminal } from './output.ts'
 
@@ -28,11 +30,7 @@ export function atTerminal(): boolean {
   return process.stdin.isTTY === true
 }
 
-/**
- * Asks until the answer is valid.
- *
- * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
- */
+/** Asks until the answer is valid. @throws ConfigurationError naming the flag without a terminal, and after Ctrl-C */
 export async function ask(prompt: Prompt): Promise<string> {
   const { flag, hint, example, defaultAnswer, read = (answer) => ({ answer }) } = prompt
   if (!atTerminal()) throw new ConfigurationError(`${prompt.question}: give ${flag}`)
@@ -47,27 +45,19 @@ export async function ask(prompt: Prompt): Promise<string> {
   }
 }
 
-/**
- * Asks a yes-or-no question.
- *
- * @throws ConfigurationError naming the flag if there is no terminal, and after Ctrl-C
- */
-export async function confirm(
-  question: string,
-  {
-    flag,
-    stoppedMessage,
-    defaultAnswer = 'no',
-  }: { flag: string; stoppedMessage?: string; defaultAnswer?: 'yes' | 'no' },
-): Promise<boolean> {
+type ConfirmOptions = Pick<Prompt, 'flag' | 'stoppedMessage'> & { defaultAnswer?: 'yes' | 'no' }
+
+/** Asks a yes-or-no question. @throws ConfigurationError as `ask` */
+export async function confirm(question: string, options: ConfirmOptions): Promise<boolean> {
+  const { defaultAnswer = 'no' } = options
   const read = (input: string): ReadResult =>
     /^(y|yes|n|no)$/i.test(input) ? { answer: input } : { wrong: 'please enter yes or no' }
   const withChoices = `${question} [yes/no, default ${defaultAnswer}]`
-  return /^y/i.test(await ask({ question: withChoices, flag, defaultAnswer, read, stoppedMessage }))
+  return /^y/i.test(await ask({ ...options, question: withChoices, defaultAnswer, read }))
 }
 
 async function readInput({ question, hidden, defaultAnswer, stoppedMessage }: Prompt): Promise<string> {
-  const output = hidden ? discardOutput() : process.stderr
+  const output = hidden ? new PassThrough().resume() : process.stderr // Discards what would be echoed.
   const terminal = createInterface({ input: process.stdin, output, terminal: true })
   // After Ctrl-C or Ctrl-D `question()` never settles, and the command would exit with code 0.
   const closed = new Promise<never>((_, reject) => {
@@ -92,10 +82,23 @@ function writeLine(text: string): void {
   process.stderr.write(`${sanitizeForTerminal(text)}\n`)
 }
 
-function discardOutput(): Writable {
-  return new Writable({
-    write(_chunk, _encoding, done) {
-      done()
-    },
+/**
+ * Reads a secret, never from an argument: every process on the machine can read those.
+ *
+ * @param file path, or `-` for standard input; at a terminal the input is not echoed
+ */
+export async function readSecret(file: string, flag: string): Promise<string> {
+  if (file === '-' && atTerminal()) return await ask({ question: `${flag}, the secret`, flag, hidden: true })
+  return (await readText(file, flag)).trim()
+}
+
+/** @param maxBytes a larger file is refused before it is read completely */
+export async function readText(file: string, flag: string, maxBytes = 65_536): Promise<string> {
+  const source = file === '-' ? { fd: 0, autoClose: false } : {}
+  const content = await buffer(createReadStream(file, { ...source, end: maxBytes })).catch((cause) => {
+    throw new ConfigurationError(`${flag}: ${file} cannot be read`, { cause })
   })
+  if (content.length > maxBytes)
+    throw new ConfigurationError(`${flag}: ${file} is larger than ${maxBytes} bytes`)
+  return content.toString('utf8')
 }

@@ -1,0 +1,156 @@
+import type { Preset, PresetQuestion } from '../../providers/presets/preset.ts'
+import { presetOf, presets } from '../../providers/presets/presets.ts'
+import type { Provider } from '../../providers/provider.ts'
+import { type ProviderSettings, settingFacts } from '../../providers/settings.ts'
+import type { CommandContext, PortalCommands } from '../command.ts'
+import { checkText, pairs, printProgress, type Result, table } from '../output.ts'
+
+/** The commands that show and test providers. */
+export const showCommands: PortalCommands = {
+  list: {
+    description: 'list all providers of a portal, in the order of the login page',
+    examples: ['providers list', 'providers list --removed'],
+    options: { '--removed': 'list removed providers that can be restored' },
+    async run({ providers, flags }: CommandContext<{ removed?: boolean }>) {
+      if (flags.removed)
+        return table(
+          await providers.listRemoved(),
+          { SLUG: 'slug', NAME: 'displayName', REMOVED: 'removedAt' },
+          'No removed provider can be restored.',
+        )
+      return table(
+        await providers.list(),
+        {
+          SLUG: 'slug',
+          NAME: 'displayName',
+          ENABLED: 'enabled',
+          RECOMMENDED: ({ recommended }) => (recommended ? 'yes' : ''),
+          ISSUER: 'issuer',
+        },
+        'No provider is connected. Run `portal-sso providers add` to connect one.',
+      )
+    },
+  },
+  'show <slug>': {
+    description: 'show all settings, the URLs to enter at the provider, its state and last test; no secrets',
+    examples: ['providers show acme'],
+    async run(context, slug: string) {
+      const provider = await context.providers.get(slug)
+      const urls = providerUrls(context, provider)
+      return { json: { ...provider, urls }, text: describeProvider(provider, urls) }
+    },
+  },
+  'test <slug>': {
+    description: 'test a connected provider and save the results; the exit code is 1 if a check fails',
+    examples: ['providers test acme'],
+    async run({ providers, flags }, slug: string) {
+      printProgress(flags, `Testing ${slug} …`)
+      const test = await providers.test(slug)
+      return { json: test, text: test.checks.map(checkText).join('\n'), failed: !test.ok }
+    },
+  },
+}
+
+export const keysCommands: PortalCommands = {
+  'keys <slug>': {
+    description: 'show the public keys for private_key_jwt and the URL where the provider fetches them',
+    examples: ['providers keys acme', 'providers keys acme --rotate'],
+    options: {
+      '--rotate':
+        'publish a new key now; it is used after one hour, and the old one stays published for one more day',
+    },
+    async run({ providers, actor, flags }: CommandContext<{ rotate?: boolean }>, slug: string) {
+      if (flags.rotate) {
+        const { kid, from } = await providers.rotateClientKey(slug, { actor })
+        return { json: { slug, kid, from }, text: `The key ${kid} is published. It signs from ${from}.` }
+      }
+      const keys = await providers.clientKeys(slug)
+      const jwksUri = providers.jwksUri(slug)
+      const columns = { KEY: 'kid', ALGORITHM: 'alg', STATE: 'state', 'SIGNS FROM': 'from' } as const
+      const none = 'There are no keys, because it does not authenticate with private_key_jwt.'
+      const { text } = table(keys, columns, none)
+      return { json: { slug, jwksUri, keys }, text: `JWKS URI  ${jwksUri}\n${text}` }
+    },
+  },
+}
+
+/** All settings, the URLs and the results of the last test. A `Provider` holds no secrets. */
+function describeProvider(provider: Provider, urls: ProviderUrls): string {
+  const { slug, preset, lastTest } = provider
+  const facts = settingFacts(provider)
+  return [
+    pairs([['Slug', slug], ['State', describeState(provider)], ['Preset', preset], ...facts]),
+    describeUrls(urls),
+    lastTest ? `Tested ${lastTest.at}:` : 'Not tested yet.',
+    ...(lastTest?.checks ?? []).map(checkText),
+  ].join('\n')
+}
+
+function describeState({ enabled, recommended, testSignInAt, retireAt }: Provider): string {
+  const details = [
+    enabled ? 'enabled' : 'disabled',
+    recommended && 'recommended',
+    testSignInAt ? `sign-in tested ${testSignInAt}` : 'sign-in not tested with these settings',
+    retireAt && `retiring on ${retireAt}`,
+  ]
+  return details.filter(Boolean).join(', ')
+}
+
+const urlLabels = {
+  redirectUri: 'Redirect URI',
+  adminConsentUri: 'Admin-consent redirect URI',
+  postLogoutRedirectUri: 'Post-logout redirect URI',
+  backChannelLogoutUri: 'Back-channel logout URI',
+  frontChannelLogoutUri: 'Front-channel logout URI',
+  jwksUri: 'JWKS URI',
+}
+
+/** The URLs that an administrator enters at the provider. */
+type ProviderUrls = { [Name in keyof typeof urlLabels]: string | undefined }
+
+/** @param provider may not be connected yet */
+export function providerUrls(
+  { providers, urls, flags }: CommandContext,
+  provider: Pick<Provider, 'slug' | 'preset'> & Partial<ProviderSettings>,
+): ProviderUrls {
+  const { slug, preset, clientAuthentication, frontChannelLogout } = provider
+  return {
+    redirectUri: providers.redirectUri(slug),
+    adminConsentUri: presetOf(preset)?.adminConsent && urls.adminConsent(slug, flags.portal),
+    postLogoutRedirectUri: providers.postLogoutRedirectUri(),
+    backChannelLogoutUri: providers.backChannelLogoutUri(slug),
+    frontChannelLogoutUri: frontChannelLogout ? providers.frontChannelLogoutUri(slug) : undefined,
+    jwksUri: clientAuthentication === 'private_key_jwt' ? providers.jwksUri(slug) : undefined,
+  }
+}
+
+export function describeUrls(urls: ProviderUrls): string {
+  const names = Object.keys(urlLabels) as (keyof ProviderUrls)[]
+  return `Enter these URLs at the provider:\n${pairs(names.map((name) => [urlLabels[name], urls[name]]))}`
+}
+
+/** For `providers presets`. */
+export function listPresets(): Result {
+  const lines = presets.flatMap(({ name, displayName, asks, settings }) => [
+    `${name}: ${displayName} (docs/providers/${name}.md)`,
+    ...(settings ? [] : ['  --issuer  Issuer']),
+    ...asks.map(describeQuestion),
+  ])
+  return { json: presets.map(presetJson), text: lines.join('\n') }
+}
+
+function describeQuestion({ name, label, hint, example, required = true }: PresetQuestion): string {
+  const optional = !required && !hint?.includes('default:') && 'optional'
+  const help = [label, hint, optional, example && `for example ${example}`]
+  return `  --${name}  ${help.filter(Boolean).join('; ')}`
+}
+
+function presetJson({ name, displayName, asks, hints }: Preset) {
+  return {
+    name,
+    displayName,
+    asks: asks.map(({ read: _, required = true, ...question }) => ({ ...question, required })),
+    hints,
+    guide: `docs/providers/${name}.md`,
+  }
+}
