@@ -1,0 +1,53 @@
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { build } from 'esbuild'
+
+/** Database drivers and native programs, which are loaded only if they are used. */
+const external = [
+  'libsql',
+  'pg',
+  'pg-native',
+  'pg-query-stream',
+  'redis',
+  'better-sqlite3',
+  'mariadb',
+  'mysql',
+  'mysql2',
+  'oracledb',
+  'sqlite3',
+  'tedious',
+]
+
+/**
+ * Bundles a program once in each run, because Node needs most of a short program's time to find and read its 1,100 modules.
+ * @param entry the path of a file in a folder of a folder of the repository, such as `lib/cli`
+ */
+export async function bundle(entry: string): Promise<string> {
+  const home = path.join(os.tmpdir(), 'bundles', path.basename(entry, '.ts'))
+  const program = path.join(home, 'lib', 'bundle', 'program.cjs')
+  if (fs.existsSync(program)) return program
+  fs.mkdirSync(path.dirname(home), { recursive: true })
+  const draft = fs.mkdtempSync(`${home}-`)
+  for (const name of ['node_modules', 'package.json', 'views'])
+    fs.symlinkSync(path.resolve(name), path.join(draft, name))
+  await build({
+    entryPoints: [entry],
+    outfile: path.join(draft, path.relative(home, program)),
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    minifyWhitespace: true,
+    define: { 'import.meta.dirname': '__dirname' },
+    external,
+    logLevel: 'error',
+  })
+  try {
+    fs.renameSync(draft, home)
+  } catch (error) {
+    // Another worker has bundled the program at the same time.
+    if (!fs.existsSync(program)) throw error
+  }
+  return program
+}
