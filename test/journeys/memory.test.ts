@@ -10,6 +10,7 @@ import { endpoints } from '../refusals/tables/endpoints.ts'
 import { idToken } from '../refusals/tables/id-token.ts'
 import { keys } from '../refusals/tables/keys.ts'
 import { algorithms, signatures } from '../refusals/tables/signatures.ts'
+import { bundle } from '../support/bundle.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import {
   type Group,
@@ -57,7 +58,7 @@ beforeAll(async () => {
   folder = await fs.mkdtemp(path.join(os.tmpdir(), 'portal-sso-memory-'))
   const port = await freePort()
   url = `http://127.0.0.1:${port}`
-  child = spawn(process.execPath, [...flags, '--import', 'tsx', 'test/support/instance.ts'], {
+  child = spawn(process.execPath, [...flags, await bundle('test/support/instance.ts')], {
     env: {
       ...process.env,
       PORT: String(port),

@@ -1,5 +1,4 @@
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { build } from 'esbuild'
 
@@ -19,13 +18,20 @@ const external = [
   'tedious',
 ]
 
+/** Bundled CommonJS modules use these. */
+const commonJs = `
+import { createRequire } from 'node:module'
+const require = createRequire(import.meta.url)
+const __dirname = import.meta.dirname
+`
+
 /**
  * Bundles a program once in each run, because Node needs most of a short program's time to find and read its 1,100 modules.
  * @param entry the path of a file in a folder of a folder of the repository, such as `lib/cli`
  */
 export async function bundle(entry: string): Promise<string> {
-  const home = path.join(os.tmpdir(), 'bundles', path.basename(entry, '.ts'))
-  const program = path.join(home, 'lib', 'bundle', 'program.cjs')
+  const home = path.join(process.env.TEST_RUN_FOLDER!, 'bundles', path.basename(entry, '.ts'))
+  const program = path.join(home, 'lib', 'bundle', 'program.mjs')
   if (fs.existsSync(program)) return program
   fs.mkdirSync(path.dirname(home), { recursive: true })
   const draft = fs.mkdtempSync(`${home}-`)
@@ -37,9 +43,9 @@ export async function bundle(entry: string): Promise<string> {
     bundle: true,
     platform: 'node',
     target: 'node20',
-    format: 'cjs',
+    format: 'esm',
     minifyWhitespace: true,
-    define: { 'import.meta.dirname': '__dirname' },
+    banner: { js: commonJs },
     external,
     logLevel: 'error',
   })
