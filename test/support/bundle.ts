@@ -25,12 +25,10 @@ const require = createRequire(import.meta.url)
 const __dirname = import.meta.dirname
 `
 
-/**
- * Bundles a program once in each run, because Node needs most of a short program's time to find and read its 1,100 modules.
- * @param entry the path of a file in a folder of a folder of the repository, such as `lib/cli`
- */
+/** Bundles a program once in each run: a command spends half of its time on finding and reading its 1,100 modules. */
 export async function bundle(entry: string): Promise<string> {
   const home = path.join(process.env.TEST_RUN_FOLDER!, 'bundles', path.basename(entry, '.ts'))
+  // Two folders below `views`, like the module that looks for them.
   const program = path.join(home, 'lib', 'bundle', 'program.mjs')
   if (fs.existsSync(program)) return program
   fs.mkdirSync(path.dirname(home), { recursive: true })
