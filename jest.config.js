@@ -24,6 +24,7 @@ export default {
   testTimeout: 300_000,
   // Tests wait more than they compute.
   maxWorkers: 2,
+  testSequencer: '<rootDir>/test/support/slowest-first.js',
   reporters: ['default', '<rootDir>/test/support/closing-line.js'],
   // EXPRESS=4 runs the same tests against Express 4 (devDependency express4@npm:express@4).
   moduleNameMapper: process.env.EXPRESS === '4' ? { '^express$': 'express4' } : {},

@@ -4,10 +4,10 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { expect } from '@jest/globals'
-import { type JscConfig, transformFile } from '@swc/core'
 import { configFromUrl, connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { createPortalSso, type PortalSso } from '../../lib/index.ts'
+import { bundle } from './bundle.ts'
 
 export interface CliResult {
   code: number | null
@@ -59,8 +59,7 @@ export interface Cli {
 
 /** @param secrets that no error may contain */
 export async function startCli(...secrets: string[]): Promise<Cli> {
-  const built = await buildProgram()
-  const program = path.join(built, 'lib', 'cli', 'portal-sso.js')
+  const program = await bundle('lib/cli/portal-sso.ts')
   let folder = ''
 
   function environment(more: RunOptions['env'] = {}): NodeJS.ProcessEnv {
@@ -150,34 +149,8 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
         }
       }),
     close() {
-      for (const each of [built, folder]) if (each) fs.rmSync(each, { recursive: true, force: true })
+      if (folder) fs.rmSync(folder, { recursive: true, force: true })
     },
   }
   return cli
-}
-
-// swc's types do not contain this option.
-const jsc: JscConfig & { rewriteRelativeImportExtensions: true } = {
-  target: 'es2023',
-  parser: { syntax: 'typescript' },
-  rewriteRelativeImportExtensions: true,
-}
-
-/** Compiles the program once, which halves the start time of each command. @returns its folder */
-async function buildProgram(): Promise<string> {
-  const to = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-built-'))
-  for (const name of ['node_modules', 'package.json', 'views'])
-    fs.symlinkSync(path.resolve(name), path.join(to, name))
-  for (const file of fs.readdirSync('lib', { recursive: true, encoding: 'utf8' })) {
-    if (!file.endsWith('.ts')) continue
-    const { code } = await transformFile(path.join('lib', file), {
-      swcrc: false,
-      module: { type: 'es6' },
-      jsc,
-    })
-    const target = path.join(to, 'lib', file.replace(/ts$/, 'js'))
-    fs.mkdirSync(path.dirname(target), { recursive: true })
-    fs.writeFileSync(target, code)
-  }
-  return to
 }

@@ -1,10 +1,14 @@
 import {
   constants,
   createHmac,
+  createPrivateKey,
+  createPublicKey,
   generateKeyPair as generateKeyPairWithCallback,
   type KeyObject,
   sign,
 } from 'node:crypto'
+import fs from 'node:fs'
+import path from 'node:path'
 import { promisify } from 'node:util'
 
 const generateKeyPair = promisify(generateKeyPairWithCallback)
@@ -193,7 +197,24 @@ function rawOr(right: object, raw: Raw | undefined): string | Buffer {
 }
 
 async function rsaKey(kid: string, modulusLength = 2048): Promise<SigningKey> {
-  return { kid, alg: 'RS256', ...(await generateKeyPair('rsa', { modulusLength })) }
+  const privateKey = await rsaPrivateKey(modulusLength)
+  return { kid, alg: 'RS256', privateKey, publicKey: createPublicKey(privateKey) }
+}
+
+let rsaKeys = 0
+
+/** Returns a different key for each call in a test file. RSA keys take 0.1 seconds, so all test files of a run share them. */
+async function rsaPrivateKey(modulusLength: number): Promise<KeyObject> {
+  const run = process.env.TEST_RUN_FOLDER
+  const file = run && path.join(run, `rsa-${modulusLength}-${rsaKeys++}.pem`)
+  if (file && fs.existsSync(file)) return createPrivateKey(fs.readFileSync(file))
+  const { privateKey } = await generateKeyPair('rsa', { modulusLength })
+  if (file) {
+    const draft = `${file}-${process.pid}`
+    fs.writeFileSync(draft, privateKey.export({ format: 'pem', type: 'pkcs8' }))
+    fs.renameSync(draft, file)
+  }
+  return privateKey
 }
 
 async function curveKey(alg: 'ES256' | 'EdDSA'): Promise<SigningKey> {

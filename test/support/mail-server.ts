@@ -62,7 +62,8 @@ export async function startMailServer(): Promise<MailServer> {
   server.listen(0, '127.0.0.1')
   await once(server.server, 'listening')
   const { port } = server.server.address() as AddressInfo
-  const transport = createTransport({ host: '127.0.0.1', port, secure: false })
+  // The server greets each new connection after 100 ms, so the transport reuses its connections.
+  const transport = createTransport({ host: '127.0.0.1', port, secure: false, pool: true })
   return {
     transport,
     mails,

@@ -74,12 +74,19 @@ export async function startServices(): Promise<Stop> {
   const removeFolder = guard(folder)
   if (unprivileged()) fs.chmodSync(folder, 0o711)
   process.env.TMPDIR = folder
+  process.env.TEST_RUN_FOLDER = folder
 
   const stops: Stop[] = []
   const stop = async () => {
     await Promise.all(stops.map((stopOne) => stopOne()))
     await removeFolder()
-    for (const name of ['TMPDIR', 'TEST_REDIS_URL', 'TEST_DATABASE_URL', 'TEST_BROWSER_WS']) {
+    for (const name of [
+      'TMPDIR',
+      'TEST_RUN_FOLDER',
+      'TEST_REDIS_URL',
+      'TEST_DATABASE_URL',
+      'TEST_BROWSER_WS',
+    ]) {
       if (before[name] === undefined) delete process.env[name]
       else process.env[name] = before[name]
     }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import path from 'node:path'
 import type { Knex } from 'knex'
+import { bundle } from './bundle.ts'
 import type { FreshDatabase } from './databases.ts'
 import { freePort } from './services/server.ts'
 
@@ -17,7 +17,7 @@ export interface Instance {
 /** Starts one of a portal's processes, with the run's Redis. @param url the public URL of all instances */
 export async function startInstance(url: string, database: FreshDatabase): Promise<Instance> {
   const port = await freePort()
-  const child = spawn(process.execPath, ['--import', 'tsx', path.join('test', 'support', 'instance.ts')], {
+  const child = spawn(process.execPath, [await bundle('test/support/instance.ts')], {
     env: {
       ...process.env,
       PORT: String(port),

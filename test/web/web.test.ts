@@ -105,6 +105,7 @@ describe('a post from another site (CSRF)', () => {
 
   it('is refused at every route that accepts a POST', async () => {
     await openWithAdmin()
+    await signIn()
     expect(all()).toEqual(expect.arrayContaining(['/register', '/logout', '/admin/sso/:slug/enable']))
     for (const path of all()) {
       const address = portal.url + path.replace(/:\w+/g, 'acme')
@@ -119,7 +120,6 @@ describe('a post from another site (CSRF)', () => {
         { 'sec-fetch-site': '', origin: 'null' },
         { 'sec-fetch-site': '', origin: `${portal.url}.evil.example` },
       ]) {
-        await signIn()
         const seen = await visitor.post(address, { name: 'x' }, headers)
         expect([path, headers, seen.status]).toEqual([path, headers, 403])
         expect(portal.logs.at(-1)!.fields.code).toBe('cross_site_request')
