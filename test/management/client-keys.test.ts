@@ -1,15 +1,17 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { JWK } from 'jose'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { ProviderTestError } from '../../lib/management/test-provider.ts'
 import { keyAlgorithmFor, standing } from '../../lib/providers/client-key.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
+import { type Clock, takeClock } from '../support/clock.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
 import { formIn, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
+let clock: Clock | undefined
 
 beforeAll(async () => {
   provider = await startFaultyProvider()
@@ -21,7 +23,8 @@ beforeEach(async () => {
   await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
 })
 afterEach(async () => {
-  jest.restoreAllMocks()
+  clock?.back()
+  clock = undefined
   await portal.close()
 })
 
@@ -52,9 +55,8 @@ function lastAssertion(): Record<string, unknown>[] {
 
 /** Moves the clock of the portal and the provider forward. */
 function advanceClock(milliseconds: number): void {
-  const now = Date.now.bind(Date)
-  const since = now()
-  jest.spyOn(Date, 'now').mockImplementation(() => since + milliseconds)
+  clock ??= takeClock()
+  clock.pass(milliseconds)
 }
 
 describe('a provider that is connected with private_key_jwt', () => {
