@@ -20,12 +20,16 @@ const { port, baseUrl, databaseUrl, redisUrl, secret } = readEnvironment()
 // A real portal passes a nodemailer transport (`createTransport(…)`) instead.
 const mailbox = createMailbox(`${baseUrl}/mailbox`)
 
+// A real portal deletes the stored password: another person may have registered the address and chosen it.
+const withoutPassword = new Set<string>()
+
 const options: PortalSsoOptions = {
   baseUrl,
   secret: secret ?? developmentSecret(),
   database: databaseUrl,
   homePath: '/portal',
   mailer: mailbox.sendMail,
+  users: { onLinked: (user) => void withoutPassword.add(user.id) },
   branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
 }
 if (redisUrl !== undefined) options.redis = await connectRedis(redisUrl)
@@ -66,7 +70,7 @@ app.get(['/login', '/classic-login'], (_req, res) => {
 app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async (req, res, next) => {
   const { email, password } = (req.body ?? {}) as Record<string, string>
   const user = password === 'portal' ? await sso.users.findByEmail(String(email)) : undefined
-  if (!user) {
+  if (!user || withoutPassword.has(user.id)) {
     res.status(401).send(classicLoginPage('E-mail or password is wrong.'))
     return
   }

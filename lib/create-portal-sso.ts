@@ -68,6 +68,7 @@ function createModules(settings: Settings, knex: Knex, outbound: HttpClients): M
   }
   const signIn = new SignIn(core, {
     ...shared,
+    linking: settings.linking,
     registrationPolicy: settings.registration,
     buildRouter: (connection) => providerRouter(connection, modules),
   })

@@ -9,7 +9,7 @@ export { createPortalSso } from './create-portal-sso.ts'
 export type { GuardOptions } from './guard.ts'
 export type { Mailer, MailMessage } from './mail/mail.ts'
 export type { OutboundSettings } from './oidc/http-client.ts'
-export type { PortalSsoOptions, SessionOptions } from './options.ts'
+export type { LinkingOptions, PortalSsoOptions, SessionOptions } from './options.ts'
 export type { PortalApi, PortalSso } from './portal-sso.ts'
 export type { SecretReferenceOptions } from './providers/secret-references.ts'
 export type { RegistrationField } from './registration/registration-form.ts'
@@ -25,9 +25,19 @@ export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.
 
+export type { IdentitiesApi } from './management/identities-api.ts'
 export type { Identity } from './oidc/identity.ts'
+export type { BlockedIdentity, BlockReason } from './users/blocked-identities-table.ts'
 export { normaliseEmail } from './users/email-address.ts'
-export type { Registration, User, UserDirectory } from './users/user-directory.ts'
+export type { LinkedIdentity } from './users/identities-table.ts'
+export type { EntraAccount, Subject } from './users/subject.ts'
+export type {
+  LinkedAddress,
+  LinkListener,
+  Registration,
+  User,
+  UserDirectory,
+} from './users/user-directory.ts'
 export type { UsersApi } from './users/users.ts'
 
 // Providers.

@@ -14,7 +14,7 @@ import { ConfigurationError } from './shared/errors.ts'
 import { consoleLogger, type Logger } from './shared/logger.ts'
 import type { RegistrationPolicy } from './sign-in/decide.ts'
 import { normaliseEmail } from './users/email-address.ts'
-import type { UserDirectory } from './users/user-directory.ts'
+import type { LinkListener, UserDirectory } from './users/user-directory.ts'
 import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
@@ -38,8 +38,8 @@ export interface PortalSsoOptions {
   migrate?: boolean | undefined
   /** A connected client or cluster of the package `redis`. Default: sessions in the memory of the process, for development only. */
   redis?: RedisLike | undefined
-  /** The host's own users. Default: the table `sso_users`. */
-  users?: UserDirectory | undefined
+  /** The host's own users, or only `onLinked` for the users in the table `sso_users`. Default: that table. */
+  users?: UserDirectory | LinkListener | undefined
   /** Returns the name of the portal that a request belongs to. Default: one portal, `default`. */
   portal?: ((req: Request) => string) | undefined
   /** Path where `sso.router()` is mounted. Default `/`. */
@@ -48,6 +48,8 @@ export interface PortalSsoOptions {
   homePath?: string | undefined
   /** The registration policy. Default `open`: every user with a verified e-mail address. */
   registration?: RegistrationPolicy | undefined
+  /** Consequences of a user's first proven sign-in with a provider. */
+  linking?: Partial<LinkingOptions> | undefined
   /** Fields added to the registration form, at most 20. Default none. */
   registrationFields?: RegistrationField[] | undefined
   /** URL of the terms that users must accept to register. Default none. */
@@ -85,6 +87,16 @@ export interface PortalSsoOptions {
   events?: Partial<EventSettings> | undefined
   /** A logger such as pino's. Default: one line of JSON per message on stderr. */
   logger?: Logger | undefined
+}
+
+/** Consequences of a user's first proven sign-in with a provider. */
+export interface LinkingOptions {
+  /**
+   * Whether a user's other sessions end, and their unproven sign-in methods are removed, when a provider or a code proves for the
+   * first time that the user owns their address. Default true: another person may have registered the address before them. Set
+   * `false` only if your own registration verifies addresses.
+   */
+  endOtherSessions: boolean
 }
 
 /** How long sessions last, and how fast changes reach them. */
@@ -146,7 +158,15 @@ const schema = z.strictObject({
     ['get', 'set', 'del', 'expire', 'eval'],
     'a connected client of the package `redis`',
   ).optional(),
-  users: objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], 'a UserDirectory').optional(),
+  users: z
+    .union(
+      [
+        objectWith<UserDirectory>(['findById', 'findByEmail', 'create'], ''),
+        objectWith<LinkListener>(['onLinked'], '').refine((given) => !('findById' in given)),
+      ],
+      { error: 'give a UserDirectory, with the method(s) findById, findByEmail, create' },
+    )
+    .optional(),
   portal: functionSchema<(req: Request) => string>('(req) => name of the portal').optional(),
   mountPath: localPath.transform((path) => path.replace(/(?<=.)\/$/, '')).default('/'),
   homePath: localPath.default('/'),
@@ -156,6 +176,7 @@ const schema = z.strictObject({
       "write 'open', 'closed' or a function of the identity",
     )
     .default('open'),
+  linking: z.strictObject({ endOtherSessions: z.boolean().default(true) }).prefault({}),
   registrationFields: z
     .array(
       z.strictObject({

@@ -4,6 +4,7 @@ import { BreakGlassApi } from './classic-login/break-glass.ts'
 import { HistoryApi } from './events/event-history.ts'
 import type { PortalEvents } from './events/event-log.ts'
 import { type GuardOptions, guard } from './guard.ts'
+import { IdentitiesApi } from './management/identities-api.ts'
 import { ProvidersApi } from './management/providers-api.ts'
 import { rotateSecrets } from './management/rotate-secrets.ts'
 import { SessionsApi } from './management/sessions-api.ts'
@@ -23,6 +24,8 @@ export class PortalApi {
   readonly sessions: SessionsApi
   /** Finds and creates users in the directory in use: the option `users`, or the table `sso_users`. */
   readonly users: UsersApi
+  /** Lists the identities of users, and decides about those that wait for an administrator. */
+  readonly identities: IdentitiesApi
   /** Reads the stored events. */
   readonly history: HistoryApi
   /** Tests providers with a sign-in that starts no session. */
@@ -36,6 +39,7 @@ export class PortalApi {
     this.providers = new ProvidersApi(management, portal)
     this.sessions = new SessionsApi(management, portal)
     this.users = new UsersApi(users, portal)
+    this.identities = new IdentitiesApi(management, users, portal)
     this.history = new HistoryApi(history, portal)
     this.testSignIns = new TestSignInsApi(core, modules, portal)
     this.breakGlass = new BreakGlassApi(classicLogin.breakGlass, portal)
@@ -97,9 +101,9 @@ export class PortalSso extends PortalApi {
    */
   admin(options: AdminOptions): Router {
     const { core, errorHandler, history, pages, posted, testSignIns, users } = this.#modules
-    const { providers, sessions } = this
+    const { identities, providers, sessions } = this
     const context = { ...core, errorHandler, history, pages, posted, testSignIns, users }
-    return adminRouter({ ...context, providers, sessionsApi: sessions }, options)
+    return adminRouter({ ...context, identities, providers, sessionsApi: sessions }, options)
   }
 
   /** The same API, bound to one portal. */

@@ -1,6 +1,7 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from '../events/error-handler.ts'
 import type { EventHistory } from '../events/event-history.ts'
+import type { IdentitiesApi } from '../management/identities-api.ts'
 import type { ProvidersApi } from '../management/providers-api.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -16,6 +17,7 @@ import { viewHelpers } from './format.ts'
 export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
   errorHandler: ErrorHandler
   history: EventHistory
+  identities: IdentitiesApi
   pages: Pages
   /** middleware of every POST: refuses cross-site requests, then reads the body */
   posted: RequestHandler[]
@@ -87,6 +89,9 @@ const messages = {
   restored: 'Restored as a draft. Nobody sees it until you enable it.',
   sessionEnded: 'The session has ended. This takes effect on every instance within seconds.',
   sessionsEnded: 'The sessions have ended. This takes effect on every instance within seconds.',
+  accepted: 'The new account is accepted. The earlier one is no longer linked, and its sessions have ended.',
+  separate: 'Kept separate. This account is not linked to the user.',
+  allowed: 'Allowed. The e-mail address may link this account again.',
   sessionsOver: 'This session had already ended.',
 } as const
 

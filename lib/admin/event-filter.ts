@@ -25,6 +25,9 @@ const kindLabels: Record<EventKind, string> = {
   'secrets-rotated': 'Secrets rotated',
   'admin-consent': 'Admin consent',
   'identity-relinked': 'Account relinked',
+  'identity-blocked': 'Account not linked',
+  'identity-replaced': 'Account replaced',
+  'account-reclaimed': 'Account reclaimed by its owner',
   'break-glass': 'Break-glass access',
 }
 

@@ -23,6 +23,7 @@ export const sessionsRoutes: AdminRoutes = {
   'POST /sessions': withErrorsOnForm(findSessions),
   'GET /sessions/end': withErrorsOnForm(confirmEnd),
   'POST /sessions/end': withErrorsOnForm(endSessions),
+  'POST /sessions/identity': withErrorsOnForm(decideIdentity),
 }
 
 /** Shows an error such as an unknown provider above the search form. */
@@ -51,7 +52,8 @@ async function showSessions(page: AdminRequest): Promise<void> {
     page.sessionsApi.list(filter, page.options),
     describeFilter(page, filter),
   ])
-  await showPage(page, 'sessions-of', { ...described, sessions: sessions.slice(0, maxRows) })
+  const identities = await identitiesOf(page, filter.userId)
+  await showPage(page, 'sessions-of', { ...described, ...identities, sessions: sessions.slice(0, maxRows) })
 }
 
 async function findSessions(page: AdminRequest): Promise<void> {
@@ -92,6 +94,35 @@ async function endSessions(page: AdminRequest): Promise<void> {
   }
   await sessionsApi.endAll(filter, options)
   redirectToSessions(page, filter, 'sessionsEnded')
+}
+
+const identityActions = { accept: 'accepted', keepSeparate: 'separate', allow: 'allowed' } as const
+
+/** An administrator decides about a blocked identity of the user on the page. */
+async function decideIdentity(page: AdminRequest): Promise<void> {
+  const { identities, options, req } = page
+  const filter = readPostedFilter(page)
+  const action = textOf(req.body, 'action') as keyof typeof identityActions
+  if (!Object.hasOwn(identityActions, action)) throw pageUnknown()
+  await identities[action](textOf(req.body, 'id'), options)
+  redirectToSessions(page, filter, identityActions[action])
+}
+
+/** The linked and blocked identities of a user, with the names of their providers. */
+async function identitiesOf(
+  { identities, options, providers }: AdminRequest,
+  userId: string | undefined,
+): Promise<object> {
+  if (userId === undefined) return { linked: [], blocked: [] }
+  const all = await providers.list(options)
+  const named = <T extends { providerId: string; issuer: string }>(identity: T) => ({
+    ...identity,
+    name: all.find(({ id }) => id === identity.providerId)?.displayName ?? new URL(identity.issuer).host,
+  })
+  return {
+    linked: (await identities.list(userId, options)).map(named),
+    blocked: (await identities.listBlocked(userId, options)).map(named),
+  }
 }
 
 /** The locals of both pages about a filter. */

@@ -4,6 +4,8 @@ import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { MINUTE } from '../shared/time.ts'
 import { connectDatabase, type Database } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
+import * as provenLinks from './migrations/002-proven-links.ts'
+import * as blockedIdentities from './migrations/003-blocked-identities.ts'
 
 interface Migration {
   name: string
@@ -12,7 +14,11 @@ interface Migration {
 }
 
 // Imported, not read from a folder, so that the names are the same in TypeScript and in the built package.
-const migrations: Migration[] = [{ name: '001-initial', ...initial }]
+const migrations: Migration[] = [
+  { name: '001-initial', ...initial },
+  { name: '002-proven-links', ...provenLinks },
+  { name: '003-blocked-identities', ...blockedIdentities },
+]
 
 const migrationSource: Knex.MigrationSource<Migration> = {
   getMigrations: async () => migrations,

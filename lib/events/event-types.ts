@@ -60,6 +60,29 @@ export interface SignInFailedEvent extends EventFields<'sign-in-failed'> {
 /** An identity was linked to an existing user. */
 export interface IdentityLinkedEvent extends UserEventFields<'linked'> {}
 
+/** A user proved their address for the first time, so everything that another person may have set up before ended. */
+export interface AccountReclaimedEvent extends UserEventFields<'account-reclaimed'> {
+  /** Number of ended sessions and of removed identities that had no proof. */
+  detail: { sessions: number; identities: number }
+}
+
+/** An identity was not linked to a user through the e-mail address, or that was allowed again. */
+export interface IdentityBlockedEvent extends UserEventFields<'identity-blocked'> {
+  /** Id of the administrator, if one decided it. */
+  actor?: string | undefined
+  /**
+   * `waiting`: the user has another account of the issuer, and an administrator can accept the new one. `separate`: one decided
+   * that it is another person. `allowed`: one deleted the block.
+   */
+  detail: { reason: 'waiting' | 'separate' | 'allowed' }
+}
+
+/** A new identity replaced those that the user had at the same issuer: in the relinking window, or accepted by an administrator. */
+export interface IdentityReplacedEvent extends UserEventFields<'identity-replaced'> {
+  /** Id of the administrator who accepted it. */
+  actor?: string | undefined
+}
+
 /** A user removed an identity. */
 export interface IdentityUnlinkedEvent extends UserEventFields<'unlinked'> {}
 
@@ -177,6 +200,9 @@ export type PortalEvent =
   | SessionsEndedEvent
   | SignInFailedEvent
   | IdentityLinkedEvent
+  | AccountReclaimedEvent
+  | IdentityBlockedEvent
+  | IdentityReplacedEvent
   | IdentityUnlinkedEvent
   | IdentityRelinkedEvent
   | UserRegisteredEvent

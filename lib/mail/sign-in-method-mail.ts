@@ -5,7 +5,7 @@ export interface MethodMail {
   /** the user's address */
   to: string
   /** the change of the sign-in method */
-  what: 'linked' | 'unlinked'
+  what: 'linked' | 'replaced' | 'unlinked'
   /** display name of the provider */
   provider: string
   at: Date
@@ -18,7 +18,7 @@ export interface MethodMail {
 }
 
 /**
- * Tells a user that a sign-in method was added or removed. The mail contains no claims of the provider's account, which an
+ * Tells a user that a sign-in method was added, replaced or removed. The mail contains no claims of the provider's account, which an
  * attacker can choose, and its link leads to a page that requires a sign-in.
  *
  * @throws MailError

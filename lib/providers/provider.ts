@@ -23,6 +23,8 @@ export interface Provider extends Readonly<StoredSettings> {
   readonly testSignInUserId?: string | undefined
   /** Disabled from then on. ISO 8601. */
   readonly retireAt?: string | undefined
+  /** When the relinking window opened: `relinkUntil` applies to identities that were linked before. ISO 8601. */
+  readonly relinkSince?: string | undefined
   /** Result of the last connection test. */
   readonly lastTest?: { readonly at: string; readonly checks: readonly Check[] } | undefined
   /** Incremented by every change of the row that affects sign-ins. */

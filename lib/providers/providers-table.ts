@@ -46,6 +46,7 @@ interface StateColumns {
   test_sign_in_at: string | null
   test_sign_in_user_id: string | null
   retire_at: string | null
+  relink_since: string | null
   last_test: string | null
   version: number
 }
@@ -61,6 +62,7 @@ const stateColumns: (keyof StateColumns)[] = [
   'test_sign_in_at',
   'test_sign_in_user_id',
   'retire_at',
+  'relink_since',
   'last_test',
   'version',
 ]
@@ -168,6 +170,7 @@ export class ProvidersTable {
     const last = await this.#rows().where({ portal }).max({ position: 'position' }).first()
     const row = {
       ...toColumns(provider),
+      relink_since: provider.relinkUntil ? now : null,
       ...(await this.#seal(secrets, id)),
       id,
       portal,
@@ -207,6 +210,7 @@ export class ProvidersTable {
         ...toColumns(changes),
         ...sealed,
         ...(retest && { test_sign_in_at: null, test_sign_in_user_id: null }),
+        ...(opensRelinking(provider, changes) && { relink_since: new Date().toISOString() }),
         ...this.#newVersion(),
       })
     // Settings that were tested together must be saved together.
@@ -359,7 +363,17 @@ export function providerFromRow(row: ProviderRow): Provider {
     testSignInAt: row.test_sign_in_at ?? undefined,
     testSignInUserId: row.test_sign_in_user_id ?? undefined,
     retireAt: row.retire_at ?? undefined,
+    relinkSince: row.relink_since ?? undefined,
     lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
     version: row.version,
   }
+}
+
+/** A window that is extended keeps the time at which it opened. */
+function opensRelinking(
+  { relinkUntil: before }: Provider,
+  { relinkUntil }: Partial<StoredSettings>,
+): boolean {
+  const isOpen = before !== undefined && before > new Date().toISOString()
+  return relinkUntil !== undefined && !isOpen
 }

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
+import { DAY } from '../shared/time.ts'
 
 export const clientAuthentications = [
   'client_secret_basic',
@@ -72,6 +73,12 @@ export const timestamp = z
     'write a date such as `2027-01-31`',
   )
   .transform((text) => new Date(text).toISOString())
+
+/** At most 30 days ahead. */
+export const nearTimestamp = timestamp.refine(
+  (at) => Date.parse(at) <= Date.now() + 30 * DAY,
+  'choose a date within the next 30 days',
+)
 
 /** A GUID only: the issuer in the tokens contains it, whatever domain name the tenant uses. */
 export const tenantId = z

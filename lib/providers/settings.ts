@@ -8,6 +8,7 @@ import {
   domain,
   issuerUrl,
   logoutReaches,
+  nearTimestamp,
   printable,
   prompts,
   proxyUrl,
@@ -235,6 +236,23 @@ export const settings = {
     warning:
       'Anyone who can set an e-mail address at this provider can then sign in as its owner here. Select it only if your own administrators assign the addresses there.',
     control: 'checkbox',
+    section: 'email',
+  }),
+  /**
+   * Until then, a vouched address replaces the identity that its user had at this issuer before: for a provider that issued new
+   * subjects to everybody. At most 30 days ahead. ISO 8601. Omitted: never.
+   */
+  relinkUntil: setting({
+    schema: nearTimestamp.optional(),
+    column: 'relink_until',
+    affectsSignIn: false,
+    decidesTrust: true,
+    local: true,
+    flag: '--relink-until <date>',
+    label: 'Relink accounts until',
+    hint: 'Only if the provider issued new subjects to everybody, such as after a realm was created again. At most 30 days.',
+    warning: 'Until then, the new owner of an address gets the account of its previous owner.',
+    control: 'date',
     section: 'email',
   }),
   /** Entra: tenants whose users are admitted, where the issuer serves many. Default `[]`: the issuer's own, or any. */

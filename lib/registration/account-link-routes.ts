@@ -1,5 +1,13 @@
 import { type Request, type Response, Router } from 'express'
-import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
+import { sessionDigest } from '../sessions/sessions-table.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import type { Proof } from '../sign-in/decide.ts'
+import {
+  accountLabel,
+  type PendingRegistration,
+  type RegistrationStep,
+} from '../sign-in/pending-registration.ts'
+import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { RegistrationRouteModules } from './registrations.ts'
@@ -8,11 +16,42 @@ import type { RegistrationRouteModules } from './registrations.ts'
  * `GET|POST /register/link`: a user who proved their account says whether the pending identity is theirs. On a shared machine
  * another user may have left it there, and could sign in to this account from then on.
  */
+// Long: one small handler for each route.
 export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules): Router {
   const { homePath, urls } = core
-  const { pages, posted, registration, signIn } = modules
+  const { pages, posted, registration, sessions, signIn, users } = modules
 
-  async function ask(req: Request, res: Response, { pending, provider }: RegistrationStep): Promise<void> {
+  /**
+   * An attacker may have registered the user's address by the classic login before them. A session without a proof of the address
+   * must not add a sign-in method, unless the user enters a code that was sent to the address.
+   */
+  async function proofOf(
+    req: Request,
+    { identity, portal, provenEmail }: PendingRegistration,
+  ): Promise<Proof> {
+    const user = req.user as User
+    const email = normaliseEmail(user.email)
+    const proven = [identity.emailTrusted && identity.email, provenEmail]
+    if (email !== undefined && proven.includes(email)) return 'new'
+    const via = sessions.signedInVia(req)
+    const link = via && (await users.identities.findLink(portal, via))
+    return link?.proven && link.userId === String(user.id) ? 'earlier' : 'none'
+  }
+
+  async function askForCode(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const verification = registration.emailVerification?.pages
+    if (!verification)
+      throw new PortalSsoError(
+        'email_unverified',
+        'the session has no proof of the address, and there is no mailer',
+      )
+    const email = step.pending.sent?.email
+    await verification.show(req, res, step, { view: email === undefined ? 'address' : 'verify', email })
+  }
+
+  async function ask(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { pending, provider } = step
+    if ((await proofOf(req, pending)) === 'none') return await askForCode(req, res, step)
     await pages.show(req, res, 'link', {
       action: urls.path('/register/link'),
       user: req.user as User,
@@ -28,12 +67,17 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
     const { answer, registration: confirmedId = id } = (req.body ?? {}) as Record<string, unknown>
     // With two tabs, a page may name a registration that has been replaced: the consent is only for that one.
     if (confirmedId !== id) return res.redirect(303, urls.path('/register/link'))
+    const proof = await proofOf(req, pending)
+    if (proof === 'none') return res.redirect(303, urls.path('/register/link'))
     signIn.pendingRegistrations.clear(res)
     // Anything but an explicit yes is a no.
     if (answer === 'link') {
       const user = req.user as User
-      const { staleUserId } = await signIn.resolver.resolve(identity, portal)
-      await signIn.completion.link(req, { provider, identity, user, outcome: 'linked', staleUserId })
+      const { staleUserId } = await signIn.resolver.resolve(identity, provider)
+      const keptSession = sessionDigest(req.sessionID)
+      const link = { provider, identity, user, outcome: 'linked', proof, staleUserId, keptSession } as const
+      await signIn.completion.link(req, link)
+      await users.blocked.unblock(portal, String(user.id), identity)
       if (requestedByUser) return res.redirect(303, urls.path('/account/security', { notice: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)
@@ -45,11 +89,16 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
       if (req.user) await act(req, res, step)
       else res.redirect(303, urls.path(page))
     }
-    return registration.step(actOrLeave, (user, { provedUserId }) => provedUserId === String(user.id))
+    return registration.step(actOrLeave, isProvedBy)
   }
 
   const router = Router()
   router.get('/register/link', forProvedUser(ask))
   router.post('/register/link', ...posted, forProvedUser(answer))
   return router
+}
+
+/** Whether a pending registration waits for this user's consent. */
+export function isProvedBy({ id }: User, { provedUserId }: PendingRegistration): boolean {
+  return provedUserId === String(id)
 }

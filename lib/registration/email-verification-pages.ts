@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
+import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { codeMinutes } from './email-verification.ts'
@@ -16,7 +17,7 @@ export interface FormError {
 interface EmailVerificationPage {
   view: 'address' | 'verify'
   /** the address that the code was sent to */
-  email?: string
+  email?: string | undefined
   /** fills the field */
   typed?: string | undefined
   /** whether a code had been sent before */
@@ -24,7 +25,10 @@ interface EmailVerificationPage {
   error?: FormError
 }
 
-/** The two pages on which a user proves an address. They never know whether the portal has a user with it. */
+/**
+ * The two pages on which a user proves an address. They never know whether the portal has a user with it, unless that user is
+ * signed in.
+ */
 export class EmailVerificationPages {
   readonly #core: Core
   readonly #pages: Pages
@@ -43,11 +47,10 @@ export class EmailVerificationPages {
     { view, email, typed = '', again = false, error }: EmailVerificationPage,
   ): Promise<void> {
     const { urls } = this.#core
-    const { portal, returnTo } = pending
+    const { returnTo } = pending
+    const user = req.user as User | undefined
     const { t } = this.#pages.locale(req)
     const sentence = error && t(`proof.errors.${error.sentence}`, { count: error.left ?? 0 })
-    const enabled = await this.#table.listEnabled(portal)
-    const others = enabled.filter(({ id }) => id !== provider.id)
     res.status(error?.status ?? 200)
     await this.#pages.show(req, res, view, {
       email,
@@ -57,16 +60,36 @@ export class EmailVerificationPages {
       error: { sentence, entry: error?.status === 422 ? sentence : undefined },
       account: accountLabel(pending),
       provider: { displayName: provider.displayName },
+      user,
       action: urls.path('/register/verify'),
       sendAction: urls.path('/register/code'),
-      addressHref: urls.path('/register', { address: 'other' }),
-      cancelHref: urls.path('/login', { returnTo, cancelled: 'registration' }),
-      // The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet.
-      otherWays: [...others, provider].map(({ id, slug, displayName }) => {
-        const sameProvider = id === provider.id
-        const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
-        return { displayName, sameProvider, href: urls.path(`/login/${slug}`, query) }
-      }),
+      addressHref: user ? undefined : urls.path('/register', { address: 'other' }),
+      cancelHref: user
+        ? urls.path('/account/security')
+        : urls.path('/login', { returnTo, cancelled: 'registration' }),
+      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }),
+    })
+  }
+
+  /** The address belongs to a user who has another account at the provider: asks for one sign-in with the method used before. */
+  async showProveAccount(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { pending, provider } = step
+    await this.#pages.show(req, res, 'prove-account', {
+      account: accountLabel(pending),
+      provider: { displayName: provider.displayName },
+      otherWays: await this.#otherSignIns(step),
+      cancelHref: this.#core.urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
+    })
+  }
+
+  /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
+  async #otherSignIns({ pending: { portal, returnTo }, provider }: RegistrationStep): Promise<object[]> {
+    const enabled = await this.#table.listEnabled(portal)
+    const others = enabled.filter(({ id }) => id !== provider.id)
+    return [...others, provider].map(({ id, slug, displayName }) => {
+      const sameProvider = id === provider.id
+      const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
+      return { displayName, sameProvider, href: this.#core.urls.path(`/login/${slug}`, query) }
     })
   }
 }

@@ -8,7 +8,9 @@ import {
   registrationEmail,
   type VerificationCode,
 } from '../sign-in/pending-registration.ts'
+import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
+import { isProvedBy } from './account-link-routes.ts'
 import { codeMinutes, provableEmail, readCode } from './email-verification.ts'
 import type { FormError } from './email-verification-pages.ts'
 import type { EmailVerification, RegistrationRouteModules } from './registrations.ts'
@@ -30,14 +32,16 @@ export function emailVerificationRoutes(
     await events.record({ ...outcome, portal, provider, clientAddress: req.ip })
   }
 
-  function toNextStep(res: Response, parameters?: Record<string, string>): void {
-    res.redirect(303, urls.path('/register', parameters))
+  function toNextStep(req: Request, res: Response, parameters?: Record<string, string>): void {
+    res.redirect(303, urls.path(req.user ? '/register/link' : '/register', parameters))
   }
 
   async function send(req: Request, res: Response, step: RegistrationStep): Promise<void> {
     const { pending } = step
-    if (registrationEmail(pending) !== undefined) return toNextStep(res)
-    const typed = readField(req, 'email')
+    const user = req.user as User | undefined
+    if (!user && registrationEmail(pending) !== undefined) return toNextStep(req, res)
+    // A signed-in user proves the address of their account, never another one.
+    const typed = user ? user.email : readField(req, 'email')
     const showError = (error: FormError) =>
       emailVerification.pages.show(req, res, step, { view: 'address', typed, error })
     const email = provableEmail(typed)
@@ -52,7 +56,7 @@ export function emailVerificationRoutes(
       return await emailVerification.pages.show(req, res, step, { view: 'verify', email, error })
     }
     await pendingRegistrations.save(res, { ...pending, sent })
-    toNextStep(res, pending.sent && { sent: 'again' })
+    toNextStep(req, res, pending.sent && { sent: 'again' })
   }
 
   async function sendCode(
@@ -80,7 +84,7 @@ export function emailVerificationRoutes(
   async function verify(req: Request, res: Response, step: RegistrationStep): Promise<void> {
     const { pending } = step
     const { sent } = pending
-    if (!sent) return toNextStep(res)
+    if (!sent) return toNextStep(req, res)
     const typed = readField(req, 'code')
     const showError = (error: Omit<FormError, 'status'>) =>
       emailVerification.pages.show(req, res, step, {
@@ -94,7 +98,9 @@ export function emailVerificationRoutes(
     const verdict = await emailVerification.codes.verify(pending, sent, code)
     if (verdict.result === 'proven') {
       await record(req, pending, { kind: 'email-verified' })
-      return await applyDecision(req, res, step, sent.email)
+      if (!req.user) return await applyDecision(req, res, step, sent.email)
+      await pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail: sent.email })
+      return toNextStep(req, res)
     }
     await record(req, pending, failure(verdict.result))
     const left = verdict.result === 'wrong' ? verdict.left : 0
@@ -108,19 +114,23 @@ export function emailVerificationRoutes(
     { pending, provider }: RegistrationStep,
     provenEmail: string,
   ): Promise<void> {
-    const { identity, portal, returnTo } = pending
-    const { decision, staleUserId } = await signIn.resolver.resolve(identity, portal, provenEmail)
+    const { identity, returnTo } = pending
+    const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, provenEmail)
     switch (decision.kind) {
       case 'link': {
-        const { relinked, user } = decision
+        const { relinked, user, proof } = decision
         // The code proves an address, not the Entra account in a cookie that may be 30 minutes old.
         if (relinked) return pendingRegistrations.restartSignIn(res, pending)
-        const result = { provider, identity, user, outcome: 'linked', staleUserId, returnTo } as const
+        const result = { provider, identity, user, proof, outcome: 'linked', staleUserId, returnTo } as const
         return await signIn.completion.completeSignIn(req, res, result)
       }
+      case 'prove-account':
+        await signIn.completion.recordWaiting(req, provider, identity, String(decision.user.id))
+        await pendingRegistrations.save(res, { ...pending, sent: undefined, mustProveAccount: true })
+        return toNextStep(req, res)
       case 'register':
         await pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail })
-        return toNextStep(res)
+        return toNextStep(req, res)
       case 'sign-in':
         return pendingRegistrations.restartSignIn(res, pending)
       case 'refuse':
@@ -131,9 +141,17 @@ export function emailVerificationRoutes(
     }
   }
 
+  /** For a new user, or for a signed-in user who adds a sign-in method and has to prove their own address first. */
+  const step = (act: typeof send) =>
+    registration.step(async (req, res, pending) => {
+      if (pending.pending.requestedByUser && !req.user)
+        throw new PortalSsoError('registration_expired', 'the user has signed out since')
+      await act(req, res, pending)
+    }, isProvedBy)
+
   const router = Router()
-  router.post('/register/code', ...posted, registration.step(send))
-  router.post('/register/verify', ...posted, registration.step(verify))
+  router.post('/register/code', ...posted, step(send))
+  router.post('/register/verify', ...posted, step(verify))
   return router
 }
 

@@ -49,7 +49,8 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
   }
 
   async function showNextStep(req: Request, res: Response, step: RegistrationStep): Promise<void> {
-    const { identity, sent } = step.pending
+    const { identity, mustProveAccount, sent } = step.pending
+    if (mustProveAccount) return await registration.pages.showProveAccount(req, res, step)
     if (registrationEmail(step.pending) !== undefined)
       return await showForm(req, res, step, { input: readForm({ name: identity.name }, form), errors: {} })
     const verification = registration.emailVerification?.pages
@@ -67,10 +68,13 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     { pending, provider }: RegistrationStep,
   ): Promise<void> {
     const { identity, portal, provenEmail, returnTo } = pending
-    const { decision, staleUserId } = await signIn.resolver.resolve(identity, portal, provenEmail)
+    const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, provenEmail)
     switch (decision.kind) {
       case 'refuse':
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')
+      case 'prove-account':
+        await signIn.pendingRegistrations.save(res, { ...pending, mustProveAccount: true })
+        return res.redirect(303, urls.path('/register'))
       case 'verify-email':
         return res.redirect(303, urls.path('/register'))
       case 'sign-in':
@@ -85,7 +89,8 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     const { name, fields } = input
     const user = await createUser(users, { email: decision.email, name, fields }, portal)
     if (!user) return signIn.pendingRegistrations.restartSignIn(res, pending)
-    const result = { provider, identity, user, outcome: 'registered', staleUserId, returnTo } as const
+    const proof = 'earlier' // by this registration
+    const result = { provider, identity, user, proof, outcome: 'registered', staleUserId, returnTo } as const
     await signIn.completion.completeSignIn(req, res, result)
   }
 

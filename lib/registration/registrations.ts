@@ -3,10 +3,12 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { PendingRegistration, RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
-import type { User, UserDirectory } from '../users/user-directory.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
@@ -30,12 +32,14 @@ export interface RegistrationRouteModules {
   readonly posted: RequestHandler[]
   readonly registration: Registrations
   readonly signIn: SignIn
-  readonly users: UserDirectory
+  readonly sessions: Sessions
+  readonly users: Users
 }
 
 /** The steps of a user who is new, or has to prove an address first. Their identity waits in a sealed cookie. */
 export class Registrations {
   readonly form: RegistrationFormOptions
+  readonly pages: EmailVerificationPages
   /** left out without a mailer */
   readonly emailVerification: EmailVerification | undefined
   readonly #core: Core
@@ -57,11 +61,9 @@ export class Registrations {
     this.#core = core
     this.#modules = modules
     this.form = form
-    this.emailVerification = mail && {
-      codes: new EmailVerifications(core.knex, secrets),
-      pages: new EmailVerificationPages(core, pages, providersTable),
-      mail,
-    }
+    this.pages = new EmailVerificationPages(core, pages, providersTable)
+    const codes = new EmailVerifications(core.knex, secrets)
+    this.emailVerification = mail && { codes, pages: this.pages, mail }
   }
 
   /**

@@ -15,7 +15,15 @@ import type { LimitsByPortal } from './session-limits.ts'
 import type { SessionValidity } from './session-validity.ts'
 import type { SessionsTable } from './sessions-table.ts'
 
+/**
+ * The host may have checked a password just before the user's address was proven for the first time, and the host deleted it. An
+ * attacker who keeps signing in with it would otherwise get a session after all others have ended.
+ */
+const passwordCheckMs = 10_000
+
 interface SessionRowModules {
+  /** Whether a first proof of a user's address ends the sessions that started before it. */
+  endOtherSessions: boolean
   table: SessionsTable
   validity: SessionValidity
   revocation: Revocation
@@ -78,7 +86,19 @@ export class SessionRow {
       location: locations.locationOf(req),
       expiresAt: new Date(next.since + limits.of(portal).absoluteMs),
     })
+    if (!signIn) await this.#assertNotReclaimed(req, next)
     return next
+  }
+
+  /** Runs after the row was written: a proof that comes later finds the row. */
+  async #assertNotReclaimed({ sessionID }: Request, { portal, userId }: SignInSession): Promise<void> {
+    const { endOtherSessions, revocation, table } = this.#modules
+    if (!endOtherSessions || !(await table.wasProvenWithin(passwordCheckMs, portal, userId))) return
+    await revocation.endQuietly(sessionID)
+    throw new PortalSsoError(
+      'signed_out_during_sign_in',
+      'the user signed in with a provider in the meantime',
+    )
   }
 
   /** Parks the row until `attach` takes it over. It is deleted when the response closes without that. */

@@ -13,6 +13,8 @@ export type SessionMatch =
   | { sessionId: string }
   | { portal: string; id: string; userId?: string | undefined }
   | { portal: string; userId: string /** id of a row */; except?: string | undefined }
+  /** those of a user that started without a proven link, such as with the host's password */
+  | { portal: string; userId: string; unproven: true; except?: string | undefined }
   /** slug */
   | { portal: string; provider: string; sid?: string | undefined }
   | { portal: string; issuer: string; sid: string; subject?: string | undefined }
@@ -124,6 +126,16 @@ export class SessionsTable {
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
 
+  /** Whether the user's address was proven for the first time less than so long ago. */
+  async wasProvenWithin(milliseconds: number, portal: string, userId: string): Promise<boolean> {
+    const row: { first?: string | null } | undefined = await this.#knex('sso_identities')
+      .where({ portal, user_id: userId })
+      .min({ first: 'proven_at' })
+      .first()
+    const since = new Date(Date.now() - milliseconds).toISOString()
+    return typeof row?.first === 'string' && row.first > since
+  }
+
   /** Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists. */
   async list(match: SessionMatch, limit = 1000): Promise<SessionInfo[]> {
     const rows: ListedRow[] = await this.#valid(match)
@@ -181,7 +193,7 @@ export class SessionsTable {
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
     const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
     if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
-    const { except, sid, userId: user_id, ...others }: MatchFields = match
+    const { except, sid, unproven, userId: user_id, ...others }: MatchFields = match
     for (const [column, value] of Object.entries({ user_id, ...others }))
       if (value !== undefined) query.where(column, value)
     if (sid !== undefined)
@@ -190,6 +202,18 @@ export class SessionsTable {
         // Include sessions whose `sid` is unknown: the token names their subject.
         if (others.subject !== undefined) either.orWhereNull('sid')
       })
+    if (unproven)
+      query.whereNotExists(
+        on('sso_identities as proven')
+          .select('proven.id')
+          .where({
+            'proven.portal': on.ref('sso_sessions.portal'),
+            'proven.issuer': on.ref('sso_sessions.issuer'),
+            'proven.subject': on.ref('sso_sessions.subject'),
+            'proven.user_id': on.ref('sso_sessions.user_id'),
+          })
+          .whereNotNull('proven.proven_at'),
+      )
     return except === undefined ? query : query.whereNot('id', except)
   }
 
@@ -216,4 +240,4 @@ type MatchFields = {
   [field in 'portal' | 'id' | 'userId' | 'provider' | 'issuer' | 'subject' | 'sid' | 'except']?:
     | string
     | undefined
-}
+} & { unproven?: true }

@@ -47,6 +47,7 @@ type SessionsSettings = {
     location?: ((req: Request) => unknown) | undefined
   }
   redis: RedisLike | undefined
+  linking: { endOtherSessions: boolean }
   /** newest first */
   secrets: readonly string[]
 }
@@ -79,7 +80,7 @@ export class Sessions {
     core: Core,
     users: UserCache,
     events: Pick<EventLog, 'addressOf'>,
-    { session, redis, secrets }: SessionsSettings,
+    { session, redis, secrets, linking }: SessionsSettings,
   ) {
     const { logger } = core
     const limits = new LimitsByPortal(session, session.portals)
@@ -96,7 +97,8 @@ export class Sessions {
     this.logoutTokens = new LogoutTokensTable(core.knex)
     const revocation = new Revocation({ logger, table, validity, stores: this.#stores })
     this.#revocation = revocation
-    this.#row = new SessionRow(core, { table, validity, revocation, limits, locations })
+    const { endOtherSessions } = linking
+    this.#row = new SessionRow(core, { table, validity, revocation, limits, locations, endOtherSessions })
     this.#redisStore = redis && createSessionStore(core, limits, redis)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
     if (this.#redisStore) this.#stores.set(this.#redisStore, true)

@@ -11,6 +11,8 @@ export const problemStatus = {
   provider_changed: 409,
   attempt_expired: 400,
   identity_taken: 409,
+  method_removed: 403,
+  linking_failed: 503,
   signed_out_during_sign_in: 403,
   email_unverified: 403,
   user_inactive: 403,

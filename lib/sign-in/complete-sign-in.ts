@@ -6,34 +6,41 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import type { BlockedIdentitiesTable } from '../users/blocked-identities-table.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
 import { isActive, type User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Attempt } from './attempts.ts'
 import type { BrowserHints } from './browser-hints.ts'
-import type { IdentityResolver } from './decide.ts'
+import type { IdentityResolver, Proof } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
+import type { AccountReclaim } from './reclaim-account.ts'
 
 interface NewLink {
   provider: Provider
   identity: Identity
   user: User
   /** how the identity and the user were matched */
-  outcome: 'relinked' | 'linked' | 'registered'
+  outcome: 'relinked' | 'replaced' | 'linked' | 'registered'
+  proof: Proof
+  /** id of the row of the session in which a signed-in user links it */
+  keptSession?: string | undefined
   /** a deleted user that the identity is still linked to */
   staleUserId: string | undefined
 }
 
+type LinkResult = Omit<NewLink, 'outcome'> & { outcome: 'known' | NewLink['outcome'] }
+
 /** A user who signs in with an identity. */
-export interface SignInResult extends Omit<NewLink, 'outcome'> {
-  outcome: 'known' | NewLink['outcome']
+export interface SignInResult extends LinkResult {
   returnTo: string | undefined
   /** the pending registration that this sign-in was started for */
   registrationId?: string | undefined
 }
 
 interface CompletionModules {
+  readonly blocked: BlockedIdentitiesTable
   readonly browserHints: BrowserHints
   readonly events: EventLog
   readonly identities: IdentitiesTable
@@ -42,6 +49,7 @@ interface CompletionModules {
   readonly resolver: IdentityResolver
   readonly sessions: Sessions
   readonly providersTable: ProvidersTable
+  readonly reclaim: AccountReclaim
   /** whether the portal can send codes */
   readonly canVerifyEmail: boolean
 }
@@ -66,28 +74,47 @@ export class SignInCompletion {
   ): Promise<void> {
     const { canVerifyEmail, pendingRegistrations, resolver } = this.#modules
     const { purpose, returnTo } = attempt
-    const { decision, staleUserId } = await resolver.resolve(identity, provider.portal)
+    const { decision, staleUserId } = await resolver.resolve(identity, provider)
     const registrationId = purpose.kind === 'prove-account' ? purpose.registrationId : undefined
     const result = { provider, identity, staleUserId, returnTo, registrationId }
     switch (decision.kind) {
       case 'refuse':
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')
       case 'sign-in':
-        return await this.completeSignIn(req, res, { ...result, user: decision.user, outcome: 'known' })
+        return await this.completeSignIn(req, res, { ...result, ...decision, outcome: 'known' })
       case 'link': {
         // The provider may have lost the operator's trust while it answered: a link would outlive the session.
         await this.#assertProviderUnchanged(provider)
-        const outcome = decision.relinked ? 'relinked' : 'linked'
-        return await this.completeSignIn(req, res, { ...result, user: decision.user, outcome })
+        const outcome = decision.relinked ? 'relinked' : decision.replaces ? 'replaced' : 'linked'
+        return await this.completeSignIn(req, res, { ...result, ...decision, outcome })
       }
+      case 'prove-account':
+        await this.recordWaiting(req, provider, identity, String(decision.user.id))
+        break
       case 'verify-email':
         if (!canVerifyEmail)
           throw new PortalSsoError('email_unverified', 'the provider does not vouch for the e-mail address')
         break
     }
     await this.#assertProviderUnchanged(provider)
-    await pendingRegistrations.begin(res, { provider, identity, returnTo })
+    const mustProveAccount = decision.kind === 'prove-account'
+    await pendingRegistrations.begin(res, { provider, identity, returnTo, mustProveAccount })
     res.redirect(303, this.#core.urls.path('/register'))
+  }
+
+  /** For the administrator, who may know that it is the same person. */
+  async recordWaiting(req: Request, provider: Provider, identity: Identity, userId: string): Promise<void> {
+    const { blocked, events } = this.#modules
+    const { id: providerId, portal, slug } = provider
+    if (await blocked.wait({ ...identity, portal, userId, providerId }))
+      await events.record({
+        kind: 'identity-blocked',
+        portal,
+        userId,
+        provider: slug,
+        clientAddress: req.ip,
+        detail: { reason: 'waiting' },
+      })
   }
 
   /** Links the identity if necessary, starts the session and redirects. */
@@ -96,7 +123,7 @@ export class SignInCompletion {
     const { provider, identity, user, outcome, returnTo, registrationId } = result
     const { portal, slug } = provider
     const userId = String(user.id)
-    if (outcome !== 'known') await this.link(req, { ...result, outcome })
+    if (outcome !== 'known' || result.proof === 'new') await this.link(req, result)
     const offer =
       registrationId === undefined
         ? undefined
@@ -118,27 +145,52 @@ export class SignInCompletion {
     res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
   }
 
+  /** Links the identity if necessary. The first proof of an address ends what another person may have set up before. */
+  async link(req: Request, result: LinkResult): Promise<void> {
+    const { identities, reclaim } = this.#modules
+    const { provider, identity, proof } = result
+    if (proof !== 'new') return await this.#storeLink(req, result)
+    await reclaim.reclaim(req, result, async () => {
+      await this.#storeLink(req, result)
+      await identities.prove(provider.portal, identity)
+    })
+  }
+
   /**
-   * Links an identity to the user who proved to own it. Does nothing if it is linked to that user, as after a double click.
+   * Does nothing if the identity is linked to that user, as after a double click.
    *
    * @throws PortalSsoError if a concurrent request linked it to another user: the first one wins
    */
-  async link(req: Request, result: NewLink): Promise<void> {
-    const { events, identities, notifications } = this.#modules
-    const { provider, identity, user, outcome, staleUserId } = result
+  async #storeLink(req: Request, result: LinkResult): Promise<void> {
+    const { events, identities, notifications, sessions } = this.#modules
+    const { provider, identity, user, outcome, proof, staleUserId } = result
+    if (outcome === 'known') return
     const { id: providerId, portal, slug } = provider
     const { issuer, subject, email, entra } = identity
     // A directory without types may use numbers as ids, which a database may store as another text (SQLite: `7.0`).
     const userId = String(user.id)
     const relinked = outcome === 'relinked'
-    const link = { portal, userId, providerId, issuer, subject, email, entra, relinked }
-    const { userId: linkedTo, made } = await identities.link(link, staleUserId)
-    if (linkedTo !== userId)
-      throw new PortalSsoError('attempt_expired', 'a concurrent request linked the identity to another user')
-    if (!made) return
-    const kind = relinked ? 'identity-relinked' : outcome
+    const proven = proof !== 'none'
+    const link = { portal, userId, providerId, issuer, subject, email, entra, relinked, proven }
+    if (outcome === 'replaced') {
+      const replaced = await identities.replaceInWindow(link, provider)
+      if (!replaced)
+        throw new PortalSsoError('provider_changed', 'the identity was replaced, or relinking ended')
+      for (const each of replaced) await sessions.endAll({ portal, issuer, subject: each })
+    } else {
+      const { userId: linkedTo, made } = await identities.link(link, staleUserId)
+      if (linkedTo !== userId)
+        throw new PortalSsoError(
+          'attempt_expired',
+          'a concurrent request linked the identity to another user',
+        )
+      if (!made) return
+    }
+    const kinds = { relinked: 'identity-relinked', replaced: 'identity-replaced' } as const
+    const kind = outcome === 'relinked' || outcome === 'replaced' ? kinds[outcome] : outcome
     await events.record({ kind, portal, userId, provider: slug, clientAddress: req.ip })
-    if (outcome === 'linked') notifications.notify(req, { user, provider, change: 'linked' })
+    if (outcome === 'linked' || outcome === 'replaced')
+      notifications.notify(req, { user, provider, change: outcome })
   }
 
   async #assertProviderUnchanged({ id, portal, slug, version }: Provider): Promise<void> {

@@ -1,19 +1,29 @@
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { BlockedIdentity } from '../users/blocked-identities-table.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import { isActive, type User } from '../users/user-directory.ts'
+import { isActive, type LinkedUser, type User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
 
 /** How a sign-in with an identity continues. */
 export type Decision =
   /** linked before */
-  | { kind: 'sign-in'; user: User }
-  /** a user has the trusted address, or (`relinked`) the same Entra account under another subject */
-  | { kind: 'link'; user: User; relinked?: true }
+  | { kind: 'sign-in'; user: User; proof: Proof }
+  /**
+   * a user has the trusted address, or (`relinked`) the same Entra account under another subject; `replaces`: the provider issued
+   * new subjects, and this one replaces the user's earlier identity
+   */
+  | { kind: 'link'; user: User; relinked?: true; replaces?: true; proof: Proof }
+  /** the address belongs to a user who has another account of the issuer: it may have a new owner, so only a sign-in proves them */
+  | { kind: 'prove-account'; user: User }
   /** no address is trusted: the user has to prove one */
   | { kind: 'verify-email' }
   /** the address is trusted, and new */
   | { kind: 'register'; email: string }
-  | { kind: 'refuse'; reason: 'user_inactive' | 'registration_closed' }
+  | { kind: 'refuse'; reason: 'user_inactive' | 'registration_closed' | 'method_removed' }
+
+/** Whether the user's address is proven: for the first time for this link (`new`), before (`earlier`), or not at all. */
+export type Proof = 'new' | 'earlier' | 'none'
 
 export interface DecisionInput {
   /** trusted: the provider vouches for it, or the user proved it by a code */
@@ -22,7 +32,16 @@ export interface DecisionInput {
   linkedUser: User | undefined
   /** the user who has the same Entra account under another subject */
   relinkedUser?: User | undefined
+  /** whether the user's address is proven for the link by which `linkedUser` or `relinkedUser` was found */
+  linkProven?: boolean | undefined
   userWithAddress: User | undefined
+  /** whether an existing user has removed this sign-in method */
+  isRemoved?: boolean | undefined
+  /**
+   * `other`: `userWithAddress` has another account of the issuer. `replaceable`: the same, but the provider issued new subjects and
+   * vouches for the address.
+   */
+  earlierIdentity?: 'other' | 'replaceable' | undefined
   /** whether a new user may register */
   registrationOpen: boolean
 }
@@ -30,24 +49,37 @@ export interface DecisionInput {
 const inactive: Decision = { kind: 'refuse', reason: 'user_inactive' }
 
 /** Pure, so that every way into the portal can be read, and tested, in one place. */
-export function decide({
-  address,
-  linkedUser,
-  relinkedUser,
-  userWithAddress,
-  registrationOpen,
-}: DecisionInput): Decision {
-  if (linkedUser) return isActive(linkedUser) ? { kind: 'sign-in', user: linkedUser } : inactive
+export function decide(input: DecisionInput): Decision {
+  const { address, linkedUser, relinkedUser, userWithAddress, earlierIdentity, registrationOpen } = input
+  if (linkedUser)
+    return isActive(linkedUser)
+      ? { kind: 'sign-in', user: linkedUser, proof: proofFor(linkedUser, input) }
+      : inactive
+  // Its owner would otherwise be linked again by the next click, through the address.
+  if (input.isRemoved) return { kind: 'refuse', reason: 'method_removed' }
   // Before any address, because addresses can change hands.
-  if (relinkedUser)
-    return isActive(relinkedUser) ? { kind: 'link', user: relinkedUser, relinked: true } : inactive
+  if (relinkedUser) {
+    const proof = proofFor(relinkedUser, input)
+    return isActive(relinkedUser) ? { kind: 'link', user: relinkedUser, relinked: true, proof } : inactive
+  }
   // At many providers an attacker can enter any address (nOAuth). It must not link, nor register an account that its owner
   // would sign in to later. The result is the same whether the portal has a user with it or not.
   if (address === undefined) return { kind: 'verify-email' }
-  if (userWithAddress) return isActive(userWithAddress) ? { kind: 'link', user: userWithAddress } : inactive
+  if (userWithAddress) {
+    if (!isActive(userWithAddress)) return inactive
+    // A new employee may have got the address of a former one: neither the provider nor a code proves whose account it is.
+    if (earlierIdentity === 'other') return { kind: 'prove-account', user: userWithAddress }
+    const replaces = earlierIdentity === 'replaceable' && ({ replaces: true } as const)
+    return { kind: 'link', user: userWithAddress, proof: 'new', ...replaces }
+  }
   return registrationOpen
     ? { kind: 'register', email: address }
     : { kind: 'refuse', reason: 'registration_closed' }
+}
+
+function proofFor({ email }: User, { address, linkProven }: DecisionInput): Proof {
+  if (linkProven) return 'earlier'
+  return address !== undefined && address === normaliseEmail(email) ? 'new' : 'none'
 }
 
 /**
@@ -76,24 +108,65 @@ export class IdentityResolver {
   }
 
   /** @param provenEmail address that the user proved by a code */
-  async resolve(identity: Identity, portal: string, provenEmail?: string): Promise<ResolvedIdentity> {
+  async resolve(identity: Identity, provider: Provider, provenEmail?: string): Promise<ResolvedIdentity> {
+    const { staleUserId, ...facts } = await this.#gatherFacts(identity, provider, provenEmail)
+    return { decision: decide(facts), staleUserId }
+  }
+
+  async #gatherFacts(
+    identity: Identity,
+    provider: Provider,
+    provenEmail: string | undefined,
+  ): Promise<DecisionInput & { staleUserId: string | undefined }> {
+    const { portal } = provider
     const linked = await this.#users.findLinked(portal, identity)
-    const facts: DecisionInput = {
-      address: trustedEmail(identity, provenEmail),
-      linkedUser: linked?.user,
-      // A linked subject is never relinked, even if its user was deleted.
-      relinkedUser: linked ? undefined : await this.findEntraUser(identity, portal),
-      userWithAddress: undefined,
-      registrationOpen: false,
-    }
-    const { address } = facts
+    const address = trustedEmail(identity, provenEmail)
+    const nobody = { linkedUser: undefined, userWithAddress: undefined, registrationOpen: false }
+    const facts = { ...nobody, address, staleUserId: linked?.user ? undefined : linked?.userId }
+    if (linked?.user) return { ...facts, linkedUser: linked.user, linkProven: linked.proven }
+    const blocks = await this.#blocksOf(identity, portal)
+    if (blocks.some(({ reason }) => reason === 'removed')) return { ...facts, isRemoved: true }
+    // A linked subject is never relinked, even if its user was deleted.
+    const relinked = linked ? undefined : await this.#findEntraLink(identity, portal)
+    if (relinked?.user) return { ...facts, relinkedUser: relinked.user, linkProven: relinked.proven }
     // No table is queried for an address before it is trusted: neither a page nor its timing may reveal who has an account.
-    if (!facts.linkedUser && !facts.relinkedUser && address !== undefined) {
-      facts.userWithAddress = await this.#findByAddress(address, portal)
-      facts.registrationOpen =
-        !facts.userWithAddress && (await this.#mayRegister({ ...identity, email: address }, portal))
-    }
-    return { decision: decide(facts), staleUserId: linked?.user ? undefined : linked?.userId }
+    if (address === undefined) return facts
+    const userWithAddress = await this.#findByAddress(address, portal)
+    if (!userWithAddress)
+      return { ...facts, registrationOpen: await this.#mayRegister({ ...identity, email: address }, portal) }
+    const isSeparate = blocks.some(
+      ({ reason, userId }) => reason === 'separate' && userId === String(userWithAddress.id),
+    )
+    const earlierIdentity = isSeparate
+      ? 'other'
+      : await this.#findEarlierIdentity(identity, provider, String(userWithAddress.id))
+    return { ...facts, userWithAddress, earlierIdentity }
+  }
+
+  /** Blocks of users who still exist: those of a deleted user must not lock the person out for good. */
+  async #blocksOf(identity: Identity, portal: string): Promise<BlockedIdentity[]> {
+    const existing: BlockedIdentity[] = []
+    for (const block of await this.#users.blocked.find(portal, identity))
+      if (await this.#users.findById(block.userId, portal)) existing.push(block)
+    return existing
+  }
+
+  async #findEarlierIdentity(
+    { issuer, subject, emailTrusted }: Identity,
+    { portal, relinkSince, relinkUntil }: Provider,
+    userId: string,
+  ): Promise<DecisionInput['earlierIdentity']> {
+    const all = await this.#users.identities.listOf(portal, userId)
+    const earlier = all.filter((each) => each.issuer === issuer && each.subject !== subject)
+    if (earlier.length === 0) return undefined
+    const isOpen =
+      emailTrusted &&
+      relinkSince !== undefined &&
+      relinkUntil !== undefined &&
+      relinkUntil > new Date().toISOString() &&
+      // Each identity is replaced once, so that two subjects cannot take the account from each other in turn.
+      earlier.every(({ linkedAt }) => linkedAt < relinkSince)
+    return isOpen ? 'replaceable' : 'other'
   }
 
   /** A host's database that compares loosely (collations) would return the account of a look-alike address. */
@@ -112,11 +185,12 @@ export class IdentityResolver {
    * The issuer signed both ids, and its name contains the tenant: an attacker in another tenant cannot present them. Finds nobody
    * if several users have the account, or the user was deleted.
    */
-  async findEntraUser({ issuer, entra }: Identity, portal: string): Promise<User | undefined> {
-    if (!entra) return undefined
-    const [userId, other] = await this.#users.identities.findUserIdsByEntra(portal, issuer, entra)
-    return userId === undefined || other !== undefined
-      ? undefined
-      : await this.#users.findById(userId, portal)
+  async findEntraUser(identity: Identity, portal: string): Promise<User | undefined> {
+    return (await this.#findEntraLink(identity, portal))?.user
+  }
+
+  async #findEntraLink({ issuer, entra }: Identity, portal: string): Promise<LinkedUser | undefined> {
+    const link = entra && (await this.#users.identities.findLinkByEntra(portal, issuer, entra))
+    return link && { ...link, user: await this.#users.findById(link.userId, portal) }
   }
 }

@@ -34,7 +34,7 @@ export class SignInMethodNotifications {
     changed: {
       user: User
       provider: Pick<Provider, 'displayName' | 'portal'>
-      change: 'linked' | 'unlinked'
+      change: 'linked' | 'replaced' | 'unlinked'
     },
   ): void {
     const { logger, urls } = this.#core

@@ -31,6 +31,8 @@ export interface PendingRegistration {
   provedUserId?: string | undefined
   /** True if that user started it on the account page. It can only be linked to them: it never registers or signs in a user. */
   requestedByUser?: boolean | undefined
+  /** True if the address belongs to a user who has another account of the issuer: only a sign-in with that one proves the person. */
+  mustProveAccount?: boolean | undefined
 }
 
 /** A pending registration, and the provider that vouched for its identity. */
@@ -45,6 +47,7 @@ interface NewPendingRegistration {
   returnTo: string | undefined
   provedUserId?: string
   requestedByUser?: boolean
+  mustProveAccount?: boolean
 }
 
 /** for each step */

@@ -13,6 +13,7 @@ import { IdentityResolver, type RegistrationPolicy } from './decide.ts'
 import { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import { PendingRegistrations } from './pending-registration.ts'
 import { Reauthentication } from './reauthentication.ts'
+import { AccountReclaim } from './reclaim-account.ts'
 import { Refusals } from './refuse.ts'
 
 /**
@@ -27,6 +28,7 @@ export class SignIn {
   readonly notifications: SignInMethodNotifications
   readonly pendingRegistrations: PendingRegistrations
   readonly reauthentication: Reauthentication
+  readonly reclaim: AccountReclaim
   readonly refusals: Refusals
   readonly resolver: IdentityResolver
   /** whether the portal can send codes */
@@ -39,13 +41,14 @@ export class SignIn {
       /** left out without a mailer */
       mail: Mail | undefined
       pages: Pages
+      linking: { endOtherSessions: boolean }
       registrationPolicy: RegistrationPolicy
       sessions: Sessions
       providersTable: ProvidersTable
       users: Users
     },
   ) {
-    const { events, mail, pages, registrationPolicy, users } = modules
+    const { events, linking, mail, pages, registrationPolicy, users } = modules
     const { identities } = users
     this.canVerifyEmail = mail !== undefined
     this.attempts = new Attempts(core)
@@ -60,13 +63,17 @@ export class SignIn {
       attempts: this.attempts,
       passport: modules.sessions.passport,
     })
+    const endsOtherSessions = linking.endOtherSessions
+    this.reclaim = new AccountReclaim({ ...modules, endsOtherSessions })
     this.completion = new SignInCompletion(core, {
       ...modules,
+      blocked: users.blocked,
       identities,
       browserHints: this.browserHints,
       canVerifyEmail: this.canVerifyEmail,
       notifications: this.notifications,
       pendingRegistrations: this.pendingRegistrations,
+      reclaim: this.reclaim,
       resolver: this.resolver,
     })
   }

@@ -12,6 +12,13 @@ export interface PredictedOutcome {
   refused?: ProblemCode | undefined
 }
 
+const refusedBecause = {
+  user_inactive: () => 'The user is deactivated.',
+  method_removed: () => 'Its user removed this sign-in method and can add it again on the account page.',
+  registration_closed: (email: string | undefined) =>
+    `${email} is new here, and the portal does not let it register.`,
+}
+
 /** @param canVerifyEmail whether the portal can send codes */
 export function predictOutcome(
   decision: Decision,
@@ -28,6 +35,10 @@ export function predictOutcome(
           : `${email} belongs to a user. This account would be linked and signed in as`,
         user: decision.user,
       }
+    case 'prove-account':
+      return {
+        sentence: `${email} belongs to a user who has another account here. Its owner would first have to sign in with that one, or an administrator would have to accept this one.`,
+      }
     case 'register':
       return { sentence: `${decision.email} is new here. The registration form would be shown.` }
     case 'verify-email':
@@ -42,10 +53,7 @@ export function predictOutcome(
           }
     case 'refuse':
       return {
-        sentence:
-          decision.reason === 'user_inactive'
-            ? 'The sign-in would be refused. The user is deactivated.'
-            : `The sign-in would be refused. ${email} is new here, and the portal does not let it register.`,
+        sentence: `The sign-in would be refused. ${refusedBecause[decision.reason](email)}`,
         refused: decision.reason,
       }
   }

@@ -133,9 +133,9 @@ export class TestSignIns {
   }
 
   /** Decides as a real sign-in would, and applies nothing. */
-  async #predict(identity: Identity, { portal }: Provider): Promise<PredictedOutcome> {
+  async #predict(identity: Identity, provider: Provider): Promise<PredictedOutcome> {
     const { signIn } = this.#modules
-    const { decision } = await signIn.resolver.resolve(identity, portal)
+    const { decision } = await signIn.resolver.resolve(identity, provider)
     return predictOutcome(decision, identity, signIn.canVerifyEmail)
   }
 

@@ -2,18 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import type { Core } from '../web/core.ts'
-
-/** Identifies a person at a provider (OpenID Connect Core 5.7). */
-export interface Subject {
-  readonly issuer: string
-  readonly subject: string
-}
-
-/** The `tid` and `oid` claims: the same in every app registration of an Entra tenant, where `sub` differs. */
-export interface EntraAccount {
-  readonly tenantId: string
-  readonly objectId: string
-}
+import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
+import type { EntraAccount, Subject } from './subject.ts'
 
 export interface Link extends Subject {
   readonly portal: string
@@ -23,20 +13,35 @@ export interface Link extends Subject {
   readonly entra?: EntraAccount | undefined
   /** created because another link has the same Entra account; default false */
   readonly relinked?: boolean | undefined
+  /** whether the user's address is proven for this link: by the provider, a code, or an earlier link */
+  readonly proven: boolean
 }
 
+/** An identity that is linked to a user. */
 export interface LinkedIdentity extends Subject {
+  /** Id of the link. */
   readonly id: string
+  /** Id of the provider's row that the user last signed in with. */
   readonly providerId: string
+  /** As the provider sent it, normalized. */
   readonly email: string | undefined
+  /** Entra only. */
   readonly entra: EntraAccount | undefined
-  /** ISO 8601 */
+  /** ISO 8601. */
   readonly linkedAt: string
-  /** ISO 8601 */
+  /** ISO 8601. */
   readonly lastUsedAt: string
 }
 
 type Row = Omit<LinkedIdentity, 'email' | 'entra'> & Record<'email' | 'tenantId' | 'objectId', string | null>
+
+/** The row of a provider whose relinking window is open. */
+export interface RelinkWindow {
+  readonly id: string
+  readonly version: number
+  /** ISO 8601 */
+  readonly relinkSince?: string | undefined
+}
 
 export function isSameEntraAccount(one: LinkedIdentity, other: LinkedIdentity): boolean {
   return (
@@ -50,9 +55,11 @@ export function isSameEntraAccount(one: LinkedIdentity, other: LinkedIdentity): 
 /** Links from identities at providers to users, `sso_identities`. */
 export class IdentitiesTable {
   readonly #knex: Knex
+  readonly #blocked: BlockedIdentitiesTable
 
-  constructor({ knex }: Pick<Core, 'knex'>) {
+  constructor({ knex }: Pick<Core, 'knex'>, blocked: BlockedIdentitiesTable) {
     this.#knex = knex
+    this.#blocked = blocked
   }
 
   /** @returns the identities of a user, newest first */
@@ -62,25 +69,60 @@ export class IdentitiesTable {
   }
 
   /** @returns the id of the linked user */
-  async findUserId(portal: string, { issuer, subject }: Subject): Promise<string | undefined> {
-    const row: { user_id: string } | undefined = await this.#rows()
-      .select('user_id')
-      .where({ portal, issuer, subject })
-      .first()
-    return row?.user_id
+  async findUserId(portal: string, subject: Subject): Promise<string | undefined> {
+    return (await this.findLink(portal, subject))?.userId
   }
 
-  /** @returns at most two user ids: two mean that the account does not identify one user */
-  async findUserIdsByEntra(
+  /** @returns the linked user's id, and whether the user's address is proven for the link */
+  async findLink(
+    portal: string,
+    { issuer, subject }: Subject,
+  ): Promise<{ userId: string; proven: boolean } | undefined> {
+    const row: { user_id: string; proven_at: string | null } | undefined = await this.#rows()
+      .select('user_id', 'proven_at')
+      .where({ portal, issuer, subject })
+      .first()
+    return row && { userId: row.user_id, proven: row.proven_at !== null }
+  }
+
+  /** @returns whether the address of the user is proven for any link */
+  async hasProvenLink(portal: string, userId: string): Promise<boolean> {
+    const found: unknown = await this.#rows()
+      .select('id')
+      .where({ portal, user_id: userId })
+      .whereNotNull('proven_at')
+      .first()
+    return found !== undefined
+  }
+
+  /** Records that the user's address is proven for a link. */
+  async prove(portal: string, { issuer, subject }: Subject): Promise<void> {
+    const proven_at = new Date().toISOString()
+    await this.#rows().where({ portal, issuer, subject }).whereNull('proven_at').update({ proven_at })
+  }
+
+  /** Removes the user's links without a proof, except one. @returns how many */
+  async unlinkUnproven(portal: string, userId: string, { issuer, subject }: Subject): Promise<number> {
+    return await this.#rows()
+      .where({ portal, user_id: userId })
+      .whereNull('proven_at')
+      .whereNot((kept) => kept.where({ issuer, subject }))
+      .delete()
+  }
+
+  /** @returns the user who has an Entra account under any subject; `undefined` also if several users have it */
+  async findLinkByEntra(
     portal: string,
     issuer: string,
     { tenantId, objectId }: EntraAccount,
-  ): Promise<string[]> {
-    return await this.#rows()
-      .distinct()
+  ): Promise<{ userId: string; proven: boolean } | undefined> {
+    const [row, other]: { user_id: string; proven_at: string | null }[] = await this.#rows()
+      .select('user_id')
+      .max({ proven_at: 'proven_at' })
       .where({ portal, issuer, tenant_id: tenantId, object_id: objectId })
+      .groupBy('user_id')
       .limit(2)
-      .pluck('user_id')
+    return row && !other ? { userId: row.user_id, proven: row.proven_at !== null } : undefined
   }
 
   /**
@@ -89,10 +131,8 @@ export class IdentitiesTable {
    * @param staleUserId a deleted user: a link to it is replaced
    * @returns the id of the linked user, perhaps of a concurrent call, and whether this call made the link
    */
-  async link(
-    { portal, userId, providerId, issuer, subject, email, entra, relinked = false }: Link,
-    staleUserId?: string,
-  ): Promise<{ userId: string; made: boolean }> {
+  async link(link: Link, staleUserId?: string): Promise<{ userId: string; made: boolean }> {
+    const { portal, userId, issuer, subject } = link
     if (staleUserId !== undefined)
       await this.#rows().where({ portal, issuer, subject, user_id: staleUserId }).delete()
     const now = new Date().toISOString()
@@ -100,16 +140,8 @@ export class IdentitiesTable {
       await this.#rows().insert({
         id: randomUUID(),
         portal,
-        user_id: userId,
-        provider_id: providerId,
-        issuer,
-        subject,
-        email: email ?? null,
-        tenant_id: entra?.tenantId ?? null,
-        object_id: entra?.objectId ?? null,
-        linked_at: now,
-        last_used_at: now,
-        relinked_at: relinked ? now : null,
+        ...linkColumns(link, now),
+        relinked_at: link.relinked ? now : null,
       })
       return { userId, made: true }
     } catch (error) {
@@ -119,8 +151,8 @@ export class IdentitiesTable {
   }
 
   /**
-   * Removes an identity with all links of the same Entra account, which would bring it back at the next sign-in. Refuses to
-   * remove the user's last sign-in method, also in concurrent calls on different instances.
+   * Removes an identity with all links of the same Entra account, and blocks them: the e-mail address would bring them back at the
+   * next sign-in. Refuses to remove the user's last sign-in method, also in concurrent calls on different instances.
    *
    * @param isUsable whether the user can still sign in with an identity, given everything that is linked
    * @returns the identity and every subject whose link was removed, or why nothing was removed
@@ -141,7 +173,58 @@ export class IdentitiesTable {
       if (!linked.some((each) => !links.includes(each) && isUsable(each, linked))) return 'last'
       const ids = links.map((each) => each.id)
       await transaction('sso_identities').whereIn('id', ids).delete()
+      for (const removed of links)
+        await this.#blocked.block({ ...removed, portal, userId, reason: 'removed' }, transaction)
       return { identity, subjects: links.map(({ subject }) => subject) }
+    })
+  }
+
+  /**
+   * Replaces the user's identities of an issuer that were linked before the provider's relinking window opened. One statement
+   * checks the window and claims the identity: of two concurrent calls one succeeds, and none does after the window was closed.
+   *
+   * @returns the replaced subjects; `undefined` if the window is closed, or another subject was faster
+   */
+  async replaceInWindow(
+    link: Link,
+    { id, relinkSince, version }: RelinkWindow,
+  ): Promise<string[] | undefined> {
+    const { portal, userId, issuer } = link
+    const now = new Date().toISOString()
+    const earlier = (on: Knex) =>
+      on('sso_identities')
+        .where({ portal, user_id: userId, issuer })
+        .where('linked_at', '<', relinkSince ?? '')
+    const window = this.#knex('sso_providers')
+      .select('id')
+      .where({ id, version, relink_since: relinkSince })
+      .where('relink_until', '>', now)
+    return await this.#knex.transaction(async (transaction) => {
+      const replaced: { id: string; subject: string }[] = await earlier(transaction).select('id', 'subject')
+      const [first] = replaced
+      const claimed =
+        first &&
+        (await earlier(transaction)
+          .where({ id: first.id })
+          .whereExists(window)
+          .update({ ...linkColumns(link, now), relinked_at: now }))
+      if (claimed !== 1) return undefined
+      await earlier(transaction).delete()
+      return replaced.map(({ subject }) => subject)
+    })
+  }
+
+  /** Replaces all identities that the user has at an issuer, as an administrator decided. @returns the replaced subjects */
+  async replace(link: Link): Promise<string[]> {
+    const { portal, userId, issuer, subject } = link
+    return await this.#knex.transaction(async (transaction) => {
+      const earlier = () => transaction('sso_identities').where({ portal, user_id: userId, issuer })
+      const replaced: string[] = await earlier().whereNot({ subject }).pluck('subject')
+      await earlier().delete()
+      const row = { id: randomUUID(), portal, ...linkColumns(link, new Date().toISOString()) }
+      await transaction('sso_identities').insert(row)
+      await this.#blocked.unblock(portal, userId, link, transaction)
+      return replaced
     })
   }
 
@@ -152,6 +235,21 @@ export class IdentitiesTable {
 
   #rows(): Knex.QueryBuilder {
     return this.#knex('sso_identities')
+  }
+}
+
+function linkColumns({ userId, providerId, issuer, subject, email, entra, proven }: Link, now: string) {
+  return {
+    user_id: userId,
+    provider_id: providerId,
+    issuer,
+    subject,
+    email: email ?? null,
+    tenant_id: entra?.tenantId ?? null,
+    object_id: entra?.objectId ?? null,
+    linked_at: now,
+    last_used_at: now,
+    proven_at: proven ? now : null,
   }
 }
 

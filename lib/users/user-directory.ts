@@ -32,6 +32,32 @@ export interface Registration {
   readonly fields: Readonly<Record<string, string | boolean>>
 }
 
+/** A proof that an existing user owns their e-mail address. */
+export interface LinkedAddress {
+  /** Slug of the provider. */
+  readonly provider: string
+  /** The identity at that provider: its issuer, its subject, and its normalized e-mail address if the provider sent one. */
+  readonly identity: {
+    readonly issuer: string
+    readonly subject: string
+    readonly email?: string | undefined
+  }
+  /** Whether it is the first proof for this user: until now, another person may have used the account. */
+  readonly firstLink: boolean
+}
+
+/** For a host that keeps passwords beside the table `sso_users`. */
+export type LinkListener = Required<Pick<UserDirectory, 'onLinked'>>
+
+/** The user that an identity is linked to. */
+export interface LinkedUser {
+  userId: string
+  /** `undefined` if the user was deleted */
+  user: User | undefined
+  /** whether the user's address is proven for the link */
+  proven: boolean
+}
+
 /** The portal's users: implemented by the host, or by default the table `sso_users`. */
 export interface UserDirectory {
   /**
@@ -56,6 +82,15 @@ export interface UserDirectory {
    * @throws EmailTakenError if another user has the address; the plugin then links the accounts or refuses
    */
   create(registration: Registration, portal: string): Promise<User>
+  /**
+   * Called when an existing user has proven their address, by a provider that vouches for it or by a code. Another person may have
+   * registered the address before: delete the user's password here, and end sessions that the plugin does not know. Called at least
+   * once; the sign-in continues after it has returned. A rejection, or no result within 2 seconds, refuses the sign-in, and the
+   * next one calls it again.
+   *
+   * @param portal name of the portal
+   */
+  onLinked?(user: User, linked: LinkedAddress, portal: string): Promise<void> | void
 }
 
 /** Remembers users for a few seconds, because every request of a signed-in user needs one. */

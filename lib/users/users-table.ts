@@ -3,8 +3,8 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { EmailTakenError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import type { Subject } from './identities-table.ts'
-import type { Registration, User, UserDirectory } from './user-directory.ts'
+import type { Subject } from './subject.ts'
+import type { LinkedUser, Registration, User, UserDirectory } from './user-directory.ts'
 
 interface Row {
   id: string
@@ -28,16 +28,18 @@ export class UsersTable implements UserDirectory {
   }
 
   /** The user that an identity is linked to, in one query. */
-  async findLinked(
-    portal: string,
-    { issuer, subject }: Subject,
-  ): Promise<{ userId: string; user: User | undefined } | undefined> {
-    const row: (Row & { userId: string }) | undefined = await this.#knex({ linked: 'sso_identities' })
+  async findLinked(portal: string, { issuer, subject }: Subject): Promise<LinkedUser | undefined> {
+    const row: (Row & { userId: string; provenAt: string | null }) | undefined = await this.#knex({
+      linked: 'sso_identities',
+    })
       .leftJoin({ found: 'sso_users' }, { 'found.id': 'linked.user_id', 'found.portal': 'linked.portal' })
       .where({ 'linked.portal': portal, 'linked.issuer': issuer, 'linked.subject': subject })
-      .select({ userId: 'linked.user_id' }, 'found.id', 'found.email', 'found.name', 'found.active')
+      .select({ userId: 'linked.user_id', provenAt: 'linked.proven_at' })
+      .select('found.id', 'found.email', 'found.name', 'found.active')
       .first()
-    return row && { userId: row.userId, user: row.id === null ? undefined : fromRow(row) }
+    if (!row) return undefined
+    const user = row.id === null ? undefined : fromRow(row)
+    return { userId: row.userId, proven: row.provenAt !== null, user }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {

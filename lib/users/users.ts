@@ -2,12 +2,24 @@ import type { ActOptions } from '../shared/act-options.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import { IdentitiesTable, type Subject } from './identities-table.ts'
-import { type Registration, type User, UserCache, type UserDirectory } from './user-directory.ts'
+import { BlockedIdentitiesTable } from './blocked-identities-table.ts'
+import { IdentitiesTable } from './identities-table.ts'
+import type { Subject } from './subject.ts'
+import {
+  type LinkedAddress,
+  type LinkedUser,
+  type LinkListener,
+  type Registration,
+  type User,
+  UserCache,
+  type UserDirectory,
+} from './user-directory.ts'
 import { UsersTable } from './users-table.ts'
 
 /** Every page of a signed-in user needs the directory, which may be a host's own database that hangs. */
 const directoryTimeoutMs = 5 * SECOND
+/** A user waits for it while signing in. */
+const onLinkedTimeoutMs = 2 * SECOND
 /** Signed-in users can go on for this time while the directory fails. */
 const staleIfErrorMs = 10 * MINUTE
 
@@ -17,17 +29,24 @@ const staleIfErrorMs = 10 * MINUTE
  */
 export class Users implements UserDirectory {
   readonly identities: IdentitiesTable
+  readonly blocked: BlockedIdentitiesTable
   /** for requests of signed-in users; a sign-in reads the directory itself */
   readonly cache: UserCache
   readonly #directory: UserDirectory
+  readonly #onLinked: UserDirectory['onLinked']
 
-  /** @param options.directory the host's; default the table `sso_users` */
+  /** @param options.directory the host's; default, and for one that has only `onLinked`, the table `sso_users` */
   constructor(
     core: Pick<Core, 'knex'>,
-    { directory, cacheSeconds }: { directory: UserDirectory | undefined; cacheSeconds: number },
+    {
+      directory,
+      cacheSeconds,
+    }: { directory: UserDirectory | LinkListener | undefined; cacheSeconds: number },
   ) {
-    this.identities = new IdentitiesTable(core)
-    this.#directory = directory ?? new UsersTable(core)
+    this.blocked = new BlockedIdentitiesTable(core)
+    this.identities = new IdentitiesTable(core, this.blocked)
+    this.#directory = directory && 'findById' in directory ? directory : new UsersTable(core)
+    this.#onLinked = directory?.onLinked?.bind(directory)
     const ttlMs = cacheSeconds * SECOND
     this.cache = new UserCache(this, { ttlMs, staleIfErrorMs })
   }
@@ -40,14 +59,11 @@ export class Users implements UserDirectory {
    * The user that an identity is linked to; `user` is undefined if that user was deleted. The built-in directory needs one query
    * for both.
    */
-  async findLinked(
-    portal: string,
-    subject: Subject,
-  ): Promise<{ userId: string; user: User | undefined } | undefined> {
+  async findLinked(portal: string, subject: Subject): Promise<LinkedUser | undefined> {
     const directory = this.#directory
     if (directory instanceof UsersTable) return await limitTime(() => directory.findLinked(portal, subject))
-    const userId = await this.identities.findUserId(portal, subject)
-    return userId === undefined ? undefined : { userId, user: await this.findById(userId, portal) }
+    const link = await this.identities.findLink(portal, subject)
+    return link && { ...link, user: await this.findById(link.userId, portal) }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {
@@ -56,6 +72,15 @@ export class Users implements UserDirectory {
 
   async create(registration: Registration, portal: string): Promise<User> {
     return await limitTime(async () => await this.#directory.create(registration, portal))
+  }
+
+  /** Waits for the host, because its old password must be gone before the link takes effect. */
+  async onLinked(user: User, linked: LinkedAddress, portal: string): Promise<void> {
+    try {
+      await withTimeout(onLinkedTimeoutMs, (async () => await this.#onLinked?.(user, linked, portal))())
+    } catch (cause) {
+      throw new PortalSsoError('linking_failed', '`UserDirectory.onLinked` failed', { cause })
+    }
   }
 }
 

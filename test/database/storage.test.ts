@@ -15,6 +15,7 @@ import {
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
 import { Seal } from '../../lib/shared/seal.ts'
+import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { databases, type FreshDatabase, openMigrated } from '../support/databases.ts'
@@ -425,11 +426,19 @@ describe.each(databases)('on %s', (_name, fresh) => {
     })
 
     describe('identities', () => {
-      const table = () => new IdentitiesTable({ knex })
+      const table = () => new IdentitiesTable({ knex }, new BlockedIdentitiesTable({ knex }))
       const adaIdentity = { issuer: 'https://id.acme.example', subject: 'ada' }
       const createLink = (userId: string, staleUserId?: string, more = {}) =>
         table().link(
-          { portal, userId, providerId: 'provider', email: 'ada@example.com', ...adaIdentity, ...more },
+          {
+            portal,
+            userId,
+            providerId: 'provider',
+            email: 'ada@example.com',
+            proven: true,
+            ...adaIdentity,
+            ...more,
+          },
           staleUserId,
         )
       const link = async (...given: Parameters<typeof createLink>) => (await createLink(...given)).userId

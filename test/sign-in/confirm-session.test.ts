@@ -7,6 +7,7 @@ import type { ProvidersTable } from '../../lib/providers/providers-table.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import type { Sessions } from '../../lib/sessions/sessions.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/complete-sign-in.ts'
+import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { databases, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
@@ -27,7 +28,7 @@ describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
   afterAll(() => close())
   beforeEach(async () => {
     providersTable = openProvidersTable(knex)
-    identities = new IdentitiesTable({ knex })
+    identities = new IdentitiesTable({ knex }, new BlockedIdentitiesTable({ knex }))
     logoutTokens = new LogoutTokensTable(knex)
     endedSessions = 0
     provider = await providersTable.insert(newProvider({ portal: `portal-${++portals}`, enabled: true }))
@@ -46,7 +47,7 @@ describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
   })
   const linkAda = (more: object = {}) => {
     const { id: providerId, issuer, portal } = provider
-    const link = { portal, issuer, subject: 'ada', userId: 'ada', providerId, email: undefined }
+    const link = { portal, issuer, subject: 'ada', userId: 'ada', providerId, email: undefined, proven: true }
     return identities.link({ ...link, ...more })
   }
   const confirm = async (session: Partial<StartedSession> = {}): Promise<string> => {

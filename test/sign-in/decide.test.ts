@@ -15,16 +15,20 @@ const unknownUser: DecisionInput = {
 
 describe('an identity', () => {
   it.each<[string, Partial<DecisionInput>, Decision]>([
-    ['linked to a user: signs that user in', { linkedUser: linked }, { kind: 'sign-in', user: linked }],
+    [
+      'linked to a user: signs that user in',
+      { linkedUser: linked },
+      { kind: 'sign-in', user: linked, proof: 'none' },
+    ],
     [
       'linked to a user: signs that user in, even if another user has the address now',
       { linkedUser: linked, userWithAddress: holder },
-      { kind: 'sign-in', user: linked },
+      { kind: 'sign-in', user: linked, proof: 'none' },
     ],
     [
       'linked to a user: signs that user in, even if the address is not trusted any more',
       { linkedUser: linked, address: undefined },
-      { kind: 'sign-in', user: linked },
+      { kind: 'sign-in', user: linked, proof: 'none' },
     ],
     [
       'linked to an inactive user: is refused, even if an active user has the address',
@@ -34,12 +38,12 @@ describe('an identity', () => {
     [
       'with the Entra account of a user: is linked to that user, even if another user has the address now',
       { relinkedUser: linked, userWithAddress: holder },
-      { kind: 'link', user: linked, relinked: true },
+      { kind: 'link', user: linked, relinked: true, proof: 'none' },
     ],
     [
       'with the Entra account of a user: is linked although the address is not trusted and registration is closed',
       { relinkedUser: linked, address: undefined, registrationOpen: false },
-      { kind: 'link', user: linked, relinked: true },
+      { kind: 'link', user: linked, relinked: true, proof: 'none' },
     ],
     [
       'with the Entra account of an inactive user: is refused, even if an active user has the address',
@@ -49,22 +53,42 @@ describe('an identity', () => {
     [
       'linked to a user: is never relinked',
       { linkedUser: linked, relinkedUser: holder },
-      { kind: 'sign-in', user: linked },
+      { kind: 'sign-in', user: linked, proof: 'none' },
     ],
     [
       'with the trusted address of a user: is linked to that user',
       { userWithAddress: holder },
-      { kind: 'link', user: holder },
+      { kind: 'link', user: holder, proof: 'new' },
     ],
     [
       'with the trusted address of a user: is linked although registration is closed',
       { userWithAddress: holder, registrationOpen: false },
-      { kind: 'link', user: holder },
+      { kind: 'link', user: holder, proof: 'new' },
     ],
     [
       'with the trusted address of an inactive user: is refused',
       { userWithAddress: inactive(holder) },
       { kind: 'refuse', reason: 'user_inactive' },
+    ],
+    [
+      'linked with a proof of the address: needs no other proof',
+      { linkedUser: holder, linkProven: true },
+      { kind: 'sign-in', user: holder, proof: 'earlier' },
+    ],
+    [
+      'linked without a proof: brings one if the trusted address is the user’s own',
+      { linkedUser: holder, linkProven: false },
+      { kind: 'sign-in', user: holder, proof: 'new' },
+    ],
+    [
+      'linked without a proof: brings none if no address is trusted',
+      { linkedUser: holder, linkProven: false, address: undefined },
+      { kind: 'sign-in', user: holder, proof: 'none' },
+    ],
+    [
+      'with the Entra account of a user: takes over the proof of the earlier link',
+      { relinkedUser: holder, linkProven: true, address: undefined },
+      { kind: 'link', user: holder, relinked: true, proof: 'earlier' },
     ],
     ['with a new, trusted address: registers', {}, { kind: 'register', email }],
     [

@@ -21,6 +21,7 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     signingAlgorithm: 'RS256',
     responseMode: undefined,
     prompt: undefined,
+    relinkUntil: undefined,
     authorizationParameters: {},
     emailClaim: 'email',
     trustsEmail: false,

@@ -1,0 +1,30 @@
+import type { Knex } from 'knex'
+
+/** Identities that must not be linked to a user through an e-mail address, and the time from which relinking is allowed. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.schema.createTable('sso_blocked_identities', (table) => {
+    table.string('id', 36).primary()
+    table.string('portal', 100).notNullable()
+    table.string('user_id', 255).notNullable()
+    table.string('provider_id', 36).notNullable()
+    table.string('issuer', 255).notNullable()
+    table.string('subject', 255).notNullable()
+    table.string('email', 254)
+    table.string('tenant_id', 64)
+    table.string('object_id', 64)
+    table.string('reason', 20).notNullable().comment('removed, waiting or separate')
+    table.string('blocked_at', 24).notNullable()
+    table.unique(['portal', 'issuer', 'subject', 'user_id'], { indexName: 'sso_blocked_identities_subject' })
+    table.index(['portal', 'tenant_id', 'object_id'], 'sso_blocked_identities_object')
+    table.index(['portal', 'user_id'], 'sso_blocked_identities_user')
+  })
+  await knex.schema.alterTable('sso_providers', (table) => {
+    table.string('relink_until', 24).comment('until then, a trusted address replaces an earlier identity')
+    table.string('relink_since', 24).comment('only identities that were linked before are replaced')
+  })
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.schema.alterTable('sso_providers', (table) => table.dropColumns('relink_until', 'relink_since'))
+  await knex.schema.dropTable('sso_blocked_identities')
+}

@@ -1,0 +1,112 @@
+import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
+import { ManagementError } from '../shared/errors.ts'
+import type { BlockedIdentity } from '../users/blocked-identities-table.ts'
+import type { LinkedIdentity } from '../users/identities-table.ts'
+import type { Users } from '../users/users.ts'
+import type { ManagementContext } from './context.ts'
+
+type IdentitiesApiContext = Pick<ManagementContext, 'events' | 'providersTable' | 'sessions'>
+
+/** The identities that are linked to users, and those that must not be linked through an e-mail address. */
+export class IdentitiesApi {
+  readonly #context: IdentitiesApiContext
+  readonly #users: Users
+  readonly #portal: string
+
+  /** @internal */
+  constructor(context: IdentitiesApiContext, users: Users, portal = 'default') {
+    this.#context = context
+    this.#users = users
+    this.#portal = portal
+  }
+
+  /** Returns the linked identities of a user, newest first. */
+  async list(userId: string, options: ActOptions = {}): Promise<LinkedIdentity[]> {
+    return await this.#users.identities.listOf(this.#portalOf(options), userId)
+  }
+
+  /** Returns the identities that wait for an administrator, are kept separate, or were removed by the user; newest first. */
+  async listBlocked(userId: string, options: ActOptions = {}): Promise<BlockedIdentity[]> {
+    return await this.#users.blocked.listOf(this.#portalOf(options), userId)
+  }
+
+  /**
+   * Accepts a new account as the same person: it replaces all identities that the user has at its issuer, and their sessions end.
+   * Do so only if you know that the address has not got a new owner.
+   *
+   * @param id of a blocked identity
+   * @throws ManagementError `not_found` without such an identity; `conflict` if it is linked to a user by now
+   */
+  async accept(id: string, options: ActOptions = {}): Promise<void> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
+    const { identities } = this.#users
+    const { userId, providerId, issuer, subject, email, entra } = await this.#get(id, portal)
+    if (await identities.findUserId(portal, { issuer, subject }))
+      throw new ManagementError('conflict', 'this account is linked to a user by now')
+    const link = { portal, userId, providerId, issuer, subject, email, entra, proven: true }
+    for (const replaced of await identities.replace(link))
+      await this.#context.sessions.endAll({ portal, issuer, subject: replaced })
+    const provider = await this.#slugOf(providerId, portal)
+    await this.#context.events.record({ kind: 'identity-replaced', portal, userId, provider, actor })
+  }
+
+  /**
+   * Decides that a waiting account belongs to another person. It is never linked through the address.
+   *
+   * @throws ManagementError `not_found` without such a waiting identity
+   */
+  async keepSeparate(id: string, options: ActOptions = {}): Promise<void> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
+    const { userId, providerId } = await this.#get(id, portal)
+    if (!(await this.#users.blocked.keepSeparate(portal, id))) throw notFound(id)
+    await this.#recordBlock({ portal, userId, providerId, actor, reason: 'separate' })
+  }
+
+  /**
+   * Deletes a block, such as of a method that its user removed: the e-mail address may link it again.
+   *
+   * @throws ManagementError `not_found` without such an identity
+   */
+  async allow(id: string, options: ActOptions = {}): Promise<void> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
+    const blocked = await this.#get(id, portal)
+    await this.#users.blocked.unblock(portal, blocked.userId, blocked)
+    await this.#recordBlock({ ...blocked, actor, reason: 'allowed' })
+  }
+
+  async #get(id: string, portal: string): Promise<BlockedIdentity> {
+    const blocked = await this.#users.blocked.get(portal, id)
+    if (!blocked) throw notFound(id)
+    return blocked
+  }
+
+  async #recordBlock(
+    block: Pick<BlockedIdentity, 'portal' | 'userId' | 'providerId'> & {
+      actor: string
+      reason: 'separate' | 'allowed'
+    },
+  ): Promise<void> {
+    const { portal, userId, providerId, actor, reason } = block
+    const provider = await this.#slugOf(providerId, portal)
+    await this.#context.events.record({
+      kind: 'identity-blocked',
+      portal,
+      userId,
+      provider,
+      actor,
+      detail: { reason },
+    })
+  }
+
+  async #slugOf(providerId: string, portal: string): Promise<string | undefined> {
+    return (await this.#context.providersTable.list(portal)).find(({ id }) => id === providerId)?.slug
+  }
+
+  #portalOf(options: ActOptions): string {
+    return resolveActOptions(options, this.#portal).portal
+  }
+}
+
+function notFound(id: string): ManagementError {
+  return new ManagementError('not_found', `there is no blocked identity "${id}"`)
+}

@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto'
+import type { Knex } from 'knex'
+import type { Core } from '../web/core.ts'
+import type { EntraAccount, Subject } from './subject.ts'
+
+/**
+ * Why an identity is not linked to a user through an e-mail address. `removed`: the user removed this sign-in method. `waiting`:
+ * the user has another account of this issuer, so the address may have a new owner. `separate`: an administrator decided so.
+ */
+export type BlockReason = 'removed' | 'waiting' | 'separate'
+
+/** An identity that must not be linked to a user through an e-mail address. */
+export interface BlockedIdentity extends Subject {
+  /** Id of the block. */
+  readonly id: string
+  /** Name of the portal. */
+  readonly portal: string
+  /** Id of the user. */
+  readonly userId: string
+  /** Id of the provider's row. */
+  readonly providerId: string
+  /** As the provider sent it, normalized. */
+  readonly email: string | undefined
+  /** Entra only. */
+  readonly entra: EntraAccount | undefined
+  /** Why it is not linked. */
+  readonly reason: BlockReason
+  /** ISO 8601. */
+  readonly blockedAt: string
+}
+
+type NewBlock = Pick<BlockedIdentity, 'portal' | 'userId' | 'providerId' | 'reason'> &
+  Subject & { email?: string | undefined; entra?: EntraAccount | undefined }
+
+/** Blocked identities, `sso_blocked_identities`. A block of a deleted user has no effect. */
+export class BlockedIdentitiesTable {
+  readonly #knex: Knex
+
+  constructor({ knex }: Pick<Core, 'knex'>) {
+    this.#knex = knex
+  }
+
+  /** Replaces an earlier block of the same identity for the same user. @param on a transaction */
+  async block(blocked: NewBlock, on: Knex = this.#knex): Promise<void> {
+    const { portal, userId, providerId, issuer, subject, email, entra, reason } = blocked
+    await on('sso_blocked_identities')
+      .insert({
+        id: randomUUID(),
+        portal,
+        user_id: userId,
+        provider_id: providerId,
+        issuer,
+        subject,
+        email: email ?? null,
+        tenant_id: entra?.tenantId ?? null,
+        object_id: entra?.objectId ?? null,
+        reason,
+        blocked_at: new Date().toISOString(),
+      })
+      .onConflict(['portal', 'issuer', 'subject', 'user_id'])
+      .merge(['reason', 'blocked_at', 'provider_id', 'email'])
+  }
+
+  /** Lets an identity wait for an administrator, unless it is blocked already. @returns whether this call did so */
+  async wait(waiting: Omit<NewBlock, 'reason'>): Promise<boolean> {
+    const { portal, userId, issuer, subject } = waiting
+    const blocked = await this.#rows().where({ portal, user_id: userId, issuer, subject }).first()
+    if (blocked === undefined) await this.block({ ...waiting, reason: 'waiting' })
+    return blocked === undefined
+  }
+
+  /** The blocks of an identity, also under another subject of the same Entra account. */
+  async find(
+    portal: string,
+    identity: Subject & { entra?: EntraAccount | undefined },
+  ): Promise<BlockedIdentity[]> {
+    return (await this.#matching(portal, identity).select(columns)).map(fromRow)
+  }
+
+  async get(portal: string, id: string): Promise<BlockedIdentity | undefined> {
+    const row = await this.#rows().select(columns).where({ portal, id }).first()
+    return row && fromRow(row)
+  }
+
+  /** The blocks of a user, newest first. */
+  async listOf(portal: string, userId: string): Promise<BlockedIdentity[]> {
+    const rows = await this.#rows()
+      .select(columns)
+      .where({ portal, user_id: userId })
+      .orderBy('blocked_at', 'desc')
+    return rows.map(fromRow)
+  }
+
+  /** Deletes the blocks of an identity for one user. */
+  async unblock(
+    portal: string,
+    userId: string,
+    identity: Subject & { entra?: EntraAccount | undefined },
+    on: Knex = this.#knex,
+  ): Promise<void> {
+    await this.#matching(portal, identity, on).where({ user_id: userId }).delete()
+  }
+
+  /** @returns false if the block is gone or has another reason by now */
+  async keepSeparate(portal: string, id: string): Promise<boolean> {
+    const changed = await this.#rows().where({ portal, id, reason: 'waiting' }).update({ reason: 'separate' })
+    return changed === 1
+  }
+
+  #matching(
+    portal: string,
+    { issuer, subject, entra }: Subject & { entra?: EntraAccount | undefined },
+    on: Knex = this.#knex,
+  ): Knex.QueryBuilder {
+    return on('sso_blocked_identities')
+      .where({ portal, issuer })
+      .where((either) => {
+        either.where({ subject })
+        if (entra) either.orWhere({ tenant_id: entra.tenantId, object_id: entra.objectId })
+      })
+  }
+
+  #rows(): Knex.QueryBuilder {
+    return this.#knex('sso_blocked_identities')
+  }
+}
+
+const columns = {
+  id: 'id',
+  portal: 'portal',
+  userId: 'user_id',
+  providerId: 'provider_id',
+  issuer: 'issuer',
+  subject: 'subject',
+  email: 'email',
+  tenantId: 'tenant_id',
+  objectId: 'object_id',
+  reason: 'reason',
+  blockedAt: 'blocked_at',
+}
+
+type Row = Record<keyof typeof columns, string>
+
+function fromRow({ email, tenantId, objectId, reason, ...blocked }: Row): BlockedIdentity {
+  return {
+    ...blocked,
+    reason: reason as BlockReason,
+    email: email ?? undefined,
+    entra: tenantId && objectId ? { tenantId, objectId } : undefined,
+  }
+}
