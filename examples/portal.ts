@@ -29,7 +29,7 @@ const options: PortalSsoOptions = {
   database: databaseUrl,
   homePath: '/portal',
   mailer: mailbox.sendMail,
-  users: { onLinked: (user) => void withoutPassword.add(user.id) },
+  users: { onLinked: ({ id }, { firstLink }) => void (firstLink && withoutPassword.add(id)) },
   branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
 }
 if (redisUrl !== undefined) options.redis = await connectRedis(redisUrl)

@@ -5,7 +5,7 @@ import type { LinkedIdentity } from '../users/identities-table.ts'
 import type { Users } from '../users/users.ts'
 import type { ManagementContext } from './context.ts'
 
-type IdentitiesApiContext = Pick<ManagementContext, 'events' | 'providersTable' | 'sessions'>
+type IdentitiesApiContext = Pick<ManagementContext, 'events' | 'providersTable'>
 
 /** The identities that are linked to users, and those that must not be linked through an e-mail address. */
 export class IdentitiesApi {
@@ -35,17 +35,17 @@ export class IdentitiesApi {
    * Do so only if you know that the address has not got a new owner.
    *
    * @param id of a blocked identity
-   * @throws ManagementError `not_found` without such an identity; `conflict` if it is linked to a user by now
+   * @throws ManagementError `not_found` without such an identity; `conflict` if it is linked to a user by now, or was removed
+   *   by the user
    */
   async accept(id: string, options: ActOptions = {}): Promise<void> {
     const { portal, actor } = resolveActOptions(options, this.#portal)
-    const { identities } = this.#users
-    const { userId, providerId, issuer, subject, email, entra } = await this.#get(id, portal)
-    if (await identities.findUserId(portal, { issuer, subject }))
+    const { userId, providerId, issuer, subject, email, entra, reason } = await this.#get(id, portal)
+    if (reason === 'removed')
+      throw new ManagementError('conflict', 'the user removed this account: allow it instead')
+    if (await this.#users.identities.findUserId(portal, { issuer, subject }))
       throw new ManagementError('conflict', 'this account is linked to a user by now')
-    const link = { portal, userId, providerId, issuer, subject, email, entra, proven: true }
-    for (const replaced of await identities.replace(link))
-      await this.#context.sessions.endAll({ portal, issuer, subject: replaced })
+    await this.#users.identities.replace({ portal, userId, providerId, issuer, subject, email, entra })
     const provider = await this.#slugOf(providerId, portal)
     await this.#context.events.record({ kind: 'identity-replaced', portal, userId, provider, actor })
   }
@@ -75,7 +75,8 @@ export class IdentitiesApi {
   }
 
   async #get(id: string, portal: string): Promise<BlockedIdentity> {
-    const blocked = await this.#users.blocked.get(portal, id)
+    // Another text never reaches the database: PostgreSQL fails on a NUL.
+    const blocked = /^[\da-f-]{36}$/.test(id) ? await this.#users.blocked.get(portal, id) : undefined
     if (!blocked) throw notFound(id)
     return blocked
   }

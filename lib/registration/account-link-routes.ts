@@ -7,7 +7,7 @@ import {
   type PendingRegistration,
   type RegistrationStep,
 } from '../sign-in/pending-registration.ts'
-import { normaliseEmail } from '../users/email-address.ts'
+import { addressOf } from '../sign-in/reclaim-account.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { RegistrationRouteModules } from './registrations.ts'
@@ -30,12 +30,25 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
     { identity, portal, provenEmail }: PendingRegistration,
   ): Promise<Proof> {
     const user = req.user as User
-    const email = normaliseEmail(user.email)
-    const proven = [identity.emailTrusted && identity.email, provenEmail]
-    if (email !== undefined && proven.includes(email)) return 'new'
+    const email = addressOf(user)
+    if ([identity.emailTrusted && identity.email, provenEmail].includes(email)) return 'new'
     const via = sessions.signedInVia(req)
     const link = via && (await users.identities.findLink(portal, via))
-    return link?.proven && link.userId === String(user.id) ? 'earlier' : 'none'
+    const isProven = link?.userId === String(user.id) && link.provenEmails.includes(email)
+    return isProven ? 'earlier' : 'none'
+  }
+
+  /** A thief of the session may have kept the cookie of a method that the user has removed in the meantime. */
+  async function assertNotRemovedSince(
+    { id }: User,
+    { identity, portal }: PendingRegistration,
+  ): Promise<void> {
+    const removed = (await users.blocked.find(portal, identity)).some(
+      ({ blockedAt, reason, userId }) =>
+        reason === 'removed' && userId === String(id) && Date.parse(blockedAt) > identity.askedAt,
+    )
+    if (removed)
+      throw new PortalSsoError('method_removed', 'the method was removed after this attempt had started')
   }
 
   async function askForCode(req: Request, res: Response, step: RegistrationStep): Promise<void> {
@@ -63,7 +76,7 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
   }
 
   async function answer(req: Request, res: Response, { pending, provider }: RegistrationStep): Promise<void> {
-    const { requestedByUser, id, identity, portal, returnTo } = pending
+    const { requestedByUser, id, identity, returnTo } = pending
     const { answer, registration: confirmedId = id } = (req.body ?? {}) as Record<string, unknown>
     // With two tabs, a page may name a registration that has been replaced: the consent is only for that one.
     if (confirmedId !== id) return res.redirect(303, urls.path('/register/link'))
@@ -73,11 +86,11 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
     // Anything but an explicit yes is a no.
     if (answer === 'link') {
       const user = req.user as User
+      await assertNotRemovedSince(user, pending)
       const { staleUserId } = await signIn.resolver.resolve(identity, provider)
       const keptSession = sessionDigest(req.sessionID)
       const link = { provider, identity, user, outcome: 'linked', proof, staleUserId, keptSession } as const
       await signIn.completion.link(req, link)
-      await users.blocked.unblock(portal, String(user.id), identity)
       if (requestedByUser) return res.redirect(303, urls.path('/account/security', { notice: 'linked' }))
     }
     res.redirect(303, returnTo ?? homePath)

@@ -16,7 +16,7 @@ import type { SessionValidity } from './session-validity.ts'
 import type { SessionsTable } from './sessions-table.ts'
 
 /**
- * The host may have checked a password just before the user's address was proven for the first time, and the host deleted it. An
+ * The host may have checked a password just before the user's address was proven, and the host deleted it. An
  * attacker who keeps signing in with it would otherwise get a session after all others have ended.
  */
 const passwordCheckMs = 10_000

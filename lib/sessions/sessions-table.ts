@@ -13,8 +13,8 @@ export type SessionMatch =
   | { sessionId: string }
   | { portal: string; id: string; userId?: string | undefined }
   | { portal: string; userId: string /** id of a row */; except?: string | undefined }
-  /** those of a user that started without a proven link, such as with the host's password */
-  | { portal: string; userId: string; unproven: true; except?: string | undefined }
+  /** those of a user that started without a link for which this address is proven, such as with the host's password */
+  | { portal: string; userId: string; unprovenEmail: string; except?: string | undefined }
   /** slug */
   | { portal: string; provider: string; sid?: string | undefined }
   | { portal: string; issuer: string; sid: string; subject?: string | undefined }
@@ -126,14 +126,11 @@ export class SessionsTable {
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
 
-  /** Whether the user's address was proven for the first time less than so long ago. */
+  /** Whether an address of the user was proven less than so long ago. */
   async wasProvenWithin(milliseconds: number, portal: string, userId: string): Promise<boolean> {
-    const row: { first?: string | null } | undefined = await this.#knex('sso_identities')
-      .where({ portal, user_id: userId })
-      .min({ first: 'proven_at' })
-      .first()
     const since = new Date(Date.now() - milliseconds).toISOString()
-    return typeof row?.first === 'string' && row.first > since
+    const proofs = this.#knex('sso_identities').where({ portal, user_id: userId })
+    return (await proofs.where('proven_at', '>', since).first('id')) !== undefined
   }
 
   /** Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists. */
@@ -193,7 +190,7 @@ export class SessionsTable {
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
     const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
     if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
-    const { except, sid, unproven, userId: user_id, ...others }: MatchFields = match
+    const { except, sid, unprovenEmail, userId: user_id, ...others }: MatchFields = match
     for (const [column, value] of Object.entries({ user_id, ...others }))
       if (value !== undefined) query.where(column, value)
     if (sid !== undefined)
@@ -202,7 +199,7 @@ export class SessionsTable {
         // Include sessions whose `sid` is unknown: the token names their subject.
         if (others.subject !== undefined) either.orWhereNull('sid')
       })
-    if (unproven)
+    if (unprovenEmail !== undefined)
       query.whereNotExists(
         on('sso_identities as proven')
           .select('proven.id')
@@ -212,7 +209,7 @@ export class SessionsTable {
             'proven.subject': on.ref('sso_sessions.subject'),
             'proven.user_id': on.ref('sso_sessions.user_id'),
           })
-          .whereNotNull('proven.proven_at'),
+          .where('proven.proven_email', unprovenEmail),
       )
     return except === undefined ? query : query.whereNot('id', except)
   }
@@ -237,7 +234,14 @@ type ListedRow = Record<'id' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
 
 /** The fields of every kind of match. */
 type MatchFields = {
-  [field in 'portal' | 'id' | 'userId' | 'provider' | 'issuer' | 'subject' | 'sid' | 'except']?:
-    | string
-    | undefined
-} & { unproven?: true }
+  [field in
+    | 'portal'
+    | 'id'
+    | 'userId'
+    | 'provider'
+    | 'issuer'
+    | 'subject'
+    | 'sid'
+    | 'except'
+    | 'unprovenEmail']?: string | undefined
+}

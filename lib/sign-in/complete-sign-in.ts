@@ -15,7 +15,7 @@ import type { BrowserHints } from './browser-hints.ts'
 import type { IdentityResolver, Proof } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
-import type { AccountReclaim } from './reclaim-account.ts'
+import { type AccountReclaim, addressOf } from './reclaim-account.ts'
 
 interface NewLink {
   provider: Provider
@@ -81,6 +81,8 @@ export class SignInCompletion {
       case 'refuse':
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')
       case 'sign-in':
+        // A first proof ends sessions of others, for which the provider must still be trusted.
+        if (decision.proof === 'new') await this.#assertProviderUnchanged(provider)
         return await this.completeSignIn(req, res, { ...result, ...decision, outcome: 'known' })
       case 'link': {
         // The provider may have lost the operator's trust while it answered: a link would outlive the session.
@@ -152,7 +154,7 @@ export class SignInCompletion {
     if (proof !== 'new') return await this.#storeLink(req, result)
     await reclaim.reclaim(req, result, async () => {
       await this.#storeLink(req, result)
-      await identities.prove(provider.portal, identity)
+      await identities.prove(provider.portal, identity, addressOf(result.user))
     })
   }
 
@@ -162,7 +164,7 @@ export class SignInCompletion {
    * @throws PortalSsoError if a concurrent request linked it to another user: the first one wins
    */
   async #storeLink(req: Request, result: LinkResult): Promise<void> {
-    const { events, identities, notifications, sessions } = this.#modules
+    const { blocked, events, identities, notifications } = this.#modules
     const { provider, identity, user, outcome, proof, staleUserId } = result
     if (outcome === 'known') return
     const { id: providerId, portal, slug } = provider
@@ -170,13 +172,11 @@ export class SignInCompletion {
     // A directory without types may use numbers as ids, which a database may store as another text (SQLite: `7.0`).
     const userId = String(user.id)
     const relinked = outcome === 'relinked'
-    const proven = proof !== 'none'
-    const link = { portal, userId, providerId, issuer, subject, email, entra, relinked, proven }
+    const provenEmail = proof === 'none' ? undefined : addressOf(user)
+    const link = { portal, userId, providerId, issuer, subject, email, entra, relinked, provenEmail }
     if (outcome === 'replaced') {
-      const replaced = await identities.replaceInWindow(link, provider)
-      if (!replaced)
+      if (!(await identities.replaceInWindow(link, provider)))
         throw new PortalSsoError('provider_changed', 'the identity was replaced, or relinking ended')
-      for (const each of replaced) await sessions.endAll({ portal, issuer, subject: each })
     } else {
       const { userId: linkedTo, made } = await identities.link(link, staleUserId)
       if (linkedTo !== userId)
@@ -186,6 +186,7 @@ export class SignInCompletion {
         )
       if (!made) return
     }
+    await blocked.unblock(portal, userId, identity)
     const kinds = { relinked: 'identity-relinked', replaced: 'identity-replaced' } as const
     const kind = outcome === 'relinked' || outcome === 'replaced' ? kinds[outcome] : outcome
     await events.record({ kind, portal, userId, provider: slug, clientAddress: req.ip })

@@ -1,9 +1,11 @@
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { BlockedIdentity } from '../users/blocked-identities-table.ts'
+import type { BlockedIdentity, BlockReason } from '../users/blocked-identities-table.ts'
 import { normaliseEmail } from '../users/email-address.ts'
+import type { Subject } from '../users/subject.ts'
 import { isActive, type LinkedUser, type User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
+import { addressOf } from './reclaim-account.ts'
 
 /** How a sign-in with an identity continues. */
 export type Decision =
@@ -35,7 +37,7 @@ export interface DecisionInput {
   /** whether the user's address is proven for the link by which `linkedUser` or `relinkedUser` was found */
   linkProven?: boolean | undefined
   userWithAddress: User | undefined
-  /** whether an existing user has removed this sign-in method */
+  /** whether the user whom it would sign in has removed this sign-in method, or any user if no address is trusted */
   isRemoved?: boolean | undefined
   /**
    * `other`: `userWithAddress` has another account of the issuer. `replaceable`: the same, but the provider issued new subjects and
@@ -55,7 +57,7 @@ export function decide(input: DecisionInput): Decision {
     return isActive(linkedUser)
       ? { kind: 'sign-in', user: linkedUser, proof: proofFor(linkedUser, input) }
       : inactive
-  // Its owner would otherwise be linked again by the next click, through the address.
+  // The next click would otherwise link it again, through the address.
   if (input.isRemoved) return { kind: 'refuse', reason: 'method_removed' }
   // Before any address, because addresses can change hands.
   if (relinkedUser) {
@@ -77,9 +79,9 @@ export function decide(input: DecisionInput): Decision {
     : { kind: 'refuse', reason: 'registration_closed' }
 }
 
-function proofFor({ email }: User, { address, linkProven }: DecisionInput): Proof {
+function proofFor(user: User, { address, linkProven }: DecisionInput): Proof {
   if (linkProven) return 'earlier'
-  return address !== undefined && address === normaliseEmail(email) ? 'new' : 'none'
+  return address !== undefined && address === addressOf(user) ? 'new' : 'none'
 }
 
 /**
@@ -101,10 +103,12 @@ export interface ResolvedIdentity {
 export class IdentityResolver {
   readonly #users: Users
   readonly #registration: RegistrationPolicy
+  readonly #endsUnproven: boolean
 
-  constructor(users: Users, registration: RegistrationPolicy) {
+  constructor(users: Users, registration: RegistrationPolicy, endsUnproven: boolean) {
     this.#users = users
     this.#registration = registration
+    this.#endsUnproven = endsUnproven
   }
 
   /** @param provenEmail address that the user proved by a code */
@@ -123,24 +127,29 @@ export class IdentityResolver {
     const address = trustedEmail(identity, provenEmail)
     const nobody = { linkedUser: undefined, userWithAddress: undefined, registrationOpen: false }
     const facts = { ...nobody, address, staleUserId: linked?.user ? undefined : linked?.userId }
-    if (linked?.user) return { ...facts, linkedUser: linked.user, linkProven: linked.proven }
+    if (linked?.user)
+      return { ...facts, linkedUser: linked.user, linkProven: isProven(linked.user, linked.provenEmails) }
     const blocks = await this.#blocksOf(identity, portal)
-    if (blocks.some(({ reason }) => reason === 'removed')) return { ...facts, isRemoved: true }
+    const isRemovedBy = (user: User) => hasBlock(blocks, user, 'removed')
     // A linked subject is never relinked, even if its user was deleted.
     const relinked = linked ? undefined : await this.#findEntraLink(identity, portal)
-    if (relinked?.user) return { ...facts, relinkedUser: relinked.user, linkProven: relinked.proven }
+    if (relinked?.user) {
+      const { user, provenEmails } = relinked
+      const linkProven = isProven(user, provenEmails)
+      return { ...facts, relinkedUser: user, linkProven, isRemoved: isRemovedBy(user) }
+    }
     // No table is queried for an address before it is trusted: neither a page nor its timing may reveal who has an account.
-    if (address === undefined) return facts
-    const userWithAddress = await this.#findByAddress(address, portal)
-    if (!userWithAddress)
+    if (address === undefined)
+      return { ...facts, isRemoved: blocks.some(({ reason }) => reason === 'removed') }
+    const user = await this.#findByAddress(address, portal)
+    if (!user)
       return { ...facts, registrationOpen: await this.#mayRegister({ ...identity, email: address }, portal) }
-    const isSeparate = blocks.some(
-      ({ reason, userId }) => reason === 'separate' && userId === String(userWithAddress.id),
-    )
-    const earlierIdentity = isSeparate
-      ? 'other'
-      : await this.#findEarlierIdentity(identity, provider, String(userWithAddress.id))
-    return { ...facts, userWithAddress, earlierIdentity }
+    const isBlocked = hasBlock(blocks, user, 'waiting', 'separate')
+    const earlierIdentity = await this.#findEarlierIdentity(identity, provider, user, {
+      isBlocked,
+      isNew: !linked,
+    })
+    return { ...facts, userWithAddress: user, isRemoved: isRemovedBy(user), earlierIdentity }
   }
 
   /** Blocks of users who still exist: those of a deleted user must not lock the person out for good. */
@@ -151,22 +160,31 @@ export class IdentityResolver {
     return existing
   }
 
+  /** Also an identity that the user removed since: removing it must not open the account to the new owner of the address. */
   async #findEarlierIdentity(
     { issuer, subject, emailTrusted }: Identity,
     { portal, relinkSince, relinkUntil }: Provider,
-    userId: string,
+    user: User,
+    { isBlocked, isNew }: { isBlocked: boolean; isNew: boolean },
   ): Promise<DecisionInput['earlierIdentity']> {
-    const all = await this.#users.identities.listOf(portal, userId)
-    const earlier = all.filter((each) => each.issuer === issuer && each.subject !== subject)
-    if (earlier.length === 0) return undefined
+    const userId = String(user.id)
+    const isEarlier = (each: Subject) => each.issuer === issuer && each.subject !== subject
+    const linked = (await this.#users.identities.listOf(portal, userId)).filter(isEarlier)
+    // An unproven one may be an attacker's, who registered the address first. The proof of the address removes it.
+    const earlier = linked.filter(({ provenEmail }) => !this.#endsUnproven || isProven(user, [provenEmail]))
     const isOpen =
       emailTrusted &&
+      isNew &&
+      earlier.length > 0 &&
       relinkSince !== undefined &&
       relinkUntil !== undefined &&
       relinkUntil > new Date().toISOString() &&
       // Each identity is replaced once, so that two subjects cannot take the account from each other in turn.
       earlier.every(({ linkedAt }) => linkedAt < relinkSince)
-    return isOpen ? 'replaceable' : 'other'
+    if (isOpen) return 'replaceable'
+    if (isBlocked || earlier.length > 0) return 'other'
+    const removed = await this.#users.blocked.listOf(portal, userId)
+    return removed.some((each) => each.reason === 'removed' && isEarlier(each)) ? 'other' : undefined
   }
 
   /** A host's database that compares loosely (collations) would return the account of a look-alike address. */
@@ -193,4 +211,12 @@ export class IdentityResolver {
     const link = entra && (await this.#users.identities.findLinkByEntra(portal, issuer, entra))
     return link && { ...link, user: await this.#users.findById(link.userId, portal) }
   }
+}
+
+function isProven(user: User, provenEmails: readonly (string | undefined)[]): boolean {
+  return provenEmails.includes(addressOf(user))
+}
+
+function hasBlock(blocks: readonly BlockedIdentity[], { id }: User, ...reasons: BlockReason[]): boolean {
+  return blocks.some(({ userId, reason }) => userId === String(id) && reasons.includes(reason))
 }

@@ -3,6 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
 
@@ -37,7 +38,7 @@ export class AccountReclaim {
     const { user, provider, identity } = proven
     const { portal, slug } = provider
     const { issuer, subject, email } = identity
-    const isFirst = !(await users.identities.hasProvenLink(portal, String(user.id)))
+    const isFirst = !(await users.identities.hasProvenLink(portal, String(user.id), addressOf(user)))
     const linked = { provider: slug, identity: { issuer, subject, email }, firstLink: isFirst }
     await users.onLinked(user, linked, portal)
     if (!isFirst || !endsOtherSessions) return await storeProof()
@@ -51,9 +52,10 @@ export class AccountReclaim {
     const { events, sessions, users } = this.#modules
     const { portal, slug } = provider
     const userId = String(user.id)
-    const identities = await users.identities.unlinkUnproven(portal, userId, identity)
+    const email = addressOf(user)
+    const identities = await users.identities.unlinkUnproven(portal, userId, email, identity)
     // Without their links, sessions that were started with them have no proof either.
-    const ended = await sessions.endAll({ portal, userId, unproven: true, except: keptSession })
+    const ended = await sessions.endAll({ portal, userId, unprovenEmail: email, except: keptSession })
     const detail = { identities, sessions: ended.get(userId) ?? 0 }
     if (detail.identities + detail.sessions === 0) return
     await events.record({
@@ -65,4 +67,9 @@ export class AccountReclaim {
       detail,
     })
   }
+}
+
+/** A host may change a user's address: a proof counts for one address only. */
+export function addressOf({ email }: User): string {
+  return normaliseEmail(email) ?? email
 }

@@ -21,7 +21,12 @@ export interface RefusalContext {
 }
 
 // The provider would send the same user straight back: only another account helps.
-const accountProblems = new Set<ProblemCode>(['email_unverified', 'user_inactive', 'registration_closed'])
+const accountProblems = new Set<ProblemCode>([
+  'email_unverified',
+  'user_inactive',
+  'registration_closed',
+  'method_removed',
+])
 
 /** Ends a sign-in with a page. The operator finds the exact cause in the log under the page's reference. */
 export class Refusals {

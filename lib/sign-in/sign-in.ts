@@ -57,7 +57,7 @@ export class SignIn {
     this.pendingRegistrations = new PendingRegistrations(core)
     this.reauthentication = new Reauthentication(core, { ...modules, identities })
     this.refusals = new Refusals(core, pages, events)
-    this.resolver = new IdentityResolver(users, registrationPolicy)
+    this.resolver = new IdentityResolver(users, registrationPolicy, linking.endOtherSessions)
     this.connectedProviders = new ConnectedProviders(core, this.refusals, {
       ...modules,
       attempts: this.attempts,

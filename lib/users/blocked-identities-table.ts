@@ -29,7 +29,7 @@ export interface BlockedIdentity extends Subject {
   readonly blockedAt: string
 }
 
-type NewBlock = Pick<BlockedIdentity, 'portal' | 'userId' | 'providerId' | 'reason'> &
+type NewBlock = Pick<BlockedIdentity, 'portal' | 'userId' | 'providerId'> &
   Subject & { email?: string | undefined; entra?: EntraAccount | undefined }
 
 /** Blocked identities, `sso_blocked_identities`. A block of a deleted user has no effect. */
@@ -40,32 +40,16 @@ export class BlockedIdentitiesTable {
     this.#knex = knex
   }
 
-  /** Replaces an earlier block of the same identity for the same user. @param on a transaction */
-  async block(blocked: NewBlock, on: Knex = this.#knex): Promise<void> {
-    const { portal, userId, providerId, issuer, subject, email, entra, reason } = blocked
-    await on('sso_blocked_identities')
-      .insert({
-        id: randomUUID(),
-        portal,
-        user_id: userId,
-        provider_id: providerId,
-        issuer,
-        subject,
-        email: email ?? null,
-        tenant_id: entra?.tenantId ?? null,
-        object_id: entra?.objectId ?? null,
-        reason,
-        blocked_at: new Date().toISOString(),
-      })
-      .onConflict(['portal', 'issuer', 'subject', 'user_id'])
-      .merge(['reason', 'blocked_at', 'provider_id', 'email'])
+  /** Blocks an identity that a user has removed, also if it was blocked for another reason. @param on a transaction */
+  async blockRemoved(removed: NewBlock, on: Knex): Promise<void> {
+    await insertBlock(on, removed, 'removed').merge()
   }
 
   /** Lets an identity wait for an administrator, unless it is blocked already. @returns whether this call did so */
-  async wait(waiting: Omit<NewBlock, 'reason'>): Promise<boolean> {
+  async wait(waiting: NewBlock): Promise<boolean> {
     const { portal, userId, issuer, subject } = waiting
     const blocked = await this.#rows().where({ portal, user_id: userId, issuer, subject }).first()
-    if (blocked === undefined) await this.block({ ...waiting, reason: 'waiting' })
+    if (blocked === undefined) await insertBlock(this.#knex, waiting, 'waiting').ignore()
     return blocked === undefined
   }
 
@@ -123,6 +107,25 @@ export class BlockedIdentitiesTable {
   #rows(): Knex.QueryBuilder {
     return this.#knex('sso_blocked_identities')
   }
+}
+
+function insertBlock(on: Knex, block: NewBlock, reason: BlockReason) {
+  const { portal, userId, providerId, issuer, subject, email, entra } = block
+  return on('sso_blocked_identities')
+    .insert({
+      id: randomUUID(),
+      portal,
+      user_id: userId,
+      provider_id: providerId,
+      issuer,
+      subject,
+      email: email ?? null,
+      tenant_id: entra?.tenantId ?? null,
+      object_id: entra?.objectId ?? null,
+      reason,
+      blocked_at: new Date().toISOString(),
+    })
+    .onConflict(['portal', 'issuer', 'subject', 'user_id'])
 }
 
 const columns = {

@@ -13,8 +13,8 @@ export interface Link extends Subject {
   readonly entra?: EntraAccount | undefined
   /** created because another link has the same Entra account; default false */
   readonly relinked?: boolean | undefined
-  /** whether the user's address is proven for this link: by the provider, a code, or an earlier link */
-  readonly proven: boolean
+  /** the user's address, if it is proven for this link: by the provider, a code, or an earlier link */
+  readonly provenEmail: string | undefined
 }
 
 /** An identity that is linked to a user. */
@@ -31,9 +31,23 @@ export interface LinkedIdentity extends Subject {
   readonly linkedAt: string
   /** ISO 8601. */
   readonly lastUsedAt: string
+  /** The user's address, if it is proven for this link. */
+  readonly provenEmail: string | undefined
 }
 
-type Row = Omit<LinkedIdentity, 'email' | 'entra'> & Record<'email' | 'tenantId' | 'objectId', string | null>
+type Row = Omit<LinkedIdentity, 'email' | 'entra' | 'provenEmail'> &
+  Record<'email' | 'tenantId' | 'objectId' | 'provenEmail', string | null>
+
+/** An account at a provider. At Entra it can have several subjects. */
+export interface Account extends Subject {
+  readonly entra?: EntraAccount | undefined
+}
+
+export interface LinkTarget {
+  userId: string
+  /** addresses of the user that are proven for the link */
+  provenEmails: string[]
+}
 
 /** The row of a provider whose relinking window is open. */
 export interface RelinkWindow {
@@ -73,41 +87,38 @@ export class IdentitiesTable {
     return (await this.findLink(portal, subject))?.userId
   }
 
-  /** @returns the linked user's id, and whether the user's address is proven for the link */
-  async findLink(
-    portal: string,
-    { issuer, subject }: Subject,
-  ): Promise<{ userId: string; proven: boolean } | undefined> {
-    const row: { user_id: string; proven_at: string | null } | undefined = await this.#rows()
-      .select('user_id', 'proven_at')
-      .where({ portal, issuer, subject })
-      .first()
-    return row && { userId: row.user_id, proven: row.proven_at !== null }
+  /** @returns the linked user's id, and the addresses that are proven for the link */
+  async findLink(portal: string, { issuer, subject }: Subject): Promise<LinkTarget | undefined> {
+    return linkTarget(await this.#rows().select('user_id', 'proven_email').where({ portal, issuer, subject }))
   }
 
-  /** @returns whether the address of the user is proven for any link */
-  async hasProvenLink(portal: string, userId: string): Promise<boolean> {
-    const found: unknown = await this.#rows()
-      .select('id')
-      .where({ portal, user_id: userId })
-      .whereNotNull('proven_at')
-      .first()
-    return found !== undefined
+  /** @returns whether this address of the user is proven for any link */
+  async hasProvenLink(portal: string, userId: string, email: string): Promise<boolean> {
+    const proven = { portal, user_id: userId, proven_email: email }
+    return (await this.#rows().select('id').where(proven).first()) !== undefined
   }
 
   /** Records that the user's address is proven for a link. */
-  async prove(portal: string, { issuer, subject }: Subject): Promise<void> {
-    const proven_at = new Date().toISOString()
-    await this.#rows().where({ portal, issuer, subject }).whereNull('proven_at').update({ proven_at })
+  async prove(portal: string, { issuer, subject }: Subject, email: string): Promise<void> {
+    const proof = { proven_email: email, proven_at: new Date().toISOString() }
+    await this.#rows().where({ portal, issuer, subject }).update(proof)
   }
 
-  /** Removes the user's links without a proof, except one. @returns how many */
-  async unlinkUnproven(portal: string, userId: string, { issuer, subject }: Subject): Promise<number> {
-    return await this.#rows()
+  /** Removes the user's links without a proof of this address, except those of one account. @returns how many */
+  async unlinkUnproven(portal: string, userId: string, email: string, kept: Account): Promise<number> {
+    const { issuer, subject, entra } = kept
+    const links = this.#rows()
       .where({ portal, user_id: userId })
-      .whereNull('proven_at')
-      .whereNot((kept) => kept.where({ issuer, subject }))
-      .delete()
+      .where((unproven) => unproven.whereNull('proven_email').orWhereNot('proven_email', email))
+      .whereNot((same) => same.where({ issuer, subject }))
+    if (entra)
+      links.where((other) =>
+        other
+          .whereNull('object_id')
+          .orWhereNot('object_id', entra.objectId)
+          .orWhereNot('tenant_id', entra.tenantId),
+      )
+    return await links.delete()
   }
 
   /** @returns the user who has an Entra account under any subject; `undefined` also if several users have it */
@@ -115,14 +126,9 @@ export class IdentitiesTable {
     portal: string,
     issuer: string,
     { tenantId, objectId }: EntraAccount,
-  ): Promise<{ userId: string; proven: boolean } | undefined> {
-    const [row, other]: { user_id: string; proven_at: string | null }[] = await this.#rows()
-      .select('user_id')
-      .max({ proven_at: 'proven_at' })
-      .where({ portal, issuer, tenant_id: tenantId, object_id: objectId })
-      .groupBy('user_id')
-      .limit(2)
-    return row && !other ? { userId: row.user_id, proven: row.proven_at !== null } : undefined
+  ): Promise<LinkTarget | undefined> {
+    const account = { portal, issuer, tenant_id: tenantId, object_id: objectId }
+    return linkTarget(await this.#rows().distinct('user_id', 'proven_email').where(account))
   }
 
   /**
@@ -174,7 +180,7 @@ export class IdentitiesTable {
       const ids = links.map((each) => each.id)
       await transaction('sso_identities').whereIn('id', ids).delete()
       for (const removed of links)
-        await this.#blocked.block({ ...removed, portal, userId, reason: 'removed' }, transaction)
+        await this.#blocked.blockRemoved({ ...removed, portal, userId }, transaction)
       return { identity, subjects: links.map(({ subject }) => subject) }
     })
   }
@@ -182,13 +188,11 @@ export class IdentitiesTable {
   /**
    * Replaces the user's identities of an issuer that were linked before the provider's relinking window opened. One statement
    * checks the window and claims the identity: of two concurrent calls one succeeds, and none does after the window was closed.
+   * The sessions of the replaced subjects end in the same transaction.
    *
-   * @returns the replaced subjects; `undefined` if the window is closed, or another subject was faster
+   * @returns false if the window is closed, or another subject was faster
    */
-  async replaceInWindow(
-    link: Link,
-    { id, relinkSince, version }: RelinkWindow,
-  ): Promise<string[] | undefined> {
+  async replaceInWindow(link: Link, { id, relinkSince, version }: RelinkWindow): Promise<boolean> {
     const { portal, userId, issuer } = link
     const now = new Date().toISOString()
     const earlier = (on: Knex) =>
@@ -208,23 +212,31 @@ export class IdentitiesTable {
           .where({ id: first.id })
           .whereExists(window)
           .update({ ...linkColumns(link, now), relinked_at: now }))
-      if (claimed !== 1) return undefined
+      if (claimed !== 1) return false
       await earlier(transaction).delete()
-      return replaced.map(({ subject }) => subject)
+      await endSessions(transaction, link, replaced)
+      return true
     })
   }
 
-  /** Replaces all identities that the user has at an issuer, as an administrator decided. @returns the replaced subjects */
-  async replace(link: Link): Promise<string[]> {
-    const { portal, userId, issuer, subject } = link
-    return await this.#knex.transaction(async (transaction) => {
+  /**
+   * Replaces all identities that the user has at an issuer, as an administrator decided, and ends their sessions. Their proof of the
+   * address stays: without one, the next sign-in is the first proof.
+   */
+  async replace(link: Omit<Link, 'provenEmail'>): Promise<void> {
+    const { portal, userId, issuer } = link
+    await this.#knex.transaction(async (transaction) => {
       const earlier = () => transaction('sso_identities').where({ portal, user_id: userId, issuer })
-      const replaced: string[] = await earlier().whereNot({ subject }).pluck('subject')
+      const replaced: { subject: string; proven_email: string | null }[] = await earlier()
+      const proven = replaced.find(({ proven_email }) => proven_email !== null)
       await earlier().delete()
-      const row = { id: randomUUID(), portal, ...linkColumns(link, new Date().toISOString()) }
-      await transaction('sso_identities').insert(row)
+      const columns = linkColumns(
+        { ...link, provenEmail: proven?.proven_email ?? undefined },
+        new Date().toISOString(),
+      )
+      await transaction('sso_identities').insert({ id: randomUUID(), portal, ...columns })
+      await endSessions(transaction, link, replaced)
       await this.#blocked.unblock(portal, userId, link, transaction)
-      return replaced
     })
   }
 
@@ -238,7 +250,25 @@ export class IdentitiesTable {
   }
 }
 
-function linkColumns({ userId, providerId, issuer, subject, email, entra, proven }: Link, now: string) {
+/** Deleting the rows revokes the sessions on every instance, whatever the session store holds. */
+async function endSessions(
+  on: Knex,
+  { portal, userId, issuer }: Pick<Link, 'portal' | 'userId' | 'issuer'>,
+  replaced: readonly Pick<Subject, 'subject'>[],
+): Promise<void> {
+  const subjects = replaced.map(({ subject }) => subject)
+  await on('sso_sessions').where({ portal, user_id: userId, issuer }).whereIn('subject', subjects).delete()
+}
+
+/** @returns `undefined` without rows, or if they name several users */
+function linkTarget(rows: { user_id: string; proven_email: string | null }[]): LinkTarget | undefined {
+  const [first] = rows
+  if (!first || rows.some(({ user_id }) => user_id !== first.user_id)) return undefined
+  return { userId: first.user_id, provenEmails: rows.flatMap(({ proven_email }) => proven_email ?? []) }
+}
+
+function linkColumns(link: Link, now: string) {
+  const { userId, providerId, issuer, subject, email, entra, provenEmail } = link
   return {
     user_id: userId,
     provider_id: providerId,
@@ -249,7 +279,8 @@ function linkColumns({ userId, providerId, issuer, subject, email, entra, proven
     object_id: entra?.objectId ?? null,
     linked_at: now,
     last_used_at: now,
-    proven_at: proven ? now : null,
+    proven_email: provenEmail ?? null,
+    proven_at: provenEmail === undefined ? null : now,
   }
 }
 
@@ -261,15 +292,17 @@ function identitiesOf(knex: Knex, portal: string, userId: string): Knex.QueryBui
       lastUsedAt: 'last_used_at',
       tenantId: 'tenant_id',
       objectId: 'object_id',
+      provenEmail: 'proven_email',
     })
     .where({ portal, user_id: userId })
     .orderBy([{ column: 'linked_at', order: 'desc' }, { column: 'id' }])
 }
 
-function fromRow({ email, tenantId, objectId, ...identity }: Row): LinkedIdentity {
+function fromRow({ email, tenantId, objectId, provenEmail, ...identity }: Row): LinkedIdentity {
   return {
     ...identity,
     email: email ?? undefined,
+    provenEmail: provenEmail ?? undefined,
     entra: tenantId !== null && objectId !== null ? { tenantId, objectId } : undefined,
   }
 }

@@ -54,8 +54,8 @@ export interface LinkedUser {
   userId: string
   /** `undefined` if the user was deleted */
   user: User | undefined
-  /** whether the user's address is proven for the link */
-  proven: boolean
+  /** addresses of the user that are proven for the link */
+  provenEmails: string[]
 }
 
 /** The portal's users: implemented by the host, or by default the table `sso_users`. */

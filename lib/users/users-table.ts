@@ -29,17 +29,17 @@ export class UsersTable implements UserDirectory {
 
   /** The user that an identity is linked to, in one query. */
   async findLinked(portal: string, { issuer, subject }: Subject): Promise<LinkedUser | undefined> {
-    const row: (Row & { userId: string; provenAt: string | null }) | undefined = await this.#knex({
+    const row: (Row & { userId: string; provenEmail: string | null }) | undefined = await this.#knex({
       linked: 'sso_identities',
     })
       .leftJoin({ found: 'sso_users' }, { 'found.id': 'linked.user_id', 'found.portal': 'linked.portal' })
       .where({ 'linked.portal': portal, 'linked.issuer': issuer, 'linked.subject': subject })
-      .select({ userId: 'linked.user_id', provenAt: 'linked.proven_at' })
+      .select({ userId: 'linked.user_id', provenEmail: 'linked.proven_email' })
       .select('found.id', 'found.email', 'found.name', 'found.active')
       .first()
     if (!row) return undefined
     const user = row.id === null ? undefined : fromRow(row)
-    return { userId: row.userId, proven: row.provenAt !== null, user }
+    return { userId: row.userId, provenEmails: row.provenEmail === null ? [] : [row.provenEmail], user }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {

@@ -435,7 +435,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
             userId,
             providerId: 'provider',
             email: 'ada@example.com',
-            proven: true,
+            provenEmail: undefined,
             ...adaIdentity,
             ...more,
           },

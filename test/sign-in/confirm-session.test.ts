@@ -47,7 +47,15 @@ describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
   })
   const linkAda = (more: object = {}) => {
     const { id: providerId, issuer, portal } = provider
-    const link = { portal, issuer, subject: 'ada', userId: 'ada', providerId, email: undefined, proven: true }
+    const link = {
+      portal,
+      issuer,
+      subject: 'ada',
+      userId: 'ada',
+      providerId,
+      email: undefined,
+      provenEmail: undefined,
+    }
     return identities.link({ ...link, ...more })
   }
   const confirm = async (session: Partial<StartedSession> = {}): Promise<string> => {

@@ -117,23 +117,24 @@ describe.each(databases)('an attacker has registered the address of Ada, and now
     )
 
   /** The attacker has linked an account of their own, as was possible without a proof of the address. */
-  async function linkAttackersAccount(): Promise<Visitor> {
+  async function linkAttackersAccount(slug = 'silent'): Promise<Visitor> {
+    const at = slug === 'acme' ? vouching : silent
     const [user] = (await portal().knex('sso_users')) as User[]
-    const { id } = (await portal().sso.providers.get('silent'))!
+    const { id } = (await portal().sso.providers.get(slug))!
     const now = new Date().toISOString()
     await identities().insert({
       id: 'attackers',
       portal: 'default',
       user_id: user!.id,
       provider_id: id,
-      issuer: silent.issuer,
+      issuer: at.issuer,
       subject: 'mallory',
       linked_at: now,
       last_used_at: now,
     })
-    silent.person = { sub: 'mallory' }
+    at.person = { sub: 'mallory' }
     const visitor = new Visitor()
-    await signIn({ portal: portal(), visitor }, 'silent')
+    await signIn({ portal: portal(), visitor }, slug)
     expect(await isIn(visitor)).toBe(true)
     return visitor
   }
@@ -179,7 +180,7 @@ describe.each(databases)('an attacker has registered the address of Ada, and now
 
   it('is signed out when the provider vouches only later, for an account that was linked before', async () => {
     await adaSignsIn()
-    await identities().update({ proven_at: null })
+    await identities().update({ proven_email: null, proven_at: null })
     linked = []
     passwords.set(ada.email, 'guessable')
     vouching.person = { ...vouching.person, email_verified: false }
@@ -193,9 +194,35 @@ describe.each(databases)('an attacker has registered the address of Ada, and now
     expect(linked).toMatchObject([{ firstLink: true }])
   })
 
+  it('loses an account that was linked with a proof of another address', async () => {
+    const table = portal().knex('sso_users')
+    await table.clone().update({ email: 'mallory@evil.example' })
+    vouching.person = { sub: 'mallory', email: 'mallory@evil.example', email_verified: true }
+    await signIn({ portal: portal(), visitor: attacker }, 'acme')
+    expect(await isIn(attacker)).toBe(true)
+    // The host lets a user enter any address.
+    await table.clone().update({ email: ada.email })
+    passwords.set(ada.email, 'guessable')
+    linked = []
+    vouching.person = { sub: 'ada', email: ada.email, email_verified: true }
+    expect((await adaSignsIn()).body).toContain(ada.email)
+    expect(await isIn(attacker)).toBe(false)
+    expect((await identities()).map(({ subject }) => subject)).toEqual(['ada'])
+    expect(linked).toMatchObject([{ firstLink: true }])
+  })
+
+  it('loses an account at the same provider, which does not keep Ada out as an earlier one', async () => {
+    const withOwnAccount = await linkAttackersAccount('acme')
+    vouching.person = { sub: 'ada', email: ada.email, email_verified: true }
+    expect((await adaSignsIn()).body).toContain(ada.email)
+    expect(await isIn(withOwnAccount)).toBe(false)
+    expect((await identities()).map(({ subject }) => subject)).toEqual(['ada'])
+    expect(linked).toMatchObject([{ firstLink: true }])
+  })
+
   it('is not disturbed by a provider that vouches for another address of the linked account', async () => {
     await adaSignsIn()
-    await identities().update({ proven_at: null })
+    await identities().update({ proven_email: null, proven_at: null })
     vouching.person = { ...vouching.person, email: 'countess@example.com' }
     passwords.set(ada.email, 'guessable')
     const other = new Visitor()
@@ -347,7 +374,7 @@ describe.each(databases)('an attacker has registered the address of Ada, and now
       expect((await accept(owner, asked)).body).toContain('Added. You can now sign in with it, too.')
       expect(await isIn(owner)).toBe(true)
       expect(await isIn(attacker)).toBe(false)
-      expect(await identities()).toMatchObject([{ subject: 'mallory', proven_at: expect.any(String) }])
+      expect(await identities()).toMatchObject([{ subject: 'mallory', proven_email: ada.email }])
     })
 
     it('without a mailer the method is refused', async () => {

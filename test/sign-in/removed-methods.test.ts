@@ -53,14 +53,18 @@ describe.each(databases)('a sign-in method that Ada has removed (%s)', (_name, f
   const isIn = ({ body }: Seen) => body.includes(user.id)
   const enter = (slug: string) => signIn({ portal, visitor: new Visitor() }, slug)
 
+  async function methodOf(slug: string): Promise<string> {
+    const { id: providerId } = (await portal.sso.providers.get(slug))!
+    const linked = await portal.sso.identities.list(user.id)
+    return linked.find((each) => each.providerId === providerId)!.id
+  }
+
   /** Signs in with another provider, and removes the method of the first one. */
   async function remove(slug: string): Promise<void> {
     other.person = { sub: 'ada-there', email: ada.email, email_verified: true }
     await signIn({ portal, visitor }, 'other')
-    const { id: providerId } = (await portal.sso.providers.get(slug))!
-    const linked = await portal.sso.identities.list(user.id)
-    const method = linked.find((each) => each.providerId === providerId)!.id
-    const seen = await visitor.follow(await visitor.post(`${portal.url}${page}/unlink`, { method }))
+    const form = { method: await methodOf(slug) }
+    const seen = await visitor.follow(await visitor.post(`${portal.url}${page}/unlink`, form))
     expect(seen.body).toContain('Removed. It can no longer be used to sign in as you.')
   }
 
@@ -75,6 +79,7 @@ describe.each(databases)('a sign-in method that Ada has removed (%s)', (_name, f
     const refused = await enter('acme')
     expect(refused.status).toBe(403)
     expect(refused.body).toContain('You removed this sign-in method')
+    expect(refused.body).toContain('Use another account')
     expect(await portal.sso.identities.list(user.id)).toMatchObject([{ subject: 'ada-there' }])
     expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toMatchObject([
       { detail: expect.stringContaining('method_removed') },
@@ -96,6 +101,26 @@ describe.each(databases)('a sign-in method that Ada has removed (%s)', (_name, f
     const seen = await admin.follow(await admin.post(`${portal.url}/admin/sso/sessions/identity`, form))
     expect(seen.body).toContain('The e-mail address may link this account again.')
     expect(isIn(await enter('acme'))).toBe(true)
+  })
+
+  it('cannot be added again by a copy of the page from before it was removed', async () => {
+    other.person = { sub: 'ada-there', email: ada.email, email_verified: true }
+    await signIn({ portal, visitor }, 'other')
+    await visitor.post(`${portal.url}${page}/unlink`, { method: await methodOf('acme') })
+    const asked = await visitor.follow(await visitor.post(`${portal.url}${page}/link`, { provider: 'acme' }))
+    const thief = visitor.clone()
+    const form = [...formIn(asked.body).fields, ['answer', 'link']] as [string, string][]
+    await visitor.follow(await visitor.post(`${portal.url}/register/link`, form))
+    await visitor.post(`${portal.url}${page}/unlink`, { method: await methodOf('acme') })
+    expect((await thief.post(`${portal.url}/register/link`, form)).status).toBe(403)
+    expect(await portal.sso.identities.list(user.id)).toMatchObject([{ subject: 'ada-there' }])
+  })
+
+  it('does not keep its real owner out, who signs in as another user with a trusted address', async () => {
+    await remove('acme')
+    const grace = await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
+    provider.person = { sub: 'ada', email: 'grace@example.com', email_verified: true }
+    expect((await enter('acme')).body).toContain(grace.id)
   })
 
   it('does not lock the person out after the user was deleted', async () => {

@@ -1,16 +1,15 @@
 import type { Knex } from 'knex'
 
-/** Links made before have no proof: the next one ends what was there before it, see `sign-in/reclaim-account.ts`. */
+/** Nothing has been released yet, so there are no links whose proof was not recorded. */
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.alterTable('sso_identities', (table) => {
     table
-      .string('proven_at', 24)
-      .comment(
-        'when the user’s address was proven for this link: by the provider, a code, or an earlier link',
-      )
+      .string('proven_email', 254)
+      .comment('the user’s address: proven by the provider, a code, or an earlier link')
+    table.string('proven_at', 24)
   })
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.schema.alterTable('sso_identities', (table) => table.dropColumn('proven_at'))
+  await knex.schema.alterTable('sso_identities', (table) => table.dropColumns('proven_email', 'proven_at'))
 }
