@@ -99,7 +99,9 @@ const identityProviders = await startIdentityProviders(port, (slug) => ({
 })).catch((error: Error) => fail(error.message))
 const connected = new Set((await sso.providers.list()).map(({ slug }) => slug))
 for (const { slug, displayName, issuer, clientId, clientSecret } of identityProviders) {
-  const settings = { displayName, issuer, clientId, clientSecret }
+  // Without a list of domains, the portal would trust every address that these providers have verified.
+  const emailDomains = ['example.com']
+  const settings = { displayName, issuer, clientId, clientSecret, emailDomains }
   await (connected.has(slug)
     ? sso.providers.update(slug, settings)
     : sso.providers.connect({ slug, ...settings }))

@@ -48,6 +48,7 @@ const checkNames: Record<string, string> = {
   userinfo: 'UserInfo',
   logout: 'Sign-out',
   'back-channel': 'Back-channel logout',
+  vouching: 'Trusted addresses',
   clock: 'Clock',
 }
 

@@ -1,3 +1,4 @@
+import { describeVouching } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { settingFacts } from '../providers/settings.ts'
@@ -29,6 +30,7 @@ export async function showProvider(
   const locals = {
     provider,
     settingFacts,
+    vouching: describeVouching(provider),
     presetName: presetOf(preset)?.displayName ?? preset,
     mark: providerBadge(provider),
     states: providerStates(provider, activity, new Date()),

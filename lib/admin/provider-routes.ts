@@ -1,4 +1,5 @@
 import { ProviderTestError } from '../management/test-provider.ts'
+import { describeVouching } from '../oidc/vouches.ts'
 import { ManagementError } from '../shared/errors.ts'
 import {
   type AdminHandler,
@@ -82,7 +83,10 @@ const confirmation = (view: string): AdminHandler =>
 /** `/:slug` and below: the page of a provider, its acts, and the confirmations before the destructive ones. */
 export const providerRoutes: AdminRoutes = {
   'GET /:slug': withProvider(showProvider),
-  'GET /:slug/what-is-read': withProvider((page, provider) => showPage(page, 'what-is-read', { provider })),
+  'GET /:slug/what-is-read': withProvider((page, provider) => {
+    const { organizationClaims } = describeVouching(provider)
+    return showPage(page, 'what-is-read', { provider, organizationClaims })
+  }),
   'GET /:slug/disable': confirmation('disable'),
   'GET /:slug/remove': confirmation('remove'),
   'POST /:slug/test-sign-in': withProvider(async ({ options, req, res, testSignIns }, provider) => {

@@ -1,5 +1,7 @@
+import { checkVouching } from '../management/checks/vouching.ts'
 import { type Claims, identityFrom, type ReceivedClaims, trustedEmail } from '../oidc/identity.ts'
-import { guid, personalAccounts } from '../providers/issuer.ts'
+import { listedDomains } from '../oidc/vouches.ts'
+import { guid, isTemplated, personalAccounts } from '../providers/issuer.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { decide } from '../sign-in/decide.ts'
@@ -10,20 +12,30 @@ interface Attack {
   description: string
   /** default: the attack is possible with every provider */
   appliesTo?(provider: Provider): boolean
-  /** domain of the victim's address; default: `likelyTrustedDomain` */
-  victimDomain?(provider: Provider): string
+  /** default: one with an address of `likelyTrustedDomain` */
+  victims?(provider: Provider): Victim[]
   /** where the victim's address is; default: in the address claim of the ID token */
   addressIn?: 'userInfo' | 'username'
   /** other claims of the ID token, without those that identify the attacker */
   claims: Claims
 }
 
+interface Victim {
+  /** of the address */
+  domain: string
+  /** the attacker's, at Entra; default: any that the settings admit */
+  attackerTenant?: string | undefined
+  /** whether the settings name the domain */
+  listed?: true
+}
+
 const attackerEmail = 'attacker@attacker.example'
-const attackerTenant = '0badc0de-0000-4000-8000-00000000dead'
+const unlistedTenant = '0badc0de-0000-4000-8000-00000000dead'
 
 /** Providers where anyone can create an account, with any address that they once verified. */
+const googleHost = 'accounts.google.com'
 const publicHosts = [
-  'accounts.google.com',
+  googleHost,
   'api.login.yahoo.com',
   'appleid.apple.com',
   'gitlab.com',
@@ -67,13 +79,20 @@ const attacks: Record<string, Attack> = {
   'public-account': {
     description: 'an account that anyone can create, with an address that was verified there once',
     appliesTo: acceptsPublicAccounts,
-    victimDomain: unlistedDomain,
+    victims: (provider) => [{ domain: unlistedDomain(provider) }],
+    claims: { email_verified: true },
+  },
+  'personal-account': {
+    description: 'a personal Google account with an address of the organisation (email_verified true, no hd)',
+    appliesTo: ({ issuer }) => new URL(issuer).hostname === googleHost,
+    // Google itself assigns the addresses of gmail.com.
+    victims: (provider) => listedVictims(provider).filter(({ domain }) => domain !== 'gmail.com'),
     claims: { email_verified: true },
   },
   'other-domain': {
     description: 'a verified address of a domain that the settings do not list',
     appliesTo: ({ emailDomains }) => emailDomains.length > 0,
-    victimDomain: unlistedDomain,
+    victims: (provider) => [{ domain: unlistedDomain(provider) }],
     claims: { email_verified: true, xms_edov: true },
   },
   'tenant-admin': {
@@ -81,9 +100,17 @@ const attacks: Record<string, Attack> = {
     appliesTo: isMicrosoft,
     claims: { email_verified: true },
   },
+  'other-tenant': {
+    description: 'an address of another tenant, set by the administrator of an admitted one',
+    // A single tenant is trusted for its domains.
+    appliesTo: (provider) => isTemplated(provider) && provider.tenants.length !== 1,
+    victims: victimsOfOtherTenants,
+    claims: { email_verified: true },
+  },
   'edov-false': {
     description: "an address of a domain that is not the tenant's (xms_edov false)",
     appliesTo: isMicrosoft,
+    victims: likelyVictims,
     claims: { email_verified: true, xms_edov: false },
   },
   'edov-as-text': {
@@ -100,24 +127,35 @@ const attacks: Record<string, Attack> = {
  */
 export function simulateAttacks(provider: Provider): Check[] {
   const possible = Object.entries(attacks).filter(([, { appliesTo }]) => appliesTo?.(provider) ?? true)
-  const checks = possible.map(([name, attack]) => simulateAttack(name, attack, provider))
-  return provider.trustsEmail ? [...checks, checkTrust(provider)] : checks
+  const checks = possible.flatMap(([name, attack]) => simulateAttack(name, attack, provider))
+  return [...checks, checkVouching(provider)]
 }
 
-function simulateAttack(name: string, attack: Attack, provider: Provider): Check {
-  const { description, victimDomain = likelyTrustedDomain } = attack
-  const victim = `victim@${victimDomain(provider)}`
-  const obstacle = findObstacle(attack, provider, victim)
-  if (obstacle !== undefined) return { name, result: 'ok', message: `${description}: ${obstacle}` }
-  const message = `${description}: signed in as the owner of the address`
-  return { name, result: 'failed', message, hint: hintFor(name, provider) }
+/** @returns no check if the attack has no victim */
+function simulateAttack(name: string, attack: Attack, provider: Provider): Check[] {
+  const { description } = attack
+  const victims: Victim[] = attack.victims?.(provider) ?? [{ domain: likelyTrustedDomain(provider) }]
+  const attempts = victims.map((victim) => ({ victim, obstacle: findObstacle(attack, provider, victim) }))
+  const attempt = attempts.find(({ obstacle }) => obstacle === undefined) ?? attempts[0]
+  if (!attempt) return []
+  const { obstacle, victim } = attempt
+  const { attackerTenant: tenant, domain, listed } = victim
+  const attacked = `${description}${listed ? `, of ${domain}` : ''}${tenant ? `, from tenant ${tenant}` : ''}`
+  if (obstacle !== undefined) return [{ name, result: 'ok', message: `${attacked}: ${obstacle}` }]
+  const message = `${attacked}: signed in as the owner of the address`
+  return [{ name, result: 'failed', message, hint: hintFor(name, provider) }]
 }
 
 /** @returns what stops the attacker; `undefined` if they are signed in as the victim */
-function findObstacle(attack: Attack, provider: Provider, victim: string): string | undefined {
+function findObstacle(
+  attack: Attack,
+  provider: Provider,
+  { domain, attackerTenant }: Victim,
+): string | undefined {
+  const victim = `victim@${domain}`
   const now = Math.floor(Date.now() / 1000)
   try {
-    const received = receivedClaims(attack, provider, victim, now)
+    const received = receivedClaims(attack, provider, victim, attackerClaims(provider, now, attackerTenant))
     const identity = identityFrom(provider, received, { now, tolerance: 30, askedAt: now * 1000 })
     const address = trustedEmail(identity, undefined)
     const userWithAddress = address === victim ? { id: 'victim', email: victim, name: 'Victim' } : undefined
@@ -131,9 +169,13 @@ function findObstacle(attack: Attack, provider: Provider, victim: string): strin
   }
 }
 
-function receivedClaims(attack: Attack, provider: Provider, victim: string, now: number): ReceivedClaims {
-  const { addressIn, claims } = attack
-  const ownClaims = { ...attackerClaims(provider, now), ...claims }
+function receivedClaims(
+  { addressIn, claims }: Attack,
+  provider: Provider,
+  victim: string,
+  attacker: Claims,
+): ReceivedClaims {
+  const ownClaims = { ...attacker, ...claims }
   const address = { [provider.emailClaim]: victim }
   if (addressIn === 'userInfo') return { idToken: '', idClaims: ownClaims, userInfo: address }
   const username = { preferred_username: victim, upn: victim }
@@ -141,22 +183,24 @@ function receivedClaims(attack: Attack, provider: Provider, victim: string, now:
 }
 
 /** Valid claims of the attacker's own account, in a tenant that the settings allow. */
-function attackerClaims(provider: Provider, now: number): Claims {
+function attackerClaims(provider: Provider, now: number, tenant?: string): Claims {
   const issuerTenant = tenantOf(provider)
-  const tid = provider.tenants[0] ?? (isGuid(issuerTenant) ? issuerTenant : attackerTenant)
+  const tid = tenant ?? provider.tenants[0] ?? (isGuid(issuerTenant) ? issuerTenant : unlistedTenant)
   return {
     iss: isMicrosoft(provider) ? provider.issuer.replace(`/${issuerTenant}/`, `/${tid}/`) : provider.issuer,
     sub: 'attacker',
     aud: provider.clientId,
     iat: now,
     exp: now + 300,
-    ...(isMicrosoft(provider) && { tid, oid: attackerTenant }),
+    ...(isMicrosoft(provider) && { tid, oid: unlistedTenant }),
   }
 }
 
 function hintFor(name: string, provider: Provider): string {
   if (provider.trustsEmail && acceptsPublicAccounts(provider))
     return 'turn off trustsEmail: anyone can have an account there, with any address'
+  if (name === 'personal-account')
+    return 'connect it again with the preset google, or accept only accounts that your Workspace manages: set organizationClaim to hd, and organizationValues to your domains'
   if (provider.trustsEmail || name === 'public-account')
     return 'list the domains that you trust it for (emailDomains); people of other domains then confirm their address with a code'
   if (isMicrosoft(provider) && provider.preset !== 'entra')
@@ -164,29 +208,41 @@ function hintFor(name: string, provider: Provider): string {
   return 'disable it, and report this as a bug: no setting explains it'
 }
 
-function checkTrust({ emailDomains }: Provider): Check {
-  const name = 'trust'
-  if (emailDomains.length > 0) {
-    const message = `every address is trusted, verified or not, for ${emailDomains.join(', ')} only`
-    return { name, result: 'ok', message }
-  }
-  const message =
-    'every address is trusted (trustsEmail without emailDomains): anyone who can set addresses there can sign in as anyone'
-  const hint =
-    'list the domains whose addresses your own administrators assign there, or turn off trustsEmail'
-  return { name, result: 'warning', message, hint }
-}
-
 /** Avoids domains whose addresses the settings trust without verification: signing in with those is intended. */
 function likelyTrustedDomain(provider: Provider): string {
   const trustsListed = provider.trustsEmail && !acceptsPublicAccounts(provider)
-  return trustsListed ? unlistedDomain(provider) : (provider.emailDomains[0] ?? unlistedDomain(provider))
+  const [listed] = listedDomains(provider)
+  return trustsListed || !listed ? unlistedDomain(provider) : listed.domain
 }
 
-function unlistedDomain({ emailDomains }: Provider): string {
-  let domain = 'elsewhere.example'
-  while (emailDomains.includes(domain)) domain = `not-${domain}`
-  return domain
+function unlistedDomain(provider: Provider): string {
+  const listed = listedDomains(provider).map(({ domain }) => domain)
+  let unlisted = 'elsewhere.example'
+  while (listed.includes(unlisted)) unlisted = `not-${unlisted}`
+  return unlisted
+}
+
+/** A victim in each domain that the settings name, attacked from the tenant to which it is bound. */
+function listedVictims(provider: Provider): Victim[] {
+  return listedDomains(provider).map(({ domain, tenant }) => ({
+    domain,
+    attackerTenant: tenant,
+    listed: true,
+  }))
+}
+
+function likelyVictims(provider: Provider): Victim[] {
+  const listed = listedVictims(provider)
+  return listed.length > 0 ? listed : [{ domain: likelyTrustedDomain(provider) }]
+}
+
+/** For each victim, an attacker in each tenant that the settings admit but do not bind the domain to. */
+function victimsOfOtherTenants(provider: Provider): Victim[] {
+  const tenants = provider.tenants.length > 0 ? provider.tenants : [unlistedTenant]
+  return likelyVictims(provider).flatMap(({ attackerTenant: own, ...victim }) => {
+    const others = tenants.filter((tenant) => tenant !== own)
+    return others.map((attackerTenant) => ({ ...victim, attackerTenant }))
+  })
 }
 
 function acceptsPublicAccounts(provider: Provider): boolean {

@@ -6,6 +6,7 @@ import { connectDatabase, type Database } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
 import * as blockedIdentities from './migrations/003-blocked-identities.ts'
+import * as providerTrust from './migrations/004-provider-trust.ts'
 
 interface Migration {
   name: string
@@ -18,6 +19,7 @@ const migrations: Migration[] = [
   { name: '001-initial', ...initial },
   { name: '002-proven-links', ...provenLinks },
   { name: '003-blocked-identities', ...blockedIdentities },
+  { name: '004-provider-trust', ...providerTrust },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -6,7 +6,7 @@ import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
 
 /** The modules that administrators' actions work on. */
-export interface ManagementContext extends Pick<Core, 'knex' | 'urls'> {
+export interface ManagementContext extends Pick<Core, 'knex' | 'logger' | 'urls'> {
   events: EventLog
   outbound: HttpClients
   providersTable: ProvidersTable

@@ -75,6 +75,13 @@ export function readSlug(slug: string): string {
 /** @throws ManagementError `invalid` for settings that a provider of this preset cannot have */
 export function assertFits(preset: string, settings: ProviderSettings): void {
   const issues = [...(presetOf(preset)?.objections?.(settings) ?? [])]
+  if (preset !== 'entra' && settings.emailDomains.some((entry) => entry.includes('@')))
+    issues.push({
+      path: 'emailDomains',
+      message: 'only the preset entra has tenants: write the domain alone',
+    })
+  if ((settings.organizationClaim === undefined) !== (settings.organizationValues.length === 0))
+    issues.push({ path: 'organizationValues', message: 'give the claim and its accepted values together' })
   if (settings.clientSecret !== undefined && settings.clientSecretReference !== undefined)
     issues.push({
       path: 'clientSecretReference',

@@ -1,4 +1,5 @@
 import type { HttpClients } from '../oidc/http-client.ts'
+import { describeVouching } from '../oidc/vouches.ts'
 import { type ClientKeyAlgorithm, makeClientKey, signingKeyOf } from '../providers/client-key.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { slugTaken } from '../providers/providers-table.ts'
@@ -15,6 +16,7 @@ import {
 } from '../providers/settings.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
 import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
 import { assertFits, type ProviderInput, readChanges, readInput } from './provider-input.ts'
@@ -27,7 +29,7 @@ export interface UpdateOptions extends ActOptions {
   version?: number | undefined
 }
 
-type SaveContext = Pick<ManagementContext, 'urls' | 'events' | 'outbound' | 'providersTable'>
+type SaveContext = Pick<ManagementContext, 'logger' | 'urls' | 'events' | 'outbound' | 'providersTable'>
 
 /**
  * Reads the settings of a new provider and its client secret, which may be a reference.
@@ -59,8 +61,8 @@ export async function connectProvider(
   input: ProviderInput,
   options: ResolvedActOptions,
 ): Promise<Provider> {
-  const { events, outbound, providersTable } = context
-  const { portal, actor } = options
+  const { events, logger, outbound, providersTable } = context
+  const { portal, actor, source } = options
   const { slug, enabled, settings: given, candidate } = await readNewProvider(context, input, options)
   if (await providersTable.find(portal, slug)) throw slugTaken(slug)
   const { settings, keyAlgorithm, checks } = await testAndResolve(given, candidate, outbound)
@@ -71,6 +73,8 @@ export async function connectProvider(
     { clientSecret: given.clientSecret, clientKeys },
   )
   await providersTable.recordConnectionTest(provider, checks)
+  // The admin pages and the command line show it.
+  if (source === 'code' && !actor.startsWith('cli')) logVouching(logger, provider)
   const detail = {
     issuer: provider.issuer,
     enabled: String(enabled),
@@ -79,6 +83,13 @@ export async function connectProvider(
   }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
   return provider
+}
+
+function logVouching(logger: Logger, provider: Provider): void {
+  const { portal, slug } = provider
+  const { description, warning } = describeVouching(provider)
+  const entry = { portal, provider: slug, vouchesFor: description, ...warning }
+  logger[warning ? 'warn' : 'info'](entry, 'a provider was connected')
 }
 
 /** Changes settings after the same test as when the provider was connected. */

@@ -18,6 +18,7 @@ import {
   chooseAuthentication,
   chooseSigningAlgorithm,
 } from './checks/metadata.ts'
+import { checkVouching } from './checks/vouching.ts'
 
 /** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
 export class ProviderTestError extends ManagementError {
@@ -78,6 +79,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       checkPkce(metadata),
       checkUserInfo(metadata),
       ...checkLogout(metadata),
+      checkVouching(input),
       clock.check(),
     ],
     issuer: metadata.issuer,

@@ -1,7 +1,8 @@
-import { assertTenant, guid, pinsTenants } from '../providers/issuer.ts'
+import { assertTenant, guid } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
-import { domainOf, normaliseEmail } from '../users/email-address.ts'
+import { normaliseEmail } from '../users/email-address.ts'
+import { type ClaimedAddress, unmetConditions } from './vouches.ts'
 
 /** The validated result of a sign-in at a provider. */
 export interface Identity {
@@ -35,6 +36,15 @@ const maxLogoutHintLength = 8192
 /** Core 2: a subject has at most 255 ASCII characters. A database could truncate at a NUL and match another user. */
 export const identifierPattern = /^[\u0020-\u007e]{1,255}$/
 
+/**
+ * Azure AD B2C sends "Not supported currently. Use oid claim." for everybody, and other software sends the text of a missing value.
+ * Attacker: the second user with this subject would be signed in as the first.
+ */
+const constantSubject =
+  /^(?:not supported\b.*|null|undefined|none|\[object object\]|0{8}(?:-0{4}){3}-0{12})$/i
+const constantSubjectMessage =
+  'the subject is a constant and identifies nobody; at Azure AD B2C, set "Subject (sub) claim" of the user flow to ObjectID (Properties, Token compatibility settings)'
+
 export type Claims = Readonly<Record<string, unknown>>
 
 export interface ReceivedClaims {
@@ -58,6 +68,7 @@ export function identityFrom(
   const { iss, sub: subject, azp, iat, auth_time: authTime, sid, acr } = idClaims
   if (typeof subject !== 'string' || !identifierPattern.test(subject))
     throw new CheckError('sub', 'the subject is not 1 to 255 ASCII characters')
+  if (constantSubject.test(subject)) throw new CheckError('sub_constant', constantSubjectMessage)
   // Core 3.1.3.7, 5: openid-client checks it only for several audiences.
   if (azp !== undefined && azp !== provider.clientId)
     throw new CheckError('azp', 'the ID token was issued to another client (azp)')
@@ -71,13 +82,12 @@ export function identityFrom(
   if (typeof iat !== 'number' || iat > latest)
     throw new CheckError('iat', 'the ID token was issued in the future')
 
-  const source = userInfo && lacksEmail(provider, idClaims) ? userInfo : idClaims
-  const email = normaliseEmail(source[provider.emailClaim])
+  const address = readClaimedAddress(provider, { idClaims, userInfo })
   return {
     issuer: String(iss),
     subject,
-    email,
-    emailTrusted: email !== undefined && isEmailTrusted(provider, email, source),
+    email: address?.email,
+    emailTrusted: address !== undefined && unmetConditions(provider, address).length === 0,
     name: readName(idClaims) ?? (userInfo && readName(userInfo)),
     entra: readEntraAccount(provider, idClaims),
     // Unchanged: a logout token must match it.
@@ -88,6 +98,17 @@ export function identityFrom(
     authenticatedAt: isNumericDate(authTime) && authTime <= latest ? authTime : undefined,
     acr: typeof acr === 'string' && identifierPattern.test(acr) ? acr : undefined,
   }
+}
+
+/** Returns the provider's address with the claims that decide whether it is trusted, or `undefined` if it sent none. */
+export function readClaimedAddress(
+  provider: Provider,
+  { idClaims, userInfo }: Omit<ReceivedClaims, 'idToken'>,
+): ClaimedAddress | undefined {
+  const source = userInfo && lacksEmail(provider, idClaims) ? userInfo : idClaims
+  const email = normaliseEmail(source[provider.emailClaim])
+  // The user name of an Entra guest: their address at home with `#EXT#` and the domain of the inviting tenant.
+  return email === undefined || /#ext#@/.test(email) ? undefined : { email, idClaims, source }
 }
 
 /** The only address that may be looked up: the provider's if trusted, else the one that the user verified with a code. */
@@ -106,26 +127,6 @@ function isNumericDate(value: unknown): value is number {
 /** True if the ID token has no e-mail claim: fetch UserInfo. */
 export function lacksEmail(provider: Provider, idClaims: Claims): boolean {
   return idClaims[provider.emailClaim] === undefined
-}
-
-function isEmailTrusted(provider: Provider, email: string, claims: Claims): boolean {
-  const domains = provider.emailDomains
-  // One company's provider must not confirm another company's addresses.
-  if (domains.length > 0 && !domains.includes(domainOf(email))) return false
-  if (provider.preset === 'entra') return isEntraEmailTrusted(provider, claims)
-  if (provider.trustsEmail) return true
-  // Core 5.1: `email_verified` is about the claim `email` only. Some providers send it as a string.
-  const { email_verified: verified } = claims
-  return provider.emailClaim === 'email' && (verified === true || verified === 'true')
-}
-
-/**
- * nOAuth: anyone can create an Entra tenant and set `email` to any address there. So trust requires listed tenants, and
- * `email_verified`, which Microsoft does not document, is ignored. No tenant can set `xms_edov`: it proves the domain's owner.
- */
-function isEntraEmailTrusted(provider: Provider, claims: Claims): boolean {
-  if (provider.trustsEmail && pinsTenants(provider)) return true
-  return provider.emailClaim === 'email' && [true, 1, 'true', '1'].includes(claims.xms_edov as boolean)
 }
 
 /** Links are found by these ids, so accept only GUIDs, and only from Entra. */

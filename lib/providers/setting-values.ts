@@ -38,12 +38,19 @@ export const secretEncodings = ['form', 'raw'] as const
 /** How `client_secret_basic` sends id and secret: form-encoded (RFC 6749, 2.3.1), or as they are. */
 export type SecretEncoding = (typeof secretEncodings)[number]
 
-/** Parameters of the authorization request that the plugin sets itself. */
+/**
+ * Parameters that the plugin sets itself, and parameters with a promise that nothing would enforce: `claims` and
+ * `id_token_hint`. `max_age` and `acr_values` are the settings `maxAge` and `acr`, which the ID token must satisfy.
+ */
 export const reservedParameters = [
+  'acr_values',
+  'claims',
   'client_id',
   'client_secret',
   'code_challenge',
   'code_challenge_method',
+  'id_token_hint',
+  'max_age',
   'nonce',
   'redirect_uri',
   'request',
@@ -56,14 +63,38 @@ export const reservedParameters = [
 
 export const printable = z.string().regex(/^\P{Cc}*$/u, 'must not contain control characters')
 
-export const domain = z
+/** A domain, or one that is bound to a tenant of Entra: `contoso.com@<tenant id>`. */
+export const emailDomain = z
   .string()
   .trim()
   .toLowerCase()
   .regex(
-    /^[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    /^[a-z0-9-]+(\.[a-z0-9-]+)+(@[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$/,
     'write a domain such as `example.com` (internationalised ones as `xn--…`)',
   )
+
+/** Splits `contoso.com@<tenant id>`. */
+export function splitEmailDomain(entry: string): { domain: string; tenant: string | undefined } {
+  const [domain = '', tenant] = entry.split('@')
+  return { domain, tenant }
+}
+
+/** a year */
+export const maxAgeLimitSeconds = 366 * 24 * 3600
+
+/** Forms and the command line send text. Half a minute at least: users may take that long after `auth_time`. */
+export const maxAgeSeconds = z
+  .union([z.number(), z.string().trim()])
+  .transform(Number)
+  .refine(
+    (seconds) => Number.isInteger(seconds) && seconds >= 30 && seconds <= maxAgeLimitSeconds,
+    'write a number of seconds, such as `3600`: half a minute at least, and a year at most',
+  )
+
+/** OpenID Connect Core 3.1.2.1: the values of `acr_values` are separated by spaces. */
+export const acrValue = z
+  .string()
+  .regex(/^[\u0021-\u007e]{1,100}$/, 'write a value without spaces, such as `mfa`')
 
 /** ISO 8601. Refuses dates that the calendar lacks: `Date` reads 30 February as 2 March. A date without a time is midnight, UTC. */
 export const timestamp = z
@@ -99,7 +130,7 @@ export const authorizationParameters = z
     printable.max(1000, 'a value has at most 1000 characters'),
   )
   .refine((record) => !Object.keys(record).some((name) => reservedParameters.includes(name)), {
-    error: `must not contain ${reservedParameters.join(', ')}: the plugin sets those`,
+    error: `must not contain ${reservedParameters.join(', ')}: the plugin sets those, or nothing would enforce them; for max_age and acr_values, use the settings maxAge and acr`,
   })
 
 /** No user and no password: they would be stored and logged in the clear. Normalised, so that nothing invisible is stored. */

@@ -1,13 +1,15 @@
 import { z } from 'zod'
 import { secretReference } from './secret-references.ts'
 import {
+  acrValue,
   authorizationParameters,
   certificates,
   claimName,
   clientAuthentications,
-  domain,
+  emailDomain,
   issuerUrl,
   logoutReaches,
+  maxAgeSeconds,
   nearTimestamp,
   printable,
   prompts,
@@ -189,6 +191,30 @@ export const settings = {
     emptyChoice: 'None, if the user is signed in there',
     section: 'protocol',
   }),
+  /** Seconds since the user authenticated at the provider. Sent as `max_age`, and enforced on `auth_time`. Omitted: any. */
+  maxAge: setting({
+    schema: maxAgeSeconds.optional(),
+    column: 'max_age',
+    decidesTrust: true,
+    flag: '--max-age <seconds>',
+    label: 'Maximum age of the authentication',
+    hint: 'Seconds. Users who authenticated there earlier do it again. The ID token must contain auth_time.',
+    example: '28800',
+    section: 'protocol',
+  }),
+  /** Accepted values of the claim `acr`. Sent as `acr_values`, and enforced on the ID token. Default `[]`: any. */
+  acr: setting({
+    schema: z.array(acrValue).max(10).default([]),
+    column: 'acr',
+    storedAs: 'json',
+    decidesTrust: true,
+    flag: '--acr <value...>',
+    label: 'Required authentication (acr)',
+    hint: 'The ID token must contain one of these values. Each provider has its own. Empty: any.',
+    example: 'mfa',
+    control: 'list',
+    section: 'protocol',
+  }),
   /** Sent with every authorization request. They can never replace a parameter that the plugin sets. */
   authorizationParameters: setting({
     schema: authorizationParameters.default({}),
@@ -212,9 +238,12 @@ export const settings = {
     example: 'email',
     section: 'email',
   }),
-  /** The provider vouches for addresses of these domains only. Default `[]`: any domain. */
+  /**
+   * The provider vouches for addresses of these domains only. Default `[]`: any domain. Entra: `contoso.com@<tenant id>` binds
+   * a domain to a tenant.
+   */
   emailDomains: setting({
-    schema: z.array(domain).max(100).default([]),
+    schema: z.array(emailDomain).max(100).default([]),
     column: 'email_domains',
     storedAs: 'json',
     decidesTrust: true,
@@ -253,6 +282,29 @@ export const settings = {
     hint: 'Only if the provider issued new subjects to everybody, such as after a realm was created again. At most 30 days.',
     warning: 'Until then, the new owner of an address gets the account of its previous owner.',
     control: 'date',
+    section: 'email',
+  }),
+  /** The provider vouches for an address only if this claim has one of `organizationValues`. Omitted: no such claim. */
+  organizationClaim: setting({
+    schema: claimName.optional(),
+    column: 'organization_claim',
+    decidesTrust: true,
+    flag: '--organization-claim <claim>',
+    label: 'Organisation claim',
+    hint: 'Only if anyone can have an account there. The claim names the organisation that manages the account.',
+    example: 'org_id',
+    section: 'email',
+  }),
+  /** Values of `organizationClaim`. */
+  organizationValues: setting({
+    schema: z.array(printable.trim().min(1).max(255)).max(100).default([]),
+    column: 'organization_values',
+    storedAs: 'json',
+    decidesTrust: true,
+    flag: '--organization-value <value...>',
+    label: 'Accepted organisations',
+    hint: 'The values of the organisation claim.',
+    control: 'list',
     section: 'email',
   }),
   /** Entra: tenants whose users are admitted, where the issuer serves many. Default `[]`: the issuer's own, or any. */

@@ -3,6 +3,7 @@ export const problemStatus = {
   provider_not_found: 404,
   response_malformed: 400,
   response_invalid: 400,
+  subject_constant: 502,
   provider_unavailable: 502,
   provider_denied: 403,
   provider_error: 502,

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler } from 'express'
+import { listedDomains } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -72,7 +73,8 @@ function noticeFor(
 function sortByEmail(providers: readonly Provider[], hint: unknown): readonly Provider[] {
   const email = normaliseEmail(hint)
   if (email === undefined) return providers
-  const serves = ({ emailDomains }: Provider) => emailDomains.includes(domainOf(email))
+  const serves = (provider: Provider) =>
+    listedDomains(provider).some(({ domain }) => domain === domainOf(email))
   return [...providers.filter(serves), ...providers.filter((provider) => !serves(provider))]
 }
 

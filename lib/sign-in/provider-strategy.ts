@@ -12,6 +12,7 @@ import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
 import { CheckError, describeError, PortalSsoError } from '../shared/errors.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
+import { assertReauthenticated } from './reauthentication.ts'
 
 export interface Begin {
   step: 'begin'
@@ -97,14 +98,14 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const extra = Object.entries(this.provider.authorizationParameters).filter(
       ([name]) => !reservedParameters.includes(name),
     )
-    const { acr, maxAge } = reauthentication ?? {}
+    const { acr, maxAge } = combine(this.provider, reauthentication)
     return {
       ...Object.fromEntries(extra),
       nonce,
       code_challenge: codeChallenge,
       code_challenge_method: 'S256',
       ...(maxAge !== undefined && { max_age: maxAge }),
-      ...(acr && { acr_values: acr.join(' ') }),
+      ...(acr.length > 0 && { acr_values: acr.join(' ') }),
     }
   }
 
@@ -182,11 +183,15 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
         : undefined
       trace?.({ userInfo })
-      return identityFrom(
+      const identity = identityFrom(
         this.provider,
         { idToken: String(tokens.id_token), idClaims, userInfo },
         { now: Date.now() / 1000, tolerance: clockToleranceSeconds, askedAt },
       )
+      const { acr, maxAge } = this.provider
+      const required = { maxAge, acr: acr.length > 0 ? acr : undefined }
+      if (required.maxAge ?? required.acr) assertReauthenticated(identity, required)
+      return identity
     } catch (error) {
       const code = response.parameters.get('code') ?? ''
       const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
@@ -209,6 +214,19 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 }
 
+/** Of the accepted values of the row and of a guard, only those in both can satisfy both. */
+function combine(
+  { acr: rowAcr, maxAge: rowMaxAge = Number.POSITIVE_INFINITY }: Provider,
+  { acr, maxAge = Number.POSITIVE_INFINITY }: ReauthenticationRequirement = {},
+): { acr: readonly string[]; maxAge: number | undefined } {
+  const common = acr?.filter((value) => rowAcr.length === 0 || rowAcr.includes(value))
+  const seconds = Math.min(maxAge, rowMaxAge)
+  return {
+    acr: common?.length ? common : (acr ?? rowAcr),
+    maxAge: Number.isFinite(seconds) ? seconds : undefined,
+  }
+}
+
 /** Puts the `state` of the attempt into the request. */
 const stateStore: OpenIDConnectStrategy.SessionStore = {
   store(...args) {
@@ -222,6 +240,7 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
 
 /** The user reads whose fault it is. The log gets the exact cause. */
 function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
+  if (error instanceof PortalSsoError) return error
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known codes are distinguished: the rest is the provider's text.
     const { error: name, error_description: description } = error
@@ -244,6 +263,11 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
       `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
-  const code = isUnreachable(error) ? 'provider_unavailable' : 'response_invalid'
+  const isConstant = error instanceof CheckError && error.code === 'sub_constant'
+  const code = isUnreachable(error)
+    ? 'provider_unavailable'
+    : isConstant
+      ? 'subject_constant'
+      : 'response_invalid'
   return new PortalSsoError(code, redact(describeError(error), secrets))
 }

@@ -4,6 +4,7 @@ import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import { maxAgeLimitSeconds } from '../providers/setting-values.ts'
 import type { Authentication, Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
@@ -15,8 +16,6 @@ import { sendRedirectPage } from '../web/redirect-page.ts'
 import { acceptsHtml, isSafeMethod } from '../web/request.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 
-/** a year */
-export const maxAgeLimitSeconds = 366 * 24 * 3600
 // The list travels in the cookie of an attempt, which must stay below the 4 KB of browsers and our own limit (attempts.ts).
 const acrListPattern = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
 

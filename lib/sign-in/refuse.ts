@@ -12,7 +12,9 @@ import { reauthenticationQuery } from './reauthentication.ts'
 export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
-  provider?: (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset'>>) | undefined
+  provider?:
+    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset' | 'maxAge'>>)
+    | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
   reauthentication?: ReauthenticationRequirement | undefined
@@ -78,10 +80,13 @@ function nextStepsFor(
   { provider, returnTo, reauthentication, backHref }: RefusalContext,
 ): NextStep[] {
   if (backHref !== undefined) return [{ label: 'goBack', href: backHref }]
-  const query = { returnTo, ...reauthenticationQuery(reauthentication) }
+  // With max_age, the start of a sign-in also sends prompt=login: some providers ignore a max_age alone.
+  const maxAge = reauthentication?.maxAge ?? (code === 'authentication_stale' ? provider?.maxAge : undefined)
+  const query = { returnTo, ...reauthenticationQuery({ ...reauthentication, maxAge }) }
   const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', query) }
-  // A provider that does not send `auth_time` will not send it next time either.
-  if (provider === undefined || code === 'authentication_unproven') return [choose]
+  // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
+  if (provider === undefined || code === 'authentication_unproven' || code === 'subject_constant')
+    return [choose]
   const start = `/login/${provider.slug}`
   const administrators: NextStep[] =
     provider.preset && presetOf(provider.preset)?.adminConsent

@@ -1,4 +1,5 @@
 import type { Claims } from '../oidc/identity.ts'
+import { describeVouching } from '../oidc/vouches.ts'
 import type { Provider } from '../providers/provider.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
@@ -23,7 +24,7 @@ const maxValueLength = 300
 // Useless after the exchange, but not fit for a screenshot either.
 const exchangeClaims = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
 const nameClaims = ['name', 'given_name', 'family_name']
-const readClaims = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', ...nameClaims]
+const readClaims = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', 'auth_time', 'acr', ...nameClaims]
 
 const entraClaims = ['tid', 'oid']
 
@@ -37,7 +38,8 @@ export function claimsTable(
   idClaims: Claims | undefined,
   userInfo: Claims | undefined,
 ): { claims: ShownClaim[]; left: number } {
-  const emailClaims = [provider.emailClaim, emailVerifiedClaim(provider)]
+  const { organizationClaims } = describeVouching(provider)
+  const emailClaims = [provider.emailClaim, emailVerifiedClaim(provider), ...organizationClaims]
   const own = provider.preset === 'entra' ? entraClaims : []
   const shown = (claims: Claims, from: string, reads: readonly string[]): ShownClaim[] =>
     Object.entries(claims)

@@ -1,7 +1,7 @@
 import * as client from 'openid-client'
 import { isUnreachable } from '../oidc/http-client.ts'
 import type { Provider } from '../providers/provider.ts'
-import { describeError, type PortalSsoError } from '../shared/errors.ts'
+import { describeError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { asJson } from './claims-table.ts'
 import { steps, type TestRecorder, type TestStep } from './steps.ts'
@@ -20,6 +20,18 @@ const errorRemedies: Readonly<Record<string, string>> = {
   unsupported_grant_type: 'Enable the authorization code flow for this application at the provider.',
 }
 
+/** Problems that only another configuration of the provider, or other settings, can solve. */
+const problemRemedies: Partial<Record<ProblemCode, string>> = {
+  subject_constant:
+    'Configure the provider to send a subject of its own for each user. At Azure AD B2C, open Properties, Token compatibility settings of the user flow, and set “Subject (sub) claim” to ObjectID.',
+  authentication_unproven:
+    'The settings limit the age of the authentication. Configure the provider to send the claim auth_time, or remove the limit.',
+  authentication_stale:
+    'The settings limit the age of the authentication, but the provider did not let you authenticate again. Sign out there, then test again.',
+  authentication_too_weak:
+    'The settings require another authentication (acr). Set it up at the provider for your account, or correct the values.',
+}
+
 /** The error of a token whose tenant is not admitted. */
 const otherTenantPattern = /\(tid\)/
 
@@ -30,6 +42,8 @@ function remedyFor(
   { failure, tokenStatus }: TestRecorder,
 ): string {
   const error = failure?.error
+  const remedy = problemRemedies[code]
+  if (remedy) return remedy
   if (otherTenantPattern.test(message))
     return 'Test with an account of a tenant that is listed in the settings. Or add this tenant, if its people may sign in.'
   const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)

@@ -1,7 +1,14 @@
-import type { Identity } from '../oidc/identity.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Identity, readClaimedAddress } from '../oidc/identity.ts'
+import {
+  type ClaimedAddress,
+  type Condition,
+  claimOf,
+  describeVouching,
+  unmetConditions,
+} from '../oidc/vouches.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { domainOf } from '../users/email-address.ts'
-import { emailVerifiedClaim } from './claims-table.ts'
+import { asJson, emailVerifiedClaim } from './claims-table.ts'
 import type { Failure } from './failure.ts'
 import { type Seen, skewFinding, steps, type TestStep } from './steps.ts'
 
@@ -37,42 +44,57 @@ export function protocolLines(seen: Seen, failed: Failure | undefined): ReportLi
 const untilTrusted = 'Until then everyone must confirm their address once with a code.'
 
 /** How far the address is trusted. None of this is a failure: without a trusted address, a code verifies one. */
-export function addressLines(provider: Provider, identity: Identity | undefined): ReportLine[] {
-  const { emailClaim, emailDomains, preset, trustsEmail } = provider
-  const address: ReportLine = { title: 'E-mail address', result: 'not reached' }
+export function addressLines({ provider, recorder }: Seen, identity: Identity | undefined): ReportLine[] {
+  const { emailClaim, preset, trustsEmail } = provider
+  const { description, organizationClaims, warning } = describeVouching(provider)
+  const received: ReportLine = { title: 'E-mail address', result: 'not reached' }
   const verified: ReportLine = { title: 'E-mail address verified', result: 'not reached' }
   const allowed: ReportLine = { title: 'E-mail domain allowed', result: 'not reached' }
-  const lines = [address, verified, allowed]
+  const organization: ReportLine = { title: 'Organisation', result: 'not reached' }
+  const lines = [received, verified, allowed, ...(organizationClaims.length > 0 ? [organization] : [])]
   if (!identity) return lines
-  const { email, emailTrusted } = identity
-  if (email === undefined) {
-    address.result = 'warning'
-    address.finding = `The claim "${emailClaim}" contains no e-mail address.`
-    address.remedy = `Configure the provider to send it, or choose another claim. ${untilTrusted}`
+  const { idClaims = {}, userInfo } = recorder
+  const address = readClaimedAddress(provider, { idClaims, userInfo })
+  if (!address) {
+    received.result = 'warning'
+    received.finding = `The claim "${emailClaim}" contains no e-mail address.`
+    received.remedy = `Configure the provider to send it, or choose another claim. ${untilTrusted}`
     return lines
   }
-  address.result = 'ok'
-  address.finding = `${email}, from the claim "${emailClaim}".`
-  const domain = domainOf(email)
-  const isAllowed = emailDomains.length === 0 || emailDomains.includes(domain)
-  if (emailTrusted) {
-    verified.result = 'ok'
+  received.result = 'ok'
+  received.finding = `${address.email}, from the claim "${emailClaim}".`
+  const unmet = unmetConditions(provider, address)
+  const resultOf = (condition: Condition) => (unmet.includes(condition) ? 'warning' : 'ok')
+  allowed.result = resultOf('domain')
+  const from = preset === 'entra' ? ` from tenant ${asJson(idClaims.tid)}` : ''
+  allowed.finding = `${domainOf(address.email)}${from} is allowed.`
+  if (unmet.includes('domain')) {
+    allowed.finding = `${domainOf(address.email)}${from} is not allowed. The provider vouches for ${description}.`
+    allowed.remedy = `Add it to the e-mail domains in the settings if you trust the provider for it. ${untilTrusted}`
+  } else {
+    verified.result = resultOf('verification')
     verified.finding = trustsEmail
       ? 'The settings trust every address from this provider.'
       : 'The provider confirmed it in this sign-in.'
-  } else if (isAllowed) {
-    verified.result = 'warning'
-    verified.finding = `The provider does not confirm that the address was verified (${emailVerifiedClaim(provider)}).`
-    verified.remedy = `Configure the provider to send it. Or, if your own administrators assign these addresses, trust them in the settings${preset === 'entra' ? ', which must then list the tenants' : ''}. ${untilTrusted}`
   }
-  if (isAllowed) {
-    allowed.result = 'ok'
-    allowed.finding =
-      emailDomains.length === 0 ? 'All domains are allowed.' : `${domain} is listed in the settings.`
-  } else {
-    allowed.result = 'warning'
-    allowed.finding = `${domain} is not one of ${emailDomains.join(', ')}, so the address is not trusted.`
-    allowed.remedy = `Add it to the e-mail domains in the settings if you trust the provider for it. ${untilTrusted}`
+  if (verified.result === 'warning') {
+    verified.finding = `The provider does not confirm that the address was verified (${emailVerifiedClaim(provider)}).`
+    const tenants = preset === 'entra' ? ', which must then list the tenants' : ''
+    const advice = `Or, if your own administrators assign these addresses, trust them in the settings${tenants}.`
+    const ineffective = trustsEmail && warning && `In the settings, ${warning.reason}: ${warning.hint}.`
+    verified.remedy = `Configure the provider to send it. ${ineffective || advice} ${untilTrusted}`
+  }
+  organization.result = resultOf('organization')
+  organization.finding = organizationClaims.map((claim) => claimFinding(address, claim)).join(' ')
+  if (organization.result === 'warning') {
+    organization.finding += ` The provider vouches for ${description}.`
+    organization.remedy = `Test with an account that your organisation manages, or correct the settings. ${untilTrusted}`
   }
   return lines
+}
+
+function claimFinding(address: ClaimedAddress, claim: string): string {
+  const value = claimOf(address, claim)
+  if (value === undefined) return `There is no claim "${claim}".`
+  return `The claim "${claim}" is ${sanitizeText(asJson(value), 255)}.`
 }

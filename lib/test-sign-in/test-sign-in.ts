@@ -125,7 +125,7 @@ export class TestSignIns {
       provider: { displayName: provider.displayName, enabled: provider.enabled },
       passed,
       wrong: failure && { title: steps[failure.step].title, ...failure },
-      lines: [...protocolLines(result, failure), ...addressLines(provider, identity)],
+      lines: [...protocolLines(result, failure), ...addressLines(result, identity)],
       outlook: predicted && { ...predicted, here },
       ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
       backHref: returnTo,

@@ -678,6 +678,48 @@ describe('a provider whose keys can no longer be unsealed', () => {
   })
 })
 
+describe('the page of a provider', () => {
+  it('says for whom it vouches, and warns without a domain limit', async () => {
+    await openWithAcme()
+    const unlimited = textOf(await page('/acme'))
+    expect(unlimited).toContain('Vouches for every verified address (email_verified)')
+    expect(unlimited).toContain(
+      'There is no domain limit, so anyone who can verify an address there can sign in as its owner. List the domains',
+    )
+    await portal.sso.providers.update('acme', { emailDomains: ['example.com'], trustsEmail: true })
+    const limited = textOf(await page('/acme'))
+    expect(limited).toContain('Vouches for addresses of @example.com only')
+    expect(limited).not.toContain('no domain limit')
+  })
+
+  it('saves limits of an organisation and of the authentication', async () => {
+    await openWithAcme()
+    const { issuer, clientId } = provider
+    const settings = {
+      emailDomains: 'example.com',
+      organizationClaim: 'org_id',
+      organizationValues: 'acme, globex',
+      maxAge: '3600',
+      acr: 'mfa, phr',
+    }
+    await done('/acme/edit', { displayName: 'Acme', issuer, clientId, version: '1', ...settings })
+    expect(await acme()).toMatchObject({
+      organizationClaim: 'org_id',
+      organizationValues: ['acme', 'globex'],
+      maxAge: 3600,
+      acr: ['mfa', 'phr'],
+    })
+    expect((await page('/acme/edit')).body).toMatch(/name="maxAge"[^>]*value="3600"/)
+    expect(textOf(await page('/acme'))).toContain('of @example.com only, with org_id acme or globex')
+    expect(textOf(await page('/acme/what-is-read'))).toContain('org_id shows which organisation')
+    const wrong = { displayName: 'Acme', issuer, clientId, version: '2', maxAge: 'soon' }
+    expect(await post('/acme/edit', wrong)).toMatchObject({
+      status: 422,
+      body: expect.stringContaining('Write a number of seconds'),
+    })
+  })
+})
+
 describe('a new provider', () => {
   it('is not offered the slug of a removed provider, so that the latter can be restored', async () => {
     await open()

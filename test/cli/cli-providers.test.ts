@@ -31,7 +31,10 @@ beforeEach(async () => {
   await cli.renew()
 })
 
-const connect = (slug: string, more: { displayName?: string; enabled?: boolean } = {}) =>
+const connect = (
+  slug: string,
+  more: { displayName?: string; enabled?: boolean; emailDomains?: string[] } = {},
+) =>
   cli.fromCode(({ providers }) =>
     providers.connect({
       slug,
@@ -223,6 +226,7 @@ describe('the flags of portal-sso providers', () => {
     const differentNames: Record<string, string> = {
       displayName: 'name',
       emailDomains: 'emailDomain',
+      organizationValues: 'organizationValue',
       tenants: 'allowedTenant',
       authorizationParameters: 'authorizationParameter',
       clientSecret: 'clientSecretFile',
@@ -380,7 +384,7 @@ describe('portal-sso providers list and show', () => {
 
 describe('portal-sso providers test', () => {
   it('prints one line per check, each passed', async () => {
-    await connect('acme')
+    await connect('acme', { emailDomains: ['example.com'] })
     const { code, stdout } = await cli.run(['providers', 'test', 'acme'])
     expect(code).toBe(0)
     const lines = stdout.trimEnd().split('\n')

@@ -29,6 +29,7 @@ const connect = (slug: string) =>
       issuer: provider.issuer,
       clientId: provider.clientId,
       clientSecret: provider.clientSecret,
+      emailDomains: ['example.com'],
     }),
   )
 
@@ -38,7 +39,7 @@ describe('portal-sso migrate', () => {
     cli.databaseUrl = `sqlite:${file}`
     expect(await cli.run(['migrate'])).toEqual({
       code: 0,
-      stdout: expect.stringMatching(/^Ran 001-initial\.\n$/),
+      stdout: expect.stringMatching(/^Ran 001-initial, \d{3}-.*\.\n$/),
       stderr: '',
     })
     expect(await cli.withDatabase(pendingMigrations)).toEqual([])

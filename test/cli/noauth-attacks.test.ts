@@ -11,6 +11,7 @@ const acme = {
   emailClaim: 'email',
   trustsEmail: false,
   emailDomains: [],
+  organizationValues: [],
   tenants: [],
 } as unknown as Provider
 
@@ -19,6 +20,8 @@ const entra = (tenant: string) => ({
   issuer: `https://login.microsoftonline.com/${tenant}/v2.0`,
 })
 const ownTenant = '4c1b2a3d-0000-4000-8000-00000000abcd'
+const otherTenant = '5d2c3b4e-0000-4000-8000-00000000ef01'
+const severalTenants = { ...entra('organizations'), tenants: [ownTenant, otherTenant] }
 const google = { preset: 'google', issuer: 'https://accounts.google.com' }
 const trustsEmail = { trustsEmail: true }
 const withDomains = { emailDomains: ['acme.example'] }
@@ -39,6 +42,18 @@ describe('nOAuth attacks against a provider', () => {
     ['trusted for the addresses of its domains', { ...trustsEmail, ...withDomains }],
     ['whose address claim is the user name', { emailClaim: 'preferred_username' }],
     ['Google with a Workspace domain', { ...google, ...withDomains }],
+    ['Google for gmail.com', { ...google, emailDomains: ['gmail.com'] }],
+    ['Google with any domain', google],
+    ['Google, trusted for every address of a domain', { ...google, ...trustsEmail, ...withDomains }],
+    [
+      'Google without its preset, limited to the accounts of a Workspace',
+      {
+        issuer: google.issuer,
+        organizationClaim: 'hd',
+        organizationValues: ['acme.example'],
+        ...withDomains,
+      },
+    ],
     ['a self-hosted GitLab', { preset: 'gitlab', issuer: 'https://gitlab.acme.example' }],
     ['gitlab.com with a list of domains', { preset: 'gitlab', issuer: 'https://gitlab.com', ...withDomains }],
     ['Entra for one tenant', entra(ownTenant)],
@@ -47,6 +62,19 @@ describe('nOAuth attacks against a provider', () => {
       { ...entra(ownTenant), ...trustsEmail, ...withDomains },
     ],
     ['Entra for listed tenants', { ...entra('organizations'), tenants: [ownTenant] }],
+    [
+      'Entra for several tenants, trusted for domains that are bound to them',
+      {
+        ...severalTenants,
+        ...trustsEmail,
+        emailDomains: [`acme.example@${ownTenant}`, `globex.example@${otherTenant}`],
+      },
+    ],
+    [
+      'Entra for several tenants, trusted for domains that are not bound to them',
+      { ...severalTenants, ...trustsEmail, emailDomains: ['acme.example', `globex.example@${otherTenant}`] },
+    ],
+    ['Entra for several tenants, trusted for every address', { ...severalTenants, ...trustsEmail }],
     ['Entra for every organisation', entra('organizations')],
     ['Entra for every organisation, with a list of domains', { ...entra('organizations'), ...withDomains }],
   ])('all fail: %s', (_description, settings) => {
@@ -61,12 +89,17 @@ describe('nOAuth attacks against a provider', () => {
       [...unverifiedAddress, 'username'],
       /emailDomains/,
     ],
-    ['Google without a Workspace domain', google, ['public-account'], /emailDomains/],
     [
       'Google, connected with the preset generic',
       { issuer: google.issuer },
       ['public-account'],
       /emailDomains/,
+    ],
+    [
+      'Google with a Workspace domain, connected with the preset generic',
+      { issuer: google.issuer, ...withDomains },
+      ['personal-account'],
+      /preset google.*organizationClaim to hd/,
     ],
     [
       'gitlab.com without a list of domains',
@@ -75,15 +108,15 @@ describe('nOAuth attacks against a provider', () => {
       /emailDomains/,
     ],
     [
-      'Google, trusted for addresses that it has not verified',
-      { ...google, ...trustsEmail, ...withDomains },
-      unverifiedAddress,
+      'Google, connected with the preset generic and trusted for addresses that it has not verified',
+      { issuer: google.issuer, ...trustsEmail, ...withDomains },
+      [...unverifiedAddress, 'personal-account'],
       /turn off trustsEmail/,
     ],
     [
       'Entra for one tenant, trusted for every address',
       { ...entra(ownTenant), ...trustsEmail },
-      [...unverifiedAddress, ...microsoftAttacks],
+      [...unverifiedAddress, 'tenant-admin'],
       /emailDomains/,
     ],
     [
@@ -115,19 +148,29 @@ describe('nOAuth attacks against a provider', () => {
 
   it('come with a warning, and its reason, if the provider is trusted for every address', () => {
     expect(simulate(trustsEmail)).toContainEqual({
-      name: 'trust',
+      name: 'vouching',
       result: 'warning',
-      message: expect.stringMatching(
-        /without emailDomains\): anyone who can set addresses there can sign in as anyone/,
-      ),
+      message:
+        'it vouches for every address; there is no domain limit, so anyone who can set an address there can sign in as its owner',
       hint: expect.stringContaining('list the domains'),
     })
     expect(simulate({ ...trustsEmail, ...withDomains })).toContainEqual({
-      name: 'trust',
+      name: 'vouching',
       result: 'ok',
-      message: expect.stringMatching(/for acme\.example only$/),
+      message: 'it vouches for addresses of @acme.example only',
     })
-    expect(simulate({}).map(({ name }) => name)).not.toContain('trust')
+  })
+
+  it('are run against every domain of the settings, from every tenant to which it is not bound', () => {
+    const emailDomains = [`acme.example@${ownTenant}`, `globex.example@${otherTenant}`]
+    const row = { ...severalTenants, ...trustsEmail, emailDomains }
+    const messages = simulate(row).map(({ message }) => message)
+    expect(messages).toContainEqual(
+      expect.stringMatching(`of another tenant.*, of acme.example, from tenant ${otherTenant}: stopped`),
+    )
+    expect(simulate({ ...google, ...withDomains }).map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(/personal Google account.*, of acme\.example: stopped/),
+    )
   })
 
   it('use an address of a listed domain if it must be verified, and of another domain otherwise', () => {

@@ -22,7 +22,7 @@ import { databases, type FreshDatabase, openMigrated } from '../support/database
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
-const allMigrations = ['001-initial']
+const allMigrations = ['001-initial', '002-proven-links', '003-blocked-identities', '004-provider-trust']
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [
   'sso_events',
@@ -198,6 +198,10 @@ describe.each(databases)('on %s', (_name, fresh) => {
           trustsEmail: true,
           emailDomains: ['acme.example', 'xn--rzte-koa.example'],
           tenants: ['11111111-2222-4333-8444-555555555555'],
+          organizationClaim: 'org_id',
+          organizationValues: ['acme'],
+          maxAge: 28_800,
+          acr: ['mfa'],
           logout: 'portal',
           secretEncoding: 'raw',
           clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
@@ -210,6 +214,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           recommended: false,
           position: 1,
           version: 1,
+          relinkSince: undefined,
           testSignInUserId: undefined,
           testSignInAt: undefined,
           retireAt: undefined,

@@ -86,6 +86,26 @@ describe('connecting a provider', () => {
     expect(await signsIn()).toBe(true)
   })
 
+  it('from code logs for whom it vouches, with a warning if there is no domain limit', async () => {
+    const vouchingLog = () =>
+      portal.logs
+        .filter(({ message }) => message === 'a provider was connected')
+        .map(({ level, fields: { provider: slug, vouchesFor } }) => ({ level, slug, vouchesFor }))
+    await portal.connect(provider)
+    await portal.connect(provider, { slug: 'limited', emailDomains: ['acme.example'] })
+    const input = { slug: 'form', issuer: provider.issuer, clientId: provider.clientId }
+    const options = { actor: 'grace', source: 'form' } as const
+    await portal.sso.providers.connect({ ...input, clientSecret: provider.clientSecret }, options)
+    expect(vouchingLog()).toEqual([
+      { level: 'warn', slug: 'acme', vouchesFor: 'every verified address (email_verified)' },
+      {
+        level: 'info',
+        slug: 'limited',
+        vouchesFor: 'verified addresses (email_verified) of @acme.example only',
+      },
+    ])
+  })
+
   it('as a draft hides it from the picker until it is enabled', async () => {
     await portal.connect(provider)
     await portal.connect(provider, { slug: 'second', enabled: false })
@@ -345,6 +365,7 @@ describe('Microsoft Entra ID', () => {
     const context = {
       providersTable: openProvidersTable(portal.knex),
       events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
+      logger: { info() {}, warn() {}, error() {} },
       urls: new PortalUrls(portal.url, '/'),
       outbound: {
         ...outbound,

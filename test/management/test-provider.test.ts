@@ -23,7 +23,9 @@ type Lines = Record<string, Check>
 /** Runs the connection test and returns the checks by name. */
 async function testUnsaved(settings: Partial<ProviderInput> = {}): Promise<Lines> {
   const { issuer, clientId, clientSecret } = provider
-  const input = { slug: 'acme', issuer, clientId, clientSecret, ...settings }
+  // Without a domain, each test has a warning.
+  const emailDomains = ['example.com']
+  const input = { slug: 'acme', issuer, clientId, clientSecret, emailDomains, ...settings }
   const { ok, checks } = await portal.sso.providers.testUnsaved(input)
   expect(ok).toBe(checks.every(({ result }) => result !== 'failed'))
   // Nothing is saved, whatever the result.
@@ -54,9 +56,10 @@ describe('a test of a provider', () => {
       'userinfo',
       'logout',
       'back-channel',
+      'vouching',
       'clock',
     ])
-    expect(named(lines, 'ok')).toHaveLength(12)
+    expect(named(lines, 'ok')).toHaveLength(13)
   })
 
   it.each<
@@ -185,6 +188,24 @@ describe('a test of a provider', () => {
     Object.assign(provider.faults, faults)
     const lines = await testUnsaved()
     expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], [warned]])
+  })
+
+  it.each<[settings: Partial<ProviderInput>, result: string, message: string]>([
+    [{}, 'ok', 'it vouches for verified addresses (email_verified) of @example.com only'],
+    [{ trustsEmail: true }, 'ok', 'it vouches for addresses of @example.com only'],
+    [{ emailClaim: 'upn' }, 'ok', 'it vouches for nobody: users confirm their address with a code'],
+    [
+      { emailDomains: [] },
+      'warning',
+      'it vouches for every verified address (email_verified); there is no domain limit, so anyone who can verify an address there can sign in as its owner',
+    ],
+    [
+      { emailDomains: [], trustsEmail: true },
+      'warning',
+      'it vouches for every address; there is no domain limit, so anyone who can set an address there can sign in as its owner',
+    ],
+  ])('says for whom it vouches with %j', async (settings, result, message) => {
+    expect((await testUnsaved(settings)).vouching).toMatchObject({ result, message })
   })
 
   it('requests tokens once, with an invented code and verifier', async () => {

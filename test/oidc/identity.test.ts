@@ -82,6 +82,23 @@ describe('a subject', () => {
   })
 
   it.each([
+    'Not supported currently. Use oid claim.',
+    'not supported',
+    'null',
+    'undefined',
+    'None',
+    '[object Object]',
+    '00000000-0000-0000-0000-000000000000',
+  ])('may not be the constant %j', (sub) => {
+    expect(() => identity({ claims: { sub } })).toThrow('the subject is a constant and identifies nobody')
+  })
+
+  it.each(['nullable', 'none@example.com', 'Use oid claim', '00000000-0000-0000-0000-000000000001'])(
+    'may be %j, which only resembles a constant',
+    (sub) => expect(identity({ claims: { sub } }).subject).toBe(sub),
+  )
+
+  it.each([
     undefined,
     null,
     42,
@@ -307,7 +324,18 @@ describe('with Microsoft Entra ID,', () => {
     ['an address is not trusted, even with email_verified', one, { email_verified: true }, false],
     ['an address of one of several tenants is not trusted', several, {}, false],
     ['an address is trusted if one tenant is trusted', { ...one, trustsEmail: true }, {}, true],
-    ['an address is trusted if listed tenants are trusted', { ...several, trustsEmail: true }, {}, true],
+    [
+      'an address is trusted if the only listed tenant is trusted',
+      { ...several, trustsEmail: true },
+      {},
+      true,
+    ],
+    [
+      'an address is not trusted if several tenants are trusted',
+      { ...several, tenants: [tenant!, other!], trustsEmail: true },
+      {},
+      false,
+    ],
     ['an address is not trusted if all tenants are trusted', { ...any, trustsEmail: true }, {}, false],
     ['an address is trusted with xms_edov: true', any, { xms_edov: true }, true],
     ['an address is trusted with xms_edov: 1', any, { xms_edov: 1 }, true],

@@ -331,9 +331,17 @@ describe('an Entra provider', () => {
   it.each<[what: string, changes: ProviderChanges, sentence: RegExp]>([
     ['to trust addresses from all tenants', { tenants: null }, /^trustsEmail: /],
     ['to an empty list of tenants', { tenants: [] }, /^trustsEmail: /],
+    [
+      'to a domain of a tenant that is not admitted',
+      { emailDomains: [`contoso.example@${stranger}`] },
+      /^emailDomains: contoso\.example is bound to a tenant whose users are not admitted$/,
+    ],
     ['to another kind of issuer', { issuer: 'http://127.0.0.1/common/v2.0', clientSecret: 'x' }, /^issuer: /],
   ])('cannot be changed %s', async (_what, changes, sentence) => {
-    await open(`${contoso} ${fabrikam}`, { trustsEmail: true })
+    await open(`${contoso} ${fabrikam}`, {
+      trustsEmail: true,
+      emailDomains: [`contoso.example@${fabrikam}`],
+    })
     const error: unknown = await portal.sso.providers
       .update('entra', changes)
       .catch((thrown: unknown) => thrown)
@@ -352,6 +360,36 @@ describe('an Entra provider', () => {
     await expect(portal.connect(entra, entra.row('organizations'))).rejects.toThrow(/names another issuer/)
   })
 
+  it.each<[what: string, emailDomains: string[], result: string, message: RegExp]>([
+    [
+      'its domains are not bound to tenants',
+      ['contoso.example'],
+      'warning',
+      /^it vouches for nobody without xms_edov; trustsEmail has no effect/,
+    ],
+    [
+      'its domains are bound to tenants',
+      [`contoso.example@${contoso}`],
+      'ok',
+      /^it vouches for addresses .* of @contoso\.example from tenant 11111111-/,
+    ],
+  ])('for several tenants says for whom it vouches if %s', async (_what, emailDomains, result, message) => {
+    await open(`${contoso} ${fabrikam}`, { trustsEmail: true, emailDomains })
+    const { checks } = await portal.sso.providers.test('entra')
+    expect(checks.find(({ name }) => name === 'vouching')).toMatchObject({
+      result,
+      message: expect.stringMatching(message),
+    })
+  })
+
+  it('of another preset cannot bind domains to tenants', async () => {
+    portal = await startPortal()
+    const settings = { preset: 'generic', tenant: undefined, emailDomains: [`contoso.example@${contoso}`] }
+    await expect(portal.connect(entra, { ...entra.row(contoso), ...settings })).rejects.toThrow(
+      'emailDomains: only the preset entra has tenants',
+    )
+  })
+
   it('passes a later test and keeps its issuer after an update', async () => {
     await open('organizations')
     const { ok, issuer } = await portal.sso.providers.test('entra')
@@ -368,6 +406,9 @@ describe('an e-mail address from Entra (nOAuth)', () => {
   const byTrust = { trustsEmail: true }
   const byUserName = { emailClaim: 'preferred_username' }
   const elsewhere = { emailDomains: ['fabrikam.example'] }
+  const both = `${contoso} ${fabrikam}`
+  const bound = { emailDomains: [`contoso.example@${contoso}`, `fabrikam.example@${fabrikam}`] }
+  const byBoth = { ...byTrust, emailDomains: ['contoso.example', 'fabrikam.example'] }
 
   type Row = [what: string, tenant: string, settings: Partial<ProviderInput>, claims: EntraClaims, boolean]
   const withEdov = (trusted: boolean, values: unknown[]) =>
@@ -381,7 +422,40 @@ describe('an e-mail address from Entra (nOAuth)', () => {
     ['is not trusted from one tenant by default', contoso, {}, claimed, false],
     ['is not trusted because of `email_verified`', contoso, {}, { ...claimed, email_verified: true }, false],
     ['is trusted if the one tenant is trusted', contoso, byTrust, claimed, true],
-    ['is trusted if the listed tenants are trusted', `${contoso} ${fabrikam}`, byTrust, claimed, true],
+    [
+      'is trusted from the tenant to which its domain is bound',
+      both,
+      { ...byTrust, ...bound },
+      claimed,
+      true,
+    ],
+    [
+      'is not trusted from another listed tenant',
+      both,
+      { ...byTrust, ...bound },
+      { ...claimed, tid: fabrikam },
+      false,
+    ],
+    [
+      'is not trusted from another listed tenant, even with xms_edov',
+      both,
+      { ...byTrust, ...bound },
+      { ...claimed, tid: fabrikam, xms_edov: true },
+      false,
+    ],
+    ['is not trusted from listed tenants whose domains are not bound', both, byBoth, claimed, false],
+    [
+      'is not trusted from another listed tenant if the domains are not bound',
+      both,
+      byBoth,
+      { ...claimed, tid: fabrikam },
+      false,
+    ],
+    ['is not trusted from listed tenants without domains', both, byTrust, claimed, false],
+    ...[false, 0, '0', 'false'].map((xms_edov): Row => {
+      const what = `is not trusted with xms_edov ${JSON.stringify(xms_edov)}, even if the tenant is trusted`
+      return [what, contoso, byTrust, { ...claimed, xms_edov }, false]
+    }),
     ['is not trusted outside the listed domains', contoso, { ...byTrust, ...elsewhere }, claimed, false],
     ...withEdov(true, [true, 1, '1', 'true']),
     ...withEdov(false, [false, 0, '0', 'false', 'TRUE', null, [true], {}]),
@@ -412,6 +486,15 @@ describe('an e-mail address from Entra (nOAuth)', () => {
     entra.signsIn(claims)
     await click()
     expect([await isLinked(), await isSignedIn()]).toEqual([trusted, trusted])
+  })
+
+  it('is not the user name of a guest (#EXT#)', async () => {
+    await open(contoso, { ...byTrust, ...byUserName, emailDomains: ['contoso.example'] })
+    const guest = 'grace_fabrikam.example#EXT#@contoso.example'
+    await portal.sso.users.create({ email: guest, name: 'Mallory', fields: {} })
+    entra.signsIn({ preferred_username: guest })
+    expect(await click()).toMatchObject({ status: 403 })
+    expect(await isLinked()).toBe(false)
   })
 
   it('is not trusted if trust was written directly into the database', async () => {

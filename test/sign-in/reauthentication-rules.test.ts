@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { clockToleranceSeconds } from '../../lib/oidc/provider-client.ts'
+import { maxAgeLimitSeconds } from '../../lib/providers/setting-values.ts'
 import {
   assertReauthenticated,
   isValidAcrList,
-  maxAgeLimitSeconds,
   readReauthentication,
   reauthenticationQuery,
   satisfies,

@@ -97,9 +97,11 @@ describe('a guard with maxAge', () => {
     const portal = await portalWithAda()
     await portal.sso.providers.update('acme', {
       prompt: 'consent',
-      authorizationParameters: { max_age: '86400', acr_values: 'weak', prompt: 'none' },
+      maxAge: 86_400,
+      acr: ['weak', 'mfa'],
+      authorizationParameters: { prompt: 'none' },
     })
-    const visitor = await signIn(portal)
+    const visitor = await signIn(portal, { auth_time: ago(20), acr: 'weak' })
     expect(await authorizationParameters(portal, visitor, '/both')).toMatchObject({
       max_age: '60',
       acr_values: 'mfa',

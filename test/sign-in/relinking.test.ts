@@ -51,7 +51,8 @@ describe.each(databases)(
       })
       for (const table of ['sso_providers', 'sso_identities', 'sso_users', 'sso_events', 'sso_sessions'])
         await knex(table).delete()
-      await portal.connect(entra, { ...entra.row(`${contoso} ${fabrikam}`), trustsEmail: true })
+      const trust = { trustsEmail: true, emailDomains: [`contoso.example@${contoso}`] }
+      await portal.connect(entra, { ...entra.row(`${contoso} ${fabrikam}`), ...trust })
       ada = await user('ada@contoso.example')
       entra.signsIn({ email: ada.email })
       expect(await signIn()).toContain(ada.id)

@@ -7,6 +7,7 @@ import { expect } from '@jest/globals'
 import { configFromUrl, connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { createPortalSso, type PortalSso } from '../../lib/index.ts'
+import { consoleLogger } from '../../lib/shared/logger.ts'
 import { bundle } from './bundle.ts'
 
 export interface CliResult {
@@ -141,6 +142,7 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
           baseUrl: 'http://localhost:3000',
           secret: cliSecret,
           database: knex,
+          logger: { ...consoleLogger, info() {}, warn() {} },
         })
         try {
           return await action(sso)

@@ -231,7 +231,12 @@ describe('a test sign-in', () => {
     expect(await addressLines({ email: 'ada@evil.example', email_verified: true })).toMatchObject([
       { result: 'ok' },
       { result: 'not-reached' },
-      { result: 'warning', text: expect.stringContaining('evil.example is not one of example.com') },
+      {
+        result: 'warning',
+        text: expect.stringContaining(
+          'evil.example is not allowed. The provider vouches for verified addresses',
+        ),
+      },
     ])
   })
 

@@ -1,4 +1,5 @@
 import type { Credentials } from '../../oidc/provider-client.ts'
+import type { TrustSettings } from '../../oidc/vouches.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ProviderSettings } from '../../providers/settings.ts'
 
@@ -17,7 +18,6 @@ export const failed = problem('failed')
 /** The settings to test, saved or not. */
 export type TestInput = Pick<
   ProviderSettings,
-  | 'issuer'
   | 'clientId'
   | 'clientSecret'
   | 'secretEncoding'
@@ -25,10 +25,10 @@ export type TestInput = Pick<
   | 'signingAlgorithm'
   | 'proxy'
   | 'certificateAuthority'
-> & {
-  preset: string
-  /** returns the key that signs at the moment; absent before the provider is connected */
-  signingKey?: Credentials['signingKey']
-  /** some providers check it before they authenticate the client */
-  redirectUri?: string | undefined
-}
+> &
+  TrustSettings & {
+    /** returns the key that signs at the moment; absent before the provider is connected */
+    signingKey?: Credentials['signingKey']
+    /** some providers check it before they authenticate the client */
+    redirectUri?: string | undefined
+  }

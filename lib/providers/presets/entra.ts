@@ -1,5 +1,6 @@
 import type { Issue } from '../../shared/errors.ts'
-import { guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
+import { admits, guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
+import { splitEmailDomain } from '../setting-values.ts'
 import type { ProviderSettings } from '../settings.ts'
 import type { Preset, PresetQuestion } from './preset.ts'
 
@@ -44,10 +45,17 @@ export const entra: Preset = {
       : { issuer: issuerOfOne(tenant), tenants: [] }
   },
   defaults: { clientAuthentication: 'client_secret_post' },
-  objections: (settings) => [...checkTenants(settings), ...checkEmailTrust(settings)],
+  objections: (settings) => [
+    ...checkTenants(settings),
+    ...checkEmailTrust(settings),
+    ...checkDomains(settings),
+  ],
   fields: {
     clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
     clientSecret: { hint: 'The secret’s value, not its ID.' },
+    emailDomains: {
+      hint: 'Addresses of other domains are never trusted. With several tenants, write each as contoso.com@<tenant ID>.',
+    },
   },
   choosesAccount: true,
   // Microsoft documents the path {tenant}/v2.0/adminconsent.
@@ -57,7 +65,7 @@ export const entra: Preset = {
   hints: [
     'For one tenant, keep the supported account types at “this organizational directory only”. For several tenants or `organizations`, choose “any organizational directory”.',
     'Under Authentication, enter three redirect URIs for the platform Web: for sign-in, for admin consent, and for the return after sign-out.',
-    'An e-mail address is trusted only from a tenant that you list and trust, or with the optional claim xms_edov. Otherwise the user confirms it with a code.',
+    'An e-mail address is trusted only from a tenant that you list and trust, or with the optional claim xms_edov. Otherwise the user confirms it with a code. If you list several tenants, write each domain as contoso.com@<tenant id>.',
     'A client secret expires after at most two years. Enter its expiry date here to be reminded.',
   ],
 }
@@ -77,4 +85,15 @@ function checkTenants({ issuer, tenants }: ProviderSettings): Issue[] {
 function checkEmailTrust({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
   const isTrustworthy = pinsTenants({ preset: entra.name, issuer, tenants })
   return trustsEmail && !isTrustworthy ? [{ path: 'trustsEmail', message: listTenants }] : []
+}
+
+function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issue[] {
+  const admitted = (tenant: string) => admits({ preset: entra.name, issuer, tenants }, tenant)
+  return emailDomains
+    .map(splitEmailDomain)
+    .filter(({ tenant }) => tenant !== undefined && !admitted(tenant))
+    .map(({ domain }) => ({
+      path: 'emailDomains',
+      message: `${domain} is bound to a tenant whose users are not admitted`,
+    }))
 }

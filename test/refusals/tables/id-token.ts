@@ -56,6 +56,13 @@ const subject: Row[] = [
   ['a subject that is a number', 'Core 2', claim('sub', 42), /sub/],
   ['a subject that is an array', 'Core 2', claim('sub', ['ada']), /sub/],
   ['a subject of 256 characters', 'Core 2', claim('sub', 'x'.repeat(256)), /subject/],
+  [
+    'the constant subject of Azure AD B2C',
+    'ours',
+    claim('sub', 'Not supported currently. Use oid claim.'),
+    /identifies nobody.*ObjectID/,
+    502,
+  ],
   ['a subject with a NUL', 'Core 2', claim('sub', 'ada\u0000'), /subject/],
   ['a subject with a line break', 'Core 2', claim('sub', 'ada\n'), /subject/],
   ['a subject with a look-alike letter', 'Core 2', claim('sub', '\u0430da'), /subject/],

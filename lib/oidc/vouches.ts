@@ -1,0 +1,200 @@
+import { isTemplated, pinsTenants, tenantIn } from '../providers/issuer.ts'
+import { splitEmailDomain } from '../providers/setting-values.ts'
+import type { StoredSettings } from '../providers/settings.ts'
+import { domainOf } from '../users/email-address.ts'
+
+/** The settings that decide which addresses a provider vouches for. */
+export type TrustSettings = { readonly preset: string } & Pick<
+  StoredSettings,
+  | 'emailClaim'
+  | 'emailDomains'
+  | 'issuer'
+  | 'organizationClaim'
+  | 'organizationValues'
+  | 'tenants'
+  | 'trustsEmail'
+>
+
+/** An address that a provider sent, and the claims that decide whether it is trusted. */
+export interface ClaimedAddress {
+  /** normalized */
+  email: string
+  idClaims: Readonly<Record<string, unknown>>
+  /** the claims that contain the address: of the ID token, or of UserInfo */
+  source: Readonly<Record<string, unknown>>
+}
+
+export type Condition = 'verification' | 'domain' | 'organization'
+
+/** One condition with its text, so that a description always says what a sign-in does. */
+interface Rule {
+  condition: Condition
+  text: string
+  /** the claim that names the organisation */
+  claim?: string
+  holds(address: ClaimedAddress): boolean
+}
+
+/** Returns the conditions that an address does not meet. The provider vouches for it if it meets all. */
+export function unmetConditions(provider: TrustSettings, address: ClaimedAddress): Condition[] {
+  return rulesFor(provider).flatMap((rule) => (rule.holds(address) ? [] : [rule.condition]))
+}
+
+export interface Vouching {
+  /** completes "vouches for …" */
+  description: string
+  /** claims that name the organisation, if the provider vouches only for accounts of some */
+  organizationClaims: string[]
+  /** why an administrator should change the settings, and how */
+  warning: { reason: string; hint: string } | undefined
+}
+
+/** Describes for administrators which addresses of a provider are trusted. */
+export function describeVouching(provider: TrustSettings): Vouching {
+  const rules = rulesFor(provider)
+  const [first] = rules
+  const described = first?.text.startsWith('nobody') ? [first] : rules
+  const organizationClaims = rules.flatMap(({ claim }) => claim ?? [])
+  return {
+    description: described.map(({ text }) => text).join(''),
+    organizationClaims,
+    warning: findWarning(provider, organizationClaims.length > 0),
+  }
+}
+
+/** The listed domains, and the tenants to which they are bound. */
+export function listedDomains({ emailDomains }: Pick<TrustSettings, 'emailDomains'>) {
+  return emailDomains.map(splitEmailDomain)
+}
+
+function rulesFor(provider: TrustSettings): Rule[] {
+  const { emailDomains, organizationClaim, preset } = provider
+  const rules = [preset === 'entra' ? entraVerification(provider) : verification(provider)]
+  if (emailDomains.length > 0) rules.push(domainLimit(provider))
+  if (preset === 'google') rules.push(googleLimit(provider))
+  if (organizationClaim !== undefined) rules.push(organizationLimit(provider, organizationClaim))
+  return rules
+}
+
+const nobody = 'nobody: users confirm their address with a code'
+
+function verification({ emailClaim, emailDomains, trustsEmail }: TrustSettings): Rule {
+  const condition = 'verification'
+  const isLimited = emailDomains.length > 0
+  if (trustsEmail) return { condition, text: isLimited ? 'addresses' : 'every address', holds: () => true }
+  // Core 5.1: `email_verified` is about the claim `email` only. Some providers send it as text.
+  if (emailClaim !== 'email') return { condition, text: nobody, holds: () => false }
+  return {
+    condition,
+    text: `${isLimited ? 'verified addresses' : 'every verified address'} (email_verified)`,
+    holds: ({ source }) => [true, 'true'].includes(source.email_verified as boolean),
+  }
+}
+
+/**
+ * nOAuth: anyone can create an Entra tenant and set `email` to any address there. No tenant can set `xms_edov`, which proves the
+ * domain's owner. `email_verified` is ignored, because Microsoft does not document it.
+ */
+function entraVerification(provider: TrustSettings): Rule {
+  const condition = 'verification'
+  const isTrusted = isTrustedEntra(provider)
+  const isProvable = provider.emailClaim === 'email'
+  const isLimited = provider.emailDomains.length > 0
+  const holds = ({ idClaims, source }: ClaimedAddress) => {
+    const values = [idClaims.xms_edov, source.xms_edov].filter((value) => value !== undefined)
+    // Microsoft's explicit "no" is never overruled by a setting.
+    if (!values.every((value) => [true, 1, 'true', '1'].includes(value as boolean))) return false
+    return isTrusted || (isProvable && source.xms_edov !== undefined)
+  }
+  if (isTrusted) {
+    const text = `${isLimited ? 'addresses' : 'every address'} (unless xms_edov is false)`
+    return { condition, text, holds }
+  }
+  if (!isProvable) return { condition, text: nobody, holds }
+  if (provider.trustsEmail) return { condition, text: 'nobody without xms_edov', holds }
+  const text = `${isLimited ? 'verified addresses' : 'every verified address'} (xms_edov)`
+  return { condition, text, holds }
+}
+
+/**
+ * Attacker: the administrator of one listed tenant, who gives a user an address of another one. So trust requires one tenant, or
+ * domains that are each bound to their tenant.
+ */
+function isTrustedEntra(provider: TrustSettings): boolean {
+  if (!provider.trustsEmail || !pinsTenants(provider)) return false
+  if (!isTemplated(provider) || provider.tenants.length === 1) return true
+  const domains = listedDomains(provider)
+  return domains.length > 0 && domains.every(({ tenant }) => tenant !== undefined)
+}
+
+/** One company's provider, or tenant, must not confirm another company's addresses. */
+function domainLimit(provider: TrustSettings): Rule {
+  const { issuer, preset } = provider
+  const entries = listedDomains(provider)
+  const names = entries.map(({ domain, tenant }) => `@${domain}${tenant ? ` from tenant ${tenant}` : ''}`)
+  return {
+    condition: 'domain',
+    text: ` of ${names.join(', ')} only`,
+    holds({ email, idClaims }) {
+      const ownTenant = preset === 'entra' ? (idClaims.tid ?? tenantIn(issuer)) : undefined
+      return entries.some(
+        ({ domain, tenant }) => domain === domainOf(email) && (tenant === undefined || tenant === ownTenant),
+      )
+    },
+  }
+}
+
+/**
+ * Attacker: a former employee whose personal account still has the company's address, verified long ago. Only the accounts that
+ * the organisation itself manages have its value in the claim.
+ */
+function organizationLimit({ organizationValues: values }: TrustSettings, claim: string): Rule {
+  return {
+    condition: 'organization',
+    text: `, with ${claim} ${values.join(' or ')}`,
+    claim,
+    holds: (address) => [claimOf(address, claim)].flat().some((value) => values.includes(value as string)),
+  }
+}
+
+/** Google is authoritative for gmail.com and for the Workspace organisation in `hd`, and for no other address. */
+function googleLimit(provider: TrustSettings): Rule {
+  const domains = listedDomains(provider).map(({ domain }) => domain)
+  const isAnyDomain = domains.length === 0
+  const workspaces = domains.filter((domain) => domain !== 'gmail.com')
+  const text = `, with hd ${workspaces.join(' or ')}`.trimEnd()
+  return {
+    condition: 'organization',
+    text: isAnyDomain || workspaces.length < domains.length ? `${text} or at gmail.com` : text,
+    claim: 'hd',
+    holds(address) {
+      const hd = claimOf(address, 'hd')
+      if (domainOf(address.email) === 'gmail.com') return true
+      return typeof hd === 'string' && hd !== '' && (isAnyDomain || domains.includes(hd.toLowerCase()))
+    },
+  }
+}
+
+/** Reads a claim about the account, which may be in either source, because both have the same subject. */
+export function claimOf({ idClaims, source }: Omit<ClaimedAddress, 'email'>, name: string): unknown {
+  return idClaims[name] === undefined ? source[name] : idClaims[name]
+}
+
+function findWarning(provider: TrustSettings, hasOrganization: boolean): Vouching['warning'] {
+  const { emailClaim, emailDomains, preset, trustsEmail } = provider
+  const isEntra = preset === 'entra'
+  if (isEntra && trustsEmail && !isTrustedEntra(provider))
+    return {
+      reason:
+        'trustsEmail has no effect, because one tenant could claim the addresses of another: not every domain is bound to a tenant',
+      hint: 'list the tenants, and write each of their domains as `contoso.com@<tenant id>`',
+    }
+  const isUnlimited = emailDomains.length === 0 && (trustsEmail || (!isEntra && emailClaim === 'email'))
+  const anyone = `, so anyone who can ${trustsEmail ? 'set' : 'verify'} an address there can sign in as its owner`
+  return isUnlimited
+    ? {
+        reason: `there is no domain limit${hasOrganization ? '' : anyone}`,
+        hint: 'list the domains that you trust it for (emailDomains); people of other domains then confirm their address with a code',
+      }
+    : undefined
+}
