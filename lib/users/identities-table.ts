@@ -39,7 +39,7 @@ type Row = Omit<LinkedIdentity, 'email' | 'entra' | 'provenEmail'> &
   Record<'email' | 'tenantId' | 'objectId' | 'provenEmail', string | null>
 
 /** An account at a provider. At Entra it can have several subjects. */
-export interface Account extends Subject {
+export interface ProviderAccount extends Subject {
   readonly entra?: EntraAccount | undefined
 }
 
@@ -105,7 +105,7 @@ export class IdentitiesTable {
   }
 
   /** Removes the user's links without a proof of this address, except those of one account. @returns how many */
-  async unlinkUnproven(portal: string, userId: string, email: string, kept: Account): Promise<number> {
+  async unlinkUnproven(portal: string, userId: string, email: string, kept: ProviderAccount): Promise<number> {
     const { issuer, subject, entra } = kept
     const links = this.#rows()
       .where({ portal, user_id: userId })
