@@ -1,4 +1,4 @@
-import type { RequestHandler, Router } from 'express'
+import type { Request, RequestHandler, Router } from 'express'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import { BreakGlassApi } from './classic-login/break-glass.ts'
 import { HistoryApi } from './events/event-history.ts'
@@ -87,6 +87,16 @@ export class PortalSso extends PortalApi {
    */
   guard(options?: GuardOptions): RequestHandler {
     return guard(this.#modules.core, this.#modules, options)
+  }
+
+  /**
+   * Makes the session fresh for `guard({ maxAge })`. Call it after the application itself has authenticated the signed-in user, such
+   * as with a password. `req.login` for a user who is signed in already is not an authentication.
+   *
+   * @throws PortalSsoError `not_signed_in` if the request has no signed-in user, such as before the callback of `req.login`
+   */
+  markAuthenticated(req: Request): void {
+    this.#modules.sessions.markAuthenticated(req)
   }
 
   /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */

@@ -59,7 +59,7 @@ export class SessionRow {
 
   /**
    * Returns the data for the new session. Its row is written before the store writes the session, so that every session can be
-   * found and revoked. Without a new authentication (`signIn` omitted, same user) the row and the sign-in time are kept.
+   * found and revoked. Without a new authentication (`signIn` omitted, same user) the row and the previous data are kept.
    *
    * @throws PortalSsoError if the request's session was revoked in the meantime: a thief who holds a request open gets no new one
    */
@@ -71,8 +71,7 @@ export class SessionRow {
     this.#parkedAs.delete(req)
     const next = newSignInSession(portal, userId, signIn)
     const isRefresh = !signIn && previous?.portal === portal && previous.userId === userId
-    if (isRefresh && parked !== undefined && (await table.rename(parked, req.sessionID)))
-      return previous.provider === undefined ? { ...next, since: previous.since } : previous
+    if (isRefresh && parked !== undefined && (await table.rename(parked, req.sessionID))) return previous
     const endedPrevious =
       !isRefresh && parked !== undefined && (await revocation.endQuietly(parked))?.size === 1
     if (!signIn && previous && !endedPrevious)

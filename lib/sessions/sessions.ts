@@ -190,6 +190,15 @@ export class Sessions {
     return await this.#revocation.revoke(match)
   }
 
+  /** @throws PortalSsoError `not_signed_in` without a signed-in user */
+  markAuthenticated(req: Request): void {
+    const signInSession = req.user && readSignInSession(req.session)
+    if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
+    signInSession.authenticatedAt = Date.now()
+    // The provider's `acr` describes an older authentication.
+    delete signInSession.acr
+  }
+
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
     return signedInViaOf(readSignInSession(req.session))

@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { Express } from 'express'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import type { PortalSso } from '../../lib/index.ts'
@@ -11,6 +11,7 @@ import { next, type Seen, Visitor } from '../support/visitor.ts'
 const multiFactor = 'http://schemas.openid.net/pape/policies/2007/06/multi-factor'
 const provider = await useProvider()
 const open = closedAfterEach()
+afterEach(() => void jest.restoreAllMocks())
 
 /** Mounts pages that require a recent or a strong authentication. */
 function mountGuarded(app: Express, sso: PortalSso): void {
@@ -21,6 +22,10 @@ function mountGuarded(app: Express, sso: PortalSso): void {
   })
   app.post('/classic', async (req, res) => {
     req.login((await sso.users.findByEmail('ada@example.com'))!, () => res.send('in'))
+  })
+  app.post('/password', (req, res) => {
+    sso.markAuthenticated(req)
+    res.send('marked')
   })
   app.use('/recent', sso.guard({ maxAge: '15m' }), (req, res) => void res.json(req.user))
   app.use('/strong', sso.guard({ acr: [multiFactor, 'mfa'] }), (req, res) => void res.json(req.user))
@@ -243,13 +248,51 @@ describe('a guard with maxAge', () => {
   })
 })
 
-it('`req.login` for the user who is already signed in is not a new authentication', async () => {
-  const portal = await portalWithAda()
-  const visitor = await signIn(portal, { auth_time: ago(60), acr: 'mfa' })
-  await visitor.post(`${portal.url}/classic`)
-  expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
-  expect((await visitor.get(`${portal.url}/recent`)).location).toContain('/login/acme?')
-  expect((await visitor.get(`${portal.url}/strong`)).status).toBe(200)
+describe('`req.login` for the user who is already signed in', () => {
+  it('is not a new authentication after a sign-in with a provider', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { auth_time: ago(60), acr: 'mfa' })
+    await visitor.post(`${portal.url}/classic`)
+    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+    expect((await visitor.get(`${portal.url}/recent`)).location).toContain('/login/acme?')
+    expect((await visitor.get(`${portal.url}/strong`)).status).toBe(200)
+  })
+
+  it('is not a new authentication after a login of the host', async () => {
+    const portal = await portalWithAda()
+    const visitor = new Visitor()
+    await visitor.post(`${portal.url}/classic`)
+    jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 20 * 60_000)
+    expect((await visitor.post(`${portal.url}/classic`)).body).toBe('in')
+    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+    expect((await visitor.get(`${portal.url}/recent`)).location).toContain('/login?')
+  })
+})
+
+describe('`sso.markAuthenticated`', () => {
+  it('makes the session fresh, without the acr of the older authentication', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { auth_time: ago(60), acr: 'mfa' })
+    expect((await visitor.post(`${portal.url}/password`)).body).toBe('marked')
+    expect((await visitor.get(`${portal.url}/recent`)).status).toBe(200)
+    expect((await visitor.get(`${portal.url}/strong`)).location).toContain('acr_values=')
+    expect((await visitor.get(`${portal.url}/both`)).status).toBe(302)
+    jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 16 * 60_000)
+    expect((await visitor.get(`${portal.url}/recent`)).status).toBe(302)
+  })
+
+  it('keeps its effect if the host refreshes the session afterwards', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { auth_time: ago(60) })
+    await visitor.post(`${portal.url}/password`)
+    await visitor.post(`${portal.url}/classic`)
+    expect((await visitor.get(`${portal.url}/recent`)).status).toBe(200)
+  })
+
+  it('is refused without a signed-in user', async () => {
+    const portal = await portalWithAda()
+    expect((await new Visitor().post(`${portal.url}/password`)).status).toBe(401)
+  })
 })
 
 describe('a guard with acr', () => {
