@@ -16,7 +16,8 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   const { form, rateLimits } = modules
   const routes = Router()
   if (!rateLimits) return routes
-  const perClient = (name: keyof RateLimits) => limitClients(modules, rateLimits, name)
+  const perClient = (option: keyof RateLimits, name?: string) =>
+    limitClients(modules, rateLimits, option, name)
   // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
   const attempts: Limit = { name: 'attempt', maxRequests: 10, windowSeconds: 600 }
   const perAttempt = limitRequests(modules, attempts, attemptKey)
@@ -36,9 +37,12 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   )
   registrations.use(registration)
 
+  routes.get('/login', perClient('start', 'picker'))
   routes.use('/login/:provider', signIns)
   routes.use('/register', registrations)
   routes.use('/account/security', registration)
+  // Any page can contain this frame, which must not use up the sign-outs of everybody behind one address.
+  routes.use('/logout/:provider/frontchannel', perClient('logout', 'front-channel'), counted)
   routes.use('/logout', perClient('logout'))
   return routes
 }
@@ -49,8 +53,13 @@ export function limitRefusals(modules: RateLimitModules): RequestHandler {
   return rateLimits ? limitClients(modules, rateLimits, 'start') : (_req, _res, next) => next()
 }
 
-function limitClients(modules: RateLimitModules, limits: RateLimits, name: keyof RateLimits): RequestHandler {
-  return limitRequests(modules, { name, maxRequests: limits[name], windowSeconds: 60 }, clientKey)
+function limitClients(
+  modules: RateLimitModules,
+  limits: RateLimits,
+  option: keyof RateLimits,
+  name: string = option,
+): RequestHandler {
+  return limitRequests(modules, { name, maxRequests: limits[option], windowSeconds: 60 }, clientKey)
 }
 
 /** @param keyOf requests without a key are not counted */

@@ -15,6 +15,7 @@ import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
 import { pickerRoute } from './sign-in/picker-route.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
+import { refuseSubresources } from './web/csrf.ts'
 import { withPrivateHeaders } from './web/handler.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']
@@ -26,7 +27,7 @@ export function portalRouter(modules: Modules): Router {
   const routes = Router()
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
-  routes.use(rateLimitRoutes(modules))
+  routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
   // Before the session: the provider itself, not a user's browser, calls some of these routes.
   routes.use(backChannelRoute(core, { ...modules, connectedProviders }))
   routes.use(frontChannelRoute(core, { ...modules, connectedProviders }))

@@ -5,7 +5,12 @@ import { newReference, type Pages, toProblem } from '../web/pages.ts'
 import type { EventLog } from './event-log.ts'
 
 // Refusals of a deliberate action, not failures: recorded as an event, beside the log.
-const recordedCodes = new Set<ProblemCode>(['classic_login_disabled', 'cross_site_request', 'link_expired'])
+const recordedCodes = new Set<ProblemCode>([
+  'classic_login_disabled',
+  'cross_site_request',
+  'link_expired',
+  'navigation_required',
+])
 
 /** Handles errors that no handler of ours has handled: logs the exact cause, shows a general page. */
 export class ErrorHandler {

@@ -110,7 +110,7 @@ export interface EmailVerificationEvent<
 export interface RateLimitedEvent extends EventFields<'rate-limited'> {
   /** The reference on the client's page and in the log. */
   reference: string
-  /** Name of the limit: a key of the option `rateLimits`, or `attempt`. */
+  /** Name of the limit: a key of the option `rateLimits`, `picker` (as `start`), `front-channel` (as `logout`), or `attempt`. */
   detail: { limit: string }
 }
 

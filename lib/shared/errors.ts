@@ -22,6 +22,7 @@ export const problemStatus = {
   link_expired: 410,
   classic_login_disabled: 403,
   cross_site_request: 403,
+  navigation_required: 403,
   not_signed_in: 401,
   reauthentication_required: 401,
   authentication_stale: 403,

@@ -1,6 +1,7 @@
-import type { RequestHandler } from 'express'
+import { type Request, type RequestHandler, Router } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from './core.ts'
+import { isSafeMethod } from './request.ts'
 
 /**
  * CSRF protection: another site must not sign a user out, or finish a registration for them. Browsers send `Sec-Fetch-Site`
@@ -15,4 +16,47 @@ export function refuseCrossSitePosts({ urls, portalOf }: Pick<Core, 'urls' | 'po
     const sender = JSON.stringify({ site: site?.slice(0, 40), origin: origin?.slice(0, 200) })
     next(new PortalSsoError('cross_site_request', `a post from ${sender}`))
   }
+}
+
+/** Destinations of a page inside another page. Their mode is `navigate`, too. */
+const framed = new Set<string | undefined>(['iframe', 'frame', 'embed', 'object', 'fencedframe'])
+
+/**
+ * An image tag on any site makes its visitors send requests to us. Without this, those would count against everybody behind the
+ * same address. Prefetched pages must not start or finish a sign-in. Browsers mark both (Fetch Metadata, `Sec-Purpose`).
+ *
+ * @param pages paths of our pages
+ */
+export function refuseSubresources(pages: string[]): Router {
+  const router = Router()
+  const exempt: RequestHandler = (_req, _res, next) => next('router')
+  // The provider's page contains it as a frame.
+  router.use('/logout/:provider/frontchannel', exempt)
+  router.use(pages, (req, res, next) => {
+    if (/^prefetch\b/.test(req.get('sec-purpose') ?? ''))
+      res.status(503).set('cache-control', 'no-store').end()
+    else next()
+  })
+  // Providers fetch the keys, and those that run on Node send `Sec-Fetch-Mode: cors`.
+  router.use('/login/:provider/jwks.json', refuseIf(isFromElsewhere), exempt)
+  router.use('/login/:provider', refuseIf(isSafeMethod))
+  router.use(pages, refuseIf(isFromElsewhere))
+  return router
+}
+
+function refuseIf(isRefused: (req: Request) => boolean): RequestHandler {
+  return (req, _res, next) => {
+    const [mode = 'navigate', dest] = [req.get('sec-fetch-mode'), req.get('sec-fetch-dest')]
+    const isSubresource = mode !== 'navigate' || framed.has(dest)
+    const described = JSON.stringify({ mode: mode.slice(0, 40), dest: dest?.slice(0, 40) })
+    next(
+      isSubresource && isRefused(req)
+        ? new PortalSsoError('navigation_required', `no navigation, but ${described}`)
+        : undefined,
+    )
+  }
+}
+
+function isFromElsewhere(req: Request): boolean {
+  return /^(?:cross|same)-site$/.test(req.get('sec-fetch-site') ?? '')
 }

@@ -12,7 +12,7 @@ import { clientNetwork } from './request.ts'
  * colleagues behind one address can all sign in within the same minute, twice.
  */
 export interface RateLimits {
-  /** Starts of a sign-in. Default 2000. */
+  /** Starts of a sign-in; as many login pages. Default 2000. */
   start: number
   /** Authorization responses. Default 2000: a posted one takes two requests. */
   callback: number
@@ -20,7 +20,7 @@ export interface RateLimits {
   registration: number
   /** Entering or requesting an e-mailed code. Default 200: each costs a mail or an attempt. */
   code: number
-  /** Sign-outs. Default 2000: all back-channel logouts of a provider come from one address. */
+  /** Sign-outs; as many front-channel logouts. Default 2000: all back-channel logouts of a provider come from one address. */
   logout: number
 }
 

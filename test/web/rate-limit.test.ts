@@ -55,13 +55,15 @@ const from = (address: string) => new Visitor({ 'x-forwarded-for': address })
 
 describe('a client over a limit', () => {
   it.each([
+    ['picker', '/login', 200],
     ['start', '/login/acme', 302],
     ['callback', '/login/acme/callback?code=x&state=x', 400],
     ['registration', '/register', 400],
     ['logout', '/logout', 303],
-    ['logout', '/logout/acme/frontchannel?sid=x', 404],
+    ['front-channel', '/logout/acme/frontchannel?sid=x', 404],
   ] as const)('is refused at %s', async (limit, path, before) => {
-    const portal = await portalWith({ [limit]: 3 })
+    const option = { picker: 'start', 'front-channel': 'logout' }[limit as string] ?? limit
+    const portal = await portalWith({ [option]: 3 })
     const visitor = new Visitor()
     expect(await statuses(5, () => visitor.get(portal.url + path))).toEqual([
       before,
@@ -100,6 +102,23 @@ describe('a client over a limit', () => {
     expect(await events(portal)).toHaveLength(1)
     await portal.sso.providers.disable('acme')
     expect(await statuses(6, post)).toEqual([200, 200, 200, 200, 200, 200])
+  })
+
+  it.each(['/LOGIN', '/login/', '/login?email=x'])(
+    'is counted with every spelling of the login page: %s',
+    async (path) => {
+      const portal = await portalWith({ start: 1 })
+      expect(await statuses(2, () => new Visitor().get(portal.url + path))).toEqual([200, 429])
+      // The login page does not use up the starts of a sign-in.
+      expect((await new Visitor().get(`${portal.url}/login/acme`)).status).toBe(302)
+    },
+  )
+
+  it('in front-channel logouts can still sign out', async () => {
+    const portal = await portalWith({ logout: 1 })
+    const frame = () => new Visitor().get(`${portal.url}/logout/acme/frontchannel?sid=x`)
+    expect(await statuses(2, frame)).toEqual([404, 429])
+    expect((await new Visitor().post(`${portal.url}/logout`)).status).toBe(303)
   })
 
   it.each(['/LOGIN/acme', '/login/acme/', '/login/%61cme', '/login/nope', '/login/acme/nothing/here'])(
