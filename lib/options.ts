@@ -7,7 +7,7 @@ import type { Mailer } from './mail/mail.ts'
 import { isAddressRange } from './oidc/address-rules.ts'
 import { isLoopback, type OutboundSettings } from './oidc/http-client.ts'
 import type { SecretReferenceOptions } from './providers/secret-references.ts'
-import type { RegistrationField } from './registration/registration-form.ts'
+import { isSafePattern, type RegistrationField } from './registration/registration-form.ts'
 import type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
 import type { RedisLike } from './sessions/session-store.ts'
 import { ConfigurationError } from './shared/errors.ts'
@@ -134,6 +134,8 @@ const secret = z
   .min(32, longSecret)
   .regex(/^\S*$/, 'remove the spaces: `portal-sso` reads several secrets, separated by spaces')
 const loopback = ['127.0.0.0/8', '::1']
+const unsafePattern =
+  'write a pattern that cannot backtrack for long: no two neighbouring repetitions may match the same characters; list characters instead of `\\p{…}` and the flag `v`'
 const perMinute = z.number().int().positive().max(1_000_000)
 const writeAddress = 'write an address such as `admin@example.com`, or several in an array'
 const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)
@@ -184,7 +186,7 @@ const schema = z.strictObject({
         label: z.string().min(1).max(100),
         type: z.enum(['text', 'tel', 'select', 'checkbox']).optional(),
         required: z.boolean().optional(),
-        pattern: z.instanceof(RegExp).optional(),
+        pattern: z.instanceof(RegExp).refine(isSafePattern, unsafePattern).optional(),
         options: z.array(z.strictObject({ value: z.string(), label: z.string() })).optional(),
       }),
     )

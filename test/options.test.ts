@@ -260,3 +260,37 @@ describe('the portal name from the host', () => {
     },
   )
 })
+
+describe('the pattern of a registration field', () => {
+  /** An older target of TypeScript knows no literal with it. */
+  const newerFlag = 'v'
+  const fields = (pattern: RegExp) => ({ registrationFields: [{ name: 'number', label: 'Number', pattern }] })
+
+  it.each([
+    /(a+)+/,
+    /(a|a)*/,
+    /(\w+\s?)*/,
+    /([a-z]+-?)*[a-z]+/i,
+    /(x+x+)+y/,
+    /a*a*a*a*a*b/,
+    /(\d{0,20}){0,20}/,
+    /(?:\p{L}+\s*)+/u,
+    new RegExp('[a-z]+', newerFlag),
+  ])('is refused if a text could stall the process, or if that cannot be decided: %s', (pattern) => {
+    expect(messageFor(fields(pattern))).toContain(
+      'registrationFields.0.pattern: write a pattern that cannot backtrack for long',
+    )
+  })
+
+  it.each([
+    /[A-Z]{2}\d{6}/,
+    /\+?[\d ()-]{6,20}/,
+    /(?:\+49|0)[1-9]\d{1,4}[ /-]?\d{3,10}/,
+    /[\w.+-]+@[\w-]+(\.[\w-]+)+/,
+    /[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?/,
+    /[a-zäöüß]+(?:[ '-][a-zäöüß]+)*/i,
+    /[\p{L} '-]{1,50}/u,
+  ])('may be a usual one: %s', (pattern) => {
+    expect(readOptions({ ...good, ...fields(pattern) }).registrationFields[0]?.pattern).toBe(pattern)
+  })
+})

@@ -1,3 +1,4 @@
+import { isSafe } from 'redos-detector'
 import type { Locale } from '../web/locale.ts'
 
 /** A field that the host adds to the registration form. Only `UserDirectory.create` receives its value. */
@@ -10,7 +11,10 @@ export interface RegistrationField {
   type?: 'text' | 'tel' | 'select' | 'checkbox' | undefined
   /** Whether the user must fill it in. Default false. */
   required?: boolean | undefined
-  /** For `text` and `tel`: must match the whole value. Default: any text of at most 200 characters. */
+  /**
+   * For `text` and `tel`: must match the whole value, of at most 200 characters. A pattern that could backtrack for seconds is
+   * refused at start: no two neighbouring repetitions may match the same characters. Default: any text.
+   */
   pattern?: RegExp | undefined
   /** For `select`: the choices. */
   options?: { value: string; label: string }[] | undefined
@@ -34,9 +38,24 @@ export type FormErrors = Record<string, string>
 
 const maxLength = 200
 
+/** Limits the check of one pattern to about a second. Usual patterns need less than a third of it. */
+const maxPatternSteps = 3000
+
+/** Bidirectional controls can make a name look like another one. Persian and Indic names need U+200C and U+200D, which stay. */
+const bidiControls = /\p{Bidi_Control}/gu
+
+/** False if a user could enter a text on which the pattern backtracks until the process stalls, or if that cannot be decided. */
+export function isSafePattern(pattern: RegExp): boolean {
+  try {
+    return isSafe(wholePattern(pattern), { maxSteps: maxPatternSteps }).safe
+  } catch {
+    return false
+  }
+}
+
 export function readForm(body: unknown, { fields }: RegistrationFormOptions): FormInput {
   const form = (body ?? {}) as Record<string, unknown>
-  const text = (value: unknown) => (typeof value === 'string' ? value.trim() : '')
+  const text = (value: unknown) => (typeof value === 'string' ? value.replace(bidiControls, '').trim() : '')
   return {
     name: text(form.name),
     fields: Object.fromEntries(
@@ -73,9 +92,9 @@ function errorOf(field: RegistrationField, value: string | boolean | undefined):
   if (/\p{Cc}/u.test(value)) return 'fieldInvalid'
   if (field.type === 'select')
     return field.options?.some((option) => option.value === value) ? undefined : 'fieldInvalid'
-  return field.pattern && !matchesWhole(field.pattern, value) ? 'fieldInvalid' : undefined
+  return field.pattern && !wholePattern(field.pattern).test(value) ? 'fieldInvalid' : undefined
 }
 
-function matchesWhole(pattern: RegExp, value: string): boolean {
-  return new RegExp(`^(?:${pattern.source})$`, pattern.flags.replace(/[gy]/g, '')).test(value)
+function wholePattern({ source, flags }: RegExp): RegExp {
+  return new RegExp(`^(?:${source})$`, flags.replace(/[gy]/g, ''))
 }

@@ -15,7 +15,8 @@ export function normaliseEmail(text: unknown): string | undefined {
   if (at < 1 || domain === undefined) return undefined
   // No quoted local parts or comments: one mailbox would have two spellings. No invisible characters: an administrator would
   // read another user's address. No unpaired surrogates: every one becomes U+FFFD in the database.
-  if (!/^[^\s\p{Cc}\p{Cf}\p{Cs}"(),:;<>@[\\\]]+$/u.test(local) || local.length > 64) return undefined
+  // A mail program could take a leading `-` for an option, and `|` for a command.
+  if (!/^(?![-|])[^\s\p{Cc}\p{Cf}\p{Cs}"(),:;<>@[\\\]]+$/u.test(local) || local.length > 64) return undefined
   const email = `${local}@${domain}`
   return Buffer.byteLength(email) <= 254 ? email : undefined
 }
@@ -26,7 +27,8 @@ export function domainOf(email: string): string {
 }
 
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
-const domainPattern = new RegExp(`^${label}(?:\\.${label})*$`)
+// No mail server accepts `localhost` or an IP address as a domain.
+const domainPattern = new RegExp(`^(?:${label}\\.)+(?!\\d+$)${label}$`)
 
 function asciiDomain(text: string): string | undefined {
   // domainToASCII parses a URL's host, so characters that no host name has must not reach it.

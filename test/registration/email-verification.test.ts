@@ -132,6 +132,7 @@ describe('a user whose address is not trusted', () => {
     ['unverified', claimed('grace', 'Grace@Example.com')],
     ['absent', claimed('grace')],
     ['not an address', { ...claimed('grace', 'grace at example'), email_verified: true }],
+    ['no address of a mail server', { ...claimed('grace', 'root@localhost'), email_verified: true }],
   ])('registers with the proven one, where the claim is %s', async (_what, person) => {
     await open()
     provider.person = person
@@ -520,6 +521,10 @@ describe('look-alike addresses', () => {
     ['a bang path', 'evil.example!mallory@example.com'],
     ['a quoted part', '"mallory@evil.example> "@example.com'],
     ['a group', 'x:mallory@evil.example,ada@example.com'],
+    ['a name without a domain', 'root@localhost'],
+    ['an IP address', 'x@10.0.0.1'],
+    ['an option of a mail program', '-oQ/tmp@example.com'],
+    ['a pipe', '|reboot@example.com'],
     ['a second address', 'ada@example.com,mallory@evil.example'],
     ['a display name', 'Ada <ada@example.com>'],
     ['a line break', 'mallory@evil.example\r\nBcc: ada@example.com'],

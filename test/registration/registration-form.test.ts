@@ -31,6 +31,17 @@ describe('the name in the registration form', () => {
     expect(check({ name })).toEqual({ name: 'nameMissing' })
   })
 
+  it('is stored without bidirectional controls, with the joiners of Persian and Indic names', () => {
+    const controls = '\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069'
+    const body = {
+      name: ` ${controls}می\u200cخوا${controls}هم श\u094d\u200d ${controls}`,
+      'field.team': `A\u202eB`,
+    }
+    const input = readForm(body, { fields: [{ name: 'team', label: 'Team' }] })
+    expect([input.name, input.fields.team]).toEqual(['می\u200cخواهم श\u094d\u200d', 'AB'])
+    expect(check({ name: controls })).toEqual({ name: 'nameMissing' })
+  })
+
   it('is missing if there is no body', () => {
     expect(check(undefined)).toEqual({ name: 'nameMissing' })
   })

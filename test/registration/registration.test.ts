@@ -94,6 +94,14 @@ describe('a user whose e-mail address is new', () => {
     expect(JSON.parse((await users())[0].fields)).toEqual({ phone: '+49 30', site: 'n', news: true })
   })
 
+  it('cannot reverse the text around their name with bidirectional controls', async () => {
+    provider.person = { ...provider.person, name: 'Grace \u202eEOEMDA' }
+    await open()
+    expect((await toForm()).body).toContain('value="Grace EOEMDA"')
+    await send({ name: '\u2067Grace\u2069 \u202enimda \u0646\u200c\u0647' })
+    expect(await users()).toMatchObject([{ name: 'Grace nimda \u0646\u200c\u0647' }])
+  })
+
   it('sees markup in their name as text', async () => {
     provider.person = { ...provider.person, name: '<script>alert(1)</script>"><img src=x onerror=alert(1)>' }
     await open()
