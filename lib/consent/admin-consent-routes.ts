@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { entraCode, quoteRedacted } from '../oidc/provider-error.ts'
 import { admits, type Tenancy } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
@@ -33,7 +34,7 @@ export function readConsent(req: Request, provider: Tenancy): Consent {
   if (parameters.has('error')) {
     const error = quoteRedacted(String(parameters.get('error')), [])
     const code = entraCode(parameters.get('error_description'))
-    return refused(`the provider answered with the error ${error}${code ? ` (${code})` : ''}`)
+    return refused(`the error ${error}${code ? ` (${code})` : ''}`)
   }
   if (!/^true$/i.test(single('admin_consent') ?? ''))
     return refused('the response does not say that an administrator consented')
@@ -78,10 +79,16 @@ export function adminConsentRoutes(
     const { state, ...consent } = readConsent(req, provider)
     // Before anything is recorded: an attacker can send any response here.
     if ((await consentState.end(req, res, state)) !== provider.id)
-      return await refuse(req, res, provider, 'this browser was not sent to the provider (any more)')
+      return await refuse(
+        req,
+        res,
+        provider,
+        new PortalSsoError('consent_refused', 'this browser was not sent to the provider (any more)'),
+      )
     const detail = { outcome: consent.outcome, ...('tenant' in consent && { tenant: consent.tenant }) }
     await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress: req.ip, detail })
-    if (consent.outcome === 'refused') return await refuse(req, res, provider, consent.reason)
+    if (consent.outcome === 'refused')
+      return await refuse(req, res, provider, new BrowserReportedError('consent_refused', consent.reason))
     await pages.show(req, res, 'consent', {
       provider: { displayName },
       // A sign-in with a disabled provider would only lead to an error page.
@@ -89,8 +96,7 @@ export function adminConsentRoutes(
     })
   }
 
-  async function refuse(req: Request, res: Response, provider: Provider, reason: string): Promise<void> {
-    const error = new PortalSsoError('consent_refused', reason)
+  async function refuse(req: Request, res: Response, provider: Provider, error: Error): Promise<void> {
     await refusals.refuse(req, res, error, { portal: provider.portal, provider })
   }
 

@@ -56,10 +56,12 @@ export interface Activity {
   /** Number of sign-ins in the last 30 days. */
   signIns: number
   /**
-   * When the newest sign-in failed because an administrator has to consent at the provider (ISO 8601). `undefined` if one has
-   * passed since, or a test sign-in. Only the last thousand failures count.
+   * When the newest sign-in failed because an administrator has to consent, as the provider's token endpoint said (ISO 8601).
+   * `undefined` if one has passed since, or a test sign-in. Only the last thousand failures count.
    */
   consentMissingAt: string | undefined
+  /** The same, as a browser reported it: anybody can send such a report. */
+  consentReportedAt: string | undefined
 }
 
 type OptionalField = 'userId' | 'provider' | 'reference' | 'actor' | 'clientAddress'
@@ -165,24 +167,17 @@ export class EventHistory {
       .from('seen')
       .select('slug', 'last_sign_in', 'sign_ins')
       .select(
-        // Quotes inside of the detail's texts are escaped, so that no outsider can write this pattern into it.
-        this.#knex.raw(
-          `(select max(at) from (
-             select at, detail from sso_events
-             where portal = ? and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
-               and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
-             order by at desc limit ${maxSearchedEvents}) as failures
-           where detail like '%"code":"consent_missing"%') as consent_missing_at`,
-          [portal],
-        ),
+        this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`, [portal]),
+        this.#knex.raw(`${lastConsentFailure('like')} as consent_reported_at`, [portal]),
       )
     return new Map(
-      rows.map(({ slug, last_sign_in, sign_ins, consent_missing_at }) => [
+      rows.map(({ slug, last_sign_in, sign_ins, consent_missing_at, consent_reported_at }) => [
         slug,
         {
           lastSignInAt: last_sign_in ?? undefined,
           signIns: Number(sign_ins),
           consentMissingAt: consent_missing_at ?? undefined,
+          consentReportedAt: consent_reported_at ?? undefined,
         },
       ]),
     )
@@ -195,11 +190,25 @@ interface ActivityRow {
   /** PostgreSQL returns counts as text */
   sign_ins: number | string
   consent_missing_at: string | null
+  consent_reported_at: string | null
 }
 
 /** Condition for events of the outer statement's provider `p`; index `sso_events_provider`. */
 function ofProvider(kind: string): string {
   return `portal = p.portal and provider = p.slug and kind = '${kind}' and at >= p.created_at`
+}
+
+/**
+ * Since the last sign-in and test sign-in in the row `seen`. Quotes inside of the detail's texts are escaped, so that no outsider
+ * can write these patterns into it.
+ */
+function lastConsentFailure(reportedByBrowser: 'like' | 'not like'): string {
+  return `(select max(at) from (
+      select at, detail from sso_events
+      where portal = ? and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
+        and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
+      order by at desc limit ${maxSearchedEvents}) as failures
+    where detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%')`
 }
 
 function newest(kind: string): string {

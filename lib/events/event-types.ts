@@ -53,8 +53,15 @@ export interface SignInFailedEvent extends EventFields<'sign-in-failed'> {
   provider?: string | undefined
   /** The reference on the user's page and in the log. */
   reference: string
-  /** `code` is the problem that the user sees; `reason` is the exact cause, for the operator. */
-  detail: { code: ProblemCode | 'logout_token_invalid'; reason: string }
+  /**
+   * `code` is the problem that the user sees; `reason` is the exact cause, for the operator. `reportedBy: 'browser'` marks an
+   * unsigned error in a response, which anybody can send.
+   */
+  detail: {
+    code: ProblemCode | 'logout_token_invalid'
+    reason: string
+    reportedBy?: 'browser' | undefined
+  }
 }
 
 /** An identity was linked to an existing user. */

@@ -1,10 +1,17 @@
 import type { Request } from 'express'
-import { PortalSsoError } from '../shared/errors.ts'
+import { PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 
 /** An unverified authorization response (OpenID Connect Core 3.1.2.5, RFC 9207), sent through the browser. */
 export interface AuthorizationResponse {
   readonly state: string
   readonly parameters: URLSearchParams
+}
+
+/** An error in a response that came through the browser. It is unsigned, so anybody can send it: it must change no state. */
+export class BrowserReportedError extends PortalSsoError {
+  constructor(code: ProblemCode, described: string) {
+    super(code, `reported by a browser: ${described}`)
+  }
 }
 
 /**

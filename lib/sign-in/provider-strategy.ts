@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
-import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
+import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
 import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
@@ -246,9 +246,9 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     const { error: name, error_description: description } = error
     const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
     const number = entraCode(description)
-    return new PortalSsoError(
+    return new BrowserReportedError(
       isConsentRequired(name, description) ? 'consent_missing' : denied,
-      `the provider answered with the error ${quoteRedacted(name, secrets)}${number ? ` (${number})` : ''}`,
+      `the error ${quoteRedacted(name, secrets)}${number ? ` (${number})` : ''}`,
     )
   }
   if (error instanceof client.ResponseBodyError) {

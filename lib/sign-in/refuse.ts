@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, type ProblemCode } from '../shared/errors.ts'
@@ -58,7 +59,7 @@ export class Refusals {
       provider: provider?.slug,
       reference,
       clientAddress: req.ip,
-      detail: { code, reason },
+      detail: { code, reason, ...(error instanceof BrowserReportedError && { reportedBy: 'browser' }) },
     })
 
     // A user who only had to authenticate again is still signed in.

@@ -147,7 +147,7 @@ function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecor
   if (!failure) return undefined
   const { error, quoted } = failure
   if (error instanceof client.AuthorizationResponseError)
-    return error.error_description && `The provider says ${quoted(error.error_description)}`
+    return error.error_description && `Reported by a browser: ${quoted(error.error_description)}`
   if (tokenStatus !== 200) return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>

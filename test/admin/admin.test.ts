@@ -328,7 +328,8 @@ describe('the status of a provider', () => {
   })
 
   it('is shown when an administrator has to consent', () => {
-    const activity = { lastSignInAt: undefined, signIns: 0, consentMissingAt: now.toISOString() }
+    const at = now.toISOString()
+    const activity = { lastSignInAt: undefined, signIns: 0, consentMissingAt: at, consentReportedAt: at }
     expect(providerStates(ready, activity, now).map(({ text }) => text)).toEqual([
       'Enabled',
       'Consent missing',

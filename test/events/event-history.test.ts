@@ -141,13 +141,17 @@ describe.each(databases)('the history on %s', (name, fresh) => {
 
   describe('activity', () => {
     const consentMissing = { code: 'consent_missing', reason: 'AADSTS65001' }
+    const nothing = {
+      lastSignInAt: undefined,
+      signIns: 0,
+      consentMissingAt: undefined,
+      consentReportedAt: undefined,
+    }
     const activity = async (slug = 'acme') => (await history().activity(portal)).get(slug)
 
     it('is empty before the first sign-in', async () => {
       await insertProvider('acme')
-      expect(await history().activity(portal)).toEqual(
-        new Map([['acme', { lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined }]]),
-      )
+      expect(await history().activity(portal)).toEqual(new Map([['acme', nothing]]))
     })
 
     it('has the last sign-in, and the number of sign-ins in 30 days', async () => {
@@ -163,7 +167,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       })
       await insertPast(days(1), { kind: 'signed-in', provider: 'other' })
       await insertPast(days(1), { kind: 'signed-in', provider: 'acme', portal: 'elsewhere' })
-      expect(await activity()).toEqual({ lastSignInAt: last, signIns: 2, consentMissingAt: undefined })
+      expect(await activity()).toEqual({ ...nothing, lastSignInAt: last, signIns: 2 })
       expect(await activity('other')).toMatchObject({ signIns: 1 })
     })
 
@@ -195,6 +199,17 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       expect(await activity()).toMatchObject({ consentMissingAt: undefined })
     })
 
+    it('keeps apart the errors that a browser reported', async () => {
+      await insertProvider('acme')
+      const [missing, reported] = [days(5), days(4)]
+      await insertPast(missing, { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
+      const detail = { ...consentMissing, reportedBy: 'browser' }
+      await insertPast(reported, { kind: 'sign-in-failed', provider: 'acme', detail })
+      expect(await activity()).toMatchObject({ consentMissingAt: missing, consentReportedAt: reported })
+      await insertPast(days(3), { kind: 'signed-in', provider: 'acme' })
+      expect(await activity()).toMatchObject({ consentMissingAt: undefined, consentReportedAt: undefined })
+    })
+
     it('does not report missing consent because of a provider’s error text', async () => {
       await insertProvider('acme')
       const reason = 'said {"code":"consent_missing"}'
@@ -211,7 +226,7 @@ describe.each(databases)('the history on %s', (name, fresh) => {
       await insertPast(days(5), { kind: 'signed-in', provider: 'acme' })
       await insertPast(days(5), { kind: 'sign-in-failed', provider: 'acme', detail: consentMissing })
       await insertProvider('acme', days(4))
-      expect(await activity()).toEqual({ lastSignInAt: undefined, signIns: 0, consentMissingAt: undefined })
+      expect(await activity()).toEqual(nothing)
     })
   })
 

@@ -211,7 +211,7 @@ describe('untrusted text', () => {
       Object.assign(provider.faults, faults)
       await visitor.open(`${portal.url}/login/acme`)
     }
-    const details = received.flatMap(({ detail }) => Object.values(detail))
+    const details = received.flatMap(({ detail: { code, reason } }) => [code, reason])
     const rows = (await portal.knex('sso_events')).flatMap((row) => Object.values(row)) as unknown[]
     const texts = [...lines, ...details, ...rows.filter((value) => typeof value === 'string')]
     expect(received.length).toBeGreaterThan(10)

@@ -12,7 +12,7 @@ import {
 } from '../support/entra-look-alike.ts'
 import type { Faults } from '../support/faulty-provider.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
-import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 const stranger = '33333333-aaaa-4bbb-8ccc-000000000003'
@@ -625,6 +625,43 @@ describe('a provider that requires admin consent', () => {
     expect(JSON.parse(event.detail)).toMatchObject({ code })
   })
 
+  it('changes no status and not the login page, and sends no mail, if only a browser reports the error', async () => {
+    const mails: unknown[] = []
+    await open(
+      contoso,
+      {},
+      {
+        mailer: async (mail) => void mails.push(mail),
+        adminMail: 'admin@example.com',
+        mount(app, sso) {
+          mountDefault(app, sso)
+          app.use('/admin', sso.admin({ authorize: () => true }))
+        },
+      },
+    )
+    const look = async () => {
+      const pages = [await visitor.get(`${portal.url}/login`), await visitor.get(`${portal.url}/admin`)]
+      return pages.map(({ body }) => body)
+    }
+    const before = await look()
+    entra.faults.authorizeError = entraError('consent_required', 65001).authorizeError
+    await click()
+    await portal.sso.runMaintenance()
+    expect([await look(), mails]).toEqual([before, []])
+    const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
+    expect(JSON.parse(event.detail)).toEqual({
+      code: 'consent_missing',
+      reason: 'reported by a browser: the error "consent_required" (AADSTS65001) (consent_missing)',
+      reportedBy: 'browser',
+    })
+    expect((await visitor.get(`${portal.url}/admin/entra`)).body).toMatch(/Reported by a browser on/)
+    // Only the provider itself changes the status.
+    delete entra.faults.authorizeError
+    entra.faults.tokenError = entraError('invalid_grant', 65001).tokenError
+    await click()
+    expect((await look())[1]).toContain('Consent missing')
+  })
+
   it('has its error number logged, but not its error description', async () => {
     await open(contoso)
     entra.faults.authorizeError = entraError('access_denied', 90094, 'A secret sentence.').authorizeError
@@ -701,7 +738,7 @@ describe('admin consent', () => {
     expect(seen.body).toContain('The approval was not recorded')
     expect(seen.body).toContain('href="/login/entra/admin-consent"')
     expect(seen.body).not.toMatch(/AADSTS|somebody/)
-    expect(causeOf(seen)).toContain('the provider answered with the error "access_denied" (AADSTS65004)')
+    expect(causeOf(seen)).toContain('reported by a browser: the error "access_denied" (AADSTS65004)')
     expect(await events()).toEqual([{ provider: 'entra', outcome: 'refused' }])
   })
 

@@ -276,7 +276,7 @@ describe('the error code and the log of a refused sign-in', () => {
   ])('match the authorization error %s', async (error, status, code) => {
     provider.faults.authorizeError = { error, error_description: 'never shown' }
     const seen = await signIn()
-    expectRefusal(seen, status, code, new RegExp(`answered with the error "${error}"`))
+    expectRefusal(seen, status, code, new RegExp(`reported by a browser: the error "${error}"`))
     expect(seen.body).not.toContain('never shown')
   })
 
@@ -286,14 +286,14 @@ describe('the error code and the log of a refused sign-in', () => {
     ['AADSTS650: too short for a number', 'provider_denied', '"access_denied"'],
   ])('contain only the AADSTS number of %j', async (error_description, code, quote) => {
     provider.faults.authorizeError = { error: 'access_denied', error_description }
-    expectRefusal(await signIn(), 403, code, /answered with the error/)
-    expect(causes()).toBe(`the provider answered with the error ${quote} (${code})`)
+    expectRefusal(await signIn(), 403, code, /reported by a browser/)
+    expect(causes()).toBe(`reported by a browser: the error ${quote} (${code})`)
   })
 
   it('limit and quote the provider’s error code', async () => {
     provider.faults.authorizeError = { error: `no\n${'way '.repeat(300)}` }
     await signIn()
-    expect(causes()).toMatch(/answered with the error "no\\n(way )+/)
+    expect(causes()).toMatch(/reported by a browser: the error "no\\n(way )+/)
     expect(causes().length).toBeLessThan(400)
   })
 

@@ -268,7 +268,7 @@ describe('a failed test sign-in reports the step, the cause and the remedy if', 
       'the provider returns its own error text',
       { authorizeError: { error: 'consent_required', error_description: 'AADSTS65001: no consent' } },
       'Authorization response received',
-      /The provider says "AADSTS65001: no consent".*consent_required/,
+      /Reported by a browser: "AADSTS65001: no consent".*consent_required/,
       /administrator must consent/,
     ],
     [
