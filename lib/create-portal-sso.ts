@@ -7,6 +7,7 @@ import { openDatabase } from './database/migrate.ts'
 import { ErrorHandler } from './events/error-handler.ts'
 import { EventHistory } from './events/event-history.ts'
 import { EventLog } from './events/event-log.ts'
+import { RefusalLog } from './events/refusal-log.ts'
 import { Logout } from './logout/logout.ts'
 import { Mail } from './mail/mail.ts'
 import { createMaintenance } from './maintenance/tasks.ts'
@@ -46,7 +47,9 @@ function createModules(settings: Settings, knex: Knex, outbound: HttpClients): M
   const web = createWebModules(settings, knex)
   const { core, pages } = web
   const events = new EventLog(core, settings.events)
-  const errorHandler = new ErrorHandler(core, pages, events)
+  const recordsPerMinute = settings.rateLimits ? settings.rateLimits.records : Number.POSITIVE_INFINITY
+  const refusalLog = new RefusalLog(core, events, recordsPerMinute)
+  const errorHandler = new ErrorHandler(core, pages, refusalLog)
   const mail = settings.mailer && new Mail(pages, settings.mailer, settings.mailFrom)
   const users = new Users(core, {
     directory: settings.users,
@@ -63,6 +66,7 @@ function createModules(settings: Settings, knex: Knex, outbound: HttpClients): M
     oneTimeLinks,
     outbound,
     providersTable,
+    refusalLog,
     sessions,
     users,
   }

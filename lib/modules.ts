@@ -4,6 +4,7 @@ import type { ClassicLogin } from './classic-login/classic-login.ts'
 import type { ErrorHandler } from './events/error-handler.ts'
 import type { EventHistory } from './events/event-history.ts'
 import type { EventLog } from './events/event-log.ts'
+import type { RefusalLog } from './events/refusal-log.ts'
 import type { Logout } from './logout/logout.ts'
 import type { Maintenance } from './maintenance/maintenance.ts'
 import type { ManagementContext } from './management/context.ts'
@@ -41,6 +42,7 @@ export interface Modules {
   providersTable: ProvidersTable
   rateLimiter: RateLimiter
   rateLimits: RateLimits | false
+  refusalLog: RefusalLog
   registration: Registrations
   sessions: Sessions
   signIn: SignIn

@@ -266,6 +266,7 @@ const schema = z.strictObject({
           registration: perMinute.default(2000),
           code: perMinute.default(200),
           logout: perMinute.default(2000),
+          records: perMinute.default(120),
         }),
       ],
       { error: 'write limits such as `{ start: 2000, code: 200 }`, or `false`' },

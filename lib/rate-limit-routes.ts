@@ -3,10 +3,13 @@ import type { Modules } from './modules.ts'
 import { readAuthorizationResponse } from './oidc/authorization-response.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import { asyncHandler } from './web/handler.ts'
-import { type NextStep, newReference } from './web/pages.ts'
+import type { NextStep } from './web/pages.ts'
 import { clientKey, digestKey, type Limit, type RateLimits } from './web/rate-limit.ts'
 
-type RateLimitModules = Pick<Modules, 'core' | 'events' | 'form' | 'pages' | 'rateLimiter' | 'rateLimits'>
+/** The options of `rateLimits` that count requests. */
+type LimitedRoutes = Exclude<keyof RateLimits, 'records'>
+
+type RateLimitModules = Pick<Modules, 'core' | 'form' | 'pages' | 'rateLimiter' | 'rateLimits' | 'refusalLog'>
 
 /**
  * The limited routes. They come before all others, so that a flood costs a counter each, but no query, no mail, and no request
@@ -16,8 +19,7 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   const { form, rateLimits } = modules
   const routes = Router()
   if (!rateLimits) return routes
-  const perClient = (option: keyof RateLimits, name?: string) =>
-    limitClients(modules, rateLimits, option, name)
+  const perClient = (option: LimitedRoutes, name?: string) => limitClients(modules, rateLimits, option, name)
   // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
   const attempts: Limit = { name: 'attempt', maxRequests: 10, windowSeconds: 600 }
   const perAttempt = limitRequests(modules, attempts, attemptKey)
@@ -41,8 +43,9 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   routes.use('/login/:provider', signIns)
   routes.use('/register', registrations)
   routes.use('/account/security', registration)
-  // Any page can contain this frame, which must not use up the sign-outs of everybody behind one address.
+  // Any page can make its visitors send these, which must not use up the sign-outs of everybody behind one address.
   routes.use('/logout/:provider/frontchannel', perClient('logout', 'front-channel'), counted)
+  routes.use('/logout/:provider/backchannel', perClient('logout', 'back-channel'), counted)
   routes.use('/logout', perClient('logout'))
   return routes
 }
@@ -56,7 +59,7 @@ export function limitRefusals(modules: RateLimitModules): RequestHandler {
 function limitClients(
   modules: RateLimitModules,
   limits: RateLimits,
-  option: keyof RateLimits,
+  option: LimitedRoutes,
   name: string = option,
 ): RequestHandler {
   return limitRequests(modules, { name, maxRequests: limits[option], windowSeconds: 60 }, clientKey)
@@ -64,23 +67,27 @@ function limitClients(
 
 /** @param keyOf requests without a key are not counted */
 function limitRequests(
-  { core: { urls, logger, portalOf }, events, pages, rateLimiter }: RateLimitModules,
+  { core: { urls, portalOf }, pages, rateLimiter, refusalLog }: RateLimitModules,
   limit: Limit,
   keyOf: (req: Request) => string | undefined,
 ): RequestHandler {
+  const record = async (req: Request) => {
+    const portal = portalOf(req)
+    const detail = { limit: limit.name }
+    return await refusalLog.write(req, {
+      level: 'warn',
+      message: 'a client makes too many requests',
+      fields: { portal, ...detail },
+      event: { kind: 'rate-limited', portal, detail },
+    })
+  }
   return asyncHandler(async (req, res, next) => {
     const key = keyOf(req)
     if (key === undefined) return next()
     const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, key)
     if (!isOver) return next()
     res.set('retry-after', String(retryAfterSeconds))
-    const reference = isFirstOver ? newReference() : undefined
-    if (reference) {
-      const portal = portalOf(req)
-      const detail = { limit: limit.name }
-      logger.warn({ reference, portal, ...detail }, 'a client makes too many requests')
-      await events.record({ kind: 'rate-limited', portal, clientAddress: req.ip, reference, detail })
-    }
+    const reference = isFirstOver ? await record(req) : undefined
     const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)
     const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
     await pages.problem(req, res, problem, { reference, nextSteps })

@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { entraCode, quoteRedacted } from '../oidc/provider-error.ts'
 import { admits, type Tenancy } from '../providers/issuer.ts'
@@ -57,12 +58,13 @@ export function adminConsentRoutes(
     consentState: StateCookie
     events: EventLog
     pages: Pages
+    refusalLog: RefusalLog
     refusals: Refusals
     providersTable: ProvidersTable
   },
 ): Router {
   const { portalOf, urls } = core
-  const { consentState, events, pages, refusals, providersTable } = modules
+  const { consentState, events, pages, refusalLog, refusals, providersTable } = modules
 
   async function ask(_req: Request, res: Response, provider: Provider, endpoint: string): Promise<void> {
     const url = new URL(endpoint)
@@ -86,7 +88,8 @@ export function adminConsentRoutes(
         new PortalSsoError('consent_refused', 'this browser was not sent to the provider (any more)'),
       )
     const detail = { outcome: consent.outcome, ...('tenant' in consent && { tenant: consent.tenant }) }
-    await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress: req.ip, detail })
+    if (refusalLog.admits(req, portal))
+      await events.record({ kind: 'admin-consent', portal, provider: slug, clientAddress: req.ip, detail })
     if (consent.outcome === 'refused')
       return await refuse(req, res, provider, new BrowserReportedError('consent_refused', consent.reason))
     await pages.show(req, res, 'consent', {

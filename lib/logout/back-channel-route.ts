@@ -1,5 +1,5 @@
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import { type LogoutToken, LogoutTokenError, readLogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -7,16 +7,16 @@ import { describeError } from '../shared/errors.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { newReference, toProblem } from '../web/pages.ts'
+import { toProblem } from '../web/pages.ts'
 import type { Logout } from './logout.ts'
 
 interface BackChannelModules {
   readonly connectedProviders: ConnectedProviders
-  readonly events: EventLog
   /** parses a form of limited size */
   readonly form: RequestHandler
   readonly logout: Logout
   readonly providersTable: ProvidersTable
+  readonly refusalLog: RefusalLog
 }
 
 /**
@@ -24,7 +24,7 @@ interface BackChannelModules {
  * there is no cookie that a cross-site post could use: only the token's signature counts.
  */
 export function backChannelRoute(core: Core, modules: BackChannelModules): Router {
-  const { form, logout, providersTable } = modules
+  const { form, logout, providersTable, refusalLog } = modules
 
   const receive = asyncHandler(async (req, res) => {
     // A disabled provider admits nobody, but may still end sessions.
@@ -36,13 +36,13 @@ export function backChannelRoute(core: Core, modules: BackChannelModules): Route
         throw new LogoutTokenError('jti', 'it was received before (jti)')
       res.status(200).end()
     } catch (error) {
-      await refuse(req, res, error, { core, events: modules.events, provider: provider.slug })
+      await refuse(req, res, error, { core, refusalLog, provider: provider.slug })
     }
   })
 
   // Express recognises an error handler by its four parameters.
   const onError: ErrorRequestHandler = (error, req, res, next) => {
-    refuse(req, res, error, { core, events: modules.events }).catch(next)
+    refuse(req, res, error, { core, refusalLog }).catch(next)
   }
 
   const router = Router()
@@ -71,23 +71,20 @@ async function refuse(
   req: Request,
   res: Response,
   error: unknown,
-  { core, events, provider }: { core: Core; events: EventLog; provider?: string },
+  { core, refusalLog, provider }: { core: Core; refusalLog: RefusalLog; provider?: string },
 ): Promise<void> {
-  const { logger, portalOf } = core
   const isInvalid = error instanceof LogoutTokenError || toProblem(error).code === 'request_invalid'
-  const reference = newReference()
   const reason = describeError(error)
-  const entry = { provider, reference, cause: reason }
-  if (isInvalid) logger.warn(entry, 'a logout token was refused')
-  else logger.error(entry, 'a logout token was refused')
-  if (error instanceof LogoutTokenError) {
-    const request = { portal: portalOf(req), clientAddress: req.ip, provider, reference }
-    await events.record({
-      kind: 'sign-in-failed',
-      ...request,
-      detail: { code: 'logout_token_invalid', reason },
-    })
-  }
+  const detail = { code: 'logout_token_invalid', reason } as const
+  await refusalLog.write(req, {
+    level: isInvalid ? 'warn' : 'error',
+    message: 'a logout token was refused',
+    fields: { provider, cause: reason },
+    event:
+      error instanceof LogoutTokenError
+        ? { kind: 'sign-in-failed', portal: core.portalOf(req), provider, detail }
+        : undefined,
+  })
   if (isInvalid) {
     const error_description = 'The logout token was refused.'
     res.status(400).json({ error: 'invalid_request', error_description })

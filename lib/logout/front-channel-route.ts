@@ -1,4 +1,5 @@
 import { type Request, type Response, Router } from 'express'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import { identifierPattern } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
@@ -27,7 +28,13 @@ export function frontChannelRoute(
     connectedProviders,
     logout,
     providersTable,
-  }: { connectedProviders: ConnectedProviders; logout: Logout; providersTable: ProvidersTable },
+    refusalLog,
+  }: {
+    connectedProviders: ConnectedProviders
+    logout: Logout
+    providersTable: ProvidersTable
+    refusalLog: RefusalLog
+  },
 ): Router {
   const { logger, portalOf } = core
 
@@ -43,17 +50,18 @@ export function frontChannelRoute(
   /** @returns a status that does not reveal whether there was such a session */
   async function end(req: Request, provider: Provider): Promise<number> {
     const { portal, slug } = provider
+    // Nothing is signed, so every request can cause a row or a log line.
+    const isRecorded = refusalLog.admits(req, portal)
     try {
       const { issuer, sid } = readParameters(req, provider)
       const notice = { issuer: issuer ?? provider.issuer, ends: { sid } }
       const match = issuer === undefined ? { portal, provider: slug, sid } : undefined
-      await logout.applyProviderLogout(provider, notice, match)
+      await logout.applyProviderLogout(provider, notice, { match, isRecorded })
       return 200
     } catch (error) {
       const isInvalid = error instanceof FrontChannelError
       const entry = { provider: slug, cause: describeError(error) }
-      if (isInvalid) logger.warn(entry, 'a front-channel logout was refused')
-      else logger.error(entry, 'a front-channel logout was refused')
+      if (isRecorded) logger[isInvalid ? 'warn' : 'error'](entry, 'a front-channel logout was refused')
       return isInvalid ? 400 : 503
     }
   }

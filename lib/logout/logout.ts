@@ -64,16 +64,17 @@ export class Logout {
    * opposite, so that one of them always sees the other. A provider may repeat a token that failed here.
    *
    * @param match which sessions; default: those that the notice names
+   * @param isRecorded false: only ends sessions that exist, and leaves no notice for a sign-in in progress
    * @returns `false` if the notice was processed before
    */
   async applyProviderLogout(
     { portal, slug }: Pick<Provider, 'portal' | 'slug'>,
     message: Omit<LogoutNotice, 'portal'>,
-    match?: SessionMatch,
+    { match, isRecorded = true }: { match?: SessionMatch | undefined; isRecorded?: boolean } = {},
   ): Promise<boolean> {
     const { events, sessions } = this.#modules
     const notice = { ...message, portal }
-    if (!(await sessions.logoutTokens.record(notice))) return false
+    if (isRecorded && !(await sessions.logoutTokens.record(notice))) return false
     const ended = await sessions.endAll(match ?? { portal, issuer: notice.issuer, ...notice.ends })
     for (const [userId, count] of ended)
       await events.record({
@@ -83,7 +84,7 @@ export class Logout {
         provider: slug,
         detail: { actor: 'provider', sessions: count },
       })
-    await sessions.logoutTokens.markProcessed(notice)
+    if (isRecorded) await sessions.logoutTokens.markProcessed(notice)
     return true
   }
 }

@@ -1,5 +1,6 @@
 import { deleteInBatches } from '../database/delete-in-batches.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { DAY, HOUR } from '../shared/time.ts'
@@ -13,6 +14,7 @@ export function createMaintenance(
   core: Core,
   modules: {
     events: EventLog
+    refusalLog: RefusalLog
     sessions: Sessions
     mail: Mail | undefined
     adminMail: readonly string[]
@@ -21,8 +23,9 @@ export function createMaintenance(
   },
 ): Maintenance {
   const { knex } = core
-  const { events, sessions, mail, adminMail, retentionDays } = modules
+  const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
   return new Maintenance(core, {
+    'summarize omitted records': () => refusalLog.summarize(),
     'retire providers': () => retireDueProviders(core, events, sessions.table),
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
     'purge removed providers': () => purgeRemovedProviders(core, events),

@@ -1,11 +1,11 @@
 import type { Request, Response } from 'express'
-import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, type ProblemCode } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import { type NextStep, newReference, type Pages, toProblem } from '../web/pages.ts'
+import { type NextStep, type Pages, toProblem } from '../web/pages.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 import { reauthenticationQuery } from './reauthentication.ts'
@@ -35,31 +35,30 @@ const accountProblems = new Set<ProblemCode>([
 export class Refusals {
   readonly #core: Core
   readonly #pages: Pages
-  readonly #events: EventLog
+  readonly #refusalLog: RefusalLog
 
-  constructor(core: Core, pages: Pages, events: EventLog) {
+  constructor(core: Core, pages: Pages, refusalLog: RefusalLog) {
     this.#core = core
     this.#pages = pages
-    this.#events = events
+    this.#refusalLog = refusalLog
   }
 
   async refuse(req: Request, res: Response, error: unknown, context: RefusalContext): Promise<void> {
-    const { logger, homePath, urls } = this.#core
+    const { homePath, urls } = this.#core
     const { portal, provider, reauthentication, backHref } = context
     const problem = toProblem(error)
     const { code } = problem
-    const reference = newReference()
     const reason = describeError(error)
-    const entry = { reference, portal, provider: provider?.slug, code, cause: reason }
-    if (problem.status >= 500) logger.error(entry, 'a sign-in was refused')
-    else logger.warn(entry, 'a sign-in was refused')
-    await this.#events.record({
-      kind: 'sign-in-failed',
-      portal,
-      provider: provider?.slug,
-      reference,
-      clientAddress: req.ip,
-      detail: { code, reason, ...(error instanceof BrowserReportedError && { reportedBy: 'browser' }) },
+    const where = { portal, provider: provider?.slug }
+    const reference = await this.#refusalLog.write(req, {
+      level: problem.status >= 500 ? 'error' : 'warn',
+      message: 'a sign-in was refused',
+      fields: { ...where, code, cause: reason },
+      event: {
+        kind: 'sign-in-failed',
+        ...where,
+        detail: { code, reason, ...(error instanceof BrowserReportedError && { reportedBy: 'browser' }) },
+      },
     })
 
     // A user who only had to authenticate again is still signed in.

@@ -1,4 +1,5 @@
 import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -38,6 +39,7 @@ export class SignIn {
     core: Core,
     modules: Pick<ConnectionContext, 'buildRouter' | 'outbound'> & {
       events: EventLog
+      refusalLog: RefusalLog
       /** left out without a mailer */
       mail: Mail | undefined
       pages: Pages
@@ -48,7 +50,7 @@ export class SignIn {
       users: Users
     },
   ) {
-    const { events, linking, mail, pages, registrationPolicy, users } = modules
+    const { linking, mail, pages, refusalLog, registrationPolicy, users } = modules
     const { identities } = users
     this.canVerifyEmail = mail !== undefined
     this.attempts = new Attempts(core)
@@ -56,7 +58,7 @@ export class SignIn {
     this.notifications = new SignInMethodNotifications(core, modules)
     this.pendingRegistrations = new PendingRegistrations(core)
     this.reauthentication = new Reauthentication(core, { ...modules, identities })
-    this.refusals = new Refusals(core, pages, events)
+    this.refusals = new Refusals(core, pages, refusalLog)
     this.resolver = new IdentityResolver(users, registrationPolicy, linking.endOtherSessions)
     this.connectedProviders = new ConnectedProviders(core, this.refusals, {
       ...modules,

@@ -30,8 +30,8 @@ const framed = new Set<string | undefined>(['iframe', 'frame', 'embed', 'object'
 export function refuseSubresources(pages: string[]): Router {
   const router = Router()
   const exempt: RequestHandler = (_req, _res, next) => next('router')
-  // The provider's page contains it as a frame.
-  router.use('/logout/:provider/frontchannel', exempt)
+  // The provider's page contains the one as a frame, and the provider itself calls the other.
+  router.use(['/logout/:provider/frontchannel', '/logout/:provider/backchannel'], exempt)
   router.use(pages, (req, res, next) => {
     if (/^prefetch\b/.test(req.get('sec-purpose') ?? ''))
       res.status(503).set('cache-control', 'no-store').end()

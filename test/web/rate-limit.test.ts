@@ -114,10 +114,12 @@ describe('a client over a limit', () => {
     },
   )
 
-  it('in front-channel logouts can still sign out', async () => {
+  it('in front-channel and back-channel logouts can still sign out', async () => {
     const portal = await portalWith({ logout: 1 })
     const frame = () => new Visitor().get(`${portal.url}/logout/acme/frontchannel?sid=x`)
     expect(await statuses(2, frame)).toEqual([404, 429])
+    const token = () => new Visitor().post(`${portal.url}/logout/acme/backchannel`)
+    expect(await statuses(2, token)).toEqual([400, 429])
     expect((await new Visitor().post(`${portal.url}/logout`)).status).toBe(303)
   })
 
