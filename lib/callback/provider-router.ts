@@ -5,7 +5,7 @@ import {
   readAuthorizationResponse,
   readLoginHint,
 } from '../oidc/authorization-response.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, slugSchema } from '../providers/provider.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
@@ -31,29 +31,67 @@ const repostedField = 'portal_sso_reposted'
 
 /**
  * One provider's routes: `/` starts an attempt, `/callback` finishes it. The route decides which half runs, never the
- * parameters. A disabled provider's router only finishes test sign-ins.
+ * parameters.
  */
-export function providerRouter(connection: ProviderConnection, modules: CallbackModules): Router {
-  const start = startHandler(connection, modules)
+export function providerRouter(connection: ProviderConnection | undefined, modules: CallbackModules): Router {
+  if (!connection?.provider.enabled) return unavailableRouter(connection, modules)
   const finish = callbackHandler(connection, modules)
-
   const router = Router()
-  if (connection.provider.enabled) router.get('/', start)
+  router.get('/', startHandler(connection, modules))
   router.get('/callback', finish)
   router.post('/callback', finish)
-  // For the page that a disabled provider has in place of any other.
-  if (!connection.provider.enabled) router.use(start)
   return router
+}
+
+/**
+ * The routes of a disabled provider, and of names that no provider has. Both respond alike, so that nobody learns of a draft. A
+ * browser with an attempt of the disabled provider, such as a test sign-in, can finish it.
+ */
+function unavailableRouter(connection: ProviderConnection | undefined, modules: CallbackModules): Router {
+  const { core, signIn } = modules
+  const finishOwn = connection && callbackHandler(connection, modules)
+  const finish = asyncHandler(async (req, res, next) => {
+    const slug = slugSchema.safeParse(req.params.provider).data
+    const response = readResponseIfValid(req)
+    if (slug === undefined || response === undefined) return next()
+    const providerId = await signIn.attempts.providerIdOf(req, response.state)
+    if (finishOwn && providerId === connection?.provider.id) finishOwn(req, res, next)
+    else if (providerId === undefined && req.method === 'POST' && !response.parameters.has(repostedField))
+      await repostFromOwnOrigin(req, res, slug, { response, modules })
+    else next()
+  })
+  const refuse = asyncHandler(async (req, res) => {
+    // Only a slug is fit for the log: a user may have pasted anything else, a code for example.
+    const slug = slugSchema.safeParse(req.params.provider).data
+    const name = slug === undefined ? 'of this name' : JSON.stringify(slug)
+    const error = connection
+      ? disabledError(connection.provider)
+      : new PortalSsoError('provider_not_found', `no provider ${name}`)
+    const returnTo = safeReturnTo(req.query.returnTo)
+    await signIn.refusals.refuse(req, res, error, { portal: core.portalOf(req), returnTo })
+  })
+  const router = Router({ mergeParams: true })
+  router.get('/callback', finish)
+  router.post('/callback', finish)
+  router.use(refuse)
+  return router
+}
+
+function readResponseIfValid(req: Request): AuthorizationResponse | undefined {
+  try {
+    return readAuthorizationResponse(req)
+  } catch {
+    return undefined
+  }
 }
 
 function startHandler(connection: ProviderConnection, { signIn }: CallbackModules): RequestHandler {
   const { provider } = connection
-  const { portal, enabled } = provider
+  const { portal } = provider
   return asyncHandler(async (req, res) => {
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
     try {
-      if (!enabled) throw disabledError(provider)
       // The query only says that an account is to be proved. The sealed cookie says for which registration.
       const isProof = req.query.proving !== undefined
       const pending = isProof ? await signIn.pendingRegistrations.find(req, portal) : undefined
@@ -70,8 +108,7 @@ function startHandler(connection: ProviderConnection, { signIn }: CallbackModule
       // Express's own redirect would encode the URL again.
       res.status(302).set('location', url).end()
     } catch (error) {
-      const retry = enabled ? { provider, reauthentication } : {}
-      await signIn.refusals.refuse(req, res, error, { portal, ...retry, returnTo })
+      await signIn.refusals.refuse(req, res, error, { portal, provider, reauthentication, returnTo })
     }
   })
 }
@@ -93,8 +130,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       const taken = await signIn.attempts.take(req, res, response.state)
       // A post from the provider's site comes without our Lax cookies. The form of our own page comes with them.
       if ('unknown' in taken && req.method === 'POST' && !isReposted)
-        return await repostFromOwnOrigin(req, res, provider, { response, modules })
-      if ('unknown' in taken && !provider.enabled) throw disabledError(provider)
+        return await repostFromOwnOrigin(req, res, provider.slug, { response, modules })
       if (!('attempt' in taken)) {
         refusal.returnTo = 'used' in taken ? taken.returnTo : undefined
         return handleUsedAttempt(req, res, refusal.returnTo ?? core.homePath)
@@ -142,7 +178,7 @@ function disabledError({ slug }: Provider): PortalSsoError {
 async function repostFromOwnOrigin(
   req: Request,
   res: Response,
-  { slug }: Provider,
+  slug: string,
   { response, modules }: { response: AuthorizationResponse; modules: CallbackModules },
 ): Promise<void> {
   const { core, pages } = modules

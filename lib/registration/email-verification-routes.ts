@@ -25,11 +25,18 @@ export function emailVerificationRoutes(
   modules: RegistrationRouteModules & { emailVerification: EmailVerification },
 ): Router {
   const { urls } = core
-  const { emailVerification, events, pages, posted, registration, signIn } = modules
+  const { emailVerification, events, pages, posted, refusalLog, registration, signIn } = modules
   const { pendingRegistrations } = signIn
 
-  async function record(req: Request, { portal, provider }: PendingRegistration, outcome: Outcome) {
+  /** @returns false if the records of this client are used up */
+  async function record(
+    req: Request,
+    { portal, provider }: PendingRegistration,
+    outcome: Outcome,
+  ): Promise<boolean> {
+    if (!refusalLog.admits(req, portal)) return false
     await events.record({ ...outcome, portal, provider, clientAddress: req.ip })
+    return true
   }
 
   function toNextStep(req: Request, res: Response, parameters?: Record<string, string>): void {
@@ -75,8 +82,7 @@ export function emailVerificationRoutes(
     } catch (error) {
       if (!(error instanceof MailError)) throw error
       const entry = { portal: pending.portal, provider: provider.slug, cause: error.message }
-      core.logger.error(entry, 'no code was sent')
-      await record(req, pending, failure('mail-failed'))
+      if (await record(req, pending, failure('mail-failed'))) core.logger.error(entry, 'no code was sent')
       return 'mail-failed'
     }
   }

@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -30,6 +31,7 @@ export interface RegistrationRouteModules {
   readonly pages: Pages
   /** parses posts, after refusing those from other sites */
   readonly posted: RequestHandler[]
+  readonly refusalLog: RefusalLog
   readonly registration: Registrations
   readonly signIn: SignIn
   readonly sessions: Sessions

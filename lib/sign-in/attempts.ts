@@ -67,7 +67,9 @@ const maxCookieBytes = 3000
 const statePattern = /^[a-z0-9]{6,8}-[\w-]{32}$/
 
 /** `until`: milliseconds since 1970 */
-type Sealed = { attempt: Attempt; until: number } | { used: true; returnTo?: string | undefined }
+type Sealed =
+  | { attempt: Attempt; until: number }
+  | { used: true; providerId: string; returnTo?: string | undefined }
 
 /**
  * Each attempt has a sealed cookie named after its `state`, so that tabs do not disturb each other and any instance can finish
@@ -95,6 +97,12 @@ export class Attempts {
     return state
   }
 
+  /** @returns the provider's id for an attempt of this browser, used or not, which stays as it is */
+  async providerIdOf(req: Request, state: string): Promise<string | undefined> {
+    const sealed = statePattern.test(state) ? await this.#cookies.get(req, this.#prefix + state) : undefined
+    return sealed && 'attempt' in sealed ? sealed.attempt.providerId : sealed?.providerId
+  }
+
   /** Returns an attempt of this browser exactly once. */
   async take(req: Request, res: Response, state: string): Promise<TakeResult> {
     if (!statePattern.test(state)) return { unknown: true }
@@ -102,8 +110,8 @@ export class Attempts {
     if (!sealed) return { unknown: true }
     if (!('attempt' in sealed)) return { used: true, returnTo: sealed.returnTo }
     const { attempt, until } = sealed
-    const { returnTo } = attempt
-    await this.#usedMarkers.set(res, this.#prefix + state, { used: true, returnTo })
+    const { providerId, returnTo } = attempt
+    await this.#usedMarkers.set(res, this.#prefix + state, { used: true, providerId, returnTo })
     const startedAt = until - attemptSeconds * 1000
     return until > Date.now() ? { attempt: { ...attempt, startedAt } } : { used: true, returnTo }
   }

@@ -5,16 +5,14 @@ import type { HttpClients } from '../oidc/http-client.ts'
 import type { Identity } from '../oidc/identity.ts'
 import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
 import { signingKeyOf } from '../providers/client-key.ts'
-import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { safeReturnTo } from '../web/return-to.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempts } from './attempts.ts'
 import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
-import type { Refusals } from './refuse.ts'
 
 /** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
 const maxConnections = 200
@@ -30,7 +28,8 @@ export interface ConnectionContext {
   readonly providersTable: ProvidersTable
   readonly outbound: HttpClients
   readonly passport: InstanceType<PassportStatic['Passport']>
-  buildRouter(connection: ProviderConnection): Router
+  /** @param connection left out: for names that no provider has */
+  buildRouter(connection?: ProviderConnection): Router
 }
 
 interface BuiltClient {
@@ -173,12 +172,11 @@ export class ConnectedProviders {
   })
   readonly #core: Core
   readonly #context: ConnectionContext
-  readonly #refusals: Refusals
+  #unknown: Router | undefined
   #built = 0
 
-  constructor(core: Core, refusals: Refusals, context: Omit<ConnectionContext, 'urls'>) {
+  constructor(core: Core, context: Omit<ConnectionContext, 'urls'>) {
     this.#core = core
-    this.#refusals = refusals
     this.#context = { ...context, urls: core.urls }
   }
 
@@ -201,14 +199,8 @@ export class ConnectedProviders {
   readonly route = asyncHandler(async (req, res, next) => {
     const portal = this.#core.portalOf(req)
     const provider = await this.#context.providersTable.find(portal, req.params.provider)
-    if (provider) {
-      this.connect(provider).router(req, res, next)
-      return
-    }
-    // Only a slug is fit for the log: a user may have pasted anything else, a code for example.
-    const slug = slugSchema.safeParse(req.params.provider).data
-    const name = slug === undefined ? 'of this name' : JSON.stringify(slug)
-    const error = new PortalSsoError('provider_not_found', `no provider ${name}`)
-    await this.#refusals.refuse(req, res, error, { portal, returnTo: safeReturnTo(req.query.returnTo) })
+    this.#unknown ??= this.#context.buildRouter()
+    const router = provider ? this.connect(provider).router : this.#unknown
+    router(req, res, next)
   })
 }

@@ -60,7 +60,7 @@ export class SignIn {
     this.reauthentication = new Reauthentication(core, { ...modules, identities })
     this.refusals = new Refusals(core, pages, refusalLog)
     this.resolver = new IdentityResolver(users, registrationPolicy, linking.endOtherSessions)
-    this.connectedProviders = new ConnectedProviders(core, this.refusals, {
+    this.connectedProviders = new ConnectedProviders(core, {
       ...modules,
       attempts: this.attempts,
       passport: modules.sessions.passport,
