@@ -74,7 +74,12 @@ app.post('/password-login', sso.classicLoginGate(), express.urlencoded(), async 
     res.status(401).send(classicLoginPage('E-mail or password is wrong.'))
     return
   }
-  req.login(user, (error) => (error ? next(error) : res.redirect('/portal')))
+  req.login(user, (error) => {
+    if (error) return next(error)
+    // Counts for `sso.guard({ maxAge })`, even if the user was signed in already.
+    sso.markAuthenticated(req)
+    res.redirect('/portal')
+  })
 })
 
 // An existing user.
