@@ -25,7 +25,7 @@ const get = async (path: string, headers: Headers = {}, visitor = new Visitor())
   await visitor.get(portal.url + path, headers)
 const events = () => portal.knex('sso_events').where({ kind: 'sign-in-failed' })
 
-describe('a request that is no navigation', () => {
+describe('refused: a request that is no navigation (Fetch Metadata)', () => {
   it.each([
     '/login/acme',
     '/LOGIN/acme/',
@@ -66,7 +66,9 @@ describe('a request that is no navigation', () => {
     expect((await visitor.get(response.href, navigation)).status).toBe(303)
     expect(await portal.knex('sso_sessions')).toHaveLength(1)
   })
+})
 
+describe('a request that is no navigation', () => {
   it('gets a page with a link to the login page, and is an event with the exact reason', async () => {
     const page = await get('/login/acme', embedded('iframe'))
     expect(page.headers.get('cache-control')).toBe('no-store')
@@ -96,7 +98,7 @@ describe('a request that is no navigation', () => {
   })
 })
 
-describe('a prefetch', () => {
+describe('refused: a prefetch (Sec-Purpose)', () => {
   it.each(['prefetch', 'prefetch;prerender', 'prefetch;anonymous-client-ip'])(
     'neither starts nor finishes a sign-in, and is not cached: Sec-Purpose: %s',
     async (purpose) => {
@@ -118,7 +120,9 @@ describe('a prefetch', () => {
       expect((await visitor.get(response.href)).status).toBe(303)
     },
   )
+})
 
+describe('a prefetch', () => {
   it('by the frame of a front-channel logout is handled like any other request', async () => {
     expect((await get('/logout/acme/frontchannel?sid=x', { 'sec-purpose': 'prefetch' })).status).toBe(404)
   })
