@@ -135,7 +135,7 @@ const secret = z
   .regex(/^\S*$/, 'remove the spaces: `portal-sso` reads several secrets, separated by spaces')
 const loopback = ['127.0.0.0/8', '::1']
 const unsafePattern =
-  'write a pattern that cannot backtrack for long: no two neighbouring repetitions may match the same characters; list characters instead of `\\p{…}` and the flag `v`'
+  'write a pattern that cannot backtrack for long: neighbouring repetitions must not match the same characters; list characters instead of `\\p{…}`, without the flag `v`'
 const perMinute = z.number().int().positive().max(1_000_000)
 const writeAddress = 'write an address such as `admin@example.com`, or several in an array'
 const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)

@@ -90,8 +90,8 @@ export class PortalSso extends PortalApi {
   }
 
   /**
-   * Makes the session fresh for `guard({ maxAge })`. Call it after the application itself has authenticated the signed-in user, such
-   * as with a password. `req.login` for a user who is signed in already is not an authentication.
+   * Makes the session fresh for `guard({ maxAge })`. Call it after the application itself has authenticated the signed-in user, for
+   * example with a password. `req.login` for a user who is signed in already is not an authentication.
    *
    * @throws PortalSsoError `not_signed_in` if the request has no signed-in user, such as before the callback of `req.login`
    */

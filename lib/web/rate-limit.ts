@@ -8,8 +8,8 @@ import type { Core } from './core.ts'
 import { clientNetwork } from './request.ts'
 
 /**
- * Requests per minute from one client address (IPv6: one /64) to each kind of route, and their records, 1 to 1,000,000. With the defaults, 1,000
- * colleagues behind one address can all sign in within the same minute, twice.
+ * Requests per minute from one client address (IPv6: one /64) to each kind of route, and their records: 1 to 1,000,000. With the
+ * defaults, 1,000 colleagues behind one address can all sign in within the same minute, twice.
  */
 export interface RateLimits {
   /** Starts of a sign-in; as many login pages. Default 2000. */
@@ -20,7 +20,10 @@ export interface RateLimits {
   registration: number
   /** Entering or requesting an e-mailed code. Default 200: each costs a mail or an attempt. */
   code: number
-  /** Sign-outs; as many front-channel and back-channel logouts. Default 2000: all back-channel logouts of a provider come from one address. */
+  /**
+   * Sign-outs; as many front-channel logouts, and as many back-channel logouts. Default 2000: all back-channel logouts of a provider
+   * come from one address.
+   */
   logout: number
   /**
    * Records (event rows and log lines) that requests without a session may cause, on each instance. Beyond them, one summary per
