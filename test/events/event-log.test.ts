@@ -46,8 +46,10 @@ describe('every action is one row and one event', () => {
     await visitor.open(`${portal.url}/login/acme`)
     await visitor.post(`${portal.url}/register`, { name: 'Ada' })
     await visitor.post(`${portal.url}/logout`)
-    provider.person = { sub: 'ada at another one', email: 'ada@example.com', email_verified: true }
-    await new Visitor().open(`${portal.url}/login/acme`)
+    const other = await startFaultyProvider()
+    await portal.connect(other, { slug: 'other' })
+    await new Visitor().open(`${portal.url}/login/other`)
+    await other.close()
     provider.faults.claims = { nonce: 'another' }
     await new Visitor().open(`${portal.url}/login/acme`)
     await portal.sso.providers.disable('acme')
