@@ -32,11 +32,6 @@ export function refuseSubresources(pages: string[]): Router {
   const exempt: RequestHandler = (_req, _res, next) => next('router')
   // The provider's page contains the one as a frame, and the provider itself calls the other.
   router.use(['/logout/:provider/frontchannel', '/logout/:provider/backchannel'], exempt)
-  router.use(pages, (req, res, next) => {
-    if (/^prefetch\b/.test(req.get('sec-purpose') ?? ''))
-      res.status(503).set('cache-control', 'no-store').end()
-    else next()
-  })
   // Providers fetch the keys, and those that run on Node send `Sec-Fetch-Mode: cors`.
   router.use('/login/:provider/jwks.json', refuseIf(isFromElsewhere), exempt)
   router.use('/login/:provider', refuseIf(isSafeMethod))
@@ -45,15 +40,14 @@ export function refuseSubresources(pages: string[]): Router {
 }
 
 function refuseIf(isRefused: (req: Request) => boolean): RequestHandler {
-  return (req, _res, next) => {
+  return (req, res, next) => {
     const [mode = 'navigate', dest] = [req.get('sec-fetch-mode'), req.get('sec-fetch-dest')]
     const isSubresource = mode !== 'navigate' || framed.has(dest)
+    if (/^prefetch\b/.test(req.get('sec-purpose') ?? ''))
+      return void res.status(503).set('cache-control', 'no-store').end()
+    if (!isSubresource || !isRefused(req)) return next()
     const described = JSON.stringify({ mode: mode.slice(0, 40), dest: dest?.slice(0, 40) })
-    next(
-      isSubresource && isRefused(req)
-        ? new PortalSsoError('navigation_required', `no navigation, but ${described}`)
-        : undefined,
-    )
+    next(new PortalSsoError('navigation_required', `no navigation, but ${described}`))
   }
 }
 
