@@ -37,7 +37,7 @@ export interface DecisionInput {
   /** whether the user's address is proven for the link by which `linkedUser` or `relinkedUser` was found */
   linkProven?: boolean | undefined
   userWithAddress: User | undefined
-  /** whether the user whom it would sign in has removed this sign-in method, or any user if no address is trusted */
+  /** whether the user whom it would sign in has removed this sign-in method, or any user unless another one has the trusted address */
   isRemoved?: boolean | undefined
   /**
    * `other`: `userWithAddress` has another account of the issuer. `replaceable`: the same, but the provider issued new subjects and
@@ -139,11 +139,15 @@ export class IdentityResolver {
       return { ...facts, relinkedUser: user, linkProven, isRemoved: isRemovedBy(user) }
     }
     // No table is queried for an address before it is trusted: neither a page nor its timing may reveal who has an account.
-    if (address === undefined)
-      return { ...facts, isRemoved: blocks.some(({ reason }) => reason === 'removed') }
+    const isRemoved = blocks.some(({ reason }) => reason === 'removed')
+    if (address === undefined) return { ...facts, isRemoved }
     const user = await this.#findByAddress(address, portal)
     if (!user)
-      return { ...facts, registrationOpen: await this.#mayRegister({ ...identity, email: address }, portal) }
+      return {
+        ...facts,
+        isRemoved,
+        registrationOpen: await this.#mayRegister({ ...identity, email: address }, portal),
+      }
     const isBlocked = hasBlock(blocks, user, 'waiting', 'separate')
     const earlierIdentity = await this.#findEarlierIdentity(identity, provider, user, {
       isBlocked,

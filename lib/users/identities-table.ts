@@ -105,7 +105,12 @@ export class IdentitiesTable {
   }
 
   /** Removes the user's links without a proof of this address, except those of one account. @returns how many */
-  async unlinkUnproven(portal: string, userId: string, email: string, kept: ProviderAccount): Promise<number> {
+  async unlinkUnproven(
+    portal: string,
+    userId: string,
+    email: string,
+    kept: ProviderAccount,
+  ): Promise<number> {
     const { issuer, subject, entra } = kept
     const links = this.#rows()
       .where({ portal, user_id: userId })

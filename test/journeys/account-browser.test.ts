@@ -60,6 +60,7 @@ async function startProvider(name: string, slug: string): Promise<void> {
 /** Creates the user, without sessions and links of earlier tests. */
 async function createUser(email: string): Promise<void> {
   await portal.knex('sso_identities').delete()
+  await portal.knex('sso_blocked_identities').delete()
   await portal.knex('sso_sessions').delete()
   if (!(await portal.sso.users.findByEmail(email)))
     await portal.sso.users.create({ email, name: 'Ada Lovelace', fields: {} })
