@@ -16,16 +16,15 @@ export class BreakGlass {
   readonly #core: Core
   readonly #events: EventLog
   readonly #oneTimeLinks: OneTimeLinks
-  readonly #cookies: SealedCookies<{ portal: string }>
+  readonly #cookies: SealedCookies<{ portal: string; actor: string }>
   readonly #cookieName: string
 
   constructor(core: Core, events: EventLog, oneTimeLinks: OneTimeLinks) {
-    const { seal, secure } = core
     this.#core = core
     this.#events = events
     this.#oneTimeLinks = oneTimeLinks
-    this.#cookies = new SealedCookies(seal('break-glass'), { ttlSeconds: openMinutes * 60, secure })
-    this.#cookieName = cookieName('sso-break-glass', secure)
+    this.#cookies = new SealedCookies(core, 'break-glass', { ttlSeconds: openMinutes * 60 })
+    this.#cookieName = cookieName('sso-break-glass', core.secure)
   }
 
   /** Creates a single-use URL that expires after 15 minutes. Its user still needs a password of the classic login. */
@@ -38,14 +37,29 @@ export class BreakGlass {
     return { url: origin + urls.path('/login/break-glass', { token }), expiresAt }
   }
 
-  async open(req: Request, res: Response): Promise<void> {
-    await this.#cookies.set(res, this.#cookieName, { portal: this.#core.portalOf(req) })
+  /** @param actor who created the link */
+  async open(req: Request, res: Response, actor: string): Promise<void> {
+    await this.#cookies.set(res, this.#cookieName, { portal: this.#core.portalOf(req), actor })
+  }
+
+  async isOpen(req: Request): Promise<boolean> {
+    return (await this.#openedBy(req)) !== undefined
+  }
+
+  /** Like `isOpen`, and records that a password was posted. */
+  async recordUse(req: Request): Promise<boolean> {
+    const actor = await this.#openedBy(req)
+    if (actor === undefined) return false
+    const use = { portal: this.#core.portalOf(req), actor, clientAddress: req.ip }
+    this.#core.logger.warn(use, 'a password was posted under break-glass access')
+    await this.#events.record({ kind: 'break-glass', ...use, detail: { step: 'password-posted' } })
+    return true
   }
 
   /** Valid for one portal only: access to one customer's site gives none to another's. */
-  async isOpen(req: Request): Promise<boolean> {
+  async #openedBy(req: Request): Promise<string | undefined> {
     const opened = await this.#cookies.get(req, this.#cookieName)
-    return opened !== undefined && opened.portal === this.#core.portalOf(req)
+    return opened?.portal === this.#core.portalOf(req) ? opened.actor : undefined
   }
 }
 

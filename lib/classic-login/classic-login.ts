@@ -39,9 +39,10 @@ export class ClassicLogin {
    * @param limitRefusals passes a limited number of refusals per client, because programs try many passwords
    */
   gate(limitRefusals: RequestHandler): RequestHandler {
-    const { errorHandler, providersTable } = this.#modules
+    const { allowsClassic, errorHandler, providersTable } = this.#modules
     const gate = asyncHandler(async (req, _res, next) => {
-      if (!(await this.isAllowed(req)) && (await providersTable.anyEnabled(this.#core.portalOf(req))))
+      if (allowsClassic(req) || (await this.breakGlass.recordUse(req))) return next()
+      if (await providersTable.anyEnabled(this.#core.portalOf(req)))
         throw new PortalSsoError(
           'classic_login_disabled',
           'the classic login is disabled while a provider is enabled',

@@ -167,8 +167,11 @@ export interface ProviderSignInTestedEvent extends ProviderEventFields<'provider
 export interface BreakGlassEvent extends EventFields<'break-glass'> {
   /** Id of the user who created the link, or `cli:<system user>` or `code`. */
   actor: string
-  /** `made`: the link was created. `used`: a browser at `clientAddress` opened it. */
-  detail: { step: 'made' | 'used' }
+  /**
+   * `made`: the link was created. `used`: a browser at `clientAddress` opened it. `password-posted`: that browser posted a password
+   * to the classic login, which may have been wrong.
+   */
+  detail: { step: 'made' | 'used' | 'password-posted' }
 }
 
 /** A provider was removed. It can be restored for 30 days. */

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
-import type { Core } from '../web/core.ts'
-import { cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
+import { type CookieCore, cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
 export type Purpose =
@@ -80,11 +79,10 @@ export class Attempts {
   readonly #usedMarkers: SealedCookies<Sealed>
   readonly #prefix: string
 
-  constructor({ seal, secure }: Pick<Core, 'seal' | 'secure'>) {
-    const attemptSeal = seal('attempt')
-    this.#cookies = new SealedCookies<Sealed>(attemptSeal, { ttlSeconds: usedMarkerSeconds, secure })
-    this.#usedMarkers = new SealedCookies<Sealed>(attemptSeal, { ttlSeconds: attemptSeconds, secure })
-    this.#prefix = cookieName('sso-attempt-', secure)
+  constructor(core: CookieCore) {
+    this.#cookies = new SealedCookies(core, 'attempt', { ttlSeconds: usedMarkerSeconds })
+    this.#usedMarkers = new SealedCookies(core, 'attempt', { ttlSeconds: attemptSeconds })
+    this.#prefix = cookieName('sso-attempt-', core.secure)
   }
 
   /** @returns the `state` for the authorization request */

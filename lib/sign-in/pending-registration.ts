@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { Core } from '../web/core.ts'
-import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
+import { type CookieCore, cookieName, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
 /** A code that was sent. Only the sealed cookie of the user's browser contains its id. */
@@ -64,10 +63,10 @@ export class PendingRegistrations {
   readonly #name: string
   readonly #urls: PortalUrls
 
-  constructor({ seal, secure, urls }: Pick<Core, 'seal' | 'secure' | 'urls'>) {
-    this.#cookies = new SealedCookies(seal('registration'), { ttlSeconds: stepSeconds, secure })
-    this.#name = cookieName('sso-registration', secure)
-    this.#urls = urls
+  constructor(core: CookieCore) {
+    this.#cookies = new SealedCookies(core, 'registration', { ttlSeconds: stepSeconds })
+    this.#name = cookieName('sso-registration', core.secure)
+    this.#urls = core.urls
   }
 
   /** Replaces the registration that is pending in this browser, if any. */

@@ -5,14 +5,23 @@ import type { Seal } from '../shared/seal.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
 import type { Core } from './core.ts'
 
-/** Cookies that only we can write and read. They hold the state of a visitor's sign-in, so that no server has to. */
+export type CookieCore = Pick<Core, 'portalOf' | 'seal' | 'secure' | 'urls'>
+
+/**
+ * Cookies that only we can write and read. They hold the state of a visitor's sign-in, so that no server has to. Each is bound to
+ * origin and mount path: a cookie of staging, or of another instance of the app, is worthless here, even with the same secret.
+ */
 export class SealedCookies<T> {
+  readonly #core: CookieCore
   readonly #seal: Seal
   readonly #ttlMs: number
   readonly #attributes: CookieOptions
 
-  constructor(seal: Seal, { ttlSeconds, secure }: { ttlSeconds: number; secure: boolean }) {
-    this.#seal = seal
+  /** @param purpose has keys of its own */
+  constructor(core: CookieCore, purpose: string, { ttlSeconds }: { ttlSeconds: number }) {
+    const { secure } = core
+    this.#core = core
+    this.#seal = core.seal(purpose)
     this.#ttlMs = ttlSeconds * SECOND
     // SameSite=Lax: sent when the provider redirects the browser back, but not with a POST from another site.
     this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
@@ -20,7 +29,10 @@ export class SealedCookies<T> {
 
   /** @returns the length that the cookie will take in the `Cookie` header */
   async set(res: Response, name: string, value: T): Promise<number> {
-    const sealed = await this.#seal.close({ value, until: Date.now() + this.#ttlMs }, name)
+    const sealed = await this.#seal.close(
+      { value, until: Date.now() + this.#ttlMs },
+      this.#contextOf(res.req, name),
+    )
     res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
     return headerLength(name, sealed)
   }
@@ -28,13 +40,20 @@ export class SealedCookies<T> {
   async get(req: Request, name: string): Promise<T | undefined> {
     const sealed = cookiesOf(req)[name]
     if (sealed === undefined) return undefined
-    const opened = (await this.#seal.open(sealed, name)) as { value: T; until: number } | undefined
+    const opened = (await this.#seal.open(sealed, this.#contextOf(req, name))) as
+      | { value: T; until: number }
+      | undefined
     // A client can ignore Max-Age.
     return opened && opened.until > Date.now() ? opened.value : undefined
   }
 
   clear(res: Response, name: string): void {
     res.clearCookie(name, this.#attributes)
+  }
+
+  #contextOf(req: Request, name: string): string {
+    const { portalOf, urls } = this.#core
+    return `${name} ${urls.base(portalOf(req))}`
   }
 }
 
@@ -64,9 +83,9 @@ export class StateCookie {
   readonly #cookies: SealedCookies<{ state: string; kept: string }>
   readonly #name: string
 
-  constructor({ seal, secure }: Pick<Core, 'seal' | 'secure'>, purpose: keyof typeof cookieNames) {
-    this.#cookies = new SealedCookies(seal(purpose), { ttlSeconds: stateTtlSeconds, secure })
-    this.#name = cookieName(cookieNames[purpose], secure)
+  constructor(core: CookieCore, purpose: keyof typeof cookieNames) {
+    this.#cookies = new SealedCookies(core, purpose, { ttlSeconds: stateTtlSeconds })
+    this.#name = cookieName(cookieNames[purpose], core.secure)
   }
 
   /**

@@ -20,6 +20,11 @@ export class PortalUrls {
     return origin
   }
 
+  /** The origin and the mount path of a portal, where all our pages are. */
+  base(portal: string): string {
+    return this.origin(portal) + this.#mount
+  }
+
   /** Path and query of one of our pages, such as `path('/login', { returnTo })`. Undefined parameters are left out. */
   path(page: string, parameters: Record<string, string | undefined> = {}): string {
     const given = Object.entries(parameters).filter(

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
-import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { createPortalSso } from '../../lib/index.ts'
+import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
 import { useProvider } from '../support/scene.ts'
 import { press, textOf } from '../support/test-sign-in.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -75,15 +76,20 @@ describe('a break-glass link', () => {
       /sso-break-glass=[^;]+; Max-Age=1800;.*HttpOnly; SameSite=Lax/,
     )
     expect(await classicLogin()).toEqual(opened)
+    expect(await classicLogin()).toEqual(opened)
     expect(await classicLogin(new Visitor())).toEqual(closed)
+    const by = { portal: 'default', actor: 'cli', from: '127.0.0.1' }
     expect(await events()).toEqual([
-      { portal: 'default', actor: 'cli', from: null, step: 'made' },
-      { portal: 'default', actor: 'cli', from: '127.0.0.1', step: 'used' },
+      { ...by, from: null, step: 'made' },
+      { ...by, step: 'used' },
+      { ...by, step: 'password-posted' },
+      { ...by, step: 'password-posted' },
     ])
     expect(portal.logs.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual(
       expect.arrayContaining([
         'a link was created that opens the classic login',
         'the classic login was opened to one browser',
+        'a password was posted under break-glass access',
       ]),
     )
   })
@@ -189,6 +195,19 @@ describe('an attacker who tries to open the classic login', () => {
     expect((await use(token)).status).toBe(303)
     expect(await classicLogin()).toEqual(opened)
     expect(await classicLogin(visitor, south)).toEqual(closed)
+  })
+
+  it('cannot use the cookie of one instance in another of the same app with the same secret', async () => {
+    await open()
+    const { app, knex, url } = portal
+    const logger = { info() {}, warn() {}, error() {} }
+    const options = { baseUrl: url, secret: testSecret, database: knex, logger }
+    const staff = await createPortalSso({ ...options, mountPath: '/staff' })
+    app.post('/staff/password-login', staff.session(), staff.classicLoginGate())
+    await press(scene(), await link())
+    expect(await classicLogin()).toEqual(opened)
+    expect((await visitor.post(`${url}/staff/password-login`, { password: 'x' })).status).toBe(403)
+    await staff.close()
   })
 
   it('cannot use the link of a test sign-in', async () => {

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { Seal } from '../../lib/shared/seal.ts'
 import { type Attempt, Attempts, type CompletedAttempt } from '../../lib/sign-in/attempts.ts'
 import { SealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { cookieCore } from '../support/cookie-core.ts'
 import { effort, textOf } from '../support/properties.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
@@ -118,7 +119,7 @@ const pairsOf = (res: Response) =>
   [res.getHeader('set-cookie') ?? []].flat().map((line) => String(line).split(';')[0]!)
 
 describe('a browser with any cookies', () => {
-  const cookies = new SealedCookies<string>(seal, { ttlSeconds: 60, secure: false })
+  const cookies = new SealedCookies<string>(cookieCore(seal), 'tests', { ttlSeconds: 60 })
 
   async function sealedCookie(name: string): Promise<string> {
     const { res } = exchange('')
@@ -150,7 +151,7 @@ describe('a browser with any cookies', () => {
 })
 
 describe('any text as the state of an authorization response', () => {
-  const attempts = new Attempts({ seal: () => seal, secure: false })
+  const attempts = new Attempts(cookieCore(seal))
   const attempt: Attempt = {
     portal: 'default',
     providerId: 'a provider',

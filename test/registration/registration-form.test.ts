@@ -5,7 +5,7 @@ import request from 'supertest'
 import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
 import { Seal } from '../../lib/shared/seal.ts'
 import { PendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
-import { PortalUrls } from '../../lib/web/urls.ts'
+import { cookieCore } from '../support/cookie-core.ts'
 
 /** The errors of a posted form, with the keys of the sentences. */
 function check(body: unknown, fields: RegistrationField[] = [], terms?: string): Record<string, string> {
@@ -123,8 +123,7 @@ describe('a pending registration fits into a cookie with', () => {
     ['long deep link, long ID token', 1500, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
     const seal = new Seal(['a secret for tests that is longer than 32 characters'], 'tests')
-    const urls = new PortalUrls('https://portal.example', '/')
-    const pendingRegistrations = new PendingRegistrations({ seal: () => seal, secure: false, urls })
+    const pendingRegistrations = new PendingRegistrations(cookieCore(seal))
     const returnTo = '/'.padEnd(pathLength, 'x')
     const app = express()
     app.get('/keep', async (_req, res) => {

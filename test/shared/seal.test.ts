@@ -3,6 +3,7 @@ import express from 'express'
 import request from 'supertest'
 import { deriveKey, Seal } from '../../lib/shared/seal.ts'
 import { cookieName, SealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { cookieCore } from '../support/cookie-core.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
 const older = 'the secret before that one, longer than 32 characters'
@@ -108,14 +109,10 @@ it('deriveKey derives a key of 32 bytes that differs for every purpose and secre
 
 describe('a sealed cookie', () => {
   /** Sets a cookie. @returns the pair that a browser sends back, and the complete header line */
-  async function set(
-    ttlSeconds: number,
-    secure = false,
-    name = 'note',
-  ): Promise<{ sent: string; line: string }> {
-    const cookies = new SealedCookies<string>(seal, { ttlSeconds, secure })
+  async function set(ttlSeconds: number, secure = false): Promise<{ sent: string; line: string }> {
+    const cookies = new SealedCookies<string>(cookieCore(seal, { secure }), 'tests', { ttlSeconds })
     const app = express().get('/', (_req, res) => {
-      cookies.set(res, name, 'the value').then(
+      cookies.set(res, 'note', 'the value').then(
         () => res.end(),
         () => res.status(500).end(),
       )
@@ -125,8 +122,8 @@ describe('a sealed cookie', () => {
     return { sent: line.split(';')[0]!, line }
   }
 
-  async function read(cookie: string, name = 'note'): Promise<unknown> {
-    const cookies = new SealedCookies<string>(seal, { ttlSeconds: 60, secure: false })
+  async function read(cookie: string, name = 'note', core = cookieCore(seal)): Promise<unknown> {
+    const cookies = new SealedCookies<string>(core, 'tests', { ttlSeconds: 60 })
     const app = express().get('/', (req, res) => {
       cookies.get(req, name).then(
         (read) => res.json({ read }),
@@ -155,6 +152,14 @@ describe('a sealed cookie', () => {
     const { sent } = await set(60)
     expect(await read(sent.replace('note=', 'other='), 'other')).toBeUndefined()
   })
+
+  it.each([{ baseUrl: 'https://staging.example' }, { mountPath: '/staff' }])(
+    'is rejected by a portal with the same secret and %j',
+    async (place) => {
+      const { sent } = await set(60)
+      expect(await read(sent, 'note', cookieCore(seal, place))).toBeUndefined()
+    },
+  )
 
   it.each(['note=', 'note=forged', 'note', ''])('is rejected if it is forged: %j', async (cookie) => {
     expect(await read(cookie)).toBeUndefined()

@@ -161,9 +161,10 @@ describe('an attempt', () => {
     const seal = new Seal([testSecret], 'attempt')
     const jar = visitor.cookies.get(portal.url)!
     for (const [name, sealed] of [...jar]) {
-      const opened = (await seal.open(sealed, name)) as { value: { attempt: object; until: number } }
+      const context = `${name} ${portal.url}`
+      const opened = (await seal.open(sealed, context)) as { value: { attempt: object; until: number } }
       Object.assign(opened.value.attempt, changes)
-      jar.set(name, await seal.close(opened, name))
+      jar.set(name, await seal.close(opened, context))
     }
     return await visitor.open(location!)
   }
