@@ -7,8 +7,7 @@ import {
   type PendingRegistration,
   type RegistrationStep,
 } from '../sign-in/pending-registration.ts'
-import { addressOf } from '../sign-in/reclaim-account.ts'
-import type { User } from '../users/user-directory.ts'
+import { addressOf, type User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { RegistrationRouteModules } from './registrations.ts'
 

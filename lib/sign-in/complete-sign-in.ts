@@ -8,14 +8,14 @@ import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { BlockedIdentitiesTable } from '../users/blocked-identities-table.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
-import { isActive, type User } from '../users/user-directory.ts'
+import { addressOf, isActive, type User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Attempt } from './attempts.ts'
 import type { BrowserHints } from './browser-hints.ts'
 import type { IdentityResolver, Proof } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
-import { type AccountReclaim, addressOf } from './reclaim-account.ts'
+import type { AccountReclaim } from './reclaim-account.ts'
 
 interface NewLink {
   provider: Provider

@@ -3,8 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import { normaliseEmail } from '../users/email-address.ts'
-import type { User } from '../users/user-directory.ts'
+import { addressOf, type User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
 
 /** A user who has just proven their address: the provider vouches for it, or the user entered a code. */
@@ -67,9 +66,4 @@ export class AccountReclaim {
       detail,
     })
   }
-}
-
-/** A host may change a user's address: a proof counts for one address only. */
-export function addressOf({ email }: User): string {
-  return normaliseEmail(email) ?? email
 }

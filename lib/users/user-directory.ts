@@ -1,6 +1,7 @@
 import { types } from 'node:util'
 import { StaleCache } from '../shared/cache.ts'
 import { CheckError } from '../shared/errors.ts'
+import { normaliseEmail } from './email-address.ts'
 
 /** The fields of a user that the plugin needs. A host's user may have more. It becomes `req.user`. */
 export interface User {
@@ -20,6 +21,11 @@ export interface User {
 /** True for `true`, `1` and a missing field. Every other value means inactive: a raw row may hold `0` or `null`. */
 export function isActive({ active }: User): boolean {
   return active === undefined || active === true || (active as unknown) === 1
+}
+
+/** A host may change a user's address: a proof counts for one address only. */
+export function addressOf({ email }: User): string {
+  return normaliseEmail(email) ?? email
 }
 
 /** The data of a new account, from the registration form or the provider. */
