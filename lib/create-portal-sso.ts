@@ -73,6 +73,7 @@ function createModules(settings: Settings, knex: Knex, outbound: HttpClients): M
   const signIn = new SignIn(core, {
     ...shared,
     linking: settings.linking,
+    redis: settings.redis,
     registrationPolicy: settings.registration,
     buildRouter: (connection) => providerRouter(connection, modules),
   })

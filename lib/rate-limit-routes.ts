@@ -1,35 +1,31 @@
 import { type Request, type RequestHandler, Router } from 'express'
 import type { Modules } from './modules.ts'
-import { readAuthorizationResponse } from './oidc/authorization-response.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import { asyncHandler } from './web/handler.ts'
 import type { NextStep } from './web/pages.ts'
-import { clientKey, digestKey, type Limit, type RateLimits } from './web/rate-limit.ts'
+import { clientKey, type RateLimits } from './web/rate-limit.ts'
 
 /** The options of `rateLimits` that count requests. */
 type LimitedRoutes = Exclude<keyof RateLimits, 'records'>
 
-type RateLimitModules = Pick<Modules, 'core' | 'form' | 'pages' | 'rateLimiter' | 'rateLimits' | 'refusalLog'>
+type RateLimitModules = Pick<Modules, 'core' | 'pages' | 'rateLimiter' | 'rateLimits' | 'refusalLog'>
 
 /**
  * The limited routes. They come before all others, so that a flood costs a counter each, but no query, no mail, and no request
  * to a provider, whose own limits would then lock out every user.
  */
 export function rateLimitRoutes(modules: RateLimitModules): Router {
-  const { form, rateLimits } = modules
+  const { rateLimits } = modules
   const routes = Router()
   if (!rateLimits) return routes
   const perClient = (option: LimitedRoutes, name?: string) => limitClients(modules, rateLimits, option, name)
-  // An attempt is used once. Many responses to one attempt come from a copied cookie and guess codes.
-  const attempts: Limit = { name: 'attempt', maxRequests: 10, windowSeconds: 600 }
-  const perAttempt = limitRequests(modules, attempts, attemptKey)
   const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
 
   // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
   const signIns = Router()
-  signIns.use('/callback', callback, form, perAttempt, counted)
+  signIns.use('/callback', callback, counted)
   signIns.use(start)
   const registrations = Router()
   registrations.use(
@@ -62,15 +58,9 @@ function limitClients(
   option: LimitedRoutes,
   name: string = option,
 ): RequestHandler {
-  return limitRequests(modules, { name, maxRequests: limits[option], windowSeconds: 60 }, clientKey)
-}
-
-/** @param keyOf requests without a key are not counted */
-function limitRequests(
-  { core: { urls, portalOf }, pages, rateLimiter, refusalLog }: RateLimitModules,
-  limit: Limit,
-  keyOf: (req: Request) => string | undefined,
-): RequestHandler {
+  const { core, pages, rateLimiter, refusalLog } = modules
+  const { urls, portalOf } = core
+  const limit = { name, maxRequests: limits[option], windowSeconds: 60 }
   const record = async (req: Request) => {
     const portal = portalOf(req)
     const detail = { limit: limit.name }
@@ -82,9 +72,7 @@ function limitRequests(
     })
   }
   return asyncHandler(async (req, res, next) => {
-    const key = keyOf(req)
-    if (key === undefined) return next()
-    const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, key)
+    const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, clientKey(req))
     if (!isOver) return next()
     res.set('retry-after', String(retryAfterSeconds))
     const reference = isFirstOver ? await record(req) : undefined
@@ -92,13 +80,4 @@ function limitRequests(
     const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
     await pages.problem(req, res, problem, { reference, nextSteps })
   })
-}
-
-/** Parsed exactly as the sign-in parses it. A request that is no authorization response is not counted here: it costs nothing. */
-function attemptKey(req: Request): string | undefined {
-  try {
-    return digestKey(readAuthorizationResponse(req).state)
-  } catch {
-    return undefined
-  }
 }

@@ -17,6 +17,7 @@ import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
+import { handleUnknownAttempt, handleUsedAttempt } from './used-attempt.ts'
 
 interface CallbackModules {
   readonly core: Core
@@ -54,7 +55,7 @@ function unavailableRouter(connection: ProviderConnection | undefined, modules: 
     const slug = slugSchema.safeParse(req.params.provider).data
     const response = readResponseIfValid(req)
     if (slug === undefined || response === undefined) return next()
-    const providerId = await signIn.attempts.providerIdOf(req, response.state)
+    const providerId = (await signIn.attempts.find(req, response.state))?.attempt.providerId
     if (finishOwn && providerId === connection?.provider.id) finishOwn(req, res, next)
     else if (providerId === undefined && req.method === 'POST' && !response.parameters.has(repostedField))
       await repostFromOwnOrigin(req, res, slug, { response, modules })
@@ -104,6 +105,7 @@ function startHandler(connection: ProviderConnection, { signIn }: CallbackModule
         otherAccount: req.query.account === 'other' || signIn.browserHints.isSignedOut(req),
         loginHint: readLoginHint(req.query.login_hint),
         reauthentication,
+        restarted: req.query.restarted !== undefined,
       })
       // Express's own redirect would encode the URL again.
       res.status(302).set('location', url).end()
@@ -127,19 +129,18 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       const response = readAuthorizationResponse(req)
       const isReposted = response.parameters.has(repostedField)
       response.parameters.delete(repostedField)
-      const taken = await signIn.attempts.take(req, res, response.state)
+      const found = await signIn.attempts.find(req, response.state)
       // A post from the provider's site comes without our Lax cookies. The form of our own page comes with them.
-      if ('unknown' in taken && req.method === 'POST' && !isReposted)
+      if (!found && req.method === 'POST' && !isReposted)
         return await repostFromOwnOrigin(req, res, provider.slug, { response, modules })
-      if (!('attempt' in taken)) {
-        refusal.returnTo = 'used' in taken ? taken.returnTo : undefined
-        return handleUsedAttempt(req, res, refusal.returnTo ?? core.homePath)
-      }
-      const { attempt } = taken
-      refusal.returnTo = attempt.returnTo
-      refusal.reauthentication = attempt.reauthentication
-      if (attempt.purpose.kind === 'link-account') refusal.backHref = core.urls.path('/account/security')
-      await dispatch(req, res, connection, { response, attempt, modules })
+      if (!found) return handleUnknownAttempt(req, res, core)
+      const { purpose, reauthentication, returnTo } = found.attempt
+      refusal.returnTo = returnTo
+      refusal.reauthentication = reauthentication
+      if (purpose.kind === 'link-account') refusal.backHref = core.urls.path('/account/security')
+      const taken = await signIn.attempts.take(res, found, response)
+      if ('used' in taken) return handleUsedAttempt(req, res, provider, { ...taken, response, modules })
+      await dispatch(req, res, connection, { response, attempt: taken.attempt, modules })
     } catch (error) {
       await signIn.refusals.refuse(req, res, error, refusal)
     }
@@ -186,10 +187,4 @@ async function repostFromOwnOrigin(
     action: core.urls.path(`/login/${slug}/callback`),
     fields: [...response.parameters, [repostedField, '1']],
   })
-}
-
-/** The attempt expired or was finished in another tab, or the back button repeated its response. */
-function handleUsedAttempt(req: Request, res: Response, href: string): void {
-  if (!req.user) throw new PortalSsoError('attempt_expired', 'this browser has no such attempt (any more)')
-  res.redirect(303, href)
 }

@@ -13,6 +13,7 @@ export type AgingTable =
   | 'sso_email_verifications'
   | 'sso_sessions'
   | 'sso_one_time_links'
+  | 'sso_redeemed_codes'
 
 /**
  * Deletes rows whose `column` is older than `retentionMs`, oldest first, up to the limits of one run. Several instances may do

@@ -7,6 +7,7 @@ import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
 import * as blockedIdentities from './migrations/003-blocked-identities.ts'
 import * as providerTrust from './migrations/004-provider-trust.ts'
+import * as redeemedCodes from './migrations/005-redeemed-codes.ts'
 
 interface Migration {
   name: string
@@ -20,6 +21,7 @@ const migrations: Migration[] = [
   { name: '002-proven-links', ...provenLinks },
   { name: '003-blocked-identities', ...blockedIdentities },
   { name: '004-provider-trust', ...providerTrust },
+  { name: '005-redeemed-codes', ...redeemedCodes },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -34,6 +34,7 @@ export function createMaintenance(
     'delete codes': () => deleteInBatches(knex, 'sso_email_verifications', 'sent_at', 2 * HOUR),
     'delete logout tokens': () => deleteInBatches(knex, 'sso_logout_tokens', 'expires_at', HOUR),
     'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
+    'delete redeemed codes': () => deleteInBatches(knex, 'sso_redeemed_codes', 'expires_at', HOUR),
     'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
   })
 }

@@ -75,11 +75,11 @@ export class IdleMemoryStore extends MemoryStore {
 export interface RedisLike extends RedisCounter {
   /** Redis command GET. */
   get(key: string): Promise<unknown>
-  /** Redis command SET with EX, and XX if `condition` says so. */
+  /** Redis command SET with EX, and XX or NX if `condition` says so. */
   set(
     key: string,
     value: string,
-    options: { expiration: { type: 'EX'; value: number }; condition?: 'XX' },
+    options: { expiration: { type: 'EX'; value: number }; condition?: 'XX' | 'NX' },
   ): Promise<unknown>
   /** Redis command DEL. */
   del(keys: string[]): Promise<unknown>

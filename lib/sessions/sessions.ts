@@ -146,11 +146,15 @@ export class Sessions {
     next()
   })
 
-  /** Starts the session of a user who has signed in with a provider. */
+  /**
+   * Starts the session of a user who has signed in with a provider. It ends if the connection closes before the response was
+   * sent: no browser has its cookie, so nobody would ever sign it out.
+   */
   async start(req: Request, signIn: NewSignIn): Promise<void> {
     assertSecure(req)
+    const res = req.res as Response
     this.#signIns.set(req, signIn)
-    await this.#bindPassport(req, req.res as Response)
+    await this.#bindPassport(req, res)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
     const current = readSignInSession(req.session) && (req.user as User | undefined)
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
@@ -168,6 +172,14 @@ export class Sessions {
       throw error
     }
     this.#users.forget(signIn.user.id, signIn.provider.portal)
+    if (res.closed) {
+      await this.end(req)
+      throw new PortalSsoError('attempt_expired', 'the connection closed before the response was sent')
+    }
+    const { sessionID } = req
+    res.once('close', () => {
+      if (!res.writableFinished) void this.#revocation.endQuietly(sessionID)
+    })
   }
 
   /** Signs the user of this request out here. */

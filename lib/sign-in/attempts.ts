@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
+import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import { type CookieCore, cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
+import type { RedeemedCodes } from './redeemed-codes.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
 export type Purpose =
@@ -31,7 +33,14 @@ export interface Attempt {
   purpose: Purpose
   returnTo?: string | undefined
   reauthentication?: ReauthenticationRequirement | undefined
+  /** the provider was told to ask for the account */
+  otherAccount?: true | undefined
+  /** set in the second attempt, which is not restarted again */
+  restarted?: true | undefined
 }
+
+/** The part of a used attempt that a restart needs. */
+export type UsedAttempt = Omit<Attempt, 'portal' | 'version' | 'nonce' | 'codeVerifier'>
 
 /** An attempt whose authorization response has arrived. */
 export interface CompletedAttempt extends Attempt {
@@ -49,9 +58,8 @@ export interface ReauthenticationRequirement {
 
 export type TakeResult =
   | { attempt: CompletedAttempt }
-  /** expired, or its response arrived before: the back button, a second tab, a replay */
-  | { used: true; returnTo: string | undefined }
-  | { unknown: true }
+  /** `spent`: its response has arrived before. `redeemed`: another request, perhaps still in progress, has sent its code */
+  | { used: UsedAttempt; reason: 'expired' | 'spent' | 'redeemed' }
 
 /** A user may spend this long at the provider. */
 const attemptSeconds = 600
@@ -65,21 +73,21 @@ const maxCookieBytes = 3000
 /** Only a state that we made may become part of a cookie's name. */
 const statePattern = /^[a-z0-9]{6,8}-[\w-]{32}$/
 
-/** `until`: milliseconds since 1970 */
-type Sealed =
-  | { attempt: Attempt; until: number }
-  | { used: true; providerId: string; returnTo?: string | undefined }
+/** As sealed into its cookie. `until`: milliseconds since 1970; left out once its response has arrived */
+export type FoundAttempt = { attempt: Attempt; until: number } | { attempt: UsedAttempt }
 
 /**
  * Each attempt has a sealed cookie named after its `state`, so that tabs do not disturb each other and any instance can finish
  * it. It also stops login CSRF: a victim who is sent an attacker's response lacks the attacker's cookie.
  */
 export class Attempts {
-  readonly #cookies: SealedCookies<Sealed>
-  readonly #usedMarkers: SealedCookies<Sealed>
+  readonly #cookies: SealedCookies<FoundAttempt>
+  readonly #usedMarkers: SealedCookies<FoundAttempt>
   readonly #prefix: string
+  readonly #redeemedCodes: Pick<RedeemedCodes, 'claim'>
 
-  constructor(core: CookieCore) {
+  constructor(core: CookieCore, redeemedCodes: Pick<RedeemedCodes, 'claim'>) {
+    this.#redeemedCodes = redeemedCodes
     this.#cookies = new SealedCookies(core, 'attempt', { ttlSeconds: usedMarkerSeconds })
     this.#usedMarkers = new SealedCookies(core, 'attempt', { ttlSeconds: attemptSeconds })
     this.#prefix = cookieName('sso-attempt-', core.secure)
@@ -95,23 +103,30 @@ export class Attempts {
     return state
   }
 
-  /** @returns the provider's id for an attempt of this browser, used or not, which stays as it is */
-  async providerIdOf(req: Request, state: string): Promise<string | undefined> {
-    const sealed = statePattern.test(state) ? await this.#cookies.get(req, this.#prefix + state) : undefined
-    return sealed && 'attempt' in sealed ? sealed.attempt.providerId : sealed?.providerId
+  /** @returns the attempt of this browser with this `state`, even if it is used or expired */
+  async find(req: Request, state: string): Promise<FoundAttempt | undefined> {
+    return statePattern.test(state) ? await this.#cookies.get(req, this.#prefix + state) : undefined
   }
 
-  /** Returns an attempt of this browser exactly once. */
-  async take(req: Request, res: Response, state: string): Promise<TakeResult> {
-    if (!statePattern.test(state)) return { unknown: true }
-    const sealed = await this.#cookies.get(req, this.#prefix + state)
-    if (!sealed) return { unknown: true }
-    if (!('attempt' in sealed)) return { used: true, returnTo: sealed.returnTo }
-    const { attempt, until } = sealed
-    const { providerId, returnTo } = attempt
-    await this.#usedMarkers.set(res, this.#prefix + state, { used: true, providerId, returnTo })
-    const startedAt = until - attemptSeconds * 1000
-    return until > Date.now() ? { attempt: { ...attempt, startedAt } } : { used: true, returnTo }
+  /** Returns an attempt exactly once, to one request on one instance. */
+  async take(res: Response, found: FoundAttempt, response: AuthorizationResponse): Promise<TakeResult> {
+    const result = await this.#use(found, response)
+    const { providerId, purpose, returnTo, reauthentication, otherAccount } = found.attempt
+    // Handed out for a restart once only: a provider that repeats an old response must not cause one restart after another.
+    const restarted = 'used' in result ? true : found.attempt.restarted
+    const attempt = { providerId, purpose, returnTo, reauthentication, otherAccount, restarted }
+    await this.#usedMarkers.set(res, this.#prefix + response.state, { attempt })
+    return result
+  }
+
+  async #use(found: FoundAttempt, { state, parameters }: AuthorizationResponse): Promise<TakeResult> {
+    if (!('until' in found)) return { used: found.attempt, reason: 'spent' }
+    const { attempt, until } = found
+    if (until <= Date.now()) return { used: attempt, reason: 'expired' }
+    // An error response has no code to redeem.
+    if (parameters.has('code') && !(await this.#redeemedCodes.claim(state)))
+      return { used: attempt, reason: 'redeemed' }
+    return { attempt: { ...attempt, startedAt: until - attemptSeconds * 1000 } }
   }
 
   /** Deletes the oldest attempts first, so that a user with many tabs keeps the newest. */

@@ -23,6 +23,8 @@ export interface Begin {
   /** untrusted; passed to the provider and never logged */
   loginHint?: string | undefined
   reauthentication?: ReauthenticationRequirement | undefined
+  /** continues an attempt that was used or has expired */
+  restarted?: boolean
   /** receives the URL of the authorization request in place of a redirect */
   onRedirectUrl?: ((url: string) => void) | undefined
 }
@@ -110,7 +112,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { purpose, returnTo, otherAccount, loginHint, reauthentication, onRedirectUrl } = step
+    const { purpose, returnTo, otherAccount, loginHint, reauthentication, restarted, onRedirectUrl } = step
     // The base class would take these two for an authorization response.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError(
@@ -122,7 +124,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const codeChallenge = await client.calculatePKCECodeChallenge(codeVerifier)
     const { id: providerId, portal, prompt, version } = this.provider
     const row = { portal, providerId, version }
-    const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication }
+    const marks = { ...(otherAccount && { otherAccount }), ...(restarted && { restarted }) }
+    const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication, ...marks }
     const state = await this.attempts.begin(req, req.res as Response, attempt)
     // Passport makes a new `this` for each request.
     if (onRedirectUrl) this.redirect = onRedirectUrl

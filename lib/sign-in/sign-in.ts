@@ -2,6 +2,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { RedisLike } from '../sessions/session-store.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
@@ -15,6 +16,7 @@ import { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import { PendingRegistrations } from './pending-registration.ts'
 import { Reauthentication } from './reauthentication.ts'
 import { AccountReclaim } from './reclaim-account.ts'
+import { RedeemedCodes } from './redeemed-codes.ts'
 import { Refusals } from './refuse.ts'
 
 /**
@@ -47,13 +49,14 @@ export class SignIn {
       registrationPolicy: RegistrationPolicy
       sessions: Sessions
       providersTable: ProvidersTable
+      redis: RedisLike | undefined
       users: Users
     },
   ) {
-    const { linking, mail, pages, refusalLog, registrationPolicy, users } = modules
+    const { linking, mail, pages, redis, refusalLog, registrationPolicy, users } = modules
     const { identities } = users
     this.canVerifyEmail = mail !== undefined
-    this.attempts = new Attempts(core)
+    this.attempts = new Attempts(core, new RedeemedCodes(core, redis))
     this.browserHints = new BrowserHints(core)
     this.notifications = new SignInMethodNotifications(core, modules)
     this.pendingRegistrations = new PendingRegistrations(core)

@@ -29,10 +29,9 @@ export class SealedCookies<T> {
 
   /** @returns the length that the cookie will take in the `Cookie` header */
   async set(res: Response, name: string, value: T): Promise<number> {
-    const sealed = await this.#seal.close(
-      { value, until: Date.now() + this.#ttlMs },
-      this.#contextOf(res.req, name),
-    )
+    const { portalOf, urls } = this.#core
+    const context = `${name} ${urls.base(portalOf(res.req))}`
+    const sealed = await this.#seal.close({ value, until: Date.now() + this.#ttlMs }, context)
     res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
     return headerLength(name, sealed)
   }
@@ -40,20 +39,15 @@ export class SealedCookies<T> {
   async get(req: Request, name: string): Promise<T | undefined> {
     const sealed = cookiesOf(req)[name]
     if (sealed === undefined) return undefined
-    const opened = (await this.#seal.open(sealed, this.#contextOf(req, name))) as
-      | { value: T; until: number }
-      | undefined
+    const { portalOf, urls } = this.#core
+    const context = `${name} ${urls.base(portalOf(req))}`
+    const opened = (await this.#seal.open(sealed, context)) as { value: T; until: number } | undefined
     // A client can ignore Max-Age.
     return opened && opened.until > Date.now() ? opened.value : undefined
   }
 
   clear(res: Response, name: string): void {
     res.clearCookie(name, this.#attributes)
-  }
-
-  #contextOf(req: Request, name: string): string {
-    const { portalOf, urls } = this.#core
-    return `${name} ${urls.base(portalOf(req))}`
   }
 }
 

@@ -22,13 +22,20 @@ import { databases, type FreshDatabase, openMigrated } from '../support/database
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
-const allMigrations = ['001-initial', '002-proven-links', '003-blocked-identities', '004-provider-trust']
+const allMigrations = [
+  '001-initial',
+  '002-proven-links',
+  '003-blocked-identities',
+  '004-provider-trust',
+  '005-redeemed-codes',
+]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [
   'sso_events',
   'sso_identities',
   'sso_email_verifications',
   'sso_providers',
+  'sso_redeemed_codes',
   'sso_sessions',
   'sso_users',
 ]

@@ -7,8 +7,10 @@ import knexModule, { type Knex } from 'knex'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
+import { arrived } from '../support/http-requests.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { useProvider } from '../support/scene.ts'
+import { signal } from '../support/signal.ts'
 import { type Instance, startInstance } from '../support/start-instance.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
@@ -110,13 +112,44 @@ describe('two instances with one Redis and one database', () => {
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
+  /** The codes that both instances have sent to the provider, except those of connection tests. */
+  const sentCodes = () =>
+    provider.requests
+      .filter(({ path }) => path === '/token')
+      .map(({ body }) => new URLSearchParams(body).get('code'))
+
+  const restart = { status: 303, location: expect.stringMatching(/\/login\/acme\?restarted=1$/) }
+
   it('accept an authorization response once, even if it is replayed on the other instance', async () => {
     const response = await responseUrl(await click(north))
     const stolen = visitor.clone()
+    provider.requests.length = 0
     await on(north, () => visitor.open(response))
-    // The thief has a copy of the attempt's cookie, but the provider refuses a code that was redeemed.
-    const seen = await on(south, () => stolen.open(response))
-    expect(seen.status).toBe(400)
+    // The thief has a copy of the attempt's cookie, and has to sign in at the provider.
+    expect(await on(south, () => stolen.get(response))).toMatchObject(restart)
+    expect(sentCodes()).toHaveLength(1)
+  })
+
+  it('send a code once, even if two requests arrive at the same time', async () => {
+    const response = await responseUrl(await click(north))
+    const twin = visitor.clone()
+    const slow = signal()
+    provider.faults.tokenWaitsFor = slow.given
+    provider.requests.length = 0
+    const asked = arrived('/token')
+    const first = on(north, () => visitor.get(response))
+    await asked
+    const second = await on(south, () => twin.get(response))
+    expect(second).toMatchObject(restart)
+    expect(second.headers.getSetCookie().join()).not.toContain('portal-sso=')
+    expect(sentCodes()).toHaveLength(1)
+    slow.give()
+    await first
+    expect(await signedInOn(south)).toBe('ada@example.com')
+    visitor = twin
+    expect(await signedInOn(north)).toBeUndefined()
+    await on(south, () => twin.follow(second))
+    expect(await signedInOn(north)).toBe('ada@example.com')
   })
 
   it('share sessions', async () => {
@@ -194,6 +227,25 @@ describe('two instances with one Redis and one database', () => {
     await signIn(south)
     expect((await deliver(north)).status).toBe(400)
     expect(await signedInOn(south)).toBe('ada@example.com')
+  })
+
+  it('finish a sign-in on a reload, after one of them crashed while it sent the code', async () => {
+    const response = await responseUrl(await click(north))
+    const slow = signal()
+    provider.faults.tokenWaitsFor = slow.given
+    const asked = arrived('/token')
+    serving = north
+    const interrupted = visitor.get(response)
+    await asked
+    await north.kill()
+    slow.give()
+    expect((await interrupted).status).toBe(504)
+    try {
+      expect((await on(south, () => visitor.open(response))).url).toBe(`${url}/`)
+      expect(await signedInOn(south)).toBe('ada@example.com')
+    } finally {
+      north = await startInstance(url, database)
+    }
   })
 
   it('keep all sessions and attempts when one of them crashes', async () => {

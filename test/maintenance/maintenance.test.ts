@@ -54,6 +54,7 @@ const aging = {
     index: 'sso_one_time_links_age',
     row: { portal, kind: 'test-sign-in', detail: '{}', created_at: longAgo },
   },
+  sso_redeemed_codes: { column: 'expires_at', keep: 1, index: 'sso_redeemed_codes_age', row: {} },
 }
 
 describe('maintenance with a logger that throws', () => {

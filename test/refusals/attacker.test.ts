@@ -16,7 +16,10 @@ describe('refused: an attacker who', () => {
     const callback = (await startSignIn()).href
     await scene.visitor.open(callback)
     await scene.visitor.post(`${scene.portal.url}/logout`)
-    await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /no such attempt/ })
+    await expectRefusal(scene, await scene.visitor.open(callback), {
+      status: 400,
+      cause: /received before; no restart/,
+    })
   })
 
   it('replays the response with a copy of the cookies, after the provider has redeemed the code (RFC 6749 4.1.2)', async () => {
@@ -25,7 +28,11 @@ describe('refused: an attacker who', () => {
     await scene.visitor.open(callback)
     await scene.visitor.post(`${scene.portal.url}/logout`)
     scene.visitor = thief
-    await expectRefusal(scene, await scene.visitor.open(callback), { status: 400, cause: /invalid_grant/ })
+    // The thief has to sign in at the provider.
+    scene.provider.faults.authorizeError = { error: 'access_denied' }
+    await expectRefusal(scene, await scene.visitor.open(callback), { status: 403, cause: /access_denied/ })
+    const tokenRequests = scene.provider.requests.filter(({ path }) => path === '/token')
+    expect(tokenRequests).toHaveLength(1)
   })
 
   it('uses an expired attempt (ours)', async () => {
@@ -33,10 +40,12 @@ describe('refused: an attacker who', () => {
     const clock = jest.spyOn(Date, 'now').mockReturnValue(then)
     const start = await scene.visitor.get(`${scene.portal.url}/login/acme`)
     clock.mockRestore()
-    await expectRefusal(scene, await scene.visitor.open(start.location!), {
-      status: 400,
-      cause: /no such attempt/,
-    })
+    const callback = await scene.visitor.get(start.location!)
+    const seen = await scene.visitor.post(
+      `${scene.portal.url}/login/acme/callback`,
+      Object.fromEntries(new URL(callback.location!).searchParams),
+    )
+    await expectRefusal(scene, seen, { status: 400, cause: /has expired/ })
   })
 
   it('renames the cookie of an own attempt to that of another browser (ours)', async () => {

@@ -8,12 +8,13 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
   files: 198,
-  lines: 20_400,
-  callbackFiles: 40,
-  callbackFunctions: 115,
-  callbackStatements: 5,
+  lines: 20_800,
+  callbackFiles: 41,
+  callbackFunctions: 120,
+  // One of them marks the code as redeemed. With Redis, there are five.
+  callbackStatements: 6,
   startFiles: 20,
-  startFunctions: 38,
+  startFunctions: 39,
   startStatements: 1,
   settingFiles: 8,
   wiringImports: 25,

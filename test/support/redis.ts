@@ -4,9 +4,9 @@ import { createClient, type RedisClientType } from 'redis'
 import { findRedis, startRedis } from './services/redis.ts'
 import { freePort } from './services/server.ts'
 
-/** Connects to the run's Redis, which all test files share: use a separate prefix, and close the client. */
-export async function connectRedis(): Promise<RedisClientType> {
-  const client: RedisClientType = createClient({ url: process.env.TEST_REDIS_URL! })
+/** Connects by default to the run's Redis, which all test files share: use a separate prefix, and close the client. */
+export async function connectRedis(url = process.env.TEST_REDIS_URL!): Promise<RedisClientType> {
+  const client: RedisClientType = createClient({ url, socket: { reconnectStrategy: 50 } })
   client.on('error', () => {})
   await client.connect()
   return client
