@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { publishedSecret } from '../support/faulty-signing.ts'
 import {
   type AcceptedRow,
@@ -259,6 +259,11 @@ describe('accepted: claims beyond the identity, which have no effect', () => {
 })
 
 describe('accepted: an address in another spelling', () => {
+  // A second account of the issuer would not be linked by the address.
+  const unlink = async () => void (await scene.portal.knex('sso_identities').delete())
+  beforeEach(unlink)
+  afterEach(unlink)
+
   it.each(['ADA@EXAMPLE.COM', ' ada@example.com '])('%j, verified by the provider (ours)', async (email) => {
     scene.provider.person = { sub: `sub of ${email}`, email, email_verified: true }
     await signIn(scene, 'acme')

@@ -187,7 +187,7 @@ describe('the decision about any identity', () => {
       expect(decision).toEqual(
         linkedUser.active === false
           ? { kind: 'refuse', reason: 'user_inactive' }
-          : { kind: 'sign-in', user: linkedUser },
+          : { kind: 'sign-in', user: linkedUser, proof: expect.stringMatching(/^(new|none)$/) },
       )
     })
   })
