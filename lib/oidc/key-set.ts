@@ -44,11 +44,14 @@ export class KeySet {
    * Returns the keys to verify a token with. They are fetched again if none of the cached ones verifies it, once per cool-down.
    * The caller verifies the token: these keys may fail, too.
    *
+   * @param deadline for the wait, not for the request, which others may share
    * @throws UnreachableError or CheckError if the key set cannot be fetched
    */
-  async keysFor(token: string, use: KeyUse): Promise<JSONWebKeySet> {
+  async keysFor(token: string, use: KeyUse, deadline?: AbortSignal): Promise<JSONWebKeySet> {
     const earlier = this.#requests
-    let found = await this.#usable(use)
+    const cached = this.#current
+    const isFresh = cached !== undefined && Date.now() < cached.fetchedAt + freshForMs
+    let found = isFresh ? cached : await this.#refresh(use, deadline)
     // Keys that were requested after the token arrived are new enough.
     while (found.request <= earlier && !(await this.#verifies(found, token))) {
       // A request in progress may bring the key, and costs nothing.
@@ -57,22 +60,22 @@ export class KeySet {
         break
       }
       if (!this.#pending) this.#coolDown(use)
-      found = await this.#fetch()
+      found = await this.#load(deadline)
     }
     return found.keys
   }
 
-  /** Keys of the last ten minutes. If they cannot be fetched, those of the last hour. */
-  async #usable(use: KeyUse): Promise<FetchedKeys> {
+  /** Fetches the keys. If that fails, returns those of the last hour. */
+  async #refresh(use: KeyUse, deadline: AbortSignal | undefined): Promise<FetchedKeys> {
     const now = Date.now()
     const cached = this.#current
-    if (cached && now < cached.fetchedAt + freshForMs) return cached
     const older = cached && now < cached.fetchedAt + staleIfErrorMs ? cached : undefined
     try {
       if (now < this.#nextFetchAt[use] && this.#failure !== undefined) throw this.#failure
       // Otherwise forged tokens would cause a second request after this one.
       if (use === 'logout' && !this.#pending) this.#coolDown(use)
-      return await (older ? withTimeout(refreshTimeoutMs, this.#fetch()) : this.#fetch())
+      const loaded = this.#load(deadline)
+      return await (older ? withTimeout(refreshTimeoutMs, loaded) : loaded)
     } catch (error) {
       this.#failure ??= error
       if (now >= this.#nextFetchAt[use]) this.#coolDown(use)
@@ -86,18 +89,20 @@ export class KeySet {
   }
 
   async #verifies({ resolver }: FetchedKeys, token: string): Promise<boolean> {
-    return await compactVerify(token, resolver, { algorithms: [this.#algorithm] }).then(
-      () => true,
-      () => false,
-    )
+    try {
+      await compactVerify(token, resolver, { algorithms: [this.#algorithm] })
+      return true
+    } catch {
+      return false
+    }
   }
 
   /** Concurrent callers share one request. */
-  async #fetch(): Promise<FetchedKeys> {
+  async #load(deadline: AbortSignal | undefined): Promise<FetchedKeys> {
     this.#pending ??= this.#request(++this.#requests).finally(() => {
       this.#pending = undefined
     })
-    return await this.#pending
+    return await (deadline ? beforeAbort(deadline, this.#pending) : this.#pending)
   }
 
   async #request(request: number): Promise<FetchedKeys> {
@@ -133,4 +138,13 @@ async function readKeySet(response: Response): Promise<FetchedKeys['resolver']> 
   } catch (cause) {
     throw new CheckError('jwks_uri', 'the key set has no valid list of keys', { cause })
   }
+}
+
+async function beforeAbort<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const aborted = new Promise<never>((_, reject) => {
+    const abort = () => reject(new UnreachableError('the keys did not arrive in time'))
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+  })
+  return await Promise.race([promise, aborted])
 }

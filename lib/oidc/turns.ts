@@ -23,7 +23,11 @@ export class Turns {
    */
   async take(client: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
-    return await new Promise((resolve, reject) => {
+    return this.#maySend(client) ? this.#hold(client) : await this.#wait(client, signal)
+  }
+
+  #wait(client: string, signal: AbortSignal): Promise<() => void> {
+    return new Promise((resolve, reject) => {
       const start = () => {
         signal.removeEventListener('abort', leave)
         resolve(this.#hold(client))
@@ -37,7 +41,6 @@ export class Turns {
       }
       signal.addEventListener('abort', leave, { once: true })
       this.#waiting.set(client, [...(this.#waiting.get(client) ?? []), start])
-      this.#startNext()
     })
   }
 
@@ -49,14 +52,16 @@ export class Turns {
       const held = (this.#held.get(client) ?? 0) - 1
       if (held > 0) this.#held.set(client, held)
       else this.#held.delete(client)
-      this.#startNext()
+      if (this.#waiting.size > 0) this.#startNext()
     }
   }
 
   #startNext(): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
-      const [start, ...others] = this.#waiting.get(next) ?? []
-      // Its other requests come after those of all other clients.
+      const others = [...(this.#waiting.get(next) ?? [])]
+      // Its newest request: an old one would reach its time limit before the response, and waste the connection.
+      const start = others.pop()
+      // The others come after those of all other clients.
       this.#waiting.delete(next)
       if (others.length > 0) this.#waiting.set(next, others)
       start?.()
@@ -64,12 +69,13 @@ export class Turns {
   }
 
   #next(): string | undefined {
-    if (this.#free === 0) return undefined
     return [...this.#waiting.keys()].find((client) => this.#maySend(client))
   }
 
   #maySend(client: string): boolean {
-    const isBelowQuarter = (this.#held.get(client) ?? 0) < Math.max(1, this.#quarter)
-    return isBelowQuarter || (this.#waiting.size === 1 && this.#free > this.#quarter)
+    if (this.#free === 0) return false
+    if ((this.#held.get(client) ?? 0) < Math.max(1, this.#quarter)) return true
+    const othersWait = this.#waiting.size > (this.#waiting.has(client) ? 1 : 0)
+    return !othersWait && this.#free > this.#quarter
   }
 }

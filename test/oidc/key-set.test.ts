@@ -28,7 +28,6 @@ beforeEach(() => {
     timeoutSeconds: 5,
     fetch,
     fetchFollowingRedirects: fetch,
-    fetchFor: () => fetch,
   }
   keySet = new KeySet('https://id.example/keys', outbound, 'RS256')
 })

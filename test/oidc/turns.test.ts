@@ -67,7 +67,22 @@ describe('the connections to a provider', () => {
     expect(['attacker 1', 'attacker 2', 'attacker 3'].map(holds)).toEqual([8, 8, 7])
   })
 
-  it('are given to waiting clients in turn, each with its oldest request first', async () => {
+  it('are given to the newest request of a client, because the oldest would reach its time limit', async () => {
+    turns = new Turns(1)
+    await ask('portal')
+    const started: number[] = []
+    const start = async (n: number) => {
+      const end = await turns.take('a', new AbortController().signal)
+      started.push(n)
+      end()
+    }
+    const all = Promise.all([1, 2, 3].map(start))
+    await release('portal')
+    await all
+    expect(started).toEqual([3, 2, 1])
+  })
+
+  it('are given to waiting clients in turn', async () => {
     turns = new Turns(1)
     await ask('portal')
     for (const client of ['a', 'a', 'a', 'b', 'c', 'b']) await ask(client)
