@@ -1,9 +1,17 @@
 import { type Request, type RequestHandler, Router } from 'express'
 import type { Modules } from './modules.ts'
 import { PortalSsoError } from './shared/errors.ts'
+import type { Core } from './web/core.ts'
 import { asyncHandler } from './web/handler.ts'
 import type { NextStep } from './web/pages.ts'
-import { clientKey, type RateLimits } from './web/rate-limit.ts'
+import {
+  clientKey,
+  failedExchangeKey,
+  failedExchanges,
+  type Limit,
+  type RateLimits,
+  refusedExchanges,
+} from './web/rate-limit.ts'
 
 /** The options of `rateLimits` that count requests. */
 type LimitedRoutes = Exclude<keyof RateLimits, 'records'>
@@ -19,13 +27,14 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   const routes = Router()
   if (!rateLimits) return routes
   const perClient = (option: LimitedRoutes, name?: string) => limitClients(modules, rateLimits, option, name)
+  const wrongCodes = limitRequests(modules, failedExchanges, failedExchangeKey)
   const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
 
   // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
-  const signIns = Router()
-  signIns.use('/callback', callback, counted)
+  const signIns = Router({ mergeParams: true })
+  signIns.use('/callback', callback, wrongCodes, counted)
   signIns.use(start)
   const registrations = Router()
   registrations.use(
@@ -58,9 +67,14 @@ function limitClients(
   option: LimitedRoutes,
   name: string = option,
 ): RequestHandler {
-  const { core, pages, rateLimiter, refusalLog } = modules
-  const { urls, portalOf } = core
-  const limit = { name, maxRequests: limits[option], windowSeconds: 60 }
+  return limitRequests(modules, { name, maxRequests: limits[option], windowSeconds: 60 }, clientKey)
+}
+
+function limitRequests(
+  { core: { urls, portalOf }, pages, rateLimiter, refusalLog }: RateLimitModules,
+  limit: Limit,
+  keyOf: (req: Request, portalOf: Core['portalOf']) => string,
+): RequestHandler {
   const record = async (req: Request) => {
     const portal = portalOf(req)
     const detail = { limit: limit.name }
@@ -72,8 +86,13 @@ function limitClients(
     })
   }
   return asyncHandler(async (req, res, next) => {
-    const { isOver, isFirstOver, retryAfterSeconds } = await rateLimiter.consume(limit, clientKey(req))
+    const key = keyOf(req, portalOf)
+    // A failed exchange is counted where it fails. Here, only the refusals are.
+    const isOfFailures = limit === failedExchanges
+    const result = await rateLimiter.consume(limit, key, isOfFailures ? 0 : 1)
+    const { isOver, retryAfterSeconds } = result
     if (!isOver) return next()
+    const { isFirstOver } = isOfFailures ? await rateLimiter.consume(refusedExchanges, key) : result
     res.set('retry-after', String(retryAfterSeconds))
     const reference = isFirstOver ? await record(req) : undefined
     const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)

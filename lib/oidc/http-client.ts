@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { LRUCache } from 'lru-cache'
-import type { CustomFetch } from 'openid-client'
+import type { CustomFetchOptions } from 'openid-client'
 import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
 import { CheckError } from '../shared/errors.ts'
 import { createAddressRules } from './address-rules.ts'
 import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
+import { Turns } from './turns.ts'
 
 /** Limits for requests to providers. */
 export interface OutboundSettings {
@@ -37,10 +38,19 @@ export interface HttpClient {
   /** for a whole exchange */
   readonly timeoutSeconds: number
   /** Returns a response of at most 1 MiB; follows no redirect. @throws UnreachableError, or Error for a forbidden URL */
-  readonly fetch: CustomFetch
+  readonly fetch: ProviderFetch
   /** The same for public documents: follows up to three redirects within their origin. */
-  readonly fetchFollowingRedirects: CustomFetch
+  readonly fetchFollowingRedirects: ProviderFetch
 }
+
+/**
+ * Requests with a client address, because anyone can cause them, take turns with those of other addresses. Those without one are
+ * the portal's own, such as for keys: no client can delay them.
+ */
+export type ProviderFetch = (
+  url: string,
+  options: CustomFetchOptions & { address?: string | undefined },
+) => Promise<Response>
 
 /** The provider did not respond, or its circuit breaker is open. */
 export class UnreachableError extends CheckError {
@@ -53,7 +63,7 @@ export class UnreachableError extends CheckError {
 
 class ResponseTooLargeError extends CheckError {}
 
-/** A request timed out in the queue, while the endpoint responded to other requests. */
+/** A request timed out in the queue, or while the endpoint responded to other requests. */
 class QueueTimeoutError extends CheckError {}
 
 interface Endpoint {
@@ -87,16 +97,12 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     // `close` waits for the pending requests.
     dispose: (agent) => void agent.close().catch(() => {}),
   })
-  // Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs.
-  const endpoints = new LRUCache<string, Endpoint>({
-    max: maxEndpoints,
-    ttl: endpointTtlMs,
-    memoMethod: () => ({ breaker: createBreaker(), lastResponseAt: Number.NEGATIVE_INFINITY }),
-  })
+  const endpoints = createEndpoints()
+  const origins = new LRUCache<string, Turns>({ max: maxEndpoints, memoMethod: () => new Turns(concurrency) })
 
   function clientFor(id: string, network: Network = {}): HttpClient {
     const owner = id + fingerprint(network)
-    const fetchOnce: CustomFetch = async (href, options) => {
+    const fetchOnce: ProviderFetch = async (href, options) => {
       const url = new URL(href)
       if (!isFetchable(url)) throw new CheckError('https', `${url.origin} is not https`)
       if (network.proxy !== undefined) assertProxyAllowed(url, rules)
@@ -104,7 +110,8 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
       try {
         return await endpoint.breaker.execute(() => {
           const dispatcher = agents.memo(owner, { context: network })
-          return exchange(endpoint, url, { ...options, timeoutMs, dispatcher })
+          const turns = origins.memo(`${owner} ${url.origin}`)
+          return exchange(endpoint, url, { ...options, timeoutMs, dispatcher, turns })
         })
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
@@ -127,6 +134,15 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
   return { ...clientFor(''), clientFor, close }
 }
 
+/** Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs. */
+function createEndpoints(): LRUCache<string, Endpoint> {
+  return new LRUCache({
+    max: maxEndpoints,
+    ttl: endpointTtlMs,
+    memoMethod: () => ({ breaker: createBreaker(), lastResponseAt: Number.NEGATIVE_INFINITY }),
+  })
+}
+
 function createBreaker(): CircuitBreakerPolicy {
   const isFailure = (error: Error) =>
     !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)
@@ -136,7 +152,11 @@ function createBreaker(): CircuitBreakerPolicy {
   })
 }
 
-type ExchangeRequest = Parameters<CustomFetch>[1] & { timeoutMs: number; dispatcher: Dispatcher }
+type ExchangeRequest = Parameters<ProviderFetch>[1] & {
+  timeoutMs: number
+  dispatcher: Dispatcher
+  turns: Turns
+}
 
 /**
  * Uses its own timer: signals of `AbortSignal.timeout` and `AbortSignal.any` stay in memory until they expire, even after
@@ -145,7 +165,16 @@ type ExchangeRequest = Parameters<CustomFetch>[1] & { timeoutMs: number; dispatc
 async function exchange(
   endpoint: Endpoint,
   url: URL,
-  { timeoutMs, dispatcher, method, headers, body, signal: callerSignal }: ExchangeRequest,
+  {
+    timeoutMs,
+    dispatcher,
+    turns,
+    address = '',
+    method,
+    headers,
+    body,
+    signal: callerSignal,
+  }: ExchangeRequest,
 ): Promise<Response> {
   const startedAt = performance.now()
   const controller = new AbortController()
@@ -153,18 +182,25 @@ async function exchange(
   const timer = setTimeout(timeout, timeoutMs)
   const abort = () => controller.abort(callerSignal?.reason)
   callerSignal?.addEventListener('abort', abort, { once: true })
+  let endTurn: (() => void) | undefined
+  let connectedAt = Number.POSITIVE_INFINITY
   try {
     callerSignal?.throwIfAborted()
     const { signal } = controller
+    endTurn = await turns.take(address, signal)
+    connectedAt = performance.now()
     const request = { method, headers, body: body ?? null, signal, dispatcher, redirect: 'manual' } as const
     const response = await readResponse(await fetch(url, request))
     endpoint.lastResponseAt = performance.now()
     return response
   } catch (cause) {
-    if (cause instanceof ResponseTooLargeError || endpoint.lastResponseAt < startedAt) throw cause
-    // An attacker who sends many invented codes makes requests time out in the queue: that must not open the breaker.
+    // An attacker who sends many made-up codes makes requests time out in the queue: that must not open the breaker.
+    const wasQueued = controller.signal.aborted && connectedAt > startedAt + timeoutMs / 2
+    const isFailure = !wasQueued && endpoint.lastResponseAt < startedAt
+    if (cause instanceof ResponseTooLargeError || isFailure) throw cause
     throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
   } finally {
+    endTurn?.()
     clearTimeout(timer)
     callerSignal?.removeEventListener('abort', abort)
   }
@@ -225,7 +261,7 @@ export function isUnreachable(error: unknown): boolean {
   return false
 }
 
-function followSameOriginRedirects(fetchOnce: CustomFetch): CustomFetch {
+function followSameOriginRedirects(fetchOnce: ProviderFetch): ProviderFetch {
   return async (href, options) => {
     let url = new URL(href)
     for (let redirects = 0; ; redirects++) {

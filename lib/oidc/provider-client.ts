@@ -8,6 +8,7 @@ import { CheckError } from '../shared/errors.ts'
 import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
+import { KeySet } from './key-set.ts'
 
 /** The portal's own credentials at one provider. */
 export interface Credentials {
@@ -73,19 +74,27 @@ export interface ProviderClient {
   readonly metadata: ProviderMetadata
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
-  /**
-   * Exchanges the code of an authorization response, once. openid-client validates the token response.
-   *
-   * @param wrapFetch given in a test sign-in: observes every request, UserInfo too. A provider that refuses the client is then
-   *   asked a second time with the other encoding of the client secret
-   */
+  readonly keySet: KeySet
+  /** Exchanges the code of an authorization response, once. openid-client validates the token response. */
   exchangeCode(
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
-    wrapFetch?: FetchWrapper,
+    options: ExchangeOptions,
   ): Promise<ExchangedTokens & { encoding: SecretEncoding }>
-  /** Fetches the provider's current keys, to verify a logout token. @throws when the key set cannot be fetched */
-  keys(): Promise<KeyResolver>
+  /** Returns the keys to verify a logout token with. @throws when the key set cannot be fetched */
+  logoutKeys(token: string): Promise<KeyResolver>
+}
+
+export interface ExchangeOptions {
+  /** key of the client address, which takes turns with others */
+  address: string
+  /** called before the exchange fails, if the code was wrong or the token response malformed */
+  onWrongCode?: (() => Promise<void>) | undefined
+  /**
+   * Given in a test sign-in: observes every request, UserInfo too. The keys are then not cached, and a provider that refuses
+   * the client is asked a second time with the other encoding of the client secret.
+   */
+  wrapFetch?: FetchWrapper | undefined
 }
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
@@ -96,11 +105,15 @@ export type KeyResolver = CompactVerifyGetKey
 /** how far one clock may be ahead of or behind the other */
 export const clockToleranceSeconds = 30
 
-/** @throws when discovery fails or the document names another issuer than the row */
+/**
+ * @param previous the client that this one replaces: the cached keys stay valid while the metadata names the same key set
+ * @throws when discovery fails or the document names another issuer than the row
+ */
 export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
+  previous?: ProviderClient,
 ): Promise<ProviderClient> {
   const metadata = await discover(provider, outbound)
   // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
@@ -110,23 +123,18 @@ export async function createProviderClient(
     id_token_signed_response_alg: provider.signingAlgorithm,
     [client.clockTolerance]: clockToleranceSeconds,
   }
+  const newKeySet = () => new KeySet(metadata.jwks_uri, outbound, provider.signingAlgorithm)
+  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet()
   let credential: ClientAuth | undefined
-  let pendingKeys: Promise<Response> | undefined
-
-  /** Concurrent callers share one request. */
-  function fetchKeys(): Promise<Response> {
-    pendingKeys ??= outbound.fetch(metadata.jwks_uri, keyRequest).finally(() => {
-      pendingKeys = undefined
-    })
-    return pendingKeys
-  }
 
   return {
     metadata,
+    keySet,
     secrets: secretForms(provider.clientId, credentials),
-    async exchangeCode(received, checks, wrapFetch) {
-      const prefetching = fetchWithPrefetchedKeys(metadata, fetchKeys, outbound)
-      const send = wrapFetch ? wrapFetch(prefetching) : prefetching
+    async exchangeCode(received, checks, { wrapFetch, ...options }) {
+      const keys = wrapFetch ? newKeySet() : keySet
+      const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
+      const send = wrapFetch ? wrapFetch(cachingFetch) : cachingFetch
       credential ??= clientCredential(provider, credentials)
       const { timeoutSeconds } = outbound
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
@@ -140,8 +148,7 @@ export async function createProviderClient(
         return { ...(await exchangeCode({ ...exchange, authenticate }, received, checks)), encoding }
       }
     },
-    // Not cached: old keys would refuse a valid token just after a rotation.
-    keys: async () => await readKeys(provider, (await fetchKeys()).clone()),
+    logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
   }
 }
 
@@ -149,12 +156,8 @@ export async function createProviderClient(
  * Entra names the issuer of each key. The token's unverified `iss` selects the keys: an attacker gains nothing by a false one,
  * because the same `iss` is validated after the signature.
  */
-async function readKeys(provider: Provider, response: Response): Promise<KeyResolver> {
-  if (response.status !== 200)
-    throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
-  const keySet = (await response.json()) as JSONWebKeySet
-  const all = createLocalJWKSet(keySet)
-  if (provider.preset !== 'entra') return all
+function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
+  if (provider.preset !== 'entra') return createLocalJWKSet(keySet)
   return async (header, token) => {
     const { iss } = JSON.parse(Buffer.from(String(token?.payload), 'base64url').toString()) as {
       iss?: unknown
@@ -200,32 +203,40 @@ function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
   }
 }
 
-const keyRequest: client.CustomFetchOptions = {
-  method: 'GET',
-  headers: { accept: 'application/json, application/jwk-set+json' },
-  body: undefined,
-  redirect: 'manual',
-}
-
 /**
- * Fetches the current keys while the token request is in flight, so a key rotation refuses no user and costs no time. At most
- * one key request per token request, so an attacker cannot make the portal flood a provider.
+ * Answers openid-client's request for keys from the cache. It comes after the token response, so that a key which the provider
+ * created during the exchange is found.
  */
-function fetchWithPrefetchedKeys(
+function fetchWithCachedKeys(
   metadata: ProviderMetadata,
-  fetchKeys: () => Promise<Response>,
   outbound: HttpClient,
+  { keySet, address, onWrongCode }: Omit<ExchangeOptions, 'wrapFetch'> & { keySet: KeySet },
 ): client.CustomFetch {
-  let keys: Promise<Response> | undefined
   // One deadline for the code exchange, the keys and UserInfo together.
   const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
+  let idToken: string | undefined
   return async (url, requestOptions) => {
-    const options = { ...requestOptions, signal: deadline }
+    if (url === metadata.jwks_uri && idToken !== undefined)
+      return Response.json(await keySet.keysFor(idToken, 'sign-in', deadline))
+    const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
     if (url === metadata.token_endpoint) {
-      keys = fetchKeys()
-      keys.catch(() => {}) // reported when the keys are used
+      const answer = await readTokenResponse(response.clone())
+      idToken = answer.idToken
+      if (answer.isCodeWrong) await onWrongCode?.()
     }
-    if (url === metadata.jwks_uri && keys !== undefined) return (await keys).clone()
-    return await outbound.fetch(url, options)
+    return response
+  }
+}
+
+/** A wrong client secret, a timeout or 5xx affects everybody: the sender of the code is not to blame. */
+async function readTokenResponse(
+  response: Response,
+): Promise<{ idToken: string | undefined; isCodeWrong: boolean }> {
+  const body: unknown = await response.json().catch(() => undefined)
+  const { error, id_token: idToken } = (body ?? {}) as { error?: unknown; id_token?: unknown }
+  const isMalformed = typeof error !== 'string' && typeof idToken !== 'string'
+  return {
+    idToken: typeof idToken === 'string' ? idToken : undefined,
+    isCodeWrong: error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status)),
   }
 }

@@ -10,6 +10,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
+import { failedExchangeKey, failedExchanges, type RateLimiter } from '../web/rate-limit.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempts } from './attempts.ts'
 import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
@@ -28,6 +29,7 @@ export interface ConnectionContext {
   readonly providersTable: ProvidersTable
   readonly outbound: HttpClients
   readonly passport: InstanceType<PassportStatic['Passport']>
+  readonly rateLimiter: RateLimiter
   /** @param connection left out: for names that no provider has */
   buildRouter(connection?: ProviderConnection): Router
 }
@@ -47,6 +49,8 @@ export class ProviderConnection {
   readonly #name: string
   readonly #context: ConnectionContext
   #current: BuiltClient | undefined
+  /** Its cached keys are kept when the client is built again. */
+  #latestClient: ProviderClient | undefined
   #builds = 0
   #dropped = false
 
@@ -89,10 +93,21 @@ export class ProviderConnection {
    *
    * @throws PortalSsoError if any check fails
    */
-  async authenticate(req: Request, res: Response, received: Omit<Finish, 'step'>): Promise<Identity> {
+  async authenticate(
+    req: Request,
+    res: Response,
+    received: Pick<Finish, 'response' | 'attempt' | 'trace'>,
+  ): Promise<Identity> {
     const strategyName = await this.#readyStrategy()
+    const onWrongCode = async () => {
+      const { portal, slug } = this.provider
+      await this.#context.rateLimiter.consume(
+        failedExchanges,
+        failedExchangeKey(req, () => portal, slug),
+      )
+    }
     return await new Promise((resolve, reject) => {
-      const step = { ...received, step: 'finish' } satisfies Finish
+      const step = { ...received, step: 'finish', onWrongCode } satisfies Finish
       const done = (error: unknown, identity?: unknown) => {
         if (error || !identity) reject(error ?? new PortalSsoError('response_invalid', 'the strategy failed'))
         else resolve(identity as Identity)
@@ -154,9 +169,11 @@ export class ProviderConnection {
       signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
     }
     const httpClient = outbound.clientFor(provider.id, provider)
-    const client = await createProviderClient(provider, credentials, httpClient).catch((cause: unknown) => {
+    const building = createProviderClient(provider, credentials, httpClient, this.#latestClient)
+    const client = await building.catch((cause: unknown) => {
       throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
     })
+    this.#latestClient = client
     const callbackUrl = urls.callback(provider.slug, provider.portal)
     passport.use(strategyName, new ProviderStrategy(provider, client, attempts, callbackUrl))
     if (this.#dropped) this.#unregisterLater(strategyName)

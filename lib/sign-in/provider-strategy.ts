@@ -11,6 +11,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
 import { CheckError, describeError, PortalSsoError } from '../shared/errors.ts'
+import { clientKey } from '../web/rate-limit.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
 import { assertReauthenticated } from './reauthentication.ts'
 
@@ -35,6 +36,8 @@ export interface Finish {
   attempt: CompletedAttempt
   /** observes the checks for a report; it changes nothing */
   trace?: Trace | undefined
+  /** called before the exchange fails, if the code was wrong or the token response malformed */
+  onWrongCode?: (() => Promise<void>) | undefined
 }
 
 interface RequestParameters {
@@ -90,7 +93,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const step = options as Begin | Finish | undefined
     const onError = (error: unknown) => this.error(error as Error)
     if (step?.step === 'begin') this.begin(req, step).catch(onError)
-    else if (step?.step === 'finish') this.finish(step).catch(onError)
+    else if (step?.step === 'finish') this.finish(req, step).catch(onError)
     else onError(new CheckError('step', 'the route must say which half runs'))
   }
 
@@ -152,21 +155,22 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     return choosesAccount && this.provider.prompt !== 'login' ? 'select_account' : 'login'
   }
 
-  private async finish({ response, attempt, trace }: Finish): Promise<void> {
+  private async finish(req: Request, step: Finish): Promise<void> {
+    const { attempt } = step
     if (attempt.portal !== this.provider.portal || attempt.providerId !== this.provider.id)
       throw new PortalSsoError('response_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.validate(response, attempt, trace)
+    const identity = await this.validate(clientKey(req), step)
     // Not a user yet: the portal's own rules decide later what happens with an identity.
     this.success(identity as unknown as Express.User)
   }
 
   private async validate(
-    response: AuthorizationResponse,
-    { nonce, codeVerifier, startedAt: askedAt }: CompletedAttempt,
-    trace: Trace | undefined,
+    address: string,
+    { response, attempt, trace, onWrongCode }: Finish,
   ): Promise<Identity> {
+    const { nonce, codeVerifier, startedAt: askedAt } = attempt
     // Built from the configured URL: the Host header must not influence the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${response.parameters}`)
     try {
@@ -177,7 +181,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         idTokenExpected: true,
       }
       const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
-      const { tokens, configuration, encoding } = await this.client.exchangeCode(received, checks, wrapFetch)
+      const options = { address, onWrongCode, wrapFetch }
+      const { tokens, configuration, encoding } = await this.client.exchangeCode(received, checks, options)
       trace?.({ encoding })
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }

@@ -39,7 +39,7 @@ export class SignIn {
 
   constructor(
     core: Core,
-    modules: Pick<ConnectionContext, 'buildRouter' | 'outbound'> & {
+    modules: Pick<ConnectionContext, 'buildRouter' | 'outbound' | 'rateLimiter'> & {
       events: EventLog
       refusalLog: RefusalLog
       /** left out without a mailer */

@@ -45,6 +45,14 @@ export interface Limit {
   windowSeconds: number
 }
 
+/**
+ * Failed code exchanges of one client address at one provider. Anyone can cause them with made-up codes, and each occupies a
+ * connection to the provider.
+ */
+export const failedExchanges: Limit = { name: 'failed-exchange', maxRequests: 60, windowSeconds: 60 }
+/** Only the first refusal after it is recorded. */
+export const refusedExchanges: Limit = { ...failedExchanges, name: 'failed-exchange-refused', maxRequests: 0 }
+
 export interface RateLimitResult {
   isOver: boolean
   /** True for the first request over the limit. Only that one is logged, so that a flood cannot fill a log or a table. */
@@ -72,17 +80,20 @@ export class RateLimiter {
     this.#redis = redis
   }
 
-  /** @param key requests with the same key count together */
-  async consume(limit: Limit, key: string): Promise<RateLimitResult> {
+  /**
+   * @param key requests with the same key count together
+   * @param points 0 asks without counting
+   */
+  async consume(limit: Limit, key: string, points: 0 | 1 = 1): Promise<RateLimitResult> {
     const { local, shared } = this.#counters.get(limit.name) ?? this.#addCounters(limit)
     let counted: Consumption | undefined
     try {
-      if (shared) counted = await withTimeout(redisTimeoutMs, consumption(shared.consume(key)))
+      if (shared) counted = await withTimeout(redisTimeoutMs, consumption(shared.consume(key, points)))
     } catch (error) {
       // Neither fails open nor closed: while Redis is down, every instance counts alone.
       this.#warn(error)
     }
-    const { isOver, state } = counted ?? (await consumption(local.consume(key)))
+    const { isOver, state } = counted ?? (await consumption(local.consume(key, points)))
     return {
       isOver,
       isFirstOver: isOver && state.consumedPoints === limit.maxRequests + 1,
@@ -136,6 +147,15 @@ async function consumption(consumed: Promise<RateLimiterRes>): Promise<Consumpti
 /** @returns the client's address; of IPv6 its /64, which one household or server has. Clients without an address share a key */
 export function clientKey(req: Request): string {
   return clientNetwork(req.ip, { ipv4: 32, ipv6: 64 }) ?? 'unknown'
+}
+
+/** @param slug default: as in the path of the request, which anyone can choose */
+export function failedExchangeKey(
+  req: Request,
+  portalOf: Core['portalOf'],
+  slug: unknown = req.params.provider,
+): string {
+  return digestKey(JSON.stringify([portalOf(req), slug, clientKey(req)]))
 }
 
 /** @returns a key of bounded length that does not reveal the value */

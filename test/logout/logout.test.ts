@@ -546,10 +546,13 @@ describe('a logout token', () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
     const token = await logoutToken({ sub: 'ada' })
+    const dropCachedKeys = () => portal.sso.providers.enable('acme')
+    await dropCachedKeys()
     provider.faults.jwksResponse = { status: 500, body: 'down' }
     expect((await deliver(portal, token)).status).toBe(503)
     expect(await isIn(visitor, portal)).toBe(true)
     delete provider.faults.jwksResponse
+    await dropCachedKeys()
     expect((await deliver(portal, token)).status).toBe(200)
   })
 

@@ -521,6 +521,8 @@ describe('a user of an Entra provider for many tenants', () => {
     entra.signsIn({ ...verifiedEmail, sid: 'a session' })
     await click()
     const logsOut = async (issuer: string) => {
+      // Drops the cached keys.
+      await portal.sso.providers.enable('entra')
       const logout_token = await signLogoutToken(entra, { iss: issuer, sid: 'a session' })
       return (await new Visitor().post(`${portal.url}/logout/entra/backchannel`, { logout_token })).status
     }

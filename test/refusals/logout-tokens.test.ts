@@ -441,7 +441,13 @@ async function nested(): Promise<string> {
   return await signed({}, { header: { cty: 'JWT' }, rawPayload: await signed() })
 }
 
+/** Makes the portal fetch the keys again, and ends the cool-down that earlier tokens started. */
+async function dropCachedKeys(): Promise<void> {
+  await portal.sso.providers.enable('acme')
+}
+
 async function severalKeys(): Promise<string> {
+  await dropCachedKeys()
   provider.faults.severalKeys = true
   return await signed({}, { kid: 'absent', severalKeys: true })
 }
@@ -449,6 +455,7 @@ async function severalKeys(): Promise<string> {
 async function rotatedAway(): Promise<string> {
   const token = await signed()
   await provider.rotateKeys()
+  await dropCachedKeys()
   return token
 }
 
@@ -640,6 +647,8 @@ describe('accepted: logout token', () => {
   ]
 
   async function afterRotation(): Promise<string> {
+    await dropCachedKeys()
+    await signIn()
     await provider.rotateKeys()
     return await signed()
   }

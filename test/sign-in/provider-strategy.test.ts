@@ -373,6 +373,8 @@ describe('the error code and the log of a refused sign-in', () => {
     ['that hangs up', { tokenDrop: true as const }],
     ['whose keys cannot be fetched', { jwksResponse: { status: 503, body: 'x' } }],
   ])('say that a provider %s is unavailable', async (_what, faults) => {
+    // Drops the cached keys.
+    await portal.sso.providers.enable('acme')
     Object.assign(provider.faults, faults)
     expectRefusal(await signIn(), 502, 'provider_unavailable', /./)
   })
@@ -425,11 +427,12 @@ describe('the strategy, run like by Passport,', () => {
       return 'the state'
     }
     const { location } = await new Visitor().get((await run(begin)) as string)
-    const { configuration } = await client.exchangeCode(new URL(location!), {
+    const checks = {
       expectedState: 'the state',
       expectedNonce: attempt!.nonce,
       pkceCodeVerifier: attempt!.codeVerifier,
-    })
+    }
+    const { configuration } = await client.exchangeCode(new URL(location!), checks, { address: 'one' })
     expect(Object.keys(configuration.serverMetadata()).length).toBeLessThan(10)
   })
 

@@ -40,7 +40,7 @@ export interface Group {
   status?: number
   /** slug of the provider; default `acme` */
   slug?: Slug
-  /** the portal reads the discovery document again before each test */
+  /** the portal reads the discovery document and the key set again before each test */
   rediscovers?: true
   rows: Row[]
 }

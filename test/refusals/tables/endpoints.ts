@@ -20,8 +20,9 @@ function everywhere(at: Endpoint, clause: string): Row[] {
   const body = (text: string) => response({ body: text })
   const redirect = (status: number, location: string) => response({ status, headers: { Location: location } })
   const delivery = (fault: string) => ({ ...on, [`${at}${fault}`]: true })
-  const refusedStatuses = [201, 204, 304, 401, 403, 404, 429]
-  const failedStatuses = [500, 503]
+  const overloaded = at === 'jwks' ? [429] : []
+  const refusedStatuses = [201, 204, 304, 401, 403, 404, 429].filter((each) => !overloaded.includes(each))
+  const failedStatuses = [500, 503, ...overloaded]
   return [
     ['an empty response', clause, body(''), any],
     ['HTML', clause, response(html), any],
@@ -199,7 +200,7 @@ const discovery: Row[] = [
 export const endpoints: Group[] = [
   { name: 'token endpoint', rows: [...everywhere('token', 'RFC 6749 5.1'), ...token] },
   { name: 'UserInfo', rediscovers: true, rows: [...everywhere('userinfo', 'Core 5.3.2'), ...userInfo] },
-  { name: 'response of the JWKS endpoint', rows: everywhere('jwks', 'RFC 7517 5') },
+  { name: 'response of the JWKS endpoint', rediscovers: true, rows: everywhere('jwks', 'RFC 7517 5') },
   {
     name: 'discovery document',
     rediscovers: true,

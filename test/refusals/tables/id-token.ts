@@ -246,7 +246,7 @@ export const idToken: Group[] = [
   { name: 'subject of the ID token', rows: subject },
   { name: 'times of the ID token', rows: times },
   { name: 'nonce of the ID token', rows: nonce },
-  { name: 'header of the ID token', rows: header },
+  { name: 'header of the ID token', rediscovers: true, rows: header },
   { name: 'encoding of the ID token', rows: encoding },
   { name: 'missing, empty or large ID token', rows: presence },
 ]

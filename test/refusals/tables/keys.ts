@@ -15,6 +15,7 @@ const keySet = (jwks: unknown): Row[2] => ({ jwks: () => jwks })
 export const keys: Group[] = [
   {
     name: 'key set',
+    rediscovers: true,
     rows: [
       ['no key', 'RFC 7517 5.1', keySet([]), noKey],
       ['no member keys', 'RFC 7517 5.1', keySet(undefined), /keys/],
@@ -70,6 +71,7 @@ export const keys: Group[] = [
   },
   {
     name: 'key set, for ES256',
+    rediscovers: true,
     slug: 'acme-es256',
     rows: [
       ['an unknown curve', 'RFC 7518 6.2', curve({ crv: 'P-0' }), noKey],
