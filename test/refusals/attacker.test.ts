@@ -141,6 +141,34 @@ describe('refused: an attacker who', () => {
     expect(await scene.portal.knex('sso_identities').where({ subject: 'mallory' })).toHaveLength(0)
   })
 
+  it("has got a user's former address, at a provider that the user uses (Core 5.7)", async () => {
+    await scene.visitor.open(`${scene.portal.url}/login/acme`)
+    scene.visitor = new Visitor()
+    scene.provider.person = { sub: 'new-owner', email: 'ada@example.com', email_verified: true }
+    const seen = await scene.visitor.open(`${scene.portal.url}/login/acme`)
+    expect(seen.body).toContain('Is this your account?')
+    expect((await scene.visitor.get(`${scene.portal.url}/portal`)).status).toBe(302)
+    expect(await scene.portal.knex('sso_identities').where({ subject: 'new-owner' })).toHaveLength(0)
+  })
+
+  it('signs in with a method that its user has removed (ours)', async () => {
+    const { knex, url } = scene.portal
+    const user = await knex('sso_users').where({ email: 'ada@example.com' }).first()
+    await knex('sso_blocked_identities').insert({
+      id: '00000000-0000-4000-8000-000000000002',
+      portal: 'default',
+      user_id: user.id,
+      provider_id: 'any',
+      issuer: scene.provider.issuer,
+      subject: 'removed',
+      reason: 'removed',
+      blocked_at: new Date().toISOString(),
+    })
+    scene.provider.person = { sub: 'removed', email: 'ada@example.com', email_verified: true }
+    const seen = await scene.visitor.open(`${url}/login/acme`)
+    await expectRefusal(scene, seen, { status: 403, cause: /does not admit/ })
+  })
+
   it('compares refusal pages to find out who has an account (ours)', async () => {
     const read = async (email: string) => {
       scene.provider.person = { sub: 'mallory', email, email_verified: false, name: 'Mallory' }
