@@ -112,6 +112,21 @@ describe('two instances with one Redis and one database', () => {
     expect(await signedInOn(south)).toBe('ada@example.com')
   })
 
+  it('end the session of an attacker who registered Ada’s address, once a provider vouches for her', async () => {
+    await knex('sso_identities').delete()
+    const attacker = visitor
+    await on(south, () => visitor.post(`${url}/test/password-login`))
+    const [before] = await knex('sso_sessions').where({ issuer: null })
+    expect(before).toBeDefined()
+    visitor = new Visitor()
+    await signIn(north)
+    expect(await signedInOn(south)).toBe('ada@example.com')
+    visitor = attacker
+    // The instance that started it may cache it for five seconds.
+    expect(await signedInOn(north)).toBeUndefined()
+    expect(await knex('sso_sessions').where({ id: before.id })).toEqual([])
+  })
+
   /** The codes that both instances have sent to the provider, except those of connection tests. */
   const sentCodes = () =>
     provider.requests

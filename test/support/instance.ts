@@ -1,7 +1,7 @@
 /**
  * One instance of a portal in its own process, configured by PORT, BASE_URL, DATABASE_URL and REDIS_URL. Prints `ready`.
  * `POST /test/providers/:act` calls a method of `sso.providers` with the JSON arguments. `GET /test/heap` returns the number
- * of live bytes, if Node was started with `--expose-gc`.
+ * of live bytes, if Node was started with `--expose-gc`. `POST /test/password-login` signs Ada in like a host's classic login.
  */
 import { setTimeout } from 'node:timers/promises'
 import express, { type Request } from 'express'
@@ -47,4 +47,8 @@ app.get('/test/heap', async (_req, res) => {
 })
 app.get('/favicon.ico', (_req, res) => void res.sendStatus(204))
 mountDefault(app, sso)
+app.post('/test/password-login', async (req, res, next) => {
+  const user = await sso.users.findByEmail('ada@example.com')
+  req.login(user as Express.User, (error: unknown) => (error ? next(error) : res.send('signed in')))
+})
 app.listen(Number(PORT), '127.0.0.1', () => console.log('ready'))
