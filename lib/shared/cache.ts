@@ -22,7 +22,7 @@ export class StaleCache<T> {
   readonly #load: (key: string, previous?: T) => Promise<T>
   readonly #ttlMs: number
   readonly #staleIfErrorMs: number
-  readonly #entries = new LRUCache<string, Entry<T>>({ max: maxEntries })
+  readonly #entries: LRUCache<string, Entry<T>>
   readonly #inFlight = new Map<string, Load<T>>()
 
   /**
@@ -36,6 +36,8 @@ export class StaleCache<T> {
     this.#load = load
     this.#ttlMs = ttlMs
     this.#staleIfErrorMs = staleIfErrorMs
+    // It allocates the space for all entries at once.
+    this.#entries = new LRUCache({ max: ttlMs === 0 ? 1 : maxEntries })
   }
 
   async get(key: string): Promise<T> {
