@@ -15,14 +15,21 @@ export interface ProvenUser {
   keptSession?: string | undefined
 }
 
+interface ReclaimModules {
+  readonly events: EventLog
+  readonly sessions: Sessions
+  readonly users: Users
+  readonly endsOtherSessions: boolean
+}
+
 /**
  * Pre-hijacking: an attacker registers the address of a person who has no account yet, and keeps the password, a session or a
  * sign-in method of their own. The first proof of the address ends all of that before the owner signs in.
  */
 export class AccountReclaim {
-  readonly #modules: { events: EventLog; sessions: Sessions; users: Users; endsOtherSessions: boolean }
+  readonly #modules: ReclaimModules
 
-  constructor(modules: { events: EventLog; sessions: Sessions; users: Users; endsOtherSessions: boolean }) {
+  constructor(modules: ReclaimModules) {
     this.#modules = modules
   }
 

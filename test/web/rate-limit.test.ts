@@ -286,6 +286,25 @@ describe('with Redis', () => {
     expect(await events(north)).toHaveLength(1)
   })
 
+  it('instances share the budget of an address for failed code exchanges', async () => {
+    const redis = [await clientOf(process.env.TEST_REDIS_URL!), await clientOf(process.env.TEST_REDIS_URL!)]
+    const north = await portalWith({}, { redis: redis[0] })
+    const south = await startPortal({ rateLimits: {}, redis: redis[1], database: north.knex })
+    open.push(south)
+    const sendMadeUpCode = async ({ url }: TestPortal) => {
+      const visitor = new Visitor()
+      const { location } = await visitor.get(`${url}/login/acme`)
+      const state = new URL(location!).searchParams.get('state')!
+      const response = new URLSearchParams({ code: 'made-up', state, iss: provider.issuer })
+      return (await visitor.get(`${url}/login/acme/callback?${response}`)).status
+    }
+    const onNorth = await Promise.all(Array.from({ length: 61 }, () => sendMadeUpCode(north)))
+    expect(new Set(onNorth)).toEqual(new Set([400]))
+    provider.requests.length = 0
+    expect(await sendMadeUpCode(south)).toBe(429)
+    expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
+  })
+
   it('keys reveal nothing about an attempt, are short, and expire', async () => {
     const redis = await clientOf(process.env.TEST_REDIS_URL!)
     const portal = await portalWith({}, { ...trusting, redis: redis })
