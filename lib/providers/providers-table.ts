@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import { inTransaction } from '../database/transaction.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
@@ -184,7 +185,7 @@ export class ProvidersTable {
       updated_at: now,
     }
     try {
-      await this.#knex.transaction(async (transaction) => {
+      await inTransaction(this.#knex, async (transaction) => {
         // A new provider takes over the slug of a removed one, which can then no longer be restored.
         await transaction('sso_providers').where({ portal, slug }).whereNotNull('removed_at').delete()
         await transaction('sso_providers').insert(row)
@@ -248,7 +249,7 @@ export class ProvidersTable {
 
   /** @param slugs in their new order; the others follow */
   async reorder(portal: string, slugs: readonly string[]): Promise<void> {
-    await this.#knex.transaction(async (transaction) => {
+    await inTransaction(this.#knex, async (transaction) => {
       const rows = () => transaction('sso_providers').where({ portal }).whereNull('removed_at')
       const all: string[] = await rows().orderBy(pickerOrder).pluck('slug')
       const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]

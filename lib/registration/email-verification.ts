@@ -86,14 +86,14 @@ export class EmailVerifications {
     code: string,
   ): Promise<{ result: 'proven' | 'over' } | { result: 'wrong'; left: number }> {
     const { id } = sent
+    const own = () => this.#rows().where({ id, registration: pending.id }).whereNotNull('code_mac')
     // One statement, so that concurrent guesses on several instances get no extra attempt.
-    const [row]: { code_mac: string; attempts: number }[] = await this.#rows()
-      .where({ id, registration: pending.id })
-      .whereNotNull('code_mac')
+    const counted = await own()
       .where('attempts', '<', maxAttempts)
       .where('expires_at', '>', isoAt(Date.now()))
       .update({ attempts: this.#knex.raw('attempts + 1') })
-      .returning(['code_mac', 'attempts'])
+    const row: { code_mac: string; attempts: number } | undefined =
+      counted === 1 ? await own().select('code_mac', 'attempts').first() : undefined
     if (!row) return { result: 'over' }
     const { code_mac, attempts } = row
     if (!this.#codeMacs(pending, sent, code).some((mac) => isSame(mac, code_mac)))

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { configFromUrl } from '../../lib/database/connect.ts'
 import { migrate, openDatabase, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
-import { databases, type FreshDatabase, freshPostgres } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase, freshPostgres } from '../support/databases.ts'
 
 let database: FreshDatabase
 let open: Knex[]
@@ -34,7 +34,7 @@ function connect(more: Knex.Config = {}): Knex {
 
 const start = (source: Knex = knex) => openDatabase({ database: source, migrate: true })
 
-describe.each(databases)('a start on %s', (_name, fresh) => {
+describe.each(everyDatabase)('a start on %s', (_name, fresh) => {
   useFresh(fresh)
 
   it('accepts tables with a migration of a newer version', async () => {

@@ -18,7 +18,7 @@ import { Seal } from '../../lib/shared/seal.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
-import { databases, type FreshDatabase, openMigrated } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase, openMigrated } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -51,7 +51,7 @@ async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: 
 
 const tenTimes = <T>(act: (n: number) => T): T[] => Array.from({ length: 10 }, (_, n) => act(n))
 
-describe.each(databases)('on %s', (_name, fresh) => {
+describe.each(everyDatabase)('on %s', (_name, fresh) => {
   describe('migrations', () => {
     let database: FreshDatabase
     let open: Knex[]
