@@ -155,11 +155,10 @@ export class EventHistory {
       .with(
         'seen',
         this.#knex.raw(
-          `select p.slug, p.created_at as since,
+          `select p.portal, p.slug, p.created_at as since,
              (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
              (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
-             (select max(at) from (${newest('provider-sign-in-tested')}) as tests
-               where detail like '%"outcome":"passed"%') as test_sign_in_at
+             ${newest(ofProvider('provider-sign-in-tested'), `detail like '%"outcome":"passed"%'`)} as test_sign_in_at
            from sso_providers p where p.portal = ? and p.removed_at is null`,
           [since, portal],
         ),
@@ -167,8 +166,8 @@ export class EventHistory {
       .from('seen')
       .select('slug', 'last_sign_in', 'sign_ins')
       .select(
-        this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`, [portal]),
-        this.#knex.raw(`${lastConsentFailure('like')} as consent_reported_at`, [portal]),
+        this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`),
+        this.#knex.raw(`${lastConsentFailure('like')} as consent_reported_at`),
       )
     return new Map(
       rows.map(({ slug, last_sign_in, sign_ins, consent_missing_at, consent_reported_at }) => [
@@ -203,16 +202,16 @@ function ofProvider(kind: string): string {
  * can write these patterns into it.
  */
 function lastConsentFailure(reportedByBrowser: 'like' | 'not like'): string {
-  return `(select max(at) from (
-      select at, detail from sso_events
-      where portal = ? and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
-        and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
-      order by at desc limit ${maxSearchedEvents}) as failures
-    where detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%')`
+  const failures = `portal = seen.portal and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
+    and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')`
+  const detail = `detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%'`
+  return newest(failures, detail)
 }
 
-function newest(kind: string): string {
-  return `select at, detail from sso_events where ${ofProvider(kind)} order by at desc limit ${maxSearchedEvents}`
+/** When the newest event with this detail was recorded, among the last ones that meet the condition. */
+function newest(condition: string, detail: string): string {
+  const oldest = `select at from sso_events where ${condition} order by at desc limit 1 offset ${maxSearchedEvents - 1}`
+  return `(select max(at) from sso_events where ${condition} and ${detail} and at >= coalesce((${oldest}), ''))`
 }
 
 function fromRow({ userId, provider, reference, actor, clientAddress, detail, ...row }: Row): StoredEvent {

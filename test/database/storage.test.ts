@@ -411,6 +411,18 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
           expect(await table().findByEmail(email, portal)).toBeUndefined()
       })
 
+      it('have different addresses that a loose comparison would take for the same', async () => {
+        const emails = [
+          'kim@example.com',
+          'Kim@example.com',
+          'kím@example.com',
+          'kim@example.com ',
+          '\u212aim@example.com',
+        ]
+        for (const email of emails) await table().create({ ...ada, email }, portal)
+        for (const email of emails) expect((await table().findByEmail(email, portal))?.email).toBe(email)
+      })
+
       it('are created once if ten concurrent registrations use the same address', async () => {
         const { values, errors } = await outcomes(tenTimes(() => table().create(ada, portal)))
         expect(values).toHaveLength(1)
@@ -464,6 +476,15 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
         expect(links.filter((each) => each.made)).toHaveLength(1)
         expect(await rows()).toHaveLength(1)
         expect(await table().findUserId(portal, adaIdentity)).toBe(linkedTo[0])
+      })
+
+      it('are compared byte by byte: case, accents, blanks at the end', async () => {
+        const subjects = ['ada', 'Ada', 'ada ', 'àda', 'a\u0300da', 'ada\u0000', 'adA', 'ａda']
+        const stored = subjects.filter((subject) => !subject.includes('\u0000'))
+        for (const subject of stored)
+          expect((await createLink(subject, undefined, { subject })).made).toBe(true)
+        for (const subject of stored)
+          expect(await table().findUserId(portal, { ...adaIdentity, subject })).toBe(subject)
       })
 
       it('are found by their exact issuer and subject, within their portal', async () => {
