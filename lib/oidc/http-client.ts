@@ -250,12 +250,12 @@ async function readResponse({
   return new Response(body && Buffer.concat(chunks), { status, statusText, headers })
 }
 
-/** True if the provider did not respond or responded with 5xx; false if its response was wrong. */
+/** True if the provider did not respond, or responded with 429 or 5xx; false if its response was wrong. */
 export function isUnreachable(error: unknown): boolean {
   for (let current = error, depth = 0; current && depth < 5; depth++) {
     const { status, code, cause } = current as { status?: unknown; code?: unknown; cause?: unknown }
     if (current instanceof UnreachableError || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
-    if (typeof status === 'number' && status >= 500) return true
+    if (typeof status === 'number' && (status === 429 || status >= 500)) return true
     current = cause
   }
   return false

@@ -106,7 +106,9 @@ export function readClaimedAddress(
   { idClaims, userInfo }: Omit<ReceivedClaims, 'idToken'>,
 ): ClaimedAddress | undefined {
   const source = userInfo && lacksEmail(provider, idClaims) ? userInfo : idClaims
-  const email = normaliseEmail(source[provider.emailClaim])
+  // The first of a list: `emails` at Azure AD B2C, `verified_primary_email` at Entra.
+  const [first] = [source[provider.emailClaim]].flat() as unknown[]
+  const email = normaliseEmail(first)
   // The user name of an Entra guest: their address at home with `#EXT#` and the domain of the inviting tenant.
   return email === undefined || /#ext#@/.test(email) ? undefined : { email, idClaims, source }
 }

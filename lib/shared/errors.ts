@@ -7,7 +7,10 @@ export const problemStatus = {
   provider_unavailable: 502,
   provider_denied: 403,
   provider_error: 502,
+  organization_not_admitted: 403,
+  account_not_assigned: 403,
   consent_missing: 403,
+  consent_declined: 403,
   consent_refused: 403,
   provider_changed: 409,
   attempt_expired: 400,
@@ -134,9 +137,11 @@ const maxCauses = 5
 export function describeError(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at && depth < maxCauses; depth++) {
-    const { name, message, code, cause } = at as {
-      [member in 'name' | 'message' | 'code' | 'cause']?: unknown
+    const { name, message, code, status, cause } = at as {
+      [member in 'name' | 'message' | 'code' | 'status' | 'cause']?: unknown
     }
+    // openid-client's last cause is the response itself.
+    if (at instanceof Response) messages.push(`status ${status}`)
     if (typeof message !== 'string') break
     const text = stripSql(message)
     const needsCode = typeof code === 'string' && !(at instanceof CheckError) && !text.includes(code)

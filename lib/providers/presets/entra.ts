@@ -1,4 +1,4 @@
-import type { Issue } from '../../shared/errors.ts'
+import type { Issue, ProblemCode } from '../../shared/errors.ts'
 import { admits, guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import { splitEmailDomain } from '../setting-values.ts'
 import type { ProviderSettings } from '../settings.ts'
@@ -49,6 +49,7 @@ export const entra: Preset = {
     ...checkTenants(settings),
     ...checkEmailTrust(settings),
     ...checkDomains(settings),
+    ...checkClientAuthentication(settings),
   ],
   fields: {
     clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
@@ -58,6 +59,7 @@ export const entra: Preset = {
     },
   },
   choosesAccount: true,
+  supportsPkce: true,
   // Microsoft documents the path {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
   // Known: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
@@ -87,6 +89,13 @@ function checkEmailTrust({ issuer, tenants, trustsEmail }: ProviderSettings): Is
   return trustsEmail && !isTrustworthy ? [{ path: 'trustsEmail', message: listTenants }] : []
 }
 
+/** Entra finds the key of a client assertion by the thumbprint of an uploaded certificate (`x5t#S256`), and reads no public keys. */
+function checkClientAuthentication({ clientAuthentication }: ProviderSettings): Issue[] {
+  const message =
+    'Microsoft Entra ID accepts private_key_jwt only with an uploaded certificate, which the portal does not support: use a client secret (client_secret_post)'
+  return clientAuthentication === 'private_key_jwt' ? [{ path: 'clientAuthentication', message }] : []
+}
+
 function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issue[] {
   const admitted = (tenant: string) => admits({ preset: entra.name, issuer, tenants }, tenant)
   return emailDomains
@@ -96,4 +105,86 @@ function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issu
       path: 'emailDomains',
       message: `${domain} is bound to a tenant whose users are not admitted`,
     }))
+}
+
+/** The texts for an error number of Entra. */
+interface EntraError {
+  /** the problem that the user reads; default: that of the error code */
+  problem?: ProblemCode
+  /** for the administrator; default: that of the error code */
+  cause?: string
+  hint?: string
+}
+
+const consentAsAdministrator: EntraError = {
+  problem: 'consent_missing',
+  hint: 'an administrator must consent for the whole organisation, on the admin consent page of this provider',
+}
+const otherOrganization: EntraError = {
+  problem: 'organization_not_admitted',
+  hint: 'test with an account of your tenant; or invite this account as a guest; or allow its tenant in the settings',
+}
+const secondFactor: EntraError = {
+  problem: 'authentication_too_weak',
+  hint: 'set up a second factor for this account, or read in the Sign-in logs of Entra which Conditional Access policy applied',
+}
+const blockedByPolicy: EntraError = {
+  problem: 'provider_denied',
+  hint: 'read in the Sign-in logs of Entra which Conditional Access policy blocked the sign-in',
+}
+
+/**
+ * By the number in `AADSTS65001`. Microsoft may change its numbers, so they only select texts: no check depends on one.
+ * https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+ */
+export const entraErrors: Readonly<Record<string, EntraError>> = {
+  '16000': otherOrganization,
+  '50020': otherOrganization,
+  '50072': secondFactor,
+  '50074': secondFactor,
+  '50076': secondFactor,
+  '50078': secondFactor,
+  '50079': secondFactor,
+  '50105': {
+    problem: 'account_not_assigned',
+    hint: 'assign this account: Enterprise apps, the application, Users and groups',
+  },
+  '51004': otherOrganization,
+  '53000': blockedByPolicy,
+  '53001': blockedByPolicy,
+  '53003': blockedByPolicy,
+  '65001': consentAsAdministrator,
+  '65004': { problem: 'consent_declined', hint: 'sign in again, and accept when Microsoft asks' },
+  '90008': consentAsAdministrator,
+  '90033': { problem: 'provider_unavailable', hint: 'wait a few minutes, then test the sign-in again' },
+  '90072': otherOrganization,
+  '90093': consentAsAdministrator,
+  '90094': consentAsAdministrator,
+  '90095': consentAsAdministrator,
+  '500208': otherOrganization,
+  '650052': {
+    problem: 'consent_missing',
+    hint: 'the organisation lacks a service that the application asks for: remove the API permissions of other services than Microsoft Graph from the app registration, then consent as an administrator',
+  },
+  '700016': {
+    problem: 'provider_error',
+    cause: 'the tenant has no application with this client ID',
+    hint: 'compare the client ID and the tenant with the overview page of the app registration; in a foreign tenant, an administrator must consent first',
+  },
+  '700025': {
+    problem: 'provider_error',
+    cause: 'the application is registered as a public client, which must not send a secret',
+    hint: 'under Authentication, enter the redirect URI for the platform Web, and remove it from the others',
+  },
+  '900941': consentAsAdministrator,
+  '7000215': {
+    problem: 'provider_error',
+    cause: 'the client secret is wrong',
+    hint: 'copy the value of the client secret, not its ID',
+  },
+  '7000222': {
+    problem: 'provider_error',
+    cause: 'the client secret has expired',
+    hint: 'create a new client secret, and enter its value',
+  },
 }
