@@ -51,7 +51,7 @@ export function redact(text: string, secrets: readonly string[]): string {
     .reduce((redacted, encoded) => redacted.replaceAll(encoded, '…'), text)
 }
 
-/** Extracts Entra's error number, such as `AADSTS65001`: the only part of a description that is safe to show. */
+/** Extracts Entra's error number, such as `AADSTS65001`. */
 export function entraCode(description: unknown): string | undefined {
   return typeof description === 'string' ? /\bAADSTS\d{5,8}\b/.exec(description)?.[0] : undefined
 }
@@ -69,7 +69,7 @@ export function problemOf(error: string, description: unknown): ProblemCode | un
 }
 
 /** Looks up Entra's error number. */
-export function entraErrorOf(description: unknown): (typeof entraErrors)[string] | undefined {
-  const number = entraCode(description)?.slice('AADSTS'.length) ?? ''
-  return Object.hasOwn(entraErrors, number) ? entraErrors[number] : undefined
+export function entraErrorOf(description: unknown): (typeof entraErrors)[number] | undefined {
+  const number = Number(entraCode(description)?.slice('AADSTS'.length))
+  return entraErrors.find(({ numbers }) => numbers.includes(number))
 }

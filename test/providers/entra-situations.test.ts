@@ -304,13 +304,12 @@ describe('an error number of Entra', () => {
       /accept when Microsoft asks\./,
       /administrator must consent/,
     ],
-    ['650052', inBrowser('access_denied', 650052), /remove the API permissions of other services/i, /^$/],
+    ['650052', inBrowser('access_denied', 650052), /remove the API permissions of services other than/i, /^$/],
     ['50020', inBrowser('access_denied', 50020), /invite this account as a guest/, /You cancelled/],
     ['50105', inBrowser('access_denied', 50105), /Users and groups\./, /You cancelled/],
     ['50076', atToken('invalid_grant', 50076), /Set up a second factor/, /redirect URI/],
     ['700016', atToken('unauthorized_client', 700016), /compare the client ID and the tenant/i, /secret/],
     ['700025', atToken('invalid_client', 700025), /for the platform Web/, /secret/],
-    ['7000222', atToken('invalid_client', 7000222), /create a new client secret/i, /another method/],
   ])('selects the remedy in a test sign-in: %s', async (number, faults, remedy, not) => {
     await open(contoso)
     Object.assign(entra.faults, faults)
@@ -330,10 +329,6 @@ describe('an error number of Entra', () => {
     [
       atToken('invalid_client', 700025),
       'the provider refuses the client: the application is registered as a public client, which must not send a secret (status 401, invalid_client, AADSTS700025)',
-    ],
-    [
-      atToken('invalid_client', 7000222),
-      'the provider refuses the client: the client secret has expired (status 401, invalid_client, AADSTS7000222)',
     ],
   ])('names the cause in the connection test: %j', async (faults, message) => {
     await open(contoso)

@@ -90,17 +90,12 @@ export async function checkKeys(
 /** Selects the keys that a sign-in may use: Entra names the issuer of each. @throws when all keys name other issuers */
 function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
   if (tenancy.preset !== 'entra' || !Array.isArray(keySet?.keys)) return keySet
-  const issuerOfKey = (key: unknown) => (key as { issuer?: unknown } | null)?.issuer
-  const keys = keySet.keys.filter((key) => {
-    const issuer = issuerOfKey(key)
-    return maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
-  })
-  if (keys.length === 0 && keySet.keys.length > 0)
-    throw new CheckError(
-      'jwks',
-      `they are for another issuer: ${JSON.stringify(issuerOfKey(keySet.keys[0]))}`,
-    )
-  return { keys }
+  const issuers = keySet.keys.map((key) => (key as { issuer?: unknown } | null)?.issuer)
+  const isUsable = (issuer: unknown) =>
+    maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
+  if (issuers.length > 0 && !issuers.some(isUsable))
+    throw new CheckError('jwks', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
+  return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
 }
 
 /** @throws when no key of the set can verify a signature of this algorithm */

@@ -107,84 +107,66 @@ function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issu
     }))
 }
 
-/** The texts for an error number of Entra. */
-interface EntraError {
-  /** the problem that the user reads; default: that of the error code */
-  problem?: ProblemCode
-  /** for the administrator; default: that of the error code */
-  cause?: string
-  hint?: string
-}
-
-const consentAsAdministrator: EntraError = {
-  problem: 'consent_missing',
-  hint: 'an administrator must consent for the whole organisation, on the admin consent page of this provider',
-}
-const otherOrganization: EntraError = {
-  problem: 'organization_not_admitted',
-  hint: 'test with an account of your tenant; or invite this account as a guest; or allow its tenant in the settings',
-}
-const secondFactor: EntraError = {
-  problem: 'authentication_too_weak',
-  hint: 'set up a second factor for this account, or read in the Sign-in logs of Entra which Conditional Access policy applied',
-}
-const blockedByPolicy: EntraError = {
-  problem: 'provider_denied',
-  hint: 'read in the Sign-in logs of Entra which Conditional Access policy blocked the sign-in',
-}
-
 /**
- * By the number in `AADSTS65001`. Microsoft may change its numbers, so they only select texts: no check depends on one.
- * https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+ * By the number in `AADSTS65001`: the problem that the user reads, and the cause and the advice for the administrator. Microsoft
+ * may change its numbers, so they only select texts: no check depends on one.
  */
-export const entraErrors: Readonly<Record<string, EntraError>> = {
-  '16000': otherOrganization,
-  '50020': otherOrganization,
-  '50072': secondFactor,
-  '50074': secondFactor,
-  '50076': secondFactor,
-  '50078': secondFactor,
-  '50079': secondFactor,
-  '50105': {
+export const entraErrors: readonly {
+  numbers: readonly number[]
+  problem: ProblemCode
+  cause?: string
+  hint: string
+}[] = [
+  {
+    numbers: [16000, 50020, 51004, 90072, 500208],
+    problem: 'organization_not_admitted',
+    hint: 'test with an account of your tenant; or invite this account as a guest; or allow its tenant in the settings',
+  },
+  {
+    numbers: [50072, 50074, 50076, 50078, 50079],
+    problem: 'authentication_too_weak',
+    hint: 'set up a second factor for this account, or read in the Sign-in logs of Entra which policy requires one',
+  },
+  {
+    numbers: [50105],
     problem: 'account_not_assigned',
     hint: 'assign this account: Enterprise apps, the application, Users and groups',
   },
-  '51004': otherOrganization,
-  '53000': blockedByPolicy,
-  '53001': blockedByPolicy,
-  '53003': blockedByPolicy,
-  '65001': consentAsAdministrator,
-  '65004': { problem: 'consent_declined', hint: 'sign in again, and accept when Microsoft asks' },
-  '90008': consentAsAdministrator,
-  '90033': { problem: 'provider_unavailable', hint: 'wait a few minutes, then test the sign-in again' },
-  '90072': otherOrganization,
-  '90093': consentAsAdministrator,
-  '90094': consentAsAdministrator,
-  '90095': consentAsAdministrator,
-  '500208': otherOrganization,
-  '650052': {
-    problem: 'consent_missing',
-    hint: 'the organisation lacks a service that the application asks for: remove the API permissions of other services than Microsoft Graph from the app registration, then consent as an administrator',
+  {
+    numbers: [53000, 53001, 53003],
+    problem: 'provider_denied',
+    hint: 'read in the Sign-in logs of Entra which Conditional Access policy blocked the sign-in',
   },
-  '700016': {
+  {
+    numbers: [65001, 90008, 90093, 90094, 90095, 900941],
+    problem: 'consent_missing',
+    hint: 'an administrator must consent for the whole organisation, on the admin consent page of this provider',
+  },
+  {
+    numbers: [65004],
+    problem: 'consent_declined',
+    hint: 'sign in again, and accept when Microsoft asks',
+  },
+  {
+    numbers: [90033],
+    problem: 'provider_unavailable',
+    hint: 'wait a few minutes, then test the sign-in again',
+  },
+  {
+    numbers: [650052],
+    problem: 'consent_missing',
+    hint: 'remove the API permissions of services other than Microsoft Graph, which this organisation may lack, from the app registration; then consent as an administrator',
+  },
+  {
+    numbers: [700016],
     problem: 'provider_error',
     cause: 'the tenant has no application with this client ID',
-    hint: 'compare the client ID and the tenant with the overview page of the app registration; in a foreign tenant, an administrator must consent first',
+    hint: 'compare the client ID and the tenant with the overview page of the app registration; in another tenant, an administrator must consent first',
   },
-  '700025': {
+  {
+    numbers: [700025],
     problem: 'provider_error',
     cause: 'the application is registered as a public client, which must not send a secret',
     hint: 'under Authentication, enter the redirect URI for the platform Web, and remove it from the others',
   },
-  '900941': consentAsAdministrator,
-  '7000215': {
-    problem: 'provider_error',
-    cause: 'the client secret is wrong',
-    hint: 'copy the value of the client secret, not its ID',
-  },
-  '7000222': {
-    problem: 'provider_error',
-    cause: 'the client secret has expired',
-    hint: 'create a new client secret, and enter its value',
-  },
-}
+]
