@@ -137,11 +137,9 @@ const maxCauses = 5
 export function describeError(error: unknown): string {
   const messages: string[] = []
   for (let at = error, depth = 0; at && depth < maxCauses; depth++) {
-    const { name, message, code, status, cause } = at as {
-      [member in 'name' | 'message' | 'code' | 'status' | 'cause']?: unknown
+    const { name, message, code, cause } = at as {
+      [member in 'name' | 'message' | 'code' | 'cause']?: unknown
     }
-    // openid-client's last cause is the response itself.
-    if (at instanceof Response) messages.push(`status ${status}`)
     if (typeof message !== 'string') break
     const text = stripSql(message)
     const needsCode = typeof code === 'string' && !(at instanceof CheckError) && !text.includes(code)

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
-import { isUnreachable } from '../oidc/http-client.ts'
+import { isUnreachable, statusOf } from '../oidc/http-client.ts'
 import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
 import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
 import { describeReportedError, problemOf, quoteRedacted, redact } from '../oidc/provider-error.ts'
@@ -276,6 +276,12 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     )
   }
   const ofCheck = error instanceof CheckError ? checkProblems[error.code] : undefined
-  const code = isUnreachable(error) ? 'provider_unavailable' : (ofCheck ?? 'response_invalid')
-  return new PortalSsoError(code, redact(describeError(error), secrets))
+  const status = statusOf(error)
+  // RFC 6749, 5.2: with 401, the provider refuses the portal, and not the user.
+  const code = ofCheck ?? (status === 401 ? 'provider_error' : 'response_invalid')
+  const text = redact(describeError(error), secrets)
+  return new PortalSsoError(
+    isUnreachable(error) ? 'provider_unavailable' : code,
+    status === undefined ? text : `${text} (status ${status})`,
+  )
 }

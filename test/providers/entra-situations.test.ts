@@ -304,7 +304,12 @@ describe('an error number of Entra', () => {
       /accept when Microsoft asks\./,
       /administrator must consent/,
     ],
-    ['650052', inBrowser('access_denied', 650052), /remove the API permissions of services other than/i, /^$/],
+    [
+      '650052',
+      inBrowser('access_denied', 650052),
+      /remove the API permissions of services other than/i,
+      /^$/,
+    ],
     ['50020', inBrowser('access_denied', 50020), /invite this account as a guest/, /You cancelled/],
     ['50105', inBrowser('access_denied', 50105), /Users and groups\./, /You cancelled/],
     ['50076', atToken('invalid_grant', 50076), /Set up a second factor/, /redirect URI/],

@@ -351,6 +351,7 @@ describe('the error code and the log of a refused sign-in', () => {
 
   it.each<[fault: string, faults: Faults]>([
     ['the client secret', { tokenError: { status: 401, body: { error: 'invalid_client' } } }],
+    ['the client secret, with a challenge', { clientSecrets: ['another one'] }],
     ['a scope', { authorizeError: { error: 'invalid_scope' } }],
     ['PAR', { authorizeError: { error: 'invalid_request', error_description: 'PAR is required' } }],
   ])('tell the user whom to ask, and not to wait, if the fault is permanent: %s', async (_fault, faults) => {
