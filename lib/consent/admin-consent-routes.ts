@@ -100,7 +100,6 @@ export function adminConsentRoutes(
   }
 
   async function receive(req: Request, res: Response, provider: Provider): Promise<void> {
-    if (await showConsentReturn(req, res, provider, { pages, urls })) return
     const { displayName, enabled, portal, slug } = provider
     const { state, ...consent } = readConsent(req, provider)
     // Before anything is recorded: an attacker can send any response here.
@@ -135,7 +134,10 @@ export function adminConsentRoutes(
       const portal = portalOf(req)
       const provider = await providersTable.find(portal, req.params.provider)
       const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)
-      if (provider && endpoint !== undefined) return await act(req, res, provider, endpoint)
+      if (provider && endpoint !== undefined) {
+        const isShown = await showConsentReturn(req, res, provider, { pages, urls })
+        return isShown ? undefined : await act(req, res, provider, endpoint)
+      }
       const error = new PortalSsoError('provider_not_found', 'no provider of this name asks for consent')
       await refusals.refuse(req, res, error, { portal })
     })

@@ -189,7 +189,8 @@ describe('a consent that was given in the admin center', () => {
   const records = async () => [portal.logs.length, (await portal.knex('sso_events')).length]
 
   it.each([
-    ['the consent URL', '/login/entra/admin-consent/callback', query],
+    ['the consent URL', '/login/entra/admin-consent', query],
+    ['the redirect URI of the consent', '/login/entra/admin-consent/callback', query],
     ['the callback', '/login/entra/callback', query],
     ['the callback, refused', '/login/entra/callback', '?admin_consent=True&error=access_denied'],
   ])(
@@ -441,6 +442,14 @@ describe('a claim that is a list of addresses', () => {
   ])('is no address if it is %j', async (value) => {
     await open(contoso, settings)
     entra.faults.claims = { verified_primary_email: value }
+    await click()
+    expect(await isSignedIn()).toBe(false)
+    expect(await portal.knex('sso_identities')).toEqual([])
+  })
+
+  it('is no address in the claim `email`, because `email_verified` would not say which one it is about', async () => {
+    await open(contoso)
+    entra.faults.claims = { email: ['ada@contoso.example', 'mallory@contoso.example'], xms_edov: true }
     await click()
     expect(await isSignedIn()).toBe(false)
     expect(await portal.knex('sso_identities')).toEqual([])
