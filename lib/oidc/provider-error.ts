@@ -24,7 +24,7 @@ const linkLike = /\S*(?:@|:\/\/)\S*|(?:[\w-]+\.)+[a-z]{2,}\b\S*/gi
 
 /**
  * Describes the error of an authorization response. Attacker: anyone who writes text or a link into the operator's log by an
- * error in the own browser. So it is quoted as one line of at most 200 characters, without links and addresses.
+ * error in their own browser. So it is quoted as one line of at most 200 characters, without links and addresses.
  */
 export function describeReportedError(
   error: string,

@@ -78,6 +78,8 @@ describe('a healthy Entra provider', () => {
       result: 'ok',
       message: 'Microsoft Entra ID supports PKCE with S256, although it does not announce it',
     })
+    const { checks } = await portal.sso.providers.test('entra')
+    expect(checks.filter(({ result }) => result !== 'ok')).toEqual([])
   })
 })
 
