@@ -1,6 +1,7 @@
 import { ProviderTestError } from '../management/test-provider.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import {
   type AdminHandler,
   type AdminRequest,
@@ -12,7 +13,6 @@ import {
   textOf,
   withProvider,
 } from './admin-request.ts'
-import { sentence } from './format.ts'
 import { countAffected, showProvider } from './provider-page.ts'
 
 /** An act that takes one click, and its confirmation. */

@@ -62,7 +62,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const clientAuthentication = input.clientAuthentication ?? chooseAuthentication(metadata, input)
   const signingAlgorithm = input.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
   const authentication = checkAuthentication(metadata, clientAuthentication, input)
-  const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
+  const keys = await checkKeys(metadata, signingAlgorithm, input, clock.outbound)
   // The secret is sent only to a provider whose identity was verified.
   const verified = [...reached, authentication].every(({ result }) => result !== 'failed')
   const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
@@ -76,7 +76,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       keys,
       authentication,
       ...(credentials ? [credentials] : []),
-      checkPkce(metadata),
+      checkPkce(metadata, input),
       checkUserInfo(metadata),
       ...checkLogout(metadata),
       checkVouching(input),

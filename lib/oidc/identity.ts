@@ -106,7 +106,11 @@ export function readClaimedAddress(
   { idClaims, userInfo }: Omit<ReceivedClaims, 'idToken'>,
 ): ClaimedAddress | undefined {
   const source = userInfo && lacksEmail(provider, idClaims) ? userInfo : idClaims
-  const email = normaliseEmail(source[provider.emailClaim])
+  const claimed = source[provider.emailClaim]
+  // `emails` at Azure AD B2C and `verified_primary_email` at Entra are lists. `email` is not (Core 5.1): of two addresses,
+  // `email_verified` would not say which one it is about.
+  const isList = provider.emailClaim !== 'email' && Array.isArray(claimed)
+  const email = normaliseEmail(isList ? claimed[0] : claimed)
   // The user name of an Entra guest: their address at home with `#EXT#` and the domain of the inviting tenant.
   return email === undefined || /#ext#@/.test(email) ? undefined : { email, idClaims, source }
 }

@@ -14,8 +14,8 @@ export type TraceEvent =
   | { idClaims: Claims }
   /** `undefined`: not needed, or the provider has no UserInfo endpoint */
   | { userInfo: Claims | undefined }
-  /** the raw error, not to be shown; `quoted` makes a provider's message safe for the operator */
-  | { failure: unknown; quoted: (message: string) => string }
+  /** the raw error, not to be shown */
+  | { failure: unknown }
 
 export type Trace = (event: TraceEvent) => void
 

@@ -1,8 +1,9 @@
 import * as client from 'openid-client'
 import { isUnreachable } from '../oidc/http-client.ts'
+import { entraErrorOf } from '../oidc/provider-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
-import { sanitizeText } from '../shared/sanitize-text.ts'
+import { sanitizeText, sentence } from '../shared/sanitize-text.ts'
 import { asJson } from './claims-table.ts'
 import { steps, type TestRecorder, type TestStep } from './steps.ts'
 
@@ -42,6 +43,8 @@ function remedyFor(
   { failure, tokenStatus }: TestRecorder,
 ): string {
   const error = failure?.error
+  const hint = entraErrorOf((error as { error_description?: unknown } | undefined)?.error_description)?.hint
+  if (hint) return sentence(hint)
   const remedy = problemRemedies[code]
   if (remedy) return remedy
   if (otherTenantPattern.test(message))
@@ -117,7 +120,7 @@ function locate(
   recorder: TestRecorder,
 ): { step: TestStep; unproven?: TestStep } {
   const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = recorder
-  if (!failure) return { step: error.code === 'provider_unavailable' ? 'provider' : 'answer' }
+  if (!failure) return { step: /^provider_(?:unavailable|error)$/.test(error.code) ? 'provider' : 'answer' }
   if (idClaims) {
     if (/in the future$/.test(message)) return { step: 'clock' }
     const ofUserInfo = (userInfoAsked && userInfo === undefined) || /access token/.test(message)
@@ -145,9 +148,7 @@ function claimIn(message: string): string | undefined {
 
 function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecorder): string | undefined {
   if (!failure) return undefined
-  const { error, quoted } = failure
-  if (error instanceof client.AuthorizationResponseError)
-    return error.error_description && `Reported by a browser: ${quoted(error.error_description)}`
+  const { error } = failure
   if (tokenStatus !== 200) return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>

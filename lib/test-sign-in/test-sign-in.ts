@@ -70,7 +70,9 @@ export class TestSignIns {
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
       // An unavailable provider is a result, too.
-      if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
+      const isResult =
+        error instanceof PortalSsoError && ['provider_unavailable', 'provider_error'].includes(error.code)
+      if (!isResult) throw error
       const seen = { provider, response: undefined, recorder: new TestRecorder() }
       await this.#report(req, res, { ...seen, purpose, returnTo, outcome: { error } })
     }

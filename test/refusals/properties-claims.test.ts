@@ -93,8 +93,10 @@ describe('any claims that a provider signs', () => {
       if (!emailTrusted) return
       trusted++
       const documents = [all as Claims, ...(lacksEmail(row, all) && info ? [info] : [])]
+      const addressIn = (claim: unknown) =>
+        normaliseEmail(row.emailClaim !== 'email' && Array.isArray(claim) ? claim[0] : claim)
       const source = documents.find(
-        (each) => email !== undefined && normaliseEmail(each[row.emailClaim]) === email,
+        (each) => email !== undefined && addressIn(each[row.emailClaim]) === email,
       )
       expect(source).toBeDefined()
       if (row.emailDomains.length > 0) expect(row.emailDomains).toContain(email!.split('@')[1])

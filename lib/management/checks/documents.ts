@@ -1,6 +1,7 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { discover, type ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
+import { isIssuerOf, maySign, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { SigningAlgorithm } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
@@ -63,6 +64,7 @@ function withoutSlash(issuer: string): string {
 export async function checkKeys(
   metadata: ProviderMetadata,
   algorithm: SigningAlgorithm,
+  tenancy: Tenancy,
   outbound: HttpClient,
 ): Promise<Check> {
   try {
@@ -74,7 +76,7 @@ export async function checkKeys(
     })
     if (response.status !== 200)
       throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
-    await findKey((await response.json()) as JSONWebKeySet, algorithm)
+    await findKey(keysOfTenants((await response.json()) as JSONWebKeySet, tenancy), algorithm)
     return ok('keys', `the key set contains a usable key for ${algorithm}`)
   } catch (error) {
     return failed(
@@ -83,6 +85,17 @@ export async function checkKeys(
       `open ${metadata.jwks_uri} from this server; it must respond with a JSON key set`,
     )
   }
+}
+
+/** Selects the keys that a sign-in may use: Entra names the issuer of each. @throws when all keys name other issuers */
+function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
+  if (tenancy.preset !== 'entra' || !Array.isArray(keySet?.keys)) return keySet
+  const issuers = keySet.keys.map((key) => (key as { issuer?: unknown } | null)?.issuer)
+  const isUsable = (issuer: unknown) =>
+    maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
+  if (issuers.length > 0 && !issuers.some(isUsable))
+    throw new CheckError('jwks', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
+  return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
 }
 
 /** @throws when no key of the set can verify a signature of this algorithm */

@@ -20,9 +20,9 @@ function everywhere(at: Endpoint, clause: string): Row[] {
   const body = (text: string) => response({ body: text })
   const redirect = (status: number, location: string) => response({ status, headers: { Location: location } })
   const delivery = (fault: string) => ({ ...on, [`${at}${fault}`]: true })
-  const overloaded = at === 'jwks' ? [429] : []
-  const refusedStatuses = [201, 204, 304, 401, 403, 404, 429].filter((each) => !overloaded.includes(each))
-  const failedStatuses = [500, 503, ...overloaded]
+  // The provider refuses the portal (401) or is overloaded (429): neither is the user's fault.
+  const failedStatuses = [429, 500, 503, ...(at === 'jwks' ? [] : [401])]
+  const refusedStatuses = [201, 204, 304, 401, 403, 404].filter((each) => !failedStatuses.includes(each))
   return [
     ['an empty response', clause, body(''), any],
     ['HTML', clause, response(html), any],
@@ -89,7 +89,7 @@ const token: Row[] = [
     { tokenQuotes: true },
     /^(?=.*&code=…)(?=.*&code_verifier=…)(?!.*code\w*=[\w-]{8})/,
   ],
-  ['an authentication challenge', 'RFC 9110 11.6', tokenError(401, {}), any],
+  ['an authentication challenge', 'RFC 9110 11.6', tokenError(401, {}), any, 502],
 ]
 
 const userInfo: Row[] = [
