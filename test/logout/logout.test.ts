@@ -542,10 +542,13 @@ describe('a logout token', () => {
     expect(portal.logs.some(({ fields }) => String(fields.cause).endsWith('down'))).toBe(true)
   })
 
-  it('fails while the provider’s keys are unavailable, and can be repeated', async () => {
+  it.each<[what: string, claims: Claims]>([
+    ['with exp', {}],
+    ['without exp', { exp: undefined }],
+  ])('%s fails while the provider’s keys are unavailable, and can be repeated', async (_what, claims) => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
-    const token = await logoutToken({ sub: 'ada' })
+    const token = await logoutToken({ sub: 'ada', ...claims })
     const dropCachedKeys = () => portal.sso.providers.enable('acme')
     await dropCachedKeys()
     provider.faults.jwksResponse = { status: 500, body: 'down' }
@@ -554,6 +557,19 @@ describe('a logout token', () => {
     delete provider.faults.jwksResponse
     await dropCachedKeys()
     expect((await deliver(portal, token)).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+  })
+
+  it('without exp can be repeated after our 503, until it was processed', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const token = await logoutToken({ sub: 'ada', exp: undefined })
+    await portal.knex.schema.renameTable('sso_logout_tokens', 'away')
+    expect((await deliver(portal, token)).status).toBe(503)
+    await portal.knex.schema.renameTable('away', 'sso_logout_tokens')
+    expect((await deliver(portal, token)).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+    expect((await deliver(portal, token)).status).toBe(400)
   })
 
   it('is accepted on any instance, once', async () => {
