@@ -1,15 +1,23 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { Account } from '../account/account.ts'
+import type { Logout } from '../logout/logout.ts'
 import {
   type AuthorizationResponse,
   readAuthorizationResponse,
   readLoginHint,
 } from '../oidc/authorization-response.ts'
+import type { Identity } from '../oidc/identity.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
+import type { CompletedAttempt, Purpose, UsedAttempt } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
-import { assertReauthenticated, readReauthentication } from '../sign-in/reauthentication.ts'
+import { canChooseAccount } from '../sign-in/provider-strategy.ts'
+import {
+  assertReauthenticated,
+  canRetry,
+  isReauthenticationProblem,
+  readReauthentication,
+} from '../sign-in/reauthentication.ts'
 import type { RefusalContext } from '../sign-in/refuse.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
@@ -22,6 +30,7 @@ import { handleUnknownAttempt, handleUsedAttempt } from './used-attempt.ts'
 interface CallbackModules {
   readonly core: Core
   readonly account: Account
+  readonly logout: Logout
   readonly pages: Pages
   readonly signIn: SignIn
   readonly testSignIns: TestSignIns
@@ -86,7 +95,7 @@ function readResponseIfValid(req: Request): AuthorizationResponse | undefined {
   }
 }
 
-function startHandler(connection: ProviderConnection, { signIn }: CallbackModules): RequestHandler {
+function startHandler(connection: ProviderConnection, { logout, signIn }: CallbackModules): RequestHandler {
   const { provider } = connection
   const { portal } = provider
   return asyncHandler(async (req, res) => {
@@ -99,14 +108,18 @@ function startHandler(connection: ProviderConnection, { signIn }: CallbackModule
       const purpose: Purpose = pending
         ? { kind: 'prove-account', registrationId: pending.id }
         : { kind: 'sign-in' }
-      const url = await connection.begin(req, res, {
-        purpose,
-        returnTo,
-        otherAccount: req.query.account === 'other' || signIn.browserHints.isSignedOut(req),
-        loginHint: readLoginHint(req.query.login_hint),
-        reauthentication,
-        restarted: req.query.restarted !== undefined,
-      })
+      const { account, login_hint, restarted } = req.query
+      const request = { purpose, returnTo, reauthentication }
+      const asksOther = account === 'other' || account === 'sign-out'
+      const logoutUrl = asksOther && (await signOutFirst(req, res, connection, { logout, request }))
+      const url =
+        logoutUrl ||
+        (await connection.begin(req, res, {
+          ...request,
+          otherAccount: asksOther || signIn.browserHints.isSignedOut(req),
+          loginHint: readLoginHint(login_hint),
+          restarted: restarted !== undefined,
+        }))
       // Express's own redirect would encode the URL again.
       res.status(302).set('location', url).end()
     } catch (error) {
@@ -116,12 +129,32 @@ function startHandler(connection: ProviderConnection, { signIn }: CallbackModule
 }
 
 /**
+ * With `prompt=login`, Keycloak keeps the last user's name locked in. Where users cannot choose an account, they sign out there
+ * first.
+ *
+ * @returns `undefined` where that is not necessary, or not possible
+ */
+async function signOutFirst(
+  req: Request,
+  res: Response,
+  connection: ProviderConnection,
+  { logout, request }: { logout: Logout; request: Omit<UsedAttempt, 'providerId'> },
+): Promise<string | undefined> {
+  const { provider } = connection
+  // A restart happens without a click, so it ends no session.
+  if (req.query.restarted !== undefined) return undefined
+  if (req.query.account === 'other' && canChooseAccount(provider, (await connection.client()).metadata))
+    return undefined
+  return await logout.signOutFirst(req, res, provider, request)
+}
+
+/**
  * Turns an authorization response into a session, or into a page that explains the refusal. It validates the tokens before it
  * decides anything, and decides everything before it writes anything.
  */
 function callbackHandler(connection: ProviderConnection, modules: CallbackModules): RequestHandler {
   const { provider } = connection
-  const { core, signIn } = modules
+  const { core, logout, signIn } = modules
   return asyncHandler(async (req, res) => {
     // A disabled provider cannot be tried again.
     const refusal: RefusalContext = { portal: provider.portal, ...(provider.enabled && { provider }) }
@@ -142,6 +175,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       if ('used' in taken) return handleUsedAttempt(req, res, provider, { ...taken, response, modules })
       await dispatch(req, res, connection, { response, attempt: taken.attempt, modules })
     } catch (error) {
+      if (isReauthenticationProblem(error)) refusal.canSignOutFirst = await logout.canSignOutFirst(provider)
       await signIn.refusals.refuse(req, res, error, refusal)
     }
   })
@@ -155,14 +189,20 @@ async function dispatch(
   received: { response: AuthorizationResponse; attempt: CompletedAttempt; modules: CallbackModules },
 ): Promise<void> {
   const { response, attempt, modules } = received
-  const { account, signIn, testSignIns } = modules
+  const { account, pages, signIn, testSignIns } = modules
   const { provider } = connection
   const { purpose, reauthentication } = attempt
   if (purpose.kind === 'test')
     return await testSignIns.finish(req, res, connection, { response, attempt, purpose })
   if (!provider.enabled) throw disabledError(provider)
-  const identity = await connection.authenticate(req, res, { response, attempt })
-  if (reauthentication) assertReauthenticated(identity, reauthentication)
+  let identity: Identity
+  try {
+    identity = await connection.authenticate(req, res, { response, attempt })
+    if (reauthentication) assertReauthenticated(identity, reauthentication)
+  } catch (error) {
+    if (!canRetry(error, attempt)) throw error
+    return await connection.retry(req, res, attempt, pages)
+  }
   switch (purpose.kind) {
     case 'sign-in':
     case 'prove-account':

@@ -13,12 +13,12 @@ import { reauthenticationQuery } from './reauthentication.ts'
 export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
-  provider?:
-    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset' | 'maxAge'>>)
-    | undefined
+  provider?: (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset'>>) | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
   reauthentication?: ReauthenticationRequirement | undefined
+  /** whether a link can sign the user out at the provider and back in */
+  canSignOutFirst?: boolean
   /** the only next step, for an attempt that would not have started a session: a retry from here would be a sign-in */
   backHref?: string | undefined
 }
@@ -77,17 +77,18 @@ export class Refusals {
 function nextStepsFor(
   urls: PortalUrls,
   code: ProblemCode,
-  { provider, returnTo, reauthentication, backHref }: RefusalContext,
+  { provider, returnTo, reauthentication, canSignOutFirst, backHref }: RefusalContext,
 ): NextStep[] {
   if (backHref !== undefined) return [{ label: 'goBack', href: backHref }]
-  // With max_age, the start of a sign-in also sends prompt=login: some providers ignore a max_age alone.
-  const maxAge = reauthentication?.maxAge ?? (code === 'authentication_stale' ? provider?.maxAge : undefined)
-  const query = { returnTo, ...reauthenticationQuery({ ...reauthentication, maxAge }) }
+  const query = { returnTo, ...reauthenticationQuery(reauthentication) }
   const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', query) }
-  // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
-  if (provider === undefined || code === 'authentication_unproven' || code === 'subject_constant')
-    return [choose]
+  if (provider === undefined) return [choose]
   const start = `/login/${provider.slug}`
+  // `max_age` and `prompt=login` were sent already: only a user without a session at the provider is asked.
+  if (canSignOutFirst)
+    return [{ label: 'signOutFirst', href: urls.path(start, { ...query, account: 'sign-out' }) }, choose]
+  // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
+  if (code === 'authentication_unproven' || code === 'subject_constant') return [choose]
   const administrators: NextStep[] =
     provider.preset && presetOf(provider.preset)?.adminConsent
       ? [{ label: 'adminConsent', href: urls.path(`${start}/admin-consent`) }]
