@@ -26,6 +26,8 @@ export interface TestPurpose {
   actor: string
   /** set if a terminal waits for the outcome */
   oneTimeLinkId?: string | undefined
+  /** the test has passed, and is recorded: this second response only shows whether the provider asks users to authenticate again */
+  passed?: true
 }
 
 /** The time from a click on a provider until its authorization response. */

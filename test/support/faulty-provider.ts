@@ -59,6 +59,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   ignoresPromptLogin?: true
   /** With `keepsSession`: sends `auth_time` only if `max_age` was requested. */
   authTimeOnlyForMaxAge?: true
+  refusesMaxAge?: true
+  refusesPromptLogin?: true
   /** Responds with 500 to `max_age` together with `prompt=login`. */
   failsOnMaxAgeWithPrompt?: true
 
@@ -285,7 +287,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       return
     }
     const answer = {
-      ...(faults.authorizeError ?? requestError(query) ?? { code: issueCode(query, redirectUri) }),
+      ...(faults.authorizeError ?? requestError(query, faults) ?? { code: issueCode(query, redirectUri) }),
       state: query.get('state') ?? undefined,
       iss: faults.omitIss ? undefined : issuer,
       ...faults.callbackParams,
@@ -457,8 +459,13 @@ async function received(req: IncomingMessage): Promise<ReceivedRequest> {
 }
 
 /** The error of a strict provider for this authorization request, if any. */
-function requestError(query: URLSearchParams): { error: string; error_description: string } | undefined {
+function requestError(
+  query: URLSearchParams,
+  faults: Faults,
+): { error: string; error_description: string } | undefined {
   const refuse = (error_description: string) => ({ error: 'invalid_request', error_description })
+  if (faults.refusesMaxAge && query.has('max_age')) return refuse('max_age is not supported')
+  if (faults.refusesPromptLogin && query.get('prompt') === 'login') return refuse('prompt is not supported')
   if (query.get('response_type') !== 'code') return refuse('response_type must be code')
   if (!query.get('scope')?.split(' ').includes('openid')) return refuse('scope must contain openid')
   if (query.get('code_challenge_method') !== 'S256') return refuse('code_challenge_method must be S256')
