@@ -143,7 +143,7 @@ export class Reauthentication {
     const { urls } = this.#core
     const authentication = sessions.authentication(req)
     if (authentication && satisfies(authentication, requirement)) return true
-    const provider = await this.#sessionProvider(req)
+    const provider = await this.sessionProvider(req)
     const page = provider ? `/login/${provider.slug}` : '/login'
     const query = reauthenticationQuery(requirement)
     setPrivateHeaders(res)
@@ -165,7 +165,7 @@ export class Reauthentication {
    * `undefined` leads to the picker: the provider is gone, or the host signed the user in, or the user has unlinked it, so that
    * a sign-in there would link it again or lead to a registration.
    */
-  async #sessionProvider(req: Request): Promise<Provider | undefined> {
+  async sessionProvider(req: Request): Promise<Provider | undefined> {
     const { identities, sessions, providersTable } = this.#modules
     const signedInVia = sessions.signedInVia(req)
     if (!signedInVia) return undefined
