@@ -7,7 +7,9 @@ import {
   readLoginHint,
 } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { CompletedAttempt, Purpose, UsedAttempt } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
@@ -32,6 +34,7 @@ interface CallbackModules {
   readonly account: Account
   readonly logout: Logout
   readonly pages: Pages
+  readonly providersTable: ProvidersTable
   readonly signIn: SignIn
   readonly testSignIns: TestSignIns
 }
@@ -189,7 +192,7 @@ async function dispatch(
   received: { response: AuthorizationResponse; attempt: CompletedAttempt; modules: CallbackModules },
 ): Promise<void> {
   const { response, attempt, modules } = received
-  const { account, pages, signIn, testSignIns } = modules
+  const { account, pages, providersTable, signIn, testSignIns } = modules
   const { provider } = connection
   const { purpose, reauthentication } = attempt
   if (purpose.kind === 'test')
@@ -203,6 +206,10 @@ async function dispatch(
     if (!canRetry(error, attempt)) throw error
     return await connection.retry(req, res, attempt, pages)
   }
+  // The login page then no longer says that this provider will ask. A browser that removes `prompt` from the request gains only that.
+  const isIgnored = (identity.authenticatedAt ?? Infinity) < attempt.startedAt / 1000 - clockToleranceSeconds
+  if (attempt.askedLogin && isIgnored && provider.reauthentication === 'proven')
+    await providersTable.recordReauthentication(provider, 'ignored')
   switch (purpose.kind) {
     case 'sign-in':
     case 'prove-account':

@@ -6,8 +6,9 @@ import knexModule from 'knex'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { PortalSso } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type Claims, startFaultyProvider } from '../support/faulty-provider.ts'
+import { type Claims, type Faults, startFaultyProvider } from '../support/faulty-provider.ts'
 import { responded } from '../support/http-requests.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -357,6 +358,45 @@ describe('after signing out, on a shared machine,', () => {
       expect(await promptAt(portal, visitor)).toBeNull()
     },
   )
+
+  describe('the login page says that the provider will ask who the user is', () => {
+    const notice = async (portal: TestPortal, visitor: Visitor) =>
+      /<p class="sso-notice[^>]*>([^<]*)/.exec((await visitor.get(`${portal.url}/login`)).body)?.[1]
+    const willAsk = 'You signed out. Your provider will ask who you are.'
+    const mayAsk = 'You signed out. You may be asked to choose your account again.'
+
+    async function signOut(faults: Partial<Faults>): Promise<{ portal: TestPortal; visitor: Visitor }> {
+      Object.assign(provider.faults, { keepsSession: true, ...faults })
+      const portal = await portalWithAda()
+      await portal.knex('sso_providers').update({ reauthentication: 'proven' })
+      await portal.sso.providers.update('acme', { logout: 'portal' })
+      const visitor = await signIn(portal)
+      await visitor.post(`${portal.url}/logout`)
+      return { portal, visitor }
+    }
+
+    it('only if the last test sign-in proved it for every provider', async () => {
+      const { portal, visitor } = await signOut({})
+      expect(await notice(portal, visitor)).toBe(willAsk)
+      await portal.connect(provider, { slug: 'second', displayName: 'Second' })
+      expect(await notice(portal, visitor)).toBe(mayAsk)
+    })
+
+    it.each<[what: string, faults: Partial<Faults>, next: string]>([
+      ['asks', {}, willAsk],
+      ['does not ask', { ignoresPromptLogin: true }, mayAsk],
+      ['sends no auth_time', { ignoresPromptLogin: true, authTimeOnlyForMaxAge: true }, willAsk],
+    ])('until the auth_time of a next sign-in shows that it did not: it %s', async (_what, faults, next) => {
+      const clock = takeClock()
+      open.push({ close: async () => clock.back() })
+      const { portal, visitor } = await signOut(faults)
+      clock.pass(60_000)
+      await visitor.open(`${portal.url}/login/acme`)
+      expect(await isIn(visitor, portal)).toBe(true)
+      await visitor.post(`${portal.url}/logout`)
+      expect(await notice(portal, visitor)).toBe(next)
+    })
+  })
 
   it('a row with `prompt=login` keeps this prompt', async () => {
     const portal = await portalWithAda()
