@@ -11,7 +11,7 @@ import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { CompletedAttempt, Purpose, UsedAttempt } from '../sign-in/attempts.ts'
+import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
 import { canChooseAccount } from '../sign-in/provider-strategy.ts'
 import {
@@ -20,7 +20,7 @@ import {
   isReauthenticationProblem,
   readReauthentication,
 } from '../sign-in/reauthentication.ts'
-import type { RefusalContext } from '../sign-in/refuse.ts'
+import { accountProblems, type RefusalContext } from '../sign-in/refuse.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { Core } from '../web/core.ts'
@@ -37,6 +37,14 @@ interface CallbackModules {
   readonly providersTable: ProvidersTable
   readonly signIn: SignIn
   readonly testSignIns: TestSignIns
+}
+
+interface Received {
+  response: AuthorizationResponse
+  attempt: CompletedAttempt
+  /** once the tokens are validated */
+  identity?: Identity
+  modules: CallbackModules
 }
 
 /** Marks a form that was posted again from our own page. */
@@ -113,8 +121,17 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
         : { kind: 'sign-in' }
       const { account, login_hint, restarted } = req.query
       const request = { purpose, returnTo, reauthentication }
-      const asksOther = account === 'other' || account === 'sign-out'
-      const logoutUrl = asksOther && (await signOutFirst(req, res, connection, { logout, request }))
+      const asksOther = account === 'other'
+      // A restart happens without a click, so it ends no session. Nor does a link on another site without a question.
+      const logoutHint =
+        req.get('sec-fetch-site') === 'same-origin' && pending?.providerId === provider.id
+          ? pending.identity.logoutHint
+          : undefined
+      const logoutUrl =
+        asksOther &&
+        restarted === undefined &&
+        !canChooseAccount(provider, (await connection.client()).metadata) &&
+        (await logout.signOutFirst(req, res, provider, { ...request, logoutHint }))
       const url =
         logoutUrl ||
         (await connection.begin(req, res, {
@@ -132,23 +149,25 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
 }
 
 /**
- * With `prompt=login`, Keycloak keeps the last user's name locked in. Where users cannot choose an account, they sign out there
- * first.
- *
- * @returns `undefined` where that is not necessary, or not possible
+ * With `prompt=login`, Keycloak keeps the last user's name locked in: only a sign-out there leads to another account. The same
+ * helps a user whom the provider did not ask again.
  */
-async function signOutFirst(
+async function offerSignOut(
   req: Request,
   res: Response,
   connection: ProviderConnection,
-  { logout, request }: { logout: Logout; request: Omit<UsedAttempt, 'providerId'> },
+  { error, attempt, identity, modules }: Received & { error: unknown },
 ): Promise<string | undefined> {
   const { provider } = connection
-  // A restart happens without a click, so it ends no session.
-  if (req.query.restarted !== undefined) return undefined
-  if (req.query.account === 'other' && canChooseAccount(provider, (await connection.client()).metadata))
-    return undefined
-  return await logout.signOutFirst(req, res, provider, request)
+  if (isReauthenticationProblem(error)) {
+    // Then it will not report it next time either.
+    if (provider.reauthentication === 'unreported') return undefined
+  } else if (!(error instanceof PortalSsoError && accountProblems.has(error.code))) return undefined
+  else if (canChooseAccount(provider, (await connection.client()).metadata)) return undefined
+  const { purpose, returnTo, reauthentication } = attempt
+  const logoutHint = identity?.logoutHint
+  const next = { purpose, returnTo, reauthentication, logoutHint }
+  return await modules.logout.signOutFirst(req, res, provider, next)
 }
 
 /**
@@ -157,10 +176,11 @@ async function signOutFirst(
  */
 function callbackHandler(connection: ProviderConnection, modules: CallbackModules): RequestHandler {
   const { provider } = connection
-  const { core, logout, signIn } = modules
+  const { core, signIn } = modules
   return asyncHandler(async (req, res) => {
     // A disabled provider cannot be tried again.
     const refusal: RefusalContext = { portal: provider.portal, ...(provider.enabled && { provider }) }
+    let received: Received | undefined
     try {
       const response = readAuthorizationResponse(req)
       const isReposted = response.parameters.has(repostedField)
@@ -176,9 +196,13 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       if (purpose.kind === 'link-account') refusal.backHref = core.urls.path('/account/security')
       const taken = await signIn.attempts.take(res, found, response)
       if ('used' in taken) return handleUsedAttempt(req, res, provider, { ...taken, response, modules })
-      await dispatch(req, res, connection, { response, attempt: taken.attempt, modules })
+      received = { response, attempt: taken.attempt, modules }
+      await dispatch(req, res, connection, received)
     } catch (error) {
-      if (isReauthenticationProblem(error)) refusal.canSignOutFirst = await logout.canSignOutFirst(provider)
+      if (received && refusal.provider && refusal.backHref === undefined)
+        refusal.signOutHref = await offerSignOut(req, res, connection, { ...received, error }).catch(
+          () => undefined,
+        )
       await signIn.refusals.refuse(req, res, error, refusal)
     }
   })
@@ -189,7 +213,7 @@ async function dispatch(
   req: Request,
   res: Response,
   connection: ProviderConnection,
-  received: { response: AuthorizationResponse; attempt: CompletedAttempt; modules: CallbackModules },
+  received: Received,
 ): Promise<void> {
   const { response, attempt, modules } = received
   const { account, pages, providersTable, signIn, testSignIns } = modules
@@ -201,6 +225,7 @@ async function dispatch(
   let identity: Identity
   try {
     identity = await connection.authenticate(req, res, { response, attempt })
+    received.identity = identity
     if (reauthentication) assertReauthenticated(identity, reauthentication)
   } catch (error) {
     if (!canRetry(error, attempt)) throw error

@@ -70,24 +70,18 @@ export class Logout {
     return endpoint === undefined ? undefined : new URL(endpoint)
   }
 
-  /** True if `signOutFirst` can help a user at this provider. */
-  async canSignOutFirst(provider: Provider): Promise<boolean> {
-    return (
-      (await withTimeout(discoveryTimeoutMs, this.#endpointOf(provider)).catch(() => undefined)) !== undefined
-    )
-  }
-
   /**
-   * Signs the user out at the provider, and from there leads back to a sign-in (`/logout/done`). Attacker: another site links
-   * here. Without `id_token_hint` the provider must ask the user (RP-Initiated Logout 1.0, 2), as for a link to its own logout.
+   * Signs the user out at the provider, and from there leads back to a sign-in (`/logout/done`). Attacker: makes a browser follow
+   * this URL from another site. Without a hint the provider must ask the user (RP-Initiated Logout 1.0, 2).
    *
+   * @param attempt.logoutHint only for a link on our own page. Hydra returns nobody without it
    * @returns the URL of the logout request; `undefined` if the provider has none, or its row says that sign-out ends only our session
    */
   async signOutFirst(
     req: Request,
     res: Response,
     provider: Provider,
-    attempt: Omit<UsedAttempt, 'providerId'>,
+    { logoutHint, ...attempt }: Omit<UsedAttempt, 'providerId'> & { logoutHint: string | undefined },
   ): Promise<string | undefined> {
     const { logoutState, signIn, urls } = this.#modules
     const endpoint = await this.#endpointOf(provider)
@@ -95,7 +89,7 @@ export class Logout {
     const kept = await signIn.attempts.begin(req, res, { ...attempt, providerId: provider.id })
     const state = await logoutState.begin(res, kept)
     const returnUri = urls.loggedOut(provider.portal)
-    return logoutUrl({ provider, endpoint }, { logoutHint: undefined, returnUri, state })
+    return logoutUrl({ provider, endpoint }, { logoutHint, returnUri, state })
   }
 
   /**

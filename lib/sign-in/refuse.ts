@@ -17,14 +17,14 @@ export interface RefusalContext {
   returnTo?: string | undefined
   /** applies to the next attempt, too */
   reauthentication?: ReauthenticationRequirement | undefined
-  /** whether a link can sign the user out at the provider and back in */
-  canSignOutFirst?: boolean
+  /** signs the user out at the provider and leads back to a sign-in */
+  signOutHref?: string | undefined
   /** the only next step, for an attempt that would not have started a session: a retry from here would be a sign-in */
   backHref?: string | undefined
 }
 
 // The provider would send the same user straight back: only another account helps.
-const accountProblems = new Set<ProblemCode>([
+export const accountProblems: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   'email_unverified',
   'user_inactive',
   'registration_closed',
@@ -77,7 +77,7 @@ export class Refusals {
 function nextStepsFor(
   urls: PortalUrls,
   code: ProblemCode,
-  { provider, returnTo, reauthentication, canSignOutFirst, backHref }: RefusalContext,
+  { provider, returnTo, reauthentication, signOutHref, backHref }: RefusalContext,
 ): NextStep[] {
   if (backHref !== undefined) return [{ label: 'goBack', href: backHref }]
   const query = { returnTo, ...reauthenticationQuery(reauthentication) }
@@ -85,8 +85,8 @@ function nextStepsFor(
   if (provider === undefined) return [choose]
   const start = `/login/${provider.slug}`
   // `max_age` and `prompt=login` were sent already: only a user without a session at the provider is asked.
-  if (canSignOutFirst)
-    return [{ label: 'signOutFirst', href: urls.path(start, { ...query, account: 'sign-out' }) }, choose]
+  if (signOutHref !== undefined && !accountProblems.has(code))
+    return [{ label: 'signOutFirst', href: signOutHref }, choose]
   // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
   if (code === 'authentication_unproven' || code === 'subject_constant') return [choose]
   const administrators: NextStep[] =
@@ -94,8 +94,10 @@ function nextStepsFor(
       ? [{ label: 'adminConsent', href: urls.path(`${start}/admin-consent`) }]
       : []
   if (code === 'consent_refused') return [...administrators, choose]
-  if (accountProblems.has(code))
-    return [{ label: 'otherAccount', href: urls.path(start, { ...query, account: 'other' }) }, choose]
+  if (accountProblems.has(code)) {
+    const href = signOutHref ?? urls.path(start, { ...query, account: 'other' })
+    return [{ label: 'otherAccount', href }, choose]
+  }
   const retry: NextStep = { label: 'tryAgain', href: urls.path(start, query) }
   // A user who is no administrator tries again after one has consented.
   return code === 'consent_missing' ? [retry, ...administrators, choose] : [retry, choose]

@@ -69,11 +69,9 @@ describe('a provider with a maximum age of the authentication', () => {
       ['3600', null],
       [null, 'login'],
     ])
-    expect(again).toBe('/login/acme?returnTo=%2Fportal&account=sign-out')
-    const { location } = await visitor.get(portal.url + again)
-    expect(location).toContain(`${provider.issuer}/logout?`)
+    expect(again).toContain(`${provider.issuer}/logout?`)
     provider.faults.claims = { auth_time: secondsAgo(0) }
-    expect(await visitor.open(location!)).toMatchObject({ status: 200, url: `${portal.url}/portal` })
+    expect(await visitor.open(again!)).toMatchObject({ status: 200, url: `${portal.url}/portal` })
   })
 
   it('can be required to be younger by a page, but not older', async () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import type { Faults } from '../support/faulty-provider.ts'
+import type { Faults, ReceivedRequest } from '../support/faulty-provider.ts'
 import type { TestPortal, TestPortalOptions } from '../support/portal.ts'
 import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
@@ -51,14 +51,14 @@ describe('“Use another account”', () => {
     [
       'is asked to let the user choose, if it announces that',
       { prompt_values_supported: ['login', 'select_account'] },
-      /authorize\?.*&prompt=select_account/,
+      /^\/authorize\?.*&prompt=select_account/,
     ],
     [
       'signs the user out first, if it announces other prompts',
       { prompt_values_supported: ['login'] },
-      /logout\?/,
+      /^\/logout\?/,
     ],
-    ['signs the user out first, if it announces no prompts', {}, /logout\?/],
+    ['signs the user out first, if it announces no prompts', {}, /^\/logout\?/],
   ])('leads to another account: the provider %s', async (_what, discovery, firstRequest) => {
     provider.faults.discovery = discovery ?? {}
     // Read the metadata again.
@@ -66,13 +66,22 @@ describe('“Use another account”', () => {
     const refused = await visitor.open(`${portal.url}/login/acme?returnTo=/portal`)
     expect(refused.body).toContain('Your account is deactivated')
     const [other] = buttons(refused)
-    expect(other).toEqual({
-      label: 'Use another account',
-      href: '/login/acme?returnTo=%2Fportal&account=other',
-    })
-    expect((await visitor.get(portal.url + other!.href)).location).toMatch(firstRequest)
-    const seen = await visitor.open(portal.url + other!.href)
+    expect(other!.label).toBe('Use another account')
+    const href = new URL(other!.href, portal.url).href
+    provider.requests.length = 0
+    const seen = await visitor.open(href)
+    const [{ path, query }] = provider.requests as [ReceivedRequest]
+    expect(`${path}?${query}`).toMatch(firstRequest)
     expect([seen.url, await signedInAs()]).toEqual([`${portal.url}/portal`, 'grace@example.com'])
+  })
+
+  it('works at a provider that returns nobody without id_token_hint (Hydra)', async () => {
+    provider.faults.logoutNeedsHint = true
+    const [other] = buttons(await visitor.open(`${portal.url}/login/acme?returnTo=/portal`))
+    const seen = await visitor.open(other!.href)
+    expect([seen.url, await signedInAs()]).toEqual([`${portal.url}/portal`, 'grace@example.com'])
+    // The hint is an ID token.
+    expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain('eyJ')
   })
 
   it('asks with prompt=login where the provider has no logout, or the row says that sign-out ends only ours', async () => {
@@ -90,7 +99,7 @@ describe('signing out at the provider before a sign-in', () => {
 
   it('returns to us only, with a state of this browser, and keeps what the sign-in needs', async () => {
     const { origin, pathname, searchParams } = await begin(
-      'account=sign-out&max_age=900&returnTo=/portal?of=mine',
+      'account=other&max_age=900&returnTo=/portal?of=mine',
     )
     expect(origin + pathname).toBe(`${provider.issuer}/logout`)
     // Without a hint the provider asks, so that a link on another site signs nobody out.
@@ -145,7 +154,6 @@ describe('signing out at the provider before a sign-in', () => {
 
   it('does not start with a restart, which needs no click', async () => {
     expect((await begin('account=other&restarted=1')).pathname).toBe('/authorize')
-    expect((await begin('account=sign-out&restarted=1')).pathname).toBe('/authorize')
   })
 
   it('causes no loop at a provider that keeps its session', async () => {
@@ -181,7 +189,31 @@ describe('signing out at the provider before a sign-in', () => {
     const [first] = buttons(refused)
     expect(first!.label).toBe('Sign out at Acme, then sign in')
     delete provider.faults.claims
-    const seen = await visitor.open(guarded.url + first!.href)
+    const seen = await visitor.open(first!.href)
     expect([seen.status, seen.body]).toEqual([200, 'in'])
+  })
+
+  it('is not offered where the test sign-in found that it cannot help', async () => {
+    await portal.sso.providers.update('acme', { maxAge: 30 })
+    provider.faults.authTimeOnlyForMaxAge = true
+    provider.faults.claims = { auth_time: undefined }
+    const labels = async () =>
+      buttons(await visitor.open(`${portal.url}/login/acme`)).map(({ label }) => label)
+    expect(await labels()).toEqual(['Sign out at Acme, then sign in', 'Choose a provider'])
+    await portal.knex('sso_providers').update({ reauthentication: 'unreported' }).increment('version')
+    expect(await labels()).toEqual(['Choose a provider'])
+  })
+
+  it('sends the hint of a registration that waits here, but not for a link on another site', async () => {
+    provider.person = { sub: 'mallory', email: 'mallory@example.com', email_verified: false }
+    const waiting = await start({ mailer: async () => {} })
+    await visitor.open(`${waiting.url}/login/acme`)
+    const hintFrom = async (site: string, query = 'account=other&proving=1') => {
+      const seen = await visitor.get(`${waiting.url}/login/acme?${query}`, { 'sec-fetch-site': site })
+      return new URL(seen.location!).searchParams.get('id_token_hint')
+    }
+    expect(await hintFrom('same-origin')).toMatch(/^eyJ/)
+    expect(await hintFrom('cross-site')).toBeNull()
+    expect(await hintFrom('same-origin', 'account=other')).toBeNull()
   })
 })

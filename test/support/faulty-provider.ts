@@ -51,6 +51,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
    * it asks again.
    */
   keepsSession?: true
+  /** Refuses to return from a logout without `id_token_hint`, like Hydra. */
+  logoutNeedsHint?: true
   /** With `keepsSession`: a logout does not end the session. */
   logoutKeepsSession?: true
   /** With `keepsSession`: does not ask again for `max_age`. */
@@ -241,6 +243,10 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       case 'POST /userinfo':
         return deliver(res, 'userinfo', userinfo(request))
       case 'GET /logout':
+        if (faults.logoutNeedsHint && !request.query.has('id_token_hint')) {
+          res.writeHead(400).end('id_token_hint is missing')
+          return
+        }
         if (!faults.logoutKeepsSession) session = undefined
         return faults.logoutFrames ? showFrames(faults.logoutFrames, res) : logout(request.query, res)
       default:
