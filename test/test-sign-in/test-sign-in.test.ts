@@ -160,6 +160,10 @@ describe('a test sign-in', () => {
       expect(line).toMatchObject({ result, text: expect.stringMatching(text!) })
       const found = { ok: 'proven', warning: 'ignored', absent: 'unreported' }[result!]
       expect((await draft()).reauthentication).toBe(found)
+      const { body } = await visitor.get(`${portal.url}/admin/sso/draft`)
+      expect(body).toContain(
+        `Re-authentication: ${{ ok: 'it works', warning: 'the provider does not ask', absent: 'the provider does not say' }[result!]}`,
+      )
       expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
       expect(await events()).toMatchObject([{ outcome: 'passed' }, { outcome: 'passed' }])
       // A setting that affects sign-in may change the result.
