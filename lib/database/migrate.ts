@@ -8,6 +8,7 @@ import * as provenLinks from './migrations/002-proven-links.ts'
 import * as blockedIdentities from './migrations/003-blocked-identities.ts'
 import * as providerTrust from './migrations/004-provider-trust.ts'
 import * as redeemedCodes from './migrations/005-redeemed-codes.ts'
+import * as reauthentication from './migrations/007-reauthentication.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -23,6 +24,7 @@ const migrations: Migration[] = [
   { name: '003-blocked-identities', ...blockedIdentities },
   { name: '004-provider-trust', ...providerTrust },
   { name: '005-redeemed-codes', ...redeemedCodes },
+  { name: '007-reauthentication', ...reauthentication },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

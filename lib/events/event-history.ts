@@ -64,6 +64,16 @@ export interface Activity {
   consentReportedAt: string | undefined
 }
 
+/** Logout tokens that were refused for one reason. */
+export interface RefusedLogoutTokens {
+  /** The failed check, as in the log. */
+  reason: string
+  /** How many of the last thousand failures of the provider, and of the last 30 days. */
+  count: number
+  /** ISO 8601. */
+  lastAt: string
+}
+
 type OptionalField = 'userId' | 'provider' | 'reference' | 'actor' | 'clientAddress'
 type Row = Omit<StoredEvent, OptionalField | 'detail'> &
   Record<OptionalField, string | null> & { detail: string }
@@ -147,6 +157,29 @@ export class EventHistory {
     } while (before !== undefined && left > 0)
   }
 
+  /** The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one. */
+  async refusedLogoutTokens(portal: string, slug: string): Promise<RefusedLogoutTokens[]> {
+    const connectedAt = this.#knex('sso_providers')
+      .select('created_at')
+      .where({ portal, slug })
+      .whereNull('removed_at')
+    const rows: { at: string; detail: string }[] = await this.#knex('sso_events')
+      .select('at', 'detail')
+      .where({ portal, provider: slug, kind: 'sign-in-failed' })
+      .where('at', '>=', new Date(Date.now() - activityDays * DAY).toISOString())
+      .where('at', '>=', connectedAt)
+      .orderBy('at', 'desc')
+      .limit(maxSearchedEvents)
+    const byReason = new Map<string, RefusedLogoutTokens>()
+    for (const { at, detail } of rows) {
+      const { code, reason } = JSON.parse(detail) as FailureDetail
+      if (code !== 'logout_token_invalid') continue
+      const found = byReason.get(String(reason)) ?? { reason: String(reason), count: 0, lastAt: at }
+      byReason.set(found.reason, { ...found, count: found.count + 1 })
+    }
+    return [...byReason.values()]
+  }
+
   /** Activity of each connected provider by slug. Events of an earlier provider with that slug do not count. */
   async activity(portal = 'default'): Promise<Map<string, Activity>> {
     const since = new Date(Date.now() - activityDays * DAY).toISOString()
@@ -181,6 +214,11 @@ export class EventHistory {
       ]),
     )
   }
+}
+
+interface FailureDetail {
+  code?: unknown
+  reason?: unknown
 }
 
 interface ActivityRow {

@@ -5,8 +5,10 @@ import { deriveKey } from '../shared/seal.ts'
 import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 
-/** A code is valid only for the pending registration that it was sent for. */
-type VerificationContext = Pick<PendingRegistration, 'id' | 'portal' | 'identity'>
+/** A code is valid only for the pending registration, or the session, that it was sent for. */
+type VerificationContext = Pick<PendingRegistration, 'id' | 'portal'> & {
+  identity: Pick<PendingRegistration['identity'], 'issuer' | 'subject'>
+}
 
 /** A code expires after this many minutes. */
 export const codeMinutes = 10

@@ -28,6 +28,7 @@ const allMigrations = [
   '003-blocked-identities',
   '004-provider-trust',
   '005-redeemed-codes',
+  '007-reauthentication',
 ]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [
@@ -226,6 +227,7 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
           testSignInAt: undefined,
           retireAt: undefined,
           lastTest: undefined,
+          reauthentication: undefined,
         }
         expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
