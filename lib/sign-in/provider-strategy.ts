@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
+import { otherMethods } from '../oidc/client-methods.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
 import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
@@ -180,10 +181,10 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       }
-      const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
-      const options = { address, onWrongCode, wrapFetch }
-      const { tokens, configuration, encoding } = await this.client.exchangeCode(received, checks, options)
-      trace?.({ encoding })
+      const test = trace && { wrapFetch: traceEndpoints(this.client.metadata, trace), otherMethods }
+      const options = { address, onWrongCode, test }
+      const { tokens, configuration, method } = await this.client.exchangeCode(received, checks, options)
+      trace?.({ method })
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
       trace?.({ idClaims })

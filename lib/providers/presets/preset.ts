@@ -1,4 +1,5 @@
 import type { Issue } from '../../shared/errors.ts'
+import { percentEncode } from '../setting-values.ts'
 import type { ProviderSettings, Setting, SettingName } from '../settings.ts'
 
 /** A value that the administrator finds in the provider's console and enters instead of the issuer. */
@@ -36,6 +37,8 @@ export interface Preset {
    * @param issuer the setting, not metadata: a provider cannot redirect administrators to another site
    */
   adminConsent?(issuer: string): string
+  /** Query of the metadata URL. Omitted: none. */
+  metadataQuery?(clientId: string): string
   /** supports `prompt=select_account` without announcing it; default false */
   choosesAccount?: true
   /** Sends `sid` without `iss` in a front-channel logout, although Front-Channel Logout 1.0 requires both. Default false. */
@@ -82,6 +85,26 @@ export function readAddress(example: string, refused?: (address: URL) => string 
     const url = new URL(whole)
     const wrong = refused?.(url)
     return wrong === undefined ? { answer: withoutSlashes(url.href) } : { wrong }
+  }
+}
+
+/**
+ * Reads a name as its owner writes it, such as `Acme Corp`, or encoded as in URLs, and encodes it. Refuses what would end the
+ * segment or the path.
+ */
+export function readSegment(sentence: string): Read {
+  return (answer) => {
+    const name = decodedOf(answer.trim())
+    const isSegment = name !== undefined && /^[^/\\?#%;\p{Cc}]{1,100}$/u.test(name) && !/^\.{1,2}$/.test(name)
+    return isSegment ? { answer: name.replace(/[^\w.~!$&'()*+,=:@-]+/g, percentEncode) } : { wrong: sentence }
+  }
+}
+
+function decodedOf(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
   }
 }
 
