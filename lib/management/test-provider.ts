@@ -66,7 +66,8 @@ export interface ProviderTest {
 
 /** Failures here do not count against a provider that is in use: the test has connections and limits of its own. */
 export async function testProvider(input: TestInput, http: HttpClients): Promise<ProviderTest> {
-  const clock = createClock(http.clientFor('candidate', input))
+  const outbound = http.clientFor('candidate', input)
+  const clock = createClock(outbound)
   const { metadata, checks: reached } = await reach(input, clock.outbound)
   if (!metadata) return sanitizeChecks({ checks: reached })
   const entered = input.clientAuthentication ?? chooseAuthentication(metadata, input)
@@ -77,7 +78,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const { redirectUri } = input
   const authorization: Partial<CheckedAuthorization> =
     isIssuerRight && redirectUri !== undefined
-      ? await checkAuthorization(metadata, { ...input, redirectUri }, clock.outbound)
+      ? await checkAuthorization(metadata, { ...input, redirectUri }, outbound)
       : {}
   // The secret is sent only to a provider whose identity was verified.
   const isIdKnown = authorization.isClientKnown ?? false
