@@ -12,27 +12,24 @@ export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metada
 
 /** Fetches the metadata. Without them no further check is possible. */
 export async function reach(input: DiscoverySettings, outbound: HttpClient): Promise<Reached> {
-  const { issuer, metadataUrl } = input
-  const otherSpelling = issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`
-  let first: Reached | undefined
-  // Administrators drop or add a trailing slash; the issuer is saved as the provider writes it.
-  for (const variant of metadataUrl === undefined ? [issuer, otherSpelling] : [issuer]) {
-    try {
-      const metadata = await discover({ ...input, issuer: variant }, outbound)
-      const read = ok('reached', `the discovery document of ${metadata.issuer} was read`)
-      const compared = checkIssuer(metadata.issuer, input)
-      if (compared.result !== 'failed') return { metadata, checks: [read, compared] }
-      first ??= { checks: [ok('reached', `${documentUrl(input)} was read`), compared] }
-    } catch (error) {
-      first ??= { checks: [describeUnreadable(error, input)] }
+  try {
+    const metadata = await discover(input, outbound)
+    const issuer = checkIssuer(metadata.issuer, input)
+    if (issuer.result === 'failed')
+      return { checks: [ok('reached', `${documentUrl(input)} was read`), issuer] }
+    return {
+      metadata,
+      checks: [ok('reached', `the discovery document of ${metadata.issuer} was read`), issuer],
     }
+  } catch (error) {
+    return { checks: [describeUnreadable(error, input)] }
   }
-  return first as Reached
 }
 
 /**
  * Attacker: a provider that names the issuer of another one, to sign in as its users. The document must name the entered issuer; one
- * that was entered by its URL names its issuer itself, on the same origin.
+ * that was entered by its URL names its issuer itself, on the same origin. Administrators drop or add a trailing slash; the issuer is
+ * saved as the provider writes it.
  */
 function checkIssuer(named: string, input: DiscoverySettings): Check {
   const { issuer, metadataUrl } = input

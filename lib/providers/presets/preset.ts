@@ -88,23 +88,25 @@ export function readAddress(example: string, refused?: (address: URL) => string 
   }
 }
 
-/**
- * Reads a name as its owner writes it, such as `Acme Corp`, or encoded as in URLs, and encodes it. Refuses what would end the
- * segment or the path.
- */
+/** A name that stays one segment of a path, whatever it is encoded to. */
+const segment = /^[\p{L}\p{N}_][\p{L}\p{N}\p{M} _.~'!()*-]{0,99}$/u
+
+/** Reads a name as its owner writes it, such as `Acme Corp`, or as it is encoded in URLs. */
 export function readSegment(sentence: string): Read {
   return (answer) => {
-    const name = decodedOf(answer.trim())
-    const isSegment = name !== undefined && /^[^/\\?#%;\p{Cc}]{1,100}$/u.test(name) && !/^\.{1,2}$/.test(name)
-    return isSegment ? { answer: name.replace(/[^\w.~!$&'()*+,=:@-]+/g, percentEncode) } : { wrong: sentence }
+    const entered = answer.trim()
+    const name = decodeSegment(entered)
+    const encoded = name.replace(/[^!-~]+/g, percentEncode)
+    // What is encoded in another way might be decoded in another way, too.
+    return segment.test(name) && [name, encoded].includes(entered) ? { answer: encoded } : { wrong: sentence }
   }
 }
 
-function decodedOf(text: string): string | undefined {
+function decodeSegment(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    return undefined
+    return text
   }
 }
 
