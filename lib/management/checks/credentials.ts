@@ -16,6 +16,8 @@ interface TokenEndpointResult {
   verdict: 'known_client' | 'unknown_client' | 'issues_tokens_for_fake_code' | 'no_response' | 'unclear'
   /** redacted: it is stored and shown, and a provider may quote our secret in its response */
   detail: string
+  /** absent without a response */
+  status?: number
 }
 
 // RFC 6749, 5.2, and RFC 9449, 5 and 8. No other error is quoted as it is.
@@ -58,7 +60,8 @@ export async function checkCredentials(
     return { method: way, ...(await requestTokens(credential, metadata, input, outbound)) }
   }
   let result = await send(first)
-  if (result.verdict === 'unknown_client' || result.verdict === 'unclear')
+  // Some providers do not say that they expect another method, only that the request is wrong.
+  if (result.verdict === 'unknown_client' || (result.verdict === 'unclear' && result.status === 400))
     for (const way of await otherMethods({ ...first, clientId }, input, metadata)) {
       const next = await send(way)
       if (next.verdict === 'no_response') break
@@ -207,10 +210,10 @@ async function classify(response: Response, secrets: readonly string[]): Promise
   const quoted = typeof description === 'string' ? quoteRedacted(description, secrets) : undefined
   const detail = [`status ${status}`, errorCode, quoted].filter(Boolean).join(', ')
   if (access_token !== undefined || id_token !== undefined)
-    return { verdict: 'issues_tokens_for_fake_code', detail }
-  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
+    return { verdict: 'issues_tokens_for_fake_code', detail, status }
+  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail, status }
   // Keycloak sends `unauthorized_client` with 401 for a wrong secret, other providers 403. A firewall sends 403 without an error.
   const isRefusal = status === 401 || (status === 403 && typeof error === 'string')
   const isNamed = errorCode === 'invalid_client' || errorCode === 'unauthorized_client'
-  return { verdict: isNamed || isRefusal ? 'unknown_client' : 'unclear', detail }
+  return { verdict: isNamed || isRefusal ? 'unknown_client' : 'unclear', detail, status }
 }
