@@ -32,10 +32,11 @@ export async function exchangeCode(
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<ExchangedTokens> {
   const { provider } = exchange
-  const { issuer, send = exchange.send }: Tenant = isTemplated(provider)
-    ? await findTenant(exchange, received, checks)
-    : { issuer: provider.issuer }
   const isEntra = provider.preset === 'entra'
+  const { issuer, send = exchange.send }: Tenant =
+    isEntra && isTemplated(provider)
+      ? await findTenant(exchange, received, checks)
+      : { issuer: provider.issuer }
   const configuration = configure(exchange, issuer, isEntra ? withKeysOfIssuer(exchange, issuer, send) : send)
   const tokens = await client.authorizationCodeGrant(configuration, received, { ...checks })
   return { configuration, tokens }
