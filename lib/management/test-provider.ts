@@ -81,10 +81,9 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       ? await checkAuthorization(metadata, { ...input, redirectUri }, outbound)
       : {}
   // The secret is sent only to a provider whose identity was verified.
-  const isIdKnown = authorization.isClientKnown ?? false
   const { check: credentials, method }: Partial<CheckedCredentials> =
     isIssuerRight && requirement.result !== 'failed'
-      ? await checkCredentials(metadata, entered, { ...input, isIdKnown }, clock.outbound)
+      ? await checkCredentials(metadata, entered, { ...input, page: authorization }, clock.outbound)
       : {}
   const clientAuthentication = method?.clientAuthentication ?? entered
   return sanitizeChecks({
