@@ -4,9 +4,14 @@ import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
 
+/** Every provider that supports DPoP supports this one. */
+export const dpopAlgorithm = 'ES256'
+
 export interface ExchangedTokens {
   /** the configuration that validated the tokens; UserInfo is fetched with it */
   configuration: client.Configuration
+  /** proves the possession of the key that the access token is bound to */
+  dpop: client.DPoPHandle | undefined
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
@@ -37,8 +42,33 @@ export async function exchangeCode(
     : { issuer: provider.issuer }
   const isEntra = provider.preset === 'entra'
   const configuration = configure(exchange, issuer, isEntra ? withKeysOfIssuer(exchange, issuer, send) : send)
-  const tokens = await client.authorizationCodeGrant(configuration, received, { ...checks })
-  return { configuration, tokens }
+  // RFC 9449. The key cannot be exported, and it lives only as long as this exchange.
+  const key = provider.dpop ? await client.randomDPoPKeyPair(dpopAlgorithm) : undefined
+  const DPoP = key && client.getDPoPHandle(configuration, key)
+  const tokens = await client.authorizationCodeGrant(
+    configuration,
+    received,
+    { ...checks },
+    {},
+    DPoP && { DPoP },
+  )
+  return { configuration, tokens, dpop: tokens.token_type === 'dpop' ? DPoP : undefined }
+}
+
+/**
+ * Sends the parameters of an authorization request to the provider (RFC 9126). The browser then carries only a reference to them.
+ *
+ * @param url of the authorization request
+ * @returns the URL to redirect the browser to
+ * @throws any error of openid-client
+ */
+export async function pushRequest(exchange: Exchange, url: string): Promise<string> {
+  const { server, send } = exchange
+  const parameters = new URL(url).searchParams
+  // openid-client adds the endpoint's own parameters again.
+  for (const name of new URL(server.authorization_endpoint).searchParams.keys()) parameters.delete(name)
+  const configuration = configure(exchange, server.issuer, send)
+  return (await client.buildAuthorizationUrlWithPAR(configuration, parameters)).href
 }
 
 /**

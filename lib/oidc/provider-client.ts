@@ -5,7 +5,7 @@ import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
+import { type ExchangedTokens, exchangeCode, pushRequest } from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
 import { KeySet } from './key-set.ts'
@@ -75,6 +75,12 @@ export interface ProviderClient {
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   readonly keySet: KeySet
+  /**
+   * Pushes an authorization request and returns the URL that refers to it. Absent unless the provider or its row requires it.
+   *
+   * @param address key of the client address, which takes turns with others
+   */
+  readonly pushRequest?: ((url: string, address: string) => Promise<string>) | undefined
   /** Exchanges the code of an authorization response, once. openid-client validates the token response. */
   exchangeCode(
     received: URL,
@@ -126,17 +132,26 @@ export async function createProviderClient(
   const newKeySet = () => new KeySet(metadata.jwks_uri, outbound, provider.signingAlgorithm)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet()
   let credential: ClientAuth | undefined
+  const { timeoutSeconds } = outbound
 
   return {
     metadata,
     keySet,
     secrets: secretForms(provider.clientId, credentials),
+    ...(pushesRequests(provider, metadata) && {
+      async pushRequest(url, address) {
+        credential ??= clientCredential(provider, credentials)
+        const send: client.CustomFetch = (endpoint, options) =>
+          outbound.fetch(endpoint, { ...options, address })
+        const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
+        return await pushRequest(exchange, url)
+      },
+    }),
     async exchangeCode(received, checks, { wrapFetch, ...options }) {
       const keys = wrapFetch ? newKeySet() : keySet
       const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
       const send = wrapFetch ? wrapFetch(cachingFetch) : cachingFetch
       credential ??= clientCredential(provider, credentials)
-      const { timeoutSeconds } = outbound
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
       try {
         return { ...(await exchangeCode(exchange, received, checks)), encoding: provider.secretEncoding }
@@ -150,6 +165,14 @@ export async function createProviderClient(
     },
     logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
   }
+}
+
+/** RFC 9126, 5: a provider announces a requirement for all clients only, so the row can require it for this one. */
+export function pushesRequests(
+  { pushedRequests }: Pick<Provider, 'pushedRequests'>,
+  metadata: ProviderMetadata,
+): boolean {
+  return pushedRequests || metadata.require_pushed_authorization_requests === true
 }
 
 /**
@@ -187,12 +210,14 @@ async function refusesClient(error: unknown): Promise<boolean> {
  */
 function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
+  const { pushed_authorization_request_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
     issuer,
     authorization_endpoint,
     token_endpoint,
     jwks_uri,
+    ...(pushed_authorization_request_endpoint !== undefined && { pushed_authorization_request_endpoint }),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
     authorization_response_iss_parameter_supported: Boolean(
       metadata.authorization_response_iss_parameter_supported,
