@@ -10,6 +10,7 @@ import { type CheckedCredentials, checkCredentials } from './checks/credentials.
 import { checkKeys, reach } from './checks/documents.ts'
 import {
   checkAuthentication,
+  checkDpop,
   checkFlow,
   checkLogout,
   checkPkce,
@@ -18,6 +19,7 @@ import {
   chooseAuthentication,
   chooseSigningAlgorithm,
 } from './checks/metadata.ts'
+import { checkPushedRequests } from './checks/pushed-requests.ts'
 import { checkVouching } from './checks/vouching.ts'
 
 /** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
@@ -68,6 +70,11 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
     ? await checkCredentials(metadata, clientAuthentication, input, clock.outbound)
     : {}
+  const { clientId } = input
+  const secretEncoding = found.secretEncoding ?? input.secretEncoding ?? 'form'
+  const isKnown = credentials?.result === 'ok'
+  const client = isKnown ? { clientId, clientAuthentication, secretEncoding } : undefined
+  const pushed = await checkPushedRequests(metadata, input, client, clock.outbound)
   return sanitizeChecks({
     checks: [
       ...reached,
@@ -76,6 +83,8 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       keys,
       authentication,
       ...(credentials ? [credentials] : []),
+      ...pushed,
+      ...checkDpop(metadata, input),
       checkPkce(metadata),
       checkUserInfo(metadata),
       ...checkLogout(metadata),

@@ -16,8 +16,12 @@ export interface ExchangedTokens {
 }
 
 /** One exchange of a code: the provider, and how this exchange authenticates and sends its requests. */
-export interface Exchange {
+export interface Exchange extends Connection {
   provider: Provider
+}
+
+interface Connection {
+  provider: Pick<Provider, 'clientId'>
   server: ProviderMetadata
   clientMetadata: Partial<client.ClientMetadata>
   authenticate: client.ClientAuth
@@ -62,7 +66,7 @@ export async function exchangeCode(
  * @returns the URL to redirect the browser to
  * @throws any error of openid-client
  */
-export async function pushRequest(exchange: Exchange, url: string): Promise<string> {
+export async function pushRequest(exchange: Connection, url: string): Promise<string> {
   const { server, send } = exchange
   const parameters = new URL(url).searchParams
   // openid-client adds the endpoint's own parameters again.
@@ -76,7 +80,7 @@ export async function pushRequest(exchange: Exchange, url: string): Promise<stri
  *
  * @param issuer that the tokens must name
  */
-function configure(exchange: Exchange, issuer: string, send: client.CustomFetch): client.Configuration {
+function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
   const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata
   const configuration = new client.Configuration(ofIssuer, provider.clientId, clientMetadata, authenticate)

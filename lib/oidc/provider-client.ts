@@ -49,7 +49,7 @@ export function alternateEncoding(
 }
 
 /** Every form in which the client secret is sent. */
-function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
+export function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
   if (clientSecret === undefined) return []
   const basic = secretEncodings.map((encoding) => basicCredentials(clientId, clientSecret, encoding))
   return [clientSecret, ...basic]

@@ -307,4 +307,61 @@ describe('a test of a provider', () => {
     const [after] = await portal.sso.providers.list()
     expect(after).toEqual({ ...before, lastTest: { at: expect.any(String), checks } })
   })
+
+  it.each<[what: string, faults: Faults, settings: Partial<ProviderInput>, result: string, message: RegExp]>([
+    ['supports them', { pushedRequests: 'supported' }, {}, 'ok', /which you can turn on here$/],
+    [
+      'supports them, and the setting is on',
+      { pushedRequests: 'supported' },
+      { pushedRequests: true },
+      'ok',
+      /^authorization requests are pushed \(PAR\); it accepted one with the redirect URI$/,
+    ],
+    [
+      'requires them',
+      { pushedRequests: 'required' },
+      {},
+      'ok',
+      /pushed \(PAR\), as the provider requires; it accepted one/,
+    ],
+    [
+      'lacks them, and the setting is on',
+      {},
+      { pushedRequests: true },
+      'failed',
+      /no https endpoint for them/,
+    ],
+    [
+      'requires them at an address that is not https',
+      {
+        pushedRequests: 'required',
+        discovery: { pushed_authorization_request_endpoint: 'http://id.acme.com' },
+      },
+      {},
+      'failed',
+      /no https endpoint for them/,
+    ],
+    [
+      'refuses the redirect URI',
+      { pushedRequests: 'required', registeredRedirectUri: 'https://portal.example.com' },
+      {},
+      'warning',
+      /was refused \(status 400\): "invalid_request: Invalid parameter: redirect_uri"/,
+    ],
+  ])('reports pushed authorization requests if the provider %s', async (_what, faults, settings, ...line) => {
+    Object.assign(provider.faults, faults)
+    const [result, message] = line
+    const { par } = await testUnsaved(settings)
+    expect(par).toMatchObject({ result, message: expect.stringMatching(message) })
+  })
+
+  it('reports whether the provider announces DPoP, if the setting is on', async () => {
+    expect(await testUnsaved()).not.toHaveProperty('dpop')
+    expect((await testUnsaved({ dpop: true })).dpop).toMatchObject({
+      result: 'warning',
+      message: 'the provider does not announce DPoP with ES256',
+    })
+    provider.faults.requiresDpop = true
+    expect((await testUnsaved({ dpop: true })).dpop).toMatchObject({ result: 'ok' })
+  })
 })

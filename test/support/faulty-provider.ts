@@ -11,7 +11,7 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
+import { CompactEncrypt, createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
 import { createDpopVerifier } from './dpop-verifier.ts'
 import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
 
@@ -67,6 +67,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   tokenQuotes?: true
   /** Requires tokens that are bound to a key (RFC 9449). `nonce`: with a nonce of the provider, at each endpoint. */
   requiresDpop?: true | 'nonce'
+  /** Encrypts these to a key of the client, as if one were registered (OpenID Connect Core 10.2). */
+  encrypts?: 'id-token' | 'userinfo'
   /** The portal is a public client, which has no secret (RFC 6749, 2.1). */
   publicClient?: true
   /** Accepts these client secrets instead of the original one. */
@@ -369,7 +371,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)
     if (proof.thumbprint) boundTo.set(accessToken, proof.thumbprint)
-    const idToken = await keys.sign(idTokenClaims(authorization), faults)
+    const signed = await keys.sign(idTokenClaims(authorization), faults)
+    const idToken = faults.encrypts === 'id-token' ? await encrypted(signed) : signed
     provider.issued.push(accessToken, idToken)
     const body = {
       access_token: accessToken,
@@ -433,13 +436,17 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const proof = scheme === 'DPoP' ? await dpop.check(request, faults.requiresDpop, token) : {}
     if (proof.refused) return proof.refused
     const person = proof.thumbprint === boundTo.get(token) ? accessTokens.get(token) : undefined
+    if (person && faults.encrypts === 'userinfo') {
+      const jwe = await encrypted(await keys.sign({ ...person }, faults))
+      return { headers: { 'Content-Type': 'application/jwt' }, body: jwe }
+    }
     if (person) return { body: { ...person, ...faults.userinfoClaims } }
     return { status: 401, headers: { 'WWW-Authenticate': 'Bearer error="invalid_token"' }, body: {} }
   }
 
   function deliver(res: ServerResponse, endpoint: Endpoint, answer: JsonAnswer): void {
     const raw = faults[`${endpoint}Response`] ?? {}
-    const json = JSON.stringify(answer.body)
+    const json = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body)
     const headers = { 'Content-Type': 'application/json', ...answer.headers, ...raw.headers }
     const head = (more = {}) => res.writeHead(raw.status ?? answer.status ?? 200, { ...headers, ...more })
     const how = deliveries.find(([name]) => faults[`${endpoint}${name}`])
@@ -453,7 +460,13 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 export interface JsonAnswer {
   status?: number
   headers?: OutgoingHttpHeaders
-  body: object
+  /** as JSON; a string is sent unchanged */
+  body: object | string
+}
+
+async function encrypted(token: string): Promise<string> {
+  const header = { alg: 'dir', enc: 'A256GCM', cty: 'JWT' } as const
+  return await new CompactEncrypt(Buffer.from(token)).setProtectedHeader(header).encrypt(randomBytes(32))
 }
 
 async function received(req: IncomingMessage): Promise<ReceivedRequest> {

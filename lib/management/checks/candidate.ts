@@ -23,6 +23,8 @@ export type TestInput = Pick<
   | 'secretEncoding'
   | 'clientAuthentication'
   | 'signingAlgorithm'
+  | 'pushedRequests'
+  | 'dpop'
   | 'proxy'
   | 'certificateAuthority'
 > &

@@ -1,3 +1,4 @@
+import { dpopAlgorithm } from '../../oidc/code-exchange.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import { clientKeyAlgorithms, keyAlgorithmFor } from '../../providers/client-key.ts'
 import type { Check } from '../../providers/provider.ts'
@@ -49,6 +50,22 @@ export function checkPkce(metadata: ProviderMetadata): Check {
     'the provider does not announce PKCE with S256; the portal sends it anyway',
     'do nothing if a sign-in works: many providers support it without announcing it',
   )
+}
+
+/** RFC 9449, 5.1: a provider announces what it supports, never what it requires of this client. */
+export function checkDpop(metadata: ProviderMetadata, { dpop }: TestInput): Check[] {
+  const name = 'dpop'
+  const algorithms = metadata.dpop_signing_alg_values_supported
+  if (!dpop) return []
+  if (Array.isArray(algorithms) && algorithms.includes(dpopAlgorithm))
+    return [ok(name, `tokens are bound to a key of each sign-in (DPoP with ${dpopAlgorithm})`)]
+  return [
+    warning(
+      name,
+      `the provider does not announce DPoP with ${dpopAlgorithm}`,
+      'turn DPoP off unless the client requires it at the provider',
+    ),
+  ]
 }
 
 export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
