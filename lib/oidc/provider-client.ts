@@ -138,15 +138,16 @@ export async function createProviderClient(
     metadata,
     keySet,
     secrets: secretForms(provider.clientId, credentials),
-    ...(pushesRequests(provider, metadata) && {
-      async pushRequest(url, address) {
-        credential ??= clientCredential(provider, credentials)
-        const send: client.CustomFetch = (endpoint, options) =>
-          outbound.fetch(endpoint, { ...options, address })
-        const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
-        return await pushRequest(exchange, url)
-      },
-    }),
+    pushRequest: pushesRequests(provider, metadata)
+      ? async (url, address) => {
+          const authenticate = clientCredential(provider, credentials)
+          const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
+          return await pushRequest(
+            { provider, server, clientMetadata, authenticate, send, timeoutSeconds },
+            url,
+          )
+        }
+      : undefined,
     async exchangeCode(received, checks, { wrapFetch, ...options }) {
       const keys = wrapFetch ? newKeySet() : keySet
       const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
