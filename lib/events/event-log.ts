@@ -54,8 +54,14 @@ export class EventLog {
 
   /** Never throws: a failure to write or emit an event must not undo the action. */
   async record(event: PortalEvent): Promise<void> {
-    const sanitized = this.#sanitize(event)
-    const { portal, kind, clientAddress, userId, provider, reference, actor, detail } = sanitized
+    const { clientAddress: received, detail: untrusted, ...rest } = event as Columns
+    const clientAddress = this.addressOf(received)
+    const sanitized: Columns = {
+      ...sanitizeTexts(rest, maxFieldLength),
+      ...(untrusted && { detail: sanitizeTexts(untrusted, maxDetailLength) }),
+      ...(clientAddress && { clientAddress }),
+    }
+    const { portal, kind, userId, provider, reference, actor, detail } = sanitized
     try {
       const inserted = this.#knex('sso_events').insert({
         id: randomUUID(),
@@ -83,16 +89,6 @@ export class EventLog {
   /** @returns the part of a client's address that may be stored */
   addressOf(clientAddress: string | undefined): string | undefined {
     return this.#prefixLength && clientNetwork(clientAddress, this.#prefixLength)
-  }
-
-  #sanitize(event: PortalEvent): Columns {
-    const { clientAddress, detail, ...rest } = event as Columns
-    const address = this.addressOf(clientAddress)
-    return {
-      ...sanitizeTexts(rest, maxFieldLength),
-      ...(detail && { detail: sanitizeTexts(detail, maxDetailLength) }),
-      ...(address && { clientAddress: address }),
-    }
   }
 
   #logListenerError(kind: unknown, error: unknown): void {

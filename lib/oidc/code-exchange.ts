@@ -41,10 +41,11 @@ export async function exchangeCode(
   checks: client.AuthorizationCodeGrantChecks,
 ): Promise<ExchangedTokens> {
   const { provider } = exchange
-  const { issuer, send = exchange.send }: Tenant = isTemplated(provider)
-    ? await findTenant(exchange, received, checks)
-    : { issuer: provider.issuer }
   const isEntra = provider.preset === 'entra'
+  const { issuer, send = exchange.send }: Tenant =
+    isEntra && isTemplated(provider)
+      ? await findTenant(exchange, received, checks)
+      : { issuer: provider.issuer }
   const configuration = configure(exchange, issuer, isEntra ? withKeysOfIssuer(exchange, issuer, send) : send)
   // RFC 9449. The key cannot be exported, and it lives only as long as this exchange.
   const key = provider.dpop ? await client.randomDPoPKeyPair(dpopAlgorithm) : undefined

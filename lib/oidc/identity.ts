@@ -72,7 +72,7 @@ export function identityFrom(
   // Core 3.1.3.7, 5: openid-client checks it only for several audiences.
   if (azp !== undefined && azp !== provider.clientId)
     throw new CheckError('azp', 'the ID token was issued to another client (azp)')
-  assertTenant(provider, idClaims)
+  if (provider.preset === 'entra') assertTenant(provider, idClaims)
   // RFC 7519, 2: JSON parses `1e999` as infinity, and such a token would never expire.
   for (const name of ['exp', 'iat', 'nbf'])
     if (idClaims[name] !== undefined && !isNumericDate(idClaims[name]))

@@ -37,7 +37,9 @@ interface Rule {
 
 /** Returns the conditions that an address does not meet. The provider vouches for it if it meets all. */
 export function unmetConditions(provider: TrustSettings, address: ClaimedAddress): Condition[] {
-  return rulesFor(provider).flatMap((rule) => (rule.holds(address) ? [] : [rule.condition]))
+  const unmet: Condition[] = []
+  for (const rule of rulesFor(provider)) if (!rule.holds(address)) unmet.push(rule.condition)
+  return unmet
 }
 
 export interface Vouching {

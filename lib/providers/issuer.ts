@@ -73,12 +73,11 @@ export function pinsTenants(provider: Tenancy): boolean {
 }
 
 /**
- * Requires that the tenant in a verified token (`tid`) is the tenant of its issuer.
+ * Requires that the tenant in a verified token of Entra (`tid`) is the tenant of its issuer.
  *
  * @throws CheckError for a token of another tenant
  */
 export function assertTenant(provider: Tenancy, { iss, tid }: Readonly<Record<string, unknown>>): void {
-  if (provider.preset !== 'entra') return
   // The issuer already names the tenant, so the claim is optional.
   if (tid === undefined && !isTemplated(provider)) return
   const issuer = issuerFor(provider, tid)

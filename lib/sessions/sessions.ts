@@ -171,7 +171,6 @@ export class Sessions {
       await promisify(req.logout.bind(req))().catch(() => {})
       throw error
     }
-    this.#users.forget(signIn.user.id, signIn.provider.portal)
     if (res.closed) {
       await this.end(req)
       throw new PortalSsoError('attempt_expired', 'the connection closed before the response was sent')

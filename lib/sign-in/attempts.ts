@@ -1,8 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
+import type { Knex } from 'knex'
+import { isUniqueViolation } from '../database/connect.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
+import type { RedisLike } from '../sessions/session-store.ts'
+import { PortalSsoError } from '../shared/errors.ts'
+import { SECOND, withTimeout } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
+import { digestKey } from '../web/rate-limit.ts'
 import { type CookieCore, cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
-import type { RedeemedCodes } from './redeemed-codes.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
 export type Purpose =
@@ -98,8 +104,9 @@ export class Attempts {
     const startedAt = Math.floor(Date.now() / 1000)
     const state = `${startedAt.toString(36)}-${randomBytes(24).toString('base64url')}`
     const until = Date.now() + attemptSeconds * 1000
-    const length = await this.#cookies.set(res, this.#prefix + state, { attempt, until })
-    this.#makeRoom(req, res, length)
+    const name = this.#prefix + state
+    const sealed = await this.#cookies.set(res, name, { attempt, until })
+    this.#makeRoom(req, res, headerLength(name, sealed))
     return state
   }
 
@@ -109,24 +116,24 @@ export class Attempts {
   }
 
   /** Returns an attempt exactly once, to one request on one instance. */
-  async take(res: Response, found: FoundAttempt, response: AuthorizationResponse): Promise<TakeResult> {
-    const result = await this.#use(found, response)
-    const { providerId, purpose, returnTo, reauthentication, otherAccount } = found.attempt
-    // Handed out for a restart once only: a provider that repeats an old response must not cause one restart after another.
-    const restarted = 'used' in result ? true : found.attempt.restarted
-    const attempt = { providerId, purpose, returnTo, reauthentication, otherAccount, restarted }
-    await this.#usedMarkers.set(res, this.#prefix + response.state, { attempt })
-    return result
-  }
-
-  async #use(found: FoundAttempt, { state, parameters }: AuthorizationResponse): Promise<TakeResult> {
-    if (!('until' in found)) return { used: found.attempt, reason: 'spent' }
-    const { attempt, until } = found
-    if (until <= Date.now()) return { used: attempt, reason: 'expired' }
+  async take(
+    res: Response,
+    found: FoundAttempt,
+    { state, parameters }: AuthorizationResponse,
+  ): Promise<TakeResult> {
+    const { providerId, purpose, returnTo, reauthentication, otherAccount, restarted } = found.attempt
+    let result: TakeResult
+    if (!('until' in found)) result = { used: found.attempt, reason: 'spent' }
+    else if (found.until <= Date.now()) result = { used: found.attempt, reason: 'expired' }
     // An error response has no code to redeem.
-    if (parameters.has('code') && !(await this.#redeemedCodes.claim(state)))
-      return { used: attempt, reason: 'redeemed' }
-    return { attempt: { ...attempt, startedAt: until - attemptSeconds * 1000 } }
+    else if (parameters.has('code') && !(await this.#redeemedCodes.claim(state)))
+      result = { used: found.attempt, reason: 'redeemed' }
+    else result = { attempt: { ...found.attempt, startedAt: found.until - attemptSeconds * 1000 } }
+    // Handed out for a restart once only: a provider that repeats an old response must not cause one restart after another.
+    const marks = { otherAccount, restarted: 'used' in result ? (true as const) : restarted }
+    const attempt = { providerId, purpose, returnTo, reauthentication, ...marks }
+    await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
+    return result
   }
 
   /** Deletes the oldest attempts first, so that a user with many tabs keeps the newest. */
@@ -139,5 +146,51 @@ export class Attempts {
       bytes += headerLength(name, value)
       if (bytes > maxCookieBytes) this.#cookies.clear(res, name)
     }
+  }
+}
+
+/** Twice as long as an attempt is valid, because the clocks of two instances may differ. */
+const markerTtlSeconds = 1200
+const redisTimeoutMs = SECOND
+
+/**
+ * Decides which request sends the code of an attempt, with a marker in Redis, or in the database without Redis. A copied cookie
+ * can therefore neither redeem the code again nor try other codes, even at the same time on another instance.
+ */
+export class RedeemedCodes {
+  readonly #knex: Knex
+  readonly #redis: RedisLike | undefined
+
+  constructor({ knex }: Pick<Core, 'knex'>, redis: RedisLike | undefined) {
+    this.#knex = knex
+    this.#redis = redis
+  }
+
+  /**
+   * Called before the code is sent.
+   *
+   * @returns true for the first request with this `state`
+   * @throws PortalSsoError `session_unavailable` while Redis is down: without it, no session could start either
+   */
+  async claim(state: string): Promise<boolean> {
+    const id = digestKey(state)
+    if (this.#redis) return await setMarker(this.#redis, id)
+    const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
+    try {
+      await this.#knex('sso_redeemed_codes').insert({ id, expires_at: expiresAt })
+      return true
+    } catch (error) {
+      if (isUniqueViolation(error)) return false
+      throw error
+    }
+  }
+}
+
+async function setMarker(redis: RedisLike, id: string): Promise<boolean> {
+  try {
+    const options = { expiration: { type: 'EX', value: markerTtlSeconds }, condition: 'NX' } as const
+    return (await withTimeout(redisTimeoutMs, redis.set(`portal-sso:redeemed:${id}`, '1', options))) !== null
+  } catch (cause) {
+    throw new PortalSsoError('session_unavailable', 'the marker of a redeemed code', { cause })
   }
 }

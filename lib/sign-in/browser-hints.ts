@@ -35,6 +35,6 @@ export class BrowserHints {
 
   recordSignIn(req: Request, res: Response, slug: string): void {
     res.cookie(this.#lastProvider, slug, { ...this.#attributes, maxAge: hintTtlMs })
-    if (this.isSignedOut(req)) res.clearCookie(this.#signedOut, this.#attributes)
+    if (cookiesOf(req)[this.#signedOut] !== undefined) res.clearCookie(this.#signedOut, this.#attributes)
   }
 }

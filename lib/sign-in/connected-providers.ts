@@ -1,3 +1,4 @@
+import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
@@ -106,16 +107,14 @@ export class ProviderConnection {
         failedExchangeKey(req, () => portal, slug),
       )
     }
-    return await new Promise((resolve, reject) => {
-      const step = { ...received, step: 'finish', onWrongCode } satisfies Finish
-      const done = (error: unknown, identity?: unknown) => {
-        if (error || !identity) reject(error ?? new PortalSsoError('response_invalid', 'the strategy failed'))
-        else resolve(identity as Identity)
-      }
-      const { passport } = this.#context
+    const step = { ...received, step: 'finish', onWrongCode } satisfies Finish
+    const { passport } = this.#context
+    const identity = await promisify<unknown>((done) => {
       const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
-      run(req, res, reject)
-    })
+      run(req, res, (error: unknown) => done(error, undefined))
+    })()
+    if (!identity) throw new PortalSsoError('response_invalid', 'the strategy failed')
+    return identity as Identity
   }
 
   /** Unregisters the strategy once no response can be in flight any more. */

@@ -33,8 +33,8 @@ export interface DecisionInput {
   linkedUser: User | undefined
   /** the user who has the same Entra account under another subject */
   relinkedUser?: User | undefined
-  /** whether the user's address is proven for the link by which `linkedUser` or `relinkedUser` was found */
-  linkProven?: boolean | undefined
+  /** addresses that are proven for the link by which `linkedUser` or `relinkedUser` was found */
+  provenEmails?: readonly string[] | undefined
   userWithAddress: User | undefined
   /** whether the user whom it would sign in has removed this sign-in method, or any user unless another one has the trusted address */
   isRemoved?: boolean | undefined
@@ -78,9 +78,10 @@ export function decide(input: DecisionInput): Decision {
     : { kind: 'refuse', reason: 'registration_closed' }
 }
 
-function proofFor(user: User, { address, linkProven }: DecisionInput): Proof {
-  if (linkProven) return 'earlier'
-  return address !== undefined && address === addressOf(user) ? 'new' : 'none'
+function proofFor(user: User, { address, provenEmails = [] }: DecisionInput): Proof {
+  const own = addressOf(user)
+  if (provenEmails.includes(own)) return 'earlier'
+  return address !== undefined && address === own ? 'new' : 'none'
 }
 
 /**
@@ -126,16 +127,14 @@ export class IdentityResolver {
     const address = trustedEmail(identity, provenEmail)
     const nobody = { linkedUser: undefined, userWithAddress: undefined, registrationOpen: false }
     const facts = { ...nobody, address, staleUserId: linked?.user ? undefined : linked?.userId }
-    if (linked?.user)
-      return { ...facts, linkedUser: linked.user, linkProven: isProven(linked.user, linked.provenEmails) }
+    if (linked?.user) return { ...facts, linkedUser: linked.user, provenEmails: linked.provenEmails }
     const blocks = await this.#blocksOf(identity, portal)
     const isRemovedBy = (user: User) => hasBlock(blocks, user, 'removed')
     // A linked subject is never relinked, even if its user was deleted.
     const relinked = linked ? undefined : await this.#findEntraLink(identity, portal)
     if (relinked?.user) {
       const { user, provenEmails } = relinked
-      const linkProven = isProven(user, provenEmails)
-      return { ...facts, relinkedUser: user, linkProven, isRemoved: isRemovedBy(user) }
+      return { ...facts, relinkedUser: user, provenEmails, isRemoved: isRemovedBy(user) }
     }
     // No table is queried for an address before it is trusted: neither a page nor its timing may reveal who has an account.
     const isRemoved = blocks.some(({ reason }) => reason === 'removed')
@@ -174,7 +173,8 @@ export class IdentityResolver {
     const isEarlier = (each: Subject) => each.issuer === issuer && each.subject !== subject
     const linked = (await this.#users.identities.listOf(portal, userId)).filter(isEarlier)
     // An unproven one may be an attacker's, who registered the address first. The proof of the address removes it.
-    const earlier = linked.filter(({ provenEmail }) => !this.#endsUnproven || isProven(user, [provenEmail]))
+    const own = addressOf(user)
+    const earlier = linked.filter(({ provenEmail }) => !this.#endsUnproven || provenEmail === own)
     const isOpen =
       emailTrusted &&
       isNew &&
@@ -214,10 +214,6 @@ export class IdentityResolver {
     const link = entra && (await this.#users.identities.findLinkByEntra(portal, issuer, entra))
     return link && { ...link, user: await this.#users.findById(link.userId, portal) }
   }
-}
-
-function isProven(user: User, provenEmails: readonly (string | undefined)[]): boolean {
-  return provenEmails.includes(addressOf(user))
 }
 
 function hasBlock(blocks: readonly BlockedIdentity[], { id }: User, ...reasons: BlockReason[]): boolean {

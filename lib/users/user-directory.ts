@@ -114,7 +114,7 @@ export class UserCache {
   }
 
   async findById(id: string, portal: string): Promise<User | undefined> {
-    const key = keyOf(id, portal)
+    const key = JSON.stringify([portal, id])
     const user = await this.#cache.get(key)
     // Never cache "missing" or "inactive": a reactivated user would stay locked out on this instance.
     if (!user || !isActive(user)) this.#cache.delete(key)
@@ -125,16 +125,6 @@ export class UserCache {
       return await this.#users.findById(id, portal)
     }
   }
-
-  /** Makes the next request read the directory. */
-  forget(id: string, portal: string): void {
-    this.#cache.delete(keyOf(id, portal))
-  }
-}
-
-// A host's directory in JavaScript may have numbers as ids; sessions store text.
-function keyOf(id: string, portal: string): string {
-  return JSON.stringify([portal, String(id)])
 }
 
 /** @throws CheckError if a copy would lose parts of the value */

@@ -27,13 +27,13 @@ export class SealedCookies<T> {
     this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
   }
 
-  /** @returns the length that the cookie will take in the `Cookie` header */
-  async set(res: Response, name: string, value: T): Promise<number> {
+  /** @returns the value of the cookie */
+  async set(res: Response, name: string, value: T): Promise<string> {
     const { portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(res.req))}`
     const sealed = await this.#seal.close({ value, until: Date.now() + this.#ttlMs }, context)
     res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
-    return headerLength(name, sealed)
+    return sealed
   }
 
   async get(req: Request, name: string): Promise<T | undefined> {
@@ -56,7 +56,7 @@ export function cookieName(name: string, secure: boolean): string {
   return secure ? `__Host-${name}` : name
 }
 
-/** The length of `name=value; `. */
+/** The length of `name=value; `, which the cookie takes in the `Cookie` header. */
 export function headerLength(name: string, value: string): number {
   return name.length + value.length + 3
 }

@@ -72,22 +72,22 @@ describe('an identity', () => {
     ],
     [
       'linked with a proof of the address: needs no other proof',
-      { linkedUser: holder, linkProven: true },
+      { linkedUser: holder, provenEmails: [email] },
       { kind: 'sign-in', user: holder, proof: 'earlier' },
     ],
     [
       'linked without a proof: brings one if the trusted address is the user’s own',
-      { linkedUser: holder, linkProven: false },
+      { linkedUser: holder, provenEmails: ['before@example.com'] },
       { kind: 'sign-in', user: holder, proof: 'new' },
     ],
     [
       'linked without a proof: brings none if no address is trusted',
-      { linkedUser: holder, linkProven: false, address: undefined },
+      { linkedUser: holder, provenEmails: ['before@example.com'], address: undefined },
       { kind: 'sign-in', user: holder, proof: 'none' },
     ],
     [
       'with the Entra account of a user: takes over the proof of the earlier link',
-      { relinkedUser: holder, linkProven: true, address: undefined },
+      { relinkedUser: holder, provenEmails: [email], address: undefined },
       { kind: 'link', user: holder, relinked: true, proof: 'earlier' },
     ],
     ['with a new, trusted address: registers', {}, { kind: 'register', email }],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import type { RedisClientType } from 'redis'
-import { RedeemedCodes } from '../../lib/sign-in/redeemed-codes.ts'
+import { RedeemedCodes } from '../../lib/sign-in/attempts.ts'
 import { takeTimers } from '../support/clock.ts'
 import { databases, openMigrated } from '../support/databases.ts'
 import { startPortal } from '../support/portal.ts'

@@ -7,10 +7,10 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 198,
+  files: 200,
   lines: 21_100,
-  callbackFiles: 43,
-  callbackFunctions: 126,
+  callbackFiles: 40,
+  callbackFunctions: 115,
   // One of them marks the code as redeemed. With Redis, there are five.
   callbackStatements: 6,
   startFiles: 20,
