@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import type { TestPortal } from '../support/portal.ts'
+import { createHttpClients } from '../../lib/oidc/http-client.ts'
+import { createProviderClient } from '../../lib/oidc/provider-client.ts'
+import { startPortal, type TestPortal } from '../support/portal.ts'
 import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { linesOf, testSignIn } from '../support/test-sign-in.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -137,5 +139,33 @@ describe('a pushed authorization request', () => {
       `${provider.issuer}/authorize`,
       ['request_uri', 'client_id'],
     ])
+  })
+})
+
+describe('an attacker who starts many sign-ins, to make the portal flood the provider', () => {
+  it('causes no more requests than the rate limit of the start allows', async () => {
+    const limited = await startPortal({ rateLimits: { start: 3 } })
+    await limited.connect(provider)
+    provider.requests.length = 0
+    const starts = Array.from({ length: 6 }, () => new Visitor().get(`${limited.url}/login/acme`))
+    const statuses = (await Promise.all(starts)).map(({ status }) => status)
+    await limited.close()
+    expect(statuses.sort()).toEqual([302, 302, 302, 429, 429, 429])
+    expect(sent().filter((each) => each === 'POST /par')).toHaveLength(3)
+  })
+
+  it('takes turns with other client addresses', async () => {
+    const http = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.0/8'], concurrency: 4 })
+    const addresses: unknown[] = []
+    const fetch: typeof http.fetch = (url, options) => {
+      addresses.push(options.address)
+      return http.fetch(url, options)
+    }
+    const [row] = await portal.sso.providers.list()
+    const { clientSecret } = provider
+    const client = await createProviderClient(row!, { clientSecret }, { ...http, fetch })
+    await client.pushRequest!(`${provider.issuer}/authorize?scope=openid`, '192.0.2.1')
+    await http.close()
+    expect(addresses).toEqual(['192.0.2.1'])
   })
 })
