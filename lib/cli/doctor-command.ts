@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import type { Knex } from 'knex'
 import { count } from '../admin/format.ts'
+import { databaseName } from '../database/connect.ts'
 import { pendingMigrations } from '../database/migrate.ts'
 import { isOrigin } from '../options.ts'
 import type { PortalSso } from '../portal-sso.ts'
 import type { Provider } from '../providers/provider.ts'
-import { describeError } from '../shared/errors.ts'
+import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import {
   type Environment,
@@ -105,12 +106,15 @@ function checkBaseUrl({ baseUrl }: Environment): Finding {
 
 async function checkDatabase(environment: Environment): Promise<Finding> {
   try {
-    const pending = await withDatabase(environment, pendingMigrations)
-    if (pending.length === 0) return ok('the database responds and its tables are up to date')
-    return failure(`tables are missing: ${pending.join(', ')}`, 'run `portal-sso migrate`')
+    return await withDatabase(environment, async (knex) => {
+      const pending = await pendingMigrations(knex)
+      const name = databaseName(knex)
+      if (pending.length === 0) return ok(`database ${name} responds and its tables are up to date`)
+      return failure(`database ${name} lacks tables: ${pending.join(', ')}`, 'run `portal-sso migrate`')
+    })
   } catch (error) {
-    const hint = 'check DATABASE_URL and that the server is running'
-    return failure(`the database cannot be used: ${describeError(error)}`, hint)
+    const reason = error instanceof ConfigurationError ? error.message : describeError(error)
+    return failure(reason, 'check DATABASE_URL')
   }
 }
 

@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs'
 import type { Knex } from 'knex'
 import { createPortalSso } from '../create-portal-sso.ts'
-import { connectDatabase } from '../database/connect.ts'
+import { connectDatabase, explainDatabaseError, isDatabaseError, sqliteFile } from '../database/connect.ts'
 import { isAddressRange } from '../oidc/address-rules.ts'
 import { isOrigin } from '../options.ts'
 import type { PortalSso } from '../portal-sso.ts'
@@ -48,14 +49,27 @@ export function readValidEnvironment(): Environment {
   return environment
 }
 
-/** Opens the database, and closes it after the action. */
+/**
+ * Opens the database, and closes it after the action.
+ *
+ * @param options.creates whether a file that does not exist is created; default false
+ * @throws ConfigurationError with a sentence about the database, if it cannot be used
+ */
 export async function withDatabase<T>(
   { databaseUrl }: Environment,
   action: (knex: Knex) => Promise<T>,
+  { creates = false } = {},
 ): Promise<T> {
+  const file = sqliteFile(databaseUrl)
+  if (file !== undefined && !creates && !existsSync(file))
+    throw new ConfigurationError(
+      `database ${file}: the file does not exist: set DATABASE_URL, or create it with \`portal-sso migrate\``,
+    )
   const database = connectDatabase(databaseUrl)
   try {
     return await action(database.knex)
+  } catch (error) {
+    throw isDatabaseError(error) ? explainDatabaseError(error, database.knex) : error
   } finally {
     await database.close()
   }

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { count } from '../admin/format.ts'
+import { databaseName } from '../database/connect.ts'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { addPortalCommands, currentActor, type PortalCommands } from './command.ts'
@@ -60,11 +61,16 @@ function addMigrate(program: Command): void {
     .option('--unlock', 'release the lock of a failed migration; only if no instance is migrating')
     .addHelpText('after', '\nExample:\n  $ portal-sso migrate')
     .action((flags: { unlock?: boolean }) =>
-      withDatabase(readEnvironment(), async (knex) => {
-        if (flags.unlock) await unlockMigrations(knex)
-        const ran = await migrate(knex)
-        print(ran.length === 0 ? 'The tables are up to date.' : `Ran ${ran.join(', ')}.`)
-      }),
+      withDatabase(
+        readEnvironment(),
+        async (knex) => {
+          if (flags.unlock) await unlockMigrations(knex)
+          const ran = await migrate(knex)
+          const done = ran.length === 0 ? 'The tables are up to date' : `Ran ${ran.join(', ')}`
+          print(`${done} in database ${databaseName(knex)}.`)
+        },
+        { creates: true },
+      ),
     )
 }
 

@@ -1,5 +1,5 @@
 import knexModule, { type Knex } from 'knex'
-import { ConfigurationError } from '../shared/errors.ts'
+import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
 import { sqliteConfig } from './sqlite.ts'
 
@@ -34,31 +34,107 @@ export function connectDatabase(source: Knex | Knex.Config | string): Database {
  * @throws ConfigurationError for any other URL
  */
 export function configFromUrl(url: string): Knex.Config {
-  if (url.startsWith('sqlite:')) {
-    const filename = url.slice('sqlite:'.length).replace(/^\/\//, '')
+  const filename = sqliteFile(url)
+  if (filename !== undefined) {
     if (filename === '') throw new ConfigurationError('DATABASE_URL: write a file after `sqlite:`')
     return sqliteConfig(filename)
   }
-  if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url)) {
-    // If the database is down, requests must fail soon, not after knex's default of a minute.
-    return {
-      client: 'pg',
-      connection: {
-        connectionString: url,
-        connectionTimeoutMillis: connectTimeoutMs,
-        query_timeout: queryTimeoutMs,
-      },
-      pool: { min: 0, max: 10 },
-      acquireConnectionTimeout: connectTimeoutMs,
-    }
+  if (!/^postgres(ql)?:\/\//.test(url))
+    throw new ConfigurationError(
+      'DATABASE_URL: write `postgres://user:password@host:5432/name` or `sqlite:path/to/file`',
+    )
+  if (!isWellEncoded(url))
+    throw new ConfigurationError(
+      'DATABASE_URL: percent-encode the special characters in the user name and the password, such as `%23` for `#` and `%2F` for `/`',
+    )
+  // If the database is down, requests must fail soon, not after knex's default of a minute.
+  return {
+    client: 'pg',
+    connection: {
+      connectionString: url,
+      connectionTimeoutMillis: connectTimeoutMs,
+      query_timeout: queryTimeoutMs,
+    },
+    pool: { min: 0, max: 10 },
+    acquireConnectionTimeout: connectTimeoutMs,
   }
-  throw new ConfigurationError(
-    'DATABASE_URL: write `postgres://user:password@host:5432/name` or `sqlite:path/to/file`',
-  )
+}
+
+/** @returns the file of a URL `sqlite:path/to/file` */
+export function sqliteFile(url: string): string | undefined {
+  return url.startsWith('sqlite:') ? url.slice('sqlite:'.length).replace(/^\/\//, '') : undefined
+}
+
+/** False if a password contains `/`, `?`, `#` or a bare `%`: a part of it would be read, and printed, as the host or the path. */
+function isWellEncoded(url: string): boolean {
+  try {
+    const { hash, password, pathname, search, username } = new URL(url)
+    decodeURIComponent(username + password)
+    return !`${pathname}${search}${hash}`.includes('@')
+  } catch {
+    return false
+  }
 }
 
 /** True if a row violates a unique index. */
 export function isUniqueViolation(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
   return code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY'
+}
+
+/** True if a statement names a table that does not exist. */
+export function isMissingTable(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  return code === '42P01' || /no such table: \S+$/.test(String(message))
+}
+
+export function isSqlite({ client }: Knex): boolean {
+  return (client as { dialect: string }).dialect === 'sqlite3'
+}
+
+/** Sentences for the failures that an operator can mend, by the code or the name of the driver's error. */
+const explanations: Readonly<Record<string, string>> = {
+  MODULE_NOT_FOUND: 'its driver is missing: install it, for PostgreSQL with `npm install pg`',
+  KnexTimeoutError: 'it does not respond: check that the server runs',
+  CANTOPEN: 'its file cannot be opened: check the path, and the rights to the folder',
+  ECONNREFUSED: 'nothing listens at its address: check the address, and that the server runs',
+  ENOTFOUND: 'its host name is unknown: check the address',
+  '28P01': 'it refuses the user or the password',
+  '28000': 'it refuses the user or the password',
+  '3D000': 'it does not exist: create it first',
+  '42501': 'its user may not do this: run `portal-sso migrate` with one who may change tables',
+  '25006': 'it is read-only: run `portal-sso migrate` where it can be written',
+  SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` where it can be written',
+}
+
+/** True for errors of the connection, or of the database itself. */
+export function isDatabaseError(error: unknown): boolean {
+  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
+  return name === 'KnexTimeoutError' || Object.hasOwn(explanations, String(code))
+}
+
+/** @returns an error with one sentence that names the database, without its password, and says what to do */
+export function explainDatabaseError(error: unknown, knex: Knex): Error {
+  if (error instanceof ConfigurationError) return error
+  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
+  const message = describeError(error).replace(/^(?:create|alter) [\s\S]* - /, '')
+  const key = message.includes('Unable to open connection') ? 'CANTOPEN' : String(code ?? name)
+  const reason = explanations[key] ?? message
+  return new ConfigurationError(`database ${databaseName(knex)}: ${reason}`, { cause: error })
+}
+
+/** @returns the address of the database, without the password */
+export function databaseName({ client }: Knex): string {
+  const { connection = {} } = (client as { config: Knex.Config }).config
+  if (typeof connection !== 'object') return typeof connection === 'string' ? withoutPassword(connection) : ''
+  const { connectionString, filename, database, host } = connection as Record<string, unknown>
+  if (typeof connectionString === 'string') return withoutPassword(connectionString)
+  if (typeof filename === 'string') return filename
+  return [database, host].filter((part) => typeof part === 'string').join(' at ')
+}
+
+function withoutPassword(url: string): string {
+  if (!URL.canParse(url)) return ''
+  const { host, pathname, protocol, username } = new URL(url)
+  return `${protocol}//${username && `${username}@`}${host}${pathname}`
 }

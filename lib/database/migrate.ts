@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { MINUTE } from '../shared/time.ts'
-import { connectDatabase, type Database } from './connect.ts'
+import { connectDatabase, type Database, explainDatabaseError, isMissingTable, isSqlite } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
 import * as blockedIdentities from './migrations/003-blocked-identities.ts'
@@ -32,21 +32,30 @@ const migrationSource: Knex.MigrationSource<Migration> = {
   getMigration: async (migration) => migration,
 }
 
-/** A table and a lock of our own, because the host may run its own migrations in the same database. */
-export const migratorConfig: Knex.MigratorConfig = { migrationSource, tableName: 'sso_migrations' }
-
+const tableName = 'sso_migrations'
 // knex derives this name from the table's.
-const lockTable = 'sso_migrations_lock'
+const lockTableName = `${tableName}_lock`
 const lockTimeoutMs = MINUTE
 
 /**
- * Runs the pending migrations. Waits for a minute at most while another instance runs them.
+ * A table and a lock of our own, because the host may run its own migrations in the same database. During a rolling deployment, and
+ * after a rollback, an older process runs on tables with migrations of a newer version, which it does not know.
+ */
+export const migratorConfig: Knex.MigratorConfig = {
+  migrationSource,
+  tableName,
+  disableMigrationsListValidation: true,
+}
+
+/**
+ * Runs the pending migrations. Waits for a minute at most while another instance runs them. With none pending it only reads, so a
+ * database role without the right to change tables suffices.
  *
  * @returns the names of the migrations that this call ran
  */
 export async function migrate(knex: Knex): Promise<string[]> {
   const deadline = Date.now() + lockTimeoutMs
-  for (;;) {
+  while ((await pendingMigrations(knex)).length > 0) {
     try {
       await createLock(knex)
       const [, ran] = (await knex.migrate.latest(migratorConfig)) as [number, string[]]
@@ -55,27 +64,61 @@ export async function migrate(knex: Knex): Promise<string[]> {
       if (!isRace(error)) throw error
       if (Date.now() > deadline)
         throw new ConfigurationError(
-          'the migrations have been locked for more than a minute: another instance is running them, or one has crashed; ' +
-            'if none is running, unlock them with `portal-sso migrate --unlock`',
+          `the migrations have been locked for more than a minute (${describeError(error)}): another instance is running them, ` +
+            'or one has crashed; if none is running, unlock them with `portal-sso migrate --unlock`',
           { cause: error },
         )
       await sleep(50 + Math.random() * 150)
     }
   }
+  return []
 }
 
-/** Releases the lock of a crashed migration. */
+/**
+ * Releases the lock of a crashed migration.
+ *
+ * @throws ConfigurationError while a migration is running: its lock ends with it
+ */
 export async function unlockMigrations(knex: Knex): Promise<void> {
-  await createLock(knex)
-  // knex's own function deletes the row and inserts another one; a waiting instance could insert a second one in between.
-  await knex(lockTable).update({ is_locked: 0 })
+  try {
+    await knex.transaction(async (transaction) => {
+      const rows = () => migrationTable(transaction, lockTableName)
+      // A running migration holds the row. Waiting for it would release the lock of the next one.
+      const free = isSqlite(knex) ? rows() : rows().forUpdate().skipLocked()
+      if (!(await free.first()) && (await rows().first()))
+        throw new ConfigurationError('another process is running the migrations at the moment: wait for it')
+      // knex's own function deletes the row and inserts another one; a waiting instance could insert a second one in between.
+      await rows().update({ is_locked: 0 })
+    })
+  } catch (error) {
+    // Without the table there is no lock.
+    if (!isMissingTable(error)) throw error
+  }
 }
 
-/** @returns the names of the pending migrations */
+/** Returns the names of the pending migrations. It writes nothing. */
 export async function pendingMigrations(knex: Knex): Promise<string[]> {
-  await createLock(knex)
-  const [, pending] = (await knex.migrate.list(migratorConfig)) as [unknown, Migration[]]
-  return pending.map((migration) => migration.name)
+  const applied = await appliedMigrations(knex)
+  return migrations.map(({ name }) => name).filter((name) => !applied.includes(name))
+}
+
+async function appliedMigrations(knex: Knex): Promise<string[]> {
+  try {
+    return await migrationTable(knex, tableName).pluck('name')
+  } catch (error) {
+    if (isMissingTable(error)) return []
+    throw error
+  }
+}
+
+/** A table of the migrator, in the schema of `migrations.schemaName` of the host's Knex configuration, if it has one. */
+function migrationTable(knex: Knex, name: string): Knex.QueryBuilder {
+  const schema = schemaOf(knex)
+  return schema === undefined ? knex(name) : knex(name).withSchema(schema)
+}
+
+function schemaOf({ client }: Knex): string | undefined {
+  return (client as { config: Knex.Config }).config.migrations?.schemaName
 }
 
 /**
@@ -83,28 +126,30 @@ export async function pendingMigrations(knex: Knex): Promise<string[]> {
  * no instance could ever get the lock. Here, all of them insert the same row.
  */
 async function createLock(knex: Knex): Promise<void> {
+  const schema = schemaOf(knex)
+  const builder = schema === undefined ? knex.schema : knex.schema.withSchema(schema)
   try {
-    if (!(await knex.schema.hasTable(lockTable)))
-      await knex.schema.createTable(lockTable, (table) => {
+    if (!(await builder.hasTable(lockTableName)))
+      await builder.createTable(lockTableName, (table) => {
         table.increments('index').primary()
         table.integer('is_locked')
       })
   } catch (error) {
     if (!isRace(error)) throw error
   }
-  if (!(await knex(lockTable).first()))
-    await knex(lockTable).insert({ index: 1, is_locked: 0 }).onConflict('index').ignore()
+  if (!(await migrationTable(knex, lockTableName).first()))
+    await migrationTable(knex, lockTableName).insert({ index: 1, is_locked: 0 }).onConflict('index').ignore()
 }
 
-// Another instance holds the lock, or both create the migration tables of an empty database.
+/** True if another instance holds the lock, or creates the two tables of the migrator at the same time. */
 function isRace(error: unknown): boolean {
-  const name = (error as { name?: unknown } | null)?.name
-  return (
-    name === 'MigrationLocked' ||
-    /already exists|no such table: sso_migrations_lock|migration table is already locked|UNIQUE constraint failed: sso_migrations|pg_type_typname_nsp_index|pg_class_relname_nsp_index|database is locked/i.test(
-      describeError(error),
-    )
+  const { name, detail = '' } = (error ?? {}) as { name?: unknown; detail?: unknown }
+  const message = describeError(error)
+  if (name === 'MigrationLocked' || /database is locked/i.test(message)) return true
+  const isConflict = /already exists|no such table|UNIQUE constraint failed|duplicate key value/i.test(
+    message,
   )
+  return isConflict && /\bsso_migrations(?:_lock)?\b/.test(`${message} ${String(detail)}`)
 }
 
 /**
@@ -120,8 +165,8 @@ export async function openDatabase(options: {
   try {
     await (options.migrate ? migrate(database.knex) : assertUpToDate(database.knex))
   } catch (error) {
-    await database.close()
-    throw error
+    await database.close().catch(() => {})
+    throw explainDatabaseError(error, database.knex)
   }
   return database
 }

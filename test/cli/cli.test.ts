@@ -1,4 +1,5 @@
 /** @slow runs a process for each command */
+import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { pendingMigrations } from '../../lib/database/migrate.ts'
@@ -39,13 +40,13 @@ describe('portal-sso migrate', () => {
     cli.databaseUrl = `sqlite:${file}`
     expect(await cli.run(['migrate'])).toEqual({
       code: 0,
-      stdout: expect.stringMatching(/^Ran 001-initial, \d{3}-.*\.\n$/),
+      stdout: expect.stringMatching(/^Ran 001-initial, \d{3}-.* in database .*new\.sqlite\.\n$/),
       stderr: '',
     })
     expect(await cli.withDatabase(pendingMigrations)).toEqual([])
     expect(await cli.run(['migrate'])).toEqual({
       code: 0,
-      stdout: 'The tables are up to date.\n',
+      stdout: `The tables are up to date in database ${file}.\n`,
       stderr: '',
     })
   })
@@ -61,6 +62,7 @@ describe('portal-sso migrate', () => {
 
   it('is named by other commands if it has not run', async () => {
     cli.databaseUrl = `sqlite:${path.join(cli.folder, 'new.sqlite')}`
+    await cli.withDatabase(async (knex) => await knex.raw('select 1'))
     expect(await cli.refusal(['providers', 'list'])).toMatch(
       /^the tables are not up to date .* `portal-sso migrate`$/,
     )
@@ -125,7 +127,7 @@ describe('portal-sso doctor', () => {
     ])
     expect(failures(noDatabase.stdout)).toEqual([
       [
-        expect.stringMatching(/^the database cannot be used: .*ECONNREFUSED/),
+        expect.stringMatching(/^database postgres:\/\/.*: nothing listens at its address/),
         expect.stringContaining('check DATABASE_URL'),
       ],
     ])
@@ -155,6 +157,19 @@ describe('portal-sso doctor', () => {
   })
 })
 
+describe('without DATABASE_URL', () => {
+  it.each(['providers list', 'doctor', 'sessions list --user 1', 'secrets rotate'])(
+    'portal-sso %s creates no file, and says which one is missing',
+    async (command) => {
+      const options = { env: { DATABASE_URL: undefined }, cwd: cli.folder }
+      const { code, stdout, stderr } = await cli.run(command.split(' '), options)
+      expect(code).toBe(1)
+      expect(stdout + stderr).toContain('database portal-sso.sqlite3: the file does not exist')
+      expect(fs.existsSync(path.join(cli.folder, 'portal-sso.sqlite3'))).toBe(false)
+    },
+  )
+})
+
 describe('a wrong environment variable', () => {
   it('is reported in one sentence', async () => {
     const withEnv = (env: Record<string, string>) => cli.refusal(['providers', 'test', 'acme'], { env })
@@ -168,7 +183,7 @@ describe('a wrong environment variable', () => {
       ]),
     ).toEqual([
       expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
-      expect.stringMatching(/Unable to open .*\/nowhere\/portal\.sqlite/),
+      expect.stringMatching(/^database \/nowhere\/portal\.sqlite: the file does not exist: set DATABASE_URL/),
       'SSO_SECRET: each secret needs at least 32 characters; separate several with spaces',
       'ALLOWED_ADDRESSES: set it to IP addresses or ranges, such as `10.20.0.0/16`',
       'no provider is called "acme" in the portal "default"',
@@ -180,12 +195,13 @@ describe('an error with --json', () => {
   it('is one line with message, code and issues', async () => {
     const failWith = async (args: string[], env: Record<string, string | undefined> = {}) =>
       JSON.parse(await cli.refusal([...args, '--json'], { env })) as unknown
-    const [argument, environment, notFound, unexpected] = await Promise.all([
+    const [argument, environment, notFound] = await Promise.all([
       failWith(['providers', 'list', '--unknown']),
       failWith(['providers', 'list'], { SSO_SECRET: undefined }),
       failWith(['providers', 'show', 'nobody']),
-      failWith(['providers', 'list'], { DATABASE_URL: 'sqlite:/nowhere/portal.sqlite' }),
     ])
+    await cli.withDatabase(async (knex) => await knex.schema.dropTable('sso_providers'))
+    const unexpected = await failWith(['providers', 'list'])
     const withCode = (code: string, error: string | RegExp) => {
       const message = expect.stringMatching(error)
       return { error: message, code, issues: [{ message }] }

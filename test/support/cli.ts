@@ -20,6 +20,7 @@ export interface RunOptions {
   /** `undefined` removes a variable */
   env?: Record<string, string | undefined>
   input?: string
+  cwd?: string
 }
 
 export interface Conversation {
@@ -79,8 +80,8 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
       cli.databaseUrl = `sqlite:${path.join(folder, 'portal.sqlite')}`
       await cli.withDatabase((knex) => migrate(knex))
     },
-    async run(args, { env, input = '' } = {}) {
-      const child = spawn(process.execPath, [program, ...args], { env: environment(env) })
+    async run(args, { env, input = '', cwd = process.cwd() } = {}) {
+      const child = spawn(process.execPath, [program, ...args], { env: environment(env), cwd })
       child.stdin.on('error', () => {}) // The process may exit without reading.
       child.stdin.end(input)
       const output = { stdout: '', stderr: '' }

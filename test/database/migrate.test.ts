@@ -1,0 +1,191 @@
+import { existsSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import knexModule, { type Knex } from 'knex'
+import { configFromUrl } from '../../lib/database/connect.ts'
+import { migrate, openDatabase, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
+import { databases, type FreshDatabase, freshPostgres } from '../support/databases.ts'
+
+let database: FreshDatabase
+let open: Knex[]
+let knex: Knex
+
+function useFresh(fresh: () => Promise<FreshDatabase>): void {
+  beforeEach(async () => {
+    database = await fresh()
+    open = []
+    knex = connect()
+  })
+  afterEach(async () => {
+    await Promise.all(open.map((each) => each.destroy()))
+    await database.drop()
+  })
+}
+
+/** Opens another connection, as another instance or another role would. */
+function connect(more: Knex.Config = {}): Knex {
+  const { connection, ...config } = database.config
+  const merged = { ...(connection as object), ...(more.connection as object | undefined) }
+  const another = knexModule({ ...config, ...more, connection: merged, log: { warn() {}, error() {} } })
+  open.push(another)
+  return another
+}
+
+const start = (source: Knex = knex) => openDatabase({ database: source, migrate: true })
+
+describe.each(databases)('a start on %s', (_name, fresh) => {
+  useFresh(fresh)
+
+  it('accepts tables with a migration of a newer version', async () => {
+    await migrate(knex)
+    await knex('sso_migrations').insert({ name: '999-newer', batch: 99, migration_time: new Date() })
+    await knex.schema.alterTable('sso_users', (table) => table.string('newer'))
+    await start()
+    await openDatabase({ database: knex, migrate: false })
+    expect(await pendingMigrations(knex)).toEqual([])
+  })
+
+  it('runs what is missing beside a migration of a newer version', async () => {
+    await migrate(knex)
+    await knex('sso_migrations').insert({ name: '999-newer', batch: 99, migration_time: new Date() })
+    await knex.schema.dropTable('sso_redeemed_codes')
+    await knex('sso_migrations').where({ name: '005-redeemed-codes' }).delete()
+    expect(await migrate(knex)).toEqual(['005-redeemed-codes'])
+  })
+
+  it('fails at once on a table of the host with the name of one of ours, and says so', async () => {
+    await knex.schema.createTable('sso_users', (table) => table.increments())
+    await expect(start()).rejects.toThrow(/^database .+: .*sso_users.* already exists/)
+    await knex.schema.dropTable('sso_users')
+    await start()
+  })
+
+  it('writes nothing to find out what is pending', async () => {
+    expect((await pendingMigrations(knex)).length).toBeGreaterThan(0)
+    expect(await knex.schema.hasTable('sso_migrations')).toBe(false)
+    expect(await knex.schema.hasTable('sso_migrations_lock')).toBe(false)
+  })
+})
+
+describe('a start on PostgreSQL', () => {
+  useFresh(freshPostgres)
+
+  it('needs no right to change tables if none is pending', async () => {
+    await migrate(knex)
+    const role = await createRole()
+    await knex.raw('grant select, insert, update, delete on all tables in schema public to ??', [role])
+    await knex.raw('revoke all on sso_migrations, sso_migrations_lock from ??', [role])
+    await knex.raw('grant select on sso_migrations to ??', [role])
+    await start(connect({ connection: { user: role } }))
+  })
+
+  it('without the right to change tables says at once who has to migrate', async () => {
+    const role = await createRole()
+    await expect(start(connect({ connection: { user: role } }))).rejects.toThrow(
+      /its user may not do this: run `portal-sso migrate` with one who may change tables$/,
+    )
+  })
+
+  it('works on a read-only database if nothing is pending, and says so at once otherwise', async () => {
+    const readOnly = connect({ connection: { options: '-c default_transaction_read_only=on' } })
+    await expect(start(readOnly)).rejects.toThrow(/it is read-only/)
+    await migrate(knex)
+    await start(readOnly)
+  })
+
+  it('keeps the migration tables in `migrations.schemaName`', async () => {
+    await knex.raw('create schema own')
+    const own = connect({ migrations: { schemaName: 'own' } })
+    await Promise.all([start(own), start(connect({ migrations: { schemaName: 'own' } }))])
+    expect(await pendingMigrations(own)).toEqual([])
+    expect(await own('sso_migrations_lock').withSchema('own').pluck('is_locked')).toEqual([0])
+    expect(await knex.schema.hasTable('sso_migrations')).toBe(false)
+    expect(await knex.schema.hasTable('sso_migrations_lock')).toBe(false)
+    await own('sso_migrations_lock').withSchema('own').update({ is_locked: 1 })
+    await unlockMigrations(own)
+    expect(await own('sso_migrations_lock').withSchema('own').pluck('is_locked')).toEqual([0])
+  })
+
+  it('works in the schema of the search path', async () => {
+    await knex.raw('create schema app')
+    await start(connect({ searchPath: ['app'] }))
+    expect(await knex.schema.withSchema('app').hasTable('sso_users')).toBe(true)
+    const { host, port, database: name } = database.config.connection as Record<string, string>
+    const url = `postgres://postgres@${host}:${port}/${name}?options=-c%20search_path%3Dapp`
+    const viaUrl = knexModule(configFromUrl(url))
+    open.push(viaUrl)
+    expect(await pendingMigrations(viaUrl)).toEqual([])
+  })
+
+  it('names the database, without its password, if it cannot be used', async () => {
+    const { host, port } = database.config.connection as Record<string, string>
+    const failing: [url: string, message: string | RegExp][] = [
+      [`postgres://ada:geheim@${host}:1/portal`, /^database postgres:\/\/ada@.*:1\/portal: nothing listens/],
+      [
+        `postgres://postgres:geheim@${host}:${port}/nowhere`,
+        /\/nowhere: it does not exist: create it first$/,
+      ],
+      ['sqlite:/nowhere/portal.sqlite', /^database \/nowhere\/portal\.sqlite: its file cannot be opened/],
+    ]
+    for (const [url, message] of failing) {
+      const failure = await openDatabase({ database: url, migrate: true }).catch((error: Error) => error)
+      expect(String((failure as Error).message)).toMatch(message)
+      expect(String((failure as Error).message)).not.toContain('geheim')
+    }
+  })
+
+  /** A role that may connect. */
+  async function createRole(): Promise<string> {
+    const role = `role_${(database.config.connection as { database: string }).database}`
+    await knex.raw('create role ?? login', [role])
+    const { drop } = database
+    database.drop = async () => {
+      const admin = knexModule({ ...database.config, connection: process.env.TEST_DATABASE_URL! })
+      await drop()
+      await admin.raw('drop role ??', [role])
+      await admin.destroy()
+    }
+    return role
+  }
+})
+
+describe('unlocking', () => {
+  useFresh(freshPostgres)
+
+  it('neither waits for a running migration nor releases its lock', async () => {
+    await migrate(knex)
+    await knex.transaction(async (running) => {
+      await running('sso_migrations_lock').update({ is_locked: 1 })
+      await expect(unlockMigrations(knex)).rejects.toThrow('another process is running the migrations')
+    })
+    expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([1])
+    await unlockMigrations(knex)
+    expect(await knex('sso_migrations_lock').pluck('is_locked')).toEqual([0])
+  })
+
+  it('does nothing on an empty database', async () => {
+    await unlockMigrations(knex)
+    expect(await knex.schema.hasTable('sso_migrations_lock')).toBe(false)
+  })
+})
+
+describe('a DATABASE_URL', () => {
+  it.each(['ge#heim', 'ge/heim', 'ge?heim', '12/heim', '12?heim', 'ge%heim', 'ge@he/im'])(
+    'with the password %s asks for percent-encoding, and prints no part of it',
+    (password) => {
+      const read = () => configFromUrl(`postgres://ada:${password}@db.example.com/portal`)
+      expect(read).toThrow(/^DATABASE_URL: percent-encode the special characters/)
+      expect(read).not.toThrow(/heim|12|ge%/)
+      expect(() =>
+        configFromUrl(`postgres://ada:${encodeURIComponent(password)}@db.example.com/portal`),
+      ).not.toThrow()
+    },
+  )
+
+  it('of a file creates nothing before it is used', () => {
+    const file = path.join(os.tmpdir(), 'portal-sso-never.sqlite')
+    configFromUrl(`sqlite:${file}`)
+    expect(existsSync(file)).toBe(false)
+  })
+})
