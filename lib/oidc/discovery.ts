@@ -1,5 +1,8 @@
 import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Provider } from '../providers/provider.ts'
+import { wellKnownPath } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
 
@@ -17,21 +20,28 @@ export type ProviderMetadata = client.ServerMetadata & {
 /** together with a code exchange less than ten seconds, which is how long a user may have to wait */
 const discoveryTimeoutSeconds = 4
 
+/** The settings that name the discovery document. */
+export type DiscoverySettings = Pick<Provider, 'preset' | 'issuer' | 'clientId' | 'metadataUrl'>
+
 /**
  * Fetches and checks the metadata of an issuer (OpenID Connect Discovery 1.0, 4).
  *
  * @returns for a row that accepts several tenants, with the row's issuer, which no token names
- * @throws when the document cannot be fetched, names another issuer, or lacks an endpoint
+ * @throws when the document cannot be fetched or lacks an endpoint; the caller compares its issuer
  */
-export async function discover(
-  { issuer, preset }: { issuer: string; preset: string },
-  outbound: HttpClient,
-): Promise<ProviderMetadata> {
-  if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
-  // Fetched by its full URL: openid-client would otherwise compare its issuer, which is a template here.
-  const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
+export async function discover(row: DiscoverySettings, outbound: HttpClient): Promise<ProviderMetadata> {
+  const { issuer } = row
+  const document = await fetchDocument(new URL(documentUrl(row)), outbound)
+  if (!isTemplated(row)) return assertUsable(document)
   assertIssuer(document, templateOf(issuer))
   return assertUsable({ ...document, issuer })
+}
+
+/** The URL of the discovery document: as entered, or the well-known URL with the query of the preset. */
+export function documentUrl({ preset, issuer, clientId, metadataUrl }: DiscoverySettings): string {
+  if (metadataUrl !== undefined) return metadataUrl
+  const query = presetOf(preset)?.metadataQuery?.(clientId)
+  return `${issuer.replace(/\/$/, '')}${wellKnownPath}${query === undefined ? '' : `?${query}`}`
 }
 
 export function assertIssuer({ issuer }: client.ServerMetadata, expected: string): void {

@@ -1,6 +1,7 @@
 import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
-import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
+import { type ClientAuth, ClientSecretJwt, ClientSecretPost, None, PrivateKeyJwt } from 'openid-client'
+import { type ClientKey, signingKeyOf } from '../providers/client-key.ts'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
@@ -13,39 +14,58 @@ import { KeySet } from './key-set.ts'
 /** The portal's own credentials at one provider. */
 export interface Credentials {
   clientSecret?: string | undefined
-  /** returns the key that signs client assertions at the moment */
-  signingKey?: (() => Promise<SigningKey>) | undefined
+  /** reads the keys that sign client assertions */
+  clientKeys?: (() => Promise<readonly ClientKey[]>) | undefined
 }
 
-export type SigningKey = PrivateKey
+/** How a client authenticates. Providers register a client for one way, and refuse the others. */
+export type ClientMethod = Pick<Provider, 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'> & {
+  /** id of the key that signs; omitted: the one that signs at the moment */
+  kid?: string | undefined
+}
 
-export type ClientSettings = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
+export type ClientSettings = ClientMethod & Pick<Provider, 'clientId'>
 
-/** @throws Error when the credential is missing that the authentication method needs */
-export function clientCredential(client: ClientSettings, credentials: Credentials): ClientAuth {
-  const { clientId, clientAuthentication: method, secretEncoding } = client
-  const { clientSecret, signingKey } = credentials
+/**
+ * @param tokenEndpoint if the request goes there: the only endpoint whose URL may be the audience of an assertion
+ * @throws Error when the credential is missing that the authentication method needs
+ */
+export function clientCredential(
+  client: ClientSettings,
+  credentials: Credentials,
+  tokenEndpoint?: string,
+): ClientAuth {
+  const { clientId, clientAuthentication: method, secretEncoding, kid } = client
+  const { clientSecret, clientKeys } = credentials
   if (method === 'none') return None()
+  const assertion = client.assertionAudience === 'token_endpoint' ? assertionFor(tokenEndpoint) : undefined
   if (method === 'private_key_jwt') {
-    if (!signingKey) throw new CheckError('signing_key', 'the provider has no key to sign with')
+    if (!clientKeys) throw new CheckError('signing_key', 'the provider has no key to sign with')
     // Reads the key for each assertion, so that all instances start to sign with a new key at the same time.
-    return async (...request) => await PrivateKeyJwt(await signingKey())(...request)
+    return async (...request) =>
+      await PrivateKeyJwt(await signingKeyOf(await clientKeys(), Date.now(), kid), assertion)(...request)
   }
   if (clientSecret === undefined) throw new CheckError('client_secret', 'the provider has no client secret')
   if (method === 'client_secret_post') return ClientSecretPost(clientSecret)
+  if (method === 'client_secret_jwt') return ClientSecretJwt(clientSecret, assertion)
   const basic = basicCredentials(clientId, clientSecret, secretEncoding)
   return (_server, _client, _body, headers) => headers.set('authorization', `Basic ${basic}`)
 }
 
-/** The other encoding of `client_secret_basic`; `undefined` where it would change nothing, as for letters and digits. */
-export function alternateEncoding(
-  { clientId, clientAuthentication, secretEncoding }: ClientSettings,
-  { clientSecret }: Credentials,
-): SecretEncoding | undefined {
-  if (clientAuthentication !== 'client_secret_basic' || clientSecret === undefined) return undefined
-  const form = basicCredentials(clientId, clientSecret, 'form')
-  if (form === basicCredentials(clientId, clientSecret, 'raw')) return undefined
-  return secretEncoding === 'raw' ? 'form' : 'raw'
+/**
+ * The issuer is the safe audience: an attacker's provider could name the token endpoint of another one, and use the assertion there.
+ * Some providers require the token endpoint; on the issuer's own origin, nobody else receives it.
+ */
+function assertionFor(tokenEndpoint: string | undefined): client.ModifyAssertionOptions {
+  return {
+    [client.modifyAssertion](_header, claims) {
+      if (tokenEndpoint && hasSameOrigin(tokenEndpoint, String(claims.aud))) claims.aud = tokenEndpoint
+    },
+  }
+}
+
+export function hasSameOrigin(one: string, other: string): boolean {
+  return URL.canParse(one) && URL.canParse(other) && new URL(one).origin === new URL(other).origin
 }
 
 /** Every form in which the client secret is sent. */
@@ -59,7 +79,7 @@ export function secretForms(clientId: string, { clientSecret }: Credentials): st
  * RFC 6749, 2.3.1. openid-client also escapes `-`, `.` and `_`, which form encoding leaves alone; a server that does not
  * decode would then refuse every client id that is a UUID. Some servers accept only the plain text (`raw`).
  */
-function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
+export function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
   const encode = encoding === 'raw' ? (text: string) => text : formEncoded
   return Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
 }
@@ -86,7 +106,7 @@ export interface ProviderClient {
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
     options: ExchangeOptions,
-  ): Promise<ExchangedTokens & { encoding: SecretEncoding }>
+  ): Promise<ExchangedTokens & { method?: ClientMethod }>
   /** Returns the keys to verify a logout token with. @throws when the key set cannot be fetched */
   logoutKeys(token: string): Promise<KeyResolver>
 }
@@ -97,10 +117,20 @@ export interface ExchangeOptions {
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
   /**
-   * Given in a test sign-in: observes every request, UserInfo too. The keys are then not cached, and a provider that refuses
-   * the client is asked a second time with the other encoding of the client secret.
+   * Given in a test sign-in. The keys are then not cached, and a provider that refuses the client is asked again with each
+   * other method.
    */
-  wrapFetch?: FetchWrapper | undefined
+  test?: ExchangeTest | undefined
+}
+
+export interface ExchangeTest {
+  /** observes every request, UserInfo too */
+  wrapFetch: FetchWrapper
+  otherMethods(
+    client: ClientSettings,
+    credentials: Credentials,
+    metadata: ProviderMetadata,
+  ): Promise<ClientMethod[]>
 }
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
@@ -148,20 +178,32 @@ export async function createProviderClient(
           )
         }
       : undefined,
-    async exchangeCode(received, checks, { wrapFetch, ...options }) {
-      const keys = wrapFetch ? newKeySet() : keySet
+    async exchangeCode(received, checks, { test, ...options }) {
+      const keys = test ? newKeySet() : keySet
       const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
-      const send = wrapFetch ? wrapFetch(cachingFetch) : cachingFetch
-      credential ??= clientCredential(provider, credentials)
+      const send = test ? test.wrapFetch(cachingFetch) : cachingFetch
+      credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
       try {
-        return { ...(await exchangeCode(exchange, received, checks)), encoding: provider.secretEncoding }
+        return await exchangeCode(exchange, received, checks)
       } catch (error) {
-        const encoding = wrapFetch && alternateEncoding(provider, credentials)
-        // The provider authenticates the client before it looks at the code, so the code is still unused.
-        if (encoding === undefined || !(await refusesClient(error))) throw error
-        const authenticate = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
-        return { ...(await exchangeCode({ ...exchange, authenticate }, received, checks)), encoding }
+        if (!test || !(await refusesClient(error))) throw error
+        for (const method of await test.otherMethods(provider, credentials, metadata)) {
+          const authenticate = clientCredential(
+            { ...provider, ...method },
+            credentials,
+            metadata.token_endpoint,
+          )
+          const result = await exchangeCode({ ...exchange, authenticate }, received, checks).catch(
+            async (later: unknown) => {
+              // The provider authenticates the client before it looks at the code, so the code is still unused.
+              if (await refusesClient(later)) return undefined
+              throw later
+            },
+          )
+          if (result) return { ...result, method }
+        }
+        throw error
       }
     },
     logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
@@ -192,12 +234,12 @@ function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
 
 /**
  * True if the provider did not accept the client's credential (RFC 6749, 5.2). Keycloak sends `unauthorized_client` for a wrong
- * secret; only the status 401 distinguishes that from a client that lacks a permission.
+ * secret, Glewlwyd also with 403; only the status distinguishes that from a client that lacks a permission.
  */
 async function refusesClient(error: unknown): Promise<boolean> {
   const isRefusal = (code: unknown, status: number) =>
-    (code === 'invalid_client' && (status === 400 || status === 401)) ||
-    (code === 'unauthorized_client' && status === 401)
+    (code === 'invalid_client' && [400, 401, 403].includes(status)) ||
+    (code === 'unauthorized_client' && [401, 403].includes(status))
   if (error instanceof client.ResponseBodyError) return isRefusal(error.error, error.status)
   // For a 401 with a challenge, openid-client leaves the body unread.
   if (!(error instanceof client.WWWAuthenticateChallengeError)) return false

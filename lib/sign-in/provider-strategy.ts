@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
+import { otherMethods } from '../oidc/client-methods.ts'
 import type { ExchangedTokens } from '../oidc/code-exchange.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
@@ -189,14 +190,14 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       }
-      const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
-      const options = { address, onWrongCode, wrapFetch }
-      const { tokens, configuration, dpop, encoding } = await this.client.exchangeCode(
+      const test = trace && { wrapFetch: traceEndpoints(this.client.metadata, trace), otherMethods }
+      const options = { address, onWrongCode, test }
+      const { tokens, configuration, dpop, method } = await this.client.exchangeCode(
         received,
         checks,
         options,
       )
-      trace?.({ encoding })
+      trace?.({ method })
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
       trace?.({ idClaims })
@@ -260,7 +261,7 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
 }
 
 /** The user has done nothing yet: what the provider refuses here is wrong in the settings, at one of the two. */
-export function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError {
+function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError {
   const { code, message } = refusalOf(error, secrets, 'the pushed authorization request was refused')
   return new PortalSsoError(code === 'response_invalid' ? 'provider_error' : code, message)
 }

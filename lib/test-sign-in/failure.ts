@@ -133,7 +133,7 @@ const claims: Readonly<Record<string, TestStep>> = {
 export function diagnose(error: PortalSsoError, provider: Provider, recorder: TestRecorder): Failure {
   const message = recorder.failure ? describeError(recorder.failure.error) : ''
   const { step, unproven = step } = locate(error, message, recorder)
-  const finding = findingOf(provider, recorder)
+  const finding = findingOf(step, provider, recorder)
   return {
     step,
     unproven,
@@ -178,19 +178,25 @@ function claimIn(message: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(message)?.[1]
 }
 
-function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecorder): string | undefined {
+/** Compares only what the failed step compares: an earlier step has succeeded. */
+function findingOf(
+  step: TestStep,
+  provider: Provider,
+  { failure, tokenStatus = 200 }: TestRecorder,
+): string | undefined {
   if (!failure) return undefined
   const { error, quoted } = failure
   if (error instanceof client.AuthorizationResponseError)
     return error.error_description && `Reported by a browser: ${quoted(error.error_description)}`
-  if (tokenStatus !== 200) return `The token endpoint responded with status ${tokenStatus}.`
+  if (step === 'code' && tokenStatus !== 200)
+    return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
-  if (typeof header?.alg === 'string')
+  if (step === 'algorithm' && typeof header?.alg === 'string' && header.alg !== provider.signingAlgorithm)
     return `The ID token uses ${shown(header.alg)}, but the settings expect ${shown(provider.signingAlgorithm)}.`
   const name = claimIn(describeError(error)) ?? ''
   // Never the nonce, which is a secret of the attempt.
-  if (token?.[name] === undefined || !comparable.includes(name)) return undefined
+  if (claims[name] !== step || token?.[name] === undefined || !comparable.includes(name)) return undefined
   const expected = { iss: provider.issuer, aud: provider.clientId }[name]
   return `The ID token has ${shown(token[name])}${expected ? `, but the settings expect ${shown(expected)}` : ''}.`
 }

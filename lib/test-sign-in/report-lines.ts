@@ -14,7 +14,8 @@ import { type Seen, skewFinding, steps, type TestStep } from './steps.ts'
 
 export interface ReportLine {
   title: string
-  result: 'ok' | 'warning' | 'failed' | 'not reached'
+  /** `not needed`: it did not have to pass */
+  result: 'ok' | 'warning' | 'failed' | 'not reached' | 'not needed'
   /** the observed value */
   finding?: string | undefined
   /** the exact error, as in the log */
@@ -34,6 +35,8 @@ export function protocolLines(seen: Seen, failed: Failure | undefined): ReportLi
       return { title, result: 'failed', finding: failed.finding, cause, remedy }
     }
     if (at >= unproven) return { title, result: 'not reached' }
+    if (name === 'userinfo' && !seen.recorder.userInfoAsked)
+      return { title, result: 'not needed', finding: finding(seen) }
     if (name !== 'clock' || skewFinding(seen.recorder) === undefined)
       return { title, result: 'ok', finding: finding(seen) }
     const remedy = 'Synchronise both clocks with NTP. Otherwise valid sign-ins may be refused.'

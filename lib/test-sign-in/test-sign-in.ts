@@ -113,7 +113,7 @@ export class TestSignIns {
     const passed = reason === undefined
     if (passed) {
       const userId = predicted?.user && String(predicted.user.id)
-      const passedTest = { userId, secretEncoding: recorder.encoding }
+      const passedTest = { userId, method: recorder.method }
       // A test of settings that have changed since has not passed.
       if (!(await providersTable.recordTestSignIn(provider, passedTest)))
         throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
@@ -155,7 +155,7 @@ export class TestSignIns {
       this.#core.logger.warn(entry, 'a test sign-in failed')
     }
     if (oneTimeLinkId !== undefined) await oneTimeLinks.setOutcome(oneTimeLinkId, verdict)
-    const hasNewEncoding = reason === undefined && recorder.encoding !== provider.secretEncoding
+    const { clientAuthentication, secretEncoding } = (reason === undefined && recorder.method) || {}
     await events.record({
       kind: 'provider-sign-in-tested',
       portal,
@@ -165,7 +165,8 @@ export class TestSignIns {
       detail: {
         outcome: verdict,
         reason,
-        ...(hasNewEncoding && { secretEncoding: recorder.encoding }),
+        ...(clientAuthentication !== provider.clientAuthentication && { clientAuthentication }),
+        ...(secretEncoding !== provider.secretEncoding && { secretEncoding }),
       },
     })
   }

@@ -146,19 +146,27 @@ const hostile = [
   'okta.com@evil.example',
   'https://user:word@evil.example',
   'evil.example:8443:1',
-  'evil example.com',
   'evil.example\n.okta.com',
   'evil.example\\.okta.com',
   'javascript:alert(1)',
   'ftp://evil.example',
   '-evil.example',
   'ex%61mple.com',
-  'ёxample.com',
   '$(id).example.com',
   '/',
 ]
 
 describe('an invalid answer', () => {
+  // A realm may have such a name.
+  it.each(['evil example.com', 'ёxample.com'])('such as %j is refused for every host', (answer) => {
+    const asked = presets
+      .flatMap(({ asks }) => asks)
+      .filter(({ name }) => !['tenant', 'realm'].includes(name))
+    expect(asked.length).toBeGreaterThan(7)
+    for (const { name, read } of asked)
+      expect([name, read(answer)]).toEqual([name, { wrong: expect.stringMatching(/^enter /) }])
+  })
+
   it.each(hostile)('such as %j is refused for every question', (answer) => {
     const asked = presets.flatMap(({ asks }) => asks).filter(({ name }) => name !== 'tenant')
     expect(asked.length).toBeGreaterThan(8)

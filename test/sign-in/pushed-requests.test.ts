@@ -93,7 +93,7 @@ describe('a pushed authorization request', () => {
   it.each<[what: string, faults: object, status: number, code: string, cause: RegExp]>([
     [
       'an unregistered redirect URI',
-      { registeredRedirectUri: 'https://portal.example.com/other' },
+      { redirectUris: ['https://portal.example.com/other'] },
       502,
       'provider_error',
       /the pushed authorization request was refused \(status 400\): "invalid_request: Invalid parameter: redirect_uri"/,
@@ -123,7 +123,7 @@ describe('a pushed authorization request', () => {
   })
 
   it('that is refused ends a test sign-in with a report that quotes the provider', async () => {
-    provider.faults.registeredRedirectUri = 'https://portal.example.com/other'
+    provider.faults.redirectUris = ['https://portal.example.com/other']
     const report = await testSignIn({ portal, visitor }, 'acme')
     const [failed] = linesOf(report).filter(({ result }) => result === 'failed')
     expect(failed?.text).toContain('Invalid parameter: redirect_uri')
@@ -164,7 +164,8 @@ describe('an attacker who starts many sign-ins, to make the portal flood the pro
     const [row] = await portal.sso.providers.list()
     const { clientSecret } = provider
     const client = await createProviderClient(row!, { clientSecret }, { ...http, fetch })
-    await client.pushRequest!(`${provider.issuer}/authorize?scope=openid`, '192.0.2.1')
+    const url = `${provider.issuer}/authorize?redirect_uri=${portal.url}/login/acme/callback`
+    await client.pushRequest!(url, '192.0.2.1')
     await http.close()
     expect(addresses).toEqual(['192.0.2.1'])
   })

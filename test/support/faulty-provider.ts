@@ -11,13 +11,22 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
-import { CompactEncrypt, createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
+import { CompactEncrypt, createLocalJWKSet, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import { createDpopVerifier } from './dpop-verifier.ts'
 import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
 
 export type Claims = Record<string, unknown>
 
 type Endpoint = 'discovery' | 'jwks' | 'par' | 'token' | 'userinfo'
+
+/** How a client is registered. `tls_client_auth` is a method that the portal does not support. */
+type RegisteredMethod =
+  | 'client_secret_basic'
+  | 'client_secret_post'
+  | 'client_secret_jwt'
+  | 'private_key_jwt'
+  | 'none'
+  | 'tls_client_auth'
 
 /** Omitted members stay as in the valid response. */
 export interface RawAnswer {
@@ -48,8 +57,6 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
 
   /** Supports pushed authorization requests (RFC 9126). `client`: requires them of this client, without announcing it. */
   pushedRequests?: 'supported' | 'client' | 'required'
-  /** Refuses a pushed request whose redirect URI is another one. */
-  registeredRedirectUri?: string
   authorizeError?: { error: string; error_description?: string }
   /** Omits `iss` from the authorization response, announced or not. */
   omitIss?: true
@@ -79,6 +86,25 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   likeKeycloak?: true
   /** Reads Basic credentials without form-decoding them, like many servers (against RFC 6749, 2.3.1). */
   rawCredentials?: true
+  /** The client is registered for this method only; all are announced. Like Hydra, a refusal names it. */
+  clientMethod?: RegisteredMethod
+  /** The status of a refused client. Default 401. */
+  refusalStatus?: number
+  /** The only accepted `aud` of a client assertion. Default: the issuer. */
+  assertionAudience?: string
+  /** The only accepted algorithm of a client assertion. Default: any. */
+  assertionAlgorithm?: string
+
+  /** Accepts only these redirect URIs, like Keycloak with a page otherwise. Default: any. */
+  redirectUris?: string[]
+  /** The client is disabled, as Keycloak says it. */
+  clientDisabled?: true
+  /** The client may not use the authorization code flow, as Keycloak says it. */
+  flowOff?: true
+  /** Replaces the response of the authorization endpoint. */
+  authorizeResponse?: RawAnswer
+  /** The discovery document is only at a URL with this query. */
+  metadataQuery?: string
 
   /** The end session page loads these URLs in frames (OpenID Connect Front-Channel Logout 1.0). */
   logoutFrames?: string[]
@@ -219,6 +245,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined
     switch (`${request.method} ${path}`) {
       case 'GET /.well-known/openid-configuration':
+        if (faults.metadataQuery !== undefined && request.query.toString() !== faults.metadataQuery) break
         return deliver(res, 'discovery', { body: metadata() })
       case 'GET /jwks':
         return deliver(res, 'jwks', { body: await keys.jwks(faults) })
@@ -238,9 +265,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
         return deliver(res, 'userinfo', await userinfo(request))
       case 'GET /logout':
         return faults.logoutFrames ? showFrames(faults.logoutFrames, res) : logout(request.query, res)
-      default:
-        res.writeHead(404).end('There is nothing here.')
     }
+    res.writeHead(404).end('There is nothing here.')
   }
 
   function metadata(): Claims {
@@ -270,6 +296,15 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function announcedMethods(): string[] {
+    if (faults.clientMethod)
+      return [
+        'client_secret_basic',
+        'client_secret_post',
+        'client_secret_jwt',
+        'private_key_jwt',
+        'none',
+        'tls_client_auth',
+      ]
     if (faults.publicClient) return ['none']
     return faults.clientKeysAt ? ['private_key_jwt'] : ['client_secret_basic', 'client_secret_post']
   }
@@ -281,12 +316,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       return { status: 401, body: { error: 'invalid_client' } }
     for (const name of ['client_secret', 'client_assertion', 'client_assertion_type']) form.delete(name)
     const isDuplicated = [...form.keys()].length !== new Set(form.keys()).size
-    const isRegistered = [undefined, form.get('redirect_uri')].includes(faults.registeredRedirectUri)
-    if (isDuplicated || !isRegistered || form.get('client_id') !== provider.clientId)
-      return {
-        status: 400,
-        body: { error: 'invalid_request', error_description: 'Invalid parameter: redirect_uri' },
-      }
+    const error_description = pageError(form.get('client_id'), form.get('redirect_uri') ?? '')
+    if (isDuplicated || error_description !== undefined)
+      return { status: 400, body: { error: 'invalid_request', error_description } }
     const requestUri = `urn:ietf:params:oauth:request_uri:${randomBytes(16).toString('base64url')}`
     pushed.set(requestUri, form)
     return { status: 201, body: { request_uri: requestUri, expires_in: 60 } }
@@ -301,17 +333,24 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function authorize(sent: URLSearchParams, res: ServerResponse): void {
+    if (faults.authorizeResponse) {
+      const { status = 200, headers = {}, body = '' } = faults.authorizeResponse
+      res.writeHead(status, { 'Content-Type': 'text/html', ...headers }).end(body)
+      return
+    }
     const form = pushedRequest(sent)
     const query = form ?? sent
     const requiresPush = !form && ['client', 'required'].includes(faults.pushedRequests ?? '')
-    const error = faults.authorizeError ?? (requiresPush ? onlyPushed : requestError(query))
-    const redirectUri = query.get('redirect_uri')
-    if (query.get('client_id') !== provider.clientId || !redirectUri) {
-      res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
+    const redirectUri = query.get('redirect_uri') ?? ''
+    const message = pageError(query.get('client_id'), redirectUri)
+    if (message !== undefined) {
+      res.writeHead(400, { 'Content-Type': 'text/html' }).end(errorPage(message))
       return
     }
     const answer = {
-      ...(error ?? { code: issueCode(query, redirectUri) }),
+      ...(faults.authorizeError ??
+        flowError() ??
+        (requiresPush ? onlyPushed : requestError(query)) ?? { code: issueCode(query, redirectUri) }),
       state: query.get('state') ?? undefined,
       iss: faults.omitIss ? undefined : issuer,
       ...faults.callbackParams,
@@ -326,6 +365,19 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       for (const [name, value] of parameters) target.searchParams.append(name, value)
       res.writeHead(302, { Location: target.href }).end()
     }
+  }
+
+  /** What must not be redirected to an unknown redirect URI (RFC 6749, 4.1.2.1). */
+  function pageError(clientId: string | null, redirectUri: string): string | undefined {
+    if (clientId !== provider.clientId) return 'Client not found.'
+    if (faults.clientDisabled) return 'Client disabled.'
+    const isKnown = faults.redirectUris?.includes(redirectUri) ?? redirectUri !== ''
+    return isKnown ? undefined : 'Invalid parameter: redirect_uri'
+  }
+
+  function flowError(): { error: string; error_description: string } | undefined {
+    const error_description = 'Client is not allowed to initiate browser login. Standard flow is disabled.'
+    return faults.flowOff && { error: 'unauthorized_client', error_description }
   }
 
   function issueCode(query: URLSearchParams, redirectUri: string): string {
@@ -347,10 +399,17 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     if (faults.tokenQuotes)
       return { status: 400, body: { error: 'invalid_grant', error_description: request.body } }
     const form = new URLSearchParams(request.body)
-    if (!(await authenticated(request.headers.authorization, form))) {
+    if (faults.clientDisabled || !(await authenticated(request.headers.authorization, form))) {
       if (faults.likeKeycloak) return { status: 401, body: { error: 'unauthorized_client' } }
+      const status = faults.refusalStatus ?? 401
       const headers = { 'WWW-Authenticate': 'Basic realm="token endpoint"' }
-      return { status: 401, headers, body: { error: 'invalid_client' } }
+      const error_description =
+        faults.clientMethod && `The client supports the authentication method '${faults.clientMethod}'.`
+      return {
+        status,
+        ...(status === 401 && { headers }),
+        body: { error: 'invalid_client', error_description },
+      }
     }
     if (form.get('grant_type') !== 'authorization_code')
       return { status: 400, body: { error: 'unsupported_grant_type' } }
@@ -400,7 +459,14 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   async function authenticated(header: string | undefined, form: URLSearchParams): Promise<boolean> {
     const { clientId } = provider
-    if (faults.clientKeysAt) return await acceptsAssertion(faults.clientKeysAt, form)
+    if (faults.clientMethod && methodOf(header, form) !== faults.clientMethod) return false
+    if (faults.clientMethod === 'client_secret_jwt')
+      return await acceptsAssertion(Buffer.from(clientSecret), form)
+    if (faults.clientMethod === 'none') return form.get('client_id') === clientId
+    if (faults.clientKeysAt) {
+      const published = await fetch(faults.clientKeysAt)
+      return published.ok && (await acceptsAssertion(createLocalJWKSet(await published.json()), form))
+    }
     const secrets = faults.clientSecrets ?? [clientSecret]
     if (faults.publicClient)
       return header === undefined && !form.has('client_secret') && form.get('client_id') === clientId
@@ -415,18 +481,30 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   /** OpenID Connect Core 9. Each assertion is valid once. */
-  async function acceptsAssertion(keysAt: string, form: URLSearchParams): Promise<boolean> {
-    const published = await fetch(keysAt)
-    if (!published.ok) return false
-    const jwks = (await published.json()) as JSONWebKeySet
-    const { payload } = await jwtVerify(form.get('client_assertion') ?? '', createLocalJWKSet(jwks), {
-      issuer: provider.clientId,
-      subject: provider.clientId,
-      audience: issuer,
-      requiredClaims: ['exp', 'jti'],
-      currentDate: new Date(Date.now()),
-    }).catch(() => ({ payload: undefined }))
-    if (!payload || form.has('client_secret') || assertions.has(String(payload.jti))) return false
+  async function acceptsAssertion(
+    key: Uint8Array | JWTVerifyGetKey,
+    form: URLSearchParams,
+  ): Promise<boolean> {
+    const { assertionAlgorithm, assertionAudience = issuer } = faults
+    const { payload } = await jwtVerify(
+      form.get('client_assertion') ?? '',
+      async (header, token) => (typeof key === 'function' ? await key(header, token) : key),
+      {
+        issuer: provider.clientId,
+        subject: provider.clientId,
+        audience: assertionAudience,
+        requiredClaims: ['exp', 'jti'],
+        currentDate: new Date(Date.now()),
+        ...(assertionAlgorithm !== undefined && { algorithms: [assertionAlgorithm] }),
+      },
+    ).catch(() => ({ payload: undefined }))
+    if (
+      !payload ||
+      Array.isArray(payload.aud) ||
+      form.has('client_secret') ||
+      assertions.has(String(payload.jti))
+    )
+      return false
     assertions.add(String(payload.jti))
     return form.get('client_assertion_type') === 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
   }
@@ -488,6 +566,21 @@ const onlyPushed = {
   error_description: 'Pushed Authorization Request is only allowed.',
 }
 
+function methodOf(header: string | undefined, form: URLSearchParams): RegisteredMethod {
+  if (header !== undefined) return 'client_secret_basic'
+  if (form.has('client_secret')) return 'client_secret_post'
+  const [encoded = ''] = (form.get('client_assertion') ?? '').split('.')
+  if (encoded === '') return 'none'
+  const { alg } = JSON.parse(Buffer.from(encoded, 'base64url').toString()) as { alg: string }
+  return alg.startsWith('HS') ? 'client_secret_jwt' : 'private_key_jwt'
+}
+
+/** An error page like Keycloak's. */
+function errorPage(message: string): string {
+  return `<!doctype html><html><head><title>Sign in to acme</title><style>p { color: red }</style></head><body>
+<h1>We are sorry...</h1><p>${escapeHtml(message)}</p><script>document.title = 'x'</script></body></html>`
+}
+
 /** The error of a strict provider for this authorization request, if any. */
 function requestError(query: URLSearchParams): { error: string; error_description: string } | undefined {
   const refuse = (error_description: string) => ({ error: 'invalid_request', error_description })
@@ -498,6 +591,9 @@ function requestError(query: URLSearchParams): { error: string; error_descriptio
     return refuse('code_challenge is not an S256 one')
   if (!['query', 'form_post'].includes(query.get('response_mode') ?? 'query'))
     return refuse('response_mode must be query or form_post')
+  // OpenID Connect Core 3.1.2.6: this provider has no pages, but also no session.
+  if (query.get('prompt') === 'none')
+    return { error: 'login_required', error_description: 'Nobody is signed in.' }
   return undefined
 }
 

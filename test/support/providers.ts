@@ -36,6 +36,8 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     logout: 'provider',
     frontChannelLogout: false,
     secretEncoding: 'form',
+    assertionAudience: 'issuer',
+    metadataUrl: undefined,
     clientSecretReference: undefined,
     clientSecretExpiresAt: undefined,
     proxy: undefined,
