@@ -1,11 +1,10 @@
 import { calculatePKCECodeChallenge, randomNonce, randomPKCECodeVerifier, randomState } from 'openid-client'
-import { pushRequest } from '../../oidc/code-exchange.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
 import {
   type ClientSettings,
-  clientCredential,
   pushesRequests,
+  requestPusher,
   secretForms,
 } from '../../oidc/provider-client.ts'
 import type { Check } from '../../providers/provider.ts'
@@ -71,13 +70,5 @@ async function push(
     code_challenge_method: 'S256',
   }
   for (const [key, value] of Object.entries(parameters)) url.searchParams.set(key, value)
-  const exchange = {
-    provider: client,
-    server: metadata,
-    clientMetadata: {},
-    authenticate: clientCredential(client, input),
-    send: outbound.fetch,
-    timeoutSeconds: outbound.timeoutSeconds,
-  }
-  await pushRequest(exchange, url.href)
+  await requestPusher(client, input, metadata, outbound)(url.href, '')
 }
