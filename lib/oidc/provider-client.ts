@@ -162,27 +162,20 @@ export async function createProviderClient(
   const newKeySet = () => new KeySet(metadata.jwks_uri, outbound, provider.signingAlgorithm)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet()
   let credential: ClientAuth | undefined
-  const { timeoutSeconds } = outbound
 
   return {
     metadata,
     keySet,
     secrets: secretForms(provider.clientId, credentials),
     pushRequest: pushesRequests(provider, metadata)
-      ? async (url, address) => {
-          const authenticate = clientCredential(provider, credentials)
-          const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
-          return await pushRequest(
-            { provider, server, clientMetadata, authenticate, send, timeoutSeconds },
-            url,
-          )
-        }
+      ? requestPusher(provider, credentials, server, outbound)
       : undefined,
     async exchangeCode(received, checks, { test, ...options }) {
       const keys = test ? newKeySet() : keySet
       const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
       const send = test ? test.wrapFetch(cachingFetch) : cachingFetch
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
+      const { timeoutSeconds } = outbound
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
       try {
         return await exchangeCode(exchange, received, checks)
@@ -207,6 +200,23 @@ export async function createProviderClient(
       }
     },
     logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
+  }
+}
+
+/** Pushes requests of a client, which authenticates as at the token endpoint (RFC 9126, 2). */
+export function requestPusher(
+  settings: ClientSettings,
+  credentials: Credentials,
+  server: ProviderMetadata,
+  outbound: HttpClient,
+): NonNullable<ProviderClient['pushRequest']> {
+  return async (url, address) => {
+    // Without the token endpoint, which must not be the audience of an assertion that is sent elsewhere.
+    const authenticate = clientCredential(settings, credentials)
+    const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
+    const { timeoutSeconds } = outbound
+    const connection = { provider: settings, server, clientMetadata: {}, authenticate, send, timeoutSeconds }
+    return await pushRequest(connection, url)
   }
 }
 

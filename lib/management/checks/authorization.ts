@@ -5,10 +5,9 @@ import {
   randomPKCECodeVerifier,
   randomState,
 } from 'openid-client'
-import { pushRequest } from '../../oidc/code-exchange.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isUnreachable } from '../../oidc/http-client.ts'
-import { type ClientMethod, clientCredential, secretForms } from '../../oidc/provider-client.ts'
+import { type ClientMethod, requestPusher, secretForms } from '../../oidc/provider-client.ts'
 import { quoteRedacted, redact } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import { describeError } from '../../shared/errors.ts'
@@ -56,7 +55,8 @@ export async function checkAuthorization(
     prompt: 'none',
   }
   for (const [parameter, value] of Object.entries(parameters)) url.searchParams.set(parameter, value)
-  const pushed = method && (await push(url.href, metadata, { ...input, ...method }, outbound))
+  const push = method && requestPusher({ ...method, clientId: input.clientId }, input, metadata, outbound)
+  const pushed = await push?.(url.href, '').catch((error: Error) => error)
   if (pushed instanceof Error) return readPushError(pushed, { ...input, redirectUri }, [state, nonce])
   try {
     const headers = { accept: 'text/html,application/xhtml+xml' }
@@ -77,25 +77,6 @@ const untested = (message: string): CheckedAuthorization => ({
   check: absent(name, `not tested: ${message}`),
   isClientKnown: false,
 })
-
-async function push(
-  url: string,
-  metadata: ProviderMetadata,
-  input: TestInput & ClientMethod,
-  { fetch: send, timeoutSeconds }: HttpClient,
-): Promise<string | Error> {
-  // Without the token endpoint: it must not be the audience of an assertion that is sent elsewhere.
-  const authenticate = clientCredential(input, input)
-  const exchange = {
-    provider: input,
-    server: metadata,
-    clientMetadata: {},
-    authenticate,
-    send,
-    timeoutSeconds,
-  }
-  return await pushRequest(exchange, url).catch((error: Error) => error)
-}
 
 /** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
 function readPushError(
