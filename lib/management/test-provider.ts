@@ -119,7 +119,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   })
 }
 
-/** What the provider accepted, for the settings that the method uses. */
+/** The accepted values of the settings that the method uses. */
 function describeMethod(method: ClientMethod | undefined): Partial<ProviderTest> {
   if (!method) return {}
   const { clientAuthentication, secretEncoding, assertionAudience, kid } = method

@@ -182,19 +182,10 @@ export async function createProviderClient(
       } catch (error) {
         if (!test || !(await refusesClient(error))) throw error
         for (const method of await test.otherMethods(provider, credentials, metadata)) {
-          const authenticate = clientCredential(
-            { ...provider, ...method },
-            credentials,
-            metadata.token_endpoint,
-          )
-          const result = await exchangeCode({ ...exchange, authenticate }, received, checks).catch(
-            async (later: unknown) => {
-              // The provider authenticates the client before it looks at the code, so the code is still unused.
-              if (await refusesClient(later)) return undefined
-              throw later
-            },
-          )
-          if (result) return { ...result, method }
+          const client = { ...provider, ...method }
+          const authenticate = clientCredential(client, credentials, metadata.token_endpoint)
+          const tokens = await unlessRefused(exchangeCode({ ...exchange, authenticate }, received, checks))
+          if (tokens) return { ...tokens, method }
         }
         throw error
       }
@@ -239,6 +230,16 @@ function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
       iss?: unknown
     }
     return await createLocalJWKSet({ keys: keysForIssuer(provider, String(iss), keySet.keys) })(header, token)
+  }
+}
+
+/** The provider authenticates the client before it looks at the code, so a code is still unused after a refusal. */
+async function unlessRefused<T>(exchange: Promise<T>): Promise<T | undefined> {
+  try {
+    return await exchange
+  } catch (error) {
+    if (await refusesClient(error)) return undefined
+    throw error
   }
 }
 

@@ -128,3 +128,47 @@ describe('the realm of a Keycloak', () => {
     },
   )
 })
+
+describe('an address that does not lead to a discovery document', () => {
+  const refusal = async (issuer: string, status = 404, body = '<html>') => {
+    provider.faults.discoveryResponse = { status, body, headers: { 'Content-Type': 'text/html' } }
+    const error: unknown = await portal.connect(provider, { issuer }).catch((thrown: unknown) => thrown)
+    return (error as Error).message
+  }
+
+  it.each([401, 403, 404, 410, 500, 503])('and answers %d is described with this status', async (status) => {
+    const message = await refusal(provider.issuer, status)
+    expect(message).toContain(`answered ${status}`)
+    expect(message).not.toMatch(/OAUTH_|compare its "issuer"/)
+  })
+
+  it('but speaks plain http is described as such, without the words of OpenSSL', async () => {
+    const issuer = provider.issuer.replace('http:', 'https:')
+    const message = await refusal(issuer)
+    expect(message).toContain(`${issuer}: this address speaks plain http`)
+    expect(message).not.toMatch(/SSL|openssl|EPROTO/)
+  })
+
+  it('and lacks an endpoint does not blame the issuer', async () => {
+    provider.faults.discovery = { token_endpoint: undefined }
+    const error: unknown = await portal.connect(provider).catch((thrown: unknown) => thrown)
+    expect((error as Error).message).toContain('the discovery document lacks token_endpoint')
+    expect((error as Error).message).not.toContain('compare its "issuer"')
+  })
+
+  it.each([
+    [{ status: 404, body: '' }, 'the key set answered 404 – open '],
+    [{ body: '{"keys":[]}' }, 'no usable key for RS256 – create a signing key for this algorithm'],
+    [{ body: '<html>' }, 'not valid JSON – open '],
+  ])(
+    'of the keys, which answers %j, blames the format only of a wrong format',
+    async (jwksResponse, says) => {
+      provider.faults.jwksResponse = jwksResponse
+      const error: unknown = await portal.connect(provider).catch((thrown: unknown) => thrown)
+      expect((error as Error).message).toContain(says)
+      expect((error as Error).message.includes('must be a JSON key set')).toBe(
+        says.startsWith('not valid JSON'),
+      )
+    },
+  )
+})

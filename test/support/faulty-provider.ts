@@ -367,7 +367,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     }
   }
 
-  /** What must not be redirected to an unknown redirect URI (RFC 6749, 4.1.2.1). */
+  /** An error that must not be redirected to an unknown redirect URI (RFC 6749, 4.1.2.1). */
   function pageError(clientId: string | null, redirectUri: string): string | undefined {
     if (clientId !== provider.clientId) return 'Client not found.'
     if (faults.clientDisabled) return 'Client disabled.'

@@ -16,6 +16,8 @@ interface TokenEndpointResult {
   verdict: 'known_client' | 'unknown_client' | 'issues_tokens_for_fake_code' | 'no_response' | 'unclear'
   /** redacted: it is stored and shown, and a provider may quote our secret in its response */
   detail: string
+  /** absent without a response */
+  status?: number
   /** true if it refuses a request without a proof of possession (RFC 9449) */
   requiresDpop?: boolean
 }
@@ -61,7 +63,8 @@ export async function checkCredentials(
     return { method: way, ...(await requestTokens(credential, metadata, input, outbound)) }
   }
   let result = await send(first)
-  if (result.verdict === 'unknown_client' || result.verdict === 'unclear')
+  // Some providers do not say that they expect another method, only that the request is wrong.
+  if (result.verdict === 'unknown_client' || (result.verdict === 'unclear' && result.status === 400))
     for (const way of await otherMethods({ ...first, clientId }, input, metadata)) {
       const next = await send(way)
       if (next.verdict === 'no_response') break
@@ -211,13 +214,13 @@ async function classify(response: Response, secrets: readonly string[]): Promise
   const quoted = typeof description === 'string' ? quoteRedacted(description, secrets) : undefined
   const detail = [`status ${status}`, errorCode, quoted].filter(Boolean).join(', ')
   if (access_token !== undefined || id_token !== undefined)
-    return { verdict: 'issues_tokens_for_fake_code', detail }
-  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
+    return { verdict: 'issues_tokens_for_fake_code', detail, status }
+  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail, status }
   const isDpopError = errorCode === 'invalid_dpop_proof' || errorCode === 'use_dpop_nonce'
   if (isDpopError || (errorCode === 'invalid_request' && /dpop/i.test(quoted ?? '')))
-    return { verdict: 'known_client', detail, requiresDpop: true }
+    return { verdict: 'known_client', detail, status, requiresDpop: true }
   // Keycloak sends `unauthorized_client` with 401 for a wrong secret, other providers 403. A firewall sends 403 without an error.
   const isRefusal = status === 401 || (status === 403 && typeof error === 'string')
   const isNamed = errorCode === 'invalid_client' || errorCode === 'unauthorized_client'
-  return { verdict: isNamed || isRefusal ? 'unknown_client' : 'unclear', detail }
+  return { verdict: isNamed || isRefusal ? 'unknown_client' : 'unclear', detail, status }
 }

@@ -97,7 +97,7 @@ export function readSegment(sentence: string): Read {
     const entered = answer.trim()
     const name = decodeSegment(entered)
     const encoded = name.replace(/[^!-~]+/g, percentEncode)
-    // What is encoded in another way might be decoded in another way, too.
+    // A name in another encoding may be decoded in another way, too.
     return segment.test(name) && [name, encoded].includes(entered) ? { answer: encoded } : { wrong: sentence }
   }
 }
