@@ -81,13 +81,11 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const unpushed = isIssuerRight && !isPushed ? await checkAuthorization(metadata, input, outbound) : {}
   // The secret is sent only to a provider whose identity was verified.
   const isIdKnown = unpushed.isClientKnown ?? false
-  const {
-    check: credentials,
-    method,
-    requiresDpop,
-  }: Partial<CheckedCredentials> = isIssuerRight && requirement.result !== 'failed'
-    ? await checkCredentials(metadata, entered, { ...input, isIdKnown }, clock.outbound)
-    : {}
+  const credentials: Partial<CheckedCredentials> =
+    isIssuerRight && requirement.result !== 'failed'
+      ? await checkCredentials(metadata, entered, { ...input, isIdKnown }, clock.outbound)
+      : {}
+  const { method } = credentials
   const clientAuthentication = method?.clientAuthentication ?? entered
   // Only a client that authenticates can push a request.
   const { check: authorization } =
@@ -101,9 +99,9 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       clientAuthentication === entered
         ? requirement
         : checkAuthentication(metadata, clientAuthentication, input),
-      ...(credentials ? [credentials] : []),
+      ...(credentials.check ? [credentials.check] : []),
       ...checkPushedRequests(metadata, input),
-      ...checkDpop(metadata, input, requiresDpop),
+      ...checkDpop(metadata, input, credentials.requiresDpop),
       ...(authorization ? [authorization] : []),
       checkPkce(metadata),
       checkUserInfo(metadata),

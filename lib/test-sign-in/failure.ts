@@ -32,7 +32,7 @@ const problemRemedies: Partial<Record<ProblemCode, string>> = {
     'The settings require another authentication (acr). Set it up at the provider for your account, or correct the values.',
 }
 
-/** What the provider requires of this client, as its messages or those of openid-client name it. */
+/** Requirements of the provider, as its messages or those of openid-client name them. */
 const requirements: readonly (readonly [RegExp, (provider: Provider) => string])[] = [
   [
     /dpop/i,

@@ -13,7 +13,7 @@ interface Vendor {
   /** how the vendor documents its provider */
   behaviour: FaultyProviderOptions
   answers: Record<string, string>
-  /** what its guide tells an administrator to enter */
+  /** entered as its guide says */
   settings?: Partial<ProviderInput>
 }
 
