@@ -1,5 +1,5 @@
 import type { HttpClients } from '../oidc/http-client.ts'
-import type { ClientMethod } from '../oidc/provider-client.ts'
+import { type ClientMethod, pushesRequests } from '../oidc/provider-client.ts'
 import type { Check } from '../providers/provider.ts'
 import type {
   AssertionAudience,
@@ -9,16 +9,18 @@ import type {
 } from '../providers/setting-values.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { type CheckedAuthorization, checkAuthorization } from './checks/authorization.ts'
+import { checkAuthorization } from './checks/authorization.ts'
 import type { TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
 import { checkKeys, reach } from './checks/documents.ts'
 import {
   checkAuthentication,
+  checkDpop,
   checkFlow,
   checkLogout,
   checkPkce,
+  checkPushedRequests,
   checkSigning,
   checkUserInfo,
   chooseAuthentication,
@@ -75,17 +77,18 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const requirement = checkAuthentication(metadata, entered, input)
   const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
   const isIssuerRight = reached.every(({ result }) => result !== 'failed')
-  const { redirectUri } = input
-  const authorization: Partial<CheckedAuthorization> =
-    isIssuerRight && redirectUri !== undefined
-      ? await checkAuthorization(metadata, { ...input, redirectUri }, outbound)
-      : {}
+  const isPushed = pushesRequests(input, metadata)
+  const unpushed = isIssuerRight && !isPushed ? await checkAuthorization(metadata, input, outbound) : {}
   // The secret is sent only to a provider whose identity was verified.
-  const { check: credentials, method }: Partial<CheckedCredentials> =
+  const credentials: Partial<CheckedCredentials> =
     isIssuerRight && requirement.result !== 'failed'
-      ? await checkCredentials(metadata, entered, { ...input, page: authorization }, clock.outbound)
+      ? await checkCredentials(metadata, entered, { ...input, page: unpushed }, clock.outbound)
       : {}
+  const { method } = credentials
   const clientAuthentication = method?.clientAuthentication ?? entered
+  // Only a client that authenticates can push a request.
+  const { check: authorization } =
+    isPushed && method ? await checkAuthorization(metadata, input, outbound, method) : unpushed
   return sanitizeChecks({
     checks: [
       ...reached,
@@ -95,8 +98,10 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       clientAuthentication === entered
         ? requirement
         : checkAuthentication(metadata, clientAuthentication, input),
-      ...(credentials ? [credentials] : []),
-      ...(authorization.check ? [authorization.check] : []),
+      ...(credentials.check ? [credentials.check] : []),
+      ...checkPushedRequests(metadata, input),
+      ...checkDpop(metadata, input, credentials.requiresDpop),
+      ...(authorization ? [authorization] : []),
       checkPkce(metadata),
       checkUserInfo(metadata),
       ...checkLogout(metadata),

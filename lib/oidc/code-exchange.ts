@@ -4,15 +4,24 @@ import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
 
+/** Every provider that supports DPoP supports this one. */
+export const dpopAlgorithm = 'ES256'
+
 export interface ExchangedTokens {
   /** the configuration that validated the tokens; UserInfo is fetched with it */
   configuration: client.Configuration
+  /** proves the possession of the key that the access token is bound to */
+  dpop: client.DPoPHandle | undefined
   tokens: Awaited<ReturnType<typeof client.authorizationCodeGrant>>
 }
 
 /** One exchange of a code: the provider, and how this exchange authenticates and sends its requests. */
-export interface Exchange {
+export interface Exchange extends Connection {
   provider: Provider
+}
+
+interface Connection {
+  provider: Pick<Provider, 'clientId'>
   server: ProviderMetadata
   clientMetadata: Partial<client.ClientMetadata>
   authenticate: client.ClientAuth
@@ -38,8 +47,33 @@ export async function exchangeCode(
       ? await findTenant(exchange, received, checks)
       : { issuer: provider.issuer }
   const configuration = configure(exchange, issuer, isEntra ? withKeysOfIssuer(exchange, issuer, send) : send)
-  const tokens = await client.authorizationCodeGrant(configuration, received, { ...checks })
-  return { configuration, tokens }
+  // RFC 9449. The key cannot be exported, and it lives only as long as this exchange.
+  const key = provider.dpop ? await client.randomDPoPKeyPair(dpopAlgorithm) : undefined
+  const DPoP = key && client.getDPoPHandle(configuration, key)
+  const tokens = await client.authorizationCodeGrant(
+    configuration,
+    received,
+    { ...checks },
+    {},
+    DPoP && { DPoP },
+  )
+  return { configuration, tokens, dpop: tokens.token_type === 'dpop' ? DPoP : undefined }
+}
+
+/**
+ * Sends the parameters of an authorization request to the provider (RFC 9126). The browser then carries only a reference to them.
+ *
+ * @param url of the authorization request
+ * @returns the URL to redirect the browser to
+ * @throws any error of openid-client
+ */
+export async function pushRequest(exchange: Connection, url: string): Promise<string> {
+  const { server, send } = exchange
+  const parameters = new URL(url).searchParams
+  // openid-client adds the endpoint's own parameters again.
+  for (const name of new URL(server.authorization_endpoint).searchParams.keys()) parameters.delete(name)
+  const configuration = configure(exchange, server.issuer, send)
+  return (await client.buildAuthorizationUrlWithPAR(configuration, parameters)).href
 }
 
 /**
@@ -47,7 +81,7 @@ export async function exchangeCode(
  *
  * @param issuer that the tokens must name
  */
-function configure(exchange: Exchange, issuer: string, send: client.CustomFetch): client.Configuration {
+function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
   const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata
   const configuration = new client.Configuration(ofIssuer, provider.clientId, clientMetadata, authenticate)

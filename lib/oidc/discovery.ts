@@ -11,6 +11,8 @@ export type ProviderMetadata = client.ServerMetadata & {
   readonly authorization_endpoint: string
   readonly token_endpoint: string
   readonly jwks_uri: string
+  /** absent unless the portal may send requests to it */
+  readonly pushed_authorization_request_endpoint?: string | undefined
   /** absent unless a browser can be redirected to it */
   readonly end_session_endpoint?: string | undefined
 }
@@ -63,13 +65,20 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
  * cannot hold characters outside ASCII.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  const { userinfo_endpoint, end_session_endpoint: _, ...others } = metadata
+  const {
+    userinfo_endpoint,
+    end_session_endpoint: _,
+    pushed_authorization_request_endpoint: pushed,
+    ...others
+  } = metadata
   return {
     ...withStringLists(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
+    // Only few clients push their requests: an invalid endpoint must not disable the others.
+    ...(isEndpoint(pushed) && { pushed_authorization_request_endpoint: new URL(pushed).href }),
     ...endSessionEndpoint(metadata),
   }
 }
@@ -97,7 +106,10 @@ function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endp
 function endpoint(metadata: client.ServerMetadata, name: string): string {
   const value = metadata[name]
   if (typeof value !== 'string') throw new CheckError(name, `the discovery document lacks ${name}`)
-  if (!URL.canParse(value) || !isFetchable(new URL(value)))
-    throw new CheckError(name, `${name} is not an https URL`)
+  if (!isEndpoint(value)) throw new CheckError(name, `${name} is not an https URL`)
   return new URL(value).href
+}
+
+function isEndpoint(value: unknown): value is string {
+  return typeof value === 'string' && URL.canParse(value) && isFetchable(new URL(value))
 }

@@ -6,7 +6,7 @@ import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
+import { type ExchangedTokens, exchangeCode, pushRequest } from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
 import type { HttpClient } from './http-client.ts'
 import { KeySet } from './key-set.ts'
@@ -95,6 +95,12 @@ export interface ProviderClient {
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   readonly keySet: KeySet
+  /**
+   * Pushes an authorization request and returns the URL that refers to it. Absent unless the provider or its row requires it.
+   *
+   * @param address key of the client address, which takes turns with others
+   */
+  readonly pushRequest?: ((url: string, address: string) => Promise<string>) | undefined
   /** Exchanges the code of an authorization response, once. openid-client validates the token response. */
   exchangeCode(
     received: URL,
@@ -161,6 +167,9 @@ export async function createProviderClient(
     metadata,
     keySet,
     secrets: secretForms(provider.clientId, credentials),
+    pushRequest: pushesRequests(provider, metadata)
+      ? requestPusher(provider, credentials, server, outbound)
+      : undefined,
     async exchangeCode(received, checks, { test, ...options }) {
       const keys = test ? newKeySet() : keySet
       const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
@@ -183,6 +192,31 @@ export async function createProviderClient(
     },
     logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
   }
+}
+
+/** Pushes requests of a client, which authenticates as at the token endpoint (RFC 9126, 2). */
+export function requestPusher(
+  settings: ClientSettings,
+  credentials: Credentials,
+  server: ProviderMetadata,
+  outbound: HttpClient,
+): NonNullable<ProviderClient['pushRequest']> {
+  return async (url, address) => {
+    // Without the token endpoint, which must not be the audience of an assertion that is sent elsewhere.
+    const authenticate = clientCredential(settings, credentials)
+    const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
+    const { timeoutSeconds } = outbound
+    const connection = { provider: settings, server, clientMetadata: {}, authenticate, send, timeoutSeconds }
+    return await pushRequest(connection, url)
+  }
+}
+
+/** RFC 9126, 5: a provider announces a requirement for all clients only, so the row can require it for this one. */
+export function pushesRequests(
+  { pushedRequests }: Pick<Provider, 'pushedRequests'>,
+  metadata: ProviderMetadata,
+): boolean {
+  return pushedRequests || metadata.require_pushed_authorization_requests === true
 }
 
 /**
@@ -230,12 +264,14 @@ async function refusesClient(error: unknown): Promise<boolean> {
  */
 function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
+  const { pushed_authorization_request_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
     issuer,
     authorization_endpoint,
     token_endpoint,
     jwks_uri,
+    ...(pushed_authorization_request_endpoint !== undefined && { pushed_authorization_request_endpoint }),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
     authorization_response_iss_parameter_supported: Boolean(
       metadata.authorization_response_iss_parameter_supported,

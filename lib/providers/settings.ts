@@ -210,6 +210,28 @@ export const settings = {
     emptyChoice: 'Default (query)',
     section: 'protocol',
   }),
+  /** Pushes each authorization request to the provider (RFC 9126). Default false: only if the provider requires it of every client. */
+  pushedRequests: setting({
+    schema: z.boolean().default(false),
+    column: 'pushed_requests',
+    storedAs: 'boolean',
+    flag: '--pushed-requests',
+    label: 'Pushed authorization requests (PAR)',
+    hint: 'If the provider requires them of this client. If it requires them of all, this is not needed.',
+    control: 'checkbox',
+    section: 'protocol',
+  }),
+  /** Requests tokens that are bound to a key of this sign-in (RFC 9449). Default false. */
+  dpop: setting({
+    schema: z.boolean().default(false),
+    column: 'dpop',
+    storedAs: 'boolean',
+    flag: '--dpop',
+    label: 'Tokens bound to a key (DPoP)',
+    hint: 'Only if the client at the provider requires DPoP.',
+    control: 'checkbox',
+    section: 'protocol',
+  }),
   /** The `prompt` parameter of every sign-in. Omitted: none, so that a user who is signed in at the provider sees no page. */
   prompt: setting({
     schema: z.enum(prompts).optional(),

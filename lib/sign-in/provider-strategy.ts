@@ -3,6 +3,7 @@ import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
 import { otherMethods } from '../oidc/client-methods.ts'
+import type { ExchangedTokens } from '../oidc/code-exchange.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
 import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
 import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
@@ -131,8 +132,16 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const marks = { ...(otherAccount && { otherAccount }), ...(restarted && { restarted }) }
     const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication, ...marks }
     const state = await this.attempts.begin(req, req.res as Response, attempt)
+    const { pushRequest, secrets } = this.client
     // Passport makes a new `this` for each request.
     if (onRedirectUrl) this.redirect = onRedirectUrl
+    // Attacker: each start of a sign-in causes a request to the provider. It counts against the rate limit of the start, and takes
+    // turns with those of other client addresses, so that nobody can occupy the connections of others.
+    if (onRedirectUrl && pushRequest)
+      this.redirect = (url) =>
+        void pushRequest(url, clientKey(req)).then(onRedirectUrl, (error: unknown) =>
+          this.error(pushRefusal(error, secrets)),
+        )
     // Entra refuses a request with both a hint and a choice of accounts.
     const choosesAccount = otherAccount || prompt === 'select_account'
     // A new object, because Passport shares its options among all requests.
@@ -183,13 +192,17 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       }
       const test = trace && { wrapFetch: traceEndpoints(this.client.metadata, trace), otherMethods }
       const options = { address, onWrongCode, test }
-      const { tokens, configuration, method } = await this.client.exchangeCode(received, checks, options)
+      const { tokens, configuration, dpop, method } = await this.client.exchangeCode(
+        received,
+        checks,
+        options,
+      )
       trace?.({ method })
       assertIdTokenForm(String(tokens.id_token))
       const idClaims: Claims = { ...tokens.claims() }
       trace?.({ idClaims })
       const userInfo = lacksEmail(this.provider, idClaims)
-        ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
+        ? await this.userInfo({ configuration, dpop }, tokens.access_token, String(idClaims.sub))
         : undefined
       trace?.({ userInfo })
       const identity = identityFrom(
@@ -211,7 +224,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   /** Core 5.3.2: claims of another subject must not be used. */
   private async userInfo(
-    configuration: client.Configuration,
+    { configuration, dpop }: Pick<ExchangedTokens, 'configuration' | 'dpop'>,
     accessToken: string,
     subject: string,
   ): Promise<Claims | undefined> {
@@ -219,7 +232,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     // RFC 6749, A.12. The error for an invalid header would quote the token, and so would the log.
     if (!/^[\u0020-\u007e]+$/.test(accessToken))
       throw new CheckError('access_token', 'the access token is not in ASCII')
-    return await client.fetchUserInfo(configuration, accessToken, subject)
+    return await client.fetchUserInfo(configuration, accessToken, subject, dpop && { DPoP: dpop })
   }
 }
 
@@ -247,8 +260,18 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
   },
 }
 
+/** The user has done nothing yet: what the provider refuses here is wrong in the settings, at one of the two. */
+function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError {
+  const { code, message } = refusalOf(error, secrets, 'the pushed authorization request was refused')
+  return new PortalSsoError(code === 'response_invalid' ? 'provider_error' : code, message)
+}
+
 /** The user reads whose fault it is. The log gets the exact cause. */
-function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
+function refusalOf(
+  error: unknown,
+  secrets: readonly string[],
+  refused = 'the token endpoint refused',
+): PortalSsoError {
   if (error instanceof PortalSsoError) return error
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known codes are distinguished: the rest is the provider's text.
@@ -264,12 +287,15 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     // openid-client checked only the type of `error`.
     const description: unknown = error.error_description
     const text = typeof description === 'string' ? `${error.error}: ${description}` : error.error
+    // RFC 6749, 5.2 and RFC 9449, 5. Only `invalid_grant` can be the fault of the browser, which brought the code.
     const isConfigurationError =
-      /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
+      /^(invalid_client|invalid_request|invalid_dpop_proof|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
+        error.error,
+      )
     const code = isConfigurationError ? 'provider_error' : 'response_invalid'
     return new PortalSsoError(
       isConsentRequired(error.error, description) ? 'consent_missing' : code,
-      `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
+      `${refused} (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
   const isConstant = error instanceof CheckError && error.code === 'sub_constant'

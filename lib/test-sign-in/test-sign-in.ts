@@ -69,8 +69,9 @@ export class TestSignIns {
       const locals = pages.locale()
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
-      // An unavailable provider is a result, too.
-      if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
+      // A provider that is unavailable or refuses a pushed request is a result, too.
+      if (!(error instanceof PortalSsoError) || !/^provider_(?:unavailable|error)$/.test(error.code))
+        throw error
       const seen = { provider, response: undefined, recorder: new TestRecorder() }
       await this.#report(req, res, { ...seen, purpose, returnTo, outcome: { error } })
     }

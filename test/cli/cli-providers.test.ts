@@ -121,6 +121,16 @@ describe('portal-sso providers add', () => {
     for (const { slug } of connected) expect(await readClientSecret(slug)).toBe(clientSecret)
   })
 
+  it('prints the URL for front-channel logout if it is turned on', async () => {
+    const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
+    const [off, on] = await Promise.all([
+      cli.run(addArguments('acme', '--disabled'), { env }),
+      cli.run(addArguments('second', '--disabled', '--front-channel-logout'), { env }),
+    ])
+    expect(off.stdout).not.toContain('frontchannel')
+    expect(on.stdout).toMatch(/Front-channel logout URI +\S+\/logout\/second\/frontchannel/)
+  })
+
   it('in a script saves a draft without a test sign-in, and prints the next commands', async () => {
     const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
     const { code, stdout } = await cli.run(addArguments('acme'), { env })

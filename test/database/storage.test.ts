@@ -28,6 +28,8 @@ const allMigrations = [
   '003-blocked-identities',
   '004-provider-trust',
   '005-redeemed-codes',
+  '008-client-detection',
+  '009-pushed-requests',
 ]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [

@@ -327,4 +327,93 @@ describe('a test of a provider', () => {
     const [after] = await portal.sso.providers.list()
     expect(after).toEqual({ ...before, lastTest: { at: expect.any(String), checks } })
   })
+
+  it.each<[what: string, faults: Faults, settings: Partial<ProviderInput>, result: string, message: RegExp]>([
+    ['supports them', { pushedRequests: 'supported' }, {}, 'ok', /which you can turn on here$/],
+    [
+      'supports them, and the setting is on',
+      { pushedRequests: 'supported' },
+      { pushedRequests: true },
+      'ok',
+      /^authorization requests are pushed \(PAR\)$/,
+    ],
+    ['requires them', { pushedRequests: 'required' }, {}, 'ok', /pushed \(PAR\), as the provider requires$/],
+    [
+      'lacks them, and the setting is on',
+      {},
+      { pushedRequests: true },
+      'failed',
+      /no https endpoint for them/,
+    ],
+    [
+      'requires them at an address that is not https',
+      {
+        pushedRequests: 'required',
+        discovery: { pushed_authorization_request_endpoint: 'http://id.acme.com' },
+      },
+      {},
+      'failed',
+      /no https endpoint for them/,
+    ],
+  ])('reports pushed authorization requests if the provider %s', async (_what, faults, settings, ...line) => {
+    Object.assign(provider.faults, faults)
+    const [result, message] = line
+    const { par } = await testUnsaved(settings)
+    expect(par).toMatchObject({ result, message: expect.stringMatching(message) })
+  })
+
+  it.each<[what: string, faults: Faults, result: string, message: RegExp]>([
+    ['works', {}, 'ok', /accepts the client, the redirect URI and the scopes/],
+    [
+      'has an unregistered redirect URI',
+      { redirectUris: ['https://portal.example.com'] },
+      'warning',
+      /the redirect URI is not registered at the provider \(status 400, "invalid_request: Invalid parameter/,
+    ],
+    ['is not answered', { parDrop: true }, 'absent', /cannot be pushed/],
+    [
+      'is refused with our secret in the message',
+      {
+        parResponse: {
+          status: 400,
+          body: JSON.stringify({
+            error: 'invalid_scope',
+            error_description: 'of a secret+with/odd:characters-&%',
+          }),
+        },
+      },
+      'warning',
+      /may not request the scopes .*"invalid_scope: of …"/,
+    ],
+  ])('reports whether a pushed request %s', async (_what, faults, result, message) => {
+    Object.assign(provider.faults, { pushedRequests: 'required', ...faults })
+    const { authorization } = await testUnsaved()
+    expect(authorization).toMatchObject({ result, message: expect.stringMatching(message) })
+    const pushes = provider.requests.filter(({ path }) => path === '/par')
+    expect(pushes.map(({ body }) => new URLSearchParams(body).get('prompt'))).toEqual(['none'])
+  })
+
+  it('reports whether the provider announces DPoP, if the setting is on', async () => {
+    expect(await testUnsaved()).not.toHaveProperty('dpop')
+    expect((await testUnsaved({ dpop: true })).dpop).toMatchObject({
+      result: 'warning',
+      message: 'the provider does not announce DPoP with ES256',
+    })
+    provider.faults.requiresDpop = true
+    expect((await testUnsaved({ dpop: true })).dpop).toMatchObject({ result: 'ok' })
+  })
+
+  it.each([
+    ['invalid_request', 'DPoP proof is missing'],
+    ['invalid_dpop_proof', 'The DPoP proof JWT header is missing.'],
+    ['use_dpop_nonce', 'Authorization server requires nonce in DPoP proof.'],
+  ])('names DPoP if the token endpoint demands it with %s', async (error, error_description) => {
+    provider.faults.tokenError = { body: { error, error_description } }
+    const lines = await testUnsaved()
+    expect(lines.dpop).toMatchObject({
+      result: 'warning',
+      message: expect.stringMatching(/requires tokens .*DPoP/),
+    })
+    expect(lines.credentials).toMatchObject({ result: 'ok' })
+  })
 })

@@ -11,12 +11,13 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
-import { createLocalJWKSet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { CompactEncrypt, createLocalJWKSet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { createDpopVerifier } from './dpop-verifier.ts'
 import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
 
 export type Claims = Record<string, unknown>
 
-type Endpoint = 'discovery' | 'jwks' | 'token' | 'userinfo'
+type Endpoint = 'discovery' | 'jwks' | 'par' | 'token' | 'userinfo'
 
 /** How a client is registered. `tls_client_auth` is a method that the portal does not support. */
 type RegisteredMethod =
@@ -34,7 +35,7 @@ export interface RawAnswer {
   body?: string | Buffer
 }
 
-/** Responses that replace the valid one, for each of the four endpoints that the portal itself calls. */
+/** Responses that replace the valid one, for each of the endpoints that the portal itself calls. */
 type ResponseFaults = { [name in `${Endpoint}Response`]?: RawAnswer }
 
 /**
@@ -54,6 +55,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   /** Whether the metadata announces the `iss` parameter (RFC 9207). Default true. */
   announceIss?: boolean
 
+  /** Supports pushed authorization requests (RFC 9126). `client`: requires them of this client, without announcing it. */
+  pushedRequests?: 'supported' | 'client' | 'required'
   authorizeError?: { error: string; error_description?: string }
   /** Omits `iss` from the authorization response, announced or not. */
   omitIss?: true
@@ -69,6 +72,10 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   tokenError?: { status?: number; body: object }
   /** Refuses the token request, and quotes it in the error. */
   tokenQuotes?: true
+  /** Requires tokens that are bound to a key (RFC 9449). `nonce`: with a nonce of the provider, at each endpoint. */
+  requiresDpop?: true | 'nonce'
+  /** Encrypts these to a key of the client, as if one were registered (OpenID Connect Core 10.2). */
+  encrypts?: 'id-token' | 'userinfo'
   /** The portal is a public client, which has no secret (RFC 6749, 2.1). */
   publicClient?: true
   /** Accepts these client secrets instead of the original one. */
@@ -193,7 +200,11 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const codes = new Map<string, Authorization>()
   const given = new Map<string, Person>()
   const accessTokens = new Map<string, Person>()
+  const pushed = new Map<string, URLSearchParams>()
+  /** access token → thumbprint of its key */
+  const boundTo = new Map<string, string>()
   const assertions = new Set<string>()
+  const dpop = createDpopVerifier(new URL(issuer).origin)
 
   const provider: FaultyProvider = {
     issuer,
@@ -238,6 +249,10 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
         return deliver(res, 'discovery', { body: metadata() })
       case 'GET /jwks':
         return deliver(res, 'jwks', { body: await keys.jwks(faults) })
+      case 'POST /par':
+        return faults.pushedRequests
+          ? deliver(res, 'par', await push(request))
+          : void res.writeHead(404).end('There is nothing here.')
       case 'GET /authorize':
         return authorize(request.query, res)
       case 'POST /token': {
@@ -247,7 +262,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       }
       case 'GET /userinfo':
       case 'POST /userinfo':
-        return deliver(res, 'userinfo', userinfo(request))
+        return deliver(res, 'userinfo', await userinfo(request))
       case 'GET /logout':
         return faults.logoutFrames ? showFrames(faults.logoutFrames, res) : logout(request.query, res)
     }
@@ -271,6 +286,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       response_modes_supported: ['query', 'form_post'],
       grant_types_supported: ['authorization_code'],
       token_endpoint_auth_methods_supported: announcedMethods(),
+      ...(faults.pushedRequests && { pushed_authorization_request_endpoint: `${base}/par` }),
+      ...(faults.pushedRequests === 'required' && { require_pushed_authorization_requests: true }),
+      ...(faults.requiresDpop && { dpop_signing_alg_values_supported: ['ES256', 'RS256'] }),
       ...(faults.noPkceInMetadata ? {} : { code_challenge_methods_supported: ['S256'] }),
       ...(faults.announceIss === false ? {} : { authorization_response_iss_parameter_supported: true }),
     }
@@ -291,12 +309,38 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return faults.clientKeysAt ? ['private_key_jwt'] : ['client_secret_basic', 'client_secret_post']
   }
 
-  function authorize(query: URLSearchParams, res: ServerResponse): void {
+  /** RFC 9126, 2: the client authenticates as at the token endpoint. */
+  async function push({ headers, body }: ReceivedRequest): Promise<JsonAnswer> {
+    const form = new URLSearchParams(body)
+    if (!(await authenticated(headers.authorization, form)))
+      return { status: 401, body: { error: 'invalid_client' } }
+    for (const name of ['client_secret', 'client_assertion', 'client_assertion_type']) form.delete(name)
+    const isDuplicated = [...form.keys()].length !== new Set(form.keys()).size
+    const error_description = pageError(form.get('client_id'), form.get('redirect_uri') ?? '')
+    if (isDuplicated || error_description !== undefined)
+      return { status: 400, body: { error: 'invalid_request', error_description } }
+    const requestUri = `urn:ietf:params:oauth:request_uri:${randomBytes(16).toString('base64url')}`
+    pushed.set(requestUri, form)
+    return { status: 201, body: { request_uri: requestUri, expires_in: 60 } }
+  }
+
+  /** RFC 9126, 4: a reference is valid once, and only for its client. */
+  function pushedRequest(query: URLSearchParams): URLSearchParams | undefined {
+    const requestUri = query.get('request_uri') ?? ''
+    const form = pushed.get(requestUri)
+    pushed.delete(requestUri)
+    return form?.get('client_id') === query.get('client_id') ? form : undefined
+  }
+
+  function authorize(sent: URLSearchParams, res: ServerResponse): void {
     if (faults.authorizeResponse) {
       const { status = 200, headers = {}, body = '' } = faults.authorizeResponse
       res.writeHead(status, { 'Content-Type': 'text/html', ...headers }).end(body)
       return
     }
+    const form = pushedRequest(sent)
+    const query = form ?? sent
+    const requiresPush = !form && ['client', 'required'].includes(faults.pushedRequests ?? '')
     const redirectUri = query.get('redirect_uri') ?? ''
     const message = pageError(query.get('client_id'), redirectUri)
     if (message !== undefined) {
@@ -306,7 +350,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const answer = {
       ...(faults.authorizeError ??
         flowError() ??
-        requestError(query) ?? { code: issueCode(query, redirectUri) }),
+        (requiresPush ? onlyPushed : requestError(query)) ?? { code: issueCode(query, redirectUri) }),
       state: query.get('state') ?? undefined,
       iss: faults.omitIss ? undefined : issuer,
       ...faults.callbackParams,
@@ -369,6 +413,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     }
     if (form.get('grant_type') !== 'authorization_code')
       return { status: 400, body: { error: 'unsupported_grant_type' } }
+    const proof = await dpop.check(request, faults.requiresDpop)
+    if (proof.refused) return proof.refused
     const authorization = codes.get(form.get('code') ?? '')
     codes.delete(form.get('code') ?? '')
     const challenge = createHash('sha256')
@@ -383,11 +429,13 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)
-    const idToken = await keys.sign(idTokenClaims(authorization), faults)
+    if (proof.thumbprint) boundTo.set(accessToken, proof.thumbprint)
+    const signed = await keys.sign(idTokenClaims(authorization), faults)
+    const idToken = faults.encrypts === 'id-token' ? await encrypted(signed) : signed
     provider.issued.push(accessToken, idToken)
     const body = {
       access_token: accessToken,
-      token_type: 'Bearer',
+      token_type: proof.thumbprint ? 'DPoP' : 'Bearer',
       expires_in: 300,
       id_token: idToken,
       ...faults.tokenAnswer,
@@ -461,15 +509,22 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return form.get('client_assertion_type') === 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
   }
 
-  function userinfo({ headers }: ReceivedRequest): JsonAnswer {
-    const person = accessTokens.get(headers.authorization?.replace(/^Bearer /, '') ?? '')
+  async function userinfo(request: ReceivedRequest): Promise<JsonAnswer> {
+    const [scheme, token = ''] = request.headers.authorization?.split(' ') ?? []
+    const proof = scheme === 'DPoP' ? await dpop.check(request, faults.requiresDpop, token) : {}
+    if (proof.refused) return proof.refused
+    const person = proof.thumbprint === boundTo.get(token) ? accessTokens.get(token) : undefined
+    if (person && faults.encrypts === 'userinfo') {
+      const jwe = await encrypted(await keys.sign({ ...person }, faults))
+      return { headers: { 'Content-Type': 'application/jwt' }, body: jwe }
+    }
     if (person) return { body: { ...person, ...faults.userinfoClaims } }
     return { status: 401, headers: { 'WWW-Authenticate': 'Bearer error="invalid_token"' }, body: {} }
   }
 
   function deliver(res: ServerResponse, endpoint: Endpoint, answer: JsonAnswer): void {
     const raw = faults[`${endpoint}Response`] ?? {}
-    const json = JSON.stringify(answer.body)
+    const json = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body)
     const headers = { 'Content-Type': 'application/json', ...answer.headers, ...raw.headers }
     const head = (more = {}) => res.writeHead(raw.status ?? answer.status ?? 200, { ...headers, ...more })
     const how = deliveries.find(([name]) => faults[`${endpoint}${name}`])
@@ -480,10 +535,16 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   return provider
 }
 
-interface JsonAnswer {
+export interface JsonAnswer {
   status?: number
   headers?: OutgoingHttpHeaders
-  body: object
+  /** as JSON; a string is sent unchanged */
+  body: object | string
+}
+
+async function encrypted(token: string): Promise<string> {
+  const header = { alg: 'dir', enc: 'A256GCM', cty: 'JWT' } as const
+  return await new CompactEncrypt(Buffer.from(token)).setProtectedHeader(header).encrypt(randomBytes(32))
 }
 
 async function received(req: IncomingMessage): Promise<ReceivedRequest> {
@@ -497,6 +558,12 @@ async function received(req: IncomingMessage): Promise<ReceivedRequest> {
     headers: req.headers,
     body: Buffer.concat(chunks).toString(),
   }
+}
+
+/** Keycloak's words. */
+const onlyPushed = {
+  error: 'invalid_request',
+  error_description: 'Pushed Authorization Request is only allowed.',
 }
 
 function methodOf(header: string | undefined, form: URLSearchParams): RegisteredMethod {

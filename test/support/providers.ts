@@ -20,6 +20,8 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     clientAuthentication: 'client_secret_basic',
     signingAlgorithm: 'RS256',
     responseMode: undefined,
+    pushedRequests: false,
+    dpop: false,
     prompt: undefined,
     relinkUntil: undefined,
     authorizationParameters: {},

@@ -471,6 +471,48 @@ describe('a failed test sign-in reports the step, the cause and the remedy if', 
       /azp/,
       /is not reliable/,
     ],
+    [
+      'the client requires DPoP',
+      { requiresDpop: true },
+      'Code redeemed',
+      /DPoP proof is missing/,
+      /Turn on “Tokens bound to a key \(DPoP\)” in the settings/,
+    ],
+    [
+      'the client must push its requests',
+      { pushedRequests: 'client' },
+      'Authorization response received',
+      /Pushed Authorization Request is only allowed/,
+      /Turn on “Pushed authorization requests \(PAR\)” in the settings/,
+    ],
+    [
+      'the client requires Mutual TLS',
+      {
+        tokenError: {
+          body: {
+            error: 'invalid_request',
+            error_description: 'Client Certification missing for MTLS HoK Token Binding',
+          },
+        },
+      },
+      'Code redeemed',
+      /MTLS/,
+      /Mutual TLS, which is not supported/,
+    ],
+    [
+      'the ID token is encrypted',
+      { encrypts: 'id-token' },
+      'ID token: algorithm',
+      /JWE/,
+      /encrypts the ID tokens or UserInfo responses of this client, which is not supported/,
+    ],
+    [
+      'the UserInfo response is encrypted',
+      { claimsInUserinfoOnly: true, encrypts: 'userinfo' },
+      'UserInfo',
+      /JWE/,
+      /encrypts the ID tokens or UserInfo responses of this client, which is not supported/,
+    ],
     ['the token was issued in the future', { claims: { iat: now + 3600 } }, 'Clocks', /future/, /NTP/],
   ])('%s', async (_what, faults, title, why, remedy) => {
     await open()

@@ -1,7 +1,14 @@
-import { calculatePKCECodeChallenge, randomNonce, randomPKCECodeVerifier, randomState } from 'openid-client'
+import {
+  calculatePKCECodeChallenge,
+  type ResponseBodyError,
+  randomNonce,
+  randomPKCECodeVerifier,
+  randomState,
+} from 'openid-client'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
-import type { HttpClient } from '../../oidc/http-client.ts'
-import { quoteRedacted } from '../../oidc/provider-error.ts'
+import { type HttpClient, isUnreachable } from '../../oidc/http-client.ts'
+import { type ClientMethod, requestPusher, secretForms } from '../../oidc/provider-client.ts'
+import { quoteRedacted, redact } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import { describeError } from '../../shared/errors.ts'
 import { absent, ok, type TestInput, warning } from './candidate.ts'
@@ -30,19 +37,23 @@ const notFromProvider = [401, 403, 407, 429]
 /**
  * Requests an authorization once, with `prompt=none` and without a user. A provider that accepts the client, its redirect URI and
  * its scopes answers that a user has to sign in. Never `failed`: a provider may treat browsers in another way.
+ *
+ * @param method of the client; given if it must push its requests (RFC 9126)
  */
 export async function checkAuthorization(
   metadata: ProviderMetadata,
-  input: TestInput & { redirectUri: string },
+  { redirectUri, ...input }: TestInput,
   outbound: HttpClient,
-): Promise<CheckedAuthorization> {
+  method?: ClientMethod,
+): Promise<Partial<CheckedAuthorization>> {
+  if (redirectUri === undefined) return {}
   const [state, nonce] = [randomState(), randomNonce()]
   const url = new URL(metadata.authorization_endpoint)
   const parameters = {
     ...input.authorizationParameters,
     response_type: 'code',
     client_id: input.clientId,
-    redirect_uri: input.redirectUri,
+    redirect_uri: redirectUri,
     scope: 'openid email profile',
     state,
     nonce,
@@ -51,16 +62,19 @@ export async function checkAuthorization(
     prompt: 'none',
   }
   for (const [parameter, value] of Object.entries(parameters)) url.searchParams.set(parameter, value)
+  const push = method && requestPusher({ ...method, clientId: input.clientId }, input, metadata, outbound)
+  const pushed = await push?.(url.href, '').catch((error: Error) => error)
+  if (pushed instanceof Error) return readPushError(pushed, { ...input, redirectUri }, [state, nonce])
   try {
     const headers = { accept: 'text/html,application/xhtml+xml' }
     // Never follows a redirect: only the browser of a user may visit where the provider leads.
-    const response = await outbound.fetch(url.href, {
+    const response = await outbound.fetch(pushed ?? url.href, {
       method: 'GET',
       headers,
       body: undefined,
       redirect: 'manual',
     })
-    return await readAnswer(response, input, [state, nonce])
+    return await readAnswer(response, { redirectUri }, [state, nonce])
   } catch (error) {
     return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
   }
@@ -70,6 +84,22 @@ const untested = (message: string): CheckedAuthorization => ({
   check: absent(name, `not tested: ${message}`),
   isClientKnown: false,
 })
+
+/** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
+function readPushError(
+  error: Error,
+  input: TestInput & { redirectUri: string },
+  exchanged: readonly string[],
+): CheckedAuthorization {
+  if (isUnreachable(error))
+    return untested(`the authorization request cannot be pushed (${describeError(error)})`)
+  const secrets = [...exchanged, ...secretForms(input.clientId, input)]
+  const { status, error: code, error_description: description } = error as Partial<ResponseBodyError>
+  const text = typeof description === 'string' ? `${code}: ${description}` : code
+  const answer =
+    text === undefined ? describeError(error) : `status ${status}, ${quoteRedacted(text, secrets)}`
+  return refused(redact(answer, secrets), input.redirectUri)
+}
 
 async function readAnswer(
   response: Response,

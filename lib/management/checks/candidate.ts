@@ -29,6 +29,8 @@ export type TestInput = Pick<
   | 'metadataUrl'
   | 'authorizationParameters'
   | 'signingAlgorithm'
+  | 'pushedRequests'
+  | 'dpop'
   | 'proxy'
   | 'certificateAuthority'
 > &

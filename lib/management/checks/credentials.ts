@@ -19,6 +19,8 @@ interface TokenEndpointResult {
   detail: string
   /** absent without a response */
   status?: number
+  /** true if it refuses a request without a proof of possession (RFC 9449) */
+  requiresDpop?: boolean
 }
 
 // RFC 6749, 5.2, and RFC 9449, 5 and 8. No other error is quoted as it is.
@@ -37,6 +39,7 @@ export interface CheckedCredentials {
   check: Check
   /** how the provider accepted the client, if it did */
   method?: ClientMethod | undefined
+  requiresDpop?: boolean | undefined
 }
 
 const name = 'credentials'
@@ -78,7 +81,8 @@ export async function checkCredentials(
   const detail = [...new Set(details)].slice(0, maxDetails).join('; ')
   const refusal = page.unusable ?? describeRefusal(metadata, method, page.isClientKnown, detail)
   const check = checkFor({ ...result, detail }, refusal, method)
-  return { check, method: result.verdict === 'known_client' ? result.method : undefined }
+  const { verdict, requiresDpop } = result
+  return { check, requiresDpop, method: verdict === 'known_client' ? result.method : undefined }
 }
 
 interface Refusal {
@@ -237,6 +241,9 @@ async function classify(response: Response, secrets: readonly string[]): Promise
   if (access_token !== undefined || id_token !== undefined)
     return { verdict: 'issues_tokens_for_fake_code', detail, status }
   if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail, status }
+  const isDpopError = errorCode === 'invalid_dpop_proof' || errorCode === 'use_dpop_nonce'
+  if (isDpopError || (errorCode === 'invalid_request' && /dpop/i.test(quoted ?? '')))
+    return { verdict: 'known_client', detail, status, requiresDpop: true }
   // Keycloak sends `unauthorized_client` with 401 for a wrong secret, other providers 403. A firewall sends 403 without an error.
   const isRefusal = status === 401 || (status === 403 && typeof error === 'string')
   const isNamed = errorCode === 'invalid_client' || errorCode === 'unauthorized_client'

@@ -1,5 +1,7 @@
 import { announcedMethods } from '../../oidc/client-methods.ts'
+import { dpopAlgorithm } from '../../oidc/code-exchange.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
+import { pushesRequests } from '../../oidc/provider-client.ts'
 import { clientKeyAlgorithms, keyAlgorithmFor } from '../../providers/client-key.ts'
 import type { Check } from '../../providers/provider.ts'
 import {
@@ -46,6 +48,54 @@ export function checkPkce(metadata: ProviderMetadata): Check {
     'pkce',
     'the provider does not announce PKCE with S256; the portal sends it anyway, and many providers support it without announcing it',
   )
+}
+
+/** RFC 9126, 5: a provider announces a requirement for all clients only. */
+export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput): Check[] {
+  const name = 'par'
+  const isAnnounced = metadata.pushed_authorization_request_endpoint !== undefined
+  if (!pushesRequests(input, metadata))
+    return isAnnounced
+      ? [ok(name, 'the provider accepts pushed authorization requests (PAR), which you can turn on here')]
+      : []
+  const isRequired = metadata.require_pushed_authorization_requests === true
+  const message = `authorization requests are pushed (PAR)${isRequired ? ', as the provider requires' : ''}`
+  if (isAnnounced) return [ok(name, message)]
+  return [
+    failed(
+      name,
+      'authorization requests cannot be pushed (PAR): the provider announces no https endpoint for them',
+      'turn pushed authorization requests off, or enable them at the provider',
+    ),
+  ]
+}
+
+/**
+ * RFC 9449, 5.1: a provider announces what it supports, never what it requires of this client.
+ *
+ * @param isRequired as far as the token endpoint told: some providers look at the code first
+ */
+export function checkDpop(metadata: ProviderMetadata, { dpop }: TestInput, isRequired = false): Check[] {
+  const name = 'dpop'
+  const algorithms = metadata.dpop_signing_alg_values_supported
+  if (!dpop && isRequired)
+    return [
+      warning(
+        name,
+        'users cannot sign in: the client requires tokens that are bound to a key (DPoP)',
+        'turn DPoP on in the settings, or off for this client at the provider',
+      ),
+    ]
+  if (!dpop) return []
+  if (Array.isArray(algorithms) && algorithms.includes(dpopAlgorithm))
+    return [ok(name, `tokens are bound to a key of each sign-in (DPoP with ${dpopAlgorithm})`)]
+  return [
+    warning(
+      name,
+      `the provider does not announce DPoP with ${dpopAlgorithm}`,
+      'turn DPoP off unless the client requires it at the provider',
+    ),
+  ]
 }
 
 export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
