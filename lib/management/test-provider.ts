@@ -72,7 +72,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const clock = createClock(outbound)
   const { metadata, checks: reached } = await reach(input, clock.outbound)
   if (!metadata) return sanitizeChecks({ checks: reached })
-  const entered = input.clientAuthentication ?? chooseAuthentication(metadata, input)
+  const entered = chooseAuthentication(metadata, input)
   const signingAlgorithm = input.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
   const requirement = checkAuthentication(metadata, entered, input)
   const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
@@ -85,7 +85,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       ? await checkCredentials(metadata, entered, { ...input, page: unpushed }, clock.outbound)
       : {}
   const { method } = credentials
-  const clientAuthentication = method?.clientAuthentication ?? entered
+  const clientAuthentication = method?.clientAuthentication ?? input.clientAuthentication ?? entered
   // Only a client that authenticates can push a request.
   const { check: authorization } =
     isPushed && method ? await checkAuthorization(metadata, input, outbound, method) : unpushed

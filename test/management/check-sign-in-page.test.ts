@@ -136,6 +136,11 @@ describe('the test of the sign-in page', () => {
       /redirects to a page of its own/,
     ],
     [
+      'a page whose path looks like ours',
+      { status: 302, headers: { location: '/login/acme/callback' } },
+      /redirects to a page of its own/,
+    ],
+    [
       'a page that is as long as a provider likes',
       { status: 200, body: 'x'.repeat(2_000_000) },
       /larger than 1048576 bytes/,

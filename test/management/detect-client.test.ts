@@ -129,6 +129,18 @@ describe('a client that is registered for', () => {
     expect(tokenForms().length).toBeGreaterThan(0)
   })
 
+  it('a method that is no longer announced is connected with the one that is', async () => {
+    await portal.connect(provider, { clientAuthentication: 'client_secret_basic' })
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: ['client_secret_post'] }
+    expect((await portal.sso.providers.test('acme')).ok).toBe(true)
+    expect(await stored()).toMatchObject({ clientAuthentication: 'client_secret_post' })
+    provider.faults.clientSecrets = ['x']
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: ['client_secret_basic'] }
+    expect((await portal.sso.providers.test('acme')).ok).toBe(false)
+    // A method that was refused is not saved.
+    expect(await stored()).toMatchObject({ clientAuthentication: 'client_secret_post' })
+  })
+
   it('a method that needs credentials is not asked without them', async () => {
     provider.faults.discovery = { token_endpoint_auth_methods_supported: ['client_secret_basic'] }
     const check = await checkNamed('authentication', { clientSecret: undefined as never })

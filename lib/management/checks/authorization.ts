@@ -74,7 +74,8 @@ export async function checkAuthorization(
       body: undefined,
       redirect: 'manual',
     })
-    return await readAnswer(response, { redirectUri }, [state, nonce])
+    const { authorization_endpoint: endpoint } = metadata
+    return await readAnswer(response, { redirectUri, endpoint }, [state, nonce])
   } catch (error) {
     return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
   }
@@ -103,19 +104,14 @@ function readPushError(
 
 async function readAnswer(
   response: Response,
-  { redirectUri }: { redirectUri: string },
+  { redirectUri, endpoint }: { redirectUri: string; endpoint: string },
   secrets: readonly string[],
 ): Promise<CheckedAuthorization> {
   const { status } = response
   const quote = (text: string) => quoteRedacted(text, secrets)
   const location = response.headers.get('location')
-  if (
-    status >= 300 &&
-    status < 400 &&
-    location !== null &&
-    URL.canParse(location, response.url || redirectUri)
-  ) {
-    const target = new URL(location, response.url || redirectUri)
+  if (status >= 300 && status < 400 && location !== null && URL.canParse(location, endpoint)) {
+    const target = new URL(location, endpoint)
     const isClientKnown = `${target.origin}${target.pathname}` === redirectUri
     const { error, error_description: description } = Object.fromEntries(target.searchParams)
     if (isClientKnown && (error === undefined || needsUser.includes(error)))

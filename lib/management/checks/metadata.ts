@@ -129,10 +129,16 @@ export function checkUserInfo(metadata: ProviderMetadata): Check {
 
 export function chooseAuthentication(metadata: ProviderMetadata, input: TestInput): ClientAuthentication {
   const announced = announcedMethods(metadata)
+  const { clientAuthentication: entered } = input
+  const ways = ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt'] as const
+  const other = ways.find((method) => announced.includes(method))
+  // A secret also allows the other methods that need one.
+  const isReplaceable = input.clientSecret !== undefined && entered?.startsWith('client_secret')
+  if (entered && !(isReplaceable && other?.startsWith('client_secret') && !announced.includes(entered)))
+    return entered
   // Without a secret it is a public client only if the provider announces `none`; otherwise the secret was forgotten.
   if (input.clientSecret === undefined && announced.includes('none')) return 'none'
-  const ways = ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt'] as const
-  return ways.find((method) => announced.includes(method)) ?? 'client_secret_basic'
+  return other ?? 'client_secret_basic'
 }
 
 export function checkAuthentication(
