@@ -81,10 +81,9 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const isPushed = pushesRequests(input, metadata)
   const unpushed = isIssuerRight && !isPushed ? await checkAuthorization(metadata, input, outbound) : {}
   // The secret is sent only to a provider whose identity was verified.
-  const isIdKnown = unpushed.isClientKnown ?? false
   const credentials: Partial<CheckedCredentials> =
     isIssuerRight && requirement.result !== 'failed'
-      ? await checkCredentials(metadata, entered, { ...input, isIdKnown }, clock.outbound)
+      ? await checkCredentials(metadata, entered, { ...input, page: unpushed }, clock.outbound)
       : {}
   const { method } = credentials
   const clientAuthentication = method?.clientAuthentication ?? entered

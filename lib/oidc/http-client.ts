@@ -61,6 +61,9 @@ export class UnreachableError extends CheckError {
   }
 }
 
+/** The response to a TLS handshake was not TLS. */
+export class PlainHttpError extends UnreachableError {}
+
 class ResponseTooLargeError extends CheckError {}
 
 /** A request timed out in the queue, or while the endpoint responded to other requests. */
@@ -115,7 +118,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
         })
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
-        if (isPlainHttp(cause)) throw new UnreachableError(`${url.origin}: this address speaks plain http`)
+        if (isPlainHttp(cause)) throw new PlainHttpError(`${url.origin}: this address speaks plain http`)
         throw new UnreachableError(`${url.origin} did not respond`, { cause })
       }
     }

@@ -82,12 +82,21 @@ describe('a client that is registered for', () => {
     expect(await checkNamed('credentials')).toMatchObject({
       result: 'failed',
       message: expect.stringContaining(
-        `or the client is registered for another authentication method (status 401, invalid_client, "The client supports the authentication method 'tls_client_auth'.")`,
+        `the client is registered for a client certificate (mutual TLS) (status 401, invalid_client, "The client supports the authentication method 'tls_client_auth'.")`,
       ),
-      hint: expect.stringContaining('mutual TLS (X.509 certificates) is not supported'),
+      hint: expect.stringContaining('mutual TLS is not supported'),
     })
     // Each method once, and both audiences of the assertion.
     expect(tokenForms()).toHaveLength(6)
+  })
+
+  it('keys is not connected with a secret; the message names the method', async () => {
+    provider.faults.clientMethod = 'private_key_jwt'
+    expect(await checkNamed('credentials')).toMatchObject({
+      result: 'failed',
+      message: expect.stringContaining('the client is registered for private_key_jwt (status 401'),
+      hint: expect.stringContaining('choose private_key_jwt here'),
+    })
   })
 
   it('another method is found where the provider answers 403 instead of 401', async () => {
@@ -142,12 +151,16 @@ describe('the error of a provider that refuses the client', () => {
     expect(message).toContain('(status 401, invalid_client, "not …\\n… see … and call us")')
   })
 
-  it('blames the client ID only if the sign-in page does not know it', async () => {
+  it('is explained by the sign-in page, which knows the client or says why not', async () => {
     provider.faults.clientSecrets = ['x']
-    expect((await checkNamed('credentials')).message).toContain('the client secret is wrong or has expired')
-    expect((await checkNamed('credentials', { clientId: 'another' })).message).toContain(
-      'the client secret or the client ID is wrong',
-    )
+    const cause = async (settings = {}) => (await checkNamed('credentials', settings)).message
+    expect(await cause()).toContain('the client secret is wrong or has expired, or')
+    expect(await cause({ clientId: 'another' })).toContain('the client ID is unknown to the provider (')
+    provider.faults.authorizeResponse = { status: 403 }
+    expect(await cause()).toContain('the client secret or the client ID is wrong (')
+    delete provider.faults.authorizeResponse
+    provider.faults.clientDisabled = true
+    expect(await cause()).toContain('the client is disabled (')
   })
 })
 

@@ -145,7 +145,9 @@ describe('an address that does not lead to a discovery document', () => {
   it('but speaks plain http is described as such, without the words of OpenSSL', async () => {
     const issuer = provider.issuer.replace('http:', 'https:')
     const message = await refusal(issuer)
-    expect(message).toContain(`${issuer}: this address speaks plain http`)
+    expect(message).toMatch(
+      new RegExp(`^${issuer}: this address speaks plain http, not https – enter the address`),
+    )
     expect(message).not.toMatch(/SSL|openssl|EPROTO/)
   })
 

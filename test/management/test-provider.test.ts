@@ -79,7 +79,7 @@ describe('a test of a provider', () => {
       {},
       () => ({ clientId: 'another-client' }),
       'credentials',
-      /secret or the client ID is wrong \(status 401, invalid_client\)/,
+      /does not accept the client: the client ID is unknown to the provider \(status 401, invalid_client\)/,
     ],
     [
       'a wrong issuer',

@@ -15,8 +15,15 @@ import { absent, ok, type TestInput, warning } from './candidate.ts'
 
 export interface CheckedAuthorization {
   check: Check
-  /** true if the provider knows the client and its redirect URI */
+  /** true if the provider knows the client and its redirect URI; false if it does not say */
   isClientKnown: boolean
+  /** why the provider accepts no request of this client at all */
+  unusable?: Problem | undefined
+}
+
+interface Problem {
+  cause: string
+  hint: string
 }
 
 const name = 'authorization'
@@ -91,7 +98,7 @@ function readPushError(
   const text = typeof description === 'string' ? `${code}: ${description}` : code
   const answer =
     text === undefined ? describeError(error) : `status ${status}, ${quoteRedacted(text, secrets)}`
-  return { check: refused(redact(answer, secrets), input.redirectUri), isClientKnown: false }
+  return refused(redact(answer, secrets), input.redirectUri)
 }
 
 async function readAnswer(
@@ -121,19 +128,16 @@ async function readAnswer(
       }
     if (error === undefined) return untested('the provider redirects to a page of its own')
     const text = [error, description].filter(Boolean).join(': ')
-    return { check: refused(quote(text), redirectUri), isClientKnown }
+    return { ...refused(quote(text), redirectUri), isClientKnown }
   }
   const body = await response.text()
   const oauthError = readOauthError(body)
   if (oauthError !== undefined && status >= 400)
-    return { check: refused(`status ${status}, ${quote(oauthError)}`, redirectUri), isClientKnown: false }
+    return refused(`status ${status}, ${quote(oauthError)}`, redirectUri)
   if (status < 400 || status >= 500 || notFromProvider.includes(status))
     return untested(`the authorization endpoint answered ${status}, which only a browser can judge`)
   const text = textOfPage(body)
-  return {
-    check: refused(`status ${status}${text && `, ${quote(text)}`}`, redirectUri),
-    isClientKnown: false,
-  }
+  return refused(`status ${status}${text && `, ${quote(text)}`}`, redirectUri)
 }
 
 function readOauthError(body: string): string | undefined {
@@ -165,7 +169,7 @@ function textOfPage(html: string): string {
 const maxPageLength = 50_000
 
 /** The words that providers use. The first match names the cause. */
-const causes: readonly [pattern: RegExp, cause: string, hint: string][] = [
+const causes: readonly [pattern: RegExp, cause: string, hint: string, unusable?: true][] = [
   [/redirect[\s_-]?ur[il]|reply url|callback/i, 'the redirect URI is not registered at the provider', ''],
   [
     /pushed|\bPAR\b|request_uri/i,
@@ -182,21 +186,23 @@ const causes: readonly [pattern: RegExp, cause: string, hint: string][] = [
     'the client may not request the scopes openid, email and profile',
     'allow this client the scopes openid, email and profile at the provider',
   ],
-  [/disabled|inactive|suspended/i, 'the client is disabled', 'enable this client at the provider'],
+  [/disabled|inactive|suspended/i, 'the client is disabled', 'enable this client at the provider', true],
   [
     /not found|not exist|unknown|not registered|invalid[ _]client|client_id/i,
     'the client ID is unknown to the provider',
     'compare the client ID with the one at the provider',
+    true,
   ],
 ]
 
 /** @param answer redacted */
-function refused(answer: string, redirectUri: string): Check {
-  const [, cause, hint] = causes.find(([pattern]) => pattern.test(answer)) ?? [
+function refused(answer: string, redirectUri: string): CheckedAuthorization {
+  const [, cause, hint, unusable] = causes.find(([pattern]) => pattern.test(answer)) ?? [
     undefined,
     'its sign-in page refuses the request',
     'compare the client ID and the settings of the client at the provider',
   ]
   const advice = [hint, `the redirect URI to register is ${redirectUri}`].filter(Boolean).join('; ')
-  return warning(name, `users cannot sign in: ${cause} (${answer})`, advice)
+  const check = warning(name, `users cannot sign in: ${cause} (${answer})`, advice)
+  return { check, isClientKnown: false, unusable: unusable && { cause, hint } }
 }

@@ -8,6 +8,7 @@ import { quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
+import type { CheckedAuthorization } from './authorization.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
 /** The token endpoint's response to an invented code. */
@@ -42,17 +43,18 @@ export interface CheckedCredentials {
 }
 
 const name = 'credentials'
+const maxDetails = 3
 
 /**
  * Requests tokens with an invented code. The provider authenticates the client before it looks at the code (RFC 6749, 3.2.1), so
  * an error about the code proves that it knows the client. A refused client is tried in each other way that it may be registered.
  *
- * @param isIdKnown whether the authorization endpoint knows the client ID
+ * @param page the response of the authorization endpoint, which may name the cause
  */
 export async function checkCredentials(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  { isIdKnown, ...input }: TestInput & { isIdKnown: boolean },
+  { page, ...input }: TestInput & { page: Partial<CheckedAuthorization> },
   outbound: HttpClient,
 ): Promise<CheckedCredentials> {
   if (method === 'private_key_jwt' && !input.clientKeys) return { check: notTestedYet }
@@ -63,16 +65,22 @@ export async function checkCredentials(
     return { method: way, ...(await requestTokens(credential, metadata, input, outbound)) }
   }
   let result = await send(first)
+  const details = [result.detail]
   // Some providers do not say that they expect another method, only that the request is wrong.
   if (result.verdict === 'unknown_client' || (result.verdict === 'unclear' && result.status === 400))
     for (const way of await otherMethods({ ...first, clientId }, input, metadata)) {
       const next = await send(way)
       if (next.verdict === 'no_response') break
-      if (next.verdict !== 'known_client' && next.verdict !== 'issues_tokens_for_fake_code') continue
-      result = next
-      break
+      if (next.verdict === 'known_client' || next.verdict === 'issues_tokens_for_fake_code') {
+        result = next
+        break
+      }
+      details.push(next.detail)
     }
-  const check = checkFor(result, describeRefusal(metadata, method, isIdKnown), method)
+  // Providers name the expected method in the error for another one.
+  const detail = [...new Set(details)].slice(0, maxDetails).join('; ')
+  const refusal = page.unusable ?? describeRefusal(metadata, method, page.isClientKnown, detail)
+  const check = checkFor({ ...result, detail }, refusal, method)
   const { verdict, requiresDpop } = result
   return { check, requiresDpop, method: verdict === 'known_client' ? result.method : undefined }
 }
@@ -85,8 +93,11 @@ interface Refusal {
 function describeRefusal(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  isIdKnown: boolean,
+  isIdKnown = false,
+  detail = '',
 ): Refusal {
+  const found = registeredFor.find(([pattern, each]) => each !== method && pattern.test(detail))
+  if (found) return { cause: `the client is registered for ${found[1]}`, hint: found[2] }
   const announced = announcedMethods(metadata)
   const others = ['private_key_jwt', 'none'].filter((each) => each !== method && announced.includes(each))
   const choose =
@@ -111,6 +122,20 @@ function describeRefusal(
     hint: `copy the value of the client secret (not its ID) from the provider again, and check whether it has expired${advice}`,
   }
 }
+
+/** Words of a provider that name the method for which the client is registered. */
+const registeredFor: readonly [pattern: RegExp, method: string, hint: string][] = [
+  [
+    /client_assertion|private_key_jwt/,
+    'private_key_jwt',
+    'choose private_key_jwt here, then enter the URL of the public keys at the provider; or choose a client secret there',
+  ],
+  [
+    /certificate|x\.?509|tls_client_auth|mutual/i,
+    'a client certificate (mutual TLS)',
+    'choose another method at the provider: mutual TLS is not supported',
+  ],
+]
 
 const knownBy: Record<ClientAuthentication, string> = {
   none: 'by its id alone',

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { type DiscoverySettings, discover, documentUrl, type ProviderMetadata } from '../../oidc/discovery.ts'
-import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
+import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
 import { hasSameOrigin } from '../../oidc/provider-client.ts'
 import { issuerOfMetadata } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
@@ -49,7 +49,9 @@ const compareIssuer = (url: string) => `open ${url} and compare its "issuer" wit
 function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   const { protocol } = new URL(input.issuer)
   const url = documentUrl(input)
-  const { status, type = 'an unknown type' } = responseIn(error) ?? {}
+  const response = causeOf(error, Response)
+  const status = response?.status
+  const type = response?.headers.get('content-type')?.split(';')[0] ?? 'an unknown type'
   const unusable = `no usable discovery document at ${input.issuer}`
   const fails = (message: string, hint: string) => failed('reached', message, hint)
   // The issuer of a row for several tenants is compared with a template.
@@ -71,6 +73,12 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
       `${url} answered ${status} instead of 200`,
       status >= 500 ? 'test again when the provider works' : `open ${url} from this server`,
     )
+  const plainHttp = causeOf(error, PlainHttpError)
+  if (plainHttp)
+    return fails(
+      `${plainHttp.message}, not https`,
+      'enter the address at which the provider serves https; plain http is accepted only for localhost',
+    )
   if (isUnreachable(error))
     return fails(
       `${unusable}: ${describeError(error)}`,
@@ -81,13 +89,10 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   return fails(`${unusable}: ${describeError(error)}`, `open ${url}: the provider must correct its document`)
 }
 
-/** The response that openid-client refused. */
-function responseIn(error: unknown): { status: number; type: string | undefined } | undefined {
+/** openid-client wraps the response that it refused, and our own errors. */
+function causeOf<T>(error: unknown, type: new (...values: never[]) => T): T | undefined {
   for (let current = error, depth = 0; current && depth < 5; depth++) {
-    if (current instanceof Response) {
-      const type = current.headers.get('content-type')?.split(';')[0]
-      return { status: current.status, type }
-    }
+    if (current instanceof type) return current
     current = (current as { cause?: unknown }).cause
   }
   return undefined
