@@ -416,4 +416,38 @@ describe('a test of a provider', () => {
     })
     expect(lines.credentials).toMatchObject({ result: 'ok' })
   })
+
+  it.each<[what: string, metadata: object, message: string | undefined]>([
+    ['nothing special', { id_token_encryption_alg_values_supported: [] }, undefined],
+    [
+      'encryption',
+      {
+        id_token_encryption_alg_values_supported: ['RSA-OAEP'],
+        userinfo_encryption_alg_values_supported: ['RSA-OAEP'],
+      },
+      'not supported here: encrypted ID tokens, encrypted UserInfo responses; leave them off for this client',
+    ],
+    [
+      'Mutual TLS',
+      { token_endpoint_auth_methods_supported: ['client_secret_basic', 'self_signed_tls_client_auth'] },
+      'not supported here: Mutual TLS; leave them off for this client',
+    ],
+    [
+      'tokens that are bound to a certificate',
+      { tls_client_certificate_bound_access_tokens: true },
+      'not supported here: Mutual TLS; leave them off for this client',
+    ],
+  ])('names what is not supported, if the provider offers %s', async (_what, metadata, message) => {
+    provider.faults.discovery = { ...metadata }
+    const { unsupported } = await testUnsaved()
+    expect(unsupported).toEqual(message && { name: 'unsupported', result: 'absent', message })
+  })
+
+  it('says that Mutual TLS is not supported, if the provider has no other method', async () => {
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: ['tls_client_auth'] }
+    expect((await testUnsaved()).authentication).toMatchObject({
+      result: 'failed',
+      hint: 'Mutual TLS is not supported: enable another method for this client at the provider',
+    })
+  })
 })

@@ -98,6 +98,21 @@ export function checkDpop(metadata: ProviderMetadata, { dpop }: TestInput, isReq
   ]
 }
 
+const isMutualTls = (method: string) => method.includes('tls_client_auth')
+
+/** Names what the provider offers and the portal cannot use. Whether this client requires it is not announced. */
+export function checkUnsupported(metadata: ProviderMetadata): Check[] {
+  const isListed = (list: unknown) => Array.isArray(list) && list.length > 0
+  const bindsCertificates = metadata.tls_client_certificate_bound_access_tokens === true
+  const offered = [
+    isListed(metadata.id_token_encryption_alg_values_supported) && 'encrypted ID tokens',
+    isListed(metadata.userinfo_encryption_alg_values_supported) && 'encrypted UserInfo responses',
+    (bindsCertificates || announcedMethods(metadata).some(isMutualTls)) && 'Mutual TLS',
+  ].filter((each) => each !== false)
+  if (offered.length === 0) return []
+  return [absent('unsupported', `not supported here: ${offered.join(', ')}; leave them off for this client`)]
+}
+
 export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
   const announced = metadata.id_token_signing_alg_values_supported
   return (
@@ -166,7 +181,9 @@ export function checkAuthentication(
     return failed(
       name,
       `the provider does not announce ${method}, only ${announced.join(', ')}`,
-      'choose a method that the provider announces',
+      announced.every(isMutualTls)
+        ? 'Mutual TLS is not supported: enable another method for this client at the provider'
+        : 'choose a method that the provider announces',
     )
   const algorithms = metadata.token_endpoint_auth_signing_alg_values_supported
   if (method === 'private_key_jwt' && !keyAlgorithmFor(algorithms))
