@@ -6,7 +6,7 @@ const secretLike = /[\w~+=%-]{20,}/g
 const harmless = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})$/
 
 // Attacker: an error page that sends the administrator who reads the quotation to another site.
-const link = /\b(?:[a-z][a-z\d+.-]*:\/\/|www\.)[^\s"'<>]+/gi
+const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
 
 /**
  * Quotes a provider's message for the operator, shortened and without secrets. Some providers repeat the code or the whole

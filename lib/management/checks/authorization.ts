@@ -31,6 +31,9 @@ const name = 'authorization'
 // OpenID Connect Core 3.1.2.6. The provider validated the request before it looked for a user.
 const needsUser = ['login_required', 'interaction_required', 'consent_required', 'account_selection_required']
 
+/** RFC 6749, 4.1.2.1: the provider failed. */
+const failures = ['server_error', 'temporarily_unavailable']
+
 /** Statuses that a firewall, a gateway or a limit sends: they say nothing about the client. */
 const notFromProvider = [401, 403, 407, 429]
 
@@ -123,6 +126,7 @@ async function readAnswer(
         isClientKnown,
       }
     if (error === undefined) return untested('the provider redirects to a page of its own')
+    if (failures.includes(error)) return untested(`the provider answered ${error}`)
     const text = [error, description].filter(Boolean).join(': ')
     return { ...refused(quote(text), redirectUri), isClientKnown }
   }
