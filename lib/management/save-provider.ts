@@ -136,8 +136,8 @@ interface Resolved {
 }
 
 /**
- * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
- * signing algorithm and the secret encoding.
+ * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication and
+ * the secret encoding.
  *
  * @throws ProviderTestError
  */
@@ -147,11 +147,11 @@ async function testAndResolve(
   http: HttpClients,
 ): Promise<Resolved> {
   const found = await testProvider(candidate, http)
-  const { issuer, clientAuthentication, signingAlgorithm, checks } = found
-  if (!found.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new ProviderTestError(checks)
+  const { issuer, clientAuthentication, checks } = found
+  if (!found.ok || !issuer || !clientAuthentication) throw new ProviderTestError(checks)
   const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
   return {
-    settings: { ...settings, issuer, clientAuthentication, signingAlgorithm, secretEncoding },
+    settings: { ...settings, issuer, clientAuthentication, secretEncoding },
     keyAlgorithm: clientAuthentication === 'private_key_jwt' ? found.clientKeyAlgorithm : undefined,
     checks,
   }

@@ -1,7 +1,11 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientKeyAlgorithm, keyAlgorithmFor } from '../providers/client-key.ts'
 import type { Check } from '../providers/provider.ts'
-import type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from '../providers/setting-values.ts'
+import {
+  acceptedAlgorithms,
+  type ClientAuthentication,
+  type SecretEncoding,
+} from '../providers/setting-values.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { TestInput } from './checks/candidate.ts'
@@ -16,7 +20,6 @@ import {
   checkSigning,
   checkUserInfo,
   chooseAuthentication,
-  chooseSigningAlgorithm,
 } from './checks/metadata.ts'
 import { checkVouching } from './checks/vouching.ts'
 
@@ -46,8 +49,6 @@ export interface ProviderTest {
   issuer?: string
   /** The method to use, as entered or from the metadata. Absent if none fits. */
   clientAuthentication?: ClientAuthentication
-  /** The algorithm of ID tokens, as entered or from the metadata. Absent if none fits. */
-  signingAlgorithm?: SigningAlgorithm
   /** The encoding of `client_secret_basic` that the provider accepted. */
   secretEncoding?: SecretEncoding | undefined
   /** The algorithm for a new key of `private_key_jwt`. */
@@ -60,9 +61,10 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const { metadata, checks: reached } = await reach(input, clock.outbound)
   if (!metadata) return sanitizeChecks({ checks: reached })
   const clientAuthentication = input.clientAuthentication ?? chooseAuthentication(metadata, input)
-  const signingAlgorithm = input.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
+  const announced: unknown = metadata.id_token_signing_alg_values_supported
+  const algorithms = acceptedAlgorithms(input.signingAlgorithm, announced)
   const authentication = checkAuthentication(metadata, clientAuthentication, input)
-  const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
+  const keys = await checkKeys(metadata, algorithms, clock.outbound)
   // The secret is sent only to a provider whose identity was verified.
   const verified = [...reached, authentication].every(({ result }) => result !== 'failed')
   const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
@@ -72,7 +74,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
     checks: [
       ...reached,
       checkFlow(metadata),
-      checkSigning(metadata, signingAlgorithm),
+      checkSigning(announced, algorithms),
       keys,
       authentication,
       ...(credentials ? [credentials] : []),
@@ -84,7 +86,6 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
     ],
     issuer: metadata.issuer,
     clientAuthentication,
-    signingAlgorithm,
     clientKeyAlgorithm: keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported),
     ...found,
   })

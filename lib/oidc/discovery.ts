@@ -2,6 +2,7 @@ import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
+import { withoutEmpty } from './identity.ts'
 
 /** Provider metadata in which every endpoint that a sign-in needs exists and may be fetched. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -32,18 +33,34 @@ export async function discover(
   return assertUsable({ ...document, issuer })
 }
 
+/** The settings name another issuer than the discovery document. Waiting does not help: one of them is wrong. */
+export class IssuerMismatchError extends CheckError {
+  override readonly name = 'IssuerMismatchError'
+  /** of the document */
+  readonly issuer: string
+
+  constructor(issuer: string) {
+    super('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
+    this.issuer = issuer
+  }
+}
+
 export function assertIssuer({ issuer }: client.ServerMetadata, expected: string): void {
-  if (issuer !== expected)
-    throw new CheckError('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
+  if (issuer !== expected) throw new IssuerMismatchError(issuer)
 }
 
 async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {
   if (!isFetchable(server))
     throw new CheckError('issuer', `the issuer ${server.origin} is not https (http is for loopback only)`)
-  const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
+  const options = {
     [client.customFetch]: outbound.fetchFollowingRedirects,
     timeout: Math.min(discoveryTimeoutSeconds, outbound.timeoutSeconds),
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
+  }
+  const discovery = client.discovery(server, 'discovery', undefined, client.None(), options)
+  const configuration = await discovery.catch((error: { cause?: unknown }) => {
+    const { attribute, body } = (error.cause ?? {}) as { attribute?: unknown; body?: { issuer: string } }
+    throw attribute === 'issuer' && body ? new IssuerMismatchError(body.issuer) : error
   })
   return configuration.serverMetadata()
 }
@@ -53,35 +70,48 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
  * cannot hold characters outside ASCII.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  const { userinfo_endpoint, end_session_endpoint: _, ...others } = metadata
+  const { userinfo_endpoint: _, end_session_endpoint: __, ...others } = metadata
   return {
-    ...withStringLists(others),
+    ...withUsableMembers(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
-    ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
+    ...optionalEndpoint(metadata, 'userinfo_endpoint'),
     ...endSessionEndpoint(metadata),
   }
 }
 
-/** Keeps only the strings of a list: an object such as `{ toString: 1 }` would throw when it is compared or shown. */
-function withStringLists<T extends object>(metadata: T): T {
-  const stringsOnly = ([name, value]: [string, unknown]) => [
-    name,
-    Array.isArray(value) ? value.filter((each) => typeof each === 'string') : value,
-  ]
-  return Object.fromEntries(Object.entries(metadata).map(stringsOnly)) as T
+/**
+ * Leaves out members that are null, empty or of another type than a list or a boolean where they say what is supported. Of a list it
+ * keeps the strings: an object such as `{ toString: 1 }` would throw when it is compared or shown.
+ */
+function withUsableMembers<T extends object>(metadata: T): T {
+  const members = Object.entries(withoutEmpty(metadata)).flatMap(([name, value]): [string, unknown][] => {
+    if (Array.isArray(value)) return [[name, value.filter((each) => typeof each === 'string')]]
+    return name.endsWith('_supported') && typeof value !== 'boolean' ? [] : [[name, value]]
+  })
+  return Object.fromEntries(members) as T
+}
+
+/** The sign-in works without it, so an invalid one does not matter. */
+function optionalEndpoint<Name extends string>(
+  metadata: client.ServerMetadata,
+  name: Name,
+): { [each in Name]?: string } {
+  try {
+    return { [name]: endpoint(metadata, name) } as { [each in Name]?: string }
+  } catch {
+    return {}
+  }
 }
 
 /** An invalid endpoint disables logout at the provider, not the sign-in. */
 function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
-  try {
-    const url = new URL(endpoint(metadata, 'end_session_endpoint'))
-    // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
-    return /^[a-z0-9._[\]:-]+$/.test(url.host) ? { end_session_endpoint: url.href } : {}
-  } catch {
-    return {}
-  }
+  const { end_session_endpoint: url } = optionalEndpoint(metadata, 'end_session_endpoint')
+  // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
+  return url !== undefined && /^[a-z0-9._[\]:-]+$/.test(new URL(url).host)
+    ? { end_session_endpoint: url }
+    : {}
 }
 
 function endpoint(metadata: client.ServerMetadata, name: string): string {

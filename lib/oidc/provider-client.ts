@@ -1,14 +1,25 @@
-import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
+import {
+  acceptedAlgorithms,
+  type SecretEncoding,
+  type SigningAlgorithm,
+  secretEncodings,
+} from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
+import {
+  type Exchange,
+  exchangeCode,
+  fetchUserInfo,
+  type ReceivedTokens,
+  type UserInfo,
+} from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
-import type { HttpClient } from './http-client.ts'
-import { KeySet } from './key-set.ts'
+import { type HttpClient, UnreachableError } from './http-client.ts'
+import { isGone, type KeyResolver, KeySet } from './key-set.ts'
 
 /** The portal's own credentials at one provider. */
 export interface Credentials {
@@ -75,14 +86,22 @@ export interface ProviderClient {
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   readonly keySet: KeySet
-  /** Exchanges the code of an authorization response, once. openid-client validates the token response. */
+  /** that may sign its ID tokens and logout tokens */
+  readonly algorithms: readonly SigningAlgorithm[]
+  /** Exchanges the code of an authorization response, once, and validates the tokens. */
   exchangeCode(
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
     options: ExchangeOptions,
-  ): Promise<ExchangedTokens & { encoding: SecretEncoding }>
-  /** Returns the keys to verify a logout token with. @throws when the key set cannot be fetched */
-  logoutKeys(token: string): Promise<KeyResolver>
+  ): Promise<ExchangedTokens>
+  /** Verifies a signature. @returns the payload @throws CheckError `signature`, or if the keys cannot be fetched */
+  verifyLogoutToken(token: string): Promise<Uint8Array>
+}
+
+export interface ExchangedTokens extends ReceivedTokens {
+  encoding: SecretEncoding
+  /** @throws for claims of another subject, and for a signed response that is not valid */
+  fetchUserInfo(): Promise<UserInfo>
 }
 
 export interface ExchangeOptions {
@@ -99,57 +118,90 @@ export interface ExchangeOptions {
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
 
-/** Finds the key that a token's header names, or the only one that fits. */
-export type KeyResolver = CompactVerifyGetKey
-
 /** how far one clock may be ahead of or behind the other */
 export const clockToleranceSeconds = 30
 
-/**
- * @param previous the client that this one replaces: the cached keys stay valid while the metadata names the same key set
- * @throws when discovery fails or the document names another issuer than the row
- */
+export interface Succession {
+  /** the client that this one replaces: the cached keys stay valid while the metadata names the same key set */
+  previous?: ProviderClient | undefined
+  /** called when the key set or the token endpoint is gone: the metadata may be out of date */
+  onMoved?: (() => void) | undefined
+}
+
+/** @throws when discovery fails or the document names another issuer than the row */
 export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  previous?: ProviderClient,
+  { previous, onMoved }: Succession = {},
 ): Promise<ProviderClient> {
-  const metadata = await discover(provider, outbound)
-  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
-  assertIssuer(metadata, provider.issuer)
-  const server = neededMetadata(metadata)
-  const clientMetadata = {
-    id_token_signed_response_alg: provider.signingAlgorithm,
-    [client.clockTolerance]: clockToleranceSeconds,
-  }
-  const newKeySet = () => new KeySet(metadata.jwks_uri, outbound, provider.signingAlgorithm)
-  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet()
+  const metadata = await readMetadata(provider, outbound)
+  const algorithms = acceptedAlgorithms(
+    provider.signingAlgorithm,
+    metadata.id_token_signing_alg_values_supported,
+  )
+  const server = neededMetadata(metadata, provider, algorithms)
+  const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
+  const newKeySet = (http: Pick<HttpClient, 'fetch'>) =>
+    new KeySet(metadata.jwks_uri, http, {
+      resolverFor: (keySet) => keyResolver(provider, keySet),
+      async locate() {
+        onMoved?.()
+        return (await readMetadata(provider, outbound)).jwks_uri
+      },
+    })
+  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
   let credential: ClientAuth | undefined
 
   return {
     metadata,
     keySet,
+    algorithms,
     secrets: secretForms(provider.clientId, credentials),
-    async exchangeCode(received, checks, { wrapFetch, ...options }) {
-      const keys = wrapFetch ? newKeySet() : keySet
-      const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
-      const send = wrapFetch ? wrapFetch(cachingFetch) : cachingFetch
+    async exchangeCode(received, checks, { address, onWrongCode, wrapFetch }) {
+      // One deadline for the code exchange, the keys and UserInfo together.
+      const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
+      const sendInTime: client.CustomFetch = async (url, requestOptions) => {
+        const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
+        if (url !== metadata.token_endpoint) return response
+        if (isGone(response)) {
+          onMoved?.()
+          throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
+        }
+        if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
+        return response
+      }
+      const send = wrapFetch ? wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials)
       const { timeoutSeconds } = outbound
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
+      const keys = wrapFetch ? newKeySet({ fetch: send }) : keySet
+      const verify = async (token: string) =>
+        await keys.verify(token, { use: 'sign-in', algorithms, deadline })
+      const redeem = async (used: Exchange, encoding: SecretEncoding): Promise<ExchangedTokens> => {
+        const tokens = await exchangeCode(used, received, checks)
+        await verify(tokens.idToken)
+        return { ...tokens, encoding, fetchUserInfo: async () => await fetchUserInfo(used, tokens, verify) }
+      }
       try {
-        return { ...(await exchangeCode(exchange, received, checks)), encoding: provider.secretEncoding }
+        return await redeem(exchange, provider.secretEncoding)
       } catch (error) {
         const encoding = wrapFetch && alternateEncoding(provider, credentials)
         // The provider authenticates the client before it looks at the code, so the code is still unused.
         if (encoding === undefined || !(await refusesClient(error))) throw error
         const authenticate = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
-        return { ...(await exchangeCode({ ...exchange, authenticate }, received, checks)), encoding }
+        return await redeem({ ...exchange, authenticate }, encoding)
       }
     },
-    logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
+    verifyLogoutToken: async (token) => await keySet.verify(token, { use: 'logout', algorithms }),
   }
+}
+
+async function readMetadata(provider: Provider, outbound: HttpClient): Promise<ProviderMetadata> {
+  const metadata = await discover(provider, outbound)
+  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
+  assertIssuer(metadata, provider.issuer)
+  return metadata
 }
 
 /**
@@ -185,7 +237,11 @@ async function refusesClient(error: unknown): Promise<boolean> {
  * openid-client copies all metadata for each authorization response. A hostile provider could make that a megabyte, and block
  * the event loop for a tenth of a second, so pass only what openid-client uses.
  */
-function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
+function neededMetadata(
+  metadata: ProviderMetadata,
+  { signingAlgorithm }: Provider,
+  algorithms: readonly SigningAlgorithm[],
+): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
@@ -194,49 +250,21 @@ function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
     token_endpoint,
     jwks_uri,
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
-    authorization_response_iss_parameter_supported: Boolean(
-      metadata.authorization_response_iss_parameter_supported,
-    ),
+    authorization_response_iss_parameter_supported:
+      metadata.authorization_response_iss_parameter_supported === true,
+    // Attacker: a token chooses one of them, so they contain neither `none` nor an HMAC (RFC 8725, 3.1).
+    id_token_signing_alg_values_supported: [...algorithms],
+    // Signed UserInfo is optional, so no algorithm is assumed for it.
     ...(Array.isArray(announced) && {
-      userinfo_signing_alg_values_supported: signingAlgorithms.filter((each) => announced.includes(each)),
+      userinfo_signing_alg_values_supported: [...acceptedAlgorithms(signingAlgorithm, announced)],
     }),
   }
 }
 
-/**
- * Answers openid-client's request for keys from the cache. It comes after the token response, so that a key which the provider
- * created during the exchange is found.
- */
-function fetchWithCachedKeys(
-  metadata: ProviderMetadata,
-  outbound: HttpClient,
-  { keySet, address, onWrongCode }: Omit<ExchangeOptions, 'wrapFetch'> & { keySet: KeySet },
-): client.CustomFetch {
-  // One deadline for the code exchange, the keys and UserInfo together.
-  const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
-  let idToken: string | undefined
-  return async (url, requestOptions) => {
-    if (url === metadata.jwks_uri && idToken !== undefined)
-      return Response.json(await keySet.keysFor(idToken, 'sign-in', deadline))
-    const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
-    if (url === metadata.token_endpoint) {
-      const answer = await readTokenResponse(response.clone())
-      idToken = answer.idToken
-      if (answer.isCodeWrong) await onWrongCode?.()
-    }
-    return response
-  }
-}
-
 /** A wrong client secret, a timeout or 5xx affects everybody: the sender of the code is not to blame. */
-async function readTokenResponse(
-  response: Response,
-): Promise<{ idToken: string | undefined; isCodeWrong: boolean }> {
+async function isCodeWrong(response: Response): Promise<boolean> {
   const body: unknown = await response.json().catch(() => undefined)
   const { error, id_token: idToken } = (body ?? {}) as { error?: unknown; id_token?: unknown }
   const isMalformed = typeof error !== 'string' && typeof idToken !== 'string'
-  return {
-    idToken: typeof idToken === 'string' ? idToken : undefined,
-    isCodeWrong: error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status)),
-  }
+  return error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status))
 }

@@ -10,10 +10,10 @@ export type TraceEvent =
   | { tokenStatus: number }
   /** of the client secret that the provider accepted */
   | { encoding: SecretEncoding }
-  /** of the ID token, after openid-client and `assertIdTokenForm` accepted it */
-  | { idClaims: Claims }
-  /** `undefined`: not needed, or the provider has no UserInfo endpoint */
-  | { userInfo: Claims | undefined }
+  /** of the ID token, after all of its own checks passed */
+  | { idClaims: Claims; algorithm: string }
+  /** without claims: not needed, no UserInfo endpoint, or a failed request */
+  | { userInfo: Claims | undefined; userInfoFailure: unknown }
   /** the raw error, not to be shown; `quoted` makes a provider's message safe for the operator */
   | { failure: unknown; quoted: (message: string) => string }
 

@@ -3,8 +3,14 @@ import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
-import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
-import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
+import {
+  assertIdTokenForm,
+  type Identity,
+  identityFrom,
+  needsUserInfo,
+  withAddress,
+} from '../oidc/identity.ts'
+import { clockToleranceSeconds, type ExchangedTokens, type ProviderClient } from '../oidc/provider-client.ts'
 import { entraCode, isConsentRequired, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
@@ -38,6 +44,20 @@ export interface Finish {
   trace?: Trace | undefined
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
+}
+
+/** A validated authorization response. */
+export interface Authentication {
+  /** without address and name: a linked identity needs neither */
+  readonly identity: Identity
+  /**
+   * Adds the address and the name, from UserInfo if the ID token lacks a claim that decides.
+   *
+   * @throws PortalSsoError for claims of another subject, or a signature that is not valid
+   */
+  complete(): Promise<Identity>
+  /** why UserInfo could not be fetched: the sign-in goes on without it */
+  userInfoFailure?: unknown
 }
 
 interface RequestParameters {
@@ -161,18 +181,24 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       throw new PortalSsoError('response_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.validate(clientKey(req), step)
+    const authentication = await this.validate(clientKey(req), step)
     // Not a user yet: the portal's own rules decide later what happens with an identity.
-    this.success(identity as unknown as Express.User)
+    this.success(authentication as unknown as Express.User)
   }
 
   private async validate(
     address: string,
     { response, attempt, trace, onWrongCode }: Finish,
-  ): Promise<Identity> {
+  ): Promise<Authentication> {
     const { nonce, codeVerifier, startedAt: askedAt } = attempt
     // Built from the configured URL: the Host header must not influence the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${response.parameters}`)
+    const refusal = (error: unknown) => {
+      const code = response.parameters.get('code') ?? ''
+      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
+      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
+      return refusalOf(error, secrets)
+    }
     try {
       const checks: client.AuthorizationCodeGrantChecks = {
         expectedState: response.state,
@@ -181,44 +207,39 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         idTokenExpected: true,
       }
       const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
-      const options = { address, onWrongCode, wrapFetch }
-      const { tokens, configuration, encoding } = await this.client.exchangeCode(received, checks, options)
+      const tokens = await this.client.exchangeCode(received, checks, { address, onWrongCode, wrapFetch })
+      const { idToken, idClaims, encoding } = tokens
       trace?.({ encoding })
-      assertIdTokenForm(String(tokens.id_token))
-      const idClaims: Claims = { ...tokens.claims() }
-      trace?.({ idClaims })
-      const userInfo = lacksEmail(this.provider, idClaims)
-        ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
-        : undefined
-      trace?.({ userInfo })
-      const identity = identityFrom(
-        this.provider,
-        { idToken: String(tokens.id_token), idClaims, userInfo },
-        { now: Date.now() / 1000, tolerance: clockToleranceSeconds, askedAt },
-      )
+      const algorithm = assertIdTokenForm(idToken)
+      trace?.({ algorithm, idClaims })
+      const now = Date.now() / 1000
+      const clock = { now, tolerance: clockToleranceSeconds, askedAt }
+      const identity = identityFrom(this.provider, { idToken, idClaims }, clock)
       const { acr, maxAge } = this.provider
       const required = { maxAge, acr: acr.length > 0 ? acr : undefined }
       if (required.maxAge ?? required.acr) assertReauthenticated(identity, required)
-      return identity
+      const authentication: Authentication = {
+        identity,
+        complete: async () =>
+          await this.complete(authentication, tokens, trace).catch((error: unknown) => {
+            throw refusal(error)
+          }),
+      }
+      return authentication
     } catch (error) {
-      const code = response.parameters.get('code') ?? ''
-      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
-      throw refusalOf(error, secrets)
+      throw refusal(error)
     }
   }
 
-  /** Core 5.3.2: claims of another subject must not be used. */
-  private async userInfo(
-    configuration: client.Configuration,
-    accessToken: string,
-    subject: string,
-  ): Promise<Claims | undefined> {
-    if (this.client.metadata.userinfo_endpoint === undefined) return undefined
-    // RFC 6749, A.12. The error for an invalid header would quote the token, and so would the log.
-    if (!/^[\u0020-\u007e]+$/.test(accessToken))
-      throw new CheckError('access_token', 'the access token is not in ASCII')
-    return await client.fetchUserInfo(configuration, accessToken, subject)
+  private async complete(
+    authentication: Authentication,
+    { idClaims, fetchUserInfo }: ExchangedTokens,
+    trace: Trace | undefined,
+  ): Promise<Identity> {
+    const { claims: userInfo, failure } = needsUserInfo(this.provider, idClaims) ? await fetchUserInfo() : {}
+    authentication.userInfoFailure = failure
+    trace?.({ userInfo, userInfoFailure: failure })
+    return withAddress(authentication.identity, this.provider, { idClaims, userInfo })
   }
 }
 

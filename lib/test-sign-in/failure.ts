@@ -117,7 +117,7 @@ function locate(
   recorder: TestRecorder,
 ): { step: TestStep; unproven?: TestStep } {
   const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = recorder
-  if (!failure) return { step: error.code === 'provider_unavailable' ? 'provider' : 'answer' }
+  if (!failure) return { step: /^provider_(?:unavailable|error)$/.test(error.code) ? 'provider' : 'answer' }
   if (idClaims) {
     if (/in the future$/.test(message)) return { step: 'clock' }
     const ofUserInfo = (userInfoAsked && userInfo === undefined) || /access token/.test(message)

@@ -70,7 +70,9 @@ export class TestSignIns {
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
       // An unavailable provider is a result, too.
-      if (!(error instanceof PortalSsoError) || error.code !== 'provider_unavailable') throw error
+      const isResult =
+        error instanceof PortalSsoError && ['provider_unavailable', 'provider_error'].includes(error.code)
+      if (!isResult) throw error
       const seen = { provider, response: undefined, recorder: new TestRecorder() }
       await this.#report(req, res, { ...seen, purpose, returnTo, outcome: { error } })
     }
@@ -91,7 +93,10 @@ export class TestSignIns {
       throw new PortalSsoError('provider_changed', 'the test sign-in was started with other settings')
     const recorder = new TestRecorder()
     const { trace } = recorder
-    const outcome = await connection.authenticate(req, res, { response, attempt, trace }).then(
+    // Completed even if the identity is linked, so that the report covers UserInfo.
+    const complete = async () =>
+      await (await connection.authenticate(req, res, { response, attempt, trace })).complete()
+    const outcome = await complete().then(
       (identity) => ({ identity }),
       (error: unknown) => {
         // Any other error is our own failure and says nothing about the provider.

@@ -28,6 +28,7 @@ const allMigrations = [
   '003-blocked-identities',
   '004-provider-trust',
   '005-redeemed-codes',
+  '006-any-signing-algorithm',
 ]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [

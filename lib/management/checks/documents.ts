@@ -1,5 +1,5 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
-import { discover, type ProviderMetadata } from '../../oidc/discovery.ts'
+import { discover, IssuerMismatchError, type ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { SigningAlgorithm } from '../../providers/setting-values.ts'
@@ -26,9 +26,8 @@ export async function reach(
   }
   const [error] = failures
   const document = `${withoutSlash(issuer)}/.well-known/openid-configuration`
-  const other = otherIssuer(error)
-  if (other !== undefined)
-    return { checks: [ok('reached', `${document} was read`), checkIssuer(other, issuer)] }
+  if (error instanceof IssuerMismatchError)
+    return { checks: [ok('reached', `${document} was read`), checkIssuer(error.issuer, issuer)] }
   const hint = isUnreachable(error)
     ? `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
     : `open ${document} and compare its "issuer" with what you entered`
@@ -45,24 +44,13 @@ function checkIssuer(named: string, entered: string): Check {
   )
 }
 
-/** Returns the issuer that the document names, if that is its only problem. */
-function otherIssuer(error: unknown): string | undefined {
-  for (let current = error, depth = 0; current && depth < 5; depth++) {
-    const { attribute, body, cause } = current as { attribute?: unknown; body?: unknown; cause?: unknown }
-    const named = (body as { issuer?: unknown } | null | undefined)?.issuer
-    if (attribute === 'issuer' && typeof named === 'string') return named
-    current = cause
-  }
-  return undefined
-}
-
 function withoutSlash(issuer: string): string {
   return issuer.replace(/\/$/, '')
 }
 
 export async function checkKeys(
   metadata: ProviderMetadata,
-  algorithm: SigningAlgorithm,
+  algorithms: readonly SigningAlgorithm[],
   outbound: HttpClient,
 ): Promise<Check> {
   try {
@@ -74,8 +62,8 @@ export async function checkKeys(
     })
     if (response.status !== 200)
       throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
-    await findKey((await response.json()) as JSONWebKeySet, algorithm)
-    return ok('keys', `the key set contains a usable key for ${algorithm}`)
+    const usable = await findUsable((await response.json()) as JSONWebKeySet, algorithms)
+    return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
   } catch (error) {
     return failed(
       'keys',
@@ -85,14 +73,27 @@ export async function checkKeys(
   }
 }
 
-/** @throws when no key of the set can verify a signature of this algorithm */
-async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void> {
-  try {
-    await createLocalJWKSet(keys)({ alg })
-  } catch (error) {
-    if (error instanceof errors.JWKSNoMatchingKey)
-      throw new CheckError('jwks', `the key set contains no usable key for ${alg}`)
-    // Several are fine: each token names its key (`kid`).
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-  }
+/**
+ * Returns the algorithms for which the set has a key.
+ *
+ * @throws when it has none
+ */
+async function findUsable(
+  keySet: JSONWebKeySet,
+  algorithms: readonly SigningAlgorithm[],
+): Promise<SigningAlgorithm[]> {
+  const resolver = createLocalJWKSet(keySet)
+  const usable: SigningAlgorithm[] = []
+  for (const alg of algorithms)
+    try {
+      await resolver({ alg })
+      usable.push(alg)
+    } catch (error) {
+      // Several are fine: each token names its key (`kid`).
+      if (error instanceof errors.JWKSMultipleMatchingKeys) usable.push(alg)
+      else if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+    }
+  if (usable.length === 0)
+    throw new CheckError('jwks', `the key set contains no usable key for ${algorithms.join(', ')}`)
+  return usable
 }
