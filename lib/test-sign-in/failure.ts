@@ -143,6 +143,13 @@ function claimIn(message: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(message)?.[1]
 }
 
+/** What openid-client compared. */
+interface FailedCheck {
+  claims?: Record<string, unknown>
+  header?: Record<string, unknown>
+  expected?: unknown
+}
+
 function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecorder): string | undefined {
   if (!failure) return undefined
   const { error, quoted } = failure
@@ -150,9 +157,11 @@ function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecor
     return error.error_description && `Reported by a browser: ${quoted(error.error_description)}`
   if (tokenStatus !== 200) return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
-  const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
-  if (typeof header?.alg === 'string')
-    return `The ID token uses ${shown(header.alg)}, but the settings expect ${shown(provider.signingAlgorithm)}.`
+  const { claims: token, header, expected: algorithms } = (cause ?? {}) as FailedCheck
+  if (typeof header?.alg === 'string') {
+    const accepted = [algorithms].flat().map(shown).join(' or ')
+    return `The ID token uses ${shown(header.alg)}, but the settings expect ${accepted}.`
+  }
   const name = claimIn(describeError(error)) ?? ''
   // Never the nonce, which is a secret of the attempt.
   if (token?.[name] === undefined || !comparable.includes(name)) return undefined

@@ -2,7 +2,7 @@ import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { discover, IssuerMismatchError, type ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
 import type { Check } from '../../providers/provider.ts'
-import type { SigningAlgorithm } from '../../providers/setting-values.ts'
+import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
 import { failed, ok, type TestInput } from './candidate.ts'
 
@@ -62,7 +62,9 @@ export async function checkKeys(
     })
     if (response.status !== 200)
       throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
-    const usable = await findUsable((await response.json()) as JSONWebKeySet, algorithms)
+    // Where the provider announces none of ours, another check says so.
+    const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
+    const usable = await findUsable((await response.json()) as JSONWebKeySet, wanted)
     return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
   } catch (error) {
     return failed(
