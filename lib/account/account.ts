@@ -5,7 +5,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
-import type { Authentication } from '../sign-in/provider-strategy.ts'
+import type { ValidatedSignIn } from '../sign-in/provider-strategy.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import { isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
@@ -82,10 +82,10 @@ export class Account {
   async addSignInMethod(
     req: Request,
     res: Response,
-    added: { provider: Provider; authentication: Authentication; userId: string },
+    added: { provider: Provider; validated: ValidatedSignIn; userId: string },
   ): Promise<void> {
-    const { provider, authentication, userId } = added
-    const { identity } = authentication
+    const { provider, validated, userId } = added
+    const { identity } = validated
     const { portal } = provider
     const { urls } = this.#core
     const { signIn, users } = this.#modules
@@ -101,7 +101,7 @@ export class Account {
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
     await signIn.pendingRegistrations.begin(res, {
       provider,
-      identity: await authentication.complete(),
+      identity: await validated.complete(),
       returnTo: urls.path('/account/security'),
       provedUserId: userId,
       requestedByUser: true,

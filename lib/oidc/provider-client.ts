@@ -86,8 +86,6 @@ export interface ProviderClient {
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   readonly keySet: KeySet
-  /** that may sign its ID tokens and logout tokens */
-  readonly algorithms: readonly SigningAlgorithm[]
   /** Exchanges the code of an authorization response, once, and validates the tokens. */
   exchangeCode(
     received: URL,
@@ -136,46 +134,27 @@ export async function createProviderClient(
   { previous, onMoved }: Succession = {},
 ): Promise<ProviderClient> {
   const metadata = await readMetadata(provider, outbound)
-  const algorithms = acceptedAlgorithms(
-    provider.signingAlgorithm,
-    metadata.id_token_signing_alg_values_supported,
-  )
+  const { id_token_signing_alg_values_supported: announced } = metadata
+  const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
   const server = neededMetadata(metadata, provider, algorithms)
   const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
-  const newKeySet = (http: Pick<HttpClient, 'fetch'>) =>
-    new KeySet(metadata.jwks_uri, http, {
-      resolverFor: (keySet) => keyResolver(provider, keySet),
-      async locate() {
-        onMoved?.()
-        return (await readMetadata(provider, outbound)).jwks_uri
-      },
-    })
+  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
   let credential: ClientAuth | undefined
 
   return {
     metadata,
     keySet,
-    algorithms,
     secrets: secretForms(provider.clientId, credentials),
-    async exchangeCode(received, checks, { address, onWrongCode, wrapFetch }) {
+    async exchangeCode(received, checks, { wrapFetch, ...options }) {
       // One deadline for the code exchange, the keys and UserInfo together.
       const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
-      const sendInTime: client.CustomFetch = async (url, requestOptions) => {
-        const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
-        if (url !== metadata.token_endpoint) return response
-        if (isGone(response)) {
-          onMoved?.()
-          throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
-        }
-        if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
-        return response
-      }
+      const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
       const send = wrapFetch ? wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials)
       const { timeoutSeconds } = outbound
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
-      const keys = wrapFetch ? newKeySet({ fetch: send }) : keySet
+      const keys = wrapFetch ? newKeySet({ ...outbound, fetch: send }) : keySet
       const verify = async (token: string) =>
         await keys.verify(token, { use: 'sign-in', algorithms, deadline })
       const redeem = async (used: Exchange, encoding: SecretEncoding): Promise<ExchangedTokens> => {
@@ -195,6 +174,21 @@ export async function createProviderClient(
     },
     verifyLogoutToken: async (token) => await keySet.verify(token, { use: 'logout', algorithms }),
   }
+}
+
+function createKeySet(
+  { jwks_uri }: ProviderMetadata,
+  provider: Provider,
+  outbound: HttpClient,
+  onMoved: (() => void) | undefined,
+): KeySet {
+  return new KeySet(jwks_uri, outbound, {
+    resolverFor: (keySet) => keyResolver(provider, keySet),
+    async locate() {
+      onMoved?.()
+      return (await readMetadata(provider, outbound)).jwks_uri
+    },
+  })
 }
 
 async function readMetadata(provider: Provider, outbound: HttpClient): Promise<ProviderMetadata> {
@@ -258,6 +252,25 @@ function neededMetadata(
     ...(Array.isArray(announced) && {
       userinfo_signing_alg_values_supported: [...acceptedAlgorithms(signingAlgorithm, announced)],
     }),
+  }
+}
+
+/** Sends the requests of one exchange, and notices what a token response says about the code or the endpoint. */
+function exchangeFetch(
+  { token_endpoint }: ProviderMetadata,
+  outbound: HttpClient,
+  options: Omit<ExchangeOptions, 'wrapFetch'> & Succession & { deadline: AbortSignal },
+): client.CustomFetch {
+  const { address, deadline, onMoved, onWrongCode } = options
+  return async (url, requestOptions) => {
+    const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
+    if (url !== token_endpoint) return response
+    if (isGone(response)) {
+      onMoved?.()
+      throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
+    }
+    if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
+    return response
   }
 }
 

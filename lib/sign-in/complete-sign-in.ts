@@ -15,7 +15,7 @@ import type { BrowserHints } from './browser-hints.ts'
 import type { IdentityResolver, Proof } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
-import type { Authentication } from './provider-strategy.ts'
+import type { ValidatedSignIn } from './provider-strategy.ts'
 import type { AccountReclaim } from './reclaim-account.ts'
 
 interface NewLink {
@@ -71,15 +71,15 @@ export class SignInCompletion {
   async applyDecision(
     req: Request,
     res: Response,
-    received: { provider: Provider; authentication: Authentication; attempt: Attempt },
+    received: { provider: Provider; validated: ValidatedSignIn; attempt: Attempt },
   ): Promise<void> {
     const { canVerifyEmail, pendingRegistrations, resolver } = this.#modules
-    const { provider, authentication, attempt } = received
+    const { provider, validated, attempt } = received
     const { purpose, returnTo } = attempt
     const { decision, staleUserId, identity } = await resolver.resolve(
-      authentication.identity,
+      validated.identity,
       provider,
-      authentication,
+      validated,
     )
     const registrationId = purpose.kind === 'prove-account' ? purpose.registrationId : undefined
     const result = { provider, identity, staleUserId, returnTo, registrationId }
@@ -102,7 +102,7 @@ export class SignInCompletion {
       case 'verify-email':
         if (!canVerifyEmail)
           throw new PortalSsoError('email_unverified', 'the provider does not vouch for the e-mail address', {
-            cause: authentication.userInfoFailure,
+            cause: validated.userInfoFailure,
           })
         break
     }

@@ -14,7 +14,7 @@ import { asyncHandler } from '../web/handler.ts'
 import { failedExchangeKey, failedExchanges, type RateLimiter } from '../web/rate-limit.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempts } from './attempts.ts'
-import { type Authentication, type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
+import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from './provider-strategy.ts'
 
 /** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
 const maxConnections = 200
@@ -102,7 +102,7 @@ export class ProviderConnection {
     req: Request,
     res: Response,
     received: Pick<Finish, 'response' | 'attempt' | 'trace'>,
-  ): Promise<Authentication> {
+  ): Promise<ValidatedSignIn> {
     const strategyName = await this.#readyStrategy()
     const onWrongCode = async () => {
       const { portal, slug } = this.provider
@@ -113,12 +113,12 @@ export class ProviderConnection {
     }
     const step = { ...received, step: 'finish', onWrongCode } satisfies Finish
     const { passport } = this.#context
-    const authentication = await promisify<unknown>((done) => {
+    const validated = await promisify<unknown>((done) => {
       const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
       run(req, res, (error: unknown) => done(error, undefined))
     })()
-    if (!authentication) throw new PortalSsoError('response_invalid', 'the strategy failed')
-    return authentication as Authentication
+    if (!validated) throw new PortalSsoError('response_invalid', 'the strategy failed')
+    return validated as ValidatedSignIn
   }
 
   /** Unregisters the strategy once no response can be in flight any more. */

@@ -47,7 +47,7 @@ export interface Finish {
 }
 
 /** A validated authorization response. */
-export interface Authentication {
+export interface ValidatedSignIn {
   /** without address and name: a linked identity needs neither */
   readonly identity: Identity
   /**
@@ -181,15 +181,15 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       throw new PortalSsoError('response_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const authentication = await this.validate(clientKey(req), step)
+    const validated = await this.validate(clientKey(req), step)
     // Not a user yet: the portal's own rules decide later what happens with an identity.
-    this.success(authentication as unknown as Express.User)
+    this.success(validated as unknown as Express.User)
   }
 
   private async validate(
     address: string,
     { response, attempt, trace, onWrongCode }: Finish,
-  ): Promise<Authentication> {
+  ): Promise<ValidatedSignIn> {
     const { nonce, codeVerifier, startedAt: askedAt } = attempt
     // Built from the configured URL: the Host header must not influence the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${response.parameters}`)
@@ -218,28 +218,28 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       const { acr, maxAge } = this.provider
       const required = { maxAge, acr: acr.length > 0 ? acr : undefined }
       if (required.maxAge ?? required.acr) assertReauthenticated(identity, required)
-      const authentication: Authentication = {
+      const validated: ValidatedSignIn = {
         identity,
         complete: async () =>
-          await this.complete(authentication, tokens, trace).catch((error: unknown) => {
+          await this.complete(validated, tokens, trace).catch((error: unknown) => {
             throw refusal(error)
           }),
       }
-      return authentication
+      return validated
     } catch (error) {
       throw refusal(error)
     }
   }
 
   private async complete(
-    authentication: Authentication,
+    validated: ValidatedSignIn,
     { idClaims, fetchUserInfo }: ExchangedTokens,
     trace: Trace | undefined,
   ): Promise<Identity> {
     const { claims: userInfo, failure } = needsUserInfo(this.provider, idClaims) ? await fetchUserInfo() : {}
-    authentication.userInfoFailure = failure
+    validated.userInfoFailure = failure
     trace?.({ userInfo, userInfoFailure: failure })
-    return withAddress(authentication.identity, this.provider, { idClaims, userInfo })
+    return withAddress(validated.identity, this.provider, { idClaims, userInfo })
   }
 }
 

@@ -257,8 +257,6 @@ describe('a test sign-in and the signing algorithm', () => {
   const algorithmIn = async () =>
     linesOf(await testSignIn(scene())).find(({ title }) => title === 'ID token: algorithm')
 
-  afterAll(async () => void (await portal.sso.providers.update('draft', { signingAlgorithm: null })))
-
   it('says which one arrived, and offers to accept no other', async () => {
     await open()
     provider.faults.alg = 'ES256'

@@ -27,7 +27,7 @@ export async function reach(
   const [error] = failures
   const document = `${withoutSlash(issuer)}/.well-known/openid-configuration`
   if (error instanceof IssuerMismatchError)
-    return { checks: [ok('reached', `${document} was read`), checkIssuer(error.issuer, issuer)] }
+    return { checks: [ok('reached', `${document} was read`), otherIssuer(error.issuer, issuer)] }
   const hint = isUnreachable(error)
     ? `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
     : `open ${document} and compare its "issuer" with what you entered`
@@ -37,6 +37,10 @@ export async function reach(
 
 function checkIssuer(named: string, entered: string): Check {
   if (withoutSlash(named) === withoutSlash(entered)) return ok('issuer', `the issuer is ${named}`)
+  return otherIssuer(named, entered)
+}
+
+function otherIssuer(named: string, entered: string): Check {
   return failed(
     'issuer',
     `the discovery document names another issuer: ${JSON.stringify(named)}`,
