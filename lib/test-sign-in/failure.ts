@@ -143,7 +143,7 @@ function claimIn(message: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(message)?.[1]
 }
 
-/** What openid-client compared. */
+/** The values that openid-client compared. */
 interface FailedCheck {
   claims?: Record<string, unknown>
   header?: Record<string, unknown>
