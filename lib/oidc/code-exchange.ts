@@ -181,8 +181,8 @@ export async function fetchUserInfo(
     return { claims: withoutEmpty(claims) }
   } catch (cause) {
     if (isReceived) throw cause
-    const outcome = status === undefined ? 'did not respond' : `responded with status ${status}`
-    return { failure: new CheckError('userinfo', `UserInfo ${outcome}`, { cause }) }
+    if (status === undefined) return { failure: cause }
+    return { failure: new CheckError('userinfo', `UserInfo responded with status ${status}`, { cause }) }
   }
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { assertTenant, guid } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
@@ -18,7 +19,7 @@ export interface Identity {
   readonly name?: string | undefined
   /** Entra only: the `tid` and `oid` claims. They are the same in every app registration; `sub` is not. */
   readonly entra?: { readonly tenantId: string; readonly objectId: string } | undefined
-  /** The `sid` claim: identifies the session at the provider. */
+  /** The `sid` claim: identifies the session at the provider. A digest if it is not 1 to 255 ASCII characters. */
   readonly sid?: string | undefined
   /** The ID token, for `id_token_hint` only. Empty when it is too long to store. */
   readonly logoutHint: string
@@ -35,6 +36,11 @@ const maxLogoutHintLength = 8192
 
 /** Core 2: a subject has at most 255 ASCII characters. A database could truncate at a NUL and match another user. */
 export const identifierPattern = /^[\u0020-\u007e]{1,255}$/
+
+/** Returns `sid` as it is stored and compared. No specification limits it, but our columns do: a long one becomes a digest. */
+export function storedSid(sid: string): string {
+  return identifierPattern.test(sid) ? sid : `sha256 ${createHash('sha256').update(sid).digest('base64url')}`
+}
 
 /**
  * Azure AD B2C sends "Not supported currently. Use oid claim." for everybody, and other software sends the text of a missing value.
@@ -94,8 +100,7 @@ export function identityFrom(
     subject,
     emailTrusted: false,
     entra: readEntraAccount(provider, idClaims),
-    // Unchanged: a logout token must match it.
-    sid: typeof sid === 'string' && identifierPattern.test(sid) ? sid : undefined,
+    sid: typeof sid === 'string' ? storedSid(sid) : undefined,
     logoutHint: idToken.length > maxLogoutHintLength ? '' : idToken,
     askedAt: clock.askedAt,
     // An invalid one is ignored, because only re-authentication needs it. One in the future would count as recent until then.

@@ -3,7 +3,7 @@ import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { type Claims, identifierPattern, withoutEmpty } from './identity.ts'
+import { type Claims, identifierPattern, storedSid, withoutEmpty } from './identity.ts'
 import { clockToleranceSeconds } from './provider-client.ts'
 
 /** The session, the subject, or both that a provider has logged out. */
@@ -134,16 +134,13 @@ function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
 
 /** 2.6 (5) */
 function readEnds({ sub, sid }: Claims): LogoutToken['ends'] {
-  checkIdentifier(sub, 'sub')
-  checkIdentifier(sid, 'sid')
-  if (sid !== undefined) return { sid, subject: sub }
-  check(sub !== undefined, 'sub', 'it names neither a subject (sub) nor a session (sid)')
-  return { subject: sub }
-}
-
-function checkIdentifier(value: unknown, name: string): asserts value is string | undefined {
-  const isValid = value === undefined || (typeof value === 'string' && identifierPattern.test(value))
-  check(isValid, name, `its ${name} is not 1 to 255 ASCII characters`)
+  const isSubject = sub === undefined || (typeof sub === 'string' && identifierPattern.test(sub))
+  check(isSubject, 'sub', 'its sub is not 1 to 255 ASCII characters')
+  check(sid === undefined || typeof sid === 'string', 'sid', 'its sid is not a string')
+  const subject = sub as string | undefined
+  if (sid !== undefined) return { sid: storedSid(sid), subject }
+  check(subject !== undefined, 'sub', 'it names neither a subject (sub) nor a session (sid)')
+  return { subject }
 }
 
 function isFiniteNumber(value: unknown): value is number {

@@ -378,6 +378,16 @@ describe('a busy or unreachable provider', () => {
     expect(await read(get(outbound, '/token'))).toBe('fine')
   })
 
+  it('still gets requests after it hangs up on large ones, which anyone can cause with a made-up code', async () => {
+    const outbound = outboundWith()
+    answer = (_req, res) => res.destroy()
+    const body = new URLSearchParams({ code: 'x'.repeat(4096) })
+    const post = () => outbound.fetch(`http://127.0.0.1:${port}/token`, { ...options, method: 'POST', body })
+    for (let n = 0; n < 20; n++) await expect(post()).rejects.toBeInstanceOf(UnreachableError)
+    answer = (_req, res) => res.end('fine')
+    expect(await read(get(outbound, '/token'))).toBe('fine')
+  })
+
   it('is not blocked by another provider that names its endpoint and makes the portal abort requests', async () => {
     const outbound = outboundWith()
     answer = () => {}

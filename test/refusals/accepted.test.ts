@@ -25,6 +25,7 @@ const everyProvider: AcceptedRow[] = [
     'Core 5.4',
     { claimsInUserinfoOnly: true },
   ],
+  ['a session id of 2000 characters', 'Back-Channel Logout 2.1', { claims: { sid: 'x'.repeat(2000) } }],
   ['no kid where one key fits (oidcc-client-test-kid-absent-single-jwks)', 'Core 10.1', { kid: 'absent' }],
 ]
 
@@ -72,6 +73,7 @@ const idToken: AcceptedRow[] = [
 
 const elsewhere: AcceptedRow[] = [
   ['no iss from a provider that does not announce it', 'RFC 9207 2.4', { announceIss: false, omitIss: true }],
+  ['a code of 8 KB', 'RFC 6749 4.1.2', { codeLength: 8000 }],
   ['a token type in lower case', 'RFC 6749 5.1', { tokenAnswer: { token_type: 'bearer' } }],
   ['no expires_in', 'RFC 6749 5.1', { tokenAnswer: { expires_in: undefined } }],
   ['expires_in as a string', 'RFC 6749 5.1', { tokenAnswer: { expires_in: '300' } }],

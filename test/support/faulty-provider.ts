@@ -48,6 +48,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   authorizeError?: { error: string; error_description?: string }
   /** Omits `iss` from the authorization response, announced or not. */
   omitIss?: true
+  /** Issues codes of this length. */
+  codeLength?: number
   /** Merged into the parameters of the authorization response; an array sends a parameter several times. */
   callbackParams?: Record<string, string | string[] | undefined>
 
@@ -295,7 +297,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function issueCode(query: URLSearchParams, redirectUri: string): string {
-    const code = randomBytes(16).toString('base64url')
+    const code = randomBytes(16)
+      .toString('base64url')
+      .padEnd(faults.codeLength ?? 0, 'x')
     const person = { ...provider.nextPerson() }
     given.set(code, person)
     provider.issued.push(code)
