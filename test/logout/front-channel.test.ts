@@ -68,6 +68,7 @@ describe('a front-channel logout request', () => {
   })
 
   it('may name a session id of 2000 characters', async () => {
+    await open()
     const sid = 'x'.repeat(2000)
     const [named, bystander] = [await signIn(sid), await signIn(`${sid}2`)]
     expect((await frame({ ...right(), sid })).status).toBe(200)

@@ -96,19 +96,20 @@ describe('a key set', () => {
     expect(jest.getTimerCount()).toBe(0)
   })
 
-  it.each(['an unknown key', 'a signature that fails'])(
-    'is fetched again once per cool-down for %s',
-    async (what) => {
-      await verifies(await valid())
-      const wrong = await (what === 'an unknown key' ? forged() : keys.sign({}, { signature: 'foreign-key' }))
-      await Promise.all(Array.from({ length: 50 }, () => verifies(wrong)))
-      for (let n = 0; n < 50; n++) await verifies(wrong)
-      expect(requests).toBe(2)
-      clock.pass(5000)
-      for (let n = 0; n < 50; n++) await verifies(wrong)
-      expect(requests).toBe(3)
-    },
-  )
+  it.each<[string, SigningFaults]>([
+    ['an unknown key', { kid: 'unknown' }],
+    ['a signature that fails', { signature: 'foreign-key' }],
+    ['a signature that fails, without a key ID', { signature: 'foreign-key', kid: 'absent' }],
+  ])('is fetched again once per cool-down for %s', async (_what, faults) => {
+    await verifies(await valid())
+    const wrong = await keys.sign({}, faults)
+    await Promise.all(Array.from({ length: 50 }, () => verifies(wrong)))
+    for (let n = 0; n < 50; n++) await verifies(wrong)
+    expect(requests).toBe(2)
+    clock.pass(5000)
+    for (let n = 0; n < 50; n++) await verifies(wrong)
+    expect(requests).toBe(3)
+  })
 
   it('contains a new key at once, unless a sign-in caused a request within 5 s', async () => {
     await verifies(await valid())
@@ -118,6 +119,13 @@ describe('a key set', () => {
     expect(await verifies(await valid())).toBe(false)
     clock.pass(5000)
     expect(await verifies(await valid())).toBe(true)
+  })
+
+  it('contains a new key for a token without a key ID, too', async () => {
+    await verifies(await valid())
+    await keys.rotate()
+    expect(await verifies(await keys.sign({}, { kid: 'absent' }))).toBe(true)
+    expect(requests).toBe(2)
   })
 
   it('is fetched again for a key that is newer than a request in progress', async () => {

@@ -5,6 +5,7 @@ import { createProviderClient } from '../../lib/oidc/provider-client.ts'
 import { Seal } from '../../lib/shared/seal.ts'
 import type { Attempt, Attempts } from '../../lib/sign-in/attempts.ts'
 import { ProviderStrategy } from '../../lib/sign-in/provider-strategy.ts'
+import type { SigningFaults } from '../support/faulty-signing.ts'
 import { type TestPortal, testSecret } from '../support/portal.ts'
 import { startPortalWithAda, useProvider } from '../support/scene.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
@@ -301,6 +302,33 @@ describe('UserInfo of a new identity', () => {
     expect((await signIn()).status).toBe(status)
     expect(asksUserInfo()).toBe(true)
     await portal.sso.providers.update('acme', { organizationClaim: null, organizationValues: null })
+  })
+
+  it.each<[what: string, settings: object, announced: string[], faults: SigningFaults, status: number]>([
+    ['an announced algorithm', {}, ['RS256', 'ES256'], { alg: 'ES256' }, 200],
+    ['one that is not announced', {}, ['RS256'], { alg: 'ES256' }, 400],
+    ['an HMAC that is announced', {}, ['HS256', 'RS256'], { alg: 'HS256-client-secret' }, 400],
+    ['the one of the settings', { signingAlgorithm: 'RS256' }, ['RS256', 'ES256'], {}, 200],
+    [
+      'another one than in the settings',
+      { signingAlgorithm: 'RS256' },
+      ['RS256', 'ES256'],
+      { alg: 'ES256' },
+      400,
+    ],
+    ['a key that is not published', {}, ['RS256'], { kid: 'unknown' }, 400],
+  ])('may be signed with %s', async (_what, settings, announced, faults, status) => {
+    provider.faults.discovery = { userinfo_signing_alg_values_supported: announced }
+    await portal.sso.providers.update('acme', { signingAlgorithm: null, ...settings })
+    await portal.sso.providers.enable('acme')
+    const { issuer: iss, clientId: aud, person } = provider
+    const body = await provider.sign({ iss, aud, ...person }, faults)
+    Object.assign(provider.faults, {
+      claimsInUserinfoOnly: true,
+      userinfoResponse: { headers: { 'Content-Type': 'application/jwt' }, body },
+    })
+    expect((await signIn()).status).toBe(status)
+    await portal.sso.providers.update('acme', { signingAlgorithm: null })
   })
 
   it('names its failure in the log of a user who is refused without it', async () => {
