@@ -134,6 +134,7 @@ export class TestSignIns {
       outlook: predicted && { ...predicted, here },
       ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
       backHref: returnTo,
+      pinnable: passed && !provider.signingAlgorithm ? recorder.algorithm : undefined,
     })
   }
 

@@ -264,7 +264,9 @@ describe('a test sign-in and the signing algorithm', () => {
       result: 'ok',
       text: expect.stringContaining('It is signed with ES256. The settings accept every'),
     })
-    expect((await algorithmIn())!.text).toContain('To accept only ES256, choose it as the signing algorithm')
+    expect((await algorithmIn())!.text).toContain(
+      'To accept only ES256, choose it as the signing algorithm, and test the sign-in again.',
+    )
   })
 
   it('fails with another one than the settings name', async () => {
