@@ -122,7 +122,7 @@ export const clockToleranceSeconds = 30
 export interface Succession {
   /** the client that this one replaces: the cached keys stay valid while the metadata names the same key set */
   previous?: ProviderClient | undefined
-  /** called when the key set or the token endpoint is gone: the metadata may be out of date */
+  /** called when an endpoint is gone: the metadata may be out of date */
   onMoved?: (() => void) | undefined
 }
 
@@ -255,7 +255,7 @@ function neededMetadata(
   }
 }
 
-/** Sends the requests of one exchange, and notices what a token response says about the code or the endpoint. */
+/** Sends the requests of one exchange, and reports endpoints that are gone and codes that are wrong. */
 function exchangeFetch(
   { token_endpoint }: ProviderMetadata,
   outbound: HttpClient,
@@ -264,11 +264,10 @@ function exchangeFetch(
   const { address, deadline, onMoved, onWrongCode } = options
   return async (url, requestOptions) => {
     const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
+    const hasMoved = isGone(response)
+    if (hasMoved) onMoved?.()
     if (url !== token_endpoint) return response
-    if (isGone(response)) {
-      onMoved?.()
-      throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
-    }
+    if (hasMoved) throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
     if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
     return response
   }

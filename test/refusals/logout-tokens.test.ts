@@ -663,17 +663,17 @@ describe('accepted: logout token', () => {
   })
 })
 
-it.each(['x'.repeat(2000), 'sitzung-\u00e4'])(
-  'accepted: logout token with a sid that no column can hold: %.9s (Back-Channel Logout 2.1)',
-  async (long) => {
-    sid = long
-    const [visitor, other] = [await signIn(), await signIn()]
-    sid = `${long}2`
-    const bystander = await signIn()
-    expect((await deliver(await signed({ sid: long, sub: undefined }))).status).toBe(200)
-    expect([await isIn(visitor), await isIn(other), await isIn(bystander)]).toEqual([false, false, true])
-  },
-)
+it.each([
+  ['of 2000 characters', 'x'.repeat(2000)],
+  ['outside ASCII', 'sitzung-\u00e4'],
+])('accepted: logout token with a sid %s (Back-Channel Logout 2.1)', async (_what, long) => {
+  sid = long
+  const [visitor, other] = [await signIn(), await signIn()]
+  sid = `${long}2`
+  const bystander = await signIn()
+  expect((await deliver(await signed({ sid: long, sub: undefined }))).status).toBe(200)
+  expect([await isIn(visitor), await isIn(other), await isIn(bystander)]).toEqual([false, false, true])
+})
 
 describe('accepted: logout token of a provider whose settings pin no algorithm', () => {
   it.each([
