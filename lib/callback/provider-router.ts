@@ -161,14 +161,14 @@ async function dispatch(
   if (purpose.kind === 'test')
     return await testSignIns.finish(req, res, connection, { response, attempt, purpose })
   if (!provider.enabled) throw disabledError(provider)
-  const identity = await connection.authenticate(req, res, { response, attempt })
-  if (reauthentication) assertReauthenticated(identity, reauthentication)
+  const validated = await connection.authenticate(req, res, { response, attempt })
+  if (reauthentication) assertReauthenticated(validated.identity, reauthentication)
   switch (purpose.kind) {
     case 'sign-in':
     case 'prove-account':
-      return await signIn.completion.applyDecision(req, res, { provider, identity, attempt })
+      return await signIn.completion.applyDecision(req, res, { provider, validated, attempt })
     case 'link-account':
-      return await account.addSignInMethod(req, res, { provider, identity, userId: purpose.userId })
+      return await account.addSignInMethod(req, res, { provider, validated, userId: purpose.userId })
   }
 }
 

@@ -138,7 +138,7 @@ interface Resolved {
 
 /**
  * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
- * signing algorithm, the secret encoding and the audience of assertions.
+ * secret encoding and the audience of assertions.
  *
  * @throws ProviderTestError
  */
@@ -148,11 +148,11 @@ async function testAndResolve(
   http: HttpClients,
 ): Promise<Resolved> {
   const found = await testProvider(candidate, http)
-  const { issuer, clientAuthentication, signingAlgorithm, checks } = found
-  if (!found.ok || !issuer || !clientAuthentication || !signingAlgorithm) throw new ProviderTestError(checks)
+  const { issuer, clientAuthentication, checks } = found
+  if (!found.ok || !issuer || !clientAuthentication) throw new ProviderTestError(checks)
   const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
   const assertionAudience = found.assertionAudience ?? settings.assertionAudience ?? 'issuer'
-  const detected = { issuer, clientAuthentication, signingAlgorithm, secretEncoding, assertionAudience }
+  const detected = { issuer, clientAuthentication, secretEncoding, assertionAudience }
   return { settings: { ...settings, ...detected }, keyAlgorithms: found.clientKeyAlgorithms, checks }
 }
 

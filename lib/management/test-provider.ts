@@ -1,11 +1,11 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientMethod, pushesRequests } from '../oidc/provider-client.ts'
 import type { Check } from '../providers/provider.ts'
-import type {
-  AssertionAudience,
-  ClientAuthentication,
-  SecretEncoding,
-  SigningAlgorithm,
+import {
+  type AssertionAudience,
+  acceptedAlgorithms,
+  type ClientAuthentication,
+  type SecretEncoding,
 } from '../providers/setting-values.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
@@ -25,7 +25,6 @@ import {
   checkUnsupported,
   checkUserInfo,
   chooseAuthentication,
-  chooseSigningAlgorithm,
 } from './checks/metadata.ts'
 import { checkVouching } from './checks/vouching.ts'
 
@@ -55,8 +54,6 @@ export interface ProviderTest {
   issuer?: string
   /** The method that the provider accepted, or else the one to use, as entered or from the metadata. Absent if none fits. */
   clientAuthentication?: ClientAuthentication
-  /** The algorithm of ID tokens, as entered or from the metadata. Absent if none fits. */
-  signingAlgorithm?: SigningAlgorithm
   /** The encoding of `client_secret_basic` that the provider accepted. */
   secretEncoding?: SecretEncoding | undefined
   /** The audience of client assertions that the provider accepted. */
@@ -74,9 +71,10 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const { metadata, checks: reached } = await reach(input, clock.outbound)
   if (!metadata) return sanitizeChecks({ checks: reached })
   const entered = chooseAuthentication(metadata, input)
-  const signingAlgorithm = input.signingAlgorithm ?? chooseSigningAlgorithm(metadata)
+  const announced: unknown = metadata.id_token_signing_alg_values_supported
+  const algorithms = acceptedAlgorithms(input.signingAlgorithm, announced)
   const requirement = checkAuthentication(metadata, entered, input)
-  const keys = await checkKeys(metadata, signingAlgorithm, clock.outbound)
+  const keys = await checkKeys(metadata, algorithms, clock.outbound)
   const isIssuerRight = reached.every(({ result }) => result !== 'failed')
   const isPushed = pushesRequests(input, metadata)
   const unpushed = isIssuerRight && !isPushed ? await checkAuthorization(metadata, input, outbound) : {}
@@ -94,7 +92,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
     checks: [
       ...reached,
       checkFlow(metadata),
-      checkSigning(metadata, signingAlgorithm),
+      checkSigning(announced, algorithms),
       keys,
       clientAuthentication === entered
         ? requirement
@@ -112,7 +110,6 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
     ],
     issuer: metadata.issuer,
     clientAuthentication,
-    signingAlgorithm,
     clientKeyAlgorithms: metadata.token_endpoint_auth_signing_alg_values_supported,
     ...describeMethod(method),
   })

@@ -5,6 +5,7 @@ import type { Provider } from '../providers/provider.ts'
 import { wellKnownPath } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
+import { withoutEmpty } from './identity.ts'
 
 /** Provider metadata in which every endpoint that a sign-in needs exists and may be fetched. */
 export type ProviderMetadata = client.ServerMetadata & {
@@ -44,9 +45,20 @@ export function documentUrl({ preset, issuer, clientId, metadataUrl }: Discovery
   return `${issuer.replace(/\/$/, '')}${wellKnownPath}${query === undefined ? '' : `?${query}`}`
 }
 
+/** The settings name another issuer than the discovery document. Waiting does not help: one of them is wrong. */
+export class IssuerMismatchError extends CheckError {
+  override readonly name = 'IssuerMismatchError'
+  /** of the document */
+  readonly issuer: string
+
+  constructor(issuer: string) {
+    super('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
+    this.issuer = issuer
+  }
+}
+
 export function assertIssuer({ issuer }: client.ServerMetadata, expected: string): void {
-  if (issuer !== expected)
-    throw new CheckError('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
+  if (issuer !== expected) throw new IssuerMismatchError(issuer)
 }
 
 async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {
@@ -66,41 +78,53 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
   const {
-    userinfo_endpoint,
-    end_session_endpoint: _,
-    pushed_authorization_request_endpoint: pushed,
+    userinfo_endpoint: _,
+    end_session_endpoint: __,
+    pushed_authorization_request_endpoint: ___,
     ...others
   } = metadata
   return {
-    ...withStringLists(others),
+    ...withUsableMembers(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
-    ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
-    // Only few clients push their requests: an invalid endpoint must not disable the others.
-    ...(isEndpoint(pushed) && { pushed_authorization_request_endpoint: new URL(pushed).href }),
+    ...optionalEndpoint(metadata, 'userinfo_endpoint'),
+    ...optionalEndpoint(metadata, 'pushed_authorization_request_endpoint'),
     ...endSessionEndpoint(metadata),
   }
 }
 
-/** Keeps only the strings of a list: an object such as `{ toString: 1 }` would throw when it is compared or shown. */
-function withStringLists<T extends object>(metadata: T): T {
-  const stringsOnly = ([name, value]: [string, unknown]) => [
-    name,
-    Array.isArray(value) ? value.filter((each) => typeof each === 'string') : value,
-  ]
-  return Object.fromEntries(Object.entries(metadata).map(stringsOnly)) as T
+/**
+ * Leaves out members that are null, empty or of another type than a list or a boolean where they say what is supported. Of a list it
+ * keeps the strings: an object such as `{ toString: 1 }` would throw when it is compared or shown.
+ */
+function withUsableMembers<T extends object>(metadata: T): T {
+  const members = Object.entries(withoutEmpty(metadata)).flatMap(([name, value]): [string, unknown][] => {
+    if (Array.isArray(value)) return [[name, value.filter((each) => typeof each === 'string')]]
+    return name.endsWith('_supported') && typeof value !== 'boolean' ? [] : [[name, value]]
+  })
+  return Object.fromEntries(members) as T
+}
+
+/** The sign-in works without it, so an invalid one does not matter. */
+function optionalEndpoint<Name extends string>(
+  metadata: client.ServerMetadata,
+  name: Name,
+): { [each in Name]?: string } {
+  try {
+    return { [name]: endpoint(metadata, name) } as { [each in Name]?: string }
+  } catch {
+    return {}
+  }
 }
 
 /** An invalid endpoint disables logout at the provider, not the sign-in. */
 function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
-  try {
-    const url = new URL(endpoint(metadata, 'end_session_endpoint'))
-    // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
-    return /^[a-z0-9._[\]:-]+$/.test(url.host) ? { end_session_endpoint: url.href } : {}
-  } catch {
-    return {}
-  }
+  const { end_session_endpoint: url } = optionalEndpoint(metadata, 'end_session_endpoint')
+  // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
+  return url !== undefined && /^[a-z0-9._[\]:-]+$/.test(new URL(url).host)
+    ? { end_session_endpoint: url }
+    : {}
 }
 
 function endpoint(metadata: client.ServerMetadata, name: string): string {

@@ -83,6 +83,8 @@ const maxResponseBytes = 1024 * 1024
 const maxConsecutiveFailures = 5
 const retryDelayMs = 10_000
 const maxRedirects = 3
+/** of a request body whose failure counts: those with the code of a known provider are smaller */
+const maxCountedBytes = 4096
 /** providers whose connections are kept; each takes a few kilobytes */
 const maxAgents = 200
 const maxEndpoints = 1000
@@ -200,7 +202,9 @@ async function exchange(
   } catch (cause) {
     // An attacker who sends many made-up codes makes requests time out in the queue: that must not open the breaker.
     const wasQueued = controller.signal.aborted && connectedAt > startedAt + timeoutMs / 2
-    const isFailure = !wasQueued && endpoint.lastResponseAt < startedAt
+    // The server may hang up because of a made-up code that is too large for it.
+    const isLarge = String(body ?? '').length > maxCountedBytes
+    const isFailure = !wasQueued && !isLarge && endpoint.lastResponseAt < startedAt
     if (cause instanceof ResponseTooLargeError || isFailure) throw cause
     throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
   } finally {

@@ -1,15 +1,27 @@
-import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretJwt, ClientSecretPost, None, PrivateKeyJwt } from 'openid-client'
 import { type ClientKey, signingKeyOf } from '../providers/client-key.ts'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
+import {
+  acceptedAlgorithms,
+  type SecretEncoding,
+  type SigningAlgorithm,
+  secretEncodings,
+} from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { type ExchangedTokens, exchangeCode, pushRequest } from './code-exchange.ts'
+import {
+  type Exchange,
+  exchangeCode,
+  fetchUserInfo,
+  pushRequest,
+  type ReceivedTokens,
+  type UserInfo,
+} from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
-import type { HttpClient } from './http-client.ts'
-import { KeySet } from './key-set.ts'
+import { type HttpClient, UnreachableError } from './http-client.ts'
+import { isGone, type KeyResolver, KeySet } from './key-set.ts'
 
 /** The portal's own credentials at one provider. */
 export interface Credentials {
@@ -101,14 +113,21 @@ export interface ProviderClient {
    * @param address key of the client address, which takes turns with others
    */
   readonly pushRequest?: ((url: string, address: string) => Promise<string>) | undefined
-  /** Exchanges the code of an authorization response, once. openid-client validates the token response. */
+  /** Exchanges the code of an authorization response, once, and validates the tokens. */
   exchangeCode(
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
     options: ExchangeOptions,
-  ): Promise<ExchangedTokens & { method?: ClientMethod }>
-  /** Returns the keys to verify a logout token with. @throws when the key set cannot be fetched */
-  logoutKeys(token: string): Promise<KeyResolver>
+  ): Promise<ExchangedTokens>
+  /** Verifies a signature. @returns the payload @throws CheckError `signature`, or if the keys cannot be fetched */
+  verifyLogoutToken(token: string): Promise<Uint8Array>
+}
+
+export interface ExchangedTokens extends ReceivedTokens {
+  /** the client authentication that the provider accepted in place of the configured one */
+  method?: ClientMethod | undefined
+  /** @throws for claims of another subject, and for a signed response that is not valid */
+  fetchUserInfo(): Promise<UserInfo>
 }
 
 export interface ExchangeOptions {
@@ -135,32 +154,31 @@ export interface ExchangeTest {
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
 
-/** Finds the key that a token's header names, or the only one that fits. */
-export type KeyResolver = CompactVerifyGetKey
-
 /** how far one clock may be ahead of or behind the other */
 export const clockToleranceSeconds = 30
 
-/**
- * @param previous the client that this one replaces: the cached keys stay valid while the metadata names the same key set
- * @throws when discovery fails or the document names another issuer than the row
- */
+const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
+
+export interface Succession {
+  /** the client that this one replaces: the cached keys stay valid while the metadata names the same key set */
+  previous?: ProviderClient | undefined
+  /** called when an endpoint is gone: the metadata may be out of date */
+  onMoved?: (() => void) | undefined
+}
+
+/** @throws when discovery fails or the document names another issuer than the row */
 export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  previous?: ProviderClient,
+  { previous, onMoved }: Succession = {},
 ): Promise<ProviderClient> {
-  const metadata = await discover(provider, outbound)
-  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
-  assertIssuer(metadata, provider.issuer)
-  const server = neededMetadata(metadata)
-  const clientMetadata = {
-    id_token_signed_response_alg: provider.signingAlgorithm,
-    [client.clockTolerance]: clockToleranceSeconds,
-  }
-  const newKeySet = () => new KeySet(metadata.jwks_uri, outbound, provider.signingAlgorithm)
-  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet()
+  const metadata = await readMetadata(provider, outbound)
+  const { id_token_signing_alg_values_supported: announced } = metadata
+  const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
+  const server = neededMetadata(metadata, provider, algorithms)
+  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
+  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
   let credential: ClientAuth | undefined
 
   return {
@@ -171,26 +189,36 @@ export async function createProviderClient(
       ? requestPusher(provider, credentials, server, outbound)
       : undefined,
     async exchangeCode(received, checks, { test, ...options }) {
-      const keys = test ? newKeySet() : keySet
-      const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
-      const send = test ? test.wrapFetch(cachingFetch) : cachingFetch
+      // One deadline for the code exchange, the keys and UserInfo together.
+      const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
+      const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
+      const send = test ? test.wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
       const { timeoutSeconds } = outbound
       const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
+      const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
+      const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
+      const redeem = async (used: Exchange): Promise<ExchangedTokens> => {
+        const tokens = await exchangeCode(used, received, checks)
+        await verify(tokens.idToken)
+        return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(used, tokens, verify) }
+      }
       try {
-        return await exchangeCode(exchange, received, checks)
+        return await redeem(exchange)
       } catch (error) {
         if (!test || !(await refusesClient(error))) throw error
-        for (const method of await test.otherMethods(provider, credentials, metadata)) {
-          const client = { ...provider, ...method }
-          const authenticate = clientCredential(client, credentials, metadata.token_endpoint)
-          const tokens = await unlessRefused(exchangeCode({ ...exchange, authenticate }, received, checks))
-          if (tokens) return { ...tokens, method }
-        }
-        throw error
+        const methods = await test.otherMethods(provider, credentials, metadata)
+        return await firstAccepted(methods, error, async (method) => {
+          const authenticate = clientCredential(
+            { ...provider, ...method },
+            credentials,
+            server.token_endpoint,
+          )
+          return { ...(await redeem({ ...exchange, authenticate })), method }
+        })
       }
     },
-    logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
+    verifyLogoutToken: async (token) => await keySet.verify(token, { use: 'logout', algorithms }),
   }
 }
 
@@ -219,6 +247,28 @@ export function pushesRequests(
   return pushedRequests || metadata.require_pushed_authorization_requests === true
 }
 
+function createKeySet(
+  { jwks_uri }: ProviderMetadata,
+  provider: Provider,
+  outbound: HttpClient,
+  onMoved: (() => void) | undefined,
+): KeySet {
+  return new KeySet(jwks_uri, outbound, {
+    resolverFor: (keySet) => keyResolver(provider, keySet),
+    async locate() {
+      onMoved?.()
+      return (await readMetadata(provider, outbound)).jwks_uri
+    },
+  })
+}
+
+async function readMetadata(provider: Provider, outbound: HttpClient): Promise<ProviderMetadata> {
+  const metadata = await discover(provider, outbound)
+  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
+  assertIssuer(metadata, provider.issuer)
+  return metadata
+}
+
 /**
  * Entra names the issuer of each key. The token's unverified `iss` selects the keys: an attacker gains nothing by a false one,
  * because the same `iss` is validated after the signature.
@@ -233,14 +283,23 @@ function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
   }
 }
 
-/** The provider authenticates the client before it looks at the code, so a code is still unused after a refusal. */
-async function unlessRefused<T>(exchange: Promise<T>): Promise<T | undefined> {
-  try {
-    return await exchange
-  } catch (error) {
-    if (await refusesClient(error)) return undefined
-    throw error
-  }
+/**
+ * The provider authenticates the client before it looks at the code, so a code is still unused after a refusal.
+ *
+ * @throws `refusal` if the provider accepts no method
+ */
+async function firstAccepted(
+  methods: readonly ClientMethod[],
+  refusal: unknown,
+  redeem: (method: ClientMethod) => Promise<ExchangedTokens>,
+): Promise<ExchangedTokens> {
+  for (const method of methods)
+    try {
+      return await redeem(method)
+    } catch (error) {
+      if (!(await refusesClient(error))) throw error
+    }
+  throw refusal
 }
 
 /**
@@ -262,7 +321,11 @@ async function refusesClient(error: unknown): Promise<boolean> {
  * openid-client copies all metadata for each authorization response. A hostile provider could make that a megabyte, and block
  * the event loop for a tenth of a second, so pass only what openid-client uses.
  */
-function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
+function neededMetadata(
+  metadata: ProviderMetadata,
+  { signingAlgorithm }: Provider,
+  algorithms: readonly SigningAlgorithm[],
+): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
   const { pushed_authorization_request_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
@@ -273,49 +336,39 @@ function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
     jwks_uri,
     ...(pushed_authorization_request_endpoint !== undefined && { pushed_authorization_request_endpoint }),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
-    authorization_response_iss_parameter_supported: Boolean(
-      metadata.authorization_response_iss_parameter_supported,
-    ),
+    authorization_response_iss_parameter_supported:
+      metadata.authorization_response_iss_parameter_supported === true,
+    // Attacker: a token chooses one of them, so they contain neither `none` nor an HMAC (RFC 8725, 3.1).
+    id_token_signing_alg_values_supported: [...algorithms],
+    // Signed UserInfo is optional, so no algorithm is assumed for it.
     ...(Array.isArray(announced) && {
-      userinfo_signing_alg_values_supported: signingAlgorithms.filter((each) => announced.includes(each)),
+      userinfo_signing_alg_values_supported: [...acceptedAlgorithms(signingAlgorithm, announced)],
     }),
   }
 }
 
-/**
- * Answers openid-client's request for keys from the cache. It comes after the token response, so that a key which the provider
- * created during the exchange is found.
- */
-function fetchWithCachedKeys(
-  metadata: ProviderMetadata,
+/** Sends the requests of one exchange, and reports endpoints that are gone and codes that are wrong. */
+function exchangeFetch(
+  { token_endpoint }: ProviderMetadata,
   outbound: HttpClient,
-  { keySet, address, onWrongCode }: Omit<ExchangeOptions, 'wrapFetch'> & { keySet: KeySet },
+  options: Omit<ExchangeOptions, 'wrapFetch'> & Succession & { deadline: AbortSignal },
 ): client.CustomFetch {
-  // One deadline for the code exchange, the keys and UserInfo together.
-  const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
-  let idToken: string | undefined
+  const { address, deadline, onMoved, onWrongCode } = options
   return async (url, requestOptions) => {
-    if (url === metadata.jwks_uri && idToken !== undefined)
-      return Response.json(await keySet.keysFor(idToken, 'sign-in', deadline))
     const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
-    if (url === metadata.token_endpoint) {
-      const answer = await readTokenResponse(response.clone())
-      idToken = answer.idToken
-      if (answer.isCodeWrong) await onWrongCode?.()
-    }
+    const hasMoved = isGone(response)
+    if (hasMoved) onMoved?.()
+    if (url !== token_endpoint) return response
+    if (hasMoved) throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
+    if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
     return response
   }
 }
 
 /** A wrong client secret, a timeout or 5xx affects everybody: the sender of the code is not to blame. */
-async function readTokenResponse(
-  response: Response,
-): Promise<{ idToken: string | undefined; isCodeWrong: boolean }> {
+async function isCodeWrong(response: Response): Promise<boolean> {
   const body: unknown = await response.json().catch(() => undefined)
   const { error, id_token: idToken } = (body ?? {}) as { error?: unknown; id_token?: unknown }
   const isMalformed = typeof error !== 'string' && typeof idToken !== 'string'
-  return {
-    idToken: typeof idToken === 'string' ? idToken : undefined,
-    isCodeWrong: error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status)),
-  }
+  return error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status))
 }

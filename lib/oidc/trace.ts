@@ -9,10 +9,10 @@ export type TraceEvent =
   | { tokenStatus: number }
   /** the client authentication that the provider accepted; `undefined`: the one in the settings */
   | { method: ClientMethod | undefined }
-  /** of the ID token, after openid-client and `assertIdTokenForm` accepted it */
-  | { idClaims: Claims }
-  /** `undefined`: not needed, or the provider has no UserInfo endpoint */
-  | { userInfo: Claims | undefined }
+  /** of the ID token, after all of its own checks passed */
+  | { idClaims: Claims; algorithm: string }
+  /** without claims: not needed, no UserInfo endpoint, or a failed request */
+  | { userInfo: Claims | undefined; userInfoFailure: unknown }
   /** the raw error, not to be shown; `quoted` makes a provider's message safe for the operator */
   | { failure: unknown; quoted: (message: string) => string }
 

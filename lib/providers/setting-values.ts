@@ -29,6 +29,18 @@ export const signingAlgorithms = [
 /** Algorithm of ID tokens (RFC 7518, 3.1; RFC 8037). All are asymmetric. */
 export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 
+/**
+ * Returns the algorithms that may sign a provider's tokens: the pinned one, or ours among the announced ones. Discovery 1.0, 3:
+ * every provider supports RS256, so that is assumed if it announces none.
+ */
+export function acceptedAlgorithms(
+  pinned: SigningAlgorithm | undefined,
+  announced: unknown,
+): readonly SigningAlgorithm[] {
+  if (pinned !== undefined) return [pinned]
+  return Array.isArray(announced) ? signingAlgorithms.filter((each) => announced.includes(each)) : ['RS256']
+}
+
 export const prompts = ['login', 'select_account', 'consent'] as const
 export type Prompt = (typeof prompts)[number]
 

@@ -187,16 +187,20 @@ export const settings = {
     emptyChoice: 'As the connection test finds',
     section: 'protocol',
   }),
-  /** The one algorithm that may sign ID tokens (OpenID Connect Core 3.1.3.7, 7). Omitted: chosen from the metadata. */
+  /**
+   * The one algorithm that may sign tokens (OpenID Connect Core 3.1.3.7, 7). Omitted: any asymmetric one that the provider
+   * announces.
+   */
   signingAlgorithm: setting({
     schema: z.enum(signingAlgorithms).optional(),
     column: 'signing_algorithm',
     decidesTrust: true,
     flag: '--signing-algorithm <algorithm>',
-    label: 'Signing algorithm of ID tokens',
+    label: 'Signing algorithm of tokens',
+    hint: 'Empty: every asymmetric algorithm that the provider announces. The test sign-in says which one it uses.',
     control: 'select',
     choices: signingAlgorithms,
-    emptyChoice: 'As the provider announces',
+    emptyChoice: 'Any that the provider announces',
     section: 'protocol',
   }),
   /** How the authorization response returns. Omitted: the provider's default, `query`. */
@@ -437,11 +441,7 @@ export type SettingsInput = { [Name in keyof ProviderSettings]?: ProviderSetting
 export type ProviderChanges = { [Name in keyof ProviderSettings]?: ProviderSettings[Name] | null | undefined }
 
 /** Settings that the connection test detects if they are omitted. */
-export type DetectedSetting =
-  | 'clientAuthentication'
-  | 'signingAlgorithm'
-  | 'secretEncoding'
-  | 'assertionAudience'
+export type DetectedSetting = 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'
 
 /** Settings that are encrypted at rest and never returned. */
 export type SecretSetting = 'clientSecret'

@@ -3,10 +3,15 @@ import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
 import { otherMethods } from '../oidc/client-methods.ts'
-import type { ExchangedTokens } from '../oidc/code-exchange.ts'
 import { isUnreachable } from '../oidc/http-client.ts'
-import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
-import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
+import {
+  assertIdTokenForm,
+  type Identity,
+  identityFrom,
+  needsUserInfo,
+  withAddress,
+} from '../oidc/identity.ts'
+import { clockToleranceSeconds, type ExchangedTokens, type ProviderClient } from '../oidc/provider-client.ts'
 import { entraCode, isConsentRequired, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
@@ -40,6 +45,20 @@ export interface Finish {
   trace?: Trace | undefined
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
+}
+
+/** A validated authorization response. */
+export interface ValidatedSignIn {
+  /** without address and name: a linked identity needs neither */
+  readonly identity: Identity
+  /**
+   * Adds the address and the name, from UserInfo if the ID token lacks a claim that decides.
+   *
+   * @throws PortalSsoError for claims of another subject, or a signature that is not valid
+   */
+  complete(): Promise<Identity>
+  /** why UserInfo could not be fetched: the sign-in goes on without it */
+  userInfoFailure?: unknown
 }
 
 interface RequestParameters {
@@ -171,18 +190,24 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       throw new PortalSsoError('response_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.validate(clientKey(req), step)
+    const validated = await this.validate(clientKey(req), step)
     // Not a user yet: the portal's own rules decide later what happens with an identity.
-    this.success(identity as unknown as Express.User)
+    this.success(validated as unknown as Express.User)
   }
 
   private async validate(
     address: string,
     { response, attempt, trace, onWrongCode }: Finish,
-  ): Promise<Identity> {
+  ): Promise<ValidatedSignIn> {
     const { nonce, codeVerifier, startedAt: askedAt } = attempt
     // Built from the configured URL: the Host header must not influence the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${response.parameters}`)
+    const refusal = (error: unknown) => {
+      const code = response.parameters.get('code') ?? ''
+      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
+      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
+      return refusalOf(error, secrets)
+    }
     try {
       const checks: client.AuthorizationCodeGrantChecks = {
         expectedState: response.state,
@@ -191,48 +216,39 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         idTokenExpected: true,
       }
       const test = trace && { wrapFetch: traceEndpoints(this.client.metadata, trace), otherMethods }
-      const options = { address, onWrongCode, test }
-      const { tokens, configuration, dpop, method } = await this.client.exchangeCode(
-        received,
-        checks,
-        options,
-      )
+      const tokens = await this.client.exchangeCode(received, checks, { address, onWrongCode, test })
+      const { idToken, idClaims, method } = tokens
       trace?.({ method })
-      assertIdTokenForm(String(tokens.id_token))
-      const idClaims: Claims = { ...tokens.claims() }
-      trace?.({ idClaims })
-      const userInfo = lacksEmail(this.provider, idClaims)
-        ? await this.userInfo({ configuration, dpop }, tokens.access_token, String(idClaims.sub))
-        : undefined
-      trace?.({ userInfo })
-      const identity = identityFrom(
-        this.provider,
-        { idToken: String(tokens.id_token), idClaims, userInfo },
-        { now: Date.now() / 1000, tolerance: clockToleranceSeconds, askedAt },
-      )
+      const algorithm = assertIdTokenForm(idToken)
+      trace?.({ algorithm, idClaims })
+      const now = Date.now() / 1000
+      const clock = { now, tolerance: clockToleranceSeconds, askedAt }
+      const identity = identityFrom(this.provider, { idToken, idClaims }, clock)
       const { acr, maxAge } = this.provider
       const required = { maxAge, acr: acr.length > 0 ? acr : undefined }
       if (required.maxAge ?? required.acr) assertReauthenticated(identity, required)
-      return identity
+      const validated: ValidatedSignIn = {
+        identity,
+        complete: async () =>
+          await this.complete(validated, tokens, trace).catch((error: unknown) => {
+            throw refusal(error)
+          }),
+      }
+      return validated
     } catch (error) {
-      const code = response.parameters.get('code') ?? ''
-      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
-      throw refusalOf(error, secrets)
+      throw refusal(error)
     }
   }
 
-  /** Core 5.3.2: claims of another subject must not be used. */
-  private async userInfo(
-    { configuration, dpop }: Pick<ExchangedTokens, 'configuration' | 'dpop'>,
-    accessToken: string,
-    subject: string,
-  ): Promise<Claims | undefined> {
-    if (this.client.metadata.userinfo_endpoint === undefined) return undefined
-    // RFC 6749, A.12. The error for an invalid header would quote the token, and so would the log.
-    if (!/^[\u0020-\u007e]+$/.test(accessToken))
-      throw new CheckError('access_token', 'the access token is not in ASCII')
-    return await client.fetchUserInfo(configuration, accessToken, subject, dpop && { DPoP: dpop })
+  private async complete(
+    validated: ValidatedSignIn,
+    { idClaims, fetchUserInfo }: ExchangedTokens,
+    trace: Trace | undefined,
+  ): Promise<Identity> {
+    const { claims: userInfo, failure } = needsUserInfo(this.provider, idClaims) ? await fetchUserInfo() : {}
+    validated.userInfoFailure = failure
+    trace?.({ userInfo, userInfoFailure: failure })
+    return withAddress(validated.identity, this.provider, { idClaims, userInfo })
   }
 }
 

@@ -152,7 +152,7 @@ function locate(
   recorder: TestRecorder,
 ): { step: TestStep; unproven?: TestStep } {
   const { failure, tokenAsked, tokenStatus, keysAsked, idClaims, userInfo, userInfoAsked } = recorder
-  if (!failure) return { step: error.code === 'provider_unavailable' ? 'provider' : 'answer' }
+  if (!failure) return { step: /^provider_(?:unavailable|error)$/.test(error.code) ? 'provider' : 'answer' }
   if (idClaims) {
     if (/in the future$/.test(message)) return { step: 'clock' }
     const ofUserInfo = (userInfoAsked && userInfo === undefined) || /access token/.test(message)
@@ -178,6 +178,13 @@ function claimIn(message: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(message)?.[1]
 }
 
+/** The values that openid-client compared. */
+interface FailedCheck {
+  claims?: Record<string, unknown>
+  header?: Record<string, unknown>
+  expected?: unknown
+}
+
 /** Compares only what the failed step compares: an earlier step has succeeded. */
 function findingOf(
   step: TestStep,
@@ -191,9 +198,11 @@ function findingOf(
   if (step === 'code' && tokenStatus !== 200)
     return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
-  const { claims: token, header } = (cause ?? {}) as Record<string, Record<string, unknown> | undefined>
-  if (step === 'algorithm' && typeof header?.alg === 'string' && header.alg !== provider.signingAlgorithm)
-    return `The ID token uses ${shown(header.alg)}, but the settings expect ${shown(provider.signingAlgorithm)}.`
+  const { claims: token, header, expected: algorithms } = (cause ?? {}) as FailedCheck
+  if (step === 'algorithm' && typeof header?.alg === 'string') {
+    const accepted = [algorithms].flat().map(shown).join(' or ')
+    return `The ID token uses ${shown(header.alg)}, but the settings expect ${accepted}.`
+  }
   const name = claimIn(describeError(error)) ?? ''
   // Never the nonce, which is a secret of the attempt.
   if (claims[name] !== step || token?.[name] === undefined || !comparable.includes(name)) return undefined

@@ -14,12 +14,15 @@ export class TestRecorder {
   method: ClientMethod | undefined
   /** after all claims of the ID token were compared, before its signature was verified */
   keysAsked = false
+  /** of the signature of a valid ID token */
+  algorithm: string | undefined
   /** of a valid ID token */
   idClaims: Claims | undefined
   /** when the ID token was validated: seconds since 1970 */
   passedAt = 0
   userInfoAsked = false
   userInfo: Claims | undefined
+  userInfoFailure: unknown
   failure: { error: unknown; quoted: (text: string) => string } | undefined
 
   readonly trace: Trace = (seen) => {
@@ -72,9 +75,12 @@ const table = {
   },
   algorithm: {
     title: 'ID token: algorithm',
-    finding: ({ provider }) => `It is signed with ${provider.signingAlgorithm}, as the settings require.`,
+    finding: ({ provider: { signingAlgorithm }, recorder: { algorithm } }) =>
+      signingAlgorithm
+        ? `It is signed with ${signingAlgorithm}, as the settings require.`
+        : `It is signed with ${algorithm}. The settings accept every asymmetric algorithm that the provider announces. To accept only ${algorithm}, choose it as the signing algorithm, and test the sign-in again.`,
     remedy:
-      'Configure the provider to sign ID tokens with the algorithm in the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
+      'Configure the provider to sign ID tokens with an asymmetric algorithm that it announces, or that the settings name. Or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
   },
   times: {
     title: 'ID token: times',
@@ -109,10 +115,11 @@ const table = {
   },
   userinfo: {
     title: 'UserInfo',
-    finding({ provider, recorder }) {
+    finding({ recorder }) {
       if (!recorder.userInfoAsked) return 'It was not needed.'
+      if (recorder.userInfoFailure) return 'It was requested, but failed. A sign-in goes on without it.'
       return recorder.userInfo
-        ? `It was requested because the ID token has no "${provider.emailClaim}". Its subject matches.`
+        ? 'It was requested because the ID token lacks the address, or a claim that decides whether it is trusted. Its subject matches.'
         : 'It was requested, but returned nothing.'
     },
     remedy:

@@ -92,7 +92,10 @@ export class TestSignIns {
       throw new PortalSsoError('provider_changed', 'the test sign-in was started with other settings')
     const recorder = new TestRecorder()
     const { trace } = recorder
-    const outcome = await connection.authenticate(req, res, { response, attempt, trace }).then(
+    // Completed even if the identity is linked, so that the report covers UserInfo.
+    const complete = async () =>
+      await (await connection.authenticate(req, res, { response, attempt, trace })).complete()
+    const outcome = await complete().then(
       (identity) => ({ identity }),
       (error: unknown) => {
         // Any other error is our own failure and says nothing about the provider.
@@ -130,6 +133,7 @@ export class TestSignIns {
       outlook: predicted && { ...predicted, here },
       ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
       backHref: returnTo,
+      pinnable: passed && !provider.signingAlgorithm ? recorder.algorithm : undefined,
     })
   }
 

@@ -12,7 +12,8 @@ import { holdPost } from '../support/held-post.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { signIn } from '../support/scene.ts'
 import { selfSigned } from '../support/self-signed.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { onward } from '../support/test-sign-in.ts'
+import { formIn, type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
 let other: FaultyProvider
@@ -473,7 +474,7 @@ describe('connecting a provider', () => {
     [
       'that signs with HS256 only',
       { discovery: { id_token_signing_alg_values_supported: ['HS256'] } },
-      'Signature: failed The provider does not announce RS256 for ID tokens, only HS256.',
+      'Signature: failed The provider does not announce an asymmetric algorithm for ID tokens, only HS256.',
     ],
   ])(
     'shows the failed check and its hint for a provider %s, and saves nothing',
@@ -656,7 +657,7 @@ describe('editing a provider', () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ signingAlgorithm: 'ES512' }))
     expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Signature: failed')])
-    expect((await acme()).signingAlgorithm).toBe('RS256')
+    expect((await acme()).signingAlgorithm).toBeUndefined()
   })
 
   it('ignores line endings in certificates, and so asks for no secret', async () => {
@@ -876,10 +877,33 @@ describe('an action of an administrator', () => {
     expect((await acme()).retireAt).toBeUndefined()
   })
 
+  it('accepts only the signing algorithm that a test sign-in reported', async () => {
+    await openWithAcme()
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+    const testSignIn = async () => await onward({ portal, visitor: admin }, await post('/acme/test-sign-in'))
+    const { action, fields } = formIn((await testSignIn()).body)
+    expect([action, fields]).toEqual(['/admin/sso/acme/pin-algorithm', [['algorithm', 'RS256']]])
+    expect(textOf(await done('/acme/pin-algorithm', Object.fromEntries(fields)))).toContain('Saved.')
+    expect((await acme()).signingAlgorithm).toBe('RS256')
+    expect((await testSignIn()).body).not.toContain('pin-algorithm')
+    expect((await post('/acme/pin-algorithm', { algorithm: 'HS256' })).status).toBe(422)
+    expect((await acme()).signingAlgorithm).toBe('RS256')
+  })
+
   it('on a provider that does not exist gets 404', async () => {
     await open()
-    for (const act of ['test', 'enable', 'disable', 'move', 'recommend', 'remove', 'edit', 'test-sign-in'])
-      expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
+    const acts = [
+      'test',
+      'enable',
+      'disable',
+      'move',
+      'recommend',
+      'remove',
+      'edit',
+      'test-sign-in',
+      'pin-algorithm',
+    ]
+    for (const act of acts) expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
   })
 })
 

@@ -28,6 +28,7 @@ const allMigrations = [
   '003-blocked-identities',
   '004-provider-trust',
   '005-redeemed-codes',
+  '006-any-signing-algorithm',
   '008-client-detection',
   '009-pushed-requests',
 ]

@@ -270,8 +270,8 @@ describe('connecting is refused with one sentence, and saves nothing, for', () =
     ['no token endpoint', { discovery: { token_endpoint: undefined } }, /lacks token_endpoint/],
     [
       'an endpoint on plain http elsewhere',
-      { discovery: { userinfo_endpoint: 'http://elsewhere.example/userinfo' } },
-      /userinfo_endpoint is not an https URL/,
+      { discovery: { token_endpoint: 'http://elsewhere.example/token' } },
+      /token_endpoint is not an https URL/,
     ],
     [
       'an empty key set',
@@ -505,7 +505,6 @@ describe('an unavailable provider', () => {
 
   it.each<[what: string, faults: Faults]>([
     ['responds with an error', { discoveryResponse: { status: 503, body: 'back soon' } }],
-    ['names another issuer', { discovery: { issuer: 'https://other.example' } }],
     ['no longer has a token endpoint', { discovery: { token_endpoint: undefined } }],
     ['never ends its response', { discoveryHuge: true }],
     ['drops the connection', { discoveryDrop: true }],
@@ -513,6 +512,16 @@ describe('an unavailable provider', () => {
     await portal.connect(provider)
     Object.assign(provider.faults, faults)
     expectRetryLinks(await click('acme', '?returnTo=/portal/deep'))
+    provider.reset()
+    expect(await signsIn()).toBe(true)
+  })
+
+  it('that names another issuer is a mistake of the configuration, and is requested again at the next click', async () => {
+    await portal.connect(provider)
+    provider.faults.discovery = { issuer: 'https://other.example' }
+    const seen = await click('acme')
+    expect(seen.status).toBe(502)
+    expect(seen.body).not.toContain(sentence)
     provider.reset()
     expect(await signsIn()).toBe(true)
   })

@@ -93,7 +93,7 @@ describe('a test of a provider', () => {
       { discovery: { id_token_signing_alg_values_supported: ['HS256'] } },
       () => ({}),
       'signing',
-      /does not announce RS256 for ID tokens, only HS256/,
+      /does not announce an asymmetric algorithm for ID tokens, only HS256/,
     ],
     [
       'a dead host',

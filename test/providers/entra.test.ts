@@ -200,21 +200,21 @@ describe('the portal refuses an Entra ID token', () => {
     [
       'signed by a key of personal accounts',
       any,
-      /no applicable keys/,
+      /no applicable key found/,
       {},
       (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
     ],
     [
       'signed by a key of personal accounts, if the provider is for one tenant',
       one,
-      /no applicable keys/,
+      /no applicable key found/,
       {},
       (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
     ],
     [
       'signed by a key of another tenant',
       any,
-      /no applicable keys/,
+      /no applicable key found/,
       {},
       (origin) => ({
         jwks: keysOf(`${origin}/${fabrikam}/v2.0`),

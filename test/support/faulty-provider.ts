@@ -60,6 +60,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   authorizeError?: { error: string; error_description?: string }
   /** Omits `iss` from the authorization response, announced or not. */
   omitIss?: true
+  /** Issues codes of this length. */
+  codeLength?: number
   /** Merged into the parameters of the authorization response; an array sends a parameter several times. */
   callbackParams?: Record<string, string | string[] | undefined>
 
@@ -67,6 +69,10 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   claims?: Claims
   /** Merged over the token response. */
   tokenAnswer?: Claims
+  /** New paths of endpoints, as in the metadata; the old ones respond with this status. */
+  moved?: { jwks?: string; token?: string; status: number }
+  /** Replaces the signing key when the code arrives, and calls this before the ID token is signed with the new one. */
+  rotatesBeforeSigning?: () => void | Promise<void>
   /** Delays the token response until this has settled. */
   tokenWaitsFor?: Promise<unknown>
   tokenError?: { status?: number; body: object }
@@ -242,7 +248,11 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     }
     const request = await received(req)
     provider.requests.push(request)
-    const path = request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined
+    const path = currentPath(request.path.startsWith(prefix) ? request.path.slice(prefix.length) : undefined)
+    if (path === 'gone') {
+      res.writeHead(faults.moved!.status).end()
+      return
+    }
     switch (`${request.method} ${path}`) {
       case 'GET /.well-known/openid-configuration':
         if (faults.metadataQuery !== undefined && request.query.toString() !== faults.metadataQuery) break
@@ -269,12 +279,20 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     res.writeHead(404).end('There is nothing here.')
   }
 
+  /** The original path of an endpoint that has moved. */
+  function currentPath(path: string | undefined): string | undefined {
+    const { jwks, token } = faults.moved ?? {}
+    if (path !== undefined && path === jwks) return '/jwks'
+    if (path !== undefined && path === token) return '/token'
+    return (path === '/jwks' && jwks) || (path === '/token' && token) ? 'gone' : path
+  }
+
   function metadata(): Claims {
     const required = {
       issuer,
       authorization_endpoint: `${base}/authorize`,
-      token_endpoint: `${base}/token`,
-      jwks_uri: `${base}/jwks`,
+      token_endpoint: base + (faults.moved?.token ?? '/token'),
+      jwks_uri: base + (faults.moved?.jwks ?? '/jwks'),
       response_types_supported: ['code'],
       subject_types_supported: ['public'],
       id_token_signing_alg_values_supported: ['RS256', 'PS256', 'ES256', 'EdDSA'],
@@ -381,7 +399,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function issueCode(query: URLSearchParams, redirectUri: string): string {
-    const code = randomBytes(16).toString('base64url')
+    const code = randomBytes(16)
+      .toString('base64url')
+      .padEnd(faults.codeLength ?? 0, 'x')
     const person = { ...provider.nextPerson() }
     given.set(code, person)
     provider.issued.push(code)
@@ -430,6 +450,10 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)
     if (proof.thumbprint) boundTo.set(accessToken, proof.thumbprint)
+    if (faults.rotatesBeforeSigning) {
+      await keys.rotate()
+      await faults.rotatesBeforeSigning()
+    }
     const signed = await keys.sign(idTokenClaims(authorization), faults)
     const idToken = faults.encrypts === 'id-token' ? await encrypted(signed) : signed
     provider.issued.push(accessToken, idToken)

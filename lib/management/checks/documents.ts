@@ -1,10 +1,16 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
-import { type DiscoverySettings, discover, documentUrl, type ProviderMetadata } from '../../oidc/discovery.ts'
+import {
+  type DiscoverySettings,
+  discover,
+  documentUrl,
+  IssuerMismatchError,
+  type ProviderMetadata,
+} from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
 import { hasSameOrigin } from '../../oidc/provider-client.ts'
 import { issuerOfMetadata } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
-import type { SigningAlgorithm } from '../../providers/setting-values.ts'
+import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
 import { failed, ok } from './candidate.ts'
 
@@ -55,8 +61,7 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   const unusable = `no usable discovery document at ${input.issuer}`
   const fails = (message: string, hint: string) => failed('reached', message, hint)
   // The issuer of a row for several tenants is compared with a template.
-  const isOtherIssuer = (error as { code?: unknown } | null)?.code === 'issuer' && isFetchable(new URL(url))
-  if (isOtherIssuer) return failed('issuer', describeError(error), compareIssuer(url))
+  if (error instanceof IssuerMismatchError) return failed('issuer', error.message, compareIssuer(url))
   if (!isFetchable(new URL(url))) return fails(`${unusable}: ${describeError(error)}`, 'use an https issuer')
   if (status === 404 || status === 410)
     return fails(
@@ -104,7 +109,7 @@ function withoutSlash(issuer: string): string {
 
 export async function checkKeys(
   metadata: ProviderMetadata,
-  algorithm: SigningAlgorithm,
+  algorithms: readonly SigningAlgorithm[],
   outbound: HttpClient,
 ): Promise<Check> {
   try {
@@ -115,8 +120,10 @@ export async function checkKeys(
       redirect: 'manual',
     })
     if (response.status !== 200) throw new CheckError('jwks_uri', `the key set answered ${response.status}`)
-    await findKey((await response.json()) as JSONWebKeySet, algorithm)
-    return ok('keys', `the key set contains a usable key for ${algorithm}`)
+    // Where the provider announces none of ours, another check says so.
+    const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
+    const usable = await findUsable((await response.json()) as JSONWebKeySet, wanted)
+    return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
   } catch (error) {
     return failed(
       'keys',
@@ -135,14 +142,27 @@ function keysHint(error: unknown, uri: string): string {
   return code === 'jwks_uri' ? `open ${uri} from this server` : `open ${uri}; it must be a JSON key set`
 }
 
-/** @throws when no key of the set can verify a signature of this algorithm */
-async function findKey(keys: JSONWebKeySet, alg: SigningAlgorithm): Promise<void> {
-  try {
-    await createLocalJWKSet(keys)({ alg })
-  } catch (error) {
-    if (error instanceof errors.JWKSNoMatchingKey)
-      throw new CheckError('jwks', `the key set contains no usable key for ${alg}`)
-    // Several are fine: each token names its key (`kid`).
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-  }
+/**
+ * Returns the algorithms for which the set has a key.
+ *
+ * @throws when it has none
+ */
+async function findUsable(
+  keySet: JSONWebKeySet,
+  algorithms: readonly SigningAlgorithm[],
+): Promise<SigningAlgorithm[]> {
+  const resolver = createLocalJWKSet(keySet)
+  const usable: SigningAlgorithm[] = []
+  for (const alg of algorithms)
+    try {
+      await resolver({ alg })
+      usable.push(alg)
+    } catch (error) {
+      // Several are fine: each token names its key (`kid`).
+      if (error instanceof errors.JWKSMultipleMatchingKeys) usable.push(alg)
+      else if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+    }
+  if (usable.length === 0)
+    throw new CheckError('jwks', `the key set contains no usable key for ${algorithms.join(', ')}`)
+  return usable
 }

@@ -113,26 +113,20 @@ export function checkUnsupported(metadata: ProviderMetadata): Check[] {
   return [absent('unsupported', `not supported here: ${offered.join(', ')}; leave them off for this client`)]
 }
 
-export function chooseSigningAlgorithm(metadata: ProviderMetadata): SigningAlgorithm {
-  const announced = metadata.id_token_signing_alg_values_supported
-  return (
-    (Array.isArray(announced) && signingAlgorithms.find((supported) => announced.includes(supported))) ||
-    'RS256'
-  )
-}
-
-export function checkSigning(metadata: ProviderMetadata, algorithm: SigningAlgorithm): Check {
-  const announced = metadata.id_token_signing_alg_values_supported
-  if (!Array.isArray(announced) || announced.includes(algorithm))
-    return ok('signing', `ID tokens must be signed with ${algorithm}`)
+/** @param accepted algorithms that may sign tokens of this provider */
+export function checkSigning(announced: unknown, accepted: readonly SigningAlgorithm[]): Check {
+  const [only, ...others] = accepted
+  const isAnnounced = only !== undefined && (!Array.isArray(announced) || announced.includes(only))
+  if (isAnnounced && others.length === 0) return ok('signing', `ID tokens must be signed with ${only}`)
+  if (isAnnounced) return ok('signing', `ID tokens may be signed with ${accepted.join(', ')}`)
   return failed(
     'signing',
-    `the provider does not announce ${algorithm} for ID tokens, only ${announced.join(', ')}`,
+    `the provider does not announce ${only ?? 'an asymmetric algorithm'} for ID tokens, only ${[announced].flat().join(', ')}`,
     `configure an asymmetric algorithm for ID tokens at the provider (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
   )
 }
 
-/** The portal fetches UserInfo only if the ID token holds no e-mail address. */
+/** The portal fetches UserInfo only for a new identity, if the ID token does not confirm its address. */
 export function checkUserInfo(metadata: ProviderMetadata): Check {
   if (metadata.userinfo_endpoint !== undefined)
     return ok('userinfo', 'UserInfo can supply the e-mail address if the ID token lacks it')
