@@ -179,8 +179,8 @@ export async function createProviderClient(
   const server = neededMetadata(metadata, provider, algorithms)
   const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
+  const connection = { provider, server, clientMetadata, timeoutSeconds: outbound.timeoutSeconds }
   let credential: ClientAuth | undefined
-
   return {
     metadata,
     keySet,
@@ -194,8 +194,7 @@ export async function createProviderClient(
       const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
       const send = test ? test.wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
-      const { timeoutSeconds } = outbound
-      const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
+      const exchange = { ...connection, authenticate: credential, send }
       const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
       const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
       const redeem = async (used: Exchange): Promise<ExchangedTokens> => {
