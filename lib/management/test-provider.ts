@@ -64,7 +64,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const announced: unknown = metadata.id_token_signing_alg_values_supported
   const algorithms = acceptedAlgorithms(input.signingAlgorithm, announced)
   const authentication = checkAuthentication(metadata, clientAuthentication, input)
-  const keys = await checkKeys(metadata, algorithms, clock.outbound)
+  const keys = await checkKeys(metadata, algorithms, input, clock.outbound)
   // The secret is sent only to a provider whose identity was verified.
   const verified = [...reached, authentication].every(({ result }) => result !== 'failed')
   const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
@@ -78,7 +78,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       keys,
       authentication,
       ...(credentials ? [credentials] : []),
-      checkPkce(metadata),
+      checkPkce(metadata, input),
       checkUserInfo(metadata),
       ...checkLogout(metadata),
       checkVouching(input),

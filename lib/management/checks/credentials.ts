@@ -3,6 +3,7 @@ import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
 import { alternateEncoding, clientCredential } from '../../oidc/provider-client.ts'
+import { entraCode, entraErrorOf } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication, SecretEncoding } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
@@ -111,8 +112,14 @@ function checkFor(
       const note = secretEncoding === 'raw' ? ', which it reads without form encoding' : ''
       return ok(name, `the provider knows the client ${knownBy}${note}`)
     }
-    case 'unknown_client':
-      return failed(name, `the provider does not know the client: ${cause} (${detail})`, hint)
+    case 'unknown_client': {
+      const known = entraErrorOf(detail)
+      const because = known?.cause
+        ? `refuses the client: ${known.cause}`
+        : `does not know the client: ${cause}`
+      const message = `the provider ${because} (${detail})`
+      return failed(name, message, known?.hint ?? hint)
+    }
     case 'issues_tokens_for_fake_code':
       return failed(
         name,
@@ -168,8 +175,9 @@ async function classify(response: Response): Promise<TokenEndpointResult> {
   const body: unknown = await response.json().catch(() => undefined)
   const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
   const errorCode = errorCodes.find((code) => code === error)
-  const [entraCode] = /\bAADSTS\d{4,7}\b/.exec(String(error_description)) ?? []
-  const detail = [`status ${response.status}`, errorCode, entraCode].filter(Boolean).join(', ')
+  const detail = [`status ${response.status}`, errorCode, entraCode(error_description)]
+    .filter(Boolean)
+    .join(', ')
   if (access_token !== undefined || id_token !== undefined)
     return { verdict: 'issues_tokens_for_fake_code', detail }
   if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }

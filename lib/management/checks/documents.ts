@@ -1,6 +1,7 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { discover, IssuerMismatchError, type ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
+import { isIssuerOf, maySign, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
@@ -55,6 +56,7 @@ function withoutSlash(issuer: string): string {
 export async function checkKeys(
   metadata: ProviderMetadata,
   algorithms: readonly SigningAlgorithm[],
+  tenancy: Tenancy,
   outbound: HttpClient,
 ): Promise<Check> {
   try {
@@ -68,7 +70,8 @@ export async function checkKeys(
       throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
     // Where the provider announces none of ours, another check says so.
     const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
-    const usable = await findUsable((await response.json()) as JSONWebKeySet, wanted)
+    const keySet = keysOfTenants((await response.json()) as JSONWebKeySet, tenancy)
+    const usable = await findUsable(keySet, wanted)
     return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
   } catch (error) {
     return failed(
@@ -77,6 +80,17 @@ export async function checkKeys(
       `open ${metadata.jwks_uri} from this server; it must respond with a JSON key set`,
     )
   }
+}
+
+/** Selects the keys that a sign-in may use: Entra names the issuer of each. @throws when all keys name other issuers */
+function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
+  if (tenancy.preset !== 'entra' || !Array.isArray(keySet?.keys)) return keySet
+  const issuers = keySet.keys.map((key) => (key as { issuer?: unknown } | null)?.issuer)
+  const isUsable = (issuer: unknown) =>
+    maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
+  if (issuers.length > 0 && !issuers.some(isUsable))
+    throw new CheckError('jwks', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
+  return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
 }
 
 /**
