@@ -9,8 +9,8 @@ import {
   settingEntries,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import { type AdminRequest, showPage, textOf } from './admin-request.ts'
-import { sentence } from './format.ts'
 
 /** The value of a field, or what to enter instead. */
 type Reading = { value: unknown } | { wrong: string }

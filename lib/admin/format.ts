@@ -1,5 +1,6 @@
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 
 // The admin pages are in English and UTC only, like the log and the providers' consoles.
@@ -23,17 +24,6 @@ export function dateTime(at: string): string {
 
 export function count(number: number, one: string, many: string): string {
   return `${number.toLocaleString('en-GB')} ${number === 1 ? one : many}`
-}
-
-/** Makes a sentence of an error message, which begins with a lower-case letter and may contain backticks. */
-export function sentence(text: string): string {
-  // Do not capitalise names such as `client_secret_basic`.
-  const capitalised = text.replace(
-    /^[a-z]+(?=[\s,’'-])/,
-    (word) => word.charAt(0).toUpperCase() + word.slice(1),
-  )
-  const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')
-  return /[.!?…]$/.test(quoted) ? quoted : `${quoted}.`
 }
 
 const checkNames: Record<string, string> = {

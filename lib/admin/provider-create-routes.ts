@@ -3,6 +3,7 @@ import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
 import type { ProviderSettings } from '../providers/settings.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import {
   type AdminHandler,
   type AdminRequest,
@@ -24,7 +25,6 @@ import {
   toFormValues,
   withProblems,
 } from './form.ts'
-import { sentence } from './format.ts'
 import { addressesFor } from './provider-urls.ts'
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */

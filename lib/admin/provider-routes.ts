@@ -2,6 +2,7 @@ import { ProviderTestError } from '../management/test-provider.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import {
   type AdminHandler,
   type AdminRequest,
@@ -13,7 +14,6 @@ import {
   textOf,
   withProvider,
 } from './admin-request.ts'
-import { sentence } from './format.ts'
 import { countAffected, showProvider } from './provider-page.ts'
 
 /** An act that takes one click, and its confirmation. */

@@ -1,5 +1,6 @@
 import type { SessionFilter } from '../management/sessions-api.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import {
   type AdminHandler,
@@ -11,7 +12,6 @@ import {
   showPage,
   textOf,
 } from './admin-request.ts'
-import { sentence } from './format.ts'
 
 /** Rows on a page. An administrator who looks for one session searches for its user. */
 const maxRows = 200

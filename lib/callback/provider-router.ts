@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { Account } from '../account/account.ts'
+import { showConsentReturn } from '../consent/admin-consent-routes.ts'
 import {
   type AuthorizationResponse,
   readAuthorizationResponse,
@@ -121,7 +122,7 @@ function startHandler(connection: ProviderConnection, { signIn }: CallbackModule
  */
 function callbackHandler(connection: ProviderConnection, modules: CallbackModules): RequestHandler {
   const { provider } = connection
-  const { core, signIn } = modules
+  const { core, pages, signIn } = modules
   return asyncHandler(async (req, res) => {
     // A disabled provider cannot be tried again.
     const refusal: RefusalContext = { portal: provider.portal, ...(provider.enabled && { provider }) }
@@ -142,6 +143,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       if ('used' in taken) return handleUsedAttempt(req, res, provider, { ...taken, response, modules })
       await dispatch(req, res, connection, { response, attempt: taken.attempt, modules })
     } catch (error) {
+      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls })) return
       await signIn.refusals.refuse(req, res, error, refusal)
     }
   })

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
-import { entraCode, quoteRedacted } from '../oidc/provider-error.ts'
+import { describeReportedError } from '../oidc/provider-error.ts'
 import { admits, type Tenancy } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -13,6 +13,7 @@ import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { Pages } from '../web/pages.ts'
 import type { StateCookie } from '../web/sealed-cookie.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 /** A provider's consent response, sent through the browser: unverified, and it admits nobody. */
 export type Consent = { state: string | undefined } & (
@@ -32,17 +33,39 @@ export function readConsent(req: Request, provider: Tenancy): Consent {
   const state = single('state') ?? undefined
   const refused = (reason: string): Consent => ({ state, outcome: 'refused', reason })
 
-  if (parameters.has('error')) {
-    const error = quoteRedacted(String(parameters.get('error')), [])
-    const code = entraCode(parameters.get('error_description'))
-    return refused(`the error ${error}${code ? ` (${code})` : ''}`)
-  }
+  if (parameters.has('error'))
+    return refused(
+      describeReportedError(String(parameters.get('error')), parameters.get('error_description'), []),
+    )
   if (!/^true$/i.test(single('admin_consent') ?? ''))
     return refused('the response does not say that an administrator consented')
   const tenant = single('tenant')?.toLowerCase()
   return tenant !== undefined && admits(provider, tenant)
     ? { state, outcome: 'granted', tenant }
     : refused('the response is for a tenant that this provider does not admit')
+}
+
+/**
+ * Shows a neutral page for a consent that was given in Entra's admin center. It returns without `state`, to the first redirect
+ * URI of the app registration. Anyone can open such a URL, so it confirms nothing and records nothing.
+ *
+ * @returns false, without a response, for any other request
+ */
+export async function showConsentReturn(
+  req: Request,
+  res: Response,
+  provider: Provider,
+  { pages, urls }: { pages: Pages; urls: PortalUrls },
+): Promise<boolean> {
+  const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
+  if (!presetOf(provider.preset)?.adminConsent || req.method !== 'GET') return false
+  if (parameters.has('state') || parameters.has('code') || !parameters.has('admin_consent')) return false
+  await pages.show(req, res, 'consent', {
+    provider: { displayName: provider.displayName },
+    returned: true,
+    testHref: provider.enabled ? urls.path(`/login/${provider.slug}`) : undefined,
+  })
+  return true
 }
 
 const path = '/login/:provider/admin-consent'
@@ -111,7 +134,10 @@ export function adminConsentRoutes(
       const portal = portalOf(req)
       const provider = await providersTable.find(portal, req.params.provider)
       const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)
-      if (provider && endpoint !== undefined) return await act(req, res, provider, endpoint)
+      if (provider && endpoint !== undefined) {
+        const isShown = await showConsentReturn(req, res, provider, { pages, urls })
+        return isShown ? undefined : await act(req, res, provider, endpoint)
+      }
       const error = new PortalSsoError('provider_not_found', 'no provider of this name asks for consent')
       await refusals.refuse(req, res, error, { portal })
     })

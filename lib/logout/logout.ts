@@ -1,4 +1,6 @@
+import { decodeJwt } from 'jose'
 import type { EventLog } from '../events/event-log.ts'
+import { readLoginHint } from '../oidc/authorization-response.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
@@ -99,8 +101,11 @@ export function logoutUrl(
   url.searchParams.set('client_id', provider.clientId)
   url.searchParams.set('post_logout_redirect_uri', returnUri)
   url.searchParams.set('state', state)
+  if (!logoutHint) return url.href
+  // Without it, Microsoft asks which account to sign out. It is the value of an optional claim of the ID token.
+  const accountHint = readLoginHint(decodeJwt(logoutHint).login_hint)
+  if (accountHint !== undefined) url.searchParams.set('logout_hint', accountHint)
   const withoutHint = url.href
-  if (!logoutHint) return withoutHint
   url.searchParams.set('id_token_hint', logoutHint)
   return url.href.length > maxUrlLength ? withoutHint : url.href
 }

@@ -74,7 +74,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   const announced: unknown = metadata.id_token_signing_alg_values_supported
   const algorithms = acceptedAlgorithms(input.signingAlgorithm, announced)
   const requirement = checkAuthentication(metadata, entered, input)
-  const keys = await checkKeys(metadata, algorithms, clock.outbound)
+  const keys = await checkKeys(metadata, algorithms, input, clock.outbound)
   const isIssuerRight = reached.every(({ result }) => result !== 'failed')
   const isPushed = pushesRequests(input, metadata)
   const unpushed = isIssuerRight && !isPushed ? await checkAuthorization(metadata, input, outbound) : {}
@@ -101,7 +101,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       ...checkPushedRequests(metadata, input),
       ...checkDpop(metadata, input, credentials.requiresDpop),
       ...(authorization ? [authorization] : []),
-      checkPkce(metadata),
+      checkPkce(metadata, input),
       checkUserInfo(metadata),
       ...checkUnsupported(metadata),
       ...checkLogout(metadata),

@@ -10,7 +10,7 @@ export interface AuthorizationResponse {
 /** An error in a response that came through the browser. It is unsigned, so anybody can send it: it must change no state. */
 export class BrowserReportedError extends PortalSsoError {
   constructor(code: ProblemCode, described: string) {
-    super(code, `reported by a browser: ${described}`)
+    super(code, `reported by a browser, unverified: ${described}`)
   }
 }
 

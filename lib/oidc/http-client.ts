@@ -269,15 +269,26 @@ function isPlainHttp(error: unknown): boolean {
   return false
 }
 
-/** True if the provider did not respond or responded with 5xx; false if its response was wrong. */
+/** True if the provider did not respond, or responded with 429 or 5xx; false if its response was wrong. */
 export function isUnreachable(error: unknown): boolean {
+  const status = statusOf(error) ?? 0
+  if (status === 429 || status >= 500) return true
   for (let current = error, depth = 0; current && depth < 5; depth++) {
-    const { status, code, cause } = current as { status?: unknown; code?: unknown; cause?: unknown }
+    const { code, cause } = current as { code?: unknown; cause?: unknown }
     if (current instanceof UnreachableError || code === 'OAUTH_TIMEOUT' || code === 'OAUTH_ABORT') return true
-    if (typeof status === 'number' && status >= 500) return true
     current = cause
   }
   return false
+}
+
+/** Returns the HTTP status of the response that caused an error of openid-client. */
+export function statusOf(error: unknown): number | undefined {
+  for (let current = error, depth = 0; current && depth < 5; depth++) {
+    const { status, cause } = current as { status?: unknown; cause?: unknown }
+    if (typeof status === 'number') return status
+    current = cause
+  }
+  return undefined
 }
 
 function followSameOriginRedirects(fetchOnce: ProviderFetch): ProviderFetch {

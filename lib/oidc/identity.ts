@@ -126,7 +126,13 @@ export function readClaimedAddress(
   { emailClaim }: Pick<Provider, 'emailClaim'>,
   { idClaims, userInfo = {} }: ReceivedClaims,
 ): ClaimedAddress | undefined {
-  const [own, other] = [idClaims, userInfo].map((claims) => normaliseEmail(claims[emailClaim]))
+  const [own, other] = [idClaims, userInfo].map((claims) => {
+    const claimed = claims[emailClaim]
+    // `emails` at Azure AD B2C and `verified_primary_email` at Entra are lists. `email` is not (Core 5.1): of two addresses,
+    // `email_verified` would not say which one it is about.
+    const isList = emailClaim !== 'email' && Array.isArray(claimed)
+    return normaliseEmail(isList ? claimed[0] : claimed)
+  })
   const isInIdToken = idClaims[emailClaim] !== undefined
   const email = isInIdToken ? own : other
   // The user name of an Entra guest: their address at home with `#EXT#` and the domain of the inviting tenant.

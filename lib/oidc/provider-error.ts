@@ -1,3 +1,6 @@
+import { entraErrors } from '../providers/presets/entra.ts'
+import type { ProblemCode } from '../shared/errors.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import { formEncoded } from './provider-client.ts'
 
 // Looks like a code, a token or a key: long, and made of their characters.
@@ -14,11 +17,34 @@ const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
  *
  * @param secrets of this exchange
  */
-export function quoteRedacted(message: string, secrets: readonly string[]): string {
+export function quoteRedacted(message: string, secrets: readonly string[], maxLength = 300): string {
   const safe = redact(message, secrets)
     .replace(link, '…')
     .replace(secretLike, (run) => (harmless.test(run) ? run : '…'))
-  return JSON.stringify(safe.slice(0, 300))
+  return JSON.stringify(safe.slice(0, maxLength))
+}
+
+// E-mail addresses, URLs, and host names, which programs turn into links as well.
+const linkLike = /\S*(?:@|:\/\/)\S*|(?:[\w-]+\.)+[a-z]{2,}\b\S*/gi
+
+/**
+ * Describes the error of an authorization response. Attacker: anyone who writes text or a link into the operator's log by an
+ * error in their own browser. So it is quoted as one line of at most 200 characters, without links and addresses.
+ */
+export function describeReportedError(
+  error: string,
+  description: unknown,
+  secrets: readonly string[],
+): string {
+  const text = typeof description === 'string' ? description : ''
+  const quote = (value: string) => {
+    const line = redact(value, secrets).slice(0, 1000).replace(/\s+/g, ' ').replace(linkLike, '…')
+    return quoteRedacted(sanitizeText(line), [], 200)
+  }
+  // Microsoft's support asks for it, and it comes after the 200 characters.
+  const [traceId] = /\bTrace ID: [\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b/i.exec(text) ?? []
+  const ids = [entraCode(text), traceId].filter(Boolean).join(', ')
+  return `the error ${quote(error)}${ids && ` (${ids})`}${text && `: ${quote(text)}`}`
 }
 
 /** Removes secrets from a text, in every encoding in which they are sent. */
@@ -30,23 +56,25 @@ export function redact(text: string, secrets: readonly string[]): string {
     .reduce((redacted, encoded) => redacted.replaceAll(encoded, '…'), text)
 }
 
-/**
- * Entra's error numbers for missing consent: no one has consented (65001, 90008), the user declined (65004), only an administrator
- * may consent (90093, 90094, 900941), the administrator was asked just now (90095).
- */
-const consentCodes = new Set(['65001', '65004', '90008', '90093', '90094', '900941', '90095'])
-
-/** Extracts Entra's error number, such as `AADSTS65001`: the only part of a description that is safe to show. */
+/** Extracts Entra's error number, such as `AADSTS65001`. */
 export function entraCode(description: unknown): string | undefined {
   return typeof description === 'string' ? /\bAADSTS\d{5,8}\b/.exec(description)?.[0] : undefined
 }
 
 /**
- * True if an error means missing consent (OpenID Connect Core 3.1.2.6). `interaction_required` is general: with another number
- * it means something else (50076: a second factor).
+ * Returns the problem that the user reads, if the error says what it is (OpenID Connect Core 3.1.2.6; Entra's error numbers).
+ * `interaction_required` is general: with another number it does not mean missing consent.
  */
-export function isConsentRequired(error: string, description: unknown): boolean {
-  if (error === 'consent_required') return true
-  const code = entraCode(description)
-  return code === undefined ? error === 'interaction_required' : consentCodes.has(code.slice('AADSTS'.length))
+export function problemOf(error: string, description: unknown): ProblemCode | undefined {
+  if (error === 'consent_required') return 'consent_missing'
+  const known = entraErrorOf(description)?.problem
+  if (known) return known
+  if (error === 'temporarily_unavailable' || error === 'server_error') return 'provider_unavailable'
+  return error === 'interaction_required' && !entraCode(description) ? 'consent_missing' : undefined
+}
+
+/** Looks up Entra's error number. */
+export function entraErrorOf(description: unknown): (typeof entraErrors)[number] | undefined {
+  const number = Number(entraCode(description)?.slice('AADSTS'.length))
+  return entraErrors.find(({ numbers }) => numbers.includes(number))
 }

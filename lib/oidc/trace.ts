@@ -13,8 +13,8 @@ export type TraceEvent =
   | { idClaims: Claims; algorithm: string }
   /** without claims: not needed, no UserInfo endpoint, or a failed request */
   | { userInfo: Claims | undefined; userInfoFailure: unknown }
-  /** the raw error, not to be shown; `quoted` makes a provider's message safe for the operator */
-  | { failure: unknown; quoted: (message: string) => string }
+  /** the raw error, not to be shown */
+  | { failure: unknown }
 
 export type Trace = (event: TraceEvent) => void
 

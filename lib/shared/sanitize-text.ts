@@ -14,3 +14,14 @@ export function sanitizeText(text: string, maxLength = 1000): string {
     .replace(token, 'eyJ…')
   return line.length > maxLength ? `${line.slice(0, maxLength - 1)}…` : line
 }
+
+/** Makes a sentence of an error message, which begins with a lower-case letter and may contain backticks. */
+export function sentence(text: string): string {
+  // Do not capitalise names such as `client_secret_basic`.
+  const capitalised = text.replace(
+    /^[a-z]+(?=[\s,’'-])/,
+    (word) => word.charAt(0).toUpperCase() + word.slice(1),
+  )
+  const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')
+  return /[.!?…]$/.test(quoted) ? quoted : `${quoted}.`
+}

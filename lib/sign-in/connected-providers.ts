@@ -80,8 +80,8 @@ export class ProviderConnection {
    * Starts an attempt in this browser.
    *
    * @returns the URL of the authorization request
-   * @throws PortalSsoError `provider_unavailable` or `provider_error` if the provider has no usable metadata, or its secret cannot
-   * be read
+   * @throws PortalSsoError `provider_unavailable` or `provider_error` if the provider has no usable metadata, `provider_error` if its
+   * secret cannot be read
    */
   async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
     const strategyName = await this.#readyStrategy()
@@ -165,7 +165,7 @@ export class ProviderConnection {
     try {
       return await this.#context.providersTable.readSecretReference(reference)
     } catch (cause) {
-      throw new PortalSsoError('provider_unavailable', 'the client secret cannot be read', { cause })
+      throw new PortalSsoError('provider_error', 'the client secret cannot be read', { cause })
     }
   }
 

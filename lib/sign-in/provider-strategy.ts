@@ -3,7 +3,7 @@ import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
 import { otherMethods } from '../oidc/client-methods.ts'
-import { isUnreachable } from '../oidc/http-client.ts'
+import { isUnreachable, statusOf } from '../oidc/http-client.ts'
 import {
   assertIdTokenForm,
   type Identity,
@@ -12,12 +12,12 @@ import {
   withAddress,
 } from '../oidc/identity.ts'
 import { clockToleranceSeconds, type ExchangedTokens, type ProviderClient } from '../oidc/provider-client.ts'
-import { entraCode, isConsentRequired, quoteRedacted, redact } from '../oidc/provider-error.ts'
+import { describeReportedError, problemOf, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
-import { CheckError, describeError, PortalSsoError } from '../shared/errors.ts'
+import { CheckError, describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import { clientKey } from '../web/rate-limit.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
 import { assertReauthenticated } from './reauthentication.ts'
@@ -205,7 +205,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const refusal = (error: unknown) => {
       const code = response.parameters.get('code') ?? ''
       const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error, quoted: (text) => quoteRedacted(text, secrets) })
+      trace?.({ failure: error })
       return refusalOf(error, secrets)
     }
     try {
@@ -282,6 +282,12 @@ function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError
   return new PortalSsoError(code === 'response_invalid' ? 'provider_error' : code, message)
 }
 
+/** Failed checks after which the user can do more than try again. */
+const checkProblems: Readonly<Record<string, ProblemCode>> = {
+  sub_constant: 'subject_constant',
+  tenant: 'organization_not_admitted',
+}
+
 /** The user reads whose fault it is. The log gets the exact cause. */
 function refusalOf(
   error: unknown,
@@ -293,11 +299,8 @@ function refusalOf(
     // RFC 6749, 4.1.2.1. Only known codes are distinguished: the rest is the provider's text.
     const { error: name, error_description: description } = error
     const denied = name === 'access_denied' ? 'provider_denied' : 'provider_error'
-    const number = entraCode(description)
-    return new BrowserReportedError(
-      isConsentRequired(name, description) ? 'consent_missing' : denied,
-      `the error ${quoteRedacted(name, secrets)}${number ? ` (${number})` : ''}`,
-    )
+    const reported = describeReportedError(name, description, secrets)
+    return new BrowserReportedError(problemOf(name, description) ?? denied, reported)
   }
   if (error instanceof client.ResponseBodyError) {
     // openid-client checked only the type of `error`.
@@ -309,16 +312,19 @@ function refusalOf(
         error.error,
       )
     const code = isConfigurationError ? 'provider_error' : 'response_invalid'
+    const problem = isUnreachable(error) ? 'provider_unavailable' : problemOf(error.error, description)
     return new PortalSsoError(
-      isConsentRequired(error.error, description) ? 'consent_missing' : code,
+      problem ?? code,
       `${refused} (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
-  const isConstant = error instanceof CheckError && error.code === 'sub_constant'
-  const code = isUnreachable(error)
-    ? 'provider_unavailable'
-    : isConstant
-      ? 'subject_constant'
-      : 'response_invalid'
-  return new PortalSsoError(code, redact(describeError(error), secrets))
+  const ofCheck = error instanceof CheckError ? checkProblems[error.code] : undefined
+  const status = statusOf(error)
+  // RFC 6749, 5.2: with 401, the provider refuses the portal, and not the user.
+  const code = ofCheck ?? (status === 401 ? 'provider_error' : 'response_invalid')
+  const text = redact(describeError(error), secrets)
+  return new PortalSsoError(
+    isUnreachable(error) ? 'provider_unavailable' : code,
+    status === undefined || text.includes(`status ${status}`) ? text : `${text} (status ${status})`,
+  )
 }

@@ -25,10 +25,19 @@ export interface RefusalContext {
 
 // The provider would send the same user straight back: only another account helps.
 const accountProblems = new Set<ProblemCode>([
+  'organization_not_admitted',
+  'account_not_assigned',
   'email_unverified',
   'user_inactive',
   'registration_closed',
   'method_removed',
+])
+
+// Only another setting at the provider helps, so it would respond in the same way.
+const permanentProblems = new Set<ProblemCode>([
+  'authentication_unproven',
+  'provider_error',
+  'subject_constant',
 ])
 
 /** Ends a sign-in with a page. The operator finds the exact cause in the log under the page's reference. */
@@ -84,9 +93,7 @@ function nextStepsFor(
   const maxAge = reauthentication?.maxAge ?? (code === 'authentication_stale' ? provider?.maxAge : undefined)
   const query = { returnTo, ...reauthenticationQuery({ ...reauthentication, maxAge }) }
   const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', query) }
-  // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
-  if (provider === undefined || code === 'authentication_unproven' || code === 'subject_constant')
-    return [choose]
+  if (provider === undefined || permanentProblems.has(code)) return [choose]
   const start = `/login/${provider.slug}`
   const administrators: NextStep[] =
     provider.preset && presetOf(provider.preset)?.adminConsent

@@ -24,7 +24,7 @@ const maxValueLength = 300
 // Useless after the exchange, but not fit for a screenshot either.
 const exchangeClaims = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
 const nameClaims = ['name', 'given_name', 'family_name']
-const readClaims = ['iss', 'sub', 'aud', 'azp', 'exp', 'iat', 'nbf', 'sid', 'auth_time', 'acr', ...nameClaims]
+const readClaims = [...'iss sub aud azp exp iat nbf sid auth_time acr login_hint'.split(' '), ...nameClaims]
 
 const entraClaims = ['tid', 'oid']
 

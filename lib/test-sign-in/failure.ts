@@ -1,8 +1,9 @@
 import * as client from 'openid-client'
 import { isUnreachable } from '../oidc/http-client.ts'
+import { entraErrorOf } from '../oidc/provider-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
-import { sanitizeText } from '../shared/sanitize-text.ts'
+import { sanitizeText, sentence } from '../shared/sanitize-text.ts'
 import { asJson } from './claims-table.ts'
 import { steps, type TestRecorder, type TestStep } from './steps.ts'
 
@@ -68,6 +69,8 @@ function remedyFor(
   { failure, tokenStatus }: TestRecorder,
 ): string {
   const error = failure?.error
+  const hint = entraErrorOf((error as { error_description?: unknown } | undefined)?.error_description)?.hint
+  if (hint) return sentence(hint)
   const remedy = problemRemedies[code]
   if (remedy) return remedy
   if (!failure && code === 'provider_error')
@@ -192,9 +195,7 @@ function findingOf(
   { failure, tokenStatus = 200 }: TestRecorder,
 ): string | undefined {
   if (!failure) return undefined
-  const { error, quoted } = failure
-  if (error instanceof client.AuthorizationResponseError)
-    return error.error_description && `Reported by a browser: ${quoted(error.error_description)}`
+  const { error } = failure
   if (step === 'code' && tokenStatus !== 200)
     return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause

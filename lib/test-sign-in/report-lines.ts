@@ -65,7 +65,7 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   const address = readClaimedAddress(provider, { idClaims, userInfo })
   if (!address) {
     received.result = 'warning'
-    received.finding = `The claim "${emailClaim}" contains no e-mail address.`
+    received.finding = withoutAddress(emailClaim, userInfo?.[emailClaim] ?? idClaims[emailClaim])
     received.remedy = `Configure the provider to send it, or choose another claim. ${untilTrusted}`
     return lines
   }
@@ -99,6 +99,14 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
     organization.remedy = `Test with an account that your organisation manages, or correct the settings. ${untilTrusted}`
   }
   return lines
+}
+
+function withoutAddress(claim: string, value: unknown): string {
+  if (value === undefined) return `There is no claim "${claim}".`
+  const what = Array.isArray(value)
+    ? 'a list that does not start with an e-mail address'
+    : 'no e-mail address'
+  return `The claim "${claim}" is ${what}: ${sanitizeText(asJson(value), 255)}.`
 }
 
 function claimFinding(address: ClaimedAddress, claim: string): string {

@@ -23,10 +23,10 @@ export class TestRecorder {
   userInfoAsked = false
   userInfo: Claims | undefined
   userInfoFailure: unknown
-  failure: { error: unknown; quoted: (text: string) => string } | undefined
+  failure: { error: unknown } | undefined
 
   readonly trace: Trace = (seen) => {
-    if ('failure' in seen) this.failure = { error: seen.failure, quoted: seen.quoted }
+    if ('failure' in seen) this.failure = { error: seen.failure }
     else if (!('asked' in seen)) Object.assign(this, seen)
     else if (seen.asked === 'token') this.tokenAsked = true
     else if (this.idClaims) this.userInfoAsked = true
@@ -132,7 +132,7 @@ const table = {
   },
   clock: {
     title: 'Clocks',
-    finding: ({ recorder }) => skewFinding(recorder) ?? 'The clocks agree.',
+    finding: ({ recorder }) => skewFinding(recorder) ?? 'The ID token was not issued in the future (iat).',
     remedy: 'Compare the clocks of this server and of the provider (NTP). 30 s are tolerated.',
   },
 } satisfies Record<string, Step>
@@ -163,10 +163,12 @@ function claimText(claim: unknown): string {
   return sanitizeText(String(claim), 255)
 }
 
-/** @returns `undefined` if the clocks agree; the transport of the response accounts for a few seconds */
+/**
+ * Returns a finding if the ID token was issued in the future. An `iat` in the past proves nothing: Entra sets it five minutes back.
+ * The transport of the response accounts for a few seconds.
+ */
 export function skewFinding({ idClaims, passedAt }: TestRecorder): string | undefined {
-  const ahead = Number(idClaims?.iat) - passedAt
-  const seconds = Math.round(Math.abs(ahead))
-  if (seconds <= 5) return undefined
-  return `The provider's clock is ${seconds} s ${ahead > 0 ? 'ahead' : 'behind'}. ${clockToleranceSeconds} s are tolerated.`
+  const seconds = Math.round(Number(idClaims?.iat) - passedAt)
+  if (!(seconds > 5)) return undefined
+  return `The provider's clock is ${seconds} s ahead. ${clockToleranceSeconds} s are tolerated.`
 }

@@ -64,6 +64,7 @@ export interface NextStep {
 
 // Problems that users cannot solve themselves: their page names the support contact.
 const showsSupportContact = new Set<ProblemCode>([
+  'account_not_assigned',
   'email_unverified',
   'user_inactive',
   'registration_closed',

@@ -316,9 +316,9 @@ describe('a secret reference', () => {
     const narrower = await open({ database: portal.knex, secretReferences: { env: /OTHER/ } })
     try {
       const { status, body } = await new Visitor().open(`${narrower.url}/login/acme`)
-      expect([status, body]).toEqual([502, expect.stringContaining('href="/login/acme"')])
+      expect([status, body]).toEqual([502, expect.stringContaining('An administrator has to correct it')])
       expect(body).not.toContain('ACME_CLIENT_SECRET')
-      const { fields } = narrower.logs.find(({ fields: { code } }) => code === 'provider_unavailable')!
+      const { fields } = narrower.logs.find(({ fields: { code } }) => code === 'provider_error')!
       expect(fields.cause).toContain('secretReferences.env does not allow env:ACME_CLIENT_SECRET')
       expect(JSON.stringify(narrower.logs)).not.toContain(provider.clientSecret)
       await expect(narrower.sso.providers.test('acme')).rejects.toThrow(

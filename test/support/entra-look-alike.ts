@@ -25,6 +25,8 @@ export interface EntraClaims extends Claims {
   name?: string
   email?: string
   xms_edov?: unknown
+  /** an optional claim, the value of `logout_hint` */
+  login_hint?: string
 }
 
 /** Imitates Microsoft Entra ID as documented by Microsoft: a faulty provider with tenants. */
@@ -46,6 +48,12 @@ const ada: EntraClaims & { tid: string; oid: string } = {
   oid: 'aaaaaaaa-0000-4000-8000-00000000ada0',
   preferred_username: 'ada@contoso.example',
   name: 'Ada Lovelace',
+}
+
+/** Entra sets `iat` and `nbf` five minutes back. */
+function fiveMinutesAgo() {
+  const past = Math.floor(Date.now() / 1000) - 300
+  return { iat: past, nbf: past }
 }
 
 /** An error in Entra's format, for the faults `authorizeError` and `tokenError`. */
@@ -77,8 +85,9 @@ export async function startEntraLookAlike(options: FaultyProviderOptions = {}): 
   const provider = await startFaultyProvider({
     clientId: '6731de76-14a6-49ae-97bc-6eba6914391e',
     ...options,
-    usual: { announceIss: false, omitIss: true, ...options.usual },
-    claimsOf: ({ tid }) => ({ iss: issuerOf(String(tid)), ver: '2.0' }),
+    // Microsoft documents PKCE but does not announce it.
+    usual: { announceIss: false, omitIss: true, noPkceInMetadata: true, ...options.usual },
+    claimsOf: ({ tid }) => ({ iss: issuerOf(String(tid)), ver: '2.0', ...fiveMinutesAgo() }),
   })
   const server = createServer((req, res) => {
     const url = new URL(req.url ?? '/', origin)

@@ -285,7 +285,7 @@ describe('a test sign-in', () => {
       return linesOf(await testSignIn(scene())).slice(-3)
     }
     expect(await addressLines({})).toMatchObject([
-      { result: 'warning', text: expect.stringContaining('The claim "email" contains no e-mail address') },
+      { result: 'warning', text: expect.stringContaining('There is no claim "email"') },
       { result: 'not-reached' },
       { result: 'not-reached' },
     ])
@@ -377,7 +377,7 @@ describe('a failed test sign-in reports the step, the cause and the remedy if', 
       'the provider returns its own error text',
       { authorizeError: { error: 'consent_required', error_description: 'AADSTS65001: no consent' } },
       'Authorization response received',
-      /Reported by a browser: "AADSTS65001: no consent".*consent_required/,
+      /reported by a browser, unverified: the error "consent_required" \(AADSTS65001\): "AADSTS65001: no consent"/,
       /administrator must consent/,
     ],
     [

@@ -4,7 +4,7 @@ import { announcedMethods, otherMethods } from '../../oidc/client-methods.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
 import { type ClientMethod, clientCredential, secretForms } from '../../oidc/provider-client.ts'
-import { quoteRedacted } from '../../oidc/provider-error.ts'
+import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
@@ -171,8 +171,11 @@ function checkFor(
       const audience = isAssertion ? ', with its token endpoint as the audience' : ''
       return ok(name, `the provider knows the client ${knownBy[clientAuthentication]}${note}${audience}`)
     }
-    case 'unknown_client':
-      return failed(name, `the provider does not accept the client: ${cause} (${detail})`, hint)
+    case 'unknown_client': {
+      const known = entraErrorOf(detail)
+      const message = `the provider does not accept the client: ${known?.cause ?? cause} (${detail})`
+      return failed(name, message, known?.hint ?? hint)
+    }
     case 'issues_tokens_for_fake_code':
       return failed(
         name,

@@ -8,7 +8,7 @@ import {
 } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
 import { hasSameOrigin } from '../../oidc/provider-client.ts'
-import { issuerOfMetadata } from '../../providers/issuer.ts'
+import { isIssuerOf, issuerOfMetadata, maySign, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
@@ -110,6 +110,7 @@ function withoutSlash(issuer: string): string {
 export async function checkKeys(
   metadata: ProviderMetadata,
   algorithms: readonly SigningAlgorithm[],
+  tenancy: Tenancy,
   outbound: HttpClient,
 ): Promise<Check> {
   try {
@@ -122,7 +123,8 @@ export async function checkKeys(
     if (response.status !== 200) throw new CheckError('jwks_uri', `the key set answered ${response.status}`)
     // Where the provider announces none of ours, another check says so.
     const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
-    const usable = await findUsable((await response.json()) as JSONWebKeySet, wanted)
+    const keySet = keysOfTenants((await response.json()) as JSONWebKeySet, tenancy)
+    const usable = await findUsable(keySet, wanted)
     return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
   } catch (error) {
     return failed(
@@ -137,9 +139,21 @@ function keysHint(error: unknown, uri: string): string {
   const code = (error as { code?: unknown } | null)?.code
   if (code === 'jwks')
     return 'create a signing key for this algorithm at the provider, or choose another algorithm'
+  if (code === 'keys_issuer') return 'compare the tenant in the settings with the issuer of these keys'
   if (isUnreachable(error))
     return `open ${uri} from this server; check the firewall, the proxy and the certificate`
   return code === 'jwks_uri' ? `open ${uri} from this server` : `open ${uri}; it must be a JSON key set`
+}
+
+/** Selects the keys that a sign-in may use: Entra names the issuer of each. @throws when all keys name other issuers */
+function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
+  if (tenancy.preset !== 'entra' || !Array.isArray(keySet?.keys)) return keySet
+  const issuers = keySet.keys.map((key) => (key as { issuer?: unknown } | null)?.issuer)
+  const isUsable = (issuer: unknown) =>
+    maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
+  if (issuers.length > 0 && !issuers.some(isUsable))
+    throw new CheckError('keys_issuer', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
+  return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
 }
 
 /**

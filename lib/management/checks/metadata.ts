@@ -3,6 +3,7 @@ import { dpopAlgorithm } from '../../oidc/code-exchange.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import { pushesRequests } from '../../oidc/provider-client.ts'
 import { clientKeyAlgorithms, keyAlgorithmFor } from '../../providers/client-key.ts'
+import { presetOf } from '../../providers/presets/presets.ts'
 import type { Check } from '../../providers/provider.ts'
 import {
   type ClientAuthentication,
@@ -41,9 +42,12 @@ export function checkLogout(metadata: ProviderMetadata): Check[] {
   ]
 }
 
-export function checkPkce(metadata: ProviderMetadata): Check {
+export function checkPkce(metadata: ProviderMetadata, { preset }: Pick<TestInput, 'preset'>): Check {
   const methods: unknown = metadata.code_challenge_methods_supported
   if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
+  const { displayName, supportsPkce } = presetOf(preset) ?? {}
+  if (supportsPkce)
+    return ok('pkce', `${displayName} supports PKCE with S256, although it does not announce it`)
   return absent(
     'pkce',
     'the provider does not announce PKCE with S256; the portal sends it anyway, and many providers support it without announcing it',

@@ -1,4 +1,4 @@
-import type { Issue } from '../../shared/errors.ts'
+import type { Issue, ProblemCode } from '../../shared/errors.ts'
 import { admits, guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import { splitEmailDomain } from '../setting-values.ts'
 import type { ProviderSettings } from '../settings.ts'
@@ -49,6 +49,7 @@ export const entra: Preset = {
     ...checkTenants(settings),
     ...checkEmailTrust(settings),
     ...checkDomains(settings),
+    ...checkClientAuthentication(settings),
   ],
   fields: {
     clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
@@ -60,6 +61,7 @@ export const entra: Preset = {
   // An application with its own signing keys, such as for claims mapping, has its own document.
   metadataQuery: (clientId) => `appid=${encodeURIComponent(clientId)}`,
   choosesAccount: true,
+  supportsPkce: true,
   // Microsoft documents the path {tenant}/v2.0/adminconsent.
   adminConsent: (issuer) => `${issuer}/adminconsent`,
   // Known: https://github.com/nginxinc/nginx-openid-connect/issues/117, https://github.com/OpenIDC/mod_auth_openidc/pull/855
@@ -89,6 +91,13 @@ function checkEmailTrust({ issuer, tenants, trustsEmail }: ProviderSettings): Is
   return trustsEmail && !isTrustworthy ? [{ path: 'trustsEmail', message: listTenants }] : []
 }
 
+/** Entra finds the key of a client assertion by the thumbprint of an uploaded certificate (`x5t#S256`), and reads no public keys. */
+function checkClientAuthentication({ clientAuthentication }: ProviderSettings): Issue[] {
+  const message =
+    'Microsoft Entra ID accepts private_key_jwt only with an uploaded certificate, which the portal does not support: use a client secret (client_secret_post)'
+  return clientAuthentication === 'private_key_jwt' ? [{ path: 'clientAuthentication', message }] : []
+}
+
 function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issue[] {
   const admitted = (tenant: string) => admits({ preset: entra.name, issuer, tenants }, tenant)
   return emailDomains
@@ -99,3 +108,67 @@ function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issu
       message: `${domain} is bound to a tenant whose users are not admitted`,
     }))
 }
+
+/**
+ * By the number in `AADSTS65001`: the problem that the user reads, and the cause and the advice for the administrator. Microsoft
+ * may change its numbers, so they only select texts: no check depends on one.
+ */
+export const entraErrors: readonly {
+  numbers: readonly number[]
+  problem: ProblemCode
+  cause?: string
+  hint: string
+}[] = [
+  {
+    numbers: [16000, 50020, 51004, 90072, 500208],
+    problem: 'organization_not_admitted',
+    hint: 'test with an account of your tenant; or invite this account as a guest; or allow its tenant in the settings',
+  },
+  {
+    numbers: [50072, 50074, 50076, 50078, 50079],
+    problem: 'authentication_too_weak',
+    hint: 'set up a second factor for this account, or read in the Sign-in logs of Entra which policy requires one',
+  },
+  {
+    numbers: [50105],
+    problem: 'account_not_assigned',
+    hint: 'assign this account: Enterprise apps, the application, Users and groups',
+  },
+  {
+    numbers: [53000, 53001, 53003],
+    problem: 'provider_denied',
+    hint: 'read in the Sign-in logs of Entra which Conditional Access policy blocked the sign-in',
+  },
+  {
+    numbers: [65001, 90008, 90093, 90094, 90095, 900941],
+    problem: 'consent_missing',
+    hint: 'an administrator must consent for the whole organisation, on the admin consent page of this provider',
+  },
+  {
+    numbers: [65004],
+    problem: 'consent_declined',
+    hint: 'sign in again, and accept when Microsoft asks',
+  },
+  {
+    numbers: [90033],
+    problem: 'provider_unavailable',
+    hint: 'wait a few minutes, then test the sign-in again',
+  },
+  {
+    numbers: [650052],
+    problem: 'consent_missing',
+    hint: 'remove the API permissions of services other than Microsoft Graph, which this organisation may lack, from the app registration; then consent as an administrator',
+  },
+  {
+    numbers: [700016],
+    problem: 'provider_error',
+    cause: 'the tenant has no application with this client ID',
+    hint: 'compare the client ID and the tenant with the overview page of the app registration; in another tenant, an administrator must consent first',
+  },
+  {
+    numbers: [700025],
+    problem: 'provider_error',
+    cause: 'the application is registered as a public client, which must not send a secret',
+    hint: 'under Authentication, enter the redirect URI for the platform Web, and remove it from the others',
+  },
+]

@@ -23,12 +23,16 @@ function everywhere(at: Endpoint, clause: string): Row[] {
   const body = (text: string) => response({ body: text })
   const redirect = (status: number, location: string) => response({ status, headers: { Location: location } })
   const delivery = (fault: string) => ({ ...on, [`${at}${fault}`]: true })
-  // The token endpoint may have moved, and then the next sign-in works.
-  const unavailable = { discovery: [], jwks: [429], token: [404, 410], userinfo: [] }[at] as number[]
-  const refusedStatuses = [201, 204, 304, 401, 403, 404, 410, 429].filter(
-    (each) => !unavailable.includes(each),
-  )
-  const failedStatuses = [500, 503, ...unavailable]
+  // The provider refuses the portal (401) or is overloaded (429): neither is the user's fault. A token endpoint that is gone may have
+  // moved, and then the next sign-in works.
+  const failedStatuses = [
+    429,
+    500,
+    503,
+    ...(at === 'jwks' ? [] : [401]),
+    ...(at === 'token' ? [404, 410] : []),
+  ]
+  const refusedStatuses = [201, 204, 304, 401, 403, 404, 410].filter((each) => !failedStatuses.includes(each))
   const rows: Row[] = [
     ['an empty response', clause, body(''), any],
     ['HTML', clause, response(html), any],
@@ -98,7 +102,7 @@ const token: Row[] = [
     { tokenQuotes: true },
     /^(?=.*&code=…)(?=.*&code_verifier=…)(?!.*code\w*=[\w-]{8})/,
   ],
-  ['an authentication challenge', 'RFC 9110 11.6', tokenError(401, {}), any],
+  ['an authentication challenge', 'RFC 9110 11.6', tokenError(401, {}), any, 502],
 ]
 
 const userInfo: Row[] = [
