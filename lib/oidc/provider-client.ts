@@ -197,11 +197,8 @@ export async function createProviderClient(
       const exchange = { ...connection, authenticate: credential, send }
       const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
       const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
-      const redeem = async (used: Exchange): Promise<ExchangedTokens> => {
-        const tokens = await exchangeCode(used, received, checks)
-        await verify(tokens.idToken)
-        return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(used, tokens, verify) }
-      }
+      const redeem = async (used: Exchange): Promise<ExchangedTokens> =>
+        await verified(used, await exchangeCode(used, received, checks), verify)
       try {
         return await redeem(exchange)
       } catch (error) {
@@ -280,6 +277,15 @@ function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
     }
     return await createLocalJWKSet({ keys: keysForIssuer(provider, String(iss), keySet.keys) })(header, token)
   }
+}
+
+async function verified(
+  exchange: Exchange,
+  tokens: ReceivedTokens,
+  verify: (token: string) => Promise<unknown>,
+): Promise<ExchangedTokens> {
+  await verify(tokens.idToken)
+  return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(exchange, tokens, verify) }
 }
 
 /**

@@ -34,7 +34,7 @@ export function checkLogout(metadata: ProviderMetadata): Check[] {
         )
       : ok('logout', 'signing out also ends the session at the provider'),
     metadata.backchannel_logout_supported === true
-      ? ok('back-channel', 'the provider reports when its session ends (back-channel logout)')
+      ? ok('back-channel', 'the provider announces back-channel logout, which reports when its session ends')
       : absent(
           'back-channel',
           `the provider does not announce back-channel logout${metadata.frontchannel_logout_supported === true ? frontChannel : ''}`,
