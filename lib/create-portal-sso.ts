@@ -83,7 +83,7 @@ function createModules(settings: Settings, knex: Knex, outbound: HttpClients): M
     secrets: settings.secrets,
     signIn,
   })
-  const logout = new Logout({ ...shared, signIn })
+  const logout = new Logout({ ...shared, signIn, urls: core.urls })
   const account = new Account(core, { ...shared, signIn })
   const classicLogin = new ClassicLogin(core, { ...shared, allowsClassic: settings.allowsClassic })
   const testSignIns = new TestSignIns(core, { ...shared, signIn })

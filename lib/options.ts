@@ -32,7 +32,7 @@ export interface PortalSsoOptions {
    * accepted. `undefined`, such as from `process.env`, is refused at start.
    */
   secret: string | string[] | undefined
-  /** A Knex instance of the host, a Knex configuration, or a URL: `postgres://…`, `sqlite:file`. `undefined` is refused at start. */
+  /** A Knex instance of the host, a Knex configuration, or a URL: `postgres://…`, `mysql://…`, `sqlite:file`. `undefined` is refused at start. */
   database: Knex | Knex.Config | string | undefined
   /** Whether to migrate the tables at start. Default true; otherwise run `portal-sso migrate`. */
   migrate?: boolean | undefined
@@ -153,7 +153,7 @@ const schema = z.strictObject({
       typeof value === 'function' ||
       typeof value === 'string' ||
       (typeof value === 'object' && value !== null),
-    'give a Knex instance, a Knex configuration, or a URL such as `postgres://…` or `sqlite:portal.sqlite3`',
+    'give a Knex instance, a Knex configuration, or a URL such as `postgres://…`, `mysql://…` or `sqlite:portal.sqlite3`',
   ),
   migrate: z.boolean().default(true),
   redis: objectWith<RedisLike>(

@@ -47,6 +47,7 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   routes.get('/login', perClient('start', 'picker'))
   routes.use('/login/:provider', signIns)
   routes.use('/register', registrations)
+  routes.post('/account/security/confirm/:step', code)
   routes.use('/account/security', registration)
   // Any page can make its visitors send these, which must not use up the sign-outs of everybody behind one address.
   routes.use('/logout/:provider/frontchannel', perClient('logout', 'front-channel'), counted)

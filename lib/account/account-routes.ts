@@ -1,17 +1,14 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
-import type { Sessions } from '../sessions/sessions.ts'
+import { type Request, type Response, Router } from 'express'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
+import { SECOND } from '../shared/time.ts'
+import { satisfies } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
-import type { Account } from './account.ts'
 import { accountPage, type Notice } from './account-page.ts'
+import { type ConfirmationModules, confirmationPage, confirmationRoutes } from './confirmation-routes.ts'
 
 /** An attacker who took over a session must neither add a sign-in method of their own nor remove the user's. */
 const maxAgeSeconds = 15 * 60
@@ -20,21 +17,7 @@ const page = '/account/security'
 
 /** `/account/security`: the user's sign-in methods and sessions. */
 // Long: one small handler for each route.
-export function accountRoutes(
-  core: Core,
-  modules: {
-    account: Account
-    events: EventLog
-    /** admits signed-in users */
-    guard: RequestHandler
-    pages: Pages
-    /** parses posts, after refusing those from other sites */
-    posted: RequestHandler[]
-    sessions: Sessions
-    signIn: SignIn
-    providersTable: ProvidersTable
-  },
-): Router {
+export function accountRoutes(core: Core, modules: ConfirmationModules): Router {
   const { urls } = core
   const { account, events, guard, pages, posted, sessions, signIn, providersTable } = modules
 
@@ -47,10 +30,19 @@ export function accountRoutes(
     return { portal: core.portalOf(req), user, userId: String(user.id) }
   }
 
-  /** After a re-authentication the user returns to the page and has to click again. */
+  /** After a re-authentication, or another proof, the user returns to the page and has to click again. */
   async function isRecentlyAuthenticated(req: Request, res: Response): Promise<boolean> {
+    const requirement = { maxAge: maxAgeSeconds }
+    const authentication = sessions.authentication(req)
+    if (authentication && satisfies(authentication, requirement)) return true
+    const provider = await signIn.reauthentication.sessionProvider(req)
     const returnTo = urls.path(page, { notice: 'confirmed' })
-    return await signIn.reauthentication.require(req, res, { maxAge: maxAgeSeconds, returnTo })
+    if (provider?.reauthentication !== 'unreported')
+      return await signIn.reauthentication.require(req, res, { ...requirement, returnTo })
+    const at = sessions.confirmedAt(req)
+    const isConfirmed = at !== undefined && Date.now() - at <= maxAgeSeconds * SECOND
+    if (!isConfirmed) res.redirect(303, urls.path(confirmationPage))
+    return isConfirmed
   }
 
   const link = asyncHandler(async (req, res) => {
@@ -107,6 +99,7 @@ export function accountRoutes(
 
   const router = Router()
   router.get(page, guard, accountPage(core, modules))
+  router.use(confirmationRoutes(core, { ...modules, maxAgeSeconds }))
   router.post(`${page}/link`, ...posted, guard, link)
   router.post(`${page}/unlink`, ...posted, guard, unlink)
   router.post(`${page}/end`, ...posted, guard, endOne)

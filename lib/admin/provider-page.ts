@@ -1,3 +1,4 @@
+import type { RefusedLogoutTokens } from '../events/event-history.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
@@ -6,7 +7,7 @@ import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { DAY } from '../shared/time.ts'
 import { type AdminRequest, showPage } from './admin-request.ts'
-import { providerBadge } from './format.ts'
+import { count, providerBadge } from './format.ts'
 import { providerStates } from './provider-status.ts'
 import { addressesFor } from './provider-urls.ts'
 
@@ -22,8 +23,9 @@ export async function showProvider(
 ): Promise<void> {
   const { slug, preset } = provider
   const signsKeys = provider.clientAuthentication === 'private_key_jwt'
-  const [activities, affected, keys] = await Promise.all([
+  const [activities, refusedLogouts, affected, keys] = await Promise.all([
     page.history.activity(page.options.portal),
+    page.history.refusedLogoutTokens(page.options.portal, slug),
     countAffected(page, provider),
     signsKeys ? readKeys(page, slug) : { keys: [] },
   ])
@@ -36,6 +38,8 @@ export async function showProvider(
     mark: providerBadge(provider),
     states: providerStates(provider, activity, new Date()),
     activity,
+    refusedLogouts,
+    tested: withRefusedLogouts(failure.checks ?? provider.lastTest?.checks, refusedLogouts),
     ...affected,
     ...keys,
     signsKeys,
@@ -45,6 +49,19 @@ export async function showProvider(
     ...failure,
   }
   await showPage(page, 'provider', locals, failure.problem === undefined ? 200 : 422)
+}
+
+/** The metadata only announces back-channel logout. Refused tokens show that it does not work, or that somebody forges some. */
+function withRefusedLogouts(
+  checks: readonly Check[] | undefined,
+  refused: readonly RefusedLogoutTokens[],
+): readonly Check[] | undefined {
+  const total = refused.reduce((sum, { count }) => sum + count, 0)
+  if (total === 0) return checks
+  const message = `${count(total, 'logout token was', 'logout tokens were')} refused, see “Refused logout tokens”`
+  return checks?.map((check) =>
+    check.name === 'back-channel' ? { name: check.name, result: 'warning', message } : check,
+  )
 }
 
 /** The users and sessions that depend on a provider. */

@@ -1,17 +1,27 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { Account } from '../account/account.ts'
 import { showConsentReturn } from '../consent/admin-consent-routes.ts'
+import type { Logout } from '../logout/logout.ts'
 import {
   type AuthorizationResponse,
   readAuthorizationResponse,
   readLoginHint,
 } from '../oidc/authorization-response.ts'
+import type { Identity } from '../oidc/identity.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
-import { assertReauthenticated, readReauthentication } from '../sign-in/reauthentication.ts'
-import type { RefusalContext } from '../sign-in/refuse.ts'
+import { canChooseAccount, type ValidatedSignIn } from '../sign-in/provider-strategy.ts'
+import {
+  assertReauthenticated,
+  canRetry,
+  isReauthenticationProblem,
+  readReauthentication,
+} from '../sign-in/reauthentication.ts'
+import { accountProblems, type RefusalContext } from '../sign-in/refuse.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { Core } from '../web/core.ts'
@@ -23,9 +33,19 @@ import { handleUnknownAttempt, handleUsedAttempt } from './used-attempt.ts'
 interface CallbackModules {
   readonly core: Core
   readonly account: Account
+  readonly logout: Logout
   readonly pages: Pages
+  readonly providersTable: ProvidersTable
   readonly signIn: SignIn
   readonly testSignIns: TestSignIns
+}
+
+interface Received {
+  response: AuthorizationResponse
+  attempt: CompletedAttempt
+  /** once the tokens are validated */
+  identity?: Identity
+  modules: CallbackModules
 }
 
 /** Marks a form that was posted again from our own page. */
@@ -87,7 +107,7 @@ function readResponseIfValid(req: Request): AuthorizationResponse | undefined {
   }
 }
 
-function startHandler(connection: ProviderConnection, { signIn }: CallbackModules): RequestHandler {
+function startHandler(connection: ProviderConnection, { logout, signIn }: CallbackModules): RequestHandler {
   const { provider } = connection
   const { portal } = provider
   return asyncHandler(async (req, res) => {
@@ -100,20 +120,55 @@ function startHandler(connection: ProviderConnection, { signIn }: CallbackModule
       const purpose: Purpose = pending
         ? { kind: 'prove-account', registrationId: pending.id }
         : { kind: 'sign-in' }
-      const url = await connection.begin(req, res, {
-        purpose,
-        returnTo,
-        otherAccount: req.query.account === 'other' || signIn.browserHints.isSignedOut(req),
-        loginHint: readLoginHint(req.query.login_hint),
-        reauthentication,
-        restarted: req.query.restarted !== undefined,
-      })
+      const { account, login_hint, restarted } = req.query
+      const request = { purpose, returnTo, reauthentication }
+      const asksOther = account === 'other'
+      // A restart happens without a click, so it ends no session. Nor does a link on another site without a question.
+      const logoutHint =
+        req.get('sec-fetch-site') === 'same-origin' && pending?.providerId === provider.id
+          ? pending.identity.logoutHint
+          : undefined
+      const logoutUrl =
+        asksOther &&
+        restarted === undefined &&
+        !canChooseAccount(provider, (await connection.client()).metadata) &&
+        (await logout.signOutFirst(req, res, provider, { ...request, logoutHint }))
+      const url =
+        logoutUrl ||
+        (await connection.begin(req, res, {
+          ...request,
+          otherAccount: asksOther || signIn.browserHints.isSignedOut(req),
+          loginHint: readLoginHint(login_hint),
+          restarted: restarted !== undefined,
+        }))
       // Express's own redirect would encode the URL again.
       res.status(302).set('location', url).end()
     } catch (error) {
       await signIn.refusals.refuse(req, res, error, { portal, provider, reauthentication, returnTo })
     }
   })
+}
+
+/**
+ * With `prompt=login`, Keycloak keeps the last user's name locked in: only a sign-out there leads to another account. The same
+ * helps a user whom the provider did not ask again.
+ */
+async function offerSignOut(
+  req: Request,
+  res: Response,
+  connection: ProviderConnection,
+  { error, attempt, identity, modules }: Received & { error: unknown },
+): Promise<string | undefined> {
+  const { provider } = connection
+  if (isReauthenticationProblem(error)) {
+    // Then it will not report it next time either.
+    if (provider.reauthentication === 'unreported') return undefined
+  } else if (!(error instanceof PortalSsoError && accountProblems.has(error.code))) return undefined
+  else if (canChooseAccount(provider, (await connection.client()).metadata)) return undefined
+  const { purpose, returnTo, reauthentication } = attempt
+  const logoutHint = identity?.logoutHint
+  const next = { purpose, returnTo, reauthentication, logoutHint }
+  return await modules.logout.signOutFirst(req, res, provider, next)
 }
 
 /**
@@ -126,6 +181,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
   return asyncHandler(async (req, res) => {
     // A disabled provider cannot be tried again.
     const refusal: RefusalContext = { portal: provider.portal, ...(provider.enabled && { provider }) }
+    let received: Received | undefined
     try {
       const response = readAuthorizationResponse(req)
       const isReposted = response.parameters.has(repostedField)
@@ -141,9 +197,14 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       if (purpose.kind === 'link-account') refusal.backHref = core.urls.path('/account/security')
       const taken = await signIn.attempts.take(res, found, response)
       if ('used' in taken) return handleUsedAttempt(req, res, provider, { ...taken, response, modules })
-      await dispatch(req, res, connection, { response, attempt: taken.attempt, modules })
+      received = { response, attempt: taken.attempt, modules }
+      await dispatch(req, res, connection, received)
     } catch (error) {
       if (await showConsentReturn(req, res, provider, { pages, urls: core.urls })) return
+      if (received && refusal.provider && refusal.backHref === undefined)
+        refusal.signOutHref = await offerSignOut(req, res, connection, { ...received, error }).catch(
+          () => undefined,
+        )
       await signIn.refusals.refuse(req, res, error, refusal)
     }
   })
@@ -154,17 +215,29 @@ async function dispatch(
   req: Request,
   res: Response,
   connection: ProviderConnection,
-  received: { response: AuthorizationResponse; attempt: CompletedAttempt; modules: CallbackModules },
+  received: Received,
 ): Promise<void> {
   const { response, attempt, modules } = received
-  const { account, signIn, testSignIns } = modules
+  const { account, pages, providersTable, signIn, testSignIns } = modules
   const { provider } = connection
   const { purpose, reauthentication } = attempt
   if (purpose.kind === 'test')
     return await testSignIns.finish(req, res, connection, { response, attempt, purpose })
   if (!provider.enabled) throw disabledError(provider)
-  const validated = await connection.authenticate(req, res, { response, attempt })
-  if (reauthentication) assertReauthenticated(validated.identity, reauthentication)
+  let validated: ValidatedSignIn
+  try {
+    validated = await connection.authenticate(req, res, { response, attempt })
+    received.identity = validated.identity
+    if (reauthentication) assertReauthenticated(validated.identity, reauthentication)
+  } catch (error) {
+    if (!canRetry(error, attempt)) throw error
+    return await connection.retry(req, res, attempt, pages)
+  }
+  // The login page then no longer says that this provider will ask. A browser that removes `prompt` from the request gains only that.
+  const { authenticatedAt = Infinity } = validated.identity
+  const isIgnored = authenticatedAt < attempt.startedAt / 1000 - clockToleranceSeconds
+  if (attempt.askedLogin && isIgnored && provider.reauthentication === 'proven')
+    await providersTable.recordReauthentication(provider, 'ignored')
   switch (purpose.kind) {
     case 'sign-in':
     case 'prove-account':

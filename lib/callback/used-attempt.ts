@@ -3,7 +3,7 @@ import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Provider } from '../providers/provider.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { UsedAttempt } from '../sign-in/attempts.ts'
-import { reauthenticationQuery } from '../sign-in/reauthentication.ts'
+import { restartQuery } from '../sign-in/reauthentication.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
 
@@ -32,7 +32,7 @@ export function handleUsedAttempt(
 ): void {
   const { used, reason, modules } = received
   const { homePath, urls } = modules.core
-  const { otherAccount, purpose, reauthentication, returnTo } = used
+  const { otherAccount, returnTo } = used
   // Without the cookie of that other request's session, `req.user` is an earlier sign-in.
   if (req.user && reason !== 'redeemed') {
     res.redirect(303, returnTo ?? homePath)
@@ -40,13 +40,7 @@ export function handleUsedAttempt(
   }
   const obstacle = restartObstacle(req, provider, received)
   if (obstacle) throw new PortalSsoError('attempt_expired', `${reasons[reason]}; no restart: ${obstacle}`)
-  const query = {
-    returnTo,
-    ...reauthenticationQuery(reauthentication),
-    account: otherAccount && 'other',
-    proving: purpose.kind === 'prove-account' ? '1' : undefined,
-    restarted: '1',
-  }
+  const query = { ...restartQuery(used), account: otherAccount && 'other', restarted: '1' }
   res.redirect(303, urls.path(`/login/${provider.slug}`, query))
 }
 

@@ -19,7 +19,7 @@ import { userCommands } from './users-command.ts'
 
 const help = `
 Environment:
-  DATABASE_URL                   postgres://… or sqlite:file (default sqlite:portal-sso.sqlite3)
+  DATABASE_URL                   postgres://…, mysql://… or sqlite:file (default sqlite:portal-sso.sqlite3)
   SSO_SECRET                     the portal's secret; several, newest first, separated by spaces
   BASE_URL                       public origin of the portal (default http://localhost:3000)
   MOUNT_PATH                     where sso.router() is mounted (default /)

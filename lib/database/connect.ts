@@ -1,6 +1,7 @@
 import knexModule, { type Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
+import { mysqlConfig } from './mysql.ts'
 import { sqliteConfig } from './sqlite.ts'
 
 export interface Database {
@@ -19,10 +20,11 @@ const queryTimeoutMs = 10 * SECOND
 export function connectDatabase(source: Knex | Knex.Config | string): Database {
   const config = typeof source === 'string' ? configFromUrl(source) : source
   const knex = typeof config === 'function' ? config : knexModule({ log: silentLogger, ...config })
-  // The collations of MySQL and SQL Server treat `AbC` and `abc` as equal: two subjects of a provider would share a user.
   const { dialect } = knex.client as { dialect: string }
-  if (dialect !== 'postgresql' && dialect !== 'sqlite3')
-    throw new ConfigurationError(`database: ${dialect} is not supported yet; give PostgreSQL or SQLite`)
+  if (!['postgresql', 'mysql', 'sqlite3'].includes(dialect))
+    throw new ConfigurationError(
+      `database: ${dialect} is not supported; give PostgreSQL, MariaDB, MySQL or SQLite`,
+    )
   const close = async () => {
     if (knex !== source) await knex.destroy()
   }
@@ -30,7 +32,7 @@ export function connectDatabase(source: Knex | Knex.Config | string): Database {
 }
 
 /**
- * @param url `postgres://user:password@host:5432/name` or `sqlite:path/to/file`
+ * @param url `postgres://user:password@host:5432/name`, `mysql://…`, `mariadb://…` or `sqlite:path/to/file`
  * @throws ConfigurationError for any other URL
  */
 export function configFromUrl(url: string): Knex.Config {
@@ -39,14 +41,16 @@ export function configFromUrl(url: string): Knex.Config {
     if (filename === '') throw new ConfigurationError('DATABASE_URL: write a file after `sqlite:`')
     return sqliteConfig(filename)
   }
-  if (!/^postgres(ql)?:\/\//.test(url))
+  const [, scheme] = /^(postgres(?:ql)?|mysql|mariadb):\/\//.exec(url) ?? []
+  if (scheme === undefined)
     throw new ConfigurationError(
-      'DATABASE_URL: write `postgres://user:password@host:5432/name` or `sqlite:path/to/file`',
+      'DATABASE_URL: write `postgres://user:password@host:5432/name`, `mysql://…` or `sqlite:path/to/file`',
     )
   if (!isWellEncoded(url))
     throw new ConfigurationError(
       'DATABASE_URL: percent-encode the special characters in the user name and the password, such as `%23` for `#` and `%2F` for `/`',
     )
+  if (!scheme.startsWith('postgres')) return mysqlConfig(url, connectTimeoutMs)
   // If the database is down, requests must fail soon, not after knex's default of a minute.
   return {
     client: 'pg',
@@ -79,13 +83,15 @@ function isWellEncoded(url: string): boolean {
 /** True if a row violates a unique index. */
 export function isUniqueViolation(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
-  return code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY'
+  return ['23505', 'ER_DUP_ENTRY', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'].includes(
+    String(code),
+  )
 }
 
 /** True if a statement names a table that does not exist. */
 export function isMissingTable(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
-  return code === '42P01' || /no such table: \S+$/.test(String(message))
+  return code === '42P01' || code === 'ER_NO_SUCH_TABLE' || /no such table: \S+$/.test(String(message))
 }
 
 export function isSqlite({ client }: Knex): boolean {
@@ -94,7 +100,8 @@ export function isSqlite({ client }: Knex): boolean {
 
 /** Sentences for the failures that an operator can mend, by the code or the name of the driver's error. */
 const explanations: Readonly<Record<string, string>> = {
-  MODULE_NOT_FOUND: 'its driver is missing: install it, for PostgreSQL with `npm install pg`',
+  MODULE_NOT_FOUND:
+    'its driver is missing: install it with `npm install pg` for PostgreSQL, and `npm install mysql2` for MariaDB and MySQL',
   KnexTimeoutError: 'it does not respond: check that the server runs',
   CANTOPEN: 'its file cannot be opened: check the path, and the rights to the folder',
   ECONNREFUSED: 'nothing listens at its address: check the address, and that the server runs',
@@ -102,6 +109,10 @@ const explanations: Readonly<Record<string, string>> = {
   '28P01': 'it refuses the user or the password',
   '28000': 'it refuses the user or the password',
   '3D000': 'it does not exist: create it first',
+  ER_BAD_DB_ERROR: 'it does not exist: create it first',
+  ER_ACCESS_DENIED_ERROR: 'it refuses the user or the password',
+  ER_TABLEACCESS_DENIED_ERROR:
+    'its user may not do this: run `portal-sso migrate` with one who may change tables',
   '42501': 'its user may not do this: run `portal-sso migrate` with one who may change tables',
   '25006': 'it is read-only: run `portal-sso migrate` where it can be written',
   SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` where it can be written',

@@ -9,6 +9,8 @@ import * as blockedIdentities from './migrations/003-blocked-identities.ts'
 import * as providerTrust from './migrations/004-provider-trust.ts'
 import * as redeemedCodes from './migrations/005-redeemed-codes.ts'
 import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
+import * as reauthentication from './migrations/007-reauthentication.ts'
+import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
   name: string
@@ -24,6 +26,7 @@ const migrations: Migration[] = [
   { name: '004-provider-trust', ...providerTrust },
   { name: '005-redeemed-codes', ...redeemedCodes },
   { name: '006-any-signing-algorithm', ...anySigningAlgorithm },
+  { name: '007-reauthentication', ...reauthentication },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {
@@ -137,8 +140,12 @@ async function createLock(knex: Knex): Promise<void> {
   } catch (error) {
     if (!isRace(error)) throw error
   }
+  // Not `ignore()`: in MySQL that is INSERT IGNORE, which also cuts off values.
   if (!(await migrationTable(knex, lockTableName).first()))
-    await migrationTable(knex, lockTableName).insert({ index: 1, is_locked: 0 }).onConflict('index').ignore()
+    await migrationTable(knex, lockTableName)
+      .insert({ index: 1, is_locked: 0 })
+      .onConflict('index')
+      .merge(['index'])
 }
 
 /** True if another instance holds the lock, or creates the two tables of the migrator at the same time. */
@@ -146,9 +153,10 @@ function isRace(error: unknown): boolean {
   const { name, detail = '' } = (error ?? {}) as { name?: unknown; detail?: unknown }
   const message = describeError(error)
   if (name === 'MigrationLocked' || /database is locked/i.test(message)) return true
-  const isConflict = /already exists|no such table|UNIQUE constraint failed|duplicate key value/i.test(
-    message,
-  )
+  const isConflict =
+    /already exists|no such table|UNIQUE constraint failed|duplicate (?:key value|entry)|deadlock/i.test(
+      message,
+    )
   return isConflict && /\bsso_migrations(?:_lock)?\b/.test(`${message} ${String(detail)}`)
 }
 
@@ -163,6 +171,7 @@ export async function openDatabase(options: {
 }): Promise<Database> {
   const database = connectDatabase(options.database)
   try {
+    if (isMysql(database.knex)) await assertMysqlSettings(database.knex)
     await (options.migrate ? migrate(database.knex) : assertUpToDate(database.knex))
   } catch (error) {
     await database.close().catch(() => {})

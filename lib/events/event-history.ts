@@ -64,6 +64,16 @@ export interface Activity {
   consentReportedAt: string | undefined
 }
 
+/** Logout tokens that were refused for one reason. */
+export interface RefusedLogoutTokens {
+  /** The failed check, as in the log. */
+  reason: string
+  /** How many of the last thousand failures of the provider, and of the last 30 days. */
+  count: number
+  /** ISO 8601. */
+  lastAt: string
+}
+
 type OptionalField = 'userId' | 'provider' | 'reference' | 'actor' | 'clientAddress'
 type Row = Omit<StoredEvent, OptionalField | 'detail'> &
   Record<OptionalField, string | null> & { detail: string }
@@ -147,6 +157,29 @@ export class EventHistory {
     } while (before !== undefined && left > 0)
   }
 
+  /** The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one. */
+  async refusedLogoutTokens(portal: string, slug: string): Promise<RefusedLogoutTokens[]> {
+    const connectedAt = this.#knex('sso_providers')
+      .select('created_at')
+      .where({ portal, slug })
+      .whereNull('removed_at')
+    const rows: { at: string; detail: string }[] = await this.#knex('sso_events')
+      .select('at', 'detail')
+      .where({ portal, provider: slug, kind: 'sign-in-failed' })
+      .where('at', '>=', new Date(Date.now() - activityDays * DAY).toISOString())
+      .where('at', '>=', connectedAt)
+      .orderBy('at', 'desc')
+      .limit(maxSearchedEvents)
+    const byReason = new Map<string, RefusedLogoutTokens>()
+    for (const { at, detail } of rows) {
+      const { code, reason } = JSON.parse(detail) as FailureDetail
+      if (code !== 'logout_token_invalid') continue
+      const found = byReason.get(String(reason)) ?? { reason: String(reason), count: 0, lastAt: at }
+      byReason.set(found.reason, { ...found, count: found.count + 1 })
+    }
+    return [...byReason.values()]
+  }
+
   /** Activity of each connected provider by slug. Events of an earlier provider with that slug do not count. */
   async activity(portal = 'default'): Promise<Map<string, Activity>> {
     const since = new Date(Date.now() - activityDays * DAY).toISOString()
@@ -155,11 +188,10 @@ export class EventHistory {
       .with(
         'seen',
         this.#knex.raw(
-          `select p.slug, p.created_at as since,
+          `select p.portal, p.slug, p.created_at as since,
              (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
              (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
-             (select max(at) from (${newest('provider-sign-in-tested')}) as tests
-               where detail like '%"outcome":"passed"%') as test_sign_in_at
+             ${newest(ofProvider('provider-sign-in-tested'), `detail like '%"outcome":"passed"%'`)} as test_sign_in_at
            from sso_providers p where p.portal = ? and p.removed_at is null`,
           [since, portal],
         ),
@@ -167,8 +199,8 @@ export class EventHistory {
       .from('seen')
       .select('slug', 'last_sign_in', 'sign_ins')
       .select(
-        this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`, [portal]),
-        this.#knex.raw(`${lastConsentFailure('like')} as consent_reported_at`, [portal]),
+        this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`),
+        this.#knex.raw(`${lastConsentFailure('like')} as consent_reported_at`),
       )
     return new Map(
       rows.map(({ slug, last_sign_in, sign_ins, consent_missing_at, consent_reported_at }) => [
@@ -182,6 +214,11 @@ export class EventHistory {
       ]),
     )
   }
+}
+
+interface FailureDetail {
+  code?: unknown
+  reason?: unknown
 }
 
 interface ActivityRow {
@@ -203,16 +240,16 @@ function ofProvider(kind: string): string {
  * can write these patterns into it.
  */
 function lastConsentFailure(reportedByBrowser: 'like' | 'not like'): string {
-  return `(select max(at) from (
-      select at, detail from sso_events
-      where portal = ? and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
-        and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')
-      order by at desc limit ${maxSearchedEvents}) as failures
-    where detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%')`
+  const failures = `portal = seen.portal and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
+    and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')`
+  const detail = `detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%'`
+  return newest(failures, detail)
 }
 
-function newest(kind: string): string {
-  return `select at, detail from sso_events where ${ofProvider(kind)} order by at desc limit ${maxSearchedEvents}`
+/** When the newest event with this detail was recorded, among the last ones that meet the condition. */
+function newest(condition: string, detail: string): string {
+  const oldest = `select at from sso_events where ${condition} order by at desc limit 1 offset ${maxSearchedEvents - 1}`
+  return `(select max(at) from sso_events where ${condition} and ${detail} and at >= coalesce((${oldest}), ''))`
 }
 
 function fromRow({ userId, provider, reference, actor, clientAddress, detail, ...row }: Row): StoredEvent {

@@ -1,6 +1,9 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import type { FoundAttempt } from '../sign-in/attempts.ts'
+import { restartQuery } from '../sign-in/reauthentication.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -22,6 +25,7 @@ export function logoutRoutes(
     logout: Logout
     logoutState: StateCookie
     pages: Pages
+    providersTable: ProvidersTable
     /** parses posts, after refusing those from other sites */
     posted: RequestHandler[]
     sessions: Sessions
@@ -29,7 +33,7 @@ export function logoutRoutes(
   },
 ): Router {
   const { homePath, portalOf, urls } = core
-  const { events, logout, logoutState, pages, posted, sessions, signIn } = modules
+  const { events, logout, logoutState, pages, posted, providersTable, sessions, signIn } = modules
   const done = urls.path('/logout/done')
   const loginHref = urls.path('/login')
 
@@ -77,10 +81,20 @@ export function logoutRoutes(
   })
 
   const showDone = asyncHandler(async (req: Request, res: Response) => {
-    if (req.user) return res.redirect(303, homePath)
+    // The display name of the provider, or the attempt of a user who signed out there to sign in again.
     const provider = await logoutState.end(req, res, req.query.state)
+    const attempt = provider === undefined ? undefined : await signIn.attempts.find(req, provider)
+    if (attempt) return await resume(req, res, attempt)
+    if (req.user) return res.redirect(303, homePath)
     await pages.show(req, res, 'signed-out', { loginHref, provider })
   })
+
+  /** The path is ours and starts a new attempt: nothing of the provider's response decides where the browser goes. */
+  async function resume(req: Request, res: Response, { attempt }: FoundAttempt): Promise<void> {
+    const providers = await providersTable.listEnabled(portalOf(req))
+    const provider = providers.find(({ id }) => id === attempt.providerId)
+    res.redirect(303, urls.path(provider ? `/login/${provider.slug}` : '/login', restartQuery(attempt)))
+  }
 
   const router = Router()
   router.get('/logout', ask)

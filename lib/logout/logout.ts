@@ -1,3 +1,4 @@
+import type { Request, Response } from 'express'
 import { decodeJwt } from 'jose'
 import type { EventLog } from '../events/event-log.ts'
 import { readLoginHint } from '../oidc/authorization-response.ts'
@@ -9,7 +10,10 @@ import type { SignedInVia } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { SessionMatch } from '../sessions/sessions-table.ts'
 import { withTimeout } from '../shared/time.ts'
+import type { UsedAttempt } from '../sign-in/attempts.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
+import type { StateCookie } from '../web/sealed-cookie.ts'
+import type { PortalUrls } from '../web/urls.ts'
 
 /** Where a provider signs users out (OpenID Connect RP-Initiated Logout 1.0). */
 export interface ProviderLogout {
@@ -25,9 +29,11 @@ const maxUrlLength = 4096
 
 interface LogoutModules {
   readonly events: EventLog
+  readonly logoutState: StateCookie
   readonly sessions: Sessions
   readonly signIn: SignIn
   readonly providersTable: ProvidersTable
+  readonly urls: PortalUrls
 }
 
 /** Ends sessions here when the user signs out, or when the provider says that its session has ended. */
@@ -51,14 +57,41 @@ export class Logout {
     portal: string,
     { provider: slug, issuer }: SignedInVia,
   ): Promise<ProviderLogout | undefined> {
-    const { signIn, providersTable } = this.#modules
+    const { providersTable } = this.#modules
     const provider = await providersTable.find(portal, slug)
-    if (!provider?.enabled || provider.logout === 'portal') return undefined
     // Another provider may have the slug now, and the hint is an ID token: it is only for its own issuer.
-    if (!isIssuerOf(provider, issuer)) return undefined
-    const { metadata } = await signIn.connectedProviders.connect(provider).client()
+    if (!provider?.enabled || !isIssuerOf(provider, issuer)) return undefined
+    const endpoint = await this.#endpointOf(provider)
+    return endpoint && { provider, endpoint }
+  }
+
+  async #endpointOf(provider: Provider): Promise<URL | undefined> {
+    if (provider.logout === 'portal') return undefined
+    const { metadata } = await this.#modules.signIn.connectedProviders.connect(provider).client()
     const endpoint = metadata.end_session_endpoint
-    return endpoint === undefined ? undefined : { provider, endpoint: new URL(endpoint) }
+    return endpoint === undefined ? undefined : new URL(endpoint)
+  }
+
+  /**
+   * Signs the user out at the provider, and from there leads back to a sign-in (`/logout/done`). Attacker: makes a browser follow
+   * this URL from another site. Without a hint the provider must ask the user (RP-Initiated Logout 1.0, 2).
+   *
+   * @param attempt.logoutHint only for a link on our own page. Hydra returns nobody without it
+   * @returns the URL of the logout request; `undefined` if the provider has none, or its row says that sign-out ends only our session
+   */
+  async signOutFirst(
+    req: Request,
+    res: Response,
+    provider: Provider,
+    { logoutHint, ...attempt }: Omit<UsedAttempt, 'providerId'> & { logoutHint: string | undefined },
+  ): Promise<string | undefined> {
+    const { logoutState, signIn, urls } = this.#modules
+    const endpoint = await this.#endpointOf(provider)
+    if (!endpoint) return undefined
+    const kept = await signIn.attempts.begin(req, res, { ...attempt, providerId: provider.id })
+    const state = await logoutState.begin(res, kept)
+    const returnUri = urls.loggedOut(provider.portal)
+    return logoutUrl({ provider, endpoint }, { logoutHint, returnUri, state })
   }
 
   /**

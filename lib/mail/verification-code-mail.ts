@@ -5,8 +5,8 @@ export interface CodeMail {
   to: string
   /** as shown to the user */
   code: string
-  /** display name of the provider that is being connected */
-  provider: string
+  /** display name of the provider that is being connected; omitted: the code confirms who a signed-in user is */
+  provider?: string
   /** until the code expires */
   minutes: number
 }
@@ -19,7 +19,7 @@ export interface CodeMail {
  */
 export async function sendCodeMail(mail: Mail, { lang, t }: Locale, verification: CodeMail): Promise<void> {
   const { to, code, provider, minutes } = verification
-  const names = { provider: oneLine(provider), portal: oneLine(mail.branding.name) }
+  const names = { ...(provider && { provider: oneLine(provider) }), portal: oneLine(mail.branding.name) }
   const locals = { lang, t, code, ...names, minutes: String(minutes) }
   await mail.send('code', { to, subject: t('mail.code.subject', names), locals }, code)
 }

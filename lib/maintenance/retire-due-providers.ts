@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { inTransaction } from '../database/transaction.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { SessionsTable } from '../sessions/sessions-table.ts'
 import { SECOND } from '../shared/time.ts'
@@ -28,7 +29,7 @@ export async function retireDueProviders(
   for (const provider of due) {
     const { portal, slug } = provider
     // One transaction: if this instance dies in between, no other one would end the sessions.
-    const sessions = await knex.transaction(async (transaction) =>
+    const sessions = await inTransaction(knex, async (transaction) =>
       (await disable(transaction, provider))
         ? await sessionsTable.removeQuietly({ portal, provider: slug }, transaction)
         : undefined,

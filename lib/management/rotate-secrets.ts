@@ -1,3 +1,4 @@
+import { inTransaction } from '../database/transaction.ts'
 import { clientKeysContext } from '../providers/providers-table.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
@@ -24,7 +25,7 @@ export async function rotateSecrets(
   { events, knex, providersTable }: ManagementContext,
   { actor }: Pick<ResolvedActOptions, 'actor'>,
 ): Promise<{ providers: number }> {
-  const portals = await knex.transaction(async (transaction) => {
+  const portals = await inTransaction(knex, async (transaction) => {
     const rows = () => transaction('sso_providers')
     // Locks all rows in every database: a concurrent writer waits, and then overwrites our values with newer ones.
     await rows().update({ id: transaction.ref('id') })

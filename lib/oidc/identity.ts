@@ -103,8 +103,9 @@ export function identityFrom(
     sid: typeof sid === 'string' ? storedSid(sid) : undefined,
     logoutHint: idToken.length > maxLogoutHintLength ? '' : idToken,
     askedAt: clock.askedAt,
-    // An invalid one is ignored, because only re-authentication needs it. One in the future would count as recent until then.
-    authenticatedAt: isNumericDate(authTime) && authTime <= latest ? authTime : undefined,
+    // An invalid one counts as absent, because only re-authentication needs it: some providers send 0 for "unknown", and one in
+    // the future would count as recent until then.
+    authenticatedAt: isNumericDate(authTime) && authTime > 0 && authTime <= latest ? authTime : undefined,
     acr: typeof acr === 'string' && identifierPattern.test(acr) ? acr : undefined,
   }
 }

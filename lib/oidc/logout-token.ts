@@ -121,14 +121,18 @@ function checkAudience({ aud, azp }: Claims, { clientId }: TokenIssuer): void {
   check(azp === undefined || azp === clientId, 'azp', 'it was issued to another client (azp)')
 }
 
-/** 2.6 (4), Core 3.1.3.7 (9) and (10). `exp` is required since the final text. */
+/**
+ * 2.6 (4), Core 3.1.3.7 (9) and (10). The final text requires `exp`, but Hydra, LemonLDAP and older authentik send none.
+ * Attacker: replays a recorded token. Its `iat` limits its age, with and without `exp`, and the caller refuses a processed `jti`.
+ */
 function checkTimes({ iat, exp, nbf }: Claims, now: number): void {
   const [earliest, latest] = [now - clockToleranceSeconds, now + clockToleranceSeconds]
   check(isFiniteNumber(iat), 'iat', 'it has no valid time of issue (iat)')
   check(iat <= latest, 'iat', 'it was issued in the future (iat)')
   check(iat >= earliest - maxTokenAgeSeconds, 'iat', 'it was issued too long ago (iat)')
-  check(isFiniteNumber(exp), 'exp', 'it has no valid expiry time (exp)')
-  check(exp > earliest, 'exp', 'it has expired (exp)')
+  const hasExpiry = exp !== undefined && exp !== null
+  check(!hasExpiry || isFiniteNumber(exp), 'exp', 'it has no valid expiry time (exp)')
+  check(!hasExpiry || exp > earliest, 'exp', 'it has expired (exp)')
   check(nbf === undefined || (isFiniteNumber(nbf) && nbf <= latest), 'nbf', 'it is not valid yet (nbf)')
 }
 

@@ -21,6 +21,11 @@ export interface Provider extends Readonly<StoredSettings> {
   readonly testSignInAt?: string | undefined
   /** Id of the active user as whom it would have signed in. */
   readonly testSignInUserId?: string | undefined
+  /**
+   * Re-authentication, as the last test sign-in found it. `proven`: the provider asks users to authenticate again, and reports
+   * when they did (`auth_time`). `ignored`: it does not ask. `unreported`: it does not report. Omitted: not tested.
+   */
+  readonly reauthentication?: 'proven' | 'ignored' | 'unreported' | undefined
   /** Disabled from then on. ISO 8601. */
   readonly retireAt?: string | undefined
   /** When the relinking window opened: `relinkUntil` applies to identities that were linked before. ISO 8601. */

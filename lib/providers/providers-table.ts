@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import { inTransaction } from '../database/transaction.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import type { ClientKey } from './client-key.ts'
@@ -30,6 +31,7 @@ export interface PassedTestSignIn {
   userId: string | undefined
   /** The encoding that the provider accepted; it is used from now on. */
   secretEncoding: SecretEncoding | undefined
+  reauthentication: Provider['reauthentication']
 }
 
 /** A row without secrets. */
@@ -45,6 +47,7 @@ interface StateColumns {
   position: number
   test_sign_in_at: string | null
   test_sign_in_user_id: string | null
+  reauthentication: Provider['reauthentication'] | null
   retire_at: string | null
   relink_since: string | null
   last_test: string | null
@@ -61,6 +64,7 @@ const stateColumns: (keyof StateColumns)[] = [
   'position',
   'test_sign_in_at',
   'test_sign_in_user_id',
+  'reauthentication',
   'retire_at',
   'relink_since',
   'last_test',
@@ -184,7 +188,7 @@ export class ProvidersTable {
       updated_at: now,
     }
     try {
-      await this.#knex.transaction(async (transaction) => {
+      await inTransaction(this.#knex, async (transaction) => {
         // A new provider takes over the slug of a removed one, which can then no longer be restored.
         await transaction('sso_providers').where({ portal, slug }).whereNotNull('removed_at').delete()
         await transaction('sso_providers').insert(row)
@@ -209,7 +213,7 @@ export class ProvidersTable {
       .update({
         ...toColumns(changes),
         ...sealed,
-        ...(retest && { test_sign_in_at: null, test_sign_in_user_id: null }),
+        ...(retest && { test_sign_in_at: null, test_sign_in_user_id: null, reauthentication: null }),
         ...(opensRelinking(provider, changes) && { relink_since: new Date().toISOString() }),
         ...this.#newVersion(),
       })
@@ -248,7 +252,7 @@ export class ProvidersTable {
 
   /** @param slugs in their new order; the others follow */
   async reorder(portal: string, slugs: readonly string[]): Promise<void> {
-    await this.#knex.transaction(async (transaction) => {
+    await inTransaction(this.#knex, async (transaction) => {
       const rows = () => transaction('sso_providers').where({ portal }).whereNull('removed_at')
       const all: string[] = await rows().orderBy(pickerOrder).pluck('slug')
       const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
@@ -268,18 +272,27 @@ export class ProvidersTable {
   /** @returns false when the row has changed since the test sign-in started */
   async recordTestSignIn(provider: Provider, passed: PassedTestSignIn): Promise<boolean> {
     const { id, version, secretEncoding: current } = provider
-    const { userId, secretEncoding = current } = passed
+    const { userId, secretEncoding = current, reauthentication } = passed
     const recorded = await this.#rows()
       .where({ id, version })
       .update({
         test_sign_in_at: new Date().toISOString(),
         test_sign_in_user_id: userId ?? null,
+        reauthentication: reauthentication ?? null,
         ...(secretEncoding !== current && {
           secret_encoding: secretEncoding,
           version: this.#knex.raw('version + 1'),
         }),
       })
     return recorded === 1
+  }
+
+  /** Not a change of the provider: it disturbs no sign-in. */
+  async recordReauthentication(
+    { id, version }: Provider,
+    reauthentication: Provider['reauthentication'],
+  ): Promise<void> {
+    await this.#rows().where({ id, version }).update({ reauthentication })
   }
 
   /** Hides the provider everywhere. It is kept for a while, so that it can be restored. */
@@ -362,6 +375,7 @@ export function providerFromRow(row: ProviderRow): Provider {
     position: row.position,
     testSignInAt: row.test_sign_in_at ?? undefined,
     testSignInUserId: row.test_sign_in_user_id ?? undefined,
+    reauthentication: row.reauthentication ?? undefined,
     retireAt: row.retire_at ?? undefined,
     relinkSince: row.relink_since ?? undefined,
     lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),

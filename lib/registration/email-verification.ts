@@ -5,8 +5,10 @@ import { deriveKey } from '../shared/seal.ts'
 import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 
-/** A code is valid only for the pending registration that it was sent for. */
-type VerificationContext = Pick<PendingRegistration, 'id' | 'portal' | 'identity'>
+/** A code is valid only for the pending registration, or the session, that it was sent for. */
+type VerificationContext = Pick<PendingRegistration, 'id' | 'portal'> & {
+  identity: Pick<PendingRegistration['identity'], 'issuer' | 'subject'>
+}
 
 /** A code expires after this many minutes. */
 export const codeMinutes = 10
@@ -86,14 +88,7 @@ export class EmailVerifications {
     code: string,
   ): Promise<{ result: 'proven' | 'over' } | { result: 'wrong'; left: number }> {
     const { id } = sent
-    // One statement, so that concurrent guesses on several instances get no extra attempt.
-    const [row]: { code_mac: string; attempts: number }[] = await this.#rows()
-      .where({ id, registration: pending.id })
-      .whereNotNull('code_mac')
-      .where('attempts', '<', maxAttempts)
-      .where('expires_at', '>', isoAt(Date.now()))
-      .update({ attempts: this.#knex.raw('attempts + 1') })
-      .returning(['code_mac', 'attempts'])
+    const row = await this.#countAttempt(id, pending.id)
     if (!row) return { result: 'over' }
     const { code_mac, attempts } = row
     if (!this.#codeMacs(pending, sent, code).some((mac) => isSame(mac, code_mac)))
@@ -101,6 +96,27 @@ export class EmailVerifications {
     // Only one of two concurrent requests uses the code. The row stays, because the mail still counts for its address.
     const used = await this.#rows().where({ id, code_mac }).update({ code_mac: null })
     return { result: used === 1 ? 'proven' : 'over' }
+  }
+
+  /** Concurrent guesses on several instances get no extra attempt: each counts another one. @returns `undefined` if none is left */
+  async #countAttempt(id: string, registration: string): Promise<Attempts | undefined> {
+    for (;;) {
+      const row: Attempts | undefined = await this.#rows()
+        .select('code_mac', 'attempts')
+        .where({ id, registration })
+        .whereNotNull('code_mac')
+        .where('attempts', '<', maxAttempts)
+        .where('expires_at', '>', isoAt(Date.now()))
+        .first()
+      const attempts = (row?.attempts ?? 0) + 1
+      if (
+        !row ||
+        (await this.#rows()
+          .where({ id, ...row })
+          .update({ attempts })) === 1
+      )
+        return row && { ...row, attempts }
+    }
   }
 
   /** Makes the codes of all earlier rows of the registration unusable. */
@@ -128,6 +144,11 @@ export class EmailVerifications {
   #rows(): Knex.QueryBuilder {
     return this.#knex('sso_email_verifications')
   }
+}
+
+interface Attempts {
+  code_mac: string
+  attempts: number
 }
 
 async function count(rows: Knex.QueryBuilder): Promise<number> {

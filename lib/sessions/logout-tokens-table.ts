@@ -41,10 +41,11 @@ export class LogoutTokensTable {
       expires_at: new Date(now + retentionMs).toISOString(),
     }
     const { portal, issuer, ends } = notice
+    // Not `ignore()`: in MySQL that is INSERT IGNORE, which also cuts off values.
     await this.#rows()
       .insert({ id, portal, issuer, subject: ends.subject ?? null, sid: ends.sid ?? null, ...times })
       .onConflict('id')
-      .ignore()
+      .merge(['id'])
     const row = this.#rows().where({ id })
     // A processed token is not renewed: an attacker who replays it could otherwise keep refusing the user's new sign-ins.
     return (await (notice.id === undefined ? row : row.whereNull('processed_at')).update(times)) === 1

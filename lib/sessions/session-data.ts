@@ -92,6 +92,8 @@ export interface SignInSession {
   /** see `Authentication` */
   authenticatedAt?: number
   acr?: string
+  /** when a code by mail proved who the user is, for the account page only; milliseconds since 1970 */
+  confirmedAt?: number
 }
 
 /** The provider's part of a sign-in. */

@@ -210,6 +210,17 @@ export class Sessions {
     delete signInSession.acr
   }
 
+  /** Not an authentication: no guard counts it. */
+  confirm(req: Request): void {
+    const signInSession = readSignInSession(req.session)
+    if (signInSession) signInSession.confirmedAt = Date.now()
+  }
+
+  /** When `confirm` was called: milliseconds since 1970. */
+  confirmedAt(req: Request): number | undefined {
+    return readSignInSession(req.session)?.confirmedAt
+  }
+
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
     return signedInViaOf(readSignInSession(req.session))

@@ -26,6 +26,8 @@ export interface TestPurpose {
   actor: string
   /** set if a terminal waits for the outcome */
   oneTimeLinkId?: string | undefined
+  /** the test has passed, and is recorded: this second response only shows whether the provider asks users to authenticate again */
+  passed?: true
 }
 
 /** The time from a click on a provider until its authorization response. */
@@ -43,6 +45,10 @@ export interface Attempt {
   otherAccount?: true | undefined
   /** set in the second attempt, which is not restarted again */
   restarted?: true | undefined
+  /** `prompt=login` was sent in place of `max_age`: a provider answers both together with a 500 */
+  askedLogin?: true | undefined
+  /** set in the second attempt at a re-authentication, which is the last one without a click */
+  retried?: true | undefined
 }
 
 /** The part of a used attempt that a restart needs. */
@@ -99,13 +105,17 @@ export class Attempts {
     this.#prefix = cookieName('sso-attempt-', core.secure)
   }
 
-  /** @returns the `state` for the authorization request */
-  async begin(req: Request, res: Response, attempt: Attempt): Promise<string> {
+  /**
+   * Also keeps a used attempt while the user signs out at the provider. No response can redeem that one.
+   *
+   * @returns the `state` for the authorization request
+   */
+  async begin(req: Request, res: Response, attempt: Attempt | UsedAttempt): Promise<string> {
     const startedAt = Math.floor(Date.now() / 1000)
     const state = `${startedAt.toString(36)}-${randomBytes(24).toString('base64url')}`
     const until = Date.now() + attemptSeconds * 1000
     const name = this.#prefix + state
-    const sealed = await this.#cookies.set(res, name, { attempt, until })
+    const sealed = await this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
     this.#makeRoom(req, res, headerLength(name, sealed))
     return state
   }

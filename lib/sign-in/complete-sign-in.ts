@@ -271,11 +271,12 @@ export class SessionConfirmation {
   /** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
   #earlierLinks({ provider: { portal }, identity, userId }: StartedSession): Knex.QueryBuilder {
     const { issuer, subject, entra } = identity
-    return this.#knex('sso_identities as earlier')
-      .select('earlier.id')
-      .where({ 'earlier.portal': portal, 'earlier.issuer': issuer, 'earlier.user_id': userId })
-      .where({ 'earlier.tenant_id': entra?.tenantId ?? '', 'earlier.object_id': entra?.objectId ?? '' })
-      .whereNot('earlier.subject', subject)
+    const links = this.#knex('sso_identities')
+      .where({ portal, issuer, user_id: userId })
+      .where({ tenant_id: entra?.tenantId ?? '', object_id: entra?.objectId ?? '' })
+      .whereNot({ subject })
+    // MySQL cannot update a table that the same statement reads directly.
+    return this.#knex.select('earlier.id').from(links.select('id').as('earlier'))
   }
 
   async #findReason(session: StartedSession): Promise<PortalSsoError> {

@@ -11,9 +11,12 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
+import type { Pages } from '../web/pages.ts'
 import { failedExchangeKey, failedExchanges, type RateLimiter } from '../web/rate-limit.ts'
+import { sendRedirectPage } from '../web/redirect-page.ts'
+import { isSafeMethod } from '../web/request.ts'
 import type { PortalUrls } from '../web/urls.ts'
-import type { Attempts } from './attempts.ts'
+import type { Attempt, Attempts } from './attempts.ts'
 import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from './provider-strategy.ts'
 
 /** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
@@ -91,6 +94,23 @@ export class ProviderConnection {
       const run = this.#context.passport.authenticate(strategyName, step as object) as RequestHandler
       run(req, res, reject)
     })
+  }
+
+  /**
+   * Sends the browser to the provider a second time: it may support only one of `max_age` and `prompt=login`. Call this only if
+   * `canRetry` allows it.
+   */
+  async retry(req: Request, res: Response, attempt: Attempt, pages: Pages): Promise<void> {
+    const { purpose, returnTo, otherAccount = false, reauthentication, restarted, askedLogin } = attempt
+    // The strategy refuses to begin with the query of an authorization response.
+    const start = Object.create(req, { query: { value: {} }, body: { value: undefined } }) as Request
+    const href = await this.begin(start, res, {
+      ...{ purpose, returnTo, otherAccount, reauthentication, restarted },
+      retry: askedLogin ? 'max_age' : 'login',
+    })
+    // A form that the provider posted came through our own page, whose `form-action` would block a redirect.
+    if (isSafeMethod(req)) res.status(303).set('location', href).end()
+    else await sendRedirectPage(pages, req, res, { href, name: this.provider.displayName })
   }
 
   /**

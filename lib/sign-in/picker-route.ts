@@ -43,7 +43,7 @@ export function pickerRoute(
     const { lang } = pages.locale(req)
     const query = { returnTo, ...reauthenticationQuery(reauthentication) }
     await pages.show(req, res, 'picker', {
-      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req)),
+      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? providers : undefined),
       providers: sortByEmail(providers, req.query.email).map((provider) => ({
         displayName: provider.displayName,
         href: urls.path(`/login/${provider.slug}`, query),
@@ -58,15 +58,21 @@ export function pickerRoute(
   })
 }
 
-/** Explains why the page shows. */
+/**
+ * Explains why the page shows.
+ *
+ * @param signedOutFrom the providers, if a user has signed out in this browser
+ */
 function noticeFor(
   req: Request,
   reauthentication: ReauthenticationRequirement | undefined,
-  signedOut: boolean,
+  signedOutFrom: readonly Provider[] | undefined,
 ): string | undefined {
   if (reauthentication?.acr) return 'picker.stronger'
   if (reauthentication && req.user) return 'picker.again'
-  return signedOut ? 'picker.signedOut' : undefined
+  if (!signedOutFrom) return undefined
+  const asks = signedOutFrom.every((provider) => provider.reauthentication === 'proven')
+  return asks ? 'picker.signedOutAsks' : 'picker.signedOut'
 }
 
 /** Providers for the domain of `?email=` come first. The user may still choose any. */

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
+import type { ProviderMetadata } from '../oidc/discovery.ts'
 import { isUnreachable, statusOf } from '../oidc/http-client.ts'
 import {
   assertIdTokenForm,
@@ -31,7 +32,9 @@ export interface Begin {
   loginHint?: string | undefined
   reauthentication?: ReauthenticationRequirement | undefined
   /** continues an attempt that was used or has expired */
-  restarted?: boolean
+  restarted?: boolean | undefined
+  /** the second attempt at a re-authentication, and what it sends: the first one has sent the other */
+  retry?: 'login' | 'max_age' | undefined
   /** receives the URL of the authorization request in place of a redirect */
   onRedirectUrl?: ((url: string) => void) | undefined
 }
@@ -64,6 +67,8 @@ interface RequestParameters {
   nonce: string
   codeChallenge: string
   reauthentication: ReauthenticationRequirement | undefined
+  /** sent in place of `max_age` */
+  asksLogin: boolean
 }
 
 /**
@@ -95,7 +100,6 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         callbackURL: callbackUrl,
         scope: ['email', 'profile'],
         responseMode: provider.responseMode,
-        prompt: provider.prompt,
         sessionKey: 'unused',
         skipUserProfile: true,
         store: stateStore,
@@ -118,7 +122,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   /** Parameters of the request in addition to those of the base class. */
-  override authorizationParams({ nonce, codeChallenge, reauthentication }: RequestParameters): object {
+  override authorizationParams(parameters: RequestParameters): object {
+    const { nonce, codeChallenge, reauthentication, asksLogin } = parameters
     // A row cannot weaken the request, even if an attacker wrote it.
     const extra = Object.entries(this.provider.authorizationParameters).filter(
       ([name]) => !reservedParameters.includes(name),
@@ -129,13 +134,13 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       nonce,
       code_challenge: codeChallenge,
       code_challenge_method: 'S256',
-      ...(maxAge !== undefined && { max_age: maxAge }),
+      ...(maxAge !== undefined && !asksLogin && { max_age: maxAge }),
       ...(acr.length > 0 && { acr_values: acr.join(' ') }),
     }
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { purpose, returnTo, otherAccount, loginHint, reauthentication, restarted, onRedirectUrl } = step
+    const { purpose, returnTo, otherAccount, loginHint, reauthentication, restarted, retry } = step
     // The base class would take these two for an authorization response.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError(
@@ -145,34 +150,34 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const codeVerifier = client.randomPKCECodeVerifier()
     const nonce = client.randomNonce()
     const codeChallenge = await client.calculatePKCECodeChallenge(codeVerifier)
-    const { id: providerId, portal, prompt, version } = this.provider
+    const { id: providerId, portal, version } = this.provider
     const row = { portal, providerId, version }
-    const marks = { ...(otherAccount && { otherAccount }), ...(restarted && { restarted }) }
+    let { prompt } = this.provider
+    // `login` in the row demands more than a choice of accounts.
+    if (otherAccount && prompt !== 'login')
+      prompt = canChooseAccount(this.provider, this.client.metadata) ? 'select_account' : 'login'
+    if (retry === 'login') prompt = 'login'
+    else if (retry && prompt === 'login') prompt = undefined
+    const asksLogin = prompt === 'login'
+    const marks = {
+      ...(otherAccount && { otherAccount }),
+      ...(restarted && { restarted }),
+      ...(asksLogin && { askedLogin: true as const }),
+      ...(retry && { retried: true as const }),
+    }
     const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication, ...marks }
     const state = await this.attempts.begin(req, req.res as Response, attempt)
     // Passport makes a new `this` for each request.
-    if (onRedirectUrl) this.redirect = onRedirectUrl
+    if (step.onRedirectUrl) this.redirect = step.onRedirectUrl
     // Entra refuses a request with both a hint and a choice of accounts.
     const choosesAccount = otherAccount || prompt === 'select_account'
     // A new object, because Passport shares its options among all requests.
     super.authenticate(req, {
-      ...({ nonce, codeChallenge, reauthentication } satisfies RequestParameters),
-      ...(otherAccount && { prompt: this.promptForOtherAccount() }),
-      // Not every provider supports `max_age`.
-      ...(reauthentication?.maxAge !== undefined && { prompt: 'login' }),
+      ...({ nonce, codeChallenge, reauthentication, asksLogin } satisfies RequestParameters),
+      ...(prompt && { prompt }),
       ...(loginHint !== undefined && !choosesAccount && { loginHint }),
       state: { state },
     })
-  }
-
-  /** Core 3.1.2.1: every provider supports `login`, but not every provider lets the user choose an account. */
-  private promptForOtherAccount(): string {
-    const supported = this.client.metadata.prompt_values_supported
-    const choosesAccount = Array.isArray(supported)
-      ? supported.includes('select_account')
-      : supported === undefined && presetOf(this.provider.preset)?.choosesAccount
-    // `login` in the row demands more than a choice of accounts.
-    return choosesAccount && this.provider.prompt !== 'login' ? 'select_account' : 'login'
   }
 
   private async finish(req: Request, step: Finish): Promise<void> {
@@ -241,6 +246,14 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     trace?.({ userInfo, userInfoFailure: failure })
     return withAddress(validated.identity, this.provider, { idClaims, userInfo })
   }
+}
+
+/** Core 3.1.2.1: every provider supports `login`, but not every provider lets the user choose an account. */
+export function canChooseAccount({ preset }: Provider, metadata: ProviderMetadata): boolean {
+  const supported = metadata.prompt_values_supported
+  return Array.isArray(supported)
+    ? supported.includes('select_account')
+    : supported === undefined && presetOf(preset)?.choosesAccount === true
 }
 
 /** Of the accepted values of the row and of a guard, only those in both can satisfy both. */

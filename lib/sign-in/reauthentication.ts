@@ -14,7 +14,7 @@ import { setPrivateHeaders } from '../web/handler.ts'
 import { newReference, type Pages } from '../web/pages.ts'
 import { sendRedirectPage } from '../web/redirect-page.ts'
 import { acceptsHtml, isSafeMethod } from '../web/request.ts'
-import type { ReauthenticationRequirement } from './attempts.ts'
+import type { Attempt, ReauthenticationRequirement, UsedAttempt } from './attempts.ts'
 
 // The list travels in the cookie of an attempt, which must stay below the 4 KB of browsers and our own limit (attempts.ts).
 const acrListPattern = /^(?=.{1,200}$)[\u0021-\u007e]+(?: [\u0021-\u007e]+)*$/
@@ -48,6 +48,16 @@ export function reauthenticationQuery(
   return { max_age: requirement?.maxAge?.toString(), acr_values: requirement?.acr?.join(' ') }
 }
 
+/** A used attempt as parameters of a link that starts it again. */
+export function restartQuery({
+  purpose,
+  reauthentication,
+  returnTo,
+}: UsedAttempt): Record<string, string | undefined> {
+  const proving = purpose.kind === 'prove-account' ? '1' : undefined
+  return { returnTo, ...reauthenticationQuery(reauthentication), proving }
+}
+
 /** Whether a session's authentication is recent and strong enough. The provider's clock may differ by the tolerance. */
 export function satisfies({ at, acr }: Authentication, requirement: ReauthenticationRequirement): boolean {
   return isRecent(at, requirement.maxAge) && isOneOf(acr, requirement.acr)
@@ -75,6 +85,20 @@ export function assertReauthenticated(
       'authentication_too_weak',
       acr === undefined ? 'the ID token has no acr' : 'the acr of the ID token is none of acr_values',
     )
+}
+
+/**
+ * True if `max_age` or `prompt=login`, whichever was not sent yet, may still prove the re-authentication. The sealed attempt says
+ * what was sent, so that no provider and no browser can cause a second retry: that would be a redirect loop.
+ */
+export function canRetry(error: unknown, { retried }: Attempt): boolean {
+  return !retried && isReauthenticationProblem(error)
+}
+
+/** True if the ID token does not show that the user authenticated recently. */
+export function isReauthenticationProblem(error: unknown): boolean {
+  const code = error instanceof PortalSsoError ? error.code : undefined
+  return code === 'authentication_unproven' || code === 'authentication_stale'
 }
 
 /** @param at milliseconds since 1970 */
@@ -119,7 +143,7 @@ export class Reauthentication {
     const { urls } = this.#core
     const authentication = sessions.authentication(req)
     if (authentication && satisfies(authentication, requirement)) return true
-    const provider = await this.#sessionProvider(req)
+    const provider = await this.sessionProvider(req)
     const page = provider ? `/login/${provider.slug}` : '/login'
     const query = reauthenticationQuery(requirement)
     setPrivateHeaders(res)
@@ -141,7 +165,7 @@ export class Reauthentication {
    * `undefined` leads to the picker: the provider is gone, or the host signed the user in, or the user has unlinked it, so that
    * a sign-in there would link it again or lead to a registration.
    */
-  async #sessionProvider(req: Request): Promise<Provider | undefined> {
+  async sessionProvider(req: Request): Promise<Provider | undefined> {
     const { identities, sessions, providersTable } = this.#modules
     const signedInVia = sessions.signedInVia(req)
     if (!signedInVia) return undefined

@@ -13,18 +13,18 @@ import { reauthenticationQuery } from './reauthentication.ts'
 export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
-  provider?:
-    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset' | 'maxAge'>>)
-    | undefined
+  provider?: (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset'>>) | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
   reauthentication?: ReauthenticationRequirement | undefined
+  /** signs the user out at the provider and leads back to a sign-in */
+  signOutHref?: string | undefined
   /** the only next step, for an attempt that would not have started a session: a retry from here would be a sign-in */
   backHref?: string | undefined
 }
 
 // The provider would send the same user straight back: only another account helps.
-const accountProblems = new Set<ProblemCode>([
+export const accountProblems: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   'organization_not_admitted',
   'account_not_assigned',
   'email_unverified',
@@ -86,22 +86,27 @@ export class Refusals {
 function nextStepsFor(
   urls: PortalUrls,
   code: ProblemCode,
-  { provider, returnTo, reauthentication, backHref }: RefusalContext,
+  { provider, returnTo, reauthentication, signOutHref, backHref }: RefusalContext,
 ): NextStep[] {
   if (backHref !== undefined) return [{ label: 'goBack', href: backHref }]
-  // With max_age, the start of a sign-in also sends prompt=login: some providers ignore a max_age alone.
-  const maxAge = reauthentication?.maxAge ?? (code === 'authentication_stale' ? provider?.maxAge : undefined)
-  const query = { returnTo, ...reauthenticationQuery({ ...reauthentication, maxAge }) }
+  const query = { returnTo, ...reauthenticationQuery(reauthentication) }
   const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', query) }
   if (provider === undefined || permanentProblems.has(code)) return [choose]
   const start = `/login/${provider.slug}`
+  // `max_age` and `prompt=login` were sent already: only a user without a session at the provider is asked.
+  if (signOutHref !== undefined && !accountProblems.has(code))
+    return [{ label: 'signOutFirst', href: signOutHref }, choose]
+  // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
+  if (code === 'authentication_unproven' || code === 'subject_constant') return [choose]
   const administrators: NextStep[] =
     provider.preset && presetOf(provider.preset)?.adminConsent
       ? [{ label: 'adminConsent', href: urls.path(`${start}/admin-consent`) }]
       : []
   if (code === 'consent_refused') return [...administrators, choose]
-  if (accountProblems.has(code))
-    return [{ label: 'otherAccount', href: urls.path(start, { ...query, account: 'other' }) }, choose]
+  if (accountProblems.has(code)) {
+    const href = signOutHref ?? urls.path(start, { ...query, account: 'other' })
+    return [{ label: 'otherAccount', href }, choose]
+  }
   const retry: NextStep = { label: 'tryAgain', href: urls.path(start, query) }
   // A user who is no administrator tries again after one has consented.
   return code === 'consent_missing' ? [retry, ...administrators, choose] : [retry, choose]

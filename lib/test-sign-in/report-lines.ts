@@ -6,16 +6,18 @@ import {
   describeVouching,
   unmetConditions,
 } from '../oidc/vouches.ts'
+import type { Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { domainOf } from '../users/email-address.ts'
 import { asJson, emailVerifiedClaim } from './claims-table.ts'
 import type { Failure } from './failure.ts'
-import { type Seen, skewFinding, steps, type TestStep } from './steps.ts'
+import { type Seen, skewFinding, steps, type TestRecorder, type TestStep } from './steps.ts'
 
 export interface ReportLine {
   title: string
-  result: 'ok' | 'warning' | 'failed' | 'not reached'
+  /** `absent`: the provider lacks it, which is no problem by itself */
+  result: 'ok' | 'warning' | 'failed' | 'absent' | 'not reached'
   /** the observed value */
   finding?: string | undefined
   /** the exact error, as in the log */
@@ -44,6 +46,47 @@ export function protocolLines(seen: Seen, failed: Failure | undefined): ReportLi
     const remedy = 'Synchronise both clocks with NTP. Otherwise valid sign-ins may be refused.'
     return { title, result: 'warning', finding: finding(seen), remedy }
   })
+}
+
+/** Whether the user authenticated after the attempt started, by the provider's own clock. */
+export function reauthenticationOf(
+  { authenticatedAt }: Identity,
+  { idClaims, passedAt }: TestRecorder,
+  startedAt: number,
+): NonNullable<Provider['reauthentication']> {
+  if (authenticatedAt === undefined) return 'unreported'
+  const elapsedSeconds = passedAt - startedAt / 1000
+  return authenticatedAt >= Number(idClaims?.iat) - elapsedSeconds - 2 ? 'proven' : 'ignored'
+}
+
+const reauthenticationLines = {
+  proven: {
+    result: 'ok',
+    finding:
+      'The provider asked you to sign in, although you may have been signed in there, and said when (auth_time).',
+  },
+  ignored: {
+    result: 'warning',
+    finding: 'The provider did not ask you to sign in again, neither for max_age nor for prompt=login.',
+    remedy:
+      'Where a page requires it, users have to sign out at the provider first. The page offers that. Or change it at the provider.',
+  },
+  unreported: {
+    result: 'absent',
+    finding: 'The ID token has no valid auth_time, although max_age was sent.',
+    remedy:
+      'Configure the provider to send it. Until then, pages with sso.guard({ maxAge }) refuse its users. To change their sign-in methods, users enter a code from an e-mail, or sign in with another method.',
+  },
+} as const
+
+/** @param error the provider's refusal of the second request */
+export function reauthenticationLine(
+  found: NonNullable<Provider['reauthentication']> | undefined,
+  error?: string,
+): ReportLine {
+  const title = 'Re-authentication'
+  if (found === undefined) return { title, result: 'not reached' }
+  return { title, ...reauthenticationLines[found], ...(error !== undefined && { cause: error }) }
 }
 
 const untilTrusted = 'Until then everyone must confirm their address once with a code.'

@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express'
+import { AuthorizationResponseError } from 'openid-client'
 import type { EventLog } from '../events/event-log.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
@@ -6,8 +7,10 @@ import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { CompletedAttempt, TestPurpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
+import { canRetry } from '../sign-in/reauthentication.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -17,7 +20,7 @@ import { safeReturnTo } from '../web/return-to.ts'
 import { claimsTable } from './claims-table.ts'
 import { diagnose } from './failure.ts'
 import { compareWithCurrentUser, type PredictedOutcome, predictOutcome } from './predicted-outcome.ts'
-import { addressLines, protocolLines } from './report-lines.ts'
+import { addressLines, protocolLines, reauthenticationLine, reauthenticationOf } from './report-lines.ts'
 import { type Seen, steps, TestRecorder } from './steps.ts'
 
 export interface TestSignInRequest {
@@ -38,9 +41,13 @@ interface TestSignInModules {
   readonly providersTable: ProvidersTable
 }
 
+/** Short, so that users authenticate again who did a moment ago. A provider may read 0 as "no limit". */
+const testMaxAgeSeconds = 10
+
 interface TestResult extends Seen {
   purpose: TestPurpose
   returnTo: string | undefined
+  reauthentication?: NonNullable<Provider['reauthentication']> | undefined
   outcome: { identity: Identity; error?: undefined } | { identity?: undefined; error: PortalSsoError }
 }
 
@@ -65,7 +72,13 @@ export class TestSignIns {
     const returnTo = safeReturnTo(request.returnTo)
     try {
       const connection = signIn.connectedProviders.connect(provider)
-      const href = await connection.begin(req, res, { purpose, returnTo, otherAccount: false })
+      const reauthentication = { maxAge: testMaxAgeSeconds }
+      const href = await connection.begin(req, res, {
+        purpose,
+        returnTo,
+        otherAccount: false,
+        reauthentication,
+      })
       const locals = pages.locale()
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
@@ -96,7 +109,7 @@ export class TestSignIns {
     // Completed even if the identity is linked, so that the report covers UserInfo.
     const complete = async () =>
       await (await connection.authenticate(req, res, { response, attempt, trace })).complete()
-    const outcome = await complete().then(
+    const outcome: TestResult['outcome'] = await complete().then(
       (identity) => ({ identity }),
       (error: unknown) => {
         // Any other error is our own failure and says nothing about the provider.
@@ -104,25 +117,42 @@ export class TestSignIns {
         throw error
       },
     )
-    const { returnTo } = attempt
-    await this.#report(req, res, { provider, response, recorder, purpose, returnTo, outcome })
+    const { pages } = this.#modules
+    const refusesMaxAge =
+      recorder.failure?.error instanceof AuthorizationResponseError &&
+      recorder.failure.error.error === 'invalid_request'
+    // As a sign-in would. A test that has passed is never repeated.
+    if (!purpose.passed && !attempt.retried && (refusesMaxAge || canRetry(outcome.error, attempt)))
+      return await connection.retry(req, res, attempt, pages)
+    const { returnTo, startedAt } = attempt
+    const { identity } = outcome
+    const reauthentication = identity && reauthenticationOf(identity, recorder, startedAt)
+    const result = { provider, response, recorder, purpose, returnTo, outcome, reauthentication }
+    await this.#report(req, res, result, attempt)
   }
 
-  async #report(req: Request, res: Response, result: TestResult): Promise<void> {
+  async #report(req: Request, res: Response, result: TestResult, attempt?: CompletedAttempt): Promise<void> {
     const { pages, providersTable } = this.#modules
-    const { provider, returnTo, recorder, outcome } = result
+    const { provider, returnTo, recorder, outcome, purpose, reauthentication } = result
     const { identity, error } = outcome
     const predicted = identity && (await this.#predict(identity, provider))
-    const reason = error?.code ?? predicted?.refused
+    const reason = purpose.passed ? undefined : (error?.code ?? predicted?.refused)
     const passed = reason === undefined
-    if (passed) {
-      const userId = predicted?.user && String(predicted.user.id)
-      const passedTest = { userId, secretEncoding: recorder.encoding }
-      // A test of settings that have changed since has not passed.
-      if (!(await providersTable.recordTestSignIn(provider, passedTest)))
-        throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
+    if (purpose.passed) {
+      if (reauthentication) await providersTable.recordReauthentication(provider, reauthentication)
+      if (error) return await this.#reportRefusedRetry(req, res, result)
+    } else {
+      if (passed) {
+        const userId = predicted?.user && String(predicted.user.id)
+        const passedTest = { userId, secretEncoding: recorder.encoding, reauthentication }
+        // A test of settings that have changed since has not passed.
+        if (!(await providersTable.recordTestSignIn(provider, passedTest)))
+          throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
+      }
+      await this.#record(req, result, reason)
+      if (passed && attempt && !attempt.retried && reauthentication === 'ignored')
+        return await this.#retry(req, res, provider, attempt)
     }
-    await this.#record(req, result, reason)
     const failure = error && diagnose(error, provider, recorder)
     const here = predicted && compareWithCurrentUser(predicted, req.user as User | undefined)
     await pages.show(req, res, 'test-sign-in', {
@@ -130,11 +160,46 @@ export class TestSignIns {
       provider: { displayName: provider.displayName, enabled: provider.enabled },
       passed,
       wrong: failure && { title: steps[failure.step].title, ...failure },
-      lines: [...protocolLines(result, failure), ...addressLines(result, identity)],
+      lines: [
+        ...protocolLines(result, failure),
+        reauthenticationLine(reauthentication),
+        ...addressLines(result, identity),
+      ],
       outlook: predicted && { ...predicted, here },
       ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
       backHref: returnTo,
       pinnable: passed && !provider.signingAlgorithm ? recorder.algorithm : undefined,
+    })
+  }
+
+  /** The test has passed. A provider that answers the next request with a page of its own cannot undo that. */
+  async #retry(
+    req: Request,
+    res: Response,
+    { portal, slug }: Provider,
+    attempt: CompletedAttempt,
+  ): Promise<void> {
+    const { pages, providersTable, signIn } = this.#modules
+    // The test may have changed a detected setting, and thereby the version.
+    const provider = await providersTable.find(portal, slug)
+    if (!provider) throw new PortalSsoError('provider_changed', 'the provider was removed during the test')
+    const purpose: TestPurpose = { ...(attempt.purpose as TestPurpose), passed: true }
+    await signIn.connectedProviders.connect(provider).retry(req, res, { ...attempt, purpose }, pages)
+  }
+
+  async #reportRefusedRetry(req: Request, res: Response, result: TestResult): Promise<void> {
+    const { provider, outcome, returnTo } = result
+    const { pages } = this.#modules
+    const { displayName, enabled } = provider
+    const cause = outcome.error && sanitizeText(describeError(outcome.error))
+    await pages.show(req, res, 'test-sign-in', {
+      ...pages.locale(),
+      provider: { displayName, enabled },
+      passed: true,
+      lines: [reauthenticationLine('ignored', cause)],
+      claims: [],
+      left: 0,
+      backHref: returnTo,
     })
   }
 

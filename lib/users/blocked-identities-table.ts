@@ -49,7 +49,7 @@ export class BlockedIdentitiesTable {
   async wait(waiting: NewBlock): Promise<boolean> {
     const { portal, userId, issuer, subject } = waiting
     const blocked = await this.#rows().where({ portal, user_id: userId, issuer, subject }).first()
-    if (blocked === undefined) await insertBlock(this.#knex, waiting, 'waiting').ignore()
+    if (blocked === undefined) await insertBlock(this.#knex, waiting, 'waiting').merge(['user_id'])
     return blocked === undefined
   }
 

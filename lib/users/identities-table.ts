@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import { inTransaction } from '../database/transaction.ts'
 import type { Core } from '../web/core.ts'
 import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
 import type { EntraAccount, Subject } from './subject.ts'
@@ -174,7 +175,7 @@ export class IdentitiesTable {
     id: string,
     isUsable: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
   ): Promise<{ identity: LinkedIdentity; subjects: string[] } | 'last' | 'gone'> {
-    return await this.#knex.transaction(async (transaction) => {
+    return await inTransaction(this.#knex, async (transaction) => {
       // Concurrent calls wait here for this transaction (PostgreSQL; SQLite has one writer at a time).
       const rows: Row[] = await identitiesOf(transaction, portal, userId).forUpdate()
       const linked = rows.map(fromRow)
@@ -208,7 +209,7 @@ export class IdentitiesTable {
       .select('id')
       .where({ id, version, relink_since: relinkSince })
       .where('relink_until', '>', now)
-    return await this.#knex.transaction(async (transaction) => {
+    return await inTransaction(this.#knex, async (transaction) => {
       const replaced: { id: string; subject: string }[] = await earlier(transaction).select('id', 'subject')
       const [first] = replaced
       const claimed =
@@ -230,7 +231,7 @@ export class IdentitiesTable {
    */
   async replace(link: Omit<Link, 'provenEmail'>): Promise<void> {
     const { portal, userId, issuer } = link
-    await this.#knex.transaction(async (transaction) => {
+    await inTransaction(this.#knex, async (transaction) => {
       const earlier = () => transaction('sso_identities').where({ portal, user_id: userId, issuer })
       const replaced: { subject: string; proven_email: string | null }[] = await earlier()
       const proven = replaced.find(({ proven_email }) => proven_email !== null)

@@ -58,7 +58,7 @@ export interface Branding {
 
 /** A link on the page of a problem. */
 export interface NextStep {
-  label: 'tryAgain' | 'otherAccount' | 'adminConsent' | 'chooseProvider' | 'goBack' | 'home'
+  label: 'tryAgain' | 'otherAccount' | 'signOutFirst' | 'adminConsent' | 'chooseProvider' | 'goBack' | 'home'
   href: string
 }
 
@@ -139,7 +139,11 @@ export class Pages {
   ): Promise<void> {
     const { t } = this.locale(req)
     const title = t(`problems.${code}.title`)
-    const sentence = t(`problems.${code}.sentence`, placeholders)
+    const signsOut =
+      code === 'authentication_stale' || nextSteps.some(({ label }) => label === 'signOutFirst')
+    const sentence =
+      t(`problems.${code}.sentence`, placeholders) +
+      (signsOut ? ` ${t('problem.signOutFirst', placeholders)}` : '')
     res.status(status)
     if (status === 503) res.set('retry-after', String(retryAfterSeconds))
     setPrivateHeaders(res)
@@ -157,7 +161,7 @@ export class Pages {
       reference,
       nextSteps: nextSteps.map(({ label, href }, at) => ({
         href,
-        label: t(`problem.nextSteps.${label}`, { portal }),
+        label: t(`problem.nextSteps.${label}`, { ...placeholders, portal }),
         primary: at === 0,
       })),
       supportSentence: showsSupportContact.has(code) ? supportSentence : undefined,

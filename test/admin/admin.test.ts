@@ -7,8 +7,9 @@ import type { PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
 import { contoso, startEntraLookAlike } from '../support/entra-look-alike.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
+import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { signIn } from '../support/scene.ts'
 import { selfSigned } from '../support/self-signed.ts'
@@ -681,6 +682,59 @@ describe('a provider whose keys can no longer be unsealed', () => {
 })
 
 describe('the page of a provider', () => {
+  describe('while logout tokens are refused', () => {
+    const deliver = async (claims: Claims) => {
+      const body = new URLSearchParams({ logout_token: await signLogoutToken(provider, claims) })
+      return (await fetch(`${portal.url}/logout/acme/backchannel`, { method: 'POST', body })).status
+    }
+
+    it('shows the reasons and how often each occurred, in place of a ✓', async () => {
+      provider.faults.discovery = { backchannel_logout_supported: true }
+      await openWithAcme()
+      expect(textOf(await page('/acme'))).toMatch(/✓ Back-channel logout: passed/)
+      for (const claims of [{ aud: 'other' }, { aud: 'other' }, { iat: 0 }])
+        expect(await deliver({ sub: 'ada', ...claims })).toBe(400)
+      const text = textOf(await page('/acme'))
+      expect(text).toMatch(/! Back-channel logout: warning 3 logout tokens were refused/)
+      expect(text).toMatch(/It was issued too long ago \(iat\)\. 1 in 30 days, last on/)
+      expect(text).toMatch(/Its audience is not this client \(aud\)\. 2 in 30 days, last on/)
+      expect(text).not.toContain('✓ Back-channel logout')
+    })
+
+    it('counts neither those of another provider, portal or earlier row, nor accepted ones', async () => {
+      await openWithAcme()
+      await portal.connect(other, { slug: 'other', displayName: 'Other' })
+      expect(await deliver({ sub: 'ada' })).toBe(200)
+      expect(await deliver({ sub: 'ada', aud: 'other' })).toBe(400)
+      await portal.knex('sso_providers').where({ slug: 'other' }).update({ slug: 'later' })
+      await portal.knex('sso_events').update({ portal: 'north' })
+      expect(textOf(await page('/acme'))).not.toContain('Refused logout tokens')
+      await portal.knex('sso_events').update({ portal: 'default' })
+      expect(textOf(await page('/acme'))).toContain('Refused logout tokens')
+      expect(textOf(await page('/later'))).not.toContain('Refused logout tokens')
+      const later = new Date(Date.now() + 1000).toISOString()
+      await portal.knex('sso_providers').update({ created_at: later })
+      expect(textOf(await page('/acme'))).not.toContain('Refused logout tokens')
+    })
+
+    it('shows at most five reasons, and nothing of a token', async () => {
+      await openWithAcme()
+      const faults = [
+        { aud: 'x' },
+        { iat: 0 },
+        { iat: 'x' },
+        { exp: 1 },
+        { sub: 7 },
+        { jti: '' },
+        { nonce: 'n' },
+      ]
+      for (const claims of faults) await deliver({ sub: '<b>ada</b>', ...claims })
+      const seen = await page('/acme')
+      expect(textOf(seen)).toContain('And for 2 other reasons')
+      expect(seen.body).not.toContain('<b>ada')
+    })
+  })
+
   it('says for whom it vouches, and warns without a domain limit', async () => {
     await openWithAcme()
     const unlimited = textOf(await page('/acme'))

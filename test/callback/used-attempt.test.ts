@@ -225,6 +225,8 @@ describe('an expired attempt', () => {
   it('is restarted with the same demands on the provider', async () => {
     const portal = await portalWithAda()
     const visitor = new Visitor()
+    // Otherwise the user would sign out at the provider first.
+    await portal.sso.providers.update('acme', { logout: 'portal' })
     const { seen } = await afterEleven(portal, visitor, '&max_age=60&acr_values=gold&account=other')
     expect(Object.fromEntries(new URL(seen.location!).searchParams)).toEqual({
       returnTo: '/portal/deep',

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { configFromUrl } from '../../lib/database/connect.ts'
 import { migrate, openDatabase, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
-import { databases, type FreshDatabase, freshPostgres } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase, freshMariadb, freshPostgres } from '../support/databases.ts'
 
 let database: FreshDatabase
 let open: Knex[]
@@ -34,7 +34,7 @@ function connect(more: Knex.Config = {}): Knex {
 
 const start = (source: Knex = knex) => openDatabase({ database: source, migrate: true })
 
-describe.each(databases)('a start on %s', (_name, fresh) => {
+describe.each(everyDatabase)('a start on %s', (_name, fresh) => {
   useFresh(fresh)
 
   it('accepts tables with a migration of a newer version', async () => {
@@ -147,6 +147,85 @@ describe('a start on PostgreSQL', () => {
       await admin.destroy()
     }
     return role
+  }
+})
+
+describe('a start on MariaDB', () => {
+  useFresh(freshMariadb)
+
+  it.each<[name: string, connection: object, message: string]>([
+    [
+      'reports changed rows in place of matched ones',
+      { flags: '-FOUND_ROWS' },
+      'remove `-FOUND_ROWS` from the flags',
+    ],
+    ['cuts off values that are too long', { sqlMode: '' }, 'add STRICT_TRANS_TABLES to `sql_mode`'],
+  ])(
+    'is refused if the connection %s',
+    async (_name, { sqlMode, ...connection }: { sqlMode?: string }, message) => {
+      const afterCreate = (
+        raw: { query(sql: string, done: (error: unknown) => void): void },
+        done: (error: unknown, raw: unknown) => void,
+      ) => raw.query(`set session sql_mode = '${sqlMode}'`, (error) => done(error, raw))
+      const loose = connect({
+        connection,
+        ...(sqlMode !== undefined && { pool: { min: 0, max: 2, afterCreate } }),
+      })
+      await expect(start(loose)).rejects.toThrow(message)
+      expect(await knex.schema.hasTable('sso_migrations')).toBe(false)
+    },
+  )
+
+  it('finishes migrations that crashed between any two of their statements', async () => {
+    await start()
+    const complete = await columnsAndIndexes()
+    for (const crashAt of [2, 9, 16, 23, 31, 38, 45]) {
+      await database.drop()
+      database = await freshMariadb()
+      knex = connect()
+      await expect(migrate(crashing(crashAt))).rejects.toThrow('crash')
+      expect((await pendingMigrations(knex)).length).toBeGreaterThan(0)
+      // The crashed process has not released its lock.
+      if (await knex.schema.hasTable('sso_migrations_lock'))
+        await knex('sso_migrations_lock').update({ is_locked: 1 })
+      await unlockMigrations(knex)
+      await start()
+      expect(await columnsAndIndexes()).toEqual(complete)
+    }
+  })
+
+  it('does not take a table of the host for one of an unfinished migration', async () => {
+    await expect(migrate(crashing(12))).rejects.toThrow('crash')
+    await knex.schema.dropTableIfExists('sso_users')
+    await knex.schema.createTable('sso_users', (table) => table.increments('invoice'))
+    await expect(start()).rejects.toThrow(/sso_users.* already exists/)
+    expect(await knex.schema.hasColumn('sso_users', 'invoice')).toBe(true)
+  })
+
+  /** A connection on which the statements that change tables fail after the first `count`. */
+  function crashing(count: number): Knex {
+    let left = count
+    type Query = (options: { sql: string }, ...more: unknown[]) => unknown
+    const afterCreate = (raw: { query: Query }, done: (error: null, raw: unknown) => void) => {
+      const query = raw.query.bind(raw)
+      raw.query = (options, ...more) => {
+        if (/^(?:create|alter|rename)/.test(options.sql) && left-- <= 0) options.sql = 'crash'
+        return query(options, ...more)
+      }
+      done(null, raw)
+    }
+    return connect({ pool: { min: 0, max: 2, afterCreate } })
+  }
+
+  async function columnsAndIndexes(): Promise<unknown> {
+    const ours = "table_schema = database() and table_name like 'sso%'"
+    const [columns] = (await knex.raw(
+      `select table_name, column_name, column_type, collation_name from information_schema.columns where ${ours} order by 1, 2`,
+    )) as [unknown]
+    const [indexes] = (await knex.raw(
+      `select table_name, index_name, column_name, seq_in_index, non_unique from information_schema.statistics where ${ours} order by 1, 2, 4`,
+    )) as [unknown]
+    return { columns, indexes }
   }
 })
 

@@ -18,7 +18,7 @@ import { Seal } from '../../lib/shared/seal.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
-import { databases, type FreshDatabase, openMigrated } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase, openMigrated } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -29,6 +29,7 @@ const allMigrations = [
   '004-provider-trust',
   '005-redeemed-codes',
   '006-any-signing-algorithm',
+  '007-reauthentication',
 ]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [
@@ -52,7 +53,7 @@ async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: 
 
 const tenTimes = <T>(act: (n: number) => T): T[] => Array.from({ length: 10 }, (_, n) => act(n))
 
-describe.each(databases)('on %s', (_name, fresh) => {
+describe.each(everyDatabase)('on %s', (_name, fresh) => {
   describe('migrations', () => {
     let database: FreshDatabase
     let open: Knex[]
@@ -227,6 +228,7 @@ describe.each(databases)('on %s', (_name, fresh) => {
           testSignInAt: undefined,
           retireAt: undefined,
           lastTest: undefined,
+          reauthentication: undefined,
         }
         expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
@@ -412,6 +414,18 @@ describe.each(databases)('on %s', (_name, fresh) => {
           expect(await table().findByEmail(email, portal)).toBeUndefined()
       })
 
+      it('have different addresses that a loose comparison would take for the same', async () => {
+        const emails = [
+          'kim@example.com',
+          'Kim@example.com',
+          'kím@example.com',
+          'kim@example.com ',
+          '\u212aim@example.com',
+        ]
+        for (const email of emails) await table().create({ ...ada, email }, portal)
+        for (const email of emails) expect((await table().findByEmail(email, portal))?.email).toBe(email)
+      })
+
       it('are created once if ten concurrent registrations use the same address', async () => {
         const { values, errors } = await outcomes(tenTimes(() => table().create(ada, portal)))
         expect(values).toHaveLength(1)
@@ -465,6 +479,15 @@ describe.each(databases)('on %s', (_name, fresh) => {
         expect(links.filter((each) => each.made)).toHaveLength(1)
         expect(await rows()).toHaveLength(1)
         expect(await table().findUserId(portal, adaIdentity)).toBe(linkedTo[0])
+      })
+
+      it('are compared byte by byte: case, accents, blanks at the end', async () => {
+        const subjects = ['ada', 'Ada', 'ada ', 'àda', 'a\u0300da', 'ada\u0000', 'adA', 'ａda']
+        const stored = subjects.filter((subject) => !subject.includes('\u0000'))
+        for (const subject of stored)
+          expect((await createLink(subject, undefined, { subject })).made).toBe(true)
+        for (const subject of stored)
+          expect(await table().findUserId(portal, { ...adaIdentity, subject })).toBe(subject)
       })
 
       it('are found by their exact issuer and subject, within their portal', async () => {

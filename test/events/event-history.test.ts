@@ -4,13 +4,13 @@ import knexModule, { type Knex } from 'knex'
 import { type EventFilter, EventHistory } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
-import { databases, openMigrated } from '../support/databases.ts'
+import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
 const quiet = { info() {}, warn() {}, error() {} }
 const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000).toISOString()
 
-describe.each(databases)('the history on %s', (name, fresh) => {
+describe.each(everyDatabase)('the history on %s', (name, fresh) => {
   let knex: Knex
   let config: Knex.Config
   let close: () => Promise<void>

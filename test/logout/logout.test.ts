@@ -6,8 +6,9 @@ import knexModule from 'knex'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { PortalSso } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { type Claims, startFaultyProvider } from '../support/faulty-provider.ts'
+import { type Claims, type Faults, startFaultyProvider } from '../support/faulty-provider.ts'
 import { responded } from '../support/http-requests.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -358,6 +359,45 @@ describe('after signing out, on a shared machine,', () => {
     },
   )
 
+  describe('the login page says that the provider will ask who the user is', () => {
+    const notice = async (portal: TestPortal, visitor: Visitor) =>
+      /<p class="sso-notice[^>]*>([^<]*)/.exec((await visitor.get(`${portal.url}/login`)).body)?.[1]
+    const willAsk = 'You signed out. Your provider will ask who you are.'
+    const mayAsk = 'You signed out. You may be asked to choose your account again.'
+
+    async function signOut(faults: Partial<Faults>): Promise<{ portal: TestPortal; visitor: Visitor }> {
+      Object.assign(provider.faults, { keepsSession: true, ...faults })
+      const portal = await portalWithAda()
+      await portal.knex('sso_providers').update({ reauthentication: 'proven' })
+      await portal.sso.providers.update('acme', { logout: 'portal' })
+      const visitor = await signIn(portal)
+      await visitor.post(`${portal.url}/logout`)
+      return { portal, visitor }
+    }
+
+    it('only if the last test sign-in proved it for every provider', async () => {
+      const { portal, visitor } = await signOut({})
+      expect(await notice(portal, visitor)).toBe(willAsk)
+      await portal.connect(provider, { slug: 'second', displayName: 'Second' })
+      expect(await notice(portal, visitor)).toBe(mayAsk)
+    })
+
+    it.each<[what: string, faults: Partial<Faults>, next: string]>([
+      ['asks', {}, willAsk],
+      ['does not ask', { ignoresPromptLogin: true }, mayAsk],
+      ['sends no auth_time', { ignoresPromptLogin: true, authTimeOnlyForMaxAge: true }, willAsk],
+    ])('until the auth_time of a next sign-in shows that it did not: it %s', async (_what, faults, next) => {
+      const clock = takeClock()
+      open.push({ close: async () => clock.back() })
+      const { portal, visitor } = await signOut(faults)
+      clock.pass(60_000)
+      await visitor.open(`${portal.url}/login/acme`)
+      expect(await isIn(visitor, portal)).toBe(true)
+      await visitor.post(`${portal.url}/logout`)
+      expect(await notice(portal, visitor)).toBe(next)
+    })
+  })
+
   it('a row with `prompt=login` keeps this prompt', async () => {
     const portal = await portalWithAda()
     await portal.connect(provider, {
@@ -542,10 +582,13 @@ describe('a logout token', () => {
     expect(portal.logs.some(({ fields }) => String(fields.cause).endsWith('down'))).toBe(true)
   })
 
-  it('fails while the provider’s keys are unavailable, and can be repeated', async () => {
+  it.each<[what: string, claims: Claims]>([
+    ['with exp', {}],
+    ['without exp', { exp: undefined }],
+  ])('%s fails while the provider’s keys are unavailable, and can be repeated', async (_what, claims) => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal)
-    const token = await logoutToken({ sub: 'ada' })
+    const token = await logoutToken({ sub: 'ada', ...claims })
     const dropCachedKeys = () => portal.sso.providers.enable('acme')
     await dropCachedKeys()
     provider.faults.jwksResponse = { status: 500, body: 'down' }
@@ -554,6 +597,19 @@ describe('a logout token', () => {
     delete provider.faults.jwksResponse
     await dropCachedKeys()
     expect((await deliver(portal, token)).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+  })
+
+  it('without exp can be repeated after our 503, until it was processed', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal)
+    const token = await logoutToken({ sub: 'ada', exp: undefined })
+    await portal.knex.schema.renameTable('sso_logout_tokens', 'away')
+    expect((await deliver(portal, token)).status).toBe(503)
+    await portal.knex.schema.renameTable('away', 'sso_logout_tokens')
+    expect((await deliver(portal, token)).status).toBe(200)
+    expect(await isIn(visitor, portal)).toBe(false)
+    expect((await deliver(portal, token)).status).toBe(400)
   })
 
   it('is accepted on any instance, once', async () => {

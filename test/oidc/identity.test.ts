@@ -54,7 +54,7 @@ describe('the time of authentication', () => {
 
   it('is auth_time, up to now', () => {
     const latest = clock.now + clock.tolerance
-    expect([0, 1_799_999_000, latest].map(at)).toEqual([0, 1_799_999_000, latest])
+    expect([1, 1_799_999_000, latest].map(at)).toEqual([1, 1_799_999_000, latest])
   })
 
   it('is unknown if auth_time is invalid or in the future', () => {
@@ -63,6 +63,7 @@ describe('the time of authentication', () => {
       null,
       '1799999000',
       -1,
+      0,
       Number.POSITIVE_INFINITY,
       Number.NaN,
       {},

@@ -328,10 +328,16 @@ const claims: Row[] = [
     /^it was issued too long ago/,
   ],
   [
-    'no exp',
+    'neither exp nor iat',
     'Back-Channel Logout 2.4',
-    withClaims(() => ({ exp: undefined })),
-    /^it has no valid expiry time/,
+    withClaims(() => ({ exp: undefined, iat: undefined })),
+    /^it has no valid time of issue/,
+  ],
+  [
+    'no exp, and an iat long ago',
+    'Core 3.1.3.7 (10)',
+    withClaims(() => ({ exp: undefined, iat: now() - 400 })),
+    /^it was issued too long ago/,
   ],
   [
     'exp as a string',
@@ -420,7 +426,13 @@ const claims: Row[] = [
     withClaims(() => ({ jti: 1 })),
     /^it has no id \(jti\)$/,
   ],
-  ['a replayed token', 'Back-Channel Logout 2.6 (8)', replayed, /^it was received before \(jti\)$/],
+  ['a replayed token', 'Back-Channel Logout 2.6 (8)', replayed(), /^it was received before \(jti\)$/],
+  [
+    'a replayed token without exp',
+    'Back-Channel Logout 2.6 (8)',
+    replayed({ exp: undefined }),
+    /^it was received before \(jti\)$/,
+  ],
 ]
 
 function withHeader(header: string) {
@@ -475,10 +487,12 @@ async function inheritedEvent(): Promise<string> {
 }
 
 /** An attacker has recorded this token when it ended another user's session. */
-async function replayed(): Promise<string> {
-  const token = await signed({ sub: 'somebody-else', sid: undefined })
-  expect((await deliver(token)).status).toBe(200)
-  return token
+function replayed(claims: Claims = {}) {
+  return async () => {
+    const token = await signed({ sub: 'somebody-else', sid: undefined, ...claims })
+    expect((await deliver(token)).status).toBe(200)
+    return token
+  }
 }
 
 function keyFrom(member: string): unknown {
@@ -617,6 +631,12 @@ describe('accepted: logout token', () => {
       'with further audiences, and our client ID as azp',
       'Core 3.1.3.7 (4)',
       withClaims(() => ({ aud: ['b', provider.clientId], azp: provider.clientId })),
+    ],
+    ['without exp, issued just now (Hydra)', 'ours', withClaims(() => ({ exp: undefined }))],
+    [
+      'without exp, issued five minutes ago',
+      'ours',
+      withClaims(() => ({ exp: undefined, iat: now() - 300 })),
     ],
     ['with typ logout+jwt', 'Back-Channel Logout 2.4', withFaults({ header: { typ: 'logout+jwt' } })],
     [

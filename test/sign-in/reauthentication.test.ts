@@ -2,10 +2,11 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { Express } from 'express'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import type { PortalSso } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import type { Claims } from '../support/faulty-provider.ts'
+import type { Claims, Faults } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
-import { useProvider } from '../support/scene.ts'
+import { postResponse, useProvider } from '../support/scene.ts'
 import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 const multiFactor = 'http://schemas.openid.net/pape/policies/2007/06/multi-factor'
@@ -64,6 +65,9 @@ async function authorizationParameters(
   return Object.fromEntries(new URL(location!).searchParams)
 }
 
+const requestsFor = (name: string) =>
+  provider.requests.filter(({ path }) => path === '/authorize').map(({ query }) => query.get(name))
+
 const causeOf = (portal: TestPortal) => portal.logs.at(-1)!.fields.cause
 
 describe('a guard with maxAge', () => {
@@ -77,7 +81,8 @@ describe('a guard with maxAge', () => {
     const portal = await portalWithAda()
     const visitor = await signIn(portal, { auth_time: ago(20) })
     const parameters = await authorizationParameters(portal, visitor, '/recent/page?of=mine')
-    expect(parameters).toMatchObject({ max_age: '900', prompt: 'login' })
+    expect(parameters).toMatchObject({ max_age: '900' })
+    expect(parameters).not.toHaveProperty('prompt')
     expect(parameters).not.toHaveProperty('acr_values')
     provider.faults.claims = { auth_time: ago(0) }
     const seen = await visitor.open(`${portal.url}/recent/page?of=mine`)
@@ -110,8 +115,13 @@ describe('a guard with maxAge', () => {
     expect(await authorizationParameters(portal, visitor, '/both')).toMatchObject({
       max_age: '60',
       acr_values: 'mfa',
-      prompt: 'login',
+      prompt: 'consent',
     })
+    // Nor is the second request, without `max_age`.
+    provider.faults.claims = { auth_time: ago(20), acr: 'mfa' }
+    provider.requests.length = 0
+    expect((await visitor.open(`${portal.url}/both`)).status).toBe(403)
+    expect(requestsFor('prompt')).toEqual(['consent', 'login'])
   })
 
   it.each<[what: string, claims: Claims, title: string, links: string[], cause: string]>([
@@ -119,21 +129,21 @@ describe('a guard with maxAge', () => {
       'omits auth_time',
       {},
       'We could not confirm who you are',
-      ['Choose a provider', 'Back to Portal'],
+      ['Sign out at Acme, then sign in', 'Choose a provider', 'Back to Portal'],
       'no valid auth_time',
     ],
     [
       'sends an auth_time in the future',
       { auth_time: ago(-60) },
       'We could not confirm who you are',
-      ['Choose a provider', 'Back to Portal'],
+      ['Sign out at Acme, then sign in', 'Choose a provider', 'Back to Portal'],
       'no valid auth_time',
     ],
     [
       'did not re-authenticate the user',
       { auth_time: ago(16) },
       'A new sign-in is required',
-      ['Try again', 'Choose a provider', 'Back to Portal'],
+      ['Sign out at Acme, then sign in', 'Choose a provider', 'Back to Portal'],
       'older than max_age',
     ],
   ])(
@@ -149,15 +159,90 @@ describe('a guard with maxAge', () => {
       ])
       expect(refused.body).toContain(title)
       expect([...refused.body.matchAll(/<a [^>]*>([^<]+)<\/a>/g)].map(([, label]) => label)).toEqual(links)
-      expect(refused.body.includes('href="/login/acme?returnTo=%2Frecent&amp;max_age=900"')).toBe(
-        links.includes('Try again'),
-      )
+      expect(refused.body).toContain('Sign out there, then sign in again.')
+      expect(refused.body).toContain(`href="${provider.issuer}/logout?client_id=`)
+      expect(requestsFor('max_age').slice(-2)).toEqual(['900', null])
       expect(refused.body).toContain('href="/login?returnTo=%2Frecent&amp;max_age=900"')
       expect(causeOf(portal)).toContain(cause)
       expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
       expect((await visitor.get(`${portal.url}/recent`)).status).toBe(302)
     },
   )
+
+  it.each<[what: string, faults: Partial<Faults>, asked: (string | null)[][]]>([
+    ['responds with 500 to max_age with prompt=login', { failsOnMaxAgeWithPrompt: true }, [['900', null]]],
+    [
+      'responds with 500 to max_age with prompt=login, and ignores max_age',
+      { failsOnMaxAgeWithPrompt: true, ignoresMaxAge: true },
+      [
+        ['900', null],
+        [null, 'login'],
+      ],
+    ],
+    [
+      'asks only for prompt=login',
+      { ignoresMaxAge: true },
+      [
+        ['900', null],
+        [null, 'login'],
+      ],
+    ],
+    ['sends auth_time only for max_age', { authTimeOnlyForMaxAge: true }, [['900', null]]],
+    ['asks only for max_age', { ignoresPromptLogin: true }, [['900', null]]],
+  ])('admits a user whose provider %s', async (_what, faults, asked) => {
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    Object.assign(provider.faults, { keepsSession: true, ...faults })
+    const portal = await portalWithAda()
+    const visitor = new Visitor()
+    await visitor.open(`${portal.url}/login/acme`)
+    clock.pass(20 * 60_000)
+    provider.requests.length = 0
+    const seen = await visitor.open(`${portal.url}/recent`)
+    expect([seen.status, seen.url]).toEqual([200, `${portal.url}/recent`])
+    expect(requestsFor('max_age').map((maxAge, at) => [maxAge, requestsFor('prompt')[at]])).toEqual(asked)
+  })
+
+  it('never sends max_age together with prompt=login, whatever the row and the browser ask for', async () => {
+    const portal = await portalWithAda()
+    provider.faults.failsOnMaxAgeWithPrompt = true
+    await portal.sso.providers.update('acme', { prompt: 'login', maxAge: 3600 })
+    for (const query of [
+      '',
+      '?max_age=60',
+      '?max_age=60&account=other',
+      '?restarted=1&account=other&max_age=60',
+    ])
+      await new Visitor().open(`${portal.url}/login/acme${query}`)
+    const pairs = requestsFor('max_age').map((maxAge, at) => [maxAge, requestsFor('prompt')[at]])
+    expect(pairs.length).toBeGreaterThan(4)
+    expect(pairs).not.toContainEqual([expect.any(String), 'login'])
+  })
+
+  it('sends a browser to the provider twice at most, even if each response asks for another attempt', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { auth_time: ago(20) })
+    provider.requests.length = 0
+    const refused = await visitor.open(`${portal.url}/recent`)
+    expect([refused.status, requestsFor('state').length]).toEqual([403, 2])
+    // The back button restarts an attempt once, and this is the last time.
+    await visitor.open(refused.url)
+    expect(requestsFor('state').length).toBeLessThanOrEqual(4)
+  })
+
+  it('retries after a response by form_post without a redirect, which `form-action` would block', async () => {
+    const portal = await portalWithAda()
+    const visitor = await signIn(portal, { auth_time: ago(20) })
+    await portal.sso.providers.update('acme', { responseMode: 'form_post' })
+    const theirs = await visitor.open(`${portal.url}/recent`)
+    provider.faults.claims = { auth_time: ago(20) }
+    const onward = await postResponse({ portal, visitor }, theirs)
+    provider.faults.claims = { auth_time: ago(0) }
+    expect(await postResponse({ portal, visitor }, onward)).toMatchObject({
+      status: 200,
+      url: `${portal.url}/recent`,
+    })
+  })
 
   it('cannot be bypassed by removing or weakening the requirement in the address bar', async () => {
     const portal = await portalWithAda()
@@ -370,6 +455,8 @@ describe('a user who authenticates again', () => {
 
 describe('at a real provider', () => {
   it('a user authenticates again once, and is then admitted', async () => {
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
     const portal = await portalWithAda()
     const clientSecret = 'a secret of the test'
     const real = await startIdentityProvider({
@@ -397,6 +484,9 @@ describe('at a real provider', () => {
     await choose(await visitor.open(`${portal.url}/login/real`))
     // An ordinary sign-in uses the provider's session, without a prompt and without auth_time.
     expect((await visitor.open(`${portal.url}/login/real?returnTo=/portal`)).url).toBe(`${portal.url}/portal`)
+    // A user who authenticated there a moment ago is not asked again.
+    expect((await visitor.open(`${portal.url}/recent`)).url).toBe(`${portal.url}/recent`)
+    clock.pass(20 * 60_000)
     const prompted = await visitor.open(`${portal.url}/recent`)
     expect(prompted.url).toContain(`${real.issuer}/sign-in/`)
     expect(await choose(prompted)).toMatchObject({ status: 200, url: `${portal.url}/recent` })

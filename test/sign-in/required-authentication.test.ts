@@ -50,7 +50,7 @@ describe('a provider with a maximum age of the authentication', () => {
 
   it.each<[what: string, claims: () => Claims, code: string]>([
     ['has no auth_time', () => ({}), 'authentication_unproven'],
-    ['has an auth_time from 1970', () => ({ auth_time: 0 }), 'authentication_stale'],
+    ['has an auth_time of 0', () => ({ auth_time: 0 }), 'authentication_unproven'],
     ['has an older auth_time', () => ({ auth_time: secondsAgo(3700) }), 'authentication_stale'],
     ['has an auth_time in the future', () => ({ auth_time: secondsAgo(-3600) }), 'authentication_unproven'],
   ])('refuses an ID token that %s', async (_what, claims, code) => {
@@ -62,13 +62,16 @@ describe('a provider with a maximum age of the authentication', () => {
     expect(JSON.parse(detail)).toMatchObject({ code, reason: expect.stringContaining('auth_time') })
   })
 
-  it('lets the user authenticate again from the page of the refusal', async () => {
-    const [again] = links(await signIn({ auth_time: 0 }))
-    const { location } = await visitor.get(portal.url + again)
-    const parameters = Object.fromEntries(new URL(location!).searchParams)
-    expect(parameters).toMatchObject({ max_age: '3600', prompt: 'login' })
+  it('asks once more with prompt=login, then lets the user sign out at the provider and authenticate again', async () => {
+    const [again] = links(await signIn({ auth_time: secondsAgo(3700) }))
+    const asked = provider.requests.filter(({ path }) => path === '/authorize').map(({ query }) => query)
+    expect(asked.map((query) => [query.get('max_age'), query.get('prompt')])).toEqual([
+      ['3600', null],
+      [null, 'login'],
+    ])
+    expect(again).toContain(`${provider.issuer}/logout?`)
     provider.faults.claims = { auth_time: secondsAgo(0) }
-    expect(await visitor.open(portal.url + again)).toMatchObject({ status: 200, url: `${portal.url}/portal` })
+    expect(await visitor.open(again!)).toMatchObject({ status: 200, url: `${portal.url}/portal` })
   })
 
   it('can be required to be younger by a page, but not older', async () => {

@@ -3,7 +3,9 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import knexModule, { type Knex } from 'knex'
+import { createConnection } from 'mysql2/promise'
 import pg from 'pg'
+import { configFromUrl } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 
@@ -41,6 +43,25 @@ export async function freshPostgres(): Promise<FreshDatabase> {
   }
 }
 
+/** Creates a new database on the test server. Its default character set must not matter. */
+export async function freshMariadb(): Promise<FreshDatabase> {
+  const uri = process.env.TEST_MARIADB_URL!
+  const database = `portal_sso_${randomBytes(8).toString('hex')}`
+  const onServer = async (statement: string) => {
+    const connection = await createConnection({ uri })
+    try {
+      await connection.query(statement)
+    } finally {
+      await connection.end()
+    }
+  }
+  await onServer(`create database ${database} character set latin1`)
+  return {
+    config: configFromUrl(`${uri}/${database}`),
+    drop: () => onServer(`drop database if exists ${database}`),
+  }
+}
+
 /** Creates a new database in a temporary file. */
 export async function freshSqlite(): Promise<FreshDatabase> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-sqlite-'))
@@ -66,6 +87,13 @@ export async function openMigrated(
     },
   }
 }
+
+/** For `describe.each` of the storage suite. */
+export const everyDatabase = [
+  ['SQLite', freshSqlite],
+  ['PostgreSQL', freshPostgres],
+  ['MariaDB', freshMariadb],
+] as const
 
 /** For `describe.each`. */
 export const databases = [

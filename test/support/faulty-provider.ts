@@ -46,6 +46,26 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   announceIss?: boolean
 
   authorizeError?: { error: string; error_description?: string }
+  /**
+   * Keeps the first user signed in until a logout, and sends `auth_time`. Like Keycloak, it lets nobody change the user name when
+   * it asks again.
+   */
+  keepsSession?: true
+  /** Refuses to return from a logout without `id_token_hint`, like Hydra. */
+  logoutNeedsHint?: true
+  /** With `keepsSession`: a logout does not end the session. */
+  logoutKeepsSession?: true
+  /** With `keepsSession`: does not ask again for `max_age`. */
+  ignoresMaxAge?: true
+  /** With `keepsSession`: does not ask again for `prompt=login`. */
+  ignoresPromptLogin?: true
+  /** With `keepsSession`: sends `auth_time` only if `max_age` was requested. */
+  authTimeOnlyForMaxAge?: true
+  refusesMaxAge?: true
+  refusesPromptLogin?: true
+  /** Responds with 500 to `max_age` together with `prompt=login`. */
+  failsOnMaxAgeWithPrompt?: true
+
   /** Omits `iss` from the authorization response, announced or not. */
   omitIss?: true
   /** Issues codes of this length. */
@@ -146,6 +166,7 @@ interface Authorization {
   redirectUri: string
   challenge: string
   nonce: string | undefined
+  authTime: number | undefined
 }
 
 const ada: Person = { sub: 'ada', email: 'ada@example.com', email_verified: true, name: 'Ada Lovelace' }
@@ -172,6 +193,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const given = new Map<string, Person>()
   const accessTokens = new Map<string, Person>()
   const assertions = new Set<string>()
+  let session: { person: Person; since: number } | undefined
 
   const provider: FaultyProvider = {
     issuer,
@@ -191,6 +213,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       provider.person = { ...ada }
       provider.nextPerson = () => provider.person
       provider.requests.length = 0
+      session = undefined
     },
     async close() {
       const closed = once(server, 'close')
@@ -230,6 +253,11 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       case 'POST /userinfo':
         return deliver(res, 'userinfo', userinfo(request))
       case 'GET /logout':
+        if (faults.logoutNeedsHint && !request.query.has('id_token_hint')) {
+          res.writeHead(400).end('id_token_hint is missing')
+          return
+        }
+        if (!faults.logoutKeepsSession) session = undefined
         return faults.logoutFrames ? showFrames(faults.logoutFrames, res) : logout(request.query, res)
       default:
         res.writeHead(404).end('There is nothing here.')
@@ -278,8 +306,12 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
       return
     }
+    if (faults.failsOnMaxAgeWithPrompt && query.has('max_age') && query.get('prompt') === 'login') {
+      res.writeHead(500).end('Internal error')
+      return
+    }
     const answer = {
-      ...(faults.authorizeError ?? requestError(query) ?? { code: issueCode(query, redirectUri) }),
+      ...(faults.authorizeError ?? requestError(query, faults) ?? { code: issueCode(query, redirectUri) }),
       state: query.get('state') ?? undefined,
       iss: faults.omitIss ? undefined : issuer,
       ...faults.callbackParams,
@@ -300,7 +332,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     const code = randomBytes(16)
       .toString('base64url')
       .padEnd(faults.codeLength ?? 0, 'x')
-    const person = { ...provider.nextPerson() }
+    const { person, since } = faults.keepsSession
+      ? continueSession(query)
+      : { person: { ...provider.nextPerson() }, since: undefined }
     given.set(code, person)
     provider.issued.push(code)
     codes.set(code, {
@@ -308,8 +342,22 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       redirectUri,
       challenge: query.get('code_challenge') ?? '',
       nonce: query.get('nonce') ?? undefined,
+      authTime: faults.authTimeOnlyForMaxAge && !query.has('max_age') ? undefined : since,
     })
     return code
+  }
+
+  function continueSession(query: URLSearchParams): { person: Person; since: number } {
+    const now = Math.floor(Date.now() / 1000)
+    if (query.get('prompt') === 'select_account') session = undefined
+    session ??= { person: { ...provider.nextPerson() }, since: now }
+    const isTooOld = query.has('max_age') && now - session.since > Number(query.get('max_age'))
+    if (
+      (isTooOld && !faults.ignoresMaxAge) ||
+      (query.get('prompt') === 'login' && !faults.ignoresPromptLogin)
+    )
+      session.since = now
+    return { ...session }
   }
 
   async function token(request: ReceivedRequest): Promise<JsonAnswer> {
@@ -354,7 +402,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     return { headers: { 'Cache-Control': 'no-store' }, body }
   }
 
-  function idTokenClaims({ person, nonce }: Authorization): Claims {
+  function idTokenClaims({ person, nonce, authTime }: Authorization): Claims {
     const now = Math.floor(Date.now() / 1000)
     return {
       ...(faults.claimsInUserinfoOnly ? { sub: person.sub } : person),
@@ -363,6 +411,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       iat: now,
       exp: now + 300,
       nonce,
+      auth_time: authTime,
       ...claimsOf?.(person),
       ...faults.claims,
     }
@@ -440,8 +489,13 @@ async function received(req: IncomingMessage): Promise<ReceivedRequest> {
 }
 
 /** The error of a strict provider for this authorization request, if any. */
-function requestError(query: URLSearchParams): { error: string; error_description: string } | undefined {
+function requestError(
+  query: URLSearchParams,
+  faults: Faults,
+): { error: string; error_description: string } | undefined {
   const refuse = (error_description: string) => ({ error: 'invalid_request', error_description })
+  if (faults.refusesMaxAge && query.has('max_age')) return refuse('max_age is not supported')
+  if (faults.refusesPromptLogin && query.get('prompt') === 'login') return refuse('prompt is not supported')
   if (query.get('response_type') !== 'code') return refuse('response_type must be code')
   if (!query.get('scope')?.split(' ').includes('openid')) return refuse('scope must contain openid')
   if (query.get('code_challenge_method') !== 'S256') return refuse('code_challenge_method must be S256')

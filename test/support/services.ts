@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { chromium } from './services/chromium.ts'
+import { mariadb } from './services/mariadb.ts'
 import { postgres } from './services/postgres.ts'
 import { aptInstall, progress } from './services/programs.ts'
 import { redis } from './services/redis.ts'
@@ -22,7 +23,7 @@ interface Service {
   use(given: string): Promise<Running>
 }
 
-const services: Service[] = [redis, postgres, chromium]
+const services: Service[] = [redis, postgres, mariadb, chromium]
 const and = new Intl.ListFormat('en')
 
 async function startAll(): Promise<PromiseSettledResult<Running>[]> {
@@ -85,6 +86,7 @@ export async function startServices(): Promise<Stop> {
       'TEST_RUN_FOLDER',
       'TEST_REDIS_URL',
       'TEST_DATABASE_URL',
+      'TEST_MARIADB_URL',
       'TEST_BROWSER_WS',
     ]) {
       if (before[name] === undefined) delete process.env[name]

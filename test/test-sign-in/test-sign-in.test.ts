@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { type Clock, takeClock } from '../support/clock.ts'
 import {
   contoso,
   type EntraLookAlike,
@@ -78,10 +79,11 @@ describe('a test sign-in', () => {
   it('completes a sign-in with a draft and shows a report, without a session, a user or a link', async () => {
     await open()
     const before = await draft()
+    provider.faults.keepsSession = true
     const report = await testSignIn(scene())
     expect(report.status).toBe(200)
     expect(linesOf(report).filter(({ result }) => result !== 'ok')).toEqual([])
-    expect(linesOf(report)).toHaveLength(16)
+    expect(linesOf(report)).toHaveLength(17)
     expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
     expect(outlookIn(report)).toContain(
       'ada@example.com belongs to a user. This account would be linked and signed in as Ada Lovelace (ada@example.com).',
@@ -91,8 +93,108 @@ describe('a test sign-in', () => {
     expect(await events()).toEqual([{ slug: 'draft', actor: 'grace', outcome: 'passed' }])
     const [{ id }] = await portal.knex('sso_users')
     const after = await draft()
-    expect(after).toEqual({ ...before, testSignInAt: after.testSignInAt, testSignInUserId: id })
+    const found = { testSignInUserId: id, reauthentication: 'proven' }
+    expect(after).toEqual({ ...before, testSignInAt: after.testSignInAt, ...found })
     expect(Date.parse(after.testSignInAt!)).toBeGreaterThan(Date.now() - 60_000)
+  })
+
+  describe('reports whether the provider asks users to authenticate again:', () => {
+    let clock: Clock
+    beforeEach(async () => {
+      await open()
+      clock = takeClock()
+    })
+    afterEach(() => clock.back())
+
+    const asked = () =>
+      provider.requests
+        .filter(({ path }) => path === '/authorize')
+        .map(({ query }) => [query.get('max_age'), query.get('prompt')])
+
+    /** The user authenticated at the provider an hour ago. */
+    async function testAfterAnHour(faults: Partial<Faults>): Promise<Seen> {
+      Object.assign(provider.faults, { keepsSession: true, ...faults })
+      await testSignIn(scene())
+      clock.pass(3_600_000)
+      provider.requests.length = 0
+      visitor = new Visitor()
+      return await testSignIn(scene())
+    }
+
+    it.each<[what: string, faults: Partial<Faults>, requests: (string | null)[][], found: object]>([
+      ['for max_age', {}, [['10', null]], { result: 'ok', text: /asked you to sign in/ }],
+      [
+        'for prompt=login only',
+        { ignoresMaxAge: true },
+        [
+          ['10', null],
+          [null, 'login'],
+        ],
+        { result: 'ok', text: /asked you to sign in/ },
+      ],
+      [
+        'for neither',
+        { ignoresMaxAge: true, ignoresPromptLogin: true },
+        [
+          ['10', null],
+          [null, 'login'],
+        ],
+        { result: 'warning', text: /did not ask you to sign in again.*sign out at the provider first/ },
+      ],
+      [
+        'unknown without auth_time',
+        { claims: { auth_time: undefined } },
+        [['10', null]],
+        { result: 'absent', text: /– Absent: Re-authentication The ID token has no valid auth_time/ },
+      ],
+      [
+        'unknown with an auth_time of 0',
+        { claims: { auth_time: 0 } },
+        [['10', null]],
+        { result: 'absent', text: /no valid auth_time/ },
+      ],
+    ])('%s', async (_what, faults, requests, { result, text }: { result?: string; text?: RegExp }) => {
+      const report = await testAfterAnHour(faults)
+      expect(asked()).toEqual(requests)
+      const line = linesOf(report).find(({ title }) => title === 'Re-authentication')
+      expect(line).toMatchObject({ result, text: expect.stringMatching(text!) })
+      const found = { ok: 'proven', warning: 'ignored', absent: 'unreported' }[result!]
+      expect((await draft()).reauthentication).toBe(found)
+      const { body } = await visitor.get(`${portal.url}/admin/sso/draft`)
+      expect(body).toContain(
+        `Re-authentication: ${{ ok: 'it works', warning: 'the provider does not ask', absent: 'the provider does not say' }[result!]}`,
+      )
+      expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
+      expect(await events()).toMatchObject([{ outcome: 'passed' }, { outcome: 'passed' }])
+      // A setting that affects sign-in may change the result.
+      clock.back()
+      await portal.sso.providers.update('draft', { prompt: 'consent' })
+      expect((await draft()).reauthentication).toBeUndefined()
+    })
+
+    it('passes although the provider refuses the second request', async () => {
+      Object.assign(provider.faults, { keepsSession: true, ignoresMaxAge: true })
+      await testSignIn(scene())
+      clock.pass(3_600_000)
+      provider.faults.refusesPromptLogin = true
+      const report = await testSignIn(scene())
+      expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
+      expect(linesOf(report)).toMatchObject([
+        { title: 'Re-authentication', result: 'warning', text: expect.stringContaining('invalid_request') },
+      ])
+      expect((await draft()).testSignInAt).toBeDefined()
+    })
+
+    it('passes at a provider that refuses max_age', async () => {
+      Object.assign(provider.faults, { keepsSession: true, refusesMaxAge: true })
+      const report = await testSignIn(scene())
+      expect(asked()).toEqual([
+        ['10', null],
+        [null, 'login'],
+      ])
+      expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
+      expect((await draft()).reauthentication).toBe('proven')
+    })
   })
 
   it('shows an uncached page without scripts, in English for every user', async () => {

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { createTable } from '../tables.ts'
 
 /**
  * The whole schema. Nothing has been released yet; from the first release on, every change is a new migration.
@@ -168,7 +169,7 @@ const tables: Readonly<Record<string, (table: Knex.CreateTableBuilder) => void>>
 }
 
 export async function up(knex: Knex): Promise<void> {
-  for (const [name, define] of Object.entries(tables)) await knex.schema.createTable(name, define)
+  for (const [name, define] of Object.entries(tables)) await createTable(knex, name, define)
 }
 
 export async function down(knex: Knex): Promise<void> {

@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
+import { addColumns, createTable } from '../tables.ts'
 
 /** Identities that must not be linked to a user through an e-mail address, and the time from which relinking is allowed. */
 export async function up(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_blocked_identities', (table) => {
+  await createTable(knex, 'sso_blocked_identities', (table) => {
     table.string('id', 36).primary()
     table.string('portal', 100).notNullable()
     table.string('user_id', 255).notNullable()
@@ -18,7 +19,7 @@ export async function up(knex: Knex): Promise<void> {
     table.index(['portal', 'tenant_id', 'object_id'], 'sso_blocked_identities_object')
     table.index(['portal', 'user_id'], 'sso_blocked_identities_user')
   })
-  await knex.schema.alterTable('sso_providers', (table) => {
+  await addColumns(knex, 'sso_providers', 'relink_until', (table) => {
     table.string('relink_until', 24).comment('until then, a trusted address replaces an earlier identity')
     table.string('relink_since', 24).comment('only identities that were linked before are replaced')
   })

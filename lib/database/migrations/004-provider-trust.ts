@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
+import { addColumns } from '../tables.ts'
 
 /** Settings of a provider: the organisation that it vouches for, and the authentication that it must prove. */
 export async function up(knex: Knex): Promise<void> {
-  await knex.schema.alterTable('sso_providers', (table) => {
+  await addColumns(knex, 'sso_providers', 'organization_claim', (table) => {
     table.string('organization_claim', 40)
     table.text('organization_values').comment('JSON array of text; null: none')
     table.integer('max_age').comment('seconds; null: any')

@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
+import { createTable } from '../tables.ts'
 
 /** Markers of redeemed codes, for portals without Redis. */
 export async function up(knex: Knex): Promise<void> {
-  await knex.schema.createTable('sso_redeemed_codes', (table) => {
+  await createTable(knex, 'sso_redeemed_codes', (table) => {
     table.string('id', 43).primary().comment('digest of the state of the attempt')
     table.string('expires_at', 24).notNullable()
     table.index(['expires_at'], 'sso_redeemed_codes_age')

@@ -32,7 +32,7 @@ export function checkLogout(metadata: ProviderMetadata): Check[] {
     ok(
       'back-channel',
       metadata.backchannel_logout_supported === true
-        ? 'the provider reports when its session ends (back-channel logout)'
+        ? 'the provider announces back-channel logout, which reports when its session ends'
         : `the provider does not announce back-channel logout${
             metadata.frontchannel_logout_supported === true
               ? ', but front-channel logout, which you can enable here'

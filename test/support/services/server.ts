@@ -102,7 +102,7 @@ export async function startServer(
   const late = Date.now() + 120_000
   for (;;) {
     const text = fs.readFileSync(log, 'utf8')
-    if (/ready to accept connections/i.test(text)) return stop
+    if (/ready (?:to accept|for) connections/i.test(text)) return stop
     if (child.exitCode !== null || child.signalCode !== null || Date.now() > late) {
       await stop()
       throw new SetUpError(`${program} did not start:\n${text.trim().split('\n').slice(-10).join('\n')}`)

@@ -1,0 +1,169 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import type { EventLog } from '../events/event-log.ts'
+import { MailError } from '../mail/mail.ts'
+import { sendCodeMail } from '../mail/verification-code-mail.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
+import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'
+import type { FormError } from '../registration/email-verification-pages.ts'
+import type { Registrations } from '../registration/registrations.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { sessionDigest } from '../sessions/sessions-table.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import type { User } from '../users/user-directory.ts'
+import type { Core } from '../web/core.ts'
+import { asyncHandler } from '../web/handler.ts'
+import type { Pages } from '../web/pages.ts'
+import type { Account } from './account.ts'
+
+export interface ConfirmationModules {
+  readonly account: Account
+  readonly events: EventLog
+  /** admits signed-in users */
+  readonly guard: RequestHandler
+  readonly pages: Pages
+  /** parses posts, after refusing those from other sites */
+  readonly posted: RequestHandler[]
+  readonly providersTable: ProvidersTable
+  readonly registration: Registrations
+  readonly sessions: Sessions
+  readonly signIn: SignIn
+}
+
+export const confirmationPage = '/account/security/confirm'
+
+/**
+ * `/account/security/confirm`: the proofs for users whose provider cannot prove a re-authentication. Attacker: a thief of the session
+ * would choose the weakest proof. So the page is only for those providers, and no guard counts what it proves.
+ */
+// Long: one small handler for each route.
+export function confirmationRoutes(
+  core: Core,
+  modules: ConfirmationModules & { maxAgeSeconds: number },
+): Router {
+  const { portalOf, urls } = core
+  const { account, events, guard, maxAgeSeconds, pages, posted, providersTable, sessions, signIn } = modules
+  const { emailVerification } = modules.registration
+  const accountHref = urls.path('/account/security')
+  const confirmedHref = urls.path('/account/security', { notice: 'confirmed' })
+
+  interface Step {
+    user: User
+    provider: Provider
+    /** the address that a code can be sent to */
+    email: string | undefined
+    /** limits and binds the codes; `id` is of this session */
+    context: { id: string; portal: string; identity: { issuer: string; subject: string } }
+  }
+
+  interface Shown {
+    /** id of the code that was sent */
+    sent?: string
+    typed?: string
+    error?: FormError
+  }
+
+  const step = (act: (req: Request, res: Response, step: Step) => Promise<void>) =>
+    asyncHandler(async (req, res) => {
+      const user = req.user as User
+      const provider = await signIn.reauthentication.sessionProvider(req)
+      const identity = sessions.signedInVia(req)
+      if (provider?.reauthentication !== 'unreported' || !identity) return res.redirect(303, accountHref)
+      const email = emailVerification && provableEmail(user.email)
+      const id = sessionDigest(req.sessionID).slice(0, 36)
+      await act(req, res, { user, provider, email, context: { id, portal: portalOf(req), identity } })
+    })
+
+  async function show(
+    req: Request,
+    res: Response,
+    { user, provider, email, context }: Step,
+    { sent, typed = '', error }: Shown = {},
+  ): Promise<void> {
+    const linked = await account.listMethods(context.portal, String(user.id))
+    const others = (await providersTable.listEnabled(context.portal)).filter(
+      ({ id, reauthentication, slug }) =>
+        id !== provider.id &&
+        reauthentication !== 'unreported' &&
+        linked.some((method) => method.available && method.provider === slug),
+    )
+    const { t } = pages.locale(req)
+    const sentence = error && t(`proof.errors.${error.sentence}`, { count: error.left ?? 0 })
+    res.status(error?.status ?? 200)
+    await pages.show(req, res, 'confirm', {
+      provider: { displayName: provider.displayName },
+      email,
+      sent,
+      typed: typed.slice(0, 100),
+      minutes: codeMinutes,
+      error: { sentence, entry: error?.status === 422 ? sentence : undefined },
+      base: urls.path(confirmationPage),
+      cancelHref: accountHref,
+      others: others.map(({ slug, displayName }) => {
+        const query = { returnTo: confirmedHref, max_age: String(maxAgeSeconds) }
+        return { displayName, href: urls.path(`/login/${slug}`, query) }
+      }),
+    })
+  }
+
+  async function record(req: Request, { user, provider }: Step, reason?: string): Promise<void> {
+    const { portal, slug } = provider
+    const by = { portal, provider: slug, userId: String(user.id), clientAddress: req.ip }
+    await events.record(
+      reason === undefined
+        ? { kind: 'email-verified', ...by }
+        : { kind: 'email-code-failed', ...by, detail: { reason } },
+    )
+  }
+
+  async function send(req: Request, res: Response, current: Step): Promise<void> {
+    const { user, provider, email, context } = current
+    if (!emailVerification || email === undefined) return await show(req, res, current)
+    const deliver = async (code: string) =>
+      await sendCodeMail(emailVerification.mail, pages.locale(req), { to: email, code, minutes: codeMinutes })
+    try {
+      const sent = await emailVerification.codes.send(context, email, deliver)
+      if (sent) {
+        const { portal, slug } = provider
+        const by = { portal, provider: slug, userId: String(user.id), clientAddress: req.ip }
+        await events.record({ kind: 'email-code-sent', ...by })
+        return await show(req, res, current, { sent: sent.id })
+      }
+      await record(req, current, 'too-many')
+      await show(req, res, current, { error: { sentence: 'tooMany', status: 429 } })
+    } catch (error) {
+      if (!(error instanceof MailError)) throw error
+      core.logger.error({ portal: context.portal, cause: error.message }, 'no code was sent')
+      await record(req, current, 'mail-failed')
+      await show(req, res, current, { error: { sentence: 'mailFailed', status: 502 } })
+    }
+  }
+
+  async function verify(req: Request, res: Response, current: Step): Promise<void> {
+    const { email, context } = current
+    const { code: typed, sent: id } = (req.body ?? {}) as { code?: unknown; sent?: unknown }
+    if (!emailVerification || email === undefined || typeof id !== 'string' || !/^[\da-f-]{36}$/.test(id))
+      return await show(req, res, current)
+    const code = readCode(typed)
+    const shown = { sent: id, typed: typeof typed === 'string' ? typed : '' }
+    if (code === undefined)
+      return await show(req, res, current, { ...shown, error: { sentence: 'codeMalformed', status: 422 } })
+    const verdict = await emailVerification.codes.verify(context, { id, email }, code)
+    if (verdict.result === 'proven') {
+      sessions.confirm(req)
+      await record(req, current)
+      return res.redirect(303, confirmedHref)
+    }
+    await record(req, current, verdict.result)
+    const left = verdict.result === 'wrong' ? verdict.left : 0
+    const error: FormError =
+      left > 0 ? { sentence: 'codeWrong', left, status: 422 } : { sentence: 'codeOver', status: 422 }
+    await show(req, res, current, { ...shown, error })
+  }
+
+  const router = Router()
+  router.get(confirmationPage, guard, step(show))
+  router.post(`${confirmationPage}/code`, ...posted, guard, step(send))
+  router.post(`${confirmationPage}/verify`, ...posted, guard, step(verify))
+  return router
+}

@@ -1,0 +1,59 @@
+import type { Knex } from 'knex'
+import { ConfigurationError } from '../shared/errors.ts'
+
+/** Client flag of the protocol: an update reports the rows that it matched, not only those that it changed. */
+const foundRows = 2
+
+export function isMysql({ client }: Knex): boolean {
+  return (client as { dialect: string }).dialect === 'mysql'
+}
+
+/** MariaDB and MySQL 8. @param timeoutMs for a connection */
+export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
+  const { hostname: host, password, pathname, port, username } = new URL(url)
+  return {
+    client: 'mysql2',
+    connection: {
+      host,
+      port: Number(port || 3306),
+      user: decodeURIComponent(username),
+      password: decodeURIComponent(password),
+      database: decodeURIComponent(pathname.slice(1)),
+      charset: 'utf8mb4',
+      connectTimeout: timeoutMs,
+    },
+    pool: { min: 0, max: 10 },
+    acquireConnectionTimeout: timeoutMs,
+  }
+}
+
+/**
+ * Refuses settings under which checks would silently pass: with the number of changed rows in place of matched ones, two sign-ins in
+ * the same millisecond would end each other, and without the strict mode, values would be cut off.
+ *
+ * @throws ConfigurationError with the setting to change
+ */
+export async function assertMysqlSettings(knex: Knex): Promise<void> {
+  const client = knex.client as {
+    driverName: string
+    acquireConnection(): Promise<{ config: { clientFlags?: number } }>
+    releaseConnection(connection: unknown): Promise<void>
+  }
+  if (client.driverName !== 'mysql2')
+    throw new ConfigurationError('database: give a Knex instance with `client: "mysql2"`')
+  const connection = await client.acquireConnection()
+  await client.releaseConnection(connection)
+  if (!((connection.config.clientFlags ?? 0) & foundRows))
+    throw new ConfigurationError('database: remove `-FOUND_ROWS` from the flags of the connection')
+  const [[{ mode }]] = (await knex.raw('select @@sql_mode as mode')) as [[{ mode: string }]]
+  if (!/\bSTRICT_(?:ALL|TRANS)_TABLES\b/.test(mode))
+    throw new ConfigurationError('database: add STRICT_TRANS_TABLES to `sql_mode`')
+}
+
+/**
+ * Compares texts byte by byte. Others, even `utf8mb4_bin`, ignore blanks at the end: two subjects of a provider would share a user.
+ */
+export async function binaryCollation(knex: Knex): Promise<string> {
+  const [[{ version }]] = (await knex.raw('select version() as version')) as [[{ version: string }]]
+  return /mariadb/i.test(version) ? 'utf8mb4_nopad_bin' : 'utf8mb4_0900_bin'
+}
