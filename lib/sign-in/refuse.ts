@@ -91,13 +91,12 @@ function nextStepsFor(
   if (backHref !== undefined) return [{ label: 'goBack', href: backHref }]
   const query = { returnTo, ...reauthenticationQuery(reauthentication) }
   const choose: NextStep = { label: 'chooseProvider', href: urls.path('/login', query) }
-  if (provider === undefined || permanentProblems.has(code)) return [choose]
+  if (provider === undefined) return [choose]
   const start = `/login/${provider.slug}`
   // `max_age` and `prompt=login` were sent already: only a user without a session at the provider is asked.
   if (signOutHref !== undefined && !accountProblems.has(code))
     return [{ label: 'signOutFirst', href: signOutHref }, choose]
-  // A provider that does not send `auth_time`, or no subject of its own for each user, will not do so next time either.
-  if (code === 'authentication_unproven' || code === 'subject_constant') return [choose]
+  if (permanentProblems.has(code)) return [choose]
   const administrators: NextStep[] =
     provider.preset && presetOf(provider.preset)?.adminConsent
       ? [{ label: 'adminConsent', href: urls.path(`${start}/admin-consent`) }]
