@@ -1,11 +1,11 @@
 import type { Request, Response } from 'express'
-import type { Identity } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
+import type { ValidatedSignIn } from '../sign-in/provider-strategy.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import { isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
 import type { User } from '../users/user-directory.ts'
@@ -82,9 +82,10 @@ export class Account {
   async addSignInMethod(
     req: Request,
     res: Response,
-    added: { provider: Provider; identity: Identity; userId: string },
+    added: { provider: Provider; validated: ValidatedSignIn; userId: string },
   ): Promise<void> {
-    const { provider, identity, userId } = added
+    const { provider, validated, userId } = added
+    const { identity } = validated
     const { portal } = provider
     const { urls } = this.#core
     const { signIn, users } = this.#modules
@@ -100,7 +101,7 @@ export class Account {
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
     await signIn.pendingRegistrations.begin(res, {
       provider,
-      identity,
+      identity: await validated.complete(),
       returnTo: urls.path('/account/security'),
       provedUserId: userId,
       requestedByUser: true,

@@ -1,5 +1,6 @@
 import { ProviderTestError } from '../management/test-provider.ts'
 import { describeVouching } from '../oidc/vouches.ts'
+import type { ProviderChanges } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import {
@@ -32,6 +33,13 @@ const providerActs: Record<string, ProviderAct> = {
   recommend: ['recommended', ({ providers, options }, slug) => providers.recommend(slug, options)],
   'clear-recommended': ['notRecommended', ({ providers, options }) => providers.clearRecommended(options)],
   move: ['moved', moveProvider],
+  'pin-algorithm': [
+    'saved',
+    async ({ providers, options, req }, slug) => {
+      const changes = { signingAlgorithm: textOf(req.body, 'algorithm') } as ProviderChanges
+      return await providers.update(slug, changes, options)
+    },
+  ],
   'rotate-key': ['rotated', ({ providers, options }, slug) => providers.rotateClientKey(slug, options)],
   retire: [
     'retiring',

@@ -14,7 +14,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
-import { canChooseAccount } from '../sign-in/provider-strategy.ts'
+import { canChooseAccount, type ValidatedSignIn } from '../sign-in/provider-strategy.ts'
 import {
   assertReauthenticated,
   canRetry,
@@ -224,25 +224,26 @@ async function dispatch(
   if (purpose.kind === 'test')
     return await testSignIns.finish(req, res, connection, { response, attempt, purpose })
   if (!provider.enabled) throw disabledError(provider)
-  let identity: Identity
+  let validated: ValidatedSignIn
   try {
-    identity = await connection.authenticate(req, res, { response, attempt })
-    received.identity = identity
-    if (reauthentication) assertReauthenticated(identity, reauthentication)
+    validated = await connection.authenticate(req, res, { response, attempt })
+    received.identity = validated.identity
+    if (reauthentication) assertReauthenticated(validated.identity, reauthentication)
   } catch (error) {
     if (!canRetry(error, attempt)) throw error
     return await connection.retry(req, res, attempt, pages)
   }
+  const { authenticatedAt = Infinity } = validated.identity
   // The login page then no longer says that this provider will ask. A browser that removes `prompt` from the request gains only that.
-  const isIgnored = (identity.authenticatedAt ?? Infinity) < attempt.startedAt / 1000 - clockToleranceSeconds
+  const isIgnored = authenticatedAt < attempt.startedAt / 1000 - clockToleranceSeconds
   if (attempt.askedLogin && isIgnored && provider.reauthentication === 'proven')
     await providersTable.recordReauthentication(provider, 'ignored')
   switch (purpose.kind) {
     case 'sign-in':
     case 'prove-account':
-      return await signIn.completion.applyDecision(req, res, { provider, identity, attempt })
+      return await signIn.completion.applyDecision(req, res, { provider, validated, attempt })
     case 'link-account':
-      return await account.addSignInMethod(req, res, { provider, identity, userId: purpose.userId })
+      return await account.addSignInMethod(req, res, { provider, validated, userId: purpose.userId })
   }
 }
 

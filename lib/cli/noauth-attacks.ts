@@ -1,5 +1,11 @@
 import { checkVouching } from '../management/checks/vouching.ts'
-import { type Claims, identityFrom, type ReceivedClaims, trustedEmail } from '../oidc/identity.ts'
+import {
+  type Claims,
+  identityFrom,
+  type ReceivedClaims,
+  trustedEmail,
+  withAddress,
+} from '../oidc/identity.ts'
 import { listedDomains } from '../oidc/vouches.ts'
 import { guid, isTemplated, personalAccounts } from '../providers/issuer.ts'
 import type { Check, Provider } from '../providers/provider.ts'
@@ -156,8 +162,9 @@ function findObstacle(
   const now = Math.floor(Date.now() / 1000)
   try {
     const received = receivedClaims(attack, provider, victim, attackerClaims(provider, now, attackerTenant))
-    const identity = identityFrom(provider, received, { now, tolerance: 30, askedAt: now * 1000 })
-    const address = trustedEmail(identity, undefined)
+    const clock = { now, tolerance: 30, askedAt: now * 1000 }
+    const subject = identityFrom(provider, { idToken: '', idClaims: received.idClaims }, clock)
+    const address = trustedEmail(withAddress(subject, provider, received), undefined)
     const userWithAddress = address === victim ? { id: 'victim', email: victim, name: 'Victim' } : undefined
     const { kind } = decide({ address, linkedUser: undefined, userWithAddress, registrationOpen: true })
     if (kind === 'link') return undefined
@@ -177,9 +184,9 @@ function receivedClaims(
 ): ReceivedClaims {
   const ownClaims = { ...attacker, ...claims }
   const address = { [provider.emailClaim]: victim }
-  if (addressIn === 'userInfo') return { idToken: '', idClaims: ownClaims, userInfo: address }
+  if (addressIn === 'userInfo') return { idClaims: ownClaims, userInfo: address }
   const username = { preferred_username: victim, upn: victim }
-  return { idToken: '', idClaims: { ...ownClaims, ...(addressIn === 'username' ? username : address) } }
+  return { idClaims: { ...ownClaims, ...(addressIn === 'username' ? username : address) } }
 }
 
 /** Valid claims of the attacker's own account, in a tenant that the settings allow. */

@@ -8,7 +8,10 @@ import * as provenLinks from './migrations/002-proven-links.ts'
 import * as blockedIdentities from './migrations/003-blocked-identities.ts'
 import * as providerTrust from './migrations/004-provider-trust.ts'
 import * as redeemedCodes from './migrations/005-redeemed-codes.ts'
+import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
+import * as clientDetection from './migrations/008-client-detection.ts'
+import * as pushedRequests from './migrations/009-pushed-requests.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -24,7 +27,10 @@ const migrations: Migration[] = [
   { name: '003-blocked-identities', ...blockedIdentities },
   { name: '004-provider-trust', ...providerTrust },
   { name: '005-redeemed-codes', ...redeemedCodes },
+  { name: '006-any-signing-algorithm', ...anySigningAlgorithm },
   { name: '007-reauthentication', ...reauthentication },
+  { name: '008-client-detection', ...clientDetection },
+  { name: '009-pushed-requests', ...pushedRequests },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -58,8 +58,11 @@ async function readToken(
   const { logout_token: token } = (req.body ?? {}) as { logout_token?: unknown }
   if (typeof token !== 'string')
     throw new LogoutTokenError('logout_token', 'the form does not have exactly one logout_token')
-  const keys = async () => await (await connectedProviders.connect(provider).client()).logoutKeys(token)
-  return await readLogoutToken(token, provider, keys, Date.now() / 1000)
+  const verify = async () => {
+    const client = await connectedProviders.connect(provider).client()
+    return await client.verifyLogoutToken(token)
+  }
+  return await readLogoutToken(token, provider, verify, Date.now() / 1000)
 }
 
 /**

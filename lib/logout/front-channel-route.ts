@@ -1,6 +1,6 @@
 import { type Request, type Response, Router } from 'express'
 import type { RefusalLog } from '../events/refusal-log.ts'
-import { identifierPattern } from '../oidc/identity.ts'
+import { storedSid } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -99,16 +99,13 @@ function ignoreSession(req: Request): void {
 /** Section 2: `iss` and `sid` together identify the session. Presets name the providers that leave out `iss`. */
 function readParameters(req: Request, provider: Provider): { issuer: string | undefined; sid: string } {
   const { iss, sid } = req.query
-  if (typeof sid !== 'string' || !identifierPattern.test(sid))
-    throw new FrontChannelError(
-      'sid',
-      'the request does not have exactly one sid of 1 to 255 ASCII characters',
-    )
+  if (typeof sid !== 'string' || sid === '')
+    throw new FrontChannelError('sid', 'the request does not have exactly one sid')
   if (iss === undefined && presetOf(provider.preset)?.frontChannelWithoutIssuer)
-    return { issuer: undefined, sid }
+    return { issuer: undefined, sid: storedSid(sid) }
   if (typeof iss !== 'string' || !isIssuerOf(provider, iss))
     throw new FrontChannelError('iss', 'its issuer (iss) is not the provider')
-  return { issuer: iss, sid }
+  return { issuer: iss, sid: storedSid(sid) }
 }
 
 /** The only response that may be framed. It has nothing to click on. */

@@ -1,13 +1,19 @@
 import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Provider } from '../providers/provider.ts'
+import { wellKnownPath } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
+import { withoutEmpty } from './identity.ts'
 
 /** Provider metadata in which every endpoint that a sign-in needs exists and may be fetched. */
 export type ProviderMetadata = client.ServerMetadata & {
   readonly authorization_endpoint: string
   readonly token_endpoint: string
   readonly jwks_uri: string
+  /** absent unless the portal may send requests to it */
+  readonly pushed_authorization_request_endpoint?: string | undefined
   /** absent unless a browser can be redirected to it */
   readonly end_session_endpoint?: string | undefined
 }
@@ -15,26 +21,44 @@ export type ProviderMetadata = client.ServerMetadata & {
 /** together with a code exchange less than ten seconds, which is how long a user may have to wait */
 const discoveryTimeoutSeconds = 4
 
+/** The settings that name the discovery document. */
+export type DiscoverySettings = Pick<Provider, 'preset' | 'issuer' | 'clientId' | 'metadataUrl'>
+
 /**
  * Fetches and checks the metadata of an issuer (OpenID Connect Discovery 1.0, 4).
  *
  * @returns for a row that accepts several tenants, with the row's issuer, which no token names
- * @throws when the document cannot be fetched, names another issuer, or lacks an endpoint
+ * @throws when the document cannot be fetched or lacks an endpoint; the caller compares its issuer
  */
-export async function discover(
-  { issuer, preset }: { issuer: string; preset: string },
-  outbound: HttpClient,
-): Promise<ProviderMetadata> {
-  if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
-  // Fetched by its full URL: openid-client would otherwise compare its issuer, which is a template here.
-  const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
+export async function discover(row: DiscoverySettings, outbound: HttpClient): Promise<ProviderMetadata> {
+  const { issuer } = row
+  const document = await fetchDocument(new URL(documentUrl(row)), outbound)
+  if (!isTemplated(row)) return assertUsable(document)
   assertIssuer(document, templateOf(issuer))
   return assertUsable({ ...document, issuer })
 }
 
+/** The URL of the discovery document: as entered, or the well-known URL with the query of the preset. */
+export function documentUrl({ preset, issuer, clientId, metadataUrl }: DiscoverySettings): string {
+  if (metadataUrl !== undefined) return metadataUrl
+  const query = presetOf(preset)?.metadataQuery?.(clientId)
+  return `${issuer.replace(/\/$/, '')}${wellKnownPath}${query === undefined ? '' : `?${query}`}`
+}
+
+/** The settings name another issuer than the discovery document. Waiting does not help: one of them is wrong. */
+export class IssuerMismatchError extends CheckError {
+  override readonly name = 'IssuerMismatchError'
+  /** of the document */
+  readonly issuer: string
+
+  constructor(issuer: string) {
+    super('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
+    this.issuer = issuer
+  }
+}
+
 export function assertIssuer({ issuer }: client.ServerMetadata, expected: string): void {
-  if (issuer !== expected)
-    throw new CheckError('issuer', `the discovery document names another issuer: ${JSON.stringify(issuer)}`)
+  if (issuer !== expected) throw new IssuerMismatchError(issuer)
 }
 
 async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {
@@ -53,41 +77,63 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
  * cannot hold characters outside ASCII.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  const { userinfo_endpoint, end_session_endpoint: _, ...others } = metadata
+  const {
+    userinfo_endpoint: _,
+    end_session_endpoint: __,
+    pushed_authorization_request_endpoint: ___,
+    ...others
+  } = metadata
   return {
-    ...withStringLists(others),
+    ...withUsableMembers(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
-    ...(userinfo_endpoint !== undefined && { userinfo_endpoint: endpoint(metadata, 'userinfo_endpoint') }),
+    ...optionalEndpoint(metadata, 'userinfo_endpoint'),
+    ...optionalEndpoint(metadata, 'pushed_authorization_request_endpoint'),
     ...endSessionEndpoint(metadata),
   }
 }
 
-/** Keeps only the strings of a list: an object such as `{ toString: 1 }` would throw when it is compared or shown. */
-function withStringLists<T extends object>(metadata: T): T {
-  const stringsOnly = ([name, value]: [string, unknown]) => [
-    name,
-    Array.isArray(value) ? value.filter((each) => typeof each === 'string') : value,
-  ]
-  return Object.fromEntries(Object.entries(metadata).map(stringsOnly)) as T
+/**
+ * Leaves out members that are null, empty or of another type than a list or a boolean where they say what is supported. Of a list it
+ * keeps the strings: an object such as `{ toString: 1 }` would throw when it is compared or shown.
+ */
+function withUsableMembers<T extends object>(metadata: T): T {
+  const members = Object.entries(withoutEmpty(metadata)).flatMap(([name, value]): [string, unknown][] => {
+    if (Array.isArray(value)) return [[name, value.filter((each) => typeof each === 'string')]]
+    return name.endsWith('_supported') && typeof value !== 'boolean' ? [] : [[name, value]]
+  })
+  return Object.fromEntries(members) as T
 }
 
-/** An invalid endpoint disables logout at the provider, not the sign-in. */
-function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
+/** The sign-in works without it, so an invalid one does not matter. */
+function optionalEndpoint<Name extends string>(
+  metadata: client.ServerMetadata,
+  name: Name,
+): { [each in Name]?: string } {
   try {
-    const url = new URL(endpoint(metadata, 'end_session_endpoint'))
-    // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
-    return /^[a-z0-9._[\]:-]+$/.test(url.host) ? { end_session_endpoint: url.href } : {}
+    return { [name]: endpoint(metadata, name) } as { [each in Name]?: string }
   } catch {
     return {}
   }
 }
 
+/** An invalid endpoint disables logout at the provider, not the sign-in. */
+function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
+  const { end_session_endpoint: url } = optionalEndpoint(metadata, 'end_session_endpoint')
+  // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
+  return url !== undefined && /^[a-z0-9._[\]:-]+$/.test(new URL(url).host)
+    ? { end_session_endpoint: url }
+    : {}
+}
+
 function endpoint(metadata: client.ServerMetadata, name: string): string {
   const value = metadata[name]
   if (typeof value !== 'string') throw new CheckError(name, `the discovery document lacks ${name}`)
-  if (!URL.canParse(value) || !isFetchable(new URL(value)))
-    throw new CheckError(name, `${name} is not an https URL`)
+  if (!isEndpoint(value)) throw new CheckError(name, `${name} is not an https URL`)
   return new URL(value).href
+}
+
+function isEndpoint(value: unknown): value is string {
+  return typeof value === 'string' && URL.canParse(value) && isFetchable(new URL(value))
 }

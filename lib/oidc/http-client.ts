@@ -61,6 +61,9 @@ export class UnreachableError extends CheckError {
   }
 }
 
+/** The response to a TLS handshake was not TLS. */
+export class PlainHttpError extends UnreachableError {}
+
 class ResponseTooLargeError extends CheckError {}
 
 /** A request timed out in the queue, or while the endpoint responded to other requests. */
@@ -80,6 +83,8 @@ const maxResponseBytes = 1024 * 1024
 const maxConsecutiveFailures = 5
 const retryDelayMs = 10_000
 const maxRedirects = 3
+/** of a request body whose failure counts: those with the code of a known provider are smaller */
+const maxCountedBytes = 4096
 /** providers whose connections are kept; each takes a few kilobytes */
 const maxAgents = 200
 const maxEndpoints = 1000
@@ -115,6 +120,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
         })
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
+        if (isPlainHttp(cause)) throw new PlainHttpError(`${url.origin}: this address speaks plain http`)
         throw new UnreachableError(`${url.origin} did not respond`, { cause })
       }
     }
@@ -196,7 +202,9 @@ async function exchange(
   } catch (cause) {
     // An attacker who sends many made-up codes makes requests time out in the queue: that must not open the breaker.
     const wasQueued = controller.signal.aborted && connectedAt > startedAt + timeoutMs / 2
-    const isFailure = !wasQueued && endpoint.lastResponseAt < startedAt
+    // The server may hang up because of a made-up code that is too large for it.
+    const isLarge = String(body ?? '').length > maxCountedBytes
+    const isFailure = !wasQueued && !isLarge && endpoint.lastResponseAt < startedAt
     if (cause instanceof ResponseTooLargeError || isFailure) throw cause
     throw new QueueTimeoutError('timeout', 'it responds to other requests', { cause })
   } finally {
@@ -248,6 +256,17 @@ async function readResponse({
   headers.delete('content-encoding')
   headers.delete('content-length')
   return new Response(body && Buffer.concat(chunks), { status, statusText, headers })
+}
+
+/** OpenSSL's codes for bytes that are no TLS record. */
+function isPlainHttp(error: unknown): boolean {
+  for (let current = error, depth = 0; current && depth < 5; depth++) {
+    const { code, cause } = current as { code?: unknown; cause?: unknown }
+    if (/^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST)$/.test(String(code)))
+      return true
+    current = cause
+  }
+  return false
 }
 
 /** True if the provider did not respond, or responded with 429 or 5xx; false if its response was wrong. */

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto'
 import { assertTenant, guid } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import { type ClaimedAddress, unmetConditions } from './vouches.ts'
+import { type ClaimedAddress, unmetConditions, wantsUserInfo } from './vouches.ts'
 
 /** The validated result of a sign-in at a provider. */
 export interface Identity {
@@ -10,7 +11,7 @@ export interface Identity {
   readonly issuer: string
   /** The `sub` claim: with the issuer, it identifies the user at the provider. At most 255 characters. */
   readonly subject: string
-  /** Normalized. `undefined` if the provider sent no valid address. */
+  /** Normalized. `undefined` if the provider sent no valid address, or the identity is linked: its address then decides nothing. */
   readonly email?: string | undefined
   /** Whether the provider confirms the address and is trusted to do so. */
   readonly emailTrusted: boolean
@@ -18,7 +19,7 @@ export interface Identity {
   readonly name?: string | undefined
   /** Entra only: the `tid` and `oid` claims. They are the same in every app registration; `sub` is not. */
   readonly entra?: { readonly tenantId: string; readonly objectId: string } | undefined
-  /** The `sid` claim: identifies the session at the provider. */
+  /** The `sid` claim: identifies the session at the provider. A digest if it is not 1 to 255 ASCII characters. */
   readonly sid?: string | undefined
   /** The ID token, for `id_token_hint` only. Empty when it is too long to store. */
   readonly logoutHint: string
@@ -36,6 +37,11 @@ const maxLogoutHintLength = 8192
 /** Core 2: a subject has at most 255 ASCII characters. A database could truncate at a NUL and match another user. */
 export const identifierPattern = /^[\u0020-\u007e]{1,255}$/
 
+/** Returns `sid` as it is stored and compared. No specification limits it, but our columns do: a long one becomes a digest. */
+export function storedSid(sid: string): string {
+  return identifierPattern.test(sid) ? sid : `sha256 ${createHash('sha256').update(sid).digest('base64url')}`
+}
+
 /**
  * Azure AD B2C sends "Not supported currently. Use oid claim." for everybody, and other software sends the text of a missing value.
  * Attacker: the second user with this subject would be signed in as the first.
@@ -47,22 +53,29 @@ const constantSubjectMessage =
 
 export type Claims = Readonly<Record<string, unknown>>
 
+/** Leaves out null and empty members: they count as absent. */
+export function withoutEmpty(members: object): Record<string, unknown> {
+  const present: Record<string, unknown> = { ...members }
+  for (const [name, value] of Object.entries(present))
+    if (value === null || value === '' || (Array.isArray(value) && value.length === 0)) delete present[name]
+  return present
+}
+
 export interface ReceivedClaims {
-  idToken: string
   idClaims: Claims
   /** of the same subject, if fetched */
   userInfo?: Claims | undefined
 }
 
 /**
- * Reads the claims of an ID token whose signature, times, issuer, audience and nonce are validated. Roles, groups and all
- * other claims are ignored.
+ * Reads who signed in from an ID token whose signature, times, issuer, audience and nonce are validated. The address and the name
+ * are left to `withAddress`, because a linked identity needs neither. Roles, groups and all other claims are ignored.
  *
  * @throws CheckError if a claim violates OpenID Connect Core in a way that openid-client does not check
  */
 export function identityFrom(
   provider: Provider,
-  { idToken, idClaims, userInfo }: ReceivedClaims,
+  { idToken, idClaims }: { idToken: string; idClaims: Claims },
   clock: { now: number; tolerance: number; askedAt: number },
 ): Identity {
   const { iss, sub: subject, azp, iat, auth_time: authTime, sid, acr } = idClaims
@@ -82,16 +95,12 @@ export function identityFrom(
   if (typeof iat !== 'number' || iat > latest)
     throw new CheckError('iat', 'the ID token was issued in the future')
 
-  const address = readClaimedAddress(provider, { idClaims, userInfo })
   return {
     issuer: String(iss),
     subject,
-    email: address?.email,
-    emailTrusted: address !== undefined && unmetConditions(provider, address).length === 0,
-    name: readName(idClaims) ?? (userInfo && readName(userInfo)),
+    emailTrusted: false,
     entra: readEntraAccount(provider, idClaims),
-    // Unchanged: a logout token must match it.
-    sid: typeof sid === 'string' && identifierPattern.test(sid) ? sid : undefined,
+    sid: typeof sid === 'string' ? storedSid(sid) : undefined,
     logoutHint: idToken.length > maxLogoutHintLength ? '' : idToken,
     askedAt: clock.askedAt,
     // An invalid one counts as absent, because only re-authentication needs it: some providers send 0 for "unknown", and one in
@@ -101,19 +110,44 @@ export function identityFrom(
   }
 }
 
+/** Adds the address, whether it is trusted, and the name. */
+export function withAddress(identity: Identity, provider: Provider, received: ReceivedClaims): Identity {
+  const { idClaims, userInfo } = received
+  const address = readClaimedAddress(provider, received)
+  return {
+    ...identity,
+    email: address?.email,
+    emailTrusted: address !== undefined && unmetConditions(provider, address).length === 0,
+    name: readName(idClaims) ?? (userInfo && readName(userInfo)),
+  }
+}
+
 /** Returns the provider's address with the claims that decide whether it is trusted, or `undefined` if it sent none. */
 export function readClaimedAddress(
-  provider: Provider,
-  { idClaims, userInfo }: Omit<ReceivedClaims, 'idToken'>,
+  { emailClaim }: Pick<Provider, 'emailClaim'>,
+  { idClaims, userInfo = {} }: ReceivedClaims,
 ): ClaimedAddress | undefined {
-  const source = userInfo && lacksEmail(provider, idClaims) ? userInfo : idClaims
-  const claimed = source[provider.emailClaim]
-  // `emails` at Azure AD B2C and `verified_primary_email` at Entra are lists. `email` is not (Core 5.1): of two addresses,
-  // `email_verified` would not say which one it is about.
-  const isList = provider.emailClaim !== 'email' && Array.isArray(claimed)
-  const email = normaliseEmail(isList ? claimed[0] : claimed)
+  const [own, other] = [idClaims, userInfo].map((claims) => {
+    const claimed = claims[emailClaim]
+    // `emails` at Azure AD B2C and `verified_primary_email` at Entra are lists. `email` is not (Core 5.1): of two addresses,
+    // `email_verified` would not say which one it is about.
+    const isList = emailClaim !== 'email' && Array.isArray(claimed)
+    return normaliseEmail(isList ? claimed[0] : claimed)
+  })
+  const isInIdToken = idClaims[emailClaim] !== undefined
+  const email = isInIdToken ? own : other
   // The user name of an Entra guest: their address at home with `#EXT#` and the domain of the inviting tenant.
-  return email === undefined || /#ext#@/.test(email) ? undefined : { email, idClaims, source }
+  if (email === undefined || /#ext#@/.test(email)) return undefined
+  // Attacker: an account whose UserInfo confirms another address than the ID token contains. Only equal addresses share claims.
+  const sources = [...(isInIdToken ? [idClaims] : []), ...(email === other ? [userInfo] : [])]
+  return { email, idClaims, userInfo, sources }
+}
+
+/** True if UserInfo may contain the address, or a claim that decides whether the address is trusted, and the ID token does not. */
+export function needsUserInfo(provider: Provider, idClaims: Claims): boolean {
+  if (idClaims[provider.emailClaim] === undefined) return true
+  const address = readClaimedAddress(provider, { idClaims })
+  return address !== undefined && wantsUserInfo(provider, address)
 }
 
 /** The only address that may be looked up: the provider's if trusted, else the one that the user verified with a code. */
@@ -127,11 +161,6 @@ export function trustedEmail(
 /** True for seconds since 1970, up to the last time that a `Date` can hold. */
 function isNumericDate(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= 8.64e12
-}
-
-/** True if the ID token has no e-mail claim: fetch UserInfo. */
-export function lacksEmail(provider: Provider, idClaims: Claims): boolean {
-  return idClaims[provider.emailClaim] === undefined
 }
 
 /** Links are found by these ids, so accept only GUIDs, and only from Entra. */
@@ -158,9 +187,10 @@ function readText(value: unknown, maxLength: number): string | undefined {
 /**
  * Checks the form of an ID token, which openid-client leaves to its caller. Signature and claims are already validated.
  *
- * @throws Error when two readers could understand it differently, or as another kind of token
+ * @returns the algorithm of the signature
+ * @throws CheckError when two readers could understand it differently, or as another kind of token
  */
-export function assertIdTokenForm(idToken: string): void {
+export function assertIdTokenForm(idToken: string): string {
   // RFC 7515, 2: no padding, no white space, no other alphabet. The encoding of the signature is not itself signed, so one
   // token could otherwise have several forms.
   if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(idToken))
@@ -168,11 +198,12 @@ export function assertIdTokenForm(idToken: string): void {
   const [encodedHeader = ''] = idToken.split('.')
   const header = JSON.parse(Buffer.from(encodedHeader, 'base64url').toString()) as Record<string, unknown>
   // RFC 8725, 3.11: the same key also signs access tokens and logout tokens.
-  const { typ = 'JWT', kid = '', b64 } = header
+  const { alg, typ = 'JWT', kid = '', b64 } = header
   if (typeof typ !== 'string' || !/^(application\/)?jwt$/i.test(typ))
     throw new CheckError('typ', 'the ID token is of another type (typ)')
   // RFC 7515, 4.1.4: a string. A number could match a key, too.
   if (typeof kid !== 'string') throw new CheckError('kid', 'the key ID of the ID token is not a string (kid)')
   // RFC 7797, 6 and 7: a reader that supports `b64` would not decode the payload, and read other claims.
   if (b64 !== undefined) throw new CheckError('b64', 'the ID token has an unsupported payload encoding (b64)')
+  return String(alg)
 }

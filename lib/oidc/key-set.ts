@@ -1,7 +1,8 @@
-import { compactVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { type CompactVerifyGetKey, compactVerify, type JSONWebKeySet, type JWK } from 'jose'
 import { CheckError } from '../shared/errors.ts'
 import { HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import { type HttpClient, UnreachableError } from './http-client.ts'
+import { withoutEmpty } from './identity.ts'
 
 /** the purpose of a token */
 export type KeyUse = 'sign-in' | 'logout'
@@ -14,18 +15,35 @@ const staleIfErrorMs = HOUR
 const refreshTimeoutMs = 2 * SECOND
 
 interface FetchedKeys {
-  keys: JSONWebKeySet
-  resolver: ReturnType<typeof createLocalJWKSet>
+  resolver: KeyResolver
   fetchedAt: number
   /** of the request that fetched them */
   request: number
 }
 
+/** Finds the key that a token's header names, or the only one that fits. */
+export type KeyResolver = CompactVerifyGetKey
+
+interface KeySetOptions {
+  /** @throws if the key set is malformed */
+  resolverFor(keySet: JSONWebKeySet): KeyResolver
+  /** Reads the discovery document again. Called when the key set is gone. @returns its `jwks_uri` */
+  locate(): Promise<string>
+}
+
+interface Verification {
+  use: KeyUse
+  /** that may have signed the token */
+  algorithms: readonly string[]
+  /** for the wait, not for a request, which others may share */
+  deadline?: AbortSignal | undefined
+}
+
 /** The keys of one provider. They are fetched when a token needs them, never by a timer. */
 export class KeySet {
-  readonly uri: string
-  readonly #outbound: HttpClient
-  readonly #algorithm: string
+  readonly #outbound: Pick<HttpClient, 'fetch'>
+  readonly #options: KeySetOptions
+  #uri: string
   #current: FetchedKeys | undefined
   #requests = 0
   #pending: Promise<FetchedKeys> | undefined
@@ -33,36 +51,43 @@ export class KeySet {
   #failure: unknown
   readonly #nextFetchAt = { 'sign-in': 0, logout: 0 }
 
-  /** @param algorithm that tokens are signed with */
-  constructor(uri: string, outbound: HttpClient, algorithm: string) {
-    this.uri = uri
+  constructor(uri: string, outbound: Pick<HttpClient, 'fetch'>, options: KeySetOptions) {
+    this.#uri = uri
     this.#outbound = outbound
-    this.#algorithm = algorithm
+    this.#options = options
+  }
+
+  get uri(): string {
+    return this.#uri
   }
 
   /**
-   * Returns the keys to verify a token with. They are fetched again if none of the cached ones verifies it, once per cool-down.
-   * The caller verifies the token: these keys may fail, too.
+   * Verifies the signature of a token. The keys are fetched again if none of the cached ones verifies it, once per cool-down: the
+   * provider may have created the key after it received the code.
    *
-   * @param deadline for the wait, not for the request, which others may share
-   * @throws UnreachableError or CheckError if the key set cannot be fetched
+   * @returns the payload
+   * @throws CheckError `signature`; UnreachableError or CheckError if the keys cannot be fetched
    */
-  async keysFor(token: string, use: KeyUse, deadline?: AbortSignal): Promise<JSONWebKeySet> {
+  async verify(token: string, { use, algorithms, deadline }: Verification): Promise<Uint8Array> {
     const earlier = this.#requests
     const cached = this.#current
     const isFresh = cached !== undefined && Date.now() < cached.fetchedAt + freshForMs
     let found = isFresh ? cached : await this.#refresh(use, deadline)
-    // Keys that were requested after the token arrived are new enough.
-    while (found.request <= earlier && !(await this.#verifies(found, token))) {
-      // A request in progress may bring the key, and costs nothing.
-      if (!this.#pending && Date.now() < this.#nextFetchAt[use]) {
-        if (this.#failure !== undefined) throw this.#failure
-        break
+    for (;;) {
+      try {
+        return (await compactVerify(token, found.resolver, { algorithms: [...algorithms] })).payload
+      } catch (cause) {
+        // A request in progress may bring the key, and costs nothing.
+        const mayFetch = this.#pending !== undefined || Date.now() >= this.#nextFetchAt[use]
+        // Keys that were requested after the token arrived are new enough.
+        const isOlder = found.request <= earlier
+        if (isOlder && !mayFetch && this.#failure !== undefined) throw this.#failure
+        if (!isOlder || !mayFetch)
+          throw new CheckError('signature', 'no key of the provider verifies the signature', { cause })
       }
       if (!this.#pending) this.#coolDown(use)
       found = await this.#load(deadline)
     }
-    return found.keys
   }
 
   /** Fetches the keys. If that fails, returns those of the last hour. */
@@ -88,15 +113,6 @@ export class KeySet {
     this.#nextFetchAt[use] = Date.now() + cooldownMs[use]
   }
 
-  async #verifies({ resolver }: FetchedKeys, token: string): Promise<boolean> {
-    try {
-      await compactVerify(token, resolver, { algorithms: [this.#algorithm] })
-      return true
-    } catch {
-      return false
-    }
-  }
-
   /** Concurrent callers share one request. */
   async #load(deadline: AbortSignal | undefined): Promise<FetchedKeys> {
     this.#pending ??= this.#request(++this.#requests).finally(() => {
@@ -107,8 +123,14 @@ export class KeySet {
 
   async #request(request: number): Promise<FetchedKeys> {
     try {
-      const resolver = await readKeySet(await this.#outbound.fetch(this.uri, keyRequest))
-      this.#current = { keys: resolver.jwks(), resolver, fetchedAt: Date.now(), request }
+      let response = await this.#outbound.fetch(this.#uri, keyRequest)
+      if (isGone(response)) {
+        const uri = await this.#options.locate()
+        if (uri !== this.#uri) response = await this.#outbound.fetch(uri, keyRequest)
+        this.#uri = uri
+      }
+      const resolver = this.#options.resolverFor(await readKeySet(response))
+      this.#current = { resolver, fetchedAt: Date.now(), request }
       this.#failure = undefined
       return this.#current
     } catch (error) {
@@ -118,6 +140,11 @@ export class KeySet {
   }
 }
 
+/** True if an endpoint is not there any more: the provider may have moved it. */
+export function isGone({ status }: Response): boolean {
+  return status === 404 || status === 410
+}
+
 const keyRequest = {
   method: 'GET',
   headers: { accept: 'application/json, application/jwk-set+json' },
@@ -125,7 +152,7 @@ const keyRequest = {
   redirect: 'manual',
 } as const
 
-async function readKeySet(response: Response): Promise<FetchedKeys['resolver']> {
+async function readKeySet(response: Response): Promise<JSONWebKeySet> {
   const { status } = response
   const message = `the key set responded with status ${status}`
   // The provider is overloaded or down: it refuses nothing of the user.
@@ -133,11 +160,16 @@ async function readKeySet(response: Response): Promise<FetchedKeys['resolver']> 
   if (status !== 200) throw new CheckError('jwks_uri', message)
   if (!/^application\/(?:jwk-set\+)?json\b/i.test(response.headers.get('content-type') ?? ''))
     throw new CheckError('jwks_uri', 'the key set has the wrong content type')
-  try {
-    return createLocalJWKSet((await response.json()) as JSONWebKeySet)
-  } catch (cause) {
-    throw new CheckError('jwks_uri', 'the key set has no valid list of keys', { cause })
-  }
+  const keySet: unknown = await response.json().catch(() => undefined)
+  const { keys } = (keySet ?? {}) as { keys?: unknown }
+  if (!Array.isArray(keys)) throw new CheckError('jwks_uri', 'the key set has no valid list of keys')
+  return { keys: keys.filter((key) => typeof key === 'object' && key !== null).map(usableMembers) }
+}
+
+/** jose would ignore a key for the type of a member that we do not use. A member that is null or empty counts as absent. */
+function usableMembers(key: object): JWK {
+  const { ext: _, ...members } = withoutEmpty(key)
+  return members
 }
 
 async function beforeAbort<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {

@@ -1,55 +1,87 @@
-import { type CompactVerifyGetKey, createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
-import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
+import { type ClientAuth, ClientSecretJwt, ClientSecretPost, None, PrivateKeyJwt } from 'openid-client'
+import { type ClientKey, signingKeyOf } from '../providers/client-key.ts'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type SecretEncoding, secretEncodings, signingAlgorithms } from '../providers/setting-values.ts'
+import {
+  acceptedAlgorithms,
+  type SecretEncoding,
+  type SigningAlgorithm,
+  secretEncodings,
+} from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { type ExchangedTokens, exchangeCode } from './code-exchange.ts'
+import {
+  type Exchange,
+  exchangeCode,
+  fetchUserInfo,
+  pushRequest,
+  type ReceivedTokens,
+  type UserInfo,
+} from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
-import type { HttpClient } from './http-client.ts'
-import { KeySet } from './key-set.ts'
+import { type HttpClient, UnreachableError } from './http-client.ts'
+import { isGone, type KeyResolver, KeySet } from './key-set.ts'
 
 /** The portal's own credentials at one provider. */
 export interface Credentials {
   clientSecret?: string | undefined
-  /** returns the key that signs client assertions at the moment */
-  signingKey?: (() => Promise<SigningKey>) | undefined
+  /** reads the keys that sign client assertions */
+  clientKeys?: (() => Promise<readonly ClientKey[]>) | undefined
 }
 
-export type SigningKey = PrivateKey
+/** How a client authenticates. Providers register a client for one way, and refuse the others. */
+export type ClientMethod = Pick<Provider, 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'> & {
+  /** id of the key that signs; omitted: the one that signs at the moment */
+  kid?: string | undefined
+}
 
-export type ClientSettings = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
+export type ClientSettings = ClientMethod & Pick<Provider, 'clientId'>
 
-/** @throws Error when the credential is missing that the authentication method needs */
-export function clientCredential(client: ClientSettings, credentials: Credentials): ClientAuth {
-  const { clientId, clientAuthentication: method, secretEncoding } = client
-  const { clientSecret, signingKey } = credentials
+/**
+ * @param tokenEndpoint if the request goes there: the only endpoint whose URL may be the audience of an assertion
+ * @throws Error when the credential is missing that the authentication method needs
+ */
+export function clientCredential(
+  client: ClientSettings,
+  credentials: Credentials,
+  tokenEndpoint?: string,
+): ClientAuth {
+  const { clientId, clientAuthentication: method, secretEncoding, kid } = client
+  const { clientSecret, clientKeys } = credentials
   if (method === 'none') return None()
+  const assertion = client.assertionAudience === 'token_endpoint' ? assertionFor(tokenEndpoint) : undefined
   if (method === 'private_key_jwt') {
-    if (!signingKey) throw new CheckError('signing_key', 'the provider has no key to sign with')
+    if (!clientKeys) throw new CheckError('signing_key', 'the provider has no key to sign with')
     // Reads the key for each assertion, so that all instances start to sign with a new key at the same time.
-    return async (...request) => await PrivateKeyJwt(await signingKey())(...request)
+    return async (...request) =>
+      await PrivateKeyJwt(await signingKeyOf(await clientKeys(), Date.now(), kid), assertion)(...request)
   }
   if (clientSecret === undefined) throw new CheckError('client_secret', 'the provider has no client secret')
   if (method === 'client_secret_post') return ClientSecretPost(clientSecret)
+  if (method === 'client_secret_jwt') return ClientSecretJwt(clientSecret, assertion)
   const basic = basicCredentials(clientId, clientSecret, secretEncoding)
   return (_server, _client, _body, headers) => headers.set('authorization', `Basic ${basic}`)
 }
 
-/** The other encoding of `client_secret_basic`; `undefined` where it would change nothing, as for letters and digits. */
-export function alternateEncoding(
-  { clientId, clientAuthentication, secretEncoding }: ClientSettings,
-  { clientSecret }: Credentials,
-): SecretEncoding | undefined {
-  if (clientAuthentication !== 'client_secret_basic' || clientSecret === undefined) return undefined
-  const form = basicCredentials(clientId, clientSecret, 'form')
-  if (form === basicCredentials(clientId, clientSecret, 'raw')) return undefined
-  return secretEncoding === 'raw' ? 'form' : 'raw'
+/**
+ * The issuer is the safe audience: an attacker's provider could name the token endpoint of another one, and use the assertion there.
+ * Some providers require the token endpoint; on the issuer's own origin, nobody else receives it.
+ */
+function assertionFor(tokenEndpoint: string | undefined): client.ModifyAssertionOptions {
+  return {
+    [client.modifyAssertion](_header, claims) {
+      if (tokenEndpoint && hasSameOrigin(tokenEndpoint, String(claims.aud))) claims.aud = tokenEndpoint
+    },
+  }
+}
+
+export function hasSameOrigin(one: string, other: string): boolean {
+  return URL.canParse(one) && URL.canParse(other) && new URL(one).origin === new URL(other).origin
 }
 
 /** Every form in which the client secret is sent. */
-function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
+export function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
   if (clientSecret === undefined) return []
   const basic = secretEncodings.map((encoding) => basicCredentials(clientId, clientSecret, encoding))
   return [clientSecret, ...basic]
@@ -59,7 +91,7 @@ function secretForms(clientId: string, { clientSecret }: Credentials): string[] 
  * RFC 6749, 2.3.1. openid-client also escapes `-`, `.` and `_`, which form encoding leaves alone; a server that does not
  * decode would then refuse every client id that is a UUID. Some servers accept only the plain text (`raw`).
  */
-function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
+export function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
   const encode = encoding === 'raw' ? (text: string) => text : formEncoded
   return Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
 }
@@ -75,14 +107,27 @@ export interface ProviderClient {
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   readonly keySet: KeySet
-  /** Exchanges the code of an authorization response, once. openid-client validates the token response. */
+  /**
+   * Pushes an authorization request and returns the URL that refers to it. Absent unless the provider or its row requires it.
+   *
+   * @param address key of the client address, which takes turns with others
+   */
+  readonly pushRequest?: ((url: string, address: string) => Promise<string>) | undefined
+  /** Exchanges the code of an authorization response, once, and validates the tokens. */
   exchangeCode(
     received: URL,
     checks: client.AuthorizationCodeGrantChecks,
     options: ExchangeOptions,
-  ): Promise<ExchangedTokens & { encoding: SecretEncoding }>
-  /** Returns the keys to verify a logout token with. @throws when the key set cannot be fetched */
-  logoutKeys(token: string): Promise<KeyResolver>
+  ): Promise<ExchangedTokens>
+  /** Verifies a signature. @returns the payload @throws CheckError `signature`, or if the keys cannot be fetched */
+  verifyLogoutToken(token: string): Promise<Uint8Array>
+}
+
+export interface ExchangedTokens extends ReceivedTokens {
+  /** the client authentication that the provider accepted in place of the configured one */
+  method?: ClientMethod | undefined
+  /** @throws for claims of another subject, and for a signed response that is not valid */
+  fetchUserInfo(): Promise<UserInfo>
 }
 
 export interface ExchangeOptions {
@@ -91,65 +136,133 @@ export interface ExchangeOptions {
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
   /**
-   * Given in a test sign-in: observes every request, UserInfo too. The keys are then not cached, and a provider that refuses
-   * the client is asked a second time with the other encoding of the client secret.
+   * Given in a test sign-in. The keys are then not cached, and a provider that refuses the client is asked again with each
+   * other method.
    */
-  wrapFetch?: FetchWrapper | undefined
+  test?: ExchangeTest | undefined
+}
+
+export interface ExchangeTest {
+  /** observes every request, UserInfo too */
+  wrapFetch: FetchWrapper
+  otherMethods(
+    client: ClientSettings,
+    credentials: Credentials,
+    metadata: ProviderMetadata,
+  ): Promise<ClientMethod[]>
 }
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
 
-/** Finds the key that a token's header names, or the only one that fits. */
-export type KeyResolver = CompactVerifyGetKey
-
 /** how far one clock may be ahead of or behind the other */
 export const clockToleranceSeconds = 30
 
-/**
- * @param previous the client that this one replaces: the cached keys stay valid while the metadata names the same key set
- * @throws when discovery fails or the document names another issuer than the row
- */
+const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
+
+export interface Succession {
+  /** the client that this one replaces: the cached keys stay valid while the metadata names the same key set */
+  previous?: ProviderClient | undefined
+  /** called when an endpoint is gone: the metadata may be out of date */
+  onMoved?: (() => void) | undefined
+}
+
+/** @throws when discovery fails or the document names another issuer than the row */
 export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  previous?: ProviderClient,
+  { previous, onMoved }: Succession = {},
 ): Promise<ProviderClient> {
-  const metadata = await discover(provider, outbound)
-  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
-  assertIssuer(metadata, provider.issuer)
-  const server = neededMetadata(metadata)
-  const clientMetadata = {
-    id_token_signed_response_alg: provider.signingAlgorithm,
-    [client.clockTolerance]: clockToleranceSeconds,
-  }
-  const newKeySet = () => new KeySet(metadata.jwks_uri, outbound, provider.signingAlgorithm)
-  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet()
+  const metadata = await readMetadata(provider, outbound)
+  const { id_token_signing_alg_values_supported: announced } = metadata
+  const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
+  const server = neededMetadata(metadata, provider, algorithms)
+  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
+  const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
+  const connection = { provider, server, clientMetadata, timeoutSeconds: outbound.timeoutSeconds }
   let credential: ClientAuth | undefined
-
   return {
     metadata,
     keySet,
     secrets: secretForms(provider.clientId, credentials),
-    async exchangeCode(received, checks, { wrapFetch, ...options }) {
-      const keys = wrapFetch ? newKeySet() : keySet
-      const cachingFetch = fetchWithCachedKeys(metadata, outbound, { keySet: keys, ...options })
-      const send = wrapFetch ? wrapFetch(cachingFetch) : cachingFetch
-      credential ??= clientCredential(provider, credentials)
-      const { timeoutSeconds } = outbound
-      const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
+    pushRequest: pushesRequests(provider, metadata)
+      ? requestPusher(provider, credentials, server, outbound)
+      : undefined,
+    async exchangeCode(received, checks, { test, ...options }) {
+      // One deadline for the code exchange, the keys and UserInfo together.
+      const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
+      const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
+      const send = test ? test.wrapFetch(sendInTime) : sendInTime
+      credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
+      const exchange = { ...connection, authenticate: credential, send }
+      const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
+      const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
+      const redeem = async (used: Exchange): Promise<ExchangedTokens> =>
+        await verified(used, await exchangeCode(used, received, checks), verify)
       try {
-        return { ...(await exchangeCode(exchange, received, checks)), encoding: provider.secretEncoding }
+        return await redeem(exchange)
       } catch (error) {
-        const encoding = wrapFetch && alternateEncoding(provider, credentials)
-        // The provider authenticates the client before it looks at the code, so the code is still unused.
-        if (encoding === undefined || !(await refusesClient(error))) throw error
-        const authenticate = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
-        return { ...(await exchangeCode({ ...exchange, authenticate }, received, checks)), encoding }
+        if (!test || !(await refusesClient(error))) throw error
+        const methods = await test.otherMethods(provider, credentials, metadata)
+        return await firstAccepted(methods, error, async (method) => {
+          const authenticate = clientCredential(
+            { ...provider, ...method },
+            credentials,
+            server.token_endpoint,
+          )
+          return { ...(await redeem({ ...exchange, authenticate })), method }
+        })
       }
     },
-    logoutKeys: async (token) => keyResolver(provider, await keySet.keysFor(token, 'logout')),
+    verifyLogoutToken: async (token) => await keySet.verify(token, { use: 'logout', algorithms }),
   }
+}
+
+/** Pushes requests of a client, which authenticates as at the token endpoint (RFC 9126, 2). */
+export function requestPusher(
+  settings: ClientSettings,
+  credentials: Credentials,
+  server: ProviderMetadata,
+  outbound: HttpClient,
+): NonNullable<ProviderClient['pushRequest']> {
+  return async (url, address) => {
+    // Without the token endpoint, which must not be the audience of an assertion that is sent elsewhere.
+    const authenticate = clientCredential(settings, credentials)
+    const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
+    const { timeoutSeconds } = outbound
+    const connection = { provider: settings, server, clientMetadata: {}, authenticate, send, timeoutSeconds }
+    return await pushRequest(connection, url)
+  }
+}
+
+/** RFC 9126, 5: a provider announces a requirement for all clients only, so the row can require it for this one. */
+export function pushesRequests(
+  { pushedRequests }: Pick<Provider, 'pushedRequests'>,
+  metadata: ProviderMetadata,
+): boolean {
+  return pushedRequests || metadata.require_pushed_authorization_requests === true
+}
+
+function createKeySet(
+  { jwks_uri }: ProviderMetadata,
+  provider: Provider,
+  outbound: HttpClient,
+  onMoved: (() => void) | undefined,
+): KeySet {
+  return new KeySet(jwks_uri, outbound, {
+    resolverFor: (keySet) => keyResolver(provider, keySet),
+    async locate() {
+      onMoved?.()
+      return (await readMetadata(provider, outbound)).jwks_uri
+    },
+  })
+}
+
+async function readMetadata(provider: Provider, outbound: HttpClient): Promise<ProviderMetadata> {
+  const metadata = await discover(provider, outbound)
+  // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
+  assertIssuer(metadata, provider.issuer)
+  return metadata
 }
 
 /**
@@ -166,14 +279,42 @@ function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
   }
 }
 
+async function verified(
+  exchange: Exchange,
+  tokens: ReceivedTokens,
+  verify: (token: string) => Promise<unknown>,
+): Promise<ExchangedTokens> {
+  await verify(tokens.idToken)
+  return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(exchange, tokens, verify) }
+}
+
+/**
+ * The provider authenticates the client before it looks at the code, so a code is still unused after a refusal.
+ *
+ * @throws `refusal` if the provider accepts no method
+ */
+async function firstAccepted(
+  methods: readonly ClientMethod[],
+  refusal: unknown,
+  redeem: (method: ClientMethod) => Promise<ExchangedTokens>,
+): Promise<ExchangedTokens> {
+  for (const method of methods)
+    try {
+      return await redeem(method)
+    } catch (error) {
+      if (!(await refusesClient(error))) throw error
+    }
+  throw refusal
+}
+
 /**
  * True if the provider did not accept the client's credential (RFC 6749, 5.2). Keycloak sends `unauthorized_client` for a wrong
- * secret; only the status 401 distinguishes that from a client that lacks a permission.
+ * secret, Glewlwyd also with 403; only the status distinguishes that from a client that lacks a permission.
  */
 async function refusesClient(error: unknown): Promise<boolean> {
   const isRefusal = (code: unknown, status: number) =>
-    (code === 'invalid_client' && (status === 400 || status === 401)) ||
-    (code === 'unauthorized_client' && status === 401)
+    (code === 'invalid_client' && [400, 401, 403].includes(status)) ||
+    (code === 'unauthorized_client' && [401, 403].includes(status))
   if (error instanceof client.ResponseBodyError) return isRefusal(error.error, error.status)
   // For a 401 with a challenge, openid-client leaves the body unread.
   if (!(error instanceof client.WWWAuthenticateChallengeError)) return false
@@ -185,58 +326,54 @@ async function refusesClient(error: unknown): Promise<boolean> {
  * openid-client copies all metadata for each authorization response. A hostile provider could make that a megabyte, and block
  * the event loop for a tenth of a second, so pass only what openid-client uses.
  */
-function neededMetadata(metadata: ProviderMetadata): ProviderMetadata {
+function neededMetadata(
+  metadata: ProviderMetadata,
+  { signingAlgorithm }: Provider,
+  algorithms: readonly SigningAlgorithm[],
+): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
+  const { pushed_authorization_request_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
     issuer,
     authorization_endpoint,
     token_endpoint,
     jwks_uri,
+    ...(pushed_authorization_request_endpoint !== undefined && { pushed_authorization_request_endpoint }),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
-    authorization_response_iss_parameter_supported: Boolean(
-      metadata.authorization_response_iss_parameter_supported,
-    ),
+    authorization_response_iss_parameter_supported:
+      metadata.authorization_response_iss_parameter_supported === true,
+    // Attacker: a token chooses one of them, so they contain neither `none` nor an HMAC (RFC 8725, 3.1).
+    id_token_signing_alg_values_supported: [...algorithms],
+    // Signed UserInfo is optional, so no algorithm is assumed for it.
     ...(Array.isArray(announced) && {
-      userinfo_signing_alg_values_supported: signingAlgorithms.filter((each) => announced.includes(each)),
+      userinfo_signing_alg_values_supported: [...acceptedAlgorithms(signingAlgorithm, announced)],
     }),
   }
 }
 
-/**
- * Answers openid-client's request for keys from the cache. It comes after the token response, so that a key which the provider
- * created during the exchange is found.
- */
-function fetchWithCachedKeys(
-  metadata: ProviderMetadata,
+/** Sends the requests of one exchange, and reports endpoints that are gone and codes that are wrong. */
+function exchangeFetch(
+  { token_endpoint }: ProviderMetadata,
   outbound: HttpClient,
-  { keySet, address, onWrongCode }: Omit<ExchangeOptions, 'wrapFetch'> & { keySet: KeySet },
+  options: Omit<ExchangeOptions, 'wrapFetch'> & Succession & { deadline: AbortSignal },
 ): client.CustomFetch {
-  // One deadline for the code exchange, the keys and UserInfo together.
-  const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
-  let idToken: string | undefined
+  const { address, deadline, onMoved, onWrongCode } = options
   return async (url, requestOptions) => {
-    if (url === metadata.jwks_uri && idToken !== undefined)
-      return Response.json(await keySet.keysFor(idToken, 'sign-in', deadline))
     const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
-    if (url === metadata.token_endpoint) {
-      const answer = await readTokenResponse(response.clone())
-      idToken = answer.idToken
-      if (answer.isCodeWrong) await onWrongCode?.()
-    }
+    const hasMoved = isGone(response)
+    if (hasMoved) onMoved?.()
+    if (url !== token_endpoint) return response
+    if (hasMoved) throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
+    if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
     return response
   }
 }
 
 /** A wrong client secret, a timeout or 5xx affects everybody: the sender of the code is not to blame. */
-async function readTokenResponse(
-  response: Response,
-): Promise<{ idToken: string | undefined; isCodeWrong: boolean }> {
+async function isCodeWrong(response: Response): Promise<boolean> {
   const body: unknown = await response.json().catch(() => undefined)
   const { error, id_token: idToken } = (body ?? {}) as { error?: unknown; id_token?: unknown }
   const isMalformed = typeof error !== 'string' && typeof idToken !== 'string'
-  return {
-    idToken: typeof idToken === 'string' ? idToken : undefined,
-    isCodeWrong: error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status)),
-  }
+  return error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status))
 }

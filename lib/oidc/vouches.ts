@@ -20,8 +20,10 @@ export interface ClaimedAddress {
   /** normalized */
   email: string
   idClaims: Readonly<Record<string, unknown>>
-  /** the claims that contain the address: of the ID token, or of UserInfo */
-  source: Readonly<Record<string, unknown>>
+  /** of the same subject */
+  userInfo?: Readonly<Record<string, unknown>> | undefined
+  /** the claims that contain the address: of the ID token, of UserInfo, or both */
+  sources: readonly Readonly<Record<string, unknown>>[]
 }
 
 export type Condition = 'verification' | 'domain' | 'organization'
@@ -30,7 +32,7 @@ export type Condition = 'verification' | 'domain' | 'organization'
 interface Rule {
   condition: Condition
   text: string
-  /** the claim that names the organisation */
+  /** the claim that decides, if UserInfo may contain it */
   claim?: string
   holds(address: ClaimedAddress): boolean
 }
@@ -40,6 +42,14 @@ export function unmetConditions(provider: TrustSettings, address: ClaimedAddress
   const unmet: Condition[] = []
   for (const rule of rulesFor(provider)) if (!rule.holds(address)) unmet.push(rule.condition)
   return unmet
+}
+
+/** True if the address is not trusted, but would be with claims that are missing and that UserInfo may contain. */
+export function wantsUserInfo(provider: TrustSettings, address: ClaimedAddress): boolean {
+  const unmet = rulesFor(provider).filter((rule) => !rule.holds(address))
+  // A claim that is present decides: an explicit "no" stays.
+  const isMissing = ({ claim }: Rule) => claim !== undefined && address.idClaims[claim] === undefined
+  return unmet.length > 0 && unmet.every(isMissing)
 }
 
 export interface Vouching {
@@ -56,7 +66,9 @@ export function describeVouching(provider: TrustSettings): Vouching {
   const rules = rulesFor(provider)
   const [first] = rules
   const described = first?.text.startsWith('nobody') ? [first] : rules
-  const organizationClaims = rules.flatMap(({ claim }) => claim ?? [])
+  const organizationClaims = rules.flatMap(({ claim, condition }) =>
+    condition === 'organization' ? (claim ?? []) : [],
+  )
   return {
     description: described.map(({ text }) => text).join(''),
     organizationClaims,
@@ -89,8 +101,25 @@ function verification({ emailClaim, emailDomains, trustsEmail }: TrustSettings):
   return {
     condition,
     text: `${isLimited ? 'verified addresses' : 'every verified address'} (email_verified)`,
-    holds: ({ source }) => [true, 'true'].includes(source.email_verified as boolean),
+    // Core 5.4: with an access token, claims of the scope `email` are in UserInfo. Okta repeats only the address in the ID token.
+    claim: 'email_verified',
+    holds: (address) => isConfirmed(address, 'email_verified', [true, 'true']) === true,
   }
+}
+
+/**
+ * Returns what the claims beside an address say about it: `undefined` if nothing. A "no" of the ID token or of UserInfo stays,
+ * whatever the other one says.
+ */
+function isConfirmed(
+  { idClaims, sources }: ClaimedAddress,
+  claim: string,
+  accepted: readonly unknown[],
+): boolean | undefined {
+  const isPresent = (value: unknown) => value !== undefined
+  const stated = sources.map((source) => source[claim]).filter(isPresent)
+  if (![idClaims[claim], ...stated].filter(isPresent).every((value) => accepted.includes(value))) return false
+  return stated.length > 0 ? true : undefined
 }
 
 /**
@@ -102,11 +131,10 @@ function entraVerification(provider: TrustSettings): Rule {
   const isTrusted = isTrustedEntra(provider)
   const isProvable = provider.emailClaim === 'email'
   const isLimited = provider.emailDomains.length > 0
-  const holds = ({ idClaims, source }: ClaimedAddress) => {
-    const values = [idClaims.xms_edov, source.xms_edov].filter((value) => value !== undefined)
+  const holds = (address: ClaimedAddress) => {
+    const confirmed = isConfirmed(address, 'xms_edov', [true, 1, 'true', '1'])
     // Microsoft's explicit "no" is never overruled by a setting.
-    if (!values.every((value) => [true, 1, 'true', '1'].includes(value as boolean))) return false
-    return isTrusted || (isProvable && source.xms_edov !== undefined)
+    return confirmed !== false && (isTrusted || (isProvable && confirmed === true))
   }
   if (isTrusted) {
     const text = `${isLimited ? 'addresses' : 'every address'} (unless xms_edov is false)`
@@ -178,8 +206,8 @@ function googleLimit(provider: TrustSettings): Rule {
 }
 
 /** Reads a claim about the account, which may be in either source, because both have the same subject. */
-export function claimOf({ idClaims, source }: Omit<ClaimedAddress, 'email'>, name: string): unknown {
-  return idClaims[name] === undefined ? source[name] : idClaims[name]
+export function claimOf({ idClaims, userInfo }: ClaimedAddress, name: string): unknown {
+  return idClaims[name] === undefined ? userInfo?.[name] : idClaims[name]
 }
 
 function findWarning(provider: TrustSettings, hasOrganization: boolean): Vouching['warning'] {

@@ -5,6 +5,7 @@ import { DAY } from '../shared/time.ts'
 export const clientAuthentications = [
   'client_secret_basic',
   'client_secret_post',
+  'client_secret_jwt',
   'private_key_jwt',
   'none',
 ] as const
@@ -28,6 +29,18 @@ export const signingAlgorithms = [
 /** Algorithm of ID tokens (RFC 7518, 3.1; RFC 8037). All are asymmetric. */
 export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 
+/**
+ * Returns the algorithms that may sign a provider's tokens: the pinned one, or ours among the announced ones. Discovery 1.0, 3:
+ * every provider supports RS256, so that is assumed if it announces none.
+ */
+export function acceptedAlgorithms(
+  pinned: SigningAlgorithm | undefined,
+  announced: unknown,
+): readonly SigningAlgorithm[] {
+  if (pinned !== undefined) return [pinned]
+  return Array.isArray(announced) ? signingAlgorithms.filter((each) => announced.includes(each)) : ['RS256']
+}
+
 export const prompts = ['login', 'select_account', 'consent'] as const
 export type Prompt = (typeof prompts)[number]
 
@@ -37,6 +50,10 @@ export const logoutReaches = ['provider', 'portal', 'ask'] as const
 export const secretEncodings = ['form', 'raw'] as const
 /** How `client_secret_basic` sends id and secret: form-encoded (RFC 6749, 2.3.1), or as they are. */
 export type SecretEncoding = (typeof secretEncodings)[number]
+
+export const assertionAudiences = ['issuer', 'token_endpoint'] as const
+/** The `aud` of a client assertion (RFC 7523, 3). Providers accept one or the other. */
+export type AssertionAudience = (typeof assertionAudiences)[number]
 
 /**
  * Parameters that the plugin sets itself, and parameters with a promise that nothing would enforce: `claims` and
@@ -116,11 +133,30 @@ export const tenantId = z
   .guid('enter the Directory (tenant) ID, a GUID, from the overview page of the app registration')
   .toLowerCase()
 
-/** Accepts the URL of the metadata, too: consoles show it more often than the issuer. */
-export const issuerUrl = z
+export const wellKnownPath = '/.well-known/openid-configuration'
+
+const httpUrl = z
   .url({ protocol: /^https?$/, error: 'enter a full URL such as `https://id.example.com`' })
-  .max(255, 'is too long')
-  .transform((issuer) => issuer.replace(/\/\.well-known\/openid-configuration\/?$/, ''))
+  .transform(encodePath)
+  .refine((url) => url.length <= 255, 'is too long')
+
+/** Accepts the URL of the metadata, too: consoles show it more often than the issuer. One with a query stays as it is. */
+export const issuerUrl = httpUrl.transform((issuer) => issuer.replace(new RegExp(`${wellKnownPath}/?$`), ''))
+
+export const metadataUrl = httpUrl.refine((url) => url.includes('/.well-known/'), {
+  error: 'enter the whole URL, such as `https://id.example.com/.well-known/openid-configuration?p=policy`',
+})
+
+/** Encodes spaces and letters outside ASCII in the path, as providers do in the issuer of a realm such as `Acme Corp`. */
+function encodePath(url: string): string {
+  const [, origin = '', path = ''] = /^(\w+:\/\/[^/?#]*)(.*)$/s.exec(url.trim()) ?? []
+  return origin + path.replace(/[^!-~]+/g, percentEncode)
+}
+
+/** Replaces unpaired surrogates, for which `encodeURIComponent` throws. */
+export function percentEncode(text: string): string {
+  return encodeURIComponent(Buffer.from(text).toString())
+}
 
 export const claimName = z.string().regex(/^[\w.:/-]{1,40}$/, 'write the name of a claim, such as `email`')
 

@@ -121,7 +121,7 @@ export function emailVerificationRoutes(
     provenEmail: string,
   ): Promise<void> {
     const { identity, returnTo } = pending
-    const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, provenEmail)
+    const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, { provenEmail })
     switch (decision.kind) {
       case 'link': {
         const { relinked, user, proof } = decision

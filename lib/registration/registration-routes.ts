@@ -68,7 +68,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     { pending, provider }: RegistrationStep,
   ): Promise<void> {
     const { identity, portal, provenEmail, returnTo } = pending
-    const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, provenEmail)
+    const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, { provenEmail })
     switch (decision.kind) {
       case 'refuse':
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')

@@ -15,6 +15,7 @@ import type { BrowserHints } from './browser-hints.ts'
 import type { IdentityResolver, Proof } from './decide.ts'
 import type { SignInMethodNotifications } from './notify-sign-in-method.ts'
 import type { PendingRegistrations } from './pending-registration.ts'
+import type { ValidatedSignIn } from './provider-strategy.ts'
 import type { AccountReclaim } from './reclaim-account.ts'
 
 interface NewLink {
@@ -70,11 +71,16 @@ export class SignInCompletion {
   async applyDecision(
     req: Request,
     res: Response,
-    { provider, identity, attempt }: { provider: Provider; identity: Identity; attempt: Attempt },
+    received: { provider: Provider; validated: ValidatedSignIn; attempt: Attempt },
   ): Promise<void> {
     const { canVerifyEmail, pendingRegistrations, resolver } = this.#modules
+    const { provider, validated, attempt } = received
     const { purpose, returnTo } = attempt
-    const { decision, staleUserId } = await resolver.resolve(identity, provider)
+    const { decision, staleUserId, identity } = await resolver.resolve(
+      validated.identity,
+      provider,
+      validated,
+    )
     const registrationId = purpose.kind === 'prove-account' ? purpose.registrationId : undefined
     const result = { provider, identity, staleUserId, returnTo, registrationId }
     switch (decision.kind) {
@@ -95,7 +101,9 @@ export class SignInCompletion {
         break
       case 'verify-email':
         if (!canVerifyEmail)
-          throw new PortalSsoError('email_unverified', 'the provider does not vouch for the e-mail address')
+          throw new PortalSsoError('email_unverified', 'the provider does not vouch for the e-mail address', {
+            cause: validated.userInfoFailure,
+          })
         break
     }
     await this.#assertProviderUnchanged(provider)

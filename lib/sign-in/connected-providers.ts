@@ -2,10 +2,9 @@ import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
+import { IssuerMismatchError } from '../oidc/discovery.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
-import type { Identity } from '../oidc/identity.ts'
 import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
-import { signingKeyOf } from '../providers/client-key.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -17,12 +16,14 @@ import { sendRedirectPage } from '../web/redirect-page.ts'
 import { isSafeMethod } from '../web/request.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempt, Attempts } from './attempts.ts'
-import { type Begin, type Finish, ProviderStrategy } from './provider-strategy.ts'
+import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from './provider-strategy.ts'
 
 /** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
 const maxConnections = 200
 /** Providers sometimes move an endpoint. */
 const metadataTtlMs = 3_600_000
+/** after the metadata were read again because an endpoint was gone: codes that anyone can make up must not cause it all the time */
+const rediscoveryCooldownMs = 5_000
 /** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
 const strategyGraceMs = 60_000
 
@@ -57,6 +58,7 @@ export class ProviderConnection {
   #latestClient: ProviderClient | undefined
   #builds = 0
   #dropped = false
+  #nextRediscoveryAt = 0
 
   constructor(provider: Provider, name: string, context: ConnectionContext) {
     this.provider = provider
@@ -69,7 +71,7 @@ export class ProviderConnection {
    * Enough to sign out, which needs no client secret: it works while a referenced secret cannot be read. Concurrent callers
    * share one build; a failed one is not kept.
    *
-   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata
+   * @throws PortalSsoError `provider_unavailable` or `provider_error` if the provider has no usable metadata
    */
   async client(): Promise<ProviderClient> {
     const current = this.#current
@@ -81,7 +83,8 @@ export class ProviderConnection {
    * Starts an attempt in this browser.
    *
    * @returns the URL of the authorization request
-   * @throws PortalSsoError `provider_unavailable` if the provider has no usable metadata, `provider_error` if its secret cannot be read
+   * @throws PortalSsoError `provider_unavailable` or `provider_error` if the provider has no usable metadata, `provider_error` if its
+   * secret cannot be read
    */
   async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
     const strategyName = await this.#readyStrategy()
@@ -118,7 +121,7 @@ export class ProviderConnection {
     req: Request,
     res: Response,
     received: Pick<Finish, 'response' | 'attempt' | 'trace'>,
-  ): Promise<Identity> {
+  ): Promise<ValidatedSignIn> {
     const strategyName = await this.#readyStrategy()
     const onWrongCode = async () => {
       const { portal, slug } = this.provider
@@ -129,12 +132,12 @@ export class ProviderConnection {
     }
     const step = { ...received, step: 'finish', onWrongCode } satisfies Finish
     const { passport } = this.#context
-    const identity = await promisify<unknown>((done) => {
+    const validated = await promisify<unknown>((done) => {
       const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
       run(req, res, (error: unknown) => done(error, undefined))
     })()
-    if (!identity) throw new PortalSsoError('response_invalid', 'the strategy failed')
-    return identity as Identity
+    if (!validated) throw new PortalSsoError('response_invalid', 'the strategy failed')
+    return validated as ValidatedSignIn
   }
 
   /** Unregisters the strategy once no response can be in flight any more. */
@@ -167,6 +170,13 @@ export class ProviderConnection {
     return current
   }
 
+  /** Lets the next request read the metadata again: an endpoint is gone, so the provider may have moved it. */
+  #expire(): void {
+    if (!this.#current || Date.now() < this.#nextRediscoveryAt) return
+    this.#nextRediscoveryAt = Date.now() + rediscoveryCooldownMs
+    this.#current.expiresAt = 0
+  }
+
   #unregisterLater(strategyName: string): void {
     setTimeout(() => this.#context.passport.unuse(strategyName), strategyGraceMs).unref()
   }
@@ -185,12 +195,15 @@ export class ProviderConnection {
     const isReferenced = provider.clientSecretReference !== undefined
     const credentials = {
       clientSecret: isReferenced ? referencedSecret : await providersTable.clientSecret(provider),
-      signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
+      clientKeys: () => providersTable.clientKeys(provider),
     }
     const httpClient = outbound.clientFor(provider.id, provider)
-    const building = createProviderClient(provider, credentials, httpClient, this.#latestClient)
+    const succession = { previous: this.#latestClient, onMoved: () => this.#expire() }
+    const building = createProviderClient(provider, credentials, httpClient, succession)
     const client = await building.catch((cause: unknown) => {
-      throw new PortalSsoError('provider_unavailable', 'the provider cannot be used', { cause })
+      // Waiting would not help: the settings, or the provider's own, are wrong.
+      const code = cause instanceof IssuerMismatchError ? 'provider_error' : 'provider_unavailable'
+      throw new PortalSsoError(code, 'the provider cannot be used', { cause })
     })
     this.#latestClient = client
     const callbackUrl = urls.callback(provider.slug, provider.portal)

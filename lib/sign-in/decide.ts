@@ -95,6 +95,8 @@ export type RegistrationPolicy =
 
 export interface ResolvedIdentity {
   decision: Decision
+  /** completed, unless it is linked */
+  identity: Identity
   /** a deleted user that the identity is still linked to */
   staleUserId: string | undefined
 }
@@ -111,20 +113,30 @@ export class IdentityResolver {
     this.#endsUnproven = endsUnproven
   }
 
-  /** @param provenEmail address that the user proved by a code */
-  async resolve(identity: Identity, provider: Provider, provenEmail?: string): Promise<ResolvedIdentity> {
-    const { staleUserId, ...facts } = await this.#gatherFacts(identity, provider, provenEmail)
-    return { decision: decide(facts), staleUserId }
+  /**
+   * @param given.provenEmail address that the user proved by a code
+   * @param given.complete adds the address. Not called for a link whose address is proven: no claim can change the decision.
+   */
+  async resolve(
+    given: Identity,
+    provider: Provider,
+    { provenEmail, complete }: { provenEmail?: string | undefined; complete?: () => Promise<Identity> } = {},
+  ): Promise<ResolvedIdentity> {
+    const linked = await this.#users.findLinked(provider.portal, given)
+    const isProven = linked?.user && linked.provenEmails.includes(addressOf(linked.user))
+    const identity = complete && !isProven ? await complete() : given
+    const address = trustedEmail(identity, provenEmail)
+    const { staleUserId, ...facts } = await this.#gatherFacts(identity, provider, address, linked)
+    return { decision: decide(facts), identity, staleUserId }
   }
 
   async #gatherFacts(
     identity: Identity,
     provider: Provider,
-    provenEmail: string | undefined,
+    address: string | undefined,
+    linked: LinkedUser | undefined,
   ): Promise<DecisionInput & { staleUserId: string | undefined }> {
     const { portal } = provider
-    const linked = await this.#users.findLinked(portal, identity)
-    const address = trustedEmail(identity, provenEmail)
     const nobody = { linkedUser: undefined, userWithAddress: undefined, registrationOpen: false }
     const facts = { ...nobody, address, staleUserId: linked?.user ? undefined : linked?.userId }
     if (linked?.user) return { ...facts, linkedUser: linked.user, provenEmails: linked.provenEmails }

@@ -2,10 +2,17 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
+import { otherMethods } from '../oidc/client-methods.ts'
 import type { ProviderMetadata } from '../oidc/discovery.ts'
 import { isUnreachable, statusOf } from '../oidc/http-client.ts'
-import { assertIdTokenForm, type Claims, type Identity, identityFrom, lacksEmail } from '../oidc/identity.ts'
-import { clockToleranceSeconds, type ProviderClient } from '../oidc/provider-client.ts'
+import {
+  assertIdTokenForm,
+  type Identity,
+  identityFrom,
+  needsUserInfo,
+  withAddress,
+} from '../oidc/identity.ts'
+import { clockToleranceSeconds, type ExchangedTokens, type ProviderClient } from '../oidc/provider-client.ts'
 import { describeReportedError, problemOf, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
 import { presetOf } from '../providers/presets/presets.ts'
@@ -41,6 +48,20 @@ export interface Finish {
   trace?: Trace | undefined
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
+}
+
+/** A validated authorization response. */
+export interface ValidatedSignIn {
+  /** without address and name: a linked identity needs neither */
+  readonly identity: Identity
+  /**
+   * Adds the address and the name, from UserInfo if the ID token lacks a claim that decides.
+   *
+   * @throws PortalSsoError for claims of another subject, or a signature that is not valid
+   */
+  complete(): Promise<Identity>
+  /** why UserInfo could not be fetched: the sign-in goes on without it */
+  userInfoFailure?: unknown
 }
 
 interface RequestParameters {
@@ -147,8 +168,17 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
     const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication, ...marks }
     const state = await this.attempts.begin(req, req.res as Response, attempt)
+    const { pushRequest, secrets } = this.client
+    const { onRedirectUrl } = step
     // Passport makes a new `this` for each request.
-    if (step.onRedirectUrl) this.redirect = step.onRedirectUrl
+    if (onRedirectUrl) this.redirect = onRedirectUrl
+    // Attacker: each start of a sign-in causes a request to the provider. It counts against the rate limit of the start, and takes
+    // turns with those of other client addresses, so that nobody can occupy the connections of others.
+    if (onRedirectUrl && pushRequest)
+      this.redirect = (url) =>
+        void pushRequest(url, clientKey(req)).then(onRedirectUrl, (error: unknown) =>
+          this.error(pushRefusal(error, secrets)),
+        )
     // Entra refuses a request with both a hint and a choice of accounts.
     const choosesAccount = otherAccount || prompt === 'select_account'
     // A new object, because Passport shares its options among all requests.
@@ -166,18 +196,24 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       throw new PortalSsoError('response_invalid', 'the attempt belongs to another provider (mix-up)')
     if (attempt.version !== this.provider.version)
       throw new PortalSsoError('provider_changed', 'the provider was changed after the attempt began')
-    const identity = await this.validate(clientKey(req), step)
+    const validated = await this.validate(clientKey(req), step)
     // Not a user yet: the portal's own rules decide later what happens with an identity.
-    this.success(identity as unknown as Express.User)
+    this.success(validated as unknown as Express.User)
   }
 
   private async validate(
     address: string,
     { response, attempt, trace, onWrongCode }: Finish,
-  ): Promise<Identity> {
+  ): Promise<ValidatedSignIn> {
     const { nonce, codeVerifier, startedAt: askedAt } = attempt
     // Built from the configured URL: the Host header must not influence the redirect_uri.
     const received = new URL(`${this.callbackUrl}?${response.parameters}`)
+    const refusal = (error: unknown) => {
+      const code = response.parameters.get('code') ?? ''
+      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
+      trace?.({ failure: error })
+      return refusalOf(error, secrets)
+    }
     try {
       const checks: client.AuthorizationCodeGrantChecks = {
         expectedState: response.state,
@@ -185,45 +221,40 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       }
-      const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
-      const options = { address, onWrongCode, wrapFetch }
-      const { tokens, configuration, encoding } = await this.client.exchangeCode(received, checks, options)
-      trace?.({ encoding })
-      assertIdTokenForm(String(tokens.id_token))
-      const idClaims: Claims = { ...tokens.claims() }
-      trace?.({ idClaims })
-      const userInfo = lacksEmail(this.provider, idClaims)
-        ? await this.userInfo(configuration, tokens.access_token, String(idClaims.sub))
-        : undefined
-      trace?.({ userInfo })
-      const identity = identityFrom(
-        this.provider,
-        { idToken: String(tokens.id_token), idClaims, userInfo },
-        { now: Date.now() / 1000, tolerance: clockToleranceSeconds, askedAt },
-      )
+      const test = trace && { wrapFetch: traceEndpoints(this.client.metadata, trace), otherMethods }
+      const tokens = await this.client.exchangeCode(received, checks, { address, onWrongCode, test })
+      const { idToken, idClaims, method } = tokens
+      trace?.({ method })
+      const algorithm = assertIdTokenForm(idToken)
+      trace?.({ algorithm, idClaims })
+      const now = Date.now() / 1000
+      const clock = { now, tolerance: clockToleranceSeconds, askedAt }
+      const identity = identityFrom(this.provider, { idToken, idClaims }, clock)
       const { acr, maxAge } = this.provider
       const required = { maxAge, acr: acr.length > 0 ? acr : undefined }
       if (required.maxAge ?? required.acr) assertReauthenticated(identity, required)
-      return identity
+      const validated: ValidatedSignIn = {
+        identity,
+        complete: async () =>
+          await this.complete(validated, tokens, trace).catch((error: unknown) => {
+            throw refusal(error)
+          }),
+      }
+      return validated
     } catch (error) {
-      const code = response.parameters.get('code') ?? ''
-      const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
-      trace?.({ failure: error })
-      throw refusalOf(error, secrets)
+      throw refusal(error)
     }
   }
 
-  /** Core 5.3.2: claims of another subject must not be used. */
-  private async userInfo(
-    configuration: client.Configuration,
-    accessToken: string,
-    subject: string,
-  ): Promise<Claims | undefined> {
-    if (this.client.metadata.userinfo_endpoint === undefined) return undefined
-    // RFC 6749, A.12. The error for an invalid header would quote the token, and so would the log.
-    if (!/^[\u0020-\u007e]+$/.test(accessToken))
-      throw new CheckError('access_token', 'the access token is not in ASCII')
-    return await client.fetchUserInfo(configuration, accessToken, subject)
+  private async complete(
+    validated: ValidatedSignIn,
+    { idClaims, fetchUserInfo }: ExchangedTokens,
+    trace: Trace | undefined,
+  ): Promise<Identity> {
+    const { claims: userInfo, failure } = needsUserInfo(this.provider, idClaims) ? await fetchUserInfo() : {}
+    validated.userInfoFailure = failure
+    trace?.({ userInfo, userInfoFailure: failure })
+    return withAddress(validated.identity, this.provider, { idClaims, userInfo })
   }
 }
 
@@ -259,6 +290,12 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
   },
 }
 
+/** The user has done nothing yet: what the provider refuses here is wrong in the settings, at one of the two. */
+function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError {
+  const { code, message } = refusalOf(error, secrets, 'the pushed authorization request was refused')
+  return new PortalSsoError(code === 'response_invalid' ? 'provider_error' : code, message)
+}
+
 /** Failed checks after which the user can do more than try again. */
 const checkProblems: Readonly<Record<string, ProblemCode>> = {
   sub_constant: 'subject_constant',
@@ -266,7 +303,11 @@ const checkProblems: Readonly<Record<string, ProblemCode>> = {
 }
 
 /** The user reads whose fault it is. The log gets the exact cause. */
-function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
+function refusalOf(
+  error: unknown,
+  secrets: readonly string[],
+  refused = 'the token endpoint refused',
+): PortalSsoError {
   if (error instanceof PortalSsoError) return error
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known codes are distinguished: the rest is the provider's text.
@@ -279,13 +320,16 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     // openid-client checked only the type of `error`.
     const description: unknown = error.error_description
     const text = typeof description === 'string' ? `${error.error}: ${description}` : error.error
+    // RFC 6749, 5.2 and RFC 9449, 5. Only `invalid_grant` can be the fault of the browser, which brought the code.
     const isConfigurationError =
-      /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
+      /^(invalid_client|invalid_request|invalid_dpop_proof|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
+        error.error,
+      )
     const code = isConfigurationError ? 'provider_error' : 'response_invalid'
     const problem = isUnreachable(error) ? 'provider_unavailable' : problemOf(error.error, description)
     return new PortalSsoError(
       problem ?? code,
-      `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
+      `${refused} (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
   const ofCheck = error instanceof CheckError ? checkProblems[error.code] : undefined
@@ -295,6 +339,6 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   const text = redact(describeError(error), secrets)
   return new PortalSsoError(
     isUnreachable(error) ? 'provider_unavailable' : code,
-    status === undefined ? text : `${text} (status ${status})`,
+    status === undefined || text.includes(`status ${status}`) ? text : `${text} (status ${status})`,
   )
 }

@@ -7,6 +7,7 @@ import {
   unmetConditions,
 } from '../oidc/vouches.ts'
 import type { Provider } from '../providers/provider.ts'
+import { describeError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { domainOf } from '../users/email-address.ts'
 import { asJson, emailVerifiedClaim } from './claims-table.ts'
@@ -36,6 +37,12 @@ export function protocolLines(seen: Seen, failed: Failure | undefined): ReportLi
       return { title, result: 'failed', finding: failed.finding, cause, remedy }
     }
     if (at >= unproven) return { title, result: 'not reached' }
+    if (name === 'userinfo' && !seen.recorder.userInfoAsked)
+      return { title, result: 'absent', finding: finding(seen) }
+    if (name === 'userinfo' && seen.recorder.userInfoFailure) {
+      const cause = sanitizeText(describeError(seen.recorder.userInfoFailure))
+      return { title, result: 'warning', finding: finding(seen), cause, remedy: steps.userinfo.remedy }
+    }
     if (name !== 'clock' || skewFinding(seen.recorder) === undefined)
       return { title, result: 'ok', finding: finding(seen) }
     const remedy = 'Synchronise both clocks with NTP. Otherwise valid sign-ins may be refused.'

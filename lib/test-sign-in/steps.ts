@@ -1,9 +1,8 @@
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Claims } from '../oidc/identity.ts'
-import { clockToleranceSeconds } from '../oidc/provider-client.ts'
+import { type ClientMethod, clockToleranceSeconds } from '../oidc/provider-client.ts'
 import type { Trace } from '../oidc/trace.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { SecretEncoding } from '../providers/setting-values.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
 /** Observations of a test sign-in. */
@@ -11,16 +10,19 @@ export class TestRecorder {
   tokenAsked = false
   /** of the token response, if there was one */
   tokenStatus: number | undefined
-  /** the encoding of the client secret that the provider accepted */
-  encoding: SecretEncoding | undefined
+  /** the client authentication that the provider accepted in place of the configured one */
+  method: ClientMethod | undefined
   /** after all claims of the ID token were compared, before its signature was verified */
   keysAsked = false
+  /** of the signature of a valid ID token */
+  algorithm: string | undefined
   /** of a valid ID token */
   idClaims: Claims | undefined
   /** when the ID token was validated: seconds since 1970 */
   passedAt = 0
   userInfoAsked = false
   userInfo: Claims | undefined
+  userInfoFailure: unknown
   failure: { error: unknown } | undefined
 
   readonly trace: Trace = (seen) => {
@@ -73,9 +75,12 @@ const table = {
   },
   algorithm: {
     title: 'ID token: algorithm',
-    finding: ({ provider }) => `It is signed with ${provider.signingAlgorithm}, as the settings require.`,
+    finding: ({ provider: { signingAlgorithm }, recorder: { algorithm } }) =>
+      signingAlgorithm
+        ? `It is signed with ${signingAlgorithm}, as the settings require.`
+        : `It is signed with ${algorithm}. The settings accept every asymmetric algorithm that the provider announces. To accept only ${algorithm}, choose it as the signing algorithm, and test the sign-in again.`,
     remedy:
-      'Configure the provider to sign ID tokens with the algorithm in the settings, or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
+      'Configure the provider to sign ID tokens with an asymmetric algorithm that it announces, or that the settings name. Or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
   },
   times: {
     title: 'ID token: times',
@@ -110,10 +115,11 @@ const table = {
   },
   userinfo: {
     title: 'UserInfo',
-    finding({ provider, recorder }) {
+    finding({ recorder }) {
       if (!recorder.userInfoAsked) return 'It was not needed.'
+      if (recorder.userInfoFailure) return 'It was requested, but failed. A sign-in goes on without it.'
       return recorder.userInfo
-        ? `It was requested because the ID token has no "${provider.emailClaim}". Its subject matches.`
+        ? 'It was requested because the ID token lacks the address, or a claim that decides whether it is trusted. Its subject matches.'
         : 'It was requested, but returned nothing.'
     },
     remedy:
@@ -134,13 +140,23 @@ const table = {
 export type TestStep = keyof typeof table
 export const steps: Readonly<Record<TestStep, Step>> = table
 
-function codeFinding({ provider: { clientAuthentication, secretEncoding }, recorder }: Seen): string {
-  const { encoding = secretEncoding } = recorder
+function codeFinding({ provider, recorder: { method } }: Seen): string {
+  const { clientAuthentication } = method ?? provider
   const finding = `The provider accepted the code with its PKCE verifier and authenticated this portal by ${clientAuthentication}.`
-  if (encoding === secretEncoding) return finding
-  const spelled =
-    encoding === 'raw' ? 'unencoded (raw), not form-encoded' : 'form-encoded, not unencoded (raw)'
-  return `${finding} It reads the client ID and secret ${spelled}. From now on they are sent like this.`
+  if (!method) return finding
+  const changes = [
+    clientAuthentication !== provider.clientAuthentication && `not by ${provider.clientAuthentication}`,
+    method.secretEncoding !== provider.secretEncoding && encodingFinding[method.secretEncoding],
+    method.assertionAudience !== provider.assertionAudience &&
+      `with the ${method.assertionAudience.replace('_', ' ')} as the audience`,
+    method.kid !== undefined && 'with a key of another algorithm',
+  ]
+  return `${finding} It accepts the client ${changes.filter(Boolean).join(', ')}. This is used from now on.`
+}
+
+const encodingFinding = {
+  raw: 'with ID and secret unencoded (raw), not form-encoded',
+  form: 'with ID and secret form-encoded, not unencoded (raw)',
 }
 
 function claimText(claim: unknown): string {

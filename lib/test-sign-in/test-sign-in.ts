@@ -82,10 +82,9 @@ export class TestSignIns {
       const locals = pages.locale()
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
-      // An unavailable provider is a result, too.
-      const isResult =
-        error instanceof PortalSsoError && ['provider_unavailable', 'provider_error'].includes(error.code)
-      if (!isResult) throw error
+      // A provider that is unavailable or refuses a pushed request is a result, too.
+      if (!(error instanceof PortalSsoError) || !/^provider_(?:unavailable|error)$/.test(error.code))
+        throw error
       const seen = { provider, response: undefined, recorder: new TestRecorder() }
       await this.#report(req, res, { ...seen, purpose, returnTo, outcome: { error } })
     }
@@ -106,16 +105,17 @@ export class TestSignIns {
       throw new PortalSsoError('provider_changed', 'the test sign-in was started with other settings')
     const recorder = new TestRecorder()
     const { trace } = recorder
-    const outcome: TestResult['outcome'] = await connection
-      .authenticate(req, res, { response, attempt, trace })
-      .then(
-        (identity) => ({ identity }),
-        (error: unknown) => {
-          // Any other error is our own failure and says nothing about the provider.
-          if (error instanceof PortalSsoError) return { error }
-          throw error
-        },
-      )
+    // Completed even if the identity is linked, so that the report covers UserInfo.
+    const complete = async () =>
+      await (await connection.authenticate(req, res, { response, attempt, trace })).complete()
+    const outcome: TestResult['outcome'] = await complete().then(
+      (identity) => ({ identity }),
+      (error: unknown) => {
+        // Any other error is our own failure and says nothing about the provider.
+        if (error instanceof PortalSsoError) return { error }
+        throw error
+      },
+    )
     const { pages } = this.#modules
     const refusesMaxAge =
       recorder.failure?.error instanceof AuthorizationResponseError &&
@@ -143,7 +143,7 @@ export class TestSignIns {
     } else {
       if (passed) {
         const userId = predicted?.user && String(predicted.user.id)
-        const passedTest = { userId, secretEncoding: recorder.encoding, reauthentication }
+        const passedTest = { userId, method: recorder.method, reauthentication }
         // A test of settings that have changed since has not passed.
         if (!(await providersTable.recordTestSignIn(provider, passedTest)))
           throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
@@ -167,6 +167,7 @@ export class TestSignIns {
       outlook: predicted && { ...predicted, here },
       ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
       backHref: returnTo,
+      pinnable: passed && !provider.signingAlgorithm ? recorder.algorithm : undefined,
     })
   }
 
@@ -223,7 +224,7 @@ export class TestSignIns {
       this.#core.logger.warn(entry, 'a test sign-in failed')
     }
     if (oneTimeLinkId !== undefined) await oneTimeLinks.setOutcome(oneTimeLinkId, verdict)
-    const hasNewEncoding = reason === undefined && recorder.encoding !== provider.secretEncoding
+    const { clientAuthentication, secretEncoding } = (reason === undefined && recorder.method) || {}
     await events.record({
       kind: 'provider-sign-in-tested',
       portal,
@@ -233,7 +234,8 @@ export class TestSignIns {
       detail: {
         outcome: verdict,
         reason,
-        ...(hasNewEncoding && { secretEncoding: recorder.encoding }),
+        ...(clientAuthentication !== provider.clientAuthentication && { clientAuthentication }),
+        ...(secretEncoding !== provider.secretEncoding && { secretEncoding }),
       },
     })
   }

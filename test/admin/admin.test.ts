@@ -13,7 +13,8 @@ import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { signIn } from '../support/scene.ts'
 import { selfSigned } from '../support/self-signed.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { onward } from '../support/test-sign-in.ts'
+import { formIn, type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
 let other: FaultyProvider
@@ -257,7 +258,7 @@ describe('the list of providers', () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     provider.faults.jwksResponse = { status: 500 }
-    expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*Ready/)
+    expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*No sign-in yet/)
     other.faults.discoveryDrop = true
     const text = textOf(await done('/test'))
     expect(text).toContain('No enabled provider passed its last test')
@@ -279,7 +280,7 @@ describe('the list of providers', () => {
     expect(await order()).toEqual(['c', 'acme', 'b'])
     await done('/b/recommend', { from: 'list' })
     expect(await order()).toEqual(['b', 'c', 'acme'])
-    expect(textOf(await page('/'))).toMatch(/B b Ready Recommended/)
+    expect(textOf(await page('/'))).toMatch(/B b Enabled No sign-in yet Recommended/)
     await done('/b/clear-recommended', { from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
   })
@@ -291,6 +292,12 @@ describe('the status of a provider', () => {
   const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
+  const used = {
+    lastSignInAt: now.toISOString(),
+    signIns: 1,
+    consentMissingAt: undefined,
+    consentReportedAt: undefined,
+  }
 
   it.each<[string, Partial<Provider>, string[]]>([
     ['nothing is wrong', {}, ['Ready']],
@@ -324,8 +331,19 @@ describe('the status of a provider', () => {
       ['Ready', 'Retiring on 1 December 2026'],
     ],
   ])('is shown when %s', (_when, change, states) => {
-    const shown = providerStates({ ...ready, ...change }, undefined, now)
+    const shown = providerStates({ ...ready, ...change }, used, now)
     expect(shown.map(({ text }) => text)).toEqual(states)
+  })
+
+  it.each([
+    ['with a passed test sign-in', ready],
+    ['that was enabled without a test sign-in', { ...ready, testSignInAt: undefined }],
+  ])('is not "Ready" for a provider %s that has signed nobody in', (_what, provider) => {
+    for (const activity of [undefined, { ...used, lastSignInAt: undefined }])
+      expect(providerStates(provider, activity, now).map(({ text }) => text)).toEqual([
+        'Enabled',
+        'No sign-in yet',
+      ])
   })
 
   it('is shown when an administrator has to consent', () => {
@@ -457,7 +475,7 @@ describe('connecting a provider', () => {
     [
       'that signs with HS256 only',
       { discovery: { id_token_signing_alg_values_supported: ['HS256'] } },
-      'Signature: failed The provider does not announce RS256 for ID tokens, only HS256.',
+      'Signature: failed The provider does not announce an asymmetric algorithm for ID tokens, only HS256.',
     ],
   ])(
     'shows the failed check and its hint for a provider %s, and saves nothing',
@@ -640,7 +658,7 @@ describe('editing a provider', () => {
     await openWithAcme()
     const seen = await post('/acme/edit', await form({ signingAlgorithm: 'ES512' }))
     expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Signature: failed')])
-    expect((await acme()).signingAlgorithm).toBe('RS256')
+    expect((await acme()).signingAlgorithm).toBeUndefined()
   })
 
   it('ignores line endings in certificates, and so asks for no secret', async () => {
@@ -913,10 +931,33 @@ describe('an action of an administrator', () => {
     expect((await acme()).retireAt).toBeUndefined()
   })
 
+  it('accepts only the signing algorithm that a test sign-in reported', async () => {
+    await openWithAcme()
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+    const testSignIn = async () => await onward({ portal, visitor: admin }, await post('/acme/test-sign-in'))
+    const { action, fields } = formIn((await testSignIn()).body)
+    expect([action, fields]).toEqual(['/admin/sso/acme/pin-algorithm', [['algorithm', 'RS256']]])
+    expect(textOf(await done('/acme/pin-algorithm', Object.fromEntries(fields)))).toContain('Saved.')
+    expect((await acme()).signingAlgorithm).toBe('RS256')
+    expect((await testSignIn()).body).not.toContain('pin-algorithm')
+    expect((await post('/acme/pin-algorithm', { algorithm: 'HS256' })).status).toBe(422)
+    expect((await acme()).signingAlgorithm).toBe('RS256')
+  })
+
   it('on a provider that does not exist gets 404', async () => {
     await open()
-    for (const act of ['test', 'enable', 'disable', 'move', 'recommend', 'remove', 'edit', 'test-sign-in'])
-      expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
+    const acts = [
+      'test',
+      'enable',
+      'disable',
+      'move',
+      'recommend',
+      'remove',
+      'edit',
+      'test-sign-in',
+      'pin-algorithm',
+    ]
+    for (const act of acts) expect([act, (await post(`/nobody/${act}`)).status]).toEqual([act, 404])
   })
 })
 

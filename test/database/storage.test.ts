@@ -28,7 +28,10 @@ const allMigrations = [
   '003-blocked-identities',
   '004-provider-trust',
   '005-redeemed-codes',
+  '006-any-signing-algorithm',
   '007-reauthentication',
+  '008-client-detection',
+  '009-pushed-requests',
 ]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [

@@ -67,6 +67,14 @@ describe('a front-channel logout request', () => {
     expect(withoutDate(await frame({ ...right(), sid: 'unknown' }))).toEqual(ended)
   })
 
+  it('may name a session id of 2000 characters', async () => {
+    await open()
+    const sid = 'x'.repeat(2000)
+    const [named, bystander] = [await signIn(sid), await signIn(`${sid}2`)]
+    expect((await frame({ ...right(), sid })).status).toBe(200)
+    expect([await isIn(named), await isIn(bystander)]).toEqual([false, true])
+  })
+
   it('gets an empty document without caching and cookies, which only the provider’s pages may frame', async () => {
     provider.faults.discovery = { end_session_endpoint: 'https://out.example.com:8443/bye?x=1' }
     await open({}, withHelmetLike)
@@ -179,8 +187,6 @@ describe('refused: front-channel logout', () => {
     ],
     ['an empty issuer', 'Front-Channel Logout 2', () => ({ iss: '', sid: 'session-1' })],
     ['an empty sid', 'Front-Channel Logout 2', () => ({ iss: iss(), sid: '' })],
-    ['a sid of 256 characters', 'Core 2', () => ({ iss: iss(), sid: 'x'.repeat(256) })],
-    ['a sid with a NUL', 'Core 2', () => ({ iss: iss(), sid: 'session-1\0' })],
     [
       'two sids',
       'RFC 6749 3.1',

@@ -378,6 +378,16 @@ describe('a busy or unreachable provider', () => {
     expect(await read(get(outbound, '/token'))).toBe('fine')
   })
 
+  it('still gets requests after it hangs up on large ones, which anyone can cause with a made-up code', async () => {
+    const outbound = outboundWith()
+    answer = (_req, res) => res.destroy()
+    const body = new URLSearchParams({ code: 'x'.repeat(4096) })
+    const post = () => outbound.fetch(`http://127.0.0.1:${port}/token`, { ...options, method: 'POST', body })
+    for (let n = 0; n < 20; n++) await expect(post()).rejects.toBeInstanceOf(UnreachableError)
+    answer = (_req, res) => res.end('fine')
+    expect(await read(get(outbound, '/token'))).toBe('fine')
+  })
+
   it('is not blocked by another provider that names its endpoint and makes the portal abort requests', async () => {
     const outbound = outboundWith()
     answer = () => {}
@@ -449,7 +459,8 @@ describe('a portal in production', () => {
       const start = await visitor.get(`${portal.url}/login/acme`)
       const { location } = await visitor.get(start.location!)
       const seen = await visitor.get(location!.replace(baseUrl, portal.url))
-      expect(seen.status).toBe(502)
+      // A failed UserInfo request gives no address, and this portal sends no codes.
+      expect(seen.status).toBe(endpoint === 'userinfo_endpoint' ? 403 : 502)
       expect(String(portal.logs.at(-1)!.fields.cause)).toContain('127.0.0.2 is not public')
       expect(requests).toEqual([])
       await portal.close()

@@ -1,5 +1,11 @@
 import { describe, expect, it } from '@jest/globals'
-import { type Claims, identityFrom, lacksEmail, trustedEmail } from '../../lib/oidc/identity.ts'
+import {
+  type Claims,
+  identityFrom,
+  needsUserInfo,
+  trustedEmail,
+  withAddress,
+} from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 
 const clock = { now: 1_800_000_000, tolerance: 30, askedAt: 1_799_999_990_000 }
@@ -24,8 +30,11 @@ interface Given {
   token?: string
 }
 
-const identity = ({ claims = {}, userInfo, row = {}, token = 'e.e.e' }: Given = {}) =>
-  identityFrom({ ...acme, ...row }, { idToken: token, idClaims: { ...ada, ...claims }, userInfo }, clock)
+function identity({ claims = {}, userInfo, row = {}, token: idToken = 'e.e.e' }: Given = {}) {
+  const provider = { ...acme, ...row }
+  const idClaims = { ...ada, ...claims }
+  return withAddress(identityFrom(provider, { idToken, idClaims }, clock), provider, { idClaims, userInfo })
+}
 
 it('an identity has only the claims that the portal uses', () => {
   expect(identity({ claims: { name: 'Ada Lovelace', sid: 'a session', roles: ['admin'] } })).toEqual({
@@ -209,15 +218,61 @@ describe('the e-mail address comes from', () => {
     const claims = { email: undefined, email_verified: true }
     expect(identity({ claims, userInfo: { email: 'u@example.com' } }).emailTrusted).toBe(false)
     const both = { email: 'u@example.com', email_verified: true }
-    expect(identity({ claims: { ...claims, email_verified: false }, userInfo: both }).emailTrusted).toBe(true)
-    expect(identity({ claims: { email_verified: false }, userInfo: both }).emailTrusted).toBe(false)
+    expect(identity({ claims, userInfo: both }).emailTrusted).toBe(true)
   })
 
-  it('UserInfo only if the token lacks it', () => {
-    expect(lacksEmail(acme, ada)).toBe(false)
-    expect(lacksEmail(acme, { ...ada, email: undefined })).toBe(true)
-    expect(lacksEmail({ ...acme, emailClaim: 'upn' }, ada)).toBe(true)
-    expect(lacksEmail(acme, { ...ada, email: null })).toBe(false)
+  it.each<[idToken: Claims, userInfo: Claims, trusted: boolean]>([
+    // Okta
+    [{ email_verified: undefined }, { email: 'ada@example.com', email_verified: true }, true],
+    [{ email_verified: undefined }, { email: 'ADA@Example.com', email_verified: true }, true],
+    [{ email_verified: undefined }, { email: 'ada@example.com' }, false],
+    [{ email_verified: undefined }, { email: 'ada@example.com', email_verified: false }, false],
+    [{ email_verified: undefined }, { email: 'other@example.com', email_verified: true }, false],
+    [{ email_verified: undefined }, { email_verified: true }, false],
+    [{ email_verified: false }, { email: 'ada@example.com', email_verified: true }, false],
+    [{ email_verified: true }, { email: 'ada@example.com', email_verified: false }, false],
+    [{ email: undefined, email_verified: false }, { email: 'ada@example.com', email_verified: true }, false],
+  ])(
+    'both sources, of which a “no” stays and only an equal address counts: %j and %j',
+    (claims, userInfo, trusted) => {
+      expect(identity({ claims, userInfo })).toMatchObject({
+        email: 'ada@example.com',
+        emailTrusted: trusted,
+      })
+    },
+  )
+})
+
+describe('UserInfo', () => {
+  const member = { organizationClaim: 'org_id', organizationValues: ['acme'] }
+
+  it.each<[reason: string, needed: boolean, claims: Claims, row?: Partial<Provider>]>([
+    ['a confirmed address', false, {}],
+    ['no address', true, { email: undefined }],
+    ['no address in the claim of the settings', true, {}, { emailClaim: 'upn' }],
+    ['no confirmation of the address', true, { email_verified: undefined }],
+    ['a “no”', false, { email_verified: false }],
+    [
+      'no confirmation, but a provider that is trusted',
+      false,
+      { email_verified: undefined },
+      { trustsEmail: true },
+    ],
+    ['another domain', false, { email_verified: undefined }, { emailDomains: ['other.example'] }],
+    ['no organisation', true, {}, member],
+    ['neither confirmation nor organisation', true, { email_verified: undefined }, member],
+    ['another organisation', false, { org_id: 'evil' }, member],
+    [
+      'another organisation and no confirmation',
+      false,
+      { org_id: 'evil', email_verified: undefined },
+      member,
+    ],
+    ['no organisation at Google', true, {}, { preset: 'google' }],
+    ['no organisation at Gmail', false, { email: 'ada@gmail.com' }, { preset: 'google' }],
+    ['an invalid address', false, { email: 'nobody' }],
+  ])('with %s is needed: %s', (_reason, needed, claims, row = {}) => {
+    expect(needsUserInfo({ ...acme, ...row }, { ...ada, ...claims })).toBe(needed)
   })
 })
 
@@ -303,7 +358,10 @@ describe('the address for the user lookup', () => {
 
 it('a sid has at most 255 characters', () => {
   expect(identity({ claims: { sid: 'x'.repeat(255) } }).sid).toBe('x'.repeat(255))
-  expect(identity({ claims: { sid: 'x'.repeat(256) } }).sid).toBeUndefined()
+  const long = ['x'.repeat(256), 'x'.repeat(15_000), 'session\u0000', 'sitzung-ä']
+  const stored = long.map((sid) => identity({ claims: { sid } }).sid)
+  expect(new Set(stored).size).toBe(long.length)
+  for (const sid of stored) expect(sid).toMatch(/^sha256 [\w-]{43}$/)
   expect(identity({ claims: { sid: 42 } }).sid).toBeUndefined()
 })
 

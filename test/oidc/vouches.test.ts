@@ -88,9 +88,14 @@ describe('a description says for whom a provider vouches', () => {
 })
 
 /** @returns the conditions that Ada's address does not meet */
-function unmet(settings: Partial<TrustSettings>, claims: object, more: Partial<ClaimedAddress> = {}) {
+function unmet(
+  settings: Partial<TrustSettings>,
+  claims: object,
+  { source, ...more }: Partial<ClaimedAddress> & { source?: Record<string, unknown> } = {},
+) {
   const idClaims = { email_verified: true, ...claims }
-  const address = { email: 'ada@acme.example', idClaims, source: idClaims, ...more }
+  const sources = [source ?? idClaims]
+  const address = { email: 'ada@acme.example', idClaims, userInfo: source, sources, ...more }
   return unmetConditions({ ...acme, ...settings }, address)
 }
 

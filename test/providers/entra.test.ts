@@ -76,6 +76,17 @@ describe('a Microsoft Entra ID user signs in', () => {
     expect(linked).toEqual([{ issuer: entra.issuerOf(tid), tenant_id: tid, object_id: entra.person.oid }])
   })
 
+  it.each([contoso, 'organizations'])(
+    'if claims mapping gives their application keys of its own, at %s (?appid=)',
+    async (tenant) => {
+      entra.faults.metadataQuery = `appid=${entra.clientId}`
+      await open(tenant)
+      entra.signsIn(verifiedEmail)
+      await click()
+      expect(await isSignedIn()).toBe(true)
+    },
+  )
+
   it('if the authorization response names the tenant’s issuer (RFC 9207)', async () => {
     await open('organizations')
     entra.signsIn(verifiedEmail)
@@ -187,21 +198,21 @@ describe('the portal refuses an Entra ID token', () => {
     [
       'signed by a key of personal accounts',
       any,
-      /no applicable keys/,
+      /no applicable key found/,
       {},
       (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
     ],
     [
       'signed by a key of personal accounts, if the provider is for one tenant',
       one,
-      /no applicable keys/,
+      /no applicable key found/,
       {},
       (origin) => ({ jwks: keysOf(`${origin}/${personalAccounts}/v2.0`) }),
     ],
     [
       'signed by a key of another tenant',
       any,
-      /no applicable keys/,
+      /no applicable key found/,
       {},
       (origin) => ({
         jwks: keysOf(`${origin}/${fabrikam}/v2.0`),

@@ -170,10 +170,16 @@ export function areValid(
     isTime(claims.iat) &&
     claims.iat <= now + tolerance &&
     (claims.nbf === undefined || (isTime(claims.nbf) && claims.nbf <= now + tolerance)) &&
-    (claims.auth_time === undefined || (typeof claims.auth_time === 'number' && claims.auth_time >= 0)) &&
     claims.nonce === nonce &&
     isSubject(claims.sub)
   )
+}
+
+/** The claims that arrive: JSON, in which null and empty ones count as absent. */
+export function arriving(claims: object): Claims {
+  return JSON.parse(JSON.stringify(claims), (_name, value: unknown) =>
+    value === null || value === '' || (Array.isArray(value) && value.length === 0) ? undefined : value,
+  ) as Claims
 }
 
 /** RFC 7519, 2: seconds since 1970, at most the largest valid date. */

@@ -48,6 +48,7 @@ export interface Group {
 /** The provider is connected once for each of these settings. */
 export const slugs = {
   acme: {},
+  'acme-rs256': { signingAlgorithm: 'RS256' },
   'acme-ps256': { signingAlgorithm: 'PS256' },
   'acme-es256': { signingAlgorithm: 'ES256' },
   'acme-eddsa': { signingAlgorithm: 'EdDSA' },

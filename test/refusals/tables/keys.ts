@@ -3,7 +3,7 @@ import type { Group, Row } from '../../support/refusals.ts'
 
 type Key = Record<string, unknown>
 
-const noKey = /no applicable keys/
+const noKey = /no applicable key found/
 
 /** Publishes the signing key with these members changed. */
 function signingKey(changes: Key): Row[2] {
@@ -21,8 +21,6 @@ export const keys: Group[] = [
       ['no member keys', 'RFC 7517 5.1', keySet(undefined), /keys/],
       ['keys that are null', 'RFC 7517 5.1', keySet(null), /keys/],
       ['keys in an object', 'RFC 7517 5.1', { jwks: (keys) => ({ ...keys }) }, /keys/],
-      ['a key that is null', 'RFC 7517 5', { jwks: (keys) => [null, ...keys] }, /keys/],
-      ['a key that is a string', 'RFC 7517 5', { jwks: (keys) => ['key', ...keys] }, /keys/],
       [
         'all keys but the one that signed',
         'Core 10.1',
@@ -59,13 +57,13 @@ export const keys: Group[] = [
         'two keys with one kid',
         'RFC 7517 4.5',
         { jwks: (keys) => [...keys, ...keys] },
-        /multiple applicable/,
+        /multiple matching keys/,
       ],
       [
         'a thousand keys, and a token without a kid',
         'Core 10.1',
         { kid: 'absent', jwks: (keys) => thousandKeys(keys) },
-        /multiple applicable/,
+        /multiple matching keys/,
       ],
     ],
   },

@@ -67,6 +67,13 @@ function signedWith(alg: 'PS256' | 'ES256' | 'EdDSA') {
 const unexpected = /unexpected JWT "alg"/
 const withAlg = (alg: unknown) => ({ header: { alg } })
 
+function announces(...algorithms: (string | undefined)[]) {
+  const [first] = algorithms
+  return {
+    discovery: { id_token_signing_alg_values_supported: first === undefined ? undefined : algorithms },
+  }
+}
+
 export const algorithms: Group[] = [
   {
     name: 'algorithm of the ID token',
@@ -91,24 +98,6 @@ export const algorithms: Group[] = [
       ['alg as a number', 'RFC 7515 4.1.1', withAlg(256), unexpected],
       ['alg __proto__', 'RFC 7515 4.1.1', withAlg('__proto__'), unexpected],
       ['alg RS512 over an RS256 signature', 'Core 3.1.3.7 (7)', withAlg('RS512'), unexpected],
-      [
-        'a valid ES256 signature, while RS256 is configured',
-        'Core 3.1.3.7 (7)',
-        { alg: 'ES256' },
-        unexpected,
-      ],
-      [
-        'a valid PS256 signature, while RS256 is configured',
-        'Core 3.1.3.7 (7)',
-        { alg: 'PS256' },
-        unexpected,
-      ],
-      [
-        'a valid EdDSA signature, while RS256 is configured',
-        'Core 3.1.3.7 (7)',
-        { alg: 'EdDSA' },
-        unexpected,
-      ],
       // oidcc-client-test-invalid-sig-hs256: everyone who can verify an HMAC can also sign.
       ['HS256 with the client secret', 'Core 3.1.3.7 (8)', { alg: 'HS256-client-secret' }, unexpected],
       ['HS384 with the client secret', 'Core 3.1.3.7 (8)', { alg: 'HS384-client-secret' }, unexpected],
@@ -129,6 +118,46 @@ export const algorithms: Group[] = [
           jwks: (keys) => [...keys, publishedSecret],
         },
         unexpected,
+      ],
+    ],
+  },
+  {
+    name: 'algorithm of the ID token, while RS256 is configured',
+    slug: 'acme-rs256',
+    rows: [
+      ['a valid ES256 signature', 'Core 3.1.3.7 (7)', { alg: 'ES256' }, unexpected],
+      ['a valid PS256 signature', 'Core 3.1.3.7 (7)', { alg: 'PS256' }, unexpected],
+      ['a valid EdDSA signature', 'Core 3.1.3.7 (7)', { alg: 'EdDSA' }, unexpected],
+    ],
+  },
+  {
+    name: 'algorithm of the ID token, of those that the provider announces',
+    rediscovers: true,
+    rows: [
+      [
+        'one that it does not announce',
+        'Core 3.1.3.7 (7)',
+        { ...announces('RS256'), alg: 'ES256' },
+        unexpected,
+      ],
+      [
+        'any but RS256 if it announces none',
+        'Discovery 3',
+        { ...announces(undefined), alg: 'ES256' },
+        unexpected,
+      ],
+      ['none, announced', 'RFC 8725 3.1', { ...announces('none'), alg: 'none' }, unexpected],
+      [
+        'HS256 with the client secret, announced',
+        'RFC 8725 3.1',
+        { ...announces('HS256', 'RS256'), alg: 'HS256-client-secret' },
+        unexpected,
+      ],
+      [
+        'ES256 with the kid of an RS256 key',
+        'RFC 7517 4.4',
+        { alg: 'ES256', header: { kid: 'rsa-0' } },
+        /no applicable key/,
       ],
     ],
   },
