@@ -6,7 +6,7 @@ import { satisfies } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { sendRedirectPage } from '../web/redirect-page.ts'
+import { sendRedirectPage } from '../web/pages.ts'
 import { accountPage, type Notice } from './account-page.ts'
 import { type ConfirmationModules, confirmationPage, confirmationRoutes } from './confirmation-routes.ts'
 

@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import { MailError } from '../mail/mail.ts'
-import { sendCodeMail } from '../mail/verification-code-mail.ts'
+import { sendCodeMail } from '../mail/mails.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'

@@ -1,8 +1,7 @@
 import knexModule, { type Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
-import { mysqlConfig } from './mysql.ts'
-import { sqliteConfig } from './sqlite.ts'
+import { mysqlConfig, sqliteConfig } from './dialects.ts'
 
 export interface Database {
   knex: Knex
@@ -94,10 +93,6 @@ export function isMissingTable(error: unknown): boolean {
   return code === '42P01' || code === 'ER_NO_SUCH_TABLE' || /no such table: \S+$/.test(String(message))
 }
 
-export function isSqlite({ client }: Knex): boolean {
-  return (client as { dialect: string }).dialect === 'sqlite3'
-}
-
 /** Sentences for the failures that an operator can mend, by the code or the name of the driver's error. */
 const explanations: Readonly<Record<string, string>> = {
   MODULE_NOT_FOUND:
@@ -148,4 +143,25 @@ function withoutPassword(url: string): string {
   if (!URL.canParse(url)) return ''
   const { host, pathname, protocol, username } = new URL(url)
   return `${protocol}//${username && `${username}@`}${host}${pathname}`
+}
+
+/**
+ * Runs a transaction. If the database ends it because of a deadlock with another one, it runs once more, so `act` must not change
+ * anything outside of the database.
+ */
+export async function inTransaction<T>(
+  knex: Knex,
+  act: (transaction: Knex.Transaction) => Promise<T>,
+): Promise<T> {
+  try {
+    return await knex.transaction(act)
+  } catch (error) {
+    if (!isDeadlock(error)) throw error
+    return await knex.transaction(act)
+  }
+}
+
+function isDeadlock(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return code === 'ER_LOCK_DEADLOCK' || code === '40001' || code === '40P01'
 }

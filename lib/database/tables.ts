@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { binaryCollation, isMysql } from './mysql.ts'
+import { binaryCollation, isMysql } from './dialects.ts'
 
 /**
  * Creates a table. MariaDB and MySQL cannot undo that in a transaction: the table is built under another name, and a migration that

@@ -4,12 +4,12 @@ import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { BlockedIdentitiesTable } from './blocked-identities-table.ts'
 import { IdentitiesTable } from './identities-table.ts'
-import type { Subject } from './subject.ts'
 import {
   type LinkedAddress,
   type LinkedUser,
   type LinkListener,
   type Registration,
+  type Subject,
   type User,
   UserCache,
   type UserDirectory,
