@@ -53,7 +53,12 @@ export type { UpdateOptions } from './management/save-provider.ts'
 export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
 export type { Check, Provider } from './providers/provider.ts'
-export type { ClientAuthentication, SecretEncoding, SigningAlgorithm } from './providers/setting-values.ts'
+export type {
+  AssertionAudience,
+  ClientAuthentication,
+  SecretEncoding,
+  SigningAlgorithm,
+} from './providers/setting-values.ts'
 export type {
   DetectedSetting,
   ProviderChanges,

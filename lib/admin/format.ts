@@ -34,6 +34,7 @@ const checkNames: Record<string, string> = {
   keys: 'Keys',
   authentication: 'Authentication',
   credentials: 'Credentials',
+  authorization: 'Sign-in page',
   pkce: 'PKCE',
   userinfo: 'UserInfo',
   logout: 'Sign-out',

@@ -23,7 +23,9 @@ export function providerStates(
   const states: ProviderState[] = []
   if (!enabled) states.push({ tone: 'quiet', text: 'Disabled' })
   else if (problems.some(({ tone }) => tone === 'bad')) states.push({ tone: 'notice', text: 'Enabled' })
-  else states.push({ tone: 'good', text: 'Ready' })
+  else if (activity?.lastSignInAt) states.push({ tone: 'good', text: 'Ready' })
+  // Passed checks do not prove that a user can sign in.
+  else states.push({ tone: 'notice', text: 'Enabled' }, { tone: 'notice', text: 'No sign-in yet' })
   if (!enabled && !testSignInAt) states.push({ tone: 'quiet', text: 'Sign-in not tested' })
   states.push(...problems)
   if (retireAt) states.push({ tone: 'notice', text: `Retiring on ${day(retireAt)}` })

@@ -233,8 +233,8 @@ async function dispatch(
     if (!canRetry(error, attempt)) throw error
     return await connection.retry(req, res, attempt, pages)
   }
-  // The login page then no longer says that this provider will ask. A browser that removes `prompt` from the request gains only that.
   const { authenticatedAt = Infinity } = validated.identity
+  // The login page then no longer says that this provider will ask. A browser that removes `prompt` from the request gains only that.
   const isIgnored = authenticatedAt < attempt.startedAt / 1000 - clockToleranceSeconds
   if (attempt.askedLogin && isIgnored && provider.reauthentication === 'proven')
     await providersTable.recordReauthentication(provider, 'ignored')

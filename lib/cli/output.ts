@@ -14,7 +14,7 @@ export interface Result {
 /** The flag that selects the output for scripts. */
 type OutputFlags = { json?: boolean | undefined }
 
-const checkMarks = { ok: '✓', warning: '!', failed: '✗' } as const
+const checkMarks = { ok: '✓', warning: '!', failed: '✗', absent: '–' } as const
 
 /** Characters that a terminal interprets, or that change the direction of text; line breaks are allowed. */
 const terminalControls = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu

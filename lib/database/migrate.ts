@@ -10,6 +10,8 @@ import * as providerTrust from './migrations/004-provider-trust.ts'
 import * as redeemedCodes from './migrations/005-redeemed-codes.ts'
 import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
+import * as clientDetection from './migrations/008-client-detection.ts'
+import * as pushedRequests from './migrations/009-pushed-requests.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -27,6 +29,8 @@ const migrations: Migration[] = [
   { name: '005-redeemed-codes', ...redeemedCodes },
   { name: '006-any-signing-algorithm', ...anySigningAlgorithm },
   { name: '007-reauthentication', ...reauthentication },
+  { name: '008-client-detection', ...clientDetection },
+  { name: '009-pushed-requests', ...pushedRequests },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

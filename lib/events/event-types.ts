@@ -153,12 +153,13 @@ export interface ProviderChangedEvent extends ProviderEventFields<'provider-chan
 /** An administrator tested the provider with a sign-in, which starts no session. */
 export interface ProviderSignInTestedEvent extends ProviderEventFields<'provider-sign-in-tested'> {
   /**
-   * `reason` is the problem code of a failure; the log and the report contain the exact cause. `secretEncoding` is set if the
-   * test detected another encoding of the client secret.
+   * `reason` is the problem code of a failure; the log and the report contain the exact cause. `clientAuthentication` and
+   * `secretEncoding` are set if the test detected another one.
    */
   detail: {
     outcome: 'passed' | 'failed'
     reason?: ProblemCode | undefined
+    clientAuthentication?: string | undefined
     secretEncoding?: 'form' | 'raw' | undefined
   }
 }

@@ -49,7 +49,10 @@ export async function rotateClientKey(
     throw conflict(`"${slug}" authenticates with ${clientAuthentication}: it has no key`)
   // The algorithms that the provider accepts may have changed since the previous key.
   const { metadata } = await connectedProviders.connect(provider).client()
-  const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported)
+  const signing = standing(await providersTable.clientKeys(provider), Date.now()).find(
+    ({ state }) => state === 'signing',
+  )
+  const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported, signing?.key.alg)
   if (!alg) throw conflict(`"${slug}" accepts none of our algorithms for private_key_jwt`)
   const now = Date.now()
   const next = await makeClientKey(alg, now + leadTime)
@@ -61,7 +64,9 @@ export async function rotateClientKey(
       throw conflict(
         `the next key of "${slug}" is already published and signs from ${waiting.key.from}: try again after that`,
       )
-    return [...current.map(({ key }) => key), next]
+    // The current key works, so the spare ones are no longer needed.
+    const used = current.filter(({ state }) => state !== 'spare')
+    return [...used.map(({ key }) => key), next]
   })
   const detail = { change: 'client key', after: JSON.stringify({ kid, alg, from }) }
   await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })

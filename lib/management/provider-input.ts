@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { issuerOfMetadata } from '../providers/issuer.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
@@ -62,7 +63,7 @@ export function readInput(input: ProviderInput): ReadInput {
     ...Object.fromEntries(entered),
   }
   const values = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null))
-  const settings = parse(settingsSchema(), values)
+  const settings = splitMetadataUrl(parse(settingsSchema(), values))
   assertFits(name, settings)
   return { slug, preset: name, enabled, settings }
 }
@@ -128,7 +129,14 @@ export function readChanges(changes: ProviderChanges): Partial<ProviderSettings>
     else issues.push(...listIssues(result.error, name))
   }
   if (issues.length > 0) throw invalid(issues)
-  return read
+  return splitMetadataUrl(read)
+}
+
+/** An issuer that was entered as the whole URL of its metadata is used unchanged, such as `…/openid-configuration?p=policy`. */
+function splitMetadataUrl<Settings extends Partial<ProviderSettings>>(settings: Settings): Settings {
+  const { issuer, metadataUrl } = settings
+  if (!issuer?.includes('/.well-known/')) return settings
+  return { ...settings, issuer: issuerOfMetadata(issuer), metadataUrl: metadataUrl ?? issuer }
 }
 
 /** @throws ManagementError `invalid` with an issue for every mistake */

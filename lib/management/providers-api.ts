@@ -1,5 +1,5 @@
 import type { EventOf } from '../events/event-types.ts'
-import { signingKeyOf } from '../providers/client-key.ts'
+import { promoteKey } from '../providers/client-key.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
@@ -19,7 +19,13 @@ import {
   restoreProvider,
   retireProvider,
 } from './retire-provider.ts'
-import { connectProvider, readNewProvider, type UpdateOptions, updateProvider } from './save-provider.ts'
+import {
+  connectProvider,
+  describeChanges,
+  readNewProvider,
+  type UpdateOptions,
+  updateProvider,
+} from './save-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
 
 /**
@@ -61,17 +67,17 @@ export class ProvidersApi {
     return await connectProvider(this.#context, input, this.#resolve(options))
   }
 
-  /** Tests the connection again. The provider page shows the result; a detected secret encoding is saved. */
+  /** Tests the connection again. The provider page shows the result; a detected client authentication is saved. */
   async test(slug: string, options: ActOptions = {}): Promise<ProviderTest> {
     const { portal } = this.#resolve(options)
     const { outbound, providersTable, urls } = this.#context
     const provider = await providersTable.get(portal, slug)
     const clientSecret = await providersTable.clientSecret(provider)
     const keys = await providersTable.clientKeys(provider)
-    const signingKey = keys.length > 0 ? () => signingKeyOf(keys, Date.now()) : undefined
+    const clientKeys = keys.length > 0 ? async () => keys : undefined
     const redirectUri = urls.callback(slug, portal)
-    const test = await testProvider({ ...provider, clientSecret, signingKey, redirectUri }, outbound)
-    const updated = await this.#saveEncoding(provider, test)
+    const test = await testProvider({ ...provider, clientSecret, clientKeys, redirectUri }, outbound)
+    const updated = await this.#saveDetected(provider, test)
     await providersTable.recordConnectionTest(updated, test.checks)
     return test
   }
@@ -260,12 +266,21 @@ export class ProvidersApi {
         await this.#recordChange(other.slug, { change: 'no longer recommended' }, options)
   }
 
-  /** With the other encoding no user could sign in, so the new version interrupts no sign-in. */
-  async #saveEncoding(provider: Provider, { secretEncoding }: ProviderTest): Promise<Provider> {
-    if (secretEncoding === undefined || secretEncoding === provider.secretEncoding) return provider
-    const updated = await this.#context.providersTable.update(provider, { secretEncoding })
-    const detail = { change: 'secretEncoding', before: provider.secretEncoding, after: secretEncoding }
-    await this.#recordChange(provider.slug, detail, { portal: provider.portal, actor: 'test' })
+  /** With the previous method no user could sign in, so the new version interrupts no sign-in. */
+  async #saveDetected(provider: Provider, test: ProviderTest): Promise<Provider> {
+    const { providersTable } = this.#context
+    const { portal, slug } = provider
+    const { clientKeyId } = test
+    if (clientKeyId !== undefined)
+      await providersTable.changeClientKeys(provider, (keys) => promoteKey(keys, clientKeyId, Date.now()))
+    // A refused method stays as it is, so only an accepted one differs.
+    const names = (['clientAuthentication', 'secretEncoding', 'assertionAudience'] as const).filter(
+      (name) => test[name] !== undefined && test[name] !== provider[name],
+    )
+    if (names.length === 0) return provider
+    const accepted = Object.fromEntries(names.map((name) => [name, test[name]]))
+    const updated = await providersTable.update(provider, accepted)
+    await this.#recordChange(slug, describeChanges(provider, updated), { portal, actor: 'test' })
     return updated
   }
 }

@@ -1,6 +1,6 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { describeVouching } from '../oidc/vouches.ts'
-import { type ClientKeyAlgorithm, makeClientKey, signingKeyOf } from '../providers/client-key.ts'
+import { makeClientKeys } from '../providers/client-key.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { slugTaken } from '../providers/providers-table.ts'
 import {
@@ -65,9 +65,9 @@ export async function connectProvider(
   const { portal, actor, source } = options
   const { slug, enabled, settings: given, candidate } = await readNewProvider(context, input, options)
   if (await providersTable.find(portal, slug)) throw slugTaken(slug)
-  const { settings, keyAlgorithm, checks } = await testAndResolve(given, candidate, outbound)
-  // The first key signs at once: the provider cannot have cached an earlier one.
-  const clientKeys = keyAlgorithm && [await makeClientKey(keyAlgorithm, Date.now())]
+  const { settings, keyAlgorithms, checks } = await testAndResolve(given, candidate, outbound)
+  const signsKeys = settings.clientAuthentication === 'private_key_jwt'
+  const clientKeys = signsKeys ? await makeClientKeys(keyAlgorithms) : undefined
   const provider = await providersTable.insert(
     { ...settings, portal, slug, preset: candidate.preset, enabled },
     { clientSecret: given.clientSecret, clientKeys },
@@ -114,12 +114,13 @@ export async function updateProvider(
     clientSecret: await resolveSecret(context, provider, changed, asked.clientSecretReference),
     preset: provider.preset,
     redirectUri: urls.callback(slug, portal),
-    signingKey: await resolveSigningKey(context, provider, asked),
+    clientKeys: resolveClientKeys(context, provider, asked),
   }
-  const { settings, keyAlgorithm, checks } = await testAndResolve(asked, candidate, outbound)
+  const { settings, keyAlgorithms, checks } = await testAndResolve(asked, candidate, outbound)
+  const signsKeys = settings.clientAuthentication === 'private_key_jwt'
   // Existing keys stay, because the provider has fetched them.
-  const needsKey = keyAlgorithm && (await providersTable.clientKeys(provider)).length === 0
-  const clientKeys = needsKey ? [await makeClientKey(keyAlgorithm, Date.now())] : undefined
+  const needsKeys = signsKeys && (await providersTable.clientKeys(provider)).length === 0
+  const clientKeys = needsKeys ? await makeClientKeys(keyAlgorithms) : undefined
   const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
   const updated = await providersTable.update(provider, settings, { clientSecret: secret, clientKeys })
   await providersTable.recordConnectionTest(updated, checks)
@@ -130,14 +131,14 @@ export async function updateProvider(
 
 interface Resolved {
   settings: StoredSettings
-  /** For a provider that authenticates with `private_key_jwt`; otherwise no key is needed, and none is made. */
-  keyAlgorithm: ClientKeyAlgorithm | undefined
+  /** the announced algorithms of `private_key_jwt` */
+  keyAlgorithms: readonly string[] | undefined
   checks: Check[]
 }
 
 /**
- * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication and
- * the secret encoding.
+ * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
+ * secret encoding and the audience of assertions.
  *
  * @throws ProviderTestError
  */
@@ -150,11 +151,9 @@ async function testAndResolve(
   const { issuer, clientAuthentication, checks } = found
   if (!found.ok || !issuer || !clientAuthentication) throw new ProviderTestError(checks)
   const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'
-  return {
-    settings: { ...settings, issuer, clientAuthentication, secretEncoding },
-    keyAlgorithm: clientAuthentication === 'private_key_jwt' ? found.clientKeyAlgorithm : undefined,
-    checks,
-  }
+  const assertionAudience = found.assertionAudience ?? settings.assertionAudience ?? 'issuer'
+  const detected = { issuer, clientAuthentication, secretEncoding, assertionAudience }
+  return { settings: { ...settings, ...detected }, keyAlgorithms: found.clientKeyAlgorithms, checks }
 }
 
 /** A new secret replaces a reference, and a new reference replaces the secret. */
@@ -207,22 +206,21 @@ function findNewRecipient(provider: Provider, changed: Partial<ProviderSettings>
 }
 
 /** Signs the test only if its recipient stays the same. A provider that used another method does not know the key yet. */
-async function resolveSigningKey(
+function resolveClientKeys(
   { providersTable }: SaveContext,
   provider: Provider,
   asked: ProviderSettings,
-): Promise<TestInput['signingKey']> {
+): TestInput['clientKeys'] {
   const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
   if (!stays || findNewRecipient(provider, asked) !== undefined) return undefined
-  const keys = await providersTable.clientKeys(provider)
-  return () => signingKeyOf(keys, Date.now())
+  return () => providersTable.clientKeys(provider)
 }
 
 /** Maximum length of `before` and `after` as JSON. The event log truncates at 1000 characters. */
 const maxDetailLength = 900
 
 /** Describes old and new values for the event log. Of a secret it contains only the name. */
-function describeChanges(before: Provider, after: Provider, secretNames: readonly string[]) {
+export function describeChanges(before: Provider, after: Provider, secretNames: readonly string[] = []) {
   const names = changedSettings(before, settingsOf(after)) as (keyof Provider)[]
   // Each setting gets an equal share of the event, so that a long value does not hide the others.
   const share = Math.floor(maxDetailLength / names.length)

@@ -1,23 +1,28 @@
 import type { HttpClients } from '../oidc/http-client.ts'
-import { type ClientKeyAlgorithm, keyAlgorithmFor } from '../providers/client-key.ts'
+import { type ClientMethod, pushesRequests } from '../oidc/provider-client.ts'
 import type { Check } from '../providers/provider.ts'
 import {
+  type AssertionAudience,
   acceptedAlgorithms,
   type ClientAuthentication,
   type SecretEncoding,
 } from '../providers/setting-values.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
+import { checkAuthorization } from './checks/authorization.ts'
 import type { TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
 import { checkKeys, reach } from './checks/documents.ts'
 import {
   checkAuthentication,
+  checkDpop,
   checkFlow,
   checkLogout,
   checkPkce,
+  checkPushedRequests,
   checkSigning,
+  checkUnsupported,
   checkUserInfo,
   chooseAuthentication,
 } from './checks/metadata.ts'
@@ -47,48 +52,78 @@ export interface ProviderTest {
   checks: Check[]
   /** As the provider's metadata spell it. Absent if they could not be read. */
   issuer?: string
-  /** The method to use, as entered or from the metadata. Absent if none fits. */
+  /** The method that the provider accepted, or else the one to use, as entered or from the metadata. Absent if none fits. */
   clientAuthentication?: ClientAuthentication
   /** The encoding of `client_secret_basic` that the provider accepted. */
   secretEncoding?: SecretEncoding | undefined
-  /** The algorithm for a new key of `private_key_jwt`. */
-  clientKeyAlgorithm?: ClientKeyAlgorithm | undefined
+  /** The audience of client assertions that the provider accepted. */
+  assertionAudience?: AssertionAudience | undefined
+  /** The key of `private_key_jwt` that the provider accepted, if it was a spare one. */
+  clientKeyId?: string | undefined
+  /** The algorithms of `private_key_jwt` that the provider announces. Absent: none. */
+  clientKeyAlgorithms?: readonly string[] | undefined
 }
 
 /** Failures here do not count against a provider that is in use: the test has connections and limits of its own. */
 export async function testProvider(input: TestInput, http: HttpClients): Promise<ProviderTest> {
-  const clock = createClock(http.clientFor('candidate', input))
+  const outbound = http.clientFor('candidate', input)
+  const clock = createClock(outbound)
   const { metadata, checks: reached } = await reach(input, clock.outbound)
   if (!metadata) return sanitizeChecks({ checks: reached })
-  const clientAuthentication = input.clientAuthentication ?? chooseAuthentication(metadata, input)
+  const entered = chooseAuthentication(metadata, input)
   const announced: unknown = metadata.id_token_signing_alg_values_supported
   const algorithms = acceptedAlgorithms(input.signingAlgorithm, announced)
-  const authentication = checkAuthentication(metadata, clientAuthentication, input)
+  const requirement = checkAuthentication(metadata, entered, input)
   const keys = await checkKeys(metadata, algorithms, input, clock.outbound)
+  const isIssuerRight = reached.every(({ result }) => result !== 'failed')
+  const isPushed = pushesRequests(input, metadata)
+  const unpushed = isIssuerRight && !isPushed ? await checkAuthorization(metadata, input, outbound) : {}
   // The secret is sent only to a provider whose identity was verified.
-  const verified = [...reached, authentication].every(({ result }) => result !== 'failed')
-  const { check: credentials, ...found }: Partial<CheckedCredentials> = verified
-    ? await checkCredentials(metadata, clientAuthentication, input, clock.outbound)
-    : {}
+  const credentials: Partial<CheckedCredentials> =
+    isIssuerRight && requirement.result !== 'failed'
+      ? await checkCredentials(metadata, entered, { ...input, page: unpushed }, clock.outbound)
+      : {}
+  const { method } = credentials
+  const clientAuthentication = method?.clientAuthentication ?? input.clientAuthentication ?? entered
+  // Only a client that authenticates can push a request.
+  const { check: authorization } =
+    isPushed && method ? await checkAuthorization(metadata, input, outbound, method) : unpushed
   return sanitizeChecks({
     checks: [
       ...reached,
       checkFlow(metadata),
       checkSigning(announced, algorithms),
       keys,
-      authentication,
-      ...(credentials ? [credentials] : []),
+      clientAuthentication === entered
+        ? requirement
+        : checkAuthentication(metadata, clientAuthentication, input),
+      ...(credentials.check ? [credentials.check] : []),
+      ...checkPushedRequests(metadata, input),
+      ...checkDpop(metadata, input, credentials.requiresDpop),
+      ...(authorization ? [authorization] : []),
       checkPkce(metadata, input),
       checkUserInfo(metadata),
+      ...checkUnsupported(metadata),
       ...checkLogout(metadata),
       checkVouching(input),
       clock.check(),
     ],
     issuer: metadata.issuer,
     clientAuthentication,
-    clientKeyAlgorithm: keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported),
-    ...found,
+    clientKeyAlgorithms: metadata.token_endpoint_auth_signing_alg_values_supported,
+    ...describeMethod(method),
   })
+}
+
+/** The accepted values of the settings that the method uses. */
+function describeMethod(method: ClientMethod | undefined): Partial<ProviderTest> {
+  if (!method) return {}
+  const { clientAuthentication, secretEncoding, assertionAudience, kid } = method
+  return {
+    ...(clientAuthentication.startsWith('client_secret') && { secretEncoding }),
+    ...(clientAuthentication.endsWith('_jwt') && { assertionAudience }),
+    ...(kid !== undefined && { clientKeyId: kid }),
+  }
 }
 
 /** Shortens the provider's text to one line of bounded length, because checks are stored and shown. */

@@ -5,6 +5,9 @@ import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { type Claims, withoutEmpty } from './identity.ts'
 
+/** Every provider that supports DPoP supports this one. */
+export const dpopAlgorithm = 'ES256'
+
 /** The tokens of a code. openid-client has validated the claims of the ID token, but the caller still verifies its signature. */
 export interface ReceivedTokens {
   issuer: string
@@ -12,11 +15,17 @@ export interface ReceivedTokens {
   idToken: string
   /** without null and empty ones */
   idClaims: Claims
+  /** the key that the access token is bound to (RFC 9449) */
+  dpopKey: client.CryptoKeyPair | undefined
 }
 
 /** One exchange of a code: the provider, and how this exchange authenticates and sends its requests. */
-export interface Exchange {
+export interface Exchange extends Connection {
   provider: Provider
+}
+
+interface Connection {
+  provider: Pick<Provider, 'clientId'>
   server: ProviderMetadata
   clientMetadata: Partial<client.ClientMetadata>
   authenticate: client.ClientAuth
@@ -41,16 +50,20 @@ export async function exchangeCode(
     latest = await readTokenResponse(await exchange.send(url, options))
     return latest.response.clone()
   }
+  // RFC 9449. The key cannot be exported, and it lives only as long as this exchange.
+  const dpopKey = provider.dpop ? await client.randomDPoPKeyPair(dpopAlgorithm) : undefined
+  const redeem = async (from: string) => {
+    const configuration = configure(exchange, from, send)
+    const DPoP = dpopKey && client.getDPoPHandle(configuration, dpopKey)
+    return await client.authorizationCodeGrant(configuration, received, { ...checks }, {}, DPoP && { DPoP })
+  }
   let { issuer } = provider
   if (provider.preset === 'entra' && isTemplated(provider)) {
     issuer = await findTenant(exchange, received, async () => {
-      const configuration = configure(exchange, exchange.server.issuer, send)
-      const failure: unknown = await client
-        .authorizationCodeGrant(configuration, received, { ...checks })
-        .then(
-          () => new CheckError('iss', 'the ID token does not name the issuer of a tenant (iss)'),
-          (error: unknown) => error,
-        )
+      const failure: unknown = await redeem(exchange.server.issuer).then(
+        () => new CheckError('iss', 'the ID token does not name the issuer of a tenant (iss)'),
+        (error: unknown) => error,
+      )
       if (latest?.idClaims?.tid === undefined) throw failure
       const { response, idClaims } = latest
       // The code is not sent again.
@@ -58,13 +71,27 @@ export async function exchangeCode(
       return idClaims.tid
     })
   }
-  const tokens = await client.authorizationCodeGrant(configure(exchange, issuer, send), received, {
-    ...checks,
-  })
+  const { access_token: accessToken, token_type } = await redeem(issuer)
   if (latest?.idToken === undefined || latest.idClaims === undefined)
     throw new CheckError('id_token', 'the ID token cannot be read')
   const { idToken, idClaims } = latest
-  return { issuer, accessToken: tokens.access_token, idToken, idClaims }
+  return { issuer, accessToken, idToken, idClaims, dpopKey: token_type === 'dpop' ? dpopKey : undefined }
+}
+
+/**
+ * Sends the parameters of an authorization request to the provider (RFC 9126). The browser then carries only a reference to them.
+ *
+ * @param url of the authorization request
+ * @returns the URL to redirect the browser to
+ * @throws any error of openid-client
+ */
+export async function pushRequest(exchange: Connection, url: string): Promise<string> {
+  const { server, send } = exchange
+  const parameters = new URL(url).searchParams
+  // openid-client adds the endpoint's own parameters again.
+  for (const name of new URL(server.authorization_endpoint).searchParams.keys()) parameters.delete(name)
+  const configuration = configure(exchange, server.issuer, send)
+  return (await client.buildAuthorizationUrlWithPAR(configuration, parameters)).href
 }
 
 /**
@@ -72,7 +99,7 @@ export async function exchangeCode(
  *
  * @param issuer that the tokens must name
  */
-function configure(exchange: Exchange, issuer: string, send: client.CustomFetch): client.Configuration {
+function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
   const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata
   const configuration = new client.Configuration(ofIssuer, provider.clientId, clientMetadata, authenticate)
@@ -156,7 +183,7 @@ export type UserInfo = { claims: Claims; failure?: undefined } | { claims?: unde
  */
 export async function fetchUserInfo(
   exchange: Exchange,
-  { issuer, accessToken, idClaims }: ReceivedTokens,
+  { issuer, accessToken, idClaims, dpopKey }: ReceivedTokens,
   verify: (token: string) => Promise<unknown>,
 ): Promise<UserInfo> {
   if (exchange.server.userinfo_endpoint === undefined) return {}
@@ -176,7 +203,9 @@ export async function fetchUserInfo(
     return response
   })
   try {
-    const claims = await client.fetchUserInfo(configuration, accessToken, String(idClaims.sub))
+    const DPoP = dpopKey && client.getDPoPHandle(configuration, dpopKey)
+    const subject = String(idClaims.sub)
+    const claims = await client.fetchUserInfo(configuration, accessToken, subject, DPoP && { DPoP })
     if (signed !== undefined) await verify(signed)
     return { claims: withoutEmpty(claims) }
   } catch (cause) {

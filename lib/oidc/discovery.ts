@@ -1,5 +1,8 @@
 import * as client from 'openid-client'
 import { isTemplated, templateOf } from '../providers/issuer.ts'
+import { presetOf } from '../providers/presets/presets.ts'
+import type { Provider } from '../providers/provider.ts'
+import { wellKnownPath } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import { type HttpClient, isFetchable } from './http-client.ts'
 import { withoutEmpty } from './identity.ts'
@@ -9,6 +12,8 @@ export type ProviderMetadata = client.ServerMetadata & {
   readonly authorization_endpoint: string
   readonly token_endpoint: string
   readonly jwks_uri: string
+  /** absent unless the portal may send requests to it */
+  readonly pushed_authorization_request_endpoint?: string | undefined
   /** absent unless a browser can be redirected to it */
   readonly end_session_endpoint?: string | undefined
 }
@@ -16,21 +21,28 @@ export type ProviderMetadata = client.ServerMetadata & {
 /** together with a code exchange less than ten seconds, which is how long a user may have to wait */
 const discoveryTimeoutSeconds = 4
 
+/** The settings that name the discovery document. */
+export type DiscoverySettings = Pick<Provider, 'preset' | 'issuer' | 'clientId' | 'metadataUrl'>
+
 /**
  * Fetches and checks the metadata of an issuer (OpenID Connect Discovery 1.0, 4).
  *
  * @returns for a row that accepts several tenants, with the row's issuer, which no token names
- * @throws when the document cannot be fetched, names another issuer, or lacks an endpoint
+ * @throws when the document cannot be fetched or lacks an endpoint; the caller compares its issuer
  */
-export async function discover(
-  { issuer, preset }: { issuer: string; preset: string },
-  outbound: HttpClient,
-): Promise<ProviderMetadata> {
-  if (!isTemplated({ issuer, preset })) return assertUsable(await fetchDocument(new URL(issuer), outbound))
-  // Fetched by its full URL: openid-client would otherwise compare its issuer, which is a template here.
-  const document = await fetchDocument(new URL(`${issuer}/.well-known/openid-configuration`), outbound)
+export async function discover(row: DiscoverySettings, outbound: HttpClient): Promise<ProviderMetadata> {
+  const { issuer } = row
+  const document = await fetchDocument(new URL(documentUrl(row)), outbound)
+  if (!isTemplated(row)) return assertUsable(document)
   assertIssuer(document, templateOf(issuer))
   return assertUsable({ ...document, issuer })
+}
+
+/** The URL of the discovery document: as entered, or the well-known URL with the query of the preset. */
+export function documentUrl({ preset, issuer, clientId, metadataUrl }: DiscoverySettings): string {
+  if (metadataUrl !== undefined) return metadataUrl
+  const query = presetOf(preset)?.metadataQuery?.(clientId)
+  return `${issuer.replace(/\/$/, '')}${wellKnownPath}${query === undefined ? '' : `?${query}`}`
 }
 
 /** The settings name another issuer than the discovery document. Waiting does not help: one of them is wrong. */
@@ -52,15 +64,10 @@ export function assertIssuer({ issuer }: client.ServerMetadata, expected: string
 async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.ServerMetadata> {
   if (!isFetchable(server))
     throw new CheckError('issuer', `the issuer ${server.origin} is not https (http is for loopback only)`)
-  const options = {
+  const configuration = await client.discovery(server, 'discovery', undefined, client.None(), {
     [client.customFetch]: outbound.fetchFollowingRedirects,
     timeout: Math.min(discoveryTimeoutSeconds, outbound.timeoutSeconds),
     execute: server.protocol === 'http:' ? [client.allowInsecureRequests] : [],
-  }
-  const discovery = client.discovery(server, 'discovery', undefined, client.None(), options)
-  const configuration = await discovery.catch((error: { cause?: unknown }) => {
-    const { attribute, body } = (error.cause ?? {}) as { attribute?: unknown; body?: { issuer: string } }
-    throw attribute === 'issuer' && body ? new IssuerMismatchError(body.issuer) : error
   })
   return configuration.serverMetadata()
 }
@@ -70,13 +77,19 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
  * cannot hold characters outside ASCII.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  const { userinfo_endpoint: _, end_session_endpoint: __, ...others } = metadata
+  const {
+    userinfo_endpoint: _,
+    end_session_endpoint: __,
+    pushed_authorization_request_endpoint: ___,
+    ...others
+  } = metadata
   return {
     ...withUsableMembers(others),
     authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
     token_endpoint: endpoint(metadata, 'token_endpoint'),
     jwks_uri: endpoint(metadata, 'jwks_uri'),
     ...optionalEndpoint(metadata, 'userinfo_endpoint'),
+    ...optionalEndpoint(metadata, 'pushed_authorization_request_endpoint'),
     ...endSessionEndpoint(metadata),
   }
 }
@@ -117,7 +130,10 @@ function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endp
 function endpoint(metadata: client.ServerMetadata, name: string): string {
   const value = metadata[name]
   if (typeof value !== 'string') throw new CheckError(name, `the discovery document lacks ${name}`)
-  if (!URL.canParse(value) || !isFetchable(new URL(value)))
-    throw new CheckError(name, `${name} is not an https URL`)
+  if (!isEndpoint(value)) throw new CheckError(name, `${name} is not an https URL`)
   return new URL(value).href
+}
+
+function isEndpoint(value: unknown): value is string {
+  return typeof value === 'string' && URL.canParse(value) && isFetchable(new URL(value))
 }

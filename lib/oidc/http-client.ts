@@ -61,6 +61,9 @@ export class UnreachableError extends CheckError {
   }
 }
 
+/** The response to a TLS handshake was not TLS. */
+export class PlainHttpError extends UnreachableError {}
+
 class ResponseTooLargeError extends CheckError {}
 
 /** A request timed out in the queue, or while the endpoint responded to other requests. */
@@ -117,6 +120,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
         })
       } catch (cause) {
         if (cause instanceof ResponseTooLargeError) throw cause
+        if (isPlainHttp(cause)) throw new PlainHttpError(`${url.origin}: this address speaks plain http`)
         throw new UnreachableError(`${url.origin} did not respond`, { cause })
       }
     }
@@ -252,6 +256,17 @@ async function readResponse({
   headers.delete('content-encoding')
   headers.delete('content-length')
   return new Response(body && Buffer.concat(chunks), { status, statusText, headers })
+}
+
+/** OpenSSL's codes for bytes that are no TLS record. */
+function isPlainHttp(error: unknown): boolean {
+  for (let current = error, depth = 0; current && depth < 5; depth++) {
+    const { code, cause } = current as { code?: unknown; cause?: unknown }
+    if (/^ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST)$/.test(String(code)))
+      return true
+    current = cause
+  }
+  return false
 }
 
 /** True if the provider did not respond, or responded with 429 or 5xx; false if its response was wrong. */

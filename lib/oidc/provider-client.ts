@@ -1,6 +1,7 @@
 import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import * as client from 'openid-client'
-import { type ClientAuth, ClientSecretPost, None, type PrivateKey, PrivateKeyJwt } from 'openid-client'
+import { type ClientAuth, ClientSecretJwt, ClientSecretPost, None, PrivateKeyJwt } from 'openid-client'
+import { type ClientKey, signingKeyOf } from '../providers/client-key.ts'
 import { keysForIssuer } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import {
@@ -14,6 +15,7 @@ import {
   type Exchange,
   exchangeCode,
   fetchUserInfo,
+  pushRequest,
   type ReceivedTokens,
   type UserInfo,
 } from './code-exchange.ts'
@@ -24,43 +26,62 @@ import { isGone, type KeyResolver, KeySet } from './key-set.ts'
 /** The portal's own credentials at one provider. */
 export interface Credentials {
   clientSecret?: string | undefined
-  /** returns the key that signs client assertions at the moment */
-  signingKey?: (() => Promise<SigningKey>) | undefined
+  /** reads the keys that sign client assertions */
+  clientKeys?: (() => Promise<readonly ClientKey[]>) | undefined
 }
 
-export type SigningKey = PrivateKey
+/** How a client authenticates. Providers register a client for one way, and refuse the others. */
+export type ClientMethod = Pick<Provider, 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'> & {
+  /** id of the key that signs; omitted: the one that signs at the moment */
+  kid?: string | undefined
+}
 
-export type ClientSettings = Pick<Provider, 'clientId' | 'clientAuthentication' | 'secretEncoding'>
+export type ClientSettings = ClientMethod & Pick<Provider, 'clientId'>
 
-/** @throws Error when the credential is missing that the authentication method needs */
-export function clientCredential(client: ClientSettings, credentials: Credentials): ClientAuth {
-  const { clientId, clientAuthentication: method, secretEncoding } = client
-  const { clientSecret, signingKey } = credentials
+/**
+ * @param tokenEndpoint if the request goes there: the only endpoint whose URL may be the audience of an assertion
+ * @throws Error when the credential is missing that the authentication method needs
+ */
+export function clientCredential(
+  client: ClientSettings,
+  credentials: Credentials,
+  tokenEndpoint?: string,
+): ClientAuth {
+  const { clientId, clientAuthentication: method, secretEncoding, kid } = client
+  const { clientSecret, clientKeys } = credentials
   if (method === 'none') return None()
+  const assertion = client.assertionAudience === 'token_endpoint' ? assertionFor(tokenEndpoint) : undefined
   if (method === 'private_key_jwt') {
-    if (!signingKey) throw new CheckError('signing_key', 'the provider has no key to sign with')
+    if (!clientKeys) throw new CheckError('signing_key', 'the provider has no key to sign with')
     // Reads the key for each assertion, so that all instances start to sign with a new key at the same time.
-    return async (...request) => await PrivateKeyJwt(await signingKey())(...request)
+    return async (...request) =>
+      await PrivateKeyJwt(await signingKeyOf(await clientKeys(), Date.now(), kid), assertion)(...request)
   }
   if (clientSecret === undefined) throw new CheckError('client_secret', 'the provider has no client secret')
   if (method === 'client_secret_post') return ClientSecretPost(clientSecret)
+  if (method === 'client_secret_jwt') return ClientSecretJwt(clientSecret, assertion)
   const basic = basicCredentials(clientId, clientSecret, secretEncoding)
   return (_server, _client, _body, headers) => headers.set('authorization', `Basic ${basic}`)
 }
 
-/** The other encoding of `client_secret_basic`; `undefined` where it would change nothing, as for letters and digits. */
-export function alternateEncoding(
-  { clientId, clientAuthentication, secretEncoding }: ClientSettings,
-  { clientSecret }: Credentials,
-): SecretEncoding | undefined {
-  if (clientAuthentication !== 'client_secret_basic' || clientSecret === undefined) return undefined
-  const form = basicCredentials(clientId, clientSecret, 'form')
-  if (form === basicCredentials(clientId, clientSecret, 'raw')) return undefined
-  return secretEncoding === 'raw' ? 'form' : 'raw'
+/**
+ * The issuer is the safe audience: an attacker's provider could name the token endpoint of another one, and use the assertion there.
+ * Some providers require the token endpoint; on the issuer's own origin, nobody else receives it.
+ */
+function assertionFor(tokenEndpoint: string | undefined): client.ModifyAssertionOptions {
+  return {
+    [client.modifyAssertion](_header, claims) {
+      if (tokenEndpoint && hasSameOrigin(tokenEndpoint, String(claims.aud))) claims.aud = tokenEndpoint
+    },
+  }
+}
+
+export function hasSameOrigin(one: string, other: string): boolean {
+  return URL.canParse(one) && URL.canParse(other) && new URL(one).origin === new URL(other).origin
 }
 
 /** Every form in which the client secret is sent. */
-function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
+export function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
   if (clientSecret === undefined) return []
   const basic = secretEncodings.map((encoding) => basicCredentials(clientId, clientSecret, encoding))
   return [clientSecret, ...basic]
@@ -70,7 +91,7 @@ function secretForms(clientId: string, { clientSecret }: Credentials): string[] 
  * RFC 6749, 2.3.1. openid-client also escapes `-`, `.` and `_`, which form encoding leaves alone; a server that does not
  * decode would then refuse every client id that is a UUID. Some servers accept only the plain text (`raw`).
  */
-function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
+export function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
   const encode = encoding === 'raw' ? (text: string) => text : formEncoded
   return Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
 }
@@ -86,6 +107,12 @@ export interface ProviderClient {
   /** every form in which the client secret is sent: to be redacted from logs */
   readonly secrets: readonly string[]
   readonly keySet: KeySet
+  /**
+   * Pushes an authorization request and returns the URL that refers to it. Absent unless the provider or its row requires it.
+   *
+   * @param address key of the client address, which takes turns with others
+   */
+  readonly pushRequest?: ((url: string, address: string) => Promise<string>) | undefined
   /** Exchanges the code of an authorization response, once, and validates the tokens. */
   exchangeCode(
     received: URL,
@@ -97,7 +124,8 @@ export interface ProviderClient {
 }
 
 export interface ExchangedTokens extends ReceivedTokens {
-  encoding: SecretEncoding
+  /** the client authentication that the provider accepted in place of the configured one */
+  method?: ClientMethod | undefined
   /** @throws for claims of another subject, and for a signed response that is not valid */
   fetchUserInfo(): Promise<UserInfo>
 }
@@ -108,16 +136,28 @@ export interface ExchangeOptions {
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
   /**
-   * Given in a test sign-in: observes every request, UserInfo too. The keys are then not cached, and a provider that refuses
-   * the client is asked a second time with the other encoding of the client secret.
+   * Given in a test sign-in. The keys are then not cached, and a provider that refuses the client is asked again with each
+   * other method.
    */
-  wrapFetch?: FetchWrapper | undefined
+  test?: ExchangeTest | undefined
+}
+
+export interface ExchangeTest {
+  /** observes every request, UserInfo too */
+  wrapFetch: FetchWrapper
+  otherMethods(
+    client: ClientSettings,
+    credentials: Credentials,
+    metadata: ProviderMetadata,
+  ): Promise<ClientMethod[]>
 }
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
 
 /** how far one clock may be ahead of or behind the other */
 export const clockToleranceSeconds = 30
+
+const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
 
 export interface Succession {
   /** the client that this one replaces: the cached keys stay valid while the metadata names the same key set */
@@ -137,43 +177,70 @@ export async function createProviderClient(
   const { id_token_signing_alg_values_supported: announced } = metadata
   const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
   const server = neededMetadata(metadata, provider, algorithms)
-  const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
   const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
+  const connection = { provider, server, clientMetadata, timeoutSeconds: outbound.timeoutSeconds }
   let credential: ClientAuth | undefined
-
   return {
     metadata,
     keySet,
     secrets: secretForms(provider.clientId, credentials),
-    async exchangeCode(received, checks, { wrapFetch, ...options }) {
+    pushRequest: pushesRequests(provider, metadata)
+      ? requestPusher(provider, credentials, server, outbound)
+      : undefined,
+    async exchangeCode(received, checks, { test, ...options }) {
       // One deadline for the code exchange, the keys and UserInfo together.
       const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
       const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
-      const send = wrapFetch ? wrapFetch(sendInTime) : sendInTime
-      credential ??= clientCredential(provider, credentials)
-      const { timeoutSeconds } = outbound
-      const exchange = { provider, server, clientMetadata, authenticate: credential, send, timeoutSeconds }
-      const keys = wrapFetch ? newKeySet({ ...outbound, fetch: send }) : keySet
-      const verify = async (token: string) =>
-        await keys.verify(token, { use: 'sign-in', algorithms, deadline })
-      const redeem = async (used: Exchange, encoding: SecretEncoding): Promise<ExchangedTokens> => {
-        const tokens = await exchangeCode(used, received, checks)
-        await verify(tokens.idToken)
-        return { ...tokens, encoding, fetchUserInfo: async () => await fetchUserInfo(used, tokens, verify) }
-      }
+      const send = test ? test.wrapFetch(sendInTime) : sendInTime
+      credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
+      const exchange = { ...connection, authenticate: credential, send }
+      const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
+      const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
+      const redeem = async (used: Exchange): Promise<ExchangedTokens> =>
+        await verified(used, await exchangeCode(used, received, checks), verify)
       try {
-        return await redeem(exchange, provider.secretEncoding)
+        return await redeem(exchange)
       } catch (error) {
-        const encoding = wrapFetch && alternateEncoding(provider, credentials)
-        // The provider authenticates the client before it looks at the code, so the code is still unused.
-        if (encoding === undefined || !(await refusesClient(error))) throw error
-        const authenticate = clientCredential({ ...provider, secretEncoding: encoding }, credentials)
-        return await redeem({ ...exchange, authenticate }, encoding)
+        if (!test || !(await refusesClient(error))) throw error
+        const methods = await test.otherMethods(provider, credentials, metadata)
+        return await firstAccepted(methods, error, async (method) => {
+          const authenticate = clientCredential(
+            { ...provider, ...method },
+            credentials,
+            server.token_endpoint,
+          )
+          return { ...(await redeem({ ...exchange, authenticate })), method }
+        })
       }
     },
     verifyLogoutToken: async (token) => await keySet.verify(token, { use: 'logout', algorithms }),
   }
+}
+
+/** Pushes requests of a client, which authenticates as at the token endpoint (RFC 9126, 2). */
+export function requestPusher(
+  settings: ClientSettings,
+  credentials: Credentials,
+  server: ProviderMetadata,
+  outbound: HttpClient,
+): NonNullable<ProviderClient['pushRequest']> {
+  return async (url, address) => {
+    // Without the token endpoint, which must not be the audience of an assertion that is sent elsewhere.
+    const authenticate = clientCredential(settings, credentials)
+    const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
+    const { timeoutSeconds } = outbound
+    const connection = { provider: settings, server, clientMetadata: {}, authenticate, send, timeoutSeconds }
+    return await pushRequest(connection, url)
+  }
+}
+
+/** RFC 9126, 5: a provider announces a requirement for all clients only, so the row can require it for this one. */
+export function pushesRequests(
+  { pushedRequests }: Pick<Provider, 'pushedRequests'>,
+  metadata: ProviderMetadata,
+): boolean {
+  return pushedRequests || metadata.require_pushed_authorization_requests === true
 }
 
 function createKeySet(
@@ -212,14 +279,42 @@ function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
   }
 }
 
+async function verified(
+  exchange: Exchange,
+  tokens: ReceivedTokens,
+  verify: (token: string) => Promise<unknown>,
+): Promise<ExchangedTokens> {
+  await verify(tokens.idToken)
+  return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(exchange, tokens, verify) }
+}
+
+/**
+ * The provider authenticates the client before it looks at the code, so a code is still unused after a refusal.
+ *
+ * @throws `refusal` if the provider accepts no method
+ */
+async function firstAccepted(
+  methods: readonly ClientMethod[],
+  refusal: unknown,
+  redeem: (method: ClientMethod) => Promise<ExchangedTokens>,
+): Promise<ExchangedTokens> {
+  for (const method of methods)
+    try {
+      return await redeem(method)
+    } catch (error) {
+      if (!(await refusesClient(error))) throw error
+    }
+  throw refusal
+}
+
 /**
  * True if the provider did not accept the client's credential (RFC 6749, 5.2). Keycloak sends `unauthorized_client` for a wrong
- * secret; only the status 401 distinguishes that from a client that lacks a permission.
+ * secret, Glewlwyd also with 403; only the status distinguishes that from a client that lacks a permission.
  */
 async function refusesClient(error: unknown): Promise<boolean> {
   const isRefusal = (code: unknown, status: number) =>
-    (code === 'invalid_client' && (status === 400 || status === 401)) ||
-    (code === 'unauthorized_client' && status === 401)
+    (code === 'invalid_client' && [400, 401, 403].includes(status)) ||
+    (code === 'unauthorized_client' && [401, 403].includes(status))
   if (error instanceof client.ResponseBodyError) return isRefusal(error.error, error.status)
   // For a 401 with a challenge, openid-client leaves the body unread.
   if (!(error instanceof client.WWWAuthenticateChallengeError)) return false
@@ -237,12 +332,14 @@ function neededMetadata(
   algorithms: readonly SigningAlgorithm[],
 ): ProviderMetadata {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata
+  const { pushed_authorization_request_endpoint } = metadata
   const announced = metadata.userinfo_signing_alg_values_supported
   return {
     issuer,
     authorization_endpoint,
     token_endpoint,
     jwks_uri,
+    ...(pushed_authorization_request_endpoint !== undefined && { pushed_authorization_request_endpoint }),
     ...(userinfo_endpoint !== undefined && { userinfo_endpoint }),
     authorization_response_iss_parameter_supported:
       metadata.authorization_response_iss_parameter_supported === true,

@@ -8,6 +8,9 @@ const secretLike = /[\w~+=%-]{20,}/g
 // Useful to the operator and harmless: error names (`temporarily_unavailable`), and trace ids for the provider's support.
 const harmless = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})$/
 
+// Attacker: an error page that sends the administrator who reads the quotation to another site.
+const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
+
 /**
  * Quotes a provider's message for the operator, shortened and without secrets. Some providers repeat the code or the whole
  * request in an error: an attacker who reads the logs could use the code first, or impersonate the portal.
@@ -15,7 +18,9 @@ const harmless = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[
  * @param secrets of this exchange
  */
 export function quoteRedacted(message: string, secrets: readonly string[], maxLength = 300): string {
-  const safe = redact(message, secrets).replace(secretLike, (run) => (harmless.test(run) ? run : '…'))
+  const safe = redact(message, secrets)
+    .replace(link, '…')
+    .replace(secretLike, (run) => (harmless.test(run) ? run : '…'))
   return JSON.stringify(safe.slice(0, maxLength))
 }
 

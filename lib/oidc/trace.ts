@@ -1,15 +1,14 @@
-import type { SecretEncoding } from '../providers/setting-values.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import type { Claims } from './identity.ts'
-import type { FetchWrapper } from './provider-client.ts'
+import type { ClientMethod, FetchWrapper } from './provider-client.ts'
 
 /** The observations of a test sign-in while it validates an authorization response, in this order. None contains a token. */
 export type TraceEvent =
   /** `other`: the key set, and after the ID token UserInfo */
   | { asked: 'token' | 'other' }
   | { tokenStatus: number }
-  /** of the client secret that the provider accepted */
-  | { encoding: SecretEncoding }
+  /** the client authentication that the provider accepted; `undefined`: the one in the settings */
+  | { method: ClientMethod | undefined }
   /** of the ID token, after all of its own checks passed */
   | { idClaims: Claims; algorithm: string }
   /** without claims: not needed, no UserInfo endpoint, or a failed request */

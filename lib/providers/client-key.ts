@@ -9,10 +9,15 @@ export interface ClientKey {
   /** when it starts to sign: ISO 8601 */
   from: string
   jwk: JWK
+  /** published, but signs only if the provider refuses the algorithm of the others */
+  spare?: true | undefined
 }
 
-/** `next`: published but not used yet, so that the provider has time to fetch it. `retired`: published, but no longer used. */
-export type KeyState = 'next' | 'signing' | 'retired'
+/**
+ * `next`: published but not used yet, so that the provider has time to fetch it. `retired`: published, but no longer used.
+ * `spare`: published, and used only if the provider requires its algorithm.
+ */
+export type KeyState = 'next' | 'signing' | 'retired' | 'spare'
 
 export interface Standing<Key> {
   key: Key
@@ -41,11 +46,42 @@ const retiredForMs = 24 * 3_600_000
 
 /**
  * @param announced `token_endpoint_auth_signing_alg_values_supported` of the provider's metadata
+ * @param current preferred, because the client may be registered for it
  * @returns `undefined` if it contains none of ours; RS256, which every provider supports, if nothing is announced
  */
-export function keyAlgorithmFor(announced: unknown): ClientKeyAlgorithm | undefined {
-  if (!Array.isArray(announced)) return 'RS256'
-  return clientKeyAlgorithms.find((known) => announced.includes(known))
+export function keyAlgorithmFor(
+  announced: unknown,
+  current?: ClientKeyAlgorithm,
+): ClientKeyAlgorithm | undefined {
+  if (!Array.isArray(announced)) return current ?? 'RS256'
+  return [...(current ? [current] : []), ...clientKeyAlgorithms].find((known) => announced.includes(known))
+}
+
+/** A client may be registered for one of those that its provider announces; each takes a key of its own. */
+const commonAlgorithms: readonly string[] = ['ES256', 'PS256', 'RS256']
+
+/**
+ * Makes the first keys of a provider: one that signs at once, because the provider cannot have cached an earlier one, and a spare
+ * one for each other common algorithm. Never shared: a provider that knows the key of another one could accept its assertions.
+ */
+export async function makeClientKeys(announced: unknown): Promise<ClientKey[]> {
+  const preferred = keyAlgorithmFor(announced)
+  if (preferred === undefined) return []
+  const others = clientKeyAlgorithms.filter(
+    (alg) => alg !== preferred && Array.isArray(announced) && announced.includes(alg),
+  )
+  const algorithms = [preferred, ...others.filter((alg) => commonAlgorithms.includes(alg))]
+  const now = Date.now()
+  const keys = await Promise.all(algorithms.map((alg) => makeClientKey(alg, now)))
+  return keys.map((key, at) => (at === 0 ? key : { ...key, spare: true }))
+}
+
+/** The keys after the provider has accepted a spare one: it signs from now on, and no spare one is needed any more. */
+export function promoteKey(keys: readonly ClientKey[], kid: string, now: number): ClientKey[] {
+  const promote = ({ spare: _, ...key }: ClientKey) => ({ ...key, from: new Date(now).toISOString() })
+  return keys
+    .filter((key) => !key.spare || key.kid === kid)
+    .map((key) => (key.kid === kid ? promote(key) : key))
 }
 
 export async function makeClientKey(alg: ClientKeyAlgorithm, from: number): Promise<ClientKey> {
@@ -60,32 +96,35 @@ export async function makeClientKey(alg: ClientKeyAlgorithm, from: number): Prom
  *
  * @param now milliseconds
  */
-export function standing<Key extends Pick<ClientKey, 'from'>>(
+export function standing<Key extends Pick<ClientKey, 'from' | 'spare'>>(
   keys: readonly Key[],
   now: number,
 ): Standing<Key>[] {
-  const sorted = [...keys].sort((one, other) => start(one) - start(other))
+  const spares = keys.filter(({ spare }) => spare).map((key): Standing<Key> => ({ key, state: 'spare' }))
+  const sorted = keys.filter(({ spare }) => !spare).sort((one, other) => start(one) - start(other))
   const started = sorted.filter((key) => start(key) <= now)
   // If the clock was set back, no key may have started. Then the oldest signs: the provider has known it longest.
   const signing = Math.max(started.length - 1, 0)
-  return sorted.flatMap((key, at): Standing<Key>[] => {
+  const others = sorted.flatMap((key, at): Standing<Key>[] => {
     if (at > signing) return [{ key, state: 'next' }]
     if (at === signing) return [{ key, state: 'signing' }]
     const successor = sorted[at + 1]
     return successor && start(successor) + retiredForMs > now ? [{ key, state: 'retired' }] : []
   })
+  return [...others, ...spares]
 }
 
 function start({ from }: Pick<ClientKey, 'from'>): number {
   return Date.parse(from)
 }
 
-/** Imports the key that signs now. @throws CheckError if there is none */
+/** Imports the key that signs now, or the given one. @throws CheckError if there is none */
 export async function signingKeyOf(
   keys: readonly ClientKey[],
   now: number,
+  id?: string,
 ): Promise<{ key: CryptoKey; kid: string }> {
-  const found = standing(keys, now).find(({ state }) => state === 'signing')
+  const found = standing(keys, now).find(({ key, state }) => (id ? key.kid === id : state === 'signing'))
   if (!found) throw new CheckError('signing_key', 'the provider has no key to sign with')
   const { alg, kid, jwk } = found.key
   return { key: (await importJWK(jwk, alg)) as CryptoKey, kid }

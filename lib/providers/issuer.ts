@@ -40,6 +40,11 @@ export function issuerFor(provider: Tenancy, tenant: unknown): string | undefine
   return isTemplated(provider) ? provider.issuer.replace(issuerPattern, `$1/${tenant}/v2.0`) : provider.issuer
 }
 
+/** The issuer to which a URL of metadata belongs, unless the document names another one (RFC 8414, 3.1 inserts the path). */
+export function issuerOfMetadata(url: string): string {
+  return url.replace(/\/\.well-known\/[^/?#]*/, '').replace(/[?#].*$/s, '')
+}
+
 /** True if tokens with this `iss` may come from the provider. */
 export function isIssuerOf(provider: Tenancy, issuer: string): boolean {
   return isTemplated(provider) ? issuerFor(provider, tenantIn(issuer)) === issuer : issuer === provider.issuer

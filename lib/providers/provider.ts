@@ -40,8 +40,8 @@ export interface Provider extends Readonly<StoredSettings> {
 export interface Check {
   /** Name of the check, such as `reach`. */
   name: string
-  /** `failed` prevents saving; a `warning` does not. */
-  result: 'ok' | 'warning' | 'failed'
+  /** `failed` prevents saving; a `warning` does not. `absent`: optional and missing, or not testable from this server. */
+  result: 'ok' | 'warning' | 'failed' | 'absent'
   /** The result as a sentence. */
   message: string
   /** Advice for the administrator. */

@@ -4,10 +4,9 @@ import { isUniqueViolation } from '../database/connect.ts'
 import { inTransaction } from '../database/transaction.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
-import type { ClientKey } from './client-key.ts'
+import { type ClientKey, promoteKey } from './client-key.ts'
 import { type Check, type Provider, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
-import type { SecretEncoding } from './setting-values.ts'
 import {
   changedSettings,
   fromColumns,
@@ -29,10 +28,15 @@ export type NewProvider = StoredSettings & Pick<Provider, 'portal' | 'slug' | 'p
 export interface PassedTestSignIn {
   /** Id of the active user as whom it would have signed in. */
   userId: string | undefined
-  /** The encoding that the provider accepted; it is used from now on. */
-  secretEncoding: SecretEncoding | undefined
+  /** The client authentication that the provider accepted in place of the configured one; it is used from now on. */
+  method: DetectedClientMethod | undefined
   reauthentication: Provider['reauthentication']
 }
+
+type DetectedClientMethod = Pick<
+  StoredSettings,
+  'clientAuthentication' | 'secretEncoding' | 'assertionAudience'
+> & { kid?: string | undefined }
 
 /** A row without secrets. */
 export type ProviderRow = StateColumns & Record<string, unknown>
@@ -271,19 +275,18 @@ export class ProvidersTable {
 
   /** @returns false when the row has changed since the test sign-in started */
   async recordTestSignIn(provider: Provider, passed: PassedTestSignIn): Promise<boolean> {
-    const { id, version, secretEncoding: current } = provider
-    const { userId, secretEncoding = current, reauthentication } = passed
+    const { id, version } = provider
+    const { kid, ...method } = passed.method ?? {}
     const recorded = await this.#rows()
       .where({ id, version })
       .update({
         test_sign_in_at: new Date().toISOString(),
-        test_sign_in_user_id: userId ?? null,
-        reauthentication: reauthentication ?? null,
-        ...(secretEncoding !== current && {
-          secret_encoding: secretEncoding,
-          version: this.#knex.raw('version + 1'),
-        }),
+        test_sign_in_user_id: passed.userId ?? null,
+        reauthentication: passed.reauthentication ?? null,
+        ...(passed.method && { ...toColumns(method), version: this.#knex.raw('version + 1') }),
       })
+    if (recorded === 1 && kid !== undefined)
+      await this.changeClientKeys(provider, (keys) => promoteKey(keys, kid, Date.now()))
     return recorded === 1
   }
 

@@ -5,6 +5,7 @@ import { DAY } from '../shared/time.ts'
 export const clientAuthentications = [
   'client_secret_basic',
   'client_secret_post',
+  'client_secret_jwt',
   'private_key_jwt',
   'none',
 ] as const
@@ -49,6 +50,10 @@ export const logoutReaches = ['provider', 'portal', 'ask'] as const
 export const secretEncodings = ['form', 'raw'] as const
 /** How `client_secret_basic` sends id and secret: form-encoded (RFC 6749, 2.3.1), or as they are. */
 export type SecretEncoding = (typeof secretEncodings)[number]
+
+export const assertionAudiences = ['issuer', 'token_endpoint'] as const
+/** The `aud` of a client assertion (RFC 7523, 3). Providers accept one or the other. */
+export type AssertionAudience = (typeof assertionAudiences)[number]
 
 /**
  * Parameters that the plugin sets itself, and parameters with a promise that nothing would enforce: `claims` and
@@ -128,11 +133,30 @@ export const tenantId = z
   .guid('enter the Directory (tenant) ID, a GUID, from the overview page of the app registration')
   .toLowerCase()
 
-/** Accepts the URL of the metadata, too: consoles show it more often than the issuer. */
-export const issuerUrl = z
+export const wellKnownPath = '/.well-known/openid-configuration'
+
+const httpUrl = z
   .url({ protocol: /^https?$/, error: 'enter a full URL such as `https://id.example.com`' })
-  .max(255, 'is too long')
-  .transform((issuer) => issuer.replace(/\/\.well-known\/openid-configuration\/?$/, ''))
+  .transform(encodePath)
+  .refine((url) => url.length <= 255, 'is too long')
+
+/** Accepts the URL of the metadata, too: consoles show it more often than the issuer. One with a query stays as it is. */
+export const issuerUrl = httpUrl.transform((issuer) => issuer.replace(new RegExp(`${wellKnownPath}/?$`), ''))
+
+export const metadataUrl = httpUrl.refine((url) => url.includes('/.well-known/'), {
+  error: 'enter the whole URL, such as `https://id.example.com/.well-known/openid-configuration?p=policy`',
+})
+
+/** Encodes spaces and letters outside ASCII in the path, as providers do in the issuer of a realm such as `Acme Corp`. */
+function encodePath(url: string): string {
+  const [, origin = '', path = ''] = /^(\w+:\/\/[^/?#]*)(.*)$/s.exec(url.trim()) ?? []
+  return origin + path.replace(/[^!-~]+/g, percentEncode)
+}
+
+/** Replaces unpaired surrogates, for which `encodeURIComponent` throws. */
+export function percentEncode(text: string): string {
+  return encodeURIComponent(Buffer.from(text).toString())
+}
 
 export const claimName = z.string().regex(/^[\w.:/-]{1,40}$/, 'write the name of a claim, such as `email`')
 

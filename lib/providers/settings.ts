@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { secretReference } from './secret-references.ts'
 import {
   acrValue,
+  assertionAudiences,
   authorizationParameters,
   certificates,
   claimName,
@@ -10,6 +11,7 @@ import {
   issuerUrl,
   logoutReaches,
   maxAgeSeconds,
+  metadataUrl,
   nearTimestamp,
   printable,
   prompts,
@@ -90,6 +92,18 @@ export const settings = {
     required: true,
     section: 'basic',
   }),
+  /** The discovery document, where it is not at the issuer's well-known URL. Its issuer must be on the same origin. */
+  metadataUrl: setting({
+    schema: metadataUrl.optional(),
+    column: 'metadata_url',
+    decidesTrust: true,
+    decidesSecretRecipient: true,
+    flag: '--metadata-url <url>',
+    label: 'Metadata URL',
+    hint: 'Only if it is not the issuer followed by /.well-known/openid-configuration, such as one with a query.',
+    example: 'https://id.example.com/.well-known/openid-configuration?p=policy',
+    section: 'protocol',
+  }),
   /** The client identifier that the provider issued (RFC 6749, 2.2). At most 255 characters. */
   clientId: setting({
     schema: printable.min(1).max(255, 'is too long'),
@@ -133,7 +147,7 @@ export const settings = {
     control: 'date',
     section: 'basic',
   }),
-  /** How the portal authenticates to the provider. Omitted: chosen from the provider's metadata. */
+  /** How the portal authenticates to the provider. Omitted: found by the connection test. */
   clientAuthentication: setting({
     schema: z.enum(clientAuthentications).optional(),
     column: 'client_authentication',
@@ -141,7 +155,7 @@ export const settings = {
     label: 'Authentication method',
     control: 'select',
     choices: clientAuthentications,
-    emptyChoice: 'As the provider announces',
+    emptyChoice: 'As the connection test finds',
     section: 'protocol',
   }),
   /** How `client_secret_basic` encodes id and secret. Omitted: found by the connection test. */
@@ -154,6 +168,22 @@ export const settings = {
     hint: 'Only for client_secret_basic. Empty: the connection test finds it.',
     control: 'select',
     choices: secretEncodings,
+    emptyChoice: 'As the connection test finds',
+    section: 'protocol',
+  }),
+  /**
+   * The `aud` of client assertions. Omitted: found by the connection test. `token_endpoint` applies only while it is on the
+   * issuer's origin.
+   */
+  assertionAudience: setting({
+    schema: z.enum(assertionAudiences).optional(),
+    column: 'assertion_audience',
+    fallback: 'issuer',
+    flag: '--assertion-audience <audience>',
+    label: 'Audience of client assertions',
+    hint: 'Only for private_key_jwt and client_secret_jwt. Empty: the connection test finds it.',
+    control: 'select',
+    choices: assertionAudiences,
     emptyChoice: 'As the connection test finds',
     section: 'protocol',
   }),
@@ -182,6 +212,28 @@ export const settings = {
     control: 'select',
     choices: ['query', 'form_post'],
     emptyChoice: 'Default (query)',
+    section: 'protocol',
+  }),
+  /** Pushes each authorization request to the provider (RFC 9126). Default false: only if the provider requires it of every client. */
+  pushedRequests: setting({
+    schema: z.boolean().default(false),
+    column: 'pushed_requests',
+    storedAs: 'boolean',
+    flag: '--pushed-requests',
+    label: 'Pushed authorization requests (PAR)',
+    hint: 'If the provider requires them of this client. If it requires them of all, this is not needed.',
+    control: 'checkbox',
+    section: 'protocol',
+  }),
+  /** Requests tokens that are bound to a key of this sign-in (RFC 9449). Default false. */
+  dpop: setting({
+    schema: z.boolean().default(false),
+    column: 'dpop',
+    storedAs: 'boolean',
+    flag: '--dpop',
+    label: 'Tokens bound to a key (DPoP)',
+    hint: 'Only if the client at the provider requires DPoP.',
+    control: 'checkbox',
     section: 'protocol',
   }),
   /** The `prompt` parameter of every sign-in. Omitted: none, so that a user who is signed in at the provider sees no page. */
@@ -389,7 +441,7 @@ export type SettingsInput = { [Name in keyof ProviderSettings]?: ProviderSetting
 export type ProviderChanges = { [Name in keyof ProviderSettings]?: ProviderSettings[Name] | null | undefined }
 
 /** Settings that the connection test detects if they are omitted. */
-export type DetectedSetting = 'clientAuthentication' | 'secretEncoding'
+export type DetectedSetting = 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'
 
 /** Settings that are encrypted at rest and never returned. */
 export type SecretSetting = 'clientSecret'

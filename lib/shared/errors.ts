@@ -140,6 +140,7 @@ export function describeError(error: unknown): string {
     const { name, message, code, cause } = at as {
       [member in 'name' | 'message' | 'code' | 'cause']?: unknown
     }
+    if (at instanceof Response) messages.push(`status ${at.status}`)
     if (typeof message !== 'string') break
     const text = stripSql(message)
     const needsCode = typeof code === 'string' && !(at instanceof CheckError) && !text.includes(code)

@@ -5,7 +5,6 @@ import type { PassportStatic } from 'passport'
 import { IssuerMismatchError } from '../oidc/discovery.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
-import { signingKeyOf } from '../providers/client-key.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -196,7 +195,7 @@ export class ProviderConnection {
     const isReferenced = provider.clientSecretReference !== undefined
     const credentials = {
       clientSecret: isReferenced ? referencedSecret : await providersTable.clientSecret(provider),
-      signingKey: async () => await signingKeyOf(await providersTable.clientKeys(provider), Date.now()),
+      clientKeys: () => providersTable.clientKeys(provider),
     }
     const httpClient = outbound.clientFor(provider.id, provider)
     const succession = { previous: this.#latestClient, onMoved: () => this.#expire() }

@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
+import { otherMethods } from '../oidc/client-methods.ts'
 import type { ProviderMetadata } from '../oidc/discovery.ts'
 import { isUnreachable, statusOf } from '../oidc/http-client.ts'
 import {
@@ -167,8 +168,17 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     }
     const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication, ...marks }
     const state = await this.attempts.begin(req, req.res as Response, attempt)
+    const { pushRequest, secrets } = this.client
+    const { onRedirectUrl } = step
     // Passport makes a new `this` for each request.
-    if (step.onRedirectUrl) this.redirect = step.onRedirectUrl
+    if (onRedirectUrl) this.redirect = onRedirectUrl
+    // Attacker: each start of a sign-in causes a request to the provider. It counts against the rate limit of the start, and takes
+    // turns with those of other client addresses, so that nobody can occupy the connections of others.
+    if (onRedirectUrl && pushRequest)
+      this.redirect = (url) =>
+        void pushRequest(url, clientKey(req)).then(onRedirectUrl, (error: unknown) =>
+          this.error(pushRefusal(error, secrets)),
+        )
     // Entra refuses a request with both a hint and a choice of accounts.
     const choosesAccount = otherAccount || prompt === 'select_account'
     // A new object, because Passport shares its options among all requests.
@@ -211,10 +221,10 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
         pkceCodeVerifier: codeVerifier,
         idTokenExpected: true,
       }
-      const wrapFetch = trace && traceEndpoints(this.client.metadata, trace)
-      const tokens = await this.client.exchangeCode(received, checks, { address, onWrongCode, wrapFetch })
-      const { idToken, idClaims, encoding } = tokens
-      trace?.({ encoding })
+      const test = trace && { wrapFetch: traceEndpoints(this.client.metadata, trace), otherMethods }
+      const tokens = await this.client.exchangeCode(received, checks, { address, onWrongCode, test })
+      const { idToken, idClaims, method } = tokens
+      trace?.({ method })
       const algorithm = assertIdTokenForm(idToken)
       trace?.({ algorithm, idClaims })
       const now = Date.now() / 1000
@@ -280,6 +290,12 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
   },
 }
 
+/** The user has done nothing yet: what the provider refuses here is wrong in the settings, at one of the two. */
+function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError {
+  const { code, message } = refusalOf(error, secrets, 'the pushed authorization request was refused')
+  return new PortalSsoError(code === 'response_invalid' ? 'provider_error' : code, message)
+}
+
 /** Failed checks after which the user can do more than try again. */
 const checkProblems: Readonly<Record<string, ProblemCode>> = {
   sub_constant: 'subject_constant',
@@ -287,7 +303,11 @@ const checkProblems: Readonly<Record<string, ProblemCode>> = {
 }
 
 /** The user reads whose fault it is. The log gets the exact cause. */
-function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
+function refusalOf(
+  error: unknown,
+  secrets: readonly string[],
+  refused = 'the token endpoint refused',
+): PortalSsoError {
   if (error instanceof PortalSsoError) return error
   if (error instanceof client.AuthorizationResponseError) {
     // RFC 6749, 4.1.2.1. Only known codes are distinguished: the rest is the provider's text.
@@ -300,13 +320,16 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
     // openid-client checked only the type of `error`.
     const description: unknown = error.error_description
     const text = typeof description === 'string' ? `${error.error}: ${description}` : error.error
+    // RFC 6749, 5.2 and RFC 9449, 5. Only `invalid_grant` can be the fault of the browser, which brought the code.
     const isConfigurationError =
-      /^(invalid_client|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(error.error)
+      /^(invalid_client|invalid_request|invalid_dpop_proof|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
+        error.error,
+      )
     const code = isConfigurationError ? 'provider_error' : 'response_invalid'
     const problem = isUnreachable(error) ? 'provider_unavailable' : problemOf(error.error, description)
     return new PortalSsoError(
       problem ?? code,
-      `the token endpoint refused (status ${error.status}): ${quoteRedacted(text, secrets)}`,
+      `${refused} (status ${error.status}): ${quoteRedacted(text, secrets)}`,
     )
   }
   const ofCheck = error instanceof CheckError ? checkProblems[error.code] : undefined
@@ -316,6 +339,6 @@ function refusalOf(error: unknown, secrets: readonly string[]): PortalSsoError {
   const text = redact(describeError(error), secrets)
   return new PortalSsoError(
     isUnreachable(error) ? 'provider_unavailable' : code,
-    status === undefined ? text : `${text} (status ${status})`,
+    status === undefined || text.includes(`status ${status}`) ? text : `${text} (status ${status})`,
   )
 }

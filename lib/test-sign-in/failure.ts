@@ -33,6 +33,32 @@ const problemRemedies: Partial<Record<ProblemCode, string>> = {
     'The settings require another authentication (acr). Set it up at the provider for your account, or correct the values.',
 }
 
+/** Requirements of the provider, as its messages or those of openid-client name them. */
+const requirements: readonly (readonly [RegExp, (provider: Provider) => string])[] = [
+  [
+    /dpop/i,
+    ({ dpop }) =>
+      dpop
+        ? 'The provider refused the proof that belongs to the token (DPoP). Compare the clocks of both servers (NTP), or turn DPoP off here and at the provider.'
+        : 'This client requires tokens that are bound to a key. Turn on “Tokens bound to a key (DPoP)” in the settings, or turn DPoP off at the provider.',
+  ],
+  [
+    /pushed authorization/i,
+    () =>
+      'This client must push its requests. Turn on “Pushed authorization requests (PAR)” in the settings, or turn the requirement off at the provider.',
+  ],
+  [
+    /mtls|mutual[ -]tls|client cert/i,
+    () =>
+      'This client requires Mutual TLS, which is not supported. Turn it off at the provider, and choose another authentication method or DPoP.',
+  ],
+  [
+    /JWE decryption/,
+    () =>
+      'The provider encrypts the ID tokens or UserInfo responses of this client, which is not supported. Turn the encryption off at the provider.',
+  ],
+]
+
 /** The error of a token whose tenant is not admitted. */
 const otherTenantPattern = /\(tid\)/
 
@@ -47,6 +73,8 @@ function remedyFor(
   if (hint) return sentence(hint)
   const remedy = problemRemedies[code]
   if (remedy) return remedy
+  if (!failure && code === 'provider_error')
+    return 'The provider refused the authorization request that was pushed to it (PAR). Its message names the reason, such as the redirect URI, a scope or the client secret.'
   if (otherTenantPattern.test(message))
     return 'Test with an account of a tenant that is listed in the settings. Or add this tenant, if its people may sign in.'
   const named = code === 'consent_missing' ? 'consent_required' : nameOf(error)
@@ -60,6 +88,13 @@ function remedyFor(
   return step === 'audience' && message.includes('additional untrusted')
     ? 'The ID token must be issued to this application only.'
     : steps[step].remedy
+}
+
+function requirementRemedy(provider: Provider, { failure }: TestRecorder): string | undefined {
+  if (!failure) return undefined
+  const { error, error_description: description } = failure.error as { [name: string]: unknown }
+  const text = `${describeError(failure.error)} ${error} ${description}`
+  return requirements.find(([pattern]) => pattern.test(text))?.[1](provider)
 }
 
 function nameOf(error: unknown): string {
@@ -101,7 +136,7 @@ const claims: Readonly<Record<string, TestStep>> = {
 export function diagnose(error: PortalSsoError, provider: Provider, recorder: TestRecorder): Failure {
   const message = recorder.failure ? describeError(recorder.failure.error) : ''
   const { step, unproven = step } = locate(error, message, recorder)
-  const finding = findingOf(provider, recorder)
+  const finding = findingOf(step, provider, recorder)
   return {
     step,
     unproven,
@@ -110,7 +145,7 @@ export function diagnose(error: PortalSsoError, provider: Provider, recorder: Te
     cause: sanitizeText(
       error.cause === undefined ? error.message : `${error.message}: ${describeError(error.cause)}`,
     ),
-    remedy: remedyFor(step, error, message, recorder),
+    remedy: requirementRemedy(provider, recorder) ?? remedyFor(step, error, message, recorder),
   }
 }
 
@@ -153,19 +188,25 @@ interface FailedCheck {
   expected?: unknown
 }
 
-function findingOf(provider: Provider, { failure, tokenStatus = 200 }: TestRecorder): string | undefined {
+/** Compares only what the failed step compares: an earlier step has succeeded. */
+function findingOf(
+  step: TestStep,
+  provider: Provider,
+  { failure, tokenStatus = 200 }: TestRecorder,
+): string | undefined {
   if (!failure) return undefined
   const { error } = failure
-  if (tokenStatus !== 200) return `The token endpoint responded with status ${tokenStatus}.`
+  if (step === 'code' && tokenStatus !== 200)
+    return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
   const { claims: token, header, expected: algorithms } = (cause ?? {}) as FailedCheck
-  if (typeof header?.alg === 'string') {
+  if (step === 'algorithm' && typeof header?.alg === 'string') {
     const accepted = [algorithms].flat().map(shown).join(' or ')
     return `The ID token uses ${shown(header.alg)}, but the settings expect ${accepted}.`
   }
   const name = claimIn(describeError(error)) ?? ''
   // Never the nonce, which is a secret of the attempt.
-  if (token?.[name] === undefined || !comparable.includes(name)) return undefined
+  if (claims[name] !== step || token?.[name] === undefined || !comparable.includes(name)) return undefined
   const expected = { iss: provider.issuer, aud: provider.clientId }[name]
   return `The ID token has ${shown(token[name])}${expected ? `, but the settings expect ${shown(expected)}` : ''}.`
 }

@@ -37,6 +37,8 @@ export function protocolLines(seen: Seen, failed: Failure | undefined): ReportLi
       return { title, result: 'failed', finding: failed.finding, cause, remedy }
     }
     if (at >= unproven) return { title, result: 'not reached' }
+    if (name === 'userinfo' && !seen.recorder.userInfoAsked)
+      return { title, result: 'absent', finding: finding(seen) }
     if (name === 'userinfo' && seen.recorder.userInfoFailure) {
       const cause = sanitizeText(describeError(seen.recorder.userInfoFailure))
       return { title, result: 'warning', finding: finding(seen), cause, remedy: steps.userinfo.remedy }

@@ -1,9 +1,8 @@
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Claims } from '../oidc/identity.ts'
-import { clockToleranceSeconds } from '../oidc/provider-client.ts'
+import { type ClientMethod, clockToleranceSeconds } from '../oidc/provider-client.ts'
 import type { Trace } from '../oidc/trace.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { SecretEncoding } from '../providers/setting-values.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
 /** Observations of a test sign-in. */
@@ -11,8 +10,8 @@ export class TestRecorder {
   tokenAsked = false
   /** of the token response, if there was one */
   tokenStatus: number | undefined
-  /** the encoding of the client secret that the provider accepted */
-  encoding: SecretEncoding | undefined
+  /** the client authentication that the provider accepted in place of the configured one */
+  method: ClientMethod | undefined
   /** after all claims of the ID token were compared, before its signature was verified */
   keysAsked = false
   /** of the signature of a valid ID token */
@@ -141,13 +140,23 @@ const table = {
 export type TestStep = keyof typeof table
 export const steps: Readonly<Record<TestStep, Step>> = table
 
-function codeFinding({ provider: { clientAuthentication, secretEncoding }, recorder }: Seen): string {
-  const { encoding = secretEncoding } = recorder
+function codeFinding({ provider, recorder: { method } }: Seen): string {
+  const { clientAuthentication } = method ?? provider
   const finding = `The provider accepted the code with its PKCE verifier and authenticated this portal by ${clientAuthentication}.`
-  if (encoding === secretEncoding) return finding
-  const spelled =
-    encoding === 'raw' ? 'unencoded (raw), not form-encoded' : 'form-encoded, not unencoded (raw)'
-  return `${finding} It reads the client ID and secret ${spelled}. From now on they are sent like this.`
+  if (!method) return finding
+  const changes = [
+    clientAuthentication !== provider.clientAuthentication && `not by ${provider.clientAuthentication}`,
+    method.secretEncoding !== provider.secretEncoding && encodingFinding[method.secretEncoding],
+    method.assertionAudience !== provider.assertionAudience &&
+      `with the ${method.assertionAudience.replace('_', ' ')} as the audience`,
+    method.kid !== undefined && 'with a key of another algorithm',
+  ]
+  return `${finding} It accepts the client ${changes.filter(Boolean).join(', ')}. This is used from now on.`
+}
+
+const encodingFinding = {
+  raw: 'with ID and secret unencoded (raw), not form-encoded',
+  form: 'with ID and secret form-encoded, not unencoded (raw)',
 }
 
 function claimText(claim: unknown): string {

@@ -82,10 +82,9 @@ export class TestSignIns {
       const locals = pages.locale()
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
-      // An unavailable provider is a result, too.
-      const isResult =
-        error instanceof PortalSsoError && ['provider_unavailable', 'provider_error'].includes(error.code)
-      if (!isResult) throw error
+      // A provider that is unavailable or refuses a pushed request is a result, too.
+      if (!(error instanceof PortalSsoError) || !/^provider_(?:unavailable|error)$/.test(error.code))
+        throw error
       const seen = { provider, response: undefined, recorder: new TestRecorder() }
       await this.#report(req, res, { ...seen, purpose, returnTo, outcome: { error } })
     }
@@ -144,7 +143,7 @@ export class TestSignIns {
     } else {
       if (passed) {
         const userId = predicted?.user && String(predicted.user.id)
-        const passedTest = { userId, secretEncoding: recorder.encoding, reauthentication }
+        const passedTest = { userId, method: recorder.method, reauthentication }
         // A test of settings that have changed since has not passed.
         if (!(await providersTable.recordTestSignIn(provider, passedTest)))
           throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
@@ -225,7 +224,7 @@ export class TestSignIns {
       this.#core.logger.warn(entry, 'a test sign-in failed')
     }
     if (oneTimeLinkId !== undefined) await oneTimeLinks.setOutcome(oneTimeLinkId, verdict)
-    const hasNewEncoding = reason === undefined && recorder.encoding !== provider.secretEncoding
+    const { clientAuthentication, secretEncoding } = (reason === undefined && recorder.method) || {}
     await events.record({
       kind: 'provider-sign-in-tested',
       portal,
@@ -235,7 +234,8 @@ export class TestSignIns {
       detail: {
         outcome: verdict,
         reason,
-        ...(hasNewEncoding && { secretEncoding: recorder.encoding }),
+        ...(clientAuthentication !== provider.clientAuthentication && { clientAuthentication }),
+        ...(secretEncoding !== provider.secretEncoding && { secretEncoding }),
       },
     })
   }

@@ -258,7 +258,7 @@ describe('the list of providers', () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'other' })
     provider.faults.jwksResponse = { status: 500 }
-    expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*Ready/)
+    expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*No sign-in yet/)
     other.faults.discoveryDrop = true
     const text = textOf(await done('/test'))
     expect(text).toContain('No enabled provider passed its last test')
@@ -280,7 +280,7 @@ describe('the list of providers', () => {
     expect(await order()).toEqual(['c', 'acme', 'b'])
     await done('/b/recommend', { from: 'list' })
     expect(await order()).toEqual(['b', 'c', 'acme'])
-    expect(textOf(await page('/'))).toMatch(/B b Ready Recommended/)
+    expect(textOf(await page('/'))).toMatch(/B b Enabled No sign-in yet Recommended/)
     await done('/b/clear-recommended', { from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
   })
@@ -292,6 +292,12 @@ describe('the status of a provider', () => {
   const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
+  const used = {
+    lastSignInAt: now.toISOString(),
+    signIns: 1,
+    consentMissingAt: undefined,
+    consentReportedAt: undefined,
+  }
 
   it.each<[string, Partial<Provider>, string[]]>([
     ['nothing is wrong', {}, ['Ready']],
@@ -325,8 +331,19 @@ describe('the status of a provider', () => {
       ['Ready', 'Retiring on 1 December 2026'],
     ],
   ])('is shown when %s', (_when, change, states) => {
-    const shown = providerStates({ ...ready, ...change }, undefined, now)
+    const shown = providerStates({ ...ready, ...change }, used, now)
     expect(shown.map(({ text }) => text)).toEqual(states)
+  })
+
+  it.each([
+    ['with a passed test sign-in', ready],
+    ['that was enabled without a test sign-in', { ...ready, testSignInAt: undefined }],
+  ])('is not "Ready" for a provider %s that has signed nobody in', (_what, provider) => {
+    for (const activity of [undefined, { ...used, lastSignInAt: undefined }])
+      expect(providerStates(provider, activity, now).map(({ text }) => text)).toEqual([
+        'Enabled',
+        'No sign-in yet',
+      ])
   })
 
   it('is shown when an administrator has to consent', () => {

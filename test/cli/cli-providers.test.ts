@@ -121,6 +121,16 @@ describe('portal-sso providers add', () => {
     for (const { slug } of connected) expect(await readClientSecret(slug)).toBe(clientSecret)
   })
 
+  it('prints the URL for front-channel logout if it is turned on', async () => {
+    const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
+    const [off, on] = await Promise.all([
+      cli.run(addArguments('acme', '--disabled'), { env }),
+      cli.run(addArguments('second', '--disabled', '--front-channel-logout'), { env }),
+    ])
+    expect(off.stdout).not.toContain('frontchannel')
+    expect(on.stdout).toMatch(/Front-channel logout URI +\S+\/logout\/second\/frontchannel/)
+  })
+
   it('in a script saves a draft without a test sign-in, and prints the next commands', async () => {
     const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
     const { code, stdout } = await cli.run(addArguments('acme'), { env })
@@ -388,7 +398,9 @@ describe('portal-sso providers test', () => {
     const { code, stdout } = await cli.run(['providers', 'test', 'acme'])
     expect(code).toBe(0)
     const lines = stdout.trimEnd().split('\n')
-    expect(lines.filter((line) => !line.startsWith('  ✓ '))).toEqual([])
+    expect(lines.filter((line) => !line.startsWith('  ✓ '))).toEqual([
+      '  – the provider does not announce back-channel logout',
+    ])
     expect(lines.length).toBeGreaterThanOrEqual(6)
   })
 
@@ -402,8 +414,8 @@ describe('portal-sso providers test', () => {
     [
       'publishes no keys',
       { jwksResponse: { status: 500, body: 'out of order' } },
-      'the keys cannot be used: the key set responded with status 500',
-      'must respond with a JSON key set',
+      'the keys cannot be used: the key set answered 500',
+      '/jwks from this server',
     ],
   ])('reports a provider that %s, with a hint', async (_what, faults, message, hint) => {
     await connect('acme')

@@ -30,6 +30,8 @@ const allMigrations = [
   '005-redeemed-codes',
   '006-any-signing-algorithm',
   '007-reauthentication',
+  '008-client-detection',
+  '009-pushed-requests',
 ]
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [

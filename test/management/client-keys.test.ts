@@ -72,14 +72,18 @@ describe('a provider that is connected with private_key_jwt', () => {
   })
 
   it.each([
-    [['ES256', 'RS256'], 'ES256'],
-    [['PS256'], 'PS256'],
-    [['HS256', 'RS512'], 'RS512'],
-  ])('that announces %j gets keys for %s', async (announced, alg) => {
+    [
+      ['ES256', 'RS256'],
+      ['ES256', 'RS256'],
+    ],
+    [['PS256'], ['PS256']],
+    [['HS256', 'RS512'], ['RS512']],
+  ])('that announces %j gets keys for %j, and signs with the first', async (announced, algs) => {
     provider.faults.discovery = { token_endpoint_auth_signing_alg_values_supported: announced }
     await connect()
-    expect(await published()).toMatchObject([{ alg, use: 'sig' }])
+    expect(await published()).toMatchObject(algs.map((alg) => ({ alg, use: 'sig' })))
     expect(await signsIn()).toBe(true)
+    expect(lastAssertion()[0]).toMatchObject({ alg: algs[0] })
   })
 
   it('has only public members in its JWKS, cacheable for five minutes, even while it is disabled', async () => {

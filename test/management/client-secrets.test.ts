@@ -146,11 +146,14 @@ describe('client_secret_basic', () => {
     const { before, after } = JSON.parse(
       (await portal.knex('sso_events').where({ kind: 'provider-changed' }).first()).detail,
     )
-    expect([before, after]).toEqual(['form', 'raw'])
+    expect([before, after]).toEqual(['{"secretEncoding":"form"}', '{"secretEncoding":"raw"}'])
   })
 
   it('is tested in one encoding if both are the same, or if the method has none', async () => {
     provider.faults.clientSecrets = ['x']
+    const basicOnly = { token_endpoint_auth_methods_supported: ['client_secret_basic'] }
+    const postOnly = { token_endpoint_auth_methods_supported: ['client_secret_post'] }
+    provider.faults.discovery = basicOnly
     const testUnsaved = (settings: object) =>
       portal.sso.providers.testUnsaved({
         slug: 'acme',
@@ -159,11 +162,13 @@ describe('client_secret_basic', () => {
         ...settings,
       })
     expect(await secretsSentIn(() => testUnsaved({ clientSecret: 'plain-secret_1.0' }))).toHaveLength(1)
+    provider.faults.discovery = postOnly
     expect(
       await secretsSentIn(() =>
         testUnsaved({ clientSecret: 'a b', clientAuthentication: 'client_secret_post' }),
       ),
     ).toHaveLength(1)
+    provider.faults.discovery = basicOnly
     expect(await secretsSentIn(() => testUnsaved({ clientSecret: 'a b' }))).toHaveLength(2)
   })
 })

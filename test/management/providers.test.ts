@@ -165,29 +165,32 @@ describe('connecting a provider', () => {
     expect(portal.sso.providers.postLogoutRedirectUri()).toBe(`${portal.url}/logout/done`)
   })
 
-  it.each<[what: string, discovery: Claims, findings: RegExp[]]>([
+  it.each<[what: string, discovery: Claims, result: 'ok' | 'absent', findings: RegExp[]]>([
     [
       'both logout methods',
       { backchannel_logout_supported: true },
+      'ok',
       [/also ends the session at the provider/, /reports when/],
     ],
     [
       'no logout method',
       { end_session_endpoint: undefined },
+      'absent',
       [/only the portal session/, /does not announce/],
     ],
     [
       'an invalid logout endpoint',
       { end_session_endpoint: 'javascript:alert(1)' },
+      'absent',
       [/only the portal session/, /not/],
     ],
-  ])('reports without a warning that the provider has %s', async (_what, discovery, findings) => {
+  ])('reports without a warning that the provider has %s', async (_what, discovery, result, findings) => {
     provider.faults.discovery = discovery
     await portal.connect(provider)
     const { ok, checks } = await portal.sso.providers.test('acme')
     expect(ok).toBe(true)
     const found = checks.filter(({ name }) => name === 'logout' || name === 'back-channel')
-    expect(found.map(({ result }) => result)).toEqual(['ok', 'ok'])
+    expect(found.map((each) => each.result)).toEqual([result, result])
     for (const [at, message] of findings.entries()) expect(found[at]!.message).toMatch(message)
   })
 })
@@ -256,7 +259,7 @@ describe('connecting is refused with one sentence, and saves nothing, for', () =
     [
       'no discovery document',
       { discoveryResponse: { status: 404, body: 'gone' } },
-      /no usable discovery document/,
+      /openid-configuration answered 404: is a part of the path missing, or is the realm spelled otherwise\?/,
     ],
     [
       'a document that is not JSON',
@@ -275,7 +278,11 @@ describe('connecting is refused with one sentence, and saves nothing, for', () =
       { jwksResponse: { body: '{"keys":[]}' } },
       /the key set contains no usable key for RS256/,
     ],
-    ['no key set', { jwksResponse: { status: 500, body: '{}' } }, /the key set responded with status 500/],
+    [
+      'no key set',
+      { jwksResponse: { status: 500, body: '{}' } },
+      /the key set answered 500 – open \S+\/jwks from this server$/,
+    ],
     ['a malformed key set', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
     [
       'keys of another kind only',
@@ -290,8 +297,8 @@ describe('connecting is refused with one sentence, and saves nothing, for', () =
     ],
     [
       'no client authentication method in common',
-      { discovery: { token_endpoint_auth_methods_supported: ['client_secret_jwt', 'tls_client_auth'] } },
-      /only client_secret_jwt, tls_client_auth .* choose a method that the provider announces/,
+      { discovery: { token_endpoint_auth_methods_supported: ['other_method', 'tls_client_auth'] } },
+      /only other_method, tls_client_auth .* choose a method that the provider announces/,
     ],
     [
       'no code flow',
@@ -380,8 +387,9 @@ describe('Microsoft Entra ID', () => {
   it.each([tenant, tenant.toUpperCase()])('has an issuer with the tenant’s GUID %s', async (entered) => {
     await connect(entered)
     expect(requestedUrls).toEqual([
-      `${issuer}/.well-known/openid-configuration`,
+      `${issuer}/.well-known/openid-configuration?appid=portal`,
       `${issuer}/keys`,
+      expect.stringMatching(/\/authorize\?.*&prompt=none$/),
       `${issuer}/token`,
     ])
     expect(await connected()).toMatchObject([

@@ -31,7 +31,7 @@ async function testUnsaved(settings: Partial<ProviderInput> = {}): Promise<Lines
   // Nothing is saved, whatever the result.
   expect(await portal.sso.providers.list()).toEqual([])
   for (const { result, hint } of checks)
-    expect([result, hint !== undefined]).toEqual([result, result !== 'ok'])
+    expect([result, hint !== undefined]).toEqual([result, result === 'warning' || result === 'failed'])
   return Object.fromEntries(checks.map((check) => [check.name, check]))
 }
 
@@ -52,6 +52,7 @@ describe('a test of a provider', () => {
       'keys',
       'authentication',
       'credentials',
+      'authorization',
       'pkce',
       'userinfo',
       'logout',
@@ -59,6 +60,7 @@ describe('a test of a provider', () => {
       'vouching',
       'clock',
     ])
+    expect(named(lines, 'absent')).toEqual(['back-channel'])
     expect(named(lines, 'ok')).toHaveLength(13)
   })
 
@@ -70,14 +72,14 @@ describe('a test of a provider', () => {
       { clientSecrets: ['x'] },
       () => ({}),
       'credentials',
-      /secret or the client ID is wrong/,
+      /: the client secret is wrong or has expired, or .* another authentication method \(status 401, invalid_client\)$/,
     ],
     [
       'a wrong client ID',
       {},
       () => ({ clientId: 'another-client' }),
       'credentials',
-      /secret or the client ID is wrong \(status 401, invalid_client\)/,
+      /does not accept the client: the client ID is unknown to the provider \(status 401, invalid_client\)/,
     ],
     [
       'a wrong issuer',
@@ -117,10 +119,10 @@ describe('a test of a provider', () => {
     ],
     [
       'a page instead of a document',
-      { discoveryResponse: { headers: { 'content-type': 'text/html' }, body: '<html>' } },
+      { discoveryResponse: { headers: { 'Content-Type': 'text/html' }, body: '<html>' } },
       () => ({}),
       'reached',
-      /unexpected response content-type/,
+      /openid-configuration answered 200 with text\/html instead of JSON: is a part of the path missing\?$/,
     ],
     [
       'no usable keys',
@@ -175,8 +177,6 @@ describe('a test of a provider', () => {
   })
 
   it.each<[what: string, faults: Faults, warned: string]>([
-    ['PKCE is not announced', { noPkceInMetadata: true }, 'pkce'],
-    ['UserInfo is not announced', { discovery: { userinfo_endpoint: undefined } }, 'userinfo'],
     ['the response is a page', { tokenResponse: { status: 200, body: '<html>' } }, 'credentials'],
     ['the provider is overloaded', { tokenResponse: { status: 503, body: 'later' } }, 'credentials'],
     [
@@ -188,6 +188,26 @@ describe('a test of a provider', () => {
     Object.assign(provider.faults, faults)
     const lines = await testUnsaved()
     expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], [warned]])
+  })
+
+  it.each<[what: string, faults: Faults, check: string]>([
+    ['PKCE is not announced', { noPkceInMetadata: true }, 'pkce'],
+    ['UserInfo is not announced', { discovery: { userinfo_endpoint: undefined } }, 'userinfo'],
+    ['logout is not announced', { discovery: { end_session_endpoint: undefined } }, 'logout'],
+    [
+      'no response has a Date header',
+      {
+        discoveryResponse: { headers: { date: '' } },
+        jwksResponse: { headers: { date: '' } },
+        tokenResponse: { headers: { date: '' } },
+      },
+      'clock',
+    ],
+  ])('shows neither ✓ nor a warning if %s', async (_what, faults, check) => {
+    Object.assign(provider.faults, faults)
+    const lines = await testUnsaved()
+    expect([named(lines, 'failed'), named(lines, 'warning')]).toEqual([[], []])
+    expect(named(lines, 'absent')).toContain(check)
   })
 
   it.each<[settings: Partial<ProviderInput>, result: string, message: string]>([
@@ -239,15 +259,15 @@ describe('a test of a provider', () => {
     }
     provider.faults.discovery = { id_token_signing_alg_values_supported: Array(1000).fill('H\u001b[2J') }
     const lines = await testUnsaved()
-    expect(lines.credentials!.message).toContain('(status 401, AADSTS7000215)')
+    expect(lines.credentials!.message).toContain('(status 401, "AADSTS7000215: not …")')
     expect(JSON.stringify(lines)).not.toContain(clientSecret)
     expect(lines.signing!.message).toHaveLength(500)
     expect(JSON.stringify(lines)).not.toContain('\\u001b[')
   })
 
   it.each<[member: string, value: unknown, warned: string[]]>([
-    ['code_challenge_methods_supported', 5, ['pkce']],
-    ['code_challenge_methods_supported', {}, ['pkce']],
+    ['code_challenge_methods_supported', 5, []],
+    ['code_challenge_methods_supported', {}, []],
     ['code_challenge_methods_supported', [{ toString: 1 }, 'S256'], []],
     ['prompt_values_supported', [{ toString: 1 }], []],
   ])('works with the metadata member %s set to %j', async (member, value, warned) => {
@@ -306,5 +326,128 @@ describe('a test of a provider', () => {
     expect(ok).toBe(false)
     const [after] = await portal.sso.providers.list()
     expect(after).toEqual({ ...before, lastTest: { at: expect.any(String), checks } })
+  })
+
+  it.each<[what: string, faults: Faults, settings: Partial<ProviderInput>, result: string, message: RegExp]>([
+    ['supports them', { pushedRequests: 'supported' }, {}, 'ok', /which you can turn on here$/],
+    [
+      'supports them, and the setting is on',
+      { pushedRequests: 'supported' },
+      { pushedRequests: true },
+      'ok',
+      /^authorization requests are pushed \(PAR\)$/,
+    ],
+    ['requires them', { pushedRequests: 'required' }, {}, 'ok', /pushed \(PAR\), as the provider requires$/],
+    [
+      'lacks them, and the setting is on',
+      {},
+      { pushedRequests: true },
+      'failed',
+      /no https endpoint for them/,
+    ],
+    [
+      'requires them at an address that is not https',
+      {
+        pushedRequests: 'required',
+        discovery: { pushed_authorization_request_endpoint: 'http://id.acme.com' },
+      },
+      {},
+      'failed',
+      /no https endpoint for them/,
+    ],
+  ])('reports pushed authorization requests if the provider %s', async (_what, faults, settings, ...line) => {
+    Object.assign(provider.faults, faults)
+    const [result, message] = line
+    const { par } = await testUnsaved(settings)
+    expect(par).toMatchObject({ result, message: expect.stringMatching(message) })
+  })
+
+  it.each<[what: string, faults: Faults, result: string, message: RegExp]>([
+    ['works', {}, 'ok', /accepts the client, the redirect URI and the scopes/],
+    [
+      'has an unregistered redirect URI',
+      { redirectUris: ['https://portal.example.com'] },
+      'warning',
+      /the redirect URI is not registered at the provider \(status 400, "invalid_request: Invalid parameter/,
+    ],
+    ['is not answered', { parDrop: true }, 'absent', /cannot be pushed/],
+    [
+      'is refused with our secret in the message',
+      {
+        parResponse: {
+          status: 400,
+          body: JSON.stringify({
+            error: 'invalid_scope',
+            error_description: 'of a secret+with/odd:characters-&%',
+          }),
+        },
+      },
+      'warning',
+      /may not request the scopes .*"invalid_scope: of …"/,
+    ],
+  ])('reports whether a pushed request %s', async (_what, faults, result, message) => {
+    Object.assign(provider.faults, { pushedRequests: 'required', ...faults })
+    const { authorization } = await testUnsaved()
+    expect(authorization).toMatchObject({ result, message: expect.stringMatching(message) })
+    const pushes = provider.requests.filter(({ path }) => path === '/par')
+    expect(pushes.map(({ body }) => new URLSearchParams(body).get('prompt'))).toEqual(['none'])
+  })
+
+  it('reports whether the provider announces DPoP, if the setting is on', async () => {
+    expect(await testUnsaved()).not.toHaveProperty('dpop')
+    expect((await testUnsaved({ dpop: true })).dpop).toMatchObject({
+      result: 'warning',
+      message: 'the provider does not announce DPoP with ES256',
+    })
+    provider.faults.requiresDpop = true
+    expect((await testUnsaved({ dpop: true })).dpop).toMatchObject({ result: 'ok' })
+  })
+
+  it.each([
+    ['invalid_request', 'DPoP proof is missing'],
+    ['invalid_dpop_proof', 'The DPoP proof JWT header is missing.'],
+    ['use_dpop_nonce', 'Authorization server requires nonce in DPoP proof.'],
+  ])('names DPoP if the token endpoint demands it with %s', async (error, error_description) => {
+    provider.faults.tokenError = { body: { error, error_description } }
+    const lines = await testUnsaved()
+    expect(lines.dpop).toMatchObject({
+      result: 'warning',
+      message: expect.stringMatching(/requires tokens .*DPoP/),
+    })
+    expect(lines.credentials).toMatchObject({ result: 'ok' })
+  })
+
+  it.each<[what: string, metadata: object, message: string | undefined]>([
+    ['nothing special', { id_token_encryption_alg_values_supported: [] }, undefined],
+    [
+      'encryption',
+      {
+        id_token_encryption_alg_values_supported: ['RSA-OAEP'],
+        userinfo_encryption_alg_values_supported: ['RSA-OAEP'],
+      },
+      'not supported here: encrypted ID tokens, encrypted UserInfo responses; leave them off for this client',
+    ],
+    [
+      'Mutual TLS',
+      { token_endpoint_auth_methods_supported: ['client_secret_basic', 'self_signed_tls_client_auth'] },
+      'not supported here: Mutual TLS; leave them off for this client',
+    ],
+    [
+      'tokens that are bound to a certificate',
+      { tls_client_certificate_bound_access_tokens: true },
+      'not supported here: Mutual TLS; leave them off for this client',
+    ],
+  ])('names what is not supported, if the provider offers %s', async (_what, metadata, message) => {
+    provider.faults.discovery = { ...metadata }
+    const { unsupported } = await testUnsaved()
+    expect(unsupported).toEqual(message && { name: 'unsupported', result: 'absent', message })
+  })
+
+  it('says that Mutual TLS is not supported, if the provider has no other method', async () => {
+    provider.faults.discovery = { token_endpoint_auth_methods_supported: ['tls_client_auth'] }
+    expect((await testUnsaved()).authentication).toMatchObject({
+      result: 'failed',
+      hint: 'Mutual TLS is not supported: enable another method for this client at the provider',
+    })
   })
 })

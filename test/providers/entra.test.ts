@@ -76,6 +76,17 @@ describe('a Microsoft Entra ID user signs in', () => {
     expect(linked).toEqual([{ issuer: entra.issuerOf(tid), tenant_id: tid, object_id: entra.person.oid }])
   })
 
+  it.each([contoso, 'organizations'])(
+    'if claims mapping gives their application keys of its own, at %s (?appid=)',
+    async (tenant) => {
+      entra.faults.metadataQuery = `appid=${entra.clientId}`
+      await open(tenant)
+      entra.signsIn(verifiedEmail)
+      await click()
+      expect(await isSignedIn()).toBe(true)
+    },
+  )
+
   it('if the authorization response names the tenant’s issuer (RFC 9207)', async () => {
     await open('organizations')
     entra.signsIn(verifiedEmail)

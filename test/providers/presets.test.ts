@@ -41,6 +41,12 @@ describe('the presets', () => {
       'ping',
       'onelogin',
       'jumpcloud',
+      'adfs',
+      'cognito',
+      'authentik',
+      'zitadel',
+      'ory',
+      'salesforce',
       'generic',
     ])
   })
@@ -98,6 +104,25 @@ describe('the issuer', () => {
     ['jumpcloud', {}, 'https://oauth.id.jumpcloud.com/'],
     ['jumpcloud', { region: 'us' }, 'https://oauth.id.jumpcloud.com/'],
     ['jumpcloud', { region: 'eu' }, 'https://oauth.id.eu.jumpcloud.com/'],
+    ['adfs', { domain: 'https://FS.example.com/' }, 'https://fs.example.com/adfs'],
+    [
+      'cognito',
+      { pool: 'eu-central-1_AbCdEfGhI' },
+      'https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI',
+    ],
+    [
+      'cognito',
+      { pool: 'us-gov-west-1_AbCdEfGhI' },
+      'https://cognito-idp.us-gov-west-1.amazonaws.com/us-gov-west-1_AbCdEfGhI',
+    ],
+    [
+      'authentik',
+      { address: 'id.example.com/auth/', application: 'my-portal' },
+      'https://id.example.com/auth/application/o/my-portal/',
+    ],
+    ['zitadel', { domain: 'id.example.com' }, 'https://id.example.com'],
+    ['ory', { domain: 'acme-abc123.projects.oryapis.com' }, 'https://acme-abc123.projects.oryapis.com'],
+    ['salesforce', { domain: 'acme.my.salesforce.com' }, 'https://acme.my.salesforce.com'],
   ])('of %s with %j is %s', (preset, answers, issuer) => {
     expect(issuerOf(preset, answers)).toBe(issuer)
   })
@@ -121,19 +146,27 @@ const hostile = [
   'okta.com@evil.example',
   'https://user:word@evil.example',
   'evil.example:8443:1',
-  'evil example.com',
   'evil.example\n.okta.com',
   'evil.example\\.okta.com',
   'javascript:alert(1)',
   'ftp://evil.example',
   '-evil.example',
   'ex%61mple.com',
-  'ёxample.com',
   '$(id).example.com',
   '/',
 ]
 
 describe('an invalid answer', () => {
+  // A realm may have such a name.
+  it.each(['evil example.com', 'ёxample.com'])('such as %j is refused for every host', (answer) => {
+    const asked = presets
+      .flatMap(({ asks }) => asks)
+      .filter(({ name }) => !['tenant', 'realm'].includes(name))
+    expect(asked.length).toBeGreaterThan(7)
+    for (const { name, read } of asked)
+      expect([name, read(answer)]).toEqual([name, { wrong: expect.stringMatching(/^enter /) }])
+  })
+
   it.each(hostile)('such as %j is refused for every question', (answer) => {
     const asked = presets.flatMap(({ asks }) => asks).filter(({ name }) => name !== 'tenant')
     expect(asked.length).toBeGreaterThan(8)
@@ -179,6 +212,17 @@ describe('an invalid answer', () => {
     ['onelogin', { subdomain: 'evil.example' }, /^subdomain: enter the part before/],
     ['onelogin', { subdomain: 'a.b.onelogin.com' }, /^subdomain: enter the part before/],
     ['jumpcloud', { region: 'evil.example' }, /^region: enter one of us, eu, in/],
+    ['adfs', { domain: 'fs.example.com/adfs' }, /^domain: enter only a domain/],
+    ['cognito', { pool: 'AbCdEfGhI' }, /^pool: enter the user pool ID with its region/],
+    ['cognito', { pool: 'evil.example/x_AbCdEfGhI' }, /^pool: enter the user pool ID/],
+    [
+      'authentik',
+      { address: 'https://id.example.com/application/o/portal', application: 'portal' },
+      /^address: enter only the part before `\/application\/`/,
+    ],
+    ['authentik', { address: 'https://id.example.com', application: '../x' }, /^application: enter the slug/],
+    ['salesforce', { domain: 'login.salesforce.com' }, /^domain: enter the domain of your own organisation/],
+    ['salesforce', { domain: 'acme.lightning.force.com' }, /^domain: enter the domain that ends with/],
     ['google', { workspace: 'ada@example.com' }, /^workspace: enter only a domain/],
     ['google', { tenant: guid }, /^tenant: the preset google does not ask for it/],
   ])('for %s, %j, is refused with a message that says what to enter', (preset, answers, sentence) => {
@@ -221,6 +265,7 @@ describe('for all answers, the issuer', () => {
       '127.0.0.1',
       '[::1]',
       'xn--',
+      'eu-central-1_AbCdEfGhI',
       guid,
       'eu',
     ],
@@ -230,6 +275,7 @@ describe('for all answers, the issuer', () => {
     google: /^accounts\.google\.com$/,
     ping: /^auth\.pingone\.(com|ca|eu|com\.au|sg|asia)$/,
     onelogin: /^[a-z0-9-]+\.onelogin\.com$/,
+    cognito: /^cognito-idp\.[a-z0-9-]+\.amazonaws\.com$/,
     jumpcloud: /^oauth\.id\.((eu|in)\.)?jumpcloud\.com$/,
   }
 

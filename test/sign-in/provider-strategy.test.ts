@@ -538,7 +538,8 @@ describe('the error code and the log of a refused sign-in', () => {
     ['consent_required', 403, 'consent_missing'],
     ['temporarily_unavailable', 502, 'provider_unavailable'],
     ['invalid_grant', 400, 'response_invalid'],
-    ['invalid_request', 400, 'response_invalid'],
+    ['invalid_request', 502, 'provider_error'],
+    ['invalid_dpop_proof', 502, 'provider_error'],
     ['not_invalid_client', 400, 'response_invalid'],
     ['invalid_clients', 400, 'response_invalid'],
   ])('match the token error %s', async (error, status, code) => {

@@ -100,13 +100,14 @@ export async function startEntraLookAlike(options: FaultyProviderOptions = {}): 
 
   async function answer(url: URL, res: ServerResponse): Promise<void> {
     const [, tenant = '', page = ''] = /^\/([^/]+)\/v2\.0\/(.*)$/.exec(url.pathname) ?? []
-    if (page === '.well-known/openid-configuration') return await describe(tenant, res)
+    if (page === '.well-known/openid-configuration') return await describe(tenant, url.search, res)
     if (page === 'adminconsent') return askAdministrator(url, res)
     res.writeHead(404).end('There is nothing here.')
   }
 
-  async function describe(tenant: string, res: ServerResponse): Promise<void> {
-    const document = await fetch(`${behind}/.well-known/openid-configuration`)
+  async function describe(tenant: string, query: string, res: ServerResponse): Promise<void> {
+    const document = await fetch(`${behind}/.well-known/openid-configuration${query}`)
+    if (document.status === 404) return void res.writeHead(404).end('There is nothing here.')
     const metadata = (await document.json()) as Claims
     const named = tenant === 'organizations' ? '{tenantid}' : tenant
     // Keep a wrong issuer that a test has set.

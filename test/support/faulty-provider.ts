@@ -11,12 +11,22 @@ import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
+import { CompactEncrypt, createLocalJWKSet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { createDpopVerifier } from './dpop-verifier.ts'
 import { createSigningKeys, type SigningFaults } from './faulty-signing.ts'
 
 export type Claims = Record<string, unknown>
 
-type Endpoint = 'discovery' | 'jwks' | 'token' | 'userinfo'
+type Endpoint = 'discovery' | 'jwks' | 'par' | 'token' | 'userinfo'
+
+/** How a client is registered. `tls_client_auth` is a method that the portal does not support. */
+type RegisteredMethod =
+  | 'client_secret_basic'
+  | 'client_secret_post'
+  | 'client_secret_jwt'
+  | 'private_key_jwt'
+  | 'none'
+  | 'tls_client_auth'
 
 /** Omitted members stay as in the valid response. */
 export interface RawAnswer {
@@ -25,7 +35,7 @@ export interface RawAnswer {
   body?: string | Buffer
 }
 
-/** Responses that replace the valid one, for each of the four endpoints that the portal itself calls. */
+/** Responses that replace the valid one, for each of the endpoints that the portal itself calls. */
 type ResponseFaults = { [name in `${Endpoint}Response`]?: RawAnswer }
 
 /**
@@ -45,6 +55,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   /** Whether the metadata announces the `iss` parameter (RFC 9207). Default true. */
   announceIss?: boolean
 
+  /** Supports pushed authorization requests (RFC 9126). `client`: requires them of this client, without announcing it. */
+  pushedRequests?: 'supported' | 'client' | 'required'
   authorizeError?: { error: string; error_description?: string }
   /**
    * Keeps the first user signed in until a logout, and sends `auth_time`. Like Keycloak, it lets nobody change the user name when
@@ -86,6 +98,10 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   tokenError?: { status?: number; body: object }
   /** Refuses the token request, and quotes it in the error. */
   tokenQuotes?: true
+  /** Requires tokens that are bound to a key (RFC 9449). `nonce`: with a nonce of the provider, at each endpoint. */
+  requiresDpop?: true | 'nonce'
+  /** Encrypts these to a key of the client, as if one were registered (OpenID Connect Core 10.2). */
+  encrypts?: 'id-token' | 'userinfo'
   /** The portal is a public client, which has no secret (RFC 6749, 2.1). */
   publicClient?: true
   /** Accepts these client secrets instead of the original one. */
@@ -96,6 +112,25 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   likeKeycloak?: true
   /** Reads Basic credentials without form-decoding them, like many servers (against RFC 6749, 2.3.1). */
   rawCredentials?: true
+  /** The client is registered for this method only; all are announced. Like Hydra, a refusal names it. */
+  clientMethod?: RegisteredMethod
+  /** The status of a refused client. Default 401. */
+  refusalStatus?: number
+  /** The only accepted `aud` of a client assertion. Default: the issuer. */
+  assertionAudience?: string
+  /** The only accepted algorithm of a client assertion. Default: any. */
+  assertionAlgorithm?: string
+
+  /** Accepts only these redirect URIs, like Keycloak with a page otherwise. Default: any. */
+  redirectUris?: string[]
+  /** The client is disabled, as Keycloak says it. */
+  clientDisabled?: true
+  /** The client may not use the authorization code flow, as Keycloak says it. */
+  flowOff?: true
+  /** Replaces the response of the authorization endpoint. */
+  authorizeResponse?: RawAnswer
+  /** The discovery document is only at a URL with this query. */
+  metadataQuery?: string
 
   /** The end session page loads these URLs in frames (OpenID Connect Front-Channel Logout 1.0). */
   logoutFrames?: string[]
@@ -192,7 +227,11 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   const codes = new Map<string, Authorization>()
   const given = new Map<string, Person>()
   const accessTokens = new Map<string, Person>()
+  const pushed = new Map<string, URLSearchParams>()
+  /** access token → thumbprint of its key */
+  const boundTo = new Map<string, string>()
   const assertions = new Set<string>()
+  const dpop = createDpopVerifier(new URL(issuer).origin)
   let session: { person: Person; since: number } | undefined
 
   const provider: FaultyProvider = {
@@ -239,9 +278,14 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     }
     switch (`${request.method} ${path}`) {
       case 'GET /.well-known/openid-configuration':
+        if (faults.metadataQuery !== undefined && request.query.toString() !== faults.metadataQuery) break
         return deliver(res, 'discovery', { body: metadata() })
       case 'GET /jwks':
         return deliver(res, 'jwks', { body: await keys.jwks(faults) })
+      case 'POST /par':
+        return faults.pushedRequests
+          ? deliver(res, 'par', await push(request))
+          : void res.writeHead(404).end('There is nothing here.')
       case 'GET /authorize':
         return authorize(request.query, res)
       case 'POST /token': {
@@ -251,7 +295,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       }
       case 'GET /userinfo':
       case 'POST /userinfo':
-        return deliver(res, 'userinfo', userinfo(request))
+        return deliver(res, 'userinfo', await userinfo(request))
       case 'GET /logout':
         if (faults.logoutNeedsHint && !request.query.has('id_token_hint')) {
           res.writeHead(400).end('id_token_hint is missing')
@@ -259,9 +303,8 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
         }
         if (!faults.logoutKeepsSession) session = undefined
         return faults.logoutFrames ? showFrames(faults.logoutFrames, res) : logout(request.query, res)
-      default:
-        res.writeHead(404).end('There is nothing here.')
     }
+    res.writeHead(404).end('There is nothing here.')
   }
 
   /** The original path of an endpoint that has moved. */
@@ -289,6 +332,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       response_modes_supported: ['query', 'form_post'],
       grant_types_supported: ['authorization_code'],
       token_endpoint_auth_methods_supported: announcedMethods(),
+      ...(faults.pushedRequests && { pushed_authorization_request_endpoint: `${base}/par` }),
+      ...(faults.pushedRequests === 'required' && { require_pushed_authorization_requests: true }),
+      ...(faults.requiresDpop && { dpop_signing_alg_values_supported: ['ES256', 'RS256'] }),
       ...(faults.noPkceInMetadata ? {} : { code_challenge_methods_supported: ['S256'] }),
       ...(faults.announceIss === false ? {} : { authorization_response_iss_parameter_supported: true }),
     }
@@ -296,14 +342,55 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   function announcedMethods(): string[] {
+    if (faults.clientMethod)
+      return [
+        'client_secret_basic',
+        'client_secret_post',
+        'client_secret_jwt',
+        'private_key_jwt',
+        'none',
+        'tls_client_auth',
+      ]
     if (faults.publicClient) return ['none']
     return faults.clientKeysAt ? ['private_key_jwt'] : ['client_secret_basic', 'client_secret_post']
   }
 
-  function authorize(query: URLSearchParams, res: ServerResponse): void {
-    const redirectUri = query.get('redirect_uri')
-    if (query.get('client_id') !== provider.clientId || !redirectUri) {
-      res.writeHead(400).end('Unknown client_id, or no redirect_uri.')
+  /** RFC 9126, 2: the client authenticates as at the token endpoint. */
+  async function push({ headers, body }: ReceivedRequest): Promise<JsonAnswer> {
+    const form = new URLSearchParams(body)
+    if (!(await authenticated(headers.authorization, form)))
+      return { status: 401, body: { error: 'invalid_client' } }
+    for (const name of ['client_secret', 'client_assertion', 'client_assertion_type']) form.delete(name)
+    const isDuplicated = [...form.keys()].length !== new Set(form.keys()).size
+    const error_description = pageError(form.get('client_id'), form.get('redirect_uri') ?? '')
+    if (isDuplicated || error_description !== undefined)
+      return { status: 400, body: { error: 'invalid_request', error_description } }
+    const requestUri = `urn:ietf:params:oauth:request_uri:${randomBytes(16).toString('base64url')}`
+    pushed.set(requestUri, form)
+    return { status: 201, body: { request_uri: requestUri, expires_in: 60 } }
+  }
+
+  /** RFC 9126, 4: a reference is valid once, and only for its client. */
+  function pushedRequest(query: URLSearchParams): URLSearchParams | undefined {
+    const requestUri = query.get('request_uri') ?? ''
+    const form = pushed.get(requestUri)
+    pushed.delete(requestUri)
+    return form?.get('client_id') === query.get('client_id') ? form : undefined
+  }
+
+  function authorize(sent: URLSearchParams, res: ServerResponse): void {
+    if (faults.authorizeResponse) {
+      const { status = 200, headers = {}, body = '' } = faults.authorizeResponse
+      res.writeHead(status, { 'Content-Type': 'text/html', ...headers }).end(body)
+      return
+    }
+    const form = pushedRequest(sent)
+    const query = form ?? sent
+    const requiresPush = !form && ['client', 'required'].includes(faults.pushedRequests ?? '')
+    const redirectUri = query.get('redirect_uri') ?? ''
+    const message = pageError(query.get('client_id'), redirectUri)
+    if (message !== undefined) {
+      res.writeHead(400, { 'Content-Type': 'text/html' }).end(errorPage(message))
       return
     }
     if (faults.failsOnMaxAgeWithPrompt && query.has('max_age') && query.get('prompt') === 'login') {
@@ -311,7 +398,9 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       return
     }
     const answer = {
-      ...(faults.authorizeError ?? requestError(query, faults) ?? { code: issueCode(query, redirectUri) }),
+      ...(faults.authorizeError ??
+        flowError() ??
+        (requiresPush ? onlyPushed : requestError(query, faults)) ?? { code: issueCode(query, redirectUri) }),
       state: query.get('state') ?? undefined,
       iss: faults.omitIss ? undefined : issuer,
       ...faults.callbackParams,
@@ -326,6 +415,19 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       for (const [name, value] of parameters) target.searchParams.append(name, value)
       res.writeHead(302, { Location: target.href }).end()
     }
+  }
+
+  /** An error that must not be redirected to an unknown redirect URI (RFC 6749, 4.1.2.1). */
+  function pageError(clientId: string | null, redirectUri: string): string | undefined {
+    if (clientId !== provider.clientId) return 'Client not found.'
+    if (faults.clientDisabled) return 'Client disabled.'
+    const isKnown = faults.redirectUris?.includes(redirectUri) ?? redirectUri !== ''
+    return isKnown ? undefined : 'Invalid parameter: redirect_uri'
+  }
+
+  function flowError(): { error: string; error_description: string } | undefined {
+    const error_description = 'Client is not allowed to initiate browser login. Standard flow is disabled.'
+    return faults.flowOff && { error: 'unauthorized_client', error_description }
   }
 
   function issueCode(query: URLSearchParams, redirectUri: string): string {
@@ -365,13 +467,22 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
     if (faults.tokenQuotes)
       return { status: 400, body: { error: 'invalid_grant', error_description: request.body } }
     const form = new URLSearchParams(request.body)
-    if (!(await authenticated(request.headers.authorization, form))) {
+    if (faults.clientDisabled || !(await authenticated(request.headers.authorization, form))) {
       if (faults.likeKeycloak) return { status: 401, body: { error: 'unauthorized_client' } }
+      const status = faults.refusalStatus ?? 401
       const headers = { 'WWW-Authenticate': 'Basic realm="token endpoint"' }
-      return { status: 401, headers, body: { error: 'invalid_client' } }
+      const error_description =
+        faults.clientMethod && `The client supports the authentication method '${faults.clientMethod}'.`
+      return {
+        status,
+        ...(status === 401 && { headers }),
+        body: { error: 'invalid_client', error_description },
+      }
     }
     if (form.get('grant_type') !== 'authorization_code')
       return { status: 400, body: { error: 'unsupported_grant_type' } }
+    const proof = await dpop.check(request, faults.requiresDpop)
+    if (proof.refused) return proof.refused
     const authorization = codes.get(form.get('code') ?? '')
     codes.delete(form.get('code') ?? '')
     const challenge = createHash('sha256')
@@ -386,15 +497,17 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)
+    if (proof.thumbprint) boundTo.set(accessToken, proof.thumbprint)
     if (faults.rotatesBeforeSigning) {
       await keys.rotate()
       await faults.rotatesBeforeSigning()
     }
-    const idToken = await keys.sign(idTokenClaims(authorization), faults)
+    const signed = await keys.sign(idTokenClaims(authorization), faults)
+    const idToken = faults.encrypts === 'id-token' ? await encrypted(signed) : signed
     provider.issued.push(accessToken, idToken)
     const body = {
       access_token: accessToken,
-      token_type: 'Bearer',
+      token_type: proof.thumbprint ? 'DPoP' : 'Bearer',
       expires_in: 300,
       id_token: idToken,
       ...faults.tokenAnswer,
@@ -419,7 +532,14 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
 
   async function authenticated(header: string | undefined, form: URLSearchParams): Promise<boolean> {
     const { clientId } = provider
-    if (faults.clientKeysAt) return await acceptsAssertion(faults.clientKeysAt, form)
+    if (faults.clientMethod && methodOf(header, form) !== faults.clientMethod) return false
+    if (faults.clientMethod === 'client_secret_jwt')
+      return await acceptsAssertion(Buffer.from(clientSecret), form)
+    if (faults.clientMethod === 'none') return form.get('client_id') === clientId
+    if (faults.clientKeysAt) {
+      const published = await fetch(faults.clientKeysAt)
+      return published.ok && (await acceptsAssertion(createLocalJWKSet(await published.json()), form))
+    }
     const secrets = faults.clientSecrets ?? [clientSecret]
     if (faults.publicClient)
       return header === undefined && !form.has('client_secret') && form.get('client_id') === clientId
@@ -434,31 +554,50 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   }
 
   /** OpenID Connect Core 9. Each assertion is valid once. */
-  async function acceptsAssertion(keysAt: string, form: URLSearchParams): Promise<boolean> {
-    const published = await fetch(keysAt)
-    if (!published.ok) return false
-    const jwks = (await published.json()) as JSONWebKeySet
-    const { payload } = await jwtVerify(form.get('client_assertion') ?? '', createLocalJWKSet(jwks), {
-      issuer: provider.clientId,
-      subject: provider.clientId,
-      audience: issuer,
-      requiredClaims: ['exp', 'jti'],
-      currentDate: new Date(Date.now()),
-    }).catch(() => ({ payload: undefined }))
-    if (!payload || form.has('client_secret') || assertions.has(String(payload.jti))) return false
+  async function acceptsAssertion(
+    key: Uint8Array | JWTVerifyGetKey,
+    form: URLSearchParams,
+  ): Promise<boolean> {
+    const { assertionAlgorithm, assertionAudience = issuer } = faults
+    const { payload } = await jwtVerify(
+      form.get('client_assertion') ?? '',
+      async (header, token) => (typeof key === 'function' ? await key(header, token) : key),
+      {
+        issuer: provider.clientId,
+        subject: provider.clientId,
+        audience: assertionAudience,
+        requiredClaims: ['exp', 'jti'],
+        currentDate: new Date(Date.now()),
+        ...(assertionAlgorithm !== undefined && { algorithms: [assertionAlgorithm] }),
+      },
+    ).catch(() => ({ payload: undefined }))
+    if (
+      !payload ||
+      Array.isArray(payload.aud) ||
+      form.has('client_secret') ||
+      assertions.has(String(payload.jti))
+    )
+      return false
     assertions.add(String(payload.jti))
     return form.get('client_assertion_type') === 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
   }
 
-  function userinfo({ headers }: ReceivedRequest): JsonAnswer {
-    const person = accessTokens.get(headers.authorization?.replace(/^Bearer /, '') ?? '')
+  async function userinfo(request: ReceivedRequest): Promise<JsonAnswer> {
+    const [scheme, token = ''] = request.headers.authorization?.split(' ') ?? []
+    const proof = scheme === 'DPoP' ? await dpop.check(request, faults.requiresDpop, token) : {}
+    if (proof.refused) return proof.refused
+    const person = proof.thumbprint === boundTo.get(token) ? accessTokens.get(token) : undefined
+    if (person && faults.encrypts === 'userinfo') {
+      const jwe = await encrypted(await keys.sign({ ...person }, faults))
+      return { headers: { 'Content-Type': 'application/jwt' }, body: jwe }
+    }
     if (person) return { body: { ...person, ...faults.userinfoClaims } }
     return { status: 401, headers: { 'WWW-Authenticate': 'Bearer error="invalid_token"' }, body: {} }
   }
 
   function deliver(res: ServerResponse, endpoint: Endpoint, answer: JsonAnswer): void {
     const raw = faults[`${endpoint}Response`] ?? {}
-    const json = JSON.stringify(answer.body)
+    const json = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body)
     const headers = { 'Content-Type': 'application/json', ...answer.headers, ...raw.headers }
     const head = (more = {}) => res.writeHead(raw.status ?? answer.status ?? 200, { ...headers, ...more })
     const how = deliveries.find(([name]) => faults[`${endpoint}${name}`])
@@ -469,10 +608,16 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
   return provider
 }
 
-interface JsonAnswer {
+export interface JsonAnswer {
   status?: number
   headers?: OutgoingHttpHeaders
-  body: object
+  /** as JSON; a string is sent unchanged */
+  body: object | string
+}
+
+async function encrypted(token: string): Promise<string> {
+  const header = { alg: 'dir', enc: 'A256GCM', cty: 'JWT' } as const
+  return await new CompactEncrypt(Buffer.from(token)).setProtectedHeader(header).encrypt(randomBytes(32))
 }
 
 async function received(req: IncomingMessage): Promise<ReceivedRequest> {
@@ -486,6 +631,27 @@ async function received(req: IncomingMessage): Promise<ReceivedRequest> {
     headers: req.headers,
     body: Buffer.concat(chunks).toString(),
   }
+}
+
+/** Keycloak's words. */
+const onlyPushed = {
+  error: 'invalid_request',
+  error_description: 'Pushed Authorization Request is only allowed.',
+}
+
+function methodOf(header: string | undefined, form: URLSearchParams): RegisteredMethod {
+  if (header !== undefined) return 'client_secret_basic'
+  if (form.has('client_secret')) return 'client_secret_post'
+  const [encoded = ''] = (form.get('client_assertion') ?? '').split('.')
+  if (encoded === '') return 'none'
+  const { alg } = JSON.parse(Buffer.from(encoded, 'base64url').toString()) as { alg: string }
+  return alg.startsWith('HS') ? 'client_secret_jwt' : 'private_key_jwt'
+}
+
+/** An error page like Keycloak's. */
+function errorPage(message: string): string {
+  return `<!doctype html><html><head><title>Sign in to acme</title><style>p { color: red }</style></head><body>
+<h1>We are sorry...</h1><p>${escapeHtml(message)}</p><script>document.title = 'x'</script></body></html>`
 }
 
 /** The error of a strict provider for this authorization request, if any. */
@@ -503,6 +669,9 @@ function requestError(
     return refuse('code_challenge is not an S256 one')
   if (!['query', 'form_post'].includes(query.get('response_mode') ?? 'query'))
     return refuse('response_mode must be query or form_post')
+  // OpenID Connect Core 3.1.2.6: this provider has no pages, but also no session.
+  if (query.get('prompt') === 'none')
+    return { error: 'login_required', error_description: 'Nobody is signed in.' }
   return undefined
 }
 

@@ -82,7 +82,9 @@ describe('a test sign-in', () => {
     provider.faults.keepsSession = true
     const report = await testSignIn(scene())
     expect(report.status).toBe(200)
-    expect(linesOf(report).filter(({ result }) => result !== 'ok')).toEqual([])
+    expect(linesOf(report).filter(({ result }) => result !== 'ok')).toMatchObject([
+      { result: 'absent', title: 'UserInfo' },
+    ])
     expect(linesOf(report)).toHaveLength(17)
     expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
     expect(outlookIn(report)).toContain(
@@ -214,11 +216,75 @@ describe('a test sign-in', () => {
     const report = await testSignIn(scene())
     expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
     expect(textOf(report.body)).toContain(
-      'unencoded (raw), not form-encoded. From now on they are sent like this.',
+      'It accepts the client with ID and secret unencoded (raw), not form-encoded. This is used from now on.',
     )
     await expectNoSecrets(report)
     expect(await draft()).toMatchObject({ secretEncoding: 'raw', testSignInAt: expect.any(String) })
     expect(await events()).toMatchObject([{ outcome: 'passed', secretEncoding: 'raw' }])
+    await portal.sso.providers.enable('draft')
+    await visitor.open(`${portal.url}/login/draft`)
+    expect(await isSignedIn()).toBe(true)
+  })
+
+  it.each(['client_secret_post', 'client_secret_jwt'] as const)(
+    'detects that the client is registered for %s; a sign-in sends its code once',
+    async (clientMethod) => {
+      await open()
+      provider.faults.clientMethod = clientMethod
+      const forms = () => provider.requests.filter(({ path }) => path === '/token')
+      await portal.sso.providers.enable('draft', { withoutTestSignIn: true })
+      provider.requests.length = 0
+      await visitor.open(`${portal.url}/login/draft`)
+      expect([forms().length, await isSignedIn()]).toEqual([1, false])
+      const report = await testSignIn(scene())
+      expect(textOf(report.body)).toContain(
+        `authenticated this portal by ${clientMethod}. It accepts the client not by client_secret_basic. This is used from now on.`,
+      )
+      await expectNoSecrets(report)
+      expect(await draft()).toMatchObject({
+        clientAuthentication: clientMethod,
+        testSignInAt: expect.any(String),
+      })
+      expect(await events()).toMatchObject([{ outcome: 'passed', clientAuthentication: clientMethod }])
+      provider.requests.length = 0
+      await visitor.open(`${portal.url}/login/draft`)
+      expect([forms().length, await isSignedIn()]).toEqual([1, true])
+    },
+  )
+
+  it('sends the code only to a provider that refuses the client, and each method once', async () => {
+    await open()
+    const codes = () =>
+      provider.requests
+        .filter(({ path }) => path === '/token')
+        .map(({ body }) => new URLSearchParams(body).get('code'))
+    provider.faults.clientMethod = 'tls_client_auth'
+    provider.requests.length = 0
+    await testSignIn(scene())
+    expect([codes().length, new Set(codes()).size]).toEqual([6, 1])
+    provider.faults.tokenError = { body: { error: 'invalid_grant' } }
+    provider.requests.length = 0
+    await testSignIn(scene())
+    expect(codes()).toHaveLength(1)
+  })
+
+  it('finds the audience and the key that the provider accepts for assertions', async () => {
+    const settings = { clientSecret: undefined, clientAuthentication: 'private_key_jwt' }
+    provider.faults.discovery = { token_endpoint_auth_signing_alg_values_supported: ['ES256', 'PS256'] }
+    provider.faults.clientMethod = 'private_key_jwt'
+    await open({ draft: settings })
+    provider.faults.clientKeysAt = portal.sso.providers.jwksUri('draft')
+    provider.faults.assertionAlgorithm = 'PS256'
+    provider.faults.assertionAudience = `${provider.issuer}/token`
+    const report = await testSignIn(scene())
+    expect(textOf(report.body)).toContain(
+      'It accepts the client with the token endpoint as the audience, with a key of another algorithm. This is used from now on.',
+    )
+    expect(await draft()).toMatchObject({ assertionAudience: 'token_endpoint' })
+    expect(await portal.sso.providers.clientKeys('draft')).toMatchObject([
+      { alg: 'ES256', state: 'retired' },
+      { alg: 'PS256', state: 'signing' },
+    ])
     await portal.sso.providers.enable('draft')
     await visitor.open(`${portal.url}/login/draft`)
     expect(await isSignedIn()).toBe(true)
@@ -536,6 +602,48 @@ describe('a failed test sign-in reports the step, the cause and the remedy if', 
       /azp/,
       /is not reliable/,
     ],
+    [
+      'the client requires DPoP',
+      { requiresDpop: true },
+      'Code redeemed',
+      /DPoP proof is missing/,
+      /Turn on “Tokens bound to a key \(DPoP\)” in the settings/,
+    ],
+    [
+      'the client must push its requests',
+      { pushedRequests: 'client' },
+      'Authorization response received',
+      /Pushed Authorization Request is only allowed/,
+      /Turn on “Pushed authorization requests \(PAR\)” in the settings/,
+    ],
+    [
+      'the client requires Mutual TLS',
+      {
+        tokenError: {
+          body: {
+            error: 'invalid_request',
+            error_description: 'Client Certification missing for MTLS HoK Token Binding',
+          },
+        },
+      },
+      'Code redeemed',
+      /MTLS/,
+      /Mutual TLS, which is not supported/,
+    ],
+    [
+      'the ID token is encrypted',
+      { encrypts: 'id-token' },
+      'ID token: algorithm',
+      /JWE/,
+      /encrypts the ID tokens or UserInfo responses of this client, which is not supported/,
+    ],
+    [
+      'the UserInfo response is encrypted',
+      { claimsInUserinfoOnly: true, encrypts: 'userinfo' },
+      'UserInfo',
+      /JWE/,
+      /encrypts the ID tokens or UserInfo responses of this client, which is not supported/,
+    ],
     ['the token was issued in the future', { claims: { iat: now + 3600 } }, 'Clocks', /future/, /NTP/],
   ])('%s', async (_what, faults, title, why, remedy) => {
     await open()
@@ -581,6 +689,19 @@ describe('a failed test sign-in reports the step, the cause and the remedy if', 
       'ID token: audience': 'not-reached',
       'ID token: nonce': 'failed',
     })
+  })
+
+  it.each<[what: string, faults: Faults, title: string]>([
+    ['a key that is not published', { kid: 'unknown' }, 'ID token: signature'],
+    ['a wrong signature', { signature: 'foreign-key' }, 'ID token: signature'],
+    ['UserInfo', { claimsInUserinfoOnly: true, userinfoClaims: { sub: 'other' } }, 'UserInfo'],
+  ])('because of %s, and quotes no value of a step that succeeded', async (_what, faults, title) => {
+    await open()
+    Object.assign(provider.faults, faults)
+    const { body } = await testSignIn(scene())
+    const [wrong = ''] = /<section class="sso-outlook sso-outlook-failed"[\s\S]*?<\/section>/.exec(body) ?? []
+    expect(textOf(wrong)).toContain(`What went wrong: ${title}`)
+    expect(textOf(wrong)).not.toMatch(/RS256|settings expect|status 200/)
   })
 
   it('the provider cannot be reached when it starts', async () => {

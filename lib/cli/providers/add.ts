@@ -62,7 +62,8 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   const slug = flags.slug ?? (await askSlug(context, preset))
   const { clientAuthentication } = { ...defaults, ...settings }
   // Print the URLs before the questions: the provider's console needs them before it shows a client ID.
-  if (!flags.json) print(describeUrls(providerUrls(context, { slug, preset: name, clientAuthentication })))
+  if (!flags.json)
+    print(describeUrls(providerUrls(context, { ...defaults, ...settings, slug, preset: name })))
   const enabled = flags.withoutTestSignIn === true && !flags.disabled
   const answers = answersIn(flags)
   await connect(context, preset, { ...settings, slug, preset: name, answers, clientAuthentication, enabled })

@@ -1,7 +1,7 @@
 import type { Preset, PresetQuestion } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
-import { type ProviderSettings, settingFacts } from '../../providers/settings.ts'
+import { type SettingsInput, settingFacts } from '../../providers/settings.ts'
 import type { CommandContext, PortalCommands } from '../command.ts'
 import { checkText, pairs, printProgress, type Result, table } from '../output.ts'
 
@@ -111,7 +111,7 @@ type ProviderUrls = { [Name in keyof typeof urlLabels]: string | undefined }
 /** @param provider may not be connected yet */
 export function providerUrls(
   { providers, urls, flags }: CommandContext,
-  provider: Pick<Provider, 'slug' | 'preset'> & Partial<ProviderSettings>,
+  provider: Pick<Provider, 'slug' | 'preset'> & SettingsInput,
 ): ProviderUrls {
   const { slug, preset, clientAuthentication, frontChannelLogout } = provider
   return {

@@ -6,11 +6,14 @@ import type { ProviderSettings } from '../../providers/settings.ts'
 export const ok = (name: string, message: string): Check => ({ name, result: 'ok', message })
 
 const problem =
-  (result: Check['result']) =>
+  (result: 'warning' | 'failed') =>
   (name: string, message: string, hint: string): Check => ({ name, result, message, hint })
 
 /** A problem that may not prevent sign-ins. */
 export const warning = problem('warning')
+
+/** Nothing works or fails: the provider lacks something that is optional, or it cannot be tested from here. */
+export const absent = (name: string, message: string): Check => ({ name, result: 'absent', message })
 
 /** A problem that prevents every sign-in: such a provider is not saved. */
 export const failed = problem('failed')
@@ -21,14 +24,19 @@ export type TestInput = Pick<
   | 'clientId'
   | 'clientSecret'
   | 'secretEncoding'
+  | 'assertionAudience'
   | 'clientAuthentication'
+  | 'metadataUrl'
+  | 'authorizationParameters'
   | 'signingAlgorithm'
+  | 'pushedRequests'
+  | 'dpop'
   | 'proxy'
   | 'certificateAuthority'
 > &
   TrustSettings & {
-    /** returns the key that signs at the moment; absent before the provider is connected */
-    signingKey?: Credentials['signingKey']
+    /** absent before the provider is connected */
+    clientKeys?: Credentials['clientKeys']
     /** some providers check it before they authenticate the client */
     redirectUri?: string | undefined
   }

@@ -1,7 +1,7 @@
 import type { HttpClient } from '../../oidc/http-client.ts'
 import { clockToleranceSeconds } from '../../oidc/provider-client.ts'
 import type { Check } from '../../providers/provider.ts'
-import { failed, ok, warning } from './candidate.ts'
+import { absent, failed, ok, warning } from './candidate.ts'
 
 /** beyond this offset sign-ins fail: tokens would be issued in the future, or already expired */
 const maxOffsetSeconds = 300
@@ -37,8 +37,7 @@ export function createClock(outbound: HttpClient): Clock {
 }
 
 function checkOffset(seconds: number | undefined): Check {
-  if (seconds === undefined)
-    return warning('clock', 'the provider does not send its time', 'do nothing if a sign-in works')
+  if (seconds === undefined) return absent('clock', 'not tested: the provider does not send its time')
   const distance = Math.abs(seconds)
   if (distance <= clockToleranceSeconds) return ok('clock', 'the clocks agree')
   const message = `the provider’s clock is ${distance} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; up to ${clockToleranceSeconds} s are tolerated`

@@ -1,98 +1,148 @@
 import { randomBytes } from 'node:crypto'
 import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
+import { announcedMethods, otherMethods } from '../../oidc/client-methods.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
-import { alternateEncoding, clientCredential } from '../../oidc/provider-client.ts'
-import { entraCode, entraErrorOf } from '../../oidc/provider-error.ts'
+import { type ClientMethod, clientCredential, secretForms } from '../../oidc/provider-client.ts'
+import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
-import type { ClientAuthentication, SecretEncoding } from '../../providers/setting-values.ts'
+import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
+import type { CheckedAuthorization } from './authorization.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
 /** The token endpoint's response to an invented code. */
 interface TokenEndpointResult {
   /** `known_client`: only the code was wrong; `unknown_client`: the client id or the credential was wrong */
   verdict: 'known_client' | 'unknown_client' | 'issues_tokens_for_fake_code' | 'no_response' | 'unclear'
-  /** contains known words only: it is stored and shown, and a provider may quote our secret in its response */
+  /** redacted: it is stored and shown, and a provider may quote our secret in its response */
   detail: string
+  /** absent without a response */
+  status?: number
+  /** true if it refuses a request without a proof of possession (RFC 9449) */
+  requiresDpop?: boolean
 }
 
-// RFC 6749, 5.2. No other error is quoted.
+// RFC 6749, 5.2, and RFC 9449, 5 and 8. No other error is quoted as it is.
 const errorCodes = [
   'invalid_client',
+  'invalid_dpop_proof',
   'invalid_grant',
   'invalid_request',
   'invalid_scope',
   'unauthorized_client',
   'unsupported_grant_type',
+  'use_dpop_nonce',
 ]
 
 export interface CheckedCredentials {
   check: Check
-  /** the encoding of the client secret that the provider accepted, if any */
-  secretEncoding?: SecretEncoding | undefined
+  /** how the provider accepted the client, if it did */
+  method?: ClientMethod | undefined
+  requiresDpop?: boolean | undefined
 }
 
 const name = 'credentials'
+const maxDetails = 3
 
 /**
  * Requests tokens with an invented code. The provider authenticates the client before it looks at the code (RFC 6749, 3.2.1), so
- * an error about the code proves that it knows the client. Tries the other encoding of the secret if the first is refused.
+ * an error about the code proves that it knows the client. A refused client is tried in each other way that it may be registered.
+ *
+ * @param page the response of the authorization endpoint, which may name the cause
  */
 export async function checkCredentials(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
-  input: TestInput,
+  { page, ...input }: TestInput & { page: Partial<CheckedAuthorization> },
   outbound: HttpClient,
 ): Promise<CheckedCredentials> {
-  if (method === 'private_key_jwt' && !input.signingKey) return { check: notTestedYet }
-  const client = {
-    clientId: input.clientId,
-    clientAuthentication: method,
-    secretEncoding: input.secretEncoding ?? 'form',
+  if (method === 'private_key_jwt' && !input.clientKeys) return { check: notTestedYet }
+  const { clientId, secretEncoding = 'form', assertionAudience = 'issuer' } = input
+  const first: ClientMethod = { clientAuthentication: method, secretEncoding, assertionAudience }
+  const send = async (way: ClientMethod) => {
+    const credential = clientCredential({ ...way, clientId }, input, metadata.token_endpoint)
+    return { method: way, ...(await requestTokens(credential, metadata, input, outbound)) }
   }
-  const send = async (secretEncoding: SecretEncoding) => {
-    const credential = clientCredential({ ...client, secretEncoding }, input)
-    return { secretEncoding, ...(await requestTokens(credential, metadata, input, outbound)) }
-  }
-  let result = await send(client.secretEncoding)
-  const other = alternateEncoding(client, input)
-  if (result.verdict === 'unknown_client' && other) {
-    const second = await send(other)
-    if (second.verdict !== 'unknown_client') result = second
-  }
-  const usesSecret = method.startsWith('client_secret')
-  const secretEncoding = usesSecret ? result.secretEncoding : undefined
-  const check = checkFor(result, method, secretEncoding)
-  return { check, ...(result.verdict === 'known_client' && usesSecret && { secretEncoding }) }
+  let result = await send(first)
+  const details = [result.detail]
+  // Some providers do not say that they expect another method, only that the request is wrong.
+  if (result.verdict === 'unknown_client' || (result.verdict === 'unclear' && result.status === 400))
+    for (const way of await otherMethods({ ...first, clientId }, input, metadata)) {
+      const next = await send(way)
+      if (next.verdict === 'no_response') break
+      if (next.verdict === 'known_client' || next.verdict === 'issues_tokens_for_fake_code') {
+        result = next
+        break
+      }
+      details.push(next.detail)
+    }
+  // Providers name the expected method in the error for another one.
+  const detail = [...new Set(details)].slice(0, maxDetails).join('; ')
+  const refusal = page.unusable ?? describeRefusal(metadata, method, page.isClientKnown, detail)
+  const check = checkFor({ ...result, detail }, refusal, method)
+  const { verdict, requiresDpop } = result
+  return { check, requiresDpop, method: verdict === 'known_client' ? result.method : undefined }
 }
 
-interface Texts {
-  /** how the provider recognizes the client */
-  knownBy: string
+interface Refusal {
   cause: string
   hint: string
 }
 
-const secretTexts: Texts = {
-  knownBy: 'by its secret',
-  cause: 'the client secret or the client ID is wrong',
-  hint: 'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
+function describeRefusal(
+  metadata: ProviderMetadata,
+  method: ClientAuthentication,
+  isIdKnown = false,
+  detail = '',
+): Refusal {
+  const found = registeredFor.find(([pattern, each]) => each !== method && pattern.test(detail))
+  if (found) return { cause: `the client is registered for ${found[1]}`, hint: found[2] }
+  const announced = announcedMethods(metadata)
+  const others = ['private_key_jwt', 'none'].filter((each) => each !== method && announced.includes(each))
+  const choose =
+    others.length > 0 ? `; if the client is registered for ${others.join(' or ')}, choose that` : ''
+  const isMutualTls = announced.some((each) => each.includes('tls_client_auth'))
+  const advice = `${choose}${isMutualTls ? '; mutual TLS (X.509 certificates) is not supported' : ''}`
+  const orId = isIdKnown ? '' : ', or the client ID is wrong'
+  if (method === 'none')
+    return {
+      cause: `it is not a public client${orId}`,
+      hint: 'register a public client (PKCE, no secret) at the provider, or enter the client secret',
+    }
+  if (method === 'private_key_jwt')
+    return {
+      cause: `the provider has not fetched the public keys, or the client is registered for another method or algorithm${orId}`,
+      hint: 'enter the URL of the public keys at the provider, or let it fetch them again; compare the method and the algorithm there',
+    }
+  return {
+    cause: isIdKnown
+      ? 'the client secret is wrong or has expired, or the client is registered for another authentication method'
+      : 'the client secret or the client ID is wrong',
+    hint: `copy the value of the client secret (not its ID) from the provider again, and check whether it has expired${advice}`,
+  }
 }
 
-const texts: Record<ClientAuthentication, Texts> = {
-  none: {
-    knownBy: 'by its id alone',
-    cause: 'the client ID is wrong, or it is not a public client',
-    hint: 'check the client ID; register a public client (PKCE, no secret) at the provider, or enter the client secret',
-  },
-  private_key_jwt: {
-    knownBy: 'by its key',
-    cause: 'the client ID is wrong, or the provider has not fetched the public keys',
-    hint: 'check the client ID; enter the URL of the public keys at the provider, or let it fetch them again',
-  },
-  client_secret_basic: secretTexts,
-  client_secret_post: secretTexts,
+/** Words of a provider that name the method for which the client is registered. */
+const registeredFor: readonly [pattern: RegExp, method: string, hint: string][] = [
+  [
+    /client_assertion|private_key_jwt/,
+    'private_key_jwt',
+    'choose private_key_jwt here, then enter the URL of the public keys at the provider; or choose a client secret there',
+  ],
+  [
+    /certificate|x\.?509|tls_client_auth|mutual/i,
+    'a client certificate (mutual TLS)',
+    'choose another method at the provider: mutual TLS is not supported',
+  ],
+]
+
+const knownBy: Record<ClientAuthentication, string> = {
+  none: 'by its id alone',
+  private_key_jwt: 'by its key',
+  client_secret_basic: 'by its secret',
+  client_secret_post: 'by its secret',
+  client_secret_jwt: 'by its secret, with which it signs (client_secret_jwt)',
 }
 
 const notTestedYet = warning(
@@ -102,22 +152,28 @@ const notTestedYet = warning(
 )
 
 function checkFor(
-  { verdict, detail }: TokenEndpointResult,
-  method: ClientAuthentication,
-  secretEncoding: SecretEncoding | undefined,
+  { verdict, detail, method }: TokenEndpointResult & { method: ClientMethod },
+  { cause, hint }: Refusal,
+  tried: ClientAuthentication,
 ): Check {
-  const { knownBy, cause, hint } = texts[method]
+  const { clientAuthentication, secretEncoding, assertionAudience } = method
   switch (verdict) {
     case 'known_client': {
-      const note = secretEncoding === 'raw' ? ', which it reads without form encoding' : ''
-      return ok(name, `the provider knows the client ${knownBy}${note}`)
+      if (clientAuthentication === 'none' && tried !== 'none')
+        return warning(
+          name,
+          'the provider knows the client by its id alone: it is a public client, and the secret is not used',
+          'register a confidential client at the provider, or leave the secret empty here',
+        )
+      const isRaw = clientAuthentication === 'client_secret_basic' && secretEncoding === 'raw'
+      const isAssertion = clientAuthentication.endsWith('_jwt') && assertionAudience === 'token_endpoint'
+      const note = isRaw ? ', which it reads without form encoding' : ''
+      const audience = isAssertion ? ', with its token endpoint as the audience' : ''
+      return ok(name, `the provider knows the client ${knownBy[clientAuthentication]}${note}${audience}`)
     }
     case 'unknown_client': {
       const known = entraErrorOf(detail)
-      const because = known?.cause
-        ? `refuses the client: ${known.cause}`
-        : `does not know the client: ${cause}`
-      const message = `the provider ${because} (${detail})`
+      const message = `the provider does not accept the client: ${known?.cause ?? cause} (${detail})`
       return failed(name, message, known?.hint ?? hint)
     }
     case 'issues_tokens_for_fake_code':
@@ -144,13 +200,14 @@ function checkFor(
 async function requestTokens(
   authenticate: ClientAuth,
   metadata: ProviderMetadata,
-  { clientId, redirectUri }: TestInput,
+  { clientId, redirectUri, ...credentials }: TestInput,
   outbound: HttpClient,
 ): Promise<TokenEndpointResult> {
+  const [code, verifier] = [randomBytes(32).toString('base64url'), randomPKCECodeVerifier()]
   const body = new URLSearchParams({
     grant_type: 'authorization_code',
-    code: randomBytes(32).toString('base64url'),
-    code_verifier: randomPKCECodeVerifier(),
+    code,
+    code_verifier: verifier,
     ...(redirectUri !== undefined && { redirect_uri: redirectUri }),
   })
   const headers = new Headers({
@@ -165,24 +222,33 @@ async function requestTokens(
     redirect: 'manual',
   } as const
   try {
-    return await classify(await outbound.fetch(metadata.token_endpoint, request))
+    const response = await outbound.fetch(metadata.token_endpoint, request)
+    return await classify(response, [...secretForms(clientId, credentials), code, verifier])
   } catch (error) {
     return { verdict: 'no_response', detail: describeError(error) }
   }
 }
 
-async function classify(response: Response): Promise<TokenEndpointResult> {
+async function classify(response: Response, secrets: readonly string[]): Promise<TokenEndpointResult> {
+  const { status } = response
   const body: unknown = await response.json().catch(() => undefined)
-  const { error, access_token, id_token, error_description } = (body ?? {}) as Record<string, unknown>
+  const {
+    error,
+    access_token,
+    id_token,
+    error_description: description,
+  } = (body ?? {}) as Record<string, unknown>
   const errorCode = errorCodes.find((code) => code === error)
-  const detail = [`status ${response.status}`, errorCode, entraCode(error_description)]
-    .filter(Boolean)
-    .join(', ')
+  const quoted = typeof description === 'string' ? quoteRedacted(description, secrets) : undefined
+  const detail = [`status ${status}`, errorCode, quoted].filter(Boolean).join(', ')
   if (access_token !== undefined || id_token !== undefined)
-    return { verdict: 'issues_tokens_for_fake_code', detail }
-  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail }
-  // Keycloak sends `unauthorized_client` with 401 for a wrong secret.
-  const refused =
-    errorCode === 'invalid_client' || errorCode === 'unauthorized_client' || response.status === 401
-  return { verdict: refused ? 'unknown_client' : 'unclear', detail }
+    return { verdict: 'issues_tokens_for_fake_code', detail, status }
+  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail, status }
+  const isDpopError = errorCode === 'invalid_dpop_proof' || errorCode === 'use_dpop_nonce'
+  if (isDpopError || (errorCode === 'invalid_request' && /dpop/i.test(quoted ?? '')))
+    return { verdict: 'known_client', detail, status, requiresDpop: true }
+  // Keycloak sends `unauthorized_client` with 401 for a wrong secret, other providers 403. A firewall sends 403 without an error.
+  const isRefusal = status === 401 || (status === 403 && typeof error === 'string')
+  const isNamed = errorCode === 'invalid_client' || errorCode === 'unauthorized_client'
+  return { verdict: isNamed || isRefusal ? 'unknown_client' : 'unclear', detail, status }
 }

@@ -1,52 +1,106 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
-import { discover, IssuerMismatchError, type ProviderMetadata } from '../../oidc/discovery.ts'
-import { type HttpClient, isFetchable, isUnreachable } from '../../oidc/http-client.ts'
-import { isIssuerOf, maySign, type Tenancy } from '../../providers/issuer.ts'
+import {
+  type DiscoverySettings,
+  discover,
+  documentUrl,
+  IssuerMismatchError,
+  type ProviderMetadata,
+} from '../../oidc/discovery.ts'
+import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
+import { hasSameOrigin } from '../../oidc/provider-client.ts'
+import { isIssuerOf, issuerOfMetadata, maySign, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
-import { failed, ok, type TestInput } from './candidate.ts'
+import { failed, ok } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
 
 /** Fetches the metadata. Without them no further check is possible. */
-export async function reach(
-  { issuer, preset }: Pick<TestInput, 'issuer' | 'preset'>,
-  outbound: HttpClient,
-): Promise<Reached> {
-  const failures: unknown[] = []
-  // Administrators drop or add a trailing slash; the issuer is saved as the provider writes it.
-  for (const variant of [issuer, issuer.endsWith('/') ? issuer.slice(0, -1) : `${issuer}/`]) {
-    try {
-      const metadata = await discover({ issuer: variant, preset }, outbound)
-      const message = `the discovery document of ${metadata.issuer} was read`
-      return { metadata, checks: [ok('reached', message), checkIssuer(metadata.issuer, issuer)] }
-    } catch (error) {
-      failures.push(error)
+export async function reach(input: DiscoverySettings, outbound: HttpClient): Promise<Reached> {
+  try {
+    const metadata = await discover(input, outbound)
+    const issuer = checkIssuer(metadata.issuer, input)
+    if (issuer.result === 'failed')
+      return { checks: [ok('reached', `${documentUrl(input)} was read`), issuer] }
+    return {
+      metadata,
+      checks: [ok('reached', `the discovery document of ${metadata.issuer} was read`), issuer],
     }
+  } catch (error) {
+    return { checks: [describeUnreadable(error, input)] }
   }
-  const [error] = failures
-  const document = `${withoutSlash(issuer)}/.well-known/openid-configuration`
-  if (error instanceof IssuerMismatchError)
-    return { checks: [ok('reached', `${document} was read`), otherIssuer(error.issuer, issuer)] }
-  const hint = isUnreachable(error)
-    ? `open ${document} from this server; check the host name, the firewall, the proxy and the certificate`
-    : `open ${document} and compare its "issuer" with what you entered`
-  const message = `no usable discovery document at ${issuer}: ${describeError(error)}`
-  return { checks: [failed('reached', message, isFetchable(new URL(issuer)) ? hint : 'use an https issuer')] }
 }
 
-function checkIssuer(named: string, entered: string): Check {
-  if (withoutSlash(named) === withoutSlash(entered)) return ok('issuer', `the issuer is ${named}`)
-  return otherIssuer(named, entered)
-}
-
-function otherIssuer(named: string, entered: string): Check {
+/**
+ * Attacker: a provider that names the issuer of another one, to sign in as its users. The document must name the entered issuer; one
+ * that was entered by its URL names its issuer itself, on the same origin. Administrators drop or add a trailing slash; the issuer is
+ * saved as the provider writes it.
+ */
+function checkIssuer(named: string, input: DiscoverySettings): Check {
+  const { issuer, metadataUrl } = input
+  const isSameSite = metadataUrl === undefined || hasSameOrigin(named, metadataUrl)
+  const isOnlyUrl = metadataUrl !== undefined && issuerOfMetadata(metadataUrl) === issuer
+  if (isSameSite && (isOnlyUrl || withoutSlash(named) === withoutSlash(issuer)))
+    return ok('issuer', `the issuer is ${named}`)
   return failed(
     'issuer',
     `the discovery document names another issuer: ${JSON.stringify(named)}`,
-    `open ${withoutSlash(entered)}/.well-known/openid-configuration and compare its "issuer" with what you entered`,
+    compareIssuer(documentUrl(input)),
   )
+}
+
+const compareIssuer = (url: string) => `open ${url} and compare its "issuer" with what you entered`
+
+function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
+  const { protocol } = new URL(input.issuer)
+  const url = documentUrl(input)
+  const response = causeOf(error, Response)
+  const status = response?.status
+  const type = response?.headers.get('content-type')?.split(';')[0] ?? 'an unknown type'
+  const unusable = `no usable discovery document at ${input.issuer}`
+  const fails = (message: string, hint: string) => failed('reached', message, hint)
+  // The issuer of a row for several tenants is compared with a template.
+  if (error instanceof IssuerMismatchError) return failed('issuer', error.message, compareIssuer(url))
+  if (!isFetchable(new URL(url))) return fails(`${unusable}: ${describeError(error)}`, 'use an https issuer')
+  if (status === 404 || status === 410)
+    return fails(
+      `${url} answered ${status}: is a part of the path missing, or is the realm spelled otherwise?`,
+      'compare the address with the provider’s console; upper and lower case differ',
+    )
+  if (status === 200 && !type.includes('json'))
+    return fails(
+      `${url} answered ${status} with ${type} instead of JSON: is a part of the path missing?`,
+      'open it in a browser: it must show the discovery document',
+    )
+  if (status !== undefined && status !== 200)
+    return fails(
+      `${url} answered ${status} instead of 200`,
+      status >= 500 ? 'test again when the provider works' : `open ${url} from this server`,
+    )
+  const plainHttp = causeOf(error, PlainHttpError)
+  if (plainHttp)
+    return fails(
+      `${plainHttp.message}, not https`,
+      'enter the address at which the provider serves https; plain http is accepted only for localhost',
+    )
+  if (isUnreachable(error))
+    return fails(
+      `${unusable}: ${describeError(error)}`,
+      protocol === 'http:'
+        ? `open ${url} from this server; if the provider speaks https, enter https`
+        : `open ${url} from this server; check the host name, the firewall, the proxy and the certificate`,
+    )
+  return fails(`${unusable}: ${describeError(error)}`, `open ${url}: the provider must correct its document`)
+}
+
+/** openid-client wraps the response that it refused, and our own errors. */
+function causeOf<T>(error: unknown, type: new (...values: never[]) => T): T | undefined {
+  for (let current = error, depth = 0; current && depth < 5; depth++) {
+    if (current instanceof type) return current
+    current = (current as { cause?: unknown }).cause
+  }
+  return undefined
 }
 
 function withoutSlash(issuer: string): string {
@@ -66,8 +120,7 @@ export async function checkKeys(
       body: undefined,
       redirect: 'manual',
     })
-    if (response.status !== 200)
-      throw new CheckError('jwks_uri', `the key set responded with status ${response.status}`)
+    if (response.status !== 200) throw new CheckError('jwks_uri', `the key set answered ${response.status}`)
     // Where the provider announces none of ours, another check says so.
     const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
     const keySet = keysOfTenants((await response.json()) as JSONWebKeySet, tenancy)
@@ -77,9 +130,19 @@ export async function checkKeys(
     return failed(
       'keys',
       `the keys cannot be used: ${describeError(error)}`,
-      `open ${metadata.jwks_uri} from this server; it must respond with a JSON key set`,
+      keysHint(error, metadata.jwks_uri),
     )
   }
+}
+
+function keysHint(error: unknown, uri: string): string {
+  const code = (error as { code?: unknown } | null)?.code
+  if (code === 'jwks')
+    return 'create a signing key for this algorithm at the provider, or choose another algorithm'
+  if (code === 'keys_issuer') return 'compare the tenant in the settings with the issuer of these keys'
+  if (isUnreachable(error))
+    return `open ${uri} from this server; check the firewall, the proxy and the certificate`
+  return code === 'jwks_uri' ? `open ${uri} from this server` : `open ${uri}; it must be a JSON key set`
 }
 
 /** Selects the keys that a sign-in may use: Entra names the issuer of each. @throws when all keys name other issuers */
@@ -89,7 +152,7 @@ function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
   const isUsable = (issuer: unknown) =>
     maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
   if (issuers.length > 0 && !issuers.some(isUsable))
-    throw new CheckError('jwks', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
+    throw new CheckError('keys_issuer', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
   return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
 }
 

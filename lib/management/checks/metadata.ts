@@ -1,4 +1,7 @@
+import { announcedMethods } from '../../oidc/client-methods.ts'
+import { dpopAlgorithm } from '../../oidc/code-exchange.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
+import { pushesRequests } from '../../oidc/provider-client.ts'
 import { clientKeyAlgorithms, keyAlgorithmFor } from '../../providers/client-key.ts'
 import { presetOf } from '../../providers/presets/presets.ts'
 import type { Check } from '../../providers/provider.ts'
@@ -7,7 +10,7 @@ import {
   type SigningAlgorithm,
   signingAlgorithms,
 } from '../../providers/setting-values.ts'
-import { failed, ok, type TestInput, warning } from './candidate.ts'
+import { absent, failed, ok, type TestInput, warning } from './candidate.ts'
 
 export function checkFlow(metadata: ProviderMetadata): Check {
   const types = metadata.response_types_supported
@@ -20,25 +23,22 @@ export function checkFlow(metadata: ProviderMetadata): Check {
   )
 }
 
-/** Always `ok`: signing out of the portal works without either. */
+/** Never a problem: signing out of the portal works without either. */
 export function checkLogout(metadata: ProviderMetadata): Check[] {
+  const frontChannel = ', but front-channel logout, which you can enable here'
   return [
-    ok(
-      'logout',
-      metadata.end_session_endpoint === undefined
-        ? 'signing out ends only the portal session: the provider announces no usable end_session_endpoint'
-        : 'signing out also ends the session at the provider',
-    ),
-    ok(
-      'back-channel',
-      metadata.backchannel_logout_supported === true
-        ? 'the provider announces back-channel logout, which reports when its session ends'
-        : `the provider does not announce back-channel logout${
-            metadata.frontchannel_logout_supported === true
-              ? ', but front-channel logout, which you can enable here'
-              : ''
-          }`,
-    ),
+    metadata.end_session_endpoint === undefined
+      ? absent(
+          'logout',
+          'signing out ends only the portal session: the provider announces no usable end_session_endpoint',
+        )
+      : ok('logout', 'signing out also ends the session at the provider'),
+    metadata.backchannel_logout_supported === true
+      ? ok('back-channel', 'the provider announces back-channel logout, which reports when its session ends')
+      : absent(
+          'back-channel',
+          `the provider does not announce back-channel logout${metadata.frontchannel_logout_supported === true ? frontChannel : ''}`,
+        ),
   ]
 }
 
@@ -48,11 +48,73 @@ export function checkPkce(metadata: ProviderMetadata, { preset }: Pick<TestInput
   const { displayName, supportsPkce } = presetOf(preset) ?? {}
   if (supportsPkce)
     return ok('pkce', `${displayName} supports PKCE with S256, although it does not announce it`)
-  return warning(
+  return absent(
     'pkce',
-    'the provider does not announce PKCE with S256; the portal sends it anyway',
-    'do nothing if a sign-in works: many providers support it without announcing it',
+    'the provider does not announce PKCE with S256; the portal sends it anyway, and many providers support it without announcing it',
   )
+}
+
+/** RFC 9126, 5: a provider announces a requirement for all clients only. */
+export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput): Check[] {
+  const name = 'par'
+  const isAnnounced = metadata.pushed_authorization_request_endpoint !== undefined
+  if (!pushesRequests(input, metadata))
+    return isAnnounced
+      ? [ok(name, 'the provider accepts pushed authorization requests (PAR), which you can turn on here')]
+      : []
+  const isRequired = metadata.require_pushed_authorization_requests === true
+  const message = `authorization requests are pushed (PAR)${isRequired ? ', as the provider requires' : ''}`
+  if (isAnnounced) return [ok(name, message)]
+  return [
+    failed(
+      name,
+      'authorization requests cannot be pushed (PAR): the provider announces no https endpoint for them',
+      'turn pushed authorization requests off, or enable them at the provider',
+    ),
+  ]
+}
+
+/**
+ * RFC 9449, 5.1: a provider announces what it supports, never what it requires of this client.
+ *
+ * @param isRequired as far as the token endpoint told: some providers look at the code first
+ */
+export function checkDpop(metadata: ProviderMetadata, { dpop }: TestInput, isRequired = false): Check[] {
+  const name = 'dpop'
+  const algorithms = metadata.dpop_signing_alg_values_supported
+  if (!dpop && isRequired)
+    return [
+      warning(
+        name,
+        'users cannot sign in: the client requires tokens that are bound to a key (DPoP)',
+        'turn DPoP on in the settings, or off for this client at the provider',
+      ),
+    ]
+  if (!dpop) return []
+  if (Array.isArray(algorithms) && algorithms.includes(dpopAlgorithm))
+    return [ok(name, `tokens are bound to a key of each sign-in (DPoP with ${dpopAlgorithm})`)]
+  return [
+    warning(
+      name,
+      `the provider does not announce DPoP with ${dpopAlgorithm}`,
+      'turn DPoP off unless the client requires it at the provider',
+    ),
+  ]
+}
+
+const isMutualTls = (method: string) => method.includes('tls_client_auth')
+
+/** Names what the provider offers and the portal cannot use. Whether this client requires it is not announced. */
+export function checkUnsupported(metadata: ProviderMetadata): Check[] {
+  const isListed = (list: unknown) => Array.isArray(list) && list.length > 0
+  const bindsCertificates = metadata.tls_client_certificate_bound_access_tokens === true
+  const offered = [
+    isListed(metadata.id_token_encryption_alg_values_supported) && 'encrypted ID tokens',
+    isListed(metadata.userinfo_encryption_alg_values_supported) && 'encrypted UserInfo responses',
+    (bindsCertificates || announcedMethods(metadata).some(isMutualTls)) && 'Mutual TLS',
+  ].filter((each) => each !== false)
+  if (offered.length === 0) return []
+  return [absent('unsupported', `not supported here: ${offered.join(', ')}; leave them off for this client`)]
 }
 
 /** @param accepted algorithms that may sign tokens of this provider */
@@ -72,21 +134,24 @@ export function checkSigning(announced: unknown, accepted: readonly SigningAlgor
 export function checkUserInfo(metadata: ProviderMetadata): Check {
   if (metadata.userinfo_endpoint !== undefined)
     return ok('userinfo', 'UserInfo can supply the e-mail address if the ID token lacks it')
-  return warning(
+  return absent(
     'userinfo',
     'the provider announces no UserInfo endpoint: the ID token must contain the e-mail address',
-    'do nothing if it does; otherwise configure that at the provider',
   )
 }
 
 export function chooseAuthentication(metadata: ProviderMetadata, input: TestInput): ClientAuthentication {
   const announced = announcedMethods(metadata)
+  const { clientAuthentication: entered } = input
+  const ways = ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt'] as const
+  const other = ways.find((method) => announced.includes(method))
+  // A secret also allows the other methods that need one.
+  const isReplaceable = input.clientSecret !== undefined && entered?.startsWith('client_secret')
+  if (entered && !(isReplaceable && other?.startsWith('client_secret') && !announced.includes(entered)))
+    return entered
   // Without a secret it is a public client only if the provider announces `none`; otherwise the secret was forgotten.
   if (input.clientSecret === undefined && announced.includes('none')) return 'none'
-  const supported = (['client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const).find(
-    (method) => announced.includes(method),
-  )
-  return supported ?? 'client_secret_basic'
+  return other ?? 'client_secret_basic'
 }
 
 export function checkAuthentication(
@@ -99,15 +164,24 @@ export function checkAuthentication(
     return failed(
       name,
       `${method} needs a client secret`,
-      'enter the client secret, or choose `none` for a public client',
+      'enter the client secret, or choose `none` for a public client, or `private_key_jwt` for one with keys',
     )
   const announced = announcedMethods(metadata)
   const announcesNothing = metadata.token_endpoint_auth_methods_supported === undefined
-  if (!announced.includes(method) && !(method === 'none' && announcesNothing))
+  // Many providers have public clients without announcing `none`: the administrator has chosen it.
+  if (method === 'none' && !announced.includes(method) && !announcesNothing)
+    return warning(
+      name,
+      `the provider does not announce none, only ${announced.join(', ')}`,
+      'do nothing if the client is public (PKCE, no secret) at the provider; otherwise enter its secret',
+    )
+  if (!announced.includes(method) && method !== 'none')
     return failed(
       name,
       `the provider does not announce ${method}, only ${announced.join(', ')}`,
-      'choose a method that the provider announces',
+      announced.every(isMutualTls)
+        ? 'Mutual TLS is not supported: enable another method for this client at the provider'
+        : 'choose a method that the provider announces',
     )
   const algorithms = metadata.token_endpoint_auth_signing_alg_values_supported
   if (method === 'private_key_jwt' && !keyAlgorithmFor(algorithms))
@@ -117,10 +191,4 @@ export function checkAuthentication(
       `enable one of ${clientKeyAlgorithms.slice(0, 3).join(', ')} at the provider, or choose another method`,
     )
   return ok(name, `the client authenticates with ${method}`)
-}
-
-// OpenID Connect Discovery 1.0, 3: the default is `client_secret_basic`.
-function announcedMethods(metadata: ProviderMetadata): readonly string[] {
-  const announced = metadata.token_endpoint_auth_methods_supported
-  return Array.isArray(announced) ? announced : ['client_secret_basic']
 }

@@ -58,6 +58,8 @@ export const entra: Preset = {
       hint: 'Addresses of other domains are never trusted. With several tenants, write each as contoso.com@<tenant ID>.',
     },
   },
+  // An application with its own signing keys, such as for claims mapping, has its own document.
+  metadataQuery: (clientId) => `appid=${encodeURIComponent(clientId)}`,
   choosesAccount: true,
   supportsPkce: true,
   // Microsoft documents the path {tenant}/v2.0/adminconsent.

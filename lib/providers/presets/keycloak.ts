@@ -1,4 +1,4 @@
-import { type Preset, readAddress, readName } from './preset.ts'
+import { type Preset, readAddress, readSegment } from './preset.ts'
 
 export const keycloak: Preset = {
   name: 'keycloak',
@@ -18,9 +18,9 @@ export const keycloak: Preset = {
     {
       name: 'realm',
       label: 'Realm',
-      hint: 'its name in URLs, case-sensitive',
+      hint: 'its name, not its display name; case-sensitive',
       example: 'acme',
-      read: readName(/^\w[\w.~-]{0,99}$/, 'enter the name of the realm as in URLs, such as `acme`'),
+      read: readSegment('enter the name of the realm, such as `acme`'),
     },
   ],
   settings: ({ address, realm }) => ({ issuer: `${address}/realms/${realm}` }),

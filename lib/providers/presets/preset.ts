@@ -1,4 +1,5 @@
 import type { Issue } from '../../shared/errors.ts'
+import { percentEncode } from '../setting-values.ts'
 import type { ProviderSettings, Setting, SettingName } from '../settings.ts'
 
 /** A value that the administrator finds in the provider's console and enters instead of the issuer. */
@@ -36,6 +37,8 @@ export interface Preset {
    * @param issuer the setting, not metadata: a provider cannot redirect administrators to another site
    */
   adminConsent?(issuer: string): string
+  /** Query of the metadata URL. Omitted: none. */
+  metadataQuery?(clientId: string): string
   /** supports `prompt=select_account` without announcing it; default false */
   choosesAccount?: true
   /** supports PKCE with S256 without announcing it; default false */
@@ -84,6 +87,28 @@ export function readAddress(example: string, refused?: (address: URL) => string 
     const url = new URL(whole)
     const wrong = refused?.(url)
     return wrong === undefined ? { answer: withoutSlashes(url.href) } : { wrong }
+  }
+}
+
+/** A name that stays one segment of a path, whatever it is encoded to. */
+const segment = /^[\p{L}\p{N}_][\p{L}\p{N}\p{M} _.~'!()*-]{0,99}$/u
+
+/** Reads a name as its owner writes it, such as `Acme Corp`, or as it is encoded in URLs. */
+export function readSegment(sentence: string): Read {
+  return (answer) => {
+    const entered = answer.trim()
+    const name = decodeSegment(entered)
+    const encoded = name.replace(/[^!-~]+/g, percentEncode)
+    // A name in another encoding may be decoded in another way, too.
+    return segment.test(name) && [name, encoded].includes(entered) ? { answer: encoded } : { wrong: sentence }
+  }
+}
+
+function decodeSegment(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }
 

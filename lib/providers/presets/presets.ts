@@ -1,4 +1,7 @@
+import { adfs } from './adfs.ts'
 import { auth0 } from './auth0.ts'
+import { authentik } from './authentik.ts'
+import { cognito } from './cognito.ts'
 import { entra } from './entra.ts'
 import { generic } from './generic.ts'
 import { gitlab } from './gitlab.ts'
@@ -7,8 +10,11 @@ import { jumpcloud } from './jumpcloud.ts'
 import { keycloak } from './keycloak.ts'
 import { okta } from './okta.ts'
 import { onelogin } from './onelogin.ts'
+import { ory } from './ory.ts'
 import { ping } from './ping.ts'
 import type { Preset } from './preset.ts'
+import { salesforce } from './salesforce.ts'
+import { zitadel } from './zitadel.ts'
 
 /** In the order of the form. */
 export const presets: readonly Preset[] = [
@@ -21,6 +27,12 @@ export const presets: readonly Preset[] = [
   ping,
   onelogin,
   jumpcloud,
+  adfs,
+  cognito,
+  authentik,
+  zitadel,
+  ory,
+  salesforce,
   generic,
 ]
 

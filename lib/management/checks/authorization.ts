@@ -1,0 +1,208 @@
+import {
+  calculatePKCECodeChallenge,
+  type ResponseBodyError,
+  randomNonce,
+  randomPKCECodeVerifier,
+  randomState,
+} from 'openid-client'
+import type { ProviderMetadata } from '../../oidc/discovery.ts'
+import { type HttpClient, isUnreachable } from '../../oidc/http-client.ts'
+import { type ClientMethod, requestPusher, secretForms } from '../../oidc/provider-client.ts'
+import { quoteRedacted, redact } from '../../oidc/provider-error.ts'
+import type { Check } from '../../providers/provider.ts'
+import { describeError } from '../../shared/errors.ts'
+import { absent, ok, type TestInput, warning } from './candidate.ts'
+
+export interface CheckedAuthorization {
+  check: Check
+  /** true if the provider knows the client and its redirect URI; false if it does not say */
+  isClientKnown: boolean
+  /** why the provider accepts no request of this client at all */
+  unusable?: Problem | undefined
+}
+
+interface Problem {
+  cause: string
+  hint: string
+}
+
+const name = 'authorization'
+
+// OpenID Connect Core 3.1.2.6. The provider validated the request before it looked for a user.
+const needsUser = ['login_required', 'interaction_required', 'consent_required', 'account_selection_required']
+
+/** RFC 6749, 4.1.2.1: the provider failed. */
+const failures = ['server_error', 'temporarily_unavailable']
+
+/** Statuses that a firewall, a gateway or a limit sends: they say nothing about the client. */
+const notFromProvider = [401, 403, 407, 429]
+
+/**
+ * Requests an authorization once, with `prompt=none` and without a user. A provider that accepts the client, its redirect URI and
+ * its scopes answers that a user has to sign in. Never `failed`: a provider may treat browsers in another way.
+ *
+ * @param method of the client; given if it must push its requests (RFC 9126)
+ */
+export async function checkAuthorization(
+  metadata: ProviderMetadata,
+  { redirectUri, ...input }: TestInput,
+  outbound: HttpClient,
+  method?: ClientMethod,
+): Promise<Partial<CheckedAuthorization>> {
+  if (redirectUri === undefined) return {}
+  const [state, nonce] = [randomState(), randomNonce()]
+  const url = new URL(metadata.authorization_endpoint)
+  const parameters = {
+    ...input.authorizationParameters,
+    response_type: 'code',
+    client_id: input.clientId,
+    redirect_uri: redirectUri,
+    scope: 'openid email profile',
+    state,
+    nonce,
+    code_challenge: await calculatePKCECodeChallenge(randomPKCECodeVerifier()),
+    code_challenge_method: 'S256',
+    prompt: 'none',
+  }
+  for (const [parameter, value] of Object.entries(parameters)) url.searchParams.set(parameter, value)
+  const push = method && requestPusher({ ...method, clientId: input.clientId }, input, metadata, outbound)
+  const pushed = await push?.(url.href, '').catch((error: Error) => error)
+  if (pushed instanceof Error) return readPushError(pushed, { ...input, redirectUri }, [state, nonce])
+  try {
+    const headers = { accept: 'text/html,application/xhtml+xml' }
+    // Never follows a redirect: only the browser of a user may visit where the provider leads.
+    const response = await outbound.fetch(pushed ?? url.href, {
+      method: 'GET',
+      headers,
+      body: undefined,
+      redirect: 'manual',
+    })
+    const { authorization_endpoint: endpoint } = metadata
+    return await readAnswer(response, { redirectUri, endpoint }, [state, nonce])
+  } catch (error) {
+    return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
+  }
+}
+
+const untested = (message: string): CheckedAuthorization => ({
+  check: absent(name, `not tested: ${message}`),
+  isClientKnown: false,
+})
+
+/** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
+function readPushError(
+  error: Error,
+  input: TestInput & { redirectUri: string },
+  exchanged: readonly string[],
+): CheckedAuthorization {
+  if (isUnreachable(error))
+    return untested(`the authorization request cannot be pushed (${describeError(error)})`)
+  const secrets = [...exchanged, ...secretForms(input.clientId, input)]
+  const { status, error: code, error_description: description } = error as Partial<ResponseBodyError>
+  const text = typeof description === 'string' ? `${code}: ${description}` : code
+  const answer =
+    text === undefined ? describeError(error) : `status ${status}, ${quoteRedacted(text, secrets)}`
+  return refused(redact(answer, secrets), input.redirectUri)
+}
+
+async function readAnswer(
+  response: Response,
+  { redirectUri, endpoint }: { redirectUri: string; endpoint: string },
+  secrets: readonly string[],
+): Promise<CheckedAuthorization> {
+  const { status } = response
+  const quote = (text: string) => quoteRedacted(text, secrets)
+  const location = response.headers.get('location')
+  if (status >= 300 && status < 400 && location !== null && URL.canParse(location, endpoint)) {
+    const target = new URL(location, endpoint)
+    const isClientKnown = `${target.origin}${target.pathname}` === redirectUri
+    const { error, error_description: description } = Object.fromEntries(target.searchParams)
+    if (isClientKnown && (error === undefined || needsUser.includes(error)))
+      return {
+        check: ok(
+          name,
+          `the sign-in page accepts the client, the redirect URI and the scopes (${error ?? 'code'})`,
+        ),
+        isClientKnown,
+      }
+    if (error === undefined) return untested('the provider redirects to a page of its own')
+    if (failures.includes(error)) return untested(`the provider answered ${error}`)
+    const text = [error, description].filter(Boolean).join(': ')
+    return { ...refused(quote(text), redirectUri), isClientKnown }
+  }
+  const body = await response.text()
+  const oauthError = readOauthError(body)
+  if (oauthError !== undefined && status >= 400)
+    return refused(`status ${status}, ${quote(oauthError)}`, redirectUri)
+  if (status < 400 || status >= 500 || notFromProvider.includes(status))
+    return untested(`the authorization endpoint answered ${status}, which only a browser can judge`)
+  const text = textOfPage(body)
+  return refused(`status ${status}${text && `, ${quote(text)}`}`, redirectUri)
+}
+
+function readOauthError(body: string): string | undefined {
+  try {
+    const { error, error_description: description } = JSON.parse(body) as Record<string, unknown>
+    return typeof error === 'string'
+      ? [error, description].filter((each) => typeof each === 'string').join(': ')
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The visible text of an error page. Each step is linear, because a provider may send a page that slows a pattern down. */
+function textOfPage(html: string): string {
+  return html
+    .slice(0, maxPageLength)
+    .split(/<\/(?:script|style|head|title|svg|template)\b/i)
+    .map((part) => part.replace(/<(?:script|style|head|title|svg|template)\b.*$/is, ' '))
+    .join(' <')
+    .replace(/<[^<>]*>?/g, ' ')
+    .replace(/&nbsp;|&#160;/g, ' ')
+    .replace(/&#39;|&#x27;|&apos;|&rsquo;/g, '’')
+    .replace(/&quot;|&#34;/g, '”')
+    .replace(/\s+/g, ' ')
+    .trim()
+}
+
+const maxPageLength = 50_000
+
+/** The words that providers use. The first match names the cause. */
+const causes: readonly [pattern: RegExp, cause: string, hint: string, unusable?: true][] = [
+  [/redirect[\s_-]?ur[il]|reply url|callback/i, 'the redirect URI is not registered at the provider', ''],
+  [
+    /pushed|\bPAR\b|request_uri/i,
+    'the client must push its authorization requests (PAR)',
+    'turn on pushed authorization requests in the settings, or turn off their requirement for this client at the provider',
+  ],
+  [
+    /flow|response_type|grant_type|unauthorized_client/i,
+    'the client may not use the authorization code flow',
+    'enable the authorization code flow (at Keycloak: Standard flow) for this client at the provider',
+  ],
+  [
+    /scope/i,
+    'the client may not request the scopes openid, email and profile',
+    'allow this client the scopes openid, email and profile at the provider',
+  ],
+  [/disabled|inactive|suspended/i, 'the client is disabled', 'enable this client at the provider', true],
+  [
+    /not found|not exist|unknown|not registered|invalid[ _]client|client_id/i,
+    'the client ID is unknown to the provider',
+    'compare the client ID with the one at the provider',
+    true,
+  ],
+]
+
+/** @param answer redacted */
+function refused(answer: string, redirectUri: string): CheckedAuthorization {
+  const [, cause, hint, unusable] = causes.find(([pattern]) => pattern.test(answer)) ?? [
+    undefined,
+    'its sign-in page refuses the request',
+    'compare the client ID and the settings of the client at the provider',
+  ]
+  const advice = [hint, `the redirect URI to register is ${redirectUri}`].filter(Boolean).join('; ')
+  const check = warning(name, `users cannot sign in: ${cause} (${answer})`, advice)
+  return { check, isClientKnown: false, unusable: unusable && { cause, hint } }
+}
