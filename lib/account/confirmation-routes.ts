@@ -33,8 +33,8 @@ export interface ConfirmationModules {
 export const confirmationPage = '/account/security/confirm'
 
 /**
- * `/account/security/confirm`: the proofs for users whose provider cannot prove a re-authentication. Attacker: a thief of the session
- * would choose the weakest proof. So the page is only for those providers, and no guard counts what it proves.
+ * `/account/security/confirm`: other proofs for users whose provider cannot prove a re-authentication. Attacker: with a stolen session,
+ * they would choose the weakest proof. So the page serves only those providers, and no guard accepts its proof.
  */
 // Long: one small handler for each route.
 export function confirmationRoutes(
@@ -106,35 +106,33 @@ export function confirmationRoutes(
     })
   }
 
-  async function record(req: Request, { user, provider }: Step, reason?: string): Promise<void> {
-    const { portal, slug } = provider
-    const by = { portal, provider: slug, userId: String(user.id), clientAddress: req.ip }
-    await events.record(
-      reason === undefined
-        ? { kind: 'email-verified', ...by }
-        : { kind: 'email-code-failed', ...by, detail: { reason } },
-    )
-  }
+  const eventFields = (req: Request, { user, provider: { portal, slug } }: Step) => ({
+    portal,
+    provider: slug,
+    userId: String(user.id),
+    clientAddress: req.ip,
+  })
+
+  const recordFailure = (req: Request, current: Step, reason: string) =>
+    events.record({ kind: 'email-code-failed', ...eventFields(req, current), detail: { reason } })
 
   async function send(req: Request, res: Response, current: Step): Promise<void> {
-    const { user, provider, email, context } = current
+    const { email, context } = current
     if (!emailVerification || email === undefined) return await show(req, res, current)
     const deliver = async (code: string) =>
       await sendCodeMail(emailVerification.mail, pages.locale(req), { to: email, code, minutes: codeMinutes })
     try {
       const sent = await emailVerification.codes.send(context, email, deliver)
       if (sent) {
-        const { portal, slug } = provider
-        const by = { portal, provider: slug, userId: String(user.id), clientAddress: req.ip }
-        await events.record({ kind: 'email-code-sent', ...by })
+        await events.record({ kind: 'email-code-sent', ...eventFields(req, current) })
         return await show(req, res, current, { sent: sent.id })
       }
-      await record(req, current, 'too-many')
+      await recordFailure(req, current, 'too-many')
       await show(req, res, current, { error: { sentence: 'tooMany', status: 429 } })
     } catch (error) {
       if (!(error instanceof MailError)) throw error
       core.logger.error({ portal: context.portal, cause: error.message }, 'no code was sent')
-      await record(req, current, 'mail-failed')
+      await recordFailure(req, current, 'mail-failed')
       await show(req, res, current, { error: { sentence: 'mailFailed', status: 502 } })
     }
   }
@@ -151,10 +149,10 @@ export function confirmationRoutes(
     const verdict = await emailVerification.codes.verify(context, { id, email }, code)
     if (verdict.result === 'proven') {
       sessions.confirm(req)
-      await record(req, current)
+      await events.record({ kind: 'email-verified', ...eventFields(req, current) })
       return res.redirect(303, confirmedHref)
     }
-    await record(req, current, verdict.result)
+    await recordFailure(req, current, verdict.result)
     const left = verdict.result === 'wrong' ? verdict.left : 0
     const error: FormError =
       left > 0 ? { sentence: 'codeWrong', left, status: 422 } : { sentence: 'codeOver', status: 422 }

@@ -22,7 +22,7 @@ export function connectDatabase(source: Knex | Knex.Config | string): Database {
   const { dialect } = knex.client as { dialect: string }
   if (!['postgresql', 'mysql', 'sqlite3'].includes(dialect))
     throw new ConfigurationError(
-      `database: ${dialect} is not supported; give PostgreSQL, MariaDB, MySQL or SQLite`,
+      `database: ${dialect} is not supported; use PostgreSQL, MariaDB, MySQL or SQLite`,
     )
   const close = async () => {
     if (knex !== source) await knex.destroy()
@@ -93,24 +93,24 @@ export function isMissingTable(error: unknown): boolean {
   return code === '42P01' || code === 'ER_NO_SUCH_TABLE' || /no such table: \S+$/.test(String(message))
 }
 
-/** Sentences for the failures that an operator can mend, by the code or the name of the driver's error. */
+/** What an operator can do about a failure, by the code or the name of the driver's error. */
 const explanations: Readonly<Record<string, string>> = {
   MODULE_NOT_FOUND:
     'its driver is missing: install it with `npm install pg` for PostgreSQL, and `npm install mysql2` for MariaDB and MySQL',
-  KnexTimeoutError: 'it does not respond: check that the server runs',
-  CANTOPEN: 'its file cannot be opened: check the path, and the rights to the folder',
-  ECONNREFUSED: 'nothing listens at its address: check the address, and that the server runs',
+  KnexTimeoutError: 'it does not respond: check whether the server is running',
+  CANTOPEN: 'its file cannot be opened: check the path and the permissions of its folder',
+  ECONNREFUSED: 'nothing listens at its address: check the address, and whether the server is running',
   ENOTFOUND: 'its host name is unknown: check the address',
-  '28P01': 'it refuses the user or the password',
-  '28000': 'it refuses the user or the password',
+  '28P01': 'it rejects the user name or the password',
+  '28000': 'it rejects the user name or the password',
   '3D000': 'it does not exist: create it first',
   ER_BAD_DB_ERROR: 'it does not exist: create it first',
-  ER_ACCESS_DENIED_ERROR: 'it refuses the user or the password',
+  ER_ACCESS_DENIED_ERROR: 'it rejects the user name or the password',
   ER_TABLEACCESS_DENIED_ERROR:
-    'its user may not do this: run `portal-sso migrate` with one who may change tables',
-  '42501': 'its user may not do this: run `portal-sso migrate` with one who may change tables',
-  '25006': 'it is read-only: run `portal-sso migrate` where it can be written',
-  SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` where it can be written',
+    'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
+  '42501': 'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
+  '25006': 'it is read-only: run `portal-sso migrate` on a writable server',
+  SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` on a writable server',
 }
 
 /** True for errors of the connection, or of the database itself. */
@@ -119,7 +119,7 @@ export function isDatabaseError(error: unknown): boolean {
   return name === 'KnexTimeoutError' || Object.hasOwn(explanations, String(code))
 }
 
-/** @returns an error with one sentence that names the database, without its password, and says what to do */
+/** @returns an error whose message names the database, without its password, and what to do */
 export function explainDatabaseError(error: unknown, knex: Knex): Error {
   if (error instanceof ConfigurationError) return error
   const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
@@ -146,8 +146,7 @@ function withoutPassword(url: string): string {
 }
 
 /**
- * Runs a transaction. If the database ends it because of a deadlock with another one, it runs once more, so `act` must not change
- * anything outside of the database.
+ * Runs a transaction, and repeats it once after a deadlock: `act` must change nothing outside of the database.
  */
 export async function inTransaction<T>(
   knex: Knex,

@@ -88,7 +88,7 @@ export function logoutRoutes(
     await pages.show(req, res, 'signed-out', { loginHref, provider })
   })
 
-  /** The path is ours and starts a new attempt: nothing of the provider's response decides where the browser goes. */
+  /** The path is ours and starts a new attempt: nothing in the provider's response decides where the browser goes. */
   async function resume(req: Request, res: Response, { attempt }: FoundAttempt): Promise<void> {
     const providers = await providersTable.listEnabled(portalOf(req))
     const provider = providers.find(({ id }) => id === attempt.providerId)

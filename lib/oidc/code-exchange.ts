@@ -176,7 +176,7 @@ async function findTenant(
 export type UserInfo = { claims: Claims; failure?: undefined } | { claims?: undefined; failure?: unknown }
 
 /**
- * Fetches UserInfo (Core 5.3). If the request fails, the sign-in goes on without its claims.
+ * Fetches UserInfo (Core 5.3). If the request fails, the sign-in continues without its claims.
  *
  * @param verify verifies the signature of a signed response
  * @throws for claims of another subject (Core 5.3.2), and for a signed response that is not valid

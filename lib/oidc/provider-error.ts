@@ -8,7 +8,7 @@ const secretLike = /[\w~+=%-]{20,}/g
 // Useful to the operator and harmless: error names (`temporarily_unavailable`), and trace ids for the provider's support.
 const harmless = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})$/
 
-// Attacker: an error page that sends the administrator who reads the quotation to another site.
+// Attacker: a provider whose error leads the administrator who reads the quotation to another site.
 const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
 
 /**
@@ -28,8 +28,8 @@ export function quoteRedacted(message: string, secrets: readonly string[], maxLe
 const linkLike = /\S*(?:@|:\/\/)\S*|(?:[\w-]+\.)+[a-z]{2,}\b\S*/gi
 
 /**
- * Describes the error of an authorization response. Attacker: anyone who writes text or a link into the operator's log by an
- * error in their own browser. So it is quoted as one line of at most 200 characters, without links and addresses.
+ * Describes the error of an authorization response. Attacker: anyone can forge one in their own browser, to put a text or a link into
+ * the operator's log. So it is quoted as one line of at most 200 characters, without links and addresses.
  */
 export function describeReportedError(
   error: string,
@@ -62,7 +62,7 @@ export function entraCode(description: unknown): string | undefined {
 }
 
 /**
- * Returns the problem that the user reads, if the error says what it is (OpenID Connect Core 3.1.2.6; Entra's error numbers).
+ * Returns the problem to show, if the error names one (OpenID Connect Core 3.1.2.6; Entra's error numbers).
  * `interaction_required` is general: with another number it does not mean missing consent.
  */
 export function problemOf(error: string, description: unknown): ProblemCode | undefined {

@@ -60,7 +60,7 @@ export interface ValidatedSignIn {
    * @throws PortalSsoError for claims of another subject, or a signature that is not valid
    */
   complete(): Promise<Identity>
-  /** why UserInfo could not be fetched: the sign-in goes on without it */
+  /** why UserInfo could not be fetched; the sign-in continues without it */
   userInfoFailure?: unknown
 }
 

@@ -20,7 +20,7 @@ import { UsersTable } from './users-table.ts'
 const directoryTimeoutMs = 5 * SECOND
 /** A user waits for it while signing in. */
 const onLinkedTimeoutMs = 2 * SECOND
-/** Signed-in users can go on for this time while the directory fails. */
+/** Signed-in users stay signed in this long while the directory fails. */
 const staleIfErrorMs = 10 * MINUTE
 
 /**

@@ -83,7 +83,7 @@ describe('a start on PostgreSQL', () => {
   it('without the right to change tables says at once who has to migrate', async () => {
     const role = await createRole()
     await expect(start(connect({ connection: { user: role } }))).rejects.toThrow(
-      /its user may not do this: run `portal-sso migrate` with one who may change tables$/,
+      /its user lacks the permission: run `portal-sso migrate` as a user who may change tables$/,
     )
   })
 

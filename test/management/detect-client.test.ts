@@ -177,7 +177,7 @@ describe('the error of a provider that refuses the client', () => {
 })
 
 describe('a public client', () => {
-  it('is connected with a warning where the provider does not announce none', async () => {
+  it('is connected with a warning where the provider announces no public clients', async () => {
     Object.assign(provider.faults, {
       publicClient: true,
       discovery: { token_endpoint_auth_methods_supported: ['client_secret_basic'] },
@@ -186,7 +186,7 @@ describe('a public client', () => {
     expect((await stored())!.lastTest!.checks).toContainEqual({
       name: 'authentication',
       result: 'warning',
-      message: 'the provider does not announce none, only client_secret_basic',
+      message: 'the provider does not announce public clients (none), only client_secret_basic',
       hint: expect.any(String),
     })
     expect(await signsIn()).toBe(true)

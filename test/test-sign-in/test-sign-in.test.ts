@@ -148,7 +148,7 @@ describe('a test sign-in', () => {
         'unknown without auth_time',
         { claims: { auth_time: undefined } },
         [['10', null]],
-        { result: 'absent', text: /– Absent: Re-authentication The ID token has no valid auth_time/ },
+        { result: 'absent', text: /– Not available: Re-authentication The ID token has no valid auth_time/ },
       ],
       [
         'unknown with an auth_time of 0',

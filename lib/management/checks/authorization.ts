@@ -34,12 +34,12 @@ const needsUser = ['login_required', 'interaction_required', 'consent_required',
 /** RFC 6749, 4.1.2.1: the provider failed. */
 const failures = ['server_error', 'temporarily_unavailable']
 
-/** Statuses that a firewall, a gateway or a limit sends: they say nothing about the client. */
+/** Statuses of firewalls, gateways and rate limits. They say nothing about the client. */
 const notFromProvider = [401, 403, 407, 429]
 
 /**
  * Requests an authorization once, with `prompt=none` and without a user. A provider that accepts the client, its redirect URI and
- * its scopes answers that a user has to sign in. Never `failed`: a provider may treat browsers in another way.
+ * its scopes responds that a user has to sign in. The result is never `failed`, because a provider may treat browsers differently.
  *
  * @param method of the client; given if it must push its requests (RFC 9126)
  */
@@ -70,7 +70,7 @@ export async function checkAuthorization(
   if (pushed instanceof Error) return readPushError(pushed, { ...input, redirectUri }, [state, nonce])
   try {
     const headers = { accept: 'text/html,application/xhtml+xml' }
-    // Never follows a redirect: only the browser of a user may visit where the provider leads.
+    // Follows no redirect: only a user's browser visits the provider's pages.
     const response = await outbound.fetch(pushed ?? url.href, {
       method: 'GET',
       headers,
@@ -78,7 +78,7 @@ export async function checkAuthorization(
       redirect: 'manual',
     })
     const { authorization_endpoint: endpoint } = metadata
-    return await readAnswer(response, { redirectUri, endpoint }, [state, nonce])
+    return await readResponse(response, { redirectUri, endpoint }, [state, nonce])
   } catch (error) {
     return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
   }
@@ -89,7 +89,7 @@ const untested = (message: string): CheckedAuthorization => ({
   isClientKnown: false,
 })
 
-/** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
+/** RFC 9126, 2.3: the provider checks a pushed request like one from a browser. */
 function readPushError(
   error: Error,
   input: TestInput & { redirectUri: string },
@@ -105,7 +105,7 @@ function readPushError(
   return refused(redact(answer, secrets), input.redirectUri)
 }
 
-async function readAnswer(
+async function readResponse(
   response: Response,
   { redirectUri, endpoint }: { redirectUri: string; endpoint: string },
   secrets: readonly string[],
@@ -126,7 +126,7 @@ async function readAnswer(
         isClientKnown,
       }
     if (error === undefined) return untested('the provider redirects to a page of its own')
-    if (failures.includes(error)) return untested(`the provider answered ${error}`)
+    if (failures.includes(error)) return untested(`the provider responded with ${error}`)
     const text = [error, description].filter(Boolean).join(': ')
     return { ...refused(quote(text), redirectUri), isClientKnown }
   }
@@ -135,7 +135,9 @@ async function readAnswer(
   if (oauthError !== undefined && status >= 400)
     return refused(`status ${status}, ${quote(oauthError)}`, redirectUri)
   if (status < 400 || status >= 500 || notFromProvider.includes(status))
-    return untested(`the authorization endpoint answered ${status}, which only a browser can judge`)
+    return untested(
+      `the authorization endpoint responded with ${status}, which says nothing about the client`,
+    )
   const text = textOfPage(body)
   return refused(`status ${status}${text && `, ${quote(text)}`}`, redirectUri)
 }
@@ -151,7 +153,7 @@ function readOauthError(body: string): string | undefined {
   }
 }
 
-/** The visible text of an error page. Each step is linear, because a provider may send a page that slows a pattern down. */
+/** The visible text of an error page. Attacker: a provider whose page makes a pattern slow; so each step is linear. */
 function textOfPage(html: string): string {
   return html
     .slice(0, maxPageLength)
@@ -168,7 +170,7 @@ function textOfPage(html: string): string {
 
 const maxPageLength = 50_000
 
-/** The words that providers use. The first match names the cause. */
+/** Words in the error messages of providers. The first match names the cause. */
 const causes: readonly [pattern: RegExp, cause: string, hint: string, unusable?: true][] = [
   [/redirect[\s_-]?ur[il]|reply url|callback/i, 'the redirect URI is not registered at the provider', ''],
   [
