@@ -1,5 +1,4 @@
 import express from 'express'
-import type { Knex } from 'knex'
 import { Account } from './account/account.ts'
 import { providerRouter } from './callback/provider-router.ts'
 import { ClassicLogin } from './classic-login/classic-login.ts'
@@ -18,6 +17,7 @@ import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { PortalSso } from './portal-sso.ts'
 import { ProvidersTable } from './providers/providers-table.ts'
 import { Registrations } from './registration/registrations.ts'
+import { assertRedisClient } from './sessions/redis-client.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
@@ -31,9 +31,10 @@ import { createWebModules } from './web/web-modules.ts'
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
+  if (settings.redis) await assertRedisClient(settings.redis, settings.logger)
   const database = await openDatabase(settings)
   const outbound = createHttpClients(settings.outbound)
-  const modules = createModules(settings, database.knex, outbound)
+  const modules = createModules(settings, database, outbound)
   return new PortalSso(modules, async () => {
     await modules.maintenance.stop()
     await outbound.close()
@@ -41,9 +42,11 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   })
 }
 
+type Database = Awaited<ReturnType<typeof openDatabase>>
+
 /** Wires all modules together: each is built once, from `core` and the modules that it depends on. */
 // Long: one list of all modules, in the order in which they depend on each other.
-function createModules(settings: Settings, knex: Knex, outbound: HttpClients): Modules {
+function createModules(settings: Settings, { knex }: Database, outbound: HttpClients): Modules {
   const web = createWebModules(settings, knex)
   const { core, pages } = web
   const events = new EventLog(core, settings.events)

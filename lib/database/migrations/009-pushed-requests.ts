@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
+import { addColumns } from '../tables.ts'
 
 /** Settings of a provider: pushed authorization requests (RFC 9126) and tokens that are bound to a key (RFC 9449). */
 export async function up(knex: Knex): Promise<void> {
-  await knex.schema.alterTable('sso_providers', (table) => {
+  await addColumns(knex, 'sso_providers', 'pushed_requests', (table) => {
     table.boolean('pushed_requests').comment('null: false')
     table.boolean('dpop').comment('null: false')
   })

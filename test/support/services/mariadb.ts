@@ -18,7 +18,7 @@ export const mariadb = {
     const folder = privateFolder()
     const data = path.join(folder, 'data')
     const unguard = guard(folder)
-    const common = ['--no-defaults', `--datadir=${data}`]
+    const common = ['--no-defaults', `--datadir=${data}`, `--tmpdir=${folder}`]
     try {
       await run(
         'mariadb-install-db',
