@@ -18,7 +18,7 @@ export function day(at: string): string {
 }
 
 /** @param at ISO 8601 */
-export function dateTime(at: string): string {
+function dateTime(at: string): string {
   return `${dateTimeFormat.format(new Date(at))} UTC`
 }
 

@@ -57,7 +57,7 @@ export function redact(text: string, secrets: readonly string[]): string {
 }
 
 /** Extracts Entra's error number, such as `AADSTS65001`. */
-export function entraCode(description: unknown): string | undefined {
+function entraCode(description: unknown): string | undefined {
   return typeof description === 'string' ? /\bAADSTS\d{5,8}\b/.exec(description)?.[0] : undefined
 }
 

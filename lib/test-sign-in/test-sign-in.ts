@@ -40,7 +40,7 @@ interface TestSignInModules {
   readonly providersTable: ProvidersTable
 }
 
-/** Short, so that users authenticate again who did a moment ago. A provider may read 0 as "no limit". */
+/** Short, so that users who have just authenticated must do so again. A provider may read 0 as "no limit". */
 const testMaxAgeSeconds = 10
 
 interface TestResult extends Seen {
@@ -170,7 +170,7 @@ export class TestSignIns {
     })
   }
 
-  /** The test has passed. A provider that answers the next request with a page of its own cannot undo that. */
+  /** The test has passed. If the provider responds to the next request with a page of its own, it stays passed. */
   async #retry(
     req: Request,
     res: Response,

@@ -89,7 +89,7 @@ describe('a metadata URL with a query', () => {
     expect(provider.requests).toEqual([])
   })
 
-  it('is missing: the message asks for the path and the realm', async () => {
+  it('without the query leads to no document: the message asks for the path and the realm', async () => {
     await expect(portal.connect(provider)).rejects.toThrow(
       `${provider.issuer}/.well-known/openid-configuration responded with 404: is a part of the path missing, or the realm misspelled?`,
     )

@@ -122,7 +122,7 @@ export async function checkKeys(
     })
     if (response.status !== 200)
       throw new CheckError('jwks_uri', `the key set responded with ${response.status}`)
-    // Where the provider announces none of ours, another check says so.
+    // If the provider announces none of ours, another check reports that.
     const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
     const keySet = keysOfTenants((await response.json()) as JSONWebKeySet, tenancy)
     const usable = await findUsable(keySet, wanted)
