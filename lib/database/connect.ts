@@ -93,7 +93,7 @@ export function isMissingTable(error: unknown): boolean {
   return code === '42P01' || code === 'ER_NO_SUCH_TABLE' || /no such table: \S+$/.test(String(message))
 }
 
-/** What an operator can do about a failure, by the code or the name of the driver's error. */
+/** Advice for the operator, by the code or the name of the driver's error. */
 const explanations: Readonly<Record<string, string>> = {
   MODULE_NOT_FOUND:
     'its driver is missing: install it with `npm install pg` for PostgreSQL, and `npm install mysql2` for MariaDB and MySQL',
