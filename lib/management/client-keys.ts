@@ -4,7 +4,7 @@ import {
   type KeyState,
   keyAlgorithmFor,
   keysWithState,
-  leadTime,
+  leadTimeMs,
   makeClientKey,
   publicHalf,
 } from '../providers/client-key.ts'
@@ -60,7 +60,7 @@ export async function rotateClientKey(
   const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported, signing?.key.alg)
   if (!alg) throw conflict(`"${slug}" accepts none of our algorithms for private_key_jwt`)
   const now = Date.now()
-  const next = await makeClientKey(alg, now + leadTime)
+  const next = await makeClientKey(alg, now + leadTimeMs)
   const { kid, from } = next
   await providersTable.changeClientKeys(provider, (keys) => {
     const current = keysWithState(keys, now)

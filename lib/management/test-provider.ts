@@ -50,7 +50,7 @@ export interface ProviderTest {
   ok: boolean
   /** Results in the order of the checks. */
   checks: Check[]
-  /** As the provider's metadata spell it. Absent if they could not be read. */
+  /** As the provider's metadata spells it. Absent if the metadata could not be read. */
   issuer?: string
   /** The method that the provider accepted, or else the one to use, as entered or from the metadata. Absent if none fits. */
   clientAuthentication?: ClientAuthentication

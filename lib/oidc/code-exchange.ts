@@ -1,5 +1,5 @@
 import * as client from 'openid-client'
-import { isIssuerOf, issuerFor, isTemplated, ofAnotherTenant } from '../providers/issuer.ts'
+import { isIssuerOf, issuerFor, isTemplated, otherTenantError } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
@@ -168,7 +168,7 @@ async function findTenant(
   if (named !== null) return named
   const tid = await readTenant()
   const issuer = issuerFor(provider, tid)
-  if (issuer === undefined) throw ofAnotherTenant(tid)
+  if (issuer === undefined) throw otherTenantError(tid)
   return issuer
 }
 

@@ -40,7 +40,7 @@ export const clientKeyAlgorithms = [
 export type ClientKeyAlgorithm = (typeof clientKeyAlgorithms)[number]
 
 /** Milliseconds from publishing a key to signing with it. Providers cache a key set for minutes, rarely longer. */
-export const leadTime = 3_600_000
+export const leadTimeMs = 3_600_000
 /** a key stays published this long after its successor starts to sign */
 const retiredForMs = 24 * 3_600_000
 

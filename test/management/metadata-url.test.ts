@@ -47,7 +47,7 @@ describe('a metadata URL with a query', () => {
     expect(documents().map(({ query }) => query.toString())).toEqual(documents().map(() => 'p=policy'))
   })
 
-  it('can be entered in the form for administrators, which shows it again', async () => {
+  it('can be entered and edited on the admin pages', async () => {
     const admin = new Visitor()
     const { clientId, clientSecret } = provider
     const form = { slug: 'acme', displayName: 'Acme', issuer: metadataUrl(), clientId, clientSecret }
@@ -79,7 +79,7 @@ describe('a metadata URL with a query', () => {
     expect(await stored()).toBeUndefined()
   })
 
-  it('requires the client secret again when it changes', async () => {
+  it('requires the client secret again if it changes', async () => {
     await portal.connect(provider, { issuer: metadataUrl() })
     provider.requests.length = 0
     for (const changed of [`${provider.issuer}/mallory/.well-known/openid-configuration`, null])
