@@ -113,8 +113,12 @@ export function confirmationRoutes(
     clientAddress: req.ip,
   })
 
-  const recordFailure = (req: Request, current: Step, reason: string) =>
-    events.record({ kind: 'email-code-failed', ...eventFields(req, current), detail: { reason } })
+  const record = (req: Request, current: Step, reason?: string) =>
+    events.record(
+      reason === undefined
+        ? { kind: 'email-verified', ...eventFields(req, current) }
+        : { kind: 'email-code-failed', ...eventFields(req, current), detail: { reason } },
+    )
 
   async function send(req: Request, res: Response, current: Step): Promise<void> {
     const { email, context } = current
@@ -127,12 +131,12 @@ export function confirmationRoutes(
         await events.record({ kind: 'email-code-sent', ...eventFields(req, current) })
         return await show(req, res, current, { sent: sent.id })
       }
-      await recordFailure(req, current, 'too-many')
+      await record(req, current, 'too-many')
       await show(req, res, current, { error: { sentence: 'tooMany', status: 429 } })
     } catch (error) {
       if (!(error instanceof MailError)) throw error
       core.logger.error({ portal: context.portal, cause: error.message }, 'no code was sent')
-      await recordFailure(req, current, 'mail-failed')
+      await record(req, current, 'mail-failed')
       await show(req, res, current, { error: { sentence: 'mailFailed', status: 502 } })
     }
   }
@@ -149,10 +153,10 @@ export function confirmationRoutes(
     const verdict = await emailVerification.codes.verify(context, { id, email }, code)
     if (verdict.result === 'proven') {
       sessions.confirm(req)
-      await events.record({ kind: 'email-verified', ...eventFields(req, current) })
+      await record(req, current)
       return res.redirect(303, confirmedHref)
     }
-    await recordFailure(req, current, verdict.result)
+    await record(req, current, verdict.result)
     const left = verdict.result === 'wrong' ? verdict.left : 0
     const error: FormError =
       left > 0 ? { sentence: 'codeWrong', left, status: 422 } : { sentence: 'codeOver', status: 422 }

@@ -1,7 +1,8 @@
 import knexModule, { type Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
-import { mysqlConfig, sqliteConfig } from './dialects.ts'
+import { mysqlConfig } from './mysql.ts'
+import { sqliteConfig } from './sqlite.ts'
 
 export interface Database {
   knex: Knex
@@ -91,6 +92,10 @@ export function isUniqueViolation(error: unknown): boolean {
 export function isMissingTable(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
   return code === '42P01' || code === 'ER_NO_SUCH_TABLE' || /no such table: \S+$/.test(String(message))
+}
+
+export function isSqlite({ client }: Knex): boolean {
+  return (client as { dialect: string }).dialect === 'sqlite3'
 }
 
 /** Advice for the operator, by the code or the name of the driver's error. */

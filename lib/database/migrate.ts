@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { MINUTE } from '../shared/time.ts'
-import { connectDatabase, type Database, explainDatabaseError, isMissingTable } from './connect.ts'
-import { assertMysqlSettings, isMysql, isSqlite } from './dialects.ts'
+import { connectDatabase, type Database, explainDatabaseError, isMissingTable, isSqlite } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
 import * as blockedIdentities from './migrations/003-blocked-identities.ts'
@@ -13,6 +12,7 @@ import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
 import * as clientDetection from './migrations/008-client-detection.ts'
 import * as pushedRequests from './migrations/009-pushed-requests.ts'
+import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
   name: string

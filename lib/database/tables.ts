@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { binaryCollation, isMysql } from './dialects.ts'
+import { binaryCollation, isMysql } from './mysql.ts'
 
 /**
  * Creates a table. MariaDB and MySQL cannot roll that back, so the table is built under another name. A migration that crashed in

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
-import { sqliteConfig } from '../../lib/database/dialects.ts'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'

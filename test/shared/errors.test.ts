@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
-import { sqliteConfig } from '../../lib/database/dialects.ts'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import {
   ConfigurationError,
   describeError,

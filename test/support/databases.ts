@@ -6,8 +6,8 @@ import knexModule, { type Knex } from 'knex'
 import { createConnection } from 'mysql2/promise'
 import pg from 'pg'
 import { configFromUrl } from '../../lib/database/connect.ts'
-import { sqliteConfig } from '../../lib/database/dialects.ts'
 import { migrate } from '../../lib/database/migrate.ts'
+import { sqliteConfig } from '../../lib/database/sqlite.ts'
 
 export interface FreshDatabase {
   config: Knex.Config

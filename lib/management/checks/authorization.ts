@@ -70,7 +70,7 @@ export async function checkAuthorization(
   if (pushed instanceof Error) return readPushError(pushed, { ...input, redirectUri }, [state, nonce])
   try {
     const headers = { accept: 'text/html,application/xhtml+xml' }
-    // Follows no redirect: only a user's browser visits the provider's pages.
+    // Never follows a redirect: only the browser of a user may visit where the provider leads.
     const response = await outbound.fetch(pushed ?? url.href, {
       method: 'GET',
       headers,
@@ -78,7 +78,7 @@ export async function checkAuthorization(
       redirect: 'manual',
     })
     const { authorization_endpoint: endpoint } = metadata
-    return await readResponse(response, { redirectUri, endpoint }, [state, nonce])
+    return await readAnswer(response, { redirectUri, endpoint }, [state, nonce])
   } catch (error) {
     return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
   }
@@ -89,7 +89,7 @@ const untested = (message: string): CheckedAuthorization => ({
   isClientKnown: false,
 })
 
-/** RFC 9126, 2.3: the provider checks a pushed request like one from a browser. */
+/** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
 function readPushError(
   error: Error,
   input: TestInput & { redirectUri: string },
@@ -105,7 +105,7 @@ function readPushError(
   return refused(redact(answer, secrets), input.redirectUri)
 }
 
-async function readResponse(
+async function readAnswer(
   response: Response,
   { redirectUri, endpoint }: { redirectUri: string; endpoint: string },
   secrets: readonly string[],

@@ -1,48 +1,8 @@
-import knexModule, { type Knex } from 'knex'
-import Libsql from 'libsql'
+import type { Knex } from 'knex'
 import { ConfigurationError } from '../shared/errors.ts'
 
-/** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. */
-const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
-  .constructor as typeof Knex.Client
-
-class LibsqlClient extends BetterSqlite3Client {
-  _driver(): unknown {
-    return Libsql
-  }
-}
-
-interface Connection {
-  pragma(statement: string): unknown
-}
-
-/** @param filename path of the database file; it is created if it does not exist */
-export function sqliteConfig(filename: string): Knex.Config {
-  return {
-    client: LibsqlClient,
-    connection: { filename },
-    useNullAsDefault: true,
-    pool: {
-      min: 1,
-      max: 1,
-      afterCreate(connection: Connection, done: (error: Error | null, connection: Connection) => void) {
-        // busy_timeout comes first, because switching to WAL needs a lock that another process may hold.
-        for (const statement of [
-          'busy_timeout = 5000',
-          'journal_mode = WAL',
-          'foreign_keys = ON',
-          'synchronous = NORMAL',
-        ])
-          connection.pragma(statement)
-        done(null, connection)
-      },
-    },
-  }
-}
-
-export function isSqlite({ client }: Knex): boolean {
-  return (client as { dialect: string }).dialect === 'sqlite3'
-}
+/** Client flag of the protocol: an update reports the rows that it matched, not only those that it changed. */
+const foundRows = 2
 
 export function isMysql({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'mysql'
@@ -66,9 +26,6 @@ export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
     acquireConnectionTimeout: timeoutMs,
   }
 }
-
-/** Client flag of the protocol: an update reports the rows that it matched, not only those that it changed. */
-const foundRows = 2
 
 /**
  * Refuses settings that break checks silently. If an update reports changed rows in place of matched ones, two sign-ins in the same

@@ -1,0 +1,54 @@
+import { createRequire } from 'node:module'
+import knexModule, { type Knex } from 'knex'
+import { ConfigurationError } from '../shared/errors.ts'
+
+// Loaded on use: portals with another database do not install it.
+const require = createRequire(import.meta.url)
+
+/** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. */
+const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
+  .constructor as typeof Knex.Client
+
+class LibsqlClient extends BetterSqlite3Client {
+  _driver(): unknown {
+    return require('libsql')
+  }
+}
+
+interface Connection {
+  pragma(statement: string): unknown
+}
+
+/**
+ * @param filename path of the database file; it is created if it does not exist
+ * @throws ConfigurationError without the driver
+ */
+export function sqliteConfig(filename: string): Knex.Config {
+  try {
+    require.resolve('libsql')
+  } catch (cause) {
+    throw new ConfigurationError('database: install the driver for SQLite with `npm install libsql`', {
+      cause,
+    })
+  }
+  return {
+    client: LibsqlClient,
+    connection: { filename },
+    useNullAsDefault: true,
+    pool: {
+      min: 1,
+      max: 1,
+      afterCreate(connection: Connection, done: (error: Error | null, connection: Connection) => void) {
+        // busy_timeout comes first, because switching to WAL needs a lock that another process may hold.
+        for (const statement of [
+          'busy_timeout = 5000',
+          'journal_mode = WAL',
+          'foreign_keys = ON',
+          'synchronous = NORMAL',
+        ])
+          connection.pragma(statement)
+        done(null, connection)
+      },
+    },
+  }
+}
