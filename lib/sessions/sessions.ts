@@ -270,7 +270,7 @@ export class Sessions {
 /** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */
 function assertSecure(req: Request): void {
   if (req.session.cookie.secure !== true || req.secure) return
-  if (req.get('x-forwarded-proto')?.split(',')[0]?.trim() === 'https') return
+  if (req.get('x-forwarded-proto')?.split(',')[0]?.trim().toLowerCase() === 'https') return
   throw new PortalSsoError(
     'insecure_connection',
     'the request came without TLS and the proxy sends no `X-Forwarded-Proto: https`, so the session cookie cannot be set',
