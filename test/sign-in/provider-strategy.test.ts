@@ -586,6 +586,15 @@ describe('the error code and the log of a refused sign-in', () => {
     expectRefusal(await visitor.open(answer.href), 400, 'response_invalid', /: neither … nor …, please"/)
   })
 
+  it('do not take an error number from a made-up code that a provider quotes', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const answer = new URL((await visitor.get(start.location!)).location!)
+    answer.searchParams.set('code', 'AADSTS65001')
+    const error_description = 'the code AADSTS65001 is not valid'
+    provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
+    expectRefusal(await visitor.open(answer.href), 400, 'response_invalid', /: the code … is not valid"/)
+  })
+
   it('name an invalid ID token', async () => {
     provider.faults.claims = { sub: '' }
     expectRefusal(await signIn(), 400, 'response_invalid', /sub/)
