@@ -118,7 +118,8 @@ export async function expectRefusal(
   seen: Seen,
   { status, cause }: { status: number; cause: RegExp },
 ): Promise<void> {
-  const [, reference] = /<bdi[^>]*>([2-9A-Z]{8})<\/bdi>|([2-9A-Z]{8})/.exec(seen.body)?.filter(Boolean) ?? []
+  // Other text of the page may look like a reference, such as the state in a link to sign out at the provider.
+  const [, reference] = /<(?:bdi|code)[^>]*>([2-9A-Z]{8})<\//.exec(seen.body) ?? []
   const line = portal.logs.find(({ fields }) => fields.reference === reference)
   expect({ status: seen.status, cause: line?.fields.cause }).toEqual({
     status,

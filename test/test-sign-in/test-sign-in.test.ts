@@ -108,9 +108,10 @@ describe('a test sign-in', () => {
     })
     afterEach(() => clock.back())
 
+    // Without the request of the connection test.
     const asked = () =>
       provider.requests
-        .filter(({ path }) => path === '/authorize')
+        .filter(({ path, query }) => path === '/authorize' && query.get('prompt') !== 'none')
         .map(({ query }) => [query.get('max_age'), query.get('prompt')])
 
     /** The user authenticated at the provider an hour ago. */
