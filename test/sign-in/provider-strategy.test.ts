@@ -481,6 +481,7 @@ describe('the error code and the log of a refused sign-in', () => {
     ['two lines', 'Please call\r\nthe "help desk"', 'Please call the \\"help desk\\"'],
     ['a link', 'see https://evil.example/login?x=1 now', 'see … now'],
     ['host names', 'see evil.example, or EVIL.EXAMPLE/login now', 'see … or … now'],
+    ['international host names', 'see bücher.example, 例え.jp/login or 例え。テスト now', 'see … … or … now'],
     ['other schemes', 'javascript://evil and //evil.example/x', '… and //…'],
     ['an address', 'write to mallory@evil.example now', 'write to … now'],
     ['control characters', 'in \u202egreen\u001b[2J', 'in \\\\u{202e}green\\\\u{1b}[2J'],
