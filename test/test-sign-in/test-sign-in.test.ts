@@ -145,6 +145,15 @@ describe('a test sign-in', () => {
         { result: 'warning', text: /did not ask you to sign in again.*sign out at the provider first/ },
       ],
       [
+        'for neither, although the response to prompt=login does not say',
+        { ignoresMaxAge: true, authTimeOnlyForMaxAge: true },
+        [
+          ['10', null],
+          [null, 'login'],
+        ],
+        { result: 'warning', text: /sign out at the provider first/ },
+      ],
+      [
         'unknown without auth_time',
         { claims: { auth_time: undefined } },
         [['10', null]],
