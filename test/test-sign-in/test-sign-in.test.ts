@@ -184,6 +184,27 @@ describe('a test sign-in', () => {
       expect((await draft()).reauthentication).toBeUndefined()
     })
 
+    it.each<[what: string, faults: Partial<Faults>, found: string]>([
+      ['reports auth_time for max_age only', { authTimeOnlyForMaxAge: true }, 'proven'],
+      ['never reports auth_time', { claims: { auth_time: undefined } }, 'unreported'],
+    ])('also asks with max_age if the settings send prompt=login: it %s', async (_what, faults, found) => {
+      await portal.sso.providers.update('draft', { prompt: 'login' })
+      await testAfterAnHour(faults)
+      expect(asked()).toEqual([
+        [null, 'login'],
+        ['10', null],
+      ])
+      expect((await draft()).reauthentication).toBe(found)
+    })
+
+    it('does not let users choose a code by mail if the second request, with max_age, was never answered', async () => {
+      await portal.sso.providers.update('draft', { prompt: 'login' })
+      Object.assign(provider.faults, { keepsSession: true, authTimeOnlyForMaxAge: true, refusesMaxAge: true })
+      await testSignIn(scene())
+      expect(await draft()).toMatchObject({ testSignInAt: expect.any(String) })
+      expect((await draft()).reauthentication).toBeUndefined()
+    })
+
     it('passes although the provider refuses the second request', async () => {
       Object.assign(provider.faults, { keepsSession: true, ignoresMaxAge: true })
       await testSignIn(scene())
