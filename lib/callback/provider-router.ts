@@ -124,9 +124,10 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
       const { account, login_hint, restarted } = req.query
       const request = { purpose, returnTo, reauthentication }
       const asksOther = account === 'other'
-      // A restart happens without a click, so it ends no session. Nor does a link on another site without a question.
+      // A restart happens without a click, so it ends no session. Another site could cancel a sign-out, whose state would be replaced.
+      const site = req.get('sec-fetch-site')
       const logoutHint =
-        req.get('sec-fetch-site') === 'same-origin' && pending?.providerId === provider.id
+        site === 'same-origin' && pending?.providerId === provider.id
           ? pending.identity.logoutHint
           : undefined
       // Some providers return nobody without a hint (Hydra), which would be a dead end.
@@ -135,6 +136,7 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
       const logoutUrl =
         asksOther &&
         restarted === undefined &&
+        site !== 'cross-site' &&
         returnsFromLogout &&
         !canChooseAccount(provider, (await connection.client()).metadata) &&
         (await logout.signOutFirst(req, res, provider, { ...request, logoutHint }))
