@@ -130,14 +130,12 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
         site === 'same-origin' && pending?.providerId === provider.id
           ? pending.identity.logoutHint
           : undefined
-      // Some providers return nobody without a hint (Hydra), which would be a dead end.
-      const returnsFromLogout =
-        logoutHint !== undefined || presetOf(provider.preset)?.signsOutWithoutHint === true
       const logoutUrl =
         asksOther &&
         restarted === undefined &&
         site !== 'cross-site' &&
-        returnsFromLogout &&
+        // Some providers return nobody without a hint (Hydra), which would be a dead end.
+        (logoutHint !== undefined || presetOf(provider.preset)?.signsOutWithoutHint === true) &&
         !canChooseAccount(provider, (await connection.client()).metadata) &&
         (await logout.signOutFirst(req, res, provider, { ...request, logoutHint }))
       const url =
