@@ -79,7 +79,7 @@ describe('a metadata URL with a query', () => {
     expect(await stored()).toBeUndefined()
   })
 
-  it('requires the client secret again if it changes', async () => {
+  it('requires the client secret again when it changes', async () => {
     await portal.connect(provider, { issuer: metadataUrl() })
     provider.requests.length = 0
     for (const changed of [`${provider.issuer}/mallory/.well-known/openid-configuration`, null])
