@@ -9,6 +9,7 @@ import {
 } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
 import { clockToleranceSeconds } from '../oidc/provider-client.ts'
+import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -128,9 +129,13 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
         req.get('sec-fetch-site') === 'same-origin' && pending?.providerId === provider.id
           ? pending.identity.logoutHint
           : undefined
+      // Some providers return nobody without a hint (Hydra), which would be a dead end.
+      const returnsFromLogout =
+        logoutHint !== undefined || presetOf(provider.preset)?.signsOutWithoutHint === true
       const logoutUrl =
         asksOther &&
         restarted === undefined &&
+        returnsFromLogout &&
         !canChooseAccount(provider, (await connection.client()).metadata) &&
         (await logout.signOutFirst(req, res, provider, { ...request, logoutHint }))
       const url =

@@ -104,7 +104,7 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       checkPkce(metadata, input),
       checkUserInfo(metadata),
       ...checkUnsupported(metadata),
-      ...checkLogout(metadata),
+      ...checkLogout(metadata, input),
       checkVouching(input),
       clock.check(),
     ],

@@ -346,8 +346,18 @@ describe('the option frontChannelLogout', () => {
 
   it('is mentioned by the connection test if the provider announces only this kind', async () => {
     provider.faults.discovery = { frontchannel_logout_supported: true }
-    await open()
+    await open({ frontChannelLogout: false })
     const { checks } = await portal.sso.providers.test('acme')
     expect(checks.find(({ name }) => name === 'back-channel')!.message).toMatch(/but front-channel logout/)
+  })
+
+  it('is reported as enabled by the connection test if it is', async () => {
+    provider.faults.discovery = { frontchannel_logout_supported: true }
+    await open()
+    const { checks } = await portal.sso.providers.test('acme')
+    expect(checks.find(({ name }) => name === 'back-channel')).toMatchObject({
+      result: 'ok',
+      message: expect.stringContaining('announces front-channel logout'),
+    })
   })
 })

@@ -108,6 +108,17 @@ describe('a client that is registered for', () => {
     expect(await stored()).toMatchObject({ clientAuthentication: 'client_secret_post' })
   })
 
+  it('client_secret_basic is accepted where the provider also answers 403 to a wrong code', async () => {
+    const wrongCode = { status: 403, body: { error: 'invalid_code' } }
+    Object.assign(provider.faults, {
+      clientMethod: 'client_secret_basic',
+      refusalStatus: 403,
+      wrongCode,
+    } satisfies Faults)
+    expect((await checkNamed('credentials')).result).toBe('ok')
+    expect((await checkNamed('credentials', { clientSecret: 'wrong' })).result).toBe('failed')
+  })
+
   it('another method later is found by the next connection test, never by a sign-in', async () => {
     await portal.connect(provider)
     provider.faults.clientMethod = 'client_secret_post'

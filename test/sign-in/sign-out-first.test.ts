@@ -94,6 +94,17 @@ describe('“Use another account”', () => {
 })
 
 describe('signing out at the provider before a sign-in', () => {
+  // The only one that is known to return the user without an `id_token_hint`.
+  const usePreset = (preset: string) => portal.knex('sso_providers').update({ preset }).increment('version')
+  beforeEach(() => usePreset('keycloak'))
+
+  it('is not done without a hint at a provider that may then return nobody', async () => {
+    await usePreset('generic')
+    const there = await begin()
+    expect(there.pathname).toBe('/authorize')
+    expect(there.searchParams.get('prompt')).toBe('login')
+  })
+
   const begin = async (query = 'account=other&returnTo=/portal', who = visitor) =>
     new URL((await who.get(`${portal.url}/login/acme?${query}`)).location!)
 

@@ -116,6 +116,8 @@ export interface Faults extends SigningFaults, ResponseFaults, DeliveryFaults {
   clientMethod?: RegisteredMethod
   /** The status of a refused client. Default 401. */
   refusalStatus?: number
+  /** The response to a wrong code. Default: `invalid_grant`. */
+  wrongCode?: JsonAnswer
   /** The only accepted `aud` of a client assertion. Default: the issuer. */
   assertionAudience?: string
   /** The only accepted algorithm of a client assertion. Default: any. */
@@ -493,7 +495,7 @@ export async function startFaultyProvider(options: FaultyProviderOptions = {}): 
       authorization.redirectUri !== form.get('redirect_uri') ||
       authorization.challenge !== challenge
     )
-      return { status: 400, body: { error: 'invalid_grant' } }
+      return faults.wrongCode ?? { status: 400, body: { error: 'invalid_grant' } }
 
     const accessToken = randomBytes(16).toString('base64url')
     accessTokens.set(accessToken, authorization.person)

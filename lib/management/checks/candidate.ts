@@ -31,6 +31,7 @@ export type TestInput = Pick<
   | 'signingAlgorithm'
   | 'pushedRequests'
   | 'dpop'
+  | 'frontChannelLogout'
   | 'proxy'
   | 'certificateAuthority'
 > &

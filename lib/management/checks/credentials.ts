@@ -243,7 +243,9 @@ async function classify(response: Response, secrets: readonly string[]): Promise
   const detail = [`status ${status}`, errorCode, quoted].filter(Boolean).join(', ')
   if (access_token !== undefined || id_token !== undefined)
     return { verdict: 'issues_tokens_for_fake_code', detail, status }
-  if (errorCode === 'invalid_grant') return { verdict: 'known_client', detail, status }
+  // Glewlwyd has an error of its own for a wrong code, with status 403.
+  if (errorCode === 'invalid_grant' || error === 'invalid_code')
+    return { verdict: 'known_client', detail, status }
   const isDpopError = errorCode === 'invalid_dpop_proof' || errorCode === 'use_dpop_nonce'
   if (isDpopError || (errorCode === 'invalid_request' && /dpop/i.test(quoted ?? '')))
     return { verdict: 'known_client', detail, status, requiresDpop: true }

@@ -24,7 +24,11 @@ export function checkFlow(metadata: ProviderMetadata): Check {
 }
 
 /** Never a problem: signing out of the portal works without either. */
-export function checkLogout(metadata: ProviderMetadata): Check[] {
+export function checkLogout(
+  metadata: ProviderMetadata,
+  { frontChannelLogout }: Pick<TestInput, 'frontChannelLogout'>,
+): Check[] {
+  const isFrontChannel = metadata.frontchannel_logout_supported === true
   const frontChannel = ', but front-channel logout, which you can enable here'
   return [
     metadata.end_session_endpoint === undefined
@@ -35,10 +39,15 @@ export function checkLogout(metadata: ProviderMetadata): Check[] {
       : ok('logout', 'signing out also ends the session at the provider'),
     metadata.backchannel_logout_supported === true
       ? ok('back-channel', 'the provider announces back-channel logout, which reports when its session ends')
-      : absent(
-          'back-channel',
-          `the provider does not announce back-channel logout${metadata.frontchannel_logout_supported === true ? frontChannel : ''}`,
-        ),
+      : isFrontChannel && frontChannelLogout
+        ? ok(
+            'back-channel',
+            'the provider announces front-channel logout, with which the browser reports when its session ends',
+          )
+        : absent(
+            'back-channel',
+            `the provider does not announce back-channel logout${isFrontChannel ? frontChannel : ''}`,
+          ),
   ]
 }
 

@@ -25,6 +25,7 @@ export const keycloak: Preset = {
   ],
   settings: ({ address, realm }) => ({ issuer: `${address}/realms/${realm}` }),
   logo: 'keycloak',
+  signsOutWithoutHint: true,
   hints: [
     'Never connect the realm master. It contains the administrators of Keycloak, not the users of the portal.',
     'Keycloak reports an address as verified once “Email verified” is on for the user.',

@@ -41,6 +41,8 @@ export interface Preset {
   metadataQuery?(clientId: string): string
   /** supports `prompt=select_account` without announcing it; default false */
   choosesAccount?: true
+  /** accepts a logout request without `id_token_hint`, and returns the user; default false */
+  signsOutWithoutHint?: true
   /** supports PKCE with S256 without announcing it; default false */
   supportsPkce?: true
   /** Sends `sid` without `iss` in a front-channel logout, although Front-Channel Logout 1.0 requires both. Default false. */

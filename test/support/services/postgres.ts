@@ -54,7 +54,7 @@ export const postgres = {
     ]
     const args = ['-D', data, ...settings.flatMap((setting) => ['-c', setting])]
     // QUIT is the fastest shutdown that still releases the shared memory.
-    const stopServer = await startServer(path.join(bin, 'postgres'), args, folder, 'QUIT')
+    const stopServer = await startServer(path.join(bin, 'postgres'), args, folder, { signal: 'QUIT' })
     const stop = async () => {
       await stopServer()
       await unguard()

@@ -75,12 +75,27 @@ export function privateFolder(): string {
   return folder
 }
 
-/** Starts a server as an unprivileged user and waits until it logs that it accepts connections. */
+export interface ServerOptions {
+  /** ends the server; default 'TERM' */
+  signal?: 'TERM' | 'QUIT'
+  /** is logged when the server accepts connections */
+  ready?: RegExp
+  env?: Record<string, string>
+  /** Runs as this process's user, who can read the programs in the user's own cache. Default: unprivileged. */
+  asThisUser?: boolean
+}
+
+/** Starts a server and waits until it logs that it accepts connections. `stop` also removes its folder. */
 export async function startServer(
   program: string,
   args: string[],
   folder: string,
-  signal: 'TERM' | 'QUIT' = 'TERM',
+  {
+    signal = 'TERM',
+    ready = /ready (?:to accept|for) connections/i,
+    env,
+    asThisUser = false,
+  }: ServerOptions = {},
 ): Promise<Stop> {
   // A file needs no reader, unlike a pipe, so the server keeps running until its guardian ends it.
   const log = path.join(folder, 'log')
@@ -88,9 +103,9 @@ export async function startServer(
   let child: ChildProcess
   try {
     child = spawn(program, args, {
-      ...unprivileged(),
+      ...(asThisUser ? {} : unprivileged()),
       cwd: folder,
-      env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C' },
+      env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C', ...env },
       stdio: ['ignore', file, file],
     })
     await once(child, 'spawn')
@@ -102,7 +117,7 @@ export async function startServer(
   const late = Date.now() + 120_000
   for (;;) {
     const text = fs.readFileSync(log, 'utf8')
-    if (/ready (?:to accept|for) connections/i.test(text)) return stop
+    if (ready.test(text)) return stop
     if (child.exitCode !== null || child.signalCode !== null || Date.now() > late) {
       await stop()
       throw new SetUpError(`${program} did not start:\n${text.trim().split('\n').slice(-10).join('\n')}`)
