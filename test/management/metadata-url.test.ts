@@ -82,6 +82,16 @@ describe('a metadata URL with a query', () => {
     expect(await stored()).toBeUndefined()
   })
 
+  it.each(['/\u001b[2J', '/a b', '/\n', '/ä', `/${'x'.repeat(255)}`])(
+    'cannot name an issuer that would control a terminal, or that no row can contain: %j',
+    async (path) => {
+      provider.faults.discovery = { issuer: provider.issuer + path }
+      await expect(portal.connect(provider, { issuer: metadataUrl() })).rejects.toThrow(
+        'names another issuer',
+      )
+    },
+  )
+
   it('that named its own issuer cannot name another one of the same origin later', async () => {
     await portal.connect(provider, { issuer: metadataUrl() })
     provider.faults.discovery = { issuer: `${provider.issuer}/victim` }

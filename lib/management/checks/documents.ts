@@ -42,7 +42,12 @@ export async function reach(input: ReachInput, outbound: HttpClient): Promise<Re
 function checkIssuer(named: string, input: ReachInput): Check {
   const { issuer, metadataUrl, isIssuerKnown } = input
   const isSameSite = metadataUrl === undefined || hasSameOrigin(named, metadataUrl)
-  const isOnlyUrl = !isIssuerKnown && metadataUrl !== undefined && issuerOfMetadata(metadataUrl) === issuer
+  const isOnlyUrl =
+    !isIssuerKnown &&
+    metadataUrl !== undefined &&
+    issuerOfMetadata(metadataUrl) === issuer &&
+    // Like an issuer that an administrator enters: it is stored, and shown in terminals.
+    /^[!-~]{1,255}$/.test(named)
   if (isSameSite && (isOnlyUrl || withoutSlash(named) === withoutSlash(issuer)))
     return ok('issuer', `the issuer is ${named}`)
   return failed(
