@@ -150,7 +150,7 @@ export function confirmationRoutes(
       return await show(req, res, current, { ...shown, error: { sentence: 'codeMalformed', status: 422 } })
     const verdict = await emailVerification.codes.verify(context, { id, email }, code)
     if (verdict.result === 'proven') {
-      sessions.confirm(req)
+      await sessions.confirm(req)
       await record(req, current)
       return res.redirect(303, confirmedHref)
     }

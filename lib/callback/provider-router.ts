@@ -124,18 +124,18 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
       const { account, login_hint, restarted } = req.query
       const request = { purpose, returnTo, reauthentication }
       const asksOther = account === 'other'
-      // A restart happens without a click, so it ends no session. Nor does a link on another site without a question.
+      // A restart happens without a click, so it ends no session. Another site could cancel a sign-out, whose state would be replaced.
+      const site = req.get('sec-fetch-site')
       const logoutHint =
-        req.get('sec-fetch-site') === 'same-origin' && pending?.providerId === provider.id
+        site === 'same-origin' && pending?.providerId === provider.id
           ? pending.identity.logoutHint
           : undefined
-      // Some providers return nobody without a hint (Hydra), which would be a dead end.
-      const returnsFromLogout =
-        logoutHint !== undefined || presetOf(provider.preset)?.signsOutWithoutHint === true
       const logoutUrl =
         asksOther &&
         restarted === undefined &&
-        returnsFromLogout &&
+        site !== 'cross-site' &&
+        // Some providers return nobody without a hint (Hydra), which would be a dead end.
+        (logoutHint !== undefined || presetOf(provider.preset)?.signsOutWithoutHint === true) &&
         !canChooseAccount(provider, (await connection.client()).metadata) &&
         (await logout.signOutFirst(req, res, provider, { ...request, logoutHint }))
       const url =

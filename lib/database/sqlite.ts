@@ -1,5 +1,9 @@
+import { createRequire } from 'node:module'
 import knexModule, { type Knex } from 'knex'
-import Libsql from 'libsql'
+import { ConfigurationError } from '../shared/errors.ts'
+
+// Loaded on use: portals with another database do not install it.
+const require = createRequire(import.meta.url)
 
 /** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. */
 const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
@@ -7,7 +11,7 @@ const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefa
 
 class LibsqlClient extends BetterSqlite3Client {
   _driver(): unknown {
-    return Libsql
+    return require('libsql')
   }
 }
 
@@ -15,8 +19,18 @@ interface Connection {
   pragma(statement: string): unknown
 }
 
-/** @param filename path of the database file; it is created if it does not exist */
+/**
+ * @param filename path of the database file; it is created if it does not exist
+ * @throws ConfigurationError without the driver
+ */
 export function sqliteConfig(filename: string): Knex.Config {
+  try {
+    require.resolve('libsql')
+  } catch (cause) {
+    throw new ConfigurationError('database: install the driver for SQLite with `npm install libsql`', {
+      cause,
+    })
+  }
   return {
     client: LibsqlClient,
     connection: { filename },

@@ -28,8 +28,8 @@ export function quoteRedacted(message: string, secrets: readonly string[], maxLe
   return JSON.stringify(safe.slice(0, maxLength))
 }
 
-// E-mail addresses, URLs, and host names, which programs turn into links as well.
-const linkLike = /\S*(?:@|:\/\/)\S*|(?:[\w-]+\.)+[a-z]{2,}\b\S*/gi
+// E-mail addresses, URLs, and host names in any script, which programs turn into links as well.
+const linkLike = /\S*(?:@|:\/\/)\S*|(?:[\p{L}\p{M}\p{N}_-]+[.。．｡])+[\p{L}\p{M}]{2,}\S*/gu
 
 /**
  * Describes the error of an authorization response. Attacker: anyone who writes text or a link into the operator's log by an

@@ -210,8 +210,14 @@ export class Sessions {
     delete signInSession.acr
   }
 
-  /** Not an authentication: no guard counts it. */
-  confirm(req: Request): void {
+  /**
+   * Not an authentication: no guard counts it. Attacker: holds a copy of the cookie, and waits until the user confirms. So the
+   * session gets a new id, as in a re-authentication, and the copy becomes worthless.
+   */
+  async confirm(req: Request): Promise<void> {
+    await this.#bindPassport(req, req.res as Response)
+    const login = promisify<User, LogInOptions>(req.login.bind(req))
+    await login(req.user as User, { session: true, keepSessionInfo: true })
     const signInSession = readSignInSession(req.session)
     if (signInSession) signInSession.confirmedAt = Date.now()
   }
@@ -270,7 +276,7 @@ export class Sessions {
 /** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */
 function assertSecure(req: Request): void {
   if (req.session.cookie.secure !== true || req.secure) return
-  if (req.get('x-forwarded-proto')?.split(',')[0]?.trim() === 'https') return
+  if (req.get('x-forwarded-proto')?.split(',')[0]?.trim().toLowerCase() === 'https') return
   throw new PortalSsoError(
     'insecure_connection',
     'the request came without TLS and the proxy sends no `X-Forwarded-Proto: https`, so the session cookie cannot be set',

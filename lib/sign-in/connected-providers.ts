@@ -231,10 +231,14 @@ export class ConnectedProviders {
 
   /** @param provider as the row is now: a new version gets a new connection */
   connect(provider: Provider): ProviderConnection {
-    const { enabled, id, version } = provider
+    const { enabled, id, reauthentication, version } = provider
     const current = this.#connections.get(id)
-    // A retirement disables a provider by the clock, before anything writes a new version.
-    if (current?.provider.version === version && current.provider.enabled === enabled) return current
+    // A retirement disables a provider by the clock, and a test sign-in finds out about re-authentication, without a new version.
+    const isSame =
+      current?.provider.version === version &&
+      current.provider.enabled === enabled &&
+      current.provider.reauthentication === reauthentication
+    if (isSame) return current
     const name = `${id}@${version}#${++this.#built}`
     const connection = new ProviderConnection(provider, name, this.#context)
     this.#connections.set(id, connection)

@@ -319,17 +319,21 @@ function refusalOf(
   if (error instanceof client.ResponseBodyError) {
     // openid-client checked only the type of `error`.
     const description: unknown = error.error_description
-    const text = typeof description === 'string' ? `${error.error}: ${description}` : error.error
+    // Some providers repeat the code, which a browser can make up: it must not select the problem either.
+    const text = redact(
+      typeof description === 'string' ? `${error.error}: ${description}` : error.error,
+      secrets,
+    )
     // RFC 6749, 5.2 and RFC 9449, 5. Only `invalid_grant` can be the fault of the browser, which brought the code.
     const isConfigurationError =
       /^(invalid_client|invalid_request|invalid_dpop_proof|unauthorized_client|invalid_scope|unsupported_grant_type)$/.test(
         error.error,
       )
     const code = isConfigurationError ? 'provider_error' : 'response_invalid'
-    const problem = isUnreachable(error) ? 'provider_unavailable' : problemOf(error.error, description)
+    const problem = isUnreachable(error) ? 'provider_unavailable' : problemOf(error.error, text)
     return new PortalSsoError(
       problem ?? code,
-      `${refused} (status ${error.status}): ${quoteRedacted(text, secrets)}`,
+      `${refused} (status ${error.status}): ${quoteRedacted(text, [])}`,
     )
   }
   const ofCheck = error instanceof CheckError ? checkProblems[error.code] : undefined

@@ -123,9 +123,9 @@ export class TestSignIns {
     // As a sign-in would. A test that has passed is never repeated.
     if (!purpose.passed && !attempt.retried && (refusesMaxAge || canRetry(outcome.error, attempt)))
       return await connection.retry(req, res, attempt, pages)
-    const { returnTo, startedAt } = attempt
+    const { returnTo } = attempt
     const { identity } = outcome
-    const reauthentication = identity && reauthenticationOf(identity, recorder, startedAt)
+    const reauthentication = identity && reauthenticationOf(identity, recorder, attempt)
     const result = { provider, response, recorder, purpose, returnTo, outcome, reauthentication }
     await this.#report(req, res, result, attempt)
   }
@@ -149,7 +149,8 @@ export class TestSignIns {
           throw new PortalSsoError('provider_changed', 'the provider was changed during the test sign-in')
       }
       await this.#record(req, result, reason)
-      if (passed && attempt && !attempt.retried && reauthentication === 'ignored')
+      const isOpen = reauthentication === undefined || reauthentication === 'ignored'
+      if (passed && attempt && !attempt.retried && isOpen)
         return await this.#retry(req, res, provider, attempt)
     }
     const failure = error && diagnose(error, provider, recorder)

@@ -57,7 +57,8 @@ export function isSafeMethod({ method }: Request): boolean {
 
 /** True if a browser wants to show the response; false for clients that want JSON. */
 export function acceptsHtml(req: Request): boolean {
-  // fetch() sends `Accept: */*` by default, as many other clients do, but its destination is empty.
-  if (req.get('sec-fetch-dest') === 'empty') return false
+  // fetch() sends `Accept: */*` by default, as many other clients do, but its destination is empty. So is that of a navigation that
+  // a service worker passes on.
+  if (req.get('sec-fetch-dest') === 'empty' && req.get('sec-fetch-mode') !== 'navigate') return false
   return req.accepts(['html', 'json']) === 'html'
 }

@@ -180,6 +180,18 @@ describe('a thief of the session', () => {
     expect((await enter(mailedCode(), sent)).status).toBe(303)
   })
 
+  it('does not profit from a copy of the cookie when its user enters a code', async () => {
+    await start()
+    const thief = visitor.clone()
+    expect((await thief.get(`${portal.url}/portal`)).status).toBe(200)
+    await confirmByCode()
+    expect((await link(thief)).location).toContain('/login')
+    expect((await thief.get(`${portal.url}/portal`)).location).toContain('/login')
+    // The user keeps the session, and the portal's row of it.
+    expect(await isConfirmed()).toBe(true)
+    expect(await portal.knex('sso_sessions')).toHaveLength(1)
+  })
+
   it('has five attempts for a code, and three codes', async () => {
     await start()
     const sent = await sendCode()

@@ -66,7 +66,8 @@ describe('a session', () => {
     expect(callback.origin).toBe('https://portal.example')
     const finish = await request(portal.app)
       .get(callback.pathname + callback.search)
-      .set('x-forwarded-proto', 'https')
+      // As some proxies write it.
+      .set('x-forwarded-proto', 'HTTPS, http')
       .set('cookie', attempt!.split(';')[0]!)
     expect(finish.status).toBe(303)
     const cookie = (finish.headers['set-cookie'] as unknown as string[]).find((each) =>
@@ -213,7 +214,7 @@ describe('a session', () => {
     const redis = {
       get: (key: string) => client.get(key),
       del: (keys: string[]) => client.del(keys),
-      eval: () => Promise.reject(new Error('not asked for')),
+      eval: client.eval.bind(client),
       expire: (key: string, seconds: number) => client.expire(key, seconds),
       async set(...args: Parameters<typeof client.set>) {
         const write = (held ?? Promise.resolve()).then(() => client.set(...args))
@@ -371,6 +372,14 @@ describe('the guard', () => {
       .get('/portal')
       .set({ accept: '*/*', 'sec-fetch-dest': 'empty' })
     expect(status).toBe(401)
+  })
+
+  it('redirects a navigation that a service worker passes on', async () => {
+    const portal = await portalWithAda()
+    const { status, headers } = await request(portal.app)
+      .get('/portal')
+      .set({ accept: 'text/html,*/*;q=0.8', 'sec-fetch-dest': 'empty', 'sec-fetch-mode': 'navigate' })
+    expect([status, headers.location]).toEqual([302, '/login?returnTo=%2Fportal'])
   })
 
   it('keeps no deep link to a POST, which cannot be repeated', async () => {

@@ -481,6 +481,7 @@ describe('the error code and the log of a refused sign-in', () => {
     ['two lines', 'Please call\r\nthe "help desk"', 'Please call the \\"help desk\\"'],
     ['a link', 'see https://evil.example/login?x=1 now', 'see … now'],
     ['host names', 'see evil.example, or EVIL.EXAMPLE/login now', 'see … or … now'],
+    ['international host names', 'see bücher.example, 例え.jp/login or 例え。テスト now', 'see … … or … now'],
     ['other schemes', 'javascript://evil and //evil.example/x', '… and //…'],
     ['an address', 'write to mallory@evil.example now', 'write to … now'],
     ['control characters', 'in \u202egreen\u001b[2J', 'in \\\\u{202e}green\\\\u{1b}[2J'],
@@ -584,6 +585,15 @@ describe('the error code and the log of a refused sign-in', () => {
     const error_description = `neither k0d3 nor ${provider.clientSecret}, please`
     provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
     expectRefusal(await visitor.open(answer.href), 400, 'response_invalid', /: neither … nor …, please"/)
+  })
+
+  it('do not take an error number from a made-up code that a provider quotes', async () => {
+    const start = await visitor.get(`${portal.url}/login/acme`)
+    const answer = new URL((await visitor.get(start.location!)).location!)
+    answer.searchParams.set('code', 'AADSTS65001')
+    const error_description = 'the code AADSTS65001 is not valid'
+    provider.faults.tokenError = { body: { error: 'invalid_grant', error_description } }
+    expectRefusal(await visitor.open(answer.href), 400, 'response_invalid', /: the code … is not valid"/)
   })
 
   it('name an invalid ID token', async () => {

@@ -3,7 +3,7 @@ import { closedAfterEach } from '../support/closed-after-each.ts'
 import type { Faults, ReceivedRequest } from '../support/faulty-provider.ts'
 import type { TestPortal, TestPortalOptions } from '../support/portal.ts'
 import { startPortalWithAda, useProvider } from '../support/scene.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const open = closedAfterEach()
@@ -163,6 +163,17 @@ describe('signing out at the provider before a sign-in', () => {
     expect(paths()).not.toContain('/token')
   })
 
+  it('does not start from another site, which could cancel a sign-out of the user that way', async () => {
+    await visitor.open(`${portal.url}/login/acme`)
+    const atProvider = next(await visitor.post(`${portal.url}/logout`))!
+    const foreign = await visitor.get(`${portal.url}/login/acme?account=other`, {
+      'sec-fetch-site': 'cross-site',
+    })
+    expect(foreign.location).toMatch(/\/authorize\?.*&prompt=login/)
+    const { location } = await visitor.get(atProvider)
+    expect((await visitor.get(location!)).body).toContain('also signed out of Acme')
+  })
+
   it('does not start with a restart, which needs no click', async () => {
     expect((await begin('account=other&restarted=1')).pathname).toBe('/authorize')
   })
@@ -211,7 +222,7 @@ describe('signing out at the provider before a sign-in', () => {
     const labels = async () =>
       buttons(await visitor.open(`${portal.url}/login/acme`)).map(({ label }) => label)
     expect(await labels()).toEqual(['Sign out at Acme, then sign in', 'Choose a provider'])
-    await portal.knex('sso_providers').update({ reauthentication: 'unreported' }).increment('version')
+    await portal.knex('sso_providers').update({ reauthentication: 'unreported' })
     expect(await labels()).toEqual(['Choose a provider'])
   })
 

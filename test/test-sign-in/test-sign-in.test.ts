@@ -145,6 +145,15 @@ describe('a test sign-in', () => {
         { result: 'warning', text: /did not ask you to sign in again.*sign out at the provider first/ },
       ],
       [
+        'for neither, although the response to prompt=login does not say',
+        { ignoresMaxAge: true, authTimeOnlyForMaxAge: true },
+        [
+          ['10', null],
+          [null, 'login'],
+        ],
+        { result: 'warning', text: /sign out at the provider first/ },
+      ],
+      [
         'unknown without auth_time',
         { claims: { auth_time: undefined } },
         [['10', null]],
@@ -172,6 +181,27 @@ describe('a test sign-in', () => {
       // A setting that affects sign-in may change the result.
       clock.back()
       await portal.sso.providers.update('draft', { prompt: 'consent' })
+      expect((await draft()).reauthentication).toBeUndefined()
+    })
+
+    it.each<[what: string, faults: Partial<Faults>, found: string]>([
+      ['reports auth_time for max_age only', { authTimeOnlyForMaxAge: true }, 'proven'],
+      ['never reports auth_time', { claims: { auth_time: undefined } }, 'unreported'],
+    ])('also asks with max_age if the settings send prompt=login: it %s', async (_what, faults, found) => {
+      await portal.sso.providers.update('draft', { prompt: 'login' })
+      await testAfterAnHour(faults)
+      expect(asked()).toEqual([
+        [null, 'login'],
+        ['10', null],
+      ])
+      expect((await draft()).reauthentication).toBe(found)
+    })
+
+    it('does not let users choose a code by mail if the second request, with max_age, was never answered', async () => {
+      await portal.sso.providers.update('draft', { prompt: 'login' })
+      Object.assign(provider.faults, { keepsSession: true, authTimeOnlyForMaxAge: true, refusesMaxAge: true })
+      await testSignIn(scene())
+      expect(await draft()).toMatchObject({ testSignInAt: expect.any(String) })
       expect((await draft()).reauthentication).toBeUndefined()
     })
 
