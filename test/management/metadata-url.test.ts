@@ -94,8 +94,11 @@ describe('a metadata URL with a query', () => {
 
   it('that named its own issuer cannot name another one of the same origin later', async () => {
     await portal.connect(provider, { issuer: metadataUrl() })
-    provider.faults.discovery = { issuer: `${provider.issuer}/victim` }
-    expect((await portal.sso.providers.test('acme')).ok).toBe(false)
+    // A sign-in would refuse even another slash.
+    for (const issuer of [`${provider.issuer}/`, `${provider.issuer}/victim`]) {
+      provider.faults.discovery = { issuer }
+      expect((await portal.sso.providers.test('acme')).ok).toBe(false)
+    }
     for (const changes of [{ displayName: 'Acme' }, { issuer: provider.issuer, metadataUrl: metadataUrl() }])
       await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow('names another issuer')
     expect(await stored()).toMatchObject({ issuer: provider.issuer })

@@ -48,8 +48,8 @@ function checkIssuer(named: string, input: ReachInput): Check {
     issuerOfMetadata(metadataUrl) === issuer &&
     // Like an issuer that an administrator enters: it is stored, and shown in terminals.
     /^[!-~]{1,255}$/.test(named)
-  if (isSameSite && (isOnlyUrl || withoutSlash(named) === withoutSlash(issuer)))
-    return ok('issuer', `the issuer is ${named}`)
+  const isEntered = isIssuerKnown ? named === issuer : withoutSlash(named) === withoutSlash(issuer)
+  if (isSameSite && (isOnlyUrl || isEntered)) return ok('issuer', `the issuer is ${named}`)
   return failed(
     'issuer',
     `the discovery document names another issuer: ${JSON.stringify(named)}`,
