@@ -3,7 +3,7 @@ import knexModule, { type Knex } from 'knex'
 import { ConfigurationError } from '../shared/errors.ts'
 
 // Loaded on use: portals with another database do not install it.
-const require = createRequire(import.meta.url)
+const requireHere = createRequire(import.meta.url)
 
 /** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. */
 const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
@@ -11,7 +11,7 @@ const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefa
 
 class LibsqlClient extends BetterSqlite3Client {
   _driver(): unknown {
-    return require('libsql')
+    return requireHere('libsql')
   }
 }
 
@@ -25,7 +25,7 @@ interface Connection {
  */
 export function sqliteConfig(filename: string): Knex.Config {
   try {
-    require.resolve('libsql')
+    requireHere.resolve('libsql')
   } catch (cause) {
     throw new ConfigurationError('database: install the driver for SQLite with `npm install libsql`', {
       cause,

@@ -20,8 +20,8 @@ const external = [
 
 /** Bundled CommonJS modules use these. */
 const commonJs = `
-import { createRequire } from 'node:module'
-const require = createRequire(import.meta.url)
+import { createRequire as requireIn } from 'node:module'
+const require = requireIn(import.meta.url)
 const __dirname = import.meta.dirname
 `
 
